@@ -1,0 +1,155 @@
+"""Every error of the library, in one tree.
+
+::
+
+    StoreError
+    ├── ArgumentError              (ValueError)   a parameter is out of its range
+    │   └── SampleIdError                         a sample id is no safe relative name
+    ├── SampleDataError            (ValueError)   the arrays of a sample do not fit the store
+    │   ├── ValueOverflowError                    values do not fit the dtype they are stored in
+    │   └── NonFiniteError                        NaN or infinity where none is allowed
+    ├── ManifestError              (ValueError)   manifest.json is missing, malformed or too new
+    │   └── ManifestConflictError                 the store was written with other settings
+    ├── OriginalOrderError         (ValueError)   the source's order cannot be given back
+    ├── UnknownNameError           (KeyError)     no such sample, domain or field in the store
+    ├── CorruptDataError           (ValueError)   bytes in the store are not what they should be
+    ├── StorageError               (OSError)      where the bytes live cannot be reached or written
+    ├── SourceError                (ValueError)   a source's files cannot be read as a sample
+    └── MissingDependencyError     (ImportError)  an optional library is not installed
+
+Each is also the builtin that a caller would expect, in parentheses.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "ArgumentError",
+    "CorruptDataError",
+    "ManifestConflictError",
+    "ManifestError",
+    "MissingDependencyError",
+    "NonFiniteError",
+    "OriginalOrderError",
+    "SampleDataError",
+    "SampleIdError",
+    "SourceError",
+    "StorageError",
+    "StoreError",
+    "UnknownNameError",
+    "ValueOverflowError",
+    "nearest_names",
+]
+
+
+class StoreError(Exception):
+    """Base of all errors that the library raises."""
+
+
+class ArgumentError(StoreError, ValueError):
+    """A parameter is out of its range."""
+
+
+class SampleIdError(ArgumentError):
+    """A sample id is no safe relative name."""
+
+
+class SampleDataError(StoreError, ValueError):
+    """The arrays of a sample do not fit the store."""
+
+
+class ValueOverflowError(SampleDataError):
+    """Values do not fit the dtype they are stored in."""
+
+
+class NonFiniteError(SampleDataError):
+    """NaN or infinity where none is allowed."""
+
+
+class ManifestError(StoreError, ValueError):
+    """manifest.json is missing, malformed or too new."""
+
+
+class ManifestConflictError(ManifestError):
+    """The store was written with other settings."""
+
+
+class OriginalOrderError(StoreError, ValueError):
+    """The source's order cannot be given back."""
+
+
+class UnknownNameError(StoreError, KeyError):
+    """No such sample, domain or field in the store."""
+
+    # KeyError prints its message quoted, as it would a key.
+    __str__ = Exception.__str__
+
+
+class CorruptDataError(StoreError, ValueError):
+    """Bytes in the store are not what they should be."""
+
+
+class StorageError(StoreError, OSError):
+    """The place where the bytes live cannot be reached or written."""
+
+
+class SourceError(StoreError, ValueError):
+    """A source's files cannot be read as a sample."""
+
+
+class MissingDependencyError(StoreError, ImportError):
+    """An optional library is not installed.
+
+    Parameters
+    ----------
+    library : str
+        What is missing, as one imports it.
+    purpose : str
+        What it is needed for, as the subject of a sentence: ``"reading .pt files"``.
+    extra : str
+        The extra of this distribution that installs it.
+    """
+
+    def __init__(self, library: str, purpose: str, extra: str) -> None:
+        super().__init__(
+            f"{purpose} needs {library}, which is not installed: pip install 'noether-zarr-store[{extra}]'"
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions rebuild from `args`, which hold the finished message: worker processes send errors home.
+        return (_rebuild, (type(self), str(self)))
+
+
+def _rebuild(kind: type[ImportError], message: str) -> ImportError:
+    error = kind.__new__(kind)
+    ImportError.__init__(error, message)
+    return error
+
+
+def nearest_names(name: object, known: Iterable[str], *, limit: int = 8) -> str:
+    """Say which known names come nearest to an unknown one, to end an error message with.
+
+    Parameters
+    ----------
+    name : object
+        The unknown name.
+    known : iterable of str
+        The names there are.
+    limit : int
+        How many known names to list where none is near.
+
+    Returns
+    -------
+    str
+        ``"did you mean 'a' or 'b'?"``, or else the list of what there is.
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(str(name), names, n=3)
+    if near:
+        return f"did you mean {' or '.join(repr(match) for match in near)}?"
+    if not names:
+        return "there are none"
+    more = f", … ({len(names)} in all)" if len(names) > limit else ""
+    return f"there are: {', '.join(names[:limit])}{more}"

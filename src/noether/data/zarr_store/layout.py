@@ -1,0 +1,223 @@
+"""From the files of a dataset to domains and arrays: names, widths, dtypes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from noether.data.schemas import FileMap, Width
+from noether.data.zarr_store.errors import ArgumentError, nearest_names
+
+__all__ = [
+    "CANONICAL_TO_SPEC",
+    "FIELD_SPECS",
+    "STORED_DTYPES",
+    "ArrayLayout",
+    "DomainLayout",
+    "FieldSpec",
+    "build_domain_layouts",
+    "field_specs",
+    "filename_to_canonical",
+    "present_specs",
+    "stored_dtype",
+]
+
+POSITION = "position"
+STORED_DTYPES = ("float16", "float32", "float64")
+
+# Two attributes whose first underscore does not end the domain's name.
+_DOMAIN_AND_NAME = {
+    "surface_position_stl": ("surface_stl", POSITION),
+    "surface_position_stl_resampled": ("surface_stl_resampled", POSITION),
+}
+_SHORT_NAMES = {"distance_to_surface": "sdf"}
+_NO_POINT_FIELD = "design_parameters"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSpec:
+    """One field that a `FileMap` can name.
+
+    Attributes
+    ----------
+    attribute : str
+        The attribute of the `FileMap`: ``volume_distance_to_surface``.
+    field : str
+        The canonical name, ``<domain>_<name>``: ``volume_sdf``.
+    domain, name : str
+        The two parts of it.
+    width : int
+        Components per point.
+    """
+
+    attribute: str
+    field: str
+    domain: str
+    name: str
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayLayout:
+    """How one field is stored: array ``<domain>/<array_name>``, dtype, and width `dim`."""
+
+    array_name: str
+    field: str
+    dtype: str
+    dim: int
+
+
+@dataclass(frozen=True, slots=True)
+class DomainLayout:
+    """The arrays of one domain by canonical field name; `position` names the one with the coordinates."""
+
+    position: str
+    arrays: dict[str, ArrayLayout]
+
+
+def field_specs(schema: type[FileMap]) -> tuple[FieldSpec, ...]:
+    """List the fields that a `FileMap` class can name, in its order.
+
+    Parameters
+    ----------
+    schema : type of FileMap
+        `FileMap` or a subclass of it.
+
+    Raises
+    ------
+    ArgumentError
+        An attribute has no declared width, or no ``<domain>_<name>`` form.
+    """
+    specs = []
+    for attribute, info in schema.model_fields.items():
+        if attribute == _NO_POINT_FIELD:
+            continue
+        widths = [mark.components for mark in info.metadata if isinstance(mark, Width)]
+        if not widths or widths[-1] < 1:
+            raise ArgumentError(
+                f"{schema.__name__}.{attribute}: the width of the field is not declared; "
+                f"annotate it: `{attribute}: Annotated[str | None, Width(3)] = None`"
+            )
+        domain, name = _split(schema, attribute)
+        specs.append(FieldSpec(attribute, f"{domain}_{name}", domain, name, widths[-1]))
+    return tuple(specs)
+
+
+def _split(schema: type[FileMap], attribute: str) -> tuple[str, str]:
+    if attribute in _DOMAIN_AND_NAME:
+        return _DOMAIN_AND_NAME[attribute]
+    domain, _, name = attribute.partition("_")
+    if not domain or not name:
+        raise ArgumentError(
+            f"{schema.__name__}.{attribute}: expected a name of the form <domain>_<name>, such as volume_pressure"
+        )
+    return domain, _SHORT_NAMES.get(name, name)
+
+
+FIELD_SPECS: tuple[FieldSpec, ...] = field_specs(FileMap)
+CANONICAL_TO_SPEC: dict[str, FieldSpec] = {spec.field: spec for spec in FIELD_SPECS}
+
+
+def present_specs(filemap: FileMap) -> tuple[FieldSpec, ...]:
+    """List the fields that a file map names a file for, in the order of the `FileMap`."""
+    return tuple(spec for spec in field_specs(type(filemap)) if getattr(filemap, spec.attribute) is not None)
+
+
+def filename_to_canonical(filemap: FileMap) -> dict[str, str]:
+    """Map the file name of each field that is present to the field's canonical name.
+
+    Raises
+    ------
+    ArgumentError
+        Two fields name the same file.
+    """
+    names: dict[str, str] = {}
+    for spec in present_specs(filemap):
+        filename = getattr(filemap, spec.attribute)
+        if filename in names:
+            raise ArgumentError(
+                f"file map: {filename!r} is named for both {names[filename]} and {spec.field}; "
+                "each field needs a file of its own"
+            )
+        names[filename] = spec.field
+    return names
+
+
+def stored_dtype(dtype: DTypeLike | None, parameter: str) -> str:
+    """Give the name of a dtype that fields can be stored in.
+
+    Parameters
+    ----------
+    dtype : dtype-like
+        ``"float16"``, ``"float32"`` or ``"float64"``, as a name or a NumPy dtype.
+    parameter : str
+        What the caller calls it, for the error.
+
+    Raises
+    ------
+    ArgumentError
+        It is another dtype, or none.
+    """
+    try:
+        # NumPy reads None as float64, which nobody means.
+        name = "None" if dtype is None else np.dtype(dtype).name
+    except TypeError:
+        name = repr(dtype)
+    if name not in STORED_DTYPES:
+        raise ArgumentError(f"{parameter}: expected one of {', '.join(STORED_DTYPES)}, got {name}")
+    return name
+
+
+def build_domain_layouts(
+    filemap: FileMap,
+    coords_dtype: DTypeLike = "float32",
+    values_dtype: DTypeLike = "float16",
+    field_dtypes: Mapping[str, DTypeLike] | None = None,
+) -> dict[str, DomainLayout]:
+    """Lay out the fields that a file map names: domains, arrays and their dtypes.
+
+    Parameters
+    ----------
+    filemap : FileMap
+        Names the fields that are there.
+    coords_dtype, values_dtype : dtype-like
+        Stored dtype of positions, and of all other fields.
+    field_dtypes : mapping of str to dtype-like, optional
+        Stored dtypes by canonical field name, over both.
+
+    Returns
+    -------
+    dict of str to DomainLayout
+        Domains and arrays in the order of the `FileMap`.
+
+    Raises
+    ------
+    ArgumentError
+        No field is named, a domain has no position, a dtype is not a storable one, or `field_dtypes` names a
+        field that the file map lacks.
+    """
+    coords, values = stored_dtype(coords_dtype, "coords_dtype"), stored_dtype(values_dtype, "values_dtype")
+    specs = present_specs(filemap)
+    if not specs:
+        raise ArgumentError("file map: it names no field; give at least one <domain>_position")
+    fields = {spec.field for spec in specs}
+    overrides = {}
+    for field, dtype in (field_dtypes or {}).items():
+        if field not in fields:
+            raise ArgumentError(f"field_dtypes: unknown field {field!r}; {nearest_names(field, fields)}")
+        overrides[field] = stored_dtype(dtype, f"field_dtypes[{field!r}]")
+
+    arrays: dict[str, dict[str, ArrayLayout]] = {}
+    for spec in specs:
+        dtype = overrides.get(spec.field, coords if spec.name == POSITION else values)
+        domain = arrays.setdefault(spec.domain, {})
+        domain[spec.field] = ArrayLayout(spec.name, spec.field, dtype, spec.width)
+    for name, domain in arrays.items():
+        if f"{name}_{POSITION}" not in domain:
+            raise ArgumentError(
+                f"file map: domain {name!r} has no position, only {', '.join(domain)}; name its {name}_{POSITION}"
+            )
+    return {name: DomainLayout(f"{name}_{POSITION}", domain) for name, domain in arrays.items()}

@@ -1,0 +1,345 @@
+"""Reading samples, and random draws of their points, from a store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import zarr
+from numpy.typing import DTypeLike, NDArray
+from zarr.abc.store import Store
+
+from noether.data.zarr_store.errors import (
+    ArgumentError,
+    CorruptDataError,
+    OriginalOrderError,
+    StorageError,
+    UnknownNameError,
+    nearest_names,
+)
+from noether.data.zarr_store.fetch import OpenGroups, read_field
+from noether.data.zarr_store.grid import positive_int
+from noether.data.zarr_store.layout import ArrayLayout
+from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
+from noether.data.zarr_store.sampling import CHUNK_ORDERS, ChunkOrder, ReadPlan, plan_draw, plan_whole
+from noether.data.zarr_store.shuffle import SHUFFLE_ALGORITHM, permutation
+from noether.data.zarr_store.stores import STORAGE_ERRORS, join, normalize_root, open_storage
+from noether.data.zarr_store.tensors import RandomSource, make_rng, to_tensors
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Order", "StoreFactory", "ZarrChunkReader"]
+
+Order = Literal["stored", "original"]
+StoreFactory = Callable[[str], Store]
+
+
+class ZarrChunkReader:
+    """Reads samples, and random draws of their points, from a store.
+
+    Parameters
+    ----------
+    store_root : str or path
+        Local path or URL.
+    manifest : StoreManifest, optional
+        The store's manifest where the caller has it; else it is read once, here.
+    store_factory : callable of str to zarr Store, optional
+        Opens the group at a path or URL. If given, it carries every byte that is read of the groups.
+    read_concurrency : int
+        How many fields are read at once.
+    storage_options : mapping, optional
+        Options of the file system; see `stores.open_storage`.
+    chunk_order : {"consecutive", "scattered"}
+        Whether the chunks of a draw are neighbours, which is fastest, or chosen independently.
+
+    Attributes
+    ----------
+    manifest : StoreManifest
+        What the store holds.
+
+    Raises
+    ------
+    ArgumentError
+        A parameter is out of its range.
+    ManifestError
+        There is no store at `store_root`, or one that this release cannot read.
+
+    Notes
+    -----
+    Safe to use from many threads. It can be pickled; open handles stay behind, and are dropped after a fork.
+    """
+
+    def __init__(
+        self,
+        store_root: str | os.PathLike[str],
+        manifest: StoreManifest | None = None,
+        store_factory: StoreFactory | None = None,
+        read_concurrency: int = 1,
+        *,
+        storage_options: Mapping[str, Any] | None = None,
+        chunk_order: ChunkOrder = "consecutive",
+    ) -> None:
+        if chunk_order not in CHUNK_ORDERS:
+            raise ArgumentError(f"chunk_order: expected one of {', '.join(CHUNK_ORDERS)}, got {chunk_order!r}")
+        self.store_root = normalize_root(store_root)
+        self.read_concurrency = positive_int(read_concurrency, "read_concurrency")
+        self.chunk_order: ChunkOrder = chunk_order
+        self.storage_options = dict(storage_options or {})
+        self._store_factory = store_factory
+        self.manifest = (
+            StoreManifest.load(self.store_root, storage_options=self.storage_options) if manifest is None else manifest
+        )
+        self._groups = OpenGroups()
+
+    def read_sample(
+        self,
+        sample_id: str,
+        num_points: Mapping[str, int | None] | None = None,
+        generator: RandomSource = None,
+        fields: Iterable[str] | None = None,
+        *,
+        order: Order = "stored",
+        dtype: DTypeLike | None = "float32",
+    ) -> dict[str, torch.Tensor]:
+        """Read a sample, or a random draw of its points, as tensors.
+
+        Parameters and errors are those of `read_arrays`.
+
+        Returns
+        -------
+        dict of str to torch.Tensor
+            By canonical field name: shape ``(T,)`` for scalars, ``(T, width)`` otherwise.
+
+        Raises
+        ------
+        MissingDependencyError
+            PyTorch is not installed.
+        """
+        return to_tensors(self.read_arrays(sample_id, num_points, generator, fields, order=order, dtype=dtype))
+
+    def read_arrays(
+        self,
+        sample_id: str,
+        num_points: Mapping[str, int | None] | None = None,
+        generator: RandomSource = None,
+        fields: Iterable[str] | None = None,
+        *,
+        order: Order = "stored",
+        dtype: DTypeLike | None = "float32",
+    ) -> dict[str, NDArray[Any]]:
+        """Read a sample, or a random draw of its points, as arrays.
+
+        Parameters
+        ----------
+        sample_id : str
+            Which sample.
+        num_points : mapping of str to int or None, optional
+            Points to draw, by domain. A domain that is missing, or None, is read whole, as is one that has no more
+            points than asked for. All fields of a domain give the same points.
+        generator : numpy.random.Generator, torch.Generator, int or None
+            Source of randomness; the same one gives the same draws, whichever `fields` are asked for.
+        fields : iterable of str, optional
+            Canonical names of what to read; nothing else costs a byte. Without it, all that the sample has.
+        order : {"stored", "original"}
+            Whether rows come as they lie in the store, or as they were in the source (whole domains only).
+        dtype : dtype-like or None
+            Floating dtype of the result; None keeps the stored one.
+
+        Returns
+        -------
+        dict of str to ndarray
+            By canonical field name: shape ``(T,)`` for scalars, ``(T, width)`` otherwise.
+
+        Raises
+        ------
+        UnknownNameError
+            The store has no such sample, domain or field.
+        ArgumentError
+            A parameter is out of its range.
+        OriginalOrderError
+            `order` is ``"original"`` for a draw, or the store was shuffled elsewhere.
+        CorruptDataError
+            The bytes in the store are not what they should be.
+        StorageError
+            The store cannot be reached.
+        """
+        entry = self.manifest.sample(sample_id)
+        wanted = self._wanted_fields(sample_id, entry, fields)
+        plans = self._plans(entry, wanted, num_points, make_rng(generator))
+        result_dtype = _floating(dtype)
+        orders = self._original_orders(sample_id, plans, order)
+        # The group is opened before the threads start, so that they share one reading of its metadata.
+        group = self._open_group(sample_id, entry)
+
+        def read(item: tuple[str, ArrayLayout]) -> NDArray[Any]:
+            domain, layout = item
+            rows = read_field(
+                group,
+                f"{domain}/{layout.array_name}",
+                plans[domain],
+                layout.dim,
+                result_dtype,
+                f"sample {sample_id!r}, field {layout.field}",
+            )
+            if domain in orders:
+                restored = np.empty_like(rows)
+                restored[orders[domain]] = rows
+                rows = restored
+            return rows[:, 0] if layout.dim == 1 else rows
+
+        items = [(domain, layout) for domain, layouts in wanted.items() for layout in layouts]
+        if self.read_concurrency == 1 or len(items) == 1:
+            arrays = [read(item) for item in items]
+        else:
+            with ThreadPoolExecutor(self.read_concurrency, thread_name_prefix="noether-read") as pool:
+                arrays = list(pool.map(read, items))
+        return {layout.field: array for (_, layout), array in zip(items, arrays, strict=True)}
+
+    def read_coords(
+        self, sample_id: str, domain: str, num_points: int | None, generator: RandomSource = None
+    ) -> torch.Tensor:
+        """Read positions alone, as a draw of their own.
+
+        Parameters
+        ----------
+        sample_id, domain : str
+            Which sample, and which of its domains.
+        num_points : int or None
+            Points to draw; None reads all.
+        generator : numpy.random.Generator, torch.Generator, int or None
+            Source of randomness.
+
+        Returns
+        -------
+        torch.Tensor of float32, shape (T, 3)
+            In the unit of the source.
+        """
+        self._require_domain(domain)
+        position = self.manifest.domains[domain].position
+        return self.read_sample(sample_id, {domain: num_points}, generator, [position])[position]
+
+    def attributes(self, sample_id: str) -> dict[str, Any]:
+        """Give the attributes of a sample, such as its design parameters."""
+        return dict(self.manifest.sample(sample_id).attributes)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_groups": OpenGroups()}
+
+    def _require_domain(self, domain: str) -> None:
+        if domain not in self.manifest.domains:
+            raise UnknownNameError(
+                f"domain {domain!r} is not in the store; {nearest_names(domain, self.manifest.domains)}"
+            )
+
+    def _wanted_fields(
+        self, sample_id: str, entry: SampleEntry, fields: Iterable[str] | None
+    ) -> dict[str, list[ArrayLayout]]:
+        """Sort the fields to read by domain, in the order of the layouts."""
+        there = {domain: layout.arrays for domain, layout in self.manifest.domains.items() if domain in entry.domains}
+        if fields is None:
+            return {domain: list(arrays.values()) for domain, arrays in there.items()}
+        if isinstance(fields, str):
+            raise ArgumentError(f"fields: expected a list of names, got the str {fields!r}; write [{fields!r}]")
+        asked = set(fields)
+        known = {field for layout in self.manifest.domains.values() for field in layout.arrays}
+        for field in sorted(asked - known):
+            raise UnknownNameError(f"field {field!r} is not in the store; {nearest_names(field, known)}")
+        for field in sorted(asked - {field for arrays in there.values() for field in arrays}):
+            raise UnknownNameError(
+                f"sample {sample_id!r} has no field {field!r}: of the store's domains it has only {', '.join(there)}"
+            )
+        wanted = {
+            domain: [layout for field, layout in arrays.items() if field in asked] for domain, arrays in there.items()
+        }
+        return {domain: layouts for domain, layouts in wanted.items() if layouts}
+
+    def _plans(
+        self,
+        entry: SampleEntry,
+        domains: Iterable[str],
+        num_points: Mapping[str, int | None] | None,
+        rng: np.random.Generator,
+    ) -> dict[str, ReadPlan]:
+        counts = num_points or {}
+        if not isinstance(counts, Mapping):
+            raise ArgumentError(f"num_points: expected a mapping such as {{'volume': 16384}}, got {num_points!r}")
+        for domain, count in counts.items():
+            self._require_domain(domain)
+            if count is not None:
+                positive_int(count, f"num_points[{domain!r}]")
+        entropy = rng.integers(1 << 63, size=2).tolist()
+        plans = {}
+        for domain in domains:
+            grid, count = entry.domains[domain].grid, counts.get(domain)
+            if count is None:
+                plans[domain] = plan_whole(grid)
+                continue
+            # A stream for each domain: a draw of one does not depend on what else is read.
+            stream = np.random.default_rng(np.random.SeedSequence([*entropy, *domain.encode()]))
+            plans[domain] = plan_draw(grid, count, stream, self.chunk_order)
+        return plans
+
+    def _original_orders(
+        self, sample_id: str, plans: Mapping[str, ReadPlan], order: Order
+    ) -> dict[str, NDArray[np.int64]]:
+        """Give the permutation of each domain where the source's order is asked for."""
+        if order == "stored":
+            return {}
+        if order != "original":
+            raise ArgumentError(f"order: expected 'stored' or 'original', got {order!r}")
+        algorithm = self.manifest.shuffle_algorithm
+        if algorithm != SHUFFLE_ALGORITHM:
+            raise OriginalOrderError(
+                f"order='original': the manifest names {algorithm or 'no shuffle algorithm'}, and this release knows "
+                f"only {SHUFFLE_ALGORITHM}; the order of the source is unknown, read with order='stored'"
+            )
+        for domain, plan in plans.items():
+            if plan.n_points < plan.grid.n_points:
+                raise OriginalOrderError(
+                    f"order='original': domain {domain!r} is drawn ({plan.n_points} of {plan.grid.n_points} points), "
+                    "and only whole domains have an order to restore; leave it out of num_points"
+                )
+        return {
+            domain: permutation(
+                plan.grid.n_points,
+                shuffle_seed=self.manifest.shuffle_seed,
+                sample_id=sample_id,
+                domain=domain,
+            )
+            for domain, plan in plans.items()
+        }
+
+    def _open_group(self, sample_id: str, entry: SampleEntry) -> zarr.Group:
+        def open_it() -> zarr.Group:
+            store = (
+                self._store_factory(join(self.store_root, entry.relpath))
+                if self._store_factory
+                else open_storage(self.store_root, self.storage_options).zarr_store(entry.relpath, read_only=True)
+            )
+            try:
+                return zarr.open_group(store, mode="r")
+            except FileNotFoundError as error:
+                raise CorruptDataError(
+                    f"sample {sample_id!r}: the manifest lists it, but there is no group at "
+                    f"{join(self.store_root, entry.relpath)}; convert the sample again"
+                ) from error
+            except STORAGE_ERRORS as error:
+                raise StorageError(f"sample {sample_id!r}: cannot open its group: {error}") from error
+
+        return self._groups.get(sample_id, open_it)
+
+
+def _floating(dtype: DTypeLike | None) -> np.dtype[Any] | None:
+    if dtype is None:
+        return None
+    try:
+        parsed = np.dtype(dtype)
+    except TypeError:
+        parsed = None
+    if parsed is None or parsed.kind != "f":
+        raise ArgumentError(f"dtype: expected a floating dtype such as 'float32', or None, got {dtype!r}")
+    return parsed

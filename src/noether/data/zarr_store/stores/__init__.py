@@ -1,0 +1,109 @@
+"""Where the bytes of a store live: a local directory, object storage, or any fsspec file system."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from obstore.exceptions import BaseError
+from zarr.abc.store import Store
+
+from noether.data.zarr_store.errors import ArgumentError
+from noether.data.zarr_store.stores.base import ObjectSize, Storage
+from noether.data.zarr_store.stores.counting import CountingStore, Traffic
+from noether.data.zarr_store.stores.fsspec_store import FsspecStorage
+from noether.data.zarr_store.stores.local import LocalStorage
+from noether.data.zarr_store.stores.object_store import OBSTORE_PROTOCOLS, ObstoreStorage
+
+__all__ = [
+    "STORAGE_ERRORS",
+    "CountingStore",
+    "ObjectSize",
+    "Storage",
+    "Traffic",
+    "is_remote",
+    "join",
+    "make_store",
+    "normalize_root",
+    "open_storage",
+]
+
+# What reading through a zarr Store raises where the storage is at fault, and not the bytes.
+STORAGE_ERRORS = (OSError, BaseError)
+
+DRIVERS = ("obstore", "fsspec")
+
+
+def is_remote(root: str | os.PathLike[str]) -> bool:
+    """Say whether `root` is a URL of something else than the local file system."""
+    return "://" in str(root) and not str(root).startswith("file://")
+
+
+def normalize_root(root: str | os.PathLike[str]) -> str:
+    """Give a root as every other part uses it: an absolute local path, or a URL without a slash at its end.
+
+    Raises
+    ------
+    ArgumentError
+        `root` is empty.
+    """
+    text = os.fspath(root)
+    if not text:
+        raise ArgumentError("store root: expected a path or URL, got an empty string")
+    if is_remote(text):
+        return text.rstrip("/") if not text.endswith("://") else text
+    if text.startswith("file://"):
+        text = url2pathname(urlsplit(text).path)
+    return str(Path(text).absolute())
+
+
+def join(root: str | os.PathLike[str], relpath: str) -> str:
+    """Give the path or URL of `relpath` below `root`."""
+    base = normalize_root(root)
+    return f"{base}/{relpath}" if is_remote(base) else str(Path(base, relpath))
+
+
+def open_storage(root: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None) -> Storage:
+    """Open the place where a store lies, or is to lie; nothing is read or written yet.
+
+    Parameters
+    ----------
+    root : str or path
+        Local path, ``file://``, or any URL that obstore or fsspec knows.
+    storage_options : mapping, optional
+        Go to obstore (``s3://``, ``gs://``, ``az://``, ``http(s)://``) or fsspec (all other URLs). The key
+        ``driver`` chooses between the two: ``{"driver": "fsspec", "key": …}`` uses s3fs for ``s3://``.
+
+    Raises
+    ------
+    ArgumentError
+        Options for a local path, or an unknown one.
+    StorageError
+        The URL cannot be opened.
+    """
+    base, options = normalize_root(root), dict(storage_options or {})
+    if not is_remote(base):
+        if options:
+            raise ArgumentError(f"storage_options: a local path takes none, got {sorted(options)}")
+        return LocalStorage(base)
+    default = "obstore" if urlsplit(base).scheme in OBSTORE_PROTOCOLS else "fsspec"
+    driver = options.pop("driver", default)
+    if driver not in DRIVERS:
+        raise ArgumentError(f"storage_options['driver']: expected one of {', '.join(DRIVERS)}, got {driver!r}")
+    return ObstoreStorage(base, options) if driver == "obstore" else FsspecStorage(base, options)
+
+
+def make_store(
+    path: str | os.PathLike[str],
+    *,
+    read_only: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Store:
+    """Open the group at `path`, a path or URL, as a zarr Store."""
+    base = normalize_root(path)
+    parent, _, name = base.rpartition("/")
+    return open_storage(parent, storage_options).zarr_store(name, read_only=read_only)

@@ -1,0 +1,81 @@
+"""What the rest of the library asks of the place where a store's bytes live."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple, Protocol
+
+from zarr.abc.store import Store
+
+from noether.data.zarr_store.names import ROOT_KEY
+
+__all__ = ["ObjectSize", "Storage", "StorageByObjects"]
+
+
+class ObjectSize(NamedTuple):
+    """One object or file: its key relative to the root, and its bytes."""
+
+    key: str
+    size: int
+
+
+class Storage(Protocol):
+    """The objects below one root. Safe to use from many threads; not to be carried over a fork."""
+
+    root: str
+
+    def read_if_there(self, key: str) -> bytes | None:
+        """Read an object; ``None`` where there is none."""
+
+    def update(self, key: str, change: Callable[[bytes | None], bytes]) -> None:
+        """Replace an object by what `change` makes of its bytes, in one step that no other update can come between.
+
+        `change` may be called again where another update came first, so it must not depend on earlier calls.
+        """
+
+    def write_group(self, relpath: str, objects: Iterable[tuple[str, bytes]]) -> None:
+        """Write the group `relpath` from (key, bytes) pairs, replacing what was there.
+
+        The pair of the root ``zarr.json`` comes last.
+        A reader finds the former group, none, or the new one, never a part of one. Nothing stays behind a failure.
+        """
+
+    def objects(self, prefix: str = "") -> Iterator[ObjectSize]:
+        """List the objects below a directory, in no particular order."""
+
+    def zarr_store(self, relpath: str, *, read_only: bool) -> Store:
+        """Open the group `relpath` as a zarr Store."""
+
+
+class StorageByObjects:
+    """Groups as objects that appear one by one: the root ``zarr.json`` goes first and comes last."""
+
+    @abstractmethod
+    def _put(self, key: str, data: bytes) -> None: ...
+
+    @abstractmethod
+    def _delete(self, keys: list[str]) -> None: ...
+
+    @abstractmethod
+    def objects(self, prefix: str = "") -> Iterator[ObjectSize]:
+        """List the objects below a directory, in no particular order."""
+
+    def write_group(self, relpath: str, objects: Iterable[tuple[str, bytes]]) -> None:
+        """Write the group `relpath`; see `Storage`."""
+        self._delete_group(relpath)
+        written: list[str] = []
+        try:
+            for key, data in objects:
+                written.append(f"{relpath}/{key}")
+                self._put(written[-1], data)
+        except BaseException:
+            self._delete(written)
+            raise
+
+    def _delete_group(self, relpath: str) -> None:
+        there = {item.key for item in self.objects(relpath)}
+        root = f"{relpath}/{ROOT_KEY}"
+        if root in there:
+            self._delete([root])
+        self._delete(sorted(there - {root}))

@@ -1,0 +1,106 @@
+"""Stores on any other fsspec file system: ``memory://``, ``sftp://``, ``hdfs://``, …, and s3fs on request."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from fsspec.core import url_to_fs
+from zarr.abc.store import Store
+from zarr.storage import FsspecStore
+
+from noether.data.zarr_store.errors import StorageError
+from noether.data.zarr_store.stores.base import ObjectSize, StorageByObjects
+
+__all__ = ["FsspecStorage"]
+
+# Where an object appears whole or not at all, and directories need not be made. Elsewhere a file is moved into place.
+_OBJECT_PROTOCOLS = frozenset({"memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "oci", "hf"})
+
+# fsspec has no conditional put. Within a process this lock stands in for it; between processes nothing does.
+_update_lock = threading.Lock()
+
+
+class FsspecStorage(StorageByObjects):
+    """The files below one fsspec URL; see `Storage`.
+
+    Parameters
+    ----------
+    root : str
+        Any URL that fsspec opens.
+    options : mapping
+        Keywords of the file system.
+
+    Notes
+    -----
+    Updates by several processes at once can lose one another's changes here: fsspec has no conditional put.
+    """
+
+    def __init__(self, root: str, options: Mapping[str, Any]) -> None:
+        self.root = root
+        self._options = dict(options)
+        try:
+            self._fs, self._path = url_to_fs(root, **self._options)
+        except (ImportError, ValueError) as error:
+            raise StorageError(f"cannot open {root}: {error}") from error
+        protocols = {self._fs.protocol} if isinstance(self._fs.protocol, str) else set(self._fs.protocol)
+        self._objects_appear_whole = bool(protocols & _OBJECT_PROTOCOLS)
+
+    def read_if_there(self, key: str) -> bytes | None:
+        """Read a file; see `Storage`."""
+        with _reported(f"cannot read {self.root}/{key}"):
+            try:
+                return bytes(self._fs.cat_file(self._at(key)))
+            except FileNotFoundError:
+                return None
+
+    def update(self, key: str, change: Callable[[bytes | None], bytes]) -> None:
+        """Replace a file; see `Storage` for what is promised and the notes above for what is not."""
+        with _update_lock:
+            self._put(key, change(self.read_if_there(key)))
+
+    def objects(self, prefix: str = "") -> Iterator[ObjectSize]:
+        """List files; see `Storage`."""
+        top = self._at("")
+        with _reported(f"cannot list {self.root}/{prefix}"):
+            self._fs.invalidate_cache()
+            found = self._fs.find(self._at(prefix), detail=True)
+        for path, info in found.items():
+            yield ObjectSize(path.removeprefix(top).lstrip("/"), int(info["size"]))
+
+    def zarr_store(self, relpath: str, *, read_only: bool) -> Store:
+        """Open a group; see `Storage`."""
+        return FsspecStore.from_url(f"{self.root}/{relpath}", storage_options=self._options, read_only=read_only)
+
+    def _at(self, key: str) -> str:
+        return f"{self._path}/{key}" if key else self._path
+
+    def _put(self, key: str, data: bytes) -> None:
+        path = self._at(key)
+        with _reported(f"cannot write {self.root}/{key}"):
+            if self._objects_appear_whole:
+                self._fs.pipe_file(path, data)
+                return
+            parent, _, name = path.rpartition("/")
+            staged = f"{parent}/.{name}.{uuid.uuid4().hex}"
+            self._fs.makedirs(parent, exist_ok=True)
+            self._fs.pipe_file(staged, data)
+            self._fs.mv(staged, path)
+
+    def _delete(self, keys: list[str]) -> None:
+        if keys:
+            with _reported(f"cannot delete in {self.root}"):
+                self._fs.rm([self._at(key) for key in keys])
+
+
+@contextmanager
+def _reported(what: str) -> Iterator[None]:
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        raise StorageError(f"{what}: {error}") from error

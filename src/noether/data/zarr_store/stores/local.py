@@ -1,0 +1,146 @@
+"""Stores on a local or mounted file system."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from zarr.abc.store import Store
+from zarr.storage import LocalStore
+
+from noether.data.zarr_store.errors import StorageError
+from noether.data.zarr_store.stores.base import ObjectSize
+
+__all__ = ["LocalStorage"]
+
+_LOCK_SECONDS = 60.0
+
+
+class LocalStorage:
+    """The files below one directory; see `Storage`.
+
+    A group is staged beside its place, under a name that starts with a dot, and renamed.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self._root = Path(root)
+
+    def read_if_there(self, key: str) -> bytes | None:
+        """Read a file; see `Storage`."""
+        with _reported(f"cannot read {self._root / key}"):
+            try:
+                return (self._root / key).read_bytes()
+            except FileNotFoundError:
+                return None
+
+    def update(self, key: str, change: Callable[[bytes | None], bytes]) -> None:
+        """Replace a file under a lock; see `Storage`."""
+        path = self._root / key
+        with _reported(f"cannot write {path}"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with _locked(path):
+                staged = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+                try:
+                    _write_durably(staged, change(self.read_if_there(key)))
+                    staged.replace(path)
+                finally:
+                    staged.unlink(missing_ok=True)
+                _sync_directory(path.parent)
+
+    def write_group(self, relpath: str, objects: Iterable[tuple[str, bytes]]) -> None:
+        """Stage a group and rename it; see `Storage`."""
+        path = self._root / relpath
+        staged = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        with _reported(f"cannot write {path}"):
+            try:
+                for key, data in objects:
+                    file = staged / key
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    _write_durably(file, data)
+                _put_in_place(staged, path)
+            finally:
+                shutil.rmtree(staged, ignore_errors=True)
+            _sync_directory(path.parent)
+
+    def objects(self, prefix: str = "") -> Iterator[ObjectSize]:
+        """List files, without those that are staged or lock; see `Storage`."""
+        with _reported(f"cannot list {self._root / prefix}"):
+            for directory, names, files in os.walk(self._root / prefix):
+                names[:] = sorted(name for name in names if not name.startswith("."))
+                for name in files:
+                    if not name.startswith("."):
+                        file = Path(directory, name)
+                        yield ObjectSize(file.relative_to(self._root).as_posix(), file.stat().st_size)
+
+    def zarr_store(self, relpath: str, *, read_only: bool) -> Store:
+        """Open a group; see `Storage`."""
+        return LocalStore(self._root / relpath, read_only=read_only)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=_LOCK_SECONDS)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise StorageError(
+            f"{path}: locked by another process for over {_LOCK_SECONDS:.0f} s; wait for it to end"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _put_in_place(staged: Path, path: Path) -> None:
+    """Rename a directory to a place where another may be, or may come to be meanwhile."""
+    former = staged.with_name(staged.name + ".former")
+    while not _renamed(staged, path):
+        with suppress(FileNotFoundError):
+            path.rename(former)
+        shutil.rmtree(former, ignore_errors=True)
+
+
+def _renamed(staged: Path, path: Path) -> bool:
+    try:
+        staged.rename(path)
+    except OSError as error:
+        if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
+            return False
+        raise
+    return True
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_directory(path: Path) -> None:
+    """Make a rename in `path` outlast a loss of power, where directories can be opened (not on Windows)."""
+    if os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _reported(what: str) -> Iterator[None]:
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        raise StorageError(f"{what}: {error.strerror or error}") from error

@@ -1,0 +1,134 @@
+"""Is a sample fit to be stored? Everything is checked here, before a byte is written. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noether.data.zarr_store.errors import SampleDataError, nearest_names
+from noether.data.zarr_store.layout import ArrayLayout, DomainLayout
+
+__all__ = ["FieldValues", "check_attributes", "check_fields"]
+
+# A field's layout with its values, shape (n_points, dim).
+FieldValues = tuple[ArrayLayout, NDArray[Any]]
+
+
+def check_fields(
+    sample_id: str, field_arrays: Mapping[str, Any], layouts: Mapping[str, DomainLayout]
+) -> dict[str, list[FieldValues]]:
+    """Sort a sample's arrays into its domains.
+
+    Parameters
+    ----------
+    sample_id : str
+        For the errors.
+    field_arrays : mapping of str to array-like
+        By canonical field name: shape ``(n_points, dim)``, or ``(n_points,)`` where ``dim`` is 1.
+    layouts : mapping of str to DomainLayout
+        The domains that the store knows.
+
+    Returns
+    -------
+    dict of str to list of (ArrayLayout, ndarray of shape (n_points, dim))
+        The domains that the sample has, with all their fields, in the order of the layouts.
+
+    Raises
+    ------
+    SampleDataError
+        An unknown field, a domain with only some of its fields, a wrong shape or dtype, no points, or fields of a
+        domain that disagree in their number of points.
+    """
+    known = {field for layout in layouts.values() for field in layout.arrays}
+    for field in field_arrays:
+        if field not in known:
+            raise SampleDataError(f"sample {sample_id!r}: unknown field {field!r}; {nearest_names(field, known)}")
+    domains = {
+        domain: _check_domain(sample_id, domain, field_arrays, layout)
+        for domain, layout in layouts.items()
+        if layout.arrays.keys() & field_arrays.keys()
+    }
+    if not domains:
+        raise SampleDataError(
+            f"sample {sample_id!r}: it has no field; expected all fields of at least one of {', '.join(layouts)}"
+        )
+    return domains
+
+
+def _check_domain(
+    sample_id: str, domain: str, field_arrays: Mapping[str, Any], layout: DomainLayout
+) -> list[FieldValues]:
+    missing = [field for field in layout.arrays if field not in field_arrays]
+    if missing:
+        raise SampleDataError(
+            f"sample {sample_id!r}: domain {domain!r} lacks {', '.join(missing)}; a domain that is there has all its "
+            "fields: give the missing ones, or leave the whole domain out"
+        )
+    values = [(array, _check_field(sample_id, array, field_arrays[field])) for field, array in layout.arrays.items()]
+    counts = {array.field: len(rows) for array, rows in values}
+    if len(set(counts.values())) > 1:
+        shown = ", ".join(f"{field} {count}" for field, count in counts.items())
+        raise SampleDataError(
+            f"sample {sample_id!r}: the fields of domain {domain!r} disagree in their number of points ({shown}); "
+            "expected one row per point in each, in the same order"
+        )
+    return values
+
+
+def _check_field(sample_id: str, layout: ArrayLayout, given: Any) -> NDArray[Any]:
+    where = f"sample {sample_id!r}, field {layout.field}"
+    try:
+        values = np.asarray(given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise SampleDataError(
+            f"{where}: {type(given).__name__} cannot be read as an array ({error}); expected a NumPy array or a "
+            "CPU tensor without gradient"
+        ) from error
+    if values.dtype.kind not in "iuf":
+        raise SampleDataError(
+            f"{where}: expected an integer or floating dtype, got {values.dtype}; convert it to float32 first"
+        )
+    if values.ndim == 1 and layout.dim == 1:
+        values = values[:, np.newaxis]
+    if values.ndim != 2 or values.shape[1] != layout.dim:
+        expected = f"(n_points, {layout.dim})" + (" or (n_points,)" if layout.dim == 1 else "")
+        raise SampleDataError(f"{where}: expected shape {expected}, got {np.shape(given)}")
+    if not len(values):
+        raise SampleDataError(f"{where}: it has no points; leave an empty domain out")
+    return values
+
+
+def check_attributes(sample_id: str, attributes: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Give a sample's attributes as plain JSON values.
+
+    NumPy scalars, arrays and tensors become numbers and nested lists.
+
+    Raises
+    ------
+    SampleDataError
+        A key is no str, or a value has no form in JSON, as NaN has none.
+    """
+    plain = {}
+    for key, value in (attributes or {}).items():
+        if not isinstance(key, str):
+            raise SampleDataError(
+                f"sample {sample_id!r}: attribute {key!r}: expected a str as key, got {type(key).__name__}"
+            )
+        try:
+            plain[key] = json.loads(json.dumps(value, default=_to_plain, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise SampleDataError(
+                f"sample {sample_id!r}: attribute {key!r} has no form in JSON ({error}); "
+                "expected numbers that are finite, strings, lists or dicts of them"
+            ) from error
+    return plain
+
+
+def _to_plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is no JSON value")

@@ -1,0 +1,297 @@
+"""Writing samples into a store."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from noether.data.schemas import FileMap
+from noether.data.zarr_store.errors import ArgumentError
+from noether.data.zarr_store.fidelity import CastCheck, NonFinite, measure_cast
+from noether.data.zarr_store.grid import Grid, positive_int
+from noether.data.zarr_store.group import DomainArrays, Encoding, group_objects
+from noether.data.zarr_store.layout import build_domain_layouts, stored_dtype
+from noether.data.zarr_store.manifest import (
+    FORMAT_VERSION,
+    MANIFEST_NAME,
+    DomainSample,
+    SampleEntry,
+    StoreManifest,
+)
+from noether.data.zarr_store.names import ROOT_KEY, check_sample_id, group_path
+from noether.data.zarr_store.shuffle import SHUFFLE_ALGORITHM, permutation
+from noether.data.zarr_store.stores import join, normalize_root, open_storage
+from noether.data.zarr_store.validation import FieldValues, check_attributes, check_fields
+
+__all__ = ["ZarrStoreWriter"]
+
+_LEVELS = range(10)
+
+
+class ZarrStoreWriter:
+    """Writes samples into a store: shuffled once, chunked along the points, one Zarr group a sample.
+
+    Parameters
+    ----------
+    store_root : str or path
+        Local path, ``file://``, ``memory://``, ``s3://`` or any other URL that obstore or fsspec opens.
+    filemap : FileMap
+        Names the fields that samples of this store have.
+    dataset_name : str
+        Name of the dataset.
+    shuffle_seed : int
+        Seed of the shuffle; every sample and domain derives its own from it.
+    chunk_points : int
+        Points of a chunk, the unit of reading.
+    shard_points : int, optional
+        Most points of a shard, the unit of writing; rounded down to whole chunks, at least one. Without it, one
+        shard holds a whole field.
+    coords_dtype, values_dtype : dtype-like
+        Stored dtype of positions, and of all other fields: float16, float32 or float64.
+    field_dtypes : mapping of str to dtype-like, optional
+        Stored dtypes by canonical field name, over both.
+    compression_level : int
+        Level of zstd, 0 to 9.
+    checksum : bool
+        Give every chunk a crc32c, so that a read of part of a shard can be verified.
+    non_finite : {"raise", "allow"}
+        Whether NaN and infinity are refused, or stored as they are.
+    storage_options : mapping, optional
+        Options of the file system; see `stores.open_storage`.
+
+    Attributes
+    ----------
+    store_root : str
+        Absolute path or URL.
+    layouts : dict of str to DomainLayout
+        Domains and arrays that samples can have.
+    manifest : StoreManifest
+        What the store held when the writer was opened, with what it recorded since.
+
+    Raises
+    ------
+    ArgumentError
+        A parameter is out of its range.
+    ManifestConflictError
+        The store exists, with other settings.
+
+    Notes
+    -----
+    One writer may be used from many threads. Another process builds its own from `to_init_kwargs`. Nothing is
+    written before the first sample.
+    """
+
+    def __init__(
+        self,
+        store_root: str | os.PathLike[str],
+        filemap: FileMap,
+        dataset_name: str,
+        shuffle_seed: int = 0,
+        chunk_points: int = 4096,
+        shard_points: int | None = None,
+        coords_dtype: DTypeLike = "float32",
+        values_dtype: DTypeLike = "float16",
+        field_dtypes: Mapping[str, DTypeLike] | None = None,
+        compression_level: int = 5,
+        *,
+        checksum: bool = True,
+        non_finite: NonFinite = "raise",
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.store_root = normalize_root(store_root)
+        self.filemap = filemap
+        self.chunk_points = positive_int(chunk_points, "chunk_points")
+        self.shard_points = None if shard_points is None else positive_int(shard_points, "shard_points")
+        self.coords_dtype = stored_dtype(coords_dtype, "coords_dtype")
+        self.values_dtype = stored_dtype(values_dtype, "values_dtype")
+        self.layouts = build_domain_layouts(filemap, coords_dtype, values_dtype, field_dtypes)
+        self.field_dtypes = {field: stored_dtype(dtype, field) for field, dtype in (field_dtypes or {}).items()}
+        self.compression_level = _level(compression_level)
+        self.checksum = bool(checksum)
+        self.non_finite = _non_finite(non_finite)
+        self.storage_options = dict(storage_options or {})
+        self._settings = StoreManifest(
+            dataset_name=_dataset_name(dataset_name),
+            format_version=FORMAT_VERSION,
+            shuffle_seed=_seed(shuffle_seed),
+            coords_dtype=self.coords_dtype,
+            values_dtype=self.values_dtype,
+            compressor=f"blosc-zstd-{self.compression_level}",
+            domains=self.layouts,
+            samples={},
+            shuffle_algorithm=SHUFFLE_ALGORITHM,
+            checksum=self.checksum,
+        )
+        self._storage = open_storage(self.store_root, self.storage_options)
+        self._recorded: dict[str, SampleEntry] = {}
+        self._recording = threading.Lock()
+        self.manifest = self._open_manifest()
+
+    @property
+    def dataset_name(self) -> str:
+        """Name of the dataset."""
+        return self._settings.dataset_name
+
+    @property
+    def shuffle_seed(self) -> int:
+        """Seed of the shuffle."""
+        return self._settings.shuffle_seed
+
+    def write_group(
+        self, sample_id: str, field_arrays: Mapping[str, Any], *, attributes: Mapping[str, Any] | None = None
+    ) -> SampleEntry:
+        """Write one sample, replacing it where it is there, and leave the manifest as it is.
+
+        Safe to call from many threads and processes at once.
+
+        Parameters
+        ----------
+        sample_id : str
+            Stable name of the sample; may contain ``/``.
+        field_arrays : mapping of str to array-like
+            By canonical field name: shape ``(n_points, width)``, or ``(n_points,)`` for a width of 1; NumPy arrays or
+            CPU tensors of an integer or floating dtype. A domain may be missing; one that is there has all its fields.
+        attributes : mapping, optional
+            Anything that JSON can hold; kept with the sample.
+
+        Returns
+        -------
+        SampleEntry
+            What the manifest is to say of the sample.
+
+        Raises
+        ------
+        SampleIdError
+            The id is no safe relative name.
+        SampleDataError
+            The arrays or attributes are not fit to be stored. Nothing was written.
+        StorageError
+            The store cannot be written. What was written of the sample is removed.
+        """
+        check_sample_id(sample_id)
+        fields = check_fields(sample_id, field_arrays, self.layouts)
+        plain_attributes = check_attributes(sample_id, attributes)
+        fidelity = {
+            layout.field: measure_cast(values, CastCheck(sample_id, layout.field, layout.dtype, self.non_finite))
+            for domain in fields.values()
+            for layout, values in domain
+        }
+        domains = {domain: self._shuffled(sample_id, domain, domain_fields) for domain, domain_fields in fields.items()}
+        entry = SampleEntry(
+            relpath=group_path(sample_id),
+            domains={domain: DomainSample.of(content.grid) for domain, content in domains.items()},
+            attributes=plain_attributes,
+            fidelity=fidelity,
+        )
+        encoding = Encoding(self.compression_level, self.checksum)
+        self._storage.write_group(
+            entry.relpath,
+            group_objects(domains, self._settings.as_group_attributes(sample_id, entry), encoding),
+        )
+        return entry
+
+    def write_sample(
+        self, sample_id: str, field_arrays: Mapping[str, Any], *, attributes: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write one sample and record it; parameters and errors are those of `write_group`.
+
+        `save_manifest` makes the record last.
+        """
+        self.record(sample_id, self.write_group(sample_id, field_arrays, attributes=attributes))
+
+    def record(self, sample_id: str, entry: SampleEntry) -> None:
+        """Add a sample that `write_group` wrote, here or in another process, to what `save_manifest` saves."""
+        check_sample_id(sample_id)
+        with self._recording:
+            self._recorded[sample_id] = entry
+            self.manifest.samples[sample_id] = entry
+
+    def find_group(self, sample_id: str) -> SampleEntry | None:
+        """Give the entry of a sample whose group is complete, whether or not the manifest has it; else ``None``.
+
+        Raises
+        ------
+        ManifestConflictError
+            The group was written with other settings.
+        """
+        key = f"{group_path(check_sample_id(sample_id))}/{ROOT_KEY}"
+        data = self._storage.read_if_there(key)
+        if data is None:
+            return None
+        origin = join(self.store_root, key)
+        single = StoreManifest.of_group(data, origin)
+        single.require_same_settings(self._settings, origin)
+        return single.sample(sample_id)
+
+    def save_manifest(self) -> str:
+        """Save what was recorded, atomically, beside what others have saved; give the path or URL.
+
+        Raises
+        ------
+        ManifestConflictError
+            Another writer has created the store meanwhile, with other settings.
+        """
+        with self._recording:
+            saved = self._settings.model_copy(update={"samples": dict(self._recorded)})
+            url = saved.save(self.store_root, storage_options=self.storage_options)
+            self.manifest.samples = saved.samples
+        return url
+
+    def to_init_kwargs(self) -> dict[str, object]:
+        """Give the keywords that build an identical writer in another process; they can be pickled."""
+        return {
+            "store_root": self.store_root,
+            "filemap": self.filemap,
+            "dataset_name": self.dataset_name,
+            "shuffle_seed": self.shuffle_seed,
+            "chunk_points": self.chunk_points,
+            "shard_points": self.shard_points,
+            "coords_dtype": self.coords_dtype,
+            "values_dtype": self.values_dtype,
+            "field_dtypes": dict(self.field_dtypes),
+            "compression_level": self.compression_level,
+            "checksum": self.checksum,
+            "non_finite": self.non_finite,
+            "storage_options": dict(self.storage_options),
+        }
+
+    def _open_manifest(self) -> StoreManifest:
+        there = StoreManifest.load_if_there(self.store_root, storage_options=self.storage_options)
+        if there is None:
+            return self._settings.model_copy(update={"samples": {}})
+        there.require_same_settings(self._settings, join(self.store_root, MANIFEST_NAME))
+        return there
+
+    def _shuffled(self, sample_id: str, domain: str, fields: list[FieldValues]) -> DomainArrays:
+        n_points = len(fields[0][1])
+        order = permutation(n_points, shuffle_seed=self.shuffle_seed, sample_id=sample_id, domain=domain)
+        return DomainArrays(Grid.fit(n_points, self.chunk_points, self.shard_points), order, fields)
+
+
+def _level(level: object) -> int:
+    if isinstance(level, bool) or not isinstance(level, int | np.integer) or int(level) not in _LEVELS:
+        raise ArgumentError(f"compression_level: expected a whole number from 0 to 9, got {level!r}")
+    return int(level)
+
+
+def _seed(seed: object) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        raise ArgumentError(f"shuffle_seed: expected a whole number, got {seed!r}")
+    return int(seed)
+
+
+def _dataset_name(name: object) -> str:
+    if not isinstance(name, str) or not name:
+        raise ArgumentError(f"dataset_name: expected a str that is not empty, got {name!r}")
+    return name
+
+
+def _non_finite(choice: NonFinite) -> NonFinite:
+    if choice not in get_args(NonFinite):
+        raise ArgumentError(f"non_finite: expected one of {', '.join(get_args(NonFinite))}, got {choice!r}")
+    return choice
