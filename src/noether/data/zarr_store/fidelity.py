@@ -109,7 +109,8 @@ def _overflow(values: NDArray[Any], check: CastCheck) -> ValueOverflowError:
     wider = "float32" if peak <= float(np.finfo("float32").max) else "float64"
     return ValueOverflowError(
         f"sample {check.sample_id!r}, field {check.field}: the largest magnitude {peak:.6g} does not fit "
-        f"{check.dtype}, whose limit is {limit:.6g}; store this field wider: field_dtypes={{{check.field!r}: {wider!r}}} "
+        f"{check.dtype}, whose limit is {limit:.6g}; store this field wider: "
+        f"field_dtypes={{{check.field!r}: {wider!r}}} "
         f"(--field-dtype {check.field}={wider})"
     )
 
