@@ -61,10 +61,18 @@ def serve_s3(directory: Path) -> Iterator[S3Server]:
     ports = dict(
         zip([f"{name}.port{grpc}" for name in _SERVICES for grpc in ("", ".grpc")], _free_ports(8), strict=True)
     )
-    command = [
-        weed, "server", f"-dir={data}", "-s3", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false",
-        "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.volumeSizeLimitMB=64", "-volume.max=40", *(f"-{flag}={port}" for flag, port in ports.items()),
-    ]  # fmt: skip
+    options = {
+        "dir": data,
+        "ip": "127.0.0.1",
+        "ip.bind": "127.0.0.1",
+        "master.telemetry": "false",
+        "master.volumeSizeLimitMB": 64,
+        "volume.max": 40,
+        "s3.port.iceberg": 0,
+        "s3.port.lance": 0,
+        **ports,
+    }
+    command = [weed, "server", "-s3", *(f"-{flag}={value}" for flag, value in options.items())]
     server = S3Server(f"http://127.0.0.1:{ports['s3.port']}")
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
