@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable
+from gzip import BadGzipFile
 from threading import Lock
 from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.abc.buffer import Buffer, BufferPrototype
+from zarr.abc.store import ByteRequest, Store
+from zarr.storage import WrapperStore
 
 from noether.data.zarr_store.errors import CorruptDataError, StorageError
+from noether.data.zarr_store.names import ROOT_KEY
 from noether.data.zarr_store.sampling import ReadPlan
 from noether.data.zarr_store.stores import STORAGE_ERRORS
 
-__all__ = ["OpenGroups", "read_field"]
+__all__ = ["DECODE_ERRORS", "CompleteStore", "OpenGroups", "read_field"]
+
+# What zarr-python and the codecs raise where the bytes are at fault, and not the storage.
+DECODE_ERRORS = (ValueError, RuntimeError, TypeError, KeyError, AttributeError, EOFError, zlib.error)
 
 # Each open sample holds the metadata of its arrays, a few kilobytes.
 _MAX_OPEN_SAMPLES = 512
@@ -47,6 +56,21 @@ class OpenGroups:
         self._pid = os.getpid()
         self._lock = Lock()
         self._groups: OrderedDict[str, zarr.Group] = OrderedDict()
+
+
+class CompleteStore(WrapperStore[Store]):
+    """Refuses to read a chunk or shard that is not there, or empty.
+
+    Zarr takes a missing one for fill values. `ZarrStoreWriter` writes all of them, zeros included, so that in its
+    stores a missing one is a lost one.
+    """
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        """Read an object or a range of one."""
+        data = await self._store.get(key, prototype, byte_range)
+        if not data and key.rpartition("/")[2] != ROOT_KEY:
+            raise CorruptDataError(f"{key} is missing or empty")
+        return data
 
 
 def read_field(
@@ -104,16 +128,23 @@ def _open_array(group: zarr.Group, path: str, shape: tuple[int, int], where: str
         array = group[path]
     except KeyError as error:
         raise CorruptDataError(f"{where}: the group has no array {path}; convert the sample again") from error
+    except STORAGE_ERRORS as error:
+        raise StorageError(f"{where}: cannot be opened: {error}") from error
+    except DECODE_ERRORS as error:
+        raise CorruptDataError(f"{where}: its metadata cannot be read ({error}); convert the sample again") from error
     found = f"an array of shape {array.shape}" if isinstance(array, zarr.Array) else "a group"
     if not isinstance(array, zarr.Array) or array.shape != shape:
-        raise CorruptDataError(f"{where}: the manifest says an array of shape {shape}, there is {found}")
+        raise CorruptDataError(
+            f"{where}: the manifest says an array of shape {shape}, there is {found}; convert the sample again"
+        )
     return array
 
 
 def _read_rows(array: zarr.Array[Any], rows: slice, where: str) -> NDArray[Any]:
     try:
         return np.asarray(array[rows])
-    except STORAGE_ERRORS as error:
-        raise StorageError(f"{where}: cannot be read: {error}") from error
-    except (ValueError, RuntimeError) as error:
+    except (*DECODE_ERRORS, *STORAGE_ERRORS) as error:
+        # gzip calls broken bytes an OSError.
+        if isinstance(error, STORAGE_ERRORS) and not isinstance(error, BadGzipFile):
+            raise StorageError(f"{where}: cannot be read: {error}") from error
         raise CorruptDataError(f"{where}: its bytes cannot be decoded ({error}); convert the sample again") from error

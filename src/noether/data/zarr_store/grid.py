@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from noether.data.zarr_store.errors import ArgumentError
 
 __all__ = ["Grid", "positive_int"]
 
 
-def positive_int(value: object, parameter: str) -> int:
-    """Give `value` back if it is a whole number of at least 1, else raise `ArgumentError`."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise ArgumentError(f"{parameter}: expected a whole number of at least 1, got {value!r}")
-    number = int(value.__index__())
+def positive_int(value: Any, parameter: str) -> int:
+    """Give `value` as an int if it is a whole number of at least 1, else raise `ArgumentError`."""
+    try:
+        number = 0 if isinstance(value, bool) else operator.index(value)
+    except TypeError:  # also of arrays and tensors that hold no single whole number
+        number = 0
     if number < 1:
-        raise ArgumentError(f"{parameter}: expected a whole number of at least 1, got {number}")
+        raise ArgumentError(f"{parameter}: expected a whole number of at least 1, got {value!r}")
     return number
 
 
@@ -40,7 +42,8 @@ class Grid:
 
     def __post_init__(self) -> None:
         for name in ("n_points", "chunk_points", "shard_points"):
-            positive_int(getattr(self, name), name)
+            # NumPy's whole numbers become Python's, whose arithmetic does not overflow.
+            object.__setattr__(self, name, positive_int(getattr(self, name), name))
         if self.shard_points % self.chunk_points:
             raise ArgumentError(
                 f"shard_points: expected a multiple of chunk_points {self.chunk_points}, got {self.shard_points}"
@@ -59,7 +62,8 @@ class Grid:
         shard_points : int, optional
             Most rows of a shard, rounded down to whole chunks but at least one; without it one shard holds all.
         """
-        chunk = min(positive_int(chunk_points, "chunk_points"), positive_int(n_points, "n_points"))
+        n_points = positive_int(n_points, "n_points")
+        chunk = min(positive_int(chunk_points, "chunk_points"), n_points)
         whole = -(-n_points // chunk) * chunk
         if shard_points is None:
             return cls(n_points, chunk, whole)

@@ -89,9 +89,9 @@ def field_specs(schema: type[FileMap]) -> tuple[FieldSpec, ...]:
     Raises
     ------
     ArgumentError
-        An attribute has no declared width, or no ``<domain>_<name>`` form.
+        An attribute has no declared width or no ``<domain>_<name>`` form, or two attributes name the same field.
     """
-    specs = []
+    specs: dict[str, FieldSpec] = {}
     for attribute, info in schema.model_fields.items():
         if attribute == _NO_POINT_FIELD:
             continue
@@ -102,8 +102,14 @@ def field_specs(schema: type[FileMap]) -> tuple[FieldSpec, ...]:
                 f"annotate it: `{attribute}: Annotated[str | None, Width(3)] = None`"
             )
         domain, name = _split(schema, attribute)
-        specs.append(FieldSpec(attribute, f"{domain}_{name}", domain, name, widths[-1]))
-    return tuple(specs)
+        field = f"{domain}_{name}"
+        if field in specs:
+            raise ArgumentError(
+                f"{schema.__name__}.{attribute}: it names the field {field}, as {specs[field].attribute} does; "
+                "expected one attribute for each field, so rename one of them"
+            )
+        specs[field] = FieldSpec(attribute, field, domain, name, widths[-1])
+    return tuple(specs.values())
 
 
 def _split(schema: type[FileMap], attribute: str) -> tuple[str, str]:
@@ -164,7 +170,7 @@ def stored_dtype(dtype: DTypeLike | None, parameter: str) -> str:
     try:
         # NumPy reads None as float64, which nobody means.
         name = "None" if dtype is None else np.dtype(dtype).name
-    except TypeError:
+    except (TypeError, ValueError):
         name = repr(dtype)
     if name not in STORED_DTYPES:
         raise ArgumentError(f"{parameter}: expected one of {', '.join(STORED_DTYPES)}, got {name}")

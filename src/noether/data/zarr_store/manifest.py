@@ -1,7 +1,7 @@
 """manifest.json: what a store holds, and how it was written.
 
 The models are read from bytes that may come from anywhere, so pydantic checks them. Required keys are those without a
-default; everything else may be missing. Keys that are not known here are kept as they are.
+default; everything else may be missing. Keys of the manifest itself that are not known here are kept as they are.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class StoreManifest(BaseModel):
     shuffle_algorithm: str | None = None
     checksum: bool = False
     splits: dict[str, list[str]] = {}
-    chunk_index: str | None = None
+    chunk_index: Annotated[str, AfterValidator(_safe_path)] | None = None
 
     @model_validator(mode="after")
     def _names_agree(self) -> Self:
@@ -292,7 +292,7 @@ class StoreManifest(BaseModel):
             manifest = attributes["manifest"]
             for entry in manifest["samples"].values():
                 entry["attributes"] = attributes["attributes"]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ManifestError(f"{origin}: no group that this library wrote: {error!r}") from error
         return cls.parse(json.dumps(manifest).encode(), origin)
 
@@ -319,6 +319,7 @@ def _explain(error: ValidationError) -> str:
 def _short(value: object) -> str:
     if isinstance(value, dict):
         value = {
-            domain: {field: array.dtype for field, array in layout.arrays.items()} for domain, layout in value.items()
+            domain: {field: f"{array.dtype} x {array.dim}" for field, array in layout.arrays.items()}
+            for domain, layout in value.items()
         }
     return str(value)

@@ -20,7 +20,7 @@ from noether.data.zarr_store.errors import (
     UnknownNameError,
     nearest_names,
 )
-from noether.data.zarr_store.fetch import OpenGroups, read_field
+from noether.data.zarr_store.fetch import DECODE_ERRORS, CompleteStore, OpenGroups, read_field
 from noether.data.zarr_store.grid import positive_int
 from noether.data.zarr_store.layout import ArrayLayout
 from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
@@ -264,7 +264,7 @@ class ZarrChunkReader:
         num_points: Mapping[str, int | None] | None,
         rng: np.random.Generator,
     ) -> dict[str, ReadPlan]:
-        counts = num_points or {}
+        counts = {} if num_points is None else num_points
         if not isinstance(counts, Mapping):
             raise ArgumentError(f"num_points: expected a mapping such as {{'volume': 16384}}, got {num_points!r}")
         for domain, count in counts.items():
@@ -320,8 +320,10 @@ class ZarrChunkReader:
                 if self._store_factory
                 else open_storage(self.store_root, self.storage_options).zarr_store(entry.relpath, read_only=True)
             )
+            if self.manifest.shuffle_algorithm is not None:
+                store = CompleteStore(store)
             try:
-                return zarr.open_group(store, mode="r")
+                return zarr.open_group(store, mode="r", zarr_format=3)
             except FileNotFoundError as error:
                 raise CorruptDataError(
                     f"sample {sample_id!r}: the manifest lists it, but there is no group at "
@@ -329,6 +331,10 @@ class ZarrChunkReader:
                 ) from error
             except STORAGE_ERRORS as error:
                 raise StorageError(f"sample {sample_id!r}: cannot open its group: {error}") from error
+            except DECODE_ERRORS as error:
+                raise CorruptDataError(
+                    f"sample {sample_id!r}: the metadata of its group cannot be read ({error}); convert it again"
+                ) from error
 
         return self._groups.get(sample_id, open_it)
 

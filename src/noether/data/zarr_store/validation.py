@@ -81,6 +81,11 @@ def _check_domain(
 
 def _check_field(sample_id: str, layout: ArrayLayout, given: Any) -> NDArray[Any]:
     where = f"sample {sample_id!r}, field {layout.field}"
+    if np.ma.is_masked(given):
+        raise SampleDataError(
+            f"{where}: {np.ma.count_masked(given)} of {given.size} values are masked, and a store holds no mask; "
+            "expected values at all points: fill them in first, such as with given.filled(...)"
+        )
     try:
         values = np.asarray(given)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -96,7 +101,7 @@ def _check_field(sample_id: str, layout: ArrayLayout, given: Any) -> NDArray[Any
         values = values[:, np.newaxis]
     if values.ndim != 2 or values.shape[1] != layout.dim:
         expected = f"(n_points, {layout.dim})" + (" or (n_points,)" if layout.dim == 1 else "")
-        raise SampleDataError(f"{where}: expected shape {expected}, got {np.shape(given)}")
+        raise SampleDataError(f"{where}: expected shape {expected}, got {values.shape}")
     if not len(values):
         raise SampleDataError(f"{where}: it has no points; leave an empty domain out")
     return values
@@ -112,15 +117,17 @@ def check_attributes(sample_id: str, attributes: Mapping[str, Any] | None) -> di
     SampleDataError
         A key is no str, or a value has no form in JSON, as NaN has none.
     """
-    plain = {}
+    plain: dict[str, Any] = {}
     for key, value in (attributes or {}).items():
         if not isinstance(key, str):
             raise SampleDataError(
                 f"sample {sample_id!r}: attribute {key!r}: expected a str as key, got {type(key).__name__}"
             )
         try:
-            plain[key] = json.loads(json.dumps(value, default=_to_plain, allow_nan=False))
-        except (TypeError, ValueError) as error:
+            text = json.dumps({key: value}, default=_to_plain, allow_nan=False, ensure_ascii=False)
+            # A lone surrogate passes through `json`, but no file can hold it.
+            plain |= json.loads(text.encode())
+        except (TypeError, ValueError, RecursionError) as error:
             raise SampleDataError(
                 f"sample {sample_id!r}: attribute {key!r} has no form in JSON ({error}); "
                 "expected numbers that are finite, strings, lists or dicts of them"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple, Protocol
+from io import BytesIO
+from typing import BinaryIO, NamedTuple, Protocol
 
 from zarr.abc.store import Store
 
+from noether.data.zarr_store.errors import StorageError
 from noether.data.zarr_store.names import ROOT_KEY
 
 __all__ = ["ObjectSize", "Storage", "StorageByObjects"]
@@ -27,6 +29,9 @@ class Storage(Protocol):
 
     def read_if_there(self, key: str) -> bytes | None:
         """Read an object; ``None`` where there is none."""
+
+    def open_file(self, key: str) -> BinaryIO:
+        """Open an object for reading, as a file that can seek; `StorageError` where there is none."""
 
     def update(self, key: str, change: Callable[[bytes | None], bytes]) -> None:
         """Replace an object by what `change` makes of its bytes, in one step that no other update can come between.
@@ -51,6 +56,19 @@ class Storage(Protocol):
 class StorageByObjects:
     """Groups as objects that appear one by one: the root ``zarr.json`` goes first and comes last."""
 
+    root: str
+
+    @abstractmethod
+    def read_if_there(self, key: str) -> bytes | None:
+        """Read an object; ``None`` where there is none."""
+
+    def open_file(self, key: str) -> BinaryIO:
+        """Read an object, as a file; see `Storage`."""
+        data = self.read_if_there(key)
+        if data is None:
+            raise StorageError(f"cannot read {self.root}/{key}: it is not there")
+        return BytesIO(data)
+
     @abstractmethod
     def _put(self, key: str, data: bytes) -> None: ...
 
@@ -70,7 +88,7 @@ class StorageByObjects:
                 written.append(f"{relpath}/{key}")
                 self._put(written[-1], data)
         except BaseException:
-            self._delete(written)
+            self._delete(written[::-1])
             raise
 
     def _delete_group(self, relpath: str) -> None:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
+from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 from zarr.abc.store import Store
 from zarr.storage import FsspecStore
 
-from noether.data.zarr_store.errors import StorageError
+from noether.data.zarr_store.errors import ArgumentError, StorageError, StoreError
 from noether.data.zarr_store.stores.base import ObjectSize, StorageByObjects
 
 __all__ = ["FsspecStorage"]
 
-# Where an object appears whole or not at all, and directories need not be made. Elsewhere a file is moved into place.
+# Where an object appears whole or not at all, and directories need not be made. Elsewhere a file is moved into place,
+# if the file system can move one.
 _OBJECT_PROTOCOLS = frozenset({"memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "oci", "hf"})
 
 # fsspec has no conditional put. Within a process this lock stands in for it; between processes nothing does.
@@ -42,12 +44,12 @@ class FsspecStorage(StorageByObjects):
     def __init__(self, root: str, options: Mapping[str, Any]) -> None:
         self.root = root
         self._options = dict(options)
-        try:
+        with _reported(f"cannot open {root}"):
             self._fs, self._path = url_to_fs(root, **self._options)
-        except (ImportError, ValueError) as error:
-            raise StorageError(f"cannot open {root}: {error}") from error
         protocols = {self._fs.protocol} if isinstance(self._fs.protocol, str) else set(self._fs.protocol)
-        self._objects_appear_whole = bool(protocols & _OBJECT_PROTOCOLS)
+        # The inherited `mv` copies, which is no safer than to write in place.
+        moves = type(self._fs).mv is not AbstractFileSystem.mv
+        self._stages = moves and not protocols & _OBJECT_PROTOCOLS
 
     def read_if_there(self, key: str) -> bytes | None:
         """Read a file; see `Storage`."""
@@ -81,26 +83,36 @@ class FsspecStorage(StorageByObjects):
     def _put(self, key: str, data: bytes) -> None:
         path = self._at(key)
         with _reported(f"cannot write {self.root}/{key}"):
-            if self._objects_appear_whole:
+            if not self._stages:
                 self._fs.pipe_file(path, data)
                 return
             parent, _, name = path.rpartition("/")
             staged = f"{parent}/.{name}.{uuid.uuid4().hex}"
             self._fs.makedirs(parent, exist_ok=True)
-            self._fs.pipe_file(staged, data)
-            self._fs.mv(staged, path)
+            try:
+                self._fs.pipe_file(staged, data)
+                self._fs.mv(staged, path)
+            except BaseException:
+                with suppress(Exception):  # the first error is the one to report
+                    self._fs.rm_file(staged)
+                raise
 
     def _delete(self, keys: list[str]) -> None:
-        if keys:
-            with _reported(f"cannot delete in {self.root}"):
-                self._fs.rm([self._at(key) for key in keys])
+        with _reported(f"cannot delete in {self.root}"):
+            for key in keys:
+                # One by one: `rm` takes names such as "run_[1]" for patterns, and deletes what matches.
+                with suppress(FileNotFoundError):
+                    self._fs.rm_file(self._at(key))
 
 
 @contextmanager
 def _reported(what: str) -> Iterator[None]:
     try:
         yield
-    except StorageError:
+    except StoreError:
         raise
-    except OSError as error:
-        raise StorageError(f"{what}: {error}") from error
+    except Exception as error:
+        # Each file system raises what its client does: the errors of botocore or paramiko are no OSError.
+        if isinstance(error, TypeError) and "keyword argument" in str(error):
+            raise ArgumentError(f"storage_options: {what}: {error}; give the options of this file system") from error
+        raise StorageError(f"{what}: {str(error) or type(error).__name__}") from error

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 from zarr.abc.store import Store
@@ -39,6 +40,11 @@ class LocalStorage:
                 return (self._root / key).read_bytes()
             except FileNotFoundError:
                 return None
+
+    def open_file(self, key: str) -> BinaryIO:
+        """Open a file; see `Storage`."""
+        with _reported(f"cannot read {self._root / key}"):
+            return (self._root / key).open("rb")
 
     def update(self, key: str, change: Callable[[bytes | None], bytes]) -> None:
         """Replace a file under a lock; see `Storage`."""

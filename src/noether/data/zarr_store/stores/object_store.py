@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError, UnknownConfigurationKeyError
@@ -101,13 +101,15 @@ class ObstoreStorage(StorageByObjects):
                 obstore.delete(self._bucket, keys)
 
     def _open(self, url: str) -> Bucket:
-        options = {"retry_config": _RETRY, **self._options}
+        options = {**self._options, "retry_config": _RETRY | self._options.get("retry_config", {})}
         if str(options.get("endpoint", "")).startswith("http://"):
             # Whoever names a plain http endpoint has said that http is allowed.
             options["client_options"] = {"allow_http": True, **options.get("client_options", {})}
-        scheme, bucket, path, _, _ = urlsplit(url, allow_fragments=False)
+        # Not urlsplit: a "?" in a sample id begins no query.
+        scheme, _, location = url.partition("://")
+        bucket, _, path = location.partition("/")
         try:
-            return from_url(f"{scheme}://{bucket}{quote(path)}", **options)
+            return from_url(f"{scheme}://{bucket}/{quote(path)}", **options)
         except UnknownConfigurationKeyError as error:
             raise ArgumentError(
                 f"storage_options: {str(error).splitlines()[0]} obstore reads {scheme}:// and takes keys such as "

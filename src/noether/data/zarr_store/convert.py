@@ -1,0 +1,197 @@
+"""From a source to a store, over one or many processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from noether.data.zarr_store.errors import MissingDependencyError, StoreError
+from noether.data.zarr_store.grid import positive_int
+from noether.data.zarr_store.manifest import SampleEntry
+from noether.data.zarr_store.sources import SampleSource
+from noether.data.zarr_store.writer import ZarrStoreWriter
+
+__all__ = ["ConversionReport", "Outcome", "SampleResult", "convert"]
+
+Outcome = Literal["converted", "skipped", "failed"]
+
+# So much work at most is converted again after a run was killed without a warning; groups themselves are kept.
+_SAVE_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class SampleResult:
+    """What became of one sample.
+
+    Attributes
+    ----------
+    sample_id : str
+        Which sample.
+    outcome : {"converted", "skipped", "failed"}
+        Skipped samples were complete before.
+    entry : SampleEntry or None
+        Its entry in the manifest, unless it failed.
+    reason : str
+        Why it failed.
+    trace : str
+        The traceback, where it failed.
+    seconds : float
+        Time spent on it.
+    """
+
+    sample_id: str
+    outcome: Outcome
+    entry: SampleEntry | None = None
+    reason: str = ""
+    trace: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class ConversionReport:
+    """What became of all samples, in the order in which they were done."""
+
+    results: list[SampleResult] = field(default_factory=list)
+
+    def having(self, outcome: Outcome) -> list[SampleResult]:
+        """List the samples of one outcome, by id."""
+        return sorted((r for r in self.results if r.outcome == outcome), key=lambda result: result.sample_id)
+
+
+def convert(
+    source: SampleSource,
+    writer: ZarrStoreWriter,
+    *,
+    workers: int = 1,
+    limit: int | None = None,
+    on_result: Callable[[SampleResult], None] | None = None,
+) -> ConversionReport:
+    """Convert the samples of a source that a store does not have yet.
+
+    A sample that cannot be converted is reported, and the rest goes on. What is complete is in the manifest when this
+    returns, also when it is interrupted. The bytes of the store do not depend on `workers`.
+
+    Parameters
+    ----------
+    source : SampleSource
+        Where the samples come from.
+    writer : ZarrStoreWriter
+        Where they go.
+    workers : int
+        Processes; with 1, all is done in this one.
+    limit : int, optional
+        Convert only the first so many samples of the source.
+    on_result : callable of SampleResult, optional
+        Called in this process as each sample is done.
+
+    Raises
+    ------
+    ArgumentError
+        `workers` or `limit` is below 1.
+    MissingDependencyError
+        A library that the source needs is not installed.
+    StorageError
+        The manifest cannot be saved.
+    """
+    positive_int(workers, "workers")
+    sample_ids = source.sample_ids()[: None if limit is None else positive_int(limit, "limit")]
+    report, recorder = ConversionReport(), _Recorder(writer)
+    results = (
+        (_convert_sample(source, writer, sample_id) for sample_id in sample_ids)
+        if workers == 1
+        else _convert_in_processes(source, writer, sample_ids, max(1, min(workers, len(sample_ids))))
+    )
+    try:
+        for result in results:
+            report.results.append(result)
+            recorder.add(result)
+            if on_result is not None:
+                on_result(result)
+    finally:
+        recorder.save()
+    return report
+
+
+class _Recorder:
+    """Adds entries to the manifest, and saves it now and then."""
+
+    def __init__(self, writer: ZarrStoreWriter) -> None:
+        self._writer = writer
+        self._unsaved = False
+        self._saved_at = time.monotonic()
+
+    def add(self, result: SampleResult) -> None:
+        if result.entry is None or self._writer.manifest.samples.get(result.sample_id) == result.entry:
+            return
+        self._writer.record(result.sample_id, result.entry)
+        self._unsaved = True
+        if time.monotonic() - self._saved_at > _SAVE_SECONDS:
+            self.save()
+
+    def save(self) -> None:
+        if self._unsaved:
+            self._writer.save_manifest()
+            self._unsaved, self._saved_at = False, time.monotonic()
+
+
+def _convert_sample(source: SampleSource, writer: ZarrStoreWriter, sample_id: str) -> SampleResult:
+    start = time.perf_counter()
+    try:
+        entry = writer.find_group(sample_id)
+        if entry is not None:
+            return SampleResult(sample_id, "skipped", entry, seconds=time.perf_counter() - start)
+        sample = source.load(sample_id)
+        entry = writer.write_group(sample_id, sample.fields, attributes=sample.attributes)
+    except MissingDependencyError:
+        raise  # no sample could be converted
+    except Exception as error:  # noqa: BLE001 - whatever a broken file makes a library raise, the rest goes on
+        reason = str(error) if isinstance(error, StoreError) else f"{type(error).__name__}: {error}"
+        seconds = time.perf_counter() - start
+        return SampleResult(sample_id, "failed", None, reason, traceback.format_exc(), seconds)
+    return SampleResult(sample_id, "converted", entry, seconds=time.perf_counter() - start)
+
+
+# The source and writer of a worker process, set once when it starts.
+_worker: dict[str, Any] = {}
+
+
+def _start_worker(source: SampleSource, writer_kwargs: dict[str, Any]) -> None:
+    # Ctrl-C reaches every process of the terminal; the parent alone decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _worker.update(source=source, writer=ZarrStoreWriter(**writer_kwargs))
+
+
+def _convert_in_worker(sample_id: str) -> SampleResult:
+    return _convert_sample(_worker["source"], _worker["writer"], sample_id)
+
+
+def _convert_in_processes(
+    source: SampleSource, writer: ZarrStoreWriter, sample_ids: list[str], workers: int
+) -> Iterator[SampleResult]:
+    # Spawned, since a forked child inherits locks and runtimes (obstore's) that no longer run in it.
+    pool = ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(source, writer.to_init_kwargs()),
+    )
+    try:
+        futures = {pool.submit(_convert_in_worker, sample_id): sample_id for sample_id in sample_ids}
+        for future in as_completed(futures):
+            try:
+                yield future.result()
+            except BrokenProcessPool as error:
+                reason = (
+                    "a worker process died before the sample was done (killed, or out of memory); run again, with "
+                    "fewer workers if memory was short"
+                )
+                yield SampleResult(futures[future], "failed", None, reason, str(error))
+    finally:
+        pool.shutdown(cancel_futures=True)

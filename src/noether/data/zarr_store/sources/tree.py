@@ -1,0 +1,180 @@
+"""Trees of ``.pt`` and ``.npy`` files: one directory per sample, one array per file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Set
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noether.data.schemas import FileMap
+from noether.data.zarr_store.errors import SourceError, nearest_names
+from noether.data.zarr_store.layout import FieldSpec, present_specs
+from noether.data.zarr_store.sources.base import SourceSample
+from noether.data.zarr_store.sources.formats import FORMATS, load_file
+from noether.data.zarr_store.stores import normalize_root, open_storage
+
+__all__ = ["TreeSource"]
+
+_ATTRIBUTES = "design_parameters"
+# Some datasets keep their samples one level down.
+_INTERMEDIATE = "preprocessed/"
+
+
+class TreeSource:
+    """The samples of a tree of directories, each with the files that a `FileMap` names.
+
+    A file may be there in another of the known formats: ``surface_pressure.npy`` for ``surface_pressure.pt``. A
+    sample's id is its directory, relative to the root, or to ``preprocessed/`` in it where all samples lie there.
+
+    Parameters
+    ----------
+    root : str or path
+        Local path or URL.
+    filemap : FileMap
+        Names the files.
+    optional : set of str
+        Attributes of the file map that are left out, with a notice, unless all samples have their file.
+    storage_options : mapping, optional
+        Options of the file system; see `stores.open_storage`.
+
+    Raises
+    ------
+    SourceError
+        There is no sample.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        filemap: FileMap,
+        optional: Set[str] = frozenset(),
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.root = normalize_root(root)
+        self.storage_options = dict(storage_options or {})
+        self.notices: list[str] = []
+        self._optional = frozenset(optional)
+        self._samples = self._find_samples(filemap)
+        self.filemap = self._without_missing(filemap)
+
+    def sample_ids(self) -> list[str]:
+        """List the samples, sorted."""
+        return list(self._samples)
+
+    def load(self, sample_id: str) -> SourceSample:
+        """Load the fields and attributes of one sample.
+
+        Raises
+        ------
+        SourceError
+            There is no such sample, a domain has only some of its files, or a file is broken.
+        """
+        if sample_id not in self._samples:
+            raise SourceError(f"sample {sample_id!r} is not in {self.root}; {nearest_names(sample_id, self._samples)}")
+        files = self._samples[sample_id]
+        specs = self._present_specs(sample_id)
+        fields = {spec.field: self._load_field(sample_id, spec, files[spec.attribute]) for spec in specs}
+        return SourceSample(fields, self._load_attributes(sample_id, files))
+
+    def _find_samples(self, filemap: FileMap) -> dict[str, dict[str, str]]:
+        """List the tree once, and sort the keys of its files by sample and attribute."""
+        named = {filename: attribute for attribute, filename in filemap.model_dump(exclude_none=True).items()}
+        accepted: dict[str, tuple[int, str]] = {}
+        for filename, attribute in named.items():
+            stem = str(PurePosixPath(filename).with_suffix(""))
+            for rank, name in enumerate([filename, *(stem + suffix for suffix in FORMATS)]):
+                if name not in named or rank == 0:
+                    accepted[name] = (rank, attribute)
+
+        found: dict[str, dict[str, tuple[int, str]]] = {}
+        n_files = 0
+        for item in open_storage(self.root, self.storage_options).objects():
+            n_files += 1
+            directory, _, name = item.key.rpartition("/")
+            if name in accepted:
+                rank, attribute = accepted[name]
+                files = found.setdefault(directory, {})
+                files[attribute] = min(files.get(attribute, (rank, item.key)), (rank, item.key))
+
+        samples = {
+            directory: {attribute: key for attribute, (_, key) in sorted(files.items())}
+            for directory, files in sorted(found.items())
+            if files.keys() - {_ATTRIBUTES}
+        }
+        if not samples:
+            raise SourceError(
+                f"{self.root}: no sample found among {n_files} files; expected directories with files such as "
+                f"{', '.join(list(named)[:3])}; check the path and the preset or file map"
+            )
+        return _by_sample_id(samples, self.root)
+
+    def _without_missing(self, filemap: FileMap) -> FileMap:
+        """Leave out the optional fields that some sample lacks; say so."""
+        n_samples = len(self._samples)
+        lacking = {
+            spec: n_without
+            for spec in present_specs(filemap)
+            if spec.attribute in self._optional
+            and (n_without := sum(spec.attribute not in files for files in self._samples.values()))
+        }
+        nowhere = [spec.field for spec, n_without in lacking.items() if n_without == n_samples]
+        if nowhere:
+            self.notices.append(f"not in this source: {', '.join(nowhere)}")
+        for spec, n_without in lacking.items():
+            if n_without < n_samples:
+                filename = getattr(filemap, spec.attribute)
+                self.notices.append(f"{spec.field} is left out: {n_without} of {n_samples} samples lack {filename}")
+        left_out = {spec.attribute: None for spec in lacking}
+        return filemap.model_copy(update=left_out)
+
+    def _present_specs(self, sample_id: str) -> list[FieldSpec]:
+        """List the fields of the domains that the sample has, each of which has all its files."""
+        files = self._samples[sample_id]
+        specs = present_specs(self.filemap)
+        domains = {spec.domain for spec in specs if spec.attribute in files}
+        wanted = [spec for spec in specs if spec.domain in domains]
+        for domain in sorted(domains):
+            missing = [
+                getattr(self.filemap, spec.attribute)
+                for spec in wanted
+                if spec.domain == domain and spec.attribute not in files
+            ]
+            if missing:
+                raise SourceError(
+                    f"sample {sample_id!r}: domain {domain!r} lacks the file {', '.join(missing)}; expected all "
+                    "files of a domain: add the missing ones, or take the domain's other files away"
+                )
+        return wanted
+
+    def _load_field(self, sample_id: str, spec: FieldSpec, key: str) -> NDArray[Any]:
+        values = self._load_file(f"sample {sample_id!r}, field {spec.field}", key)
+        if not isinstance(values, np.ndarray):
+            raise SourceError(
+                f"sample {sample_id!r}, field {spec.field}: {key} holds a {type(values).__name__}; "
+                "expected one tensor or array"
+            )
+        return values
+
+    def _load_attributes(self, sample_id: str, files: Mapping[str, str]) -> dict[str, Any]:
+        if getattr(self.filemap, _ATTRIBUTES) is None:
+            return {}
+        if _ATTRIBUTES in files:
+            return {_ATTRIBUTES: self._load_file(f"sample {sample_id!r}, {_ATTRIBUTES}", files[_ATTRIBUTES])}
+        if _ATTRIBUTES in self._optional:
+            return {}
+        raise SourceError(f"sample {sample_id!r}: the file {getattr(self.filemap, _ATTRIBUTES)} is missing; add it")
+
+    def _load_file(self, where: str, key: str) -> Any:
+        with open_storage(self.root, self.storage_options).open_file(key) as file:
+            return load_file(file, key, where)
+
+
+def _by_sample_id(samples: dict[str, dict[str, str]], root: str) -> dict[str, dict[str, str]]:
+    if all(directory.startswith(_INTERMEDIATE) for directory in samples):
+        return {directory.removeprefix(_INTERMEDIATE): files for directory, files in samples.items()}
+    # A root that is itself a sample is called by its own name.
+    return {directory or PurePosixPath(root).name: files for directory, files in samples.items()}
