@@ -107,7 +107,8 @@ def _overflow(values: NDArray[Any], check: CastCheck) -> ValueOverflowError:
     peak = 0.0
     for _, block in _blocks(values):
         finite = block[np.isfinite(block)]
-        peak = max(peak, float(np.max(np.abs(finite.astype(np.float64)), initial=0.0)))
+        with np.errstate(over="ignore"):  # of a long double
+            peak = max(peak, float(np.max(np.abs(finite.astype(np.float64)), initial=0.0)))
     limit = float(np.finfo(check.dtype).max)
     wider = "float32" if peak <= float(np.finfo("float32").max) else "float64"
     return ValueOverflowError(

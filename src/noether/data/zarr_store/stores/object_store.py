@@ -70,8 +70,9 @@ class ObstoreStorage(StorageByObjects):
         with _reported(f"cannot write {self.root}/{key}"):
             try:
                 found = obstore.get(self._bucket, key)
-                current, meta = bytes(found.bytes()), found.meta
-                mode = {"e_tag": meta["e_tag"], "version": meta["version"]}
+                current, meta = bytes(found.bytes()), dict(found.meta)
+                # A bucket without versioning gives no version, and obstore takes no None for one.
+                mode = {name: meta[name] for name in ("e_tag", "version") if meta[name] is not None}
             except FileNotFoundError:
                 current, mode = None, "create"
             try:

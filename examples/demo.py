@@ -1,0 +1,106 @@
+"""Convert the bundled Ahmed body simulations, look at the store, and draw points from it.
+
+Run it with ``./scripts/demo``, or with ``python examples/demo.py [OUTPUT_DIRECTORY]``.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from noether.data.zarr_store import ZarrChunkReader
+from noether.data.zarr_store.stores import CountingStore, Traffic, make_store
+
+SOURCE = Path(__file__).parent / "data"
+SAMPLE = "run_1"
+# These meshes are small (2,000 faces, 18,000 cells), so the chunks are as well; real ones take the default, 4,096.
+CHUNK_POINTS = 256
+VOLUME_DRAWS = (256, 1024, 4096)
+SURFACE_DRAWS = (128, 512, 2041)
+FIELDS = ("volume_position", "volume_pressure", "volume_velocity")
+
+
+def main() -> None:
+    """Run all steps of the demo."""
+    output = Path(sys.argv[1] if len(sys.argv) > 1 else "demo-output").resolve()
+    shutil.rmtree(output, ignore_errors=True)
+    store = output / "ahmed"
+    command("convert", str(SOURCE), str(store), "--preset", "ahmedml", "--chunk-points", str(CHUNK_POINTS))
+    command("info", str(store))
+    show_costs(store)
+    print(f"\npicture of three draws: {plot_draws(store, output / 'draws.png')}")
+
+
+def command(*arguments: str) -> None:
+    """Run the command line that was installed with the package, and show how it was called."""
+    print(f"\n$ noether-zarr {' '.join(arguments)}", flush=True)
+    subprocess.run([Path(sys.executable).with_name("noether-zarr"), *arguments], check=True)  # noqa: S603
+
+
+def show_costs(store: Path) -> None:
+    """Count the requests and bytes of draws of several sizes, against those of the whole domain."""
+    traffic = Traffic()
+    reader = ZarrChunkReader(store, store_factory=lambda path: CountingStore(make_store(path, read_only=True), traffic))
+    whole = reader.manifest.sample(SAMPLE).domains["volume"].n_points
+    rows = []
+    for num_points in (*VOLUME_DRAWS, whole):
+        # The first read opens the group; what it costs is the same for every draw, so it is left out.
+        reader.read_arrays(SAMPLE, {"volume": 1}, fields=FIELDS)
+        before = traffic.requests, traffic.n_bytes
+        reader.read_arrays(SAMPLE, {"volume": num_points}, generator=0, fields=FIELDS)
+        rows.append((num_points, traffic.requests - before[0], traffic.n_bytes - before[1]))
+
+    print(f"\ndraws of {', '.join(FIELDS)} from {SAMPLE}, of {whole:,} points")
+    table = Table()
+    for column in ("points", "requests", "bytes", "of the whole"):
+        table.add_column(column, justify="right")
+    for num_points, requests, n_bytes in rows:
+        table.add_row(f"{num_points:,}", f"{requests}", f"{n_bytes:,}", f"{n_bytes / rows[-1][2]:.1%}")
+    Console().print(table)
+
+
+def plot_draws(store: Path, path: Path) -> Path:
+    """Plot the surface pressure of one sample at three sizes of draw."""
+    reader = ZarrChunkReader(store)
+    angle, length, height, speed = reader.attributes(SAMPLE)["design_parameters"]
+    figure = plt.figure(figsize=(15, 4.2), layout="constrained")
+    axes = [figure.add_subplot(1, len(SURFACE_DRAWS), i + 1, projection="3d") for i in range(len(SURFACE_DRAWS))]
+    for axis, num_points in zip(axes, SURFACE_DRAWS, strict=True):
+        draw = reader.read_arrays(
+            SAMPLE, {"surface": num_points}, generator=0, fields=["surface_position", "surface_pressure"]
+        )
+        x, y, z = draw["surface_position"].T
+        coefficient = draw["surface_pressure"] / (0.5 * speed**2)
+        # The body is symmetric about y = 0, and the mesh covers one half of it.
+        points = axis.scatter(
+            np.concatenate([x, x]),
+            np.concatenate([y, -y]),
+            np.concatenate([z, z]),
+            c=np.concatenate([coefficient, coefficient]),
+            cmap="turbo",
+            vmin=-1.5,
+            vmax=1.0,
+            s=6,
+        )
+        axis.set_box_aspect((length, 0.389, height), zoom=1.6)
+        axis.view_init(elev=22, azim=-125)
+        axis.set_axis_off()
+        axis.set_title(f"{len(x):,} of {reader.manifest.sample(SAMPLE).domains['surface'].n_points:,} points")
+    figure.colorbar(points, ax=axes, label="pressure coefficient", shrink=0.8)
+    figure.suptitle(f"Ahmed body, slant {angle:.0f}°, {speed:.0f} m/s: draws of the surface pressure (mirrored at y = 0)")
+    figure.savefig(path, dpi=110)
+    return path
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+# Sourced by the other scripts: `use_environment EXTRAS` makes .venv with the package and those extras, once.
+# What was installed is remembered by the checksum of the files that decide it, so a second run starts at once.
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+find_python() {
+    local candidate
+    for candidate in python3 python3.13 python3.12 python3.11 python; do
+        # A version manager's shim may stand on the PATH and yet start nothing, so each is tried.
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+    echo "error: no Python 3.11 or newer found on the PATH; install one, such as python3.11" >&2
+    return 1
+}
+
+use_environment() {
+    local extras=$1 python stamp wanted
+    stamp=".venv/installed-$extras"
+    wanted=$(cat pyproject.toml constraints.txt | cksum)
+    if [ -x .venv/bin/python ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
+        return
+    fi
+    python=$(find_python)
+    if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+        echo "making .venv with $("$python" --version)"
+        rm -rf .venv
+        "$python" -m venv .venv || {
+            echo "error: $python has no venv module that works; on Debian: apt-get install python3-venv" >&2
+            return 1
+        }
+    fi
+    echo "installing noether-zarr-store[$extras] into .venv (once; a minute or so)"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+        --editable ".[$extras]"
+    echo "$wanted" >"$stamp"
+}

@@ -1,0 +1,49 @@
+"""Stores of the bundled runs to read from, and the source rows that a draw gave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noether.data.schemas import FileMap
+from noether.data.zarr_store import ZarrStoreWriter
+from support.ahmed import AHMED_FILEMAP, Arrays, load_run
+
+FIELDS = {
+    domain: [f"{domain}_{name}" for name in names]
+    for domain, names in {
+        "surface": ["position", "pressure", "friction", "normals", "area"],
+        "volume": ["position", "pressure", "velocity", "vorticity", "sdf"],
+    }.items()
+}
+N_POINTS = {"surface": 2041, "volume": 18219}
+"""Points of run_1, the sample that most tests read."""
+
+
+def write_samples(root: Path, samples: Mapping[str, Arrays], filemap: FileMap = AHMED_FILEMAP, **settings: Any) -> Path:
+    """Write samples, and the manifest, into the store at `root`."""
+    writer = ZarrStoreWriter(root, filemap, "ahmed", **settings)
+    for sample_id, arrays in samples.items():
+        writer.write_sample(sample_id, arrays, attributes={"name": sample_id})
+    writer.save_manifest()
+    return root
+
+
+def write_runs(root: Path, *runs: str, **settings: Any) -> Path:
+    """Write bundled runs into the store at `root`."""
+    return write_samples(root, {run: load_run(run) for run in runs}, **settings)
+
+
+def source_rows(drawn: NDArray[Any], source: NDArray[Any]) -> NDArray[np.int64]:
+    """Find each drawn position in the source, bit for bit; a KeyError is a row that the source does not have."""
+    index = {row.tobytes(): i for i, row in enumerate(source)}
+    return np.array([index[row.tobytes()] for row in drawn], dtype=np.int64)
+
+
+def as_stored(values: NDArray[Any], dtype: str = "float16") -> NDArray[np.float32]:
+    """Cast source values as the writer does, and back as the reader does."""
+    return values.astype(dtype).astype(np.float32)

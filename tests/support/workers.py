@@ -1,0 +1,60 @@
+"""What tests run in other processes; spawned ones import it by name."""
+
+from __future__ import annotations
+
+import pickle
+import resource
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+from threading import Barrier
+from typing import Any
+
+from noether.data.zarr_store import ZarrStoreWriter
+from noether.data.zarr_store.manifest import SampleEntry
+from support.ahmed import load_run
+
+WAIT_SECONDS = 120.0
+
+_together: Barrier
+
+
+@contextmanager
+def processes(count: int) -> Iterator[ProcessPoolExecutor]:
+    """Spawn processes that can wait for one another."""
+    context = get_context("spawn")
+    with ProcessPoolExecutor(count, context, _begin, (context.Barrier(count),)) as pool:
+        yield pool
+
+
+def _begin(barrier: Barrier) -> None:
+    global _together  # noqa: PLW0603 - a barrier reaches a process only as it starts
+    _together = barrier
+
+
+def rebuilt(pickled_kwargs: bytes) -> ZarrStoreWriter:
+    return ZarrStoreWriter(**pickle.loads(pickled_kwargs))
+
+
+def write_run(pickled_kwargs: bytes, run: str) -> SampleEntry:
+    """Write a bundled run with a writer rebuilt from its pickled keywords."""
+    return rebuilt(pickled_kwargs).write_group(run, load_run(run))
+
+
+def save_together(pickled_kwargs: bytes, samples: list[dict[str, SampleEntry]]) -> None:
+    """Record and save some samples, round by round, each round at the same moment as all other processes."""
+    writer = rebuilt(pickled_kwargs)
+    for entries in samples:
+        for sample_id, entry in entries.items():
+            writer.record(sample_id, entry)
+        _together.wait(WAIT_SECONDS)
+        writer.save_manifest()
+
+
+def write_run_with_small_files(pickled_kwargs: bytes, run: str, limit_bytes: int) -> None:
+    """Write a run where the system refuses files over a size."""
+    arrays: dict[str, Any] = load_run(run)
+    writer = rebuilt(pickled_kwargs)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
+    writer.write_sample(run, arrays)
