@@ -31,7 +31,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def counted(root: Path, chunk_order: ChunkOrder = "consecutive") -> tuple[ZarrChunkReader, Traffic]:
     traffic = Traffic()
     reader = ZarrChunkReader(
-        root, store_factory=lambda path: CountingStore(make_store(path, read_only=True), traffic), chunk_order=chunk_order
+        root,
+        store_factory=lambda path: CountingStore(make_store(path, read_only=True), traffic),
+        chunk_order=chunk_order,
     )
     return reader, traffic
 

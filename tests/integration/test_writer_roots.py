@@ -129,13 +129,13 @@ def test_rewriting_a_sample_replaces_it_whole_and_leaves_nothing_of_it(
     ("root", "options", "error", "message"),
     [
         pytest.param("store", {"key": "x"}, ArgumentError, r"a local path takes none, got \['key'\]", id="local"),
-        pytest.param("s3://b", {"driver": "boto"}, ArgumentError, "expected one of obstore, fsspec, got 'boto'", id="driver"),
-        pytest.param("s3://b", {"key": "x"}, ArgumentError, "'key' is not valid.*'access_key_id'.*'driver': 'fsspec'", id="obstore"),
-        pytest.param("s3://b", {"driver": "fsspec", "endpoint": "x"}, ArgumentError, "storage_options.*unexpected keyword argument 'endpoint'", id="s3fs"),
-        pytest.param("smalldisk:///b", {"size": 1}, ArgumentError, "storage_options.*unexpected keyword argument 'size'", id="fsspec"),
+        pytest.param("s3://b", {"driver": "boto"}, ArgumentError, "one of obstore, fsspec, got 'boto'", id="driver"),
+        pytest.param("s3://b", {"key": "x"}, ArgumentError, "'key' is not valid.*'driver': 'fsspec'", id="obstore"),
+        pytest.param("s3://b", {"driver": "fsspec", "endpoint": ""}, ArgumentError, "argument 'endpoint'", id="s3fs"),
+        pytest.param("smalldisk:///b", {"size": 1}, ArgumentError, "argument 'size'", id="fsspec"),
         pytest.param("s4://b", None, StorageError, "cannot open s4://b: Protocol not known: s4", id="unknown protocol"),
     ],
-)  # fmt: skip
+)
 def test_options_that_the_file_system_does_not_know_are_refused(
     root: str, options: dict[str, Any] | None, error: type[StoreError], message: str
 ) -> None:
@@ -147,7 +147,7 @@ def test_options_that_the_file_system_does_not_know_are_refused(
 def test_options_choose_the_server(driver: str, s3_server: S3Server) -> None:
     options = s3_server.obstore_options if driver == "obstore" else s3_server.s3fs_options
     writer = ZarrStoreWriter("s3://no-such-bucket/store", AHMED_FILEMAP, "ahmed", storage_options=options)
-    with pytest.raises(StorageError, match="cannot list s3://no-such-bucket/store/run_1.zarr"):
+    with pytest.raises(StorageError, match=r"cannot list s3://no-such-bucket/store/run_1\.zarr"):
         writer.write_group("run_1", load_run("run_1"))
 
 
@@ -191,5 +191,5 @@ def test_a_retry_config_that_sets_one_thing_keeps_the_bounds_of_the_rest() -> No
 
 def test_a_root_below_a_file_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match="cannot read .*/file/store/manifest.json: Not a directory"):
+    with pytest.raises(StorageError, match=r"cannot read .*/file/store/manifest\.json: Not a directory"):
         ZarrStoreWriter(tmp_path / "file" / "store", AHMED_FILEMAP, "ahmed")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from fractions import Fraction
-from itertools import combinations
+from itertools import combinations, pairwise
 from math import ceil, comb
 from typing import Any, cast
 
@@ -71,6 +71,7 @@ class EveryOutcome:
     def choice(self, options: int, size: int, *, replace: bool, shuffle: bool) -> NDArray[Any]:
         """Stand for a uniform choice of a subset."""
         assert not replace
+        assert not shuffle
         chosen = self.integers(comb(options, size))
         return np.array(list(combinations(range(options), size))[chosen])
 
@@ -156,7 +157,7 @@ def test_runs_hold_all_parts_in_order_and_each_run_is_as_long_as_its_neighbours_
     assert [part for run in runs for part in run] == list(plan.parts)
     for run in runs:
         assert [part.chunk for part in run] == list(range(run[0].chunk, run[0].chunk + len(run)))
-    for run, following in zip(runs, runs[1:], strict=False):
+    for run, following in pairwise(runs):
         assert following[0].chunk > run[-1].chunk + 1
 
 

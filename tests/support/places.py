@@ -32,8 +32,10 @@ class Place:
     def files(self) -> dict[str, bytes]:
         """Every file by its key, hidden ones included, the lock of the manifest left out."""
         self.fs.invalidate_cache()
-        found = {path.removeprefix(f"{self.path}/"): path for path in self.fs.find(self.path)}
-        return {key: self.fs.cat_file(path) for key, path in sorted(found.items()) if key != LOCK_FILE}
+        found = self.fs.find(self.path, detail=True)
+        paths = sorted(path for path, info in found.items() if info["type"] == "file")
+        keys = {path.removeprefix(f"{self.path}/"): path for path in paths}
+        return {key: self.fs.cat_file(path) for key, path in keys.items() if key != LOCK_FILE}
 
     def replace(self, key: str, data: bytes) -> None:
         """Put other bytes where a file is."""

@@ -29,7 +29,7 @@ def processes(count: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _begin(barrier: Barrier) -> None:
-    global _together  # noqa: PLW0603 - a barrier reaches a process only as it starts
+    global _together
     _together = barrier
 
 

@@ -62,10 +62,11 @@ def test_without_a_short_chunk_all_are_full() -> None:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint64, np.int64])
 def test_numpy_whole_numbers_give_the_grid_of_pythons(dtype: type[np.integer[Any]]) -> None:
-    grid = Grid.fit(dtype(101), dtype(4), dtype(11))  # type: ignore[arg-type]  # callers pass them
-    assert grid == Grid.fit(101, 4, 11)
-    assert (grid.n_chunks, grid.n_shards) == (26, 13)
-    assert {type(value) for value in (grid.n_points, grid.chunk_points, grid.shard_points)} == {int}
+    sizes: list[Any] = [dtype(101), dtype(4), dtype(8)]
+    for grid in (Grid.fit(*sizes), Grid(*sizes)):
+        assert grid == Grid(101, 4, 8)
+        assert (grid.n_chunks, grid.n_shards) == (26, 13)
+        assert {type(value) for value in (grid.n_points, grid.chunk_points, grid.shard_points)} == {int}
 
 
 @pytest.mark.parametrize("value", NO_POSITIVE_WHOLE_NUMBER)

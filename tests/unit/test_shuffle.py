@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
@@ -97,7 +98,7 @@ def test_the_global_random_state_neither_sets_the_order_nor_is_advanced_by_it() 
         pytest.param(lambda: ProcessPoolExecutor(1, multiprocessing.get_context("spawn")), id="spawned-process"),
     ],
 )
-def test_the_order_is_the_same_elsewhere(executor: type[Executor]) -> None:
+def test_the_order_is_the_same_elsewhere(executor: Callable[[], Executor]) -> None:
     ids = [f"run_{i}" for i in range(1, 17)]
     with executor() as pool:
         futures = [

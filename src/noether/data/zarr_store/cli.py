@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 import typer
@@ -18,9 +18,10 @@ from noether.data.schemas import FileMap
 from noether.data.zarr_store._version import __version__
 from noether.data.zarr_store.convert import ConversionReport, convert
 from noether.data.zarr_store.display import conversion_progress, print_summary
-from noether.data.zarr_store.errors import ArgumentError, StoreError
+from noether.data.zarr_store.errors import ArgumentError, StoreError, nearest_names
 from noether.data.zarr_store.presets import PRESETS, find_preset
 from noether.data.zarr_store.sources import TreeSource
+from noether.data.zarr_store.stores import normalize_root
 from noether.data.zarr_store.summary import summarize
 from noether.data.zarr_store.writer import ZarrStoreWriter
 
@@ -105,13 +106,13 @@ def convert_command(
         writer = ZarrStoreWriter(
             store,
             tree.filemap,
-            name or default_name,
+            default_name if name is None else name,
             shuffle_seed=seed,
             chunk_points=chunk_points,
             shard_points=shard_points,
             coords_dtype=coords_dtype,
             values_dtype=values_dtype,
-            field_dtypes=_key_values(field_dtype, "--field-dtype"),
+            field_dtypes=_key_values(field_dtype, "--field-dtype", "FIELD=DTYPE"),
             compression_level=compression_level,
             checksum=checksum,
             non_finite=non_finite,  # type: ignore[arg-type] # the writer checks it, with its own message
@@ -139,7 +140,7 @@ def info_command(
         if as_json:
             typer.echo(json.dumps(asdict(summary), indent=2))
         else:
-            print_summary(summary, Console())
+            print_summary(summary, Console(markup=False, emoji=False, highlight=False))
 
 
 def main() -> None:
@@ -162,11 +163,14 @@ def _file_map(preset: str | None, path: Path | None, source: str) -> tuple[FileM
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in problem["loc"])
+        what = problem["msg"]
+        if problem["type"] == "extra_forbidden":
+            what = f"no such field; {nearest_names(where, FileMap.model_fields)}"
         raise ArgumentError(
-            f"--filemap {path}: {where + ': ' if where else ''}{problem['msg']}; expected a JSON object such as "
+            f"--filemap {path}: {where + ': ' if where else ''}{what}; expected a JSON object such as "
             '{"surface_position": "points.npy", "surface_pressure": "p.npy"}'
         ) from error
-    return files, frozenset(), Path(source.rstrip("/")).name
+    return files, frozenset(), PurePosixPath(normalize_root(source)).name
 
 
 def _report(report: ConversionReport, store_root: str, debug: bool) -> int:
@@ -202,19 +206,25 @@ def _errors_reported(debug: bool) -> Iterator[None]:
         raise typer.Exit(WRONG_USAGE if isinstance(error, ArgumentError) else NOTHING_CONVERTED) from error
 
 
-def _key_values(pairs: list[str] | None, option: str) -> dict[str, str]:
+def _key_values(pairs: list[str] | None, option: str, form: str = "KEY=VALUE") -> dict[str, str]:
     parsed = {}
     for pair in pairs or []:
         key, equals, value = pair.partition("=")
         if not (key and equals and value):
-            raise ArgumentError(f"{option}: expected KEY=VALUE, got {pair!r}")
+            raise ArgumentError(f"{option}: expected {form}, got {pair!r}")
         parsed[key] = value
     return parsed
 
 
 def _options(pairs: list[str] | None, option: str) -> dict[str, Any]:
     """Parse options of a file system; objects, lists and booleans are written as JSON."""
-    return {
-        key: json.loads(value) if value in {"true", "false"} or value[0] in "{[" else value
-        for key, value in _key_values(pairs, option).items()
-    }
+    options: dict[str, Any] = dict(_key_values(pairs, option))
+    for key, value in options.items():
+        if value in {"true", "false"} or value[0] in "{[":
+            try:
+                options[key] = json.loads(value)
+            except ValueError as error:
+                raise ArgumentError(
+                    f"{option}: {key}: expected JSON after a bracket, got {value!r} ({error})"
+                ) from error
+    return options

@@ -6,10 +6,12 @@ import multiprocessing
 import signal
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from multiprocessing.synchronize import Event
 from typing import Any, Literal
 
 from noether.data.zarr_store.errors import MissingDependencyError, StoreError
@@ -106,14 +108,15 @@ def convert(
     results = (
         (_convert_sample(source, writer, sample_id) for sample_id in sample_ids)
         if workers == 1
-        else _convert_in_processes(source, writer, sample_ids, max(1, min(workers, len(sample_ids))))
+        else _convert_in_processes(source, writer, sample_ids, max(1, min(workers, len(sample_ids))), recorder.add)
     )
     try:
-        for result in results:
-            report.results.append(result)
-            recorder.add(result)
-            if on_result is not None:
-                on_result(result)
+        with closing(results):
+            for result in results:
+                report.results.append(result)
+                recorder.add(result)
+                if on_result is not None:
+                    on_result(result)
     finally:
         recorder.save()
     return report
@@ -154,44 +157,80 @@ def _convert_sample(source: SampleSource, writer: ZarrStoreWriter, sample_id: st
     except Exception as error:  # noqa: BLE001 - whatever a broken file makes a library raise, the rest goes on
         reason = str(error) if isinstance(error, StoreError) else f"{type(error).__name__}: {error}"
         seconds = time.perf_counter() - start
-        return SampleResult(sample_id, "failed", None, reason, traceback.format_exc(), seconds)
+        return _failed(sample_id, reason, traceback.format_exc(), seconds)
     return SampleResult(sample_id, "converted", entry, seconds=time.perf_counter() - start)
 
 
-# The source and writer of a worker process, set once when it starts.
+def _failed(sample_id: str, reason: str, trace: str, seconds: float = 0.0) -> SampleResult:
+    named = reason if repr(sample_id) in reason else f"sample {sample_id!r}: {reason}"
+    return SampleResult(sample_id, "failed", None, named, trace, seconds)
+
+
+# The source and writer of a worker process, and the event that stops it; set once when it starts.
 _worker: dict[str, Any] = {}
 
 
-def _start_worker(source: SampleSource, writer_kwargs: dict[str, Any]) -> None:
+def _start_worker(source: SampleSource, writer_kwargs: dict[str, Any], stop: Event) -> None:
     # Ctrl-C reaches every process of the terminal; the parent alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _worker.update(source=source, writer=ZarrStoreWriter(**writer_kwargs))
+    _worker.update(source=source, writer=ZarrStoreWriter(**writer_kwargs), stop=stop)
 
 
-def _convert_in_worker(sample_id: str) -> SampleResult:
-    return _convert_sample(_worker["source"], _worker["writer"], sample_id)
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back; a process that is started meanwhile does not see it even while it still imports."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _convert_in_worker(sample_id: str) -> SampleResult | None:
+    # The pool cannot cancel what already waits in its queue.
+    return None if _worker["stop"].is_set() else _convert_sample(_worker["source"], _worker["writer"], sample_id)
 
 
 def _convert_in_processes(
-    source: SampleSource, writer: ZarrStoreWriter, sample_ids: list[str], workers: int
-) -> Iterator[SampleResult]:
+    source: SampleSource,
+    writer: ZarrStoreWriter,
+    sample_ids: list[str],
+    workers: int,
+    on_late_result: Callable[[SampleResult], None],
+) -> Generator[SampleResult]:
+    """Yield results as they come; those that come after an interruption go to `on_late_result`."""
     # Spawned, since a forked child inherits locks and runtimes (obstore's) that no longer run in it.
+    context = multiprocessing.get_context("spawn")
+    stop = context.Event()
     pool = ProcessPoolExecutor(
         workers,
-        mp_context=multiprocessing.get_context("spawn"),
+        mp_context=context,
         initializer=_start_worker,
-        initargs=(source, writer.to_init_kwargs()),
+        initargs=(source, writer.to_init_kwargs(), stop),
     )
+    pending: dict[Future[SampleResult | None], str] = {}
     try:
-        futures = {pool.submit(_convert_in_worker, sample_id): sample_id for sample_id in sample_ids}
-        for future in as_completed(futures):
+        with _interrupts_held():
+            pending |= {pool.submit(_convert_in_worker, sample_id): sample_id for sample_id in sample_ids}
+        for future in as_completed(list(pending)):
+            sample_id = pending.pop(future)
             try:
-                yield future.result()
+                result = future.result()
             except BrokenProcessPool as error:
                 reason = (
                     "a worker process died before the sample was done (killed, or out of memory); run again, with "
                     "fewer workers if memory was short"
                 )
-                yield SampleResult(futures[future], "failed", None, reason, str(error))
+                result = _failed(sample_id, reason, str(error))
+            if result is not None:
+                yield result
     finally:
+        # Waits for the samples that are under way.
+        stop.set()
         pool.shutdown(cancel_futures=True)
+        for future in pending:
+            if not future.cancelled() and future.exception() is None and (late := future.result()) is not None:
+                on_late_result(late)

@@ -24,16 +24,14 @@ def print_summary(summary: StoreSummary, console: Console) -> None:
     if not console.is_terminal:
         console.width = _PLAIN_WIDTH
     what = f"sample {summary.sample_id}" if summary.sample_id is not None else f"{summary.n_samples} samples"
-    console.print(f"{summary.dataset_name}: {what} in {summary.store_root}", highlight=False, markup=False)
+    console.print(f"{summary.dataset_name}: {what} in {summary.store_root}")
     console.print(
         f"{decimal(summary.total_bytes)} in {summary.n_objects} objects; {summary.compressor}, "
         f"checksums {'on' if summary.checksum else 'off'}, shuffled by {summary.shuffle_algorithm or 'another tool'} "
-        f"with seed {summary.shuffle_seed}",
-        highlight=False,
-        markup=False,
+        f"with seed {summary.shuffle_seed}"
     )
     for key, value in summary.attributes.items():
-        console.print(f"{key}: {value}", highlight=False, markup=False)
+        console.print(f"{key}: {value}")
     console.print(_domain_table(summary.domains))
     console.print(_field_table(summary.domains))
 
@@ -41,7 +39,7 @@ def print_summary(summary: StoreSummary, console: Console) -> None:
 @contextmanager
 def conversion_progress(total: int) -> Iterator[Callable[[SampleResult], None]]:
     """Give a function that shows each result: a bar on a terminal, a line for each sample elsewhere."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False, emoji=False, highlight=False)
     if not console.is_terminal:
         done = 0
 
@@ -50,15 +48,13 @@ def conversion_progress(total: int) -> Iterator[Callable[[SampleResult], None]]:
             done += 1
             console.print(
                 f"[{done}/{total}] {result.sample_id} {result.outcome} {result.seconds:.2f} s",
-                highlight=False,
-                markup=False,
                 soft_wrap=True,
             )
 
         yield print_line
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # a sample id may hold brackets
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),

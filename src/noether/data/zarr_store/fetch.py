@@ -14,7 +14,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.abc.buffer import Buffer, BufferPrototype
-from zarr.abc.store import ByteRequest, Store
+from zarr.abc.store import ByteRequest, RangeByteRequest, Store
 from zarr.storage import WrapperStore
 
 from noether.data.zarr_store.errors import CorruptDataError, StorageError
@@ -30,9 +30,12 @@ DECODE_ERRORS = (ValueError, RuntimeError, TypeError, KeyError, AttributeError, 
 # Each open sample holds the metadata of its arrays, a few kilobytes.
 _MAX_OPEN_SAMPLES = 512
 
+# More than any storage holds in one object: an index that points past it is no index.
+_MAX_OBJECT_BYTES = 1 << 50
+
 
 class OpenGroups:
-    """The groups used last. They belong to the process that opened them: after a fork they are opened anew."""
+    """The groups used last. They belong to the process that opened them: a fork or a copy of it opens its own."""
 
     def __init__(self) -> None:
         self._reset()
@@ -52,6 +55,9 @@ class OpenGroups:
                 self._groups.popitem(last=False)
         return group
 
+    def __reduce__(self) -> tuple[type[OpenGroups], tuple[()]]:
+        return OpenGroups, ()
+
     def _reset(self) -> None:
         self._pid = os.getpid()
         self._lock = Lock()
@@ -59,14 +65,20 @@ class OpenGroups:
 
 
 class CompleteStore(WrapperStore[Store]):
-    """Refuses to read a chunk or shard that is not there, or empty.
+    """Refuses to read a chunk or shard that is not there, or empty, or bytes where none can be.
 
     Zarr takes a missing one for fill values. `ZarrStoreWriter` writes all of them, zeros included, so that in its
-    stores a missing one is a lost one.
+    stores a missing one is a lost one. A shard that was cut where a chunk as long as the index ends has that chunk,
+    its checksum right, in the index's place.
     """
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         """Read an object or a range of one."""
+        if (
+            isinstance(byte_range, RangeByteRequest)
+            and not 0 <= byte_range.start <= byte_range.end <= _MAX_OBJECT_BYTES
+        ):
+            raise CorruptDataError(f"the index of {key} names bytes {byte_range.start} to {byte_range.end}")
         data = await self._store.get(key, prototype, byte_range)
         if not data and key.rpartition("/")[2] != ROOT_KEY:
             raise CorruptDataError(f"{key} is missing or empty")

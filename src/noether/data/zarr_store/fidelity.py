@@ -69,10 +69,7 @@ def measure_cast(values: NDArray[Any], check: CastCheck) -> FieldFidelity:
         A value is NaN or infinite and `check.non_finite` is ``"raise"``.
     """
     target, source = np.dtype(check.dtype), values.dtype
-    # NumPy calls the cast of a 64-bit integer to float64 safe, though float64 has 53 bits for it.
-    wide_integer = source.kind in "iu" and source.itemsize == 8
-    exact = np.can_cast(source, target, "safe") and not wide_integer
-    measured = np.longdouble if wide_integer else np.float64
+    exact = np.can_cast(source, target, "safe") and not _is_wide_integer(source)
     non_finite, max_abs, max_rel, flushed = 0, 0.0, 0.0, 0
     for _, block in _blocks(values):
         finite = np.isfinite(block)
@@ -84,8 +81,8 @@ def measure_cast(values: NDArray[Any], check: CastCheck) -> FieldFidelity:
             stored = given.astype(target)
         if not np.isfinite(stored).all():
             raise _overflow(values, check)
-        size = np.abs(given.astype(measured))
-        error = np.abs(stored.astype(measured) - given.astype(measured))
+        size = np.abs(given.astype(np.float64))
+        error = np.abs(_difference(stored.astype(np.float64), given))
         lost = (stored == 0) & (given != 0)
         kept = (given != 0) & ~lost
         max_abs = max(max_abs, float(error.max()))
@@ -94,6 +91,19 @@ def measure_cast(values: NDArray[Any], check: CastCheck) -> FieldFidelity:
     if non_finite and check.non_finite == "raise":
         raise _non_finite(values, check, non_finite)
     return FieldFidelity(source.name, max_abs, max_rel, flushed)
+
+
+def _is_wide_integer(dtype: np.dtype[Any]) -> bool:
+    """Whether float64 cannot hold all values of the dtype, though NumPy calls that cast safe."""
+    return dtype.kind in "iu" and dtype.itemsize == 8
+
+
+def _difference(stored: NDArray[np.float64], given: NDArray[Any]) -> NDArray[np.float64]:
+    """Give ``stored - given``; of 64-bit integers in two halves, each of which float64 holds exactly."""
+    if not _is_wide_integer(given.dtype):
+        return stored - given.astype(np.float64)
+    high, low = (given >> 32).astype(np.float64) * 2.0**32, (given & 0xFFFFFFFF).astype(np.float64)
+    return (stored - high) - low
 
 
 def _blocks(values: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:

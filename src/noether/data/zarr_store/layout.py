@@ -98,7 +98,7 @@ def field_specs(schema: type[FileMap]) -> tuple[FieldSpec, ...]:
         widths = [mark.components for mark in info.metadata if isinstance(mark, Width)]
         if not widths or widths[-1] < 1:
             raise ArgumentError(
-                f"{schema.__name__}.{attribute}: the width of the field is not declared; "
+                f"{schema.__name__}.{attribute}: the field has no declared width of at least 1; "
                 f"annotate it: `{attribute}: Annotated[str | None, Width(3)] = None`"
             )
         domain, name = _split(schema, attribute)

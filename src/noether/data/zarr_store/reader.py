@@ -226,9 +226,6 @@ class ZarrChunkReader:
         """Give the attributes of a sample, such as its design parameters."""
         return dict(self.manifest.sample(sample_id).attributes)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_groups": OpenGroups()}
-
     def _require_domain(self, domain: str) -> None:
         if domain not in self.manifest.domains:
             raise UnknownNameError(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
+from noether.data.zarr_store.names import ROOT_KEY
 from noether.data.zarr_store.stores import normalize_root, open_storage
 
 __all__ = ["DomainSummary", "FieldSummary", "StoreSummary", "summarize"]
@@ -167,7 +168,7 @@ def _bytes_by_array(objects: Iterable[tuple[str, int]]) -> dict[str, int]:
     sizes: dict[str, int] = {}
     for key, size in objects:
         parts = key.split("/")
-        path = "/".join(parts[:-3] if parts[-3:-2] == ["c"] else parts[:-1])
+        path = "/".join(parts[:-1] if parts[-1] == ROOT_KEY else parts[:-3])
         sizes[path] = sizes.get(path, 0) + size
     return sizes
 

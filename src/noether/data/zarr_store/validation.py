@@ -82,8 +82,9 @@ def _check_domain(
 def _check_field(sample_id: str, layout: ArrayLayout, given: Any) -> NDArray[Any]:
     where = f"sample {sample_id!r}, field {layout.field}"
     if np.ma.is_masked(given):
+        masked = np.count_nonzero(np.ma.getmaskarray(given))
         raise SampleDataError(
-            f"{where}: {np.count_nonzero(np.ma.getmaskarray(given))} of {given.size} values are masked, and a store holds no mask; "
+            f"{where}: {masked} of {given.size} values are masked, and a store holds no mask; "
             "expected values at all points: fill them in first, such as with given.filled(...)"
         )
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
@@ -15,7 +16,8 @@ __all__ = ["FORMATS", "load_file"]
 
 
 def _load_npy(file: BinaryIO) -> Any:
-    return np.load(file, allow_pickle=False)
+    # Not np.load: it takes a text file for a pickle, and advises to load that.
+    return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _load_pt(file: BinaryIO) -> Any:
@@ -23,7 +25,14 @@ def _load_pt(file: BinaryIO) -> Any:
         import torch
     except ImportError as error:
         raise MissingDependencyError("torch", "reading .pt files", "torch") from error
-    return _to_numpy(torch.load(file, map_location="cpu", weights_only=True))
+    try:
+        value = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # PyTorch's own message advises weights_only=False, which runs the code.
+        found = re.search(r"(?i)unsupported (?:global|class):? (?:GLOBAL )?([\w.]+)", str(error))
+        what = f"it holds {found[1]}" if found else "it is damaged, or holds something else"
+        raise ValueError(f"{what}, where only tensors are allowed") from error
+    return _to_numpy(value)
 
 
 def _to_numpy(value: Any) -> Any:
@@ -62,6 +71,19 @@ def load_file(file: BinaryIO, name: str, where: str) -> Any:
     """
     try:
         return FORMATS[PurePosixPath(name).suffix](file)
-    except (ValueError, EOFError, RuntimeError, OSError, TypeError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise SourceError(f"{where}: {name} cannot be read ({reason}); make the file again") from error
+    except MissingDependencyError:
+        raise
+    except MemoryError as error:
+        raise SourceError(
+            f"{where}: {name} needs more memory than there is ({_first_line(error)}); make the file again if it is "
+            "not that large, else use fewer workers"
+        ) from error
+    except Exception as error:  # broken bytes make the parsers raise anything, KeyError and TokenError included
+        raise SourceError(f"{where}: {name} cannot be read ({_first_line(error)}); make the file again") from error
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    if text and isinstance(error, ValueError | TypeError | RuntimeError | OSError | MemoryError):
+        return text.splitlines()[0]
+    return f"it is damaged, or in another format: {error!r}"

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noether.data.schemas import FileMap
-from noether.data.zarr_store.errors import SourceError, nearest_names
-from noether.data.zarr_store.layout import FieldSpec, present_specs
+from noether.data.zarr_store.errors import ArgumentError, SourceError, nearest_names
+from noether.data.zarr_store.layout import FieldSpec, build_domain_layouts, filename_to_canonical, present_specs
 from noether.data.zarr_store.sources.base import SourceSample
 from noether.data.zarr_store.sources.formats import FORMATS, load_file
 from noether.data.zarr_store.stores import normalize_root, open_storage
@@ -43,6 +43,8 @@ class TreeSource:
 
     Raises
     ------
+    ArgumentError
+        The file map names no field, one file twice, or a file of an unknown format.
     SourceError
         There is no sample.
     """
@@ -58,6 +60,7 @@ class TreeSource:
         self.storage_options = dict(storage_options or {})
         self.notices: list[str] = []
         self._optional = frozenset(optional)
+        _check_filemap(filemap)
         self._samples = self._find_samples(filemap)
         self.filemap = self._without_missing(filemap)
 
@@ -106,8 +109,9 @@ class TreeSource:
             if files.keys() - {_ATTRIBUTES}
         }
         if not samples:
+            seen = f"among {n_files} files" if n_files else "where no file is"
             raise SourceError(
-                f"{self.root}: no sample found among {n_files} files; expected directories with files such as "
+                f"{self.root}: no sample found {seen}; expected directories with files such as "
                 f"{', '.join(list(named)[:3])}; check the path and the preset or file map"
             )
         return _by_sample_id(samples, self.root)
@@ -171,6 +175,17 @@ class TreeSource:
     def _load_file(self, where: str, key: str) -> Any:
         with open_storage(self.root, self.storage_options).open_file(key) as file:
             return load_file(file, key, where)
+
+
+def _check_filemap(filemap: FileMap) -> None:
+    build_domain_layouts(filemap)
+    filename_to_canonical(filemap)
+    for attribute, filename in filemap.model_dump(exclude_none=True).items():
+        if "/" in filename or PurePosixPath(filename).suffix not in FORMATS:
+            raise ArgumentError(
+                f"file map: {attribute}: expected the name of a file in each sample's directory that ends in "
+                f"{' or '.join(FORMATS)}, got {filename!r}"
+            )
 
 
 def _by_sample_id(samples: dict[str, dict[str, str]], root: str) -> dict[str, dict[str, str]]:

@@ -71,7 +71,8 @@ class FsspecStorage(StorageByObjects):
             self._fs.invalidate_cache()
             found = self._fs.find(self._at(prefix), detail=True)
         for path, info in found.items():
-            yield ObjectSize(path.removeprefix(top).lstrip("/"), int(info["size"]))
+            if info["type"] == "file":  # s3fs lists a directory that has become empty
+                yield ObjectSize(path.removeprefix(top).lstrip("/"), int(info["size"]))
 
     def zarr_store(self, relpath: str, *, read_only: bool) -> Store:
         """Open a group; see `Storage`."""

@@ -1,0 +1,276 @@
+"""The command `convert`: every option reaches the store, and every wrong one is refused in a line."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pytest
+import zarr
+
+from noether.data.zarr_store import StoreManifest, ZarrChunkReader
+from support.s3_server import S3Server
+from support.trees import (
+    TREE_FILEMAP,
+    assert_same_arrays,
+    call,
+    expected_fields,
+    save_array,
+    save_run,
+    save_runs,
+    visible_files,
+)
+
+PRESET = ("--preset", "ahmedml")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    return save_runs(tmp_path / "tree")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+def manifest_after(tree: Path | str, store: Path, *options: object) -> StoreManifest:
+    ran = call("convert", tree, store, *options)
+    assert ran.code == 0, ran.output
+    return StoreManifest.load(str(store))
+
+
+def pressure(store: Path) -> Any:
+    """The metadata of one array, as zarr-python reads it."""
+    array = zarr.open_array(store / "run_1.zarr" / "surface" / "pressure", mode="r")
+    return array.metadata.to_dict()
+
+
+def test_a_preset_converts_the_samples_of_a_tree(tree: Path, store: Path) -> None:
+    ran = call("convert", tree, store, *PRESET)
+    assert ran.code == 0
+    assert ran.stdout.splitlines() == [
+        "note: not in this source: surface_stl_position, surface_stl_resampled_position",
+        f"2 converted, 0 complete before, 0 failed; store: {store}",
+    ]
+    manifest = StoreManifest.load(str(store))
+    assert (manifest.dataset_name, list(manifest.samples)) == ("ahmedml", ["run_1", "run_2"])
+
+
+def test_without_options_the_settings_are_those_of_the_writer(tree: Path, store: Path) -> None:
+    manifest = manifest_after(tree, store, *PRESET)
+    dtypes = {field.dtype for domain in manifest.domains.values() for field in domain.arrays.values()}
+    assert (manifest.shuffle_seed, manifest.compressor, manifest.checksum) == (0, "blosc-zstd-5", True)
+    assert (manifest.coords_dtype, manifest.values_dtype, dtypes) == ("float32", "float16", {"float32", "float16"})
+    grid = manifest.sample("run_1").domains["surface"]
+    assert (grid.n_points, grid.chunk_points, grid.shard_points) == (150, 150, 150)
+
+
+def test_chunk_points_and_shard_points_reach_the_grid(tree: Path, store: Path) -> None:
+    manifest = manifest_after(tree, store, *PRESET, "--chunk-points", 32, "--shard-points", 70)
+    grid = manifest.sample("run_1").domains["surface"]
+    assert (grid.chunk_points, grid.shard_points, grid.n_chunks) == (32, 64, 5)
+    assert pressure(store)["chunk_grid"]["configuration"]["chunk_shape"] == (64, 1)
+
+
+def test_dtypes_reach_the_arrays(tree: Path, store: Path) -> None:
+    manifest = manifest_after(
+        tree, store, *PRESET, "--coords-dtype", "float64", "--values-dtype", "float32",
+        "--field-dtype", "surface_pressure=float16", "--field-dtype", "volume_sdf=float64",
+    )  # fmt: skip
+    dtypes = {field: array.dtype for domain in manifest.domains.values() for field, array in domain.arrays.items()}
+    assert dtypes["surface_position"] == dtypes["volume_position"] == dtypes["volume_sdf"] == "float64"
+    assert dtypes["surface_pressure"] == "float16"
+    assert dtypes["volume_velocity"] == "float32"
+    assert pressure(store)["data_type"] == "float16"
+
+
+def test_the_seed_reaches_the_shuffle(tree: Path, store: Path) -> None:
+    seeded = manifest_after(tree, store, *PRESET, "--seed", 7)
+    assert seeded.shuffle_seed == 7
+    manifest_after(tree, store.with_name("unseeded"), *PRESET)
+    first, second = (
+        ZarrChunkReader(root).read_arrays("run_1", fields=["surface_position"])["surface_position"]
+        for root in (store, store.with_name("unseeded"))
+    )
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(np.sort(first, axis=0), np.sort(second, axis=0))
+
+
+def test_the_compression_level_and_checksum_reach_the_codecs(tree: Path, store: Path) -> None:
+    manifest = manifest_after(tree, store, *PRESET, "--compression-level", 1, "--no-checksum")
+    assert (manifest.compressor, manifest.checksum) == ("blosc-zstd-1", False)
+    codecs = pressure(store)["codecs"][0]["configuration"]["codecs"]
+    assert [codec["name"] for codec in codecs] == ["bytes", "blosc"]
+    assert codecs[1]["configuration"]["clevel"] == 1
+
+
+def test_non_finite_values_are_stored_only_on_request(tree: Path, store: Path) -> None:
+    values = expected_fields()["surface_pressure"]
+    values[3] = np.nan
+    save_array(tree / "run_1" / "surface_pressure.npy", values)
+    refused = call("convert", tree, store, *PRESET)
+    assert refused.code == 3
+    assert "1 of 150 values are NaN or infinite" in refused.stderr
+    assert call("convert", tree, store, *PRESET, "--non-finite", "allow").code == 0
+    stored = ZarrChunkReader(store).read_arrays("run_1", fields=["surface_pressure"])["surface_pressure"]
+    assert np.isnan(stored).sum() == 1
+
+
+def test_limit_converts_the_first_samples_only(tree: Path, store: Path) -> None:
+    assert list(manifest_after(tree, store, *PRESET, "--limit", 1).samples) == ["run_1"]
+
+
+def test_a_file_map_in_json_names_the_files_and_the_source_the_dataset(tree: Path, store: Path) -> None:
+    filemap = store.with_name("filemap.json")
+    filemap.write_text(TREE_FILEMAP.model_dump_json(exclude_none=True))
+    manifest = manifest_after(f"{tree}/", store, "--filemap", filemap)
+    assert manifest.dataset_name == "tree"
+    assert manifest.sample("run_1").attributes.keys() == {"design_parameters"}
+
+
+@pytest.mark.parametrize(("options", "name"), [([], "run_1"), (["--name", "mine"], "mine")])
+def test_the_current_directory_is_a_source_with_a_name(
+    tree: Path, store: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], name: str
+) -> None:
+    (tree / "filemap.json").write_text('{"surface_position": "surface_position_vtp.pt"}')
+    monkeypatch.chdir(tree / "run_1")
+    manifest = manifest_after(".", store, "--filemap", "../filemap.json", *options)
+    assert (manifest.dataset_name, list(manifest.samples)) == (name, ["run_1"])
+
+
+def test_storage_and_source_options_reach_their_file_systems(
+    tree: Path, store: Path, s3_server: S3Server, s3_root: str
+) -> None:
+    options = {"--storage-option": s3_server.obstore_options, "--source-option": s3_server.s3fs_options}
+    flags = {flag: [f"{flag}={key}={value}" for key, value in pairs.items()] for flag, pairs in options.items()}
+    client = {key: value for key, value in s3_server.s3fs_options.items() if key != "driver"}
+    fsspec.filesystem("s3", **client).put(str(tree), f"{s3_root}/tree", recursive=True)
+    ran = call(
+        "convert", f"{s3_root}/tree", f"{s3_root}/store", *PRESET, "--values-dtype", "float32",
+        *flags["--storage-option"], *flags["--source-option"],
+    )  # fmt: skip
+    assert (ran.code, ran.stdout.splitlines()[-1]) == (
+        0, f"2 converted, 0 complete before, 0 failed; store: {s3_root}/store",
+    )  # fmt: skip
+    reader = ZarrChunkReader(f"{s3_root}/store", storage_options=s3_server.obstore_options)
+    assert_same_arrays(
+        reader.read_arrays("run_2", order="original"),
+        {field: values.astype("float32") for field, values in expected_fields("run_2").items()},
+    )
+
+
+def test_options_in_json_keep_their_types(tree: Path, s3_server: S3Server, s3_root: str) -> None:
+    options = {**s3_server.obstore_options, "client_options": json.dumps({"allow_http": True, "timeout": "20s"})}
+    options["virtual_hosted_style_request"] = "false"
+    flags = [f"--storage-option={key}={value}" for key, value in options.items()]
+    assert call("convert", tree, s3_root, *PRESET, *flags).code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        pytest.param([], "expected either --preset or --filemap, got neither", id="no preset"),
+        pytest.param([*PRESET, "--filemap", "x"], "expected either --preset or --filemap, got both", id="both"),
+        pytest.param(["--preset", "ahmed"], "preset 'ahmed' is not known; did you mean 'ahmedml'", id="unknown preset"),
+        pytest.param([*PRESET, "--chunk-points", "0"], "chunk_points: expected .* at least 1, got 0", id="no points"),
+        pytest.param(
+            [*PRESET, "--chunk-points", "many"], "'--chunk-points': Input should be a valid integer", id="no number"
+        ),
+        pytest.param([*PRESET, "--shard-points", "-1"], "shard_points: expected .* got -1", id="negative shard"),
+        pytest.param([*PRESET, "--coords-dtype", "int8"], "coords_dtype: expected one of float16", id="dtype"),
+        pytest.param([*PRESET, "--field-dtype", "p"], "--field-dtype: expected FIELD=DTYPE, got 'p'", id="no equals"),
+        pytest.param([*PRESET, "--field-dtype", "p=float32"], "unknown field 'p'", id="unknown field"),
+        pytest.param([*PRESET, "--field-dtype", "volume_sdf=int"], r"\['volume_sdf'\]: expected one", id="field dtype"),
+        pytest.param([*PRESET, "--compression-level", "10"], "from 0 to 9, got 10", id="level"),
+        pytest.param([*PRESET, "--non-finite", "skip"], "expected one of raise, allow, got 'skip'", id="non-finite"),
+        pytest.param([*PRESET, "--limit", "0"], "limit: expected .* at least 1, got 0", id="limit"),
+        pytest.param([*PRESET, "--workers", "0"], "workers: expected .* at least 1, got 0", id="workers"),
+        pytest.param([*PRESET, "--name", ""], "name: expected a str that is not empty", id="empty name"),
+        pytest.param([*PRESET, "--colour", "red"], "No such option: --colour", id="unknown option"),
+        pytest.param([*PRESET, "--storage-option", "a=b"], "a local path takes none", id="option of a local path"),
+        pytest.param([*PRESET, "--storage-option", "a"], "--storage-option: expected KEY=VALUE", id="option form"),
+        pytest.param([*PRESET, "--source-option", "a={b"], "--source-option: a: expected JSON", id="option JSON"),
+    ],
+)
+def test_wrong_usage_ends_with_2_a_line_and_no_store(tree: Path, store: Path, options: list[str], message: str) -> None:
+    ran = call("convert", tree, store, *options)
+    assert ran.code == 2
+    assert message_in(ran.stderr, message), ran.stderr
+    assert "Traceback" not in ran.output
+    assert not (store / "manifest.json").exists()
+
+
+def message_in(text: str, pattern: str) -> bool:
+    """Whether a message is in a text, in the frame that typer draws around some and breaks lines in."""
+    return re.search(pattern, " ".join(text.replace("│", " ").split())) is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("{", "Invalid JSON", id="no JSON"),
+        pytest.param("[]", "should be an object", id="a list"),
+        pytest.param('{"surface_position": 3}', "surface_position: Input should be a valid string", id="a number"),
+        pytest.param(
+            '{"surface_positon": "p.npy"}',
+            "surface_positon: no such field; did you mean 'surface_position'",
+            id="a field misspelt",
+        ),
+        pytest.param(None, "cannot be read \\(No such file", id="no file"),
+        pytest.param("{}", "names no field", id="no field"),
+        pytest.param('{"surface_position": "p.vtp"}', r"ends in \.pt or \.npy, got 'p\.vtp'", id="a mesh"),
+    ],
+)
+def test_a_bad_file_map_is_refused_with_what_is_wrong(tree: Path, store: Path, text: str | None, message: str) -> None:
+    filemap = store.with_name("filemap.json")
+    if text is not None:
+        filemap.write_text(text)
+    ran = call("convert", tree, store, "--filemap", filemap)
+    assert ran.code == 2
+    assert message_in(ran.stderr, f"^error: .*file ?map.*{message}"), ran.stderr
+
+
+def test_a_store_of_other_settings_is_refused(tree: Path, store: Path) -> None:
+    manifest_after(tree, store, *PRESET)
+    before = visible_files(store)
+    ran = call("convert", tree, store, *PRESET, "--seed", 1)
+    assert ran.code == 1
+    assert "shuffle_seed: the store has 0, this writer 1" in ran.stderr
+    assert visible_files(store) == before
+
+
+def test_a_run_with_failures_names_them_at_the_end(tree: Path, store: Path) -> None:
+    save_run(tree / "run_3")
+    (tree / "run_1" / "surface_pressure.npy").unlink()
+    (tree / "run_3" / "volume_cell_velocity.npy").write_text("u v w")
+    ran = call("convert", tree, store, *PRESET)
+    assert ran.code == 3
+    assert ran.stdout.splitlines()[-1] == f"1 converted, 0 complete before, 2 failed; store: {store}"
+    first, second = ran.stderr.splitlines()[-2:]
+    assert first.startswith("failed: sample 'run_1': domain 'surface' lacks the file surface_pressure.pt")
+    assert second.startswith("failed: sample 'run_3', field volume_velocity: run_3/volume_cell_velocity.npy cannot")
+    assert "Traceback" not in ran.output
+    assert "Traceback" in call("convert", tree, store, *PRESET, "--debug").stderr
+
+
+def test_a_run_in_which_all_failed_ends_with_1(tree: Path, store: Path) -> None:
+    for run in ("run_1", "run_2"):
+        (tree / run / "surface_pressure.npy").unlink()
+    ran = call("convert", tree, store, *PRESET)
+    assert (ran.code, ran.stderr.count("failed: sample")) == (1, 2)
+
+
+@pytest.mark.parametrize("debug", [[], ["--debug"]], ids=["plain", "debug"])
+def test_a_source_without_samples_ends_with_1_and_what_was_expected(
+    tmp_path: Path, store: Path, debug: list[str]
+) -> None:
+    ran = call("convert", tmp_path / "nowhere", store, *PRESET, *debug)
+    assert ran.code == 1
+    assert "no sample found where no file is; expected directories with files such as surface_pos" in ran.stderr
+    assert ("Traceback" in ran.stderr) == bool(debug)
+    assert not store.exists()

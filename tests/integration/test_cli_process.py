@@ -1,0 +1,147 @@
+"""The installed command in a process of its own: its exit codes, what it draws, and Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from noether.data.zarr_store import StoreManifest
+from support.trees import call, finish, identities, run_on_terminal, save_runs, start
+
+PRESET = ("--preset", "ahmedml")
+ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+def recorded(store: Path) -> list[str]:
+    return list(StoreManifest.load(str(store)).samples)
+
+
+def groups(store: Path) -> list[str]:
+    return sorted(path.parent.stem for path in store.glob("*.zarr/zarr.json"))
+
+
+def hold_back(file: Path) -> bytes:
+    """Put a named pipe in the place of a file, so that whoever opens it waits; give what the file held."""
+    data = file.read_bytes()
+    file.unlink()
+    os.mkfifo(file)
+    return data
+
+
+@pytest.mark.parametrize(
+    ("broken", "code"), [([], 0), (["run_1", "run_2"], 1), (["run_2"], 3)], ids=["all", "none", "some"]
+)
+def test_the_exit_code_says_what_was_converted(tmp_path: Path, store: Path, broken: list[str], code: int) -> None:
+    tree = save_runs(tmp_path / "tree")
+    for run in broken:
+        (tree / run / "surface_pressure.npy").write_text("broken")
+    ran = finish(start("convert", tree, store, *PRESET))
+    assert ran.code == code
+    assert "Traceback" not in ran.output
+    assert [line.split(",")[0] for line in ran.stderr.splitlines() if line.startswith("failed")] == [
+        f"failed: sample '{run}'" for run in broken
+    ]
+
+
+def test_wrong_usage_exits_with_2() -> None:
+    ran = finish(start("convert", "here", "there"))
+    assert (ran.code, ran.stdout) == (2, "")
+    assert ran.stderr.startswith("error: expected either --preset or --filemap, got neither; presets: shapenet-car")
+
+
+def test_into_a_pipe_each_sample_is_a_plain_line(tmp_path: Path, store: Path) -> None:
+    tree = save_runs(tmp_path / "tree")
+    ran = finish(start("convert", tree, store, *PRESET))
+    lines = ran.stderr.splitlines()
+    assert [re.sub(r"\d+\.\d\d s$", "T s", line) for line in lines] == [
+        "[1/2] run_1 converted T s",
+        "[2/2] run_2 converted T s",
+    ]
+    assert "\x1b" not in ran.output
+    assert "\r" not in ran.output
+
+
+def test_a_terminal_shows_a_bar_with_count_rate_and_the_time_that_is_left(tmp_path: Path, store: Path) -> None:
+    tree = save_runs(tmp_path / "tree", ["a", "b", "[/c]", "d"])
+    ran = run_on_terminal("convert", tree, store, *PRESET)
+    drawn = ANSI.sub("", ran.stdout)
+    assert ran.code == 0, drawn
+    assert "\x1b[" in ran.stdout
+    assert "━━━━" in drawn
+    assert re.search(r"d ━+ +4/4 +\d+\.\d\d samples/s +\d:\d\d:\d\d +left +\d:\d\d:\d\d", drawn)
+    assert "4 converted, 0 complete before, 0 failed" in drawn
+    assert "Traceback" not in drawn
+
+
+def test_ctrl_c_keeps_what_is_complete_and_a_second_run_finishes(tmp_path: Path, store: Path) -> None:
+    tree = save_runs(tmp_path / "tree", ["run_1", "run_2", "run_3"])
+    pipe = tree / "run_3" / "surface_pressure.npy"
+    data = hold_back(pipe)
+    process = start("convert", tree, store, *PRESET)
+    assert process.stderr is not None
+    assert [process.stderr.readline().split()[1] for _ in range(2)] == ["run_1", "run_2"]
+    os.killpg(process.pid, signal.SIGINT)
+    ran = finish(process)
+    assert ran.code == 130
+    assert ran.stderr.splitlines() == ["interrupted; what is complete is kept: run the same command again to go on"]
+    assert recorded(store) == groups(store) == ["run_1", "run_2"]
+    before = identities(store, "*.zarr/**/*")
+    pipe.unlink()
+    pipe.write_bytes(data)
+    again = call("convert", tree, store, *PRESET)
+    assert (again.code, again.stdout.splitlines()[-1].partition(";")[0]) == (
+        0,
+        "1 converted, 2 complete before, 0 failed",
+    )
+    assert before.items() <= identities(store, "*.zarr/**/*").items()
+    assert recorded(store) == groups(store) == ["run_1", "run_2", "run_3"]
+
+
+def test_ctrl_c_with_workers_keeps_what_is_complete_and_shows_no_traceback(tmp_path: Path, store: Path) -> None:
+    tree = save_runs(tmp_path / "tree", ["run_1", "run_2", "run_3", "run_4"])
+    pipes = [tree / name / "surface_pressure.npy" for name in ("run_3", "run_4")]
+    for pipe in pipes:
+        hold_back(pipe)
+    process = start("convert", tree, store, *PRESET, "--workers", 2)
+    assert process.stderr is not None
+    assert {process.stderr.readline().split()[1] for _ in range(2)} == {"run_1", "run_2"}
+    # A pipe can be opened for writing once a worker has opened it for reading.
+    handles = [pipe.open("wb") for pipe in pipes]
+    os.killpg(process.pid, signal.SIGINT)
+    for handle in handles:
+        handle.close()
+    ran = finish(process)
+    assert ran.code == 130
+    assert ran.stderr.splitlines()[-1].startswith("interrupted; what is complete is kept")
+    assert "Traceback" not in ran.output
+    assert recorded(store) == groups(store) == ["run_1", "run_2"]
+
+
+def test_ctrl_c_while_workers_start_shows_no_traceback(
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = save_runs(tmp_path / "tree")
+    started = tmp_path / "started"
+    os.mkfifo(started)
+    # Python runs this file at its start, and so each worker before it imports anything of ours.
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import sys\nif '--multiprocessing-fork' in sys.orig_argv:\n    open({str(started)!r}, 'w').close()\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    process = start("convert", tree, store, *PRESET, "--workers", 1 + 1)
+    started.read_bytes()
+    os.killpg(process.pid, signal.SIGINT)
+    release = os.open(started, os.O_RDONLY | os.O_NONBLOCK)  # for the other worker, which may come later
+    ran = finish(process)
+    os.close(release)
+    assert ran.code == 130
+    assert ran.stderr.splitlines() == ["interrupted; what is complete is kept: run the same command again to go on"]

@@ -1,0 +1,164 @@
+"""From a source to a store: what is converted, skipped, adopted and recorded."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from noether.data.zarr_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter
+from noether.data.zarr_store.convert import SampleResult, convert
+from noether.data.zarr_store.errors import ArgumentError
+from noether.data.zarr_store.sources import TreeSource
+from support.s3_server import S3Server
+from support.trees import (
+    TREE_FILEMAP,
+    assert_same_arrays,
+    expected_fields,
+    identities,
+    save_runs,
+    visible_files,
+)
+
+IDS = ["part/run_2", "run_1", "run_3"]
+EXACT = {"coords_dtype": "float64", "values_dtype": "float64"}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> TreeSource:
+    return TreeSource(save_runs(tmp_path / "tree", IDS), TREE_FILEMAP)
+
+
+def open_writer(root: Path | str, **settings: Any) -> ZarrStoreWriter:
+    return ZarrStoreWriter(root, TREE_FILEMAP, "ahmed", chunk_points=64, **settings)
+
+
+def recorded(root: Path) -> list[str]:
+    return list(StoreManifest.load(str(root)).samples)
+
+
+def test_all_samples_are_converted_recorded_and_reported(tmp_path: Path, source: TreeSource) -> None:
+    seen: list[SampleResult] = []
+    report = convert(source, open_writer(tmp_path / "store"), on_result=seen.append)
+    assert [(result.sample_id, result.outcome) for result in seen] == [(sample_id, "converted") for sample_id in IDS]
+    assert report.results == seen
+    manifest = StoreManifest.load(str(tmp_path / "store"))
+    assert manifest.samples == {result.sample_id: result.entry for result in seen}
+
+
+def test_attributes_go_with_the_sample(tmp_path: Path, source: TreeSource) -> None:
+    convert(source, open_writer(tmp_path / "store"))
+    expected = source.load("run_1").attributes["design_parameters"].tolist()
+    assert ZarrChunkReader(tmp_path / "store").attributes("run_1") == {"design_parameters": expected}
+
+
+def test_the_bytes_do_not_depend_on_the_number_of_workers(tmp_path: Path, source: TreeSource) -> None:
+    for workers in (1, 2):
+        convert(source, open_writer(tmp_path / f"by_{workers}"), workers=workers)
+    one, two = (visible_files(tmp_path / f"by_{workers}") for workers in (1, 2))
+    assert one.keys() == two.keys()
+    assert [name for name in one if one[name] != two[name]] == []
+
+
+def test_what_is_complete_is_skipped_and_no_file_is_touched(tmp_path: Path, source: TreeSource) -> None:
+    store = tmp_path / "store"
+    first = convert(source, open_writer(store))
+    before = identities(store)
+    again = convert(source, open_writer(store))
+    assert [result.sample_id for result in again.having("skipped")] == IDS
+    assert {r.sample_id: r.entry for r in again.results} == {r.sample_id: r.entry for r in first.results}
+    assert identities(store) == before
+
+
+def test_a_complete_group_that_the_manifest_lacks_is_adopted_and_not_rewritten(
+    tmp_path: Path, source: TreeSource
+) -> None:
+    store = tmp_path / "store"
+    convert(source, open_writer(store))
+    manifest = (store / "manifest.json").read_bytes()
+    without = json.loads(manifest)
+    del without["samples"]["run_1"]
+    (store / "manifest.json").write_text(json.dumps(without))
+    before = identities(store / "run_1.zarr")
+    report = convert(source, open_writer(store))
+    assert [result.outcome for result in report.results] == ["skipped"] * 3
+    assert identities(store / "run_1.zarr") == before
+    assert (store / "manifest.json").read_bytes() == manifest
+
+
+def test_groups_without_any_manifest_are_adopted(tmp_path: Path, source: TreeSource) -> None:
+    store = tmp_path / "store"
+    convert(source, open_writer(store))
+    manifest = (store / "manifest.json").read_bytes()
+    (store / "manifest.json").unlink()
+    report = convert(source, open_writer(store))
+    assert len(report.having("skipped")) == 3
+    assert (store / "manifest.json").read_bytes() == manifest
+
+
+@pytest.mark.parametrize("what", ["run_1.zarr", "run_1.zarr/zarr.json"], ids=["the group", "its root"])
+def test_a_recorded_sample_whose_group_was_lost_is_converted_again(
+    tmp_path: Path, source: TreeSource, what: str
+) -> None:
+    store = tmp_path / "store"
+    convert(source, open_writer(store))
+    before = visible_files(store)
+    lost = store / what
+    if lost.is_dir():
+        shutil.rmtree(lost)
+    else:
+        lost.unlink()
+    report = convert(source, open_writer(store))
+    assert [result.sample_id for result in report.having("converted")] == ["run_1"]
+    assert visible_files(store) == before
+
+
+def test_a_limit_converts_the_first_samples_only(tmp_path: Path, source: TreeSource) -> None:
+    store = tmp_path / "store"
+    convert(source, open_writer(store), limit=2)
+    assert recorded(store) == IDS[:2]
+    report = convert(source, open_writer(store), limit=7)
+    assert [result.sample_id for result in report.having("converted")] == IDS[2:]
+    assert recorded(store) == IDS
+
+
+@pytest.mark.parametrize("parameter", ["workers", "limit"])
+@pytest.mark.parametrize("value", [0, -1, 1.5])
+def test_workers_and_limit_are_whole_numbers_of_at_least_one(
+    tmp_path: Path, source: TreeSource, parameter: str, value: Any
+) -> None:
+    with pytest.raises(ArgumentError, match=f"{parameter}: expected a whole number of at least 1, got {value}"):
+        convert(source, open_writer(tmp_path / "store"), **{parameter: value})
+    assert not (tmp_path / "store").exists()
+
+
+def to_memory(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    return f"memory://{request.getfixturevalue('tmp_path').name}/store", {}
+
+
+def to_s3(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    server: S3Server = request.getfixturevalue("s3_server")
+    return request.getfixturevalue("s3_root"), server.obstore_options
+
+
+@pytest.mark.parametrize(("place", "workers"), [(to_memory, 1), (to_s3, 1), (to_s3, 2)])
+def test_a_local_tree_goes_to_a_remote_store_and_comes_back_as_it_was(
+    request: pytest.FixtureRequest,
+    source: TreeSource,
+    place: Callable[[pytest.FixtureRequest], tuple[str, dict[str, Any]]],
+    workers: int,
+) -> None:
+    root, options = place(request)
+    settings = {**EXACT, "storage_options": options}
+    report = convert(source, open_writer(root, **settings), workers=workers)
+    assert len(report.having("converted")) == 3
+    again = convert(source, open_writer(root, **settings))
+    assert len(again.having("skipped")) == 3
+    reader = ZarrChunkReader(root, storage_options=options)
+    for number, sample_id in enumerate(IDS, start=1):
+        expected = {field: values.astype("float64") for field, values in expected_fields(f"run_{number}").items()}
+        assert_same_arrays(reader.read_arrays(sample_id, order="original", dtype=None), expected)

@@ -1,0 +1,160 @@
+"""Conversions that fail in part, are killed or interrupted: the rest goes on, and nothing complete is lost."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from noether.data.zarr_store import StoreManifest, ZarrStoreWriter
+from noether.data.zarr_store.convert import SampleResult, convert
+from noether.data.zarr_store.errors import MissingDependencyError
+from noether.data.zarr_store.sources import TreeSource
+from support.bad_sources import GatedSource, KilledSource, RaisingSource
+from support.trees import TREE_FILEMAP, identities, save_array, save_runs, visible_files
+
+IDS = ["run_1", "run_2", "run_3", "run_4", "run_5"]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    return save_runs(tmp_path / "tree", IDS)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+def open_writer(root: Path, **settings: Any) -> ZarrStoreWriter:
+    return ZarrStoreWriter(root, TREE_FILEMAP, "ahmed", chunk_points=64, **settings)
+
+
+def recorded(store: Path) -> list[str]:
+    return list(StoreManifest.load(str(store)).samples)
+
+
+def groups(store: Path) -> list[str]:
+    return sorted(path.parent.stem for path in store.glob("*.zarr/zarr.json"))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_broken_samples_fail_with_their_reasons_and_the_rest_is_converted(
+    tree: Path, store: Path, workers: int
+) -> None:
+    (tree / "run_1" / "surface_pressure.npy").unlink()
+    save_array(tree / "run_2" / "volume_cell_velocity.npy", np.ones((7, 3)))
+    save_array(tree / "run_3" / "surface_pressure.npy", np.full(150, 1e6))
+    (tree / "run_5" / "volume_cell_sdf.npy").write_bytes(b"")
+    report = convert(TreeSource(tree, TREE_FILEMAP), open_writer(store), workers=workers)
+    reasons = {result.sample_id: result.reason for result in report.having("failed")}
+    assert list(reasons) == ["run_1", "run_2", "run_3", "run_5"]
+    assert "sample 'run_1': domain 'surface' lacks the file surface_pressure.npy" in reasons["run_1"]
+    assert "sample 'run_2': the fields of domain 'volume' disagree in their number of points" in reasons["run_2"]
+    assert "sample 'run_3', field surface_pressure: the largest magnitude 1e+06 does not fit" in reasons["run_3"]
+    assert "--field-dtype surface_pressure=float32" in reasons["run_3"]
+    assert "sample 'run_5', field volume_sdf: run_5/volume_cell_sdf.npy cannot be read" in reasons["run_5"]
+    assert all("Traceback" in result.trace for result in report.having("failed"))
+    assert recorded(store) == groups(store) == ["run_4"]
+
+
+def test_a_mended_sample_is_converted_the_next_time(tree: Path, store: Path) -> None:
+    kept = (tree / "run_2" / "surface_pressure.npy").read_bytes()
+    (tree / "run_2" / "surface_pressure.npy").unlink()
+    convert(TreeSource(tree, TREE_FILEMAP), open_writer(store))
+    (tree / "run_2" / "surface_pressure.npy").write_bytes(kept)
+    report = convert(TreeSource(tree, TREE_FILEMAP), open_writer(store))
+    assert [result.sample_id for result in report.having("converted")] == ["run_2"]
+    assert recorded(store) == IDS
+
+
+@pytest.mark.parametrize(
+    "error",
+    [KeyError("pMean"), RuntimeError("solver said no"), AssertionError(), MemoryError("2 GiB"), OSError(5, "I/O")],
+    ids=lambda error: type(error).__name__,
+)
+def test_any_exception_of_a_source_is_reported_with_its_sample_and_type(
+    tree: Path, store: Path, error: Exception
+) -> None:
+    source = RaisingSource(tree, TREE_FILEMAP, {"run_2": error})
+    report = convert(source, open_writer(store))
+    assert [(result.sample_id, result.reason) for result in report.having("failed")] == [
+        ("run_2", f"sample 'run_2': {type(error).__name__}: {error}")
+    ]
+    assert recorded(store) == ["run_1", "run_3", "run_4", "run_5"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_missing_library_is_raised_at_once_since_no_sample_can_do_without_it(
+    tree: Path, store: Path, workers: int
+) -> None:
+    missing = MissingDependencyError("h5py", "reading .h5 files", "hdf5")
+    source = RaisingSource(tree, TREE_FILEMAP, dict.fromkeys(IDS[1:], missing))
+    with pytest.raises(MissingDependencyError, match=r"needs h5py.*pip install 'noether-zarr-store\[hdf5\]'"):
+        convert(source, open_writer(store), workers=workers)
+    assert recorded(store) == ["run_1"]
+
+
+def test_a_killed_worker_fails_samples_with_a_reason_and_what_was_complete_is_recorded(tree: Path, store: Path) -> None:
+    report = convert(KilledSource(tree, TREE_FILEMAP, "run_5"), open_writer(store), workers=2)
+    failed = {result.sample_id: result.reason for result in report.having("failed")}
+    assert {result.sample_id for result in report.results} == set(IDS)
+    assert failed["run_5"].startswith("sample 'run_5': a worker process died before the sample was done")
+    assert "run again, with fewer workers" in failed["run_5"]
+    assert recorded(store) == [result.sample_id for result in report.having("converted")]
+    assert recorded(store)
+
+
+def test_a_run_after_a_killed_one_finishes_the_store_to_the_same_bytes(tree: Path, store: Path) -> None:
+    convert(KilledSource(tree, TREE_FILEMAP, "run_2"), open_writer(store), workers=2)
+    convert(TreeSource(tree, TREE_FILEMAP), open_writer(store))
+    convert(TreeSource(tree, TREE_FILEMAP), open_writer(store.with_name("at_once")))
+    finished = {name: data for name, data in visible_files(store).items() if not name.startswith(".")}
+    assert finished == visible_files(store.with_name("at_once"))
+
+
+def test_all_that_is_complete_is_recorded_when_an_interruption_returns(tree: Path, store: Path) -> None:
+    def interrupt(result: SampleResult) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert(TreeSource(tree, TREE_FILEMAP), open_writer(store), on_result=interrupt)
+    assert recorded(store) == groups(store) == ["run_1"]
+    before = identities(store, "*.zarr/**/*")
+    report = convert(TreeSource(tree, TREE_FILEMAP), open_writer(store))
+    assert [result.sample_id for result in report.having("skipped")] == ["run_1"]
+    assert before.items() <= identities(store, "*.zarr/**/*").items()
+    assert recorded(store) == IDS
+
+
+def test_an_interruption_waits_for_the_samples_under_way_records_them_and_starts_no_more(
+    tree: Path, store: Path
+) -> None:
+    save_runs(tree, [f"run_{number}" for number in range(1, 7)])
+    gates = {sample_id: store.with_name(sample_id) for sample_id in ("run_2", "run_3")}
+    for gate in gates.values():
+        os.mkfifo(gate)
+
+    def interrupt(result: SampleResult) -> None:
+        for gate in gates.values():
+            gate.write_bytes(b"")  # waits until a worker is there
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert(GatedSource(tree, TREE_FILEMAP, gates), open_writer(store), workers=2, on_result=interrupt)
+    assert recorded(store) == groups(store)
+    assert {"run_1", "run_2", "run_3"} <= set(recorded(store))
+    assert "run_6" not in recorded(store)
+
+
+def test_groups_of_other_settings_are_not_mixed_in(tree: Path, store: Path) -> None:
+    convert(TreeSource(tree, TREE_FILEMAP), open_writer(store), limit=1)
+    (store / "manifest.json").unlink()
+    report = convert(TreeSource(tree, TREE_FILEMAP), open_writer(store, shuffle_seed=7))
+    [failed] = report.having("failed")
+    assert failed.sample_id == "run_1"
+    assert "shuffle_seed: the store has 0, this writer 7" in failed.reason
+    assert recorded(store) == IDS[1:]

@@ -1,0 +1,135 @@
+"""Trees of files to convert: the bundled runs, cut short, and the command that does it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from typer.testing import CliRunner
+
+from noether.data.zarr_store.cli import app
+from support.ahmed import AHMED, AHMED_FILEMAP, load_run
+
+N_POINTS = 150
+TREE_FILEMAP = AHMED_FILEMAP.model_copy(update={"design_parameters": "design_parameters.npy"})
+OPTIONAL = frozenset({"surface_normals", "surface_area", "volume_distance_to_surface", "design_parameters"})
+COMMAND = Path(sys.executable).with_name("noether-zarr")
+WAIT_SECONDS = 60.0
+
+Files = dict[str, bytes]
+
+
+def save_array(path: Path, values: NDArray[Any]) -> None:
+    """Save in the format of the path's suffix."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".pt":
+        torch.save(torch.from_numpy(values), path)
+    else:
+        np.save(path, values)
+
+
+def save_run(directory: Path, run: str = "run_1", suffix: str = ".npy", n_points: int = N_POINTS) -> Path:
+    """Save the first points of a bundled run as one sample's directory."""
+    for file in sorted((AHMED / run).glob("*.npy")):
+        save_array((directory / file.name).with_suffix(suffix), np.load(file)[:n_points])
+    return directory
+
+
+def save_runs(root: Path, sample_ids: Iterable[str] = ("run_1", "run_2"), **settings: Any) -> Path:
+    """Save bundled runs, one after the other, under the given ids."""
+    for number, sample_id in enumerate(sample_ids, start=1):
+        save_run(root / sample_id, f"run_{number}", **settings)
+    return root
+
+
+def expected_fields(run: str = "run_1", n_points: int = N_POINTS) -> dict[str, NDArray[Any]]:
+    """The arrays that `save_run` saved, by canonical name."""
+    return {field: values[:n_points] for field, values in load_run(run).items()}
+
+
+def assert_same_arrays(given: Mapping[str, NDArray[Any]], expected: Mapping[str, NDArray[Any]]) -> None:
+    assert given.keys() == expected.keys()
+    for field, values in expected.items():
+        assert given[field].dtype == values.dtype, field
+        np.testing.assert_array_equal(given[field], values, err_msg=field)
+
+
+def visible_files(root: Path) -> Files:
+    """Every file below a directory by its relative path; the lock of the manifest left out."""
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and path.name != ".manifest.json.lock"
+    }
+
+
+def identities(root: Path, pattern: str = "*") -> dict[str, tuple[int, int]]:
+    """Inode and time of change of every file that matches, so that a rewritten one shows."""
+    found = {path: path.stat() for path in root.rglob(pattern) if path.is_file()}
+    return {path.relative_to(root).as_posix(): (stat.st_ino, stat.st_mtime_ns) for path, stat in found.items()}
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a command ended, and what it printed."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def output(self) -> str:
+        return self.stdout + self.stderr
+
+
+def call(*arguments: object) -> Ran:
+    """Run the command in this process."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return Ran(result.exit_code, result.stdout, result.stderr)
+
+
+def start(*arguments: object) -> subprocess.Popen[str]:
+    """Start the command in a process, and a group, of its own."""
+    return subprocess.Popen(
+        [COMMAND, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A test run in the background ignores Ctrl-C, and its children would inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> Ran:
+    stdout, stderr = process.communicate(timeout=WAIT_SECONDS)
+    return Ran(process.returncode, stdout, stderr)
+
+
+def run_on_terminal(*arguments: object) -> Ran:
+    """Run the command with a terminal for its output; all of it is in `stdout`."""
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "200"}
+    process = subprocess.Popen(
+        [COMMAND, *map(str, arguments)], stdin=theirs, stdout=theirs, stderr=theirs, env=environment
+    )
+    os.close(theirs)
+    written = bytearray()
+    try:
+        while block := os.read(ours, 1 << 16):
+            written += block
+    except OSError:  # Linux says "input/output error" where the other end is closed
+        pass
+    finally:
+        os.close(ours)
+    return Ran(process.wait(WAIT_SECONDS), written.decode(), "")

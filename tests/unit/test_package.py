@@ -1,0 +1,125 @@
+"""The package as it is installed: what it names, what importing it brings along, and what it needs."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import os
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from noether.data import zarr_store
+from support.ahmed import load_run
+from support.reading import write_samples
+
+PACKAGE = Path(str(files(zarr_store)))
+SOURCES = [PACKAGE.parent / "schemas.py", *sorted(PACKAGE.rglob("*.py"))]
+
+
+def run_python(code: str, *arguments: str, path: Path | None = None) -> str:
+    """Run code in a process of its own, with warnings as errors; give what it prints."""
+    environment = os.environ | ({"PYTHONPATH": str(path)} if path else {})
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_public_names_are_these() -> None:
+    assert sorted(zarr_store.__all__) == [
+        "FileMap",
+        "StoreError",
+        "StoreManifest",
+        "ZarrChunkReader",
+        "ZarrStoreWriter",
+        "__version__",
+    ]
+    for name in zarr_store.__all__:
+        assert getattr(zarr_store, name) is not None
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.relative_to(PACKAGE.parent).as_posix())
+def test_every_name_that_a_module_exports_is_there(source: Path) -> None:
+    parts = source.relative_to(PACKAGE.parents[2]).with_suffix("").parts
+    module = importlib.import_module(".".join(part for part in parts if part != "__init__"))
+    exported = getattr(module, "__all__", [])
+    assert [name for name in exported if not hasattr(module, name)] == []
+    assert len(set(exported)) == len(exported)
+
+
+def test_importing_the_package_brings_no_optional_or_heavy_library_along() -> None:
+    heavy = ["torch", "pyvista", "h5py", "dask", "typer", "rich", "matplotlib", "s3fs", "xarray", "scipy"]
+    code = f"import sys, noether.data.zarr_store; print([name for name in {heavy} if name in sys.modules])"
+    assert run_python(code) == "[]"
+
+
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None  # what an import finds where PyTorch is not installed
+from noether.data.zarr_store import ZarrChunkReader
+from noether.data.zarr_store.errors import MissingDependencyError
+
+reader = ZarrChunkReader(sys.argv[1])
+arrays = reader.read_arrays("run_1", {"volume": 9}, generator=1)
+print(arrays["volume_velocity"].shape)
+try:
+    reader.read_arrays("run_1", generator=object())
+except ValueError as error:
+    print(type(error).__name__)
+for read in (lambda: reader.read_sample("run_1"), lambda: reader.read_coords("run_1", "volume", 9)):
+    try:
+        read()
+    except MissingDependencyError as error:
+        print(isinstance(error, ImportError), error)
+"""
+
+
+def test_without_torch_arrays_are_read_and_tensors_say_how_to_install_it(tmp_path: Path) -> None:
+    root = write_samples(tmp_path / "store", {"run_1": load_run("run_1")})
+    message = "True returning tensors needs torch, which is not installed: pip install 'noether-zarr-store[torch]'"
+    assert run_python(WITHOUT_TORCH, str(root)).splitlines() == ["(9, 3)", "ArgumentError", message, message]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.relative_to(PACKAGE.parent).as_posix())
+def test_no_input_is_checked_by_an_assert_that_python_leaves_out_with_o(source: Path) -> None:
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    assert [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Assert)] == []
+
+
+def test_noether_and_noether_data_are_namespaces_that_other_distributions_share() -> None:
+    data = PACKAGE.parent
+    assert not (data / "__init__.py").exists()
+    assert not (data.parent / "__init__.py").exists()
+    assert (PACKAGE / "__init__.py").exists()
+
+
+def test_another_distribution_of_the_namespace_is_imported_beside_it(tmp_path: Path) -> None:
+    for module in ("other/mod.py", "data/loaders/__init__.py", "core.py"):
+        file = tmp_path / "noether" / module
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("NAME = __name__")
+    code = """
+import noether.core, noether.data.loaders, noether.data.schemas, noether.data.zarr_store, noether.other.mod
+print(noether.core.NAME, noether.data.loaders.NAME, noether.other.mod.NAME, noether.data.zarr_store.__name__)
+"""
+    expected = "noether.core noether.data.loaders noether.other.mod noether.data.zarr_store"
+    assert run_python(code, path=tmp_path) == expected
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    assert (PACKAGE / "py.typed").is_file()
+
+
+def test_the_version_is_the_distributions() -> None:
+    from importlib.metadata import version
+
+    assert version("noether-zarr-store") == zarr_store.__version__

@@ -1,0 +1,250 @@
+"""From a FileMap to domains and arrays: names, widths, dtypes, order."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError, create_model
+
+from noether.data.schemas import FileMap, Scalar, Vector, Width
+from noether.data.zarr_store.errors import ArgumentError
+from noether.data.zarr_store.layout import (
+    CANONICAL_TO_SPEC,
+    FIELD_SPECS,
+    ArrayLayout,
+    DomainLayout,
+    FieldSpec,
+    build_domain_layouts,
+    field_specs,
+    filename_to_canonical,
+    present_specs,
+    stored_dtype,
+)
+from support.ahmed import AHMED_FILEMAP
+
+# (attribute, canonical field, domain, name, width), in the order of the FileMap.
+FIELDS = [
+    ("surface_position", "surface_position", "surface", "position", 3),
+    ("surface_pressure", "surface_pressure", "surface", "pressure", 1),
+    ("surface_friction", "surface_friction", "surface", "friction", 3),
+    ("surface_normals", "surface_normals", "surface", "normals", 3),
+    ("surface_area", "surface_area", "surface", "area", 1),
+    ("volume_position", "volume_position", "volume", "position", 3),
+    ("volume_pressure", "volume_pressure", "volume", "pressure", 1),
+    ("volume_velocity", "volume_velocity", "volume", "velocity", 3),
+    ("volume_vorticity", "volume_vorticity", "volume", "vorticity", 3),
+    ("volume_normals", "volume_normals", "volume", "normals", 3),
+    ("surface_position_stl", "surface_stl_position", "surface_stl", "position", 3),
+    ("surface_position_stl_resampled", "surface_stl_resampled_position", "surface_stl_resampled", "position", 3),
+    ("volume_friction", "volume_friction", "volume", "friction", 3),
+    ("volume_distance_to_surface", "volume_sdf", "volume", "sdf", 1),
+]
+SURFACE = FileMap(surface_position="p.npy", surface_pressure="cp.npy")
+
+
+class HeatFileMap(FileMap):
+    """Adds two fields, and a domain of its own."""
+
+    volume_temperature: Scalar = None
+    volume_stress: Annotated[str | None, Width(6)] = None
+    wake_position: Vector = None
+
+
+def test_each_attribute_of_a_file_map_has_its_field_domain_name_and_width_in_order() -> None:
+    assert tuple(FieldSpec(*row) for row in FIELDS) == FIELD_SPECS
+
+
+def test_every_attribute_but_the_design_parameters_is_a_field_and_none_is_set_at_first() -> None:
+    assert list(FileMap.model_fields) == [*(row[0] for row in FIELDS), "design_parameters"]
+    assert set(FileMap().model_dump().values()) == {None}
+
+
+def test_fields_are_found_by_canonical_name() -> None:
+    assert {field: spec.attribute for field, spec in CANONICAL_TO_SPEC.items()} == {row[1]: row[0] for row in FIELDS}
+
+
+def test_a_subclass_adds_fields_after_the_known_ones_with_the_widths_it_declares() -> None:
+    added = field_specs(HeatFileMap)[len(FIELDS) :]
+    assert added == (
+        FieldSpec("volume_temperature", "volume_temperature", "volume", "temperature", 1),
+        FieldSpec("volume_stress", "volume_stress", "volume", "stress", 6),
+        FieldSpec("wake_position", "wake_position", "wake", "position", 3),
+    )
+
+
+def test_a_subclass_may_change_the_width_of_a_known_field() -> None:
+    class Planar(FileMap):
+        volume_velocity: Annotated[str | None, Width(2)] = None
+
+    assert {spec.field: spec.width for spec in field_specs(Planar)}["volume_velocity"] == 2
+
+
+@pytest.mark.parametrize(
+    ("attribute", "annotation", "message"),
+    [
+        pytest.param(
+            "volume_heat", str | None, r"volume_heat: .*width of at least 1; annotate it: .*Width\(3\)", id="no-width"
+        ),
+        pytest.param(
+            "volume_heat", Annotated[str | None, Width(0)], r"volume_heat: .*width of at least 1", id="width-zero"
+        ),
+        pytest.param("heat", Scalar, r"heat: expected a name of the form <domain>_<name>, such as", id="no-domain"),
+        pytest.param("heat_", Scalar, r"heat_: expected a name of the form <domain>_<name>", id="no-name"),
+        pytest.param(
+            "volume_sdf",
+            Scalar,
+            r"volume_sdf: it names the field volume_sdf, as volume_distance_to_surface does; .*rename",
+            id="field-named-twice",
+        ),
+        pytest.param(
+            "surface_stl_position",
+            Vector,
+            r"surface_stl_position: it names the field surface_stl_position, as surface_position_stl does",
+            id="field-named-twice-across-domains",
+        ),
+    ],
+)
+def test_an_attribute_of_a_subclass_that_names_no_field_is_refused(
+    attribute: str, annotation: Any, message: str
+) -> None:
+    fields: dict[str, Any] = {attribute: (annotation, None)}
+    schema = create_model("MyFileMap", __base__=FileMap, **fields)
+    with pytest.raises(ArgumentError, match=r"^MyFileMap\." + message):
+        field_specs(schema)
+
+
+def test_an_unknown_attribute_is_refused_where_the_file_map_is_made() -> None:
+    with pytest.raises(ValidationError, match=r"surface_presure\n.*not permitted"):
+        FileMap.model_validate({"surface_presure": "cp.npy"})
+
+
+def test_a_file_map_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        SURFACE.surface_area = "area.npy"
+
+
+def test_the_fields_that_are_present_are_those_with_a_file_in_the_order_of_the_file_map() -> None:
+    filemap = FileMap(
+        volume_distance_to_surface="d", volume_position="b", surface_position_stl="c", surface_position="a"
+    )
+    assert [spec.field for spec in present_specs(filemap)] == [
+        "surface_position",
+        "volume_position",
+        "surface_stl_position",
+        "volume_sdf",
+    ]
+
+
+def test_each_file_name_leads_to_its_field_and_design_parameters_to_none() -> None:
+    filemap = FileMap(volume_position="xyz.pt", volume_distance_to_surface="sdf.pt", design_parameters="params.csv")
+    assert filename_to_canonical(filemap) == {"xyz.pt": "volume_position", "sdf.pt": "volume_sdf"}
+
+
+def test_one_file_for_two_fields_is_refused() -> None:
+    with pytest.raises(
+        ArgumentError, match=r"'a\.npy' is named for both surface_position and surface_area; .*file of its own"
+    ):
+        filename_to_canonical(FileMap(surface_position="a.npy", surface_area="a.npy"))
+
+
+def test_positions_get_the_coordinates_dtype_and_all_else_the_values_dtype() -> None:
+    assert build_domain_layouts(SURFACE) == {
+        "surface": DomainLayout(
+            "surface_position",
+            {
+                "surface_position": ArrayLayout("position", "surface_position", "float32", 3),
+                "surface_pressure": ArrayLayout("pressure", "surface_pressure", "float16", 1),
+            },
+        )
+    }
+
+
+def test_the_dtype_of_a_field_goes_before_both() -> None:
+    layouts = build_domain_layouts(
+        SURFACE, "float64", "float16", {"surface_pressure": "float32", "surface_position": "float16"}
+    )
+    dtypes = {array.field: array.dtype for array in layouts["surface"].arrays.values()}
+    assert dtypes == {"surface_position": "float16", "surface_pressure": "float32"}
+
+
+def test_domains_and_arrays_keep_the_order_of_the_file_map() -> None:
+    layouts = build_domain_layouts(AHMED_FILEMAP)
+    assert {domain: list(layout.arrays) for domain, layout in layouts.items()} == {
+        "surface": ["surface_position", "surface_pressure", "surface_friction", "surface_normals", "surface_area"],
+        "volume": ["volume_position", "volume_pressure", "volume_velocity", "volume_vorticity", "volume_sdf"],
+    }
+    assert list(layouts) == ["surface", "volume"]
+
+
+def test_each_stl_position_is_a_domain_of_its_own() -> None:
+    layouts = build_domain_layouts(FileMap(surface_position_stl="a.pt", surface_position_stl_resampled="b.pt"))
+    assert {domain: layout.position for domain, layout in layouts.items()} == {
+        "surface_stl": "surface_stl_position",
+        "surface_stl_resampled": "surface_stl_resampled_position",
+    }
+
+
+@pytest.mark.parametrize(
+    ("filemap", "field_dtypes", "message"),
+    [
+        pytest.param(FileMap(), None, "file map: it names no field; give at least one <domain>_position", id="empty"),
+        pytest.param(FileMap(design_parameters="p.csv"), None, "file map: it names no field", id="no-point-field"),
+        pytest.param(
+            FileMap(surface_position="a", volume_pressure="b", volume_distance_to_surface="c"),
+            None,
+            "file map: domain 'volume' has no position, only volume_pressure, volume_sdf; name its volume_position",
+            id="domain-without-position",
+        ),
+        pytest.param(
+            SURFACE,
+            {"surface_presure": "float32"},
+            "field_dtypes: unknown field 'surface_presure'; did you mean 'surface_pressure'",
+            id="dtype-of-an-unknown-field",
+        ),
+        pytest.param(
+            SURFACE,
+            {"surface_area": "float32"},
+            "field_dtypes: unknown field 'surface_area'",
+            id="dtype-of-a-field-that-is-not-there",
+        ),
+        pytest.param(
+            SURFACE,
+            {"surface_pressure": "int16"},
+            "field_dtypes['surface_pressure']: expected one of float16, float32, float64, got int16",
+            id="dtype-of-a-field-not-storable",
+        ),
+    ],
+)
+def test_a_layout_that_cannot_be_is_refused(
+    filemap: FileMap, field_dtypes: dict[str, str] | None, message: str
+) -> None:
+    with pytest.raises(ArgumentError, match="^" + re.escape(message)):
+        build_domain_layouts(filemap, field_dtypes=field_dtypes)
+
+
+@pytest.mark.parametrize("parameter", ["coords_dtype", "values_dtype"])
+@pytest.mark.parametrize(
+    "dtype", ["int32", "bfloat16", "complex64", "bool", "longdouble", "", "f4,f4", None, 4, object]
+)
+def test_a_dtype_that_fields_cannot_be_stored_in_is_refused_by_parameter(parameter: str, dtype: Any) -> None:
+    with pytest.raises(ArgumentError, match=f"^{parameter}: expected one of float16, float32, float64, got "):
+        build_domain_layouts(SURFACE, **{parameter: dtype})
+
+
+@pytest.mark.parametrize(
+    ("dtype", "name"),
+    [
+        ("float16", "float16"),
+        ("half", "float16"),
+        (np.float32, "float32"),
+        (np.dtype("float64"), "float64"),
+        (float, "float64"),
+        (">f4", "float32"),
+    ],
+    ids=repr,
+)
+def test_a_dtype_is_known_by_one_name_in_all_its_forms(dtype: Any, name: str) -> None:
+    assert stored_dtype(dtype, "values_dtype") == name

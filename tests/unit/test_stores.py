@@ -1,0 +1,307 @@
+"""Places where bytes live: their names, and what each promises to the library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, ClassVar
+
+import fsspec
+import numpy as np
+import pytest
+import zarr
+from fsspec.implementations.memory import MemoryFileSystem
+from zarr.abc.buffer import Buffer
+from zarr.storage import MemoryStore
+
+from noether.data.zarr_store.errors import ArgumentError, StorageError
+from noether.data.zarr_store.stores import (
+    CountingStore,
+    Storage,
+    Traffic,
+    is_remote,
+    join,
+    make_store,
+    normalize_root,
+    open_storage,
+)
+from support.places import PLACES, Place, local_place, make_place
+
+
+class WatchedMemory(MemoryFileSystem):  # type: ignore[misc]  # fsspec is not typed
+    """Notes which objects are there after each change."""
+
+    protocol = "watchedmemory"
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+    states: ClassVar[list[set[str]]] = []
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return str(super()._strip_protocol(path.removeprefix("watchedmemory://")))
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kwargs: Any) -> None:
+        super().pipe_file(path, value, mode=mode, **kwargs)
+        self.states.append(set(self.store))
+
+    def rm_file(self, path: str) -> None:
+        super().rm_file(path)
+        self.states.append(set(self.store))
+
+
+fsspec.register_implementation("watchedmemory", WatchedMemory, clobber=True)
+
+GROUP = [("a/zarr.json", b"a"), ("a/c/0/0", b"chunk" * 1000), ("zarr.json", b"root")]
+
+
+@pytest.fixture(params=PLACES)
+def place(request: pytest.FixtureRequest) -> Place:
+    return make_place(request.param, request)
+
+
+@pytest.fixture
+def storage(place: Place) -> Storage:
+    return open_storage(place.root, place.options)
+
+
+def under(relpath: str, objects: list[tuple[str, bytes]]) -> dict[str, bytes]:
+    return {f"{relpath}/{key}": data for key, data in objects}
+
+
+def interrupted(objects: list[tuple[str, bytes]], error: BaseException) -> Iterator[tuple[str, bytes]]:
+    yield from objects
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("root", "remote"),
+    [
+        ("/data/store", False),
+        (Path("/data/store"), False),
+        ("store", False),
+        ("file:///data/store", False),
+        ("s3://bucket/store", True),
+        ("memory://store", True),
+        ("https://host/store", True),
+    ],
+)
+def test_is_remote_says_whether_a_root_is_no_local_path(root: str | Path, remote: bool) -> None:
+    assert is_remote(root) is remote
+
+
+@pytest.mark.parametrize(
+    ("root", "expected"),
+    [
+        ("/data/store/", "/data/store"),
+        (Path("/data/store"), "/data/store"),
+        ("file:///data/my%20store", "/data/my store"),
+        ("s3://bucket/store/", "s3://bucket/store"),
+        ("s3://bucket/my%20store", "s3://bucket/my%20store"),
+        ("memory://", "memory://"),
+    ],
+)
+def test_a_root_is_an_absolute_path_or_a_url_without_a_slash_at_its_end(root: str | Path, expected: str) -> None:
+    assert normalize_root(root) == expected
+    assert normalize_root(normalize_root(root)) == expected
+
+
+def test_a_relative_root_lies_below_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert normalize_root("a/store") == f"{tmp_path}/a/store"
+
+
+def test_an_empty_root_is_refused() -> None:
+    with pytest.raises(ArgumentError, match="expected a path or URL, got an empty string"):
+        normalize_root("")
+
+
+@pytest.mark.parametrize(
+    ("root", "expected"),
+    [
+        ("/data/store", "/data/store/a b#c/d?.zarr"),
+        ("file:///data/store/", "/data/store/a b#c/d?.zarr"),
+        ("s3://bucket/store/", "s3://bucket/store/a b#c/d?.zarr"),
+    ],
+)
+def test_join_puts_a_relative_path_below_a_root_as_it_is(root: str, expected: str) -> None:
+    assert join(root, "a b#c/d?.zarr") == expected
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_make_store_opens_a_group_for_zarr_python(storage: Storage, place: Place, read_only: bool) -> None:
+    memory: dict[str, Buffer] = {}
+    zarr.create_array(MemoryStore(memory), shape=(4,), dtype="f4", fill_value=1)[:] = np.arange(4)
+    storage.write_group("run_1.zarr", [(key, data.to_bytes()) for key, data in memory.items()])
+    store = make_store(f"{place.root}/run_1.zarr", read_only=read_only, storage_options=place.options)
+    assert store.read_only is read_only
+    np.testing.assert_array_equal(zarr.open_array(store, mode="r")[:], np.arange(4))
+
+
+def test_what_is_not_there_is_none(storage: Storage) -> None:
+    assert storage.read_if_there("manifest.json") is None
+    assert list(storage.objects()) == []
+    assert list(storage.objects("run_1.zarr")) == []
+
+
+def test_opening_a_place_creates_nothing(tmp_path: Path) -> None:
+    open_storage(tmp_path / "store").read_if_there("manifest.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_update_gives_the_bytes_that_are_there_and_puts_those_that_come_back(storage: Storage, place: Place) -> None:
+    given: list[bytes | None] = []
+
+    def grow(current: bytes | None) -> bytes:
+        given.append(current)
+        return (current or b"") + b"x"
+
+    for _ in range(3):
+        storage.update("m.json", grow)
+    assert given == [None, b"x", b"xx"]
+    assert {key: data for key, data in place.files().items() if not key.endswith(".lock")} == {"m.json": b"xxx"}
+
+
+def test_an_update_that_fails_changes_nothing(storage: Storage, place: Place) -> None:
+    def fail(current: bytes | None) -> bytes:
+        raise LookupError("no")
+
+    storage.update("m.json", lambda _: b"one")
+    before = place.files()
+    with pytest.raises(LookupError, match="no"):
+        storage.update("m.json", fail)
+    assert place.files() == before
+
+
+def test_updates_by_many_threads_come_one_after_the_other(storage: Storage) -> None:
+    def add(number: int) -> None:
+        storage.update("m.json", lambda current: (current or b"") + bytes([number]))
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(add, range(40)))
+    assert sorted(storage.read_if_there("m.json") or b"") == list(range(40))
+
+
+def test_a_group_is_its_objects_below_its_path(storage: Storage, place: Place) -> None:
+    storage.write_group("part/run_1.zarr", GROUP)
+    assert place.files() == under("part/run_1.zarr", GROUP)
+    assert {(item.key, item.size) for item in storage.objects("part/run_1.zarr")} == {
+        (key, len(data)) for key, data in under("part/run_1.zarr", GROUP).items()
+    }
+
+
+def test_objects_are_those_below_a_directory_and_not_those_of_a_longer_name(storage: Storage) -> None:
+    for relpath in ("run_1.zarr", "run_1.zarrx", "run_1.zarr2/run_1.zarr"):
+        storage.write_group(relpath, GROUP)
+    assert {item.key for item in storage.objects("run_1.zarr")} == under("run_1.zarr", GROUP).keys()
+    assert len(list(storage.objects())) == 3 * len(GROUP)
+
+
+def test_a_group_replaces_the_one_that_was_there(storage: Storage, place: Place) -> None:
+    storage.write_group("run_1.zarr", GROUP)
+    smaller = [("b/zarr.json", b"b"), ("zarr.json", b"other root")]
+    storage.write_group("run_1.zarr", smaller)
+    assert place.files() == under("run_1.zarr", smaller)
+
+
+@pytest.mark.parametrize("n_written", [0, 1, 2, 3])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("broken off"), KeyboardInterrupt("broken off")], ids=["error", "ctrl-c"]
+)
+def test_a_group_that_breaks_off_leaves_nothing_of_it_and_all_of_the_others(
+    storage: Storage, place: Place, n_written: int, error: BaseException
+) -> None:
+    storage.write_group("run_1.zarr", GROUP)
+    with pytest.raises(type(error), match="broken off"):
+        storage.write_group("run_2.zarr", interrupted(GROUP[:n_written], error))
+    assert place.files() == under("run_1.zarr", GROUP)
+
+
+def test_a_group_that_breaks_off_in_an_empty_place_leaves_it_empty(storage: Storage) -> None:
+    with pytest.raises(RuntimeError, match="broken off"):
+        storage.write_group("run_1.zarr", interrupted(GROUP, RuntimeError("broken off")))
+    assert list(storage.objects()) == []
+    assert list(storage.objects("run_1.zarr")) == []
+
+
+def test_a_group_that_breaks_off_leaves_a_former_one_whole_or_takes_it_away(storage: Storage, place: Place) -> None:
+    storage.write_group("run_1.zarr", GROUP)
+    with pytest.raises(RuntimeError, match="broken off"):
+        storage.write_group("run_1.zarr", interrupted([("a/c/0/0", b"new")], RuntimeError("broken off")))
+    assert place.files() in ({}, under("run_1.zarr", GROUP))
+
+
+def test_a_local_group_that_breaks_off_leaves_the_former_one_whole(tmp_path: Path) -> None:
+    place = local_place(tmp_path)
+    open_storage(tmp_path).write_group("run_1.zarr", GROUP)
+    with pytest.raises(RuntimeError, match="broken off"):
+        open_storage(tmp_path).write_group("run_1.zarr", interrupted(GROUP[:2], RuntimeError("broken off")))
+    assert place.files() == under("run_1.zarr", GROUP)
+
+
+@pytest.mark.parametrize("kind", ["s3-obstore", "s3-s3fs"])
+def test_a_put_that_the_server_refuses_leaves_nothing_of_the_group(kind: str, request: pytest.FixtureRequest) -> None:
+    place = make_place(kind, request)
+    storage = open_storage(place.root, place.options)
+    storage.write_group("run_1.zarr", GROUP)
+    too_long = [*GROUP[:2], ("x" * 1100, b"S3 keys end at 1024 bytes")]
+    with pytest.raises(StorageError, match=r"cannot write s3://bucket/.*/run_2\.zarr/xxx"):
+        storage.write_group("run_2.zarr", too_long)
+    assert place.files() == under("run_1.zarr", GROUP)
+
+
+def test_while_a_local_group_is_replaced_the_former_one_is_there(tmp_path: Path) -> None:
+    storage = open_storage(tmp_path)
+    versions = [[("zarr.json", bytes([i])), *((f"{i}", b"x") for i in range(20))] for i in range(2)]
+    seen: set[bytes | None] = set()
+
+    def replaced(turn: int) -> Iterator[tuple[str, bytes]]:
+        for pair in versions[turn % 2]:
+            seen.add(storage.read_if_there("run_1.zarr/zarr.json"))
+            yield pair
+
+    for turn in range(4):
+        storage.write_group("run_1.zarr", replaced(turn))
+    assert seen == {None, b"\0", b"\1"}
+
+
+def test_in_object_storage_the_root_of_a_group_goes_first_and_comes_last(tmp_path: Path) -> None:
+    states = WatchedMemory.states
+    states.clear()
+    storage = open_storage(f"watchedmemory://{tmp_path.name}")
+    for _ in range(2):
+        storage.write_group("run_1.zarr", GROUP)
+    whole = {f"/{tmp_path.name}/run_1.zarr/{key}" for key, _ in GROUP}
+    assert len(states) == 3 * len(GROUP)
+    assert [state for state in states if any(key.endswith("run_1.zarr/zarr.json") for key in state)] == [whole, whole]
+
+
+def test_many_threads_that_write_one_group_leave_one_whole(tmp_path: Path) -> None:
+    storage = open_storage(tmp_path)
+    versions = [[(f"{name}", bytes([i]) * 100) for name in ("a", "b", "zarr.json")] for i in range(8)]
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda objects: storage.write_group("run_1.zarr", objects), versions * 4))
+    assert local_place(tmp_path).files() in [under("run_1.zarr", objects) for objects in versions]
+
+
+def test_a_local_place_that_another_process_locks_for_too_long_is_a_storage_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("noether.data.zarr_store.stores.local._LOCK_SECONDS", 0.05)
+    inner = open_storage(tmp_path)
+
+    def update_within(current: bytes | None) -> bytes:
+        inner.update("m.json", lambda _: b"inner")
+        return b"outer"
+
+    with pytest.raises(StorageError, match=r"m\.json: locked by another process for over .* s; wait for it to end"):
+        open_storage(tmp_path).update("m.json", update_within)
+
+
+def test_a_counting_store_counts_requests_bytes_and_keys(tmp_path: Path) -> None:
+    zarr.create_array(tmp_path / "a.zarr", shape=(8,), chunks=(4,), dtype="u1", compressors=None, fill_value=9)[:] = 1
+    traffic = Traffic()
+    array = zarr.open_array(CountingStore(make_store(tmp_path / "a.zarr", read_only=True), traffic), mode="r")
+    metadata = traffic.n_bytes
+    array[0:4]
+    assert (traffic.requests, traffic.n_bytes - metadata, traffic.keys[-1]) == (len(traffic.keys), 4, "c/0")
