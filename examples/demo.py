@@ -97,7 +97,9 @@ def plot_draws(store: Path, path: Path) -> Path:
         axis.set_axis_off()
         axis.set_title(f"{len(x):,} of {reader.manifest.sample(SAMPLE).domains['surface'].n_points:,} points")
     figure.colorbar(points, ax=axes, label="pressure coefficient", shrink=0.8)
-    figure.suptitle(f"Ahmed body, slant {angle:.0f}°, {speed:.0f} m/s: draws of the surface pressure (mirrored at y = 0)")
+    figure.suptitle(
+        f"Ahmed body, slant {angle:.0f}°, {speed:.0f} m/s: draws of the surface pressure, mirrored at y = 0"
+    )
     figure.savefig(path, dpi=110)
     return path
 

@@ -13,6 +13,7 @@ import pytest
 import zarr
 
 from noether.data.zarr_store import StoreManifest, ZarrChunkReader
+from noether.data.zarr_store.sources import TreeSource
 from support.s3_server import S3Server
 from support.trees import (
     TREE_FILEMAP,
@@ -123,6 +124,14 @@ def test_non_finite_values_are_stored_only_on_request(tree: Path, store: Path) -
 
 def test_limit_converts_the_first_samples_only(tree: Path, store: Path) -> None:
     assert list(manifest_after(tree, store, *PRESET, "--limit", 1).samples) == ["run_1"]
+
+
+def test_workers_are_other_processes(tree: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(source: TreeSource, sample_id: str) -> None:
+        raise RuntimeError("loaded in this process")
+
+    monkeypatch.setattr(TreeSource, "load", refuse)
+    assert list(manifest_after(tree, store, *PRESET, "--workers", 2).samples) == ["run_1", "run_2"]
 
 
 def test_a_file_map_in_json_names_the_files_and_the_source_the_dataset(tree: Path, store: Path) -> None:

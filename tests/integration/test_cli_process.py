@@ -136,8 +136,8 @@ def test_ctrl_c_while_workers_start_shows_no_traceback(
     (tmp_path / "sitecustomize.py").write_text(
         f"import sys\nif '--multiprocessing-fork' in sys.orig_argv:\n    open({str(started)!r}, 'w').close()\n"
     )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    process = start("convert", tree, store, *PRESET, "--workers", 1 + 1)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    process = start("convert", tree, store, *PRESET, "--workers", 2)
     started.read_bytes()
     os.killpg(process.pid, signal.SIGINT)
     release = os.open(started, os.O_RDONLY | os.O_NONBLOCK)  # for the other worker, which may come later

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -96,16 +97,25 @@ def test_a_reader_that_was_used_reads_on_in_another_process(root: Path, expected
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_forked_child_that_inherits_the_open_reader_reads_on(root: Path, expected: list[Arrays]) -> None:
-    reader = ZarrChunkReader(root, read_concurrency=2)
+    opened: list[int] = []
+
+    def recording(path: str) -> Store:
+        opened.append(os.getpid())
+        return make_store(path, read_only=True)
+
+    reader = ZarrChunkReader(root, store_factory=recording, read_concurrency=2)
     draw(reader, 0)
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
     # Nothing is pickled on the way in: the child has the reader, its groups and its lock, as they were at the fork.
-    child = context.Process(target=lambda: sender.send(draw(reader, 3)))
+    child = context.Process(target=lambda: sender.send((draw(reader, 3), opened)))
     child.start()
     try:
         assert receiver.poll(60), "the child did not read"
-        require_equal(receiver.recv(), expected[3])
+        drawn, openers = receiver.recv()
+        require_equal(drawn, expected[3])
+        # It opened a group of its own, though it had inherited that of the same sample.
+        assert openers == [os.getpid(), child.pid]
     finally:
         child.kill()
         child.join()

@@ -125,6 +125,27 @@ def test_a_domain_that_a_sample_lacks_altogether_is_just_not_there(tmp_path: Pat
     assert_same_arrays(source.load("run_1").fields, expected_fields())
 
 
+def test_a_sample_without_a_domain_does_not_cost_the_others_its_optional_fields(tmp_path: Path) -> None:
+    save_runs(tmp_path)
+    for path in (tmp_path / "run_2").glob("volume_*"):
+        path.unlink()
+    source = TreeSource(tmp_path, TREE_FILEMAP, OPTIONAL)
+    assert source.notices == []
+    assert "volume_sdf" in source.load("run_1").fields
+
+
+def test_directories_that_are_linked_to_are_followed_and_circles_and_dead_links_are_not(tmp_path: Path) -> None:
+    save_run(tmp_path / "elsewhere" / "run_1")
+    root = tmp_path / "tree"
+    root.mkdir()
+    (root / "run_1").symlink_to("../elsewhere/run_1")
+    (root / "circle").symlink_to(".")
+    (root / "dead").symlink_to("nowhere")
+    source = TreeSource(root, TREE_FILEMAP)
+    assert source.sample_ids() == ["run_1"]
+    assert_same_arrays(source.load("run_1").fields, expected_fields("run_1"))
+
+
 def test_design_parameters_in_an_array_become_an_attribute(tmp_path: Path) -> None:
     save_run(tmp_path / "run_1")
     attributes = TreeSource(tmp_path, TREE_FILEMAP).load("run_1").attributes

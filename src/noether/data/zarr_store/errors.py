@@ -146,7 +146,8 @@ def nearest_names(name: object, known: Iterable[str], *, limit: int = 8) -> str:
         ``"did you mean 'a' or 'b'?"``, or else the list of what there is.
     """
     names = sorted(known)
-    near = difflib.get_close_matches(str(name), names, n=3)
+    by_lower_case = {known_name.lower(): known_name for known_name in names}
+    near = [by_lower_case[match] for match in difflib.get_close_matches(str(name).lower(), by_lower_case, n=3)]
     if near:
         return f"did you mean {' or '.join(repr(match) for match in near)}?"
     if not names:

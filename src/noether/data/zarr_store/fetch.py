@@ -30,8 +30,9 @@ DECODE_ERRORS = (ValueError, RuntimeError, TypeError, KeyError, AttributeError, 
 # Each open sample holds the metadata of its arrays, a few kilobytes.
 _MAX_OPEN_SAMPLES = 512
 
-# More than any storage holds in one object: an index that points past it is no index.
+# More than any storage holds in one object, and than blosc makes of one chunk: an index that says more is none.
 _MAX_OBJECT_BYTES = 1 << 50
+_MAX_CHUNK_BYTES = 1 << 32
 
 
 class OpenGroups:
@@ -74,11 +75,10 @@ class CompleteStore(WrapperStore[Store]):
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         """Read an object or a range of one."""
-        if (
-            isinstance(byte_range, RangeByteRequest)
-            and not 0 <= byte_range.start <= byte_range.end <= _MAX_OBJECT_BYTES
-        ):
-            raise CorruptDataError(f"the index of {key} names bytes {byte_range.start} to {byte_range.end}")
+        if isinstance(byte_range, RangeByteRequest):
+            start, end = byte_range.start, byte_range.end
+            if not 0 <= start <= end <= min(start + _MAX_CHUNK_BYTES, _MAX_OBJECT_BYTES):
+                raise CorruptDataError(f"the index of {key} names bytes {start} to {end}")
         data = await self._store.get(key, prototype, byte_range)
         if not data and key.rpartition("/")[2] != ROOT_KEY:
             raise CorruptDataError(f"{key} is missing or empty")

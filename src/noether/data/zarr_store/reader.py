@@ -22,7 +22,7 @@ from noether.data.zarr_store.errors import (
 )
 from noether.data.zarr_store.fetch import DECODE_ERRORS, CompleteStore, OpenGroups, read_field
 from noether.data.zarr_store.grid import positive_int
-from noether.data.zarr_store.layout import ArrayLayout
+from noether.data.zarr_store.layout import ArrayLayout, stored_dtype
 from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
 from noether.data.zarr_store.sampling import CHUNK_ORDERS, ChunkOrder, ReadPlan, plan_draw, plan_whole
 from noether.data.zarr_store.shuffle import SHUFFLE_ALGORITHM, permutation
@@ -170,7 +170,7 @@ class ZarrChunkReader:
         entry = self.manifest.sample(sample_id)
         wanted = self._wanted_fields(sample_id, entry, fields)
         plans = self._plans(entry, wanted, num_points, make_rng(generator))
-        result_dtype = _floating(dtype)
+        result_dtype = None if dtype is None else np.dtype(stored_dtype(dtype, "dtype"))
         orders = self._original_orders(sample_id, plans, order)
         # The group is opened before the threads start, so that they share one reading of its metadata.
         group = self._open_group(sample_id, entry)
@@ -334,15 +334,3 @@ class ZarrChunkReader:
                 ) from error
 
         return self._groups.get(sample_id, open_it)
-
-
-def _floating(dtype: DTypeLike | None) -> np.dtype[Any] | None:
-    if dtype is None:
-        return None
-    try:
-        parsed = np.dtype(dtype)
-    except TypeError:
-        parsed = None
-    if parsed is None or parsed.kind != "f":
-        raise ArgumentError(f"dtype: expected a floating dtype such as 'float32', or None, got {dtype!r}")
-    return parsed

@@ -119,20 +119,23 @@ class TreeSource:
     def _without_missing(self, filemap: FileMap) -> FileMap:
         """Leave out the optional fields that some sample lacks; say so."""
         n_samples = len(self._samples)
-        lacking = {
-            spec: n_without
-            for spec in present_specs(filemap)
-            if spec.attribute in self._optional
-            and (n_without := sum(spec.attribute not in files for files in self._samples.values()))
-        }
-        nowhere = [spec.field for spec, n_without in lacking.items() if n_without == n_samples]
+        specs = present_specs(filemap)
+        nowhere, partly = [], {}
+        for spec in specs:
+            # A sample without the whole domain says nothing of the domain's fields.
+            required = {other.attribute for other in specs if other.domain == spec.domain} - self._optional
+            having_domain = [files for files in self._samples.values() if not required or files.keys() & required]
+            n_with = sum(spec.attribute in files for files in having_domain)
+            if spec.attribute in self._optional and n_with == 0:
+                nowhere.append(spec)
+            elif spec.attribute in self._optional and n_with < len(having_domain):
+                partly[spec] = len(having_domain) - n_with
         if nowhere:
-            self.notices.append(f"not in this source: {', '.join(nowhere)}")
-        for spec, n_without in lacking.items():
-            if n_without < n_samples:
-                filename = getattr(filemap, spec.attribute)
-                self.notices.append(f"{spec.field} is left out: {n_without} of {n_samples} samples lack {filename}")
-        left_out = {spec.attribute: None for spec in lacking}
+            self.notices.append(f"not in this source: {', '.join(spec.field for spec in nowhere)}")
+        for spec, n_without in partly.items():
+            filename = getattr(filemap, spec.attribute)
+            self.notices.append(f"{spec.field} is left out: {n_without} of {n_samples} samples lack {filename}")
+        left_out = {spec.attribute: None for spec in [*nowhere, *partly]}
         return filemap.model_copy(update=left_out)
 
     def _present_specs(self, sample_id: str) -> list[FieldSpec]:

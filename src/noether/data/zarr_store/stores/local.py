@@ -76,14 +76,23 @@ class LocalStorage:
             _sync_directory(path.parent)
 
     def objects(self, prefix: str = "") -> Iterator[ObjectSize]:
-        """List files, without those that are staged or lock; see `Storage`."""
+        """List files, in sorted order and without those that are staged or lock; see `Storage`."""
         with _reported(f"cannot list {self._root / prefix}"):
-            for directory, names, files in os.walk(self._root / prefix):
-                names[:] = sorted(name for name in names if not name.startswith("."))
-                for name in files:
-                    if not name.startswith("."):
-                        file = Path(directory, name)
-                        yield ObjectSize(file.relative_to(self._root).as_posix(), file.stat().st_size)
+            yield from self._walk(self._root / prefix, set())
+
+    def _walk(self, directory: Path, above: set[str]) -> Iterator[ObjectSize]:
+        """List the files below a directory, through links, but not in circles."""
+        real = os.path.realpath(directory)
+        if real in above or not os.path.isdir(real):  # noqa: PTH112 - `real` is a str already
+            return
+        with os.scandir(directory) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    yield from self._walk(Path(entry.path), above | {real})
+                elif entry.is_file():  # a link to nowhere is neither
+                    yield ObjectSize(Path(entry.path).relative_to(self._root).as_posix(), entry.stat().st_size)
 
     def zarr_store(self, relpath: str, *, read_only: bool) -> Store:
         """Open a group; see `Storage`."""
