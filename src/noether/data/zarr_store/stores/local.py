@@ -91,8 +91,9 @@ class LocalStorage:
                     continue
                 if entry.is_dir():
                     yield from self._walk(Path(entry.path), above | {real})
-                elif entry.is_file():  # a link to nowhere is neither
-                    yield ObjectSize(Path(entry.path).relative_to(self._root).as_posix(), entry.stat().st_size)
+                else:
+                    with suppress(FileNotFoundError):  # a link to nowhere, or gone since it was listed
+                        yield ObjectSize(Path(entry.path).relative_to(self._root).as_posix(), entry.stat().st_size)
 
     def zarr_store(self, relpath: str, *, read_only: bool) -> Store:
         """Open a group; see `Storage`."""
