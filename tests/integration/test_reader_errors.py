@@ -81,11 +81,19 @@ def flip_bit(path: Path, at: int) -> None:
 
 
 FIELD_DAMAGE = [
-    pytest.param(lambda root: (root / SHARD).unlink(), "c/0/0 is missing or empty", id="shard lost"),
-    pytest.param(lambda root: (root / SHARD).write_bytes(b""), "c/0/0 is missing or empty", id="shard empty"),
-    pytest.param(lambda root: flip_bit(root / SHARD, 3), "do not match", id="bit flipped in a chunk"),
-    pytest.param(lambda root: flip_bit(root / SHARD, -20), "do not match", id="bit flipped in the index"),
-    pytest.param(remove_array, "c/0/0 is missing or empty", id="array lost, metadata consolidated"),
+    pytest.param(lambda root: (root / SHARD).unlink(), "shard 0 is damaged: it is not there", id="shard lost"),
+    pytest.param(lambda root: (root / SHARD).write_bytes(b""), "shard 0 is damaged: it ends early", id="shard empty"),
+    pytest.param(
+        lambda root: flip_bit(root / SHARD, 3),
+        "chunk 0, in shard 0, is damaged: its checksum does not match",
+        id="bit flipped in a chunk",
+    ),
+    pytest.param(
+        lambda root: flip_bit(root / SHARD, -20),
+        "shard 0 is damaged: the checksum of its index does not match",
+        id="bit flipped in the index",
+    ),
+    pytest.param(remove_array, "shard 0 is damaged: it is not there", id="array lost, metadata consolidated"),
     pytest.param(remove_array_and_its_metadata, "no array surface/pressure", id="array lost altogether"),
     pytest.param(
         lambda root: change_metadata(root, lambda arrays: arrays.pop("surface/pressure")),
@@ -94,7 +102,7 @@ FIELD_DAMAGE = [
     ),
     pytest.param(
         lambda root: change_metadata(root, lambda arrays: arrays["surface/pressure"].update(shape=[49, 1])),
-        r"says an array of shape \(50, 1\), there is an array of shape \(49, 1\)",
+        r"says an array of shape \(50, 1\), there is an array of shape \[49, 1\]",
         id="wrong number of points",
     ),
     pytest.param(

@@ -10,14 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import zarr
 from zarr.abc.buffer import Buffer
 from zarr.abc.store import Store
 from zarr.buffer import cpu
 from zarr.storage import MemoryStore
 
 from noether.data.zarr_store import StoreManifest, ZarrChunkReader
-from noether.data.zarr_store.fetch import OpenGroups
 from noether.data.zarr_store.stores import make_store
 from support.ahmed import Arrays
 from support.reading import write_runs
@@ -156,23 +154,3 @@ def test_a_manifest_that_is_given_is_not_read_again(root: Path) -> None:
     manifest = StoreManifest.load(str(root))
     del manifest.samples["run_2"]
     assert ZarrChunkReader(root, manifest).manifest.samples.keys() == {"run_1", "run_3"}
-
-
-def test_open_groups_are_bounded_and_the_one_used_last_stays() -> None:
-    group = zarr.create_group(MemoryStore())
-    groups, opened = OpenGroups(), list[str]()
-
-    def use(name: str) -> None:
-        def open_it() -> zarr.Group:
-            opened.append(name)
-            return group
-
-        assert groups.get(name, open_it) is group
-
-    use("kept")
-    for i in range(2000):
-        use(f"other {i}")
-        use("kept")
-    assert opened.count("kept") == 1
-    use("other 0")
-    assert opened.count("other 0") == 2

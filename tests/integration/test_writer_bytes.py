@@ -22,7 +22,8 @@ from noether.data.schemas import FileMap
 from noether.data.zarr_store import ZarrStoreWriter
 from noether.data.zarr_store.grid import Grid
 from noether.data.zarr_store.group import DomainArrays, Encoding, group_objects
-from noether.data.zarr_store.layout import build_domain_layouts
+from noether.data.zarr_store.layout import ArrayLayout, build_domain_layouts
+from noether.data.zarr_store.rows import GatheredRows, StoredRows
 from noether.data.zarr_store.shuffle import permutation
 from support.ahmed import AHMED_FILEMAP, RUNS, Arrays, load_run
 from support.places import local_place
@@ -75,13 +76,16 @@ def test_every_field_of_a_domain_holds_each_source_row_once_and_in_one_order(
 ) -> None:
     rows = np.arange(n_points, dtype=np.float32)[:, np.newaxis]
     layout = build_domain_layouts(FileMap(volume_position="p", volume_pressure="c", volume_velocity="v"))["volume"]
-    arrays = [(array, np.repeat(rows, array.dim, axis=1)) for array in layout.arrays.values()]
     order = permutation(n_points, shuffle_seed=seed, sample_id=sample_id, domain="volume")
-    content = DomainArrays(Grid.fit(n_points, max(chunk_points, n_points // 60), shard_points), order, arrays)
+    arrays: list[tuple[ArrayLayout, StoredRows]] = [
+        (array, GatheredRows(np.repeat(rows, array.dim, axis=1), order, np.dtype(array.dtype)))
+        for array in layout.arrays.values()
+    ]
+    content = DomainArrays(Grid.fit(n_points, max(chunk_points, n_points // 60), shard_points), arrays)
     store = MemoryStore(
         {
-            key: zarr.core.buffer.default_buffer_prototype().buffer.from_bytes(data)
-            for key, data in group_objects({"volume": content}, {}, Encoding(1, checksum=True))
+            key: zarr.core.buffer.default_buffer_prototype().buffer.from_bytes(b"".join(parts))
+            for key, parts in group_objects({"volume": content}, {}, Encoding(1, checksum=True, threads=2))
         }
     )
     group = zarr.open_group(store, mode="r")

@@ -210,6 +210,7 @@ def test_a_rebuilt_writer_has_every_parameter_of_the_first(tmp_path: Path) -> No
         "checksum": False,
         "non_finite": "allow",
         "storage_options": {"driver": "fsspec"},
+        "threads": 3,
     }
     assert different.keys() == inspect.signature(ZarrStoreWriter).parameters.keys()
     keywords = ZarrStoreWriter(**different).to_init_kwargs()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
@@ -69,6 +69,12 @@ def under(relpath: str, objects: list[tuple[str, bytes]]) -> dict[str, bytes]:
     return {f"{relpath}/{key}": data for key, data in objects}
 
 
+def in_parts(objects: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, Iterable[bytes]]]:
+    """Give objects as a writer does: small ones in a list, shards a part at a time."""
+    for key, data in objects:
+        yield key, [data] if key.endswith("zarr.json") else iter([data[:1], data[1:]])
+
+
 def interrupted(objects: list[tuple[str, bytes]], error: BaseException) -> Iterator[tuple[str, bytes]]:
     yield from objects
     raise error
@@ -132,7 +138,7 @@ def test_join_puts_a_relative_path_below_a_root_as_it_is(root: str, expected: st
 def test_make_store_opens_a_group_for_zarr_python(storage: Storage, place: Place, read_only: bool) -> None:
     memory: dict[str, Buffer] = {}
     zarr.create_array(MemoryStore(memory), shape=(4,), dtype="f4", fill_value=1)[:] = np.arange(4)
-    storage.write_group("run_1.zarr", [(key, data.to_bytes()) for key, data in memory.items()])
+    storage.write_group("run_1.zarr", in_parts([(key, data.to_bytes()) for key, data in memory.items()]))
     store = make_store(f"{place.root}/run_1.zarr", read_only=read_only, storage_options=place.options)
     assert store.read_only is read_only
     np.testing.assert_array_equal(zarr.open_array(store, mode="r")[:], np.arange(4))
@@ -183,7 +189,7 @@ def test_updates_by_many_threads_come_one_after_the_other(storage: Storage) -> N
 
 
 def test_a_group_is_its_objects_below_its_path(storage: Storage, place: Place) -> None:
-    storage.write_group("part/run_1.zarr", GROUP)
+    storage.write_group("part/run_1.zarr", in_parts(GROUP))
     assert place.files() == under("part/run_1.zarr", GROUP)
     assert {(item.key, item.size) for item in storage.objects("part/run_1.zarr")} == {
         (key, len(data)) for key, data in under("part/run_1.zarr", GROUP).items()
@@ -192,15 +198,15 @@ def test_a_group_is_its_objects_below_its_path(storage: Storage, place: Place) -
 
 def test_objects_are_those_below_a_directory_and_not_those_of_a_longer_name(storage: Storage) -> None:
     for relpath in ("run_1.zarr", "run_1.zarrx", "run_1.zarr2/run_1.zarr"):
-        storage.write_group(relpath, GROUP)
+        storage.write_group(relpath, in_parts(GROUP))
     assert {item.key for item in storage.objects("run_1.zarr")} == under("run_1.zarr", GROUP).keys()
     assert len(list(storage.objects())) == 3 * len(GROUP)
 
 
 def test_a_group_replaces_the_one_that_was_there(storage: Storage, place: Place) -> None:
-    storage.write_group("run_1.zarr", GROUP)
+    storage.write_group("run_1.zarr", in_parts(GROUP))
     smaller = [("b/zarr.json", b"b"), ("zarr.json", b"other root")]
-    storage.write_group("run_1.zarr", smaller)
+    storage.write_group("run_1.zarr", in_parts(smaller))
     assert place.files() == under("run_1.zarr", smaller)
 
 
@@ -211,31 +217,48 @@ def test_a_group_replaces_the_one_that_was_there(storage: Storage, place: Place)
 def test_a_group_that_breaks_off_leaves_nothing_of_it_and_all_of_the_others(
     storage: Storage, place: Place, n_written: int, error: BaseException
 ) -> None:
-    storage.write_group("run_1.zarr", GROUP)
+    storage.write_group("run_1.zarr", in_parts(GROUP))
     with pytest.raises(type(error), match="broken off"):
-        storage.write_group("run_2.zarr", interrupted(GROUP[:n_written], error))
+        storage.write_group("run_2.zarr", in_parts(interrupted(GROUP[:n_written], error)))
     assert place.files() == under("run_1.zarr", GROUP)
+
+
+def test_a_large_object_is_written_as_its_parts_come(storage: Storage, place: Place) -> None:
+    parts = [bytes([number]) * 1_000_000 for number in range(21)]
+    storage.write_group("run_1.zarr", [("a/c/0/0", iter(parts)), ("zarr.json", [b"root"])])
+    assert place.files()["run_1.zarr/a/c/0/0"] == b"".join(parts)
+
+
+def test_a_large_object_that_breaks_off_leaves_nothing(storage: Storage, place: Place) -> None:
+    def parts() -> Iterator[bytes]:
+        for _ in range(21):
+            yield bytes(1_000_000)
+        raise OSError("the source has gone")
+
+    with pytest.raises(StorageError, match="the source has gone"):
+        storage.write_group("run_1.zarr", [("a/c/0/0", parts())])
+    assert place.files() == {}
 
 
 def test_a_group_that_breaks_off_in_an_empty_place_leaves_it_empty(storage: Storage) -> None:
     with pytest.raises(RuntimeError, match="broken off"):
-        storage.write_group("run_1.zarr", interrupted(GROUP, RuntimeError("broken off")))
+        storage.write_group("run_1.zarr", in_parts(interrupted(GROUP, RuntimeError("broken off"))))
     assert list(storage.objects()) == []
     assert list(storage.objects("run_1.zarr")) == []
 
 
 def test_a_group_that_breaks_off_leaves_a_former_one_whole_or_takes_it_away(storage: Storage, place: Place) -> None:
-    storage.write_group("run_1.zarr", GROUP)
+    storage.write_group("run_1.zarr", in_parts(GROUP))
     with pytest.raises(RuntimeError, match="broken off"):
-        storage.write_group("run_1.zarr", interrupted([("a/c/0/0", b"new")], RuntimeError("broken off")))
+        storage.write_group("run_1.zarr", in_parts(interrupted([("a/c/0/0", b"new")], RuntimeError("broken off"))))
     assert place.files() in ({}, under("run_1.zarr", GROUP))
 
 
 def test_a_local_group_that_breaks_off_leaves_the_former_one_whole(tmp_path: Path) -> None:
     place = local_place(tmp_path)
-    open_storage(tmp_path).write_group("run_1.zarr", GROUP)
+    open_storage(tmp_path).write_group("run_1.zarr", in_parts(GROUP))
     with pytest.raises(RuntimeError, match="broken off"):
-        open_storage(tmp_path).write_group("run_1.zarr", interrupted(GROUP[:2], RuntimeError("broken off")))
+        open_storage(tmp_path).write_group("run_1.zarr", in_parts(interrupted(GROUP[:2], RuntimeError("broken off"))))
     assert place.files() == under("run_1.zarr", GROUP)
 
 
@@ -243,10 +266,10 @@ def test_a_local_group_that_breaks_off_leaves_the_former_one_whole(tmp_path: Pat
 def test_a_put_that_the_server_refuses_leaves_nothing_of_the_group(kind: str, request: pytest.FixtureRequest) -> None:
     place = make_place(kind, request)
     storage = open_storage(place.root, place.options)
-    storage.write_group("run_1.zarr", GROUP)
+    storage.write_group("run_1.zarr", in_parts(GROUP))
     too_long = [*GROUP[:2], ("x" * 1100, b"S3 keys end at 1024 bytes")]
     with pytest.raises(StorageError, match=r"cannot write s3://bucket/.*/run_2\.zarr/xxx"):
-        storage.write_group("run_2.zarr", too_long)
+        storage.write_group("run_2.zarr", in_parts(too_long))
     assert place.files() == under("run_1.zarr", GROUP)
 
 
@@ -261,7 +284,7 @@ def test_while_a_local_group_is_replaced_the_former_one_is_there(tmp_path: Path)
             yield pair
 
     for turn in range(4):
-        storage.write_group("run_1.zarr", replaced(turn))
+        storage.write_group("run_1.zarr", in_parts(replaced(turn)))
     assert seen == {None, b"\0", b"\1"}
 
 
@@ -270,7 +293,7 @@ def test_in_object_storage_the_root_of_a_group_goes_first_and_comes_last(tmp_pat
     states.clear()
     storage = open_storage(f"watchedmemory://{tmp_path.name}")
     for _ in range(2):
-        storage.write_group("run_1.zarr", GROUP)
+        storage.write_group("run_1.zarr", in_parts(GROUP))
     whole = {f"/{tmp_path.name}/run_1.zarr/{key}" for key, _ in GROUP}
     assert len(states) == 3 * len(GROUP)
     assert [state for state in states if any(key.endswith("run_1.zarr/zarr.json") for key in state)] == [whole, whole]
@@ -280,7 +303,7 @@ def test_many_threads_that_write_one_group_leave_one_whole(tmp_path: Path) -> No
     storage = open_storage(tmp_path)
     versions = [[(f"{name}", bytes([i]) * 100) for name in ("a", "b", "zarr.json")] for i in range(8)]
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(lambda objects: storage.write_group("run_1.zarr", objects), versions * 4))
+        list(threads.map(lambda objects: storage.write_group("run_1.zarr", in_parts(objects)), versions * 4))
     assert local_place(tmp_path).files() in [under("run_1.zarr", objects) for objects in versions]
 
 

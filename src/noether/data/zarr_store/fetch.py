@@ -1,162 +1,248 @@
-"""The rows of a read plan, fetched and decoded by zarr-python."""
+"""What to read of a sample, and reading it: by byte ranges where possible, else through zarr-python."""
 
 from __future__ import annotations
 
 import os
-import zlib
-from collections import OrderedDict
-from collections.abc import Callable
-from gzip import BadGzipFile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.abc.buffer import Buffer, BufferPrototype
-from zarr.abc.store import ByteRequest, RangeByteRequest, Store
-from zarr.storage import WrapperStore
+from zarr.abc.store import Store
 
-from noether.data.zarr_store.errors import CorruptDataError, StorageError
+from noether.data.zarr_store.cache import BoundedCache
+from noether.data.zarr_store.errors import CorruptDataError
+from noether.data.zarr_store.layout import ArrayLayout
+from noether.data.zarr_store.manifest import SampleEntry
+from noether.data.zarr_store.metadata import Metadata, parse_array, parse_group, require_array
 from noether.data.zarr_store.names import ROOT_KEY
+from noether.data.zarr_store.ranges import RangeRequest
 from noether.data.zarr_store.sampling import ReadPlan
-from noether.data.zarr_store.stores import STORAGE_ERRORS
+from noether.data.zarr_store.sharded import IndexCache, ShardedArray
+from noether.data.zarr_store.stores import Storage, join, open_storage
+from noether.data.zarr_store.zarr_arrays import open_array, open_group, read_rows_of_plan
 
-__all__ = ["DECODE_ERRORS", "CompleteStore", "OpenGroups", "read_field"]
+__all__ = ["Fetcher", "FieldRead", "StoreFactory"]
 
-# What zarr-python and the codecs raise where the bytes are at fault, and not the storage.
-DECODE_ERRORS = (ValueError, RuntimeError, TypeError, KeyError, AttributeError, EOFError, zlib.error)
+StoreFactory = Callable[[str], Store]
 
-# Each open sample holds the metadata of its arrays, a few kilobytes.
+# An open sample is the metadata of its arrays, a few kilobytes; a shard index has 16 bytes a chunk.
 _MAX_OPEN_SAMPLES = 512
-
-# More than any storage holds in one object, and than blosc makes of one chunk: an index that says more is none.
-_MAX_OBJECT_BYTES = 1 << 50
-_MAX_CHUNK_BYTES = 1 << 32
+_MAX_INDEX_BYTES = 64 << 20
 
 
-class OpenGroups:
-    """The groups used last. They belong to the process that opened them: a fork or a copy of it opens its own."""
+@dataclass(frozen=True, slots=True)
+class FieldRead:
+    """One field that is about to be read.
 
-    def __init__(self) -> None:
-        self._reset()
-
-    def get(self, sample_id: str, open_it: Callable[[], zarr.Group]) -> zarr.Group:
-        """Give the open group of a sample, opened by `open_it` where it is not."""
-        if self._pid != os.getpid():
-            self._reset()
-        with self._lock:
-            if sample_id in self._groups:
-                self._groups.move_to_end(sample_id)
-                return self._groups[sample_id]
-        group = open_it()
-        with self._lock:
-            self._groups[sample_id] = group
-            while len(self._groups) > _MAX_OPEN_SAMPLES:
-                self._groups.popitem(last=False)
-        return group
-
-    def __reduce__(self) -> tuple[type[OpenGroups], tuple[()]]:
-        return OpenGroups, ()
-
-    def _reset(self) -> None:
-        self._pid = os.getpid()
-        self._lock = Lock()
-        self._groups: OrderedDict[str, zarr.Group] = OrderedDict()
-
-
-class CompleteStore(WrapperStore[Store]):
-    """Refuses to read a chunk or shard that is not there, or empty, or bytes where none can be.
-
-    Zarr takes a missing one for fill values. `ZarrStoreWriter` writes all of them, zeros included, so that in its
-    stores a missing one is a lost one. A shard that was cut where a chunk as long as the index ends has that chunk,
-    its checksum right, in the index's place.
+    Attributes
+    ----------
+    domain : str
+        Its domain.
+    layout : ArrayLayout
+        Which field.
+    plan : ReadPlan
+        Which rows.
+    array : ShardedArray or zarr.Array
+        What reads them.
+    requests : list of RangeRequest
+        The ranges that will be fetched; empty where zarr-python decides on that.
+    where : str
+        Names sample and field, to begin an error with.
     """
 
-    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        """Read an object or a range of one."""
-        if isinstance(byte_range, RangeByteRequest):
-            start, end = byte_range.start, byte_range.end
-            if not 0 <= start <= end <= min(start + _MAX_CHUNK_BYTES, _MAX_OBJECT_BYTES):
-                raise CorruptDataError(f"the index of {key} names bytes {start} to {end}")
-        data = await self._store.get(key, prototype, byte_range)
-        if not data and key.rpartition("/")[2] != ROOT_KEY:
-            raise CorruptDataError(f"{key} is missing or empty")
-        return data
+    domain: str
+    layout: ArrayLayout
+    plan: ReadPlan
+    array: ShardedArray | zarr.Array[Any]
+    requests: list[RangeRequest]
+    where: str
 
 
-def read_field(
-    group: zarr.Group,
-    path: str,
-    plan: ReadPlan,
-    width: int,
-    dtype: np.dtype[Any] | None,
-    where: str,
-) -> NDArray[Any]:
-    """Read the rows of a plan, each run of neighbouring chunks at once.
+@dataclass(slots=True)
+class _OpenSample:
+    """The metadata of a sample's nodes by path; the group, once zarr-python is needed for one of them."""
+
+    sample_id: str
+    relpath: str
+    nodes: Metadata = field(default_factory=dict)
+    consolidated: bool = False
+    group: zarr.Group | None = None
+
+
+@dataclass(slots=True)
+class _Handles:
+    """What belongs to the process that opened it."""
+
+    storage: Storage
+    pid: int = field(default_factory=os.getpid)
+    indexes: IndexCache = field(default_factory=lambda: BoundedCache(_MAX_INDEX_BYTES, lambda index: index.n_bytes))
+    samples: BoundedCache[_OpenSample] = field(default_factory=lambda: BoundedCache(_MAX_OPEN_SAMPLES))
+    lock: Lock = field(default_factory=Lock)
+    pool: ThreadPoolExecutor | None = None
+
+
+class Fetcher:
+    """Reads fields of samples. Safe to use from many threads; can be pickled, without what it has opened.
 
     Parameters
     ----------
-    group : zarr.Group
-        The sample's group.
-    path : str
-        The array in it, ``<domain>/<name>``.
-    plan : ReadPlan
-        What to read.
-    width : int
-        Components per point.
-    dtype : numpy.dtype or None
-        Dtype of the result; None keeps the stored one.
-    where : str
-        Names sample and field, to begin an error with.
-
-    Returns
-    -------
-    ndarray, shape (plan.n_points, width)
-
-    Raises
-    ------
-    CorruptDataError
-        The array is not there, not of the shape that the manifest says, or cannot be decoded.
-    StorageError
-        The storage fails.
+    root : str
+        Of the store.
+    storage_options : mapping
+        Options of the file system.
+    store_factory : callable of str to zarr Store or None
+        If given, carries every byte.
+    concurrency : int
+        Requests in flight.
+    verify : bool
+        Whether to compare checksums.
+    complete : bool
+        Whether a chunk that is not stored is a lost one, and not one of fill values.
     """
-    array = _open_array(group, path, (plan.grid.n_points, width), where)
-    out = np.empty((plan.n_points, width), array.dtype.newbyteorder("=") if dtype is None else dtype)
-    filled = 0
-    for run in plan.runs():
-        rows = plan.grid.rows(run[0].chunk, run[-1].chunk + 1)
-        block = _read_rows(array, rows, where)
-        for part in run:
-            first = part.chunk * plan.grid.chunk_points - rows.start
-            for start, stop in part.ranges:
-                out[filled : filled + stop - start] = block[first + start : first + stop]
-                filled += stop - start
-    return out
 
+    def __init__(
+        self,
+        root: str,
+        storage_options: Mapping[str, Any],
+        store_factory: StoreFactory | None,
+        concurrency: int,
+        verify: bool,
+        complete: bool,
+    ) -> None:
+        self._root = root
+        self._storage_options = dict(storage_options)
+        self._store_factory = store_factory
+        self._concurrency = concurrency
+        self._verify = verify
+        self._complete = complete
+        self._opened: _Handles | None = None
 
-def _open_array(group: zarr.Group, path: str, shape: tuple[int, int], where: str) -> zarr.Array[Any]:
-    try:
-        array = group[path]
-    except KeyError as error:
-        raise CorruptDataError(f"{where}: the group has no array {path}; convert the sample again") from error
-    except STORAGE_ERRORS as error:
-        raise StorageError(f"{where}: cannot be opened: {error}") from error
-    except DECODE_ERRORS as error:
-        raise CorruptDataError(f"{where}: its metadata cannot be read ({error}); convert the sample again") from error
-    found = f"an array of shape {array.shape}" if isinstance(array, zarr.Array) else "a group"
-    if not isinstance(array, zarr.Array) or array.shape != shape:
-        raise CorruptDataError(
-            f"{where}: the manifest says an array of shape {shape}, there is {found}; convert the sample again"
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_opened": None}
+
+    def prepare(
+        self,
+        sample_id: str,
+        entry: SampleEntry,
+        fields: Mapping[str, Sequence[ArrayLayout]],
+        plans: Mapping[str, ReadPlan],
+    ) -> list[FieldRead]:
+        """Find out which ranges the plans need of each field; reads metadata and indexes that are not known yet."""
+        handles = self._handles()
+        sample = self._open_sample(handles, sample_id, entry)
+        reads = []
+        for domain, layouts in fields.items():
+            plan = plans[domain]
+            for layout in layouts:
+                where = f"sample {sample_id!r}, field {layout.field}"
+                array = self._open_array(handles, sample, f"{domain}/{layout.array_name}", layout, plan, where)
+                requests = (
+                    array.requests(plan, handles.storage, handles.indexes) if isinstance(array, ShardedArray) else []
+                )
+                reads.append(FieldRead(domain, layout, plan, array, requests, where))
+        return reads
+
+    def read(self, reads: Iterable[FieldRead], dtype: np.dtype[Any] | None) -> list[NDArray[Any]]:
+        """Read fields, all requests of all of them at once as far as the concurrency goes.
+
+        Returns
+        -------
+        list of ndarray, shape (plan.n_points, width)
+            In the order of `reads`; of dtype `dtype`, or the stored one where that is None.
+        """
+        handles = self._handles()
+        arrays: list[NDArray[Any]] = []
+        tasks: list[tuple[FieldRead, RangeRequest | None, NDArray[Any]]] = []
+        for one in reads:
+            stored = one.array.codec.dtype if isinstance(one.array, ShardedArray) else one.array.dtype
+            out = np.empty((one.plan.n_points, one.layout.dim), stored.newbyteorder("=") if dtype is None else dtype)
+            arrays.append(out)
+            if isinstance(one.array, ShardedArray):
+                tasks += [(one, request, out) for request in one.requests]
+            else:
+                tasks.append((one, None, out))
+
+        def run(task: tuple[FieldRead, RangeRequest | None, NDArray[Any]]) -> None:
+            one, request, out = task
+            if isinstance(one.array, ShardedArray) and request is not None:
+                one.array.read(request, handles.storage, out, verify=self._verify)
+            elif isinstance(one.array, zarr.Array):
+                read_rows_of_plan(one.array, one.plan, out, one.where)
+
+        if self._concurrency == 1 or len(tasks) == 1:
+            for task in tasks:
+                run(task)
+        else:
+            for _ in self._pool(handles).map(run, tasks):
+                pass
+        return arrays
+
+    def _handles(self) -> _Handles:
+        handles = self._opened
+        # After a fork, locks and threads of the parent are not to be touched.
+        if handles is None or handles.pid != os.getpid():
+            self._opened = handles = _Handles(open_storage(self._root, self._storage_options))
+        return handles
+
+    def _pool(self, handles: _Handles) -> ThreadPoolExecutor:
+        with handles.lock:
+            if handles.pool is None:
+                handles.pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="noether-read")
+            return handles.pool
+
+    def _open_sample(self, handles: _Handles, sample_id: str, entry: SampleEntry) -> _OpenSample:
+        sample = handles.samples.get(sample_id)
+        if sample is not None:
+            return sample
+        sample = _OpenSample(sample_id, entry.relpath)
+        if self._store_factory is None:
+            self._read_metadata(handles, sample)
+        handles.samples.put(sample_id, sample)
+        return sample
+
+    def _read_metadata(self, handles: _Handles, sample: _OpenSample) -> None:
+        document = handles.storage.read_if_there(f"{sample.relpath}/{ROOT_KEY}")
+        if document is None:
+            raise CorruptDataError(
+                f"sample {sample.sample_id!r}: the manifest lists it, but there is no group at "
+                f"{join(self._root, sample.relpath)}; convert the sample again"
+            )
+        nodes = parse_group(document, f"sample {sample.sample_id!r}")
+        sample.nodes, sample.consolidated = nodes or {}, nodes is not None
+
+    def _open_array(
+        self, handles: _Handles, sample: _OpenSample, path: str, layout: ArrayLayout, plan: ReadPlan, where: str
+    ) -> ShardedArray | zarr.Array[Any]:
+        shape = (plan.grid.n_points, layout.dim)
+        if self._store_factory is None:
+            metadata = require_array(self._array_metadata(handles, sample, path, where), shape, where)
+            array = ShardedArray.of_metadata(
+                f"{sample.relpath}/{path}", metadata, plan.grid.chunk_points, where, complete=self._complete
+            )
+            if array is not None:
+                return array
+        if sample.group is None:
+            sample.group = self._open_group(handles, sample)
+        return open_array(sample.group, path, shape, where)
+
+    def _array_metadata(self, handles: _Handles, sample: _OpenSample, path: str, where: str) -> Any:
+        if path not in sample.nodes:
+            key = f"{sample.relpath}/{path}/{ROOT_KEY}"
+            document = None if sample.consolidated else handles.storage.read_if_there(key)
+            if document is None:
+                raise CorruptDataError(f"{where}: the group has no array {path}; convert the sample again")
+            sample.nodes[path] = parse_array(document, where)
+        return sample.nodes[path]
+
+    def _open_group(self, handles: _Handles, sample: _OpenSample) -> zarr.Group:
+        store = (
+            self._store_factory(join(self._root, sample.relpath))
+            if self._store_factory
+            else handles.storage.zarr_store(sample.relpath, read_only=True)
         )
-    return array
-
-
-def _read_rows(array: zarr.Array[Any], rows: slice, where: str) -> NDArray[Any]:
-    try:
-        return np.asarray(array[rows])
-    except (*DECODE_ERRORS, *STORAGE_ERRORS) as error:
-        # gzip calls broken bytes an OSError.
-        if isinstance(error, STORAGE_ERRORS) and not isinstance(error, BadGzipFile):
-            raise StorageError(f"{where}: cannot be read: {error}") from error
-        raise CorruptDataError(f"{where}: its bytes cannot be decoded ({error}); convert the sample again") from error
+        return open_group(store, complete=self._complete, where=f"sample {sample.sample_id!r}")

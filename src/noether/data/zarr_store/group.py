@@ -1,18 +1,22 @@
-"""What a sample's Zarr group is made of: its objects, one after the other, as keys and bytes.
+"""What a sample's Zarr group is made of: its objects, one after the other, as keys and parts of bytes.
 
-zarr-python makes the bytes, into memory, one field at a time; nothing here knows where they go.
+zarr-python makes the metadata, `shard` the bytes of the chunks. Nothing here knows where they go, and no object is
+ever whole in memory: a shard is made a few chunks at a time, as fast as whoever takes the parts takes them.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import zarr
-from numpy.typing import NDArray
 from zarr.abc.buffer import Buffer
 from zarr.abc.codec import BytesBytesCodec
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
@@ -21,74 +25,85 @@ from zarr.storage import MemoryStore
 from noether.data.zarr_store.grid import Grid
 from noether.data.zarr_store.layout import ArrayLayout
 from noether.data.zarr_store.names import ROOT_KEY
+from noether.data.zarr_store.rows import StoredRows
+from noether.data.zarr_store.shard import ChunkCodec, ShardIndex
 
-__all__ = ["DomainArrays", "Encoding", "group_objects"]
+__all__ = ["DomainArrays", "Encoding", "default_threads", "group_objects"]
 
 POINT_DIMENSION = "point"
+
+# Chunks per thread that are made ahead of whoever takes them.
+_CHUNKS_AHEAD = 4
+
+
+def default_threads() -> int:
+    """Give the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How chunks become bytes: the level of zstd, and whether each carries a crc32c."""
+    """How chunks become bytes: the level of zstd, whether each carries a crc32c, and how many are made at once.
+
+    The bytes do not depend on the number of threads.
+    """
 
     compression_level: int
     checksum: bool
+    threads: int
 
     def compressors(self, dtype: np.dtype[Any]) -> list[BytesBytesCodec]:
-        """Give the codecs after the plain bytes."""
+        """Give the codecs after the plain bytes, for the metadata."""
         blosc = BloscCodec(cname="zstd", clevel=self.compression_level, shuffle="shuffle", typesize=dtype.itemsize)
         return [blosc, Crc32cCodec()] if self.checksum else [blosc]
 
 
 @dataclass(frozen=True, slots=True)
 class DomainArrays:
-    """The arrays of one domain of one sample: source rows, and the order they are stored in.
+    """The arrays of one domain of one sample.
 
     Attributes
     ----------
     grid : Grid
         Chunks and shards of every array.
-    order : ndarray of int64, shape (n_points,)
-        Stored row ``i`` is source row ``order[i]``.
-    arrays : list of (ArrayLayout, ndarray of shape (n_points, dim))
-        The fields, in source order and source dtype.
+    arrays : list of (ArrayLayout, StoredRows)
+        The fields.
     """
 
     grid: Grid
-    order: NDArray[np.int64]
-    arrays: list[tuple[ArrayLayout, NDArray[Any]]]
+    arrays: list[tuple[ArrayLayout, StoredRows]]
 
 
 def group_objects(
     domains: Mapping[str, DomainArrays], attributes: Mapping[str, Any], encoding: Encoding
-) -> Iterator[tuple[str, bytes]]:
-    """Yield the objects of a group as (key, bytes), the root ``zarr.json`` last.
+) -> Iterator[tuple[str, Iterable[bytes]]]:
+    """Yield the objects of a group as (key, parts), the root ``zarr.json`` last.
 
-    The root holds the consolidated metadata of all nodes, so that whoever finds it finds the whole group.
+    The parts of an object are to be taken before the next object is asked for. The root holds the consolidated
+    metadata of all nodes, so that whoever finds it finds the whole group.
     """
     metadata: dict[str, Any] = {}
-    for domain, content in domains.items():
-        group = _group_metadata({})
-        metadata[domain] = group
-        yield f"{domain}/{ROOT_KEY}", _json_bytes(group)
-        for layout, values in content.arrays:
-            path = f"{domain}/{layout.array_name}"
-            objects = _array_objects(path, layout, values, content, encoding)
-            document = objects.pop(f"{path}/{ROOT_KEY}")
-            metadata[path] = json.loads(document)
-            yield f"{path}/{ROOT_KEY}", document
-            yield from objects.items()
+    with ThreadPoolExecutor(encoding.threads, thread_name_prefix="noether-write") as pool:
+        for domain, content in domains.items():
+            group = _group_metadata({})
+            metadata[domain] = group
+            yield f"{domain}/{ROOT_KEY}", [_json_bytes(group)]
+            for layout, rows in content.arrays:
+                path = f"{domain}/{layout.array_name}"
+                document = _array_metadata(path, layout, content.grid, encoding)
+                metadata[path] = json.loads(document)
+                yield f"{path}/{ROOT_KEY}", [document]
+                for shard in range(content.grid.n_shards):
+                    yield f"{path}/c/{shard}/0", _shard_parts(shard, layout, rows, content.grid, encoding, pool)
     root = _group_metadata(attributes)
     root["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": metadata}
-    yield ROOT_KEY, _json_bytes(root)
+    yield ROOT_KEY, [_json_bytes(root)]
 
 
-def _array_objects(
-    path: str, layout: ArrayLayout, values: NDArray[Any], content: DomainArrays, encoding: Encoding
-) -> dict[str, bytes]:
-    dtype, grid = np.dtype(layout.dtype), content.grid
+def _array_metadata(path: str, layout: ArrayLayout, grid: Grid, encoding: Encoding) -> bytes:
+    dtype = np.dtype(layout.dtype)
     memory: dict[str, Buffer] = {}
-    array = zarr.create_array(
+    zarr.create_array(
         MemoryStore(memory),
         name=path,
         shape=(grid.n_points, layout.dim),
@@ -99,15 +114,46 @@ def _array_objects(
         compressors=encoding.compressors(dtype),
         fill_value=0,
         dimension_names=(POINT_DIMENSION, f"{layout.array_name}_component"),
-        # A field that is zero all over has its bytes too: a missing object always means a lost one.
-        config={"write_empty_chunks": True},
     )
-    # Shard by shard, so that one shard is shuffled and cast at a time.
-    for start in range(0, grid.n_points, grid.shard_points):
-        rows = content.order[start : start + grid.shard_points]
-        # Overflow was refused before; what is cast to infinity here was infinite in the source.
-        array[start : start + len(rows)] = values[rows].astype(dtype)
-    return {key: memory[key].to_bytes() for key in sorted(memory) if key.startswith(f"{path}/")}
+    return memory[f"{path}/{ROOT_KEY}"].to_bytes()
+
+
+def _shard_parts(
+    shard: int, layout: ArrayLayout, rows: StoredRows, grid: Grid, encoding: Encoding, pool: ThreadPoolExecutor
+) -> Iterator[bytes]:
+    """Yield the chunks of a shard in order, then its index.
+
+    Chunks that are zero all over are stored as well: a missing one always means a lost one.
+    """
+    dtype = np.dtype(layout.dtype).newbyteorder("<")
+    codec = ChunkCodec(dtype, grid.chunk_points, layout.dim, encoding.checksum, level=encoding.compression_level)
+
+    def make(chunk: int) -> bytes:
+        where = grid.rows(chunk, chunk + 1)
+        return codec.encode(rows.chunk(where.start, where.stop))
+
+    per_shard = grid.shard_points // grid.chunk_points
+    chunks = range(shard * per_shard, min((shard + 1) * per_shard, grid.n_chunks))
+    lengths = []
+    for data in _in_order(pool, (partial(make, chunk) for chunk in chunks), encoding.threads * _CHUNKS_AHEAD):
+        lengths.append(len(data))
+        yield data
+    yield ShardIndex.of_lengths(lengths, per_shard).encode()
+
+
+def _in_order(pool: ThreadPoolExecutor, tasks: Iterable[Callable[[], bytes]], ahead: int) -> Iterator[bytes]:
+    """Run tasks in threads, at most `ahead` of them before their results are taken, and yield these in order."""
+    running: deque[Future[bytes]] = deque()
+    try:
+        for task in tasks:
+            if len(running) == ahead:
+                yield running.popleft().result()
+            running.append(pool.submit(task))
+        while running:
+            yield running.popleft().result()
+    finally:
+        for future in running:
+            future.cancel()
 
 
 def _group_metadata(attributes: Mapping[str, Any]) -> dict[str, Any]:

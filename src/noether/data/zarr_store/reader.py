@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import zarr
 from numpy.typing import DTypeLike, NDArray
-from zarr.abc.store import Store
 
 from noether.data.zarr_store.errors import (
     ArgumentError,
-    CorruptDataError,
     OriginalOrderError,
-    StorageError,
     UnknownNameError,
     nearest_names,
 )
-from noether.data.zarr_store.fetch import DECODE_ERRORS, CompleteStore, OpenGroups, read_field
+from noether.data.zarr_store.fetch import Fetcher, StoreFactory
 from noether.data.zarr_store.grid import positive_int
 from noether.data.zarr_store.layout import ArrayLayout, stored_dtype
 from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
 from noether.data.zarr_store.sampling import CHUNK_ORDERS, ChunkOrder, ReadPlan, plan_draw, plan_whole
 from noether.data.zarr_store.shuffle import SHUFFLE_ALGORITHM, permutation
-from noether.data.zarr_store.stores import STORAGE_ERRORS, join, normalize_root, open_storage
+from noether.data.zarr_store.stores import normalize_root
 from noether.data.zarr_store.tensors import RandomSource, make_rng, to_tensors
 
 if TYPE_CHECKING:
@@ -35,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["Order", "StoreFactory", "ZarrChunkReader"]
 
 Order = Literal["stored", "original"]
-StoreFactory = Callable[[str], Store]
 
 
 class ZarrChunkReader:
@@ -81,6 +75,7 @@ class ZarrChunkReader:
         read_concurrency: int = 1,
         *,
         storage_options: Mapping[str, Any] | None = None,
+        verify_checksums: bool = True,
         chunk_order: ChunkOrder = "consecutive",
     ) -> None:
         if chunk_order not in CHUNK_ORDERS:
@@ -89,11 +84,17 @@ class ZarrChunkReader:
         self.read_concurrency = positive_int(read_concurrency, "read_concurrency")
         self.chunk_order: ChunkOrder = chunk_order
         self.storage_options = dict(storage_options or {})
-        self._store_factory = store_factory
         self.manifest = (
             StoreManifest.load(self.store_root, storage_options=self.storage_options) if manifest is None else manifest
         )
-        self._groups = OpenGroups()
+        self._fetcher = Fetcher(
+            self.store_root,
+            self.storage_options,
+            store_factory,
+            self.read_concurrency,
+            verify_checksums,
+            complete=self.manifest.shuffle_algorithm is not None,
+        )
 
     def read_sample(
         self,
@@ -172,32 +173,16 @@ class ZarrChunkReader:
         plans = self._plans(entry, wanted, num_points, make_rng(generator))
         result_dtype = None if dtype is None else np.dtype(stored_dtype(dtype, "dtype"))
         orders = self._original_orders(sample_id, plans, order)
-        # The group is opened before the threads start, so that they share one reading of its metadata.
-        group = self._open_group(sample_id, entry)
-
-        def read(item: tuple[str, ArrayLayout]) -> NDArray[Any]:
-            domain, layout = item
-            rows = read_field(
-                group,
-                f"{domain}/{layout.array_name}",
-                plans[domain],
-                layout.dim,
-                result_dtype,
-                f"sample {sample_id!r}, field {layout.field}",
-            )
+        reads = self._fetcher.prepare(sample_id, entry, wanted, plans)
+        arrays = {}
+        for one, rows in zip(reads, self._fetcher.read(reads, result_dtype), strict=True):
+            domain = one.domain
             if domain in orders:
                 restored = np.empty_like(rows)
                 restored[orders[domain]] = rows
                 rows = restored
-            return rows[:, 0] if layout.dim == 1 else rows
-
-        items = [(domain, layout) for domain, layouts in wanted.items() for layout in layouts]
-        if self.read_concurrency == 1 or len(items) == 1:
-            arrays = [read(item) for item in items]
-        else:
-            with ThreadPoolExecutor(self.read_concurrency, thread_name_prefix="noether-read") as pool:
-                arrays = list(pool.map(read, items))
-        return {layout.field: array for (_, layout), array in zip(items, arrays, strict=True)}
+            arrays[one.layout.field] = rows[:, 0] if one.layout.dim == 1 else rows
+        return arrays
 
     def read_coords(
         self, sample_id: str, domain: str, num_points: int | None, generator: RandomSource = None
@@ -309,28 +294,3 @@ class ZarrChunkReader:
             )
             for domain, plan in plans.items()
         }
-
-    def _open_group(self, sample_id: str, entry: SampleEntry) -> zarr.Group:
-        def open_it() -> zarr.Group:
-            store = (
-                self._store_factory(join(self.store_root, entry.relpath))
-                if self._store_factory
-                else open_storage(self.store_root, self.storage_options).zarr_store(entry.relpath, read_only=True)
-            )
-            if self.manifest.shuffle_algorithm is not None:
-                store = CompleteStore(store)
-            try:
-                return zarr.open_group(store, mode="r", zarr_format=3)
-            except FileNotFoundError as error:
-                raise CorruptDataError(
-                    f"sample {sample_id!r}: the manifest lists it, but there is no group at "
-                    f"{join(self.store_root, entry.relpath)}; convert the sample again"
-                ) from error
-            except STORAGE_ERRORS as error:
-                raise StorageError(f"sample {sample_id!r}: cannot open its group: {error}") from error
-            except DECODE_ERRORS as error:
-                raise CorruptDataError(
-                    f"sample {sample_id!r}: the metadata of its group cannot be read ({error}); convert it again"
-                ) from error
-
-        return self._groups.get(sample_id, open_it)

@@ -14,7 +14,7 @@ from noether.data.schemas import FileMap
 from noether.data.zarr_store.errors import ArgumentError
 from noether.data.zarr_store.fidelity import CastCheck, NonFinite, measure_cast
 from noether.data.zarr_store.grid import Grid, positive_int
-from noether.data.zarr_store.group import DomainArrays, Encoding, group_objects
+from noether.data.zarr_store.group import DomainArrays, Encoding, default_threads, group_objects
 from noether.data.zarr_store.layout import build_domain_layouts, stored_dtype
 from noether.data.zarr_store.manifest import (
     FORMAT_VERSION,
@@ -24,6 +24,7 @@ from noether.data.zarr_store.manifest import (
     StoreManifest,
 )
 from noether.data.zarr_store.names import ROOT_KEY, check_sample_id, group_path
+from noether.data.zarr_store.rows import GatheredRows
 from noether.data.zarr_store.shuffle import SHUFFLE_ALGORITHM, permutation
 from noether.data.zarr_store.stores import join, normalize_root, open_storage
 from noether.data.zarr_store.validation import FieldValues, check_attributes, check_fields
@@ -63,6 +64,8 @@ class ZarrStoreWriter:
         Whether NaN and infinity are refused, or stored as they are.
     storage_options : mapping, optional
         Options of the file system; see `stores.open_storage`.
+    threads : int, optional
+        Threads that compress the chunks of a sample; the bytes do not depend on it. Without it, one for each core.
 
     Attributes
     ----------
@@ -102,6 +105,7 @@ class ZarrStoreWriter:
         checksum: bool = True,
         non_finite: NonFinite = "raise",
         storage_options: Mapping[str, Any] | None = None,
+        threads: int | None = None,
     ) -> None:
         self.store_root = normalize_root(store_root)
         self.filemap = filemap
@@ -115,6 +119,7 @@ class ZarrStoreWriter:
         self.checksum = bool(checksum)
         self.non_finite = _non_finite(non_finite)
         self.storage_options = dict(storage_options or {})
+        self.threads = default_threads() if threads is None else positive_int(threads, "threads")
         self._settings = StoreManifest(
             dataset_name=_dataset_name(dataset_name),
             format_version=FORMAT_VERSION,
@@ -188,7 +193,7 @@ class ZarrStoreWriter:
             attributes=plain_attributes,
             fidelity=fidelity,
         )
-        encoding = Encoding(self.compression_level, self.checksum)
+        encoding = Encoding(self.compression_level, self.checksum, self.threads)
         self._storage.write_group(
             entry.relpath,
             group_objects(domains, self._settings.as_group_attributes(sample_id, entry), encoding),
@@ -258,6 +263,7 @@ class ZarrStoreWriter:
             "checksum": self.checksum,
             "non_finite": self.non_finite,
             "storage_options": dict(self.storage_options),
+            "threads": self.threads,
         }
 
     def _open_manifest(self) -> StoreManifest:
@@ -270,7 +276,10 @@ class ZarrStoreWriter:
     def _shuffled(self, sample_id: str, domain: str, fields: list[FieldValues]) -> DomainArrays:
         n_points = len(fields[0][1])
         order = permutation(n_points, shuffle_seed=self.shuffle_seed, sample_id=sample_id, domain=domain)
-        return DomainArrays(Grid.fit(n_points, self.chunk_points, self.shard_points), order, fields)
+        return DomainArrays(
+            Grid.fit(n_points, self.chunk_points, self.shard_points),
+            [(layout, GatheredRows(values, order, np.dtype(layout.dtype))) for layout, values in fields],
+        )
 
 
 def _level(level: object) -> int:

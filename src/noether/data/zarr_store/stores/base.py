@@ -12,7 +12,10 @@ from zarr.abc.store import Store
 from noether.data.zarr_store.errors import StorageError
 from noether.data.zarr_store.names import ROOT_KEY
 
-__all__ = ["ObjectSize", "Storage", "StorageByObjects"]
+__all__ = ["Buffer", "ObjectSize", "Storage", "StorageByObjects"]
+
+
+Buffer = bytes | memoryview
 
 
 class ObjectSize(NamedTuple):
@@ -30,6 +33,12 @@ class Storage(Protocol):
     def read_if_there(self, key: str) -> bytes | None:
         """Read an object; ``None`` where there is none."""
 
+    def read_range(self, key: str, start: int, length: int) -> Buffer:
+        """Read `length` bytes of an object, or fewer where it ends; `StorageError` where there is none."""
+
+    def read_tail(self, key: str, length: int) -> tuple[Buffer, int] | None:
+        """Read the last `length` bytes of an object, or all of a shorter one, and its size; None without one."""
+
     def open_file(self, key: str) -> BinaryIO:
         """Open an object for reading, as a file that can seek; `StorageError` where there is none."""
 
@@ -39,8 +48,8 @@ class Storage(Protocol):
         `change` may be called again where another update came first, so it must not depend on earlier calls.
         """
 
-    def write_group(self, relpath: str, objects: Iterable[tuple[str, bytes]]) -> None:
-        """Write the group `relpath` from (key, bytes) pairs, replacing what was there.
+    def write_group(self, relpath: str, objects: Iterable[tuple[str, Iterable[bytes]]]) -> None:
+        """Write the group `relpath` from (key, parts of bytes) pairs, replacing what was there.
 
         The pair of the root ``zarr.json`` comes last.
         A reader finds the former group, none, or the new one, never a part of one. Nothing stays behind a failure.
@@ -70,7 +79,7 @@ class StorageByObjects:
         return BytesIO(data)
 
     @abstractmethod
-    def _put(self, key: str, data: bytes) -> None: ...
+    def _put(self, key: str, parts: Iterable[bytes]) -> None: ...
 
     @abstractmethod
     def _delete(self, keys: list[str]) -> None: ...
@@ -79,14 +88,14 @@ class StorageByObjects:
     def objects(self, prefix: str = "") -> Iterator[ObjectSize]:
         """List the objects below a directory, in no particular order."""
 
-    def write_group(self, relpath: str, objects: Iterable[tuple[str, bytes]]) -> None:
+    def write_group(self, relpath: str, objects: Iterable[tuple[str, Iterable[bytes]]]) -> None:
         """Write the group `relpath`; see `Storage`."""
         self._delete_group(relpath)
         written: list[str] = []
         try:
-            for key, data in objects:
+            for key, parts in objects:
                 written.append(f"{relpath}/{key}")
-                self._put(written[-1], data)
+                self._put(written[-1], parts)
         except BaseException:
             self._delete(written[::-1])
             raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -14,13 +14,16 @@ from zarr.abc.store import Store
 from zarr.storage import FsspecStore
 
 from noether.data.zarr_store.errors import ArgumentError, StorageError, StoreError
-from noether.data.zarr_store.stores.base import ObjectSize, StorageByObjects
+from noether.data.zarr_store.stores.base import Buffer, ObjectSize, StorageByObjects
 
 __all__ = ["FsspecStorage"]
 
 # Where an object appears whole or not at all, and directories need not be made. Elsewhere a file is moved into place,
 # if the file system can move one.
 _OBJECT_PROTOCOLS = frozenset({"memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "oci", "hf"})
+
+# Larger objects are not kept whole in memory.
+_WHOLE_BYTES = 8 << 20
 
 # fsspec has no conditional put. Within a process this lock stands in for it; between processes nothing does.
 _update_lock = threading.Lock()
@@ -59,10 +62,24 @@ class FsspecStorage(StorageByObjects):
             except FileNotFoundError:
                 return None
 
+    def read_range(self, key: str, start: int, length: int) -> Buffer:
+        """Read a part of a file; see `Storage`."""
+        with _reported(f"cannot read {self.root}/{key}"):
+            return bytes(self._fs.cat_file(self._at(key), start=start, end=start + length))
+
+    def read_tail(self, key: str, length: int) -> tuple[Buffer, int] | None:
+        """Read the end of a file; see `Storage`."""
+        with _reported(f"cannot read {self.root}/{key}"):
+            try:
+                size = int(self._fs.size(self._at(key)))
+                return bytes(self._fs.cat_file(self._at(key), start=max(size - length, 0), end=size)), size
+            except FileNotFoundError:
+                return None
+
     def update(self, key: str, change: Callable[[bytes | None], bytes]) -> None:
         """Replace a file; see `Storage` for what is promised and the notes above for what is not."""
         with _update_lock:
-            self._put(key, change(self.read_if_there(key)))
+            self._put(key, [change(self.read_if_there(key))])
 
     def objects(self, prefix: str = "") -> Iterator[ObjectSize]:
         """List files; see `Storage`."""
@@ -81,22 +98,37 @@ class FsspecStorage(StorageByObjects):
     def _at(self, key: str) -> str:
         return f"{self._path}/{key}" if key else self._path
 
-    def _put(self, key: str, data: bytes) -> None:
+    def _put(self, key: str, parts: Iterable[bytes]) -> None:
         path = self._at(key)
         with _reported(f"cannot write {self.root}/{key}"):
             if not self._stages:
-                self._fs.pipe_file(path, data)
+                self._write(path, parts)
                 return
             parent, _, name = path.rpartition("/")
             staged = f"{parent}/.{name}.{uuid.uuid4().hex}"
             self._fs.makedirs(parent, exist_ok=True)
             try:
-                self._fs.pipe_file(staged, data)
+                self._write(staged, parts)
                 self._fs.mv(staged, path)
             except BaseException:
                 with suppress(Exception):  # the first error is the one to report
                     self._fs.rm_file(staged)
                 raise
+
+    def _write(self, path: str, parts: Iterable[bytes]) -> None:
+        """Write a small object at once, a large one as its parts come."""
+        parts, head = iter(parts), bytearray()
+        for part in parts:
+            head += part
+            if len(head) > _WHOLE_BYTES:
+                break
+        else:
+            self._fs.pipe_file(path, bytes(head))
+            return
+        with self._fs.open(path, "wb") as file:
+            file.write(head)
+            for part in parts:
+                file.write(part)
 
     def _delete(self, keys: list[str]) -> None:
         with _reported(f"cannot delete in {self.root}"):

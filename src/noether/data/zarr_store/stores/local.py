@@ -8,6 +8,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,7 +17,7 @@ from zarr.abc.store import Store
 from zarr.storage import LocalStore
 
 from noether.data.zarr_store.errors import StorageError
-from noether.data.zarr_store.stores.base import ObjectSize
+from noether.data.zarr_store.stores.base import Buffer, ObjectSize
 
 __all__ = ["LocalStorage"]
 
@@ -41,10 +42,27 @@ class LocalStorage:
             except FileNotFoundError:
                 return None
 
+    def read_range(self, key: str, start: int, length: int) -> Buffer:
+        """Read a part of a file; see `Storage`."""
+        with self._open(key) as file:
+            file.seek(start)
+            return file.read(length) or b""
+
+    def read_tail(self, key: str, length: int) -> tuple[Buffer, int] | None:
+        """Read the end of a file; see `Storage`."""
+        try:
+            with FileIO(f"{self.root}/{key}") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(size - length, 0))
+                return file.read(length) or b"", size
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StorageError(f"cannot read {self._root / key}: {error.strerror}") from error
+
     def open_file(self, key: str) -> BinaryIO:
         """Open a file; see `Storage`."""
-        with _reported(f"cannot read {self._root / key}"):
-            return (self._root / key).open("rb")
+        return BufferedReader(self._open(key))
 
     def update(self, key: str, change: Callable[[bytes | None], bytes]) -> None:
         """Replace a file under a lock; see `Storage`."""
@@ -54,22 +72,22 @@ class LocalStorage:
             with _locked(path):
                 staged = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
                 try:
-                    _write_durably(staged, change(self.read_if_there(key)))
+                    _write_durably(staged, [change(self.read_if_there(key))])
                     staged.replace(path)
                 finally:
                     staged.unlink(missing_ok=True)
                 _sync_directory(path.parent)
 
-    def write_group(self, relpath: str, objects: Iterable[tuple[str, bytes]]) -> None:
+    def write_group(self, relpath: str, objects: Iterable[tuple[str, Iterable[bytes]]]) -> None:
         """Stage a group and rename it; see `Storage`."""
         path = self._root / relpath
         staged = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         with _reported(f"cannot write {path}"):
             try:
-                for key, data in objects:
+                for key, parts in objects:
                     file = staged / key
                     file.parent.mkdir(parents=True, exist_ok=True)
-                    _write_durably(file, data)
+                    _write_durably(file, parts)
                 _put_in_place(staged, path)
             finally:
                 shutil.rmtree(staged, ignore_errors=True)
@@ -94,6 +112,13 @@ class LocalStorage:
                 else:
                     with suppress(FileNotFoundError):  # a link to nowhere, or gone since it was listed
                         yield ObjectSize(Path(entry.path).relative_to(self._root).as_posix(), entry.stat().st_size)
+
+    def _open(self, key: str) -> FileIO:
+        # No pathlib on the way to every draw: it would cost as much as the read.
+        try:
+            return FileIO(f"{self.root}/{key}")
+        except OSError as error:
+            raise StorageError(f"cannot read {self._root / key}: {error.strerror}") from error
 
     def zarr_store(self, relpath: str, *, read_only: bool) -> Store:
         """Open a group; see `Storage`."""
@@ -134,9 +159,9 @@ def _renamed(staged: Path, path: Path) -> bool:
     return True
 
 
-def _write_durably(path: Path, data: bytes) -> None:
+def _write_durably(path: Path, parts: Iterable[bytes]) -> None:
     with path.open("wb") as file:
-        file.write(data)
+        file.writelines(parts)
         file.flush()
         os.fsync(file.fileno())
 

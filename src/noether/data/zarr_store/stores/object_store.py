@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -18,7 +18,7 @@ from zarr.abc.store import Store
 from zarr.storage import ObjectStore
 
 from noether.data.zarr_store.errors import ArgumentError, StorageError
-from noether.data.zarr_store.stores.base import ObjectSize, StorageByObjects
+from noether.data.zarr_store.stores.base import Buffer, ObjectSize, StorageByObjects
 
 __all__ = ["OBSTORE_PROTOCOLS", "ObstoreStorage"]
 
@@ -27,6 +27,10 @@ OBSTORE_PROTOCOLS = frozenset({"s3", "s3a", "gs", "az", "abfs", "abfss", "http",
 # obstore's own default retries for three minutes before it says that a server cannot be reached.
 _RETRY = {"max_retries": 6, "retry_timeout": timedelta(seconds=30)}
 _UPDATE_TRIES = 50
+
+# S3 allows 10,000 parts an object: 80 GB of these.
+_PART_BYTES = 8 << 20
+_PARTS_IN_FLIGHT = 3
 
 
 class ObstoreStorage(StorageByObjects):
@@ -51,6 +55,20 @@ class ObstoreStorage(StorageByObjects):
         with _reported(f"cannot read {self.root}/{key}"):
             try:
                 return bytes(obstore.get(self._bucket, key).bytes())
+            except FileNotFoundError:
+                return None
+
+    def read_range(self, key: str, start: int, length: int) -> Buffer:
+        """Read a part of an object; see `Storage`."""
+        with _reported(f"cannot read {self.root}/{key}"):
+            return memoryview(obstore.get_range(self._bucket, key, start=start, length=length))
+
+    def read_tail(self, key: str, length: int) -> tuple[Buffer, int] | None:
+        """Read the end of an object; see `Storage`."""
+        with _reported(f"cannot read {self.root}/{key}"):
+            try:
+                found = obstore.get(self._bucket, key, options={"range": {"suffix": length}})
+                return memoryview(found.bytes()), found.meta["size"]
             except FileNotFoundError:
                 return None
 
@@ -92,9 +110,13 @@ class ObstoreStorage(StorageByObjects):
         """Open a group; see `Storage`."""
         return ObjectStore(self._open(f"{self.root}/{relpath}"), read_only=read_only)
 
-    def _put(self, key: str, data: bytes) -> None:
+    def _put(self, key: str, parts: Iterable[bytes]) -> None:
         with _reported(f"cannot write {self.root}/{key}"):
-            obstore.put(self._bucket, key, data)
+            # Small objects in one request, large ones as a multipart upload of a bounded number of buffers.
+            if isinstance(parts, list):
+                obstore.put(self._bucket, key, b"".join(parts))
+            else:
+                obstore.put(self._bucket, key, iter(parts), chunk_size=_PART_BYTES, max_concurrency=_PARTS_IN_FLIGHT)
 
     def _delete(self, keys: list[str]) -> None:
         if keys:
