@@ -1,0 +1,68 @@
+"""``python -m benchmarks``: run comparisons, keep what they found, and write it up."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks.costs import compare_manifest, compare_sizes
+from benchmarks.local_draws import compare_draws, compare_whole
+from benchmarks.object_storage import compare_object_storage
+from benchmarks.report import write_report
+from benchmarks.results import Comparison
+from benchmarks.settings import COMPARISONS, Settings
+from benchmarks.writing import compare_hdf5, compare_writes
+
+_RUNNERS: dict[str, Callable[[Settings], Comparison]] = {
+    "draws": compare_draws,
+    "whole": compare_whole,
+    "s3": compare_object_storage,
+    "write": compare_writes,
+    "hdf5": compare_hdf5,
+    "manifest": compare_manifest,
+    "size": compare_sizes,
+}
+
+
+def main() -> None:
+    """Parse the command line and run what it asks for."""
+    parser = argparse.ArgumentParser(prog="./scripts/bench", description="Compare the library with its peers.")
+    parser.add_argument("--full", action="store_true", help="full sizes and repetitions, not the quick ones")
+    parser.add_argument("--only", action="append", choices=COMPARISONS, help="run this comparison; may be repeated")
+    parser.add_argument("--points", type=int, help="points of the sample")
+    parser.add_argument("--work-dir", type=Path, help="where data are made and kept (default: $TMPDIR/noether-bench)")
+    parser.add_argument("--output", type=Path, help="where benchmarks/results and docs are (default: the repository)")
+    parser.add_argument("--report", action="store_true", help="measure nothing, only write up what is there")
+    arguments = parser.parse_args()
+    if arguments.points is not None and arguments.points < 100_000:
+        parser.error("--points: at least 100,000, so that a draw is a part of the sample")
+
+    defaults = Settings()
+    settings = Settings(
+        mode="full" if arguments.full else "quick",
+        points=arguments.points,
+        work_dir=(arguments.work_dir or defaults.work_dir).resolve(),
+        output_dir=(arguments.output or defaults.output_dir).resolve(),
+    )
+    settings.work_dir.mkdir(parents=True, exist_ok=True)
+    console = Console(highlight=False)
+    if not arguments.report:
+        for name in arguments.only or _default(settings):
+            start = time.perf_counter()
+            _RUNNERS[name](settings).save(settings.results_dir)
+            console.print(f"{name}: {time.perf_counter() - start:.0f} s")
+    path = write_report(settings)
+    console.print(f"written: {path}")
+
+
+def _default(settings: Settings) -> list[str]:
+    # Two gigabytes are not written in the time of a quick run.
+    return [name for name in COMPARISONS if settings.mode == "full" or name != "hdf5"]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""The one shuffled sample, in the format of every contender."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import hdf5plugin
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.data import DOMAIN, FIELDS, FILEMAP, SAMPLE, Arrays, source_arrays
+from noether.data.zarr_store import ZarrStoreWriter
+from noether.data.zarr_store.shuffle import permutation
+
+__all__ = ["Prepared", "array_path", "prepare", "write_store"]
+
+STORED_DTYPES = {field: np.dtype("f4" if field == "volume_position" else "f2") for field in FIELDS}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Where the sample lies in each format; all but `torch_files` hold the points in the order of the store.
+
+    Attributes
+    ----------
+    n_points, chunk_points : int
+        Size of the sample and of its chunks.
+    store_root : Path
+        Written by `ZarrStoreWriter`; every reader of Zarr reads it.
+    hdf5 : Path
+        One chunked dataset a field, compressed as the store is.
+    npy_files, torch_files : mapping of str to Path
+        By field: one array a file.
+    shuffled : dict of str to ndarray
+        By field, what is stored: what every contender must give.
+    """
+
+    n_points: int
+    chunk_points: int
+    store_root: Path
+    hdf5: Path
+    npy_files: Mapping[str, Path]
+    torch_files: Mapping[str, Path]
+    shuffled: Arrays
+
+    @property
+    def group(self) -> Path:
+        """The sample's Zarr group."""
+        return self.store_root / f"{SAMPLE}.zarr"
+
+    def expected(self, rows: slice | NDArray[np.int64]) -> Arrays:
+        """Give stored rows as every contender must return them: float32, a scalar field without its second axis."""
+        return {
+            field: (values[rows][:, 0] if values.shape[1] == 1 else values[rows]).astype(np.float32)
+            for field, values in self.shuffled.items()
+        }
+
+
+def array_path(field: str) -> str:
+    """Give the path of a field's array in the group."""
+    return f"{DOMAIN}/{field.removeprefix(f'{DOMAIN}_')}"
+
+
+def prepare(work_dir: Path, n_points: int, chunk_points: int) -> Prepared:
+    """Write the sample in all formats; what is not ours is kept for the next run."""
+    source = source_arrays(work_dir, n_points)
+    directory = source["volume_position"].filename  # type: ignore[attr-defined]  # a memory map has one
+    formats = Path(directory).parent / "formats"
+    formats.mkdir(exist_ok=True)
+    npy_files = _npy_files(formats, source)
+    shuffled = {field: np.load(file, mmap_mode="r") for field, file in npy_files.items()}
+    store_root = work_dir / f"store-{n_points}-{chunk_points}"
+    write_store(store_root, source, chunk_points)
+    return Prepared(
+        n_points,
+        chunk_points,
+        store_root,
+        _hdf5_file(formats / f"chunks-{chunk_points}.h5", shuffled, chunk_points),
+        npy_files,
+        _torch_files(formats, source),
+        shuffled,
+    )
+
+
+def write_store(
+    root: Path | str,
+    arrays: Mapping[str, Any],
+    chunk_points: int,
+    storage_options: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the sample with the code under test; anew each time, since it is that code that is measured."""
+    if isinstance(root, Path):
+        shutil.rmtree(root, ignore_errors=True)
+    writer = ZarrStoreWriter(root, FILEMAP, "benchmark", chunk_points=chunk_points, storage_options=storage_options)
+    writer.write_sample(SAMPLE, {field: np.asarray(values) for field, values in arrays.items()})
+    writer.save_manifest()
+
+
+def _npy_files(directory: Path, source: Arrays) -> dict[str, Path]:
+    """Write one ``.npy`` a field, shuffled and cast as the store's documentation says."""
+    files = {field: directory / f"{field}.npy" for field in FIELDS}
+    if not (directory / "npy-complete").exists():
+        n_points = len(source["volume_position"])
+        order = permutation(n_points, shuffle_seed=0, sample_id=SAMPLE, domain=DOMAIN)
+        for field, file in files.items():
+            np.save(file, np.asarray(source[field])[order].astype(STORED_DTYPES[field]))
+        (directory / "npy-complete").touch()
+    return files
+
+
+def _torch_files(directory: Path, source: Arrays) -> dict[str, Path]:
+    """Write one ``.pt`` a field, in source order: rows of a tensor in memory cost the same wherever they lie."""
+    files = {field: directory / f"{field}.pt" for field in FIELDS}
+    if not (directory / "pt-complete").exists():
+        for field, file in files.items():
+            torch.save(torch.from_numpy(source[field].astype(STORED_DTYPES[field])), file)
+        (directory / "pt-complete").touch()
+    return files
+
+
+def _hdf5_file(path: Path, shuffled: Arrays, chunk_points: int) -> Path:
+    if not path.exists():
+        staged = path.with_suffix(".part")
+        with h5py.File(staged, "w") as file:
+            for field, values in shuffled.items():
+                file.create_dataset(
+                    field,
+                    data=values,
+                    chunks=(min(chunk_points, len(values)), values.shape[1]),
+                    compression=hdf5plugin.Blosc(cname="zstd", clevel=5, shuffle=hdf5plugin.Blosc.SHUFFLE),
+                )
+        staged.rename(path)
+    return path

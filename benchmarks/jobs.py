@@ -1,0 +1,175 @@
+"""Work whose memory is measured, each in a process of its own: ``python -m benchmarks.jobs NAME JSON``.
+
+A job prints a `Measured` as JSON. `run_job` starts one and reads that.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.data import DOMAIN, FIELDS, FILEMAP, SAMPLE, Arrays, source_arrays
+from benchmarks.memory import peak_bytes, resident_bytes, start_peak
+from benchmarks.settings import REPOSITORY
+
+__all__ = ["JobError", "Measured", "run_job"]
+
+_WARM_UP_POINTS = 20_000
+
+
+class JobError(RuntimeError):
+    """A job ended with an error, the last line of which is the message."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a job took.
+
+    Attributes
+    ----------
+    seconds : float
+        Time of the work alone.
+    peak_bytes : int
+        The most that memory grew during the work.
+    kept_bytes : int
+        What of it was still in use at its end.
+    """
+
+    seconds: float
+    peak_bytes: int
+    kept_bytes: int
+
+
+def run_job(name: str, **arguments: Any) -> Measured:
+    """Run a job in a fresh process.
+
+    Raises
+    ------
+    JobError
+        It failed.
+    """
+    command = [sys.executable, "-m", "benchmarks.jobs", name, json.dumps(arguments)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise JobError(done.stderr.strip().splitlines()[-1])
+    return Measured(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def write_ours(work_dir: str, n_points: int, chunk_points: int, threads: int) -> Measured:
+    """Write the sample with this library."""
+    from noether.data.zarr_store import ZarrStoreWriter
+
+    root = Path(work_dir) / "written-ours"
+
+    shutil.rmtree(root, ignore_errors=True)
+
+    def write(arrays: Arrays) -> None:
+        writer = ZarrStoreWriter(root, FILEMAP, "benchmark", chunk_points=chunk_points, threads=threads)
+        writer.write_group(SAMPLE, arrays)
+
+    return _measure_write(write, work_dir, n_points, root)
+
+
+def write_zarr(work_dir: str, n_points: int, chunk_points: int) -> Measured:
+    """Write the sample with zarr-python: shuffled and cast by NumPy, then assigned, one shard a field."""
+    import zarr
+    from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
+
+    from benchmarks.formats import STORED_DTYPES, array_path
+    from noether.data.zarr_store.shuffle import permutation
+
+    root = Path(work_dir) / "written-zarr"
+
+    shutil.rmtree(root, ignore_errors=True)
+
+    def write(arrays: Arrays) -> None:
+        group = zarr.open_group(str(root), mode="w", zarr_format=3)
+        rows = len(arrays["volume_position"])
+        order = permutation(rows, shuffle_seed=0, sample_id=SAMPLE, domain=DOMAIN)
+        for field, values in arrays.items():
+            dtype = STORED_DTYPES[field]
+            chunks = (min(chunk_points, rows), values.shape[1])
+            array = group.create_array(
+                array_path(field),
+                shape=values.shape,
+                dtype=dtype,
+                chunks=chunks,
+                shards=(-(-rows // chunks[0]) * chunks[0], values.shape[1]),
+                serializer=BytesCodec(endian="little"),
+                compressors=[
+                    BloscCodec(cname="zstd", clevel=5, shuffle="shuffle", typesize=dtype.itemsize),
+                    Crc32cCodec(),
+                ],
+            )
+            array[:] = values[order].astype(dtype)
+
+    return _measure_write(write, work_dir, n_points, root)
+
+
+def write_hdf5(work_dir: str, source: str, chunk_points: int) -> Measured:
+    """Write a sample whose fields are datasets of an HDF5 file."""
+    import h5py
+
+    from noether.data.zarr_store import ZarrStoreWriter
+
+    root = Path(work_dir) / "written-hdf5"
+    shutil.rmtree(root, ignore_errors=True)
+    writer = ZarrStoreWriter(root, FILEMAP, "benchmark", chunk_points=chunk_points)
+    writer.write_group("warm_up", _first_points(work_dir))
+    with h5py.File(source, "r") as file:
+        datasets = {field: file[field] for field in FIELDS}
+        measured = _measure(lambda: writer.write_group(SAMPLE, datasets))
+    shutil.rmtree(root)
+    return measured
+
+
+def open_manifest(root: str, small_root: str, expected: int) -> Measured:
+    """Open a store with many samples."""
+    from noether.data.zarr_store import ZarrChunkReader
+
+    ZarrChunkReader(small_root)  # imports and first uses are not what is measured
+    opened: list[ZarrChunkReader] = []
+    measured = _measure(lambda: opened.append(ZarrChunkReader(root)))
+    if len(opened[0].manifest.samples) != expected:
+        raise RuntimeError(f"expected {expected} samples, got {len(opened[0].manifest.samples)}")
+    return measured
+
+
+def _measure_write(write: Callable[[Arrays], None], work_dir: str, n_points: int, root: Path) -> Measured:
+    arrays = {field: np.array(values) for field, values in source_arrays(Path(work_dir), n_points).items()}
+    write(_first_points(work_dir))
+    shutil.rmtree(root)
+    measured = _measure(lambda: write(arrays))
+    shutil.rmtree(root)
+    return measured
+
+
+def _first_points(work_dir: str) -> Arrays:
+    """Give a small sample, to write once before the clock starts."""
+    return {field: np.array(values) for field, values in source_arrays(Path(work_dir), _WARM_UP_POINTS).items()}
+
+
+def _measure(work: Callable[[], object]) -> Measured:
+    before = start_peak()
+    start = time.perf_counter()
+    work()
+    seconds = time.perf_counter() - start
+    return Measured(seconds, max(peak_bytes() - before, 0), max(resident_bytes() - before, 0))
+
+
+_JOBS: dict[str, Callable[..., Measured]] = {
+    job.__name__: job for job in (write_ours, write_zarr, write_hdf5, open_manifest)
+}
+
+if __name__ == "__main__":
+    result = _JOBS[sys.argv[1]](**json.loads(sys.argv[2]))
+    sys.stdout.write(json.dumps(asdict(result)) + "\n")

@@ -1,0 +1,146 @@
+"""The contenders on local disk: each reads rows of the same sample, as its documentation recommends.
+
+Every maker opens its files once, as a training loop does, and gives a function from stored rows to fields of float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import h5py
+import hdf5plugin  # noqa: F401 - its import registers the blosc filter
+import numpy as np
+import tensorstore
+import torch
+import zarr
+from numpy.typing import NDArray
+
+from benchmarks.data import DOMAIN, FIELDS, SAMPLE, Arrays
+from benchmarks.formats import Prepared, array_path
+from noether.data.zarr_store import ZarrChunkReader
+
+__all__ = [
+    "ReadRows",
+    "ReadSlice",
+    "h5py_slices",
+    "npy_slices",
+    "ours",
+    "tensorstore_slices",
+    "torch_rows",
+    "zarr_fancy",
+    "zarr_slices",
+    "zarrs_slices",
+]
+
+ReadSlice = Callable[[slice], Arrays]
+ReadRows = Callable[[NDArray[np.int64]], Arrays]
+
+_ZARRS_PIPELINE = "zarrs.ZarrsCodecPipeline"
+
+
+def ours(prepared: Prepared, num_points: int | None, read_concurrency: int = 1) -> Callable[[int], Arrays]:
+    """Read a draw with this library; the argument of the function seeds it."""
+    reader = ZarrChunkReader(prepared.store_root, read_concurrency=read_concurrency)
+    wanted = {DOMAIN: num_points}
+    return lambda seed: reader.read_arrays(SAMPLE, wanted, generator=seed)
+
+
+def zarr_slices(prepared: Prepared) -> ReadSlice:
+    """Read with zarr-python: ``array[start:stop]``."""
+    arrays = _open_arrays(prepared)
+    return lambda rows: {field: as_result(array[rows]) for field, array in arrays.items()}
+
+
+def zarr_fancy(prepared: Prepared) -> ReadRows:
+    """Read with zarr-python: ``array.oindex[rows]``."""
+    arrays = _open_arrays(prepared)
+    return lambda rows: {field: as_result(array.oindex[rows]) for field, array in arrays.items()}
+
+
+def zarrs_slices(prepared: Prepared) -> ReadSlice:
+    """Read with zarr-python over the Rust codec pipeline of zarrs."""
+    # An array keeps the pipeline that was configured when it was opened.
+    with zarr.config.set({"codec_pipeline.path": _ZARRS_PIPELINE}):
+        arrays = _open_arrays(prepared)
+    for field, array in arrays.items():
+        if type(array.async_array.codec_pipeline).__name__ != _ZARRS_PIPELINE.rpartition(".")[2]:
+            raise RuntimeError(f"{field} was opened without zarrs")
+    return lambda rows: {field: as_result(array[rows]) for field, array in arrays.items()}
+
+
+def tensorstore_slices(prepared: Prepared, cache_bytes: int = 0) -> ReadSlice:
+    """Read with tensorstore: all fields at once, as futures.
+
+    Parameters
+    ----------
+    cache_bytes : int
+        Of its cache, which holds shard indices and decoded chunks; 0 is its default.
+    """
+    context = tensorstore.Context({"cache_pool": {"total_bytes_limit": cache_bytes}})
+    arrays = {
+        field: tensorstore.open(
+            {
+                "driver": "zarr3",
+                "kvstore": {"driver": "file", "path": f"{prepared.group}/{array_path(field)}/"},
+                # With a cache, do not ask the file system again whether what was read has changed.
+                "recheck_cached_data": "open",
+            },
+            context=context,
+            open=True,
+            read=True,
+        ).result()
+        for field in FIELDS
+    }
+
+    def read(rows: slice) -> Arrays:
+        futures = {field: array[rows].read() for field, array in arrays.items()}
+        return {field: as_result(future.result()) for field, future in futures.items()}
+
+    return read
+
+
+def h5py_slices(prepared: Prepared) -> ReadSlice:
+    """Read with h5py: ``dataset[start:stop]``."""
+    # HDF5 keeps decoded chunks, by now several megabytes a dataset. Over and over one small sample, that would measure
+    # the cache, which is of no use to a loop over many samples; reads of whole chunks lose nothing without it.
+    file = h5py.File(prepared.hdf5, "r", rdcc_nbytes=0)
+    datasets = {field: file[field] for field in FIELDS}
+    return lambda rows: {field: as_result(dataset[rows]) for field, dataset in datasets.items()}
+
+
+def npy_slices(prepared: Prepared) -> ReadSlice:
+    """Copy rows out of uncompressed files that are mapped into memory: the least that any reader has to do."""
+    maps = {field: np.load(file, mmap_mode="r") for field, file in prepared.npy_files.items()}
+    return lambda rows: {field: as_result(np.array(mapped[rows], np.float32)) for field, mapped in maps.items()}
+
+
+def torch_rows(prepared: Prepared, *, mmap: bool) -> Callable[[NDArray[np.int64] | slice], Arrays]:
+    """Load the ``.pt`` files, whole or mapped into memory, and index the tensors."""
+
+    def read(rows: NDArray[np.int64] | slice) -> Arrays:
+        loaded = {field: torch.load(file, weights_only=True, mmap=mmap) for field, file in prepared.torch_files.items()}
+        # The copy that float() makes of float16 is made for float32 too, so that no result is a view of a file.
+        index: Any = rows if isinstance(rows, slice) else torch.from_numpy(rows)
+        return {
+            field: as_result(tensor[index].to(torch.float32, copy=True).numpy()) for field, tensor in loaded.items()
+        }
+
+    return read
+
+
+def as_result(values: Any) -> NDArray[Any]:
+    """Cast to float32 and drop the second axis of a scalar field, as `ZarrChunkReader` does."""
+    array = np.asarray(values, np.float32)
+    return array[:, 0] if array.shape[1] == 1 else array
+
+
+def _open_arrays(prepared: Prepared) -> dict[str, zarr.Array[Any]]:
+    group = zarr.open_group(str(prepared.group), mode="r", zarr_format=3)
+    arrays = {}
+    for field in FIELDS:
+        array = group[array_path(field)]
+        if not isinstance(array, zarr.Array):
+            raise TypeError(f"{array_path(field)} is no array")
+        arrays[field] = array
+    return arrays

@@ -1,0 +1,242 @@
+"""An HTTP proxy that delays every request, as distance does, and counts requests and bytes.
+
+It runs as a process of its own, ``python -m benchmarks.proxy HOST PORT DELAY_S``, so that it takes no time from the
+interpreter whose reads are timed. It prints its port, answers every line on stdin with its counts as JSON, and ends
+with stdin, so that it never outlives the run. `start_proxy` does all that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from benchmarks.settings import REPOSITORY
+
+__all__ = ["Counts", "Proxy", "start_proxy"]
+
+_PIECE_BYTES = 1 << 18
+_LIMIT_BYTES = 1 << 20
+_BODILESS = frozenset({204, 304})
+_FIRST_FINAL = 200
+_LATE_BODY_S = 0.1
+
+
+class Counts(NamedTuple):
+    """What went through: requests, and bytes of the bodies of responses."""
+
+    requests: int
+    n_bytes: int
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A running proxy, seen from the process that started it."""
+
+    endpoint: str
+    _process: subprocess.Popen[str]
+
+    def counts(self) -> Counts:
+        """Ask what went through so far."""
+        stdin, stdout = self._process.stdin, self._process.stdout
+        if stdin is None or stdout is None:
+            raise RuntimeError("the proxy was started without pipes")
+        stdin.write("counts\n")
+        stdin.flush()
+        return Counts(*json.loads(stdout.readline()))
+
+
+@contextmanager
+def start_proxy(endpoint: str, delay_s: float) -> Iterator[Proxy]:
+    """Start a proxy before the server at `endpoint`, and stop it at the end."""
+    host, port = endpoint.removeprefix("http://").split(":")
+    command = [sys.executable, "-m", "benchmarks.proxy", host, port, str(delay_s)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
+    try:
+        line = process.stdout.readline() if process.stdout else ""
+        if not line:
+            raise RuntimeError("the proxy did not start")
+        yield Proxy(f"http://127.0.0.1:{int(line)}", process)
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+class _Server:
+    def __init__(self, host: str, port: int, delay_s: float) -> None:
+        self._host, self._port, self._delay_s = host, port, delay_s
+        self.requests = 0
+        self.n_bytes = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection of a client over one connection to the server, for as long as the client keeps it."""
+        upstream = _Upstream(self._host, self._port)
+        try:
+            with suppress(ConnectionError, asyncio.IncompleteReadError):
+                while await self._exchange(reader, writer, upstream):
+                    pass
+        finally:
+            writer.close()
+            upstream.close()
+
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, upstream: _Upstream) -> bool:
+        """Pass one request on and its response back; give whether the client's connection lives on."""
+        request = await _read_head(reader)
+        self.requests += 1
+        await asyncio.sleep(self._delay_s)
+        answers, server = await upstream.connected()
+        server.write(request.data)
+        # The body follows while the answer is awaited: with "Expect: 100-continue" it comes only after a first one.
+        sending = asyncio.create_task(_copy_body(reader, server, request.body_length(default=0), request.chunked))
+        try:
+            response = await self._pass_back(request, answers, writer)
+            # A server that answers before it has the whole body wants no more of it; then the connection ends.
+            await asyncio.wait({sending}, timeout=_LATE_BODY_S)
+            sent = sending.done()
+        finally:
+            sending.cancel()
+            with suppress(asyncio.CancelledError):
+                await sending
+        if response.closes:
+            upstream.close()
+        return sent and not response.until_end and not request.closes and not response.closes
+
+    async def _pass_back(self, request: _Head, answers: asyncio.StreamReader, writer: asyncio.StreamWriter) -> _Head:
+        """Pass a response back, with the interim ones before it; give its head."""
+        while True:
+            response = await _read_head(answers)
+            writer.write(response.data)
+            await writer.drain()
+            if response.status >= _FIRST_FINAL:
+                break
+        if not (request.is_head or response.bodiless):
+            length = response.body_length(default=None)
+            self.n_bytes += await _copy_body(answers, writer, length, response.chunked)
+        return response
+
+
+class _Upstream:
+    """The connection to the server that belongs to one connection of a client."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host, self._port = host, port
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Give the connection, a new one where the server has ended it meanwhile."""
+        if self._streams is None or self._streams[0].at_eof():
+            self.close()
+            self._streams = await asyncio.open_connection(self._host, self._port, limit=_LIMIT_BYTES)
+        return self._streams
+
+    def close(self) -> None:
+        """End the connection."""
+        if self._streams is not None:
+            self._streams[1].close()
+            self._streams = None
+
+
+@dataclass(frozen=True)
+class _Head:
+    """The start line and headers of a message."""
+
+    data: bytes
+    start: list[str]
+    headers: dict[str, str]
+
+    @property
+    def status(self) -> int:
+        return int(self.start[1])
+
+    @property
+    def is_head(self) -> bool:
+        return self.start[0] == "HEAD"
+
+    @property
+    def chunked(self) -> bool:
+        return self.headers.get("transfer-encoding", "").lower() == "chunked"
+
+    @property
+    def bodiless(self) -> bool:
+        return self.status in _BODILESS
+
+    @property
+    def until_end(self) -> bool:
+        """Whether the body of this response goes on until the connection ends."""
+        return not (self.bodiless or self.chunked or "content-length" in self.headers)
+
+    @property
+    def closes(self) -> bool:
+        return self.headers.get("connection", "").lower() == "close"
+
+    def body_length(self, default: int | None) -> int | None:
+        """Give the length that the message states; a response without one goes on until its connection ends."""
+        return int(self.headers["content-length"]) if "content-length" in self.headers else default
+
+
+async def _read_head(reader: asyncio.StreamReader) -> _Head:
+    data = await reader.readuntil(b"\r\n\r\n")
+    first, *lines = data.decode("latin-1").split("\r\n")
+    pairs = (line.partition(":") for line in lines if line)
+    return _Head(data, first.split(" "), {name.strip().lower(): value.strip() for name, _, value in pairs})
+
+
+async def _copy_body(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, length: int | None, chunked: bool
+) -> int:
+    """Copy the body of a message as it comes; give its bytes, those of chunk framing included."""
+    if chunked:
+        return await _copy_chunks(reader, writer)
+    copied = 0
+    while length is None or copied < length:
+        wanted = _PIECE_BYTES if length is None else min(_PIECE_BYTES, length - copied)
+        piece = await reader.read(wanted)
+        if not piece:
+            if length is None:
+                break
+            raise ConnectionError("the body ended early")
+        writer.write(piece)
+        await writer.drain()
+        copied += len(piece)
+    return copied
+
+
+async def _copy_chunks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
+    copied = 0
+    while True:
+        line = await reader.readuntil(b"\r\n")
+        size = int(line.split(b";")[0], 16)
+        writer.write(line)
+        copied += len(line)
+        if size == 0:
+            break
+        copied += await _copy_body(reader, writer, size + 2, chunked=False)
+    # Trailers, if any, and the empty line that ends the message.
+    while True:
+        line = await reader.readuntil(b"\r\n")
+        writer.write(line)
+        copied += len(line)
+        if line == b"\r\n":
+            break
+    await writer.drain()
+    return copied
+
+
+async def _main(host: str, port: int, delay_s: float) -> None:
+    proxy = _Server(host, port, delay_s)
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0, limit=_LIMIT_BYTES)
+    sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
+    sys.stdout.flush()
+    loop = asyncio.get_running_loop()
+    while await loop.run_in_executor(None, sys.stdin.readline):
+        sys.stdout.write(json.dumps([proxy.requests, proxy.n_bytes]) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))

@@ -1,0 +1,198 @@
+"""The results as a page of documentation: every figure on it comes from the JSON of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.plots import plot_comparison
+from benchmarks.results import Case, Comparison, Row, Target
+from benchmarks.settings import COMPARISONS, Settings
+
+__all__ = ["write_report"]
+
+
+@dataclass(frozen=True)
+class _Chapter:
+    title: str
+    text: str
+
+
+_INTRODUCTION = """\
+# Benchmarks
+
+<!-- Written by ./scripts/bench from benchmarks/results/*.json: change those, not this page. -->
+
+`./scripts/bench` runs all of this in small, `./scripts/bench --full` at full size, and `--only NAME` one part of it.
+
+- The sample is made from the bundled Ahmed body runs: their cells repeated and moved, their values changed smoothly.
+  Four fields: position as float32, pressure, velocity and vorticity as float16.
+- All contenders read the same points, shuffled in the same way, in chunks of the same size, and give the same float32
+  arrays. What they give is compared with the source before anything is timed.
+- Contenders take turns in one process, in another order each time. Times are medians and quartiles, with the data in
+  the page cache, and files, stores and clients opened before, unless a table says otherwise.
+- A target says what was hoped for when the library was designed; it is marked as missed where it was.
+"""
+
+_CHAPTERS = {
+    "draws": _Chapter(
+        "A draw from local disk",
+        "All four fields of 16,384 random points. The contenders named *slices* and *fancy* read the points of a run "
+        "of whole chunks, as this library does, by `array[start:stop]` or `array.oindex[rows]`. *Rows anywhere* draws "
+        "each point on its own, as one has to where points are not shuffled; so do the `.pt` files. h5py reads a file "
+        "with the same compressor and no checksums; its cache of decoded chunks is switched off, as a loop over many "
+        "samples has no use for it. tensorstore with a cache may find chunks that it has decoded before. The floor "
+        "copies and casts neighbouring rows of uncompressed files.",
+    ),
+    "whole": _Chapter("A whole sample from local disk", "All points of all four fields, in stored order."),
+    "s3": _Chapter(
+        "A draw from S3",
+        "The server is SeaweedFS, on the same machine. All contenders may have eight requests under way. *One range "
+        "request* fetches as many bytes as the largest of the four fields of a draw has, and decodes nothing. Behind "
+        "the delay, each request waits at a proxy before it reaches the server; requests, and bytes of their "
+        "responses, are counted there. In *first draw of a sample*, each draw is from a sample that was not read "
+        "before; clients and connections are open.",
+    ),
+    "write": _Chapter(
+        "Writing a sample from memory",
+        "The fields are float32 arrays in memory; each write runs in a process of its own, in turn. zarr-python gets "
+        "them shuffled and cast by NumPy, and writes one shard a field with the same codecs; the permutation is made "
+        "within the time, in all of them. This library also checks every value, measures what the casts lose, and "
+        "waits until the files are on disk, which zarr-python does not.",
+    ),
+    "hdf5": _Chapter("Writing a sample from HDF5", "The fields are datasets of an HDF5 file, not arrays in memory."),
+    "manifest": _Chapter(
+        "Opening a store of many samples",
+        "A reader is made in a fresh process; imports are left out. The manifest's samples have one domain each, "
+        "attributes, and the measured loss of four fields.",
+    ),
+    "size": _Chapter(
+        "The cost of a draw against the size of the sample",
+        "Bytes and requests for 16,384 points, as the reader asks the storage for them. The first draw of a sample "
+        "also reads metadata and indices of shards.",
+    ),
+}
+
+
+def write_report(settings: Settings) -> Path:
+    """Write the page and the plots from all results that are there; give the path of the page."""
+    found = [settings.results_dir / f"{name}.json" for name in COMPARISONS]
+    comparisons = [Comparison.load(path) for path in found if path.exists()]
+    images = settings.docs_dir / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    blocks = [_INTRODUCTION.rstrip()]
+    if comparisons:
+        blocks += _summary(comparisons)
+    for comparison in comparisons:
+        plot_comparison(comparison, images / f"bench-{comparison.name}.png")
+        blocks += _chapter(comparison)
+    path = settings.docs_dir / "benchmarks.md"
+    path.write_text("\n\n".join(blocks) + "\n")
+    return path
+
+
+def _summary(comparisons: list[Comparison]) -> Iterator[str]:
+    rows = [
+        [f"[{_CHAPTERS[comparison.name].title}](#{comparison.name}): {case.title}", *_target_cells(target)]
+        for comparison in comparisons
+        for case in comparison.cases
+        for target in case.targets
+    ]
+    n_met = sum(t.met for comparison in comparisons for case in comparison.cases for t in case.targets)
+    yield "## Targets"
+    yield f"{n_met} of {len(rows)} targets are met."
+    yield _table(["comparison", "measure", "target", "measured", ""], rows, right=(2, 3))
+
+
+def _chapter(comparison: Comparison) -> Iterator[str]:
+    chapter = _CHAPTERS[comparison.name]
+    yield f'<a id="{comparison.name}"></a>\n\n## {chapter.title}'
+    yield chapter.text
+    yield f"![{chapter.title}](images/bench-{comparison.name}.png)"
+    for case in comparison.cases:
+        yield f"### {case.title[0].upper()}{case.title[1:]}"
+        yield _case_table(case)
+    yield from _conditions(comparison)
+
+
+def _case_table(case: Case) -> str:
+    extra = list(dict.fromkeys(name for row in case.rows for name in row.extra))
+    factor = "over ours" if case.unit != "bytes" and len(case.rows) > 1 else None
+    header = ["", f"median ({_shown_unit(case.unit)})", "quartiles", *([factor] if factor else []), *extra]
+    rows = []
+    for row in case.rows:
+        if row.error:
+            rows.append([row.name, f"failed: {row.error.replace('|', ' ')}"] + [""] * (len(header) - 2))
+            continue
+        first, third = row.quartiles
+        cells = [row.name, _number(row.median, case.unit)]
+        cells.append(f"{_number(first, case.unit)} to {_number(third, case.unit)}" if len(row.values) > 1 else "")
+        if factor:
+            cells.append(_factor(row, case.rows[0]))
+        cells += [f"{row.extra[name]:,.0f}" if name in row.extra else "" for name in extra]
+        rows.append(cells)
+    return _table(header, rows, right=range(1, len(header)))
+
+
+def _conditions(comparison: Comparison) -> Iterator[str]:
+    """Say what was run, where and with what, so that the figures can be judged."""
+    parameters = dict(comparison.parameters)
+    ratios = parameters.pop("compression_ratio", None)
+    if ratios:
+        yield "How well the made sample compresses, against a real one: stored bytes over bytes of the stored dtype."
+        rows = [[field, f"{ratio['real']:.2f}", f"{ratio['generated']:.2f}"] for field, ratio in ratios.items()]
+        yield _table(["field", "real", "made"], rows, right=(1, 2))
+    machine = comparison.machine
+    shown = "; ".join(f"{name.replace('_', ' ')}: {_plain(value)}" for name, value in parameters.items())
+    load = ", ".join(str(value) for value in machine["load_average"])
+    versions = ", ".join(f"{name} {version}" for name, version in comparison.versions.items())
+    yield (
+        f"<sub>{comparison.mode} run of {comparison.date}. {shown}. {machine['processor']}, {machine['cores']} cores, "
+        f"{machine['memory']}, load average {load} at the end. {machine['system']}, Python {machine['python']}; "
+        f"{versions}.</sub>"
+    )
+
+
+def _target_cells(target: Target) -> list[str]:
+    sign = "≥" if target.at_least else "≤"
+    measured = "no result" if target.measured is None else _with_unit(target.measured, target.unit)
+    return [
+        target.text,
+        f"{sign} {_with_unit(target.limit, target.unit)}",
+        measured,
+        "met" if target.met else "**missed**",
+    ]
+
+
+def _with_unit(value: float, unit: str) -> str:
+    if unit == "x":
+        return f"{value:,.3g}x" if value < 1000 else f"{value:,.0f}x"
+    return f"{_number(value, unit)} {_shown_unit(unit)}"
+
+
+def _factor(row: Row, ours: Row) -> str:
+    if not ours.values or not ours.median:
+        return ""
+    return f"{row.median / ours.median:.2f}"
+
+
+def _number(value: float, unit: str) -> str:
+    shown = value * 1e3 if unit == "s" else value
+    return f"{shown:,.0f}" if shown >= 100 or unit != "s" else f"{shown:.3g}"
+
+
+def _shown_unit(unit: str) -> str:
+    return "ms" if unit == "s" else unit
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_plain(each)}" for name, each in value.items())
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _table(header: list[str], rows: list[list[str]], right: Any = ()) -> str:
+    aligned = ["--:" if i in right else "---" for i in range(len(header))]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, aligned, *rows))

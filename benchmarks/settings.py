@@ -1,0 +1,81 @@
+"""What a run of the benchmarks is asked to do."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+__all__ = ["CHUNK_POINTS", "COMPARISONS", "DRAW_POINTS", "REPOSITORY", "Mode", "Settings", "cores"]
+
+Mode = Literal["quick", "full"]
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+COMPARISONS = ("draws", "whole", "s3", "write", "hdf5", "manifest", "size")
+
+CHUNK_POINTS = (4_096, 16_384)
+DRAW_POINTS = 16_384
+
+_POINTS: dict[Mode, int] = {"quick": 1_000_000, "full": 5_000_000}
+_LARGEST: dict[Mode, int] = {"quick": 1_000_000, "full": 10_000_000}
+# Four float32 fields of widths 3, 1, 3, 3 take 40 bytes a point, so 50 million points are the 2 GB.
+_HDF5_POINTS: dict[Mode, int] = {"quick": 1_000_000, "full": 50_000_000}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to run, how large, and where.
+
+    Attributes
+    ----------
+    mode : {"quick", "full"}
+        Sets the sizes and the number of repetitions.
+    points : int or None
+        Points of the sample; None takes that of the mode.
+    work_dir : Path
+        Where data and stores are written; generated data are kept there for the next run.
+    output_dir : Path
+        Root of ``benchmarks/results`` and ``docs``.
+    """
+
+    mode: Mode = "quick"
+    points: int | None = None
+    work_dir: Path = field(default_factory=lambda: Path(tempfile.gettempdir()) / "noether-bench")
+    output_dir: Path = REPOSITORY
+
+    @property
+    def n_points(self) -> int:
+        """Points of the sample that is drawn from and written."""
+        return self.points or _POINTS[self.mode]
+
+    @property
+    def n_hdf5_points(self) -> int:
+        """Points of the sample that is written from HDF5."""
+        return self.points or _HDF5_POINTS[self.mode]
+
+    @property
+    def sizes(self) -> list[int]:
+        """Points of the samples over which the cost of a draw is compared."""
+        largest = self.points or _LARGEST[self.mode]
+        return [size for size in (100_000, 300_000, 1_000_000, 3_000_000, 10_000_000) if size < largest] + [largest]
+
+    @property
+    def results_dir(self) -> Path:
+        """Where the JSON goes."""
+        return self.output_dir / "benchmarks" / "results"
+
+    @property
+    def docs_dir(self) -> Path:
+        """Where the Markdown goes, and the plots below it."""
+        return self.output_dir / "docs"
+
+    def repetitions(self, quick: int, full: int) -> int:
+        """Give the one of the two numbers that belongs to the mode."""
+        return quick if self.mode == "quick" else full
+
+
+def cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
