@@ -1,29 +1,38 @@
 """manifest.json: what a store holds, and how it was written.
 
-The models are read from bytes that may come from anywhere, so pydantic checks them. Required keys are those without a
-default; everything else may be missing. Keys of the manifest itself that are not known here are kept as they are.
+It is read from bytes that may come from anywhere, so pydantic checks it. Required keys are those without a default;
+everything else may be missing. Keys of the manifest itself that are not known here are kept as they are.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import field as dataclass_field
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, JsonValue, ValidationError, model_validator
-from pydantic.dataclasses import dataclass
-
-from noether.data.zarr_store.errors import (
-    ManifestConflictError,
-    ManifestError,
-    UnknownNameError,
-    nearest_names,
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    field_serializer,
+    model_validator,
 )
-from noether.data.zarr_store.fidelity import FieldFidelity
-from noether.data.zarr_store.grid import Grid
+
+from noether.data.zarr_store.errors import ManifestConflictError, ManifestError, UnknownNameError, nearest_names
 from noether.data.zarr_store.layout import ArrayLayout, DomainLayout
 from noether.data.zarr_store.names import check_relative_path, check_sample_id
+from noether.data.zarr_store.samples import (
+    DomainSample,
+    SafePath,
+    SampleEntry,
+    SampleLines,
+    invalid_manifest,
+    join_samples,
+    parse_json,
+)
 from noether.data.zarr_store.stores import join, open_storage
 
 __all__ = [
@@ -62,59 +71,6 @@ def _known_version(version: int) -> int:
     return version
 
 
-def _safe_path(path: str) -> str:
-    return check_relative_path(path, "path")
-
-
-@dataclass(frozen=True, slots=True)
-class DomainSample:
-    """The grid of one domain of one sample, as the manifest has it."""
-
-    n_points: int
-    chunk_points: int
-    shard_points: int
-    n_chunks: int
-
-    def __post_init__(self) -> None:
-        if self.n_chunks != self.grid.n_chunks:
-            raise ValueError(
-                f"n_chunks: expected {self.grid.n_chunks} for {self.n_points} points in chunks of "
-                f"{self.chunk_points}, got {self.n_chunks}"
-            )
-
-    @classmethod
-    def of(cls, grid: Grid) -> Self:
-        """Record a grid."""
-        return cls(grid.n_points, grid.chunk_points, grid.shard_points, grid.n_chunks)
-
-    @property
-    def grid(self) -> Grid:
-        """The chunks and shards of the domain."""
-        return Grid(self.n_points, self.chunk_points, self.shard_points)
-
-
-@dataclass(frozen=True, slots=True)
-class SampleEntry:
-    """One sample of the manifest.
-
-    Attributes
-    ----------
-    relpath : str
-        Where its group lies, relative to the root.
-    domains : dict of str to DomainSample
-        The domains that the sample has.
-    attributes : dict of str to JSON value
-        The sample's own attributes, such as design parameters.
-    fidelity : dict of str to FieldFidelity
-        By canonical field name, what storing it lost.
-    """
-
-    relpath: Annotated[str, AfterValidator(_safe_path)]
-    domains: dict[str, DomainSample]
-    attributes: dict[str, JsonValue] = dataclass_field(default_factory=dict)
-    fidelity: dict[str, FieldFidelity] = dataclass_field(default_factory=dict)
-
-
 class StoreManifest(BaseModel):
     """What a store holds, and the settings that all its samples share.
 
@@ -132,8 +88,8 @@ class StoreManifest(BaseModel):
         ``blosc-zstd-<level>``.
     domains : dict of str to DomainLayout
         All domains and arrays that a sample can have.
-    samples : dict of str to SampleEntry
-        By sample id.
+    samples : mapping of str to SampleEntry
+        By sample id. Those of a large manifest are parsed, and checked, when they are asked for.
     shuffle_algorithm : str or None
         How points were shuffled; ``None`` where the store was shuffled elsewhere.
     checksum : bool
@@ -141,10 +97,11 @@ class StoreManifest(BaseModel):
     splits : dict of str to list of str
         Sample ids by split.
     chunk_index : str or None
-        Name of the chunk index file.
+        Name of the chunk index file, which describes all samples.
     """
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+    __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
 
     dataset_name: str
     format_version: Annotated[int, AfterValidator(_known_version)]
@@ -153,29 +110,33 @@ class StoreManifest(BaseModel):
     values_dtype: str
     compressor: str
     domains: dict[str, DomainLayout]
-    samples: dict[Annotated[str, AfterValidator(check_sample_id)], SampleEntry]
+    samples: MutableMapping[Annotated[str, AfterValidator(check_sample_id)], SampleEntry]
     shuffle_algorithm: str | None = None
     checksum: bool = False
     splits: dict[str, list[str]] = {}
-    chunk_index: Annotated[str, AfterValidator(_safe_path)] | None = None
+    chunk_index: SafePath | None = None
 
     @model_validator(mode="after")
     def _names_agree(self) -> Self:
         for domain, layout in self.domains.items():
-            _safe_path(domain)
+            check_relative_path(domain, "path")
             if layout.position not in layout.arrays:
                 raise ValueError(f"domain {domain!r}: its position {layout.position!r} is none of its arrays")
             for array in layout.arrays.values():
-                _safe_path(array.array_name)
+                check_relative_path(array.array_name, "path")
         for sample_id, entry in self.samples.items():
             unknown = entry.domains.keys() - self.domains.keys()
             if unknown:
                 raise ValueError(f"sample {sample_id!r}: domains {sorted(unknown)} are not among the store's")
         return self
 
+    @field_serializer("samples", mode="wrap")
+    def _plain_samples(self, samples: Mapping[str, SampleEntry], handler: SerializerFunctionWrapHandler) -> Any:
+        return handler(dict(samples))
+
     @classmethod
     def parse(cls, data: bytes, origin: str) -> Self:
-        """Read a manifest from its JSON.
+        """Read a manifest from its JSON; what is wrong with one sample may only come out when that is asked for.
 
         Parameters
         ----------
@@ -190,9 +151,13 @@ class StoreManifest(BaseModel):
             It is no manifest, or of a version that this release does not know.
         """
         try:
-            return cls.model_validate_json(data)
-        except ValidationError as error:
-            raise ManifestError(f"{origin}: {_explain(error)}") from error
+            content, starts = parse_json(data)
+            manifest = cls.model_validate(content)
+        except ValueError as error:
+            raise invalid_manifest(origin, error) from error
+        if starts:
+            manifest.samples = SampleLines(manifest.domains, origin, data, starts)
+        return manifest
 
     @classmethod
     def load(cls, root: str, *, storage_options: Mapping[str, Any] | None = None) -> Self:
@@ -203,13 +168,8 @@ class StoreManifest(BaseModel):
         ManifestError
             There is none, it is malformed, or its version is not known.
         """
-        manifest = cls.load_if_there(root, storage_options=storage_options)
-        if manifest is None:
-            raise ManifestError(
-                f"{join(root, MANIFEST_NAME)}: not found, so {root} is no store; check the path, or convert a source "
-                "into it: noether-zarr convert SOURCE STORE --preset NAME"
-            )
-        return manifest
+        data = _require_found(open_storage(root, storage_options).read_if_there(MANIFEST_NAME), root)
+        return cls.parse(data, join(root, MANIFEST_NAME))
 
     @classmethod
     def load_if_there(cls, root: str, *, storage_options: Mapping[str, Any] | None = None) -> Self | None:
@@ -218,11 +178,11 @@ class StoreManifest(BaseModel):
         return None if data is None else cls.parse(data, join(root, MANIFEST_NAME))
 
     def save(self, root: str, *, storage_options: Mapping[str, Any] | None = None) -> str:
-        """Add the samples to the manifest at `root`, in one atomic step.
+        """Add the samples and splits to the manifest at `root`, in one atomic step.
 
-        Samples that others recorded there stay, and are in `samples` afterwards; of a sample that both have, this
-        manifest's entry is kept. Samples are written in the order of their ids, so that the file does not depend on
-        the order in which they were made.
+        What others recorded there stays; of a sample or split that both have, this manifest's is kept. Samples are
+        written in the order of their ids, so that the file does not depend on the order in which they were made.
+        Afterwards `samples`, `splits` and `chunk_index` are those of the file.
 
         Returns
         -------
@@ -234,19 +194,55 @@ class StoreManifest(BaseModel):
         ManifestConflictError
             The manifest there was written with other settings.
         """
-        url = join(root, MANIFEST_NAME)
+        url, merged, former = join(root, MANIFEST_NAME), self, None
 
         def merge(current: bytes | None) -> bytes:
-            there = None if current is None else StoreManifest.parse(current, url)
-            merged = self if there is None else there.merged_with(self, url)
-            self.samples = dict(sorted(merged.samples.items()))
-            return merged.model_copy(update={"samples": self.samples}).model_dump_json(indent=2).encode()
+            nonlocal merged, former
+            there = self.model_copy(update={"samples": {}}) if current is None else type(self).parse(current, url)
+            merged, former = there.merged_with(self, url), there.chunk_index
+            return merged._to_json(url)
 
-        open_storage(root, storage_options).update(MANIFEST_NAME, merge)
+        storage = open_storage(root, storage_options)
+        storage.update(MANIFEST_NAME, merge)
+        if former is not None and former != merged.chunk_index:
+            storage.delete([former])
+        self.samples, self.splits, self.chunk_index = merged.samples, merged.splits, merged.chunk_index
         return url
 
-    def merged_with(self, other: StoreManifest, origin: str) -> StoreManifest:
-        """Give a copy with the samples of `other` added; its entries replace those of the same id.
+    @classmethod
+    def update(
+        cls, root: str, change: Callable[[Self], Self], *, storage_options: Mapping[str, Any] | None = None
+    ) -> None:
+        """Replace the manifest at `root` by what `change` makes of it, in one atomic step.
+
+        Parameters
+        ----------
+        root : str
+            Path or URL of the store.
+        change : callable of StoreManifest to StoreManifest
+            Gives the new manifest, with its samples in the order in which they are to be written. It may be called
+            again where another writer came first, so it must not depend on earlier calls.
+        storage_options : mapping, optional
+            Options of the file system; see `stores.open_storage`.
+
+        Raises
+        ------
+        ManifestError
+            There is no manifest.
+        """
+        url, storage = join(root, MANIFEST_NAME), open_storage(root, storage_options)
+
+        def replace(current: bytes | None) -> bytes:
+            return change(cls.parse(_require_found(current, root), url))._to_json(url)
+
+        # Where there is no store, no directory or lock of one is made.
+        _require_found(storage.read_if_there(MANIFEST_NAME), root)
+        storage.update(MANIFEST_NAME, replace)
+
+    def merged_with(self, other: StoreManifest, origin: str) -> Self:
+        """Give a copy with the samples and splits of `other` added; its entries replace those of the same name.
+
+        With samples added, the copy names no chunk index: even one whose entry is the same may have other bytes.
 
         Raises
         ------
@@ -254,7 +250,13 @@ class StoreManifest(BaseModel):
             `other` has other settings than this manifest, which was read from `origin`.
         """
         self.require_same_settings(other, origin)
-        return self.model_copy(update={"samples": self.samples | other.samples})
+        return self.model_copy(
+            update={
+                "samples": SampleLines.of(self.samples, self.domains, origin) | other.samples,
+                "splits": self.splits | other.splits,
+                "chunk_index": None if other.samples else self.chunk_index,
+            }
+        )
 
     def require_same_settings(self, other: StoreManifest, origin: str) -> None:
         """Raise `ManifestConflictError` unless `other` has the settings of this manifest, read from `origin`."""
@@ -305,15 +307,18 @@ class StoreManifest(BaseModel):
                 f"sample {sample_id!r} is not in the store; {nearest_names(sample_id, self.samples)}"
             ) from None
 
+    def _to_json(self, origin: str) -> bytes:
+        rest = self.model_dump_json(indent=2, exclude={"samples"}, warnings="error")
+        return join_samples(rest.encode(), SampleLines.of(self.samples, self.domains, origin))
 
-def _explain(error: ValidationError) -> str:
-    """Say what is wrong in one line, the version first: an unknown one explains all the rest."""
-    problems = error.errors(include_url=False, include_input=False)
-    problems.sort(key=lambda problem: problem["loc"] != ("format_version",))
-    where = ".".join(str(part) for part in problems[0]["loc"])
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    message = problems[0]["msg"].removeprefix("Value error, ")
-    return f"no valid manifest: {where + ': ' if where else ''}{message}{more}"
+
+def _require_found(data: bytes | None, root: str) -> bytes:
+    if data is None:
+        raise ManifestError(
+            f"{join(root, MANIFEST_NAME)}: not found, so {root} is no store; check the path, or convert a source "
+            "into it: noether-zarr convert SOURCE STORE --preset NAME"
+        )
+    return data
 
 
 def _short(value: object) -> str:

@@ -1,0 +1,280 @@
+"""The samples of a manifest: what is said of each, and how a manifest with very many of them opens in no time.
+
+A manifest has one line for each sample. Lines are JSON of their own, so a sample is parsed when it is asked for, and
+those that nobody changes are copied as they are. A manifest in any other layout is parsed as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from dataclasses import field as dataclass_field
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, ConfigDict, JsonValue, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+from pydantic_core import from_json, to_json
+
+from noether.data.zarr_store.errors import ManifestError
+from noether.data.zarr_store.fidelity import FieldFidelity
+from noether.data.zarr_store.grid import Grid
+from noether.data.zarr_store.names import check_relative_path, check_sample_id
+
+__all__ = [
+    "DomainSample",
+    "SafePath",
+    "SampleEntry",
+    "SampleLines",
+    "invalid_manifest",
+    "join_samples",
+    "parse_json",
+]
+
+# What comes before, between and after the lines of the samples. No string of JSON holds a raw line end.
+_BEGIN = b'\n  "samples": {\n'
+_BETWEEN = b",\n"
+_END = b"\n  }\n}\n"
+
+SafePath = Annotated[str, AfterValidator(lambda path: check_relative_path(path, "path"))]
+
+
+@dataclass(frozen=True, slots=True)
+class DomainSample:
+    """The grid of one domain of one sample, as the manifest has it."""
+
+    n_points: int
+    chunk_points: int
+    shard_points: int
+    n_chunks: int
+
+    def __post_init__(self) -> None:
+        if self.n_chunks != self.grid.n_chunks:
+            raise ValueError(
+                f"n_chunks: expected {self.grid.n_chunks} for {self.n_points} points in chunks of "
+                f"{self.chunk_points}, got {self.n_chunks}"
+            )
+
+    @classmethod
+    def of(cls, grid: Grid) -> Self:
+        """Record a grid."""
+        return cls(grid.n_points, grid.chunk_points, grid.shard_points, grid.n_chunks)
+
+    @property
+    def grid(self) -> Grid:
+        """The chunks and shards of the domain."""
+        return Grid(self.n_points, self.chunk_points, self.shard_points)
+
+
+@dataclass(frozen=True, slots=True, config=ConfigDict(allow_inf_nan=False))
+class SampleEntry:
+    """One sample of the manifest.
+
+    Attributes
+    ----------
+    relpath : str
+        Where its group lies, relative to the root.
+    domains : dict of str to DomainSample
+        The domains that the sample has.
+    attributes : dict of str to JSON value
+        The sample's own attributes, such as design parameters.
+    fidelity : dict of str to FieldFidelity
+        By canonical field name, what storing it lost.
+    """
+
+    relpath: SafePath
+    domains: dict[str, DomainSample]
+    attributes: dict[str, JsonValue] = dataclass_field(default_factory=dict)
+    fidelity: dict[str, FieldFidelity] = dataclass_field(default_factory=dict)
+
+
+_ENTRY = TypeAdapter(SampleEntry)
+
+
+class SampleLines(MutableMapping[str, SampleEntry]):
+    """Samples by id, held as the lines of a manifest and parsed whenever they are asked for.
+
+    Every access gives a new entry; to change a sample, assign one. Safe to read from many threads. A forked process
+    shares the bytes with its parent.
+
+    Parameters
+    ----------
+    domains : iterable of str
+        The domains that a sample can have.
+    origin : str
+        Where the lines come from, for errors.
+    data : bytes
+        A manifest's JSON.
+    starts : mapping of str to int
+        Where the line of each sample begins in `data`.
+
+    Raises
+    ------
+    ManifestError
+        A sample that is asked for is malformed, or its paths leave the root.
+    """
+
+    def __init__(
+        self, domains: Iterable[str], origin: str, data: bytes = b"", starts: Mapping[str, int] | None = None
+    ) -> None:
+        self._domains = frozenset(domains)
+        self._origin = origin
+        self._data = data
+        self._lines: dict[str, int | bytes] = dict(starts or {})
+
+    @classmethod
+    def of(cls, samples: Mapping[str, SampleEntry], domains: Iterable[str], origin: str) -> SampleLines:
+        """Give samples as lines, in the same order."""
+        if isinstance(samples, SampleLines):
+            return samples
+        lines = cls(domains, origin)
+        lines.update(samples)
+        return lines
+
+    def __getitem__(self, sample_id: str) -> SampleEntry:
+        _, content = _parse_line(self._line(sample_id))
+        try:
+            entry = _ENTRY.validate_python(content)
+        except ValidationError as error:
+            raise invalid_manifest(self._origin, error, "samples", sample_id) from error
+        unknown = entry.domains.keys() - self._domains
+        if unknown:
+            problem = f"sample {sample_id!r}: domains {sorted(unknown)} are not among the store's"
+            raise invalid_manifest(self._origin, ValueError(problem))
+        return entry
+
+    def __setitem__(self, sample_id: str, entry: SampleEntry) -> None:
+        self._lines[sample_id] = _to_line(sample_id, entry)
+
+    def __delitem__(self, sample_id: str) -> None:
+        del self._lines[sample_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._lines)
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __contains__(self, sample_id: object) -> bool:
+        return sample_id in self._lines
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} samples of {self._origin}>"
+
+    def __or__(self, added: Mapping[str, SampleEntry]) -> SampleLines:
+        """Give the samples of both, the one in `added` where both have it, sorted by id; `self` if nothing changes."""
+        lines = added.lines() if isinstance(added, SampleLines) else map(_to_line, added.keys(), added.values())
+        changed = {
+            sample_id: bytes(line)
+            for sample_id, line in zip(added, lines, strict=True)
+            if sample_id not in self._lines or self._line(sample_id) != line
+        }
+        if not changed:
+            return self
+        union = SampleLines(self._domains, self._origin, self._data)
+        union._lines = dict(sorted((self._lines | changed).items()))
+        return union
+
+    def lines(self) -> Iterator[memoryview | bytes]:
+        """Give the line of each sample, without the comma and the line end that follow it."""
+        return map(self._line, self._lines)
+
+    def _line(self, sample_id: str) -> memoryview | bytes:
+        line = self._lines[sample_id]
+        if isinstance(line, bytes):
+            return line
+        return _line_at(self._data, line)
+
+
+def parse_json(data: bytes) -> tuple[Any, dict[str, int] | None]:
+    """Parse a manifest's JSON, but leave its samples out where each has a line of its own.
+
+    Each such line is checked to be one member of a JSON object, with a safe id, and the rest to be JSON. So what the
+    lines say is what a parser of the whole would find.
+
+    Returns
+    -------
+    tuple of (JSON value, dict of str to int or None)
+        All but the samples, and where the line of each begins in `data`; in any other layout all, and None.
+
+    Raises
+    ------
+    ValueError
+        It is no JSON; NaN and Infinity are none.
+    """
+    parts = _split(data)
+    if parts is not None:
+        return parts
+    try:
+        return from_json(data, allow_inf_nan=False), None
+    except ValueError as error:
+        raise ValueError(f"Invalid JSON: {error}") from error
+
+
+def _split(data: bytes) -> tuple[Any, dict[str, int]] | None:
+    begin, stop = data.find(_BEGIN), len(data) - len(_END)
+    if begin < 0 or not data.endswith(_END) or data.endswith(b"," + _END):
+        return None
+    starts: dict[str, int] = {}
+    start = begin + len(_BEGIN)
+    try:
+        rest = from_json(data[:begin] + b'"samples": {}}', allow_inf_nan=False)
+        while start <= stop:
+            line = _line_at(data, start)
+            sample_id, _ = _parse_line(line)
+            starts[check_sample_id(sample_id)] = start
+            end = start + len(line)
+            if end < stop and not data.startswith(_BETWEEN, end):
+                return None
+            start = end + len(_BETWEEN)
+    except ValueError:
+        return None
+    return rest, starts
+
+
+def join_samples(rest: bytes, samples: SampleLines) -> bytes:
+    """Give the JSON of a manifest from that of all but its samples, indented by 2, and the samples."""
+    lines = list(samples.lines())
+    head = rest.removesuffix(b"\n}") + b","
+    if not lines:
+        return head + b'\n  "samples": {}\n}\n'
+    lines[0] = head + _BEGIN + lines[0]
+    lines[-1] = bytes(lines[-1]) + _END
+    return _BETWEEN.join(lines)
+
+
+def invalid_manifest(origin: str, error: ValueError, *where: str) -> ManifestError:
+    """Say in one line what is wrong with a manifest, the version first: an unknown one explains all the rest.
+
+    Parameters
+    ----------
+    origin : str
+        Where the manifest came from.
+    error : ValueError
+        Of pydantic, or of its parser of JSON.
+    *where : str
+        Keys that lead to what was validated.
+    """
+    if not isinstance(error, ValidationError):
+        return ManifestError(f"{origin}: no valid manifest: {error}")
+    problems = error.errors(include_url=False, include_input=False)
+    problems.sort(key=lambda problem: problem["loc"] != ("format_version",))
+    key = ".".join(str(part) for part in (*where, *problems[0]["loc"]))
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    message = problems[0]["msg"].removeprefix("Value error, ")
+    return ManifestError(f"{origin}: no valid manifest: {key + ': ' if key else ''}{message}{more}")
+
+
+def _line_at(data: bytes, start: int) -> memoryview:
+    """Give the line that begins there, without the comma that ends all but the last."""
+    end = data.index(b"\n", start)  # several times as fast as a search for two bytes
+    return memoryview(data)[start : end - 1 if data.startswith(b",", end - 1) else end]
+
+
+def _parse_line(line: memoryview | bytes) -> tuple[str, Any]:
+    """Give the id of a sample and its JSON; ValueError where the line is not one member of a JSON object."""
+    members: dict[str, Any] = from_json(b"".join((b"{", line, b"}")), allow_inf_nan=False)
+    [member] = members.items()
+    return member
+
+
+def _to_line(sample_id: str, entry: SampleEntry) -> bytes:
+    return b"    %b: %b" % (to_json(sample_id), _ENTRY.dump_json(entry))
