@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from noether.data.schemas import FileMap
 from noether.data.zarr_store.errors import SampleDataError
 from noether.data.zarr_store.layout import build_domain_layouts
+from noether.data.zarr_store.rows import SourceRows
 from noether.data.zarr_store.validation import check_attributes, check_fields
 from support.ahmed import AHMED_FILEMAP, Arrays
 
@@ -87,7 +89,49 @@ def test_a_sample_may_lack_a_whole_domain() -> None:
 
 def test_domains_may_differ_in_their_number_of_points() -> None:
     domains = check_fields("run_1", SURFACE | dict.fromkeys(VOLUME, POSITION[:2]), LAYOUTS)
-    assert {domain: len(fields[0][1]) for domain, fields in domains.items()} == {"surface": 4, "volume": 2}
+    assert {domain: fields[0][1].shape[0] for domain, fields in domains.items()} == {"surface": 4, "volume": 2}
+
+
+class OnDisk:
+    """An array that is not in memory; counts what is read of it."""
+
+    def __init__(self, shape: Any, dtype: str = "float32") -> None:
+        self.shape, self.dtype, self.n_read = shape, np.dtype(dtype), 0
+
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
+        self.n_read += rows.stop - rows.start
+        return np.arange(rows.start, rows.stop, dtype=self.dtype).repeat(3).reshape(-1, 3)
+
+
+def test_a_large_array_that_is_not_in_memory_is_not_read() -> None:
+    position = OnDisk((10**12, 3))
+    ((_, values), _) = check_fields("run_1", dict.fromkeys(VOLUME, position), LAYOUTS)["volume"]
+    assert isinstance(values, SourceRows)
+    assert (values.shape, values.dtype, position.n_read) == (position.shape, position.dtype, 0)
+
+
+def test_a_small_array_that_is_not_in_memory_is_loaded_once() -> None:
+    position = OnDisk((400_000, 3))
+    ((_, values), _) = check_fields("run_1", dict.fromkeys(VOLUME, position), LAYOUTS)["volume"]
+    assert isinstance(values, np.ndarray)
+    np.testing.assert_array_equal(values, np.arange(400_000).repeat(3).reshape(-1, 3))
+    assert position.n_read == 2 * 400_000  # one read for each of the two fields
+
+
+@pytest.mark.parametrize(
+    ("position", "message"),
+    [
+        pytest.param(OnDisk((10**12, 2)), "expected shape (n_points, 3), got (1000000000000, 2)", id="large"),
+        pytest.param(OnDisk((7, 2)), "expected shape (n_points, 3), got (7, 2)", id="small"),
+        pytest.param(OnDisk(()), "expected shape (n_points, 3), got ()", id="scalar"),
+        pytest.param(OnDisk((0, 3)), "it has no points", id="no points"),
+        pytest.param(OnDisk((10**12, 3), "bool"), "expected an integer or floating dtype, got bool", id="bool"),
+    ],
+)
+def test_an_array_that_is_not_in_memory_is_refused_unread(position: OnDisk, message: str) -> None:
+    with pytest.raises(SampleDataError, match="^" + re.escape("sample 'run_1', field volume_position: " + message)):
+        check_fields("run_1", VOLUME | {"volume_position": position}, LAYOUTS)
+    assert position.n_read == 0
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Is a sample fit to be stored? Everything is checked here, before a byte is written. Pure."""
+"""Is a sample fit to be stored? Names, shapes, dtypes and attributes are checked here; `fidelity` checks the values."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from noether.data.zarr_store.errors import SampleDataError, nearest_names
 from noether.data.zarr_store.layout import ArrayLayout, DomainLayout
+from noether.data.zarr_store.rows import SourceRows
 
 __all__ = ["FieldValues", "check_attributes", "check_fields"]
 
-# A field's layout with its values, shape (n_points, dim).
-FieldValues = tuple[ArrayLayout, NDArray[Any]]
+# A field's layout with its values: an array of shape (n_points, dim), or what yields blocks of such rows.
+FieldValues = tuple[ArrayLayout, NDArray[Any] | SourceRows]
 
 
 def check_fields(
@@ -28,20 +29,21 @@ def check_fields(
     sample_id : str
         For the errors.
     field_arrays : mapping of str to array-like
-        By canonical field name: shape ``(n_points, dim)``, or ``(n_points,)`` where ``dim`` is 1.
+        By canonical field name: shape ``(n_points, dim)``, or ``(n_points,)`` where ``dim`` is 1. What is not in
+        memory is loaded if it is small, else not read.
     layouts : mapping of str to DomainLayout
         The domains that the store knows.
 
     Returns
     -------
-    dict of str to list of (ArrayLayout, ndarray of shape (n_points, dim))
+    dict of str to list of (ArrayLayout, ndarray of shape (n_points, dim) or SourceRows)
         The domains that the sample has, with all their fields, in the order of the layouts.
 
     Raises
     ------
     SampleDataError
         An unknown field, a domain with only some of its fields, a wrong shape or dtype, no points, or fields of a
-        domain that disagree in their number of points.
+        domain that disagree in their number of points; or an array that cannot be read.
     """
     known = {field for layout in layouts.values() for field in layout.arrays}
     for field in field_arrays:
@@ -69,7 +71,7 @@ def _check_domain(
             "fields: give the missing ones, or leave the whole domain out"
         )
     values = [(array, _check_field(sample_id, array, field_arrays[field])) for field, array in layout.arrays.items()]
-    counts = {array.field: len(rows) for array, rows in values}
+    counts = {array.field: rows.shape[0] for array, rows in values}
     if len(set(counts.values())) > 1:
         shown = ", ".join(f"{field} {count}" for field, count in counts.items())
         raise SampleDataError(
@@ -79,7 +81,7 @@ def _check_domain(
     return values
 
 
-def _check_field(sample_id: str, layout: ArrayLayout, given: Any) -> NDArray[Any]:
+def _check_field(sample_id: str, layout: ArrayLayout, given: Any) -> NDArray[Any] | SourceRows:
     where = f"sample {sample_id!r}, field {layout.field}"
     if np.ma.is_masked(given):
         masked = np.count_nonzero(np.ma.getmaskarray(given))
@@ -87,25 +89,30 @@ def _check_field(sample_id: str, layout: ArrayLayout, given: Any) -> NDArray[Any
             f"{where}: {masked} of {given.size} values are masked, and a store holds no mask; "
             "expected values at all points: fill them in first, such as with given.filled(...)"
         )
-    try:
-        values = np.asarray(given)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise SampleDataError(
-            f"{where}: {type(given).__name__} cannot be read as an array ({error}); expected a NumPy array or a "
-            "CPU tensor without gradient"
-        ) from error
+    source = SourceRows.of(given, where)
+    values = _as_array(where, given) if source is None else source
     if values.dtype.kind not in "iuf":
         raise SampleDataError(
             f"{where}: expected an integer or floating dtype, got {values.dtype}; convert it to float32 first"
         )
-    if values.ndim == 1 and layout.dim == 1:
-        values = values[:, np.newaxis]
-    if values.ndim != 2 or values.shape[1] != layout.dim:
+    if values.shape[1:] != (layout.dim,) and not (layout.dim == 1 and len(values.shape) == 1):
         expected = f"(n_points, {layout.dim})" + (" or (n_points,)" if layout.dim == 1 else "")
         raise SampleDataError(f"{where}: expected shape {expected}, got {values.shape}")
-    if not len(values):
+    if not values.shape[0]:
         raise SampleDataError(f"{where}: it has no points; leave an empty domain out")
-    return values
+    if isinstance(values, SourceRows):
+        return values.load() if values.is_small else values
+    return values.reshape(len(values), layout.dim)
+
+
+def _as_array(where: str, given: Any) -> NDArray[Any]:
+    try:
+        return np.asarray(given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise SampleDataError(
+            f"{where}: {type(given).__name__} cannot be read as an array ({error}); expected a NumPy array, a CPU "
+            "tensor without gradient, or what gives an array for a slice, as HDF5 and Zarr do"
+        ) from error
 
 
 def check_attributes(sample_id: str, attributes: Mapping[str, Any] | None) -> dict[str, Any]:
