@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import matplotlib as mpl
@@ -19,7 +20,6 @@ from rich.console import Console
 from rich.table import Table
 
 from noether.data.zarr_store import ZarrChunkReader
-from noether.data.zarr_store.stores import CountingStore, Traffic, make_store
 
 SOURCE = Path(__file__).parent / "data"
 SAMPLE = "run_1"
@@ -48,24 +48,22 @@ def command(*arguments: str) -> None:
 
 
 def show_costs(store: Path) -> None:
-    """Count the requests and bytes of draws of several sizes, against those of the whole domain."""
-    traffic = Traffic()
-    reader = ZarrChunkReader(store, store_factory=lambda path: CountingStore(make_store(path, read_only=True), traffic))
+    """Show the requests and bytes of draws of several sizes, against those of the whole domain."""
+    reader = ZarrChunkReader(store)
     whole = reader.manifest.sample(SAMPLE).domains["volume"].n_points
-    rows = []
-    for num_points in (*VOLUME_DRAWS, whole):
-        # The first read opens the group; what it costs is the same for every draw, so it is left out.
-        reader.read_arrays(SAMPLE, {"volume": 1}, fields=FIELDS)
-        before = traffic.requests, traffic.n_bytes
-        reader.read_arrays(SAMPLE, {"volume": num_points}, generator=0, fields=FIELDS)
-        rows.append((num_points, traffic.requests - before[0], traffic.n_bytes - before[1]))
-
-    print(f"\ndraws of {', '.join(FIELDS)} from {SAMPLE}, of {whole:,} points")
+    whole_bytes = reader.plan(SAMPLE, {"volume": None}, FIELDS).total_bytes or 0
     table = Table()
-    for column in ("points", "requests", "bytes", "of the whole"):
+    for column in ("points", "requests", "bytes", "of the whole", "milliseconds"):
         table.add_column(column, justify="right")
-    for num_points, requests, n_bytes in rows:
-        table.add_row(f"{num_points:,}", f"{requests}", f"{n_bytes:,}", f"{n_bytes / rows[-1][2]:.1%}")
+    for num_points in (*VOLUME_DRAWS, whole):
+        cost = reader.plan(SAMPLE, {"volume": num_points}, FIELDS, generator=0)
+        start = time.perf_counter()
+        reader.read_arrays(SAMPLE, {"volume": num_points}, generator=0, fields=FIELDS)
+        elapsed = time.perf_counter() - start
+        n_bytes = cost.total_bytes or 0
+        share = f"{n_bytes / whole_bytes:.1%}"
+        table.add_row(f"{num_points:,}", f"{cost.total_requests}", f"{n_bytes:,}", share, f"{1000 * elapsed:.2f}")
+    print(f"\ndraws of {', '.join(FIELDS)} from {SAMPLE}, of {whole:,} points")
     Console().print(table)
 
 

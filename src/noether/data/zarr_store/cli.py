@@ -16,12 +16,13 @@ from rich.console import Console
 
 from noether.data.schemas import FileMap
 from noether.data.zarr_store._version import __version__
+from noether.data.zarr_store.chunk_index import write_chunk_index
 from noether.data.zarr_store.convert import ConversionReport, convert
 from noether.data.zarr_store.display import conversion_progress, print_summary
 from noether.data.zarr_store.errors import ArgumentError, StoreError, nearest_names
 from noether.data.zarr_store.presets import PRESETS, find_preset
 from noether.data.zarr_store.sources import TreeSource
-from noether.data.zarr_store.stores import normalize_root
+from noether.data.zarr_store.stores import join, normalize_root
 from noether.data.zarr_store.summary import summarize
 from noether.data.zarr_store.writer import ZarrStoreWriter
 
@@ -141,6 +142,21 @@ def info_command(
             typer.echo(json.dumps(asdict(summary), indent=2))
         else:
             print_summary(summary, Console(markup=False, emoji=False, highlight=False))
+
+
+@app.command("index")
+def index_command(
+    store: Annotated[str, typer.Argument(help="Directory or URL of the store.")],
+    storage_option: StorageOption = None,
+    debug: Debug = False,
+) -> None:
+    """Make the chunk index of STORE, with which a draw reads nothing but its chunks.
+
+    Every conversion ends with this; it is for stores that were written otherwise, also by other tools.
+    """
+    with _errors_reported(debug):
+        options = _options(storage_option, "--storage-option")
+        typer.echo(f"chunk index: {join(store, write_chunk_index(store, storage_options=options))}")
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from multiprocessing.synchronize import Event
 from typing import Any, Literal
 
+from noether.data.zarr_store.chunk_index import write_chunk_index
 from noether.data.zarr_store.errors import MissingDependencyError, StoreError
 from noether.data.zarr_store.grid import positive_int
 from noether.data.zarr_store.manifest import SampleEntry
@@ -78,7 +79,8 @@ def convert(
     """Convert the samples of a source that a store does not have yet.
 
     A sample that cannot be converted is reported, and the rest goes on. What is complete is in the manifest when this
-    returns, also when it is interrupted. The bytes of the store do not depend on `workers`.
+    returns, also when it is interrupted. At the end the chunk index is made anew. The bytes of the store do not depend
+    on `workers`.
 
     Parameters
     ----------
@@ -119,6 +121,8 @@ def convert(
                     on_result(result)
     finally:
         recorder.save()
+    if writer.manifest.samples and (recorder.has_saved or writer.manifest.chunk_index is None):
+        write_chunk_index(writer.store_root, storage_options=writer.storage_options)
     return report
 
 
@@ -129,9 +133,12 @@ class _Recorder:
         self._writer = writer
         self._unsaved = False
         self._saved_at = time.monotonic()
+        self.has_saved = False
 
     def add(self, result: SampleResult) -> None:
-        if result.entry is None or self._writer.manifest.samples.get(result.sample_id) == result.entry:
+        if result.entry is None:
+            return
+        if result.outcome == "skipped" and self._writer.manifest.samples.get(result.sample_id) == result.entry:
             return
         self._writer.record(result.sample_id, result.entry)
         self._unsaved = True
@@ -141,7 +148,7 @@ class _Recorder:
     def save(self) -> None:
         if self._unsaved:
             self._writer.save_manifest()
-            self._unsaved, self._saved_at = False, time.monotonic()
+            self._unsaved, self._saved_at, self.has_saved = False, time.monotonic(), True
 
 
 def _convert_sample(source: SampleSource, writer: ZarrStoreWriter, sample_id: str) -> SampleResult:

@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.abc.store import Store
 
 from noether.data.zarr_store.cache import BoundedCache
-from noether.data.zarr_store.errors import CorruptDataError
+from noether.data.zarr_store.chunk_index import ChunkIndex, open_chunk_index
 from noether.data.zarr_store.layout import ArrayLayout
-from noether.data.zarr_store.manifest import SampleEntry
-from noether.data.zarr_store.metadata import Metadata, parse_array, parse_group, require_array
-from noether.data.zarr_store.names import ROOT_KEY
+from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
+from noether.data.zarr_store.open_sample import OpenSample
 from noether.data.zarr_store.ranges import RangeRequest
 from noether.data.zarr_store.sampling import ReadPlan
 from noether.data.zarr_store.sharded import IndexCache, ShardedArray
-from noether.data.zarr_store.stores import Storage, join, open_storage
-from noether.data.zarr_store.zarr_arrays import open_array, open_group, read_rows_of_plan
+from noether.data.zarr_store.stores import Storage, StoreFactory, open_storage
+from noether.data.zarr_store.zarr_arrays import read_rows_of_plan
 
-__all__ = ["Fetcher", "FieldRead", "StoreFactory"]
-
-StoreFactory = Callable[[str], Store]
+__all__ = ["Fetcher", "FieldRead", "ReadCost"]
 
 # An open sample is the metadata of its arrays, a few kilobytes; a shard index has 16 bytes a chunk.
 _MAX_OPEN_SAMPLES = 512
@@ -64,26 +60,77 @@ class FieldRead:
 
 
 @dataclass(slots=True)
-class _OpenSample:
-    """The metadata of a sample's nodes by path; the group, once zarr-python is needed for one of them."""
-
-    sample_id: str
-    relpath: str
-    nodes: Metadata = field(default_factory=dict)
-    consolidated: bool = False
-    group: zarr.Group | None = None
-
-
-@dataclass(slots=True)
 class _Handles:
     """What belongs to the process that opened it."""
 
     storage: Storage
+    chunk_index: ChunkIndex | None
     pid: int = field(default_factory=os.getpid)
     indexes: IndexCache = field(default_factory=lambda: BoundedCache(_MAX_INDEX_BYTES, lambda index: index.n_bytes))
-    samples: BoundedCache[_OpenSample] = field(default_factory=lambda: BoundedCache(_MAX_OPEN_SAMPLES))
+    entries: BoundedCache[SampleEntry] = field(default_factory=lambda: BoundedCache(_MAX_OPEN_SAMPLES))
+    samples: BoundedCache[OpenSample] = field(default_factory=lambda: BoundedCache(_MAX_OPEN_SAMPLES))
+    indexed: BoundedCache[dict[str, ShardedArray]] = field(default_factory=lambda: BoundedCache(_MAX_OPEN_SAMPLES))
     lock: Lock = field(default_factory=Lock)
     pool: ThreadPoolExecutor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadCost:
+    """What a read costs, known before anything is read.
+
+    Attributes
+    ----------
+    points : dict of str to int
+        Points by domain.
+    chunks : dict of str to int
+        Chunks to decode, by canonical field name.
+    requests : dict of str to int or None
+        Range requests by canonical field name; None where zarr-python reads the field, and decides on them.
+    n_bytes : dict of str to int or None
+        Their bytes.
+    """
+
+    points: dict[str, int]
+    chunks: dict[str, int]
+    requests: dict[str, int | None]
+    n_bytes: dict[str, int | None]
+
+    @classmethod
+    def of(cls, reads: Sequence[FieldRead]) -> Self:
+        """Sum up what is about to be read."""
+        known = {one.layout.field: one.requests if isinstance(one.array, ShardedArray) else None for one in reads}
+        return cls(
+            points={one.domain: one.plan.n_points for one in reads},
+            chunks={one.layout.field: len(one.plan.parts) for one in reads},
+            # Chunks that are not stored make requests of no bytes, which nobody sends.
+            requests={
+                name: None if found is None else sum(request.length > 0 for request in found)
+                for name, found in known.items()
+            },
+            n_bytes={
+                name: None if found is None else sum(request.length for request in found)
+                for name, found in known.items()
+            },
+        )
+
+    @property
+    def total_requests(self) -> int | None:
+        """Requests of all fields; None where that of one is not known."""
+        return _total(self.requests.values())
+
+    @property
+    def total_bytes(self) -> int | None:
+        """Bytes of all fields; None where those of one are not known."""
+        return _total(self.n_bytes.values())
+
+
+def _total(values: Iterable[int | None]) -> int | None:
+    total = 0
+    for value in values:
+        if value is None:
+            return None
+        total += value
+    return total
 
 
 class Fetcher:
@@ -93,6 +140,8 @@ class Fetcher:
     ----------
     root : str
         Of the store.
+    manifest : StoreManifest
+        What it holds.
     storage_options : mapping
         Options of the file system.
     store_factory : callable of str to zarr Store or None
@@ -101,46 +150,52 @@ class Fetcher:
         Requests in flight.
     verify : bool
         Whether to compare checksums.
-    complete : bool
-        Whether a chunk that is not stored is a lost one, and not one of fill values.
     """
 
     def __init__(
         self,
         root: str,
+        manifest: StoreManifest,
         storage_options: Mapping[str, Any],
         store_factory: StoreFactory | None,
         concurrency: int,
         verify: bool,
-        complete: bool,
     ) -> None:
         self._root = root
+        self._manifest = manifest
         self._storage_options = dict(storage_options)
         self._store_factory = store_factory
         self._concurrency = concurrency
         self._verify = verify
-        self._complete = complete
         self._opened: _Handles | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": None}
 
+    def entry(self, sample_id: str) -> SampleEntry:
+        """Give the entry of a sample; the manifest parses it anew each time it is asked."""
+        entries = self._handles().entries
+        entry = entries.get(sample_id)
+        if entry is None:
+            entry = self._manifest.sample(sample_id)
+            entries.put(sample_id, entry)
+        return entry
+
     def prepare(
         self,
         sample_id: str,
-        entry: SampleEntry,
         fields: Mapping[str, Sequence[ArrayLayout]],
         plans: Mapping[str, ReadPlan],
     ) -> list[FieldRead]:
         """Find out which ranges the plans need of each field; reads metadata and indexes that are not known yet."""
         handles = self._handles()
-        sample = self._open_sample(handles, sample_id, entry)
+        indexed = self._indexed_arrays(handles, sample_id)
         reads = []
         for domain, layouts in fields.items():
             plan = plans[domain]
             for layout in layouts:
                 where = f"sample {sample_id!r}, field {layout.field}"
-                array = self._open_array(handles, sample, f"{domain}/{layout.array_name}", layout, plan, where)
+                array = indexed.get(layout.field) or self._open_array(handles, sample_id, domain, layout, plan, where)
                 requests = (
                     array.requests(plan, handles.storage, handles.indexes) if isinstance(array, ShardedArray) else []
                 )
@@ -186,7 +241,9 @@ class Fetcher:
         handles = self._opened
         # After a fork, locks and threads of the parent are not to be touched.
         if handles is None or handles.pid != os.getpid():
-            self._opened = handles = _Handles(open_storage(self._root, self._storage_options))
+            storage = open_storage(self._root, self._storage_options)
+            index = None if self._store_factory else open_chunk_index(storage, self._manifest)
+            self._opened = handles = _Handles(storage, index)
         return handles
 
     def _pool(self, handles: _Handles) -> ThreadPoolExecutor:
@@ -195,54 +252,29 @@ class Fetcher:
                 handles.pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="noether-read")
             return handles.pool
 
-    def _open_sample(self, handles: _Handles, sample_id: str, entry: SampleEntry) -> _OpenSample:
-        sample = handles.samples.get(sample_id)
-        if sample is not None:
-            return sample
-        sample = _OpenSample(sample_id, entry.relpath)
-        if self._store_factory is None:
-            self._read_metadata(handles, sample)
-        handles.samples.put(sample_id, sample)
-        return sample
-
-    def _read_metadata(self, handles: _Handles, sample: _OpenSample) -> None:
-        document = handles.storage.read_if_there(f"{sample.relpath}/{ROOT_KEY}")
-        if document is None:
-            raise CorruptDataError(
-                f"sample {sample.sample_id!r}: the manifest lists it, but there is no group at "
-                f"{join(self._root, sample.relpath)}; convert the sample again"
-            )
-        nodes = parse_group(document, f"sample {sample.sample_id!r}")
-        sample.nodes, sample.consolidated = nodes or {}, nodes is not None
+    def _indexed_arrays(self, handles: _Handles, sample_id: str) -> dict[str, ShardedArray]:
+        if handles.chunk_index is None:
+            return {}
+        arrays = handles.indexed.get(sample_id)
+        if arrays is None:
+            arrays = handles.chunk_index.arrays(sample_id)
+            handles.indexed.put(sample_id, arrays)
+        return arrays
 
     def _open_array(
-        self, handles: _Handles, sample: _OpenSample, path: str, layout: ArrayLayout, plan: ReadPlan, where: str
+        self, handles: _Handles, sample_id: str, domain: str, layout: ArrayLayout, plan: ReadPlan, where: str
     ) -> ShardedArray | zarr.Array[Any]:
-        shape = (plan.grid.n_points, layout.dim)
+        sample = self._open_sample(handles, sample_id)
+        path, shape = f"{domain}/{layout.array_name}", (plan.grid.n_points, layout.dim)
+        array = None
         if self._store_factory is None:
-            metadata = require_array(self._array_metadata(handles, sample, path, where), shape, where)
-            array = ShardedArray.of_metadata(
-                f"{sample.relpath}/{path}", metadata, plan.grid.chunk_points, where, complete=self._complete
-            )
-            if array is not None:
-                return array
-        if sample.group is None:
-            sample.group = self._open_group(handles, sample)
-        return open_array(sample.group, path, shape, where)
+            array = sample.sharded_array(path, shape, plan.grid.chunk_points, where)
+        return array or sample.zarr_array(path, shape, where)
 
-    def _array_metadata(self, handles: _Handles, sample: _OpenSample, path: str, where: str) -> Any:
-        if path not in sample.nodes:
-            key = f"{sample.relpath}/{path}/{ROOT_KEY}"
-            document = None if sample.consolidated else handles.storage.read_if_there(key)
-            if document is None:
-                raise CorruptDataError(f"{where}: the group has no array {path}; convert the sample again")
-            sample.nodes[path] = parse_array(document, where)
-        return sample.nodes[path]
-
-    def _open_group(self, handles: _Handles, sample: _OpenSample) -> zarr.Group:
-        store = (
-            self._store_factory(join(self._root, sample.relpath))
-            if self._store_factory
-            else handles.storage.zarr_store(sample.relpath, read_only=True)
-        )
-        return open_group(store, complete=self._complete, where=f"sample {sample.sample_id!r}")
+    def _open_sample(self, handles: _Handles, sample_id: str) -> OpenSample:
+        sample = handles.samples.get(sample_id)
+        if sample is None:
+            relpath, complete = self.entry(sample_id).relpath, self._manifest.shuffle_algorithm is not None
+            sample = OpenSample(handles.storage, sample_id, relpath, complete, self._store_factory)
+            handles.samples.put(sample_id, sample)
+        return sample

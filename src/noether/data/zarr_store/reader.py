@@ -15,13 +15,13 @@ from noether.data.zarr_store.errors import (
     UnknownNameError,
     nearest_names,
 )
-from noether.data.zarr_store.fetch import Fetcher, StoreFactory
+from noether.data.zarr_store.fetch import Fetcher, ReadCost
 from noether.data.zarr_store.grid import positive_int
 from noether.data.zarr_store.layout import ArrayLayout, stored_dtype
 from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
 from noether.data.zarr_store.sampling import CHUNK_ORDERS, ChunkOrder, ReadPlan, plan_draw, plan_whole
 from noether.data.zarr_store.shuffle import SHUFFLE_ALGORITHM, permutation
-from noether.data.zarr_store.stores import normalize_root
+from noether.data.zarr_store.stores import StoreFactory, normalize_root
 from noether.data.zarr_store.tensors import RandomSource, make_rng, to_tensors
 
 if TYPE_CHECKING:
@@ -44,9 +44,11 @@ class ZarrChunkReader:
     store_factory : callable of str to zarr Store, optional
         Opens the group at a path or URL. If given, it carries every byte that is read of the groups.
     read_concurrency : int
-        How many fields are read at once.
+        Most requests in flight; with 1 all is read in the caller's thread.
     storage_options : mapping, optional
         Options of the file system; see `stores.open_storage`.
+    verify_checksums : bool
+        Compare the crc32c of each chunk that carries one. zarr-python, where it has to read, does so in any case.
     chunk_order : {"consecutive", "scattered"}
         Whether the chunks of a draw are neighbours, which is fastest, or chosen independently.
 
@@ -89,11 +91,11 @@ class ZarrChunkReader:
         )
         self._fetcher = Fetcher(
             self.store_root,
+            self.manifest,
             self.storage_options,
             store_factory,
             self.read_concurrency,
             verify_checksums,
-            complete=self.manifest.shuffle_algorithm is not None,
         )
 
     def read_sample(
@@ -168,12 +170,12 @@ class ZarrChunkReader:
         StorageError
             The store cannot be reached.
         """
-        entry = self.manifest.sample(sample_id)
+        entry = self._fetcher.entry(sample_id)
         wanted = self._wanted_fields(sample_id, entry, fields)
         plans = self._plans(entry, wanted, num_points, make_rng(generator))
         result_dtype = None if dtype is None else np.dtype(stored_dtype(dtype, "dtype"))
         orders = self._original_orders(sample_id, plans, order)
-        reads = self._fetcher.prepare(sample_id, entry, wanted, plans)
+        reads = self._fetcher.prepare(sample_id, wanted, plans)
         arrays = {}
         for one, rows in zip(reads, self._fetcher.read(reads, result_dtype), strict=True):
             domain = one.domain
@@ -183,6 +185,28 @@ class ZarrChunkReader:
                 rows = restored
             arrays[one.layout.field] = rows[:, 0] if one.layout.dim == 1 else rows
         return arrays
+
+    def plan(
+        self,
+        sample_id: str,
+        num_points: Mapping[str, int | None] | None = None,
+        fields: Iterable[str] | None = None,
+        generator: RandomSource = None,
+    ) -> ReadCost:
+        """Say what a read would cost, before anything is read but metadata and indexes that are not known yet.
+
+        Parameters and errors are those of `read_arrays`: with the same generator state, it costs exactly this. With
+        a chunk index nothing at all is read here.
+
+        Returns
+        -------
+        ReadCost
+            Chunks, requests and bytes by field.
+        """
+        entry = self._fetcher.entry(sample_id)
+        wanted = self._wanted_fields(sample_id, entry, fields)
+        plans = self._plans(entry, wanted, num_points, make_rng(generator))
+        return ReadCost.of(self._fetcher.prepare(sample_id, wanted, plans))
 
     def read_coords(
         self, sample_id: str, domain: str, num_points: int | None, generator: RandomSource = None

@@ -34,6 +34,8 @@ MISSING = (1 << 64) - 1
 
 _CRC_BYTES = 4
 _ENTRY_BYTES = 16
+# Larger than any array; what is computed from sizes up to it fits in 64 bits.
+_MAX_SIZE = 1 << 48
 _BLOSC_HEADER = struct.Struct("<4xIII")  # after four bytes of versions and flags: bytes before, block, bytes after
 
 
@@ -67,13 +69,20 @@ class ChunkCodec:
         """Bytes of a chunk before compression."""
         return self.rows * self.width * self.dtype.itemsize
 
+    @property
+    def max_stored_bytes(self) -> int:
+        """Most bytes that a chunk can have in a shard: blosc stores what it cannot compress as it is."""
+        return self.n_bytes + _BLOSC_HEADER.size + _CRC_BYTES
+
     @classmethod
     def of_metadata(cls, metadata: Mapping[str, Any]) -> Self | None:
         """Read the codec of an array from its ``zarr.json``; None where it is not the one of this module."""
         try:
             (sharding,) = metadata["codecs"]
             inner = sharding["configuration"]
-            rows, width = inner["chunk_shape"]
+            rows, width = _sizes(inner["chunk_shape"])
+            shard_rows, shard_width = _sizes(metadata["chunk_grid"]["configuration"]["chunk_shape"])
+            _, array_width = _sizes(metadata["shape"])
             names = [codec["name"] for codec in inner["codecs"]]
             supported = (
                 sharding["name"] == "sharding_indexed"
@@ -84,13 +93,16 @@ class ChunkCodec:
                 and _is_little_endian(inner["index_codecs"][0])
                 and metadata["chunk_key_encoding"]["name"] == "default"
                 and metadata["chunk_key_encoding"].get("configuration", {}).get("separator", "/") == "/"
-                and metadata["chunk_grid"]["configuration"]["chunk_shape"][1] == width == metadata["shape"][1]
+                and metadata["chunk_grid"]["name"] == "regular"
+                and shard_rows % rows == 0
+                and shard_width == width == array_width
+                and not metadata.get("storage_transformers")
             )
             if not supported or metadata["data_type"] not in ("float16", "float32", "float64"):
                 return None
             dtype = np.dtype(metadata["data_type"]).newbyteorder("<")
             return cls(dtype, rows, width, "crc32c" in names, float(metadata["fill_value"]))
-        except (KeyError, TypeError, ValueError, IndexError):
+        except (AttributeError, LookupError, OverflowError, TypeError, ValueError):
             return None
 
     def encode(self, rows: NDArray[Any]) -> bytes:
@@ -145,6 +157,14 @@ class ChunkCodec:
 
 def _crc(data: bytes) -> bytes:
     return int(google_crc32c.value(data)).to_bytes(_CRC_BYTES, "little")
+
+
+def _sizes(shape: Any) -> tuple[int, int]:
+    """Give a shape of two dimensions, or raise `ValueError`."""
+    rows, width = shape
+    if not all(type(size) is int and 0 < size <= _MAX_SIZE for size in (rows, width)):
+        raise ValueError(f"no shape: {shape}")
+    return rows, width
 
 
 def _is_little_endian(codec: Mapping[str, Any]) -> bool:
@@ -236,7 +256,7 @@ class ShardIndex:
     def _require_sound(self, n_bytes: int) -> None:
         """Raise `CorruptDataError` unless the chunks lie in the first `n_bytes` bytes and do not overlap."""
         stored = self.lengths != MISSING
-        if np.any(stored != (self.offsets != MISSING)):
+        if np.any(stored != (self.offsets != MISSING)) or np.any(self.lengths == 0):
             raise CorruptDataError("its index has a chunk with an offset but no length, or the reverse")
         offsets, lengths = self.offsets[stored], self.lengths[stored]
         # Compared so that no sum can pass the largest uint64.

@@ -14,8 +14,8 @@ from noether.data.zarr_store.casting import cast_into
 from noether.data.zarr_store.errors import CorruptDataError
 from noether.data.zarr_store.ranges import RangeRequest, plan_ranges
 from noether.data.zarr_store.sampling import ReadPlan
-from noether.data.zarr_store.shard import ChunkCodec, ShardIndex, index_size
-from noether.data.zarr_store.stores import Buffer, Storage
+from noether.data.zarr_store.shard import MISSING, ChunkCodec, ShardIndex, index_size
+from noether.data.zarr_store.stores import Storage
 
 __all__ = ["IndexCache", "ShardedArray"]
 
@@ -39,6 +39,9 @@ class ShardedArray:
         Names sample and field, to begin an error with.
     complete : bool
         Whether a chunk that is not stored is a lost one, and not one of fill values.
+    lengths : ndarray of uint32 or None
+        The lengths of all chunks, which lie one after the other in each shard, where the chunk index has them; else
+        the shards' own indexes are read.
     """
 
     key: str
@@ -46,6 +49,7 @@ class ShardedArray:
     chunks_per_shard: int
     where: str
     complete: bool
+    lengths: NDArray[np.uint32] | None = None
 
     @classmethod
     def of_metadata(
@@ -76,14 +80,13 @@ class ShardedArray:
         verify : bool
             Whether to compare checksums.
         """
+        self._require_credible(request)
         data: Any = b""
         if request.length:
             data = memoryview(storage.read_range(self._shard_key(request.shard), request.start, request.length))
         if len(data) != request.length:
-            raise CorruptDataError(
-                f"{self.where}: shard {request.shard} ends early: expected {request.length} bytes at "
-                f"{request.start}, there are {len(data)}; convert the sample again"
-            )
+            missing = f"it ends early: expected {request.length} bytes at {request.start}, there are {len(data)}"
+            raise self._damaged(f"shard {request.shard}", CorruptDataError(missing))
         codec = self.codec
         scratch = np.empty((codec.rows, codec.width), codec.dtype)
         direct = out.dtype == codec.dtype
@@ -103,15 +106,9 @@ class ShardedArray:
                     cast_into(out[row : row + stop - start], rows[start:stop])
                     row += stop - start
 
-    def _index(self, shard: int, storage: Storage, cache: IndexCache) -> ShardIndex:
-        key = self._shard_key(shard)
-        index = cache.get(key)
-        if index is None:
-            index = self._read_index(shard, storage.read_tail(key, index_size(self.chunks_per_shard)))
-            cache.put(key, index)
-        return index
-
-    def _read_index(self, shard: int, found: tuple[Buffer, int] | None) -> ShardIndex:
+    def read_index(self, shard: int, storage: Storage) -> ShardIndex:
+        """Read the index of one shard; `CorruptDataError` where it is damaged."""
+        found = storage.read_tail(self._shard_key(shard), index_size(self.chunks_per_shard))
         try:
             if found is None:
                 return self._index_of_nothing()
@@ -119,10 +116,33 @@ class ShardedArray:
         except CorruptDataError as error:
             raise self._damaged(f"shard {shard}", error) from error
 
+    def _index(self, shard: int, storage: Storage, cache: IndexCache) -> ShardIndex:
+        key = self._shard_key(shard)
+        index = cache.get(key)
+        if index is None:
+            if self.lengths is None:
+                index = self.read_index(shard, storage)
+            else:
+                first = shard * self.chunks_per_shard
+                lengths = self.lengths[first : first + self.chunks_per_shard]
+                index = ShardIndex.of_lengths(lengths)
+            cache.put(key, index)
+        return index
+
     def _index_of_nothing(self) -> ShardIndex:
         if self.complete:
             raise CorruptDataError("it is not there")
-        return ShardIndex.of_lengths([], self.chunks_per_shard)
+        # As many as the metadata claim, in the memory of one.
+        nothing = np.broadcast_to(np.uint64(MISSING), self.chunks_per_shard)
+        return ShardIndex(nothing, nothing)
+
+    def _require_credible(self, request: RangeRequest) -> None:
+        """Raise `CorruptDataError` before memory is taken for more bytes than a chunk can have."""
+        limit = self.codec.max_stored_bytes
+        for place in request.places:
+            if place.length > limit:
+                error = f"its index claims {place.length} bytes, where a chunk has at most {limit}"
+                raise self._damaged(f"chunk {place.part.chunk}, in shard {request.shard},", CorruptDataError(error))
 
     def _fill(self, rows: NDArray[Any]) -> None:
         if self.complete:
@@ -130,7 +150,10 @@ class ShardedArray:
         rows[...] = self.codec.fill_value
 
     def _damaged(self, what: str, error: Exception) -> CorruptDataError:
-        return CorruptDataError(f"{self.where}: {what} is damaged: {error}; convert the sample again")
+        way_out = "convert the sample again"
+        if self.lengths is not None:
+            way_out = f"make the chunk index anew (noether-zarr index STORE) and, if that does not help, {way_out}"
+        return CorruptDataError(f"{self.where}: {what} is damaged: {error}; {way_out}")
 
     def _shard_key(self, shard: int) -> str:
         return f"{self.key}/c/{shard}/0"

@@ -21,7 +21,16 @@ from noether.data.zarr_store.stores import STORAGE_ERRORS
 __all__ = ["CompleteStore", "open_array", "open_group", "read_rows_of_plan"]
 
 # What zarr-python and the codecs raise where the bytes are at fault, and not the storage.
-DECODE_ERRORS = (ValueError, RuntimeError, TypeError, KeyError, AttributeError, EOFError, zlib.error)
+DECODE_ERRORS = (
+    ValueError,
+    RuntimeError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    zlib.error,
+)
 
 
 # More than any storage holds in one object: an index that points past it is no index.

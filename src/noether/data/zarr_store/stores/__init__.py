@@ -13,7 +13,7 @@ from obstore.exceptions import BaseError
 from zarr.abc.store import Store
 
 from noether.data.zarr_store.errors import ArgumentError
-from noether.data.zarr_store.stores.base import Buffer, ObjectSize, Storage
+from noether.data.zarr_store.stores.base import Buffer, ObjectSize, Storage, StoreFactory
 from noether.data.zarr_store.stores.counting import CountingStore, Traffic
 from noether.data.zarr_store.stores.fsspec_store import FsspecStorage
 from noether.data.zarr_store.stores.local import LocalStorage
@@ -23,8 +23,10 @@ __all__ = [
     "STORAGE_ERRORS",
     "Buffer",
     "CountingStore",
+    "LocalStorage",
     "ObjectSize",
     "Storage",
+    "StoreFactory",
     "Traffic",
     "is_remote",
     "join",

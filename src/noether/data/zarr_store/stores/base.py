@@ -12,10 +12,11 @@ from zarr.abc.store import Store
 from noether.data.zarr_store.errors import StorageError
 from noether.data.zarr_store.names import ROOT_KEY
 
-__all__ = ["Buffer", "ObjectSize", "Storage", "StorageByObjects"]
+__all__ = ["Buffer", "ObjectSize", "Storage", "StorageByObjects", "StoreFactory"]
 
 
 Buffer = bytes | memoryview
+StoreFactory = Callable[[str], Store]
 
 
 class ObjectSize(NamedTuple):
@@ -42,6 +43,9 @@ class Storage(Protocol):
     def open_file(self, key: str) -> BinaryIO:
         """Open an object for reading, as a file that can seek; `StorageError` where there is none."""
 
+    def write(self, key: str, data: bytes) -> None:
+        """Write an object, which appears whole or not at all."""
+
     def update(self, key: str, change: Callable[[bytes | None], bytes]) -> None:
         """Replace an object by what `change` makes of its bytes, in one step that no other update can come between.
 
@@ -54,6 +58,9 @@ class Storage(Protocol):
         The pair of the root ``zarr.json`` comes last.
         A reader finds the former group, none, or the new one, never a part of one. Nothing stays behind a failure.
         """
+
+    def delete(self, keys: list[str]) -> None:
+        """Delete objects; those that are not there are passed over."""
 
     def objects(self, prefix: str = "") -> Iterator[ObjectSize]:
         """List the objects below a directory, in no particular order."""
@@ -78,11 +85,16 @@ class StorageByObjects:
             raise StorageError(f"cannot read {self.root}/{key}: it is not there")
         return BytesIO(data)
 
+    def write(self, key: str, data: bytes) -> None:
+        """Write an object; see `Storage`."""
+        self._put(key, [data])
+
     @abstractmethod
     def _put(self, key: str, parts: Iterable[bytes]) -> None: ...
 
     @abstractmethod
-    def _delete(self, keys: list[str]) -> None: ...
+    def delete(self, keys: list[str]) -> None:
+        """Delete objects; see `Storage`."""
 
     @abstractmethod
     def objects(self, prefix: str = "") -> Iterator[ObjectSize]:
@@ -97,12 +109,12 @@ class StorageByObjects:
                 written.append(f"{relpath}/{key}")
                 self._put(written[-1], parts)
         except BaseException:
-            self._delete(written[::-1])
+            self.delete(written[::-1])
             raise
 
     def _delete_group(self, relpath: str) -> None:
         there = {item.key for item in self.objects(relpath)}
         root = f"{relpath}/{ROOT_KEY}"
         if root in there:
-            self._delete([root])
-        self._delete(sorted(there - {root}))
+            self.delete([root])
+        self.delete(sorted(there - {root}))

@@ -130,7 +130,8 @@ class FsspecStorage(StorageByObjects):
             for part in parts:
                 file.write(part)
 
-    def _delete(self, keys: list[str]) -> None:
+    def delete(self, keys: list[str]) -> None:
+        """Delete objects; see `Storage`."""
         with _reported(f"cannot delete in {self.root}"):
             for key in keys:
                 # One by one: `rm` takes names such as "run_[1]" for patterns, and deletes what matches.

@@ -16,12 +16,29 @@ from filelock import FileLock, Timeout
 from zarr.abc.store import Store
 from zarr.storage import LocalStore
 
+from noether.data.zarr_store.cache import BoundedCache
 from noether.data.zarr_store.errors import StorageError
 from noether.data.zarr_store.stores.base import Buffer, ObjectSize
 
 __all__ = ["LocalStorage"]
 
 _LOCK_SECONDS = 60.0
+# Opening a file costs several times what reading a draw from it does; most systems allow 1,024.
+_MAX_OPEN_FILES = 128
+
+
+class _OpenFile:
+    """A file descriptor that is closed once nobody, in no thread, uses it any more."""
+
+    __slots__ = ("descriptor",)
+
+    def __init__(self, path: str) -> None:
+        self.descriptor = os.open(path, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        # Where opening failed there is nothing to close.
+        if hasattr(self, "descriptor"):
+            os.close(self.descriptor)
 
 
 class LocalStorage:
@@ -33,6 +50,7 @@ class LocalStorage:
     def __init__(self, root: str) -> None:
         self.root = root
         self._root = Path(root)
+        self._files: BoundedCache[_OpenFile] = BoundedCache(_MAX_OPEN_FILES)
 
     def read_if_there(self, key: str) -> bytes | None:
         """Read a file; see `Storage`."""
@@ -44,9 +62,14 @@ class LocalStorage:
 
     def read_range(self, key: str, start: int, length: int) -> Buffer:
         """Read a part of a file; see `Storage`."""
-        with self._open(key) as file:
-            file.seek(start)
-            return file.read(length) or b""
+        try:
+            file = self._files.get(key)
+            if file is None:
+                file = _OpenFile(f"{self.root}/{key}")
+                self._files.put(key, file)
+            return os.pread(file.descriptor, length, start)
+        except OSError as error:
+            raise StorageError(f"cannot read {self._root / key}: {error.strerror}") from error
 
     def read_tail(self, key: str, length: int) -> tuple[Buffer, int] | None:
         """Read the end of a file; see `Storage`."""
@@ -54,7 +77,7 @@ class LocalStorage:
             with FileIO(f"{self.root}/{key}") as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(size - length, 0))
-                return file.read(length) or b"", size
+                return file.read(min(length, size)) or b"", size
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -64,19 +87,25 @@ class LocalStorage:
         """Open a file; see `Storage`."""
         return BufferedReader(self._open(key))
 
+    def write(self, key: str, data: bytes) -> None:
+        """Stage a file and rename it; see `Storage`."""
+        path = self._root / key
+        staged = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        with _reported(f"cannot write {path}"):
+            try:
+                _write_durably(staged, [data])
+                staged.replace(path)
+            finally:
+                staged.unlink(missing_ok=True)
+            _sync_directory(path.parent)
+
     def update(self, key: str, change: Callable[[bytes | None], bytes]) -> None:
         """Replace a file under a lock; see `Storage`."""
         path = self._root / key
         with _reported(f"cannot write {path}"):
             path.parent.mkdir(parents=True, exist_ok=True)
             with _locked(path):
-                staged = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-                try:
-                    _write_durably(staged, [change(self.read_if_there(key))])
-                    staged.replace(path)
-                finally:
-                    staged.unlink(missing_ok=True)
-                _sync_directory(path.parent)
+                self.write(key, change(self.read_if_there(key)))
 
     def write_group(self, relpath: str, objects: Iterable[tuple[str, Iterable[bytes]]]) -> None:
         """Stage a group and rename it; see `Storage`."""
@@ -92,6 +121,12 @@ class LocalStorage:
             finally:
                 shutil.rmtree(staged, ignore_errors=True)
             _sync_directory(path.parent)
+
+    def delete(self, keys: list[str]) -> None:
+        """Delete files; see `Storage`."""
+        for key in keys:
+            with _reported(f"cannot delete {self._root / key}"):
+                (self._root / key).unlink(missing_ok=True)
 
     def objects(self, prefix: str = "") -> Iterator[ObjectSize]:
         """List files, in sorted order and without those that are staged or lock; see `Storage`."""

@@ -118,7 +118,8 @@ class ObstoreStorage(StorageByObjects):
             else:
                 obstore.put(self._bucket, key, iter(parts), chunk_size=_PART_BYTES, max_concurrency=_PARTS_IN_FLIGHT)
 
-    def _delete(self, keys: list[str]) -> None:
+    def delete(self, keys: list[str]) -> None:
+        """Delete objects; see `Storage`."""
         if keys:
             with _reported(f"cannot delete in {self.root}"):
                 obstore.delete(self._bucket, keys)

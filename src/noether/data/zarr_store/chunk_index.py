@@ -1,0 +1,248 @@
+"""The chunk index of a store: the lengths of all chunks in one file, which the processes of a node map and share.
+
+With it a draw costs its range requests and nothing else: no metadata and no shard index is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noether.data.zarr_store.errors import CorruptDataError, StorageError
+from noether.data.zarr_store.layout import ArrayLayout
+from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
+from noether.data.zarr_store.open_sample import OpenSample
+from noether.data.zarr_store.shard import MISSING, ChunkCodec
+from noether.data.zarr_store.sharded import ShardedArray
+from noether.data.zarr_store.stores import Storage, is_remote, normalize_root, open_storage
+
+__all__ = ["ChunkIndex", "open_chunk_index", "write_chunk_index"]
+
+# Stands for each chunk of an array whose shards only their own indexes describe.
+_NOT_INDEXED = 0xFFFFFFFF
+# Almost all the time goes into waiting for the storage.
+_THREADS = 16
+_TRIES = 3
+_REMEDY = "make it anew: noether-zarr index STORE"
+
+
+class ChunkIndex:
+    """The lengths of all chunks of a store.
+
+    Parameters
+    ----------
+    words : ndarray of uint32
+        For n samples, 2 (n + 1) words with the start of each sample's lengths and the end of the last, as uint64; then
+        the lengths, in the order of the manifest: samples, domains, arrays, chunks. A length is 0 where a chunk is not
+        stored, and the largest uint32 throughout an array that is not described here.
+    manifest : StoreManifest
+        What it is the index of.
+
+    Raises
+    ------
+    CorruptDataError
+        It is the index of another number of samples, or was cut short.
+    """
+
+    def __init__(self, words: NDArray[np.uint32], manifest: StoreManifest) -> None:
+        n_head = 2 * (len(manifest.samples) + 1)
+        fits = words.ndim == 1 and words.dtype == np.dtype("<u4") and len(words) >= n_head
+        starts = words[:n_head].view("<u8") if fits else np.zeros(1, "<u8")
+        if not fits or int(starts[-1]) != len(words) - n_head:
+            raise CorruptDataError(
+                f"the chunk index {manifest.chunk_index} is not that of the {len(manifest.samples)} samples of the "
+                f"store; {_REMEDY}"
+            )
+        self._manifest = manifest
+        self._starts = starts
+        self._lengths = words[n_head:]
+        self._numbers = {sample_id: number for number, sample_id in enumerate(manifest.samples)}
+
+    def arrays(self, sample_id: str) -> dict[str, ShardedArray]:
+        """Give the arrays of a sample that are indexed, by canonical field name, ready to be read.
+
+        Raises
+        ------
+        CorruptDataError
+            The index does not fit the sample.
+        """
+        entry, number = self._manifest.sample(sample_id), self._numbers[sample_id]
+        at, stop = int(self._starts[number]), int(self._starts[number + 1])
+        found = {}
+        for domain, layout, n_chunks in _arrays_of(self._manifest, entry):
+            lengths = self._lengths[at : at + n_chunks]
+            at += n_chunks
+            if len(lengths) == n_chunks and lengths[0] != _NOT_INDEXED:
+                found[layout.field] = _promised_array(self._manifest, sample_id, entry, domain, layout, lengths)
+        if at != stop:
+            raise CorruptDataError(f"sample {sample_id!r}: the chunk index does not fit the manifest; {_REMEDY}")
+        return found
+
+
+def open_chunk_index(storage: Storage, manifest: StoreManifest) -> ChunkIndex | None:
+    """Map the chunk index that a manifest names; None where it names none, or the file is gone.
+
+    That of a remote store is fetched into a cache directory of the user, once for all processes of the machine.
+    """
+    name = manifest.chunk_index
+    if name is None:
+        return None
+    path = _cached(storage, name) if is_remote(storage.root) else Path(storage.root, name)
+    if path is None or not path.is_file():
+        return None
+    try:
+        return ChunkIndex(np.load(path, mmap_mode="r", allow_pickle=False), manifest)
+    except (ValueError, EOFError) as error:
+        if isinstance(error, CorruptDataError):
+            raise
+        raise CorruptDataError(f"the chunk index {path} is damaged ({error}); {_REMEDY}") from error
+
+
+def write_chunk_index(root: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None) -> str:
+    """Read the index of every shard of a store, write the chunk index, and name it in the manifest.
+
+    Works for every store that can be read, also those written by others. Arrays that cannot be described, since
+    they have other codecs, other places for their chunks, or damage, are left to their own indexes.
+
+    Returns
+    -------
+    str
+        Name of the file.
+
+    Raises
+    ------
+    ManifestError
+        There is no store.
+    StorageError
+        The storage fails, or samples were added all the time.
+    """
+    root = normalize_root(root)
+    storage = open_storage(root, storage_options)
+    for _ in range(_TRIES):
+        manifest = StoreManifest.load(root, storage_options=storage_options)
+        data = _encode(_gather(storage, manifest))
+        name = f"chunk_index-{hashlib.sha256(data).hexdigest()[:16]}.npy"
+        storage.write(name, data)
+        if _name_in_manifest(root, storage_options, manifest, name):
+            if manifest.chunk_index not in (None, name):
+                storage.delete([manifest.chunk_index])
+            return name
+        storage.delete([name])
+    raise StorageError(f"{root}: samples were added while the chunk index was made, {_TRIES} times; try again")
+
+
+def _name_in_manifest(root: str, storage_options: Mapping[str, Any] | None, indexed: StoreManifest, name: str) -> bool:
+    """Name the index in the manifest, unless other samples have come."""
+    fits = True
+
+    def change(current: StoreManifest) -> StoreManifest:
+        nonlocal fits
+        fits = list(current.samples) == list(indexed.samples)
+        return current.model_copy(update={"chunk_index": name}) if fits else current
+
+    StoreManifest.update(root, change, storage_options=storage_options)
+    return fits
+
+
+def _gather(storage: Storage, manifest: StoreManifest) -> list[NDArray[np.uint32]]:
+    """Give the lengths of each sample's chunks, in the order of the manifest."""
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="noether-index") as pool:
+        return list(pool.map(lambda sample_id: _gather_sample(storage, manifest, sample_id), manifest.samples))
+
+
+def _gather_sample(storage: Storage, manifest: StoreManifest, sample_id: str) -> NDArray[np.uint32]:
+    entry = manifest.sample(sample_id)
+    complete = manifest.shuffle_algorithm is not None
+    sample = OpenSample(storage, sample_id, entry.relpath, complete)
+    parts = []
+    for domain, layout, n_chunks in _arrays_of(manifest, entry):
+        where = f"sample {sample_id!r}, field {layout.field}"
+        grid = entry.domains[domain].grid
+        lengths = None
+        # Damage is for the reader to report, of what it reads.
+        with suppress(CorruptDataError):
+            array = sample.sharded_array(
+                f"{domain}/{layout.array_name}", (grid.n_points, layout.dim), grid.chunk_points, where
+            )
+            promised = _promised_array(manifest, sample_id, entry, domain, layout, None)
+            if array is not None and array == promised:
+                lengths = _lengths_of_array(array, n_chunks, storage)
+        parts.append(np.full(n_chunks, _NOT_INDEXED, np.uint32) if lengths is None else lengths)
+    return np.concatenate(parts) if parts else np.empty(0, np.uint32)
+
+
+def _lengths_of_array(array: ShardedArray, n_chunks: int, storage: Storage) -> NDArray[np.uint32] | None:
+    """Give the lengths of an array's chunks; None where they do not lie one after the other from the shard's start."""
+    parts = []
+    for shard in range(-(-n_chunks // array.chunks_per_shard)):
+        index = array.read_index(shard, storage)
+        stored = index.lengths != MISSING
+        lengths = np.where(stored, index.lengths, 0)
+        starts = np.cumsum(lengths) - lengths
+        if np.any(index.offsets[stored] != starts[stored]) or np.any(lengths >= _NOT_INDEXED):
+            return None
+        parts.append(lengths.astype(np.uint32))
+    return np.concatenate(parts)[:n_chunks]
+
+
+def _encode(samples: list[NDArray[np.uint32]]) -> bytes:
+    starts = np.zeros(len(samples) + 1, "<u8")
+    np.cumsum([len(lengths) for lengths in samples], out=starts[1:])
+    file = io.BytesIO()
+    np.save(file, np.concatenate([starts.view("<u4"), *samples]).astype("<u4"))
+    return file.getvalue()
+
+
+def _arrays_of(manifest: StoreManifest, entry: SampleEntry) -> Iterator[tuple[str, ArrayLayout, int]]:
+    """Yield domain, layout and number of chunks of each array of a sample, in the order of the index."""
+    for domain, layout in manifest.domains.items():
+        if domain in entry.domains:
+            for array in layout.arrays.values():
+                yield domain, array, entry.domains[domain].n_chunks
+
+
+def _promised_array(
+    manifest: StoreManifest,
+    sample_id: str,
+    entry: SampleEntry,
+    domain: str,
+    layout: ArrayLayout,
+    lengths: NDArray[np.uint32] | None,
+) -> ShardedArray:
+    """Describe an array as the manifest promises it; arrays that break the promise are not indexed."""
+    grid = entry.domains[domain].grid
+    dtype = np.dtype(layout.dtype).newbyteorder("<")
+    return ShardedArray(
+        f"{entry.relpath}/{domain}/{layout.array_name}",
+        ChunkCodec(dtype, grid.chunk_points, layout.dim, manifest.checksum),
+        grid.shard_points // grid.chunk_points,
+        f"sample {sample_id!r}, field {layout.field}",
+        manifest.shuffle_algorithm is not None,
+        lengths,
+    )
+
+
+def _cached(storage: Storage, name: str) -> Path | None:
+    """Give the place of a remote store's index on this machine, after fetching it if no other process has."""
+    directory = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "noether-zarr-store")
+    # The name ends in a hash of the content, so it cannot be out of date.
+    path = directory / name
+    if not path.is_file():
+        data = storage.read_if_there(name)
+        if data is None:
+            return None
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=directory, delete=False) as file:
+            file.write(data)
+        Path(file.name).replace(path)
+    return path
