@@ -1,0 +1,87 @@
+"""Decodes damaged chunks, with memory that may not be touched on both sides of every buffer and a bound on the rest.
+
+Run as a module, with a seed and a number of chunks, since it may take its process down; prints how many were decoded
+and how many refused.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numcodecs import blosc
+from numpy.typing import NDArray
+
+from noether.data.zarr_store.errors import CorruptDataError
+from noether.data.zarr_store.shard import ChunkCodec
+
+SLACK_BYTES = 64 << 20
+
+
+class GuardedBytes:
+    """Bytes up to the first that may not be touched."""
+
+    def __init__(self, n_bytes: int) -> None:
+        page = mmap.PAGESIZE
+        n_pages = -(-n_bytes // page)
+        self._mapped = mmap.mmap(-1, (n_pages + 2) * page)
+        whole = np.frombuffer(self._mapped, np.uint8)
+        for guard in (0, (n_pages + 1) * page):
+            if ctypes.CDLL(None).mprotect(ctypes.c_void_p(whole.ctypes.data + guard), page, 0):
+                raise OSError("mprotect failed")
+        self.at_start = whole[page : page + n_bytes]
+        self.at_end = whole[(n_pages + 1) * page - n_bytes : (n_pages + 1) * page]
+
+
+def damage(chunk: NDArray[np.uint8], rng: np.random.Generator) -> None:
+    """Overwrite a part of a chunk: flags or a size in its header, where a block starts, some bytes, or all of them."""
+    body = len(chunk) - 16
+    kind = rng.integers(5)
+    if kind == 0:
+        chunk[:4] = rng.integers(256, size=4)
+    elif kind == 1:
+        sizes = [0, 1, 15, 16, 2**31 - 1, 2**31, 2**32 - 1, int(rng.integers(2**32)), int(rng.integers(1, 9000))]
+        at = int(rng.choice([4, 8, 8, 8, 12]))
+        chunk[at : at + 4] = np.array([rng.choice(sizes)], "<u4").view(np.uint8)
+    elif kind == 2:
+        at = 16 + 4 * int(rng.integers(min(body // 4, 8)))
+        chunk[at : at + 4] = rng.integers(256, size=4)
+    elif kind == 3:
+        at = 16 + int(rng.integers(body))
+        chunk[at : at + int(rng.integers(1, 9))] ^= np.uint8(1 << rng.integers(8))
+    else:
+        chunk[16:] = rng.integers(256, size=body)
+
+
+def main(seed: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    codec = ChunkCodec(np.dtype("<f4"), 20_000, 3, checksum=False)
+    values = np.round(rng.normal(size=(codec.rows, codec.width)), 2).astype(codec.dtype)
+    out = GuardedBytes(codec.n_bytes)
+    outs: list[NDArray[Any]] = [b.view(codec.dtype).reshape(values.shape) for b in (out.at_start, out.at_end)]
+    decoded, refused = 0, 0
+    limit = int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE + SLACK_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    for cname in list(blosc.list_compressors()) * 2:
+        valid = np.frombuffer(
+            blosc.compress(values, cname.encode(), 3, int(rng.integers(3)), int(rng.choice([0, 4096])), 4), np.uint8
+        )
+        data = GuardedBytes(len(valid)).at_end
+        for i in range(count // 10):
+            data[:] = valid
+            damage(data, rng)
+            try:
+                codec.decode_into(data.data, outs[i % 2])
+                decoded += 1
+            except CorruptDataError:
+                refused += 1
+    print(decoded, refused)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))
