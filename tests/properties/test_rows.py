@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -104,6 +105,16 @@ def test_bucketed_rows_are_the_gathered_ones_for_every_grid_block_and_bucket(
         assert_same_chunks(chunks_of(rows, grid, numbers), [expected[number] for number in numbers])
 
 
+@pytest.fixture
+def hurried_threads() -> Iterator[None]:
+    """Threads take turns as often as they can, so that those that disturb each other do."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("hurried_threads")
 @pytest.mark.parametrize("bucket_bytes", [1, 20_000], ids=["a bucket a chunk", "many chunks a bucket"])
 def test_bucketed_rows_may_be_asked_for_from_many_threads(
     bucket_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -15,7 +15,7 @@ from noether.data.zarr_store import rows as rows_module
 from noether.data.zarr_store.grid import Grid
 from noether.data.zarr_store.rows import BucketedRows, GatheredRows
 
-BUCKET_BYTES = 1 << 19
+BUCKET_BYTES = 1 << 18
 GRID = Grid.fit(400_000, 1_000)
 ORDER = np.random.default_rng(0).permutation(GRID.n_points)
 N_BYTES = GRID.n_points * 3 * 4
@@ -23,9 +23,9 @@ N_BYTES = GRID.n_points * 3 * 4
 
 def blocks(read: list[int]) -> Iterator[tuple[int, NDArray[Any]]]:
     """The source, of which a little is in memory at a time; takes down which rows were read."""
-    for first in range(0, GRID.n_points, 10_000):
+    for first in range(0, GRID.n_points, 4_000):
         read.append(first)
-        yield first, np.arange(first * 3, (first + 10_000) * 3, dtype="f4").reshape(-1, 3)
+        yield first, np.arange(first * 3, (first + 4_000) * 3, dtype="f4").reshape(-1, 3)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_a_field_of_many_buckets_takes_the_memory_of_a_few_and_is_read_once_fron
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert read == list(range(0, GRID.n_points, 10_000))
+    assert read == list(range(0, GRID.n_points, 4_000))
     # Two buckets loaded, a third that comes, its records, and the buffers of the files.
     assert peak < 5 * BUCKET_BYTES < N_BYTES / 2
 

@@ -139,7 +139,8 @@ def summarize(
     """
     root = normalize_root(store_root)
     manifest = StoreManifest.load(root, storage_options=storage_options)
-    entries = manifest.samples if sample_id is None else {sample_id: manifest.sample(sample_id)}
+    # Each is parsed as it is asked for, and is asked for several times here.
+    entries = dict(manifest.samples) if sample_id is None else {sample_id: manifest.sample(sample_id)}
     prefix = "" if sample_id is None else entries[sample_id].relpath
     objects = list(open_storage(root, storage_options).objects(prefix))
     sizes = _bytes_by_array(objects)
