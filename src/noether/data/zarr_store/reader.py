@@ -22,7 +22,7 @@ from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
 from noether.data.zarr_store.sampling import CHUNK_ORDERS, ChunkOrder, ReadPlan, plan_draw, plan_whole
 from noether.data.zarr_store.shuffle import SHUFFLE_ALGORITHM, permutation
 from noether.data.zarr_store.stores import StoreFactory, normalize_root
-from noether.data.zarr_store.tensors import RandomSource, make_rng, to_tensors
+from noether.data.zarr_store.tensors import RandomSource, draw_entropy, to_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -172,7 +172,7 @@ class ZarrChunkReader:
         """
         entry = self._fetcher.entry(sample_id)
         wanted = self._wanted_fields(sample_id, entry, fields)
-        plans = self._plans(entry, wanted, num_points, make_rng(generator))
+        plans = self._plans(entry, wanted, num_points, draw_entropy(generator))
         result_dtype = None if dtype is None else np.dtype(stored_dtype(dtype, "dtype"))
         orders = self._original_orders(sample_id, plans, order)
         reads = self._fetcher.prepare(sample_id, wanted, plans)
@@ -205,7 +205,7 @@ class ZarrChunkReader:
         """
         entry = self._fetcher.entry(sample_id)
         wanted = self._wanted_fields(sample_id, entry, fields)
-        plans = self._plans(entry, wanted, num_points, make_rng(generator))
+        plans = self._plans(entry, wanted, num_points, draw_entropy(generator))
         return ReadCost.of(self._fetcher.prepare(sample_id, wanted, plans))
 
     def read_coords(
@@ -268,7 +268,7 @@ class ZarrChunkReader:
         entry: SampleEntry,
         domains: Iterable[str],
         num_points: Mapping[str, int | None] | None,
-        rng: np.random.Generator,
+        entropy: tuple[int, ...],
     ) -> dict[str, ReadPlan]:
         counts = {} if num_points is None else num_points
         if not isinstance(counts, Mapping):
@@ -277,7 +277,6 @@ class ZarrChunkReader:
             self._require_domain(domain)
             if count is not None:
                 positive_int(count, f"num_points[{domain!r}]")
-        entropy = rng.integers(1 << 63, size=2).tolist()
         plans = {}
         for domain in domains:
             grid, count = entry.domains[domain].grid, counts.get(domain)

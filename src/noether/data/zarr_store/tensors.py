@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -13,7 +14,7 @@ from noether.data.zarr_store.errors import ArgumentError, MissingDependencyError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["RandomSource", "make_rng", "to_tensors"]
+__all__ = ["RandomSource", "draw_entropy", "to_tensors"]
 
 RandomSource: TypeAlias = "np.random.Generator | torch.Generator | int | None"
 
@@ -33,8 +34,8 @@ def to_tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
-def make_rng(generator: RandomSource) -> np.random.Generator:
-    """Give the NumPy generator that a caller's source of randomness stands for.
+def draw_entropy(generator: RandomSource) -> tuple[int, ...]:
+    """Give the whole numbers that seed one draw, from a caller's source of randomness.
 
     Parameters
     ----------
@@ -47,17 +48,17 @@ def make_rng(generator: RandomSource) -> np.random.Generator:
         It is something else.
     """
     if isinstance(generator, np.random.Generator):
-        return generator
+        return tuple(generator.integers(1 << 63, size=2).tolist())
     if generator is None:
-        return np.random.default_rng()
+        return (secrets.randbits(128),)
     if isinstance(generator, int | np.integer) and not isinstance(generator, bool) and generator >= 0:
-        return np.random.default_rng(int(generator))
+        return (int(generator),)
     if type(generator).__module__.partition(".")[0] == "torch":
         import torch
 
         if isinstance(generator, torch.Generator):
-            seed = torch.empty((), dtype=torch.int64, device=generator.device)
-            return np.random.default_rng(int(seed.random_(generator=generator).item()))
+            drawn = torch.empty(2, dtype=torch.int64, device=generator.device).random_(generator=generator)
+            return tuple(drawn.tolist())
     raise ArgumentError(
         "generator: expected a numpy.random.Generator, a torch.Generator, a seed of at least 0 or None, "
         f"got {generator!r}"
