@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
-from pathlib import Path
+from collections.abc import Mapping
+from contextlib import closing
 from typing import Any, get_args
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from noether.data.schemas import FileMap
-from noether.data.zarr_store.errors import ArgumentError, StorageError
-from noether.data.zarr_store.fidelity import CastCheck, CastMeter, FieldFidelity, NonFinite, measure_cast
-from noether.data.zarr_store.grid import Grid, positive_int
-from noether.data.zarr_store.group import DomainArrays, Encoding, default_threads, group_objects
-from noether.data.zarr_store.layout import ArrayLayout, build_domain_layouts, stored_dtype
+from noether.data.zarr_store.errors import ArgumentError
+from noether.data.zarr_store.fidelity import NonFinite
+from noether.data.zarr_store.grid import positive_int
+from noether.data.zarr_store.group import Encoding, default_threads, group_objects
+from noether.data.zarr_store.intake import IntakeSettings, SampleIntake
+from noether.data.zarr_store.layout import build_domain_layouts, stored_dtype
 from noether.data.zarr_store.manifest import (
     FORMAT_VERSION,
     MANIFEST_NAME,
@@ -28,17 +26,13 @@ from noether.data.zarr_store.manifest import (
     StoreManifest,
 )
 from noether.data.zarr_store.names import ROOT_KEY, check_sample_id, group_path
-from noether.data.zarr_store.rows import Block, BucketedRows, GatheredRows, SourceRows, StoredRows, destinations
-from noether.data.zarr_store.shuffle import SHUFFLE_ALGORITHM, permutation
+from noether.data.zarr_store.shuffle import SHUFFLE_ALGORITHM
 from noether.data.zarr_store.stores import join, normalize_root, open_storage
-from noether.data.zarr_store.validation import FieldValues, check_attributes, check_fields
+from noether.data.zarr_store.validation import check_attributes, check_fields
 
 __all__ = ["ZarrStoreWriter"]
 
 _LEVELS = range(10)
-
-# By field, of those that are not in memory: what storing it loses, and its rows.
-_Scattered = dict[str, tuple[FieldFidelity, BucketedRows]]
 
 
 class ZarrStoreWriter:
@@ -139,6 +133,9 @@ class ZarrStoreWriter:
             shuffle_algorithm=SHUFFLE_ALGORITHM,
             checksum=self.checksum,
         )
+        self._intake = IntakeSettings(
+            self.shuffle_seed, self.chunk_points, self.shard_points, self.non_finite, self.threads
+        )
         self._storage = open_storage(self.store_root, self.storage_options)
         self._recorded: dict[str, SampleEntry] = {}
         self._recording = threading.Lock()
@@ -190,22 +187,16 @@ class ZarrStoreWriter:
         check_sample_id(sample_id)
         fields = check_fields(sample_id, field_arrays, self.layouts)
         plain_attributes = check_attributes(sample_id, attributes)
-        with ExitStack() as temporary:
-            fidelity = self._measure(sample_id, fields)
-            scattered: _Scattered = {}
-            for domain in fields:
-                scattered |= self._scatter(sample_id, domain, fields[domain], temporary)
-            fidelity |= {field: loss for field, (loss, _) in scattered.items()}
+        with SampleIntake(sample_id, fields, self._intake) as intake:
             entry = SampleEntry(
                 relpath=group_path(sample_id),
-                domains={domain: DomainSample.of(self._grid(fields[domain])) for domain in fields},
+                domains={domain: DomainSample.of(grid) for domain, grid in intake.grids.items()},
                 attributes=plain_attributes,
-                fidelity={layout.field: fidelity[layout.field] for domain in fields.values() for layout, _ in domain},
+                fidelity=intake.fidelity,
             )
             encoding = Encoding(self.compression_level, self.checksum, self.threads)
             attributes_of_group = self._settings.as_group_attributes(sample_id, entry)
-            domains = ((domain, self._shuffled(sample_id, domain, fields[domain], scattered)) for domain in fields)
-            with closing(group_objects(domains, attributes_of_group, encoding)) as objects:
+            with closing(group_objects(intake.domains(), attributes_of_group, encoding)) as objects:
                 self._storage.write_group(entry.relpath, objects)
         return entry
 
@@ -281,80 +272,6 @@ class ZarrStoreWriter:
             return self._settings.model_copy(update={"samples": {}})
         there.require_same_settings(self._settings, join(self.store_root, MANIFEST_NAME))
         return there
-
-    def _check(self, sample_id: str, layout: ArrayLayout) -> CastCheck:
-        return CastCheck(sample_id, layout.field, layout.dtype, self.non_finite)
-
-    def _grid(self, fields: list[FieldValues]) -> Grid:
-        return Grid.fit(fields[0][1].shape[0], self.chunk_points, self.shard_points)
-
-    def _order(self, sample_id: str, domain: str, grid: Grid) -> NDArray[np.int64]:
-        return permutation(grid.n_points, shuffle_seed=self.shuffle_seed, sample_id=sample_id, domain=domain)
-
-    def _measure(self, sample_id: str, fields: Mapping[str, list[FieldValues]]) -> dict[str, FieldFidelity]:
-        """Check the values of the fields that are in memory, and measure what storing them loses."""
-        in_memory = [
-            (layout, values)
-            for domain in fields.values()
-            for layout, values in domain
-            if not isinstance(values, SourceRows)
-        ]
-        with ThreadPoolExecutor(self.threads, thread_name_prefix="noether-check") as pool:
-            return {
-                layout.field: measure_cast(values, self._check(sample_id, layout), pool.map)
-                for layout, values in in_memory
-            }
-
-    def _scatter(self, sample_id: str, domain: str, fields: list[FieldValues], temporary: ExitStack) -> _Scattered:
-        """Read the fields of a domain that are not in memory into files that live as long as `temporary`.
-
-        The same pass checks their values, and measures what storing them loses.
-        """
-        sources = [(layout, values) for layout, values in fields if isinstance(values, SourceRows)]
-        if not sources:
-            return {}
-        grid = self._grid(fields)
-        stored_rows = destinations(self._order(sample_id, domain, grid))
-        scattered: _Scattered = {}
-        for layout, source in sources:
-            meter = CastMeter(self._check(sample_id, layout), source.dtype)
-            with _scratch(source.where, temporary) as directory:
-                rows = BucketedRows(directory, grid, stored_rows, layout.dim, np.dtype(layout.dtype))
-                rows.scatter(_metered(source.blocks(), meter))
-            scattered[layout.field] = (meter.result(), rows)
-        return scattered
-
-    def _shuffled(self, sample_id: str, domain: str, fields: list[FieldValues], scattered: _Scattered) -> DomainArrays:
-        grid, order = self._grid(fields), np.empty(0, np.int64)
-        if any(layout.field not in scattered for layout, _ in fields):
-            order = self._order(sample_id, domain, grid)
-
-        def rows_of(layout: ArrayLayout, values: NDArray[Any] | SourceRows) -> StoredRows:
-            if isinstance(values, SourceRows):
-                return scattered[layout.field][1]
-            return GatheredRows(values, order, np.dtype(layout.dtype))
-
-        return DomainArrays(grid, [(layout, rows_of(layout, values)) for layout, values in fields])
-
-
-def _metered(blocks: Iterator[Block], meter: CastMeter) -> Iterator[Block]:
-    for first_row, block in blocks:
-        meter.add(block, first_row)
-        yield first_row, block
-
-
-@contextmanager
-def _scratch(where: str, held: ExitStack) -> Iterator[Path]:
-    """Give a new directory for temporary files, which is removed with `held`, and report what fails in it."""
-    # tempfile reads TMPDIR once, which may be before a program sets it.
-    root = os.environ.get("TMPDIR") or tempfile.gettempdir()
-    try:
-        yield Path(held.enter_context(tempfile.TemporaryDirectory(prefix="noether-zarr-", dir=root)))
-    except OSError as error:
-        raise StorageError(
-            f"{where}: cannot write temporary files below {root} ({error.strerror or error}); set TMPDIR to a "
-            "directory with room for what does not fit in memory"
-        ) from error
 
 
 def _level(level: object) -> int:
