@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator
@@ -189,11 +190,20 @@ def _interrupts_held() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
+    # The mask is for the processes that are started. It does not hold back what another thread, of a library, takes in
+    # place of this one: Python's handler would still run here.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    is_main = threading.current_thread() is threading.main_thread()
+    seen: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: seen.append(number)) if is_main else None
     try:
         yield
     finally:
+        if handler is not None:
+            signal.signal(signal.SIGINT, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if seen:
+        signal.raise_signal(signal.SIGINT)
 
 
 def _convert_in_worker(sample_id: str) -> SampleResult | None:
@@ -216,7 +226,8 @@ def _convert_in_processes(
         workers,
         mp_context=context,
         initializer=_start_worker,
-        initargs=(source, writer.to_init_kwargs(), stop),
+        # The processes share the writer's threads out among themselves; the bytes do not depend on their number.
+        initargs=(source, writer.to_init_kwargs() | {"threads": max(1, writer.threads // workers)}, stop),
     )
     pending: dict[Future[SampleResult | None], str] = {}
     try:
