@@ -1,0 +1,13 @@
+"""The command ``noether-zarr``: parse, call, print. One module per command."""
+
+from __future__ import annotations
+
+from noether.data.zarr_store.cli import convert, index, info  # noqa: F401  # each adds its command to the application
+from noether.data.zarr_store.cli.app import app
+
+__all__ = ["app", "main"]
+
+
+def main() -> None:
+    """Run the command."""
+    app()
