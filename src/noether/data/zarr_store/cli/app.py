@@ -14,11 +14,11 @@ from noether.data.zarr_store._version import __version__
 from noether.data.zarr_store.errors import ArgumentError, StoreError
 
 __all__ = [
-    "Debug",
     "FAILED",
     "INTERRUPTED",
-    "StorageOption",
     "WRONG_USAGE",
+    "Debug",
+    "StorageOption",
     "app",
     "errors_reported",
     "key_values",
