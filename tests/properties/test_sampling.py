@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import combinations, pairwise
-from math import ceil, comb
+from math import ceil
+from random import Random
 from typing import Any, cast
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from scipy.stats import chisquare
 
 from noether.data.zarr_store.errors import ArgumentError
 from noether.data.zarr_store.grid import Grid
-from noether.data.zarr_store.sampling import CHUNK_ORDERS, ChunkOrder, ReadPlan, plan_draw, plan_whole
+from noether.data.zarr_store.sampling import CHUNK_ORDERS, ChunkOrder, plan_draw, plan_whole
+from support.outcomes import EveryOutcome, rows_of
 
 GRIDS = st.builds(Grid.fit, st.integers(1, 5_000), st.integers(1, 700))
 ORDERS = st.sampled_from(CHUNK_ORDERS)
@@ -26,54 +26,6 @@ SEEDS = st.integers(0, 2**32)
 
 # Below this, a fair plan would be called unfair once in ten thousand seeds; the seeds are fixed.
 SIGNIFICANCE = 1e-4
-
-
-def rows_of(plan: ReadPlan) -> list[int]:
-    """Stored rows of a draw, in the order in which it gives them."""
-    size = plan.grid.chunk_points
-    return [part.chunk * size + row for part in plan.parts for start, stop in part.ranges for row in range(start, stop)]
-
-
-class EveryOutcome:
-    """Stands for a random generator, and walks every branch of its choices instead of picking one.
-
-    A choice among n has chance 1/n, so an outcome has the product of those of its choices: a fraction of integers.
-    """
-
-    def __init__(self) -> None:
-        self._path: list[list[int]] = []
-        self._depth = 0
-
-    def outcomes(self, plan: Callable[[np.random.Generator], ReadPlan]) -> Iterator[tuple[ReadPlan, Fraction]]:
-        """Make the plan once for each outcome; give it with its chance."""
-        while True:
-            self._depth = 0
-            made = plan(cast(np.random.Generator, self))
-            chance = Fraction(1)
-            for _, options in self._path:
-                chance /= options
-            yield made, chance
-            while self._path and self._path[-1][0] + 1 == self._path[-1][1]:
-                self._path.pop()
-            if not self._path:
-                return
-            self._path[-1][0] += 1
-
-    def integers(self, options: int) -> int:
-        """Stand for a uniform choice of ``0 .. options - 1``."""
-        if self._depth == len(self._path):
-            self._path.append([0, options])
-        taken, of = self._path[self._depth]
-        assert of == options
-        self._depth += 1
-        return taken
-
-    def choice(self, options: int, size: int, *, replace: bool, shuffle: bool) -> NDArray[Any]:
-        """Stand for a uniform choice of a subset."""
-        assert not replace
-        assert not shuffle
-        chosen = self.integers(comb(options, size))
-        return np.array(list(combinations(range(options), size))[chosen])
 
 
 def chances(grid: Grid, wanted: int, chunk_order: ChunkOrder) -> list[Fraction]:
@@ -116,7 +68,7 @@ def test_every_point_is_drawn_with_chance_t_of_n_exactly(
 def test_a_draw_gives_distinct_rows_in_range_as_many_as_asked_or_as_there_are(
     grid: Grid, wanted: int, chunk_order: ChunkOrder, seed: int
 ) -> None:
-    plan = plan_draw(grid, wanted, np.random.default_rng(seed), chunk_order)
+    plan = plan_draw(grid, wanted, Random(seed), chunk_order)
     rows = rows_of(plan)
     assert len(rows) == plan.n_points == min(wanted, grid.n_points)
     assert rows == sorted(set(rows))
@@ -129,7 +81,7 @@ def test_a_draw_gives_distinct_rows_in_range_as_many_as_asked_or_as_there_are(
 def test_a_draw_reads_each_chunk_once_in_ascending_order_and_at_most_one_more_than_needed(
     grid: Grid, wanted: int, chunk_order: ChunkOrder, seed: int
 ) -> None:
-    plan = plan_draw(grid, wanted, np.random.default_rng(seed), chunk_order)
+    plan = plan_draw(grid, wanted, Random(seed), chunk_order)
     chunks = [part.chunk for part in plan.parts]
     assert chunks == sorted(set(chunks))
     assert chunks[-1] < grid.n_chunks
@@ -140,7 +92,7 @@ def test_a_draw_reads_each_chunk_once_in_ascending_order_and_at_most_one_more_th
 def test_the_ranges_of_a_part_are_ascending_and_within_its_chunk(
     grid: Grid, wanted: int, chunk_order: ChunkOrder, seed: int
 ) -> None:
-    for part in plan_draw(grid, wanted, np.random.default_rng(seed), chunk_order).parts:
+    for part in plan_draw(grid, wanted, Random(seed), chunk_order).parts:
         edges = [edge for found in part.ranges for edge in found]
         assert edges == sorted(set(edges))
         assert edges[0] >= 0
@@ -152,7 +104,7 @@ def test_the_ranges_of_a_part_are_ascending_and_within_its_chunk(
 def test_runs_hold_all_parts_in_order_and_each_run_is_as_long_as_its_neighbours_reach(
     grid: Grid, wanted: int, chunk_order: ChunkOrder, seed: int
 ) -> None:
-    plan = plan_draw(grid, wanted, np.random.default_rng(seed), chunk_order)
+    plan = plan_draw(grid, wanted, Random(seed), chunk_order)
     runs = list(plan.runs())
     assert [part for run in runs for part in run] == list(plan.parts)
     for run in runs:
@@ -165,7 +117,7 @@ def test_runs_hold_all_parts_in_order_and_each_run_is_as_long_as_its_neighbours_
 def test_a_consecutive_draw_is_one_run_or_two_where_it_wraps_or_adds_the_short_chunk(
     grid: Grid, wanted: int, seed: int
 ) -> None:
-    plan = plan_draw(grid, wanted, np.random.default_rng(seed), "consecutive")
+    plan = plan_draw(grid, wanted, Random(seed), "consecutive")
     chunks = {part.chunk for part in plan.parts}
     runs = len(list(plan.runs()))
     wraps = {0, grid.n_full_chunks - 1} <= chunks
@@ -190,7 +142,7 @@ def test_a_consecutive_run_starts_at_each_full_chunk_with_the_same_chance() -> N
 
 
 def test_scattered_chunks_are_chosen_independently_of_their_neighbours() -> None:
-    grid, rng = Grid(24, 4, 4), np.random.default_rng(7)
+    grid, rng = Grid(24, 4, 4), Random(7)
     plans = (plan_draw(grid, 8, rng, "scattered") for _ in range(6_000))
     counts = Counter(tuple(part.chunk for part in plan.parts) for plan in plans)
     assert set(counts) == set(combinations(range(6), 2))
@@ -210,9 +162,9 @@ def test_one_row_of_each_of_many_draws_is_uniform_over_all_points(
     n_points: int, chunk_points: int, wanted: int, chunk_order: ChunkOrder
 ) -> None:
     """Rows of one draw are neighbours, so one at random of each makes the counts independent, as chi-square asks."""
-    grid, rng, counts = Grid.fit(n_points, chunk_points), np.random.default_rng(2041), np.zeros(n_points)
+    grid, rng, counts = Grid.fit(n_points, chunk_points), Random(2041), np.zeros(n_points)
     for _ in range(40_000):
-        nth = int(rng.integers(wanted))
+        nth = rng.randrange(wanted)
         for part in plan_draw(grid, wanted, rng, chunk_order).parts:
             if nth < part.n_points:
                 counts[part.chunk * chunk_points + row_of(part.ranges, nth)] += 1
@@ -234,12 +186,12 @@ def row_of(ranges: tuple[tuple[int, int], ...], nth: int) -> int:
 def test_the_same_generator_state_gives_the_same_plan(
     grid: Grid, wanted: int, chunk_order: ChunkOrder, seed: int
 ) -> None:
-    first, second = (plan_draw(grid, wanted, np.random.default_rng(seed), chunk_order) for _ in range(2))
+    first, second = (plan_draw(grid, wanted, Random(seed), chunk_order) for _ in range(2))
     assert first == second
 
 
 def test_further_draws_from_one_generator_differ() -> None:
-    grid, rng = Grid.fit(2_041, 16), np.random.default_rng(0)
+    grid, rng = Grid.fit(2_041, 16), Random(0)
     assert len({plan_draw(grid, 100, rng) for _ in range(50)}) > 40
 
 
@@ -247,7 +199,7 @@ def test_further_draws_from_one_generator_differ() -> None:
 def test_as_many_points_as_there_are_or_more_read_the_domain_whole(
     grid: Grid, more: int, chunk_order: ChunkOrder, seed: int
 ) -> None:
-    plan = plan_draw(grid, grid.n_points + more, np.random.default_rng(seed), chunk_order)
+    plan = plan_draw(grid, grid.n_points + more, Random(seed), chunk_order)
     assert plan == plan_whole(grid)
     assert rows_of(plan) == list(range(grid.n_points))
     assert len(list(plan.runs())) == 1
@@ -256,9 +208,9 @@ def test_as_many_points_as_there_are_or_more_read_the_domain_whole(
 @pytest.mark.parametrize("wanted", [0, -1, 2.0, True, "5", None, np.array([1, 2])], ids=repr)
 def test_a_number_of_points_that_is_no_positive_whole_number_is_refused(wanted: Any) -> None:
     with pytest.raises(ArgumentError, match=r"num_points: expected a whole number of at least 1, got "):
-        plan_draw(Grid.fit(10, 4), wanted, np.random.default_rng(0))
+        plan_draw(Grid.fit(10, 4), wanted, Random(0))
 
 
 def test_an_unknown_chunk_order_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ArgumentError, match=r"chunk_order: expected one of consecutive, scattered, got 'random'"):
-        plan_draw(Grid.fit(10, 4), 3, np.random.default_rng(0), cast(ChunkOrder, "random"))
+        plan_draw(Grid.fit(10, 4), 3, Random(0), cast(ChunkOrder, "random"))

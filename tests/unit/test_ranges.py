@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
+from random import Random
+
 import pytest
 
 from noether.data.zarr_store.grid import Grid
@@ -48,7 +49,7 @@ def test_chunks_that_are_no_neighbours_are_requests_of_their_own() -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_a_draw_from_one_shard_is_one_request_or_two_where_it_wraps_or_adds_the_short_chunk(seed: int) -> None:
     grid = Grid(995, 10, 1000)
-    plan = plan_draw(grid, 100, np.random.default_rng(seed))
+    plan = plan_draw(grid, 100, Random(seed))
     chunks = {part.chunk for part in plan.parts}
     splits = {0, 98} <= chunks or 99 in chunks
     assert len(requests_of([7] * 100, 100, plan)) <= 1 + splits

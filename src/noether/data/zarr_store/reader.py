@@ -19,7 +19,7 @@ from noether.data.zarr_store.fetch import Fetcher, ReadCost
 from noether.data.zarr_store.grid import positive_int
 from noether.data.zarr_store.layout import ArrayLayout, stored_dtype
 from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
-from noether.data.zarr_store.sampling import CHUNK_ORDERS, ChunkOrder, ReadPlan, plan_draw, plan_whole
+from noether.data.zarr_store.sampling import CHUNK_ORDERS, ChunkOrder, ReadPlan, plan_draw, plan_whole, random_stream
 from noether.data.zarr_store.shuffle import SHUFFLE_ALGORITHM, permutation
 from noether.data.zarr_store.stores import StoreFactory, normalize_root
 from noether.data.zarr_store.tensors import RandomSource, draw_entropy, to_tensors
@@ -231,6 +231,39 @@ class ZarrChunkReader:
         position = self.manifest.domains[domain].position
         return self.read_sample(sample_id, {domain: num_points}, generator, [position])[position]
 
+    def permutation(self, sample_id: str, domain: str) -> NDArray[np.int64]:
+        """Give the shuffle of a domain, to bring rows in stored order back to the source's.
+
+        Returns
+        -------
+        ndarray of int64, shape (n_points,)
+            Stored row ``i`` is source row ``permutation[i]``, so ``restored[permutation] = stored`` undoes it.
+
+        Raises
+        ------
+        UnknownNameError
+            The store has no such sample, or the sample no such domain.
+        OriginalOrderError
+            The store was shuffled elsewhere.
+        """
+        entry = self._fetcher.entry(sample_id)
+        if domain not in entry.domains:
+            raise UnknownNameError(
+                f"sample {sample_id!r} has no domain {domain!r}; {nearest_names(domain, entry.domains)}"
+            )
+        algorithm = self.manifest.shuffle_algorithm
+        if algorithm != SHUFFLE_ALGORITHM:
+            raise OriginalOrderError(
+                f"order='original': the manifest names {algorithm or 'no shuffle algorithm'}, and this release knows "
+                f"only {SHUFFLE_ALGORITHM}; the order of the source is unknown, read with order='stored'"
+            )
+        return permutation(
+            entry.domains[domain].n_points,
+            shuffle_seed=self.manifest.shuffle_seed,
+            sample_id=sample_id,
+            domain=domain,
+        )
+
     def attributes(self, sample_id: str) -> dict[str, Any]:
         """Give the attributes of a sample, such as its design parameters."""
         return dict(self.manifest.sample(sample_id).attributes)
@@ -284,8 +317,7 @@ class ZarrChunkReader:
                 plans[domain] = plan_whole(grid)
                 continue
             # A stream for each domain: a draw of one does not depend on what else is read.
-            stream = np.random.default_rng(np.random.SeedSequence([*entropy, *domain.encode()]))
-            plans[domain] = plan_draw(grid, count, stream, self.chunk_order)
+            plans[domain] = plan_draw(grid, count, random_stream(*entropy, domain), self.chunk_order)
         return plans
 
     def _original_orders(
@@ -296,24 +328,10 @@ class ZarrChunkReader:
             return {}
         if order != "original":
             raise ArgumentError(f"order: expected 'stored' or 'original', got {order!r}")
-        algorithm = self.manifest.shuffle_algorithm
-        if algorithm != SHUFFLE_ALGORITHM:
-            raise OriginalOrderError(
-                f"order='original': the manifest names {algorithm or 'no shuffle algorithm'}, and this release knows "
-                f"only {SHUFFLE_ALGORITHM}; the order of the source is unknown, read with order='stored'"
-            )
         for domain, plan in plans.items():
             if plan.n_points < plan.grid.n_points:
                 raise OriginalOrderError(
                     f"order='original': domain {domain!r} is drawn ({plan.n_points} of {plan.grid.n_points} points), "
                     "and only whole domains have an order to restore; leave it out of num_points"
                 )
-        return {
-            domain: permutation(
-                plan.grid.n_points,
-                shuffle_seed=self.manifest.shuffle_seed,
-                sample_id=sample_id,
-                domain=domain,
-            )
-            for domain, plan in plans.items()
-        }
+        return {domain: self.permutation(sample_id, domain) for domain in plans}

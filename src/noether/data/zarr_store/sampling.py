@@ -7,8 +7,9 @@ fractions of integers and not roundings of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import Literal
 
 import numpy as np
@@ -16,7 +17,20 @@ import numpy as np
 from noether.data.zarr_store.errors import ArgumentError
 from noether.data.zarr_store.grid import Grid, positive_int
 
-__all__ = ["CHUNK_ORDERS", "ChunkOrder", "ChunkPart", "ReadPlan", "plan_draw", "plan_whole"]
+__all__ = [
+    "CHUNK_ORDERS",
+    "ChunkOrder",
+    "ChunkPart",
+    "Range",
+    "ReadPlan",
+    "cyclic_window",
+    "plan_draw",
+    "plan_whole",
+    "plan_window",
+    "random_stream",
+    "sweep_length",
+    "sweep_start",
+]
 
 ChunkOrder = Literal["consecutive", "scattered"]
 CHUNK_ORDERS: tuple[ChunkOrder, ...] = ("consecutive", "scattered")
@@ -65,13 +79,84 @@ class ReadPlan:
                 yield self.parts[first:i]
                 first = i
 
+    def take(self, ranges: Sequence[Range]) -> ReadPlan:
+        """Plan to read a part of the rows: half-open, ascending ranges of them, counted as this plan gives them."""
+        parts, first = [], 0
+        for part in self.parts:
+            kept: list[Range] = []
+            for start, stop in part.ranges:
+                shift = start - first
+                overlaps = ((max(start, a + shift), min(stop, b + shift)) for a, b in ranges)
+                kept += ((a, b) for a, b in overlaps if a < b)
+                first += stop - start
+            if kept:
+                parts.append(ChunkPart(part.chunk, tuple(kept)))
+        return ReadPlan(self.grid, tuple(parts))
+
+
+def random_stream(*key: int | str) -> Random:
+    """Start a stream of random choices; the same key gives the same stream, in every process.
+
+    Python's generator, not NumPy's: a plan takes a handful of whole numbers, and making a generator for them in a
+    process whose caches hold other things takes NumPy some 200 µs and Python 50, where a whole draw takes some 600.
+    """
+    return Random(repr(key))
+
 
 def plan_whole(grid: Grid) -> ReadPlan:
     """Plan to read every row of a domain, in stored order."""
-    return ReadPlan(grid, tuple(_whole_chunk(grid, chunk) for chunk in range(grid.n_chunks)))
+    return ReadPlan(grid, tuple(ChunkPart(chunk, ((0, grid.chunk_size(chunk)),)) for chunk in range(grid.n_chunks)))
 
 
-def plan_draw(grid: Grid, n_points: int, rng: np.random.Generator, chunk_order: ChunkOrder = "consecutive") -> ReadPlan:
+def plan_window(grid: Grid, start: int, n_points: int) -> ReadPlan:
+    """Plan to read `n_points` rows from row `start` on, where the first row follows the last one; at most all rows."""
+    parts: dict[int, list[Range]] = {}
+    for first, stop in cyclic_window(grid.n_points, min(n_points, grid.n_points), start):
+        for chunk in range(first // grid.chunk_points, -(-stop // grid.chunk_points)):
+            rows = grid.rows(chunk, chunk + 1)
+            inside = max(first, rows.start) - rows.start, min(stop, rows.stop) - rows.start
+            parts.setdefault(chunk, []).append(inside)
+    return ReadPlan(grid, tuple(ChunkPart(chunk, tuple(ranges)) for chunk, ranges in parts.items()))
+
+
+def cyclic_window(size: int, length: int, start: int) -> tuple[Range, ...]:
+    """Give `length` rows of a ring of `size` rows, 1 <= length <= size, from row `start` on, as ascending ranges."""
+    if length == size:
+        return ((0, size),)
+    wrapped = start + length - size
+    return ((start, start + length),) if wrapped <= 0 else ((0, wrapped), (start, size))
+
+
+def sweep_length(grid: Grid, n_points: int) -> int:
+    """Count the draws of `n_points` points in a sweep, which together give every point once or twice."""
+    return -(-grid.n_points // n_points)
+
+
+def sweep_start(grid: Grid, n_points: int, step: int, rng: Random) -> int:
+    """Say with which row one draw of a sweep begins; its points are the `n_points` rows from there on.
+
+    Parameters
+    ----------
+    grid : Grid
+        The grid of the domain.
+    n_points : int
+        Points of each draw.
+    step : int
+        Number of the draw, from 0 up to but not including `sweep_length`.
+    rng : random.Random
+        Makes the random choices of the whole sweep, so it has to be in the same state for each draw of one.
+
+    Notes
+    -----
+    The draws follow each other on the ring of all rows, from a uniform first row on, and come in random order. So each
+    of them, seen alone, begins with a uniform row, and gives every point with the same chance.
+    """
+    first = rng.randrange(grid.n_points)
+    order = np.random.default_rng(rng.getrandbits(128)).permutation(sweep_length(grid, n_points))
+    return (first + int(order[step]) * n_points) % grid.n_points
+
+
+def plan_draw(grid: Grid, n_points: int, rng: Random, chunk_order: ChunkOrder = "consecutive") -> ReadPlan:
     """Plan one draw of `n_points` random points.
 
     Parameters
@@ -80,7 +165,7 @@ def plan_draw(grid: Grid, n_points: int, rng: np.random.Generator, chunk_order: 
         The grid of the domain.
     n_points : int
         Points to draw, T; as many as the domain has, or more, read it whole.
-    rng : numpy.random.Generator
+    rng : random.Random
         Makes the random choices.
     chunk_order : {"consecutive", "scattered"}
         Whether the chunks are a run of neighbours, which one request can fetch, or chosen independently.
@@ -112,7 +197,7 @@ def plan_draw(grid: Grid, n_points: int, rng: np.random.Generator, chunk_order: 
     if wanted >= total:
         return plan_whole(grid)
     if wanted > grid.n_full_chunks * grid.chunk_points:
-        return _all_but_a_window(grid, wanted, rng)
+        return plan_window(grid, rng.randrange(total), wanted)
     of_short = _rows_of_short_chunk(total, short, wanted, rng)
     parts = _full_parts(grid, wanted - of_short, rng, chunk_order)
     if of_short:
@@ -120,52 +205,36 @@ def plan_draw(grid: Grid, n_points: int, rng: np.random.Generator, chunk_order: 
     return ReadPlan(grid, tuple(parts))
 
 
-def _rows_of_short_chunk(total: int, short: int, wanted: int, rng: np.random.Generator) -> int:
+def _rows_of_short_chunk(total: int, short: int, wanted: int, rng: Random) -> int:
     """Give min(r, T) rows with chance max(r, T)/N, which is both cases of the law, and else none."""
     if not short:
         return 0
-    return min(short, wanted) if rng.integers(total) < max(short, wanted) else 0
+    return min(short, wanted) if rng.randrange(total) < max(short, wanted) else 0
 
 
-def _full_parts(grid: Grid, wanted: int, rng: np.random.Generator, chunk_order: ChunkOrder) -> list[ChunkPart]:
+def _full_parts(grid: Grid, wanted: int, rng: Random, chunk_order: ChunkOrder) -> list[ChunkPart]:
     """Take `wanted` rows of the full chunks."""
     if not wanted:
         return []
     size, n_full = grid.chunk_points, grid.n_full_chunks
     n_chunks = -(-wanted // size)
     if n_chunks == n_full:
-        chunks = np.arange(n_full)
+        chunks = list(range(n_full))
     elif chunk_order == "consecutive":
-        chunks = np.sort((rng.integers(n_full) + np.arange(n_chunks)) % n_full)
+        first = rng.randrange(n_full)
+        wrapped = max(first + n_chunks - n_full, 0)
+        chunks = [*range(wrapped), *range(first, first + n_chunks - wrapped)]
     else:
-        chunks = np.sort(rng.choice(n_full, n_chunks, replace=False, shuffle=False))
-    parts = [ChunkPart(chunk, ((0, size),)) for chunk in chunks.tolist()]
+        chunks = sorted(rng.sample(range(n_full), n_chunks))
+    whole = ((0, size),)
+    parts = [ChunkPart(chunk, whole) for chunk in chunks]
     surplus = n_chunks * size - wanted
     if surplus:
-        cut = int(rng.integers(n_chunks))
+        cut = rng.randrange(n_chunks)
         parts[cut] = ChunkPart(parts[cut].chunk, _random_window(size, size - surplus, rng))
     return parts
 
 
-def _all_but_a_window(grid: Grid, wanted: int, rng: np.random.Generator) -> ReadPlan:
-    """Take a cyclic window of all rows, split by chunk."""
-    window = _random_window(grid.n_points, wanted, rng)
-    parts = []
-    for chunk in range(grid.n_chunks):
-        first = chunk * grid.chunk_points
-        clipped = ((max(a - first, 0), min(b - first, grid.chunk_size(chunk))) for a, b in window)
-        parts.append(ChunkPart(chunk, tuple((a, b) for a, b in clipped if a < b)))
-    return ReadPlan(grid, tuple(parts))
-
-
-def _random_window(size: int, length: int, rng: np.random.Generator) -> tuple[Range, ...]:
-    """Give `length` rows, 1 <= length <= size, of a ring of `size` rows, from a uniform start, as ascending ranges."""
-    if length == size:
-        return ((0, size),)
-    start = int(rng.integers(size))
-    wrapped = start + length - size
-    return ((start, start + length),) if wrapped <= 0 else ((0, wrapped), (start, size))
-
-
-def _whole_chunk(grid: Grid, chunk: int) -> ChunkPart:
-    return ChunkPart(chunk, ((0, grid.chunk_size(chunk)),))
+def _random_window(size: int, length: int, rng: Random) -> tuple[Range, ...]:
+    """Give a cyclic window of a chunk, from a uniform start; where it is the whole chunk, nothing is chosen."""
+    return cyclic_window(size, length, rng.randrange(size) if length < size else 0)
