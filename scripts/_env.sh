@@ -16,10 +16,23 @@ find_python() {
     return 1
 }
 
+# The compiled decoder makes reading faster and is optional; it needs a C compiler and zstd's headers.
+find_compiler() {
+    if echo '#include <zstd.h>' | cc -E - >/dev/null 2>&1; then
+        return
+    fi
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        echo "installing a C compiler and zstd's headers"
+        apt-get update -qq && apt-get install -y -qq gcc libc6-dev libzstd-dev >/dev/null && return
+    fi
+    echo "note: no C compiler with zstd's headers, so chunks are decoded by numcodecs, which takes longer;" \
+        "on Debian: apt-get install gcc libc6-dev libzstd-dev"
+}
+
 use_environment() {
     local extras=$1 python stamp wanted
     stamp=".venv/installed-$extras"
-    wanted=$(cat pyproject.toml constraints.txt | cksum)
+    wanted=$(cat pyproject.toml constraints.txt src/noether/data/zarr_store/_native.c | cksum)
     if [ -x .venv/bin/python ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
         return
     fi
@@ -32,6 +45,7 @@ use_environment() {
             return 1
         }
     fi
+    find_compiler
     echo "installing noether-zarr-store[$extras] into .venv (once; a minute or so)"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
         --editable ".[$extras]"

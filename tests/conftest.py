@@ -9,6 +9,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from noether.data.zarr_store import shard
 from support.ahmed import Arrays, load_run
 from support.s3_server import S3Server, serve_s3
 
@@ -35,3 +36,19 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 def s3_root(s3_server: S3Server, tmp_path: Path) -> str:
     """A place in the bucket that no other test uses."""
     return f"s3://{s3_server.bucket}/{tmp_path.parent.name}/{tmp_path.name}"
+
+
+@pytest.fixture
+def compiled_decoder() -> None:
+    """The compiled way to decode chunks, which is optional for users."""
+    if shard._decode_natively is None:
+        pytest.skip("built without a C compiler or zstd's headers: apt-get install gcc libzstd-dev, install again")
+
+
+@pytest.fixture(params=["compiled", "python"])
+def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to decode chunks, which differ in nothing but their speed."""
+    if request.param == "compiled":
+        request.getfixturevalue("compiled_decoder")
+    else:
+        monkeypatch.setattr(shard, "_decode_natively", None)

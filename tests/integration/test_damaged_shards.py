@@ -21,6 +21,8 @@ from support.ahmed import Arrays
 from support.reading import write_runs
 from support.shards import forge_header, forge_index, with_crc
 
+pytestmark = pytest.mark.usefixtures("decoder")
+
 FIELD = "volume_velocity"
 ARRAY = "run_1.zarr/volume/velocity"
 CHUNK_POINTS, PER_SHARD = 512, 4

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noether.data.zarr_store.grid import Grid
-from noether.data.zarr_store.ranges import MAX_REQUEST_BYTES, RangeRequest, plan_ranges
+from noether.data.zarr_store.ranges import MAX_REQUEST_BYTES, RangeRequest, chunk_runs, plan_ranges
 from noether.data.zarr_store.sampling import CHUNK_ORDERS, ReadPlan, plan_draw, plan_whole
 from noether.data.zarr_store.shard import MISSING, ShardIndex
 
@@ -50,49 +50,49 @@ def cases(draw: st.DrawFn) -> tuple[ReadPlan, list[ShardIndex], list[RangeReques
     plan = draw(plans())
     per_shard = plan.grid.shard_points // plan.grid.chunk_points
     shards = [draw(indexes(per_shard)) for _ in range(plan.grid.n_shards)]
-    return plan, shards, list(plan_ranges(plan, per_shard, shards.__getitem__))
+    return plan, shards, list(plan_ranges(plan, chunk_runs(plan, per_shard), shards.__getitem__))
 
 
 Case = tuple[ReadPlan, list[ShardIndex], list[RangeRequest]]
 
 
 @given(cases())
-def test_the_places_are_the_parts_of_the_plan_in_order_each_where_its_rows_go(case: Case) -> None:
+def test_the_requests_have_the_parts_of_the_plan_in_order_each_where_its_rows_go(case: Case) -> None:
     plan, _, requests = case
-    places = [place for request in requests for place in request.places]
-    assert tuple(place.part for place in places) == plan.parts
-    first_rows = np.cumsum([0, *(part.n_points for part in plan.parts)])
-    assert [place.first_row for place in places] == first_rows[:-1].tolist()
+    assert tuple(part for request in requests for part in request.parts) == plan.parts
+    row = 0
+    for request in requests:
+        assert request.first_row == row
+        row += sum(part.n_points for part in request.parts)
 
 
 @given(cases())
-def test_a_place_is_where_the_index_of_its_shard_says(case: Case) -> None:
+def test_the_bytes_of_a_chunk_are_where_the_index_of_its_shard_says(case: Case) -> None:
     plan, shards, requests = case
     per_shard = plan.grid.shard_points // plan.grid.chunk_points
     for request in requests:
-        for place in request.places:
-            shard, position = divmod(place.part.chunk, per_shard)
+        for part, (start, stop) in zip(request.parts, pairwise(request.bounds), strict=True):
+            shard, position = divmod(part.chunk, per_shard)
             assert shard == request.shard
-            start, length = shards[shard].range_of(position)
-            assert place.length == length
-            assert length == 0 or request.start + place.offset == start
+            ((offset, length),) = shards[shard].ranges_of(position)
+            assert stop - start == length
+            assert length == 0 or request.start + start == offset
 
 
 @given(cases())
 def test_no_byte_is_requested_that_belongs_to_no_chunk_of_the_plan(case: Case) -> None:
     _, _, requests = case
     for request in requests:
-        stored = [place for place in request.places if place.length]
-        ends = [place.offset + place.length for place in stored]
-        assert [place.offset for place in stored] == [0, *ends[:-1]][: len(stored)]
-        assert request.length == (ends[-1] if ends else 0)
+        assert request.bounds[0] == 0
+        assert request.bounds == sorted(request.bounds)
+        assert request.length == request.bounds[-1]
 
 
 @given(cases())
 def test_a_request_of_several_chunks_is_bounded(case: Case) -> None:
     _, _, requests = case
     for request in requests:
-        assert request.length <= MAX_REQUEST_BYTES or sum(place.length > 0 for place in request.places) == 1
+        assert request.length <= MAX_REQUEST_BYTES or len(set(request.bounds)) == 2
 
 
 @given(cases())
@@ -100,7 +100,7 @@ def test_neighbours_in_a_shard_are_one_request_unless_that_would_be_too_large(ca
     _, _, requests = case
     for request, following in pairwise(requests):
         if following.shard == request.shard and following.length and request.start + request.length == following.start:
-            assert request.length + following.places[0].length > MAX_REQUEST_BYTES
+            assert request.length + following.bounds[1] > MAX_REQUEST_BYTES
 
 
 @given(plans(), st.integers(1, 9))
@@ -112,5 +112,5 @@ def test_the_index_of_each_shard_that_the_plan_touches_is_asked_for_once(plan: R
         asked.append(shard)
         return ShardIndex.of_lengths([length] * per_shard)
 
-    list(plan_ranges(plan, per_shard, index_of))
+    list(plan_ranges(plan, chunk_runs(plan, per_shard), index_of))
     assert asked == sorted({part.chunk // per_shard for part in plan.parts})

@@ -111,7 +111,7 @@ def with_ours(path: Path) -> NDArray[Any]:
             data = file.read_bytes()
             index = ShardIndex.decode(data[-index_size(per_shard) :], per_shard, len(data))
             for chunk in range(per_shard):
-                start, length = index.range_of(chunk)
+                ((start, length),) = index.ranges_of(chunk)
                 row = (shard * per_shard + chunk) * codec.rows
                 if length:
                     codec.decode_into(data[start : start + length], values[row : row + codec.rows])

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import zarr
@@ -18,7 +18,7 @@ from noether.data.zarr_store.chunk_index import ChunkIndex, open_chunk_index
 from noether.data.zarr_store.layout import ArrayLayout
 from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
 from noether.data.zarr_store.open_sample import OpenSample
-from noether.data.zarr_store.ranges import RangeRequest
+from noether.data.zarr_store.ranges import ChunkRun, RangeRequest, chunk_runs
 from noether.data.zarr_store.sampling import ReadPlan
 from noether.data.zarr_store.sharded import IndexCache, ShardedArray
 from noether.data.zarr_store.stores import Storage, StoreFactory, open_storage
@@ -31,8 +31,7 @@ _MAX_OPEN_SAMPLES = 512
 _MAX_INDEX_BYTES = 64 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class FieldRead:
+class FieldRead(NamedTuple):
     """One field that is about to be read.
 
     Attributes
@@ -193,12 +192,16 @@ class Fetcher:
         reads = []
         for domain, layouts in fields.items():
             plan = plans[domain]
+            runs: dict[int, list[ChunkRun]] = {}  # by chunks of a shard, which is one number but in foreign stores
             for layout in layouts:
                 where = f"sample {sample_id!r}, field {layout.field}"
                 array = indexed.get(layout.field) or self._open_array(handles, sample_id, domain, layout, plan, where)
-                requests = (
-                    array.requests(plan, handles.storage, handles.indexes) if isinstance(array, ShardedArray) else []
-                )
+                requests: list[RangeRequest] = []
+                if isinstance(array, ShardedArray):
+                    capacity = array.chunks_per_shard
+                    if capacity not in runs:
+                        runs[capacity] = chunk_runs(plan, capacity)
+                    requests = array.requests(plan, runs[capacity], handles.storage, handles.indexes)
                 reads.append(FieldRead(domain, layout, plan, array, requests, where))
         return reads
 

@@ -40,7 +40,8 @@ class OpenSample:
     store_factory: StoreFactory | None = None
     _nodes: Metadata | None = None
     _is_consolidated: bool = False
-    _group: zarr.Group | None = field(default=None)
+    _group: zarr.Group | None = None
+    _arrays: dict[str, ShardedArray | None] = field(default_factory=dict)
 
     def sharded_array(self, path: str, shape: tuple[int, int], chunk_points: int, where: str) -> ShardedArray | None:
         """Describe the array at `path`; None where zarr-python has to read it.
@@ -50,8 +51,12 @@ class OpenSample:
         CorruptDataError
             There is no such array, or one of another shape.
         """
-        metadata = require_array(self._metadata(path, where), shape, where)
-        return ShardedArray.of_metadata(f"{self.relpath}/{path}", metadata, chunk_points, where, complete=self.complete)
+        if path not in self._arrays:
+            metadata = require_array(self._metadata(path, where), shape, where)
+            self._arrays[path] = ShardedArray.of_metadata(
+                f"{self.relpath}/{path}", metadata, chunk_points, where, complete=self.complete
+            )
+        return self._arrays[path]
 
     def zarr_array(self, path: str, shape: tuple[int, int], where: str) -> zarr.Array[Any]:
         """Open the array at `path` with zarr-python; errors are those of `sharded_array`."""

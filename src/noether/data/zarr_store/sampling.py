@@ -8,9 +8,9 @@ fractions of integers and not roundings of them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -38,8 +38,7 @@ CHUNK_ORDERS: tuple[ChunkOrder, ...] = ("consecutive", "scattered")
 Range = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkPart:
+class ChunkPart(NamedTuple):
     """What a plan takes of one chunk: half-open, ascending ranges of rows, counted from the chunk's first row."""
 
     chunk: int
@@ -61,15 +60,16 @@ class ReadPlan:
         The grid of the domain.
     parts : tuple of ChunkPart
         In ascending order of chunks, each chunk once.
+    n_points : int
+        Rows that the draw gives.
     """
 
     grid: Grid
     parts: tuple[ChunkPart, ...]
+    n_points: int = field(init=False, compare=False)
 
-    @property
-    def n_points(self) -> int:
-        """Rows that the draw gives."""
-        return sum(part.n_points for part in self.parts)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "n_points", sum(part.n_points for part in self.parts))
 
     def runs(self) -> Iterator[tuple[ChunkPart, ...]]:
         """Group the parts into runs of neighbouring chunks, each of which one request can fetch."""

@@ -10,7 +10,7 @@ Whatever is decoded here may be damaged or forged: no size is believed before it
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from noether.data.zarr_store.errors import CorruptDataError
 
-__all__ = ["MISSING", "ChunkCodec", "ShardIndex", "index_size"]
+__all__ = ["MAX_RUN_CHUNKS", "MISSING", "ChunkCodec", "ShardIndex", "index_size"]
 
 # blosc's own threads are off. Chunks are our unit of parallel work; without threads of its own, blosc is safe to call
 # from many of ours, and its bytes do not depend on their number. numcodecs has this switch for the whole process only.
@@ -31,6 +31,21 @@ Buffer = bytes | memoryview
 
 MISSING = (1 << 64) - 1
 """Offset and length of a chunk that is not stored: all of it has the fill value."""
+
+MAX_RUN_CHUNKS = 4096
+"""Most chunks that are decoded in one step; so many fit in the memory that `_native.c` sets aside."""
+
+
+def _find_native() -> Callable[..., int] | None:
+    """Give the compiled decoder; it is there where the package was built with a C compiler and zstd's headers."""
+    try:
+        from noether.data.zarr_store._native import decode
+    except ImportError:
+        return None
+    return decode
+
+
+_decode_natively = _find_native()
 
 _CRC_BYTES = 4
 _ENTRY_BYTES = 16
@@ -119,6 +134,36 @@ class ChunkCodec:
             rows = padded
         packed: bytes = blosc.compress(rows, b"zstd", self.level, blosc.SHUFFLE, 0, self.dtype.itemsize)
         return packed + _crc(packed) if self.checksum else packed
+
+    def decode_run(self, data: Buffer, bounds: list[int], out: NDArray[Any], *, verify: bool = True) -> int:
+        """Decode neighbouring chunks in one step, as far as that goes.
+
+        Parameters
+        ----------
+        data : bytes-like
+            What the shard has of the chunks.
+        bounds : list of int
+            Where each begins in `data`, and where the last ends; of at most `MAX_RUN_CHUNKS` chunks.
+        out : ndarray, shape (n_chunks * rows, width)
+            Of a dtype that it `can_decode_to`; C order; is overwritten.
+        verify : bool
+            Whether to compare the checksums, where there are some.
+
+        Returns
+        -------
+        int
+            How many chunks, from the first, are decoded. The next, if there is one, is for `decode_into`, which also
+            says what is wrong with a damaged one.
+        """
+        if _decode_natively is None:
+            return 0
+        size = self.dtype.itemsize
+        return _decode_natively(data, bounds, out, size, out.itemsize > size, self.checksum, verify)
+
+    def can_decode_to(self, dtype: np.dtype[Any]) -> bool:
+        """Tell whether `decode_run` has values of `dtype` to give."""
+        widens = self.dtype == np.float16 and dtype == np.float32
+        return _decode_natively is not None and (dtype == self.dtype or widens)
 
     def decode_into(self, data: Buffer, out: NDArray[Any], *, verify: bool = True) -> None:
         """Decode one chunk.
@@ -243,10 +288,11 @@ class ShardIndex:
         index._require_sound(shard_size - expected)
         return index
 
-    def range_of(self, chunk: int) -> tuple[int, int]:
-        """Give offset and length of a chunk; both 0 where it is not stored."""
-        length = int(self.lengths[chunk])
-        return (0, 0) if length == MISSING else (int(self.offsets[chunk]), length)
+    def ranges_of(self, chunk: int, n_chunks: int = 1) -> list[tuple[int, int]]:
+        """Give offset and length of `n_chunks` chunks, from `chunk` on; both 0 for one that is not stored."""
+        stop = chunk + n_chunks
+        ranges = zip(self.offsets[chunk:stop].tolist(), self.lengths[chunk:stop].tolist(), strict=True)
+        return [(0, 0) if length == MISSING else (offset, length) for offset, length in ranges]
 
     @property
     def n_bytes(self) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from operator import sub
 from typing import Any, Self
 
 import numpy as np
@@ -12,15 +14,18 @@ from numpy.typing import NDArray
 from noether.data.zarr_store.cache import BoundedCache
 from noether.data.zarr_store.casting import cast_into
 from noether.data.zarr_store.errors import CorruptDataError
-from noether.data.zarr_store.ranges import RangeRequest, plan_ranges
+from noether.data.zarr_store.ranges import ChunkRun, RangeRequest, plan_ranges
 from noether.data.zarr_store.sampling import ReadPlan
-from noether.data.zarr_store.shard import MISSING, ChunkCodec, ShardIndex, index_size
+from noether.data.zarr_store.shard import MAX_RUN_CHUNKS, MISSING, ChunkCodec, ShardIndex, index_size
 from noether.data.zarr_store.stores import Storage
 
 __all__ = ["IndexCache", "ShardedArray"]
 
 
 IndexCache = BoundedCache[ShardIndex]
+
+# What one step decodes, about as much as a core's cache holds: other threads have their turn in between.
+_MAX_RUN_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +67,14 @@ class ShardedArray:
         shard_points = metadata["chunk_grid"]["configuration"]["chunk_shape"][0]
         return cls(key, codec, shard_points // codec.rows, where, complete)
 
-    def requests(self, plan: ReadPlan, storage: Storage, cache: IndexCache) -> list[RangeRequest]:
-        """Plan the ranges that hold the chunks of `plan`; reads the shard indexes that are not in the cache."""
-        return list(plan_ranges(plan, self.chunks_per_shard, lambda shard: self._index(shard, storage, cache)))
+    def requests(
+        self, plan: ReadPlan, runs: Sequence[ChunkRun], storage: Storage, cache: IndexCache
+    ) -> list[RangeRequest]:
+        """Plan the ranges that hold the chunks of `plan`; reads the shard indexes that are not in the cache.
+
+        `runs` are the plan's `chunk_runs` for `chunks_per_shard`.
+        """
+        return list(plan_ranges(plan, runs, lambda shard: self._index(shard, storage, cache)))
 
     def read(self, request: RangeRequest, storage: Storage, out: NDArray[Any], *, verify: bool) -> None:
         """Fetch one range and decode its chunks to where their rows go.
@@ -81,30 +91,44 @@ class ShardedArray:
             Whether to compare checksums.
         """
         self._require_credible(request)
-        data: Any = b""
+        data = memoryview(b"")
         if request.length:
             data = memoryview(storage.read_range(self._shard_key(request.shard), request.start, request.length))
         if len(data) != request.length:
             missing = f"it ends early: expected {request.length} bytes at {request.start}, there are {len(data)}"
             raise self._damaged(f"shard {request.shard}", CorruptDataError(missing))
+        codec, row = self.codec, request.first_row
+        for first, stop, whole in _runs(request, codec):
+            if whole and codec.can_decode_to(out.dtype):
+                bounds = request.bounds[first : stop + 1]
+                n_rows = (stop - first) * codec.rows
+                done = codec.decode_run(data, bounds, out[row : row + n_rows], verify=verify)
+                first, row = first + done, row + done * codec.rows
+            for i in range(first, stop):
+                rows = self._decode_alone(request, i, data, out.dtype, verify=verify)
+                for begin, end in request.parts[i].ranges:
+                    cast_into(out[row : row + end - begin], rows[begin:end])
+                    row += end - begin
+
+    def _decode_alone(
+        self, request: RangeRequest, i: int, data: memoryview, dtype: np.dtype[Any], *, verify: bool
+    ) -> NDArray[Any]:
+        """Give all rows of one chunk of a request, as `dtype` where that costs nothing, else as they are stored."""
         codec = self.codec
-        scratch = np.empty((codec.rows, codec.width), codec.dtype)
-        direct = out.dtype == codec.dtype
-        for place in request.places:
-            part, row = place.part, place.first_row
-            whole = direct and part.n_points == codec.rows
-            rows = out[row : row + codec.rows] if whole else scratch
-            try:
-                if place.length:
-                    codec.decode_into(data[place.offset : place.offset + place.length], rows, verify=verify)
-                else:
-                    self._fill(rows)
-            except CorruptDataError as error:
-                raise self._damaged(f"chunk {part.chunk}, in shard {request.shard},", error) from error
-            if not whole:
-                for start, stop in part.ranges:
-                    cast_into(out[row : row + stop - start], rows[start:stop])
-                    row += stop - start
+        start, stop = request.bounds[i : i + 2]
+        if start < stop and codec.can_decode_to(dtype):
+            rows = np.empty((codec.rows, codec.width), dtype)
+            if codec.decode_run(data, [start, stop], rows, verify=verify):
+                return rows
+        rows = np.empty((codec.rows, codec.width), codec.dtype)
+        try:
+            if start < stop:
+                codec.decode_into(data[start:stop], rows, verify=verify)
+            else:
+                self._fill(rows)
+        except CorruptDataError as error:
+            raise self._damaged(f"chunk {request.parts[i].chunk}, in shard {request.shard},", error) from error
+        return rows
 
     def read_index(self, shard: int, storage: Storage) -> ShardIndex:
         """Read the index of one shard; `CorruptDataError` where it is damaged."""
@@ -139,10 +163,13 @@ class ShardedArray:
     def _require_credible(self, request: RangeRequest) -> None:
         """Raise `CorruptDataError` before memory is taken for more bytes than a chunk can have."""
         limit = self.codec.max_stored_bytes
-        for place in request.places:
-            if place.length > limit:
-                error = f"its index claims {place.length} bytes, where a chunk has at most {limit}"
-                raise self._damaged(f"chunk {place.part.chunk}, in shard {request.shard},", CorruptDataError(error))
+        bounds = request.bounds
+        if max(map(sub, bounds[1:], bounds)) <= limit:
+            return
+        for part, (start, end) in zip(request.parts, pairwise(bounds), strict=True):
+            if end - start > limit:
+                error = f"its index claims {end - start} bytes, where a chunk has at most {limit}"
+                raise self._damaged(f"chunk {part.chunk}, in shard {request.shard},", CorruptDataError(error))
 
     def _fill(self, rows: NDArray[Any]) -> None:
         if self.complete:
@@ -157,3 +184,16 @@ class ShardedArray:
 
     def _shard_key(self, shard: int) -> str:
         return f"{self.key}/c/{shard}/0"
+
+
+def _runs(request: RangeRequest, codec: ChunkCodec) -> Iterator[tuple[int, int, bool]]:
+    """Yield first and stop of neighbours that are stored and taken whole, and True; every other chunk with False."""
+    parts, bounds = request.parts, request.bounds
+    whole, limit = ((0, codec.rows),), min(max(_MAX_RUN_BYTES // codec.n_bytes, 1), MAX_RUN_CHUNKS)
+    first = 0
+    while first < len(parts):
+        stop = first
+        while stop < min(len(parts), first + limit) and parts[stop].ranges == whole and bounds[stop] < bounds[stop + 1]:
+            stop += 1
+        yield first, max(stop, first + 1), stop > first
+        first = max(stop, first + 1)

@@ -78,7 +78,7 @@ class ObstoreStorage(StorageByObjects):
             if self._update_once(key, change):
                 return
             # Others were faster: step aside for a while, longer each time and never in step with them.
-            time.sleep(random.uniform(0.0, min(0.02 * 2**attempt, 2.0)))  # noqa: S311 - no secret
+            time.sleep(random.uniform(0.0, min(0.02 * 2**attempt, 2.0)))
         raise StorageError(
             f"cannot write {self.root}/{key}: other writers replaced it {_UPDATE_TRIES} times meanwhile; try again"
         )

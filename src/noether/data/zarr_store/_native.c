@@ -1,0 +1,363 @@
+/* Chunks of a shard to rows, several of them without Python in between.
+ *
+ * A chunk is a frame of blosc 1 (header, offsets of blocks, blocks of zstd, bytes shuffled), then its crc32c. Python
+ * with numcodecs does the same; what this gains is one call for a run of chunks, and one zstd context for all calls,
+ * where blosc makes one for every block. It decodes what it knows and says how far it came: Python goes on from there,
+ * and names what is damaged. No size is believed before it is compared with that of the buffer it lies in.
+ *
+ * The frame: https://github.com/Blosc/c-blosc/blob/main/README_CHUNK_FORMAT.rst
+ */
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030B0000
+#include <Python.h>
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zstd.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#define WITH_CRC __attribute__((target("sse4.2")))
+#define WITH_FLOAT16 __attribute__((target("f16c")))
+#define CRC_STEP_8(crc, word) ((uint32_t)_mm_crc32_u64((crc), (word)))
+#define CRC_STEP_1(crc, byte) _mm_crc32_u8((crc), (byte))
+#define PROCESSOR_IS_KNOWN() (__builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("f16c"))
+#elif defined(__aarch64__) && defined(__ARM_FEATURE_CRC32) && !defined(__AARCH64EB__)
+#include <arm_acle.h>
+#include <arm_neon.h>
+#define WITH_CRC
+#define WITH_FLOAT16
+#define CRC_STEP_8(crc, word) __crc32cd((crc), (word))
+#define CRC_STEP_1(crc, byte) __crc32cb((crc), (byte))
+#define PROCESSOR_IS_KNOWN() 1
+#else
+#error "no crc32c instruction that is known here; without this module, Python and numcodecs decode"
+#endif
+
+enum { BLOSC_HEADER = 16, BLOCK_SIZE = 4, CRC_SIZE = 4, MAX_CHUNKS = 4096 };
+enum { BLOSC_VERSION = 2, ZSTD_VERSION = 1, BYTE_SHUFFLE = 0x1, STORED = 0x2, BIT_SHUFFLE = 0x4, RESERVED = 0x8, NOT_SPLIT = 0x10, ZSTD = 4 };
+
+/* A zstd context, and room for a block between zstd and the shuffle; kept for the next call. The interpreter's lock
+ * guards the list of those that are free. */
+typedef struct Decoder {
+    struct Decoder *next;
+    ZSTD_DCtx *zstd;
+    uint8_t *block;
+    size_t block_capacity;
+} Decoder;
+
+static Decoder *free_decoders = NULL;
+
+static Decoder *take_decoder(void) {
+    Decoder *decoder = free_decoders;
+    if (decoder != NULL) {
+        free_decoders = decoder->next;
+        return decoder;
+    }
+    decoder = calloc(1, sizeof *decoder);
+    if (decoder != NULL && (decoder->zstd = ZSTD_createDCtx()) == NULL) {
+        free(decoder);
+        decoder = NULL;
+    }
+    return decoder;
+}
+
+static void give_back_decoder(Decoder *decoder) {
+    decoder->next = free_decoders;
+    free_decoders = decoder;
+}
+
+static uint32_t read_u32(const uint8_t *at) {
+    return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+}
+
+WITH_CRC static uint32_t crc32c_from(uint32_t crc, const uint8_t *data, size_t size) {
+    uint64_t word;
+    for (; size >= sizeof word; data += sizeof word, size -= sizeof word) {
+        memcpy(&word, data, sizeof word);
+        crc = CRC_STEP_8(crc, word);
+    }
+    for (; size > 0; data++, size--) {
+        crc = CRC_STEP_1(crc, *data);
+    }
+    return crc;
+}
+
+/* The instruction takes three cycles and can start every cycle: three chunks at a time, as far as all of them go. */
+WITH_CRC static void crc32c_of_three(const uint8_t *data[3], const size_t sizes[3], uint32_t crcs[3]) {
+    size_t common = sizes[0] < sizes[1] ? sizes[0] : sizes[1];
+    uint32_t a = 0xFFFFFFFF, b = 0xFFFFFFFF, c = 0xFFFFFFFF;
+    uint64_t words[3];
+    common = (common < sizes[2] ? common : sizes[2]) / sizeof *words * sizeof *words;
+    for (size_t i = 0; i < common; i += sizeof *words) {
+        for (int k = 0; k < 3; k++) {
+            memcpy(&words[k], data[k] + i, sizeof *words);
+        }
+        a = CRC_STEP_8(a, words[0]);
+        b = CRC_STEP_8(b, words[1]);
+        c = CRC_STEP_8(c, words[2]);
+    }
+    crcs[0] = ~crc32c_from(a, data[0] + common, sizes[0] - common);
+    crcs[1] = ~crc32c_from(b, data[1] + common, sizes[1] - common);
+    crcs[2] = ~crc32c_from(c, data[2] + common, sizes[2] - common);
+}
+
+/* Chunks from the first whose checksums match; each is followed by its own. */
+static size_t count_sound(const uint8_t *data, const size_t *bounds, size_t n_chunks) {
+    for (size_t first = 0; first < n_chunks; first += 3) {
+        const uint8_t *starts[3] = {data, data, data};
+        size_t sizes[3] = {0, 0, 0};
+        uint32_t crcs[3];
+        size_t n = n_chunks - first < 3 ? n_chunks - first : 3;
+        for (size_t k = 0; k < n; k++) {
+            starts[k] = data + bounds[first + k];
+            sizes[k] = bounds[first + k + 1] - bounds[first + k];
+            if (sizes[k] < CRC_SIZE) {
+                return first;
+            }
+            sizes[k] -= CRC_SIZE;
+        }
+        crc32c_of_three(starts, sizes, crcs);
+        for (size_t k = 0; k < n; k++) {
+            if (crcs[k] != read_u32(starts[k] + sizes[k])) {
+                return first + k;
+            }
+        }
+    }
+    return n_chunks;
+}
+
+/* The first bytes of all values, then the second bytes, ...: back to values. The loops are plain, so that the compiler
+ * turns them into the processor's interleaving instructions. */
+static void unshuffle(const uint8_t *restrict planes, uint8_t *restrict out, size_t size, size_t typesize) {
+    const size_t n = size / typesize;
+    if (typesize == 2) {
+        for (size_t i = 0; i < n; i++) {
+            out[2 * i] = planes[i];
+            out[2 * i + 1] = planes[n + i];
+        }
+    } else if (typesize == 4) {
+        for (size_t i = 0; i < n; i++) {
+            out[4 * i] = planes[i];
+            out[4 * i + 1] = planes[n + i];
+            out[4 * i + 2] = planes[2 * n + i];
+            out[4 * i + 3] = planes[3 * n + i];
+        }
+    } else {
+        for (size_t i = 0; i < n; i++) {
+            for (size_t byte = 0; byte < typesize; byte++) {
+                out[typesize * i + byte] = planes[byte * n + i];
+            }
+        }
+    }
+}
+
+/* Eight float16 to float32, as the processor does it: exactly, also below its normal numbers, whatever the caller has
+ * set for those of float32. */
+WITH_FLOAT16 static void widen_eight(const uint8_t *low, const uint8_t *high, float *out) {
+#if defined(__x86_64__)
+    const __m128i values = high == NULL ? _mm_loadu_si128((const __m128i *)low)
+                                        : _mm_unpacklo_epi8(_mm_loadl_epi64((const __m128i *)low),
+                                                            _mm_loadl_epi64((const __m128i *)high));
+    _mm_storeu_ps(out, _mm_cvtph_ps(values));
+    _mm_storeu_ps(out + 4, _mm_cvtph_ps(_mm_srli_si128(values, 8)));
+#else
+    const uint8x16_t values = high == NULL ? vld1q_u8(low) : vcombine_u8(vzip1_u8(vld1_u8(low), vld1_u8(high)),
+                                                                         vzip2_u8(vld1_u8(low), vld1_u8(high)));
+    vst1q_f32(out, vcvt_f32_f16(vreinterpret_f16_u8(vget_low_u8(values))));
+    vst1q_f32(out + 4, vcvt_f32_f16(vreinterpret_f16_u8(vget_high_u8(values))));
+#endif
+}
+
+/* `n` float16 to float32: from their low and then their high bytes where they are shuffled, else from both in turn. */
+WITH_FLOAT16 static void widen(const uint8_t *values, int shuffled, float *out, size_t n) {
+    const size_t step = shuffled ? 1 : 2, tail = n % 8, whole = n - tail;
+    const uint8_t *high = shuffled ? values + n : NULL;
+    for (size_t i = 0; i < whole; i += 8) {
+        widen_eight(values + i * step, shuffled ? high + i : NULL, out + i);
+    }
+    if (tail) {
+        uint8_t low_bytes[16] = {0}, high_bytes[8] = {0};
+        float widened[8];
+        memcpy(low_bytes, values + whole * step, tail * step);
+        if (shuffled) {
+            memcpy(high_bytes, high + whole, tail);
+        }
+        widen_eight(low_bytes, shuffled ? high_bytes : NULL, widened);
+        memcpy(out + whole, widened, tail * sizeof *out);
+    }
+}
+
+static int has_room(Decoder *decoder, size_t size) {
+    if (decoder->block_capacity < size) {
+        free(decoder->block);
+        decoder->block = malloc(size);
+        decoder->block_capacity = decoder->block == NULL ? 0 : size;
+    }
+    return decoder->block != NULL;
+}
+
+/* What a chunk is, and what becomes of it. */
+typedef struct {
+    size_t size;     /* bytes before compression */
+    size_t typesize; /* bytes of a value */
+    int widen;       /* whether its values are float16 that become float32 */
+} Format;
+
+/* Decode one block of `size` bytes, whose length and bytes are `data` and go no further than `available`. */
+static int decode_block(Decoder *decoder, const uint8_t *data, size_t available, uint8_t *out, size_t size,
+                        const Format *format) {
+    const uint8_t *planes = data + BLOCK_SIZE;
+    size_t stored;
+    if (available < BLOCK_SIZE || (stored = read_u32(data)) > available - BLOCK_SIZE) {
+        return 0;
+    }
+    if (stored != size) { /* else zstd made it no smaller, and it is there as it was */
+        if (ZSTD_decompressDCtx(decoder->zstd, decoder->block, size, planes, stored) != size) {
+            return 0;
+        }
+        planes = decoder->block;
+    }
+    if (format->widen) {
+        widen(planes, 1, (float *)out, size / 2);
+    } else {
+        unshuffle(planes, out, size, format->typesize);
+    }
+    return 1;
+}
+
+/* Decode one chunk; 0 where it is damaged, or made in a way that is not known here. */
+static int decode_chunk(Decoder *decoder, const uint8_t *data, size_t available, uint8_t *out, const Format *format) {
+    if (available < BLOSC_HEADER || data[0] != BLOSC_VERSION || data[1] != ZSTD_VERSION || data[2] & RESERVED) {
+        return 0;
+    }
+    const uint8_t flags = data[2];
+    const size_t size = format->size, block = read_u32(data + 8), scale = format->widen ? 2 : 1;
+    if (read_u32(data + 4) != size || read_u32(data + 12) != available || data[3] != format->typesize ||
+        size % format->typesize || block == 0 || block > size) {
+        return 0;
+    }
+    if (flags & STORED) { /* blosc made it no smaller, and it is there as it was, not shuffled */
+        if (available != BLOSC_HEADER + size) {
+            return 0;
+        }
+        if (format->widen) {
+            widen(data + BLOSC_HEADER, 0, (float *)out, size / 2);
+        } else {
+            memcpy(out, data + BLOSC_HEADER, size);
+        }
+        return 1;
+    }
+    if (flags & BIT_SHUFFLE || !(flags & BYTE_SHUFFLE) || !(flags & NOT_SPLIT) || flags >> 5 != ZSTD ||
+        block % format->typesize) {
+        return 0;
+    }
+    const size_t n_blocks = (size + block - 1) / block;
+    if (n_blocks > (available - BLOSC_HEADER) / 4 || !has_room(decoder, block)) {
+        return 0;
+    }
+    for (size_t i = 0; i < n_blocks; i++) {
+        const size_t start = read_u32(data + BLOSC_HEADER + 4 * i), first = i * block;
+        const size_t wanted = size - first < block ? size - first : block;
+        if (start > available ||
+            !decode_block(decoder, data + start, available - start, out + first * scale, wanted, format)) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static size_t decode_run(Decoder *decoder, const uint8_t *data, const size_t *bounds, size_t n_chunks, uint8_t *out,
+                         const Format *format, int checksum, int verify) {
+    const size_t n_sound = checksum && verify ? count_sound(data, bounds, n_chunks) : n_chunks;
+    const size_t tail = checksum ? CRC_SIZE : 0, out_size = format->widen ? 2 * format->size : format->size;
+    for (size_t i = 0; i < n_sound; i++) {
+        const size_t available = bounds[i + 1] - bounds[i];
+        if (available < tail ||
+            !decode_chunk(decoder, data + bounds[i], available - tail, out + i * out_size, format)) {
+            return i;
+        }
+    }
+    return n_sound;
+}
+
+/* Read the ascending bounds of the chunks in `data`; -1 with an exception where they are none. */
+static Py_ssize_t read_bounds(PyObject *list, Py_ssize_t data_size, size_t *bounds) {
+    const Py_ssize_t n = PyList_Size(list);
+    if (n < 2 || n > MAX_CHUNKS + 1) {
+        PyErr_Format(PyExc_ValueError, "bounds: expected 2 to %d offsets, got %zd", MAX_CHUNKS + 1, n);
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < n; i++) {
+        bounds[i] = PyLong_AsSize_t(PyList_GetItem(list, i));
+        if (PyErr_Occurred()) {
+            return -1;
+        }
+        if (bounds[i] > (size_t)data_size || (i > 0 && bounds[i] < bounds[i - 1])) {
+            PyErr_SetString(PyExc_ValueError, "bounds: expected ascending offsets within the data");
+            return -1;
+        }
+    }
+    return n - 1;
+}
+
+static PyObject *decode(PyObject *Py_UNUSED(module), PyObject *args) {
+    PyObject *list, *result = NULL;
+    Py_buffer data, out;
+    Py_ssize_t typesize;
+    int widen, checksum, verify;
+    size_t bounds[MAX_CHUNKS + 1];
+    if (!PyArg_ParseTuple(args, "y*O!w*nppp:decode", &data, &PyList_Type, &list, &out, &typesize, &widen, &checksum,
+                          &verify)) {
+        return NULL;
+    }
+    const Py_ssize_t n_chunks = read_bounds(list, data.len, bounds);
+    if (n_chunks > 0 && (typesize < 2 || (widen && typesize != 2) || out.len % (n_chunks * (widen ? 2 : 1)))) {
+        PyErr_SetString(PyExc_ValueError, "out: expected room for whole chunks of values of that size");
+    } else if (n_chunks > 0) {
+        Decoder *decoder = take_decoder();
+        if (decoder == NULL) {
+            PyErr_NoMemory();
+        } else {
+            const Format format = {(size_t)(out.len / n_chunks / (widen ? 2 : 1)), (size_t)typesize, widen};
+            size_t n_decoded;
+            Py_BEGIN_ALLOW_THREADS
+            n_decoded = decode_run(decoder, data.buf, bounds, (size_t)n_chunks, out.buf, &format, checksum, verify);
+            Py_END_ALLOW_THREADS
+            give_back_decoder(decoder);
+            result = PyLong_FromSize_t(n_decoded);
+        }
+    }
+    PyBuffer_Release(&data);
+    PyBuffer_Release(&out);
+    return result;
+}
+
+PyDoc_STRVAR(decode_doc,
+             "decode(data, bounds, out, typesize, widen, checksum, verify)\n--\n\n"
+             "Decode the chunks that lie in `data` between neighbouring `bounds` into `out`, one after the other.\n\n"
+             "`typesize` is that of a stored value; with `widen` they are float16, and float32 in `out`. Gives how\n"
+             "many chunks were decoded before one that is damaged, or that is not known here.");
+
+static PyMethodDef methods[] = {{"decode", decode, METH_VARARGS, decode_doc}, {NULL, NULL, 0, NULL}};
+
+static int initialize(PyObject *Py_UNUSED(module)) {
+    if (!PROCESSOR_IS_KNOWN()) {
+        PyErr_SetString(PyExc_ImportError, "this processor lacks an instruction for crc32c or float16");
+        return -1;
+    }
+    return 0;
+}
+
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, initialize}, {0, NULL}};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "noether.data.zarr_store._native",
+    .m_doc = "Decodes runs of chunks.",
+    .m_slots = slots,
+    .m_methods = methods,
+};
+
+PyMODINIT_FUNC PyInit__native(void) { return PyModuleDef_Init(&definition); }
