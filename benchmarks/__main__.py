@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.costs import compare_manifest, compare_sizes
+from benchmarks.loading import compare_loading
 from benchmarks.local_draws import compare_draws, compare_whole
 from benchmarks.object_storage import compare_object_storage
 from benchmarks.report import write_report
@@ -20,6 +21,7 @@ from benchmarks.writing import compare_hdf5, compare_writes
 _RUNNERS: dict[str, Callable[[Settings], Comparison]] = {
     "draws": compare_draws,
     "whole": compare_whole,
+    "loading": compare_loading,
     "s3": compare_object_storage,
     "write": compare_writes,
     "hdf5": compare_hdf5,

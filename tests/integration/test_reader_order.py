@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from noether.data.zarr_store import ZarrChunkReader
-from noether.data.zarr_store.errors import ArgumentError, OriginalOrderError
+from noether.data.zarr_store.errors import ArgumentError, OriginalOrderError, UnknownNameError
 from support.ahmed import RUNS, load_run
 from support.reading import as_stored, write_runs
 
@@ -35,6 +35,18 @@ def test_the_stored_order_is_another_than_the_source_has(reader: ZarrChunkReader
         assert moved.mean() > 0.95
 
 
+def test_the_permutation_brings_rows_in_stored_order_back_to_the_source(reader: ZarrChunkReader) -> None:
+    stored = reader.read_arrays("run_2", fields=["volume_position"])["volume_position"]
+    restored = np.empty_like(stored)
+    restored[reader.permutation("run_2", "volume")] = stored
+    np.testing.assert_array_equal(restored, load_run("run_2")["volume_position"])
+
+
+def test_the_permutation_of_a_domain_that_is_not_there_is_refused(reader: ZarrChunkReader) -> None:
+    with pytest.raises(UnknownNameError, match="sample 'run_2' has no domain 'volumes'; did you mean 'volume'"):
+        reader.permutation("run_2", "volumes")
+
+
 def test_the_original_order_of_some_fields_is_theirs_in_the_whole(reader: ZarrChunkReader) -> None:
     fields = ["volume_sdf", "surface_friction"]
     some = reader.read_arrays("run_3", fields=fields, order="original")
@@ -45,8 +57,8 @@ def test_the_original_order_of_some_fields_is_theirs_in_the_whole(reader: ZarrCh
 
 
 def test_the_original_order_is_given_where_more_points_are_asked_for_than_there_are(reader: ZarrChunkReader) -> None:
-    restored = reader.read_sample("run_1", {"surface": 2041, "volume": 10**9}, order="original")
-    np.testing.assert_array_equal(restored["volume_position"].numpy(), load_run("run_1")["volume_position"])
+    restored = reader.read_arrays("run_1", {"surface": 2041, "volume": 10**9}, order="original")
+    np.testing.assert_array_equal(restored["volume_position"], load_run("run_1")["volume_position"])
 
 
 def test_the_original_order_is_refused_for_a_draw(reader: ZarrChunkReader) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from noether.data.zarr_store.cache import BoundedCache
 from noether.data.zarr_store.chunk_index import ChunkIndex, open_chunk_index
+from noether.data.zarr_store.errors import TooLargeError
 from noether.data.zarr_store.layout import ArrayLayout
 from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
 from noether.data.zarr_store.open_sample import OpenSample
@@ -24,11 +25,33 @@ from noether.data.zarr_store.sharded import IndexCache, ShardedArray
 from noether.data.zarr_store.stores import Storage, StoreFactory, open_storage
 from noether.data.zarr_store.zarr_arrays import read_rows_of_plan
 
-__all__ = ["Fetcher", "FieldRead", "ReadCost"]
+__all__ = ["Fetcher", "FieldRead", "PlannedRead", "ReadCost"]
 
 # An open sample is the metadata of its arrays, a few kilobytes; a shard index has 16 bytes a chunk.
 _MAX_OPEN_SAMPLES = 512
 _MAX_INDEX_BYTES = 64 << 20
+# Those that the chunk index gives are made again in microseconds, and each worker of a loader has its own.
+_MAX_MADE_INDEX_BYTES = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRead:
+    """Rows to read of one domain of a sample.
+
+    Attributes
+    ----------
+    sample_id, domain : str
+        Which sample, and which of its domains.
+    layouts : tuple of ArrayLayout
+        The fields to read.
+    plan : ReadPlan
+        The rows, the same for all of them.
+    """
+
+    sample_id: str
+    domain: str
+    layouts: tuple[ArrayLayout, ...]
+    plan: ReadPlan
 
 
 class FieldRead(NamedTuple):
@@ -65,12 +88,16 @@ class _Handles:
     storage: Storage
     chunk_index: ChunkIndex | None
     pid: int = field(default_factory=os.getpid)
-    indexes: IndexCache = field(default_factory=lambda: BoundedCache(_MAX_INDEX_BYTES, lambda index: index.n_bytes))
+    indexes: IndexCache = field(init=False)
     entries: BoundedCache[SampleEntry] = field(default_factory=lambda: BoundedCache(_MAX_OPEN_SAMPLES))
     samples: BoundedCache[OpenSample] = field(default_factory=lambda: BoundedCache(_MAX_OPEN_SAMPLES))
     indexed: BoundedCache[dict[str, ShardedArray]] = field(default_factory=lambda: BoundedCache(_MAX_OPEN_SAMPLES))
     lock: Lock = field(default_factory=Lock)
     pool: ThreadPoolExecutor | None = None
+
+    def __post_init__(self) -> None:
+        limit = _MAX_INDEX_BYTES if self.chunk_index is None else _MAX_MADE_INDEX_BYTES
+        self.indexes = BoundedCache(limit, lambda index: index.n_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +232,16 @@ class Fetcher:
                 reads.append(FieldRead(domain, layout, plan, array, requests, where))
         return reads
 
+    def prepare_all(self, samples: Sequence[Sequence[PlannedRead]]) -> list[list[list[FieldRead]]]:
+        """Prepare the reads of several samples, as far as the concurrency goes at once."""
+
+        def prepare(planned: Sequence[PlannedRead]) -> list[list[FieldRead]]:
+            return [self.prepare(one.sample_id, {one.domain: one.layouts}, {one.domain: one.plan}) for one in planned]
+
+        if self._concurrency == 1 or len(samples) == 1:
+            return [prepare(planned) for planned in samples]
+        return list(self._pool(self._handles()).map(prepare, samples))
+
     def read(self, reads: Iterable[FieldRead], dtype: np.dtype[Any] | None) -> list[NDArray[Any]]:
         """Read fields, all requests of all of them at once as far as the concurrency goes.
 
@@ -212,13 +249,17 @@ class Fetcher:
         -------
         list of ndarray, shape (plan.n_points, width)
             In the order of `reads`; of dtype `dtype`, or the stored one where that is None.
+
+        Raises
+        ------
+        TooLargeError
+            There is no memory for them, or for a chunk.
         """
         handles = self._handles()
         arrays: list[NDArray[Any]] = []
         tasks: list[tuple[FieldRead, RangeRequest | None, NDArray[Any]]] = []
         for one in reads:
-            stored = one.array.codec.dtype if isinstance(one.array, ShardedArray) else one.array.dtype
-            out = np.empty((one.plan.n_points, one.layout.dim), stored.newbyteorder("=") if dtype is None else dtype)
+            out = _empty_rows(one, dtype)
             arrays.append(out)
             if isinstance(one.array, ShardedArray):
                 tasks += [(one, request, out) for request in one.requests]
@@ -227,6 +268,12 @@ class Fetcher:
 
         def run(task: tuple[FieldRead, RangeRequest | None, NDArray[Any]]) -> None:
             one, request, out = task
+            try:
+                decode(one, request, out)
+            except MemoryError as error:
+                raise _too_large(one, error) from error
+
+        def decode(one: FieldRead, request: RangeRequest | None, out: NDArray[Any]) -> None:
             if isinstance(one.array, ShardedArray) and request is not None:
                 one.array.read(request, handles.storage, out, verify=self._verify)
             elif isinstance(one.array, zarr.Array):
@@ -281,3 +328,20 @@ class Fetcher:
             sample = OpenSample(handles.storage, sample_id, relpath, complete, self._store_factory)
             handles.samples.put(sample_id, sample)
         return sample
+
+
+def _empty_rows(one: FieldRead, dtype: np.dtype[Any] | None) -> NDArray[Any]:
+    """Give room for what is read. It takes memory only as it is filled, from chunks that are there."""
+    stored = one.array.codec.dtype if isinstance(one.array, ShardedArray) else one.array.dtype
+    try:
+        return np.empty((one.plan.n_points, one.layout.dim), stored.newbyteorder("=") if dtype is None else dtype)
+    except (MemoryError, ValueError) as error:
+        raise _too_large(one, error) from error
+
+
+def _too_large(one: FieldRead, error: Exception) -> TooLargeError:
+    return TooLargeError(
+        f"{one.where}: {one.plan.n_points:,} points of {one.layout.dim:,} values each, read in chunks of "
+        f"{one.plan.grid.chunk_points:,}, do not fit in memory ({error}); draw fewer points, or convert with smaller "
+        "chunks, unless the manifest is wrong"
+    )

@@ -3,23 +3,58 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from noether.data.zarr_store.errors import ArgumentError
+from noether.data.zarr_store.errors import ArgumentError, nearest_names
 
-__all__ = ["Grid", "positive_int"]
+__all__ = ["DEFAULT_CHUNK_POINTS", "Grid", "chunk_points_by_domain", "positive_int", "whole_number"]
+
+DEFAULT_CHUNK_POINTS = 4096
+# A million times the largest mesh; what is computed from so many fits in 64 bits.
+_MAX_POINTS = 1 << 48
 
 
 def positive_int(value: Any, parameter: str) -> int:
     """Give `value` as an int if it is a whole number of at least 1, else raise `ArgumentError`."""
+    return whole_number(value, parameter, at_least=1)
+
+
+def whole_number(value: Any, parameter: str, *, at_least: int = 0) -> int:
+    """Give `value` as an int if it is a whole number that is large enough, else raise `ArgumentError`."""
     try:
-        number = 0 if isinstance(value, bool) else operator.index(value)
+        number = None if isinstance(value, bool) else operator.index(value)
     except TypeError:  # also of arrays and tensors that hold no single whole number
-        number = 0
-    if number < 1:
-        raise ArgumentError(f"{parameter}: expected a whole number of at least 1, got {value!r}")
+        number = None
+    if number is None or number < at_least:
+        raise ArgumentError(f"{parameter}: expected a whole number of at least {at_least}, got {value!r}")
     return number
+
+
+def chunk_points_by_domain(chunk_points: int | Mapping[str, int], domains: Iterable[str]) -> dict[str, int]:
+    """Give the points of a chunk for each domain.
+
+    Parameters
+    ----------
+    chunk_points : int or mapping of str to int
+        The same for all, or by domain; a domain that a mapping lacks gets `DEFAULT_CHUNK_POINTS`.
+    domains : iterable of str
+        The domains there are.
+
+    Raises
+    ------
+    ArgumentError
+        A number is no whole one of at least 1, or a domain is not there.
+    """
+    if not isinstance(chunk_points, Mapping):
+        return dict.fromkeys(domains, positive_int(chunk_points, "chunk_points"))
+    by_domain = dict.fromkeys(domains, DEFAULT_CHUNK_POINTS)
+    for domain, points in chunk_points.items():
+        if domain not in by_domain:
+            raise ArgumentError(f"chunk_points: unknown domain {domain!r}; {nearest_names(domain, by_domain)}")
+        by_domain[domain] = positive_int(points, f"chunk_points[{domain!r}]")
+    return by_domain
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +78,10 @@ class Grid:
     def __post_init__(self) -> None:
         for name in ("n_points", "chunk_points", "shard_points"):
             # NumPy's whole numbers become Python's, whose arithmetic does not overflow.
-            object.__setattr__(self, name, positive_int(getattr(self, name), name))
+            number = positive_int(getattr(self, name), name)
+            if number > _MAX_POINTS:
+                raise ArgumentError(f"{name}: expected at most {_MAX_POINTS:,}, got one of {number.bit_length()} bits")
+            object.__setattr__(self, name, number)
         if self.shard_points % self.chunk_points:
             raise ArgumentError(
                 f"shard_points: expected a multiple of chunk_points {self.chunk_points}, got {self.shard_points}"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from noether.data.schemas import FileMap, Width
-from noether.data.zarr_store.errors import ArgumentError, nearest_names
+from noether.data.zarr_store.errors import ArgumentError, UnknownNameError, nearest_names
 
 __all__ = [
     "CANONICAL_TO_SPEC",
@@ -22,6 +22,8 @@ __all__ = [
     "field_specs",
     "filename_to_canonical",
     "present_specs",
+    "require_domain",
+    "require_fields",
     "stored_dtype",
 ]
 
@@ -76,6 +78,31 @@ class DomainLayout:
 
     position: str
     arrays: dict[str, ArrayLayout]
+
+
+def require_domain(domain: str, domains: Mapping[str, DomainLayout]) -> None:
+    """Raise `UnknownNameError` unless a store with these domains has `domain`."""
+    if domain not in domains:
+        raise UnknownNameError(f"domain {domain!r} is not in the store; {nearest_names(domain, domains)}")
+
+
+def require_fields(fields: Iterable[str], domains: Mapping[str, DomainLayout]) -> frozenset[str]:
+    """Give the names of fields back if a store with these domains has them all.
+
+    Raises
+    ------
+    ArgumentError
+        `fields` is one str.
+    UnknownNameError
+        The store has no such field.
+    """
+    if isinstance(fields, str):
+        raise ArgumentError(f"fields: expected a list of names, got the str {fields!r}; write [{fields!r}]")
+    asked = frozenset(fields)
+    known = {field for layout in domains.values() for field in layout.arrays}
+    for field in sorted(asked - known):
+        raise UnknownNameError(f"field {field!r} is not in the store; {nearest_names(field, known)}")
+    return asked
 
 
 def field_specs(schema: type[FileMap]) -> tuple[FieldSpec, ...]:

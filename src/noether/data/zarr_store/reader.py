@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -12,14 +12,23 @@ from numpy.typing import DTypeLike, NDArray
 from noether.data.zarr_store.errors import (
     ArgumentError,
     OriginalOrderError,
+    TooLargeError,
     UnknownNameError,
     nearest_names,
 )
-from noether.data.zarr_store.fetch import Fetcher, ReadCost
+from noether.data.zarr_store.fetch import Fetcher, PlannedRead, ReadCost
 from noether.data.zarr_store.grid import positive_int
-from noether.data.zarr_store.layout import ArrayLayout, stored_dtype
+from noether.data.zarr_store.layout import ArrayLayout, require_domain, require_fields, stored_dtype
 from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
-from noether.data.zarr_store.sampling import CHUNK_ORDERS, ChunkOrder, ReadPlan, plan_draw, plan_whole, random_stream
+from noether.data.zarr_store.sampling import (
+    CHUNK_ORDERS,
+    ChunkOrder,
+    ReadPlan,
+    check_num_points,
+    plan_draw,
+    plan_whole,
+    random_stream,
+)
 from noether.data.zarr_store.shuffle import SHUFFLE_ALGORITHM, permutation
 from noether.data.zarr_store.stores import StoreFactory, normalize_root
 from noether.data.zarr_store.tensors import RandomSource, draw_entropy, to_tensors
@@ -66,7 +75,8 @@ class ZarrChunkReader:
 
     Notes
     -----
-    Safe to use from many threads. It can be pickled; open handles stay behind, and are dropped after a fork.
+    Safe to use from many threads. It can be pickled, and used on in forked processes; what it has opened
+    stays behind.
     """
 
     def __init__(
@@ -167,24 +177,50 @@ class ZarrChunkReader:
             `order` is ``"original"`` for a draw, or the store was shuffled elsewhere.
         CorruptDataError
             The bytes in the store are not what they should be.
+        TooLargeError
+            What is read does not fit in memory, or is of more than 1,048,576 chunks of a domain.
         StorageError
             The store cannot be reached.
         """
         entry = self._fetcher.entry(sample_id)
         wanted = self._wanted_fields(sample_id, entry, fields)
-        plans = self._plans(entry, wanted, num_points, draw_entropy(generator))
+        plans = self._plans(sample_id, entry, wanted, num_points, draw_entropy(generator))
         result_dtype = None if dtype is None else np.dtype(stored_dtype(dtype, "dtype"))
-        orders = self._original_orders(sample_id, plans, order)
+        restores = self._restores_order(plans, order)
         reads = self._fetcher.prepare(sample_id, wanted, plans)
-        arrays = {}
-        for one, rows in zip(reads, self._fetcher.read(reads, result_dtype), strict=True):
+        arrays = self._fetcher.read(reads, result_dtype)
+        # Only now: a permutation takes all its memory at once, for as many points as the manifest claims.
+        orders = {domain: self.permutation(sample_id, domain) for domain in plans} if restores else {}
+        result = {}
+        for one, rows in zip(reads, arrays, strict=True):
             domain = one.domain
             if domain in orders:
                 restored = np.empty_like(rows)
                 restored[orders[domain]] = rows
                 rows = restored
-            arrays[one.layout.field] = rows[:, 0] if one.layout.dim == 1 else rows
-        return arrays
+            result[one.layout.field] = _without_width_of_1(rows)
+        return result
+
+    def read_planned(self, samples: Sequence[Sequence[PlannedRead]]) -> list[list[dict[str, NDArray[np.float32]]]]:
+        """Read what was planned elsewhere, of several samples, all requests of all of them at once.
+
+        Parameters
+        ----------
+        samples : sequence of sequences of PlannedRead
+            For each sample, what to read of it.
+
+        Returns
+        -------
+        list of lists of dict of str to ndarray of float32
+            For each `PlannedRead` what `read_arrays` would give.
+        """
+        prepared = self._fetcher.prepare_all(samples)
+        flat = [one for reads in prepared for fields in reads for one in fields]
+        rows = iter(self._fetcher.read(flat, np.dtype(np.float32)))
+        return [
+            [{one.layout.field: _without_width_of_1(next(rows)) for one in fields} for fields in reads]
+            for reads in prepared
+        ]
 
     def plan(
         self,
@@ -205,7 +241,7 @@ class ZarrChunkReader:
         """
         entry = self._fetcher.entry(sample_id)
         wanted = self._wanted_fields(sample_id, entry, fields)
-        plans = self._plans(entry, wanted, num_points, draw_entropy(generator))
+        plans = self._plans(sample_id, entry, wanted, num_points, draw_entropy(generator))
         return ReadCost.of(self._fetcher.prepare(sample_id, wanted, plans))
 
     def read_coords(
@@ -227,7 +263,7 @@ class ZarrChunkReader:
         torch.Tensor of float32, shape (T, 3)
             In the unit of the source.
         """
-        self._require_domain(domain)
+        require_domain(domain, self.manifest.domains)
         position = self.manifest.domains[domain].position
         return self.read_sample(sample_id, {domain: num_points}, generator, [position])[position]
 
@@ -245,34 +281,30 @@ class ZarrChunkReader:
             The store has no such sample, or the sample no such domain.
         OriginalOrderError
             The store was shuffled elsewhere.
+        TooLargeError
+            There is no memory for it.
         """
         entry = self._fetcher.entry(sample_id)
         if domain not in entry.domains:
             raise UnknownNameError(
                 f"sample {sample_id!r} has no domain {domain!r}; {nearest_names(domain, entry.domains)}"
             )
-        algorithm = self.manifest.shuffle_algorithm
-        if algorithm != SHUFFLE_ALGORITHM:
-            raise OriginalOrderError(
-                f"order='original': the manifest names {algorithm or 'no shuffle algorithm'}, and this release knows "
-                f"only {SHUFFLE_ALGORITHM}; the order of the source is unknown, read with order='stored'"
-            )
-        return permutation(
-            entry.domains[domain].n_points,
-            shuffle_seed=self.manifest.shuffle_seed,
-            sample_id=sample_id,
-            domain=domain,
-        )
+        self._require_original_order()
+        n_points = entry.domains[domain].n_points
+        try:
+            return permutation(n_points, shuffle_seed=self.manifest.shuffle_seed, sample_id=sample_id, domain=domain)
+        except MemoryError as error:
+            raise TooLargeError(
+                f"sample {sample_id!r}, domain {domain!r}: the order of {n_points:,} points does not fit in memory"
+            ) from error
+
+    def entry(self, sample_id: str) -> SampleEntry:
+        """Give what the manifest says of a sample; that of the samples read last is at hand."""
+        return self._fetcher.entry(sample_id)
 
     def attributes(self, sample_id: str) -> dict[str, Any]:
         """Give the attributes of a sample, such as its design parameters."""
         return dict(self.manifest.sample(sample_id).attributes)
-
-    def _require_domain(self, domain: str) -> None:
-        if domain not in self.manifest.domains:
-            raise UnknownNameError(
-                f"domain {domain!r} is not in the store; {nearest_names(domain, self.manifest.domains)}"
-            )
 
     def _wanted_fields(
         self, sample_id: str, entry: SampleEntry, fields: Iterable[str] | None
@@ -281,12 +313,7 @@ class ZarrChunkReader:
         there = {domain: layout.arrays for domain, layout in self.manifest.domains.items() if domain in entry.domains}
         if fields is None:
             return {domain: list(arrays.values()) for domain, arrays in there.items()}
-        if isinstance(fields, str):
-            raise ArgumentError(f"fields: expected a list of names, got the str {fields!r}; write [{fields!r}]")
-        asked = set(fields)
-        known = {field for layout in self.manifest.domains.values() for field in layout.arrays}
-        for field in sorted(asked - known):
-            raise UnknownNameError(f"field {field!r} is not in the store; {nearest_names(field, known)}")
+        asked = require_fields(fields, self.manifest.domains)
         for field in sorted(asked - {field for arrays in there.values() for field in arrays}):
             raise UnknownNameError(
                 f"sample {sample_id!r} has no field {field!r}: of the store's domains it has only {', '.join(there)}"
@@ -298,34 +325,43 @@ class ZarrChunkReader:
 
     def _plans(
         self,
+        sample_id: str,
         entry: SampleEntry,
         domains: Iterable[str],
         num_points: Mapping[str, int | None] | None,
         entropy: tuple[int, ...],
     ) -> dict[str, ReadPlan]:
-        counts = {} if num_points is None else num_points
-        if not isinstance(counts, Mapping):
-            raise ArgumentError(f"num_points: expected a mapping such as {{'volume': 16384}}, got {num_points!r}")
-        for domain, count in counts.items():
-            self._require_domain(domain)
-            if count is not None:
-                positive_int(count, f"num_points[{domain!r}]")
+        counts = check_num_points(num_points, self.manifest.domains)
         plans = {}
         for domain in domains:
             grid, count = entry.domains[domain].grid, counts.get(domain)
-            if count is None:
-                plans[domain] = plan_whole(grid)
-                continue
-            # A stream for each domain: a draw of one does not depend on what else is read.
-            plans[domain] = plan_draw(grid, count, random_stream(*entropy, domain), self.chunk_order)
+            try:
+                if count is None:
+                    plans[domain] = plan_whole(grid)
+                    continue
+                # A stream for each domain: a draw of one does not depend on what else is read.
+                plans[domain] = plan_draw(grid, count, random_stream(*entropy, domain), self.chunk_order)
+            except TooLargeError as error:
+                raise TooLargeError(f"sample {sample_id!r}, domain {domain!r}: {error}") from error
         return plans
 
-    def _original_orders(
-        self, sample_id: str, plans: Mapping[str, ReadPlan], order: Order
-    ) -> dict[str, NDArray[np.int64]]:
-        """Give the permutation of each domain where the source's order is asked for."""
+    def _require_original_order(self) -> None:
+        algorithm, origin = self.manifest.shuffle_algorithm, self.manifest.copied_from
+        if origin is not None:
+            raise OriginalOrderError(
+                f"the store has {origin.fraction:g} of the points of {origin.store_root}, and the order of the source "
+                "is one of all points; read that store, or read with order='stored'"
+            )
+        if algorithm != SHUFFLE_ALGORITHM:
+            raise OriginalOrderError(
+                f"the manifest names {algorithm or 'no shuffle algorithm'}, and this release knows only "
+                f"{SHUFFLE_ALGORITHM}; the order of the source is unknown, all that can be read is order='stored'"
+            )
+
+    def _restores_order(self, plans: Mapping[str, ReadPlan], order: Order) -> bool:
+        """Tell whether the source's order is asked for; raise where it cannot be given."""
         if order == "stored":
-            return {}
+            return False
         if order != "original":
             raise ArgumentError(f"order: expected 'stored' or 'original', got {order!r}")
         for domain, plan in plans.items():
@@ -334,4 +370,9 @@ class ZarrChunkReader:
                     f"order='original': domain {domain!r} is drawn ({plan.n_points} of {plan.grid.n_points} points), "
                     "and only whole domains have an order to restore; leave it out of num_points"
                 )
-        return {domain: self.permutation(sample_id, domain) for domain in plans}
+        self._require_original_order()
+        return True
+
+
+def _without_width_of_1(rows: NDArray[Any]) -> NDArray[Any]:
+    return rows[:, 0] if rows.shape[1] == 1 else rows

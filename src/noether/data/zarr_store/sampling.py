@@ -7,15 +7,14 @@ fractions of integers and not roundings of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Literal, NamedTuple
 
-import numpy as np
-
-from noether.data.zarr_store.errors import ArgumentError
+from noether.data.zarr_store.errors import ArgumentError, TooLargeError
 from noether.data.zarr_store.grid import Grid, positive_int
+from noether.data.zarr_store.layout import DomainLayout, require_domain
 
 __all__ = [
     "CHUNK_ORDERS",
@@ -23,19 +22,21 @@ __all__ = [
     "ChunkPart",
     "Range",
     "ReadPlan",
+    "check_num_points",
     "cyclic_window",
     "plan_draw",
     "plan_whole",
     "plan_window",
     "random_stream",
-    "sweep_length",
-    "sweep_start",
 ]
 
 ChunkOrder = Literal["consecutive", "scattered"]
 CHUNK_ORDERS: tuple[ChunkOrder, ...] = ("consecutive", "scattered")
 
 Range = tuple[int, int]
+
+# Their parts, ranges and bounds take some 200 MB. A domain of more can be drawn from, but not be read whole.
+MAX_PLAN_CHUNKS = 1 << 20
 
 
 class ChunkPart(NamedTuple):
@@ -94,6 +95,29 @@ class ReadPlan:
         return ReadPlan(self.grid, tuple(parts))
 
 
+def check_num_points(
+    num_points: Mapping[str, int | None] | None, domains: Mapping[str, DomainLayout]
+) -> dict[str, int | None]:
+    """Give numbers of points by domain back if a store with these domains can be asked for them.
+
+    Raises
+    ------
+    ArgumentError
+        It is no mapping, or a number is not a whole number of at least 1.
+    UnknownNameError
+        The store has no such domain.
+    """
+    counts = {} if num_points is None else num_points
+    if not isinstance(counts, Mapping):
+        raise ArgumentError(f"num_points: expected a mapping such as {{'volume': 16384}}, got {num_points!r}")
+    for domain in counts:
+        require_domain(domain, domains)
+    return {
+        domain: None if count is None else positive_int(count, f"num_points[{domain!r}]")
+        for domain, count in counts.items()
+    }
+
+
 def random_stream(*key: int | str) -> Random:
     """Start a stream of random choices; the same key gives the same stream, in every process.
 
@@ -104,12 +128,44 @@ def random_stream(*key: int | str) -> Random:
 
 
 def plan_whole(grid: Grid) -> ReadPlan:
-    """Plan to read every row of a domain, in stored order."""
-    return ReadPlan(grid, tuple(ChunkPart(chunk, ((0, grid.chunk_size(chunk)),)) for chunk in range(grid.n_chunks)))
+    """Plan to read every row of a domain, in stored order.
+
+    Raises
+    ------
+    TooLargeError
+        The domain has more chunks than a plan can have.
+    """
+    _require_plannable(grid, grid.n_chunks)
+    parts = _whole_chunks(grid, range(grid.n_full_chunks))
+    if grid.short_points:
+        parts.append(ChunkPart(grid.n_full_chunks, ((0, grid.short_points),)))
+    return ReadPlan(grid, tuple(parts))
+
+
+def _require_plannable(grid: Grid, n_chunks: int) -> None:
+    """Raise `TooLargeError` before the parts of a plan take all memory: the grid may be that of a forged manifest."""
+    if n_chunks > MAX_PLAN_CHUNKS:
+        raise TooLargeError(
+            f"so many of {grid.n_points:,} points lie in {n_chunks:,} chunks of {grid.chunk_points:,} points; expected "
+            f"at most {MAX_PLAN_CHUNKS:,} chunks: draw fewer points, or convert with larger chunks"
+        )
+
+
+def _whole_chunks(grid: Grid, chunks: Iterable[int]) -> list[ChunkPart]:
+    """Take all rows of full chunks."""
+    whole = ((0, grid.chunk_points),)
+    return [ChunkPart(chunk, whole) for chunk in chunks]
 
 
 def plan_window(grid: Grid, start: int, n_points: int) -> ReadPlan:
-    """Plan to read `n_points` rows from row `start` on, where the first row follows the last one; at most all rows."""
+    """Plan to read `n_points` rows from row `start` on, where the first row follows the last one; at most all rows.
+
+    Raises
+    ------
+    TooLargeError
+        They lie in more chunks than a plan can have.
+    """
+    _require_plannable(grid, min(n_points, grid.n_points) // grid.chunk_points)
     parts: dict[int, list[Range]] = {}
     for first, stop in cyclic_window(grid.n_points, min(n_points, grid.n_points), start):
         for chunk in range(first // grid.chunk_points, -(-stop // grid.chunk_points)):
@@ -125,35 +181,6 @@ def cyclic_window(size: int, length: int, start: int) -> tuple[Range, ...]:
         return ((0, size),)
     wrapped = start + length - size
     return ((start, start + length),) if wrapped <= 0 else ((0, wrapped), (start, size))
-
-
-def sweep_length(grid: Grid, n_points: int) -> int:
-    """Count the draws of `n_points` points in a sweep, which together give every point once or twice."""
-    return -(-grid.n_points // n_points)
-
-
-def sweep_start(grid: Grid, n_points: int, step: int, rng: Random) -> int:
-    """Say with which row one draw of a sweep begins; its points are the `n_points` rows from there on.
-
-    Parameters
-    ----------
-    grid : Grid
-        The grid of the domain.
-    n_points : int
-        Points of each draw.
-    step : int
-        Number of the draw, from 0 up to but not including `sweep_length`.
-    rng : random.Random
-        Makes the random choices of the whole sweep, so it has to be in the same state for each draw of one.
-
-    Notes
-    -----
-    The draws follow each other on the ring of all rows, from a uniform first row on, and come in random order. So each
-    of them, seen alone, begins with a uniform row, and gives every point with the same chance.
-    """
-    first = rng.randrange(grid.n_points)
-    order = np.random.default_rng(rng.getrandbits(128)).permutation(sweep_length(grid, n_points))
-    return (first + int(order[step]) * n_points) % grid.n_points
 
 
 def plan_draw(grid: Grid, n_points: int, rng: Random, chunk_order: ChunkOrder = "consecutive") -> ReadPlan:
@@ -179,6 +206,8 @@ def plan_draw(grid: Grid, n_points: int, rng: Random, chunk_order: ChunkOrder = 
     ------
     ArgumentError
         `n_points` is not a whole number of at least 1, or `chunk_order` is unknown.
+    TooLargeError
+        They lie in more chunks than a plan can have.
 
     Notes
     -----
@@ -218,6 +247,7 @@ def _full_parts(grid: Grid, wanted: int, rng: Random, chunk_order: ChunkOrder) -
         return []
     size, n_full = grid.chunk_points, grid.n_full_chunks
     n_chunks = -(-wanted // size)
+    _require_plannable(grid, n_chunks)
     if n_chunks == n_full:
         chunks = list(range(n_full))
     elif chunk_order == "consecutive":
@@ -226,8 +256,7 @@ def _full_parts(grid: Grid, wanted: int, rng: Random, chunk_order: ChunkOrder) -
         chunks = [*range(wrapped), *range(first, first + n_chunks - wrapped)]
     else:
         chunks = sorted(rng.sample(range(n_full), n_chunks))
-    whole = ((0, size),)
-    parts = [ChunkPart(chunk, whole) for chunk in chunks]
+    parts = _whole_chunks(grid, chunks)
     surplus = n_chunks * size - wanted
     if surplus:
         cut = rng.randrange(n_chunks)

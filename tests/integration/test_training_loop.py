@@ -1,0 +1,78 @@
+"""Training loops that end before their time: resumed with the same batches, and without a process left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from support.ahmed import RUNS
+from support.reading import write_runs
+from support.training_loop import EPOCHS, KILLED_AFTER, batches, start
+
+WAIT_SECONDS = 90.0
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_runs(tmp_path_factory.mktemp("training") / "store", *RUNS, chunk_points=256)
+
+
+def require_no_process_left(process: subprocess.Popen[str]) -> None:
+    """Wait until nothing of the loop's process group is there: a worker may need a moment to see that it is over."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    raise AssertionError("processes were left behind")
+
+
+def test_a_loop_that_was_killed_resumes_in_mid_epoch_with_the_remaining_batches(root: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state.pt"
+    complete, killed = start(root, "complete", "fork"), start(root, "killed", "fork", state)
+    expected = batches(complete.communicate(timeout=WAIT_SECONDS)[0])
+    assert [epoch for epoch, _, _ in expected] == [epoch for epoch in EPOCHS for _ in RUNS]
+
+    before = batches(killed.communicate(timeout=WAIT_SECONDS)[0])
+    assert killed.returncode == -signal.SIGKILL
+    assert before == expected[:KILLED_AFTER]
+    resumed = start(root, "resumed", "fork", state)
+    output, errors = resumed.communicate(timeout=WAIT_SECONDS)
+    assert resumed.returncode == 0, errors
+    assert batches(output) == expected[KILLED_AFTER:]
+    for process in (complete, killed, resumed):
+        require_no_process_left(process)
+
+
+@pytest.mark.parametrize(
+    ("everyone", "method"),
+    [
+        pytest.param(False, "fork", id="the main process, with forked workers"),
+        pytest.param(True, "forkserver", id="all processes, with a fork server"),
+    ],
+)
+def test_ctrl_c_leaves_no_process_behind_when_it_reaches(root: Path, everyone: bool, method: str) -> None:
+    process = start(root, "interrupted", method)
+    assert process.stdout is not None
+    assert batches(process.stdout.readline())
+    (os.killpg if everyone else os.kill)(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=WAIT_SECONDS)
+    assert process.returncode == -signal.SIGINT, errors
+    assert "KeyboardInterrupt" in errors
+    require_no_process_left(process)
+
+
+def test_an_error_in_a_worker_ends_the_loop_and_leaves_no_process_behind(root: Path) -> None:
+    process = start(root, "error in a worker", "spawn")
+    _, errors = process.communicate(timeout=WAIT_SECONDS)
+    assert process.returncode == 1
+    assert "ValueError: run_3 is not wanted" in errors
+    require_no_process_left(process)
