@@ -1,0 +1,168 @@
+"""What is exported of a sample: fields of the store, and predictions, in the order of the source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noether.data.zarr_store.errors import ArgumentError, UnknownNameError, nearest_names
+from noether.data.zarr_store.reader import ZarrChunkReader
+
+__all__ = ["Content"]
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What is to be exported of one sample.
+
+    Attributes
+    ----------
+    reader : ZarrChunkReader
+        Of the store.
+    sample_id : str
+        Which sample.
+    n_points : dict of str to int
+        Points of each domain that comes into question.
+    fields : frozenset of str or None
+        Canonical names of fields; None is all of a domain.
+    predictions : dict of str to ndarray
+        Arrays of numbers in stored order, each with as many rows as one of the domains has points.
+    """
+
+    reader: ZarrChunkReader
+    sample_id: str
+    n_points: dict[str, int]
+    fields: frozenset[str] | None
+    predictions: dict[str, NDArray[Any]]
+
+    @classmethod
+    def select(
+        cls,
+        reader: ZarrChunkReader,
+        sample_id: str,
+        domain: str | None,
+        fields: Iterable[str] | None,
+        predictions: Mapping[str, Any] | None,
+    ) -> Content:
+        """Check what a caller asks for; nothing is read yet. Parameters are those of `export.export_sample`.
+
+        Raises
+        ------
+        UnknownNameError
+            The sample has no such domain or field.
+        ArgumentError
+            Nothing is asked for, or a prediction is no array of numbers with a row for each point of a domain.
+        """
+        entry = reader.manifest.sample(sample_id)
+        n_points = {name: grid.n_points for name, grid in entry.domains.items() if domain in (None, name)}
+        if domain is not None and not n_points:
+            raise UnknownNameError(
+                f"sample {sample_id!r} has no domain {domain!r}; {nearest_names(domain, entry.domains)}"
+            )
+        if isinstance(fields, str):
+            raise ArgumentError(f"fields: expected a list of names, got the str {fields!r}; write [{fields!r}]")
+        if fields is None and predictions is not None:
+            fields = ()
+        named = None if fields is None else frozenset(fields)
+        arrays = {name: _prediction(name, values, sample_id, n_points) for name, values in (predictions or {}).items()}
+        if named is not None and not named and not arrays:
+            raise ArgumentError(f"sample {sample_id!r}: nothing to export; name at least one field or prediction")
+        known = {field for name in n_points for field in reader.manifest.domains[name].arrays}
+        for field in sorted((named or frozenset()) - known):
+            raise UnknownNameError(f"sample {sample_id!r} has no field {field!r}; {nearest_names(field, known)}")
+        for name in sorted(arrays.keys() & (named or frozenset())):
+            raise ArgumentError(
+                f"prediction {name!r}: the field of that name is exported too; leave that out of fields, "
+                f"or call the prediction otherwise, such as 'predicted_{name}'"
+            )
+        return cls(reader, sample_id, n_points, named, arrays)
+
+    def fields_of(self, domain: str) -> list[str]:
+        """Name the fields of a domain that are to be exported."""
+        fields = self.reader.manifest.domains[domain].arrays
+        return [field for field in fields if self.fields is None or field in self.fields]
+
+    def domains_with_all(self) -> dict[str, int]:
+        """Give the domains, with their points, to which everything that is to be exported can belong.
+
+        Raises
+        ------
+        ArgumentError
+            There is none, and a mesh takes one domain at a time.
+        """
+        domains = {
+            domain: count
+            for domain, count in self.n_points.items()
+            if (self.fields is None or self.fields <= set(self.fields_of(domain)))
+            and all(len(values) == count for values in self.predictions.values())
+        }
+        if not domains:
+            raise ArgumentError(
+                f"sample {self.sample_id!r}: {', '.join([*sorted(self.fields or ()), *self.predictions])} do not "
+                "belong to one domain, and a mesh takes one at a time; export those of each domain on their own"
+            )
+        return domains
+
+    def positions(self, domain: str) -> NDArray[Any]:
+        """Read the positions of a domain in the order of the source, in their stored dtype."""
+        return self._read([self.reader.manifest.domains[domain].position])[0]
+
+    def arrays(self, domain: str) -> dict[str, NDArray[Any]]:
+        """Read what is to be exported of one domain, in the order of the source; float16 becomes float32."""
+        fields = self.fields_of(domain)
+        arrays = dict(zip(fields, self._read(fields), strict=True))
+        predictions = {name: values for name, values in self.predictions.items() if domain in self._domains_of(values)}
+        if predictions:
+            order = self.reader.permutation(self.sample_id, domain)
+            for name, values in predictions.items():
+                arrays[name] = np.empty_like(values)
+                arrays[name][order] = values
+        return {
+            name: values.astype(np.float32) if values.dtype == np.float16 else values for name, values in arrays.items()
+        }
+
+    def arrays_of_all_domains(self) -> dict[str, NDArray[Any]]:
+        """Read what is to be exported of every domain; see `arrays`.
+
+        Raises
+        ------
+        ArgumentError
+            A prediction may be of several domains.
+        """
+        for name, values in self.predictions.items():
+            domains = self._domains_of(values)
+            if len(domains) > 1:
+                raise ArgumentError(
+                    f"prediction {name!r}: {' and '.join(domains)} of sample {self.sample_id!r} have {len(values)} "
+                    "points each; say which it is of with domain"
+                )
+        return {name: values for domain in self.n_points for name, values in self.arrays(domain).items()}
+
+    def _domains_of(self, prediction: NDArray[Any]) -> list[str]:
+        return [domain for domain, count in self.n_points.items() if count == len(prediction)]
+
+    def _read(self, fields: list[str]) -> list[NDArray[Any]]:
+        arrays = self.reader.read_arrays(self.sample_id, fields=fields, order="original", dtype=None)
+        return [arrays[field] for field in fields]
+
+
+def _prediction(name: str, values: Any, sample_id: str, n_points: Mapping[str, int]) -> NDArray[Any]:
+    """Give a prediction as an array in the machine's byte order, flat where it has one component."""
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:  # such as of a tensor that is on a GPU, or needs gradients
+        raise ArgumentError(f"prediction {name!r}: expected an array, got {type(values).__name__} ({error})") from error
+    if array.dtype.kind not in "fiu" or array.dtype.itemsize > 8:
+        raise ArgumentError(f"prediction {name!r}: expected numbers of at most 8 bytes, got dtype {array.dtype}")
+    if array.ndim not in (1, 2) or 0 in array.shape or len(array) not in n_points.values():
+        counts = ", ".join(f"{count} of {domain}" for domain, count in n_points.items())
+        raise ArgumentError(
+            f"prediction {name!r}: expected shape (n_points,) or (n_points, width), in stored order and with all "
+            f"points of sample {sample_id!r} ({counts}), got {array.shape}"
+        )
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    return array[:, 0] if array.shape[1:] == (1,) else array

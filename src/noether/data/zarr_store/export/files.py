@@ -1,0 +1,103 @@
+"""Exported files: complete when they are seen, and never in the place of others unless asked for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noether.data.zarr_store.errors import ArgumentError, StorageError
+from noether.data.zarr_store.export.meshes import as_unstructured
+from noether.data.zarr_store.stores import is_remote
+
+if TYPE_CHECKING:
+    import pyvista
+
+__all__ = ["TARGET_SUFFIXES", "check_target", "companion", "staged", "write_grid", "write_npz"]
+
+TARGET_SUFFIXES = (".vtu", ".vtp", ".case", ".npz")
+_COMPANION_SUFFIX = ".data"
+
+
+def check_target(target: str | os.PathLike[str], onto: str | os.PathLike[str] | None, *, overwrite: bool) -> Path:
+    """Give the path to write to, if it can be written to.
+
+    Raises
+    ------
+    ArgumentError
+        It is no local path, of an unknown format, there already, or the mesh itself; or a mesh is missing, or one
+        too many.
+    """
+    if is_remote(target):
+        raise ArgumentError(f"target: expected a local path, got {target}")
+    path = Path(target)
+    if path.suffix not in TARGET_SUFFIXES:
+        raise ArgumentError(f"target: expected a file of one of {', '.join(TARGET_SUFFIXES)}, got {path}")
+    if path.suffix == ".npz" and onto is not None:
+        raise ArgumentError(f"target {path}: arrays are written without a mesh; leave onto out, or write a .vtu")
+    if path.suffix != ".npz" and onto is None:
+        raise ArgumentError(f"target {path}: expected the mesh of the sample in onto (or a .npz, which needs none)")
+    if path.suffix == ".case" and any(character.isspace() for character in path.name):
+        raise ArgumentError(f"target {path}: EnSight allows no blanks in the names of files")
+    if onto is not None and path.resolve() == Path(onto).resolve():
+        raise ArgumentError(f"target {path}: it is the mesh itself; write to another file")
+    for place in (path, companion(path)):
+        if place.exists() and not overwrite:
+            raise ArgumentError(f"target: {place} is there already; write to another file, or allow overwrite")
+    return path
+
+
+def companion(target: Path) -> Path:
+    """Give the directory of the files that belong to an EnSight case."""
+    return target.with_name(target.name + _COMPANION_SUFFIX)
+
+
+@contextmanager
+def staged(target: Path) -> Iterator[Path]:
+    """Give the path of a file to write, or of a directory to make, that is then renamed to `target`."""
+    place = target.with_name(f".{uuid.uuid4().hex}{target.suffix}")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        yield place
+        if place.is_dir() and target.is_dir():
+            shutil.rmtree(target)
+        place.replace(target)
+    except OSError as error:
+        raise StorageError(f"cannot write {target}: {error.strerror or error}") from error
+    finally:
+        if place.is_dir():
+            shutil.rmtree(place)
+        place.unlink(missing_ok=True)
+
+
+def write_npz(target: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write arrays as `numpy.load` reads them, one after the other."""
+    with staged(target) as place, zipfile.ZipFile(place, "w") as archive:
+        # Not np.savez, whose own parameters are names that no array can have.
+        for name, values in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, values, allow_pickle=False)
+
+
+def write_grid(target: Path, grid: pyvista.DataSet) -> None:
+    """Write a mesh as VTK's XML, compressed; as VTU any kind of mesh, as VTP surfaces alone."""
+    import pyvista
+    from vtkmodules.vtkIOXML import vtkXMLPolyDataWriter, vtkXMLUnstructuredGridWriter
+
+    # Not with the mesh's own `save`: it has VTK write the data between the tags, where VTK 9.7 crashes on a full disk.
+    writer = vtkXMLUnstructuredGridWriter() if target.suffix == ".vtu" else vtkXMLPolyDataWriter()
+    writer.SetInputData(as_unstructured(grid) if target.suffix == ".vtu" else grid)
+    with staged(target) as place:
+        writer.SetFileName(str(place))
+        with pyvista.vtk_verbosity("off"), pyvista.VtkErrorCatcher(send_to_logging=False):
+            is_written = writer.Write()
+        if not is_written:
+            raise OSError(writer.GetErrorCode(), os.strerror(writer.GetErrorCode()))

@@ -1,0 +1,192 @@
+"""Source meshes: their parts, and where their points and cells lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noether.data.zarr_store.errors import ArgumentError, nearest_names
+from noether.data.zarr_store.sources.meshes import MeshFile
+
+if TYPE_CHECKING:
+    import pyvista
+
+__all__ = [
+    "ASSOCIATIONS",
+    "MESH_SUFFIXES",
+    "Association",
+    "Part",
+    "Ragged",
+    "as_unstructured",
+    "pick_parts",
+    "ragged",
+    "read_parts",
+]
+
+Association = Literal["cell", "point"]
+ASSOCIATIONS: tuple[Association, ...] = ("cell", "point")
+MESH_SUFFIXES = (".vtu", ".vtp", ".vtk", ".vtm", ".case")
+
+# Cells whose corners are gathered at once: some hundred megabytes of coordinates.
+_BLOCK_CELLS = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Ragged:
+    """Rows of different lengths, one after the other.
+
+    Attributes
+    ----------
+    offsets : ndarray of int, shape (n_rows + 1,)
+        Where each row starts in `values`, and where the last one ends.
+    values : ndarray of int, shape (n_values,)
+        All rows.
+    """
+
+    offsets: NDArray[np.integer[Any]]
+    values: NDArray[np.integer[Any]]
+
+    def take(self, rows: NDArray[np.integer[Any]]) -> tuple[NDArray[np.int64], NDArray[np.integer[Any]]]:
+        """Give the lengths of some rows, and their values one after the other."""
+        starts = self.offsets[rows].astype(np.int64)
+        lengths = self.offsets[rows + 1].astype(np.int64) - starts
+        ends = np.cumsum(lengths)
+        total = int(ends[-1]) if len(ends) else 0
+        return lengths, self.values[np.repeat(starts - (ends - lengths), lengths) + np.arange(total)]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """One part of a mesh: all of a VTU or VTP file, one block of a VTM file, one part of an EnSight case.
+
+    Attributes
+    ----------
+    name : str
+        Its name: of the block or part, or else the file's.
+    grid : pyvista.DataSet
+        Points, cells and arrays.
+    """
+
+    name: str
+    grid: pyvista.DataSet
+
+    def count(self, association: Association) -> int:
+        """Count its cells or points."""
+        return int(self.grid.n_cells if association == "cell" else self.grid.n_points)
+
+    def data(self, association: Association) -> pyvista.DataSetAttributes:
+        """Give its arrays over cells or points."""
+        return self.grid.cell_data if association == "cell" else self.grid.point_data
+
+    def distances(self, association: Association, positions: NDArray[Any]) -> NDArray[np.float64]:
+        """Say how far positions lie from where they should, if they are those of the cells or points.
+
+        A cell's centre, however a solver defines it, is a weighted mean of the cell's corners. So it lies in their
+        bounding box, and is compared with that: VTK's own centre of a polyhedron is another than the solver's.
+
+        Parameters
+        ----------
+        association : {"cell", "point"}
+            Whose positions.
+        positions : ndarray, shape (count(association), 3)
+            One for each cell or point, in their order.
+
+        Returns
+        -------
+        ndarray of float64, shape (count(association),)
+            Largest difference along an axis, 0 inside of the box; NaN where a position is.
+        """
+        points = np.asarray(self.grid.points, dtype=np.float64)
+        if association == "point":
+            return np.asarray(np.abs(positions - points).max(axis=1))
+        distances = np.empty(len(positions))
+        for rows, low, high in _boxes(ragged(as_unstructured(self.grid).GetCells()), points):
+            distances[rows] = np.maximum(low - positions[rows], positions[rows] - high).max(axis=1).clip(0)
+        return distances
+
+
+def _boxes(
+    cells: Ragged, points: NDArray[np.float64]
+) -> Iterator[tuple[slice, NDArray[np.float64], NDArray[np.float64]]]:
+    """Give the bounding boxes of cells, block by block; that of a cell without points is empty, at infinity."""
+    n_cells = len(cells.offsets) - 1
+    for start in range(0, n_cells, _BLOCK_CELLS):
+        stop = min(start + _BLOCK_CELLS, n_cells)
+        offsets = cells.offsets[start : stop + 1]
+        corners = points[cells.values[offsets[0] : offsets[-1]]]
+        low = np.full((stop - start, 3), np.inf)
+        high = np.full((stop - start, 3), -np.inf)
+        # Cells without points add no corner, so the others' starts are where their reductions end.
+        filled = np.flatnonzero(np.diff(offsets))
+        if len(filled):
+            first = offsets[filled] - offsets[0]
+            low[filled], high[filled] = np.minimum.reduceat(corners, first), np.maximum.reduceat(corners, first)
+        yield slice(start, stop), low, high
+
+
+def as_unstructured(grid: pyvista.DataSet) -> pyvista.UnstructuredGrid:
+    """Give a mesh of any kind as one of explicit cells, in the same order."""
+    import pyvista
+
+    return grid if isinstance(grid, pyvista.UnstructuredGrid) else grid.cast_to_unstructured_grid()
+
+
+def ragged(cells: Any) -> Ragged:
+    """Give a ``vtkCellArray`` as arrays."""
+    import pyvista
+
+    offsets, values = cells.GetOffsetsArray(), cells.GetConnectivityArray()
+    return Ragged(pyvista.convert_array(offsets), pyvista.convert_array(values))
+
+
+def read_parts(path: Path) -> tuple[Part, ...]:
+    """Read a mesh.
+
+    Parameters
+    ----------
+    path : path
+        A file of one of `MESH_SUFFIXES`. Of several time steps the last is read, as in a conversion.
+
+    Returns
+    -------
+    tuple of Part
+        In the order of the file; empty ones are left out.
+
+    Raises
+    ------
+    ArgumentError
+        The file is of another format, or not there.
+    SourceError
+        It cannot be read, or holds nothing.
+    MissingDependencyError
+        pyvista is not installed.
+    """
+    if path.suffix not in MESH_SUFFIXES:
+        raise ArgumentError(f"onto: expected a mesh in one of {', '.join(MESH_SUFFIXES)}, got {path}")
+    if not path.is_file():
+        raise ArgumentError(f"onto: there is no file {path}")
+    return tuple(Part(name, block) for name, block in MeshFile(path, f"mesh {path}").read_blocks())
+
+
+def pick_parts(parts: Sequence[Part], names: Iterable[str]) -> tuple[Part, ...]:
+    """Pick parts of a mesh by name, or by pattern of names such as ``Body*``, in the order of the mesh.
+
+    Raises
+    ------
+    ArgumentError
+        No part has a name that was given.
+    """
+    picked = set()
+    for name in names:
+        found = [number for number, part in enumerate(parts) if name == part.name or fnmatchcase(part.name, name)]
+        if not found:
+            known = nearest_names(name, [part.name for part in parts])
+            raise ArgumentError(f"parts: the mesh has no part {name!r}; {known}")
+        picked.update(found)
+    return tuple(parts[number] for number in sorted(picked))

@@ -1,0 +1,78 @@
+"""Laws of exports: whatever the shuffle, and whatever the cells, a value ends where it came from."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from noether.data.zarr_store import FileMap, ZarrChunkReader
+from noether.data.zarr_store.export import export_sample
+from noether.data.zarr_store.export.meshes import Part, Ragged
+from support.export_meshes import CORNERS, assert_same_bits, by_type, case_parts, cells_around, corners, read_with_vtk
+from support.reading import write_samples
+
+KINDS = st.lists(st.sampled_from(sorted(CORNERS)), min_size=1, max_size=40)
+
+
+@settings(max_examples=25)
+@given(kinds=KINDS, seed=st.integers(0, 2**31), chunk_points=st.integers(1, 50))
+def test_predictions_from_a_read_sample_give_the_source_back(kinds: list[int], seed: int, chunk_points: int) -> None:
+    rng = np.random.default_rng(seed)
+    position, pressure = rng.normal(size=(len(kinds), 3)).astype("f4"), rng.normal(size=len(kinds)).astype("f4")
+    fields = {"volume_position": position, "volume_pressure": pressure}
+    filemap = FileMap(volume_position="x.npy", volume_pressure="p.npy")
+    grid = cells_around(position, kinds)
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        settings = {"shuffle_seed": seed, "chunk_points": chunk_points, "values_dtype": "float32"}
+        write_samples(root / "store", {"run_1": fields}, filemap, **settings)
+        grid.save(root / "mesh.vtu")
+        stored = ZarrChunkReader(root / "store").read_arrays("run_1")
+        predictions = {"copy": stored["volume_pressure"], "negative": -stored["volume_position"]}
+        for target in ("out.vtu", "out.case"):
+            export_sample(
+                root / "store",
+                "run_1",
+                root / target,
+                onto=root / "mesh.vtu",
+                association="cell",
+                predictions=predictions,
+            )
+        as_vtu, as_case = read_with_vtk(root / "out.vtu"), case_parts(root / "out.case")["mesh"]
+    order = by_type(grid)
+    assert corners(as_vtu) == corners(grid)
+    assert corners(as_case) == [corners(grid)[number] for number in order]
+    for name, values in {"copy": pressure, "negative": -position}.items():
+        assert_same_bits(np.asarray(as_vtu.cell_data[name]), values)
+        assert_same_bits(np.asarray(as_case.cell_data[name]), values[order])
+
+
+@given(rows=st.lists(st.lists(st.integers(0, 99), max_size=5), max_size=8), data=st.data())
+def test_rows_of_different_lengths_are_taken_as_from_a_list(rows: list[list[int]], data: st.DataObject) -> None:
+    offsets = np.cumsum([0, *map(len, rows)])
+    ragged = Ragged(offsets, np.array([value for row in rows for value in row], dtype=np.int64))
+    wanted = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=8)) if rows else []
+    lengths, values = ragged.take(np.array(wanted, dtype=np.int64))
+    assert lengths.tolist() == [len(rows[number]) for number in wanted]
+    assert values.tolist() == [value for number in wanted for value in rows[number]]
+
+
+@given(kinds=KINDS, seed=st.integers(0, 2**31))
+def test_a_position_lies_where_its_cell_is_exactly_as_far_as_the_box_reaches(kinds: list[int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    grid = cells_around(rng.normal(size=(len(kinds), 3)), kinds)
+    position = rng.normal(size=(len(kinds), 3))
+    boxes = [np.array(grid.get_cell(number).bounds).reshape(3, 2) for number in range(len(kinds))]
+    expected = [
+        max(
+            0.0,
+            *(low - x for x, (low, _) in zip(p, box, strict=True)),
+            *(x - high for x, (_, high) in zip(p, box, strict=True)),
+        )
+        for p, box in zip(position, boxes, strict=True)
+    ]
+    np.testing.assert_array_equal(Part("mesh", grid).distances("cell", position), expected)
