@@ -191,8 +191,8 @@ def test_the_original_order_of_a_store_that_another_library_shuffled_is_a_clear_
 ) -> None:
     reader = ZarrChunkReader(write_elsewhere(tmp_path, run_1))
     assert reader.attributes("run_1") == {}
-    with pytest.raises(OriginalOrderError, match=r"the manifest names no shuffle algorithm.*read with order='stored'"):
-        reader.read_sample("run_1", order="original")
+    with pytest.raises(OriginalOrderError, match=r"the manifest names no shuffle algorithm.*order='stored'"):
+        reader.read_arrays("run_1", order="original")
 
 
 def test_fields_of_zeros_that_another_library_left_out_are_zeros(tmp_path: Path, run_1: Arrays) -> None:

@@ -21,7 +21,7 @@ from zarr.storage import MemoryStore
 from noether.data.schemas import FileMap
 from noether.data.zarr_store import ZarrStoreWriter
 from noether.data.zarr_store.grid import Grid
-from noether.data.zarr_store.group import DomainArrays, Encoding, group_objects
+from noether.data.zarr_store.group import DomainArrays, Encoding, encoded, group_objects
 from noether.data.zarr_store.layout import ArrayLayout, build_domain_layouts
 from noether.data.zarr_store.rows import GatheredRows, StoredRows
 from noether.data.zarr_store.shuffle import permutation
@@ -85,7 +85,7 @@ def test_every_field_of_a_domain_holds_each_source_row_once_and_in_one_order(
     store = MemoryStore(
         {
             key: zarr.core.buffer.default_buffer_prototype().buffer.from_bytes(b"".join(parts))
-            for key, parts in group_objects([("volume", content)], {}, Encoding(1, checksum=True, threads=2))
+            for key, parts in group_objects(encoded([("volume", content)], Encoding(1, checksum=True, threads=2)), {})
         }
     )
     group = zarr.open_group(store, mode="r")

@@ -14,7 +14,9 @@ from noether.data.zarr_store.metadata import parse_array, parse_group, require_a
 
 WHERE = "sample 'run_1', field volume_velocity"
 GROUP = {"zarr_format": 3, "node_type": "group", "attributes": {}}
-NODES: dict[str, dict[str, Any]] = {"volume": GROUP, "volume/velocity": {"node_type": "array", "shape": [7, 3]}}
+CHUNK_GRID = {"name": "regular", "configuration": {"chunk_shape": [4, 3]}}
+ARRAY = {"node_type": "array", "shape": [7, 3], "chunk_grid": CHUNK_GRID}
+NODES: dict[str, dict[str, Any]] = {"volume": GROUP, "volume/velocity": ARRAY}
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
@@ -79,6 +81,13 @@ def test_any_bytes_are_a_document_or_corrupt_data(data: bytes) -> None:
 
 def test_an_array_of_the_promised_shape_is_given_back() -> None:
     assert require_array(NODES["volume/velocity"], (7, 3), WHERE) == NODES["volume/velocity"]
+
+
+@pytest.mark.parametrize("chunk_shape", [[0, 3], [-4, 3], [4.0, 3], ["4", 3], [None, 3], 4, None], ids=repr)
+def test_an_array_of_chunks_without_a_size_is_corrupt_data(chunk_shape: Any) -> None:
+    array = ARRAY | {"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunk_shape}}}
+    with pytest.raises(CorruptDataError, match=r"its chunks or shards have no size; convert the sample again"):
+        require_array(array, (7, 3), WHERE)
 
 
 @pytest.mark.parametrize(

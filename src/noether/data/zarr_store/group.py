@@ -26,9 +26,22 @@ from noether.data.zarr_store.grid import Grid
 from noether.data.zarr_store.layout import ArrayLayout
 from noether.data.zarr_store.names import ROOT_KEY
 from noether.data.zarr_store.rows import StoredRows
+from noether.data.zarr_store.seal import UNSEALED, seal
 from noether.data.zarr_store.shard import ChunkCodec, ShardIndex
 
-__all__ = ["DomainArrays", "Encoding", "default_threads", "group_objects"]
+__all__ = [
+    "DomainArrays",
+    "Encoding",
+    "GroupArray",
+    "array_document",
+    "counted",
+    "default_threads",
+    "encoded",
+    "group_metadata",
+    "group_objects",
+    "node_document",
+    "root_document",
+]
 
 POINT_DIMENSION = "point"
 
@@ -76,8 +89,27 @@ class DomainArrays:
     arrays: list[tuple[ArrayLayout, StoredRows]]
 
 
+@dataclass(frozen=True, slots=True)
+class GroupArray:
+    """One array of a group as its bytes.
+
+    Attributes
+    ----------
+    name : str
+        In its domain.
+    metadata : bytes
+        Its ``zarr.json``.
+    shards : iterable of iterable of bytes
+        Its shards in order, each in parts.
+    """
+
+    name: str
+    metadata: bytes
+    shards: Iterable[Iterable[bytes]]
+
+
 def group_objects(
-    domains: Iterable[tuple[str, DomainArrays]], attributes: Mapping[str, Any], encoding: Encoding
+    domains: Iterable[tuple[str, Iterable[GroupArray]]], attributes: Mapping[str, Any]
 ) -> Generator[tuple[str, Iterable[bytes]]]:
     """Yield the objects of a group as (key, parts), the root ``zarr.json`` last.
 
@@ -86,25 +118,79 @@ def group_objects(
     it is done and forgotten.
     """
     metadata: dict[str, Any] = {}
+    for domain, arrays in domains:
+        metadata[domain] = group_metadata({})
+        yield f"{domain}/{ROOT_KEY}", [node_document(metadata[domain])]
+        for array in arrays:
+            path = f"{domain}/{array.name}"
+            metadata[path] = json.loads(array.metadata)
+            yield f"{path}/{ROOT_KEY}", [array.metadata]
+            for shard, parts in enumerate(array.shards):
+                yield f"{path}/c/{shard}/0", parts
+        del arrays, array  # the next domain may be as large
+    yield ROOT_KEY, [root_document(attributes, metadata)]
+
+
+def root_document(attributes: Mapping[str, Any], metadata: Mapping[str, Any]) -> bytes:
+    """Give the root ``zarr.json`` of a group, sealed.
+
+    Parameters
+    ----------
+    attributes : mapping
+        Those of the group.
+    metadata : mapping
+        By path, what the ``zarr.json`` of each node below says.
+    """
+    root = group_metadata(UNSEALED | dict(attributes))
+    root["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": metadata}
+    return seal(node_document(root))
+
+
+def node_document(metadata: Mapping[str, Any]) -> bytes:
+    """Give the ``zarr.json`` that says this, as zarr-python lays it out."""
+    return json.dumps(metadata, indent=2, allow_nan=False).encode()
+
+
+def encoded(
+    domains: Iterable[tuple[str, DomainArrays]], encoding: Encoding
+) -> Generator[tuple[str, Iterator[GroupArray]]]:
+    """Encode the arrays of each domain, in threads; one domain at a time is held."""
     with ThreadPoolExecutor(encoding.threads, thread_name_prefix="noether-write") as pool:
         for domain, content in domains:
-            group = _group_metadata({})
-            metadata[domain] = group
-            yield f"{domain}/{ROOT_KEY}", [_json_bytes(group)]
-            for layout, rows in content.arrays:
-                path = f"{domain}/{layout.array_name}"
-                document = _array_metadata(path, layout, content.grid, encoding)
-                metadata[path] = json.loads(document)
-                yield f"{path}/{ROOT_KEY}", [document]
-                for shard in range(content.grid.n_shards):
-                    yield f"{path}/c/{shard}/0", _shard_parts(shard, layout, rows, content.grid, encoding, pool)
-            del content, rows  # the next domain may be as large
-    root = _group_metadata(attributes)
-    root["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": metadata}
-    yield ROOT_KEY, [_json_bytes(root)]
+            yield domain, _encoded_arrays(domain, content, encoding, pool)
+            del content  # the next domain may be as large
 
 
-def _array_metadata(path: str, layout: ArrayLayout, grid: Grid, encoding: Encoding) -> bytes:
+def _encoded_arrays(
+    domain: str, content: DomainArrays, encoding: Encoding, pool: ThreadPoolExecutor
+) -> Iterator[GroupArray]:
+    grid = content.grid
+    for layout, rows in content.arrays:
+        document = array_document(f"{domain}/{layout.array_name}", layout, grid, encoding)
+        shards = (_shard_parts(shard, layout, rows, grid, encoding, pool) for shard in range(grid.n_shards))
+        yield GroupArray(layout.array_name, document, shards)
+
+
+def counted(
+    objects: Iterable[tuple[str, Iterable[bytes]]], on_bytes: Callable[[int], None]
+) -> Iterator[tuple[str, Iterable[bytes]]]:
+    """Give the objects of a group, and tell `on_bytes` the size of each of their parts as it is taken."""
+
+    def count(parts: Iterable[bytes]) -> Iterator[bytes]:
+        for part in parts:
+            on_bytes(len(part))
+            yield part
+
+    for key, parts in objects:
+        if isinstance(parts, list):  # a storage may take a small object otherwise than one that is still being made
+            on_bytes(sum(map(len, parts)))
+            yield key, parts
+        else:
+            yield key, count(parts)
+
+
+def array_document(path: str, layout: ArrayLayout, grid: Grid, encoding: Encoding) -> bytes:
+    """Give the ``zarr.json`` of an array, which lies at `path` in its group."""
     dtype = np.dtype(layout.dtype)
     memory: dict[str, Buffer] = {}
     zarr.create_array(
@@ -119,7 +205,8 @@ def _array_metadata(path: str, layout: ArrayLayout, grid: Grid, encoding: Encodi
         fill_value=0,
         dimension_names=(POINT_DIMENSION, f"{layout.array_name}_component"),
     )
-    return memory[f"{path}/{ROOT_KEY}"].to_bytes()
+    # zarr-python can be told to lay its JSON out otherwise.
+    return node_document(json.loads(memory[f"{path}/{ROOT_KEY}"].to_bytes()))
 
 
 def _shard_parts(
@@ -164,9 +251,6 @@ def _in_order(
             future.cancel()
 
 
-def _group_metadata(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def group_metadata(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what the ``zarr.json`` of a group says, but for copies of its nodes'."""
     return {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)}
-
-
-def _json_bytes(document: Mapping[str, Any]) -> bytes:
-    return json.dumps(document, indent=2, allow_nan=False).encode()

@@ -52,11 +52,23 @@ def require_array(metadata: Any, shape: tuple[int, int], where: str) -> Metadata
     """Give the metadata of a node back if it is an array of that shape, else raise `CorruptDataError`."""
     is_array = isinstance(metadata, dict) and metadata.get("node_type") == "array"
     if is_array and metadata.get("shape") == list(shape):
+        # zarr-python, as of 3.4, takes a size of 0 for another one and gives fill values.
+        if not _has_whole_sizes(metadata.get("chunk_grid")):
+            raise CorruptDataError(f"{where}: its chunks or shards have no size; convert the sample again")
         return dict(metadata)
     found = f"an array of shape {metadata.get('shape')}" if is_array else "a group"
     raise CorruptDataError(
         f"{where}: the manifest says an array of shape {shape}, there is {found}; convert the sample again"
     )
+
+
+def _has_whole_sizes(chunk_grid: Any) -> bool:
+    try:
+        if chunk_grid["name"] != "regular":  # zarr-python knows others
+            return True
+        return all(type(size) is int and size > 0 for size in chunk_grid["configuration"]["chunk_shape"])
+    except (LookupError, TypeError):
+        return False
 
 
 def _parse(document: bytes) -> Any:

@@ -52,7 +52,7 @@ class OpenSample:
             There is no such array, or one of another shape.
         """
         if path not in self._arrays:
-            metadata = require_array(self._metadata(path, where), shape, where)
+            metadata = require_array(self.metadata(path, where), shape, where)
             self._arrays[path] = ShardedArray.of_metadata(
                 f"{self.relpath}/{path}", metadata, chunk_points, where, complete=self.complete
             )
@@ -69,7 +69,8 @@ class OpenSample:
             self._group = open_group(store, complete=self.complete, where=f"sample {self.sample_id!r}")
         return open_array(self._group, path, shape, where)
 
-    def _metadata(self, path: str, where: str) -> Any:
+    def metadata(self, path: str, where: str) -> Any:
+        """Give the metadata of a node, as they are in the store; `CorruptDataError` where there is none."""
         if self._nodes is None:
             self._nodes = self._read_nodes()
         if path not in self._nodes:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from noether.data.zarr_store.errors import CorruptDataError
 
-__all__ = ["MAX_RUN_CHUNKS", "MISSING", "ChunkCodec", "ShardIndex", "index_size"]
+__all__ = ["MAX_RUN_CHUNKS", "MIN_STORED_BYTES", "MISSING", "ChunkCodec", "ShardIndex", "index_size"]
 
 # blosc's own threads are off. Chunks are our unit of parallel work; without threads of its own, blosc is safe to call
 # from many of ours, and its bytes do not depend on their number. numcodecs has this switch for the whole process only.
@@ -52,6 +52,9 @@ _ENTRY_BYTES = 16
 # Larger than any array; what is computed from sizes up to it fits in 64 bits.
 _MAX_SIZE = 1 << 48
 _BLOSC_HEADER = struct.Struct("<4xIII")  # after four bytes of versions and flags: bytes before, block, bytes after
+
+MIN_STORED_BYTES = _BLOSC_HEADER.size
+"""Fewest bytes that a chunk can have in a shard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,11 +185,7 @@ class ChunkCodec:
         CorruptDataError
             The bytes are not those of such a chunk.
         """
-        body = np.frombuffer(data, np.uint8)
-        if self.checksum:
-            body, crc = body[:-_CRC_BYTES], body[-_CRC_BYTES:]
-            if verify and google_crc32c.value(body) != int.from_bytes(crc.tobytes(), "little"):
-                raise CorruptDataError("its checksum does not match its bytes")
+        body = self._body(data, verify=verify)
         if len(body) < _BLOSC_HEADER.size:
             raise CorruptDataError(f"it has {len(body)} bytes, fewer than the header of a compressed chunk")
         n_bytes, _, n_compressed = _BLOSC_HEADER.unpack_from(body.data)
@@ -198,6 +197,20 @@ class ChunkCodec:
             blosc.decompress(body, out)
         except (RuntimeError, ValueError) as error:
             raise CorruptDataError(f"it cannot be decompressed ({error})") from error
+
+    def check(self, data: Buffer) -> None:
+        """Raise `CorruptDataError` where a chunk carries a checksum that does not match its bytes."""
+        self._body(data, verify=True)
+
+    def _body(self, data: Buffer, *, verify: bool) -> NDArray[np.uint8]:
+        """Give what the checksum is of."""
+        body = np.frombuffer(data, np.uint8)
+        if not self.checksum:
+            return body
+        body, crc = body[:-_CRC_BYTES], body[-_CRC_BYTES:]
+        if verify and google_crc32c.value(body) != int.from_bytes(crc.tobytes(), "little"):
+            raise CorruptDataError("its checksum does not match its bytes")
+        return body
 
 
 def _crc(data: bytes) -> bytes:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from operator import sub
+from itertools import groupby, pairwise
+from operator import attrgetter, sub
 from typing import Any, Self
 
 import numpy as np
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from noether.data.zarr_store.cache import BoundedCache
 from noether.data.zarr_store.casting import cast_into
 from noether.data.zarr_store.errors import CorruptDataError
-from noether.data.zarr_store.ranges import ChunkRun, RangeRequest, plan_ranges
-from noether.data.zarr_store.sampling import ReadPlan
+from noether.data.zarr_store.grid import Grid
+from noether.data.zarr_store.ranges import ChunkRun, RangeRequest, chunk_runs, plan_ranges
+from noether.data.zarr_store.sampling import ReadPlan, plan_whole
 from noether.data.zarr_store.shard import MAX_RUN_CHUNKS, MISSING, ChunkCodec, ShardIndex, index_size
 from noether.data.zarr_store.stores import Storage
 
@@ -23,6 +24,9 @@ __all__ = ["IndexCache", "ShardedArray"]
 
 
 IndexCache = BoundedCache[ShardIndex]
+
+# An index of 64 MiB.
+_MAX_CHUNKS_PER_SHARD = 1 << 22
 
 # What one step decodes, about as much as a core's cache holds: other threads have their turn in between.
 _MAX_RUN_BYTES = 1 << 20
@@ -90,13 +94,7 @@ class ShardedArray:
         verify : bool
             Whether to compare checksums.
         """
-        self._require_credible(request)
-        data = memoryview(b"")
-        if request.length:
-            data = memoryview(storage.read_range(self._shard_key(request.shard), request.start, request.length))
-        if len(data) != request.length:
-            missing = f"it ends early: expected {request.length} bytes at {request.start}, there are {len(data)}"
-            raise self._damaged(f"shard {request.shard}", CorruptDataError(missing))
+        data = self._fetch(request, storage)
         codec, row = self.codec, request.first_row
         for first, stop, whole in _runs(request, codec):
             if whole and codec.can_decode_to(out.dtype):
@@ -109,6 +107,57 @@ class ShardedArray:
                 for begin, end in request.parts[i].ranges:
                     cast_into(out[row : row + end - begin], rows[begin:end])
                     row += end - begin
+
+    def leading_shards(self, grid: Grid, storage: Storage, cache: IndexCache) -> Iterator[Iterator[bytes]]:
+        """Give the shards of an array of the first chunks of this one, in parts; the chunks stay as they are.
+
+        Parameters
+        ----------
+        grid : Grid
+            Of the other array: chunks of the same size, and as many of them a shard unless there are fewer in all.
+        storage : Storage
+            Where the bytes of this one live.
+        cache : IndexCache
+            Keeps the shard indexes.
+
+        Raises
+        ------
+        CorruptDataError
+            A shard ends early, or a chunk is lost or does not match its checksum.
+        """
+        plan = plan_whole(grid)
+        requests = self.requests(plan, chunk_runs(plan, self.chunks_per_shard), storage, cache)
+        for _, of_shard in groupby(requests, attrgetter("shard")):
+            yield self._copy(of_shard, grid.shard_points // grid.chunk_points, storage)
+
+    def _copy(self, requests: Iterable[RangeRequest], capacity: int, storage: Storage) -> Iterator[bytes]:
+        lengths: list[int] = []
+        for request in requests:
+            data = self._fetch(request, storage)
+            for part, (start, stop) in zip(request.parts, pairwise(request.bounds), strict=True):
+                try:
+                    self._check(data[start:stop])
+                except CorruptDataError as error:
+                    raise self._damaged(f"chunk {part.chunk}, in shard {request.shard},", error) from error
+                lengths.append(stop - start)
+            yield bytes(data)
+        yield ShardIndex.of_lengths(lengths, capacity).encode()
+
+    def _check(self, chunk: memoryview) -> None:
+        if chunk:
+            self.codec.check(chunk)
+        elif self.complete:
+            raise CorruptDataError("it is not stored")
+
+    def _fetch(self, request: RangeRequest, storage: Storage) -> memoryview:
+        self._require_credible(request)
+        data = memoryview(b"")
+        if request.length:
+            data = memoryview(storage.read_range(self._shard_key(request.shard), request.start, request.length))
+        if len(data) != request.length:
+            missing = f"it ends early: expected {request.length} bytes at {request.start}, there are {len(data)}"
+            raise self._damaged(f"shard {request.shard}", CorruptDataError(missing))
+        return data
 
     def _decode_alone(
         self, request: RangeRequest, i: int, data: memoryview, dtype: np.dtype[Any], *, verify: bool
@@ -132,7 +181,9 @@ class ShardedArray:
 
     def read_index(self, shard: int, storage: Storage) -> ShardIndex:
         """Read the index of one shard; `CorruptDataError` where it is damaged."""
-        found = storage.read_tail(self._shard_key(shard), index_size(self.chunks_per_shard))
+        # No more than is credible: what the metadata claim may be more than all of a large shard.
+        length = index_size(min(self.chunks_per_shard, _MAX_CHUNKS_PER_SHARD))
+        found = storage.read_tail(self._shard_key(shard), length)
         try:
             if found is None:
                 return self._index_of_nothing()
