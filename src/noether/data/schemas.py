@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from functools import cache
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, create_model
 
-__all__ = ["FileMap", "Scalar", "Vector", "Width"]
+__all__ = ["FileMap", "Scalar", "Vector", "Width", "extended_filemap"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +59,37 @@ class FileMap(BaseModel):
     volume_friction: Vector = None
     volume_distance_to_surface: Scalar = None
     design_parameters: str | None = None
+
+
+def extended_filemap(files: Mapping[str, str], widths: Mapping[str, int]) -> FileMap:
+    """Build a file map with fields that `FileMap` lacks, where they are known only at run time.
+
+    Parameters
+    ----------
+    files : mapping of str to str
+        File of each field that is present, by attribute.
+    widths : mapping of str to int
+        Components of each field that is added, by attribute.
+
+    Returns
+    -------
+    FileMap
+        Can be pickled, as one of a class that is written down can be.
+    """
+    return _extended_class(tuple(widths.items()))(**files)
+
+
+class _ExtendedFileMap(FileMap):
+    widths: ClassVar[tuple[tuple[str, int], ...]] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Its class has no name that another process could import.
+        return extended_filemap, (self.model_dump(exclude_none=True), dict(self.widths))
+
+
+@cache
+def _extended_class(widths: tuple[tuple[str, int], ...]) -> type[FileMap]:
+    fields: dict[str, Any] = {name: (Annotated[str | None, Width(width)], None) for name, width in widths}
+    extended = create_model("FileMap", __base__=_ExtendedFileMap, __module__=__name__, **fields)
+    extended.widths = widths
+    return extended

@@ -1,6 +1,27 @@
 """Where samples come from: files of many formats, one protocol."""
 
-from noether.data.zarr_store.sources.base import SampleSource, SourceSample
+from noether.data.zarr_store.sources.base import (
+    DescribedSource,
+    FieldDescription,
+    FingerprintedSource,
+    SampleSource,
+    SourceSample,
+)
+from noether.data.zarr_store.sources.mapped import MappedSource
+from noether.data.zarr_store.sources.mapping import SourceMapping
+from noether.data.zarr_store.sources.mapping_files import find_mapping, load_mapping, shipped_mappings
 from noether.data.zarr_store.sources.tree import TreeSource
 
-__all__ = ["SampleSource", "SourceSample", "TreeSource"]
+__all__ = [
+    "DescribedSource",
+    "FieldDescription",
+    "FingerprintedSource",
+    "MappedSource",
+    "SampleSource",
+    "SourceMapping",
+    "SourceSample",
+    "TreeSource",
+    "find_mapping",
+    "load_mapping",
+    "shipped_mappings",
+]

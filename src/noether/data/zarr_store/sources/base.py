@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 from numpy.typing import NDArray
 
 from noether.data.schemas import FileMap
 
-__all__ = ["SampleSource", "SourceSample"]
+__all__ = [
+    "DescribedSource",
+    "FieldDescription",
+    "FingerprintedSource",
+    "SampleSource",
+    "SourceSample",
+    "fingerprint_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +53,57 @@ class SampleSource(Protocol):
 
     def load(self, sample_id: str) -> SourceSample:
         """Load one sample; `SourceError` where its files are missing or broken."""
+
+
+@runtime_checkable
+class FingerprintedSource(Protocol):
+    """A `SampleSource` that can tell whether a sample has changed; that of one that cannot never has."""
+
+    def fingerprint(self, sample_id: str) -> str:
+        """Give a text that changes with the files of a sample, and with what is read from them.
+
+        Loads nothing. `SourceError` where there is no such sample.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class FieldDescription:
+    """What a field is like, without its values.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        ``(n_points, width)``, or ``(n_points,)``.
+    dtype : numpy.dtype
+        As `SampleSource.load` gives it.
+    in_memory : bool
+        Whether `SampleSource.load` reads it into memory.
+    loading_bytes : int
+        Memory that it takes beside the values while it is read.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    in_memory: bool = True
+    loading_bytes: int = 0
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the values."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+@runtime_checkable
+class DescribedSource(Protocol):
+    """A `SampleSource` that can tell how large a sample is before it is loaded."""
+
+    def describe(self, sample_id: str) -> dict[str, FieldDescription]:
+        """Describe the fields that `load` would give, by canonical name, from the heads of files.
+
+        `SourceError` where files are missing or broken.
+        """
+
+
+def fingerprint_of(*parts: object) -> str:
+    """Give a short text that differs where anything in `parts` does, which JSON can hold."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

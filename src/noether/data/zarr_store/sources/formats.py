@@ -1,43 +1,90 @@
-"""File formats of one array: found by suffix, each with its library imported on use."""
+"""File formats of one array, or of attributes: found by suffix, each with its library imported on use."""
 
 from __future__ import annotations
 
+import csv
 import pickle
 import re
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
-import numpy as np
-
+from noether.data.zarr_store.documents import parse_document
 from noether.data.zarr_store.errors import MissingDependencyError, SourceError
+from noether.data.zarr_store.sources.base import FieldDescription
+from noether.data.zarr_store.sources.npy import head_of_npy, head_of_npz, load_npy, load_npz
 
-__all__ = ["FORMATS", "load_file"]
+__all__ = ["ATTRIBUTE_FORMATS", "FORMATS", "describe_file", "load_file"]
 
+T = TypeVar("T")
 
-def _load_npy(file: BinaryIO) -> Any:
-    # Not np.load: it takes a text file for a pickle, and advises to load that.
-    return np.lib.format.read_array(file, allow_pickle=False)
+# Attributes are a few numbers and names of a sample.
+_MAX_TEXT_BYTES = 16 << 20
 
 
 def _load_pt(file: BinaryIO) -> Any:
+    return _to_numpy(_load_tensors(file, "cpu"))
+
+
+def _head_of_pt(file: BinaryIO) -> FieldDescription:
+    # On this device a tensor has no values, and none are read.
+    tensor = _load_tensors(file, "meta")
+    import torch
+
+    if not isinstance(tensor, torch.Tensor):
+        raise TypeError(f"it holds a {type(tensor).__name__}, where one tensor is expected")
+    _require_own_values(tensor)
+    return FieldDescription(tuple(tensor.shape), _to_numpy(torch.empty(0, dtype=tensor.dtype)).dtype)
+
+
+def _load_tensors(file: BinaryIO, device: str) -> Any:
     try:
         import torch
     except ImportError as error:
         raise MissingDependencyError("torch", "reading .pt files", "torch") from error
+    _require_uncompressed(file)
     try:
-        value = torch.load(file, map_location="cpu", weights_only=True)
+        return torch.load(file, map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:
         # PyTorch's own message advises weights_only=False, which runs the code.
         found = re.search(r"(?i)unsupported (?:global|class):? (?:GLOBAL )?([\w.]+)", str(error))
         what = f"it holds {found[1]}" if found else "it is damaged, or holds something else"
         raise ValueError(f"{what}, where only tensors are allowed") from error
-    return _to_numpy(value)
+
+
+def _require_uncompressed(file: BinaryIO) -> None:
+    """Raise `ValueError` where an archive holds more than it has bytes.
+
+    `torch.save` compresses nothing, but `torch.load` decompresses whatever it finds.
+    """
+    if not file.seekable():
+        return  # a pipe
+    claimed = 0
+    if zipfile.is_zipfile(file):  # the older format is a pickle with the values behind it
+        with zipfile.ZipFile(file) as archive:
+            claimed = sum(info.file_size for info in archive.infolist())
+    size = file.seek(0, 2)
+    file.seek(0)
+    if claimed > size:
+        raise ValueError(f"it claims {claimed:,} bytes, and has {size:,}; expected what torch.save writes")
+
+
+def _require_own_values(tensor: Any) -> None:
+    """Raise `ValueError` where a tensor repeats the same values, as one of a few bytes can without end."""
+    claimed, stored = tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes()
+    if claimed > stored:
+        raise ValueError(
+            f"its tensor of shape {tuple(tensor.shape)} claims {claimed:,} bytes, and has {stored:,}; save it with "
+            ".contiguous()"
+        )
 
 
 def _to_numpy(value: Any) -> Any:
     import torch
 
+    if isinstance(value, torch.Tensor) and value.layout == torch.strided:
+        _require_own_values(value)
     if isinstance(value, torch.Tensor):
         # NumPy has no bfloat16, and float32 holds all its values.
         value = value.detach()
@@ -47,7 +94,38 @@ def _to_numpy(value: Any) -> Any:
     return value
 
 
-FORMATS: dict[str, Callable[[BinaryIO], Any]] = {".pt": _load_pt, ".npy": _load_npy}
+def _load_json(file: BinaryIO) -> Any:
+    return parse_document(_read_text(file).encode(), finite=False)
+
+
+def _load_csv(file: BinaryIO) -> dict[str, float | str]:
+    rows = list(csv.reader(_read_text(file).splitlines(), skipinitialspace=True))
+    if len(rows) != 2 or len(rows[0]) != len(rows[1]):
+        raise ValueError(f"expected a line of names and a line with as many values, got {len(rows)} lines")
+    return {name.strip(): _as_number(value.strip()) for name, value in zip(*rows, strict=True)}
+
+
+def _read_text(file: BinaryIO) -> str:
+    data = file.read(_MAX_TEXT_BYTES + 1)
+    if len(data) > _MAX_TEXT_BYTES:
+        raise ValueError(f"it has more than {_MAX_TEXT_BYTES:,} bytes; expected a few attributes")
+    return data.decode("utf-8-sig")
+
+
+def _as_number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+FORMATS: dict[str, Callable[[BinaryIO], Any]] = {".pt": _load_pt, ".npy": load_npy, ".npz": load_npz}
+_HEADS: dict[str, Callable[[BinaryIO], FieldDescription]] = {
+    ".pt": _head_of_pt,
+    ".npy": head_of_npy,
+    ".npz": head_of_npz,
+}
+ATTRIBUTE_FORMATS: dict[str, Callable[[BinaryIO], Any]] = {**FORMATS, ".json": _load_json, ".csv": _load_csv}
 
 
 def load_file(file: BinaryIO, name: str, where: str) -> Any:
@@ -69,8 +147,17 @@ def load_file(file: BinaryIO, name: str, where: str) -> Any:
     MissingDependencyError
         The format's library is not installed.
     """
+    return _parse(ATTRIBUTE_FORMATS, file, name, where)
+
+
+def describe_file(file: BinaryIO, name: str, where: str) -> FieldDescription:
+    """Describe the array of a file from the head of it; parameters and errors are those of `load_file`."""
+    return _parse(_HEADS, file, name, where)
+
+
+def _parse(parsers: Mapping[str, Callable[[BinaryIO], T]], file: BinaryIO, name: str, where: str) -> T:
     try:
-        return FORMATS[PurePosixPath(name).suffix](file)
+        return parsers[PurePosixPath(name).suffix](file)
     except MissingDependencyError:
         raise
     except MemoryError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Set
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -13,9 +14,10 @@ from numpy.typing import NDArray
 from noether.data.schemas import FileMap
 from noether.data.zarr_store.errors import ArgumentError, SourceError, nearest_names
 from noether.data.zarr_store.layout import FieldSpec, build_domain_layouts, filename_to_canonical, present_specs
-from noether.data.zarr_store.sources.base import SourceSample
-from noether.data.zarr_store.sources.formats import FORMATS, load_file
-from noether.data.zarr_store.stores import normalize_root, open_storage
+from noether.data.zarr_store.sources.base import FieldDescription, SourceSample, fingerprint_of
+from noether.data.zarr_store.sources.formats import FORMATS, describe_file, load_file
+from noether.data.zarr_store.sources.ranged import open_ranged
+from noether.data.zarr_store.stores import StoredObject, is_remote, normalize_root, open_storage
 
 __all__ = ["TreeSource"]
 
@@ -76,14 +78,36 @@ class TreeSource:
         SourceError
             There is no such sample, a domain has only some of its files, or a file is broken.
         """
-        if sample_id not in self._samples:
-            raise SourceError(f"sample {sample_id!r} is not in {self.root}; {nearest_names(sample_id, self._samples)}")
-        files = self._samples[sample_id]
+        files = self._files(sample_id)
         specs = self._present_specs(sample_id)
-        fields = {spec.field: self._load_field(sample_id, spec, files[spec.attribute]) for spec in specs}
+        fields = {spec.field: self._load_field(sample_id, spec, files[spec.attribute].key) for spec in specs}
         return SourceSample(fields, self._load_attributes(sample_id, files))
 
-    def _find_samples(self, filemap: FileMap) -> dict[str, dict[str, str]]:
+    def fingerprint(self, sample_id: str) -> str:
+        """Give a text that changes with the files of a sample, by name, size and time or entity tag.
+
+        Raises
+        ------
+        SourceError
+            There is no such sample.
+        """
+        return fingerprint_of(self._files(sample_id))
+
+    def describe(self, sample_id: str) -> dict[str, FieldDescription]:
+        """Read shapes and dtypes of a sample from the heads of its files; errors are those of `load`."""
+        files = self._files(sample_id)
+        return {
+            spec.field: self._describe(sample_id, spec, files[spec.attribute])
+            for spec in self._present_specs(sample_id)
+        }
+
+    def _files(self, sample_id: str) -> dict[str, StoredObject]:
+        """Give the files of a sample by attribute of the file map."""
+        if sample_id not in self._samples:
+            raise SourceError(f"sample {sample_id!r} is not in {self.root}; {nearest_names(sample_id, self._samples)}")
+        return self._samples[sample_id]
+
+    def _find_samples(self, filemap: FileMap) -> dict[str, dict[str, StoredObject]]:
         """List the tree once, and sort the keys of its files by sample and attribute."""
         named = {filename: attribute for attribute, filename in filemap.model_dump(exclude_none=True).items()}
         accepted: dict[str, tuple[int, str]] = {}
@@ -93,7 +117,7 @@ class TreeSource:
                 if name not in named or rank == 0:
                     accepted[name] = (rank, attribute)
 
-        found: dict[str, dict[str, tuple[int, str]]] = {}
+        found: dict[str, dict[str, tuple[int, StoredObject]]] = {}
         n_files = 0
         for item in open_storage(self.root, self.storage_options).objects():
             n_files += 1
@@ -101,10 +125,10 @@ class TreeSource:
             if name in accepted:
                 rank, attribute = accepted[name]
                 files = found.setdefault(directory, {})
-                files[attribute] = min(files.get(attribute, (rank, item.key)), (rank, item.key))
+                files[attribute] = min(files.get(attribute, (rank, item)), (rank, item))
 
         samples = {
-            directory: {attribute: key for attribute, (_, key) in sorted(files.items())}
+            directory: {attribute: item for attribute, (_, item) in sorted(files.items())}
             for directory, files in sorted(found.items())
             if files.keys() - {_ATTRIBUTES}
         }
@@ -166,11 +190,17 @@ class TreeSource:
             )
         return values
 
-    def _load_attributes(self, sample_id: str, files: Mapping[str, str]) -> dict[str, Any]:
+    def _describe(self, sample_id: str, spec: FieldSpec, item: StoredObject) -> FieldDescription:
+        with open_ranged(open_storage(self.root, self.storage_options), item) as file:
+            found = describe_file(file, item.key, f"sample {sample_id!r}, field {spec.field}")
+        # A remote file is fetched whole, and copied once on its way.
+        return replace(found, loading_bytes=2 * item.size) if is_remote(self.root) else found
+
+    def _load_attributes(self, sample_id: str, files: Mapping[str, StoredObject]) -> dict[str, Any]:
         if getattr(self.filemap, _ATTRIBUTES) is None:
             return {}
         if _ATTRIBUTES in files:
-            return {_ATTRIBUTES: self._load_file(f"sample {sample_id!r}, {_ATTRIBUTES}", files[_ATTRIBUTES])}
+            return {_ATTRIBUTES: self._load_file(f"sample {sample_id!r}, {_ATTRIBUTES}", files[_ATTRIBUTES].key)}
         if _ATTRIBUTES in self._optional:
             return {}
         raise SourceError(f"sample {sample_id!r}: the file {getattr(self.filemap, _ATTRIBUTES)} is missing; add it")
@@ -191,7 +221,7 @@ def _check_filemap(filemap: FileMap) -> None:
             )
 
 
-def _by_sample_id(samples: dict[str, dict[str, str]], root: str) -> dict[str, dict[str, str]]:
+def _by_sample_id(samples: dict[str, dict[str, StoredObject]], root: str) -> dict[str, dict[str, StoredObject]]:
     if all(directory.startswith(_INTERMEDIATE) for directory in samples):
         return {directory.removeprefix(_INTERMEDIATE): files for directory, files in samples.items()}
     # A root that is itself a sample is called by its own name.

@@ -1,0 +1,53 @@
+"""Files that a file names: the geometry and variables of an EnSight case, the blocks of a ``.vtm``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+
+from noether.data.zarr_store.stores import StoredObject
+
+__all__ = ["NAMING_SUFFIXES", "files_beside", "named_files"]
+
+NAMING_SUFFIXES = (".case", ".vtm")
+
+
+def files_beside(keys: Iterable[str], listing: Iterable[StoredObject]) -> dict[str, list[StoredObject]]:
+    """Give the files of a listing below the directory of each key, by directory."""
+    beside: dict[str, list[StoredObject]] = {str(PurePosixPath(key).parent): [] for key in keys}
+    for item in listing:
+        for parent in PurePosixPath(item.key).parents:
+            if str(parent) in beside:
+                beside[str(parent)].append(item)
+    return beside
+
+
+def named_files(key: str, text: str, beside: Mapping[str, list[StoredObject]]) -> list[StoredObject]:
+    """Give the files that a file names, of those beside it.
+
+    Parameters
+    ----------
+    key : str
+        The file that names them.
+    text : str
+        What it holds.
+    beside : mapping of str to list of StoredObject
+        As `files_beside` gives it.
+    """
+    patterns = _patterns(key, text)
+    directory = str(PurePosixPath(key).parent)
+    start = 0 if directory == "." else len(directory) + 1
+    return [item for item in beside[directory] if any(fnmatchcase(item.key[start:], pattern) for pattern in patterns)]
+
+
+def _patterns(key: str, text: str) -> set[str]:
+    if key.endswith(".vtm"):
+        names = re.findall(r"""\bfile\s*=\s*["']([^"']+)["']""", text)
+    else:
+        # After the colon stand numbers, the name of a variable, and that of a file, with asterisks for the number of
+        # the time step. Words that name no file match none.
+        words = [pair for line in text.splitlines() for pair in re.findall(r'"([^"]+)"|(\S+)', line.partition(":")[2])]
+        names = [quoted or bare for quoted, bare in words]
+    return {name.removeprefix("./").replace("[", "[[]") for name in names}

@@ -1,0 +1,58 @@
+"""What a file of a sample gives for the domains that lie in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["DomainData", "SampleFile"]
+
+
+@dataclass(frozen=True, slots=True)
+class SampleFile:
+    """One file of a sample, as a local file.
+
+    Attributes
+    ----------
+    sample_id : str
+        Which sample.
+    key : str
+        What the file is called, relative to the source's root.
+    path : Path
+        Where it lies now; the suffix says its format.
+    """
+
+    sample_id: str
+    key: str
+    path: Path
+
+    def where(self, field_name: str | None = None) -> str:
+        """Name sample, field and file, to begin an error with."""
+        of_field = "" if field_name is None else f", field {field_name}"
+        return f"sample {self.sample_id!r}{of_field}: {self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class DomainData:
+    """One domain of a sample, as its file has it.
+
+    Attributes
+    ----------
+    fields : dict of str to array-like
+        By the name of the field in the mapping, ``position`` among them; shape ``(n_points, width)`` or
+        ``(n_points,)``.
+    rows : ndarray of bool, or None
+        Which of the file's points the domain has; None is all. It tells how to cut fields that lie in other files.
+    triangles : callable, or None
+        Gives the corners of its faces, split into triangles, shape ``(n_triangles, 3, 3)``; None where its cells are
+        no faces, or there are none.
+    """
+
+    fields: dict[str, Any]
+    rows: NDArray[np.bool_] | None = None
+    triangles: Callable[[], NDArray[Any]] | None = None

@@ -1,0 +1,163 @@
+"""Loading one sample as a mapping says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noether.data.zarr_store.errors import SourceError
+from noether.data.zarr_store.layout import POSITION
+from noether.data.zarr_store.sources.base import SourceSample
+from noether.data.zarr_store.sources.distance import distance_to_positions, distance_to_triangles
+from noether.data.zarr_store.sources.domain_data import DomainData, SampleFile
+from noether.data.zarr_store.sources.formats import load_file
+from noether.data.zarr_store.sources.found import FoundSample
+from noether.data.zarr_store.sources.mapping import (
+    AttributeFile,
+    DistanceField,
+    DomainMapping,
+    FileField,
+    SourceMapping,
+)
+from noether.data.zarr_store.sources.mesh_domains import read_mesh_domains
+from noether.data.zarr_store.sources.meshes import MESH_SUFFIXES
+from noether.data.zarr_store.sources.scratch import Scratch, scratch_directory
+from noether.data.zarr_store.stores import Storage
+
+__all__ = ["READERS", "SampleLoader"]
+
+Reader = Callable[[SampleFile, Mapping[str, DomainMapping]], dict[str, DomainData]]
+
+# By suffix: reads one file, and gives the domains that lie in it.
+READERS: dict[str, Reader] = dict.fromkeys(MESH_SUFFIXES, read_mesh_domains)
+
+
+@dataclass(frozen=True, slots=True)
+class SampleLoader:
+    """Loads one sample.
+
+    Attributes
+    ----------
+    mapping : SourceMapping
+        What the files hold.
+    storage : Storage
+        Where they lie.
+    found : FoundSample
+        Which they are.
+    """
+
+    mapping: SourceMapping
+    storage: Storage
+    found: FoundSample
+
+    def load(self) -> SourceSample:
+        """Load fields and attributes; errors are those of `MappedSource.load`."""
+        self.found.require_one_file_each()
+        domains = self._present_domains()
+        data = self._read_domains(domains)
+        fields: dict[str, NDArray[Any]] = {}
+        for name, domain in domains.items():
+            for field_name in dict.fromkeys([POSITION, *domain.fields]):
+                fields[self.mapping.spec(name, field_name).field] = self._field(name, field_name, data)
+        return SourceSample(fields, self._attributes(fields))
+
+    def _present_domains(self) -> dict[str, DomainMapping]:
+        """Give the domains that the sample has, each of which has all its files."""
+        found = self.found
+        domains = {name: domain for name, domain in self.mapping.domains.items() if found.has_any(domain)}
+        for name, domain in domains.items():
+            missing = [found.key(pattern) for pattern in domain.patterns if not found.has(domain, pattern)]
+            if missing:
+                raise SourceError(
+                    f"sample {found.sample_id!r}: domain {name!r} lacks the file {', '.join(missing)}; expected all "
+                    "files of a domain: add the missing ones, or take the domain's other files away"
+                )
+            for field_name, field in domain.fields.items():
+                if isinstance(field, DistanceField) and field.to not in domains:
+                    missing = [found.key(pattern) for pattern in self.mapping.domains[field.to].patterns]
+                    raise SourceError(
+                        f"{self._where(name, field_name)}: it is the distance to domain {field.to!r}, which the sample "
+                        f"lacks; expected {', '.join(missing)}"
+                    )
+        return domains
+
+    def _read_domains(self, domains: Mapping[str, DomainMapping]) -> dict[str, DomainData]:
+        """Read each file of domains once, for all domains that lie in it."""
+        by_file: dict[str, dict[str, DomainMapping]] = {}
+        for name, domain in domains.items():
+            if domain.file is not None:
+                by_file.setdefault(domain.file, {})[name] = domain
+        data: dict[str, DomainData] = {}
+        for pattern, there in by_file.items():
+            key, objects = self.found.key(pattern), self.found.objects(next(iter(there.values())))
+            with scratch_directory() as directory:
+                path = Scratch(self.storage, directory).local_file(key, objects, self.found.named_files(self.storage))
+                file = SampleFile(self.found.sample_id, key, path)
+                data |= READERS[PurePosixPath(key).suffix](file, there)
+        return data
+
+    def _field(self, domain: str, name: str, data: Mapping[str, DomainData]) -> Any:
+        field = self.mapping.domains[domain].fields.get(name)
+        if isinstance(field, FileField):
+            values = self._own_file(domain, name, field, data)
+        elif isinstance(field, DistanceField):
+            values = self._distance(domain, name, field, data)
+        else:
+            values = data[domain].fields[name]
+        width, shape = self.mapping.spec(domain, name).width, tuple(values.shape)
+        if shape[1:] != (width,) and not (width == 1 and len(shape) == 1):
+            hint = f"; write width = {shape[1]} in the mapping if that is right" if len(shape) == 2 else ""
+            raise SourceError(f"{self._where(domain, name)}: expected shape (n_points, {width}), got {shape}{hint}")
+        return values
+
+    def _own_file(self, domain: str, name: str, field: FileField, data: Mapping[str, DomainData]) -> Any:
+        values = self._load_file(field.file, self._where(domain, name))
+        if not isinstance(values, np.ndarray):
+            raise SourceError(
+                f"{self._where(domain, name)}: {self.found.key(field.file)} holds a {type(values).__name__}; expected "
+                "one tensor or array"
+            )
+        rows = data[domain].rows if domain in data else None
+        return values if rows is None or len(rows) != len(values) else values[rows]
+
+    def _distance(self, domain: str, name: str, field: DistanceField, data: Mapping[str, DomainData]) -> Any:
+        positions, targets = (self._field(one, POSITION, data) for one in (domain, field.to))
+        for of, values in ((domain, positions), (field.to, targets)):
+            if not np.isfinite(values).all():
+                raise SourceError(
+                    f"{self._where(domain, name)}: a position of domain {of!r} is not finite; make the file again"
+                )
+        if field.method == "positions":
+            return distance_to_positions(positions, targets)
+        triangles = data[field.to].triangles if field.to in data else None
+        if triangles is None:
+            raise SourceError(
+                f"{self._where(domain, name)}: domain {field.to!r} has no faces, or other cells too, to measure a "
+                "distance to; write method = 'positions' in the mapping to measure it to the nearest position"
+            )
+        return distance_to_triangles(positions, triangles())
+
+    def _attributes(self, fields: Mapping[str, object]) -> dict[str, Any]:
+        attributes: dict[str, Any] = {}
+        for name, value in self.mapping.attributes.items():
+            if isinstance(value, AttributeFile):
+                attributes[name] = self._load_file(value.file, f"sample {self.found.sample_id!r}, {name}")
+            else:
+                attributes[name] = value
+        units = {field: units for field, units in self.mapping.units().items() if field in fields}
+        return attributes | ({"units": units} if units else {})
+
+    def _load_file(self, pattern: str, where: str) -> Any:
+        key = self.found.key(pattern)
+        if pattern not in self.found.files:
+            raise SourceError(f"{where}: the file {key} is missing; add it")
+        with self.storage.open_file(key) as file:
+            return load_file(file, key, where)
+
+    def _where(self, domain: str, name: str) -> str:
+        return f"sample {self.found.sample_id!r}, field {self.mapping.spec(domain, name).field}"

@@ -1,0 +1,121 @@
+"""Files of any format as a source: a mapping says what they hold."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from noether.data.zarr_store.errors import ArgumentError, SourceError, nearest_names
+from noether.data.zarr_store.layout import build_domain_layouts
+from noether.data.zarr_store.sources.base import SourceSample, fingerprint_of
+from noether.data.zarr_store.sources.formats import ATTRIBUTE_FORMATS, FORMATS
+from noether.data.zarr_store.sources.found import FoundSample, find_samples
+from noether.data.zarr_store.sources.loading import READERS, SampleLoader
+from noether.data.zarr_store.sources.mapping import AttributeFile, FileField, SourceMapping
+from noether.data.zarr_store.stores import Storage, normalize_root, open_storage
+
+__all__ = ["MappedSource"]
+
+
+class MappedSource:
+    """The samples that a `SourceMapping` finds below a root.
+
+    A file in object storage is fetched into a directory below ``TMPDIR`` while its sample is loaded, and removed then.
+
+    Parameters
+    ----------
+    root : str or path
+        Local path or URL.
+    mapping : SourceMapping
+        Names the files, and says what they hold.
+    storage_options : mapping, optional
+        Options of the file system; see `stores.open_storage`.
+
+    Raises
+    ------
+    ArgumentError
+        The mapping names a file of an unknown format.
+    SourceError
+        There is no sample.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        mapping: SourceMapping,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.root = normalize_root(root)
+        self.storage_options = dict(storage_options or {})
+        self.mapping = mapping
+        self.filemap = mapping.filemap()
+        self.notices: list[str] = []
+        build_domain_layouts(self.filemap)
+        _check_formats(mapping)
+        self._samples = find_samples(self._storage(), mapping)
+        self._notice_missing_domains()
+
+    def sample_ids(self) -> list[str]:
+        """List the samples, sorted."""
+        return list(self._samples)
+
+    def load(self, sample_id: str) -> SourceSample:
+        """Load the fields and attributes of one sample.
+
+        Raises
+        ------
+        SourceError
+            There is no such sample, some of its files are missing or damaged, or they lack an array.
+        StorageError
+            A file cannot be fetched.
+        MissingDependencyError
+            A library that a file needs is not installed.
+        """
+        return SampleLoader(self.mapping, self._storage(), self._found(sample_id)).load()
+
+    def fingerprint(self, sample_id: str) -> str:
+        """Give a text that changes with the files of a sample, by name, size and time or entity tag, or the mapping.
+
+        Raises
+        ------
+        SourceError
+            There is no such sample.
+        """
+        found = self._found(sample_id)
+        mapping = self.mapping.model_dump(mode="json", exclude={"name"})
+        return fingerprint_of(mapping, found.files, found.named_files(self._storage()))
+
+    def _found(self, sample_id: str) -> FoundSample:
+        if sample_id not in self._samples:
+            raise SourceError(f"sample {sample_id!r} is not in {self.root}; {nearest_names(sample_id, self._samples)}")
+        return self._samples[sample_id]
+
+    def _storage(self) -> Storage:
+        # Opened on use: what is open does not go to another process.
+        return open_storage(self.root, self.storage_options)
+
+    def _notice_missing_domains(self) -> None:
+        for name, domain in self.mapping.domains.items():
+            without = [found.sample_id for found in self._samples.values() if not found.has_any(domain)]
+            if without:
+                of = f"{len(without)} of {len(self._samples)} samples"
+                self.notices.append(f"{name} is not in {of}, such as {without[0]!r}")
+
+
+def _check_formats(mapping: SourceMapping) -> None:
+    for name, domain in mapping.domains.items():
+        if domain.file is not None:
+            _check_suffix(domain.file, READERS, f"domain {name!r}")
+        for field_name, field in domain.fields.items():
+            if isinstance(field, FileField):
+                _check_suffix(field.file, FORMATS, f"field {name}_{field_name}")
+    for name, value in mapping.attributes.items():
+        if isinstance(value, AttributeFile):
+            _check_suffix(value.file, ATTRIBUTE_FORMATS, f"attribute {name!r}")
+
+
+def _check_suffix(pattern: str, formats: Mapping[str, object], what: str) -> None:
+    if PurePosixPath(pattern).suffix not in formats:
+        raise ArgumentError(f"mapping: {what}: {pattern!r} is of no format known here; expected {', '.join(formats)}")

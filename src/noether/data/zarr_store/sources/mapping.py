@@ -1,0 +1,313 @@
+"""What a mapping.toml says: which array of which file is which field."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    JsonValue,
+    PositiveInt,
+    StringConstraints,
+    Tag,
+    model_validator,
+)
+
+from noether.data.schemas import FileMap, extended_filemap
+from noether.data.zarr_store.errors import nearest_names
+from noether.data.zarr_store.layout import CANONICAL_TO_SPEC, POSITION, FieldSpec
+from noether.data.zarr_store.sources.patterns import PART, PathPattern
+
+__all__ = [
+    "AreaField",
+    "ArrayField",
+    "Association",
+    "AttributeFile",
+    "DistanceField",
+    "DomainMapping",
+    "FieldMapping",
+    "FileField",
+    "NormalsField",
+    "PartSelection",
+    "SourceMapping",
+]
+
+Association = Literal["cell", "point"]
+
+_UNITS = "units"
+_BY_ATTRIBUTE = {spec.attribute: spec for spec in CANONICAL_TO_SPEC.values()}
+
+
+def _is_pattern(text: str) -> str:
+    PathPattern.parse(text)
+    return text
+
+
+Pattern = Annotated[str, AfterValidator(_is_pattern)]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class _Field(_Model):
+    units: str | None = None
+    width: PositiveInt | None = None
+
+
+class ArrayField(_Field):
+    """A field that is an array of the domain's file, named there."""
+
+    array: str
+
+
+class FileField(_Field):
+    """A field that is a file of its own, ``.npy`` or ``.pt``."""
+
+    file: Pattern
+
+
+class NormalsField(_Field):
+    """Unit normals of a surface, computed.
+
+    Faces are taken to wind all the same way, as solvers write them. `orient` says which: ``"outward"`` turns them
+    to look away from the middle of the surface, and so out of a closed body; ``"winding"`` takes them as they wind;
+    ``"reversed"`` is the opposite of that.
+    """
+
+    derive: Literal["normals"]
+    orient: Literal["outward", "winding", "reversed"] = "outward"
+
+
+class AreaField(_Field):
+    """Areas of the faces of a surface, computed."""
+
+    derive: Literal["area"]
+
+
+class DistanceField(_Field):
+    """Distance of each position to another domain, computed; not negative.
+
+    `method` says to what: ``"faces"`` is exact, to the nearest point of its faces; ``"positions"`` is the distance to
+    its nearest position, found in a KD-tree, for domains that have no faces.
+    """
+
+    derive: Literal["distance"]
+    to: str
+    method: Literal["faces", "positions"] = "faces"
+
+
+def _kind_of_field(value: Any) -> str | None:
+    if isinstance(value, BaseModel):
+        value = value.model_dump()
+    if not isinstance(value, dict):
+        return None
+    kinds = {"array", "file", "derive"} & value.keys()
+    if len(kinds) != 1:
+        return None
+    kind = kinds.pop()
+    return value["derive"] if kind == "derive" and isinstance(value["derive"], str) else kind
+
+
+FieldMapping = Annotated[
+    Annotated[ArrayField, Tag("array")]
+    | Annotated[FileField, Tag("file")]
+    | Annotated[NormalsField, Tag("normals")]
+    | Annotated[AreaField, Tag("area")]
+    | Annotated[DistanceField, Tag("distance")],
+    Discriminator(
+        _kind_of_field,
+        custom_error_type="field",
+        custom_error_message=(
+            "expected the name of an array, or a table with one of array = NAME, file = FILE, "
+            "derive = 'normals', 'area' or 'distance'"
+        ),
+    ),
+    BeforeValidator(lambda value: {"array": value} if isinstance(value, str) else value),
+]
+
+
+class PartSelection(_Model):
+    """Which parts of a file a domain is made of: parts of an EnSight case, blocks of a ``.vtm``.
+
+    Attributes
+    ----------
+    include, exclude : tuple of str
+        Names, in which ``*`` and ``?`` stand for any characters.
+    having : str or None
+        Only parts that carry this array.
+    """
+
+    include: Annotated[tuple[str, ...], Field(strict=False)] = ("*",)
+    exclude: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    having: str | None = None
+
+
+class DomainMapping(_Model):
+    """Where the fields of one domain come from.
+
+    Attributes
+    ----------
+    file : str or None
+        The file that holds its arrays; a pattern.
+    concatenate : str or None
+        Where the file is published in pieces: their pattern, with ``{part}`` for their numbers.
+    association : {"cell", "point"} or None
+        Whether the domain's points are the cells or the points of the mesh. None is enough where the arrays say it.
+    parts : PartSelection or None
+        Which parts of the file.
+    unused_points : {"keep", "drop"}
+        What to do with points that no cell uses.
+    fields : dict of str to FieldMapping
+        By name. Without a ``position``, it is the cell centres, or the points.
+    """
+
+    file: Pattern | None = None
+    concatenate: Pattern | None = None
+    association: Association | None = None
+    parts: PartSelection | None = None
+    unused_points: Literal["keep", "drop"] = "keep"
+    fields: dict[Name, FieldMapping] = {}
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        if self.file is None:
+            _require_own_files(self)
+        if self.concatenate is not None and PART not in PathPattern.parse(self.concatenate).names:
+            raise ValueError(f"concatenate: expected {{{PART}}} in {self.concatenate!r}, for the numbers of the pieces")
+        return self
+
+    @property
+    def arrays(self) -> dict[str, str]:
+        """Name of the array in the file, by field."""
+        return {name: field.array for name, field in self.fields.items() if isinstance(field, ArrayField)}
+
+    @property
+    def patterns(self) -> list[str]:
+        """Every pattern of a file that the domain needs; pieces, which stand in for one, left out."""
+        own = [field.file for field in self.fields.values() if isinstance(field, FileField)]
+        return list(dict.fromkeys(([self.file] if self.file else []) + own))
+
+
+def _require_own_files(domain: DomainMapping) -> None:
+    for name, field in domain.fields.items():
+        if not isinstance(field, FileField | DistanceField):
+            raise ValueError(  # noqa: TRY004 - it is about what the mapping says
+                f"field {name!r} needs the domain's file: name it, file = 'run_{{n}}/surface.vtp'"
+            )
+    if POSITION not in domain.fields:
+        raise ValueError("without a file the position is not known: name one, or give the position a file of its own")
+
+
+class AttributeFile(_Model):
+    """An attribute of the samples that lies in a file of its own: ``.npy``, ``.pt``, ``.json``, or ``.csv``."""
+
+    file: Pattern
+
+
+def _kind_of_attribute(value: Any) -> str:
+    is_file = isinstance(value, AttributeFile) or (isinstance(value, dict) and value.keys() == {"file"})
+    return "file" if is_file else "value"
+
+
+AttributeMapping = Annotated[
+    Annotated[AttributeFile, Tag("file")] | Annotated[JsonValue, Tag("value")], Discriminator(_kind_of_attribute)
+]
+
+
+class SourceMapping(_Model):
+    """What a source's files hold.
+
+    Attributes
+    ----------
+    name : str
+        Name of the dataset.
+    id : str
+        Sample id; its placeholders tell samples apart, and each pattern of a file has all of them and no other.
+    domains : dict of str to DomainMapping
+        By name.
+    attributes : dict of str to JSON value or AttributeFile
+        Attributes of every sample.
+    """
+
+    name: Annotated[str, StringConstraints(min_length=1)]
+    id: Pattern
+    domains: Annotated[dict[Name, DomainMapping], Field(min_length=1)]
+    attributes: dict[str, AttributeMapping] = {}
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        names = PathPattern.parse(self.id).names
+        if "*" in self.id or PART in names:
+            raise ValueError(f"id: expected names and placeholders only, without * and {{{PART}}}, got {self.id!r}")
+        for pattern in self._all_patterns():
+            if set(PathPattern.parse(pattern).names) - {PART} != set(names):
+                expected = ", ".join(f"{{{name}}}" for name in names) or "none"
+                raise ValueError(f"file {pattern!r}: expected the placeholders of the id {self.id!r}: {expected}")
+        for name, domain in self.domains.items():
+            self._check_domain(name, domain)
+        if _UNITS in self.attributes:
+            raise ValueError(f"attributes: {_UNITS!r} is made of the units of the fields; choose another name")
+        return self
+
+    def _check_domain(self, name: str, domain: DomainMapping) -> None:
+        specs = {field_name: self.spec(name, field_name) for field_name in domain.fields}
+        if len({spec.field for spec in specs.values()}) < len(specs):
+            raise ValueError(f"domain {name!r}: two of {', '.join(specs)} are names of the same field; drop one")
+        for field_name, field in domain.fields.items():
+            spec = specs[field_name]
+            if field.width not in {None, spec.width}:
+                raise ValueError(f"domain {name!r}: {spec.field} has the width {spec.width}, got {field.width}")
+            if isinstance(field, DistanceField) and field.to not in self.domains.keys() - {name}:
+                others = nearest_names(field.to, self.domains.keys() - {name})
+                raise ValueError(f"domain {name!r}: {field_name}: to: no other domain {field.to!r}; {others}")
+        self.spec(name, POSITION)
+
+    def _all_patterns(self) -> list[str]:
+        pieces = [domain.concatenate for domain in self.domains.values() if domain.concatenate]
+        needed = [pattern for domain in self.domains.values() for pattern in domain.patterns]
+        attributes = [value.file for value in self.attributes.values() if isinstance(value, AttributeFile)]
+        return [*needed, *pieces, *attributes]
+
+    def spec(self, domain: str, name: str) -> FieldSpec:
+        """Give attribute, canonical name and width of a field of this mapping."""
+        attribute = f"{domain}_{name}"
+        known = CANONICAL_TO_SPEC.get(attribute) or _BY_ATTRIBUTE.get(attribute)
+        if known is not None:
+            if known.domain != domain:
+                raise ValueError(f"domain {domain!r}: write its {name} as {known.name} of the domain {known.domain!r}")
+            return known
+        if "_" in domain or hasattr(FileMap, attribute):
+            raise ValueError(f"domain {domain!r}: it cannot have the field {name!r}; choose another name, without '_'")
+        field = self.domains[domain].fields.get(name)
+        default_width = 3 if name == POSITION or isinstance(field, NormalsField) else 1
+        width = None if field is None else field.width
+        return FieldSpec(attribute, attribute, domain, name, width or default_width)
+
+    def filemap(self) -> FileMap:
+        """Give the file map that a writer takes; fields that `FileMap` lacks are added to it."""
+        named, added = {}, {}
+        for domain_name, domain in self.domains.items():
+            for name in dict.fromkeys([POSITION, *domain.fields]):
+                spec = self.spec(domain_name, name)
+                field = domain.fields.get(name)
+                file = field.file if isinstance(field, FileField) else domain.file
+                named[spec.attribute] = f"{file}:{field.array if isinstance(field, ArrayField) else name}"
+                if spec.attribute not in FileMap.model_fields:
+                    added[spec.attribute] = spec.width
+        return extended_filemap(named, added) if added else FileMap(**named)
+
+    def units(self) -> dict[str, str]:
+        """Give the units of fields by canonical name, where the mapping tells them."""
+        return {
+            self.spec(domain_name, name).field: field.units
+            for domain_name, domain in self.domains.items()
+            for name, field in domain.fields.items()
+            if field.units is not None
+        }

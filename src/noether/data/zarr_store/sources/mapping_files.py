@@ -1,0 +1,90 @@
+"""Where mappings come from: a user's mapping.toml, or one that comes with the library."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from noether.data.zarr_store.errors import ArgumentError, nearest_names
+from noether.data.zarr_store.sources.mapping import DomainMapping, PartSelection, SourceMapping
+
+__all__ = ["find_mapping", "load_mapping", "parse_mapping", "shipped_mappings"]
+
+_SUFFIX = ".toml"
+_KEYS = sorted({*SourceMapping.model_fields, *DomainMapping.model_fields, *PartSelection.model_fields})
+
+
+def shipped_mappings() -> dict[str, str]:
+    """Give the mappings that come with the library: their text by name."""
+    folder = files("noether.data.zarr_store.sources") / "mappings"
+    return {
+        file.name.removesuffix(_SUFFIX): file.read_text(encoding="utf-8")
+        for file in sorted(folder.iterdir(), key=lambda file: file.name)
+        if file.name.endswith(_SUFFIX)
+    }
+
+
+def find_mapping(name_or_path: str | os.PathLike[str]) -> SourceMapping:
+    """Load a mapping that comes with the library, by its name, or one of a file.
+
+    Raises
+    ------
+    ArgumentError
+        There is no such mapping or file, or it is not valid.
+    """
+    text = os.fspath(name_or_path)
+    if text.endswith(_SUFFIX) or os.sep in text:
+        return load_mapping(text)
+    known = shipped_mappings()
+    if text not in known:
+        raise ArgumentError(
+            f"mapping {text!r} is not known; {nearest_names(text, known)}; a file of your own ends in {_SUFFIX}"
+        )
+    return parse_mapping(known[text], f"mapping {text}")
+
+
+def load_mapping(path: str | os.PathLike[str]) -> SourceMapping:
+    """Load a mapping from a file.
+
+    Raises
+    ------
+    ArgumentError
+        The file cannot be read, or is no valid mapping.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise ArgumentError(f"mapping {path}: cannot be read ({reason})") from error
+    return parse_mapping(text, f"mapping {path}")
+
+
+def parse_mapping(text: str, where: str) -> SourceMapping:
+    """Parse a mapping; `where` names it, to begin an error with.
+
+    Raises
+    ------
+    ArgumentError
+        It is no valid mapping.
+    """
+    try:
+        return SourceMapping.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ArgumentError(f"{where}: it is no TOML ({error})") from error
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        what = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            what = f"no such key; {nearest_names(problem['loc'][-1], _KEYS, limit=len(_KEYS))}"
+        raise ArgumentError(f"{where}: {_place(problem['loc'])}{what}") from error
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    # After the name of a field or attribute comes the kind that it was taken for.
+    kind = {"domains": 4, "attributes": 2}.get(str(location[0])) if location else None
+    parts = [str(part) for number, part in enumerate(location) if number != kind]
+    return f"{'.'.join(parts)}: " if parts else ""

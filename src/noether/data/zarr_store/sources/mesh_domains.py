@@ -1,0 +1,239 @@
+"""The domains of a sample that lie in a file of a mesh: their arrays, and what is computed from the mesh."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noether.data.zarr_store.errors import SourceError, nearest_names
+from noether.data.zarr_store.layout import POSITION
+from noether.data.zarr_store.sources.domain_data import DomainData, SampleFile
+from noether.data.zarr_store.sources.geometry import cell_centers, face_vectors, outward_sign, point_vectors
+from noether.data.zarr_store.sources.mapping import (
+    AreaField,
+    ArrayField,
+    Association,
+    DomainMapping,
+    NormalsField,
+    PartSelection,
+)
+from noether.data.zarr_store.sources.meshes import MeshFile, MeshPart
+
+__all__ = ["read_mesh_domains"]
+
+ASSOCIATIONS: tuple[Association, ...] = get_args(Association)
+
+# A flat surface has no inside; rounding of float32 coordinates stays below this.
+_FLAT = 1e-5
+
+Names = Mapping[Association, Collection[str]]
+
+
+def read_mesh_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) -> dict[str, DomainData]:
+    """Read the domains that lie in one file of a mesh, which is read once.
+
+    Parameters
+    ----------
+    file : SampleFile
+        VTK, EnSight Gold or STL.
+    domains : mapping of str to DomainMapping
+        Those that lie in it, by name.
+
+    Raises
+    ------
+    SourceError
+        The file is damaged, or lacks an array or a part; an array's association is not clear; or what is to be
+        computed needs faces and there are other cells.
+    MissingDependencyError
+        PyVista is not installed.
+    """
+    mesh = MeshFile(file.path, file.where())
+    wanted: dict[Association, set[str]] = {association: set() for association in ASSOCIATIONS}
+    if mesh.names is not None:
+        # The header tells of a missing array before gigabytes are read.
+        for name, domain in domains.items():
+            wanted[_association(file, name, domain, mesh.names)].update(domain.arrays.values())
+            if domain.parts is not None and domain.parts.having is not None:
+                for association in ASSOCIATIONS:
+                    wanted[association].update({domain.parts.having} & set(mesh.names[association]))
+    parts = mesh.read(wanted)
+    return {name: _read_domain(file, name, domain, parts) for name, domain in domains.items()}
+
+
+def _read_domain(file: SampleFile, name: str, domain: DomainMapping, parts: Sequence[MeshPart]) -> DomainData:
+    chosen = _choose_parts(file, name, domain.parts, parts)
+    there = {one: {array for part in chosen for array in part.data[one]} for one in ASSOCIATIONS}
+    association = _association(file, name, domain, there)
+    _require_in_all_parts(file, name, domain, association, chosen)
+    view = _DomainView(file, name, association, chosen)
+    rows = view.used_points() if domain.unused_points == "drop" else None
+    fields: dict[str, NDArray[Any]] = {}
+    for field_name, field in domain.fields.items():
+        if isinstance(field, ArrayField):
+            fields[field_name] = _joined([part.data[association][field.array] for part in chosen])
+        elif isinstance(field, NormalsField):
+            fields[field_name] = view.normals(field_name, field.orient)
+        elif isinstance(field, AreaField):
+            fields[field_name] = view.areas(field_name)
+    if POSITION not in domain.fields:
+        fields[POSITION] = view.positions()
+    if rows is not None:
+        fields = {field_name: values[rows] for field_name, values in fields.items()}
+    return DomainData(fields, rows, view.triangles if view.has_faces_only else None)
+
+
+def _choose_parts(
+    file: SampleFile, name: str, selection: PartSelection | None, parts: Sequence[MeshPart]
+) -> list[MeshPart]:
+    there = ", ".join(repr(part.name) for part in parts)
+    if selection is None:
+        if len(parts) > 1:
+            raise SourceError(
+                f"{file.where()} has {len(parts)} parts: {there}; say which make the domain {name!r}, such as "
+                f"parts = {{ include = [{parts[0].name!r}] }}"
+            )
+        return list(parts)
+    chosen = [
+        part
+        for part in parts
+        if any(fnmatchcase(part.name, pattern) for pattern in selection.include)
+        and not any(fnmatchcase(part.name, pattern) for pattern in selection.exclude)
+        and (selection.having is None or any(selection.having in arrays for arrays in part.data.values()))
+    ]
+    if not chosen:
+        asked = json.dumps(selection.model_dump(exclude_defaults=True))
+        raise SourceError(f"{file.where()} has no part for the domain {name!r}, asked for {asked}; there are: {there}")
+    return chosen
+
+
+def _require_in_all_parts(
+    file: SampleFile, name: str, domain: DomainMapping, association: Association, parts: Sequence[MeshPart]
+) -> None:
+    for part in parts:
+        for field_name, array in domain.arrays.items():
+            if array not in part.data[association]:
+                raise SourceError(
+                    f"{file.where(f'{name}_{field_name}')}: part {part.name!r} has no array {array!r} in its "
+                    f"{association} data, as others have; choose parts that have it, such as "
+                    f"parts = {{ having = {array!r} }}"
+                )
+
+
+def _association(file: SampleFile, name: str, domain: DomainMapping, names: Names) -> Association:
+    """Say whether a domain's points are cells or points: as the mapping says, or else where the arrays are."""
+    allowed = ASSOCIATIONS if domain.association is None else (domain.association,)
+    places: dict[str, set[Association]] = {}
+    for field_name, array in domain.arrays.items():
+        places[array] = {association for association in allowed if array in names[association]}
+        if not places[array]:
+            raise SourceError(_missing(file, f"{name}_{field_name}", array, allowed, names))
+    possible = [one for one in allowed if all(one in place for place in places.values())]
+    if len(possible) == 1:
+        return possible[0]
+    if not possible:
+        shown = ", ".join(f"{array!r} {' and '.join(sorted(place))} data" for array, place in places.items())
+        raise SourceError(
+            f"{file.where()}: the arrays of domain {name!r} lie apart: {shown}; take all of them from one"
+        )
+    both = f"{', '.join(map(repr, places))} are both cell data and point data" if places else "no array tells"
+    raise SourceError(
+        f"{file.where()}: whether the points of domain {name!r} are the cells or the points of the mesh is not clear "
+        f"({both}); write association = 'cell' or 'point' in the mapping"
+    )
+
+
+def _missing(file: SampleFile, field: str, array: str, allowed: Sequence[Association], names: Names) -> str:
+    near = nearest_names(array, {one for association in allowed for one in names[association]})
+    hint = f"; {near}" if near.startswith("did you mean") else ""
+    there = "; ".join(f"{one} data: {', '.join(sorted(names[one])) or 'none'}" for one in ASSOCIATIONS)
+    of_kind = f" in its {allowed[0]} data" if len(allowed) == 1 else ""
+    return f"{file.where(field)} has no array {array!r}{of_kind}{hint} (it has {there})"
+
+
+@dataclass(frozen=True)
+class _DomainView:
+    """The parts of a mesh that make a domain, with its points as cells or as points."""
+
+    file: SampleFile
+    name: str
+    association: Association
+    parts: Sequence[MeshPart]
+
+    def positions(self) -> NDArray[Any]:
+        if self.association == "point":
+            return _joined([part.points for part in self.parts])
+        return _joined([cell_centers(part.points, part.cells) for part in self.parts])
+
+    def normals(self, field_name: str, orient: str) -> NDArray[Any]:
+        vectors = np.concatenate([vectors for vectors, _ in self._shares(field_name)])
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        sign = {"winding": 1.0, "reversed": -1.0}.get(orient) or self._outward(field_name)
+        # A face without area has no normal, and neither has a point without faces: it stays zero.
+        return (sign * vectors / np.where(lengths > 0, lengths, 1)).astype(self._dtype)
+
+    def areas(self, field_name: str) -> NDArray[Any]:
+        return np.concatenate([areas for _, areas in self._shares(field_name)]).astype(self._dtype)
+
+    def used_points(self) -> NDArray[np.bool_]:
+        if self.association == "cell":
+            raise SourceError(
+                f"{self.file.where()}: unused_points = 'drop' is for point data, and the points of domain "
+                f"{self.name!r} are cells; leave it out"
+            )
+        masks = []
+        for part in self.parts:
+            used = np.zeros(len(part.points), dtype=np.bool_)
+            used[part.cells.connectivity] = True
+            masks.append(used)
+        return np.concatenate(masks)
+
+    @property
+    def has_faces_only(self) -> bool:
+        return all(part.cells.are_faces for part in self.parts)
+
+    def triangles(self) -> NDArray[Any]:
+        return np.concatenate([part.triangles() for part in self.parts])
+
+    @property
+    def _dtype(self) -> np.dtype[Any]:
+        # What is computed has no more digits than the coordinates that it is computed from.
+        return self.parts[0].points.dtype
+
+    @cached_property
+    def _faces(self) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+        return [face_vectors(part.points, part.cells) for part in self.parts]
+
+    def _shares(self, field_name: str) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+        """Give area vectors and areas of each part's cells or points."""
+        for part in self.parts:
+            if not part.cells.are_faces:
+                raise SourceError(
+                    f"{self.file.where(f'{self.name}_{field_name}')}: it is computed from faces, and part "
+                    f"{part.name!r} has other cells; derive it in the domain of a surface"
+                )
+        if self.association == "cell":
+            return [(vectors, np.linalg.norm(vectors, axis=1)) for _, vectors in self._faces]
+        return [
+            point_vectors(len(part.points), part.cells, vectors)
+            for part, (_, vectors) in zip(self.parts, self._faces, strict=True)
+        ]
+
+    def _outward(self, field_name: str) -> float:
+        sign = outward_sign(*(np.concatenate(arrays) for arrays in zip(*self._faces, strict=True)))
+        if abs(sign) < _FLAT:
+            raise SourceError(
+                f"{self.file.where(f'{self.name}_{field_name}')}: the surface is flat, so no side of it is outside; "
+                "write orient = 'winding' or 'reversed' in the mapping"
+            )
+        return float(np.sign(sign))
+
+
+def _joined(pieces: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)

@@ -1,0 +1,211 @@
+"""Files of meshes, read through PyVista: VTK, EnSight Gold, STL."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sized
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noether.data.zarr_store.errors import MissingDependencyError, SourceError
+from noether.data.zarr_store.sources.geometry import Cells, Polyhedra, faces
+from noether.data.zarr_store.sources.mapping import Association
+
+if TYPE_CHECKING:
+    import pyvista
+
+__all__ = ["MESH_SUFFIXES", "MeshFile", "MeshPart"]
+
+MESH_SUFFIXES = (".vtu", ".vtp", ".vtk", ".vtm", ".case", ".stl")
+
+Arrays = dict[str, NDArray[Any]]
+
+# VTK reports to one window for the whole process.
+_vtk_lock = threading.RLock()
+
+
+@dataclass(frozen=True, slots=True)
+class MeshPart:
+    """One part of an EnSight case, one block of a ``.vtm``, or all of another file.
+
+    Attributes
+    ----------
+    name : str
+        Its name; blocks in blocks are joined with ``/``. The file's, without its suffix, where it has no parts.
+    points : ndarray, shape (n_points, 3)
+        In the dtype of the file.
+    cells : Cells
+        Cells by their points.
+    data : dict of {"cell", "point"} to dict of str to ndarray
+        Arrays by association and name.
+    """
+
+    name: str
+    points: NDArray[Any]
+    cells: Cells
+    data: dict[Association, Arrays] = field(default_factory=dict)
+
+    def triangles(self) -> NDArray[np.float64]:
+        """Give its faces, split into triangles as VTK does (``vtkTriangleFilter``); shape ``(n_triangles, 3, 3)``."""
+        import pyvista
+
+        lists = [np.empty(0, np.int64)]
+        for _, corners in faces(self.cells):
+            # VTK's form of a list of lists: each length goes before its numbers.
+            rows = np.full((corners.shape[1], len(corners) + 1), len(corners), np.int64)
+            rows[:, 1:] = corners.T
+            lists.append(rows.ravel())
+        with pyvista.vtk_verbosity("off"):  # it prints a line for each face without area
+            polygons = pyvista.PolyData(self.points, faces=np.concatenate(lists)).triangulate()
+        loops: NDArray[np.float64] = self.points.astype(np.float64)[polygons.faces.reshape(-1, 4)[:, 1:]]
+        return loops
+
+
+class MeshFile:
+    """A file of a mesh, opened: its header is read.
+
+    Parameters
+    ----------
+    path : Path
+        Local file; the suffix says its format.
+    where : str
+        Names sample and file, to begin an error with.
+
+    Attributes
+    ----------
+    names : dict of {"cell", "point"} to list of str, or None
+        Arrays that it holds; None where its format tells them only with the data.
+
+    Raises
+    ------
+    SourceError
+        It cannot be read.
+    MissingDependencyError
+        PyVista is not installed.
+    """
+
+    def __init__(self, path: Path, where: str) -> None:
+        try:
+            import pyvista
+        except ImportError as error:
+            raise MissingDependencyError("pyvista", f"reading {path.suffix} files", "mesh") from error
+        self._where, self._name = where, path.stem
+        with _vtk_errors_raised(where):
+            self._reader: Any = pyvista.get_reader(path)  # type: ignore[no-untyped-call]  # of pyvista
+        self.names: dict[Association, list[str]] | None = None
+        if hasattr(self._reader, "cell_array_names"):
+            self.names = {"cell": list(self._reader.cell_array_names), "point": list(self._reader.point_array_names)}
+        if getattr(self._reader.reader, "GetTimeSets", lambda: None)() and self._reader.number_time_points:
+            # The last step is the one that a steady solver has converged to.
+            self._reader.set_active_time_point(self._reader.number_time_points - 1)
+
+    def read(self, wanted: Mapping[Association, Collection[str]]) -> list[MeshPart]:
+        """Read the parts, with the arrays that are wanted, by association; formats that cannot choose give all.
+
+        Raises
+        ------
+        SourceError
+            The file is damaged, or holds nothing.
+        """
+        if self.names is not None:
+            self._reader.disable_all_cell_arrays()
+            self._reader.disable_all_point_arrays()
+            for name in wanted["cell"]:
+                self._reader.enable_cell_array(name)
+            for name in wanted["point"]:
+                self._reader.enable_point_array(name)
+        with _vtk_errors_raised(self._where):
+            parts = [_part(name, block) for name, block in self._update()]
+        self._require_found(parts)
+        return parts
+
+    def read_blocks(self) -> list[tuple[str, pyvista.DataSet]]:
+        """Read the parts as PyVista has them, by name and with all their arrays; errors are those of `read`."""
+        with _vtk_errors_raised(self._where):
+            blocks = self._update()
+        self._require_found(blocks)
+        return blocks
+
+    def _update(self) -> list[tuple[str, pyvista.DataSet]]:
+        import pyvista
+
+        # Not `read` of PyVista's reader, which reads again what has failed.
+        self._reader.reader.Update()
+        return list(_blocks(pyvista.wrap(self._reader.reader.GetOutput()), self._name))
+
+    def _require_found(self, parts: Sized) -> None:
+        if not len(parts):
+            raise SourceError(f"{self._where} holds no mesh; make the file again")
+
+
+def _blocks(mesh: Any, name: str) -> Iterator[tuple[str, pyvista.DataSet]]:
+    """Give the blocks with their names, also those in blocks; those that are empty are passed over."""
+    import pyvista
+
+    blocks: Iterable[tuple[str, pyvista.DataSet]] = [(name, mesh)]
+    if isinstance(mesh, pyvista.MultiBlock):
+        blocks = mesh.recursive_iterator("items", skip_none=True, prepend_names=True, separator="/")
+    for block_name, block in blocks:
+        if block.n_points:
+            yield block_name.strip(), block  # EnSight fills names up with blanks
+
+
+def _part(name: str, dataset: pyvista.DataSet) -> MeshPart:
+    grid = dataset.cast_to_unstructured_grid()
+    data: dict[Association, Arrays] = {
+        "cell": {key: np.asarray(values) for key, values in grid.cell_data.items()},
+        "point": {key: np.asarray(values) for key, values in grid.point_data.items()},
+    }
+    offsets, connectivity = _lists(grid.GetCells())
+    polyhedra = None
+    if grid.GetPolyhedronFaces() is not None:
+        polyhedra = Polyhedra(*_lists(grid.GetPolyhedronFaceLocations()), *_lists(grid.GetPolyhedronFaces()))
+    cells = Cells(np.asarray(grid.celltypes), offsets, connectivity, polyhedra)
+    return MeshPart(name, np.asarray(grid.points), cells, data)
+
+
+def _lists(cells: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Give the offsets and the numbers of VTK's lists of lists."""
+    import pyvista
+
+    offsets, connectivity = cells.GetOffsetsArray(), cells.GetConnectivityArray()
+    return np.asarray(pyvista.convert_array(offsets)), np.asarray(pyvista.convert_array(connectivity))
+
+
+@contextmanager
+def _vtk_errors_raised(where: str) -> Iterator[None]:
+    """Raise what VTK, which goes on after an error with what it has, would only print."""
+    import pyvista
+
+    failure: Exception | None = None
+    with (
+        _vtk_lock,
+        pyvista.vtk_verbosity("off"),
+        pyvista.VtkErrorCatcher(send_to_logging=False) as catcher,
+    ):
+        try:
+            yield
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - PyVista meets what VTK left undone: AttributeError, IndexError
+            failure = error
+    said = _what_vtk_said(catcher)
+    if failure is not None or said:
+        reason = said or f"it is damaged, or in another format: {failure!r}"
+        raise SourceError(f"{where} cannot be read ({reason}); make the file again") from failure
+
+
+def _what_vtk_said(catcher: pyvista.VtkErrorCatcher) -> str:
+    """Give the first errors that VTK reported, which name the cause; the others follow from them."""
+    errors = [event.alert for event in catcher.error_events]
+    # The reader of legacy files only warns of an end that is missing, and gives what happened to be in memory.
+    errors += [event.alert for event in catcher.warning_events if re.search(r"\berror\b", event.alert, re.IGNORECASE)]
+    lines = [line.strip(" .!") for error in errors for line in error.strip().splitlines()[:2]]
+    causes = [line for line in lines if not line.startswith(("Generic Warning: In ", "Algorithm ", "Debug: "))]
+    return "; ".join(list(dict.fromkeys(causes))[:2])

@@ -1,0 +1,114 @@
+"""NumPy's files, ``.npy`` and ``.npz``: what they claim is compared with what they hold before memory is taken for it.
+
+An archive of a few megabytes can hold terabytes of zeros, and be in order. What it claims has to fit in memory.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import PurePosixPath
+from typing import IO, Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noether.data.zarr_store.memory import available_memory_bytes
+from noether.data.zarr_store.sources.base import FieldDescription
+
+__all__ = ["head_of_npy", "head_of_npz", "load_npy", "load_npz"]
+
+# What numpy.savez writes, and numpy.savez_compressed.
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_ENCRYPTED = 0x1
+# Deflate makes no more of a byte; see https://zlib.net/zlib_tech.html. The rest is for the smallest members.
+_MAX_DEFLATE_RATIO = 1032
+_SLACK_BYTES = 1 << 12
+
+
+def load_npy(file: BinaryIO) -> NDArray[Any]:
+    """Load a ``.npy``; `ValueError` where it is none, holds Python objects, or ends early."""
+    if file.seekable():  # all but pipes
+        start = file.tell()
+        head_of_npy(file)
+        file.seek(start)
+    # Not np.load: it takes a text file for a pickle, and advises to load that.
+    array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+    return array
+
+
+def head_of_npy(file: BinaryIO) -> FieldDescription:
+    """Describe the array of a ``.npy``, which can seek, from its head; errors are those of `load_npy`."""
+    head = _read_head(file)
+    at = file.tell()
+    size = file.seek(0, 2) - at
+    file.seek(at)
+    if head.n_bytes > size:
+        raise ValueError(f"it ends early: expected {head.n_bytes} bytes got {size}")
+    return head
+
+
+def load_npz(file: BinaryIO) -> NDArray[Any] | dict[str, NDArray[Any]]:
+    """Load a ``.npz``: the array of one that holds a single one, else all by name.
+
+    Raises
+    ------
+    ValueError
+        It is no archive of arrays, or one that claims what it cannot hold.
+    MemoryError
+        The arrays do not fit in the memory that the machine can give.
+    """
+    with zipfile.ZipFile(file) as archive:
+        heads = _heads(archive)
+        needed, available = sum(head.n_bytes for head in heads.values()), available_memory_bytes()
+        if available is not None and needed > available:
+            raise MemoryError(f"its arrays take {needed:,} bytes, and {available:,} are free")
+        arrays = {PurePosixPath(name).stem: _load_member(archive, name) for name in heads}
+    return arrays if len(arrays) > 1 else arrays.popitem()[1]
+
+
+def head_of_npz(file: BinaryIO) -> FieldDescription:
+    """Describe the array of a ``.npz`` that holds a single one; errors are those of `load_npz`."""
+    with zipfile.ZipFile(file) as archive:
+        heads = list(_heads(archive).values())
+    if len(heads) > 1:
+        raise ValueError(f"it holds {len(heads)} arrays, where one is expected")
+    return heads[0]
+
+
+def _heads(archive: zipfile.ZipFile) -> dict[str, FieldDescription]:
+    """Describe the arrays of an archive by the names of its members."""
+    heads = {info.filename: _checked_head(archive, info) for info in archive.infolist()}
+    if not heads:
+        raise ValueError("it holds no array")
+    return heads
+
+
+def _checked_head(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> FieldDescription:
+    name = info.filename
+    if info.compress_type not in _METHODS or info.flag_bits & _ENCRYPTED or not name.endswith(".npy"):
+        raise ValueError(f"member {name!r}: expected an array as numpy.savez writes it")
+    if info.file_size > info.compress_size * _MAX_DEFLATE_RATIO + _SLACK_BYTES:
+        raise ValueError(f"member {name!r} claims {info.file_size:,} bytes, more than {info.compress_size:,} can hold")
+    with archive.open(info) as member:
+        head = _read_head(member)
+        expected = member.tell() + head.n_bytes
+    if expected != info.file_size:
+        raise ValueError(f"member {name!r} claims {info.file_size:,} bytes, and its array {expected:,}")
+    return head
+
+
+def _load_member(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    with archive.open(name) as member:
+        array: NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
+        return array
+
+
+def _read_head(file: IO[bytes]) -> FieldDescription:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    if dtype.hasobject:
+        raise ValueError("Object arrays cannot be loaded: they are pickled, and run the code they hold")
+    if any(size < 0 for size in shape):
+        raise ValueError(f"its shape is {shape}")
+    return FieldDescription(shape, dtype)

@@ -1,0 +1,68 @@
+"""Names of files with placeholders: ``run_{n}/boundary_{n}.vtp``. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from noether.data.zarr_store.errors import ArgumentError
+
+__all__ = ["PART", "PathPattern"]
+
+# The placeholder that numbers the pieces of a file.
+PART = "part"
+
+_TOKEN = re.compile(r"\{([^{}]*)\}|(\*)|([{}])|([^{}*]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class PathPattern:
+    """A path below a source's root.
+
+    ``{name}`` stands for one or more characters without ``/``, the same wherever the name is used again; ``*`` for any
+    characters without ``/``.
+
+    Attributes
+    ----------
+    text : str
+        As it is written.
+    names : tuple of str
+        Its placeholders.
+    """
+
+    text: str
+    names: tuple[str, ...]
+    _regex: re.Pattern[str]
+
+    @classmethod
+    def parse(cls, text: str) -> PathPattern:
+        """Parse a pattern.
+
+        Raises
+        ------
+        ArgumentError
+            A brace is not closed, a placeholder has no proper name, or the path leaves the root.
+        """
+        if not text or text.startswith("/") or "\\" in text or {"", ".", ".."} & set(text.split("/")):
+            raise ArgumentError(f"{text!r}: expected a path below the source's root, such as 'run_{{n}}/surface.vtp'")
+        names: list[str] = []
+        pieces = []
+        for name, star, brace, literal in _TOKEN.findall(text):
+            if brace or not (name.isidentifier() or star or literal):
+                raise ArgumentError(f"{text!r}: expected placeholders such as {{n}}, a name in braces")
+            if name and name not in names:
+                names.append(name)
+                pieces.append(f"(?P<{name}>{'[0-9]+' if name == PART else '[^/]+'})")
+            else:
+                pieces.append(f"(?P={name})" if name else "[^/]*" if star else re.escape(literal))
+        return cls(text, tuple(names), re.compile("".join(pieces)))
+
+    def match(self, path: str) -> dict[str, str] | None:
+        """Give what the placeholders stand for in `path`; None where it does not fit."""
+        found = self._regex.fullmatch(path)
+        return None if found is None else found.groupdict()
+
+    def fill(self, values: Mapping[str, str]) -> str:
+        """Put values in the place of the placeholders."""
+        return re.sub(r"\{(\w+)\}", lambda name: values[name[1]], self.text)

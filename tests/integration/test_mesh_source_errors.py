@@ -1,0 +1,251 @@
+"""Meshes that are broken, or lack what a mapping asks for: what the error says."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pyvista
+
+from noether.data.zarr_store.errors import MissingDependencyError, SourceError
+from noether.data.zarr_store.sources import MappedSource
+from noether.data.zarr_store.sources.meshes import MeshFile
+from support.meshes import VTK, copy_case, cut_mapping, load_cut, surface_mapping
+
+CELLS = 'association = "cell"'
+
+
+def cut_short(path: Path, keep: float = 0.5) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * keep)])
+
+
+def cut_surface_short(case: Path) -> None:
+    cut_short(case / "surface.vtp")
+
+
+def empty_surface(case: Path) -> None:
+    (case / "surface.vtp").write_bytes(b"")
+
+
+def text_as_surface(case: Path) -> None:
+    (case / "surface.vtp").write_text("p 1.0")
+
+
+def volume_as_surface(case: Path) -> None:
+    (case / "surface.vtp").write_bytes((case / "volume.vtu").read_bytes())
+
+
+def cut_legacy_short(case: Path) -> None:
+    mesh: Any = pyvista.read(case / "surface.vtp")
+    mesh.save(case / "surface.vtk")
+    cut_short(case / "surface.vtk", 0.99)
+
+
+def without_geometry(case: Path) -> None:
+    (case / "geometry").unlink()
+
+
+def cut_geometry_short(case: Path) -> None:
+    cut_short(case / "geometry")
+
+
+def without_variable(case: Path) -> None:
+    (case / "data" / "p.500").unlink()
+
+
+def cut_variable_short(case: Path) -> None:
+    cut_short(case / "data" / "p.500", 0.99)
+
+
+def text_as_case(case: Path) -> None:
+    (case / "run_1.case").write_text("-")
+
+
+@pytest.mark.parametrize(
+    ("name", "break_case", "message"),
+    [
+        pytest.param("surface.vtp", cut_surface_short, "Error parsing XML .* no element found", id="cut short"),
+        pytest.param("surface.vtp", empty_surface, "Error parsing XML .* no element found", id="empty file"),
+        pytest.param("surface.vtp", text_as_surface, "Error parsing XML .* syntax error", id="text"),
+        pytest.param("surface.vtp", volume_as_surface, "Cannot find PolyData element", id="another format"),
+        pytest.param("surface.vtk", cut_legacy_short, "Error reading binary data", id="legacy, cut short"),
+    ],
+)
+def test_a_broken_vtk_file_is_named_with_what_vtk_says(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str, break_case: Callable[[Path], None], message: str
+) -> None:
+    break_case(copy_case("vtk", tmp_path))
+    source = MappedSource(tmp_path, surface_mapping(file=f"{{case}}/{name}", domain=CELLS))
+    with pytest.raises(SourceError, match=rf"^sample 'run_1': run_1/{name} cannot be read \({message}.*make the file"):
+        source.load("run_1")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("break_case", "message"),
+    [
+        pytest.param(without_geometry, "Unable to open file: .*geometry", id="no geometry"),
+        pytest.param(cut_geometry_short, "Read failed", id="geometry cut short"),
+        pytest.param(without_variable, r"Unable to open file: .*p\.500", id="no variable"),
+        pytest.param(cut_variable_short, "Read failed", id="variable cut short"),
+        pytest.param(text_as_case, "Error determining EnSight", id="text"),
+    ],
+)
+def test_a_broken_ensight_case_is_named_with_what_vtk_says(
+    tmp_path: Path, break_case: Callable[[Path], None], message: str
+) -> None:
+    break_case(copy_case("ensight", tmp_path))
+    with pytest.raises(SourceError, match=rf"^sample 'run_1': run_1/run_1\.case cannot be read \(.*{message}"):
+        load_cut("ensight", root=tmp_path)
+
+
+def test_a_mesh_without_points_is_no_sample(tmp_path: Path) -> None:
+    pyvista.PolyData().save(copy_case("vtk", tmp_path) / "surface.vtp")
+    with pytest.raises(SourceError, match=r"run_1/surface\.vtp holds no mesh"):
+        MappedSource(tmp_path, surface_mapping('normals = { derive = "normals" }', domain=CELLS)).load("run_1")
+
+
+@pytest.mark.parametrize(
+    ("array", "domain", "message"),
+    [
+        pytest.param("pMean", CELLS, "no array 'pMean' in its cell data (it has", id="nothing near"),
+        pytest.param("wallShear", "", "no array 'wallShear'; did you mean 'wallShearStress'? (it has", id="misspelt"),
+        pytest.param("U", 'association = "point"', "no array 'U' in its point data (it has", id="not at the points"),
+    ],
+)
+def test_a_missing_array_is_named_with_those_there_are(array: str, domain: str, message: str) -> None:
+    source = MappedSource(VTK, surface_mapping(f'pressure = "{array}"', domain=domain))
+    with pytest.raises(SourceError) as caught:
+        source.load("run_1")
+    assert str(caught.value).startswith(f"sample 'run_1', field surface_pressure: run_1/surface.vtp has {message}")
+    there = "cell data: U, p, row, totalPressureCoeff, vorticity, wallShearStress; point data: p)"
+    assert str(caught.value).endswith(there)
+
+
+def test_a_missing_array_is_noticed_before_the_data_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MeshFile, "read", lambda *_: pytest.fail("the data were read"))
+    with pytest.raises(SourceError, match="has no array 'pMean'"):
+        MappedSource(VTK, surface_mapping('pressure = "pMean"')).load("run_1")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        pytest.param('pressure = "p"', "'p' are both cell data and point data", id="in both"),
+        pytest.param('area = { derive = "area" }', "no array tells", id="no array"),
+    ],
+)
+def test_whether_points_are_cells_has_to_be_clear(fields: str, message: str) -> None:
+    with pytest.raises(SourceError, match=f"domain 'surface' .* is not clear .*{message}.*association = 'cell' or"):
+        MappedSource(VTK, surface_mapping(fields)).load("run_1")
+
+
+def test_arrays_of_a_domain_cannot_lie_apart(tmp_path: Path) -> None:
+    mesh: Any = pyvista.Sphere()
+    mesh.cell_data["a"], mesh.point_data["b"] = range(mesh.n_cells), range(mesh.n_points)
+    (tmp_path / "run_1").mkdir()
+    mesh.save(tmp_path / "run_1" / "surface.vtp")
+    message = "the arrays of domain 'surface' lie apart: 'a' cell data, 'b' point data; take all of them from one"
+    with pytest.raises(SourceError, match=message):
+        MappedSource(tmp_path, surface_mapping('pressure = "a"\nk = "b"')).load("run_1")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(
+            ('parts = { include = ["body"] }', ""),
+            "has 3 parts: 'internalMesh', 'ground', 'body'; say which make the domain 'surface', such as parts = {",
+            id="no choice",
+        ),
+        pytest.param(
+            ('include = ["body"]', 'include = ["Body"]'),
+            "asked for {\"include\": [\"Body\"]}; there are: 'internalMesh', 'ground', 'body'",
+            id="none of that name",
+        ),
+        pytest.param(
+            ('include = ["body"]', 'having = "U", exclude = ["*"]'),
+            'no part for the domain \'surface\', asked for {"exclude": ["*"], "having": "U"}; there are',
+            id="all excluded",
+        ),
+    ],
+)
+def test_a_domain_needs_a_choice_of_parts(change: tuple[str, str], message: str) -> None:
+    with pytest.raises(SourceError, match=re.escape(message)):
+        load_cut("ensight", change)
+
+
+def test_a_part_without_an_array_that_others_have_is_named(tmp_path: Path) -> None:
+    bare, full = pyvista.Sphere(), pyvista.Sphere()
+    full.cell_data["p"] = range(full.n_cells)
+    (tmp_path / "run_1").mkdir()
+    pyvista.MultiBlock({"bare": bare, "full": full}).save(tmp_path / "run_1" / "s.vtm")
+    mapping = surface_mapping(file="{case}/s.vtm", domain='parts = { include = ["*"] }')
+    message = "field surface_pressure: run_1/s.vtm: part 'bare' has no array 'p' in its cell data, as others have"
+    with pytest.raises(SourceError, match=re.escape(message)):
+        MappedSource(tmp_path, mapping).load("run_1")
+
+
+def test_a_vector_where_a_scalar_is_expected_is_named(tmp_path: Path) -> None:
+    mapping = surface_mapping('pressure = "wallShearStress"\nstress = "wallShearStress"')
+    message = r"field surface_pressure: expected shape \(n_points, 1\), got \(2041, 3\); write width = 3"
+    with pytest.raises(SourceError, match=message):
+        MappedSource(VTK, mapping).load("run_1")
+
+
+def test_a_flat_surface_has_no_outside(tmp_path: Path) -> None:
+    (tmp_path / "run_1").mkdir()
+    pyvista.Plane(center=(1e3, 0, 0), direction=(1, 2, 3)).save(tmp_path / "run_1" / "surface.vtp")
+    mapping = surface_mapping('normals = { derive = "normals" }', domain=CELLS)
+    with pytest.raises(SourceError, match=r"field surface_normals: .* the surface is flat, .* orient = 'winding'"):
+        MappedSource(tmp_path, mapping).load("run_1")
+
+
+def test_unused_points_can_be_dropped_from_point_data_alone() -> None:
+    mapping = surface_mapping('friction = "wallShearStress"', domain='unused_points = "drop"')
+    with pytest.raises(SourceError, match="unused_points = 'drop' is for point data"):
+        MappedSource(VTK, mapping).load("run_1")
+
+
+def test_other_samples_convert_beside_a_broken_one(tmp_path: Path) -> None:
+    cut_short(copy_case("vtk", tmp_path) / "surface.vtp")
+    copy_case("vtk", tmp_path / "more").rename(tmp_path / "run_2")
+    source = MappedSource(tmp_path, cut_mapping("vtk"))
+    assert source.sample_ids() == ["run_1", "run_2"]
+    assert source.load("run_2").fields
+
+
+@pytest.mark.parametrize(
+    ("library", "fields", "message"),
+    [
+        pytest.param("pyvista", 'pressure = "p"', "reading .vtp files needs pyvista", id="pyvista"),
+        pytest.param(
+            "scipy.spatial", 'sdf = { derive = "distance", to = "other" }', "distances needs scipy", id="scipy"
+        ),
+    ],
+)
+def test_a_missing_library_says_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch, library: str, fields: str, message: str
+) -> None:
+    domain = f'{CELLS}\n[domains.other]\nfile = "{{case}}/surface.vtp"\n{CELLS}'
+    source = MappedSource(VTK, surface_mapping(fields, domain=domain))
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(MissingDependencyError, match=rf"{message}.* pip install 'noether-zarr-store\[mesh\]'"):
+        source.load("run_1")
+
+
+def test_listing_samples_needs_no_mesh_library() -> None:
+    code = """
+import sys
+sys.modules["pyvista"] = sys.modules["scipy"] = sys.modules["torch"] = None
+from noether.data.zarr_store.sources import MappedSource, find_mapping
+print(MappedSource(sys.argv[1], find_mapping("openfoam-vtk")).sample_ids())
+"""
+    done = subprocess.run([sys.executable, "-c", code, VTK], capture_output=True, text=True, check=True)
+    assert done.stdout == "['run_1']\n"

@@ -1,0 +1,55 @@
+"""Names of files with placeholders."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from noether.data.zarr_store.errors import ArgumentError
+from noether.data.zarr_store.sources.patterns import PathPattern
+
+part_of_a_path = st.text(st.characters(exclude_characters="/"), min_size=1)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "values"),
+    [
+        pytest.param("run_{n}/surface.vtp", "run_12/surface.vtp", {"n": "12"}, id="a name"),
+        pytest.param("run_{n}/b_{n}.vtp", "run_1/b_1.vtp", {"n": "1"}, id="a name twice"),
+        pytest.param("run_{n}/b_{n}.vtp", "run_1/b_2.vtp", None, id="a name twice, with two values"),
+        pytest.param("case_{T}/{id}/{T}_{id}.case", "case_E/7/E_7.case", {"T": "E", "id": "7"}, id="two names"),
+        pytest.param("{name}.vtu", "part/a.vtu", None, id="a name has no slash"),
+        pytest.param("{name}.vtu", ".vtu", None, id="a name is not empty"),
+        pytest.param("{n}/U.*.dat", "3/U.500.dat", {"n": "3"}, id="any characters"),
+        pytest.param("{n}/*", "3/a/b", None, id="any characters but a slash"),
+        pytest.param("a.b", "axb", None, id="a dot is a dot"),
+        pytest.param("a+(b)[c]", "a+(b)[c]", {}, id="so are other signs"),
+        pytest.param("v.{part}.part", "v.07.part", {"part": "07"}, id="the number of a piece"),
+        pytest.param("v.{part}.part", "v.x.part", None, id="the number of a piece is a number"),
+        pytest.param("run_{n}", "run_1/more", None, id="all of the path"),
+    ],
+)
+def test_a_path_gives_the_values_of_the_placeholders(pattern: str, path: str, values: dict[str, str] | None) -> None:
+    assert PathPattern.parse(pattern).match(path) == values
+
+
+@given(part_of_a_path, part_of_a_path)
+def test_what_is_filled_in_is_found_again(one: str, other: str) -> None:
+    pattern = PathPattern.parse("a/{one}/b{one}/{other}.vtu")
+    values = {"one": one, "other": other}
+    assert pattern.match(pattern.fill(values)) == values
+
+
+@pytest.mark.parametrize("text", ["", "/a", "../a", "a/../b", "a//b", "a/", "./a", "a\\b"])
+def test_a_pattern_stays_below_the_root(text: str) -> None:
+    with pytest.raises(ArgumentError, match=f"{re.escape(repr(text))}: expected a path below the source's root"):
+        PathPattern.parse(text)
+
+
+@pytest.mark.parametrize("text", ["run_{", "run_}", "{}", "{1}", "{a b}", "{a{b}}"])
+def test_a_placeholder_is_a_name_in_braces(text: str) -> None:
+    with pytest.raises(ArgumentError, match=r"expected placeholders such as \{n\}, a name in braces"):
+        PathPattern.parse(text)
