@@ -13,9 +13,10 @@ from obstore.exceptions import BaseError
 from zarr.abc.store import Store
 
 from noether.data.zarr_store.errors import ArgumentError
-from noether.data.zarr_store.stores.base import Buffer, ObjectSize, Storage, StoreFactory
+from noether.data.zarr_store.stores.base import Buffer, Storage, StoredObject, StoreFactory
 from noether.data.zarr_store.stores.counting import CountingStore, Traffic
 from noether.data.zarr_store.stores.fsspec_store import FsspecStorage
+from noether.data.zarr_store.stores.leftovers import Leftover
 from noether.data.zarr_store.stores.local import LocalStorage
 from noether.data.zarr_store.stores.object_store import OBSTORE_PROTOCOLS, ObstoreStorage
 
@@ -23,10 +24,11 @@ __all__ = [
     "STORAGE_ERRORS",
     "Buffer",
     "CountingStore",
+    "Leftover",
     "LocalStorage",
-    "ObjectSize",
     "Storage",
     "StoreFactory",
+    "StoredObject",
     "Traffic",
     "is_remote",
     "join",
@@ -52,11 +54,19 @@ def normalize_root(root: str | os.PathLike[str]) -> str:
     Raises
     ------
     ArgumentError
-        `root` is empty.
+        `root` is empty, or no text that a path or URL can have.
     """
     text = os.fspath(root)
     if not text:
         raise ArgumentError("store root: expected a path or URL, got an empty string")
+    try:
+        os.fsencode(text)
+        if "://" in text:
+            urlsplit(text)
+    except ValueError as error:
+        raise ArgumentError(f"store root: expected a path or URL, got {text!r} ({error})") from error
+    if "\0" in text:
+        raise ArgumentError(f"store root: expected a path or URL, got {text!r}, which holds a NUL")
     if is_remote(text):
         return text.rstrip("/") if not text.endswith("://") else text
     if text.startswith("file://"):

@@ -9,21 +9,51 @@ from typing import BinaryIO, NamedTuple, Protocol
 
 from zarr.abc.store import Store
 
-from noether.data.zarr_store.errors import StorageError
+from noether.data.zarr_store.errors import StorageError, TooLargeError
 from noether.data.zarr_store.names import ROOT_KEY
+from noether.data.zarr_store.stores.leftovers import Leftover
 
-__all__ = ["Buffer", "ObjectSize", "Storage", "StorageByObjects", "StoreFactory"]
+__all__ = [
+    "MAX_DOCUMENT_BYTES",
+    "Buffer",
+    "Storage",
+    "StorageByObjects",
+    "StoreFactory",
+    "StoredObject",
+    "require_size",
+]
 
 
 Buffer = bytes | memoryview
 StoreFactory = Callable[[str], Store]
 
+# More than the manifest of half a million samples.
+MAX_DOCUMENT_BYTES = 1 << 30
 
-class ObjectSize(NamedTuple):
-    """One object or file: its key relative to the root, and its bytes."""
+
+def require_size(size: int, max_bytes: int, where: str) -> None:
+    """Raise `TooLargeError` where an object is larger than it can be, before it is read."""
+    if size > max_bytes:
+        raise TooLargeError(f"{where} has {size:,} bytes; expected a document of at most {max_bytes:,}")
+
+
+class StoredObject(NamedTuple):
+    """One object or file as a listing has it.
+
+    Attributes
+    ----------
+    key : str
+        Relative to the root.
+    size : int
+        Bytes.
+    version : str
+        Changes when the object is replaced: its entity tag, or the time of its last change; empty where the storage
+        tells neither.
+    """
 
     key: str
     size: int
+    version: str
 
 
 class Storage(Protocol):
@@ -32,7 +62,7 @@ class Storage(Protocol):
     root: str
 
     def read_if_there(self, key: str) -> bytes | None:
-        """Read an object; ``None`` where there is none."""
+        """Read a document; ``None`` where there is none. `TooLargeError` where it has more than 1 GiB."""
 
     def read_range(self, key: str, start: int, length: int) -> Buffer:
         """Read `length` bytes of an object, or fewer where it ends; `StorageError` where there is none."""
@@ -59,10 +89,19 @@ class Storage(Protocol):
         A reader finds the former group, none, or the new one, never a part of one. Nothing stays behind a failure.
         """
 
+    def remove_staged(self, relpath: str, pid: int) -> None:
+        """Remove what a process of this machine, which has been killed, left of the group `relpath`."""
+
+    def leftovers(self) -> list[Leftover]:
+        """List what writers that were killed left of what they had not put in its place yet."""
+
+    def settle(self, leftover: Leftover) -> None:
+        """Put a group back where it belongs, if the leftover restores one, else remove it."""
+
     def delete(self, keys: list[str]) -> None:
         """Delete objects; those that are not there are passed over."""
 
-    def objects(self, prefix: str = "") -> Iterator[ObjectSize]:
+    def objects(self, prefix: str = "") -> Iterator[StoredObject]:
         """List the objects below a directory, in no particular order."""
 
     def zarr_store(self, relpath: str, *, read_only: bool) -> Store:
@@ -74,13 +113,17 @@ class StorageByObjects:
 
     root: str
 
-    @abstractmethod
     def read_if_there(self, key: str) -> bytes | None:
-        """Read an object; ``None`` where there is none."""
+        """Read a document; see `Storage`."""
+        return self._read(key, MAX_DOCUMENT_BYTES)
+
+    @abstractmethod
+    def _read(self, key: str, max_bytes: int | None = None) -> bytes | None:
+        """Read an object; ``None`` where there is none. `TooLargeError` where it has more than `max_bytes`."""
 
     def open_file(self, key: str) -> BinaryIO:
         """Read an object, as a file; see `Storage`."""
-        data = self.read_if_there(key)
+        data = self._read(key)
         if data is None:
             raise StorageError(f"cannot read {self.root}/{key}: it is not there")
         return BytesIO(data)
@@ -97,24 +140,53 @@ class StorageByObjects:
         """Delete objects; see `Storage`."""
 
     @abstractmethod
-    def objects(self, prefix: str = "") -> Iterator[ObjectSize]:
+    def objects(self, prefix: str = "") -> Iterator[StoredObject]:
         """List the objects below a directory, in no particular order."""
 
     def write_group(self, relpath: str, objects: Iterable[tuple[str, Iterable[bytes]]]) -> None:
-        """Write the group `relpath`; see `Storage`."""
-        self._delete_group(relpath)
+        """Write the group `relpath`; see `Storage`.
+
+        Another run may be writing the same sample, and so the same bytes. Neither takes objects away that the other has
+        put, and where one is missing in the end, the group does not become complete.
+        """
+        root = f"{relpath}/{ROOT_KEY}"
+        former = {item.key for item in self.objects(relpath)}
+        replaces = root in former
+        if replaces:
+            self.delete([root])
         written: list[str] = []
         try:
             for key, parts in objects:
+                if key == ROOT_KEY:
+                    self.delete(sorted(former.difference(written, [root])))
+                    self._require_all(relpath, written)
                 written.append(f"{relpath}/{key}")
                 self._put(written[-1], parts)
         except BaseException:
-            self.delete(written[::-1])
+            if root in written or self.read_if_there(root) is None:
+                self.delete(written[::-1] if replaces else [key for key in written[::-1] if key not in former])
+                self.delete(sorted(former.difference(written)) if replaces else [])
             raise
 
-    def _delete_group(self, relpath: str) -> None:
+    def remove_staged(self, relpath: str, pid: int) -> None:
+        """Leave what is there: another machine may be writing the same objects, and the next write replaces them."""
+
+    def leftovers(self) -> list[Leftover]:
+        """List what killed writers left; see `Storage`.
+
+        Nothing, where objects appear whole: a group that is not complete yet lies in its place.
+        """
+        return []
+
+    def settle(self, leftover: Leftover) -> None:
+        """Remove what is left over; see `Storage`."""
+        self.delete([leftover.key])
+
+    def _require_all(self, relpath: str, written: list[str]) -> None:
         there = {item.key for item in self.objects(relpath)}
-        root = f"{relpath}/{ROOT_KEY}"
-        if root in there:
-            self.delete([root])
-        self.delete(sorted(there - {root}))
+        missing = [key for key in written if key not in there]
+        if missing:
+            raise StorageError(
+                f"cannot write {self.root}/{relpath}: {missing[0]} was taken away meanwhile, by another run that "
+                "worked on the same sample and broke off; run again"
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,7 +15,8 @@ from zarr.abc.store import Store
 from zarr.storage import FsspecStore
 
 from noether.data.zarr_store.errors import ArgumentError, StorageError, StoreError
-from noether.data.zarr_store.stores.base import Buffer, ObjectSize, StorageByObjects
+from noether.data.zarr_store.stores.base import Buffer, StorageByObjects, StoredObject, require_size
+from noether.data.zarr_store.stores.forks import keep_in_forks
 
 __all__ = ["FsspecStorage"]
 
@@ -22,11 +24,24 @@ __all__ = ["FsspecStorage"]
 # if the file system can move one.
 _OBJECT_PROTOCOLS = frozenset({"memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "oci", "hf"})
 
+# What file systems call an entity tag, or else the time of the last change.
+_VERSION_KEYS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "modified", "created")
+
 # Larger objects are not kept whole in memory.
 _WHOLE_BYTES = 8 << 20
 
 # fsspec has no conditional put. Within a process this lock stands in for it; between processes nothing does.
 _update_lock = threading.Lock()
+
+
+def _renew_update_lock() -> None:
+    """Give a forked process its own: a thread of its parent may have held the lock at the fork."""
+    global _update_lock
+    _update_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_update_lock)
 
 
 class FsspecStorage(StorageByObjects):
@@ -47,17 +62,33 @@ class FsspecStorage(StorageByObjects):
     def __init__(self, root: str, options: Mapping[str, Any]) -> None:
         self.root = root
         self._options = dict(options)
+        self._pid = os.getpid()
         with _reported(f"cannot open {root}"):
-            self._fs, self._path = url_to_fs(root, **self._options)
+            self._opened, self._path = self._open()
         protocols = {self._fs.protocol} if isinstance(self._fs.protocol, str) else set(self._fs.protocol)
         # The inherited `mv` copies, which is no safer than to write in place.
         moves = type(self._fs).mv is not AbstractFileSystem.mv
         self._stages = moves and not protocols & _OBJECT_PROTOCOLS
 
-    def read_if_there(self, key: str) -> bytes | None:
-        """Read a file; see `Storage`."""
+    @property
+    def _fs(self) -> Any:
+        # Those that have a thread of their own refuse to work in a process that was forked since.
+        if self._pid != os.getpid():
+            self._opened, _ = self._open()
+            self._pid = os.getpid()
+        return self._opened
+
+    def _open(self) -> tuple[Any, str]:
+        fs, path = url_to_fs(self.root, **self._options)
+        keep_in_forks(fs)
+        return fs, path
+
+    def _read(self, key: str, max_bytes: int | None = None) -> bytes | None:
         with _reported(f"cannot read {self.root}/{key}"):
             try:
+                size = None if max_bytes is None else self._fs.size(self._at(key))
+                if size is not None and max_bytes is not None:  # some servers tell no sizes
+                    require_size(size, max_bytes, f"{self.root}/{key}")
                 return bytes(self._fs.cat_file(self._at(key)))
             except FileNotFoundError:
                 return None
@@ -81,7 +112,7 @@ class FsspecStorage(StorageByObjects):
         with _update_lock:
             self._put(key, [change(self.read_if_there(key))])
 
-    def objects(self, prefix: str = "") -> Iterator[ObjectSize]:
+    def objects(self, prefix: str = "") -> Iterator[StoredObject]:
         """List files; see `Storage`."""
         top = self._at("")
         with _reported(f"cannot list {self.root}/{prefix}"):
@@ -89,11 +120,13 @@ class FsspecStorage(StorageByObjects):
             found = self._fs.find(self._at(prefix), detail=True)
         for path, info in found.items():
             if info["type"] == "file":  # s3fs lists a directory that has become empty
-                yield ObjectSize(path.removeprefix(top).lstrip("/"), int(info["size"]))
+                yield StoredObject(path.removeprefix(top).lstrip("/"), int(info["size"]), _version(info))
 
     def zarr_store(self, relpath: str, *, read_only: bool) -> Store:
         """Open a group; see `Storage`."""
-        return FsspecStore.from_url(f"{self.root}/{relpath}", storage_options=self._options, read_only=read_only)
+        store = FsspecStore.from_url(f"{self.root}/{relpath}", storage_options=self._options, read_only=read_only)
+        keep_in_forks(store.fs)
+        return store
 
     def _at(self, key: str) -> str:
         return f"{self._path}/{key}" if key else self._path
@@ -137,6 +170,10 @@ class FsspecStorage(StorageByObjects):
                 # One by one: `rm` takes names such as "run_[1]" for patterns, and deletes what matches.
                 with suppress(FileNotFoundError):
                     self._fs.rm_file(self._at(key))
+
+
+def _version(info: Mapping[str, Any]) -> str:
+    return next((str(info[key]).strip('"') for key in _VERSION_KEYS if info.get(key)), "")
 
 
 @contextmanager

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedReader, FileIO
@@ -18,7 +18,18 @@ from zarr.storage import LocalStore
 
 from noether.data.zarr_store.cache import BoundedCache
 from noether.data.zarr_store.errors import StorageError
-from noether.data.zarr_store.stores.base import Buffer, ObjectSize
+from noether.data.zarr_store.names import ROOT_KEY
+from noether.data.zarr_store.stores.base import MAX_DOCUMENT_BYTES, Buffer, StoredObject, require_size
+from noether.data.zarr_store.stores.leftovers import (
+    FORMER_SUFFIX,
+    Leftover,
+    is_running,
+    staged_file_name,
+    staged_group_name,
+    staged_group_prefix,
+    target_of,
+)
+from noether.data.zarr_store.stores.local_guards import DirectoryCount, open_regular, require_inside
 
 __all__ = ["LocalStorage"]
 
@@ -33,7 +44,7 @@ class _OpenFile:
     __slots__ = ("descriptor",)
 
     def __init__(self, path: str) -> None:
-        self.descriptor = os.open(path, os.O_RDONLY)
+        self.descriptor = open_regular(path)
 
     def __del__(self) -> None:
         # Where opening failed there is nothing to close.
@@ -56,9 +67,12 @@ class LocalStorage:
         """Read a file; see `Storage`."""
         with _reported(f"cannot read {self._root / key}"):
             try:
-                return (self._root / key).read_bytes()
+                file = FileIO(open_regular(f"{self.root}/{key}"))
             except FileNotFoundError:
                 return None
+            with file:
+                require_size(os.fstat(file.fileno()).st_size, MAX_DOCUMENT_BYTES, f"{self.root}/{key}")
+                return file.readall()
 
     def read_range(self, key: str, start: int, length: int) -> Buffer:
         """Read a part of a file; see `Storage`."""
@@ -74,7 +88,7 @@ class LocalStorage:
     def read_tail(self, key: str, length: int) -> tuple[Buffer, int] | None:
         """Read the end of a file; see `Storage`."""
         try:
-            with FileIO(f"{self.root}/{key}") as file:
+            with FileIO(open_regular(f"{self.root}/{key}")) as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(size - length, 0))
                 return file.read(min(length, size)) or b"", size
@@ -90,7 +104,8 @@ class LocalStorage:
     def write(self, key: str, data: bytes) -> None:
         """Stage a file and rename it; see `Storage`."""
         path = self._root / key
-        staged = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        require_inside(path, self._root)
+        staged = path.with_name(staged_file_name(path.name))
         with _reported(f"cannot write {path}"):
             try:
                 _write_durably(staged, [data])
@@ -110,7 +125,8 @@ class LocalStorage:
     def write_group(self, relpath: str, objects: Iterable[tuple[str, Iterable[bytes]]]) -> None:
         """Stage a group and rename it; see `Storage`."""
         path = self._root / relpath
-        staged = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        require_inside(path, self._root)
+        staged = path.with_name(staged_group_name(path.name))
         with _reported(f"cannot write {path}"):
             try:
                 for key, parts in objects:
@@ -122,31 +138,84 @@ class LocalStorage:
                 shutil.rmtree(staged, ignore_errors=True)
             _sync_directory(path.parent)
 
+    def remove_staged(self, relpath: str, pid: int) -> None:
+        """Remove what a killed process left; see `Storage`."""
+        path = self._root / relpath
+        for left in path.parent.glob(f"{glob.escape(staged_group_prefix(path.name, pid))}*"):
+            shutil.rmtree(left, ignore_errors=True)
+
+    def leftovers(self) -> list[Leftover]:
+        """List what killed writers left; see `Storage`."""
+        with _reported(f"cannot list {self._root}"):
+            found = [(path, target_of(path.relative_to(self._root).as_posix())) for path in self._hidden(self._root)]
+        lost: set[str] = set()
+        leftovers = []
+        # A former group comes first: it is the one that the manifest lists.
+        for path, staged in sorted(found, key=lambda item: (not item[0].name.endswith(FORMER_SUFFIX), item[0])):
+            if staged is None or (staged[1] is not None and is_running(staged[1])):
+                continue
+            target = staged[0]
+            restores = (path / ROOT_KEY).is_file() and target not in lost and not (self._root / target).exists()
+            lost |= {target} if restores else set()
+            leftovers.append(Leftover(path.relative_to(self._root).as_posix(), target, restores))
+        return leftovers
+
+    def settle(self, leftover: Leftover) -> None:
+        """Put a group back, or remove what is left over; see `Storage`."""
+        path = self._root / leftover.key
+        with _reported(f"cannot settle {path}"):
+            if leftover.restores:
+                path.rename(self._root / leftover.target)
+                _sync_directory(path.parent)
+            elif path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    def _hidden(self, directory: Path) -> Iterator[Path]:
+        """Find what `objects` leaves out; what lies inside of that is not looked at, and links are not followed."""
+        with os.scandir(directory) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                if entry.name.startswith("."):
+                    yield Path(entry.path)
+                elif entry.is_dir(follow_symlinks=False):
+                    yield from self._hidden(Path(entry.path))
+
     def delete(self, keys: list[str]) -> None:
-        """Delete files; see `Storage`."""
+        """Delete files, and the directories that become empty; see `Storage`."""
         for key in keys:
+            require_inside(self._root / key, self._root)
             with _reported(f"cannot delete {self._root / key}"):
                 (self._root / key).unlink(missing_ok=True)
+            self._remove_empty((self._root / key).parent)
 
-    def objects(self, prefix: str = "") -> Iterator[ObjectSize]:
+    def objects(self, prefix: str = "") -> Iterator[StoredObject]:
         """List files, in sorted order and without those that are staged or lock; see `Storage`."""
         with _reported(f"cannot list {self._root / prefix}"):
-            yield from self._walk(self._root / prefix, set())
+            yield from self._walk(self._root / prefix, set(), DirectoryCount())
 
-    def _walk(self, directory: Path, above: set[str]) -> Iterator[ObjectSize]:
+    def _walk(self, directory: Path, above: set[str], count: DirectoryCount) -> Iterator[StoredObject]:
         """List the files below a directory, through links, but not in circles."""
         real = os.path.realpath(directory)
         if real in above or not os.path.isdir(real):  # noqa: PTH112 - `real` is a str already
             return
+        count.enter(real, len(above))
         with os.scandir(directory) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
                 if entry.name.startswith("."):
                     continue
                 if entry.is_dir():
-                    yield from self._walk(Path(entry.path), above | {real})
+                    yield from self._walk(Path(entry.path), above | {real}, count)
                 else:
                     with suppress(FileNotFoundError):  # a link to nowhere, or gone since it was listed
-                        yield ObjectSize(Path(entry.path).relative_to(self._root).as_posix(), entry.stat().st_size)
+                        stat, key = entry.stat(), Path(entry.path).relative_to(self._root).as_posix()
+                        yield StoredObject(key, stat.st_size, str(stat.st_mtime_ns))
+
+    def _remove_empty(self, directory: Path) -> None:
+        with suppress(OSError):  # there are other files in it
+            while directory != self._root:
+                directory.rmdir()
+                directory = directory.parent
 
     def _open(self, key: str) -> FileIO:
         # No pathlib on the way to every draw: it would cost as much as the read.
@@ -177,18 +246,22 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _put_in_place(staged: Path, path: Path) -> None:
     """Rename a directory to a place where another may be, or may come to be meanwhile."""
-    former = staged.with_name(staged.name + ".former")
+    former = staged.with_name(staged.name + FORMER_SUFFIX)
     while not _renamed(staged, path):
         with suppress(FileNotFoundError):
             path.rename(former)
-        shutil.rmtree(former, ignore_errors=True)
+        # A link is taken away, and what it leads to stays as it is.
+        if former.is_symlink():
+            former.unlink()
+        else:
+            shutil.rmtree(former, ignore_errors=True)
 
 
 def _renamed(staged: Path, path: Path) -> bool:
     try:
         staged.rename(path)
     except OSError as error:
-        if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
+        if error.errno in {errno.ENOTEMPTY, errno.EEXIST} or path.is_symlink():
             return False
         raise
     return True

@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
-from typing import Any
-from urllib.parse import quote
+from typing import Any, TypeVar
 
-import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError, UnknownConfigurationKeyError
-from obstore.store import ObjectStore as Bucket
-from obstore.store import from_url
 from zarr.abc.store import Store
 from zarr.storage import ObjectStore
 
-from noether.data.zarr_store.errors import ArgumentError, StorageError
-from noether.data.zarr_store.stores.base import Buffer, ObjectSize, StorageByObjects
+from noether.data.zarr_store.errors import ArgumentError, StorageError, StoreError, TooLargeError
+from noether.data.zarr_store.stores.base import Buffer, StorageByObjects, StoredObject
+from noether.data.zarr_store.stores.bucket import Bucket, ObstoreBucket, claim_obstore, open_store
+from noether.data.zarr_store.stores.bucket_store import BucketStore
+from noether.data.zarr_store.stores.forked_bucket import ForkedBucket
+from noether.data.zarr_store.stores.forks import keep_in_forks
 
 __all__ = ["OBSTORE_PROTOCOLS", "ObstoreStorage"]
 
 OBSTORE_PROTOCOLS = frozenset({"s3", "s3a", "gs", "az", "abfs", "abfss", "http", "https"})
 
-# obstore's own default retries for three minutes before it says that a server cannot be reached.
-_RETRY = {"max_retries": 6, "retry_timeout": timedelta(seconds=30)}
 _UPDATE_TRIES = 50
 
-# S3 allows 10,000 parts an object: 80 GB of these.
-_PART_BYTES = 8 << 20
-_PARTS_IN_FLIGHT = 3
+Opened = TypeVar("Opened")
 
 
 class ObstoreStorage(StorageByObjects):
@@ -48,29 +44,30 @@ class ObstoreStorage(StorageByObjects):
     def __init__(self, root: str, options: Mapping[str, Any]) -> None:
         self.root = root
         self._options = dict(options)
-        self._bucket = self._open(root)
+        self._opened, self._pid = self._open_bucket(), os.getpid()
 
-    def read_if_there(self, key: str) -> bytes | None:
-        """Read an object; see `Storage`."""
+    def _read(self, key: str, max_bytes: int | None = None) -> bytes | None:
         with _reported(f"cannot read {self.root}/{key}"):
             try:
-                return bytes(obstore.get(self._bucket, key).bytes())
+                return bytes(self._bucket.get(key, max_bytes=max_bytes)[0])
             except FileNotFoundError:
                 return None
+            except OverflowError as error:
+                raise TooLargeError(f"{self.root}/{key}: {error}") from error
 
     def read_range(self, key: str, start: int, length: int) -> Buffer:
         """Read a part of an object; see `Storage`."""
         with _reported(f"cannot read {self.root}/{key}"):
-            return memoryview(obstore.get_range(self._bucket, key, start=start, length=length))
+            return self._bucket.get(key, (start, start + length))[0]
 
     def read_tail(self, key: str, length: int) -> tuple[Buffer, int] | None:
         """Read the end of an object; see `Storage`."""
         with _reported(f"cannot read {self.root}/{key}"):
             try:
-                found = obstore.get(self._bucket, key, options={"range": {"suffix": length}})
-                return memoryview(found.bytes()), found.meta["size"]
+                data, meta = self._bucket.get(key, {"suffix": length})
             except FileNotFoundError:
                 return None
+            return data, meta["size"]
 
     def update(self, key: str, change: Callable[[bytes | None], bytes]) -> None:
         """Replace an object by conditional puts, again until no other came between; see `Storage`."""
@@ -87,61 +84,72 @@ class ObstoreStorage(StorageByObjects):
         mode: Any
         with _reported(f"cannot write {self.root}/{key}"):
             try:
-                found = obstore.get(self._bucket, key)
-                current, meta = bytes(found.bytes()), dict(found.meta)
+                data, meta = self._bucket.get(key)
                 # A bucket without versioning gives no version, and obstore takes no None for one.
                 mode = {name: meta[name] for name in ("e_tag", "version") if meta[name] is not None}
+                current = bytes(data)
             except FileNotFoundError:
                 current, mode = None, "create"
             try:
-                obstore.put(self._bucket, key, change(current), mode=mode)
+                self._bucket.put(key, change(current), mode)
             except (AlreadyExistsError, PreconditionError):
                 return False
             return True
 
-    def objects(self, prefix: str = "") -> Iterator[ObjectSize]:
+    def objects(self, prefix: str = "") -> Iterator[StoredObject]:
         """List objects; see `Storage`."""
         with _reported(f"cannot list {self.root}/{prefix}"):
-            for batch in obstore.list(self._bucket, prefix or None):
-                for meta in batch:
-                    yield ObjectSize(meta["path"], meta["size"])
+            found = self._bucket.objects(prefix)
+        for meta in found:
+            yield StoredObject(meta["path"], meta["size"], _version(meta))
 
     def zarr_store(self, relpath: str, *, read_only: bool) -> Store:
         """Open a group; see `Storage`."""
-        return ObjectStore(self._open(f"{self.root}/{relpath}"), read_only=read_only)
+        url = f"{self.root}/{relpath}"
+        if claim_obstore():
+            return ObjectStore(self._open(open_store, url), read_only=read_only)
+        return BucketStore(self._open(ForkedBucket, url), read_only=read_only)
 
     def _put(self, key: str, parts: Iterable[bytes]) -> None:
         with _reported(f"cannot write {self.root}/{key}"):
             # Small objects in one request, large ones as a multipart upload of a bounded number of buffers.
             if isinstance(parts, list):
-                obstore.put(self._bucket, key, b"".join(parts))
+                self._bucket.put(key, b"".join(parts))
             else:
-                obstore.put(self._bucket, key, iter(parts), chunk_size=_PART_BYTES, max_concurrency=_PARTS_IN_FLIGHT)
+                self._bucket.upload(key, parts)
 
     def delete(self, keys: list[str]) -> None:
         """Delete objects; see `Storage`."""
         if keys:
             with _reported(f"cannot delete in {self.root}"):
-                obstore.delete(self._bucket, keys)
+                self._bucket.delete(keys)
 
-    def _open(self, url: str) -> Bucket:
-        options = {**self._options, "retry_config": _RETRY | self._options.get("retry_config", {})}
-        if str(options.get("endpoint", "")).startswith("http://"):
-            # Whoever names a plain http endpoint has said that http is allowed.
-            options["client_options"] = {"allow_http": True, **options.get("client_options", {})}
-        # Not urlsplit: a "?" in a sample id begins no query.
-        scheme, _, location = url.partition("://")
-        bucket, _, path = location.partition("/")
+    @property
+    def _bucket(self) -> Bucket:
+        # A process that was forked since has to open one of its own.
+        if self._pid != os.getpid():
+            self._opened, self._pid = self._open_bucket(), os.getpid()
+        return self._opened
+
+    def _open_bucket(self) -> Bucket:
+        return self._open(ObstoreBucket, self.root) if claim_obstore() else self._open(ForkedBucket, self.root)
+
+    def _open(self, opened_by: Callable[[str, Mapping[str, Any]], Opened], url: str) -> Opened:
         try:
-            return from_url(f"{scheme}://{bucket}/{quote(path)}", **options)
+            opened = opened_by(url, self._options)
         except UnknownConfigurationKeyError as error:
+            scheme = url.partition("://")[0]
             raise ArgumentError(
                 f"storage_options: {str(error).splitlines()[0]} obstore reads {scheme}:// and takes keys such as "
                 "'endpoint', 'access_key_id', 'secret_access_key', 'region'; to use the options of fsspec's file "
                 "system (s3fs: 'key', 'secret', 'endpoint_url'), add 'driver': 'fsspec'"
             ) from error
-        except BaseError as error:
+        except StoreError:
+            raise
+        except (BaseError, OSError, ValueError) as error:  # a ValueError where a URL is none
             raise StorageError(f"cannot open {url}: {_first_line(error)}") from error
+        keep_in_forks(opened)
+        return opened
 
 
 @contextmanager
@@ -152,6 +160,10 @@ def _reported(what: str) -> Iterator[None]:
         if isinstance(error, StorageError):
             raise
         raise StorageError(f"{what}: {_first_line(error)}") from error
+
+
+def _version(meta: Mapping[str, Any]) -> str:
+    return str(meta["e_tag"] or meta["last_modified"].isoformat()).strip('"')
 
 
 def _first_line(error: Exception) -> str:
