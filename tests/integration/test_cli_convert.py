@@ -26,7 +26,8 @@ from support.trees import (
     visible_files,
 )
 
-PRESET = ("--preset", "ahmedml")
+# What is no matter of processes is done in this one, which is there already.
+PRESET = ("--preset", "ahmedml", "--workers", "0")
 
 
 @pytest.fixture
@@ -54,10 +55,9 @@ def pressure(store: Path) -> Any:
 def test_a_preset_converts_the_samples_of_a_tree(tree: Path, store: Path) -> None:
     ran = call("convert", tree, store, *PRESET)
     assert ran.code == 0
-    assert ran.stdout.splitlines() == [
-        "note: not in this source: surface_stl_position, surface_stl_resampled_position",
-        f"2 converted, 0 complete before, 0 failed; store: {store}",
-    ]
+    first, *_, last = ran.stdout.splitlines()
+    assert first == "note: not in this source: surface_stl_position, surface_stl_resampled_position"
+    assert last == f"2 converted, 0 complete before, 0 failed; store: {store}"
     manifest = StoreManifest.load(str(store))
     assert (manifest.dataset_name, list(manifest.samples)) == ("ahmedml", ["run_1", "run_2"])
 
@@ -126,12 +126,58 @@ def test_limit_converts_the_first_samples_only(tree: Path, store: Path) -> None:
     assert list(manifest_after(tree, store, *PRESET, "--limit", 1).samples) == ["run_1"]
 
 
-def test_workers_are_other_processes(tree: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("workers", [[], ["--workers", "2"]], ids=["one by default", "two"])
+def test_workers_are_other_processes(
+    tree: Path, store: Path, monkeypatch: pytest.MonkeyPatch, workers: list[str]
+) -> None:
     def refuse(source: TreeSource, sample_id: str) -> None:
         raise RuntimeError("loaded in this process")
 
     monkeypatch.setattr(TreeSource, "load", refuse)
-    assert list(manifest_after(tree, store, *PRESET, "--workers", 2).samples) == ["run_1", "run_2"]
+    assert list(manifest_after(tree, store, "--preset", "ahmedml", *workers).samples) == ["run_1", "run_2"]
+
+
+def test_chunk_points_may_differ_by_domain(tree: Path, store: Path) -> None:
+    domains = manifest_after(tree, store, *PRESET, "--chunk-points", "surface=32,volume=50").sample("run_1").domains
+    assert (domains["surface"].chunk_points, domains["volume"].chunk_points) == (32, 50)
+
+
+def test_parts_are_converted_by_runs_of_their_own(tree: Path, store: Path) -> None:
+    first = call("convert", tree, store, *PRESET, "--part", "2/2")
+    assert (first.code, list(StoreManifest.load(str(store)).samples)) == (0, ["run_2"])
+    assert "note: other parts are missing; when all are done, unite them: noether-zarr merge STORE" in first.stdout
+    second = call("convert", tree, store, *PRESET, "--part", "1/2")
+    assert (second.code, list(StoreManifest.load(str(store)).samples)) == (0, ["run_1", "run_2"])
+    assert "note: other parts" not in second.stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "summary"),
+    [
+        ([], "1 converted, 1 complete before, 0 failed"),
+        (["--resume"], "1 converted, 1 complete before, 0 failed"),
+        (["--retry-failed"], "1 converted, 0 complete before, 0 failed"),
+        (["--overwrite"], "2 converted, 0 complete before, 0 failed"),
+    ],
+    ids=lambda value: " ".join(value) or "default" if isinstance(value, list) else "",
+)
+def test_a_second_run_converts_what_it_is_told_to(tree: Path, store: Path, option: list[str], summary: str) -> None:
+    kept = (tree / "run_2" / "surface_pressure.npy").read_bytes()
+    (tree / "run_2" / "surface_pressure.npy").write_bytes(b"broken")
+    assert call("convert", tree, store, *PRESET).code == 3
+    (tree / "run_2" / "surface_pressure.npy").write_bytes(kept)
+    ran = call("convert", tree, store, *PRESET, *option)
+    assert (ran.code, ran.stdout.splitlines()[-1].partition(";")[0]) == (0, summary)
+
+
+def test_the_table_at_the_end_sums_up_what_was_done(tree: Path, store: Path) -> None:
+    (tree / "run_2" / "surface_pressure.npy").write_bytes(b"broken")
+    ran = call("convert", tree, store, *PRESET)
+    rows = [line.replace("│", " ").split() for line in ran.stdout.splitlines() if line.startswith("│")]
+    (name, samples, _, _, sample, *figures), failed = rows
+    assert (name, samples, sample) == ("converted", "1", "(run_1)")
+    assert figures[:2] == ["13.2", "kB"]  # 150 points of 11 float32 in each of two domains
+    assert failed[:2] == ["failed", "1"]
 
 
 def test_a_file_map_in_json_names_the_files_and_the_source_the_dataset(tree: Path, store: Path) -> None:
@@ -183,13 +229,27 @@ def test_options_in_json_keep_their_types(tree: Path, s3_server: S3Server, s3_ro
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        pytest.param([], "expected either --preset or --filemap, got neither", id="no preset"),
-        pytest.param([*PRESET, "--filemap", "x"], "expected either --preset or --filemap, got both", id="both"),
+        pytest.param([], "expected one of --preset, --filemap and --mapping, got none", id="no preset"),
+        pytest.param([*PRESET, "--filemap", "x"], "and --mapping, got --preset and --filemap", id="both"),
         pytest.param(["--preset", "ahmed"], "preset 'ahmed' is not known; did you mean 'ahmedml'", id="unknown preset"),
         pytest.param([*PRESET, "--chunk-points", "0"], "chunk_points: expected .* at least 1, got 0", id="no points"),
+        pytest.param([*PRESET, "--chunk-points", "many"], "a whole number, or one for each .* 'many'", id="no number"),
         pytest.param(
-            [*PRESET, "--chunk-points", "many"], "'--chunk-points': Input should be a valid integer", id="no number"
+            [*PRESET, "--chunk-points", "surface=x"], "one for each .* 'surface=x'", id="no number of a domain"
         ),
+        pytest.param([*PRESET, "--chunk-points", "face=9"], "unknown domain 'face'; did you mean 'surf", id="domain"),
+        pytest.param(
+            [*PRESET, "--chunk-points", "volume=0"], r"\['volume'\]: expected .* got 0", id="none of a domain"
+        ),
+        pytest.param([*PRESET, "--part", "3"], "--part: expected K/N such as 3/16, got '3'", id="part form"),
+        pytest.param([*PRESET, "--part", "3/2"], "part: expected a number from 1 to 2, got 3", id="no such part"),
+        pytest.param([*PRESET, "--timeout", "5"], "timeout: only worker processes can be stopped", id="timeout"),
+        pytest.param([*PRESET, "--dask", "x"], "--workers: not with --dask, whose workers are", id="dask with workers"),
+        pytest.param(
+            [*PRESET[:2], "--dask", "x", "--timeout", "5"], "--timeout: not with --dask", id="dask with a timeout"
+        ),
+        pytest.param([*PRESET, "--retry-failed"], "has no conversion.json", id="no report"),
+        pytest.param([*PRESET, "--overwrite", "--resume"], "expected one of --resume, --retry-f", id="two modes"),
         pytest.param([*PRESET, "--shard-points", "-1"], "shard_points: expected .* got -1", id="negative shard"),
         pytest.param([*PRESET, "--coords-dtype", "int8"], "coords_dtype: expected one of float16", id="dtype"),
         pytest.param([*PRESET, "--field-dtype", "p"], "--field-dtype: expected FIELD=DTYPE, got 'p'", id="no equals"),
@@ -198,7 +258,7 @@ def test_options_in_json_keep_their_types(tree: Path, s3_server: S3Server, s3_ro
         pytest.param([*PRESET, "--compression-level", "10"], "from 0 to 9, got 10", id="level"),
         pytest.param([*PRESET, "--non-finite", "skip"], "expected one of raise, allow, got 'skip'", id="non-finite"),
         pytest.param([*PRESET, "--limit", "0"], "limit: expected .* at least 1, got 0", id="limit"),
-        pytest.param([*PRESET, "--workers", "0"], "workers: expected .* at least 1, got 0", id="workers"),
+        pytest.param([*PRESET, "--workers", "-1"], "workers: expected .* at least 1, got -1", id="workers"),
         pytest.param([*PRESET, "--name", ""], "name: expected a str that is not empty", id="empty name"),
         pytest.param([*PRESET, "--colour", "red"], "No such option: --colour", id="unknown option"),
         pytest.param([*PRESET, "--storage-option", "a=b"], "a local path takes none", id="option of a local path"),

@@ -55,29 +55,32 @@ def test_the_exit_code_says_what_was_converted(tmp_path: Path, store: Path, brok
 def test_wrong_usage_exits_with_2() -> None:
     ran = finish(start("convert", "here", "there"))
     assert (ran.code, ran.stdout) == (2, "")
-    assert ran.stderr.startswith("error: expected either --preset or --filemap, got neither; presets: shapenet-car")
+    assert ran.stderr.startswith(
+        "error: expected one of --preset, --filemap and --mapping, got none; presets: shapenet-car"
+    )
 
 
 def test_into_a_pipe_each_sample_is_a_plain_line(tmp_path: Path, store: Path) -> None:
     tree = save_runs(tmp_path / "tree")
     ran = finish(start("convert", tree, store, *PRESET))
     lines = ran.stderr.splitlines()
-    assert [re.sub(r"\d+\.\d\d s$", "T s", line) for line in lines] == [
-        "[1/2] run_1 converted T s",
-        "[2/2] run_2 converted T s",
-    ]
+    figures = r"\d+\.\d\d samples/s, \d+\.\d s left, 13.2 kB in, 45.\d kB out, \d+.\d MB of memory a worker"
+    assert re.fullmatch(rf"\[1/2\] run_1 converted \d+\.\d\d s; {figures}", lines[0])
+    assert re.match(r"\[2/2\] run_2 converted .* 0.0 s left, 26.4 kB in", lines[1])
+    assert len(lines) == 2
     assert "\x1b" not in ran.output
     assert "\r" not in ran.output
 
 
-def test_a_terminal_shows_a_bar_with_count_rate_and_the_time_that_is_left(tmp_path: Path, store: Path) -> None:
+def test_a_terminal_shows_a_bar_with_count_time_rate_bytes_and_memory(tmp_path: Path, store: Path) -> None:
     tree = save_runs(tmp_path / "tree", ["a", "b", "[/c]", "d"])
     ran = run_on_terminal("convert", tree, store, *PRESET)
     drawn = ANSI.sub("", ran.stdout)
     assert ran.code == 0, drawn
     assert "\x1b[" in ran.stdout
     assert "━━━━" in drawn
-    assert re.search(r"d ━+ +4/4 +\d+\.\d\d samples/s +\d:\d\d:\d\d +left +\d:\d\d:\d\d", drawn)
+    figures = r"\d+\.\d\d samples/s, 0.0 s left, 52.8 kB in, 1\d\d.\d kB out, \d+.\d MB of memory a worker"
+    assert re.search(rf"d ━+ +4/4 +\d:\d\d:\d\d {figures}", drawn)
     assert "4 converted, 0 complete before, 0 failed" in drawn
     assert "Traceback" not in drawn
 
@@ -106,7 +109,10 @@ def test_ctrl_c_keeps_what_is_complete_and_a_second_run_finishes(tmp_path: Path,
     assert recorded(store) == groups(store) == ["run_1", "run_2", "run_3"]
 
 
-def test_ctrl_c_with_workers_keeps_what_is_complete_and_shows_no_traceback(tmp_path: Path, store: Path) -> None:
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "the end of a batch job"])
+def test_an_interruption_with_workers_keeps_what_is_complete_and_shows_no_traceback(
+    tmp_path: Path, store: Path, signal_number: signal.Signals
+) -> None:
     tree = save_runs(tmp_path / "tree", ["run_1", "run_2", "run_3", "run_4"])
     pipes = [tree / name / "surface_pressure.npy" for name in ("run_3", "run_4")]
     for pipe in pipes:
@@ -116,10 +122,10 @@ def test_ctrl_c_with_workers_keeps_what_is_complete_and_shows_no_traceback(tmp_p
     assert {process.stderr.readline().split()[1] for _ in range(2)} == {"run_1", "run_2"}
     # A pipe can be opened for writing once a worker has opened it for reading.
     handles = [pipe.open("wb") for pipe in pipes]
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, signal_number)
+    ran = finish(process)
     for handle in handles:
         handle.close()
-    ran = finish(process)
     assert ran.code == 130
     assert ran.stderr.splitlines()[-1].startswith("interrupted; what is complete is kept")
     assert "Traceback" not in ran.output

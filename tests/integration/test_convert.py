@@ -56,10 +56,17 @@ def test_attributes_go_with_the_sample(tmp_path: Path, source: TreeSource) -> No
     assert ZarrChunkReader(tmp_path / "store").attributes("run_1") == {"design_parameters": expected}
 
 
+def test_a_result_tells_the_bytes_of_its_objects(tmp_path: Path, source: TreeSource) -> None:
+    store = tmp_path / "store"
+    for result in convert(source, open_writer(store)).results:
+        files = visible_files(store / f"{result.sample_id}.zarr")
+        assert result.stored_bytes == sum(map(len, files.values()))
+
+
 def test_the_bytes_do_not_depend_on_the_number_of_workers(tmp_path: Path, source: TreeSource) -> None:
-    for workers in (1, 2):
+    for workers in (0, 2):
         convert(source, open_writer(tmp_path / f"by_{workers}"), workers=workers)
-    one, two = (visible_files(tmp_path / f"by_{workers}") for workers in (1, 2))
+    one, two = (visible_files(tmp_path / f"by_{workers}") for workers in (0, 2))
     assert one.keys() == two.keys()
     assert [name for name in one if one[name] != two[name]] == []
 
@@ -126,9 +133,10 @@ def test_a_limit_converts_the_first_samples_only(tmp_path: Path, source: TreeSou
     assert recorded(store) == IDS
 
 
-@pytest.mark.parametrize("parameter", ["workers", "limit"])
-@pytest.mark.parametrize("value", [0, -1, 1.5])
-def test_workers_and_limit_are_whole_numbers_of_at_least_one(
+@pytest.mark.parametrize(
+    ("parameter", "value"), [("limit", 0), ("limit", -1), ("limit", 1.5), ("workers", -1), ("workers", 1.5)]
+)
+def test_workers_and_limit_are_whole_numbers(
     tmp_path: Path, source: TreeSource, parameter: str, value: Any
 ) -> None:
     with pytest.raises(ArgumentError, match=f"{parameter}: expected a whole number of at least 1, got {value}"):
@@ -145,7 +153,7 @@ def to_s3(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     return request.getfixturevalue("s3_root"), server.obstore_options
 
 
-@pytest.mark.parametrize(("place", "workers"), [(to_memory, 1), (to_s3, 1), (to_s3, 2)])
+@pytest.mark.parametrize(("place", "workers"), [(to_memory, 0), (to_s3, 0), (to_s3, 2)])
 def test_a_local_tree_goes_to_a_remote_store_and_comes_back_as_it_was(
     request: pytest.FixtureRequest,
     source: TreeSource,

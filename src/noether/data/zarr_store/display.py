@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
+import numpy as np
 from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
-from noether.data.zarr_store.convert import SampleResult
-from noether.data.zarr_store.summary import DomainSummary, StoreSummary
+from noether.data.zarr_store.inspection import FoundArray, Inspection
+from noether.data.zarr_store.names import printable
+from noether.data.zarr_store.statistics import CONFIDENCE, RunningStats, position_bounds
+from noether.data.zarr_store.summary import DomainSummary, SplitSummary, StoreSummary
 
-__all__ = ["conversion_progress", "print_summary"]
+__all__ = ["print_inspection", "print_statistics", "print_summary", "reading_progress"]
 
 # Where the output goes to a file or pipe there is no width to fit, and no row may be cut.
 _PLAIN_WIDTH = 160
@@ -30,48 +41,122 @@ def print_summary(summary: StoreSummary, console: Console) -> None:
         f"checksums {'on' if summary.checksum else 'off'}, shuffled by {summary.shuffle_algorithm or 'another tool'} "
         f"with seed {summary.shuffle_seed}"
     )
+    if summary.splits:
+        splits = [one.split if summary.sample_id is not None else _split(one) for one in summary.splits]
+        console.print(f"splits: {', '.join(splits)}")
     for key, value in summary.attributes.items():
-        console.print(f"{key}: {value}")
+        console.print(printable(f"{key}: {value}"))
     console.print(_domain_table(summary.domains))
     console.print(_field_table(summary.domains))
 
 
-@contextmanager
-def conversion_progress(total: int) -> Iterator[Callable[[SampleResult], None]]:
-    """Give a function that shows each result: a bar on a terminal, a line for each sample elsewhere."""
-    console = Console(stderr=True, markup=False, emoji=False, highlight=False)
+def print_inspection(found: Inspection, console: Console) -> None:
+    """Print what files hold: a line and a table for each."""
     if not console.is_terminal:
-        done = 0
+        console.width = _PLAIN_WIDTH
+    counts = f"{found.n_files:,} files of known formats; of the first sample: {len(found.files):,}"
+    console.print(printable(f"{found.root}: {counts}"), soft_wrap=True)
+    single = [file for file in found.files if [array.name for array in file.arrays] == [""]]
+    if single:
+        console.print(_array_table([replace(file.arrays[0], name=file.key) for file in single]))
+    for file in found.files:
+        if file in single:
+            continue
+        console.print()
+        console.print(printable(f"{file.key}: {decimal(file.n_bytes)}"), soft_wrap=True)
+        if file.problem is not None:
+            console.print(printable(f"error: {file.problem}"), soft_wrap=True)
+        if file.sample_groups:
+            first = file.sample_groups[0]
+            console.print(printable(f"{len(file.sample_groups):,} groups with the same arrays; this is {first}"))
+        for part in file.parts:
+            size = f"{part.n_points:,} points, {part.n_cells:,} cells of {part.dimension} dimensions"
+            console.print(printable(f"part {part.name}: {size}"))
+        if file.arrays:
+            console.print(_array_table(file.arrays))
 
-        def print_line(result: SampleResult) -> None:
-            nonlocal done
-            done += 1
-            console.print(
-                f"[{done}/{total}] {result.sample_id} {result.outcome} {result.seconds:.2f} s",
-                soft_wrap=True,
-            )
 
-        yield print_line
-        return
-    columns = (
-        TextColumn("{task.description}", markup=False),  # a sample id may hold brackets
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("converting", total=total, rate="")
+def _array_table(arrays: list[FoundArray]) -> Table:
+    table = Table()
+    shown = {"part": any(one.part for one in arrays), "of": any(one.association for one in arrays)}
+    for column in ("array", *(name for name, wanted in shown.items() if wanted), "shape", "dtype"):
+        table.add_column(column, overflow="fold")
+    for column in ("min", "max", "NaN"):
+        table.add_column(column, justify="right")
+    for one in arrays:
+        optional = {"part": printable(one.part or ""), "of": one.association or ""}
+        ends = ("" if end is None else f"{end:.5g}" for end in (one.minimum, one.maximum))
+        cells = [text for name, text in optional.items() if shown[name]]
+        table.add_row(printable(one.name), *cells, str(one.shape), one.dtype, *ends, f"{one.n_nan:,}")
+    return table
 
-        def advance(result: SampleResult) -> None:
-            progress.advance(task)
-            speed = progress.tasks[0].speed
-            rate = f"{speed:.2f} samples/s" if speed else ""
-            progress.update(task, description=result.sample_id, rate=rate)
 
-        yield advance
+@contextmanager
+def reading_progress() -> Iterator[Callable[[int, int], None]]:
+    """Give a function that shows how many values were read of how many: a bar on a terminal, nothing elsewhere."""
+    console = Console(stderr=True, markup=False, emoji=False, highlight=False)
+    columns = (TextColumn("reading"), BarColumn(), TaskProgressColumn(), TextColumn("left"), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("reading", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def print_statistics(stats: Mapping[str, RunningStats], console: Console) -> None:
+    """Print a table of the statistics of fields, and what has to be known about them."""
+    if not console.is_terminal:
+        console.width = _PLAIN_WIDTH
+    console.print(_statistics_table(stats))
+    bounds = position_bounds(stats)
+    if bounds is not None and not np.isnan(bounds).any():
+        low, high = (", ".join(map(_figure, bound)) for bound in bounds)
+        console.print(f"positions of all domains: from ({low}) to ({high})", soft_wrap=True)
+    estimates = [one for one in stats.values() if one.is_estimate]
+    if estimates:
+        largest = max(one.points_read / one.count for one in estimates)
+        console.print(
+            f"estimates, from at most {largest:.2%} of the points of a field: the true mean is within ± of the mean "
+            f"with a confidence of {CONFIDENCE:.0%}; min and max need the full pass, without --tolerance",
+            soft_wrap=True,
+        )
+    for field, one in stats.items():
+        if one.non_finite.any():
+            note = f"note: {field} has {one.non_finite.sum():,} NaN or infinite values, which are left out"
+            console.print(note, soft_wrap=True)
+
+
+def _statistics_table(stats: Mapping[str, RunningStats]) -> Table:
+    names = ["points", "mean", "±", "std", "min", "max", "log mean", "log std"]
+    estimates = [one.is_estimate for one in stats.values()]
+    left_out = {"min", "max"} if all(estimates) else set() if any(estimates) else {"±"}
+    names = [name for name in names if name not in left_out]
+    table = Table()
+    table.add_column("field")
+    table.add_column("")
+    for name in names:
+        table.add_column(name, justify="right")
+    for field, one in stats.items():
+        for i in range(one.width):
+            cells = {
+                "points": f"{one.count:,}" if i == 0 else "",
+                "mean": _figure(one.mean[i]),
+                "±": _figure(one.mean_margin[i]),
+                "std": _figure(one.std[i]),
+                "min": _figure(one.min[i]),
+                "max": _figure(one.max[i]),
+                "log mean": _figure(one.logmean[i]),
+                "log std": _figure(one.logstd[i]),
+            }
+            component = "" if one.width == 1 else "xyz"[i] if one.width == 3 else str(i)
+            table.add_row(field if i == 0 else "", component, *(cells[name] for name in names))
+    return table
+
+
+def _figure(value: float) -> str:
+    return "?" if math.isnan(value) else f"{value:.5g}"
+
+
+def _split(one: SplitSummary) -> str:
+    return f"{one.split} {one.n_samples:,}" + (f" ({one.n_missing:,} not in the store)" if one.n_missing else "")
 
 
 def _domain_table(domains: list[DomainSummary]) -> Table:

@@ -29,13 +29,17 @@ __all__ = ["IntakeSettings", "SampleIntake"]
 
 @dataclass(frozen=True, slots=True)
 class IntakeSettings:
-    """What a writer does with every sample; the names are those of its parameters."""
+    """What a writer does with every sample; the names are those of its parameters, `chunk_points` by domain."""
 
     shuffle_seed: int
-    chunk_points: int
+    chunk_points: Mapping[str, int]
     shard_points: int | None
     non_finite: NonFinite
     threads: int
+
+    def grid(self, domain: str, n_points: int) -> Grid:
+        """Give the grid of a domain of so many points."""
+        return Grid.fit(n_points, self.chunk_points[domain], self.shard_points)
 
 
 class SampleIntake:
@@ -75,10 +79,7 @@ class SampleIntake:
         self._settings = settings
         self._temporary = ExitStack()
         self._scattered: dict[str, BucketedRows] = {}
-        self.grids = {
-            domain: Grid.fit(values[0][1].shape[0], settings.chunk_points, settings.shard_points)
-            for domain, values in fields.items()
-        }
+        self.grids = {domain: settings.grid(domain, values[0][1].shape[0]) for domain, values in fields.items()}
         self.fidelity: dict[str, FieldFidelity] = {}
 
     def __enter__(self) -> Self:

@@ -11,9 +11,12 @@ import numpy as np
 
 from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
 from noether.data.zarr_store.names import ROOT_KEY
-from noether.data.zarr_store.stores import normalize_root, open_storage
+from noether.data.zarr_store.stores import StoredObject, normalize_root, open_storage
 
-__all__ = ["DomainSummary", "FieldSummary", "StoreSummary", "summarize"]
+__all__ = ["DomainSummary", "FieldSummary", "SplitSummary", "StoreSummary", "summarize"]
+
+# What a source's array can be of; a manifest from elsewhere may say anything.
+_SOURCE_DTYPES = {np.dtype(code).name: np.dtype(code) for code in np.typecodes["AllInteger"] + np.typecodes["Float"]}
 
 
 @dataclass(slots=True)
@@ -81,6 +84,23 @@ class DomainSummary:
 
 
 @dataclass(slots=True)
+class SplitSummary:
+    """One split.
+
+    Attributes
+    ----------
+    split : str
+        Its name.
+    n_samples, n_missing : int
+        Samples that it lists, and those of them that are not in the store.
+    """
+
+    split: str
+    n_samples: int
+    n_missing: int
+
+
+@dataclass(slots=True)
 class StoreSummary:
     """A store, or one sample of it.
 
@@ -104,6 +124,8 @@ class StoreSummary:
         Objects and bytes below the root (or of the sample), metadata included.
     attributes : dict
         Attributes of the sample, where it is one.
+    splits : list of SplitSummary
+        The splits of the store, or those that list the sample.
     domains : list of DomainSummary
         Its domains.
     """
@@ -119,6 +141,7 @@ class StoreSummary:
     n_objects: int
     total_bytes: int
     attributes: dict[str, Any]
+    splits: list[SplitSummary]
     domains: list[DomainSummary]
 
 
@@ -154,8 +177,13 @@ def summarize(
         compressor=manifest.compressor,
         checksum=manifest.checksum,
         n_objects=len(objects),
-        total_bytes=sum(size for _, size in objects),
+        total_bytes=sum(item.size for item in objects),
         attributes={} if sample_id is None else dict(entries[sample_id].attributes),
+        splits=[
+            SplitSummary(name, len(ids), sum(listed not in manifest.samples for listed in ids))
+            for name, ids in manifest.splits.items()
+            if sample_id is None or sample_id in ids
+        ],
         domains=[
             _sum_up_domain(manifest, domain, [entry for entry in entries.values() if domain in entry.domains], sizes)
             for domain in manifest.domains
@@ -164,13 +192,13 @@ def summarize(
     )
 
 
-def _bytes_by_array(objects: Iterable[tuple[str, int]]) -> dict[str, int]:
+def _bytes_by_array(objects: Iterable[StoredObject]) -> dict[str, int]:
     """Sum the bytes of the objects of each array, ``<array>/zarr.json`` and ``<array>/c/<i>/0``."""
     sizes: dict[str, int] = {}
-    for key, size in objects:
-        parts = key.split("/")
+    for item in objects:
+        parts = item.key.split("/")
         path = "/".join(parts[:-1] if parts[-1] == ROOT_KEY else parts[:-3])
-        sizes[path] = sizes.get(path, 0) + size
+        sizes[path] = sizes.get(path, 0) + item.size
     return sizes
 
 
@@ -206,11 +234,11 @@ def _sum_up_domain(
 def _add_fidelity(summary: FieldSummary, entry: SampleEntry, n_values: int) -> None:
     """Add one sample; what one sample does not say, the sum does not say."""
     fidelity = entry.fidelity.get(summary.field)
-    if fidelity is None:
+    if fidelity is None or fidelity.source_dtype not in _SOURCE_DTYPES:
         summary.source_bytes = summary.max_abs_error = summary.max_rel_error = summary.flushed_to_zero = None
     if fidelity is None or summary.source_bytes is None:
         return
-    summary.source_bytes += n_values * np.dtype(fidelity.source_dtype).itemsize
+    summary.source_bytes += n_values * _SOURCE_DTYPES[fidelity.source_dtype].itemsize
     summary.max_abs_error = max(summary.max_abs_error or 0.0, fidelity.max_abs_error)
     summary.max_rel_error = max(summary.max_rel_error or 0.0, fidelity.max_rel_error)
     summary.flushed_to_zero = (summary.flushed_to_zero or 0) + fidelity.flushed_to_zero

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import Any, get_args
 
@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from noether.data.schemas import FileMap
-from noether.data.zarr_store.errors import ArgumentError
+from noether.data.zarr_store.errors import ArgumentError, SampleIdError
 from noether.data.zarr_store.fidelity import NonFinite
-from noether.data.zarr_store.grid import positive_int
-from noether.data.zarr_store.group import Encoding, default_threads, group_objects
+from noether.data.zarr_store.grid import DEFAULT_CHUNK_POINTS, Grid, chunk_points_by_domain, positive_int
+from noether.data.zarr_store.group import Encoding, counted, default_threads, encoded, group_objects
 from noether.data.zarr_store.intake import IntakeSettings, SampleIntake
 from noether.data.zarr_store.layout import build_domain_layouts, stored_dtype
 from noether.data.zarr_store.manifest import (
@@ -25,7 +25,7 @@ from noether.data.zarr_store.manifest import (
     SampleEntry,
     StoreManifest,
 )
-from noether.data.zarr_store.names import ROOT_KEY, check_sample_id, group_path
+from noether.data.zarr_store.names import ROOT_KEY, check_sample_id, group_path, is_plain, portable_key
 from noether.data.zarr_store.shuffle import SHUFFLE_ALGORITHM
 from noether.data.zarr_store.stores import join, normalize_root, open_storage
 from noether.data.zarr_store.validation import check_attributes, check_fields
@@ -48,8 +48,8 @@ class ZarrStoreWriter:
         Name of the dataset.
     shuffle_seed : int
         Seed of the shuffle; every sample and domain derives its own from it.
-    chunk_points : int
-        Points of a chunk, the unit of reading.
+    chunk_points : int or mapping of str to int
+        Points of a chunk, the unit of reading: of all domains, or by domain; one that a mapping lacks gets 4096.
     shard_points : int, optional
         Most points of a shard, the unit of writing; rounded down to whole chunks, at least one. Without it, one
         shard holds a whole field.
@@ -96,7 +96,7 @@ class ZarrStoreWriter:
         filemap: FileMap,
         dataset_name: str,
         shuffle_seed: int = 0,
-        chunk_points: int = 4096,
+        chunk_points: int | Mapping[str, int] = DEFAULT_CHUNK_POINTS,
         shard_points: int | None = None,
         coords_dtype: DTypeLike = "float32",
         values_dtype: DTypeLike = "float16",
@@ -110,11 +110,12 @@ class ZarrStoreWriter:
     ) -> None:
         self.store_root = normalize_root(store_root)
         self.filemap = filemap
-        self.chunk_points = positive_int(chunk_points, "chunk_points")
         self.shard_points = None if shard_points is None else positive_int(shard_points, "shard_points")
         self.coords_dtype = stored_dtype(coords_dtype, "coords_dtype")
         self.values_dtype = stored_dtype(values_dtype, "values_dtype")
         self.layouts = build_domain_layouts(filemap, coords_dtype, values_dtype, field_dtypes)
+        by_domain = chunk_points_by_domain(chunk_points, self.layouts)
+        self.chunk_points = dict(chunk_points) if isinstance(chunk_points, Mapping) else int(chunk_points)
         self.field_dtypes = {field: stored_dtype(dtype, field) for field, dtype in (field_dtypes or {}).items()}
         self.compression_level = _level(compression_level)
         self.checksum = bool(checksum)
@@ -133,13 +134,12 @@ class ZarrStoreWriter:
             shuffle_algorithm=SHUFFLE_ALGORITHM,
             checksum=self.checksum,
         )
-        self._intake = IntakeSettings(
-            self.shuffle_seed, self.chunk_points, self.shard_points, self.non_finite, self.threads
-        )
+        self._intake = IntakeSettings(self.shuffle_seed, by_domain, self.shard_points, self.non_finite, self.threads)
         self._storage = open_storage(self.store_root, self.storage_options)
         self._recorded: dict[str, SampleEntry] = {}
         self._recording = threading.Lock()
         self.manifest = self._open_manifest()
+        self._ids_by_key = {portable_key(sample_id): sample_id for sample_id in self.manifest.samples}
 
     @property
     def dataset_name(self) -> str:
@@ -151,8 +151,18 @@ class ZarrStoreWriter:
         """Seed of the shuffle."""
         return self._settings.shuffle_seed
 
+    def grid(self, domain: str, n_points: int) -> Grid:
+        """Give the chunks and shards that this writer makes of a domain of so many points."""
+        return self._intake.grid(domain, n_points)
+
     def write_group(
-        self, sample_id: str, field_arrays: Mapping[str, Any], *, attributes: Mapping[str, Any] | None = None
+        self,
+        sample_id: str,
+        field_arrays: Mapping[str, Any],
+        *,
+        attributes: Mapping[str, Any] | None = None,
+        fingerprint: str | None = None,
+        on_bytes: Callable[[int], None] | None = None,
     ) -> SampleEntry:
         """Write one sample, replacing it where it is there, and leave the manifest as it is.
 
@@ -169,6 +179,10 @@ class ZarrStoreWriter:
             front to back, into temporary files of about its size below ``TMPDIR``.
         attributes : mapping, optional
             Anything that JSON can hold; kept with the sample.
+        fingerprint : str, optional
+            Tells the state of the sample's source apart from others; kept with the sample.
+        on_bytes : callable of int, optional
+            Called with the number of bytes of every part of the group, as the storage takes it; from any thread.
 
         Returns
         -------
@@ -178,13 +192,15 @@ class ZarrStoreWriter:
         Raises
         ------
         SampleIdError
-            The id is no safe relative name.
+            The id is no safe relative name, or differs from that of a recorded sample in nothing but case or the form
+            of its characters, which some file systems take for the same.
         SampleDataError
             The arrays or attributes are not fit to be stored. Nothing was written.
         StorageError
             The store, or the temporary files, cannot be written. What was written of the sample is removed.
         """
         check_sample_id(sample_id)
+        self._require_distinct(sample_id)
         fields = check_fields(sample_id, field_arrays, self.layouts)
         plain_attributes = check_attributes(sample_id, attributes)
         with SampleIntake(sample_id, fields, self._intake) as intake:
@@ -193,11 +209,13 @@ class ZarrStoreWriter:
                 domains={domain: DomainSample.of(grid) for domain, grid in intake.grids.items()},
                 attributes=plain_attributes,
                 fidelity=intake.fidelity,
+                fingerprint=fingerprint,
             )
             encoding = Encoding(self.compression_level, self.checksum, self.threads)
             attributes_of_group = self._settings.as_group_attributes(sample_id, entry)
-            with closing(group_objects(intake.domains(), attributes_of_group, encoding)) as objects:
-                self._storage.write_group(entry.relpath, objects)
+            with closing(encoded(intake.domains(), encoding)) as domains:
+                objects = group_objects(domains, attributes_of_group)
+                self._storage.write_group(entry.relpath, objects if on_bytes is None else counted(objects, on_bytes))
         return entry
 
     def write_sample(
@@ -215,6 +233,7 @@ class ZarrStoreWriter:
         with self._recording:
             self._recorded[sample_id] = entry
             self.manifest.samples[sample_id] = entry
+            self._ids_by_key.setdefault(portable_key(sample_id), sample_id)
 
     def find_group(self, sample_id: str) -> SampleEntry | None:
         """Give the entry of a sample whose group is complete, whether or not the manifest has it; else ``None``.
@@ -232,6 +251,13 @@ class ZarrStoreWriter:
         single = StoreManifest.of_group(data, origin)
         single.require_same_settings(self._settings, origin)
         return single.sample(sample_id)
+
+    def remove_staged(self, sample_id: str, pid: int) -> None:
+        """Remove what a process of this machine, which was killed while it wrote a sample, left of it.
+
+        In object storage that stays, invisible, until the sample is written again: another machine may be at it.
+        """
+        self._storage.remove_staged(group_path(check_sample_id(sample_id)), pid)
 
     def save_manifest(self) -> str:
         """Save what was recorded, atomically, beside what others have saved; give the path or URL.
@@ -254,7 +280,7 @@ class ZarrStoreWriter:
             "filemap": self.filemap,
             "dataset_name": self.dataset_name,
             "shuffle_seed": self.shuffle_seed,
-            "chunk_points": self.chunk_points,
+            "chunk_points": dict(self.chunk_points) if isinstance(self.chunk_points, dict) else self.chunk_points,
             "shard_points": self.shard_points,
             "coords_dtype": self.coords_dtype,
             "values_dtype": self.values_dtype,
@@ -265,6 +291,14 @@ class ZarrStoreWriter:
             "storage_options": dict(self.storage_options),
             "threads": self.threads,
         }
+
+    def _require_distinct(self, sample_id: str) -> None:
+        twin = self._ids_by_key.get(portable_key(sample_id), sample_id)
+        if twin != sample_id and sample_id not in self.manifest.samples:
+            raise SampleIdError(
+                f"sample id {sample_id!r}: the store has {twin!r}, which some file systems take for the same, since "
+                "they differ only in case or in the form of their characters; expected another id"
+            )
 
     def _open_manifest(self) -> StoreManifest:
         there = StoreManifest.load_if_there(self.store_root, storage_options=self.storage_options)
@@ -287,8 +321,8 @@ def _seed(seed: object) -> int:
 
 
 def _dataset_name(name: object) -> str:
-    if not isinstance(name, str) or not name:
-        raise ArgumentError(f"dataset_name: expected a str that is not empty, got {name!r}")
+    if not isinstance(name, str) or not name or not is_plain(name):
+        raise ArgumentError(f"dataset_name: expected a str that is not empty and can be printed, got {name!r}")
     return name
 
 

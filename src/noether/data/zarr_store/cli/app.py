@@ -12,6 +12,7 @@ import typer
 
 from noether.data.zarr_store._version import __version__
 from noether.data.zarr_store.errors import ArgumentError, StoreError
+from noether.data.zarr_store.names import printable
 
 __all__ = [
     "FAILED",
@@ -61,22 +62,33 @@ def _root(
 
 
 @contextmanager
-def errors_reported(debug: bool) -> Iterator[None]:
-    """Turn errors into one line and an exit code; the traceback is for those who ask for it."""
+def errors_reported(
+    debug: bool, interrupted: str = "what is complete is kept: run the same command again to go on"
+) -> Iterator[None]:
+    """Turn errors into one line and an exit code; the traceback is for those who ask for it.
+
+    Parameters
+    ----------
+    debug : bool
+        Whether the traceback is shown.
+    interrupted : str
+        What Ctrl-C left behind.
+    """
     try:
         yield
     except typer.Exit:
         raise
     except KeyboardInterrupt:
-        typer.echo("interrupted; what is complete is kept: run the same command again to go on", err=True)
+        typer.echo(f"interrupted; {interrupted}", err=True)
         raise typer.Exit(INTERRUPTED) from None
     except Exception as error:
         if debug:
             traceback.print_exc()
         if isinstance(error, StoreError):
-            typer.echo(f"error: {error}", err=True)
+            typer.echo(printable(f"error: {error}"), err=True)
         else:
-            typer.echo(f"unexpected error: {type(error).__name__}: {error} (--debug shows where)", err=True)
+            text = f"unexpected error: {type(error).__name__}: {error} (--debug shows where)"
+            typer.echo(printable(text), err=True)
         raise typer.Exit(WRONG_USAGE if isinstance(error, ArgumentError) else FAILED) from error
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+import re
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from types import FrameType
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
+from rich.console import Console
 
-from noether.data.schemas import FileMap
 from noether.data.zarr_store.cli.app import (
     FAILED,
     Debug,
@@ -18,12 +23,19 @@ from noether.data.zarr_store.cli.app import (
     key_values,
     parse_options,
 )
-from noether.data.zarr_store.convert import ConversionReport, convert
-from noether.data.zarr_store.display import conversion_progress
-from noether.data.zarr_store.errors import ArgumentError, nearest_names
-from noether.data.zarr_store.presets import PRESETS, find_preset
-from noether.data.zarr_store.sources import TreeSource
-from noether.data.zarr_store.stores import normalize_root
+from noether.data.zarr_store.cli.convert_output import conversion_progress, print_plan, print_report
+from noether.data.zarr_store.cli.source_options import (
+    FilemapOption,
+    MappingOption,
+    PresetOption,
+    SourceOption,
+    open_source,
+)
+from noether.data.zarr_store.convert import ConversionReport, Mode, convert, plan_conversion, select_samples
+from noether.data.zarr_store.errors import ArgumentError
+from noether.data.zarr_store.executors import DaskExecutor
+from noether.data.zarr_store.names import printable
+from noether.data.zarr_store.splits import read_split_files, save_splits
 from noether.data.zarr_store.writer import ZarrStoreWriter
 
 SOME_FAILED = 3
@@ -33,15 +45,39 @@ SOME_FAILED = 3
 def convert_command(
     source: Annotated[str, typer.Argument(help="Directory or URL with one directory per sample.")],
     store: Annotated[str, typer.Argument(help="Directory or URL of the store, new or to be added to.")],
-    preset: Annotated[str | None, typer.Option(help=f"File names of a dataset: {', '.join(PRESETS)}.")] = None,
-    filemap: Annotated[Path | None, typer.Option(help="JSON file with the file name of each field.")] = None,
+    preset: PresetOption = None,
+    filemap: FilemapOption = None,
+    mapping: MappingOption = None,
     name: Annotated[
-        str | None, typer.Option(help="Name of the dataset. [default: the preset's, or the source's]")
+        str | None, typer.Option(help="Name of the dataset (default: the preset's, or the source's).")
     ] = None,
-    workers: Annotated[int, typer.Option(help="Processes that convert at the same time.")] = 1,
-    chunk_points: Annotated[int, typer.Option(help="Points of a chunk, the unit of reading.")] = 4096,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Processes that convert at the same time (default: 1); 0: all in this one, for debugging."),
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Stop a sample that takes longer; it has failed.")
+    ] = None,
+    dask: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Convert on the Dask cluster of this scheduler.")
+    ] = None,
+    part: Annotated[
+        str | None, typer.Option(metavar="K/N", help="Convert the K-th of N parts; other runs convert the others.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Skip complete samples whose source is unchanged. The default.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Convert only the samples that failed the last time.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Convert complete samples anew, too.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
+    chunk_points: Annotated[
+        str,
+        typer.Option(metavar="N|DOMAIN=N,…", help="Points of a chunk, the unit of reading; also by domain."),
+    ] = "4096",
     shard_points: Annotated[
-        int | None, typer.Option(help="Most points of a shard, one object. [default: the whole field]")
+        int | None, typer.Option(help="Most points of a shard, one object (default: the whole field).")
     ] = None,
     coords_dtype: Annotated[str, typer.Option(help="Stored dtype of positions.")] = "float32",
     values_dtype: Annotated[str, typer.Option(help="Stored dtype of all other fields.")] = "float16",
@@ -54,28 +90,33 @@ def convert_command(
     checksum: Annotated[bool, typer.Option(help="Give every chunk a crc32c.")] = True,
     non_finite: Annotated[str, typer.Option(help="What to do with NaN and infinity: raise or allow.")] = "raise",
     limit: Annotated[int | None, typer.Option(help="Convert only the first so many samples.")] = None,
-    storage_option: StorageOption = None,
-    source_option: Annotated[
+    split_file: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Option of the source's file system. May be repeated."),
+        typer.Option(
+            metavar="NAME=FILE", help="File that lists the samples of a split, an id a line. May be repeated."
+        ),
     ] = None,
+    storage_option: StorageOption = None,
+    source_option: SourceOption = None,
     debug: Debug = False,
 ) -> None:
     """Convert the samples of SOURCE that STORE does not have yet.
 
-    A sample is a directory with the files that the preset or file map names, as .pt or .npy. Samples that cannot be
-    converted are skipped and named at the end. Exit codes: 0 all is converted, 1 nothing is, 2 wrong usage,
-    3 some samples failed, 130 interrupted.
+    A sample is a directory with the files that the preset or file map names, as .pt or .npy, or the files that a
+    mapping describes: VTK, EnSight, STL and arrays. Samples that cannot be converted, because their files are broken
+    or their process crashes, hangs or is killed, are skipped, named at the end, and listed in conversion.json in the
+    store. Exit codes: 0 all is converted, 1 nothing is, 2 wrong usage, 3 some samples failed, 130 interrupted.
     """
     with errors_reported(debug):
-        files, optional, default_name = _file_map(preset, filemap, source)
-        tree = TreeSource(source, files, optional, parse_options(source_option, "--source-option"))
+        tree, default_name = open_source(
+            source, preset, filemap, mapping, parse_options(source_option, "--source-option")
+        )
         writer = ZarrStoreWriter(
             store,
             tree.filemap,
             default_name if name is None else name,
             shuffle_seed=seed,
-            chunk_points=chunk_points,
+            chunk_points=_chunk_points(chunk_points),
             shard_points=shard_points,
             coords_dtype=coords_dtype,
             values_dtype=values_dtype,
@@ -84,46 +125,115 @@ def convert_command(
             checksum=checksum,
             non_finite=non_finite,  # type: ignore[arg-type] # the writer checks it, with its own message
             storage_options=parse_options(storage_option, "--storage-option"),
+            # A Dask worker has others beside it, and each of its own threads converts a sample.
+            threads=None if dask is None else 1,
         )
-        for notice in tree.notices:
-            typer.echo(f"note: {notice}")
-        total = len(tree.sample_ids()) if limit is None else min(limit, len(tree.sample_ids()))
-        with conversion_progress(total) as show:
-            report = convert(tree, writer, workers=workers, limit=limit, on_result=show)
+        split_files = key_values(split_file, "--split-file", "NAME=FILE")
+        splits, split_notices = read_split_files(split_files, {*tree.sample_ids(), *writer.manifest.samples})
+        for notice in (*tree.notices, *split_notices):
+            typer.echo(printable(f"note: {notice}"))
+        mode, part_of = _mode(resume, retry_failed, overwrite), _part(part)
+        sample_ids = select_samples(tree, writer, mode=mode, limit=limit, part=part_of)
+        n_workers = _workers(workers, timeout, dask)
+        if dry_run:
+            plan = plan_conversion(tree, writer, sample_ids, workers=n_workers)
+            print_plan(plan, writer.store_root, Console(markup=False, emoji=False, highlight=False))
+            return
+        with (
+            _termination_interrupts(),
+            _executor(dask) as executor,
+            conversion_progress(len(sample_ids)) as show,
+        ):
+            report = convert(
+                tree,
+                writer,
+                workers=n_workers,
+                timeout=timeout,
+                executor=executor,
+                mode=mode,
+                limit=limit,
+                part=part_of,
+                on_result=show,
+            )
+        if splits and writer.manifest.samples:
+            save_splits(writer.store_root, splits, storage_options=writer.storage_options)
         raise typer.Exit(_report(report, writer.store_root, debug))
 
 
-def _file_map(preset: str | None, path: Path | None, source: str) -> tuple[FileMap, frozenset[str], str]:
-    """Give the file map, its optional attributes, and a name for the dataset."""
-    if preset is not None and path is None:
-        known = find_preset(preset)
-        return known.filemap, known.optional, known.name
-    if path is None or preset is not None:
-        got = "neither" if path is None else "both"
-        raise ArgumentError(f"expected either --preset or --filemap, got {got}; presets: {', '.join(PRESETS)}")
+def _chunk_points(text: str) -> int | dict[str, int]:
+    pairs = key_values(text.split(","), "--chunk-points", "DOMAIN=N") if "=" in text else {"": text}
     try:
-        files = FileMap.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise ArgumentError(f"--filemap {path}: cannot be read ({error.strerror})") from error
-    except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        what = problem["msg"]
-        if problem["type"] == "extra_forbidden":
-            what = f"no such field; {nearest_names(where, FileMap.model_fields)}"
+        points = {domain: int(number) for domain, number in pairs.items()}
+    except ValueError:
         raise ArgumentError(
-            f"--filemap {path}: {where + ': ' if where else ''}{what}; expected a JSON object such as "
-            '{"surface_position": "points.npy", "surface_pressure": "p.npy"}'
-        ) from error
-    return files, frozenset(), PurePosixPath(normalize_root(source)).name
+            f"--chunk-points: expected a whole number, or one for each domain such as surface=4096,volume=16384, "
+            f"got {text!r}"
+        ) from None
+    return points.get("", points)
+
+
+def _workers(workers: int | None, timeout: float | None, dask: str | None) -> int:
+    """Give the number of worker processes of this machine."""
+    if dask is None:
+        return 1 if workers is None else workers
+    for option, value in (("--workers", workers), ("--timeout", timeout)):
+        if value is not None:
+            raise ArgumentError(f"{option}: not with --dask, whose workers are the cluster's own")
+    return 0
+
+
+def _part(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    numbers = re.fullmatch(r"(\d+)/(\d+)", text)
+    if numbers is None:
+        raise ArgumentError(f"--part: expected K/N such as 3/16, got {text!r}")
+    return int(numbers[1]), int(numbers[2])
+
+
+def _mode(resume: bool, retry_failed: bool, overwrite: bool) -> Mode:
+    if resume + retry_failed + overwrite > 1:
+        raise ArgumentError("expected one of --resume, --retry-failed and --overwrite, got several")
+    return "retry-failed" if retry_failed else "overwrite" if overwrite else "resume"
+
+
+@contextmanager
+def _executor(address: str | None) -> Iterator[Executor | None]:
+    if address is None:
+        yield None
+        return
+    executor = DaskExecutor(address)
+    try:
+        yield executor
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def _termination_interrupts() -> Iterator[None]:
+    """Take SIGTERM for Ctrl-C: batch systems send it some time before they kill."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only there can it be changed
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _report(report: ConversionReport, store_root: str, debug: bool) -> int:
     """Print what became of the samples; give the exit code."""
     converted, skipped, failed = (report.having(outcome) for outcome in ("converted", "skipped", "failed"))
-    typer.echo(f"{len(converted)} converted, {len(skipped)} complete before, {len(failed)} failed; store: {store_root}")
+    print_report(report, store_root, Console(markup=False, emoji=False, highlight=False))
+    if not report.is_indexed:
+        typer.echo("note: other parts are missing; when all are done, unite them: noether-zarr merge STORE")
     for result in failed:
-        typer.echo(f"failed: {result.reason}", err=True)
+        typer.echo(printable(f"failed: {result.reason}"), err=True)
         if debug:
             typer.echo(result.trace, err=True)
     if failed:

@@ -17,7 +17,7 @@ from noether.data.zarr_store.summary import summarize
 @app.command("info")
 def info_command(
     store: Annotated[str, typer.Argument(help="Directory or URL of the store.")],
-    sample: Annotated[str | None, typer.Argument(help="Sample to show. [default: the whole store]")] = None,
+    sample: Annotated[str | None, typer.Argument(help="Sample to show (default: the whole store).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
     storage_option: StorageOption = None,
     debug: Debug = False,

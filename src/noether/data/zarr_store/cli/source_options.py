@@ -1,0 +1,106 @@
+"""How commands are told what a source is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from noether.data.schemas import FileMap
+from noether.data.zarr_store.errors import ArgumentError, CorruptDataError, nearest_names
+from noether.data.zarr_store.presets import PRESETS, find_preset
+from noether.data.zarr_store.report import ReportFile
+from noether.data.zarr_store.sources import MappedSource, TreeSource, find_mapping, shipped_mappings
+from noether.data.zarr_store.stores import normalize_root
+
+__all__ = [
+    "FilemapOption",
+    "MappingOption",
+    "PresetOption",
+    "SourceOption",
+    "open_former_source",
+    "open_source",
+]
+
+PresetOption = Annotated[str | None, typer.Option(help=f"File names of a dataset: {', '.join(PRESETS)}.")]
+FilemapOption = Annotated[Path | None, typer.Option(help="JSON file with the file name of each field.")]
+MappingOption = Annotated[
+    str | None,
+    typer.Option(metavar="FILE|NAME", help=f"What files hold, a mapping.toml: {', '.join(shipped_mappings())}."),
+]
+SourceOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=VALUE", help="Option of the source's file system. May be repeated."),
+]
+
+
+def open_source(
+    source: str, preset: str | None, filemap: Path | None, mapping: str | None, options: dict[str, Any]
+) -> tuple[TreeSource | MappedSource, str]:
+    """Open the source, and give a name for the dataset."""
+    options_given = {"--preset": preset, "--filemap": filemap, "--mapping": mapping}
+    given = [option for option, value in options_given.items() if value is not None]
+    if len(given) == 1:
+        if mapping is not None:
+            chosen = find_mapping(mapping)
+            return MappedSource(source, chosen, options), chosen.name
+        if preset is not None:
+            known = find_preset(preset)
+            return TreeSource(source, known.filemap, known.optional, options), known.name
+        if filemap is not None:
+            name = PurePosixPath(normalize_root(source)).name
+            return TreeSource(source, _read_filemap(filemap), frozenset(), options), name
+    raise ArgumentError(
+        f"expected one of --preset, --filemap and --mapping, got {' and '.join(given) or 'none'}; "
+        f"presets: {', '.join(PRESETS)}; mappings: {', '.join(shipped_mappings())}"
+    )
+
+
+def open_former_source(
+    source: str,
+    preset: str | None,
+    filemap: Path | None,
+    mapping: str | None,
+    options: dict[str, Any],
+    store: str,
+    storage_options: Mapping[str, Any],
+) -> TreeSource | MappedSource:
+    """Open the source of a store; without an option, the file names are those of its last conversion."""
+    if preset is None and filemap is None and mapping is None:
+        files = _recorded_filemap(store, storage_options)
+        if files is not None:
+            return TreeSource(source, files, frozenset(), options)
+    opened, _ = open_source(source, preset, filemap, mapping, options)
+    return opened
+
+
+def _recorded_filemap(store: str, storage_options: Mapping[str, Any]) -> FileMap | None:
+    try:
+        runs = ReportFile.load(store, storage_options=storage_options).runs
+        recorded = [run.settings["filemap"] for run in runs if "filemap" in run.settings]
+        files = FileMap.model_validate(recorded[-1]) if recorded else None
+    except (CorruptDataError, ValidationError):
+        return None  # damaged, or of a subclass, with fields that nobody knows here
+    # A mapping is more than the names that are recorded of it: "VTK/run.vtu:pMean".
+    is_mapping = files is not None and any(":" in name for name in files.model_dump(exclude_none=True).values())
+    return None if is_mapping else files
+
+
+def _read_filemap(path: Path) -> FileMap:
+    try:
+        return FileMap.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ArgumentError(f"--filemap {path}: cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        what = problem["msg"]
+        if problem["type"] == "extra_forbidden":
+            what = f"no such field; {nearest_names(where, FileMap.model_fields)}"
+        raise ArgumentError(
+            f"--filemap {path}: {where + ': ' if where else ''}{what}; expected a JSON object such as "
+            '{"surface_position": "points.npy", "surface_pressure": "p.npy"}'
+        ) from error
