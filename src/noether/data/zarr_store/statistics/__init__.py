@@ -1,0 +1,30 @@
+"""Statistics of the fields of a store: moments that merge, from all points or from as many as a tolerance asks for."""
+
+from noether.data.zarr_store.statistics.calculate import Progress, calculate_store_statistics
+from noether.data.zarr_store.statistics.documents import (
+    load_statistics,
+    output_path,
+    save_statistics,
+    statistics_from_dict,
+    statistics_to_dict,
+)
+from noether.data.zarr_store.statistics.estimates import CONFIDENCE
+from noether.data.zarr_store.statistics.moments import RunningStats, is_position, merge_statistics, position_bounds
+from noether.data.zarr_store.statistics.plots import plot_histograms, plot_path
+
+__all__ = [
+    "CONFIDENCE",
+    "Progress",
+    "RunningStats",
+    "calculate_store_statistics",
+    "is_position",
+    "load_statistics",
+    "merge_statistics",
+    "output_path",
+    "plot_histograms",
+    "plot_path",
+    "position_bounds",
+    "save_statistics",
+    "statistics_from_dict",
+    "statistics_to_dict",
+]

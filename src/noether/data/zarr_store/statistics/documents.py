@@ -1,0 +1,221 @@
+"""Statistics as plain dictionaries, and as JSON and YAML files."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from noether.data.zarr_store.errors import ArgumentError, StorageError
+from noether.data.zarr_store.statistics.moments import RunningStats, position_bounds
+
+__all__ = [
+    "load_statistics",
+    "output_path",
+    "save_statistics",
+    "statistics_from_dict",
+    "statistics_to_dict",
+]
+
+Figures = dict[str, int | list[float | None]]
+
+# No canonical field name is without an underscore.
+_POSITIONS = "positions"
+
+_EXACT = ("mean", "std", "min", "max", "logmean", "logstd")
+_MARGINS = ("mean_margin", "logmean_margin")
+_JSON, _YAML = (".json",), (".yaml", ".yml")
+DOCUMENT_SUFFIXES = _JSON + _YAML
+
+_Component = Annotated[float, Field(allow_inf_nan=False)] | None
+_Components = Annotated[list[_Component], Field(min_length=1)]
+
+
+class _FieldFigures(BaseModel):
+    """One field of a document, as `statistics_to_dict` makes it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    count: Annotated[int, Field(gt=0)]
+    mean: _Components
+    std: _Components
+    min: _Components
+    max: _Components
+    logmean: _Components
+    logstd: _Components
+    non_finite: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    points_read: Annotated[int, Field(gt=0)] | None = None
+    mean_margin: _Components | None = None
+    logmean_margin: _Components | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        lengths = {name: len(value) for name, value in self if isinstance(value, list)}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"expected as many components in each figure, got {lengths}")
+        if self.points_read is not None and self.points_read > self.count:
+            raise ValueError(f"points_read: expected at most the count {self.count}, got {self.points_read}")
+        return self
+
+
+_DOCUMENT = TypeAdapter(dict[str, _FieldFigures])
+
+
+def statistics_to_dict(stats: Mapping[str, RunningStats]) -> dict[str, Figures]:
+    """Give statistics as dictionaries and lists, for JSON and its like.
+
+    Returns
+    -------
+    dict of str to dict
+        By canonical field name: the attributes of `RunningStats` by name, a list with one number for each component
+        where they are arrays, and None for what is not finite. Estimates alone have `points_read` and margins.
+    """
+    return {field: _figures(one) for field, one in stats.items()}
+
+
+def _figures(stats: RunningStats) -> Figures:
+    figures: Figures = {"count": stats.count}
+    figures |= {name: _finite_or_none(getattr(stats, name)) for name in _EXACT}
+    figures["non_finite"] = stats.non_finite.tolist()
+    if stats.is_estimate:
+        figures["points_read"] = stats.points_read
+        figures |= {name: _finite_or_none(getattr(stats, name)) for name in _MARGINS}
+    return figures
+
+
+def statistics_from_dict(document: Mapping[str, Any]) -> dict[str, RunningStats]:
+    """Give the statistics that `statistics_to_dict`, or a file of `save_statistics`, holds.
+
+    Raises
+    ------
+    ArgumentError
+        It holds something else.
+    """
+    try:
+        fields = _DOCUMENT.validate_python({key: value for key, value in document.items() if key != _POSITIONS})
+    except AttributeError as error:
+        raise ArgumentError(f"expected the statistics of fields by name, got {type(document).__name__}") from error
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise ArgumentError(
+            f"expected statistics as noether-zarr stats writes them, but {where}: "
+            f"{problem['msg'].removeprefix('Value error, ')}"
+        ) from error
+    return {field: _running_stats(figures) for field, figures in fields.items()}
+
+
+def _running_stats(figures: _FieldFigures) -> RunningStats:
+    nothing = np.zeros(len(figures.mean))
+    margins = {
+        name: nothing if margin is None else _array(margin)
+        for name, margin in ((name, getattr(figures, name)) for name in _MARGINS)
+    }
+    return RunningStats(
+        count=figures.count,
+        non_finite=np.array(figures.non_finite, np.int64),
+        points_read=figures.count if figures.points_read is None else figures.points_read,
+        **{name: _array(getattr(figures, name)) for name in _EXACT},
+        **margins,
+    )
+
+
+def output_path(path: str | os.PathLike[str], suffixes: Sequence[str] = DOCUMENT_SUFFIXES) -> Path:
+    """Give the path of a file that is to be written, before the work that it is for.
+
+    Raises
+    ------
+    ArgumentError
+        It ends in none of the suffixes, or its directory is not there.
+    """
+    file = Path(path)
+    if file.suffix.lower() not in suffixes:
+        raise ArgumentError(f"{file}: expected a file name that ends in {' or '.join(suffixes)}")
+    if not file.absolute().parent.is_dir():
+        raise ArgumentError(f"{file}: there is no directory {file.absolute().parent}; make it first")
+    return file
+
+
+def save_statistics(stats: Mapping[str, RunningStats], path: str | os.PathLike[str]) -> None:
+    """Write statistics to a ``.json`` or ``.yaml`` file.
+
+    It holds what `statistics_to_dict` gives and, where there are positions, their bounds over all domains as `min` and
+    `max` of `positions`.
+
+    Raises
+    ------
+    ArgumentError
+        The path ends in another suffix, or its directory is not there.
+    StorageError
+        The file cannot be written.
+    """
+    file = output_path(path)
+    document = statistics_to_dict(stats)
+    bounds = position_bounds(stats)
+    if bounds is not None:
+        document[_POSITIONS] = {"min": _finite_or_none(bounds[0]), "max": _finite_or_none(bounds[1])}
+    is_json = file.suffix.lower() in _JSON
+    text = json.dumps(document, indent=2, allow_nan=False) + "\n" if is_json else _yaml(document)
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"{file}: cannot be written ({error.strerror})") from error
+
+
+def load_statistics(path: str | os.PathLike[str]) -> dict[str, RunningStats]:
+    """Read statistics from a ``.json`` file that `save_statistics` wrote.
+
+    Raises
+    ------
+    ArgumentError
+        It is no such file.
+    """
+    file = Path(path)
+    if file.suffix.lower() in _YAML:
+        raise ArgumentError(f"{file}: YAML is written but not read; expected the .json file of the same statistics")
+    try:
+        return statistics_from_dict(json.loads(file.read_bytes()))
+    except OSError as error:
+        raise ArgumentError(f"{file}: cannot be read ({error.strerror})") from error
+    except ArgumentError as error:
+        raise ArgumentError(f"{file}: {error}") from error
+    except ValueError as error:
+        raise ArgumentError(f"{file}: no valid JSON: {error}") from error
+
+
+def _array(figures: list[float | None]) -> NDArray[np.float64]:
+    return np.array(figures, np.float64)  # None becomes NaN
+
+
+def _finite_or_none(figures: NDArray[np.float64]) -> list[float | None]:
+    return [value if math.isfinite(value) else None for value in figures.tolist()]
+
+
+def _yaml(document: Mapping[str, Figures]) -> str:
+    """Write the two levels of a document; no library is worth it for these."""
+    lines = []
+    for name, figures in document.items():
+        lines.append(f"{_yaml_key(name)}:")
+        for key, value in figures.items():
+            shown = str(value) if isinstance(value, int) else f"[{', '.join(map(_yaml_number, value))}]"
+            lines.append(f"  {key}: {shown}")
+    return "\n".join(lines) + "\n"
+
+
+def _yaml_key(name: str) -> str:
+    return name if name.isidentifier() and name.isascii() else json.dumps(name)
+
+
+def _yaml_number(value: float | None) -> str:
+    if value is None:
+        return "null"
+    # For YAML 1.1, which PyYAML reads, 1e-05 is text and 1.0e-05 a number.
+    mantissa, exponent, power = repr(value).partition("e")
+    return mantissa + (".0" if exponent and "." not in mantissa else "") + exponent + power

@@ -1,0 +1,133 @@
+"""Which fields of which samples a pass takes in, and which of their chunks it reads. Pure: nothing is read here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from noether.data.zarr_store.errors import ArgumentError, UnknownNameError
+from noether.data.zarr_store.fetch import PlannedRead
+from noether.data.zarr_store.grid import Grid, positive_int
+from noether.data.zarr_store.layout import ArrayLayout, require_fields
+from noether.data.zarr_store.manifest import StoreManifest
+from noether.data.zarr_store.sampling import ReadPlan, plan_draw, plan_whole, random_stream
+from noether.data.zarr_store.selection import select_samples
+from noether.data.zarr_store.statistics.estimates import points_to_read, share_to_read
+
+__all__ = ["Selection", "select"]
+
+# Chunks are read together up to this size: large enough that threads seldom wait for each other, and that requests to
+# object storage are few; small enough that a pass takes a few megabytes a thread.
+_BLOCK_BYTES = 2 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a pass takes in.
+
+    Attributes
+    ----------
+    layouts : dict of str to tuple of ArrayLayout
+        The fields, by domain.
+    grids : dict of str to dict of str to Grid
+        By sample id, the grid of each of these domains that the sample has.
+    """
+
+    layouts: dict[str, tuple[ArrayLayout, ...]]
+    grids: dict[str, dict[str, Grid]]
+
+    @property
+    def points(self) -> dict[str, int]:
+        """Points of all samples, by domain."""
+        points: dict[str, int] = {}
+        for grids in self.grids.values():
+            for domain, grid in grids.items():
+                points[domain] = points.get(domain, 0) + grid.n_points
+        return points
+
+    def shares(self, tolerance: float) -> dict[str, float]:
+        """Give the share of its points to read of each domain, see `estimates.share_to_read`."""
+        return {domain: share_to_read(n_points, tolerance) for domain, n_points in self.points.items()}
+
+    def count_values(self, shares: Mapping[str, float]) -> int:
+        """Count the values that `blocks` reads."""
+        return sum(
+            points_to_read(grid, shares.get(domain, 1)) * sum(layout.dim for layout in self.layouts[domain])
+            for grids in self.grids.values()
+            for domain, grid in grids.items()
+        )
+
+    def blocks(self, shares: Mapping[str, float], seed: int) -> Iterator[PlannedRead]:
+        """Yield what to read at a time: a few chunks of one field, all those of a field of a sample in a row.
+
+        Parameters
+        ----------
+        shares : mapping of str to float
+            Share of the points to read by domain; a domain that is missing is read whole.
+        seed : int
+            Chooses the chunks where that is not all.
+        """
+        for sample_id, grids in self.grids.items():
+            for domain, grid in grids.items():
+                if domain in shares:
+                    rng = random_stream(seed, "statistics", sample_id, domain)
+                    # Scattered, since one store has one shuffle, which makes its neighbours what they are.
+                    plan = plan_draw(grid, points_to_read(grid, shares[domain]), rng, "scattered")
+                else:
+                    plan = plan_whole(grid)
+                for layout in self.layouts[domain]:
+                    chunk_bytes = grid.chunk_points * layout.dim * np.dtype(layout.dtype).itemsize
+                    step = max(_BLOCK_BYTES // chunk_bytes, 1)
+                    for first in range(0, len(plan.parts), step):
+                        part = ReadPlan(grid, plan.parts[first : first + step])
+                        yield PlannedRead(sample_id, domain, (layout,), part)
+
+
+def select(
+    manifest: StoreManifest,
+    sample_ids: Iterable[str] | None = None,
+    split: str | None = None,
+    limit: int | None = None,
+    fields: Iterable[str] | None = None,
+    exclude_fields: Iterable[str] = (),
+) -> Selection:
+    """Find the samples and fields that are meant; parameters are those of `calculate_store_statistics`.
+
+    Raises
+    ------
+    UnknownNameError
+        The store has no such field, sample or split, or none of the samples has a field that is asked for.
+    ArgumentError
+        `limit` is no whole number of at least 1, or no sample or field is left.
+    """
+    chosen = select_samples(manifest, split, sample_ids)
+    if limit is not None:
+        chosen = chosen[: positive_int(limit, "limit")]
+    excluded = require_fields(exclude_fields, manifest.domains)
+    asked = None if fields is None else require_fields(fields, manifest.domains)
+    layouts = {
+        domain: tuple(
+            array
+            for field, array in layout.arrays.items()
+            if field not in excluded and (asked is None or field in asked)
+        )
+        for domain, layout in manifest.domains.items()
+    }
+    layouts = {domain: arrays for domain, arrays in layouts.items() if arrays}
+    if not layouts:
+        raise ArgumentError("there is nothing to compute statistics of: no field is left; exclude fewer")
+    grids = {}
+    for sample_id in chosen:
+        domains = manifest.sample(sample_id).domains
+        grids[sample_id] = {domain: domains[domain].grid for domain in layouts if domain in domains}
+    there = {domain for of_sample in grids.values() for domain in of_sample}
+    if asked is not None and layouts.keys() - there:
+        lacking = [array.field for domain, arrays in layouts.items() if domain not in there for array in arrays]
+        raise UnknownNameError(
+            f"fields {', '.join(lacking)}: none of the {len(grids)} samples has them; leave them out, or take others"
+        )
+    if not there:
+        raise ArgumentError(f"there is nothing to compute statistics of: none of the {len(grids)} samples has a field")
+    return Selection(layouts, grids)
