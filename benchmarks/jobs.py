@@ -19,11 +19,12 @@ import numpy as np
 
 from benchmarks.data import DOMAIN, FIELDS, FILEMAP, SAMPLE, Arrays, source_arrays
 from benchmarks.memory import peak_bytes, resident_bytes, start_peak
-from benchmarks.settings import REPOSITORY
+from benchmarks.settings import DRAW_POINTS, REPOSITORY
 
 __all__ = ["JobError", "Measured", "run_job"]
 
 _WARM_UP_POINTS = 20_000
+_WARM_UP_DRAWS = 10
 
 
 class JobError(RuntimeError):
@@ -144,6 +145,50 @@ def open_manifest(root: str, small_root: str, expected: int) -> Measured:
     return measured
 
 
+def first_batch(root: str, method: str) -> Measured:
+    """Make a dataset and take the first batch of two workers; PyTorch is loaded here already, and not in them."""
+    from torch.utils.data import DataLoader
+
+    from noether.data.zarr_store.datasets import ZarrStoreDataset, collate_samples
+
+    def take() -> None:
+        dataset = ZarrStoreDataset(root, num_points={DOMAIN: DRAW_POINTS})
+        loader = DataLoader(
+            dataset, 4, shuffle=True, collate_fn=collate_samples, num_workers=2, multiprocessing_context=method
+        )
+        next(iter(loader))
+
+    return _measure(take)
+
+
+def worker_memory(root: str, samples: int, epochs: int) -> Measured:
+    """Draw from many samples in two workers; give the growth of the memory of the one that grew more."""
+    from torch.utils.data import DataLoader
+
+    from noether.data.zarr_store.datasets import ZarrStoreDataset
+
+    sample_ids = [f"run_{number:05d}" for number in range(samples)]
+    dataset = ZarrStoreDataset(root, sample_ids=sample_ids, num_points={DOMAIN: DRAW_POINTS}, transform=_memory_now)
+    loader = DataLoader(dataset, None, shuffle=True, num_workers=2, persistent_workers=True)
+    seen: dict[int, list[int]] = {}
+    start = time.perf_counter()
+    for epoch in range(epochs):
+        dataset.set_epoch(epoch)
+        for item in loader:
+            seen.setdefault(item["worker"], []).append(item["resident_bytes"])
+    seconds = time.perf_counter() - start
+    grown = [[size - sizes[_WARM_UP_DRAWS] for size in sizes[_WARM_UP_DRAWS:]] for sizes in seen.values()]
+    return Measured(seconds, max(map(max, grown)), max(sizes[-1] for sizes in grown))
+
+
+def _memory_now(_: dict[str, Any]) -> dict[str, Any]:
+    """Give the memory of a worker in place of an item."""
+    from torch.utils.data import get_worker_info
+
+    info = get_worker_info()
+    return {"worker": -1 if info is None else info.id, "resident_bytes": resident_bytes()}
+
+
 def _measure_write(write: Callable[[Arrays], None], work_dir: str, n_points: int, root: Path) -> Measured:
     arrays = {field: np.array(values) for field, values in source_arrays(Path(work_dir), n_points).items()}
     write(_first_points(work_dir))
@@ -167,7 +212,7 @@ def _measure(work: Callable[[], object]) -> Measured:
 
 
 _JOBS: dict[str, Callable[..., Measured]] = {
-    job.__name__: job for job in (write_ours, write_zarr, write_hdf5, open_manifest)
+    job.__name__: job for job in (write_ours, write_zarr, write_hdf5, open_manifest, first_batch, worker_memory)
 }
 
 if __name__ == "__main__":

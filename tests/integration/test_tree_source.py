@@ -66,9 +66,9 @@ def test_directories_and_files_of_other_kinds_are_no_samples(tmp_path: Path) -> 
     assert_same_arrays(source.load("run_1").fields, expected_fields())
 
 
-@pytest.mark.parametrize("there", [".npy", ".pt"])
-@pytest.mark.parametrize("named", [".npy", ".pt"])
-def test_either_format_is_read_whichever_the_file_map_names(tmp_path: Path, named: str, there: str) -> None:
+@pytest.mark.parametrize("there", [".npy", ".npz", ".pt"])
+@pytest.mark.parametrize("named", [".npy", ".npz", ".pt"])
+def test_each_format_is_read_whichever_the_file_map_names(tmp_path: Path, named: str, there: str) -> None:
     save_run(tmp_path / "run_1", suffix=there)
     names = {key: name.removesuffix(".npy") + named for key, name in TREE_FILEMAP.model_dump(exclude_none=True).items()}
     source = TreeSource(tmp_path, FileMap(**names))
@@ -224,7 +224,7 @@ def test_a_source_can_be_sent_to_another_process(tmp_path: Path) -> None:
             id="one file for two fields",
         ),
         pytest.param(
-            FileMap(surface_position="a.vtp"), r"surface_position: .* ends in \.pt or \.npy, got 'a\.vtp'", id="vtp"
+            FileMap(surface_position="a.vtp"), r"surface_position: .* ends in \.pt or \.npy or \.npz, got 'a\.vtp'", id="vtp"
         ),
         pytest.param(FileMap(surface_position="mesh/a.npy"), r"in each sample's directory .*got 'mesh/a", id="a path"),
     ],

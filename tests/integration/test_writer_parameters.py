@@ -16,7 +16,7 @@ from hypothesis import given
 
 from noether.data.schemas import FileMap, Scalar
 from noether.data.zarr_store import StoreManifest, ZarrStoreWriter
-from noether.data.zarr_store.errors import NonFiniteError
+from noether.data.zarr_store.errors import ArgumentError, NonFiniteError
 from support.ahmed import AHMED_FILEMAP, Arrays
 from support.places import local_place
 
@@ -188,6 +188,40 @@ def test_a_new_writer_shows_its_parameters_as_attributes(tmp_path: Path) -> None
     assert writer.field_dtypes == {"surface_area": "float64"}
     assert list(writer.layouts) == ["surface", "volume"]
     assert writer.manifest.samples == {}
+
+
+def test_chunk_points_may_differ_by_domain_and_are_4096_where_nothing_is_said(tmp_path: Path, run_1: Arrays) -> None:
+    writer = ZarrStoreWriter(tmp_path, AHMED_FILEMAP, "ahmed", chunk_points={"surface": 100})
+    entry = writer.write_group("run_1", run_1)
+    assert {domain: one.chunk_points for domain, one in entry.domains.items()} == {"surface": 100, "volume": 4096}
+    rebuilt = ZarrStoreWriter(**pickle.loads(pickle.dumps(writer.to_init_kwargs())))
+    assert rebuilt.chunk_points == writer.chunk_points == {"surface": 100}
+    assert rebuilt.write_group("run_1", run_1) == entry
+
+
+@pytest.mark.parametrize(
+    ("chunk_points", "message"),
+    [
+        ({"surface": 0}, r"chunk_points\['surface'\]: expected a whole number of at least 1, got 0"),
+        ({"volume": "many"}, r"chunk_points\['volume'\]: expected a whole number of at least 1, got 'many'"),
+        ({"surfaces": 9}, "chunk_points: unknown domain 'surfaces'; did you mean 'surface'"),
+    ],
+)
+def test_chunk_points_of_a_domain_are_refused_by_its_name(
+    tmp_path: Path, chunk_points: dict[str, int], message: str
+) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        ZarrStoreWriter(tmp_path, AHMED_FILEMAP, "ahmed", chunk_points=chunk_points)
+
+
+def test_a_fingerprint_lies_with_the_group_and_in_the_manifest(tmp_path: Path, surface: Arrays) -> None:
+    writer = ZarrStoreWriter(tmp_path, AHMED_FILEMAP, "ahmed")
+    writer.record("run_1", writer.write_group("run_1", surface, fingerprint="0f"))
+    writer.save_manifest()
+    assert StoreManifest.load(str(tmp_path)).sample("run_1").fingerprint == "0f"
+    found = writer.find_group("run_1")
+    assert found is not None
+    assert found.fingerprint == "0f"
 
 
 def test_a_new_writer_writes_nothing(tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import resource
 import signal
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
 from noether.data.schemas import FileMap
-from noether.data.zarr_store.sources import SourceSample, TreeSource
+from noether.data.zarr_store.sources import FieldDescription, SourceSample, TreeSource
 
 
 class RaisingSource(TreeSource):
@@ -37,14 +40,58 @@ class GatedSource(TreeSource):
         return super().load(sample_id)
 
 
-class KilledSource(TreeSource):
-    """Its process is killed by the system, as when memory runs out, while it loads one sample."""
+def killed() -> None:
+    """As by the system, when memory runs out."""
+    os.kill(os.getpid(), signal.SIGKILL)
 
-    def __init__(self, root: Path, filemap: FileMap, deadly: str) -> None:
+
+def crashed() -> None:
+    """As by a bug in a library."""
+    ctypes.string_at(0)
+
+
+def exited() -> None:
+    """As by a library that thinks the program is its own."""
+    os._exit(7)
+
+
+def hung() -> None:
+    """As on a network file system that has gone."""
+    threading.Event().wait()
+
+
+def short_of_memory() -> None:
+    """As where a limit is set, and a sample is larger."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 33, before[1]))
+    try:
+        bytearray(1 << 40)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def killed_while_writing() -> None:
+    """Later, by the system, when a file grows over a limit."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+
+
+ACTS = {act.__name__: act for act in (killed, crashed, exited, hung, short_of_memory, killed_while_writing)}
+
+
+class HostileSource(TreeSource):
+    """Does one of `ACTS` to its process when it is to load or describe some samples."""
+
+    def __init__(self, root: Path, filemap: FileMap, acts: Mapping[str, str]) -> None:
         super().__init__(root, filemap)
-        self.deadly = deadly
+        self.acts = dict(acts)
 
     def load(self, sample_id: str) -> SourceSample:
-        if sample_id == self.deadly:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if sample_id in self.acts:
+            ACTS[self.acts[sample_id]]()
         return super().load(sample_id)
+
+    def describe(self, sample_id: str) -> dict[str, FieldDescription]:
+        if sample_id in self.acts:
+            ACTS[self.acts[sample_id]]()
+        return super().describe(sample_id)

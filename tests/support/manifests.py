@@ -69,6 +69,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=6,
 )
+PRINTED = st.text(st.characters(exclude_categories=["Cc", "Cf", "Cs", "Zl", "Zp"]))
 ERRORS = st.floats(0, allow_infinity=False)
 # The first few come often, so that two manifests have samples in common.
 IDS = st.sampled_from(["run_1", "run_2", "part/run_1"]) | st.from_regex(
@@ -98,7 +99,7 @@ sample_entries = st.builds(
 samples = st.dictionaries(IDS, sample_entries, max_size=4)
 settings: st.SearchStrategy[Json] = st.fixed_dictionaries(
     {
-        "dataset_name": st.text(min_size=1),
+        "dataset_name": PRINTED.filter(bool),
         "format_version": st.just(1),
         "shuffle_seed": st.integers(),
         "coords_dtype": st.sampled_from(["float32", "float64"]),
@@ -109,7 +110,7 @@ settings: st.SearchStrategy[Json] = st.fixed_dictionaries(
     optional={
         "shuffle_algorithm": st.just("mt19937-v1"),
         "checksum": st.booleans(),
-        "splits": st.dictionaries(st.text(), st.lists(IDS)),
+        "splits": st.dictionaries(PRINTED, st.lists(IDS)),
         "chunk_index": st.just("chunk_index-0f.npy"),
         "unit_system": JSON,
     },

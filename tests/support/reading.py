@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from noether.data.schemas import FileMap
 from noether.data.zarr_store import ZarrStoreWriter
 from support.ahmed import AHMED_FILEMAP, Arrays, load_run
+
+Root = TypeVar("Root", Path, str)
 
 FIELDS = {
     domain: [f"{domain}_{name}" for name in names]
@@ -24,7 +26,7 @@ N_POINTS = {"surface": 2041, "volume": 18219}
 """Points of run_1, the sample that most tests read."""
 
 
-def write_samples(root: Path, samples: Mapping[str, Arrays], filemap: FileMap = AHMED_FILEMAP, **settings: Any) -> Path:
+def write_samples(root: Root, samples: Mapping[str, Arrays], filemap: FileMap = AHMED_FILEMAP, **settings: Any) -> Root:
     """Write samples, and the manifest, into the store at `root`."""
     writer = ZarrStoreWriter(root, filemap, "ahmed", **settings)
     for sample_id, arrays in samples.items():
@@ -33,7 +35,7 @@ def write_samples(root: Path, samples: Mapping[str, Arrays], filemap: FileMap = 
     return root
 
 
-def write_runs(root: Path, *runs: str, **settings: Any) -> Path:
+def write_runs(root: Root, *runs: str, **settings: Any) -> Root:
     """Write bundled runs into the store at `root`."""
     return write_samples(root, {run: load_run(run) for run in runs}, **settings)
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from noether.data.zarr_store.cli import app
+from noether.data.zarr_store.report import REPORT_NAME
 from support.ahmed import AHMED, AHMED_FILEMAP, load_run
 
 N_POINTS = 150
@@ -34,6 +35,8 @@ def save_array(path: Path, values: NDArray[Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".pt":
         torch.save(torch.from_numpy(values), path)
+    elif path.suffix == ".npz":
+        np.savez_compressed(path, values)
     else:
         np.save(path, values)
 
@@ -65,17 +68,18 @@ def assert_same_arrays(given: Mapping[str, NDArray[Any]], expected: Mapping[str,
 
 
 def visible_files(root: Path) -> Files:
-    """Every file below a directory by its relative path; the lock of the manifest left out."""
+    """Every file below a directory by its relative path; locks, and the report with its times, left out."""
     return {
         path.relative_to(root).as_posix(): path.read_bytes()
         for path in sorted(root.rglob("*"))
-        if path.is_file() and path.name != ".manifest.json.lock"
+        if path.is_file() and path.suffix != ".lock" and path.name != REPORT_NAME
     }
 
 
 def identities(root: Path, pattern: str = "*") -> dict[str, tuple[int, int]]:
-    """Inode and time of change of every file that matches, so that a rewritten one shows."""
-    found = {path: path.stat() for path in root.rglob(pattern) if path.is_file()}
+    """Inode and time of change of every file that matches but the report, so that a rewritten one shows."""
+    files = [path for path in root.rglob(pattern) if path.is_file() and REPORT_NAME not in path.name]
+    found = {path: path.stat() for path in files}
     return {path.relative_to(root).as_posix(): (stat.st_ino, stat.st_mtime_ns) for path, stat in found.items()}
 
 

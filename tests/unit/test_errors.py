@@ -37,7 +37,14 @@ def test_the_tree_in_the_docstring_is_the_tree_of_classes() -> None:
 @pytest.mark.parametrize("kind", [kind for kind in CLASSES if kind is not StoreError])
 def test_every_error_is_a_store_error_and_the_builtin_that_a_caller_would_expect(kind: type[StoreError]) -> None:
     assert issubclass(kind, StoreError)
-    expected = {"UnknownNameError": KeyError, "StorageError": OSError, "MissingDependencyError": ImportError}
+    expected = {
+        "UnknownNameError": KeyError,
+        "StorageError": OSError,
+        "TooLargeError": MemoryError,
+        "MissingDependencyError": ImportError,
+        "WorkerError": RuntimeError,
+        "WorkerDiedError": RuntimeError,
+    }
     assert issubclass(kind, expected.get(kind.__name__, ValueError))
     assert not hasattr(builtins, kind.__name__)
 

@@ -31,19 +31,21 @@ def column(*values: float, dtype: str = "float32") -> NDArray[Any]:
     [("float16", "float16"), ("float32", "float32"), ("float32", "float64"), ("int16", "float32"), (">f4", "float32")],
 )
 def test_a_cast_that_keeps_every_value_loses_nothing(source: str, target: str) -> None:
-    assert measure_cast(column(1, -7, 0, dtype=source), check(target)) == FieldFidelity(np.dtype(source).name)
+    assert measure_cast(column(1, -7, 0, dtype=source), check(target)) == FieldFidelity(
+        np.dtype(source).name, non_finite=0
+    )
 
 
 def test_errors_are_the_largest_absolute_and_relative_ones() -> None:
     # float16 has 11 bits: 2049 is stored as 2048, and 1 + 2**-11 as 1.
     measured = measure_cast(column(2049, 1 + 2**-11, 0.5, 0), check("float16"))
-    assert measured == FieldFidelity("float32", 1.0, 2**-11 / (1 + 2**-11), 0)
+    assert measured == FieldFidelity("float32", 1.0, 2**-11 / (1 + 2**-11), 0, 0)
 
 
 def test_values_flushed_to_zero_are_counted_and_are_no_relative_error() -> None:
     # The smallest float16 is 2**-24; half of it and less rounds to zero.
     measured = measure_cast(column(2**-25, -(2**-26), 0, -0.0, 2**-24), check("float16"))
-    assert measured == FieldFidelity("float32", 2**-25, 0.0, 2)
+    assert measured == FieldFidelity("float32", 2**-25, 0.0, 2, 0)
 
 
 def test_float64_to_float32_is_measured() -> None:
@@ -166,10 +168,10 @@ def test_a_meter_that_many_threads_feed_measures_what_one_does(run_1: Arrays) ->
         assert measure_cast(velocity, check("float16"), pool.map) == measure_cast(velocity, check("float16"))
 
 
-def test_allowed_values_that_are_not_finite_are_no_loss() -> None:
+def test_allowed_values_that_are_not_finite_are_counted_and_are_no_loss() -> None:
     values = column(np.nan, np.inf, -np.inf, 2049)
-    assert measure_cast(values, check("float16", "allow")) == FieldFidelity("float32", 1.0, 1 / 2049, 0)
+    assert measure_cast(values, check("float16", "allow")) == FieldFidelity("float32", 1.0, 1 / 2049, 0, 3)
 
 
 def test_a_field_without_any_finite_value_loses_nothing_where_that_is_allowed() -> None:
-    assert measure_cast(column(np.nan, np.inf), check("float16", "allow")) == FieldFidelity("float32")
+    assert measure_cast(column(np.nan, np.inf), check("float16", "allow")) == FieldFidelity("float32", non_finite=2)

@@ -115,7 +115,7 @@ def _grid(**changes: object) -> Edit:
         ),
         pytest.param(
             lambda content: content.update(chunk_index="/etc/passwd"),
-            "starts or ends with '/'",
+            "chunk_index: String should match pattern",
             id="chunk-index-leaves-the-root",
         ),
         pytest.param(

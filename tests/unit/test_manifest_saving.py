@@ -80,7 +80,7 @@ def test_samples_that_nobody_changes_are_copied_unread_with_all_their_keys(tmp_p
 
 
 def test_after_saving_a_manifest_holds_what_the_file_does(root: str) -> None:
-    mine = of_samples({"run_2": entry("run_2")}, splits={"test": ["run_2"]}, chunk_index="other.npy")
+    mine = of_samples({"run_2": entry("run_2")}, splits={"test": ["run_2"]}, chunk_index="chunk_index-1e.npy")
     mine.save(root)
     there = StoreManifest.load(root)
     assert (mine.samples, mine.splits, mine.chunk_index) == (there.samples, there.splits, there.chunk_index)
@@ -132,9 +132,9 @@ def test_saving_keeps_keys_that_are_not_known(root: str) -> None:
 
 def test_an_update_replaces_the_manifest_by_what_it_is_changed_to(root: str) -> None:
     before = content_of(root)
-    StoreManifest.update(root, lambda there: there.model_copy(update={"chunk_index": "new.npy", "splits": {"a": []}}))
+    StoreManifest.update(root, lambda there: there.model_copy(update={"chunk_index": "chunk_index-2d.npy", "splits": {"a": []}}))
     after = content_of(root)
-    changed = {"chunk_index": "new.npy", "splits": {"a": []}}
+    changed = {"chunk_index": "chunk_index-2d.npy", "splits": {"a": []}}
     assert {key: after[key] for key in before if key != "samples"} == {
         key: value for key, value in (before | changed).items() if key != "samples"
     }

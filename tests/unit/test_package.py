@@ -89,6 +89,21 @@ def test_without_torch_arrays_are_read_and_tensors_say_how_to_install_it(tmp_pat
     assert run_python(WITHOUT_TORCH, str(root)).splitlines() == ["(9, 3)", "ArgumentError", message, message]
 
 
+DATASETS_WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None
+try:
+    from noether.data.zarr_store.datasets import ZarrStoreDataset
+except ImportError as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_without_torch_datasets_say_how_to_install_it() -> None:
+    message = "a PyTorch dataset needs torch, which is not installed: pip install 'noether-zarr-store[torch]'"
+    assert run_python(DATASETS_WITHOUT_TORCH) == f"MissingDependencyError {message}"
+
+
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.relative_to(PACKAGE.parent).as_posix())
 def test_no_input_is_checked_by_an_assert_that_python_leaves_out_with_o(source: Path) -> None:
     tree = ast.parse(source.read_text(encoding="utf-8"))

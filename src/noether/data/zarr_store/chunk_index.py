@@ -13,12 +13,13 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from tokenize import TokenError
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from noether.data.zarr_store.errors import CorruptDataError, StorageError
+from noether.data.zarr_store.errors import CorruptDataError, StorageError, TooLargeError
 from noether.data.zarr_store.layout import ArrayLayout
 from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
 from noether.data.zarr_store.open_sample import OpenSample
@@ -26,14 +27,19 @@ from noether.data.zarr_store.shard import MISSING, ChunkCodec
 from noether.data.zarr_store.sharded import ShardedArray
 from noether.data.zarr_store.stores import Storage, is_remote, normalize_root, open_storage
 
-__all__ = ["ChunkIndex", "open_chunk_index", "write_chunk_index"]
+__all__ = ["ChunkIndex", "load_words", "open_chunk_index", "write_chunk_index"]
 
 # Stands for each chunk of an array whose shards only their own indexes describe.
 _NOT_INDEXED = 0xFFFFFFFF
 # Almost all the time goes into waiting for the storage.
 _THREADS = 16
 _TRIES = 3
+# A file of 4 GiB, of some 50 TB of values in chunks of the default size. The manifest may claim any number.
+_MAX_LENGTHS = 1 << 30
 _REMEDY = "make it anew: noether-zarr index STORE"
+
+# What NumPy raises over a file whose head is Python's text for a dict no more.
+_NO_ARRAY = (ValueError, TypeError, EOFError, SyntaxError, TokenError, OverflowError, MemoryError, RecursionError)
 
 
 class ChunkIndex:
@@ -97,15 +103,24 @@ def open_chunk_index(storage: Storage, manifest: StoreManifest) -> ChunkIndex | 
     name = manifest.chunk_index
     if name is None:
         return None
-    path = _cached(storage, name) if is_remote(storage.root) else Path(storage.root, name)
-    if path is None or not path.is_file():
+    file = _fetched(storage, name) if is_remote(storage.root) else Path(storage.root, name)
+    if file is None or (isinstance(file, Path) and not file.is_file()):
         return None
+    return ChunkIndex(load_words(file), manifest)
+
+
+def load_words(file: Path | BinaryIO) -> NDArray[np.uint32]:
+    """Read the array of a chunk index, or map it where a path is given; `CorruptDataError` where it is none."""
     try:
-        return ChunkIndex(np.load(path, mmap_mode="r", allow_pickle=False), manifest)
-    except (ValueError, EOFError) as error:
-        if isinstance(error, CorruptDataError):
-            raise
-        raise CorruptDataError(f"the chunk index {path} is damaged ({error}); {_REMEDY}") from error
+        # Not np.load, which opens archives as well.
+        words: NDArray[np.uint32] = (
+            np.lib.format.open_memmap(file, mode="r")
+            if isinstance(file, Path)
+            else np.lib.format.read_array(file, allow_pickle=False)
+        )
+    except _NO_ARRAY as error:
+        raise CorruptDataError(f"the chunk index {file} is damaged ({error}); {_REMEDY}") from error
+    return words
 
 
 def write_chunk_index(root: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None) -> str:
@@ -123,6 +138,8 @@ def write_chunk_index(root: str | os.PathLike[str], *, storage_options: Mapping[
     ------
     ManifestError
         There is no store.
+    TooLargeError
+        The manifest claims more than 1,073,741,824 chunks, or more than memory holds the lengths of.
     StorageError
         The storage fails, or samples were added all the time.
     """
@@ -130,8 +147,11 @@ def write_chunk_index(root: str | os.PathLike[str], *, storage_options: Mapping[
     storage = open_storage(root, storage_options)
     for _ in range(_TRIES):
         manifest = StoreManifest.load(root, storage_options=storage_options)
-        data = _encode(_gather(storage, manifest))
-        name = f"chunk_index-{hashlib.sha256(data).hexdigest()[:16]}.npy"
+        try:
+            data = _encode(_gather(storage, manifest))
+        except MemoryError as error:
+            raise TooLargeError(f"{root}: the chunk index does not fit in memory ({error})") from error
+        name = _name_of(data)
         storage.write(name, data)
         if _name_in_manifest(root, storage_options, manifest, name):
             if manifest.chunk_index not in (None, name):
@@ -156,6 +176,13 @@ def _name_in_manifest(root: str, storage_options: Mapping[str, Any] | None, inde
 
 def _gather(storage: Storage, manifest: StoreManifest) -> list[NDArray[np.uint32]]:
     """Give the lengths of each sample's chunks, in the order of the manifest."""
+    entries = (manifest.sample(sample_id) for sample_id in manifest.samples)
+    n_lengths = sum(n_chunks for entry in entries for _, _, n_chunks in _arrays_of(manifest, entry))
+    if n_lengths > _MAX_LENGTHS:
+        raise TooLargeError(
+            f"{storage.root}: the manifest claims {n_lengths:,} chunks; expected at most {_MAX_LENGTHS:,} for a chunk "
+            "index: convert with larger chunks, unless the manifest is wrong"
+        )
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="noether-index") as pool:
         return list(pool.map(lambda sample_id: _gather_sample(storage, manifest, sample_id), manifest.samples))
 
@@ -232,15 +259,21 @@ def _promised_array(
     )
 
 
-def _cached(storage: Storage, name: str) -> Path | None:
+def _name_of(data: bytes) -> str:
+    return f"chunk_index-{hashlib.sha256(data).hexdigest()[:16]}.npy"
+
+
+def _fetched(storage: Storage, name: str) -> Path | BinaryIO | None:
     """Give the place of a remote store's index on this machine, after fetching it if no other process has."""
     directory = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "noether-zarr-store")
-    # The name ends in a hash of the content, so it cannot be out of date.
+    # The name ends in a hash of the content, so it cannot be out of date, or that of another store.
     path = directory / name
     if not path.is_file():
         data = storage.read_if_there(name)
         if data is None:
             return None
+        if name != _name_of(data):
+            return io.BytesIO(data)
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=directory, delete=False) as file:
             file.write(data)

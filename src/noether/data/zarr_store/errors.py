@@ -13,8 +13,12 @@
     ├── OriginalOrderError         (ValueError)   the source's order cannot be given back
     ├── UnknownNameError           (KeyError)     no such sample, domain or field in the store
     ├── CorruptDataError           (ValueError)   bytes in the store are not what they should be
+    ├── TooLargeError              (MemoryError)  what is asked for does not fit in memory, as far as one is told
     ├── StorageError               (OSError)      where the bytes live cannot be reached or written
     ├── SourceError                (ValueError)   a source's files cannot be read as a sample
+    ├── MeshError                  (ValueError)   a mesh does not fit a sample, or a file format
+    ├── WorkerError                (RuntimeError) processes that were to do the work cannot be started or reached
+    │   └── WorkerDiedError                       a process ended before its work was done
     └── MissingDependencyError     (ImportError)  an optional library is not installed
 
 Each is also the builtin that a caller would expect, in parentheses.
@@ -30,6 +34,7 @@ __all__ = [
     "CorruptDataError",
     "ManifestConflictError",
     "ManifestError",
+    "MeshError",
     "MissingDependencyError",
     "NonFiniteError",
     "OriginalOrderError",
@@ -38,10 +43,17 @@ __all__ = [
     "SourceError",
     "StorageError",
     "StoreError",
+    "TooLargeError",
     "UnknownNameError",
     "ValueOverflowError",
+    "WorkerDiedError",
+    "WorkerError",
     "nearest_names",
+    "reason_of",
 ]
+
+# Characters of known names: comparing so many takes a second.
+_MAX_COMPARED = 1 << 21
 
 
 class StoreError(Exception):
@@ -91,12 +103,40 @@ class CorruptDataError(StoreError, ValueError):
     """Bytes in the store are not what they should be."""
 
 
+class TooLargeError(StoreError, MemoryError):
+    """What is asked for does not fit in memory, as far as a store or a file tells how large it is."""
+
+
 class StorageError(StoreError, OSError):
     """The place where the bytes live cannot be reached or written."""
 
 
 class SourceError(StoreError, ValueError):
     """A source's files cannot be read as a sample."""
+
+
+class MeshError(StoreError, ValueError):
+    """A mesh does not fit a sample, or a file format."""
+
+
+class WorkerError(StoreError, RuntimeError):
+    """Processes that were to do the work cannot be started or reached."""
+
+
+class WorkerDiedError(WorkerError):
+    """A process ended before its work was done.
+
+    Parameters
+    ----------
+    reason : str
+        Why: the signal that killed it, or the time that it was given.
+    pid : int, optional
+        Its id, where it was a process of this machine.
+    """
+
+    def __init__(self, reason: str, pid: int | None = None) -> None:
+        super().__init__(reason)
+        self.pid = pid
 
 
 class MissingDependencyError(StoreError, ImportError):
@@ -128,6 +168,11 @@ def _rebuild(kind: type[ImportError], message: str) -> ImportError:
     return error
 
 
+def reason_of(error: Exception) -> str:
+    """Say why something failed: errors of this library explain themselves, others need their name."""
+    return str(error) if isinstance(error, StoreError) else f"{type(error).__name__}: {error}"
+
+
 def nearest_names(name: object, known: Iterable[str], *, limit: int = 8) -> str:
     """Say which known names come nearest to an unknown one, to end an error message with.
 
@@ -147,7 +192,8 @@ def nearest_names(name: object, known: Iterable[str], *, limit: int = 8) -> str:
     """
     names = sorted(known)
     by_lower_case = {known_name.lower(): known_name for known_name in names}
-    near = [by_lower_case[match] for match in difflib.get_close_matches(str(name).lower(), by_lower_case, n=3)]
+    comparable = by_lower_case if sum(map(len, names)) <= _MAX_COMPARED else {}
+    near = [by_lower_case[match] for match in difflib.get_close_matches(str(name).lower(), comparable, n=3)]
     if near:
         return f"did you mean {' or '.join(repr(match) for match in near)}?"
     if not names:

@@ -40,6 +40,8 @@ class FieldFidelity:
         Largest ``|stored - given| / |given|`` over the values that were not flushed.
     flushed_to_zero : int
         Values other than zero that are stored as zero.
+    non_finite : int or None
+        Values that are NaN or infinite; None where nobody counted them.
 
     Notes
     -----
@@ -50,6 +52,7 @@ class FieldFidelity:
     max_abs_error: float = 0.0
     max_rel_error: float = 0.0
     flushed_to_zero: int = 0
+    non_finite: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,7 @@ class CastMeter:
             raise _overflow(self._check, self._peak)
         if self._first_bad_row is not None and self._check.non_finite == "raise":
             raise _non_finite(self._check, self._n_non_finite, self._n_values, self._first_bad_row)
-        return FieldFidelity(self._source.name, self._max_abs, self._max_rel, self._flushed)
+        return FieldFidelity(self._source.name, self._max_abs, self._max_rel, self._flushed, self._n_non_finite)
 
     def _add(self, block: NDArray[Any], first_row: int) -> None:
         finite, bad_row = np.ascontiguousarray(block).reshape(-1), None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -37,6 +38,8 @@ _DOMAIN_AND_NAME = {
 }
 _SHORT_NAMES = {"distance_to_surface": "sdf"}
 _NO_POINT_FIELD = "design_parameters"
+# A manifest keeps its own unknown keys, and would set them as attributes of these.
+_KNOWN_KEYS_ONLY = {"extra": "ignore"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,8 @@ class FieldSpec:
 class ArrayLayout:
     """How one field is stored: array ``<domain>/<array_name>``, dtype, and width `dim`."""
 
+    __pydantic_config__: ClassVar = _KNOWN_KEYS_ONLY
+
     array_name: str
     field: str
     dtype: str
@@ -75,6 +80,8 @@ class ArrayLayout:
 @dataclass(frozen=True, slots=True)
 class DomainLayout:
     """The arrays of one domain by canonical field name; `position` names the one with the coordinates."""
+
+    __pydantic_config__: ClassVar = _KNOWN_KEYS_ONLY
 
     position: str
     arrays: dict[str, ArrayLayout]

@@ -14,31 +14,37 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    FailFast,
     Field,
     JsonValue,
     SerializerFunctionWrapHandler,
     field_serializer,
     model_validator,
 )
+from pydantic_core import to_json
 
+from noether.data.zarr_store.documents import parse_document, require_few_values
 from noether.data.zarr_store.errors import ManifestConflictError, ManifestError, UnknownNameError, nearest_names
 from noether.data.zarr_store.layout import ArrayLayout, DomainLayout
-from noether.data.zarr_store.names import check_relative_path, check_sample_id
+from noether.data.zarr_store.manifest_checks import ChunkIndexName, PlainText, check_domain_layouts, settings_of
+from noether.data.zarr_store.names import check_sample_id
 from noether.data.zarr_store.samples import (
     DomainSample,
-    SafePath,
     SampleEntry,
     SampleLines,
+    check_samples,
     invalid_manifest,
     join_samples,
     parse_json,
 )
+from noether.data.zarr_store.seal import SEAL_KEY, UNSEALED, seal
 from noether.data.zarr_store.stores import join, open_storage
 
 __all__ = [
     "FORMAT_VERSION",
     "MANIFEST_NAME",
     "ArrayLayout",
+    "CopyOrigin",
     "DomainLayout",
     "DomainSample",
     "SampleEntry",
@@ -59,6 +65,7 @@ _SHARED_KEYS = (
     "compressor",
     "checksum",
     "domains",
+    "copied_from",
 )
 
 
@@ -69,6 +76,23 @@ def _known_version(version: int) -> int:
             "upgrade: pip install --upgrade noether-zarr-store"
         )
     return version
+
+
+class CopyOrigin(BaseModel):
+    """What a store is a part of.
+
+    Attributes
+    ----------
+    store_root : str
+        Of the store that it was copied from.
+    fraction : float
+        Share of the points of every domain that it has, rounded up to whole chunks: the first ones.
+    """
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+
+    store_root: str
+    fraction: Annotated[float, Field(gt=0, le=1)]
 
 
 class StoreManifest(BaseModel):
@@ -98,32 +122,36 @@ class StoreManifest(BaseModel):
         Sample ids by split.
     chunk_index : str or None
         Name of the chunk index file, which describes all samples.
+    copied_from : CopyOrigin or None
+        What it is a part of; ``None`` where it has all points.
     """
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
     __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
 
-    dataset_name: str
+    dataset_name: PlainText
     format_version: Annotated[int, AfterValidator(_known_version)]
     shuffle_seed: int
-    coords_dtype: str
-    values_dtype: str
-    compressor: str
+    coords_dtype: PlainText
+    values_dtype: PlainText
+    compressor: PlainText
     domains: dict[str, DomainLayout]
     samples: MutableMapping[Annotated[str, AfterValidator(check_sample_id)], SampleEntry]
-    shuffle_algorithm: str | None = None
+    shuffle_algorithm: PlainText | None = None
     checksum: bool = False
-    splits: dict[str, list[str]] = {}
-    chunk_index: SafePath | None = None
+    splits: dict[PlainText, Annotated[list[str], FailFast()]] = {}
+    chunk_index: ChunkIndexName | None = None
+    copied_from: CopyOrigin | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_seal(cls, content: Any) -> Any:
+        # That is of the bytes that were read; whoever saves the manifest makes another.
+        return {key: content[key] for key in content if key != SEAL_KEY} if isinstance(content, dict) else content
 
     @model_validator(mode="after")
     def _names_agree(self) -> Self:
-        for domain, layout in self.domains.items():
-            check_relative_path(domain, "path")
-            if layout.position not in layout.arrays:
-                raise ValueError(f"domain {domain!r}: its position {layout.position!r} is none of its arrays")
-            for array in layout.arrays.values():
-                check_relative_path(array.array_name, "path")
+        check_domain_layouts(self.domains)
         for sample_id, entry in self.samples.items():
             unknown = entry.domains.keys() - self.domains.keys()
             if unknown:
@@ -150,13 +178,21 @@ class StoreManifest(BaseModel):
         ManifestError
             It is no manifest, or of a version that this release does not know.
         """
+        samples: Any = None
         try:
             content, starts = parse_json(data)
+            if isinstance(content, dict):
+                require_few_values(settings_of(content), "beside the samples")
+                if starts is None and isinstance(content.get("samples"), dict):
+                    # One after the other, up to the first that is wrong.
+                    samples, content["samples"] = content["samples"], {}
             manifest = cls.model_validate(content)
         except ValueError as error:
             raise invalid_manifest(origin, error) from error
         if starts:
             manifest.samples = SampleLines(manifest.domains, origin, data, starts)
+        elif samples:
+            manifest.samples = check_samples(samples, manifest.domains, origin)
         return manifest
 
     @classmethod
@@ -200,7 +236,7 @@ class StoreManifest(BaseModel):
             nonlocal merged, former
             there = self.model_copy(update={"samples": {}}) if current is None else type(self).parse(current, url)
             merged, former = there.merged_with(self, url), there.chunk_index
-            return merged._to_json(url)
+            return merged.to_json(url)
 
         storage = open_storage(root, storage_options)
         storage.update(MANIFEST_NAME, merge)
@@ -233,7 +269,7 @@ class StoreManifest(BaseModel):
         url, storage = join(root, MANIFEST_NAME), open_storage(root, storage_options)
 
         def replace(current: bytes | None) -> bytes:
-            return change(cls.parse(_require_found(current, root), url))._to_json(url)
+            return change(cls.parse(_require_found(current, root), url)).to_json(url)
 
         # Where there is no store, no directory or lock of one is made.
         _require_found(storage.read_if_there(MANIFEST_NAME), root)
@@ -262,14 +298,21 @@ class StoreManifest(BaseModel):
         """Raise `ManifestConflictError` unless `other` has the settings of this manifest, read from `origin`."""
         differing = [
             f"{key}: the store has {_short(getattr(self, key))}, this writer {_short(getattr(other, key))}"
-            for key in _SHARED_KEYS
-            if getattr(self, key) != getattr(other, key)
+            for key in self.differing_settings(other)
         ]
         if differing:
             raise ManifestConflictError(
                 f"{origin}: the store was written with other settings ({'; '.join(differing)}); "
                 "use the store's settings, or write to another store"
             )
+
+    def settings_alone(self) -> StoreManifest:
+        """Give what all samples share: no samples, splits, chunk index or keys that are not known here."""
+        return StoreManifest(samples={}, **{key: getattr(self, key) for key in _SHARED_KEYS})
+
+    def differing_settings(self, other: StoreManifest) -> list[str]:
+        """List the keys of the settings, which all samples of a store share, that another manifest has otherwise."""
+        return [key for key in _SHARED_KEYS if getattr(self, key) != getattr(other, key)]
 
     def as_group_attributes(self, sample_id: str, entry: SampleEntry) -> dict[str, Any]:
         """Give the attributes of a sample's group: its own, and a manifest of the sample alone.
@@ -290,11 +333,11 @@ class StoreManifest(BaseModel):
             It has no such manifest.
         """
         try:
-            attributes = json.loads(data)["attributes"]
+            attributes = parse_document(data, finite=False)["attributes"]
             manifest = attributes["manifest"]
-            for entry in manifest["samples"].values():
-                entry["attributes"] = attributes["attributes"]
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            [entry] = manifest["samples"].values()
+            entry["attributes"] = attributes["attributes"]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ManifestError(f"{origin}: no group that this library wrote: {error!r}") from error
         return cls.parse(json.dumps(manifest).encode(), origin)
 
@@ -307,9 +350,10 @@ class StoreManifest(BaseModel):
                 f"sample {sample_id!r} is not in the store; {nearest_names(sample_id, self.samples)}"
             ) from None
 
-    def _to_json(self, origin: str) -> bytes:
-        rest = self.model_dump_json(indent=2, exclude={"samples"}, warnings="error")
-        return join_samples(rest.encode(), SampleLines.of(self.samples, self.domains, origin))
+    def to_json(self, origin: str) -> bytes:
+        """Give the bytes of the file, sealed, for the place `origin`, which errors name."""
+        rest = UNSEALED | self.model_dump(mode="json", exclude={"samples"}, warnings="error")
+        return seal(join_samples(to_json(rest, indent=2), SampleLines.of(self.samples, self.domains, origin)))
 
 
 def _require_found(data: bytes | None, root: str) -> bytes:

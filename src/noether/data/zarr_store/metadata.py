@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from noether.data.zarr_store.documents import parse_document
 from noether.data.zarr_store.errors import CorruptDataError
 
 __all__ = ["Metadata", "parse_array", "parse_group", "require_array"]
@@ -73,6 +73,6 @@ def _has_whole_sizes(chunk_grid: Any) -> bool:
 
 def _parse(document: bytes) -> Any:
     try:
-        return json.loads(document)
-    except (ValueError, RecursionError):
+        return parse_document(document, finite=False)
+    except ValueError:
         return None

@@ -6,10 +6,21 @@ Sample ids, and the paths in a manifest from elsewhere, are untrusted: none may 
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from noether.data.zarr_store.errors import SampleIdError
 
-__all__ = ["GROUP_SUFFIX", "ROOT_KEY", "check_relative_path", "check_sample_id", "group_path"]
+__all__ = [
+    "GROUP_SUFFIX",
+    "ROOT_KEY",
+    "check_relative_path",
+    "check_sample_id",
+    "group_path",
+    "is_plain",
+    "portable_key",
+    "printable",
+    "sample_id_of",
+]
 
 GROUP_SUFFIX = ".zarr"
 # A group is complete, and so there, once this object of it is.
@@ -18,7 +29,10 @@ ROOT_KEY = "zarr.json"
 # ext4, xfs, APFS and NTFS allow 255 bytes a name; a group is staged under a name that is up to 50 bytes longer.
 _MAX_SEGMENT_BYTES = 200
 _MAX_PATH_BYTES = 900  # S3 keys end at 1024 bytes, the root and the arrays' keys included
-_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")
+_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
+# Controls; what is not seen, such as U+200B, or turns the direction of writing, as U+202E does; halves of characters;
+# ends of lines and paragraphs. See https://www.unicode.org/reports/tr44/#General_Category_Values.
+_HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _DRIVE = re.compile(r"^[A-Za-z]:")
 
 
@@ -61,6 +75,38 @@ def group_path(sample_id: str) -> str:
     return sample_id + GROUP_SUFFIX
 
 
+def is_plain(text: str) -> bool:
+    """Tell whether a terminal shows all of a text, and nothing else than it."""
+    if text.isascii():
+        return text.isprintable()
+    return not any(unicodedata.category(character) in _HIDDEN_CATEGORIES for character in text)
+
+
+def printable(text: str) -> str:
+    """Give a text as a terminal may have it: what is not seen, or acts on the terminal, as its escape."""
+    if is_plain(text):
+        return text
+    return "".join(one if is_plain(one) or one == "\n" else one.encode("unicode_escape").decode() for one in text)
+
+
+def portable_key(path: str) -> str:
+    """Give what two paths have in common that some file system, or some reader, takes for the same.
+
+    File systems of macOS and Windows ignore case, those of macOS also how an accent is written; to a reader, digits
+    and letters of other widths and styles look alike. This is the compatibility caseless match of the Unicode
+    Standard (section 3.13, D146). Letters of different scripts that look alike have different keys.
+    """
+    if path.isascii():
+        return path.lower()
+    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFD", path).casefold())
+    return unicodedata.normalize("NFKD", folded.casefold())
+
+
+def sample_id_of(path: str) -> str:
+    """Give the sample whose group lies at a path, relative to the root, if `group_path` named it."""
+    return path.removesuffix(GROUP_SUFFIX)
+
+
 def _why_unsafe(path: str) -> str | None:
     try:
         encoded = path.encode()
@@ -70,6 +116,8 @@ def _why_unsafe(path: str) -> str | None:
         return f"it is longer than {_MAX_PATH_BYTES} bytes"
     if _FORBIDDEN.search(path):
         return "it holds a backslash or a control character"
+    if not is_plain(path):
+        return "it holds a character that is not seen, or that turns the direction of writing"
     if _DRIVE.match(path):
         return "it starts with a drive letter"
     return next(filter(None, map(_why_part_unsafe, path.split("/"))), None)

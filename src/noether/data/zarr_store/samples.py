@@ -6,24 +6,27 @@ those that nobody changes are copied as they are. A manifest in any other layout
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Set
 from dataclasses import field as dataclass_field
+from functools import cached_property
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, ConfigDict, JsonValue, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
+from noether.data.zarr_store.documents import parse_document, require_few_values
 from noether.data.zarr_store.errors import ManifestError
 from noether.data.zarr_store.fidelity import FieldFidelity
 from noether.data.zarr_store.grid import Grid
-from noether.data.zarr_store.names import check_relative_path, check_sample_id
+from noether.data.zarr_store.names import check_relative_path, check_sample_id, is_plain
 
 __all__ = [
     "DomainSample",
     "SafePath",
     "SampleEntry",
     "SampleLines",
+    "check_samples",
     "invalid_manifest",
     "join_samples",
     "parse_json",
@@ -34,10 +37,17 @@ _BEGIN = b'\n  "samples": {\n'
 _BETWEEN = b",\n"
 _END = b"\n  }\n}\n"
 
+# So that a manifest from elsewhere is read, or refused, in bounded time and memory.
+_MAX_SAMPLES = 1 << 20
+_MAX_VALUES_AT_ONCE = 1 << 21
+# pydantic makes 600 bytes of each problem, and as many again to name it.
+_MAX_NAMED_PROBLEMS = 1000
+_MAX_SHOWN = 200
+
 SafePath = Annotated[str, AfterValidator(lambda path: check_relative_path(path, "path"))]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DomainSample:
     """The grid of one domain of one sample, as the manifest has it."""
 
@@ -58,7 +68,7 @@ class DomainSample:
         """Record a grid."""
         return cls(grid.n_points, grid.chunk_points, grid.shard_points, grid.n_chunks)
 
-    @property
+    @cached_property
     def grid(self) -> Grid:
         """The chunks and shards of the domain."""
         return Grid(self.n_points, self.chunk_points, self.shard_points)
@@ -78,12 +88,15 @@ class SampleEntry:
         The sample's own attributes, such as design parameters.
     fidelity : dict of str to FieldFidelity
         By canonical field name, what storing it lost.
+    fingerprint : str or None
+        Tells the state of the source that the sample was made from apart from others; None where it is not known.
     """
 
     relpath: SafePath
     domains: dict[str, DomainSample]
     attributes: dict[str, JsonValue] = dataclass_field(default_factory=dict)
     fidelity: dict[str, FieldFidelity] = dataclass_field(default_factory=dict)
+    fingerprint: str | None = None
 
 
 _ENTRY = TypeAdapter(SampleEntry)
@@ -131,15 +144,7 @@ class SampleLines(MutableMapping[str, SampleEntry]):
 
     def __getitem__(self, sample_id: str) -> SampleEntry:
         _, content = _parse_line(self._line(sample_id))
-        try:
-            entry = _ENTRY.validate_python(content)
-        except ValidationError as error:
-            raise invalid_manifest(self._origin, error, "samples", sample_id) from error
-        unknown = entry.domains.keys() - self._domains
-        if unknown:
-            problem = f"sample {sample_id!r}: domains {sorted(unknown)} are not among the store's"
-            raise invalid_manifest(self._origin, ValueError(problem))
-        return entry
+        return _checked_entry(sample_id, content, self._domains, self._origin)
 
     def __setitem__(self, sample_id: str, entry: SampleEntry) -> None:
         self._lines[sample_id] = _to_line(sample_id, entry)
@@ -184,6 +189,31 @@ class SampleLines(MutableMapping[str, SampleEntry]):
         return _line_at(self._data, line)
 
 
+def check_samples(samples: Mapping[str, Any], domains: Iterable[str], origin: str) -> dict[str, SampleEntry]:
+    """Give the samples that a manifest has, from their JSON; `ManifestError` at the first that is malformed."""
+    known, checked = frozenset(domains), {}
+    for sample_id, content in samples.items():
+        try:
+            check_sample_id(sample_id)
+            require_few_values(content, f"in sample {sample_id!r}")
+        except ValueError as error:
+            raise invalid_manifest(origin, error) from error
+        checked[sample_id] = _checked_entry(sample_id, content, known, origin)
+    return checked
+
+
+def _checked_entry(sample_id: str, content: Any, domains: Set[str], origin: str) -> SampleEntry:
+    try:
+        entry = _ENTRY.validate_python(content)
+    except ValidationError as error:
+        raise invalid_manifest(origin, error, "samples", sample_id) from error
+    unknown = entry.domains.keys() - domains
+    if unknown:
+        problem = f"sample {sample_id!r}: domains {sorted(unknown)} are not among the store's"
+        raise invalid_manifest(origin, ValueError(problem))
+    return entry
+
+
 def parse_json(data: bytes) -> tuple[Any, dict[str, int] | None]:
     """Parse a manifest's JSON, but leave its samples out where each has a line of its own.
 
@@ -198,15 +228,13 @@ def parse_json(data: bytes) -> tuple[Any, dict[str, int] | None]:
     Raises
     ------
     ValueError
-        It is no JSON; NaN and Infinity are none.
+        It is no JSON; NaN and Infinity are none. Or it is too large: more than 1,048,576 samples, more than 131,072
+        values of one of them, or, in another layout, more than 2,097,152 values in all.
     """
     parts = _split(data)
     if parts is not None:
         return parts
-    try:
-        return from_json(data, allow_inf_nan=False), None
-    except ValueError as error:
-        raise ValueError(f"Invalid JSON: {error}") from error
+    return parse_document(data, max_values=_MAX_VALUES_AT_ONCE), None
 
 
 def _split(data: bytes) -> tuple[Any, dict[str, int]] | None:
@@ -216,7 +244,9 @@ def _split(data: bytes) -> tuple[Any, dict[str, int]] | None:
     starts: dict[str, int] = {}
     start = begin + len(_BEGIN)
     try:
-        rest = from_json(data[:begin] + b'"samples": {}}', allow_inf_nan=False)
+        if data.count(_BETWEEN, start) >= _MAX_SAMPLES:
+            return None
+        rest = parse_document(data[:begin] + b'"samples": {}}', max_values=_MAX_VALUES_AT_ONCE)
         while start <= stop:
             line = _line_at(data, start)
             sample_id, _ = _parse_line(line)
@@ -255,12 +285,21 @@ def invalid_manifest(origin: str, error: ValueError, *where: str) -> ManifestErr
     """
     if not isinstance(error, ValidationError):
         return ManifestError(f"{origin}: no valid manifest: {error}")
+    if error.error_count() > _MAX_NAMED_PROBLEMS:
+        what = ".".join(map(_shown, where)) or "it"
+        return ManifestError(f"{origin}: no valid manifest: {what} has {error.error_count():,} problems")
     problems = error.errors(include_url=False, include_input=False)
     problems.sort(key=lambda problem: problem["loc"] != ("format_version",))
-    key = ".".join(str(part) for part in (*where, *problems[0]["loc"]))
+    key = ".".join(map(_shown, (*where, *problems[0]["loc"])))
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     message = problems[0]["msg"].removeprefix("Value error, ")
     return ManifestError(f"{origin}: no valid manifest: {key + ': ' if key else ''}{message}{more}")
+
+
+def _shown(key: str | int) -> str:
+    """Give a key, which may be anything, as it can be shown."""
+    text = str(key)
+    return text if len(text) <= _MAX_SHOWN and is_plain(text) else repr(text[:_MAX_SHOWN])
 
 
 def _line_at(data: bytes, start: int) -> memoryview:
@@ -271,7 +310,7 @@ def _line_at(data: bytes, start: int) -> memoryview:
 
 def _parse_line(line: memoryview | bytes) -> tuple[str, Any]:
     """Give the id of a sample and its JSON; ValueError where the line is not one member of a JSON object."""
-    members: dict[str, Any] = from_json(b"".join((b"{", line, b"}")), allow_inf_nan=False)
+    members: dict[str, Any] = parse_document(b"".join((b"{", line, b"}")))
     [member] = members.items()
     return member
 

@@ -9,11 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from noether.data.zarr_store.documents import parse_document
 from noether.data.zarr_store.errors import SampleDataError, nearest_names
 from noether.data.zarr_store.layout import ArrayLayout, DomainLayout
 from noether.data.zarr_store.rows import SourceRows
 
 __all__ = ["FieldValues", "check_attributes", "check_fields"]
+
+# So that whoever reads the manifest can bound what it takes; see `documents`.
+_MAX_ATTRIBUTE_VALUES = 1 << 16
+_MAX_ATTRIBUTE_DEPTH = 100
 
 # A field's layout with its values: an array of shape (n_points, dim), or what yields blocks of such rows.
 FieldValues = tuple[ArrayLayout, NDArray[Any] | SourceRows]
@@ -123,8 +128,10 @@ def check_attributes(sample_id: str, attributes: Mapping[str, Any] | None) -> di
     Raises
     ------
     SampleDataError
-        A key is no str, or a value has no form in JSON, as NaN has none.
+        A key is no str, or a value has no form in JSON, as NaN has none; or they are more than 65,536 values, or lists
+        and dicts more than 100 deep, which a manifest cannot have.
     """
+    n_values = 0
     plain: dict[str, Any] = {}
     for key, value in (attributes or {}).items():
         if not isinstance(key, str):
@@ -132,15 +139,34 @@ def check_attributes(sample_id: str, attributes: Mapping[str, Any] | None) -> di
                 f"sample {sample_id!r}: attribute {key!r}: expected a str as key, got {type(key).__name__}"
             )
         try:
+            n_values += _count_values(value, _MAX_ATTRIBUTE_VALUES - n_values)
             text = json.dumps({key: value}, default=_to_plain, allow_nan=False, ensure_ascii=False)
             # A lone surrogate passes through `json`, but no file can hold it.
-            plain |= json.loads(text.encode())
+            plain |= parse_document(text.encode())
         except (TypeError, ValueError, RecursionError) as error:
             raise SampleDataError(
                 f"sample {sample_id!r}: attribute {key!r} has no form in JSON ({error}); "
                 "expected numbers that are finite, strings, lists or dicts of them"
             ) from error
     return plain
+
+
+def _count_values(value: Any, limit: int) -> int:
+    """Count the values in an attribute; `ValueError` where there are too many: a list can hold others many times."""
+    n_values = 0
+    inside: list[tuple[Any, int]] = [(value, 0)]
+    while inside:
+        one, depth = inside.pop()
+        n_values += one.size if isinstance(one, np.ndarray) else 1
+        if n_values + len(inside) > limit:
+            raise ValueError(f"more than {_MAX_ATTRIBUTE_VALUES:,} values in all attributes; store arrays as fields")
+        if depth > _MAX_ATTRIBUTE_DEPTH:
+            raise ValueError(f"it is more than {_MAX_ATTRIBUTE_DEPTH} deep")
+        if isinstance(one, Mapping):
+            inside += [(item, depth + 1) for item in one.values()]
+        elif isinstance(one, list | tuple):
+            inside += [(item, depth + 1) for item in one]
+    return n_values
 
 
 def _to_plain(value: Any) -> Any:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from noether.data.zarr_store.sources.patterns import PathPattern
 
 __all__ = ["DomainData", "SampleFile"]
 
@@ -25,16 +27,23 @@ class SampleFile:
         What the file is called, relative to the source's root.
     path : Path
         Where it lies now; the suffix says its format.
+    values : mapping of str to str
+        What the placeholders of the mapping stand for.
     """
 
     sample_id: str
     key: str
     path: Path
+    values: Mapping[str, str] = field(default_factory=dict)
 
     def where(self, field_name: str | None = None) -> str:
         """Name sample, field and file, to begin an error with."""
         of_field = "" if field_name is None else f", field {field_name}"
         return f"sample {self.sample_id!r}{of_field}: {self.key}"
+
+    def group(self, pattern: str) -> str:
+        """Give the group that a pattern stands for here."""
+        return PathPattern.parse(pattern).fill(self.values)
 
 
 @dataclass(frozen=True, slots=True)

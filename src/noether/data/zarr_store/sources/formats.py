@@ -6,7 +6,8 @@ import csv
 import pickle
 import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, TypeVar
 
@@ -15,7 +16,7 @@ from noether.data.zarr_store.errors import MissingDependencyError, SourceError
 from noether.data.zarr_store.sources.base import FieldDescription
 from noether.data.zarr_store.sources.npy import head_of_npy, head_of_npz, load_npy, load_npz
 
-__all__ = ["ATTRIBUTE_FORMATS", "FORMATS", "describe_file", "load_file"]
+__all__ = ["ATTRIBUTE_FORMATS", "FORMATS", "damage_reported", "describe_file", "load_file"]
 
 T = TypeVar("T")
 
@@ -156,8 +157,15 @@ def describe_file(file: BinaryIO, name: str, where: str) -> FieldDescription:
 
 
 def _parse(parsers: Mapping[str, Callable[[BinaryIO], T]], file: BinaryIO, name: str, where: str) -> T:
-    try:
+    with damage_reported(name, where):
         return parsers[PurePosixPath(name).suffix](file)
+
+
+@contextmanager
+def damage_reported(name: str, where: str) -> Iterator[None]:
+    """Report what fails while a file is read as `load_file` does; `name` and `where` are its parameters."""
+    try:
+        yield
     except MissingDependencyError:
         raise
     except MemoryError as error:

@@ -8,8 +8,10 @@ from pathlib import PurePosixPath
 
 from noether.data.zarr_store.errors import SourceError
 from noether.data.zarr_store.sources.companions import NAMING_SUFFIXES, files_beside, named_files
+from noether.data.zarr_store.sources.hdf5 import group_names, open_hdf5
 from noether.data.zarr_store.sources.mapping import AttributeFile, DomainMapping, SourceMapping
 from noether.data.zarr_store.sources.patterns import PART, PathPattern
+from noether.data.zarr_store.sources.ranged import open_ranged
 from noether.data.zarr_store.stores import Storage, StoredObject
 
 __all__ = ["FoundSample", "find_samples"]
@@ -29,6 +31,8 @@ class FoundSample:
         What matches each pattern of the mapping; pieces in the order of their numbers.
     beside : dict of str to list of StoredObject
         By directory, the files that a file of the sample may name.
+    groups : set of (str, str)
+        Patterns of files that hold several samples, each with the pattern of a group that this one has there.
     twin : dict of str to str, or None
         The placeholders of another sample with the same id.
     """
@@ -37,6 +41,7 @@ class FoundSample:
     values: dict[str, str]
     files: dict[str, list[StoredObject]] = field(default_factory=dict)
     beside: dict[str, list[StoredObject]] = field(default_factory=dict)
+    groups: set[tuple[str, str]] = field(default_factory=set)
     twin: dict[str, str] | None = None
 
     def key(self, pattern: str) -> str:
@@ -46,6 +51,8 @@ class FoundSample:
 
     def has(self, domain: DomainMapping, pattern: str) -> bool:
         """Say whether a file is there, or its pieces are."""
+        if pattern == domain.file and domain.has_samples_as_groups:
+            return (pattern, domain.group) in self.groups
         in_pieces = pattern == domain.file and domain.concatenate in self.files
         return pattern in self.files or in_pieces
 
@@ -113,22 +120,25 @@ def find_samples(storage: Storage, mapping: SourceMapping) -> dict[str, FoundSam
     Raises
     ------
     SourceError
-        There is no sample.
+        There is no sample, or a file that holds several is damaged.
+    MissingDependencyError
+        Such a file needs h5py, which is not installed.
     """
     of_domains, of_attributes = _patterns_of_domains(mapping), _patterns_of_attributes(mapping)
     patterns = of_domains | of_attributes
     sample_id = PathPattern.parse(mapping.id)
     samples: dict[str, FoundSample] = {}
+    groups = _groups_of_samples(mapping)
     listing = list(storage.objects())
     for item in listing:
         for text, pattern in patterns.items():
             values = pattern.match(item.key)
             if values is not None:
                 values.pop(PART, None)
-                name = sample_id.fill(values)
-                found = samples.setdefault(name, FoundSample(name, values))
-                found.twin = found.twin if found.values == values else values
-                found.files.setdefault(text, []).append(item)
+                if text in groups:
+                    _add_groups(samples, sample_id, storage, item, text, values, groups[text])
+                else:
+                    _add(samples, sample_id, values, text, item)
     samples = {name: samples[name] for name in sorted(samples) if samples[name].files.keys() & of_domains.keys()}
     if not samples:
         seen = f"among {len(listing)} files" if listing else "where no file is"
@@ -141,6 +151,52 @@ def find_samples(storage: Storage, mapping: SourceMapping) -> dict[str, FoundSam
             objects.sort(key=lambda item: _order(patterns[text], item.key))
     _add_files_beside(samples, listing)
     return samples
+
+
+def _add(
+    samples: dict[str, FoundSample], sample_id: PathPattern, values: dict[str, str], text: str, item: StoredObject
+) -> FoundSample:
+    name = sample_id.fill(values)
+    found = samples.setdefault(name, FoundSample(name, values))
+    found.twin = found.twin if found.values == values else values
+    files = found.files.setdefault(text, [])
+    if item not in files:
+        files.append(item)
+    return found
+
+
+def _add_groups(
+    samples: dict[str, FoundSample],
+    sample_id: PathPattern,
+    storage: Storage,
+    item: StoredObject,
+    text: str,
+    values: dict[str, str],
+    groups: Sequence[PathPattern],
+) -> None:
+    """Add the samples that are groups of one file."""
+    where = f"{storage.root}/{item.key}"
+    with open_ranged(storage, item) as opened, open_hdf5(opened, where) as file:
+        names = {depth: group_names(file, depth, where) for depth in {_depth(group) for group in groups}}
+    for group in groups:
+        for name in names[_depth(group)]:
+            of_group = group.match(name)
+            if of_group is not None and all(values.get(one, value) == value for one, value in of_group.items()):
+                found = _add(samples, sample_id, values | of_group, text, item)
+                found.groups.add((text, group.text))
+
+
+def _depth(group: PathPattern) -> int:
+    return group.text.count("/") + 1
+
+
+def _groups_of_samples(mapping: SourceMapping) -> dict[str, list[PathPattern]]:
+    """Give the groups that are samples, by the file that they lie in."""
+    groups: dict[str, list[PathPattern]] = {}
+    for domain in mapping.domains.values():
+        if domain.has_samples_as_groups:
+            groups.setdefault(str(domain.file), []).append(PathPattern.parse(str(domain.group)))
+    return groups
 
 
 def _patterns_of_domains(mapping: SourceMapping) -> dict[str, PathPattern]:

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from noether.data.zarr_store.errors import SourceError
 from noether.data.zarr_store.layout import POSITION
+from noether.data.zarr_store.sources.array_files import read_hdf5_domains, read_npz_domains
 from noether.data.zarr_store.sources.base import SourceSample
 from noether.data.zarr_store.sources.distance import distance_to_positions, distance_to_triangles
 from noether.data.zarr_store.sources.domain_data import DomainData, SampleFile
 from noether.data.zarr_store.sources.formats import load_file
 from noether.data.zarr_store.sources.found import FoundSample
+from noether.data.zarr_store.sources.hdf5 import HDF5_SUFFIXES
 from noether.data.zarr_store.sources.mapping import (
     AttributeFile,
     DistanceField,
@@ -34,7 +36,11 @@ __all__ = ["READERS", "SampleLoader"]
 Reader = Callable[[SampleFile, Mapping[str, DomainMapping]], dict[str, DomainData]]
 
 # By suffix: reads one file, and gives the domains that lie in it.
-READERS: dict[str, Reader] = dict.fromkeys(MESH_SUFFIXES, read_mesh_domains)
+READERS: dict[str, Reader] = {
+    **dict.fromkeys(MESH_SUFFIXES, read_mesh_domains),
+    **dict.fromkeys(HDF5_SUFFIXES, read_hdf5_domains),
+    ".npz": read_npz_domains,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +103,7 @@ class SampleLoader:
             key, objects = self.found.key(pattern), self.found.objects(next(iter(there.values())))
             with scratch_directory() as directory:
                 path = Scratch(self.storage, directory).local_file(key, objects, self.found.named_files(self.storage))
-                file = SampleFile(self.found.sample_id, key, path)
+                file = SampleFile(self.found.sample_id, key, path, self.found.values)
                 data |= READERS[PurePosixPath(key).suffix](file, there)
         return data
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from noether.data.zarr_store.errors import ArgumentError, SourceError, nearest_names
 from noether.data.zarr_store.layout import build_domain_layouts
+from noether.data.zarr_store.sources.array_files import check_array_domain
 from noether.data.zarr_store.sources.base import SourceSample, fingerprint_of
 from noether.data.zarr_store.sources.formats import ATTRIBUTE_FORMATS, FORMATS
 from noether.data.zarr_store.sources.found import FoundSample, find_samples
@@ -108,6 +109,7 @@ def _check_formats(mapping: SourceMapping) -> None:
     for name, domain in mapping.domains.items():
         if domain.file is not None:
             _check_suffix(domain.file, READERS, f"domain {name!r}")
+        check_array_domain(name, domain)
         for field_name, field in domain.fields.items():
             if isinstance(field, FileField):
                 _check_suffix(field.file, FORMATS, f"field {name}_{field_name}")

@@ -158,6 +158,9 @@ class DomainMapping(_Model):
         The file that holds its arrays; a pattern.
     concatenate : str or None
         Where the file is published in pieces: their pattern, with ``{part}`` for their numbers.
+    group : str or None
+        The group of an HDF5 file that its arrays lie in; a pattern. Where it has placeholders that the file lacks, the
+        file holds several samples, a group for each.
     association : {"cell", "point"} or None
         Whether the domain's points are the cells or the points of the mesh. None is enough where the arrays say it.
     parts : PartSelection or None
@@ -165,11 +168,12 @@ class DomainMapping(_Model):
     unused_points : {"keep", "drop"}
         What to do with points that no cell uses.
     fields : dict of str to FieldMapping
-        By name. Without a ``position``, it is the cell centres, or the points.
+        By name. Without a ``position``, it is the cell centres, or the points of the mesh.
     """
 
     file: Pattern | None = None
     concatenate: Pattern | None = None
+    group: Pattern | None = None
     association: Association | None = None
     parts: PartSelection | None = None
     unused_points: Literal["keep", "drop"] = "keep"
@@ -187,6 +191,13 @@ class DomainMapping(_Model):
     def arrays(self) -> dict[str, str]:
         """Name of the array in the file, by field."""
         return {name: field.array for name, field in self.fields.items() if isinstance(field, ArrayField)}
+
+    @property
+    def has_samples_as_groups(self) -> bool:
+        """Whether a file of it holds several samples, a group for each."""
+        if self.group is None or self.file is None:
+            return False
+        return bool(set(PathPattern.parse(self.group).names) - set(PathPattern.parse(self.file).names))
 
     @property
     def patterns(self) -> list[str]:
@@ -246,8 +257,8 @@ class SourceMapping(_Model):
         names = PathPattern.parse(self.id).names
         if "*" in self.id or PART in names:
             raise ValueError(f"id: expected names and placeholders only, without * and {{{PART}}}, got {self.id!r}")
-        for pattern in self._all_patterns():
-            if set(PathPattern.parse(pattern).names) - {PART} != set(names):
+        for pattern, group in self._all_patterns():
+            if set(PathPattern.parse(pattern).names + group) - {PART} != set(names):
                 expected = ", ".join(f"{{{name}}}" for name in names) or "none"
                 raise ValueError(f"file {pattern!r}: expected the placeholders of the id {self.id!r}: {expected}")
         for name, domain in self.domains.items():
@@ -269,11 +280,15 @@ class SourceMapping(_Model):
                 raise ValueError(f"domain {name!r}: {field_name}: to: no other domain {field.to!r}; {others}")
         self.spec(name, POSITION)
 
-    def _all_patterns(self) -> list[str]:
-        pieces = [domain.concatenate for domain in self.domains.values() if domain.concatenate]
-        needed = [pattern for domain in self.domains.values() for pattern in domain.patterns]
+    def _all_patterns(self) -> list[tuple[str, tuple[str, ...]]]:
+        """List patterns of files, each with the placeholders that the group in it has."""
+        patterns: list[tuple[str, tuple[str, ...]]] = []
+        for domain in self.domains.values():
+            group = PathPattern.parse(domain.group).names if domain.group else ()
+            patterns += [(pattern, group if pattern == domain.file else ()) for pattern in domain.patterns]
+            patterns += [(domain.concatenate, group)] if domain.concatenate else []
         attributes = [value.file for value in self.attributes.values() if isinstance(value, AttributeFile)]
-        return [*needed, *pieces, *attributes]
+        return patterns + [(file, ()) for file in attributes]
 
     def spec(self, domain: str, name: str) -> FieldSpec:
         """Give attribute, canonical name and width of a field of this mapping."""

@@ -6,7 +6,7 @@ An archive of a few megabytes can hold terabytes of zeros, and be in order. What
 from __future__ import annotations
 
 import zipfile
-from pathlib import PurePosixPath
+from collections.abc import Iterable
 from typing import IO, Any, BinaryIO
 
 import numpy as np
@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from noether.data.zarr_store.memory import available_memory_bytes
 from noether.data.zarr_store.sources.base import FieldDescription
 
-__all__ = ["head_of_npy", "head_of_npz", "load_npy", "load_npz"]
+__all__ = ["head_of_npy", "head_of_npz", "load_members", "load_npy", "load_npz", "member_heads"]
 
 # What numpy.savez writes, and numpy.savez_compressed.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 0x1
+_SUFFIX = ".npy"
 # Deflate makes no more of a byte; see https://zlib.net/zlib_tech.html. The rest is for the smallest members.
 _MAX_DEFLATE_RATIO = 1032
 _SLACK_BYTES = 1 << 12
@@ -57,19 +58,38 @@ def load_npz(file: BinaryIO) -> NDArray[Any] | dict[str, NDArray[Any]]:
     MemoryError
         The arrays do not fit in the memory that the machine can give.
     """
+    arrays = load_members(file, member_heads(file))
+    return arrays if len(arrays) > 1 else arrays.popitem()[1]
+
+
+def load_members(file: BinaryIO, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+    """Load the arrays of a ``.npz`` that are asked for; errors are those of `load_npz`.
+
+    Parameters
+    ----------
+    file : binary file
+        Can seek.
+    names : iterable of str
+        Of `member_heads`.
+    """
     with zipfile.ZipFile(file) as archive:
         heads = _heads(archive)
-        needed, available = sum(head.n_bytes for head in heads.values()), available_memory_bytes()
+        members = {name: name + _SUFFIX for name in names}
+        needed, available = sum(heads[member].n_bytes for member in members.values()), available_memory_bytes()
         if available is not None and needed > available:
             raise MemoryError(f"its arrays take {needed:,} bytes, and {available:,} are free")
-        arrays = {PurePosixPath(name).stem: _load_member(archive, name) for name in heads}
-    return arrays if len(arrays) > 1 else arrays.popitem()[1]
+        return {name: _load_member(archive, member) for name, member in members.items()}
+
+
+def member_heads(file: BinaryIO) -> dict[str, FieldDescription]:
+    """Describe the arrays of a ``.npz``, which can seek, by name; errors are those of `load_npz`."""
+    with zipfile.ZipFile(file) as archive:
+        return {name.removesuffix(_SUFFIX): head for name, head in _heads(archive).items()}
 
 
 def head_of_npz(file: BinaryIO) -> FieldDescription:
     """Describe the array of a ``.npz`` that holds a single one; errors are those of `load_npz`."""
-    with zipfile.ZipFile(file) as archive:
-        heads = list(_heads(archive).values())
+    heads = list(member_heads(file).values())
     if len(heads) > 1:
         raise ValueError(f"it holds {len(heads)} arrays, where one is expected")
     return heads[0]
@@ -85,7 +105,7 @@ def _heads(archive: zipfile.ZipFile) -> dict[str, FieldDescription]:
 
 def _checked_head(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> FieldDescription:
     name = info.filename
-    if info.compress_type not in _METHODS or info.flag_bits & _ENCRYPTED or not name.endswith(".npy"):
+    if info.compress_type not in _METHODS or info.flag_bits & _ENCRYPTED or not name.endswith(_SUFFIX):
         raise ValueError(f"member {name!r}: expected an array as numpy.savez writes it")
     if info.file_size > info.compress_size * _MAX_DEFLATE_RATIO + _SLACK_BYTES:
         raise ValueError(f"member {name!r} claims {info.file_size:,} bytes, more than {info.compress_size:,} can hold")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -17,6 +16,7 @@ from zarr.storage import FsspecStore
 from noether.data.zarr_store.errors import ArgumentError, StorageError, StoreError
 from noether.data.zarr_store.stores.base import Buffer, StorageByObjects, StoredObject, require_size
 from noether.data.zarr_store.stores.forks import keep_in_forks
+from noether.data.zarr_store.stores.leftovers import Leftover, staged_file_name, target_of
 
 __all__ = ["FsspecStorage"]
 
@@ -138,7 +138,7 @@ class FsspecStorage(StorageByObjects):
                 self._write(path, parts)
                 return
             parent, _, name = path.rpartition("/")
-            staged = f"{parent}/.{name}.{uuid.uuid4().hex}"
+            staged = f"{parent}/{staged_file_name(name)}"
             self._fs.makedirs(parent, exist_ok=True)
             try:
                 self._write(staged, parts)
@@ -162,6 +162,13 @@ class FsspecStorage(StorageByObjects):
             file.write(head)
             for part in parts:
                 file.write(part)
+
+    def leftovers(self) -> list[Leftover]:
+        """List what killed writers left; see `Storage`."""
+        if not self._stages:
+            return []
+        staged = ((item.key, target_of(item.key)) for item in self.objects())
+        return [Leftover(key, target[0]) for key, target in staged if target is not None]
 
     def delete(self, keys: list[str]) -> None:
         """Delete objects; see `Storage`."""

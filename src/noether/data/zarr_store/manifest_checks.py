@@ -1,0 +1,64 @@
+"""What a manifest from elsewhere may say of all its samples. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+from noether.data.zarr_store.layout import STORED_DTYPES, ArrayLayout, DomainLayout
+from noether.data.zarr_store.names import check_relative_path, is_plain
+
+__all__ = ["ChunkIndexName", "PlainText", "check_domain_layouts", "settings_of"]
+
+_MAX_SHOWN = 80
+
+
+def _plain(text: str) -> str:
+    if not is_plain(text):
+        raise ValueError(f"{text[:_MAX_SHOWN]!r} holds characters that are not seen, or that change how others are")
+    return text
+
+
+PlainText = Annotated[str, AfterValidator(_plain)]
+"""Text that can be printed on a terminal."""
+
+ChunkIndexName = Annotated[str, Field(pattern=r"^chunk_index-[0-9a-f]{1,64}\.npy$")]
+"""Name of a chunk index. What it names is deleted when another takes its place, so it can be nothing else."""
+
+
+def settings_of(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Give all of a manifest's JSON but the samples, and the ids in its splits, of which there may be many."""
+    splits = content.get("splits")
+    return {**content, "samples": None, "splits": list(splits) if isinstance(splits, dict) else None}
+
+
+def check_domain_layouts(domains: Mapping[str, DomainLayout]) -> None:
+    """Raise `ValueError` unless each field has one array of its own, which can be stored, below the group's root."""
+    fields: set[str] = set()
+    paths: set[str] = set()
+    for domain, layout in domains.items():
+        check_relative_path(domain, "path")
+        if layout.position not in layout.arrays:
+            raise ValueError(f"domain {domain!r}: its position {layout.position!r} is none of its arrays")
+        for field, array in layout.arrays.items():
+            check_relative_path(array.array_name, "path")
+            _check_array(_plain(field), array)
+            path = f"{domain}/{array.array_name}"
+            if field in fields or path in paths:
+                raise ValueError(
+                    f"field {field!r}: another field has the same {'name' if field in fields else 'array'}"
+                )
+            fields.add(field)
+            paths.add(path)
+
+
+def _check_array(field: str, array: ArrayLayout) -> None:
+    if array.field != field:
+        raise ValueError(f"field {field!r}: its array says that it is field {array.field[:_MAX_SHOWN]!r}")
+    if array.dtype not in STORED_DTYPES:
+        found = array.dtype[:_MAX_SHOWN]
+        raise ValueError(f"field {field!r}: dtype: expected one of {', '.join(STORED_DTYPES)}, got {found!r}")
+    if array.dim < 1:
+        raise ValueError(f"field {field!r}: dim: expected a whole number of at least 1, got {array.dim}")

@@ -1,0 +1,127 @@
+"""The domains of a sample that lie in a file of named arrays: ``.npz`` and HDF5."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from noether.data.zarr_store.errors import ArgumentError, SourceError, nearest_names
+from noether.data.zarr_store.layout import POSITION
+from noether.data.zarr_store.sources.domain_data import DomainData, SampleFile
+from noether.data.zarr_store.sources.formats import damage_reported
+from noether.data.zarr_store.sources.hdf5 import HDF5_SUFFIXES, array_at, array_names, open_hdf5
+from noether.data.zarr_store.sources.mapping import AreaField, DomainMapping, NormalsField
+from noether.data.zarr_store.sources.npy import load_members, member_heads
+
+__all__ = ["ARRAY_SUFFIXES", "check_array_domain", "read_hdf5_domains", "read_npz_domains"]
+
+ARRAY_SUFFIXES = (".npz", *HDF5_SUFFIXES)
+
+_MAX_SHOWN = 40
+
+
+def read_npz_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) -> dict[str, DomainData]:
+    """Load the domains that lie in one ``.npz``: of its arrays, those that are asked for.
+
+    Raises
+    ------
+    SourceError
+        The file is damaged, claims more than it holds or than fits in memory, or lacks an array.
+    """
+    wanted = {array for domain in domains.values() for array in domain.arrays.values()}
+    with damage_reported(file.key, f"sample {file.sample_id!r}"), file.path.open("rb") as opened:
+        there = list(member_heads(opened))
+        loaded = load_members(opened, wanted.intersection(there))
+    return {
+        name: _gather(file, name, domain, lambda array, _: loaded.get(array), lambda: there)
+        for name, domain in domains.items()
+    }
+
+
+def read_hdf5_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) -> dict[str, DomainData]:
+    """Open the domains that lie in one HDF5 file: as arrays of h5py, which read what is asked of them.
+
+    Raises
+    ------
+    SourceError
+        The file is damaged, or lacks a group or an array.
+    MissingDependencyError
+        h5py is not installed.
+    """
+    opened = open_hdf5(file.path, file.where())
+    return {name: _open_domain(file, opened, name, domain) for name, domain in domains.items()}
+
+
+def check_array_domain(name: str, domain: DomainMapping) -> None:
+    """Check that a domain asks nothing of a file of arrays that only a mesh has; and a mesh for no group.
+
+    Raises
+    ------
+    ArgumentError
+        It does.
+    """
+    suffix = PurePosixPath(domain.file or "").suffix
+    if domain.group is not None and suffix not in HDF5_SUFFIXES:
+        raise ArgumentError(
+            f"mapping: domain {name!r}: only {', '.join(HDF5_SUFFIXES)} have groups, got {domain.file!r}; leave "
+            "group out"
+        )
+    if suffix not in ARRAY_SUFFIXES:
+        return
+    of_meshes = sorted({"association", "concatenate", "parts", "unused_points"} & domain.model_fields_set)
+    of_meshes += [one for one, field in domain.fields.items() if isinstance(field, NormalsField | AreaField)]
+    if of_meshes:
+        raise ArgumentError(
+            f"mapping: domain {name!r}: {domain.file!r} holds arrays and no mesh; leave {', '.join(of_meshes)} out, "
+            "or name an array"
+        )
+    if POSITION not in domain.fields:
+        raise ArgumentError(
+            f"mapping: domain {name!r}: {domain.file!r} holds arrays and no mesh; say which of them is the position, "
+            "such as position = 'points'"
+        )
+
+
+def _open_domain(file: SampleFile, opened: Any, name: str, domain: DomainMapping) -> DomainData:
+    group = opened
+    if domain.group is not None:
+        path = file.group(domain.group)
+        group = opened.get(path)
+        if group is None or not hasattr(group, "keys"):
+            near = nearest_names(path, opened)
+            raise SourceError(f"{file.where()} has no group {path!r}, for the domain {name!r}; {near}")
+    return _gather(
+        file,
+        name,
+        domain,
+        lambda array, field: array_at(group, array, file.where(field)),
+        lambda: array_names(group, file.where()),
+    )
+
+
+def _gather(
+    file: SampleFile,
+    name: str,
+    domain: DomainMapping,
+    find: Callable[[str, str], Any],
+    list_names: Callable[[], list[str]],
+) -> DomainData:
+    fields = {}
+    for field, array in domain.arrays.items():
+        values = find(array, f"{name}_{field}")
+        if values is None:
+            raise SourceError(_missing(file, f"{name}_{field}", domain, array, list_names()))
+        fields[field] = values
+    return DomainData(fields)
+
+
+def _missing(file: SampleFile, field: str, domain: DomainMapping, array: str, there: list[str]) -> str:
+    near = nearest_names(array, there)
+    hint = f"; {near}" if near.startswith("did you mean") else ""
+    of_group = "" if domain.group is None else f" in the group {file.group(domain.group)!r}"
+    more = f", and {len(there) - _MAX_SHOWN} more" if len(there) > _MAX_SHOWN else ""
+    return (
+        f"{file.where(field)} has no array {array!r}{of_group}{hint} "
+        f"(it has {', '.join(there[:_MAX_SHOWN]) or 'none'}{more})"
+    )

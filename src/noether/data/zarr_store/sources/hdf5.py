@@ -1,0 +1,99 @@
+"""HDF5 files: arrays by their path, not in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from noether.data.zarr_store.errors import MissingDependencyError, SourceError
+
+__all__ = ["HDF5_SUFFIXES", "array_at", "array_names", "group_names", "open_hdf5"]
+
+HDF5_SUFFIXES = (".h5", ".hdf5")
+
+
+def open_hdf5(file: Path | BinaryIO, where: str) -> Any:
+    """Open a file for reading, as `h5py.File`; it stays open as long as there is one of its arrays.
+
+    Parameters
+    ----------
+    file : Path or binary file
+        A file that is open can seek.
+    where : str
+        Names sample and file, to begin an error with.
+
+    Raises
+    ------
+    SourceError
+        It is damaged, or no HDF5.
+    MissingDependencyError
+        h5py is not installed.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise MissingDependencyError("h5py", "reading HDF5 files", "hdf5") from error
+    with _damage_reported(where):
+        return h5py.File(file, "r")
+
+
+def array_names(group: Any, where: str) -> list[str]:
+    """List the arrays below a group, by their path from there; what lies in other files is left out."""
+    import h5py
+
+    names: list[str] = []
+    with _damage_reported(where):
+        group.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+    return names
+
+
+def group_names(file: Any, depth: int, where: str) -> list[str]:
+    """List the groups `depth` names below the root, by their path; what lies in other files is left out."""
+    import h5py
+
+    paths = [""]
+    with _damage_reported(where):
+        for _ in range(depth):
+            paths = [
+                f"{path}/{name}".lstrip("/")
+                for path in paths
+                for name in file[path or "/"]
+                if file[path or "/"].get(name, getclass=True, getlink=True) is h5py.HardLink
+                and file[path or "/"].get(name, getclass=True) is h5py.Group
+            ]
+    return paths
+
+
+def array_at(group: Any, name: str, where: str) -> Any:
+    """Give an array of a group; None where there is none. Its values are read when it is sliced.
+
+    Raises
+    ------
+    SourceError
+        It holds no values, or they lie in other files.
+    """
+    import h5py
+
+    with _damage_reported(where):
+        try:
+            array = group[name]
+        except KeyError:
+            return None
+    if not isinstance(array, h5py.Dataset):
+        return None
+    if array.file.filename != group.file.filename or array.external or array.is_virtual:
+        raise SourceError(f"{where}: the values of {name!r} lie in other files; copy them into this one")
+    if array.shape is None or (array.size and not array.id.get_storage_size()):
+        raise SourceError(f"{where}: no value of {name!r} was ever written; make the file again")
+    return array
+
+
+@contextmanager
+def _damage_reported(where: str) -> Iterator[None]:
+    try:
+        yield
+    # h5py gives what HDF5 reports as any of these.
+    except (OSError, RuntimeError, ValueError) as error:
+        raise SourceError(f"{where} cannot be read ({error}); make the file again") from error

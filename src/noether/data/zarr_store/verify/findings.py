@@ -1,0 +1,218 @@
+"""What a verification finds: small records, and the report that holds them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from threading import Lock
+from typing import Any, Literal, get_args
+
+__all__ = ["LEVELS", "Finding", "FindingKind", "Findings", "Level", "Severity", "VerifyReport"]
+
+Level = Literal["census", "index", "data", "source"]
+LEVELS: tuple[Level, ...] = get_args(Level)
+
+Severity = Literal["damage", "unchecked", "note"]
+_SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+
+FindingKind = Literal[
+    "manifest_damaged",
+    "report_damaged",
+    "metadata_damaged",
+    "entry_differs",
+    "settings_differ",
+    "unlisted_group",
+    "missing_group",
+    "half_written_group",
+    "missing_object",
+    "wrong_size",
+    "leftover",
+    "chunk_index_missing",
+    "chunk_index_damaged",
+    "shard_index_damaged",
+    "chunk_damaged",
+    "not_finite",
+    "source_differs",
+    "not_compared",
+    "source_changed",
+    "not_converted",
+    "not_recognised",
+    "unknown_sample_in_split",
+]
+
+_REPAIR, _RECONVERT = "noether-zarr repair {store}", "noether-zarr repair {store} --source SOURCE"
+_WAYS_OUT: dict[FindingKind, tuple[Severity, str]] = {
+    "manifest_damaged": ("damage", _REPAIR),
+    "report_damaged": ("damage", _REPAIR),
+    "metadata_damaged": ("damage", _REPAIR),
+    "entry_differs": ("damage", _REPAIR),
+    "settings_differ": ("damage", _RECONVERT),
+    "unlisted_group": ("damage", _REPAIR),
+    "missing_group": ("damage", _RECONVERT),
+    "half_written_group": ("damage", _RECONVERT),
+    "missing_object": ("damage", _RECONVERT),
+    "wrong_size": ("damage", _RECONVERT),
+    "leftover": ("damage", _REPAIR),
+    "chunk_index_missing": ("damage", _REPAIR),
+    "chunk_index_damaged": ("damage", _REPAIR),
+    "shard_index_damaged": ("damage", _RECONVERT),
+    "chunk_damaged": ("damage", _RECONVERT),
+    "not_finite": ("damage", _RECONVERT),
+    "source_differs": ("damage", _RECONVERT),
+    "not_compared": ("unchecked", "mend the source, or leave the sample out"),
+    "source_changed": ("note", "convert the sample again, if it is to be what the source is now"),
+    "not_converted": ("note", "noether-zarr convert SOURCE {store}"),
+    "not_recognised": ("note", "nothing: it is left alone"),
+    "unknown_sample_in_split": ("note", "convert it, or take it out of the split"),
+}
+
+_MAX_CHUNKS_NAMED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is not as it should be.
+
+    Attributes
+    ----------
+    kind : str
+        One of `FindingKind`.
+    severity : {"damage", "unchecked", "note"}
+        Whether the store is damaged, or something could not be checked, or is only to be known.
+    sample_id, field : str or None
+        The sample and field that it concerns.
+    object : str or None
+        Key of the object, relative to the root.
+    explanation : str
+        What is wrong.
+    way_out : str
+        What to do.
+    """
+
+    kind: FindingKind
+    severity: Severity
+    sample_id: str | None
+    field: str | None
+    object: str | None
+    explanation: str
+    way_out: str
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What a verification found.
+
+    Attributes
+    ----------
+    store_root : str
+        Path or URL.
+    level : {"census", "index", "data", "source"}
+        How closely the store was looked at.
+    n_samples, n_objects, n_bytes : int
+        Samples and objects that were looked at, and the bytes of the shards that were read.
+    seconds : float
+        How long it took.
+    findings : tuple of Finding
+        Damage first, then by sample and object.
+    limits : tuple of str
+        What could not have been found, and why.
+    """
+
+    store_root: str
+    level: Level
+    n_samples: int
+    n_objects: int
+    n_bytes: int
+    seconds: float
+    findings: tuple[Finding, ...]
+    limits: tuple[str, ...]
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether no damage was found."""
+        return not self.having("damage")
+
+    def having(self, severity: Severity) -> list[Finding]:
+        """List the findings of one severity."""
+        return [one for one in self.findings if one.severity == severity]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the report as plain values for JSON."""
+        return {"is_sound": self.is_sound} | asdict(self)
+
+
+@dataclass(slots=True)
+class _DamagedChunks:
+    numbers: list[int]
+    first: str
+
+
+@dataclass(slots=True)
+class Findings:
+    """Collects findings from many threads.
+
+    Attributes
+    ----------
+    store_root : str
+        For the ways out.
+    """
+
+    store_root: str
+    _found: set[Finding] = field(default_factory=set)
+    _chunks: dict[tuple[str, str, str], _DamagedChunks] = field(default_factory=dict)
+    _limits: dict[str, set[str]] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
+
+    def add(
+        self,
+        kind: FindingKind,
+        explanation: str,
+        *,
+        sample_id: str | None = None,
+        field: str | None = None,
+        key: str | None = None,
+    ) -> None:
+        """Add a finding; the same one counts once."""
+        severity, way_out = _WAYS_OUT[kind]
+        way_out = way_out.format(store=self.store_root)
+        with self._lock:
+            self._found.add(Finding(kind, severity, sample_id, field, key, explanation, way_out))
+
+    def add_chunk(self, chunk: int, explanation: str, *, sample_id: str, field: str, key: str) -> None:
+        """Add a damaged chunk; those of one shard become one finding."""
+        with self._lock:
+            damaged = self._chunks.setdefault((sample_id, field, key), _DamagedChunks([], explanation))
+            if not damaged.numbers or chunk < min(damaged.numbers):
+                damaged.first = explanation
+            damaged.numbers.append(chunk)
+
+    def add_limit(self, what: str, place: str) -> None:
+        """Add a place where something cannot be found; `what` says so with ``{places}`` for all of them."""
+        with self._lock:
+            self._limits.setdefault(what, set()).add(place)
+
+    def sorted(self) -> tuple[Finding, ...]:
+        """Give all findings, damage first."""
+        for (sample_id, field_name, key), damaged in self._chunks.items():
+            self.add("chunk_damaged", _name_chunks(damaged), sample_id=sample_id, field=field_name, key=key)
+        return tuple(sorted(self._found, key=_order))
+
+    def limits(self) -> tuple[str, ...]:
+        """Say what could not have been found."""
+        return tuple(what.format(places=_name_places(places)) for what, places in sorted(self._limits.items()))
+
+
+def _order(one: Finding) -> tuple[int | str, ...]:
+    rank = _SEVERITIES.index(one.severity)
+    return rank, one.sample_id or "", one.object or "", one.field or "", one.kind, one.explanation
+
+
+def _name_chunks(damaged: _DamagedChunks) -> str:
+    numbers = sorted(damaged.numbers)
+    if len(numbers) == 1:
+        return f"chunk {numbers[0]} is damaged: {damaged.first}"
+    named = ", ".join(map(str, numbers[:_MAX_CHUNKS_NAMED])) + (", …" if len(numbers) > _MAX_CHUNKS_NAMED else "")
+    return f"{len(numbers)} chunks are damaged ({named}), the first: {damaged.first}"
+
+
+def _name_places(places: set[str]) -> str:
+    return min(places) if len(places) == 1 else f"{len(places):,} places, such as {min(places)}"

@@ -1,0 +1,40 @@
+"""Bounds on what a test may take: hostile input must not get more, whatever it claims."""
+
+from __future__ import annotations
+
+import mmap
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+__all__ = ["MEMORY_BYTES", "bounded"]
+
+MEMORY_BYTES = 256 << 20
+_SECONDS = 60
+
+
+class TookTooLongError(BaseException):
+    """No `Exception`, so that nothing takes it for one of its own."""
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise TookTooLongError(f"not done after {_SECONDS} s")
+
+
+@contextmanager
+def bounded(memory_bytes: int = MEMORY_BYTES) -> Iterator[None]:
+    """Let this process allocate no more than so many bytes beside what it has, and interrupt what does not end."""
+    mapped = int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    former = signal.signal(signal.SIGALRM, _interrupt)
+    signal.alarm(_SECONDS)
+    resource.setrlimit(resource.RLIMIT_AS, (mapped + memory_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, former)
