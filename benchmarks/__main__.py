@@ -16,12 +16,14 @@ from benchmarks.object_storage import compare_object_storage
 from benchmarks.report import write_report
 from benchmarks.results import Comparison
 from benchmarks.settings import COMPARISONS, Settings
+from benchmarks.statistics import compare_statistics
 from benchmarks.writing import compare_hdf5, compare_writes
 
 _RUNNERS: dict[str, Callable[[Settings], Comparison]] = {
     "draws": compare_draws,
     "whole": compare_whole,
     "loading": compare_loading,
+    "stats": compare_statistics,
     "s3": compare_object_storage,
     "write": compare_writes,
     "hdf5": compare_hdf5,

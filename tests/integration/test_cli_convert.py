@@ -292,7 +292,7 @@ def message_in(text: str, pattern: str) -> bool:
         ),
         pytest.param(None, "cannot be read \\(No such file", id="no file"),
         pytest.param("{}", "names no field", id="no field"),
-        pytest.param('{"surface_position": "p.vtp"}', r"ends in \.pt or \.npy, got 'p\.vtp'", id="a mesh"),
+        pytest.param('{"surface_position": "p.vtp"}', r"ends in \.pt or \.npy or \.npz, got 'p\.vtp'", id="a mesh"),
     ],
 )
 def test_a_bad_file_map_is_refused_with_what_is_wrong(tree: Path, store: Path, text: str | None, message: str) -> None:

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from fsspec.implementations.local import LocalFileSystem
 
+from noether.data.schemas import FileMap
 from noether.data.zarr_store.statistics import (
     calculate_store_statistics,
     load_statistics,
@@ -215,8 +216,9 @@ def test_ctrl_c_says_that_nothing_is_written(store: Path, tmp_path: Path, worker
 
 
 def test_points_of_64_samples_at_most_are_plotted(tmp_path: Path) -> None:
-    few = {field: values[:20] for field, values in load_run("run_1").items()}
-    root = write_samples(tmp_path / "store", {f"run_{number}": few for number in range(70)})
+    few = {field: load_run("run_1")[field][:20] for field in ("volume_position", "volume_sdf")}
+    files = FileMap(volume_position="x.npy", volume_distance_to_surface="sdf.npy")
+    root = write_samples(tmp_path / "store", {f"run_{number}": few for number in range(70)}, files)
     stats = calculate_store_statistics(root, fields=["volume_sdf"])
     plot_histograms(counted_root(root), stats, tmp_path / "h.png")
     assert sum(path.endswith("/c/0/0") for path in CountingDisk.read) == 64

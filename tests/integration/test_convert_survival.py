@@ -80,6 +80,7 @@ def test_a_sample_that_hangs_fails_at_its_timeout_and_all_others_are_converted(t
     report = convert(source, open_writer(store), workers=2, timeout=6)
     [failed] = report.having("failed")
     assert failed.reason == "sample 'run_1': it was stopped after the 6 s that a sample may take"
+    assert failed.seconds >= 6
     assert recorded(store) == groups(store) == IDS[1:]
 
 

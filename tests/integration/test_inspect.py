@@ -6,11 +6,13 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from noether.data.zarr_store import ZarrChunkReader, rows
 from noether.data.zarr_store.errors import SourceError, StorageError
@@ -86,18 +88,20 @@ def test_the_proposed_mapping_converts_all_samples(tmp_path: Path, save: Callabl
 @pytest.mark.parametrize("kind", ["vtk", "ensight"])
 @pytest.mark.parametrize("place", ["local", "memory"])
 def test_meshes_are_told_apart_by_their_cells(kind: str, place: str, request: pytest.FixtureRequest) -> None:
-    root, options = MESHES / kind, None
-    if place == "memory":
-        remote = make_place(place, request)
-        for file in (file for file in root.rglob("*") if file.is_file()):
-            remote.fs.pipe_file(f"{remote.path}/{file.relative_to(root).as_posix()}", file.read_bytes())
-        root, options = remote.root, remote.options
-    found = inspect(root, options)
-    text = found.mapping.replace('"ground", ', "")
-    fields = MappedSource(root, parse_mapping(text, "proposal"), options).load("run_1").fields
+    target = make_place(place, request)
+    for file in (MESHES / kind).rglob("*"):
+        if file.is_file():
+            path = f"{target.path}/{file.relative_to(MESHES / kind).as_posix()}"
+            target.fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+            target.fs.pipe_file(path, file.read_bytes())
+    found = inspect(target.root, target.options)
+    mapping = parse_mapping(found.mapping, "proposal")
+    fields = MappedSource(target.root, mapping, target.options).load("run_1").fields
     assert fields["surface_friction"].shape == (2041, 3)
     assert fields["volume_velocity"].shape == (1976, 3)
     assert '# "wallShearStress" is zero everywhere' in found.mapping.partition("[domains.volume]")[2]
+    without = re.findall("# parts without friction: (.*)", found.mapping)
+    assert without == (['"ground"'] if kind == "ensight" else [])
     assert {part.dimension for file in found.files for part in file.parts} == {2, 3}
     pressures = [array for file in found.files for array in file.arrays if array.name == "p"]
     assert "cell" in {array.association for array in pressures}
@@ -134,7 +138,7 @@ def test_ranges_leave_nan_out_and_count_it(tmp_path: Path, suffix: str, monkeypa
     ],
     ids=["integers", "NaN only", "no values", "a number", "infinity"],
 )
-def test_arrays_of_any_kind_are_listed(tmp_path: Path, values: np.ndarray, expected: FoundArray) -> None:  # type: ignore[type-arg]
+def test_arrays_of_any_kind_are_listed(tmp_path: Path, values: NDArray[Any], expected: FoundArray) -> None:
     np.savez(tmp_path / "a.npz", a=values)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["a"] = values

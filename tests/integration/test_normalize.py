@@ -15,7 +15,7 @@ import torch
 from noether.data.zarr_store.datasets import Item, ZarrStoreDataset
 from noether.data.zarr_store.draws import Draw
 from noether.data.zarr_store.errors import ArgumentError, UnknownNameError
-from noether.data.zarr_store.statistics import RunningStats, calculate_store_statistics
+from noether.data.zarr_store.statistics import RunningStats, calculate_store_statistics, save_statistics
 from noether.data.zarr_store.statistics.estimates import extrapolate
 from noether.data.zarr_store.transforms import Normalize
 from support.reading import FIELDS, write_runs
@@ -201,6 +201,19 @@ def test_estimates_have_no_bounds_to_map_positions_by() -> None:
 def test_a_field_without_a_finite_value_is_refused() -> None:
     with pytest.raises(ArgumentError, match=r"field volume_sdf: its mean .* not all finite; leave it out"):
         Normalize({"volume_sdf": RunningStats.of([np.nan])})
+
+
+def test_the_example_of_the_readme_restores_what_it_normalized(
+    root: Path, stats: dict[str, RunningStats], tmp_path: Path
+) -> None:
+    chapter = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8").partition("\n## Statistics\n")[2]
+    code = chapter.partition("```python\n")[2].partition("```")[0]
+    save_statistics(stats, tmp_path / "stats.json")
+    found: dict[str, Any] = {}
+    exec(code.replace("/data/ahmedml-store", str(root)).replace("stats.json", str(tmp_path / "stats.json")), found)
+    plain = ZarrStoreDataset(root, num_points={"volume": 8192})[0]["volume_velocity"]
+    assert found["velocity"]["volume_velocity"].numpy() == pytest.approx(plain.numpy(), abs=1e-4)
+    assert found["item"]["volume_velocity"].numpy() != pytest.approx(plain.numpy(), abs=1)
 
 
 def test_without_torch_the_module_says_how_to_install_it() -> None:

@@ -65,9 +65,8 @@ def test_objects_and_bytes_are_those_that_the_conversion_makes(tree: Path, tmp_p
 
 
 def test_the_memory_of_a_worker_is_within_30_percent_of_what_it_takes(tmp_path: Path) -> None:
-    n_points = 2_000_000
-    for run in ("run_1", "run_2"):
-        save_array(tmp_path / "tree" / run / "xv.npy", np.ones((n_points, 3), np.float64))
+    n_points = 4_000_000
+    save_array(tmp_path / "tree" / "run_1" / "xv.npy", np.ones((n_points, 3), np.float64))
     filemap = FileMap(volume_position="xv.npy")
     source, writer = TreeSource(tmp_path / "tree", filemap), ZarrStoreWriter(tmp_path / "store", filemap, "plan")
     made = plan_conversion(source, writer, source.sample_ids())

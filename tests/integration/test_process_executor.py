@@ -153,13 +153,14 @@ def test_shutdown_finishes_what_was_submitted_and_takes_no_more() -> None:
 
 def test_a_process_ends_when_its_parent_is_killed_whatever_it_does(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    environment = {**os.environ, "PYTHONPATH": str(Path(support.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(support.__file__).parents[1]), "TMPDIR": str(tmp_path)}
     with (
         subprocess.Popen([sys.executable, calls.__file__, tmp_path / "pipe"], env=environment) as parent,
         (tmp_path / "pipe").open("rb") as pipe,
     ):
         parent.kill()
         assert is_closed(pipe)
+    assert list(tmp_path.glob("noether-zarr-worker-*")) == []
 
 
 def test_processes_that_cannot_start_are_an_error_with_what_they_did(

@@ -1,4 +1,4 @@
-"""Bounds on what a test may take: hostile input must not get more, whatever it claims."""
+"""Bounds on what hostile input may take, whatever it claims."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-__all__ = ["MEMORY_BYTES", "bounded"]
+__all__ = ["MEMORY_BYTES", "bounded", "limit_memory"]
 
 MEMORY_BYTES = 256 << 20
 _SECONDS = 60
@@ -24,17 +24,23 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise TookTooLongError(f"not done after {_SECONDS} s")
 
 
+def limit_memory(memory_bytes: int = MEMORY_BYTES) -> None:
+    """Let this process allocate no more than so many bytes beside what it has."""
+    mapped = int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (mapped + memory_bytes, hard))
+
+
 @contextmanager
 def bounded(memory_bytes: int = MEMORY_BYTES) -> Iterator[None]:
-    """Let this process allocate no more than so many bytes beside what it has, and interrupt what does not end."""
-    mapped = int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    former = signal.signal(signal.SIGALRM, _interrupt)
+    """Limit the memory for a while, and interrupt what does not end."""
+    former_limits = resource.getrlimit(resource.RLIMIT_AS)
+    former_handler = signal.signal(signal.SIGALRM, _interrupt)
     signal.alarm(_SECONDS)
-    resource.setrlimit(resource.RLIMIT_AS, (mapped + memory_bytes, hard))
+    limit_memory(memory_bytes)
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_AS, former_limits)
         signal.alarm(0)
-        signal.signal(signal.SIGALRM, former)
+        signal.signal(signal.SIGALRM, former_handler)

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Self
 
 __all__ = [
     "ArgumentError",
@@ -106,6 +107,10 @@ class CorruptDataError(StoreError, ValueError):
 class TooLargeError(StoreError, MemoryError):
     """What is asked for does not fit in memory, as far as a store or a file tells how large it is."""
 
+    # That of MemoryError refuses a class with other bases first; tblib, which Dask brings along, calls it to unpickle.
+    def __new__(cls, *args: object) -> Self:
+        return Exception.__new__(cls, *args)
+
 
 class StorageError(StoreError, OSError):
     """The place where the bytes live cannot be reached or written."""
@@ -132,11 +137,14 @@ class WorkerDiedError(WorkerError):
         Why: the signal that killed it, or the time that it was given.
     pid : int, optional
         Its id, where it was a process of this machine.
+    seconds : float
+        Time that it had spent on the work.
     """
 
-    def __init__(self, reason: str, pid: int | None = None) -> None:
+    def __init__(self, reason: str, pid: int | None = None, seconds: float = 0.0) -> None:
         super().__init__(reason)
         self.pid = pid
+        self.seconds = seconds
 
 
 class MissingDependencyError(StoreError, ImportError):

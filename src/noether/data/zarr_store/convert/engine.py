@@ -198,7 +198,7 @@ def _result(future: Future[SampleResult], sample_id: str, writer: ZarrStoreWrite
     except WorkerDiedError as error:
         if error.pid is not None:
             writer.remove_staged(sample_id, error.pid)
-        return failure(sample_id, error)
+        return failure(sample_id, error, error.seconds)
     except (MissingDependencyError, WorkerError):
         raise  # no sample could be converted
     except Exception as error:  # noqa: BLE001 - an executor raises what it likes where a process of its own dies

@@ -92,6 +92,7 @@ class Worker:
         Exception
             Whatever the function raises.
         """
+        start = time.monotonic()
         try:
             self._pipe.send_bytes(pickle.dumps((function, None if function in self._known else pickled, arguments)))
             in_time = wait([self._pipe, self.process.sentinel], timeout)
@@ -100,7 +101,8 @@ class Worker:
         except (EOFError, OSError):
             in_time, answer = [self._pipe], None
         if answer is None:
-            raise self._died("" if in_time else f"it was stopped after the {timeout:g} s that a sample may take")
+            stopped = "" if in_time else f"it was stopped after the {timeout:g} s that a sample may take"
+            raise self._died(stopped, time.monotonic() - start)
         succeeded, result = pickle.loads(answer)  # noqa: S301 - from a process of our own
         if not succeeded:
             raise result
@@ -119,13 +121,15 @@ class Worker:
         shutil.rmtree(self._scratch, ignore_errors=True)
         return _how_it_ended(code)
 
-    def _died(self, reason: str) -> WorkerDiedError:
-        if reason:
+    def _died(self, stopped: str, seconds: float) -> WorkerDiedError:
+        """Give the error of a process that died; with why it is to be stopped, end one that has not."""
+        if stopped:
             self.process.terminate()
+        crash = ""
         with suppress(OSError):
             crash = (self._scratch / _CRASH_FILE).read_text(errors="replace")
         ended = self.end()
-        error = WorkerDiedError(reason or ended, self.process.pid)
+        error = WorkerDiedError(stopped or ended, self.process.pid, seconds)
         if crash:
             error.add_note(crash)
         return error
@@ -145,24 +149,27 @@ def _answer_calls(pipe: Connection, scratch: str) -> None:
     # So that what is half done is removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
     os.environ["TMPDIR"] = tempfile.tempdir = scratch
-    threading.Thread(target=_end_with_parent, name="noether-parent", daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(scratch,), name="noether-parent", daemon=True).start()
     functions: dict[int, Callable[..., Any]] = {}
-    with pipe, Path(scratch, _CRASH_FILE).open("w") as crash, suppress(EOFError, BrokenPipeError):
-        faulthandler.enable(crash)
-        pipe.send_bytes(b"")
-        while True:
-            message = pipe.recv_bytes()
-            pipe.send_bytes(_answer(message, functions))
-    shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        with pipe, Path(scratch, _CRASH_FILE).open("w") as crash, suppress(EOFError, BrokenPipeError):
+            faulthandler.enable(crash)
+            pipe.send_bytes(b"")
+            while True:
+                message = pipe.recv_bytes()
+                pipe.send_bytes(_answer(message, functions))
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _end_with_parent() -> None:
-    """End this process, whatever it does, when its parent has been killed."""
+def _end_with_parent(scratch: str) -> None:
+    """End this process, whatever it does, when its parent has been killed, and leave no temporary files."""
     parent = parent_process()
     if parent is not None:
         wait([parent.sentinel])
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(STOP_SECONDS)
+        shutil.rmtree(scratch, ignore_errors=True)
         os._exit(_TERMINATED)
 
 

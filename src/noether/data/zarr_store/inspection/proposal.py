@@ -110,6 +110,8 @@ def _add_mesh(domains: dict[str, _Domain], pattern: str, found: FileContents) ->
         parts = [part for part in found.parts if part.dimension == dimension]
         if not parts:
             continue
+        others = _parts_without_friction(found) if kind == "surface" else []
+        parts = [part for part in parts if part.name not in others]
         names: set[str | None] = {part.name for part in parts} if len(found.parts) > 1 else {None}
         arrays = [array for array in found.arrays if array.part in names and array.name != "(positions)"]
         association = "cell" if any(array.association == "cell" for array in arrays) else "point"
@@ -118,6 +120,8 @@ def _add_mesh(domains: dict[str, _Domain], pattern: str, found: FileContents) ->
             shown = ", ".join(_text(part.name) for part in parts)
             domain.head.append(f"parts = {{ include = [{shown}] }}")
         domain.head.append(f'association = "{association}"')
+        if others:
+            domain.remarks.append(f"# parts without friction: {', '.join(map(_text, others))}")
         for same in _by_name(array for array in arrays if array.association == association):
             if {array.part for array in same} == names:
                 lowest, highest = ([getattr(one, end) for one in same] for end in ("minimum", "maximum"))
@@ -149,6 +153,17 @@ def _add_arrays(domains: dict[str, _Domain], pattern: str, group: str | None, fo
             else:
                 domain.remarks.append(f"# {_text(array.name)} has the shape {array.shape}")
         domains[_free_name(domains, kind, pattern)] = domain
+
+
+def _parts_without_friction(found: FileContents) -> list[str]:
+    """Give the surfaces without friction, where others have it: inlets, outlets, walls of a tunnel."""
+    with_friction = {
+        array.part
+        for array in found.arrays
+        if _field_name("surface", array, array.name) == "friction" and (array.minimum or array.maximum)
+    }
+    surfaces = [part.name for part in found.parts if part.dimension == 2]
+    return [name for name in surfaces if name not in with_friction] if with_friction.intersection(surfaces) else []
 
 
 def _is_one_array(found: FileContents) -> bool:

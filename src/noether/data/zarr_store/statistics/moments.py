@@ -165,8 +165,7 @@ def log_scale(values: Floats) -> Floats:
     """Give ``sign(x) log(1 + |x|)`` of each value."""
     scaled = np.abs(values)
     np.log1p(scaled, out=scaled)
-    scaled *= np.sign(values)
-    return scaled
+    return np.copysign(scaled, values, out=scaled)
 
 
 def merge_statistics(parts: Iterable[Mapping[str, RunningStats]]) -> dict[str, RunningStats]:

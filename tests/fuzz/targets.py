@@ -1,0 +1,175 @@
+"""What parses bytes from elsewhere, a function each: it gives a result or the error that says so, or there is a bug.
+
+`run` has coverage guide what it gives them; the tests give them the seeds, and what Hypothesis makes of these.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from noether.data.zarr_store.cache import BoundedCache
+from noether.data.zarr_store.errors import CorruptDataError, ManifestError, SampleIdError, SourceError
+from noether.data.zarr_store.grid import Grid
+from noether.data.zarr_store.manifest import StoreManifest
+from noether.data.zarr_store.metadata import parse_array, parse_group, require_array
+from noether.data.zarr_store.names import check_sample_id, is_plain, portable_key, printable
+from noether.data.zarr_store.ranges import chunk_runs
+from noether.data.zarr_store.sampling import plan_whole
+from noether.data.zarr_store.shard import ChunkCodec, ShardIndex, index_size
+from noether.data.zarr_store.sharded import ShardedArray
+from noether.data.zarr_store.sources.formats import describe_file, load_file
+from support.edits import edit_by_bytes
+from support.hostile_stores import make_small_store
+from support.shards import Settings, encode_shards, with_crc
+
+__all__ = ["TARGETS", "Target", "seeds_of"]
+
+Target = Callable[[bytes], None]
+
+GRID = Grid(50, 8, 56)
+CAPACITY = GRID.shard_points // GRID.chunk_points
+FILES = ("a.npy", "a.npz", "a.json", "a.csv")
+
+
+def manifest(data: bytes) -> None:
+    """Parse a manifest and all its samples; what was parsed is written, and comes back."""
+    with suppress(ManifestError):
+        parsed = StoreManifest.parse(data, "m")
+        samples = dict(parsed.samples)
+        whole = parsed.model_copy(update={"samples": samples})
+        again = StoreManifest.parse(whole.model_dump_json().encode(), "m")
+        if again != whole:
+            raise AssertionError("a manifest that was read is another one when it is written and read again")
+
+
+def group(data: bytes) -> None:
+    """Parse the root ``zarr.json`` of a group: its own manifest, and the metadata of each node."""
+    with suppress(ManifestError):
+        StoreManifest.of_group(data, "g")
+    for parse in (parse_group, parse_array):
+        with suppress(CorruptDataError):
+            nodes: Any = parse(data, "g")
+            for node in [nodes, *(nodes.values() if isinstance(nodes, dict) else [])]:
+                with suppress(CorruptDataError):
+                    metadata = require_array(node, (GRID.n_points, 3), "a")
+                    ChunkCodec.of_metadata(metadata)
+                    ShardedArray.of_metadata("a", metadata, GRID.chunk_points, "a", complete=True)
+
+
+def edited_manifest(data: bytes) -> None:
+    """Parse a manifest that was edited as bytes say, in either layout."""
+    edited = edit_by_bytes(json.loads(seeds_of("manifest")[0]), data)
+    manifest(json.dumps(edited).encode())
+    samples = edited.pop("samples", None) if isinstance(edited, dict) else None
+    if isinstance(samples, dict):
+        lines = ",\n".join(f"    {json.dumps(key)}: {json.dumps(value)}" for key, value in samples.items())
+        rest = json.dumps(edited, indent=2).removesuffix("\n}")
+        manifest(f'{rest},\n  "samples": {{\n{lines}\n  }}\n}}\n'.encode())
+
+
+def edited_group(data: bytes) -> None:
+    """Parse a root ``zarr.json`` that was edited as bytes say."""
+    group(json.dumps(edit_by_bytes(json.loads(seeds_of("group")[0]), data)).encode())
+
+
+class _OneObject:
+    """A storage that has the same bytes wherever it is read; as much of one as reading an array takes."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def read_range(self, _key: str, start: int, length: int) -> bytes:
+        return self._data[start : start + length]
+
+    def read_tail(self, _key: str, length: int) -> tuple[bytes, int]:
+        return self._data[max(len(self._data) - length, 0) :], len(self._data)
+
+
+def shard(data: bytes) -> None:
+    """Read an array of one shard; by the first byte, chunks have checksums, and the index gets one that is right."""
+    flags, body = data[:1] or b"\0", data[1:]
+    checksum, complete, is_forged = (bool(flags[0] & bit) for bit in (1, 2, 4))
+    if is_forged:
+        entries = body[-index_size(CAPACITY) : -4]
+        body = body[: -index_size(CAPACITY)] + with_crc(entries)
+    codec = ChunkCodec(np.dtype("<f4"), GRID.chunk_points, 3, checksum)
+    array = ShardedArray("a", codec, CAPACITY, "a", complete)
+    plan, storage, out = plan_whole(GRID), _OneObject(body), np.empty((GRID.n_points, 3), np.float32)
+    with suppress(CorruptDataError):
+        cache: BoundedCache[ShardIndex] = BoundedCache(1 << 20, lambda index: index.n_bytes)
+        for request in array.requests(plan, chunk_runs(plan, CAPACITY), storage, cache):  # type: ignore[arg-type]
+            array.read(request, storage, out, verify=checksum)  # type: ignore[arg-type]  # it reads, and no more
+
+
+def chunk(data: bytes) -> None:
+    """Decode a chunk of float16, which become float32 in one way and not in the other, among bytes that stay."""
+    codec = ChunkCodec(np.dtype("<f2"), 700, 3, checksum=False)
+    around = np.full((702, 3), 7, np.float32)
+    if codec.can_decode_to(around.dtype):
+        codec.decode_run(data, [0, len(data)], around[1:-1])
+    rows = np.full((702, 3), 7, np.float16)
+    with suppress(CorruptDataError):
+        codec.decode_into(data, rows[1:-1])
+    if not ((around[[0, -1]] == 7).all() and (rows[[0, -1]] == 7).all()):
+        raise AssertionError("a chunk was written beside its place")
+
+
+def sample_id(data: bytes) -> None:
+    """Check a sample id; one that passes stays below the root."""
+    text = data.decode(errors="surrogateescape")
+    if portable_key(portable_key(text)) != portable_key(text):
+        raise AssertionError("what two forms of a text have in common has itself another form")
+    printable(text).encode()
+    with suppress(SampleIdError):
+        passed = check_sample_id(text)
+        if not (is_plain(passed) and posixpath.normpath(posixpath.join("/root", passed)) == f"/root/{passed}"):
+            raise AssertionError("a sample id leaves the root, or hides in it")
+
+
+def source_file(data: bytes) -> None:
+    """Read a file of a source, of the format that the first byte says."""
+    name = FILES[(data[0] if data else 0) % len(FILES)]
+    for read in (load_file, describe_file):
+        with suppress(SourceError):
+            read(BytesIO(data[1:]), name, "field")
+
+
+TARGETS: Mapping[str, Target] = {
+    one.__name__: one for one in (manifest, edited_manifest, group, edited_group, shard, chunk, sample_id, source_file)
+}
+
+
+@cache
+def seeds_of(target: str) -> list[bytes]:
+    """Give what a target is to begin with: bytes that are in order."""
+    if target in {"manifest", "group"}:
+        with TemporaryDirectory() as directory:
+            root = make_small_store(Path(directory) / "store")
+            document = (root / ("manifest.json" if target == "manifest" else "s1.zarr/zarr.json")).read_bytes()
+        return [document, json.dumps(json.loads(document)).encode()]
+    values = np.round(np.random.default_rng(0).normal(size=(700, 3)), 2)
+    if target.startswith("edited"):
+        return [bytes(4 * n) for n in range(4)]
+    if target == "shard":
+        shards = {on: next(encode_shards(values[:50].astype("<f4"), Settings(GRID, checksum=on))) for on in (0, 1)}
+        return [bytes([flags]) + shards[flags & 1] for flags in range(8)]
+    if target == "chunk":
+        codec = ChunkCodec(np.dtype("<f2"), 700, 3, checksum=False)
+        return [codec.encode(values.astype("<f2")), codec.encode(np.zeros((700, 3), "<f2"))]
+    if target == "sample_id":
+        return [b"run_1", "part/\u00e9\u7ffc".encode(), b"../x", b"C:x"]
+    npy, npz = BytesIO(), BytesIO()
+    np.save(npy, values[:9])
+    np.savez_compressed(npz, values[:9])
+    texts = [b'{"angle": 25.0, "name": "a"}', b"angle,name\n25.0,a\n"]
+    return [bytes([i]) + data for i, data in enumerate([npy.getvalue(), npz.getvalue(), *texts])]

@@ -1,0 +1,110 @@
+"""The command with any arguments, and with stores that mean harm: a line and an exit code, and a terminal left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import event, given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from noether.data.zarr_store.cli import app
+from support.bounds import bounded
+from support.hostile_stores import edit_json, fresh_copy, make_small_store
+
+EXIT_CODES = {0, 1, 2, 3, 4}
+ESCAPE = "\x1b]0;pwned\x07"
+
+COMMANDS = st.sampled_from(["convert", "info", "index", "merge", "copy", "verify", "export", "stats", "split"])
+OPTIONS = st.sampled_from(
+    ["--filemap", "--preset", "--chunk-points", "--shard-points", "--field-dtype", "--seed", "--part", "--json",
+     "--level", "--storage-option", "--limit", "--workers=0", "--dry-run", "--debug", "--fraction", "--split",
+     "--fields", "--sample", "--mapping", "--"]
+)  # fmt: skip
+VALUES = st.sampled_from(
+    ["", "0", "-1", "1e400", "nan", "9" * 5000, "/dev/null", "C:\\x", "a=b", "=", "a=", "{", '{"a": NaN}',
+     "key=[[[[", "float16", "s1", "S1", "\udcff", ESCAPE, "x" * 5000, "1/0", "0/0", "2/1", "http://[", "file://",
+     "memory://\n"]
+) | st.text(st.characters(exclude_characters="\x00/."), max_size=6)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_small_store(tmp_path_factory.mktemp("cli") / "store")
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, list(arguments))
+    return result.exit_code, result.output + result.stderr
+
+
+@pytest.mark.filterwarnings("ignore")
+@given(COMMANDS, st.lists(OPTIONS | VALUES | st.just("STORE"), max_size=6))
+def test_any_arguments_end_in_an_exit_code_and_no_surprise(
+    intact: Path, tmp_path_factory: pytest.TempPathFactory, command: str, arguments: list[str]
+) -> None:
+    base = tmp_path_factory.getbasetemp()
+    root = str(fresh_copy(intact, base / "any"))
+    with pytest.MonkeyPatch.context() as patch, bounded(1 << 30):
+        (base / "here").mkdir(exist_ok=True)
+        patch.chdir(base / "here")
+        code, output = run(command, *(root if argument == "STORE" else argument for argument in arguments))
+    event(f"{command}: {code}")
+    assert code in EXIT_CODES, output
+    assert "unexpected error" not in output
+
+
+def test_attributes_that_act_on_a_terminal_are_shown_as_what_they_are(intact: Path, tmp_path: Path) -> None:
+    root = fresh_copy(intact, tmp_path / "store")
+    attributes = {"note": ESCAPE, ESCAPE: 1, "list": [ESCAPE]}
+    edit_json(root / "manifest.json", lambda manifest: manifest["samples"]["s1"].update(attributes=attributes))
+    code, output = run("info", str(root), "s1")
+    assert code == 0
+    assert "note: \\x1b]0;pwned\\x07" in output
+    assert not {"\x1b", "\x07"} & set(output)
+    _, as_json = run("info", str(root), "s1", "--json")
+    assert json.loads(as_json)["attributes"] == attributes
+    assert "\x1b" not in as_json
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda manifest: manifest.update(dataset_name=ESCAPE), id="dataset"),
+        pytest.param(lambda manifest: manifest.update(splits={ESCAPE: []}), id="split"),
+        pytest.param(lambda manifest: manifest["samples"].update({ESCAPE: {}}), id="sample"),
+        pytest.param(lambda manifest: manifest["samples"]["s1"].update(fidelity={ESCAPE: 1}), id="key of a sample"),
+        pytest.param(lambda manifest: manifest["domains"].update({ESCAPE: 1}), id="domain"),
+    ],
+)
+def test_names_that_act_on_a_terminal_are_refused_and_shown_as_what_they_are(
+    intact: Path, tmp_path: Path, change: object
+) -> None:
+    root = fresh_copy(intact, tmp_path / "store")
+    edit_json(root / "manifest.json", change)  # type: ignore[arg-type]  # a function, of the cases above
+    code, output = run("info", str(root))
+    assert code == 1
+    assert output.startswith("error: ")
+    assert "pwned" in output
+    assert not {"\x1b", "\x07"} & set(output)
+
+
+@pytest.mark.parametrize("name", [f"run{ESCAPE}".encode(), b"run\xff", "run\u202e".encode(), b"run\n1"])
+def test_directories_that_act_on_a_terminal_are_refused_by_name_and_the_others_are_converted(
+    tmp_path: Path, name: bytes
+) -> None:
+    for directory in (name, b"fine"):
+        sample = tmp_path / "source" / os.fsdecode(directory)
+        sample.mkdir(parents=True)
+        np.save(sample / "p.npy", np.ones((5, 3), np.float32))
+    filemap = tmp_path / "files.json"
+    filemap.write_text('{"surface_position": "p.npy"}')
+    code, output = run("convert", str(tmp_path / "source"), str(tmp_path / "store"), "--filemap", str(filemap))
+    assert code == 3
+    assert "failed: sample id 'run" in output
+    assert not {"\x1b", "\x07", "\u202e"} & set(output)
+    assert [path.name for path in (tmp_path / "store").glob("*.zarr")] == ["fine.zarr"]
