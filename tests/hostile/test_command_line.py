@@ -1,4 +1,4 @@
-"""The command with any arguments, and with stores that mean harm: a line and an exit code, and a terminal left alone."""
+"""The command with any arguments, and stores that mean harm: a line, an exit code, and a terminal left alone."""
 
 from __future__ import annotations
 

@@ -224,7 +224,7 @@ def test_attributes_are_constants_or_files(with_attributes: tuple[Path, SourceMa
     [
         ("forces.csv", None, "forces: the file run_1/forces.csv is missing; add it"),
         ("forces.csv", "Cd\n1\n2\n", "forces: run_1/forces.csv cannot be read (expected a line of names and a line"),
-        ("setup.json", "{", "setup: run_1/setup.json cannot be read (Expecting property name"),
+        ("setup.json", "{", "setup: run_1/setup.json cannot be read (Invalid JSON"),
     ],
 )
 def test_a_broken_attribute_is_named(
