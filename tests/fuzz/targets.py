@@ -161,8 +161,10 @@ def seeds_of(target: str) -> list[bytes]:
     if target.startswith("edited"):
         return [bytes(4 * n) for n in range(4)]
     if target == "shard":
-        shards = {on: next(encode_shards(values[:50].astype("<f4"), Settings(GRID, checksum=on))) for on in (0, 1)}
-        return [bytes([flags]) + shards[flags & 1] for flags in range(8)]
+        shards = {
+            on: next(encode_shards(values[:50].astype("<f4"), Settings(GRID, checksum=on))) for on in (False, True)
+        }
+        return [bytes([flags]) + shards[bool(flags & 1)] for flags in range(8)]
     if target == "chunk":
         codec = ChunkCodec(np.dtype("<f2"), 700, 3, checksum=False)
         return [codec.encode(values.astype("<f2")), codec.encode(np.zeros((700, 3), "<f2"))]

@@ -50,7 +50,7 @@ def npz(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
 
 def saved(**arrays: NDArray[Any]) -> bytes:
     file = BytesIO()
-    np.savez_compressed(file, **arrays)
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its stub takes them for allow_pickle
     return file.getvalue()
 
 

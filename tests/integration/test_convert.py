@@ -136,9 +136,7 @@ def test_a_limit_converts_the_first_samples_only(tmp_path: Path, source: TreeSou
 @pytest.mark.parametrize(
     ("parameter", "value"), [("limit", 0), ("limit", -1), ("limit", 1.5), ("workers", -1), ("workers", 1.5)]
 )
-def test_workers_and_limit_are_whole_numbers(
-    tmp_path: Path, source: TreeSource, parameter: str, value: Any
-) -> None:
+def test_workers_and_limit_are_whole_numbers(tmp_path: Path, source: TreeSource, parameter: str, value: Any) -> None:
     with pytest.raises(ArgumentError, match=f"{parameter}: expected a whole number of at least 1, got {value}"):
         convert(source, open_writer(tmp_path / "store"), **{parameter: value})
     assert not (tmp_path / "store").exists()

@@ -224,7 +224,9 @@ def test_a_source_can_be_sent_to_another_process(tmp_path: Path) -> None:
             id="one file for two fields",
         ),
         pytest.param(
-            FileMap(surface_position="a.vtp"), r"surface_position: .* ends in \.pt or \.npy or \.npz, got 'a\.vtp'", id="vtp"
+            FileMap(surface_position="a.vtp"),
+            r"surface_position: .* ends in \.pt or \.npy or \.npz, got 'a\.vtp'",
+            id="vtp",
         ),
         pytest.param(FileMap(surface_position="mesh/a.npy"), r"in each sample's directory .*got 'mesh/a", id="a path"),
     ],

@@ -177,7 +177,10 @@ BAD_PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
     },
     "non_finite": ({"non_finite": "ignore"}, "^non_finite: expected one of raise, allow, got 'ignore'"),
     "shuffle_seed": ({"shuffle_seed": 0.5}, "^shuffle_seed: expected a whole number, got 0.5"),
-    "dataset_name": ({"dataset_name": ""}, "^dataset_name: expected a str that is not empty and can be printed, got ''"),
+    "dataset_name": (
+        {"dataset_name": ""},
+        "^dataset_name: expected a str that is not empty and can be printed, got ''",
+    ),
     "store_root": ({"store_root": ""}, "^store root: expected a path or URL, got an empty string"),
     "no field": ({"filemap": FileMap()}, "^file map: it names no field; give at least one <domain>_position"),
     "no position": (

@@ -92,5 +92,5 @@ def test_allowed_non_finite_values_leave_the_loss_of_the_others_as_it_is(
 ) -> None:
     holes = data.draw(npst.arrays(bool, values.shape))
     without = measured_one_by_one(values[~holes], target)
-    expected = replace(without, non_finite=np.count_nonzero(holes))
+    expected = replace(without, non_finite=int(np.count_nonzero(holes)))
     assert measure_cast(np.where(holes, hole, values), check(target, "allow")) == expected

@@ -132,7 +132,9 @@ def test_saving_keeps_keys_that_are_not_known(root: str) -> None:
 
 def test_an_update_replaces_the_manifest_by_what_it_is_changed_to(root: str) -> None:
     before = content_of(root)
-    StoreManifest.update(root, lambda there: there.model_copy(update={"chunk_index": "chunk_index-2d.npy", "splits": {"a": []}}))
+    StoreManifest.update(
+        root, lambda there: there.model_copy(update={"chunk_index": "chunk_index-2d.npy", "splits": {"a": []}})
+    )
     after = content_of(root)
     changed = {"chunk_index": "chunk_index-2d.npy", "splits": {"a": []}}
     assert {key: after[key] for key in before if key != "samples"} == {

@@ -37,13 +37,15 @@ def print_report(report: VerifyReport, console: Console) -> None:
     damage, unchecked, notes = (report.having(severity) for severity in ("damage", "unchecked", "note"))
     read = f", {decimal(report.n_bytes)} of chunks" if report.n_bytes else ""
     looked = f"{report.n_samples:,} samples, {report.n_objects:,} objects{read} (level {report.level})"
-    verdict = "sound" if report.is_sound else f"DAMAGED, {len(damage):,} findings"
+    verdict = "sound" if report.is_sound else f"DAMAGED, {_count(len(damage))}"
     console.print(f"{report.store_root}: {verdict}; {looked} in {report.seconds:.1f} s", soft_wrap=True)
     if damage:
         console.print(_table(damage[:_MAX_SHOWN]))
         _print_more(damage, console)
-        for way_out, count in Counter(finding.way_out for finding in damage).most_common():
-            console.print(f"what to do about {count:,} of them: {way_out}", soft_wrap=True)
+        ways_out = Counter(finding.way_out for finding in damage)
+        for way_out, count in ways_out.most_common():
+            about = f" about {_count(count)}" if len(ways_out) > 1 else ""
+            console.print(f"what to do{about}: {way_out}", soft_wrap=True)
     for label, findings in (("not checked", unchecked), ("note", notes)):
         for finding in findings[:_MAX_SHOWN]:
             where = ", ".join(filter(None, (finding.sample_id, finding.object)))
@@ -57,6 +59,10 @@ def print_action(action: Action, console: Console, *, dry_run: bool) -> None:
     """Print a step of a repair."""
     would = "would " if dry_run else ""
     console.print(f"{would}{_VERBS[action.kind]} {action.object}: {action.reason}", soft_wrap=True)
+
+
+def _count(n_findings: int) -> str:
+    return f"{n_findings:,} finding{'' if n_findings == 1 else 's'}"
 
 
 def _table(findings: list[Finding]) -> Table:
