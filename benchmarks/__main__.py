@@ -17,6 +17,7 @@ from benchmarks.report import write_report
 from benchmarks.results import Comparison
 from benchmarks.settings import COMPARISONS, Settings
 from benchmarks.statistics import compare_statistics
+from benchmarks.verifying import compare_verification
 from benchmarks.writing import compare_hdf5, compare_writes
 
 _RUNNERS: dict[str, Callable[[Settings], Comparison]] = {
@@ -24,6 +25,7 @@ _RUNNERS: dict[str, Callable[[Settings], Comparison]] = {
     "whole": compare_whole,
     "loading": compare_loading,
     "stats": compare_statistics,
+    "verify": compare_verification,
     "s3": compare_object_storage,
     "write": compare_writes,
     "hdf5": compare_hdf5,

@@ -66,6 +66,12 @@ _CHAPTERS = {
         "many of them held the mean of all points, over as many choices of chunks as there are seeds. Bytes are those "
         "of all files that were read, manifest included.",
     ),
+    "verify": _Chapter(
+        "Verifying a store",
+        "A store of one sample. The level *data* checks the checksum of every chunk, decompresses it and counts what "
+        "is not finite, besides all metadata and indexes; *index* reads no chunk. A whole read verifies checksums as "
+        "well, and gives float32.",
+    ),
     "s3": _Chapter(
         "A draw from S3",
         "The server is SeaweedFS, on the same machine. All contenders may have eight requests under way. *One range "

@@ -83,8 +83,12 @@ def _fuzz_here(target: str, arguments: list[str]) -> int:
         from fuzz.targets import TARGETS, seeds_of
     for seed in seeds_of(target):
         TARGETS[target](seed)  # so that what is imported on use is there before the memory is limited
-    limit_memory()
-    atheris.Setup([target, *arguments], TARGETS[target])
+
+    def bounded(data: bytes) -> None:
+        limit_memory()  # each time: the fuzzer takes more and more for itself
+        TARGETS[target](data)
+
+    atheris.Setup([target, *arguments], bounded)
     atheris.Fuzz()
     return 0
 

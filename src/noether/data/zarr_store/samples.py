@@ -234,6 +234,12 @@ def parse_json(data: bytes) -> tuple[Any, dict[str, int] | None]:
     parts = _split(data)
     if parts is not None:
         return parts
+    n_commas = data.count(b",")
+    if n_commas >= _MAX_VALUES_AT_ONCE:
+        raise ValueError(
+            f"over {n_commas:,} values; expected at most {_MAX_VALUES_AT_ONCE:,}, or at most {_MAX_SAMPLES:,} samples "
+            "with a line for each"
+        )
     return parse_document(data, max_values=_MAX_VALUES_AT_ONCE), None
 
 

@@ -53,7 +53,13 @@ class RepairReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Give the report as plain values for JSON."""
-        return {"is_sound": self.is_sound} | asdict(self)
+        return {
+            "is_sound": self.is_sound,
+            "before": self.before.to_dict(),
+            "actions": [asdict(action) for action in self.actions],
+            "failures": self.failures,
+            "after": None if self.after is None else self.after.to_dict(),
+        }
 
 
 def repair_store(

@@ -108,8 +108,9 @@ class Reconversion:
         chunk_points: dict[str, int] = {}
         for domain, grid in grids:
             chunk_points[domain] = max(grid.chunk_points, chunk_points.get(domain, 0))
-        # Every grid fits below the cap that made it, and so does the largest of their shards; where nothing was
-        # capped, the cap is to be none.
+        # A shard of several chunks fits below the cap that made it; so does the largest of these, and makes the same.
+        # One of a single chunk may be larger than the cap, and tells nothing.
+        caps = [grid.shard_points for _, grid in grids if grid.shard_points > grid.chunk_points]
         is_capped = any(grid.n_shards > 1 for _, grid in grids)
         return ZarrStoreWriter(
             self._root,
@@ -117,7 +118,7 @@ class Reconversion:
             manifest.dataset_name,
             shuffle_seed=manifest.shuffle_seed,
             chunk_points=chunk_points,
-            shard_points=max(grid.shard_points for _, grid in grids) if is_capped else None,
+            shard_points=max(caps, default=1) if is_capped else None,
             coords_dtype=manifest.coords_dtype,
             values_dtype=manifest.values_dtype,
             field_dtypes={field: array.dtype for field, array in self._fields.items()},

@@ -18,7 +18,7 @@ __all__ = ["DirectoryCount", "open_regular", "require_inside"]
 
 _MAX_DEPTH = 100
 # A directory that all samples of a store link to, such as that of a mesh, counts once for each of them.
-_FREE_PATHS = 10_000
+_FREE_PATHS = 1_000
 _PATHS_PER_DIRECTORY = 100
 
 
