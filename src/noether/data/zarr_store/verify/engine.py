@@ -121,7 +121,7 @@ def verify_store(
     if source is not None:
         comparison = SourceCheck(context, source, n_workers, run)
         for check in checks:
-            if True:
+            if check.is_readable:
                 comparison.compare(check)
         if sample_ids is None:
             comparison.note_unconverted(sample.sample_id for sample in samples)
