@@ -58,6 +58,14 @@ def test_any_arguments_end_in_an_exit_code_and_no_surprise(
     assert "unexpected error" not in output
 
 
+def test_an_error_that_names_a_place_that_acts_on_a_terminal_shows_it_as_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / ESCAPE).mkdir()
+    code, output = run("convert", str(tmp_path / ESCAPE), str(tmp_path / "store"), "--preset", "ahmedml")
+    assert code == 1
+    assert "/\\x1b]0;pwned\\x07: no sample found" in output
+    assert not {"\x1b", "\x07"} & set(output)
+
+
 def test_attributes_that_act_on_a_terminal_are_shown_as_what_they_are(intact: Path, tmp_path: Path) -> None:
     root = fresh_copy(intact, tmp_path / "store")
     attributes = {"note": ESCAPE, ESCAPE: 1, "list": [ESCAPE]}

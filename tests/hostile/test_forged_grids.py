@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
+from noether.data.zarr_store.chunk_index import write_chunk_index
+from noether.data.zarr_store.draws.joint import JointPlan
 from noether.data.zarr_store.errors import CorruptDataError, ManifestError, StoreError, TooLargeError
+from noether.data.zarr_store.grid import Grid
 from support.bounds import bounded
 from support.hostile_stores import ACTIONS, Document, edit_json, fresh_copy, make_small_store, outcome_of
 from support.shards import forge_index
@@ -51,6 +56,11 @@ def one_chunk_of_a_petabyte(root: Path) -> None:
     grid(2**46, 2**46, 2**46, also_metadata=True)(root)
     for name in ("position", "pressure"):
         (root / "s1.zarr/surface" / name / "c/0/0").write_bytes(b"x" * 100 + forge_index([(0, 100)]))
+
+
+def large_shard_of_a_petabyte(root: Path) -> None:
+    grid(50, 8, 2**46, also_metadata=True)(root)
+    os.truncate(root / "s1.zarr/surface/position/c/0/0", 1 << 40)
 
 
 def array_of(document: Document, name: str) -> Document:
@@ -104,6 +114,11 @@ LIES: dict[str, tuple[Lie, type[StoreError], str]] = {
         CorruptDataError,
         "shard 0 is damaged: it ends early: its index has .* bytes, expected 140737488355332",
     ),
+    "a shard of a petabyte, in a file of some size": (
+        large_shard_of_a_petabyte,
+        CorruptDataError,
+        "shard 0 is damaged: it ends early: its index has 67108868 bytes, expected 140737488355332",
+    ),
     "more points than there are atoms": (grid(10**80), ManifestError, POINTS),
     "a number of 4,000 digits": (grid(10**4000), ManifestError, POINTS),
     "a billion values a point": (width(10**9), TooLargeError, MEMORY),
@@ -118,6 +133,20 @@ LIES: dict[str, tuple[Lie, type[StoreError], str]] = {
     "a chunk index in another directory": (manifest(chunk_index="s2.zarr/zarr.json"), ManifestError, "chunk_index: "),
     "a name that clears the terminal": (manifest(dataset_name="\x1b[2J"), ManifestError, r"'\\x1b\[2J' holds"),
     "a name that is written backwards": (manifest(dataset_name="\u202egpj"), ManifestError, "holds characters"),
+    "a key of a megabyte": (
+        lambda root: edit_json(
+            root / "manifest.json", lambda m: m["samples"]["s1"].update(fidelity={"\x1b" + "x" * 10**6: 1})
+        ),
+        ManifestError,
+        r"samples\.s1\.fidelity\.'\\x1bxxx",
+    ),
+    "100,000 grids that are none": (
+        lambda root: edit_json(
+            root / "manifest.json", lambda m: m["samples"]["s1"].update(domains=dict.fromkeys(map(str, range(100_000))))
+        ),
+        ManifestError,
+        r"samples\.s1 has 100,000 problems$",
+    ),
     "150,000 domains": (
         manifest(domains=dict.fromkeys(map(str, range(150_000)))),
         ManifestError,
@@ -164,6 +193,18 @@ def test_a_store_that_does_not_lie_gives_a_result_within_the_same_bounds(intact:
         root = fresh_copy(intact, tmp_path / "store")
         with bounded():
             assert outcome_of(action, root) is None, name
+
+
+def test_no_chunk_index_is_made_of_more_chunks_than_any_store_has(intact: Path, tmp_path: Path) -> None:
+    root = fresh_copy(intact, tmp_path / "store")
+    grid(2**46)(root)
+    with bounded(), pytest.raises(TooLargeError, match=r"claims [\d,]+ chunks; expected at most 1,073,741,824"):
+        write_chunk_index(root)
+
+
+def test_no_sweep_is_of_more_draws_than_can_be_put_in_order() -> None:
+    with bounded(), pytest.raises(TooLargeError, match=r"has 281,474,976,710,656 draws; expected at most 16,777,216"):
+        JointPlan.of_sweep(Grid(2**48, 4096, 4096), [1], 0, Random(0))
 
 
 def test_what_casts_lost_of_an_unknown_dtype_is_not_said(intact: Path, tmp_path: Path) -> None:

@@ -152,6 +152,25 @@ def test_it_works_wherever_a_store_lies(
     assert_same_reads(place.root, before, storage_options=place.options)
 
 
+def test_one_that_another_store_calls_the_same_is_not_taken_for_it(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    place = make_place("memory", request)
+    writer = ZarrStoreWriter(place.root, AHMED_FILEMAP, "ahmed", chunk_points=256, storage_options=place.options)
+    writer.write_sample("run_1", load_run("run_1"))
+    writer.save_manifest()
+    before = ZarrChunkReader(place.root)
+    name = write_chunk_index(place.root)
+    ours = place.files()[name]
+    forged = ours[:-4] + b"\x01\0\0\0"
+    place.replace(name, forged)
+    with pytest.raises(CorruptDataError, match="noether-zarr index STORE"):
+        ZarrChunkReader(place.root).read_arrays("run_1")
+    place.replace(name, ours)
+    assert_same_reads(str(place.root), before)
+
+
 def test_there_is_none_of_what_is_no_store(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="is no store"):
         write_chunk_index(tmp_path)

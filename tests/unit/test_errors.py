@@ -57,6 +57,13 @@ def test_an_error_prints_its_message_and_comes_back_from_a_pickle(kind: type[Sto
     assert str(again) == str(error) == "sample 'run_1': it has no points"
 
 
+def test_names_without_end_are_not_compared_with_an_unknown_one() -> None:
+    known = [f"{i:05}" + "x" * 900 for i in range(5_000)]
+    hint = nearest_names(known[0] + "y", known)
+    assert hint.startswith(f"there are: {known[0]}, {known[1]}, ")
+    assert nearest_names(known[0] + "y", known[:100]).startswith("did you mean")
+
+
 def test_an_unknown_name_is_printed_without_the_quotes_of_a_key_error() -> None:
     assert str(UnknownNameError("no 'a'")) == "no 'a'"
 

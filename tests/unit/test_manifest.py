@@ -242,6 +242,9 @@ def test_a_group_carries_the_manifest_of_its_sample_alone_and_its_attributes_onc
         pytest.param(b'{"attributes": {"manifest": {"samples": []}, "attributes": {}}}', id="samples-no-mapping"),
         pytest.param(b'{"attributes": {"manifest": {"samples": {"a": 1}}, "attributes": {}}}', id="entry-no-mapping"),
         pytest.param(b"[" * 100_000, id="deeply-nested"),
+        pytest.param(
+            b'{"attributes": {"manifest": {"samples": {"a": {}, "b": {}}}, "attributes": {}}}', id="of-two-samples"
+        ),
     ],
 )
 def test_a_group_that_something_else_wrote_is_refused(data: bytes) -> None:

@@ -96,7 +96,7 @@ class Mender:
                 return
         inside = [item.key for item in storage.objects(key)]
         domains = self.planner.manifest.domains
-        storage.delete(inside or [key])
+        storage.delete([one for one in inside if is_own_key(one[len(key) + 1 :], domains)] or [key])
 
     def _restore(self, key: str, sample_id: str) -> None:
         if sample_id not in self._documents:
