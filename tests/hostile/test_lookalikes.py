@@ -5,13 +5,16 @@ from __future__ import annotations
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from noether.data.zarr_store import ZarrStoreWriter
+from noether.data.zarr_store.convert import convert
 from noether.data.zarr_store.errors import SampleIdError
 from noether.data.zarr_store.names import is_plain, portable_key, printable
+from noether.data.zarr_store.sources import TreeSource
 from support.hostile_stores import FILEMAP, SAMPLE, make_small_store
 
 ALIKE = [
@@ -35,7 +38,7 @@ def test_a_sample_whose_id_is_taken_for_that_of_another_is_refused_before_it_is_
     writer = ZarrStoreWriter(tmp_path, FILEMAP, "ahmed", chunk_points=8)
     writer.write_sample(one, SAMPLE)
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(SampleIdError, match=f"^sample id {other!r}: the store has {one!r}, which some file systems"):
+    with pytest.raises(SampleIdError, match=f"^sample id {other!r}: there is {one!r}, which some file systems"):
         writer.write_sample(other, SAMPLE)
     assert sorted(tmp_path.rglob("*")) == before
     writer.write_sample(one, SAMPLE)
@@ -43,8 +46,20 @@ def test_a_sample_whose_id_is_taken_for_that_of_another_is_refused_before_it_is_
 
 def test_it_is_refused_by_a_writer_that_finds_the_other_in_the_store(tmp_path: Path) -> None:
     make_small_store(tmp_path)
-    with pytest.raises(SampleIdError, match="the store has 's1'"):
+    with pytest.raises(SampleIdError, match="there is 's1'"):
         ZarrStoreWriter(tmp_path, FILEMAP, "ahmed", chunk_points=8).write_sample("S1", SAMPLE)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_source_of_two_such_samples_is_not_converted(tmp_path: Path, workers: int) -> None:
+    for name in ("run", "RUN"):
+        (tmp_path / "source" / name).mkdir(parents=True)
+        for file, values in zip(("p.npy", "q.npy"), SAMPLE.values(), strict=True):
+            np.save(tmp_path / "source" / name / file, values)
+    writer = ZarrStoreWriter(tmp_path / "store", FILEMAP, "ahmed")
+    with pytest.raises(SampleIdError, match=r"^sample id 'run': there is 'RUN', which some file systems take for the"):
+        convert(TreeSource(tmp_path / "source", FILEMAP), writer, workers=workers)
+    assert not (tmp_path / "store").exists()
 
 
 def test_a_sample_that_was_refused_leaves_its_id_free(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -205,15 +206,21 @@ def test_a_read_that_is_interrupted_leaves_no_answer_for_the_next(s3_store: Writ
         def interrupt(*_: object) -> None:
             raise KeyboardInterrupt
 
-        signal.signal(signal.SIGVTALRM, interrupt)
+        signal.signal(signal.SIGALRM, interrupt)
+        draw(reader, 0)  # starts what serves this process
+        started = time.perf_counter()
+        draw(reader, 0)
+        duration = time.perf_counter() - started
         interrupted = 0
         for turn in range(60):
-            signal.setitimer(signal.ITIMER_VIRTUAL, 0.0001 + 0.0001 * turn)
             try:
-                draw(reader, turn % 4)
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, duration * (turn + 1) / 60)
+                    draw(reader, turn % 4)
+                finally:  # where it goes off between the draw and this, that is an interruption as well
+                    signal.setitimer(signal.ITIMER_REAL, PATIENCE_SECONDS)  # also ends what hangs from here on
             except KeyboardInterrupt:
                 interrupted += 1
-            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
             require_equal(draw(reader, (turn + 1) % 4), expected[(turn + 1) % 4])
         return interrupted
 

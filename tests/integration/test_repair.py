@@ -42,7 +42,7 @@ from support.damage import (
 )
 from support.places import Place, make_place
 from support.reading import write_runs
-from support.trees import expected_fields
+from support.trees import expected_fields, save_runs
 
 ROOT = f"{GROUP}/zarr.json"
 FORMER = f".{GROUP}.{STAGED}.former"
@@ -103,6 +103,13 @@ def test_what_can_be_is_mended_without_the_source_to_the_byte(root: Path, intact
     assert report.is_sound
     assert report.before.is_sound == (not expected)
     assert every_file(root) == intact
+
+
+@pytest.mark.parametrize("name", OF_ITSELF)
+def test_a_source_is_not_asked_for_what_can_be_mended_without(root: Path, source: TreeSource, name: str) -> None:
+    damage, expected = OF_ITSELF[name]
+    damage(root)
+    assert kinds(repair_store(root, source=source, dry_run=True).actions) == expected
 
 
 @pytest.mark.parametrize("change", [flip, remove], ids=["damaged", "gone"])
@@ -237,6 +244,36 @@ def test_a_sample_is_converted_again_as_it_was(tmp_path: Path, source: TreeSourc
     remove(GROUP)(root)
     assert repair_store(root, source=source).is_sound
     assert every_file(root) == before
+
+
+def test_a_damaged_sample_is_not_recorded(root: Path) -> None:
+    all_of(unlist("run_2"), flip(SHARD, 20))(root)
+    report = repair_store(root)
+    assert "run_2" not in StoreManifest.load(str(root)).samples
+    assert report.after is not None
+    assert {("chunk_damaged", "run_2", SHARD), ("unlisted_group", "run_2", GROUP)} <= found(report.after)
+
+
+def test_what_is_converted_is_recorded_also_where_the_repair_is_interrupted(root: Path, source: TreeSource) -> None:
+    all_of(unlist(IDS[0]), remove(f"{IDS[0]}.zarr/zarr.json"), flip(SHARD, 20))(root)
+
+    def interrupt(action: Action) -> None:
+        if action.sample_id == "run_2":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        repair_store(root, source=source, on_action=interrupt)
+    assert found(verify_store(root)) == {("chunk_damaged", "run_2", SHARD)}
+    assert IDS[0] in StoreManifest.load(str(root)).samples
+
+
+def test_the_chunk_index_of_what_was_before_goes(root: Path, source: TreeSource, tmp_path: Path) -> None:
+    flip(SHARD, 20)(root)
+    former = chunk_index_of(root)
+    other = save_runs(tmp_path / "tree", [IDS[0], "x", "run_2"])  # run_2 has the values of another simulation
+    report = repair_store(root, source=TreeSource(other, source.filemap))
+    assert (kinds(report.actions), report.is_sound) == (["convert", "make_chunk_index"], True)
+    assert chunk_index_of(root) != former
 
 
 def test_values_that_differ_from_the_source_are_converted_again(

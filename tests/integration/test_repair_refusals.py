@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from noether.data.schemas import FileMap
-from noether.data.zarr_store import StoreManifest
+from noether.data.zarr_store import StoreManifest, ZarrStoreWriter
+from noether.data.zarr_store.convert import convert
 from noether.data.zarr_store.errors import ArgumentError, ManifestError, StorageError
 from noether.data.zarr_store.repair import Action, repair_store
 from noether.data.zarr_store.seal import UNSEALED, seal
@@ -56,17 +58,40 @@ def test_what_is_not_recognised_is_left_alone_and_named(root: Path, source: Tree
     }
 
 
-def test_an_entry_is_not_believed_where_manifest_and_root_are_both_damaged(root: Path) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda data: data[:-9], id="the root cannot be read"),
+        pytest.param(lambda data: data.replace(b"0.0", b"7.0", 1), id="the root says otherwise"),
+    ],
+)
+def test_an_entry_is_not_believed_where_manifest_and_root_are_both_damaged(
+    root: Path, damage: Callable[[bytes], bytes]
+) -> None:
     # Else a byte that was flipped in the manifest would be sealed into the group, as if it had been written so.
     data = (root / "manifest.json").read_bytes()
     place = data.index(b'"run_2": {')
     put("manifest.json", data[:place] + data[place:].replace(b"0.0", b"9.0", 1))(root)
-    flip(ROOT)(root)
+    put(ROOT, damage((root / ROOT).read_bytes()))(root)
     for _ in range(2):
         report = repair_store(root)
         assert not report.is_sound
         assert "run_2" not in StoreManifest.load(str(root)).samples
         assert ("metadata_damaged", "run_2", ROOT) in found(verify_store(root))
+
+
+def test_a_conversion_believes_no_damaged_root_and_converts_its_sample_again(root: Path, source: TreeSource) -> None:
+    before = {key: data for key, data in every_file(root).items() if key != "conversion.json"}
+    put(ROOT, (root / ROOT).read_bytes().replace(b"0.0", b"7.0", 1))(root)
+    report = convert(source, ZarrStoreWriter(root, source.filemap, "ahmed", chunk_points=32, shard_points=64))
+    assert [result.sample_id for result in report.having("converted")] == ["run_2"]
+    assert {key: data for key, data in every_file(root).items() if key != "conversion.json"} == before
+
+
+def test_what_comes_into_a_directory_while_it_is_removed_stays(root: Path) -> None:
+    all_of(copy(GROUP, "run_3.zarr"), remove("run_3.zarr/zarr.json"))(root)
+    repair_store(root, on_action=lambda _: put("run_3.zarr/notes.txt")(root))
+    assert {key for key in every_file(root) if key.startswith("run_3")} == {"run_3.zarr/notes.txt"}
 
 
 def test_what_somebody_else_does_meanwhile_is_not_overwritten(root: Path, source: TreeSource) -> None:

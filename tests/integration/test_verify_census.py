@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from noether.data.zarr_store import StoreManifest
+from noether.data.schemas import FileMap
+from noether.data.zarr_store import StoreManifest, ZarrStoreWriter
 from noether.data.zarr_store.errors import ManifestError, UnknownNameError
 from noether.data.zarr_store.verify import VerifyReport, verify_store
 from support.damage import (
@@ -200,17 +204,42 @@ def test_a_split_that_names_samples_that_are_not_there_is_noted(root: Path) -> N
     assert note.severity == "note"
 
 
-def test_where_all_shards_are_lost_only_some_are_named(root: Path) -> None:
+def rewrite_manifest(root: Path, change: Callable[[Any], object]) -> None:
+    """Change the manifest as another program would, which knows no checksum."""
     manifest = json.loads((root / "manifest.json").read_text())
-    grid = manifest["samples"]["run_2"]["domains"]["volume"]
-    grid |= {"n_points": 32 << 30, "n_chunks": 1 << 30, "shard_points": 32}
-    manifest.pop("crc32c")
+    del manifest["crc32c"]
+    change(manifest)
     (root / "manifest.json").write_text(json.dumps(manifest))
-    assert found(census(root)) >= {("entry_differs", "run_2", ROOT)}
+
+
+def test_a_forged_grid_is_found_at_once_and_nothing_is_sought_by_it(root: Path) -> None:
+    grid = {"n_points": 32 << 30, "n_chunks": 1 << 30, "chunk_points": 32, "shard_points": 32}
+    rewrite_manifest(root, lambda manifest: manifest["samples"]["run_2"]["domains"]["volume"].update(grid))
+    assert found(verify_store(root)) == {("entry_differs", "run_2", ROOT)}
+
+
+def test_an_entry_that_cannot_be_read_is_a_damaged_manifest(root: Path) -> None:
+    # In a line of its own, which is only looked at when its sample is asked for.
+    data = (root / "manifest.json").read_bytes()
+    put("manifest.json", data.replace(b'"relpath":"run_2.zarr"', b'"relpath":"../n_2.zarr"'))(root)
+    assert found(census(root)) == {("manifest_damaged", None, "manifest.json")}
+
+
+def test_of_very_many_lost_shards_the_first_hundred_are_named(tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    writer = ZarrStoreWriter(root, FileMap(volume_position="x"), "many", chunk_points=1, shard_points=1)
+    writer.write_sample("run_1", {"volume_position": np.zeros((150, 3), "f4")})
+    writer.save_manifest()
+    remove("run_1.zarr/volume/position/c")(root)
+    put("run_1.zarr/volume/position/c/7/0", b"x" * 40)(root)
+    lost = [one for one in census(root).findings if one.kind == "missing_object"]
+    named = {f"run_1.zarr/volume/position/c/{number}/0" for number in range(101) if number != 7}
+    assert {one.object for one in lost} == named | {"run_1.zarr/volume/position"}
+    assert lost[0].explanation == "149 of its 150 shards are not there"
 
 
 def test_only_the_named_samples_are_looked_at(root: Path) -> None:
-    all_of(remove(SHARD), put("notes.txt"))(root)
+    all_of(remove(SHARD), put("notes.txt"), put(f".manifest.json.{'0f' * 16}"))(root)
     other = verify_store(root, sample_ids=[IDS[0]])
     assert (other.findings, other.n_samples) == ((), 1)
     assert other.limits == ("only the samples that were named, and the manifest, were looked at",)
@@ -225,9 +254,7 @@ def test_where_nothing_is_there_is_no_store(tmp_path: Path) -> None:
 
 
 def test_a_newer_format_is_refused_and_not_called_damaged(root: Path) -> None:
-    manifest = json.loads((root / "manifest.json").read_text())
-    manifest.pop("crc32c")
-    (root / "manifest.json").write_text(json.dumps(manifest | {"format_version": 2}))
+    rewrite_manifest(root, lambda manifest: manifest.update(format_version=2))
     with pytest.raises(ManifestError, match="format version 2 is not known"):
         census(root)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from noether.data.zarr_store.chunk_index import write_chunk_index
 from noether.data.zarr_store.errors import CorruptDataError
 from noether.data.zarr_store.repair import repair_store
 from noether.data.zarr_store.seal import SEAL_KEY
+from noether.data.zarr_store.shard import MISSING
 from noether.data.zarr_store.verify import verify_store
 from support.damage import flip, found, remove
 from support.manifests import minimal
 from support.reading import write_runs
+from support.shards import forge_index
 
 LITTLE, CRC = BytesCodec(endian="little"), Crc32cCodec()
 BLOSC = BloscCodec(cname="zstd", shuffle="shuffle", typesize=4)
@@ -143,8 +146,13 @@ def test_a_manifest_of_another_program_over_our_groups_is_sound(tmp_path: Path) 
     (root / "manifest.json").write_text(json.dumps(manifest))
     report = verify_store(root)
     assert report.findings == ()
-    flip("run_1.zarr/volume/velocity/c/0/0")(root)
-    assert not verify_store(root).is_sound
+    shard = root / "run_1.zarr/volume/velocity/c/0/0"
+    data, index_bytes = shard.read_bytes(), 5 * 16 + 4
+    numbers = struct.unpack("<10Q", data[-index_bytes:-4])
+    entries = list(zip(numbers[::2], numbers[1::2], strict=True))
+    # A chunk that is not stored is a lost one in a group of ours.
+    shard.write_bytes(data[:-index_bytes] + forge_index([(MISSING, MISSING), *entries[1:]]))
+    assert {kind for kind, _, _ in found(verify_store(root))} == {"shard_index_damaged"}
 
 
 def test_what_is_missing_in_another_programs_store_stays_so_and_nothing_is_removed(tmp_path: Path) -> None:

@@ -68,6 +68,12 @@ def insert_gap(root: Path) -> None:
     (root / SHARD).write_bytes(bytes(7) + data[:-INDEX_BYTES] + forge_index(entries))
 
 
+def append_to_chunks(root: Path) -> None:
+    """Put a few bytes between the last chunk of a shard and its index."""
+    data = (root / SHARD).read_bytes()
+    (root / SHARD).write_bytes(data[:-INDEX_BYTES] + bytes(7) + data[-INDEX_BYTES:])
+
+
 def add_blank(key: str) -> Damage:
     """Change the bytes of JSON, and not what it says."""
 
@@ -140,6 +146,7 @@ DAMAGES: dict[str, tuple[Damage, Level, FindingKind, str]] = {
         SHARD,
     ),
     "bytes that belong to no chunk": (insert_gap, "index", "shard_index_damaged", SHARD),
+    "bytes after the last chunk": (append_to_chunks, "index", "shard_index_damaged", SHARD),
     "a flipped bit of a chunk": (flip(SHARD, 100), "data", "chunk_damaged", SHARD),
 }
 
@@ -224,6 +231,22 @@ def test_values_that_are_not_finite_are_sound_where_they_were_allowed_and_nowher
     [finding] = verify_store(promised).findings
     assert (finding.kind, finding.field) == ("not_finite", "volume_pressure")
     assert finding.explanation == "333 values are NaN or infinite; 0 were when it was written"
+
+
+def test_what_is_not_finite_is_not_counted_where_chunks_are_damaged(tmp_path: Path) -> None:
+    values = np.where(np.arange(1000) % 2, np.nan, 1.0)
+    root = write_values(tmp_path / "store", values, non_finite="allow", chunk_points=100)
+    flip("run_1.zarr/volume/pressure/c/0/0", 20)(root)
+    assert [one.kind for one in verify_store(root).findings] == ["chunk_damaged"]
+
+
+def test_attributes_that_only_the_group_has_are_found_where_the_manifest_is_ours(tmp_path: Path) -> None:
+    root = write_values(tmp_path / "store", np.zeros(10))
+    writer = ZarrStoreWriter(root, FileMap(volume_position="x", volume_pressure="p"), "own")
+    fields = {"volume_position": np.zeros((10, 3), "f4"), "volume_pressure": np.zeros(10)}
+    writer.write_group("run_1", fields, attributes={"angle": 7})
+    [finding] = verify_store(root).findings
+    assert (finding.kind, finding.explanation) == ("entry_differs", "it says otherwise than the manifest: attributes")
 
 
 def test_memory_holds_a_few_chunks_and_not_a_field(tmp_path: Path) -> None:

@@ -25,6 +25,13 @@ def test_a_value_beyond_the_bound_is_kept_until_the_next_one_comes() -> None:
     assert (cache.get("large"), cache.get("small")) == (None, "x")
 
 
+def test_threads_that_would_keep_a_value_each_get_the_same() -> None:
+    cache = BoundedCache[list[int]](3)
+    first = cache.setdefault("a", [1])
+    assert cache.setdefault("a", [1]) is first
+    assert cache.get("a") is first
+
+
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(1, 9))), st.integers(9, 30))
 def test_the_sizes_of_all_values_together_stay_within_the_bound(puts: list[tuple[str, int]], bound: int) -> None:
     cache = BoundedCache[list[None]](bound, len)

@@ -41,9 +41,20 @@ class BoundedCache(Generic[Value]):
     def put(self, key: str, value: Value) -> None:
         """Keep a value."""
         with self._lock:
-            if key in self._values:
-                self._size -= self._size_of(self._values.pop(key))
-            self._values[key] = value
-            self._size += self._size_of(value)
-            while self._size > self._max_size and len(self._values) > 1:
-                self._size -= self._size_of(self._values.popitem(last=False)[1])
+            self._put(key, value)
+
+    def setdefault(self, key: str, value: Value) -> Value:
+        """Give the value that is kept, or else keep this one, so that all threads have the same."""
+        with self._lock:
+            if key not in self._values:
+                self._put(key, value)
+            self._values.move_to_end(key)
+            return self._values[key]
+
+    def _put(self, key: str, value: Value) -> None:
+        if key in self._values:
+            self._size -= self._size_of(self._values.pop(key))
+        self._values[key] = value
+        self._size += self._size_of(value)
+        while self._size > self._max_size and len(self._values) > 1:
+            self._size -= self._size_of(self._values.popitem(last=False)[1])

@@ -325,8 +325,8 @@ class Fetcher:
         sample = handles.samples.get(sample_id)
         if sample is None:
             relpath, complete = self.entry(sample_id).relpath, self._manifest.shuffle_algorithm is not None
-            sample = OpenSample(handles.storage, sample_id, relpath, complete, self._store_factory)
-            handles.samples.put(sample_id, sample)
+            opened = OpenSample(handles.storage, sample_id, relpath, complete, self._store_factory)
+            sample = handles.samples.setdefault(sample_id, opened)
         return sample
 
 

@@ -80,7 +80,8 @@ class Grid:
             # NumPy's whole numbers become Python's, whose arithmetic does not overflow.
             number = positive_int(getattr(self, name), name)
             if number > _MAX_POINTS:
-                raise ArgumentError(f"{name}: expected at most {_MAX_POINTS:,}, got one of {number.bit_length()} bits")
+                got = f"{number:,}" if number < 1 << 64 else f"one of {number.bit_length():,} bits"
+                raise ArgumentError(f"{name}: expected at most {_MAX_POINTS:,}, got {got}")
             object.__setattr__(self, name, number)
         if self.shard_points % self.chunk_points:
             raise ArgumentError(

@@ -26,14 +26,19 @@ from pydantic_core import to_json
 from noether.data.zarr_store.documents import parse_document, require_few_values
 from noether.data.zarr_store.errors import ManifestConflictError, ManifestError, UnknownNameError, nearest_names
 from noether.data.zarr_store.layout import ArrayLayout, DomainLayout
-from noether.data.zarr_store.manifest_checks import ChunkIndexName, PlainText, check_domain_layouts, settings_of
+from noether.data.zarr_store.manifest_checks import (
+    ChunkIndexName,
+    PlainText,
+    check_domain_layouts,
+    invalid_manifest,
+    settings_of,
+)
 from noether.data.zarr_store.names import check_sample_id
 from noether.data.zarr_store.samples import (
     DomainSample,
     SampleEntry,
     SampleLines,
     check_samples,
-    invalid_manifest,
     join_samples,
     parse_json,
 )

@@ -1,18 +1,21 @@
-"""What a manifest from elsewhere may say of all its samples. Pure."""
+"""What a manifest from elsewhere may say of all its samples, and how an error says what is wrong with it. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationError
 
+from noether.data.zarr_store.errors import ManifestError
 from noether.data.zarr_store.layout import STORED_DTYPES, ArrayLayout, DomainLayout
 from noether.data.zarr_store.names import check_relative_path, is_plain
 
-__all__ = ["ChunkIndexName", "PlainText", "check_domain_layouts", "settings_of"]
+__all__ = ["ChunkIndexName", "PlainText", "check_domain_layouts", "invalid_manifest", "settings_of"]
 
 _MAX_SHOWN = 80
+# pydantic makes 600 bytes of each problem, and as many again to name it.
+_MAX_NAMED_PROBLEMS = 1000
 
 
 def _plain(text: str) -> str:
@@ -62,3 +65,34 @@ def _check_array(field: str, array: ArrayLayout) -> None:
         raise ValueError(f"field {field!r}: dtype: expected one of {', '.join(STORED_DTYPES)}, got {found!r}")
     if array.dim < 1:
         raise ValueError(f"field {field!r}: dim: expected a whole number of at least 1, got {array.dim}")
+
+
+def invalid_manifest(origin: str, error: ValueError, *where: str) -> ManifestError:
+    """Say in one line what is wrong with a manifest, the version first: an unknown one explains all the rest.
+
+    Parameters
+    ----------
+    origin : str
+        Where the manifest came from.
+    error : ValueError
+        Of pydantic, or of its parser of JSON.
+    *where : str
+        Keys that lead to what was validated.
+    """
+    if not isinstance(error, ValidationError):
+        return ManifestError(f"{origin}: no valid manifest: {error}")
+    if error.error_count() > _MAX_NAMED_PROBLEMS:
+        what = ".".join(map(_shown, where)) or "it"
+        return ManifestError(f"{origin}: no valid manifest: {what} has {error.error_count():,} problems")
+    problems = error.errors(include_url=False, include_input=False)
+    problems.sort(key=lambda problem: problem["loc"] != ("format_version",))
+    key = ".".join(map(_shown, (*where, *problems[0]["loc"])))
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    message = problems[0]["msg"].removeprefix("Value error, ")
+    return ManifestError(f"{origin}: no valid manifest: {key + ': ' if key else ''}{message}{more}")
+
+
+def _shown(key: str | int) -> str:
+    """Give a key, which may be anything, as it can be shown."""
+    text = str(key)
+    return text if len(text) <= _MAX_SHOWN and is_plain(text) else repr(text[:_MAX_SHOWN])

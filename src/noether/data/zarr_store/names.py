@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 from noether.data.zarr_store.errors import SampleIdError
 
@@ -19,7 +20,9 @@ __all__ = [
     "is_plain",
     "portable_key",
     "printable",
+    "require_distinct",
     "sample_id_of",
+    "twin_error",
 ]
 
 GROUP_SUFFIX = ".zarr"
@@ -105,6 +108,23 @@ def portable_key(path: str) -> str:
 def sample_id_of(path: str) -> str:
     """Give the sample whose group lies at a path, relative to the root, if `group_path` named it."""
     return path.removesuffix(GROUP_SUFFIX)
+
+
+def require_distinct(sample_ids: Iterable[str]) -> None:
+    """Raise `SampleIdError` where two samples have the same `portable_key`."""
+    by_key: dict[str, str] = {}
+    for sample_id in sample_ids:
+        twin = by_key.setdefault(portable_key(sample_id), sample_id)
+        if twin != sample_id:
+            raise twin_error(sample_id, twin)
+
+
+def twin_error(sample_id: str, twin: str) -> SampleIdError:
+    """Say that a sample cannot stand beside another one."""
+    return SampleIdError(
+        f"sample id {sample_id!r}: there is {twin!r}, which some file systems take for the same, since they differ in "
+        "nothing but case or the form of their characters; expected another id"
+    )
 
 
 def _why_unsafe(path: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 import zarr
@@ -19,7 +20,7 @@ __all__ = ["OpenSample"]
 
 @dataclass(slots=True)
 class OpenSample:
-    """Opens the arrays of one sample.
+    """Opens the arrays of one sample. Safe to use from many threads.
 
     Attributes
     ----------
@@ -38,6 +39,7 @@ class OpenSample:
     relpath: str
     complete: bool
     store_factory: StoreFactory | None = None
+    _lock: Lock = field(default_factory=Lock)
     _nodes: Metadata | None = None
     _is_consolidated: bool = False
     _group: zarr.Group | None = None
@@ -71,8 +73,9 @@ class OpenSample:
 
     def metadata(self, path: str, where: str) -> Any:
         """Give the metadata of a node, as they are in the store; `CorruptDataError` where there is none."""
-        if self._nodes is None:
-            self._nodes = self._read_nodes()
+        with self._lock:  # threads that read its fields at the same time ask once
+            if self._nodes is None:
+                self._nodes = self._read_nodes()
         if path not in self._nodes:
             # What the consolidated metadata lack is not there; without them each array is asked.
             key = f"{self.relpath}/{path}/{ROOT_KEY}"

@@ -16,10 +16,10 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import to_json
 
 from noether.data.zarr_store.documents import parse_document, require_few_values
-from noether.data.zarr_store.errors import ManifestError
 from noether.data.zarr_store.fidelity import FieldFidelity
 from noether.data.zarr_store.grid import Grid
-from noether.data.zarr_store.names import check_relative_path, check_sample_id, is_plain
+from noether.data.zarr_store.manifest_checks import invalid_manifest
+from noether.data.zarr_store.names import check_relative_path, check_sample_id
 
 __all__ = [
     "DomainSample",
@@ -27,7 +27,6 @@ __all__ = [
     "SampleEntry",
     "SampleLines",
     "check_samples",
-    "invalid_manifest",
     "join_samples",
     "parse_json",
 ]
@@ -40,9 +39,6 @@ _END = b"\n  }\n}\n"
 # So that a manifest from elsewhere is read, or refused, in bounded time and memory.
 _MAX_SAMPLES = 1 << 20
 _MAX_VALUES_AT_ONCE = 1 << 21
-# pydantic makes 600 bytes of each problem, and as many again to name it.
-_MAX_NAMED_PROBLEMS = 1000
-_MAX_SHOWN = 200
 
 SafePath = Annotated[str, AfterValidator(lambda path: check_relative_path(path, "path"))]
 
@@ -275,37 +271,6 @@ def join_samples(rest: bytes, samples: SampleLines) -> bytes:
     lines[0] = head + _BEGIN + lines[0]
     lines[-1] = bytes(lines[-1]) + _END
     return _BETWEEN.join(lines)
-
-
-def invalid_manifest(origin: str, error: ValueError, *where: str) -> ManifestError:
-    """Say in one line what is wrong with a manifest, the version first: an unknown one explains all the rest.
-
-    Parameters
-    ----------
-    origin : str
-        Where the manifest came from.
-    error : ValueError
-        Of pydantic, or of its parser of JSON.
-    *where : str
-        Keys that lead to what was validated.
-    """
-    if not isinstance(error, ValidationError):
-        return ManifestError(f"{origin}: no valid manifest: {error}")
-    if error.error_count() > _MAX_NAMED_PROBLEMS:
-        what = ".".join(map(_shown, where)) or "it"
-        return ManifestError(f"{origin}: no valid manifest: {what} has {error.error_count():,} problems")
-    problems = error.errors(include_url=False, include_input=False)
-    problems.sort(key=lambda problem: problem["loc"] != ("format_version",))
-    key = ".".join(map(_shown, (*where, *problems[0]["loc"])))
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    message = problems[0]["msg"].removeprefix("Value error, ")
-    return ManifestError(f"{origin}: no valid manifest: {key + ': ' if key else ''}{message}{more}")
-
-
-def _shown(key: str | int) -> str:
-    """Give a key, which may be anything, as it can be shown."""
-    text = str(key)
-    return text if len(text) <= _MAX_SHOWN and is_plain(text) else repr(text[:_MAX_SHOWN])
 
 
 def _line_at(data: bytes, start: int) -> memoryview:

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from noether.data.schemas import FileMap
-from noether.data.zarr_store.errors import ArgumentError, SampleIdError
+from noether.data.zarr_store.errors import ArgumentError
 from noether.data.zarr_store.fidelity import NonFinite
 from noether.data.zarr_store.grid import DEFAULT_CHUNK_POINTS, Grid, chunk_points_by_domain, positive_int
 from noether.data.zarr_store.group import Encoding, counted, default_threads, encoded, group_objects
+from noether.data.zarr_store.groups import seal_of_root
 from noether.data.zarr_store.intake import IntakeSettings, SampleIntake
 from noether.data.zarr_store.layout import build_domain_layouts, stored_dtype
 from noether.data.zarr_store.manifest import (
@@ -25,7 +26,7 @@ from noether.data.zarr_store.manifest import (
     SampleEntry,
     StoreManifest,
 )
-from noether.data.zarr_store.names import ROOT_KEY, check_sample_id, group_path, is_plain, portable_key
+from noether.data.zarr_store.names import ROOT_KEY, check_sample_id, group_path, is_plain, portable_key, twin_error
 from noether.data.zarr_store.shuffle import SHUFFLE_ALGORITHM
 from noether.data.zarr_store.stores import join, normalize_root, open_storage
 from noether.data.zarr_store.validation import check_attributes, check_fields
@@ -238,6 +239,8 @@ class ZarrStoreWriter:
     def find_group(self, sample_id: str) -> SampleEntry | None:
         """Give the entry of a sample whose group is complete, whether or not the manifest has it; else ``None``.
 
+        One whose root is not what was written any more is not there either: nothing that it says can be believed.
+
         Raises
         ------
         ManifestConflictError
@@ -245,7 +248,7 @@ class ZarrStoreWriter:
         """
         key = f"{group_path(check_sample_id(sample_id))}/{ROOT_KEY}"
         data = self._storage.read_if_there(key)
-        if data is None:
+        if data is None or seal_of_root(data) == "broken":
             return None
         origin = join(self.store_root, key)
         single = StoreManifest.of_group(data, origin)
@@ -295,10 +298,7 @@ class ZarrStoreWriter:
     def _require_distinct(self, sample_id: str) -> None:
         twin = self._ids_by_key.get(portable_key(sample_id), sample_id)
         if twin != sample_id and sample_id not in self.manifest.samples:
-            raise SampleIdError(
-                f"sample id {sample_id!r}: the store has {twin!r}, which some file systems take for the same, since "
-                "they differ only in case or in the form of their characters; expected another id"
-            )
+            raise twin_error(sample_id, twin)
 
     def _open_manifest(self) -> StoreManifest:
         there = StoreManifest.load_if_there(self.store_root, storage_options=self.storage_options)

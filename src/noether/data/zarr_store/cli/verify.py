@@ -43,9 +43,9 @@ def verify_command(
 ) -> None:
     """Find out whether every byte of STORE is what it should be; nothing is changed.
 
-    census: no object is missing, left over, half written or of a wrong size. index: metadata and the indexes of shards
-    as well. data: every chunk as well. source: every value, against the source. Exit codes: 0 sound, 4 damage found,
-    1 a source could not be read, or the store cannot be reached, 2 wrong usage.
+    Level census: no object is missing, left over or of a wrong size. Index: metadata and indexes of shards, too. Data:
+    every chunk, too. Source: every value, against the source. Exit codes: 0 sound, 4 damage found, 2 wrong usage, 1 a
+    source or the store cannot be read.
     """
     with errors_reported(debug, interrupted="nothing is changed"):
         options = parse_options(storage_option, "--storage-option")

@@ -14,6 +14,7 @@ from noether.data.zarr_store.convert.task import SampleTask, failure
 from noether.data.zarr_store.errors import ArgumentError, MissingDependencyError, WorkerDiedError, WorkerError
 from noether.data.zarr_store.executors import ProcessExecutor
 from noether.data.zarr_store.grid import positive_int
+from noether.data.zarr_store.names import require_distinct
 from noether.data.zarr_store.report import REPORT_NAME, ConversionReport, ReportFile, SampleResult
 from noether.data.zarr_store.sources import SampleSource
 from noether.data.zarr_store.writer import ZarrStoreWriter
@@ -72,6 +73,8 @@ def convert(
     ------
     ArgumentError
         A parameter is out of its range.
+    SampleIdError
+        Two samples have ids that some file system takes for the same.
     MissingDependencyError
         A library that the source needs is not installed.
     WorkerError
@@ -118,6 +121,7 @@ def select_samples(
     if mode not in get_args(Mode):
         raise ArgumentError(f"mode: expected one of {', '.join(get_args(Mode))}, got {mode!r}")
     sample_ids = source.sample_ids()[: None if limit is None else positive_int(limit, "limit")]
+    require_distinct(sample_ids)
     if part is not None:
         number, count = (positive_int(value, "part") for value in part)
         if number > count:

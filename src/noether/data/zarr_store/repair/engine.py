@@ -153,4 +153,4 @@ def _open(
     if source is not None:
         reconversion = Reconversion(storage.root, manifest, source, threads, storage_options)
     encoding = encoding_of(manifest, threads)
-    return Mender(Planner(storage, manifest, not found.problem, encoding, reconversion), found, storage_options)
+    return Mender(Planner(storage, manifest, encoding, reconversion), found, storage_options)

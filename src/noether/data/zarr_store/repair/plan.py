@@ -72,8 +72,6 @@ class Planner:
         Where the store lies.
     manifest : StoreManifest
         What the store should be.
-    manifest_is_sound : bool
-        Whether that is what ``manifest.json`` says, and not what the groups make of it.
     encoding : Encoding or None
         How the writer made the chunks; None in stores that this library did not write.
     reconversion : Reconversion or None
@@ -82,7 +80,6 @@ class Planner:
 
     storage: Storage
     manifest: StoreManifest
-    manifest_is_sound: bool
     encoding: Encoding | None
     reconversion: Reconversion | None
 
@@ -114,11 +111,10 @@ class Planner:
 
     def _about_leftover(self, finding: Finding, leftovers: dict[str, Leftover]) -> Action:
         key = finding.object or ""
-        sample_id = sample_id_of(key)
         if key in leftovers and leftovers[key].restores:
             return Action("put_back", leftovers[key].target, None, f"{key} is {finding.explanation}")
-        if key not in leftovers and key == group_path(sample_id) and self._can_convert(sample_id):
-            return Action("convert", key, sample_id, finding.explanation)
+        if self._can_convert(sample_id_of(key)):
+            return Action("convert", key, sample_id_of(key), finding.explanation)
         return Action("remove", key, None, finding.explanation)
 
     def _about_sample(self, sample_id: str, findings: list[Finding]) -> Iterator[Action]:
@@ -148,14 +144,8 @@ class Planner:
 
     def _can_restore(self, sample_id: str, findings: list[Finding]) -> bool:
         """Say whether all that is wrong with the metadata of a sample can be made good by their copies."""
-        damaged = [one.object or "" for one in findings if one.kind == "metadata_damaged"]
-        # A root is made from the manifest alone.
-        is_root = f"{self._relpath(sample_id)}/{ROOT_KEY}" in damaged
-        return (
-            bool(damaged)
-            and (self.manifest_is_sound or not is_root)
-            and set(damaged) <= self.restored(sample_id).keys()
-        )
+        damaged = {one.object or "" for one in findings if one.kind == "metadata_damaged"}
+        return bool(damaged) and damaged <= self.restored(sample_id).keys()
 
     def _is_of(self, sample_id: str, key: str | None) -> bool:
         """Say whether a group, or the group of a root, says itself that it is the sample."""

@@ -208,8 +208,9 @@ def _reason(error: CorruptDataError) -> str:
 def _require_tight(index: ShardIndex, n_chunks: int, size: int) -> None:
     """Raise `CorruptDataError` unless a shard is its chunks, one after the other, and its index."""
     stored = index.lengths != MISSING
-    if not stored[:n_chunks].all() or stored[n_chunks:].any():
-        raise CorruptDataError(f"its index has {np.count_nonzero(stored)} chunks, expected the first {n_chunks}")
+    if not stored[:n_chunks].all():
+        lost = np.count_nonzero(~stored[:n_chunks])
+        raise CorruptDataError(f"{lost} of its {n_chunks} chunks are not stored")
     lengths = index.lengths[:n_chunks]
     ends = np.cumsum(lengths)
     expected_size = int(ends[-1]) + index_size(len(stored))

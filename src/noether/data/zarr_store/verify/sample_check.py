@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -63,8 +64,6 @@ class SampleCheck:
         self.is_readable = False
         self._context = context
         self._is_own = False
-        self._nodes: Metadata | None = None
-        self._shards = shards_by_array(sample.sizes)
 
     def __call__(self) -> Iterable[Task]:
         """Check what lies there by name and size, and the root of the group; give what follows."""
@@ -77,7 +76,7 @@ class SampleCheck:
         key = self.sample.key(ROOT_KEY)
         document = self._context.read(key)
         try:
-            self._nodes = parse_group(document, "")
+            nodes = parse_group(document, "")
         except CorruptDataError:
             self._add("metadata_damaged", "it is no zarr.json of a group", key=key)
             return ()
@@ -86,7 +85,7 @@ class SampleCheck:
         self.is_readable = True
         if self._is_own:
             self._check_objects()
-        return (self._check_nodes, self._check_arrays) if self._context.reaches("index") else ()
+        return (partial(self._check_nodes, nodes or {}), self._check_arrays) if self._context.reaches("index") else ()
 
     @property
     def fields(self) -> list[str]:
@@ -105,7 +104,7 @@ class SampleCheck:
         """
         complete = self._is_own or self._context.manifest.shuffle_algorithm is not None
         opened = OpenSample(self._context.storage, self.sample.sample_id, self.sample.entry.relpath, complete)
-        lengths = self._indexed_lengths()
+        lengths, shards = self._indexed_lengths(), shards_by_array(self.sample.sizes)
         for domain, layout, grid in self._arrays():
             if layout.field not in expected:
                 continue
@@ -122,7 +121,7 @@ class SampleCheck:
                 grid,
                 array,
                 key,
-                self._shards.get(f"{domain}/{layout.array_name}", {}),
+                shards.get(f"{domain}/{layout.array_name}", {}),
                 lengths.get(layout.field),
                 reads_chunks,
                 expected[layout.field],
@@ -193,10 +192,10 @@ class SampleCheck:
             known.add(inside)
             if inside not in self.sample.sizes:
                 self._add("metadata_damaged", "it is not there", field=field, key=self.sample.key(inside))
-        lengths = self._indexed_lengths()
+        lengths, shards = self._indexed_lengths(), shards_by_array(self.sample.sizes)
         for domain, layout, grid in self._arrays():
             path = f"{domain}/{layout.array_name}"
-            found = {number: size for number, size in self._shards.get(path, {}).items() if number < grid.n_shards}
+            found = {number: size for number, size in shards.get(path, {}).items() if number < grid.n_shards}
             known |= {f"{path}/c/{number}/0" for number in found}
             self._check_shards(self.sample.key(path), layout, grid, found, lengths.get(layout.field))
         for inside in self.sample.sizes.keys() - known:
@@ -228,9 +227,8 @@ class SampleCheck:
                 explanation = f"it has {size:,} bytes, expected {wanted}"
                 self._add("wrong_size", explanation, field=layout.field, key=f"{key}/c/{number}/0")
 
-    def _check_nodes(self) -> tuple[()]:
+    def _check_nodes(self, copies: Metadata) -> tuple[()]:
         """Compare the nodes' own metadata with the copies in the root."""
-        copies = self._nodes or {}
         for path, field in self._paths().items():
             key = self.sample.key(f"{path}/{ROOT_KEY}")
             document = self._context.read(key)

@@ -1,0 +1,147 @@
+"""Chunk indexes that lie: an error that says how to make another, no wrong data, no memory for what they claim."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from noether.data.zarr_store import ZarrChunkReader
+from noether.data.zarr_store.chunk_index import write_chunk_index
+from noether.data.zarr_store.errors import CorruptDataError
+from support.bounds import bounded
+from support.hostile_stores import make_small_store
+
+Words = NDArray[np.uint32]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return make_small_store(tmp_path / "store")
+
+
+def npy(array: NDArray[Any], **settings: Any) -> bytes:
+    file = BytesIO()
+    np.save(file, array, **settings)
+    return file.getvalue()
+
+
+def claiming(shape: tuple[int, ...], words: Words, dtype: str = "<u4") -> bytes:
+    file = BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})
+    return file.getvalue() + words.tobytes()
+
+
+def zipped(words: Words) -> bytes:
+    file = BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("arr_0.npy", npy(words))
+    return file.getvalue()
+
+
+class Trap:
+    """Makes a directory when it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (os.mkdir, ("ran",))
+
+
+def changed(change: Callable[[Words], object]) -> Callable[[Words], bytes]:
+    def make(words: Words) -> bytes:
+        change(words)
+        return npy(words)
+
+    return make
+
+
+def starts(*numbers: int) -> Callable[[Words], bytes]:
+    """Claim other starts of the samples' lengths; there are two samples."""
+
+    def change(words: Words) -> None:
+        words[:6] = np.array(numbers, "<u8").view("<u4")
+
+    return changed(change)
+
+
+# A store of two samples: the starts 0, 14, 28 in six words, then the lengths of 7 chunks of each of two fields.
+LIES: dict[str, Callable[[Words], bytes]] = {
+    "of a terabyte": lambda words: claiming((2**38,), words),
+    "of more than there are atoms": lambda words: claiming((10**80,), words),
+    "of less than nothing": lambda words: claiming((-5,), words),
+    "of no words": lambda words: npy(words[:0]),
+    "of one word": lambda words: npy(words[0]),
+    "of rows": lambda words: npy(words[:34].reshape(-1, 2)),
+    "of other words": lambda words: npy(words.astype("<i8")),
+    "of bytes in the other order": lambda words: npy(words.astype(">u4")),
+    "of floats": lambda words: npy(words.view("<f4")),
+    "of structures": lambda words: claiming((17,), words, "<u4,<u4"),
+    "of pickled objects": lambda _: npy(np.array([Trap()] * 34, dtype=object), allow_pickle=True),
+    "in an archive": zipped,
+    "with a head that is no dict": lambda words: npy(words).replace(b"{'descr'", b"[[[[[[[["),
+    "starts in the other order": starts(28, 14, 0),
+    "starts that are the same": starts(0, 0, 28),
+    "starts past the end": starts(0, 2**40, 28),
+    "starts of 64 bits": starts(2**64 - 1, 2**63, 28),
+    "an end past the end": starts(0, 14, 2**63),
+    "lengths of 4 GB": changed(lambda words: words.__setitem__(slice(6, None), 2**32 - 2)),
+    "lengths of a byte": changed(lambda words: words.__setitem__(slice(6, None), 1)),
+    "chunks that are not stored": changed(lambda words: words.__setitem__(slice(6, None), 0)),
+    "the lengths of another field": changed(lambda words: words.__setitem__(slice(6, 20), words[13:27].copy())),
+}
+
+
+def lie(root: Path, make: Callable[[Words], bytes]) -> Path:
+    path = root / write_chunk_index(root)
+    path.write_bytes(make(np.load(path)))
+    return path
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_an_index_that_lies_is_refused_with_the_way_out(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lie(root, LIES[name])
+    with bounded(), pytest.raises(CorruptDataError, match="noether-zarr index STORE"):
+        ZarrChunkReader(root).read_arrays("s1")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_making_it_anew_mends_it(root: Path, name: str) -> None:
+    expected = ZarrChunkReader(root).read_arrays("s1")
+    lie(root, LIES[name])
+    write_chunk_index(root)
+    for field, values in ZarrChunkReader(root).read_arrays("s1").items():
+        np.testing.assert_array_equal(values, expected[field])
+
+
+@given(data=st.data())
+def test_any_edit_of_an_index_leads_to_the_right_data_or_to_an_error(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    root = tmp_path_factory.getbasetemp() / "edited-index"
+    if not root.exists():
+        make_small_store(root)
+    path = root / write_chunk_index(root)
+    expected = ZarrChunkReader(root).read_arrays("s1")
+    edited = bytearray(path.read_bytes())
+    for at in data.draw(st.lists(st.integers(0, len(edited) - 1), min_size=1, max_size=4)):
+        edited[at] = data.draw(st.integers(0, 255))
+    path.write_bytes(edited)
+    with bounded():
+        try:
+            found = ZarrChunkReader(root).read_arrays("s1")
+        except CorruptDataError:
+            return
+    for field, values in found.items():
+        np.testing.assert_array_equal(values, expected[field])
