@@ -84,48 +84,41 @@ WITH_CRC static uint32_t crc32c_from(uint32_t crc, const uint8_t *data, size_t s
     return crc;
 }
 
-/* The instruction takes three cycles and can start every cycle: three chunks at a time, as far as all of them go. */
-WITH_CRC static void crc32c_of_three(const uint8_t *data[3], const size_t sizes[3], uint32_t crcs[3]) {
-    size_t common = sizes[0] < sizes[1] ? sizes[0] : sizes[1];
-    uint32_t a = 0xFFFFFFFF, b = 0xFFFFFFFF, c = 0xFFFFFFFF;
-    uint64_t words[3];
-    common = (common < sizes[2] ? common : sizes[2]) / sizeof *words * sizeof *words;
-    for (size_t i = 0; i < common; i += sizeof *words) {
-        for (int k = 0; k < 3; k++) {
-            memcpy(&words[k], data[k] + i, sizeof *words);
-        }
-        a = CRC_STEP_8(a, words[0]);
-        b = CRC_STEP_8(b, words[1]);
-        c = CRC_STEP_8(c, words[2]);
-    }
-    crcs[0] = ~crc32c_from(a, data[0] + common, sizes[0] - common);
-    crcs[1] = ~crc32c_from(b, data[1] + common, sizes[1] - common);
-    crcs[2] = ~crc32c_from(c, data[2] + common, sizes[2] - common);
+/* What so many bytes of zero make of a checksum, for each value of each of its four bytes: it is linear. */
+enum { LANE = 1024 };
+static uint32_t after_lane[4][256];
+
+static uint32_t skip_lane(uint32_t crc) {
+    return after_lane[0][crc & 0xFF] ^ after_lane[1][crc >> 8 & 0xFF] ^ after_lane[2][crc >> 16 & 0xFF] ^
+           after_lane[3][crc >> 24];
 }
 
-/* Chunks from the first whose checksums match; each is followed by its own. */
-static size_t count_sound(const uint8_t *data, const size_t *bounds, size_t n_chunks) {
-    for (size_t first = 0; first < n_chunks; first += 3) {
-        const uint8_t *starts[3] = {data, data, data};
-        size_t sizes[3] = {0, 0, 0};
-        uint32_t crcs[3];
-        size_t n = n_chunks - first < 3 ? n_chunks - first : 3;
-        for (size_t k = 0; k < n; k++) {
-            starts[k] = data + bounds[first + k];
-            sizes[k] = bounds[first + k + 1] - bounds[first + k];
-            if (sizes[k] < CRC_SIZE) {
-                return first;
-            }
-            sizes[k] -= CRC_SIZE;
-        }
-        crc32c_of_three(starts, sizes, crcs);
-        for (size_t k = 0; k < n; k++) {
-            if (crcs[k] != read_u32(starts[k] + sizes[k])) {
-                return first + k;
-            }
+static void prepare_crc32c(void) {
+    static const uint8_t zeros[LANE];
+    for (uint32_t byte = 0; byte < 4; byte++) {
+        for (uint32_t value = 0; value < 256; value++) {
+            after_lane[byte][value] = crc32c_from(value << 8 * byte, zeros, LANE);
         }
     }
-    return n_chunks;
+}
+
+/* The instruction takes three cycles and can start every cycle, so three lanes of the data go at the same time. */
+WITH_CRC static uint32_t crc32c(const uint8_t *data, size_t size) {
+    uint32_t crc = 0xFFFFFFFF;
+    for (; size >= 3 * LANE; data += 3 * LANE, size -= 3 * LANE) {
+        uint32_t second = 0, third = 0;
+        for (size_t i = 0; i < LANE; i += sizeof(uint64_t)) {
+            uint64_t words[3];
+            for (size_t k = 0; k < 3; k++) {
+                memcpy(&words[k], data + k * LANE + i, sizeof *words);
+            }
+            crc = CRC_STEP_8(crc, words[0]);
+            second = CRC_STEP_8(second, words[1]);
+            third = CRC_STEP_8(third, words[2]);
+        }
+        crc = skip_lane(skip_lane(crc) ^ second) ^ third;
+    }
+    return ~crc32c_from(crc, data, size);
 }
 
 /* The first bytes of all values, then the second bytes, ...: back to values. The loops are plain, so that the compiler
@@ -270,16 +263,16 @@ static int decode_chunk(Decoder *decoder, const uint8_t *data, size_t available,
 
 static size_t decode_run(Decoder *decoder, const uint8_t *data, const size_t *bounds, size_t n_chunks, uint8_t *out,
                          const Format *format, int checksum, int verify) {
-    const size_t n_sound = checksum && verify ? count_sound(data, bounds, n_chunks) : n_chunks;
     const size_t tail = checksum ? CRC_SIZE : 0, out_size = format->widen ? 2 * format->size : format->size;
-    for (size_t i = 0; i < n_sound; i++) {
-        const size_t available = bounds[i + 1] - bounds[i];
-        if (available < tail ||
-            !decode_chunk(decoder, data + bounds[i], available - tail, out + i * out_size, format)) {
+    for (size_t i = 0; i < n_chunks; i++) {
+        const uint8_t *chunk = data + bounds[i];
+        const size_t size = bounds[i + 1] - bounds[i];
+        if (size < tail || (tail && verify && crc32c(chunk, size - tail) != read_u32(chunk + size - tail)) ||
+            !decode_chunk(decoder, chunk, size - tail, out + i * out_size, format)) {
             return i;
         }
     }
-    return n_sound;
+    return n_chunks;
 }
 
 /* Read the ascending bounds of the chunks in `data`; -1 with an exception where they are none. */
@@ -347,6 +340,7 @@ static int initialize(PyObject *Py_UNUSED(module)) {
         PyErr_SetString(PyExc_ImportError, "this processor lacks an instruction for crc32c or float16");
         return -1;
     }
+    prepare_crc32c();
     return 0;
 }
 
