@@ -10,6 +10,7 @@ import ctypes
 import mmap
 import resource
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,12 @@ from numcodecs import blosc
 from numpy.typing import NDArray
 
 from noether.data.zarr_store.errors import CorruptDataError
+from noether.data.zarr_store.frames import encode_frame
 from noether.data.zarr_store.shard import ChunkCodec
 
 SLACK_BYTES = 64 << 20
+
+Encoder = Callable[[NDArray[Any], np.random.Generator], bytes]
 
 
 class GuardedBytes:
@@ -75,6 +79,18 @@ def decode_both_ways(codec: ChunkCodec, data: GuardedBytes, out: GuardedBytes, w
     return True
 
 
+def encoder_of_blosc(cname: str) -> Encoder:
+    def encode(rows: NDArray[Any], rng: np.random.Generator) -> bytes:
+        shuffle, block = int(rng.integers(3)), int(rng.choice([0, 4096]))
+        return bytes(blosc.compress(rows, cname.encode(), 3, shuffle, block, rows.itemsize))
+
+    return encode
+
+
+def encode_in_streams(rows: NDArray[Any], _: np.random.Generator) -> bytes:
+    return encode_frame(rows, 3)
+
+
 def main(seed: int, count: int) -> None:
     rng = np.random.default_rng(seed)
     codecs = [ChunkCodec(np.dtype(dtype), 20_001, 3, checksum=False) for dtype in ("<f4", "<f2")]
@@ -84,13 +100,12 @@ def main(seed: int, count: int) -> None:
     decoded = 0
     limit = int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE + SLACK_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    for cname in list(blosc.list_compressors()) * 2:
+    encoders = [*map(encoder_of_blosc, blosc.list_compressors()), encode_in_streams] * 2
+    for encode in encoders:
         for codec, out in zip(codecs, outs, strict=True):
-            shuffle, block = int(rng.integers(3)), int(rng.choice([0, 4096]))
-            rows, size = values.astype(codec.dtype), codec.dtype.itemsize
-            valid = np.frombuffer(blosc.compress(rows, cname.encode(), 3, shuffle, block, size), np.uint8)
+            valid = np.frombuffer(encode(values.astype(codec.dtype), rng), np.uint8)
             data = GuardedBytes(len(valid))
-            for _ in range(count // 20):
+            for _ in range(count // (2 * len(encoders))):
                 data.at_end[:] = valid
                 damage(data.at_end, rng)
                 decoded += decode_both_ways(codec, data, out, widened)

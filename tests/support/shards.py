@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,11 @@ def write_with_tensorstore(path: Path, values: NDArray[Any], settings: Settings,
     tensorstore.open(spec, write=True).result().write(values).result()
 
 
+def write_with_zarrs(path: Path, values: NDArray[Any], settings: Settings, *, empty_chunks: bool) -> None:
+    with only_zarrs(), zarr.config.set({"array.write_empty_chunks": empty_chunks}):
+        settings.create(path)[:] = values
+
+
 def encode_shards(values: NDArray[Any], settings: Settings) -> Iterator[bytes]:
     grid, codec = settings.grid, settings.codec
     per_shard = grid.shard_points // grid.chunk_points
@@ -123,10 +129,16 @@ def with_zarr_python(path: Path) -> NDArray[Any]:
 
 
 def with_zarrs(path: Path) -> NDArray[Any]:
-    # Strict: what zarrs does not support is an error, and no reason to leave it to zarr-python.
+    with only_zarrs():
+        return with_zarr_python(path)
+
+
+@contextmanager
+def only_zarrs() -> Iterator[None]:
+    """Let zarrs encode and decode; strict: what it does not support is an error, and not left to zarr-python."""
     pipeline = f"{zarrs.ZarrsCodecPipeline.__module__}.{zarrs.ZarrsCodecPipeline.__qualname__}"
     with zarr.config.set({"codec_pipeline": {"path": pipeline, "strict": True}}):
-        return with_zarr_python(path)
+        yield
 
 
 def with_tensorstore(path: Path) -> NDArray[Any]:

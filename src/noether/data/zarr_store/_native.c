@@ -35,7 +35,7 @@
 #error "no crc32c instruction that is known here; without this module, Python and numcodecs decode"
 #endif
 
-enum { BLOSC_HEADER = 16, BLOCK_SIZE = 4, CRC_SIZE = 4, MAX_CHUNKS = 4096 };
+enum { BLOSC_HEADER = 16, LENGTH_SIZE = 4, CRC_SIZE = 4, MAX_CHUNKS = 4096, MAX_SPLIT = 8, MIN_PART = 128 };
 enum { BLOSC_VERSION = 2, ZSTD_VERSION = 1, BYTE_SHUFFLE = 0x1, STORED = 0x2, BIT_SHUFFLE = 0x4, RESERVED = 0x8, NOT_SPLIT = 0x10, ZSTD = 4 };
 
 /* A zstd context, and room for a block between zstd and the shuffle; kept for the next call. The interpreter's lock
@@ -123,24 +123,25 @@ WITH_CRC static uint32_t crc32c(const uint8_t *data, size_t size) {
 
 /* The first bytes of all values, then the second bytes, ...: back to values. The loops are plain, so that the compiler
  * turns them into the processor's interleaving instructions. */
-static void unshuffle(const uint8_t *restrict planes, uint8_t *restrict out, size_t size, size_t typesize) {
-    const size_t n = size / typesize;
+static void unshuffle(const uint8_t *const planes[], uint8_t *restrict out, size_t n, size_t typesize) {
     if (typesize == 2) {
+        const uint8_t *restrict a = planes[0], *restrict b = planes[1];
         for (size_t i = 0; i < n; i++) {
-            out[2 * i] = planes[i];
-            out[2 * i + 1] = planes[n + i];
+            out[2 * i] = a[i];
+            out[2 * i + 1] = b[i];
         }
     } else if (typesize == 4) {
+        const uint8_t *restrict a = planes[0], *restrict b = planes[1], *restrict c = planes[2], *restrict d = planes[3];
         for (size_t i = 0; i < n; i++) {
-            out[4 * i] = planes[i];
-            out[4 * i + 1] = planes[n + i];
-            out[4 * i + 2] = planes[2 * n + i];
-            out[4 * i + 3] = planes[3 * n + i];
+            out[4 * i] = a[i];
+            out[4 * i + 1] = b[i];
+            out[4 * i + 2] = c[i];
+            out[4 * i + 3] = d[i];
         }
     } else {
         for (size_t i = 0; i < n; i++) {
             for (size_t byte = 0; byte < typesize; byte++) {
-                out[typesize * i + byte] = planes[byte * n + i];
+                out[typesize * i + byte] = planes[byte][i];
             }
         }
     }
@@ -163,21 +164,20 @@ WITH_FLOAT16 static void widen_eight(const uint8_t *low, const uint8_t *high, fl
 #endif
 }
 
-/* `n` float16 to float32: from their low and then their high bytes where they are shuffled, else from both in turn. */
-WITH_FLOAT16 static void widen(const uint8_t *values, int shuffled, float *out, size_t n) {
-    const size_t step = shuffled ? 1 : 2, tail = n % 8, whole = n - tail;
-    const uint8_t *high = shuffled ? values + n : NULL;
+/* `n` float16 to float32: from their low and their high bytes, or from both in turn where there is no `high`. */
+WITH_FLOAT16 static void widen(const uint8_t *low, const uint8_t *high, float *out, size_t n) {
+    const size_t step = high == NULL ? 2 : 1, tail = n % 8, whole = n - tail;
     for (size_t i = 0; i < whole; i += 8) {
-        widen_eight(values + i * step, shuffled ? high + i : NULL, out + i);
+        widen_eight(low + i * step, high == NULL ? NULL : high + i, out + i);
     }
     if (tail) {
         uint8_t low_bytes[16] = {0}, high_bytes[8] = {0};
         float widened[8];
-        memcpy(low_bytes, values + whole * step, tail * step);
-        if (shuffled) {
+        memcpy(low_bytes, low + whole * step, tail * step);
+        if (high != NULL) {
             memcpy(high_bytes, high + whole, tail);
         }
-        widen_eight(low_bytes, shuffled ? high_bytes : NULL, widened);
+        widen_eight(low_bytes, high == NULL ? NULL : high_bytes, widened);
         memcpy(out + whole, widened, tail * sizeof *out);
     }
 }
@@ -198,24 +198,42 @@ typedef struct {
     int widen;       /* whether its values are float16 that become float32 */
 } Format;
 
-/* Decode one block of `size` bytes, whose length and bytes are `data` and go no further than `available`. */
-static int decode_block(Decoder *decoder, const uint8_t *data, size_t available, uint8_t *out, size_t size,
-                        const Format *format) {
-    const uint8_t *planes = data + BLOCK_SIZE;
-    size_t stored;
-    if (available < BLOCK_SIZE || (stored = read_u32(data)) > available - BLOCK_SIZE) {
-        return 0;
+/* Decode a part of a block: its length, and as many bytes, of zstd or as they were if that made them no smaller. Gives
+ * where its `size` bytes are, in `room` or where they were, or NULL; moves `data` and `available` past it. */
+static const uint8_t *decode_part(Decoder *decoder, const uint8_t **data, size_t *available, uint8_t *room, size_t size) {
+    if (*available < LENGTH_SIZE) {
+        return NULL;
     }
-    if (stored != size) { /* else zstd made it no smaller, and it is there as it was */
-        if (ZSTD_decompressDCtx(decoder->zstd, decoder->block, size, planes, stored) != size) {
+    const uint8_t *part = *data + LENGTH_SIZE;
+    const size_t stored = read_u32(*data);
+    if (stored > *available - LENGTH_SIZE) {
+        return NULL;
+    }
+    *data = part + stored;
+    *available -= LENGTH_SIZE + stored;
+    if (stored == size) {
+        return part;
+    }
+    return ZSTD_decompressDCtx(decoder->zstd, room, size, part, stored) == size ? room : NULL;
+}
+
+/* Decode one block of `size` bytes, which is in one part or in one for each byte of its values, and goes no further than
+ * `available`. */
+static int decode_block(Decoder *decoder, const uint8_t *data, size_t available, uint8_t *out, size_t size, int split,
+                        const Format *format) {
+    const uint8_t *planes[MAX_SPLIT];
+    const size_t typesize = format->typesize, n = size / typesize, part_size = split ? n : size;
+    for (size_t k = 0; k < typesize; k++) {
+        if (k > 0 && !split) {
+            planes[k] = planes[0] + k * n;
+        } else if ((planes[k] = decode_part(decoder, &data, &available, decoder->block + k * n, part_size)) == NULL) {
             return 0;
         }
-        planes = decoder->block;
     }
     if (format->widen) {
-        widen(planes, 1, (float *)out, size / 2);
+        widen(planes[0], planes[1], (float *)out, n);
     } else {
-        unshuffle(planes, out, size, format->typesize);
+        unshuffle(planes, out, n, typesize);
     }
     return 1;
 }
@@ -236,14 +254,13 @@ static int decode_chunk(Decoder *decoder, const uint8_t *data, size_t available,
             return 0;
         }
         if (format->widen) {
-            widen(data + BLOSC_HEADER, 0, (float *)out, size / 2);
+            widen(data + BLOSC_HEADER, NULL, (float *)out, size / 2);
         } else {
             memcpy(out, data + BLOSC_HEADER, size);
         }
         return 1;
     }
-    if (flags & BIT_SHUFFLE || !(flags & BYTE_SHUFFLE) || !(flags & NOT_SPLIT) || flags >> 5 != ZSTD ||
-        block % format->typesize) {
+    if (flags & BIT_SHUFFLE || !(flags & BYTE_SHUFFLE) || flags >> 5 != ZSTD || block % format->typesize) {
         return 0;
     }
     const size_t n_blocks = (size + block - 1) / block;
@@ -253,8 +270,10 @@ static int decode_chunk(Decoder *decoder, const uint8_t *data, size_t available,
     for (size_t i = 0; i < n_blocks; i++) {
         const size_t start = read_u32(data + BLOSC_HEADER + 4 * i), first = i * block;
         const size_t wanted = size - first < block ? size - first : block;
+        /* A shorter last block never is, nor one of few values. */
+        const int split = !(flags & NOT_SPLIT) && wanted == block && block / format->typesize >= MIN_PART;
         if (start > available ||
-            !decode_block(decoder, data + start, available - start, out + first * scale, wanted, format)) {
+            !decode_block(decoder, data + start, available - start, out + first * scale, wanted, split, format)) {
             return 0;
         }
     }
@@ -306,7 +325,7 @@ static PyObject *decode(PyObject *Py_UNUSED(module), PyObject *args) {
         return NULL;
     }
     const Py_ssize_t n_chunks = read_bounds(list, data.len, bounds);
-    if (n_chunks > 0 && (typesize < 2 || (widen && typesize != 2) || out.len % (n_chunks * (widen ? 2 : 1)))) {
+    if (n_chunks > 0 && (typesize < 2 || typesize > MAX_SPLIT || (widen && typesize != 2) || out.len % (n_chunks * (widen ? 2 : 1)))) {
         PyErr_SetString(PyExc_ValueError, "out: expected room for whole chunks of values of that size");
     } else if (n_chunks > 0) {
         Decoder *decoder = take_decoder();

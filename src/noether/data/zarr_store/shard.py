@@ -9,7 +9,6 @@ Whatever is decoded here may be damaged or forged: no size is believed before it
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -20,6 +19,7 @@ from numcodecs import blosc
 from numpy.typing import NDArray
 
 from noether.data.zarr_store.errors import CorruptDataError
+from noether.data.zarr_store.frames import FRAME_HEADER, encode_frame
 
 __all__ = ["MAX_RUN_CHUNKS", "MIN_STORED_BYTES", "MISSING", "ChunkCodec", "ShardIndex", "index_size"]
 
@@ -51,9 +51,8 @@ _CRC_BYTES = 4
 _ENTRY_BYTES = 16
 # Larger than any array; what is computed from sizes up to it fits in 64 bits.
 _MAX_SIZE = 1 << 48
-_BLOSC_HEADER = struct.Struct("<4xIII")  # after four bytes of versions and flags: bytes before, block, bytes after
 
-MIN_STORED_BYTES = _BLOSC_HEADER.size
+MIN_STORED_BYTES = FRAME_HEADER.size
 """Fewest bytes that a chunk can have in a shard."""
 
 
@@ -90,7 +89,7 @@ class ChunkCodec:
     @property
     def max_stored_bytes(self) -> int:
         """Most bytes that a chunk can have in a shard: blosc stores what it cannot compress as it is."""
-        return self.n_bytes + _BLOSC_HEADER.size + _CRC_BYTES
+        return self.n_bytes + FRAME_HEADER.size + _CRC_BYTES
 
     @classmethod
     def of_metadata(cls, metadata: Mapping[str, Any]) -> Self | None:
@@ -135,7 +134,7 @@ class ChunkCodec:
             padded = np.full((self.rows, self.width), self.fill_value, self.dtype)
             padded[: len(rows)] = rows
             rows = padded
-        packed: bytes = blosc.compress(rows, b"zstd", self.level, blosc.SHUFFLE, 0, self.dtype.itemsize)
+        packed = encode_frame(rows, self.level)
         return packed + _crc(packed) if self.checksum else packed
 
     def decode_run(self, data: Buffer, bounds: list[int], out: NDArray[Any], *, verify: bool = True) -> int:
@@ -186,9 +185,9 @@ class ChunkCodec:
             The bytes are not those of such a chunk.
         """
         body = self._body(data, verify=verify)
-        if len(body) < _BLOSC_HEADER.size:
+        if len(body) < FRAME_HEADER.size:
             raise CorruptDataError(f"it has {len(body)} bytes, fewer than the header of a compressed chunk")
-        n_bytes, _, n_compressed = _BLOSC_HEADER.unpack_from(body.data)
+        *_, n_bytes, _, n_compressed = FRAME_HEADER.unpack_from(body.data)
         if n_bytes != out.nbytes:
             raise CorruptDataError(f"its header claims {n_bytes} bytes, the grid says {out.nbytes}")
         if n_compressed != len(body):
