@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks.conversion import compare_conversion
 from benchmarks.costs import compare_manifest, compare_sizes
 from benchmarks.loading import compare_loading
 from benchmarks.local_draws import compare_draws, compare_whole
@@ -29,6 +30,7 @@ _RUNNERS: dict[str, Callable[[Settings], Comparison]] = {
     "s3": compare_object_storage,
     "write": compare_writes,
     "hdf5": compare_hdf5,
+    "conversion": compare_conversion,
     "manifest": compare_manifest,
     "size": compare_sizes,
 }

@@ -15,12 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.data import DOMAIN, FIELDS, FILEMAP, SAMPLE, Arrays, source_arrays
+from benchmarks.zarr_writing import STORED_DTYPES
 from noether.data.zarr_store import ZarrStoreWriter
 from noether.data.zarr_store.shuffle import permutation
 
-__all__ = ["Prepared", "array_path", "prepare", "write_store"]
-
-STORED_DTYPES = {field: np.dtype("f4" if field == "volume_position" else "f2") for field in FIELDS}
+__all__ = ["Prepared", "prepare", "write_store"]
 
 
 @dataclass(frozen=True)
@@ -60,11 +59,6 @@ class Prepared:
             field: (values[rows][:, 0] if values.shape[1] == 1 else values[rows]).astype(np.float32)
             for field, values in self.shuffled.items()
         }
-
-
-def array_path(field: str) -> str:
-    """Give the path of a field's array in the group."""
-    return f"{DOMAIN}/{field.removeprefix(f'{DOMAIN}_')}"
 
 
 def prepare(work_dir: Path, n_points: int, chunk_points: int) -> Prepared:

@@ -82,36 +82,14 @@ def write_ours(work_dir: str, n_points: int, chunk_points: int, threads: int) ->
 
 def write_zarr(work_dir: str, n_points: int, chunk_points: int) -> Measured:
     """Write the sample with zarr-python: shuffled and cast by NumPy, then assigned, one shard a field."""
-    import zarr
-    from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
-
-    from benchmarks.formats import STORED_DTYPES, array_path
-    from noether.data.zarr_store.shuffle import permutation
+    from benchmarks.zarr_writing import write_with_zarr
 
     root = Path(work_dir) / "written-zarr"
 
     shutil.rmtree(root, ignore_errors=True)
 
     def write(arrays: Arrays) -> None:
-        group = zarr.open_group(str(root), mode="w", zarr_format=3)
-        rows = len(arrays["volume_position"])
-        order = permutation(rows, shuffle_seed=0, sample_id=SAMPLE, domain=DOMAIN)
-        for field, values in arrays.items():
-            dtype = STORED_DTYPES[field]
-            chunks = (min(chunk_points, rows), values.shape[1])
-            array = group.create_array(
-                array_path(field),
-                shape=values.shape,
-                dtype=dtype,
-                chunks=chunks,
-                shards=(-(-rows // chunks[0]) * chunks[0], values.shape[1]),
-                serializer=BytesCodec(endian="little"),
-                compressors=[
-                    BloscCodec(cname="zstd", clevel=5, shuffle="shuffle", typesize=dtype.itemsize),
-                    Crc32cCodec(),
-                ],
-            )
-            array[:] = values[order].astype(dtype)
+        write_with_zarr(root, SAMPLE, arrays, chunk_points)
 
     return _measure_write(write, work_dir, n_points, root)
 

@@ -14,7 +14,7 @@ from zarr.abc.store import Store
 from zarr.storage import FsspecStore, ObjectStore
 
 from benchmarks.data import DOMAIN, FIELDS, FILEMAP, SAMPLE, Arrays, source_arrays
-from benchmarks.formats import Prepared, array_path, prepare, write_store
+from benchmarks.formats import Prepared, prepare, write_store
 from benchmarks.local_draws import aligned_window
 from benchmarks.peers import as_result
 from benchmarks.proxy import Proxy, start_proxy
@@ -23,6 +23,7 @@ from benchmarks.s3_server import BUCKET, obstore_bucket, obstore_options, serve_
 from benchmarks.settings import CHUNK_POINTS, DRAW_POINTS, Settings
 from benchmarks.timing import Contender, race
 from benchmarks.verification import require_draw, require_equal
+from benchmarks.zarr_writing import array_path
 from noether.data.zarr_store import ZarrChunkReader, ZarrStoreWriter
 
 __all__ = ["compare_object_storage"]

@@ -17,7 +17,8 @@ import zarr
 from numpy.typing import NDArray
 
 from benchmarks.data import DOMAIN, FIELDS, SAMPLE, Arrays
-from benchmarks.formats import Prepared, array_path
+from benchmarks.formats import Prepared
+from benchmarks.zarr_writing import array_path
 from noether.data.zarr_store import ZarrChunkReader
 
 __all__ = [

@@ -70,7 +70,7 @@ _CHAPTERS = {
         "Verifying a store",
         "A store of one sample. The level *data* checks the checksum of every chunk, decompresses it and counts what "
         "is not finite, besides all metadata and indexes; *index* reads no chunk. A whole read verifies checksums as "
-        "well, and gives float32.",
+        "well, and gives float32. The two draws differ in nothing but `verify_checksums`.",
     ),
     "s3": _Chapter(
         "A draw from S3",
@@ -88,6 +88,16 @@ _CHAPTERS = {
         "waits until the files are on disk, which zarr-python does not.",
     ),
     "hdf5": _Chapter("Writing a sample from HDF5", "The fields are datasets of an HDF5 file, not arrays in memory."),
+    "conversion": _Chapter(
+        "Converting many samples",
+        "Samples lie in directories of `.pt` files, a file for each field. A process has one thread that compresses, "
+        "where nothing else is said. Times are those of the whole run: processes are started, and import PyTorch; "
+        "the manifest and the chunk index are made. zarr-python gets each sample from `torch.load` in a process pool, "
+        "and writes it as in *Writing a sample from memory*; both stores are compared value by value. *A sample that "
+        "takes no work* is one that is complete and unchanged, out of very many, the start of the processes included; "
+        "or a call of a function that does nothing, in processes that run. The memory of a worker is planned by "
+        "`--dry-run`, from the heads of files.",
+    ),
     "manifest": _Chapter(
         "Opening a store of many samples",
         "A reader is made in a fresh process; imports are left out. The manifest's samples have one domain each, "

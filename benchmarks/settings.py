@@ -13,7 +13,7 @@ __all__ = ["CHUNK_POINTS", "COMPARISONS", "DRAW_POINTS", "REPOSITORY", "Mode", "
 Mode = Literal["quick", "full"]
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-COMPARISONS = ("draws", "whole", "loading", "stats", "verify", "s3", "write", "hdf5", "manifest", "size")
+COMPARISONS = ("draws", "whole", "loading", "stats", "verify", "s3", "write", "hdf5", "conversion", "manifest", "size")
 
 CHUNK_POINTS = (4_096, 16_384)
 DRAW_POINTS = 16_384

@@ -12,10 +12,11 @@ import zarr
 from numpy.typing import NDArray
 
 from benchmarks.data import FIELDS, Arrays
-from benchmarks.formats import Prepared, array_path, prepare
+from benchmarks.formats import Prepared, prepare
 from benchmarks.results import Case, Comparison, Row
 from benchmarks.settings import CHUNK_POINTS, Settings, cores
 from benchmarks.timing import Contender, race
+from benchmarks.zarr_writing import array_path
 from noether.data.zarr_store.statistics import RunningStats, calculate_store_statistics
 
 __all__ = ["compare_statistics"]

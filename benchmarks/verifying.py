@@ -1,11 +1,11 @@
-"""Verification of a store, beside a plain read of all of it."""
+"""Verification of a store, beside a plain read of all of it, and what checksums cost a draw."""
 
 from __future__ import annotations
 
-from benchmarks.data import SAMPLE, Arrays
+from benchmarks.data import DOMAIN, SAMPLE, Arrays
 from benchmarks.formats import prepare
 from benchmarks.results import Case, Comparison, Row
-from benchmarks.settings import CHUNK_POINTS, Settings, cores
+from benchmarks.settings import CHUNK_POINTS, DRAW_POINTS, Settings, cores
 from benchmarks.timing import Contender, race
 from noether.data.zarr_store import ZarrChunkReader
 from noether.data.zarr_store.verify import Level, verify_store
@@ -14,8 +14,9 @@ __all__ = ["compare_verification"]
 
 
 def compare_verification(settings: Settings) -> Comparison:
-    """Compare the levels that need no source with a whole read, at two sizes of chunks."""
+    """Compare the levels that need no source with a whole read, and draws with and without checksums."""
     repetitions = settings.repetitions(quick=7, full=15)
+    draws = settings.repetitions(quick=500, full=2000)
     cases = []
     for chunk_points in CHUNK_POINTS:
         root = str(prepare(settings.work_dir, settings.n_points, chunk_points).store_root)
@@ -29,8 +30,29 @@ def compare_verification(settings: Settings) -> Comparison:
         rows = [Row(name, values) for name, values in seconds.items()]
         case = Case(f"all points, chunks of {chunk_points:,}", "s", rows)
         case.faster(contenders[1].name, at_least=0.8)
-        cases.append(case)
-    return Comparison.of("verify", settings, {"points": settings.n_points, "repetitions": repetitions}, cases)
+        cases += [case, _compare_draws(root, chunk_points, draws)]
+    parameters = {
+        "points": settings.n_points,
+        "points_drawn": DRAW_POINTS,
+        "repetitions": repetitions,
+        "repetitions_of_draws": draws,
+    }
+    return Comparison.of("verify", settings, parameters, cases)
+
+
+def _compare_draws(root: str, chunk_points: int, repetitions: int) -> Case:
+    seconds = race([_draw(root, verify_checksums=True), _draw(root, verify_checksums=False)], repetitions)
+    checked, unchecked = (Row(name, values) for name, values in seconds.items())
+    case = Case(f"a draw, chunks of {chunk_points:,}", "s", [checked, unchecked])
+    case.within(unchecked.name, at_most=1.05)
+    return case
+
+
+def _draw(root: str, *, verify_checksums: bool) -> Contender:
+    reader = ZarrChunkReader(root, verify_checksums=verify_checksums)
+    wanted = {DOMAIN: DRAW_POINTS}
+    name = f"draw, checksums {'verified' if verify_checksums else 'ignored'}"
+    return Contender(name, lambda seed: dict(reader.read_arrays(SAMPLE, wanted, generator=seed)))
 
 
 def _verification(root: str, level: Level, threads: int) -> Contender:

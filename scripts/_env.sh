@@ -29,6 +29,26 @@ find_compiler() {
         "on Debian: apt-get install gcc libc6-dev libzstd-dev"
 }
 
+# In the tests, zarrita.js reads stores in a browser; where either is missing, they say so and are skipped.
+find_browser() {
+    local directory=tests/support/browser packages=()
+    if ! { command -v chromium-headless-shell || command -v chromium || command -v chromium-browser ||
+        command -v google-chrome; } >/dev/null; then
+        packages+=(chromium-headless-shell)
+    fi
+    command -v npm >/dev/null || packages+=(npm)
+    if [ "${#packages[@]}" -gt 0 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        echo "installing ${packages[*]}"
+        { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null; } ||
+            echo "note: ${packages[*]} could not be installed"
+    fi
+    # npm keeps a copy of the lock file with what it installed.
+    if command -v npm >/dev/null && [ "$directory/package-lock.json" -nt "$directory/node_modules/.package-lock.json" ]; then
+        echo "installing zarrita.js into $directory/node_modules"
+        npm ci --silent --ignore-scripts --prefix "$directory" || echo "note: zarrita.js could not be installed"
+    fi
+}
+
 use_environment() {
     local extras=$1 python stamp wanted
     stamp=".venv/installed-$extras"

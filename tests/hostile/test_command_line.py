@@ -116,3 +116,29 @@ def test_directories_that_act_on_a_terminal_are_refused_by_name_and_the_others_a
     assert "failed: sample id 'run" in output
     assert not {"\x1b", "\x07", "\u202e"} & set(output)
     assert [path.name for path in (tmp_path / "store").glob("*.zarr")] == ["fine.zarr"]
+
+
+@pytest.mark.parametrize("command", ["verify", "repair"])
+@pytest.mark.parametrize(
+    "place", [pytest.param("s1.zarr/run{}/note", id="a note"), pytest.param("run{}.zarr/zarr.json", id="damage")]
+)
+def test_objects_whose_names_act_on_a_terminal_are_shown_as_what_they_are(
+    intact: Path, tmp_path: Path, place: str, command: str
+) -> None:
+    root = fresh_copy(intact, tmp_path / "store")
+    path = root / place.format(ESCAPE)
+    path.parent.mkdir()
+    path.write_text("{}")
+    _, output = run(command, str(root))
+    assert "run\\x1b]0;" in output
+    assert not {"\x1b", "\x07"} & set(output)
+
+
+def test_a_group_whose_name_acts_on_a_terminal_is_refused_by_merge_as_what_it_is(intact: Path, tmp_path: Path) -> None:
+    root = fresh_copy(intact, tmp_path / "store")
+    (root / f"run{ESCAPE}.zarr").mkdir()
+    (root / f"run{ESCAPE}.zarr" / "zarr.json").write_text("{}")
+    code, output = run("merge", str(root))
+    assert code == 3
+    assert "run\\x1b]0;" in output
+    assert not {"\x1b", "\x07"} & set(output)

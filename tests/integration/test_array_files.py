@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from noether.data.zarr_store import ZarrChunkReader, ZarrStoreWriter, rows
-from noether.data.zarr_store.errors import ArgumentError, SourceError
+from noether.data.zarr_store.errors import ArgumentError, SourceError, StorageError
 from noether.data.zarr_store.sources import MappedSource
 from noether.data.zarr_store.sources.mapping_files import parse_mapping
 from support.ahmed import Arrays
+from support.counting_disk import CountingDisk, counted_root
 from support.places import make_place
 from support.trees import call, expected_fields
 
@@ -70,7 +71,7 @@ def mapping(kind: str) -> str:
     return MAPPING.replace("FILE", FILES[kind])
 
 
-def source(root: Path, kind: str) -> MappedSource:
+def source(root: Path | str, kind: str) -> MappedSource:
     return MappedSource(root, parse_mapping(mapping(kind), "mapping"))
 
 
@@ -108,6 +109,34 @@ def test_they_are_read_from_object_storage_and_no_temporary_file_stays(
     assert list((tmp_path / "scratch").iterdir()) == []
     for name, values in arrays().items():
         np.testing.assert_array_equal(fields[NAMES[name]], values)
+
+
+def test_of_a_remote_file_of_many_samples_only_the_one_that_is_loaded_is_read(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "all.hdf5", "w") as file:
+        for number in range(40):
+            for name in NAMES:
+                values = np.full((50_000, 1 if name.endswith("/p") else 3), number, "f4")
+                file.create_dataset(f"set/run_{number}/{name}", data=values)
+    text = re.sub("sdf = .*\n", "", mapping("groups"))
+    remote = MappedSource(counted_root(tmp_path), parse_mapping(text, "mapping"))
+    CountingDisk.read.clear()  # the samples are listed
+    fields = {name: np.asarray(values) for name, values in remote.load("run_7").fields.items()}
+    assert {values[-1, -1] for values in fields.values()} == {7}
+    # A sample has 2 MB: the blocks of 4 MiB that it lies in are read, and those that tell where it lies.
+    assert sum(CountingDisk.read.values()) <= 4 * (4 << 20) < (tmp_path / "all.hdf5").stat().st_size / 4
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_remote_file_that_vanished_since_it_was_listed_is_named(
+    tmp_path: Path, request: pytest.FixtureRequest, kind: str
+) -> None:
+    path = save(tmp_path, kind, "run_1", arrays())
+    place, key = make_place("memory", request), path.relative_to(tmp_path).as_posix()
+    place.fs.pipe_file(f"{place.path}/{key}", path.read_bytes())
+    opened = source(place.root, kind)
+    place.remove(key)
+    with pytest.raises(StorageError, match=rf"cannot read memory://.*/{key}"):
+        opened.load("run_1")
 
 
 def test_a_file_may_hold_a_group_for_each_domain_of_its_sample(tmp_path: Path) -> None:
@@ -192,6 +221,13 @@ def elsewhere(root: Path) -> None:
         file["volume/U"] = h5py.ExternalLink("run_2.h5", "volume/U")
 
 
+def in_circles(root: Path) -> None:
+    without("h5")(root)
+    with h5py.File(root / "h5" / "run_1.h5", "a") as file:
+        file["volume/U"] = h5py.SoftLink("V")
+        file["volume/V"] = h5py.SoftLink("/volume/U")
+
+
 def unwritten(root: Path) -> None:
     without("h5")(root)
     with h5py.File(root / "h5" / "run_1.h5", "a") as file:
@@ -231,13 +267,22 @@ U_OF_H5 = "sample 'run_1', field volume_velocity: h5/run_1.h5"
             id="no array in group",
         ),
         pytest.param("h5", elsewhere, f"{U_OF_H5}: the values of 'volume/U' lie in other files", id="external link"),
+        pytest.param("h5", in_circles, f"{U_OF_H5}: the values of 'volume/U' lie in other files", id="circle"),
         pytest.param("h5", unwritten, f"{U_OF_H5}: no value of 'volume/U' was ever written", id="unwritten"),
     ],
 )
-def test_a_sample_that_cannot_be_read_says_what_and_why(tmp_path: Path, kind: str, make: Any, message: str) -> None:
-    make(tmp_path)
+@pytest.mark.parametrize("place", ["local", "memory"])
+def test_a_sample_that_cannot_be_read_says_what_and_why(
+    tmp_path: Path, request: pytest.FixtureRequest, kind: str, make: Any, message: str, place: str
+) -> None:
+    make(tmp_path / "in")
+    root: Any = tmp_path / "in"
+    if place == "memory":
+        memory = make_place(place, request)
+        memory.fs.put(f"{root}/", f"{memory.path}/", recursive=True)
+        root = memory.root
     with pytest.raises(SourceError, match="^" + re.escape(message)):
-        source(tmp_path, kind).load("run_1")
+        source(root, kind).load("run_1")
 
 
 def test_a_damaged_file_of_several_samples_is_named(tmp_path: Path) -> None:
@@ -273,3 +318,25 @@ def test_what_only_a_mesh_has_is_refused_of_arrays(tmp_path: Path, old: str, new
     text = mapping("npz").replace(old, new, 1)
     with pytest.raises(ArgumentError, match=message):
         MappedSource(tmp_path, parse_mapping(text, "mapping"))
+
+
+def test_a_link_inside_of_a_file_is_followed(tmp_path: Path) -> None:
+    path = save(tmp_path, "h5", "run_1", arrays())
+    with h5py.File(path, "a") as file:
+        file.move("volume", "of/fluid")
+        file["volume"] = h5py.SoftLink("of/all")
+        file["of/all"] = h5py.SoftLink("/of/fluid")
+    fields = source(tmp_path, "h5").load("run_1").fields
+    np.testing.assert_array_equal(fields["volume_velocity"], arrays()["volume/U"])
+
+
+def test_a_group_in_another_file_is_refused(tmp_path: Path) -> None:
+    save(tmp_path, "h5", "run_2", arrays())
+    with h5py.File(tmp_path / "h5" / "run_1.h5", "w") as file:
+        file["link"] = h5py.ExternalLink("run_2.h5", "/")
+        file["all"] = h5py.SoftLink("/link")
+    text = mapping("h5").replace(FILES["h5"], FILES["h5"] + '\ngroup = "all"')
+    with pytest.raises(
+        SourceError, match=r"h5/run_1\.h5: the group 'all' of the domain 'surface' lies in another file"
+    ):
+        MappedSource(tmp_path, parse_mapping(text, "mapping")).load("run_1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import zarr
 from zarr.codecs import GzipCodec
 
 from noether.data.zarr_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter
-from noether.data.zarr_store.chunk_index import write_chunk_index
+from noether.data.zarr_store.chunk_index import open_chunk_index, write_chunk_index
 from noether.data.zarr_store.errors import CorruptDataError, ManifestError
+from noether.data.zarr_store.stores import open_storage
 from support.ahmed import AHMED_FILEMAP, load_run
 from support.places import PLACES, Place, make_place
 from support.reading import write_runs
@@ -169,6 +171,79 @@ def test_one_that_another_store_calls_the_same_is_not_taken_for_it(
         ZarrChunkReader(place.root).read_arrays("run_1")
     place.replace(name, ours)
     assert_same_reads(str(place.root), before)
+
+
+@pytest.fixture
+def remote(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A store with a chunk index in a place whose index is fetched into a cache, which is empty."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    place = make_place("memory", request)
+    write_runs(str(place.root), "run_1", chunk_points=256)
+    write_chunk_index(place.root)
+    return place
+
+
+def cached(tmp_path: Path) -> list[Path]:
+    return sorted(path for path in (tmp_path / "cache").rglob("*") if path.is_file())
+
+
+def test_it_is_fetched_once_for_all_readers_of_a_machine_which_map_the_same_file(remote: Place, tmp_path: Path) -> None:
+    before = ZarrChunkReader(remote.root)
+    before.read_arrays("run_1", NUM_POINTS, 0)
+    [file] = cached(tmp_path)
+    assert file.read_bytes() == remote.files()[file.name]
+    remote.remove(file.name)  # whoever fetched it again would go without
+    assert_same_reads(str(remote.root), before)
+    index = open_chunk_index(open_storage(str(remote.root)), StoreManifest.load(str(remote.root)))
+    assert index is not None
+    lengths = index.arrays("run_1")["volume_velocity"].lengths
+    while isinstance(lengths, np.ndarray):
+        lengths = lengths.base
+    assert isinstance(lengths, mmap.mmap)
+
+
+@pytest.mark.parametrize("home", ["a file", "none"])
+def test_where_it_cannot_be_kept_each_reader_fetches_it(
+    home: str, remote: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = ZarrChunkReader(remote.root)
+    before.read_arrays("run_1", NUM_POINTS, 0)
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    if home == "none":
+        # As of a user whom the system does not know, in a container.
+        monkeypatch.delenv("HOME")
+        monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    else:
+        (tmp_path / "file").touch()
+        monkeypatch.setenv("HOME", str(tmp_path / "file"))
+    reader = ZarrChunkReader(remote.root)
+    cost = reader.plan("run_1", NUM_POINTS, None, 0)
+    assert cost.total_requests is not None
+    assert_same_reads(str(remote.root), before)
+
+
+def test_a_damaged_copy_on_the_machine_is_fetched_again(remote: Place, tmp_path: Path) -> None:
+    before = ZarrChunkReader(remote.root)
+    before.read_arrays("run_1", NUM_POINTS, 0)
+    [file] = cached(tmp_path)
+    whole = file.read_bytes()
+    for damaged in (b"", whole[:-4], b"{}" + whole):
+        file.write_bytes(damaged)
+        assert_same_reads(str(remote.root), before)
+        assert file.read_bytes() == whole
+
+
+def test_the_way_out_of_a_copy_with_wrong_lengths_leads_out(remote: Place, tmp_path: Path) -> None:
+    before = ZarrChunkReader(remote.root)
+    before.read_arrays("run_1", NUM_POINTS, 0)
+    [file] = cached(tmp_path)
+    words = np.load(file)
+    words[4:] += 1
+    np.save(file, words)
+    with pytest.raises(CorruptDataError, match="noether-zarr index STORE"):
+        ZarrChunkReader(remote.root).read_arrays("run_1", NUM_POINTS, 0)
+    write_chunk_index(remote.root)
+    assert_same_reads(str(remote.root), before)
 
 
 def test_there_is_none_of_what_is_no_store(tmp_path: Path) -> None:

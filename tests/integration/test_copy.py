@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from noether.data.zarr_store import ZarrChunkReader
+from noether.data.schemas import FileMap
+from noether.data.zarr_store import ZarrChunkReader, ZarrStoreWriter
 from noether.data.zarr_store.chunk_index import write_chunk_index
 from noether.data.zarr_store.cli import app
 from noether.data.zarr_store.copying import copy_store, leading_grid
@@ -28,7 +30,9 @@ from noether.data.zarr_store.errors import (
 )
 from noether.data.zarr_store.grid import Grid
 from noether.data.zarr_store.manifest import StoreManifest
+from noether.data.zarr_store.stores import open_storage
 from noether.data.zarr_store.stores.local import LocalStorage
+from support.counting_proxy import counting_proxy
 from support.reading import write_runs
 from support.s3_server import S3Server
 
@@ -111,6 +115,25 @@ def test_a_tenth_reads_a_tenth_of_the_bytes(tmp_path: Path, monkeypatch: pytest.
     read.clear()
     copy_store(str(root), str(tmp_path / "copy"), fraction=0.1, fields=volume)
     assert 0.09 * total < sum(read) < 0.11 * total
+
+
+def test_a_tenth_of_a_store_in_object_storage_takes_all_in_all_a_tenth_of_its_bytes(
+    tmp_path: Path, s3_root: str, s3_server: S3Server
+) -> None:
+    filemap = FileMap(volume_position="x.npy", volume_velocity="u.npy")
+    writer = ZarrStoreWriter(s3_root, filemap, "n", chunk_points=1024, storage_options=s3_server.obstore_options)
+    rng = np.random.default_rng(0)
+    for run in RUNS:
+        writer.write_sample(run, {field: rng.normal(size=(500_000, 3)) for field in writer.layouts["volume"].arrays})
+    writer.save_manifest()
+    write_chunk_index(s3_root, storage_options=s3_server.obstore_options)
+    total = sum(item.size for item in open_storage(s3_root, s3_server.obstore_options).objects())
+    with counting_proxy(s3_server.endpoint) as proxy:
+        options = replace(s3_server, endpoint=proxy.endpoint).obstore_options
+        copy_store(s3_root, str(tmp_path / "copy"), fraction=0.1, storage_options=options)
+    # Manifest, metadata, chunk index and listings included.
+    assert 0.1 * total < sum(n_bytes for _, n_bytes in proxy.handled) < 0.11 * total
+    assert len(ZarrChunkReader(tmp_path / "copy").read_arrays("run_1")["volume_velocity"]) == 49 * 1024
 
 
 def test_fields_come_with_the_positions_of_their_domain(root: Path, tmp_path: Path) -> None:

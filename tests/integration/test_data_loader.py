@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 from noether.data.zarr_store.datasets import Draw, Item, ZarrStoreDataset, collate_samples
 from noether.data.zarr_store.errors import CorruptDataError
 from support.ahmed import RUNS
+from support.effort import in_full_mode
 from support.reading import write_runs
 from support.s3_server import S3Server
 
@@ -68,22 +69,32 @@ def require_equal(found: dict[str, Item], expected: dict[str, Item]) -> None:
             assert torch.equal(values, expected[run][name]), (run, name)
 
 
-@pytest.mark.parametrize(
-    ("workers", "method", "batch_size"),
-    [
-        pytest.param(0, None, 1, id="no worker"),
-        pytest.param(0, None, 3, id="no worker, batches"),
-        pytest.param(1, "fork", 1, id="one forked worker"),
-        pytest.param(4, "fork", 2, id="four forked workers"),
-        pytest.param(2, "forkserver", 3, id="workers of a fork server"),
-        pytest.param(2, "spawn", 6, id="spawned workers"),
-    ],
-)
+# One of each, and all together where there is time.
+FETCHED = [
+    pytest.param(0, None, False, 1, id="no worker"),
+    pytest.param(0, None, False, 3, id="no worker, batches"),
+    pytest.param(1, "fork", True, 1, id="one forked worker"),
+    pytest.param(1, "fork", False, 2, id="a forked worker of each epoch's own"),
+    pytest.param(4, "fork", True, 2, id="four forked workers"),
+    pytest.param(2, "forkserver", True, 3, id="workers of a fork server"),
+    pytest.param(2, "spawn", True, 6, id="spawned workers"),
+]
+if in_full_mode():
+    FETCHED += [
+        pytest.param(workers, method, persistent, batch_size)
+        for workers in (1, 4)
+        for method in ("fork", "forkserver", "spawn")
+        for persistent, batch_size in ((True, 1), (True, 3), (False, 1), (False, 6))
+    ]
+
+
+@pytest.mark.parametrize(("workers", "method", "persistent", "batch_size"), FETCHED)
 def test_the_items_of_an_epoch_are_the_same_for(
     dataset: ZarrStoreDataset,
     expected: dict[int, dict[str, Item]],
     workers: int,
     method: str | None,
+    persistent: bool,
     batch_size: int,
 ) -> None:
     loader: DataLoader[Item] = DataLoader(
@@ -93,7 +104,7 @@ def test_the_items_of_an_epoch_are_the_same_for(
         collate_fn=collate_samples,
         num_workers=workers,
         multiprocessing_context=method,
-        persistent_workers=workers > 0,
+        persistent_workers=persistent,
         timeout=WAIT_SECONDS if workers else 0,
     )
     for epoch in EPOCHS:
@@ -158,8 +169,9 @@ def test_an_error_in_a_worker_is_raised_as_it_is(tmp_path: Path) -> None:
         list(loader)
 
 
-def test_forked_workers_read_a_store_in_object_storage_that_their_parent_has_read_from(
-    s3_server: S3Server, s3_root: str
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"] if in_full_mode() else ["fork"])
+def test_workers_read_a_store_in_object_storage_that_their_parent_has_read_from(
+    s3_server: S3Server, s3_root: str, method: str
 ) -> None:
     write_runs(s3_root, *RUNS[:2], chunk_points=256, storage_options=s3_server.obstore_options)
     dataset = ZarrStoreDataset(s3_root, **WANTED, storage_options=s3_server.obstore_options)
@@ -169,7 +181,7 @@ def test_forked_workers_read_a_store_in_object_storage_that_their_parent_has_rea
         batch_size=1,
         collate_fn=collate_samples,
         num_workers=2,
-        multiprocessing_context="fork",
+        multiprocessing_context=method,
         timeout=WAIT_SECONDS,
     )
     found: dict[str, Item] = {}

@@ -220,7 +220,7 @@ def test_a_process_that_was_forked_within_an_update_can_make_one(tmp_path: Path)
 @pytest.mark.parametrize(
     ("options", "inherited"),
     [
-        ("obstore_options", lambda storage: storage._opened),
+        ("obstore_options", lambda storage: storage._opened._bucket),
         ("obstore_options", lambda storage: storage.zarr_store("run_1.zarr", read_only=True).store),
         ("s3fs_options", lambda storage: storage._opened),
         ("s3fs_options", lambda storage: storage.zarr_store("run_1.zarr", read_only=True).fs),

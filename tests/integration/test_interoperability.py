@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from zarr.codecs import GzipCodec, ZstdCodec
 
 from noether.data.zarr_store import ZarrChunkReader
+from noether.data.zarr_store.chunk_index import write_chunk_index
 from noether.data.zarr_store.errors import CorruptDataError, OriginalOrderError
 from support.ahmed import Arrays
 from support.reading import FIELDS, N_POINTS, as_stored, source_rows, write_runs
@@ -184,6 +185,21 @@ def test_a_store_that_another_library_wrote_is_read(
             np.testing.assert_array_equal(read[field], as_stored(run_1[field][rows]), err_msg=field)
     kept = reader.read_arrays("run_1", num_points, 4, dtype=None)
     assert {array.dtype for array in kept.values()} == {np.dtype("float16"), np.dtype("float32")}
+
+
+@pytest.mark.filterwarnings("ignore:Consolidated metadata is currently not part:UserWarning")
+@pytest.mark.parametrize("settings", FOREIGN.values(), ids=FOREIGN.keys())
+def test_a_store_that_another_library_wrote_is_read_the_same_with_a_chunk_index(
+    tmp_path: Path, run_1: Arrays, settings: dict[str, Any]
+) -> None:
+    root = write_elsewhere(tmp_path, run_1, **settings)
+    before = ZarrChunkReader(root)
+    assert (root / write_chunk_index(root)).is_file()
+    reader = ZarrChunkReader(root)
+    for num_points in (None, {"surface": 450, "volume": 1300}):
+        expected = before.read_arrays("run_1", num_points, 4)
+        for field, values in reader.read_arrays("run_1", num_points, 4).items():
+            np.testing.assert_array_equal(values, expected[field], err_msg=field)
 
 
 def test_the_original_order_of_a_store_that_another_library_shuffled_is_a_clear_error(

@@ -213,6 +213,26 @@ def test_unused_points_can_be_dropped_from_point_data_alone() -> None:
         MappedSource(VTK, mapping).load("run_1")
 
 
+@pytest.mark.parametrize("kind", ["vtm", "ensight"])
+def test_a_case_that_names_files_outside_of_the_source_is_refused(tmp_path: Path, kind: str) -> None:
+    if kind == "ensight":
+        case = copy_case("ensight", tmp_path / "in")
+        (case / "geometry").rename(tmp_path / "geometry")
+        text = (case / "run_1.case").read_text()
+        (case / "run_1.case").write_text(re.sub(r"(model:.*\s)geometry", r"\1../../geometry", text))
+        mapping = cut_mapping("ensight")
+    else:
+        case = copy_case("vtk", tmp_path / "in")
+        (case / "surface.vtp").rename(tmp_path / "surface.vtp")
+        text = '<VTKFile type="vtkMultiBlockDataSet" version="1.0"><vtkMultiBlockDataSet><DataSet name="a" '
+        (case / "m.vtm").write_text(text + 'file="../../surface.vtp"/></vtkMultiBlockDataSet></VTKFile>')
+        mapping = surface_mapping(file="{case}/m.vtm", domain='association = "cell"')
+    with pytest.raises(
+        SourceError, match=r"^sample 'run_1': run_1/\S+ names the file '\.\./\.\./.* outside of .*/in; put"
+    ):
+        MappedSource(tmp_path / "in", mapping).load("run_1")
+
+
 def test_other_samples_convert_beside_a_broken_one(tmp_path: Path) -> None:
     cut_short(copy_case("vtk", tmp_path) / "surface.vtp")
     copy_case("vtk", tmp_path / "more").rename(tmp_path / "run_2")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,36 @@ def mapped_tensor(values: NDArray[Any], path: Path) -> Any:
     return torch.load(path, mmap=True, weights_only=True)
 
 
+def columns_of_a_mapped_tensor(values: NDArray[Any], path: Path) -> Any:
+    columns = values.reshape(len(values), -1)
+    return mapped_tensor(np.hstack([columns * 0, columns]), path)[:, columns.shape[1] :]
+
+
+def changed_mapped_tensor(values: NDArray[Any], path: Path) -> Any:
+    mapped = mapped_tensor(values * 0, path)
+    mapped[:] = torch.from_numpy(values)
+    return mapped
+
+
+def mapped_tensor_of_a_file_that_was_replaced(values: NDArray[Any], path: Path) -> Any:
+    mapped = mapped_tensor(values, path)
+    path.unlink()
+    # Linux calls the file of the map by the second name from now on.
+    for other in (path, path.with_name(f"{path.name} (deleted)")):
+        torch.save(torch.from_numpy(values * 0), other)
+    return mapped
+
+
+def mapped_tensor_of_a_file_that_was_removed(values: NDArray[Any], path: Path) -> Any:
+    mapped = mapped_tensor(values, path)
+    path.unlink()
+    return mapped
+
+
+def plain_array_over_a_memmap(values: NDArray[Any], path: Path) -> Any:
+    return np.asarray(memmap(values[::-1], path))[::-1]
+
+
 def anything_with_slices(values: NDArray[Any], path: Path) -> Any:
     return OnDisk(values)
 
@@ -96,6 +127,11 @@ SOURCES = (
     hdf5_big_endian,
     zarr_array,
     mapped_tensor,
+    columns_of_a_mapped_tensor,
+    changed_mapped_tensor,
+    mapped_tensor_of_a_file_that_was_replaced,
+    mapped_tensor_of_a_file_that_was_removed,
+    plain_array_over_a_memmap,
     anything_with_slices,
 )
 
@@ -148,6 +184,58 @@ def test_a_domain_may_have_some_fields_in_memory(on_disk: str, new: ZarrStoreWri
     in_memory.write_group("run", sample())
     new.write_group("run", sample() | {on_disk: OnDisk(sample()[on_disk])})
     assert local_place(tmp_path / "new").files() == local_place(tmp_path / "memory").files()
+
+
+def resident_bytes(file: Path) -> int:
+    """What the maps of a file take of this process's memory."""
+    lines = iter(Path("/proc/self/smaps").read_text().splitlines())
+    return sum(
+        next(int(count.split()[1]) << 10 for count in lines if count.startswith("Rss:"))
+        for line in lines
+        if line.endswith(f" {file}")
+    )
+
+
+def test_a_mapped_tensor_goes_through_buckets_and_its_file_takes_the_memory_of_a_block(
+    new: ZarrStoreWriter, tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of 4 MB, so that a kernel that maps 2 MB where one page is read still maps a small part of the file.
+    monkeypatch.setattr(rows, "_BLOCK_BYTES", 4 << 20)
+    n_points, file, resident = 2_000_000, tmp_path / "position.pt", list[int]()
+    position = mapped_tensor(np.ones((n_points, 3), "f4"), file)
+    scatter = rows.BucketedRows._scatter_block
+
+    def watched(self: rows.BucketedRows, *block: Any) -> None:
+        scatter(self, *block)
+        resident.append(resident_bytes(file))
+
+    monkeypatch.setattr(rows.BucketedRows, "_scatter_block", watched)
+    new.write_group("run", {"volume_position": position, "volume_pressure": np.zeros(n_points, "f4")})
+    assert len(resident) > 4
+    assert 0 < max(resident) < file.stat().st_size / 2
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.usefixtures("scratch")
+@pytest.mark.parametrize("kind", ["tensor", "view", "shared memory"])
+def test_what_is_in_memory_needs_no_temporary_file(
+    kind: str, new: ZarrStoreWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "nowhere"))
+    arrays: dict[str, Any] = sample()
+    position, shared = arrays["volume_position"], SharedMemory(create=True, size=N_POINTS * 12)
+    try:
+        if kind == "tensor":
+            arrays["volume_position"] = torch.from_numpy(position)
+        elif kind == "view":
+            arrays["volume_position"] = np.repeat(position, 2, axis=0)[::2]
+        else:
+            arrays["volume_position"] = np.ndarray((N_POINTS, 3), "f4", shared.buf)
+        new.write_group("run", arrays)
+    finally:
+        arrays.clear()
+        shared.close()
+        shared.unlink()
 
 
 @pytest.mark.usefixtures("scratch")

@@ -6,15 +6,18 @@ import os
 import signal
 import subprocess
 import time
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 from support.ahmed import RUNS
+from support.effort import in_full_mode
 from support.reading import write_runs
 from support.training_loop import EPOCHS, KILLED_AFTER, batches, start
 
 WAIT_SECONDS = 90.0
+METHODS = ["fork", "forkserver", "spawn"]
 
 
 @pytest.fixture(scope="module")
@@ -35,16 +38,19 @@ def require_no_process_left(process: subprocess.Popen[str]) -> None:
     raise AssertionError("processes were left behind")
 
 
-def test_a_loop_that_was_killed_resumes_in_mid_epoch_with_the_remaining_batches(root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", METHODS if in_full_mode() else ["fork"])
+def test_a_loop_that_was_killed_resumes_in_mid_epoch_with_the_remaining_batches(
+    root: Path, tmp_path: Path, method: str
+) -> None:
     state = tmp_path / "state.pt"
-    complete, killed = start(root, "complete", "fork"), start(root, "killed", "fork", state)
+    complete, killed = start(root, "complete", method), start(root, "killed", method, state)
     expected = batches(complete.communicate(timeout=WAIT_SECONDS)[0])
     assert [epoch for epoch, _, _ in expected] == [epoch for epoch in EPOCHS for _ in RUNS]
 
     before = batches(killed.communicate(timeout=WAIT_SECONDS)[0])
     assert killed.returncode == -signal.SIGKILL
     assert before == expected[:KILLED_AFTER]
-    resumed = start(root, "resumed", "fork", state)
+    resumed = start(root, "resumed", method, state)
     output, errors = resumed.communicate(timeout=WAIT_SECONDS)
     assert resumed.returncode == 0, errors
     assert batches(output) == expected[KILLED_AFTER:]
@@ -52,13 +58,25 @@ def test_a_loop_that_was_killed_resumes_in_mid_epoch_with_the_remaining_batches(
         require_no_process_left(process)
 
 
-@pytest.mark.parametrize(
-    ("everyone", "method"),
-    [
-        pytest.param(False, "fork", id="the main process, with forked workers"),
-        pytest.param(True, "forkserver", id="all processes, with a fork server"),
-    ],
-)
+def test_workers_of_a_fork_server_end_with_a_main_process_that_is_killed(root: Path, tmp_path: Path) -> None:
+    with start(root, "killed", "forkserver", tmp_path / "state.pt") as process:
+        assert process.wait(timeout=WAIT_SECONDS) == -signal.SIGKILL
+        require_no_process_left(process)
+
+
+INTERRUPTIONS = [
+    pytest.param(False, "fork", id="the main process, with forked workers"),
+    pytest.param(True, "forkserver", id="all processes, with a fork server"),
+]
+if in_full_mode():
+    INTERRUPTIONS += [
+        pytest.param(everyone, method)
+        for everyone, method in product((False, True), METHODS)
+        if (everyone, method) not in ((False, "fork"), (True, "forkserver"))
+    ]
+
+
+@pytest.mark.parametrize(("everyone", "method"), INTERRUPTIONS)
 def test_ctrl_c_leaves_no_process_behind_when_it_reaches(root: Path, everyone: bool, method: str) -> None:
     process = start(root, "interrupted", method)
     assert process.stdout is not None
@@ -70,8 +88,9 @@ def test_ctrl_c_leaves_no_process_behind_when_it_reaches(root: Path, everyone: b
     require_no_process_left(process)
 
 
-def test_an_error_in_a_worker_ends_the_loop_and_leaves_no_process_behind(root: Path) -> None:
-    process = start(root, "error in a worker", "spawn")
+@pytest.mark.parametrize("method", METHODS if in_full_mode() else ["spawn"])
+def test_an_error_in_a_worker_ends_the_loop_and_leaves_no_process_behind(root: Path, method: str) -> None:
+    process = start(root, "error in a worker", method)
     _, errors = process.communicate(timeout=WAIT_SECONDS)
     assert process.returncode == 1
     assert "ValueError: run_3 is not wanted" in errors

@@ -13,6 +13,7 @@ import torch
 
 from noether.data.schemas import FileMap
 from noether.data.zarr_store.errors import ArgumentError, SourceError
+from noether.data.zarr_store.memory import map_again
 from noether.data.zarr_store.presets import find_preset
 from noether.data.zarr_store.sources import TreeSource
 from support.ahmed import AHMED, RUNS, load_run
@@ -73,6 +74,22 @@ def test_each_format_is_read_whichever_the_file_map_names(tmp_path: Path, named:
     names = {key: name.removesuffix(".npy") + named for key, name in TREE_FILEMAP.model_dump(exclude_none=True).items()}
     source = TreeSource(tmp_path, FileMap(**names))
     assert_same_arrays(source.load("run_1").fields, expected_fields())
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["a file as of today", "one of the older format"])
+def test_a_large_tensor_is_mapped_and_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, legacy: bool) -> None:
+    monkeypatch.setattr("noether.data.zarr_store.sources.formats._MAP_BYTES", 100_000)
+    points, pressure = np.random.default_rng(0).normal(size=(10_000, 3)), np.zeros(10_000, np.float32)
+    (tmp_path / "run_1").mkdir()
+    for name, values in {"points": points, "pressure": pressure}.items():
+        path = tmp_path / "run_1" / f"{name}.pt"
+        torch.save(torch.from_numpy(values), path, _use_new_zipfile_serialization=not legacy)
+    source = TreeSource(tmp_path, FileMap(surface_position="points.pt", surface_pressure="pressure.pt"))
+    fields, described = source.load("run_1").fields, source.describe("run_1")
+    assert_same_arrays(fields, {"surface_position": points, "surface_pressure": pressure})
+    mapped = {name for name, values in fields.items() if map_again(values) is not None}
+    assert mapped == {name for name, one in described.items() if not one.in_memory}
+    assert mapped == (set() if legacy else {"surface_position"})
 
 
 @pytest.mark.parametrize(("named", "other"), [(".npy", ".pt"), (".pt", ".npy")])

@@ -18,6 +18,7 @@ from noether.data.zarr_store.shard import index_size
 from noether.data.zarr_store.verify import Level, verify_store
 from support.ahmed import load_run
 from support.damage import changed, chunk_index_of
+from support.effort import in_full_mode
 from support.reading import write_runs
 
 CHUNK_POINTS = 8
@@ -53,9 +54,9 @@ def damaged_objects(root: Path, level: Level = "data") -> set[str | None]:
     return {one.object for one in verify_store(root, level=level, workers=1).having("damage")}
 
 
-def change_every_byte(root: Path, keys: Iterable[str], level: Level) -> dict[str, list[int]]:
+def change_every_byte(root: Path, keys: Iterable[str], level: Level, seed: int = 0) -> dict[str, list[int]]:
     """Change each byte of some objects once, one of each object at a time; give the places that were not found."""
-    intact, rng = objects_of(root), random.Random(0)
+    intact, rng = objects_of(root), random.Random(seed)
     missed: dict[str, list[int]] = {}
     keys = list(keys)
     for at in range(max(len(intact[key]) for key in keys)):
@@ -70,7 +71,8 @@ def change_every_byte(root: Path, keys: Iterable[str], level: Level) -> dict[str
     return missed
 
 
-def test_every_byte_of_every_object_is_looked_at_where_checksums_are_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("seed", range(4 if in_full_mode() else 1))
+def test_every_byte_of_every_object_is_looked_at_where_checksums_are_on(tmp_path: Path, seed: int) -> None:
     root = write_tiny(tmp_path / "store", checksum=True)
     report = verify_store(root, workers=1)
     assert (report.findings, report.limits) == ((), ())
@@ -78,8 +80,8 @@ def test_every_byte_of_every_object_is_looked_at_where_checksums_are_on(tmp_path
     # What lies behind a broken root is not looked at, and a chunk index is not that of another manifest.
     first = {"run_1.zarr/zarr.json", chunk_index_of(root), "conversion.json"}
     assert len(keys) == 8
-    assert change_every_byte(root, first, "census") == {}
-    assert change_every_byte(root, keys - first, "data") == {}
+    assert change_every_byte(root, first, "census", seed) == {}
+    assert change_every_byte(root, keys - first, "data", seed) == {}
 
 
 def test_without_checksums_only_what_is_in_chunks_can_be_missed_and_the_report_says_so(tmp_path: Path) -> None:
@@ -102,7 +104,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(50 if in_full_mode() else 3))
 def test_changes_at_random_places_of_a_real_store_are_all_found(real: Path, tmp_path: Path, seed: int) -> None:
     root, rng = Path(shutil.copytree(real, tmp_path / "store")), random.Random(seed)
     shards = {key: data for key, data in objects_of(root).items() if "/c/" in key}
@@ -111,6 +113,20 @@ def test_changes_at_random_places_of_a_real_store_are_all_found(real: Path, tmp_
     for key, data in (shards | nodes).items():
         (root / key).write_bytes(changed(data, rng.randrange(len(data)), rng))
     assert damaged_objects(root) == shards.keys() | nodes.keys()
+
+
+@pytest.mark.parametrize("seed", range(50 if in_full_mode() else 5))
+def test_a_change_at_a_random_place_of_any_object_of_a_real_store_is_found(
+    real: Path, tmp_path: Path, seed: int
+) -> None:
+    root, rng = Path(shutil.copytree(real, tmp_path / "store")), random.Random(seed)
+    intact = objects_of(root)
+    kinds = {key.rpartition("/")[2] if "/c/" not in key else "shard": key for key in intact}
+    assert kinds.keys() == {"manifest.json", "zarr.json", "shard", chunk_index_of(root)}
+    for key in rng.sample(sorted(intact), 3):
+        (root / key).write_bytes(changed(intact[key], rng.randrange(len(intact[key])), rng))
+        assert key in damaged_objects(root), key
+        (root / key).write_bytes(intact[key])
 
 
 def test_a_chunk_that_another_chunk_took_the_place_of_is_found(real: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from hypothesis import given
 from zarr.storage import MemoryStore
 
 from noether.data.schemas import FileMap
-from noether.data.zarr_store import ZarrStoreWriter
+from noether.data.zarr_store import ZarrStoreWriter, group
 from noether.data.zarr_store.grid import Grid
 from noether.data.zarr_store.group import DomainArrays, Encoding, encoded, group_objects
 from noether.data.zarr_store.layout import ArrayLayout, build_domain_layouts
@@ -131,6 +131,17 @@ def test_many_threads_at_once_write_the_bytes_of_one(sequential: dict[str, bytes
     with ThreadPoolExecutor(12) as threads:
         # Each sample twice, so that some are replaced while they are written.
         list(threads.map(lambda run: writer.write_group(run, load_run(run)), [*RUNS, *RUNS]))
+    assert local_place(tmp_path).files() == sequential
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_the_bytes_do_not_depend_on_the_threads_that_compress_a_sample(
+    threads: int, sequential: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group, "_TASK_BYTES", 1)  # a chunk is a task of its own
+    writer = open_writer(tmp_path, threads=threads)
+    for run in RUNS:
+        writer.write_group(run, load_run(run))
     assert local_place(tmp_path).files() == sequential
 
 

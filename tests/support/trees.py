@@ -10,10 +10,9 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
@@ -34,6 +33,8 @@ def save_array(path: Path, values: NDArray[Any]) -> None:
     """Save in the format of the path's suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".pt":
+        import torch  # `./scripts/test-matrix` does without
+
         torch.save(torch.from_numpy(values), path)
     elif path.suffix == ".npz":
         np.savez_compressed(path, values)
@@ -102,12 +103,14 @@ def call(*arguments: object) -> Ran:
     return Ran(result.exit_code, result.stdout, result.stderr)
 
 
-def start(*arguments: object) -> subprocess.Popen[str]:
+def start(
+    *arguments: object, stdout: int | IO[str] = subprocess.PIPE, stderr: int | IO[str] = subprocess.PIPE
+) -> subprocess.Popen[str]:
     """Start the command in a process, and a group, of its own."""
     return subprocess.Popen(
         [COMMAND, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdout=stdout,
+        stderr=stderr,
         text=True,
         start_new_session=True,
         # A test run in the background ignores Ctrl-C, and its children would inherit that.
@@ -117,7 +120,7 @@ def start(*arguments: object) -> subprocess.Popen[str]:
 
 def finish(process: subprocess.Popen[str]) -> Ran:
     stdout, stderr = process.communicate(timeout=WAIT_SECONDS)
-    return Ran(process.returncode, stdout, stderr)
+    return Ran(process.returncode, stdout or "", stderr or "")
 
 
 def run_on_terminal(*arguments: object) -> Ran:

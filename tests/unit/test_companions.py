@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from noether.data.zarr_store.sources.companions import files_beside, named_files
+from noether.data.zarr_store.sources.companions import files_beside, name_outside, named_files
 from noether.data.zarr_store.stores import StoredObject
 
 CASE = """FORMAT
@@ -50,3 +50,27 @@ def test_a_case_names_its_geometry_and_variables(directory: str, file: str, is_n
 def test_a_vtm_names_its_blocks() -> None:
     files = ["run/a.vtu", "run/parts/b.vtp", "run/c.vtu", "outside.vtu", "other/a.vtu"]
     assert brought_along("run/m.vtm", VTM, *files) == ["run/a.vtu", "run/parts/b.vtp"]
+
+
+@pytest.mark.parametrize(
+    ("key", "file", "is_outside"),
+    [
+        ("run_1/case/m.vtm", "../mesh/a.vtu", False),
+        ("run_1/case/m.vtm", "../../a.vtu", False),
+        ("run_1/case/m.vtm", "../../../a.vtu", True),
+        ("run_1/case/m.vtm", "a/../../../../b.vtu", True),
+        ("run_1/case/m.vtm", "..\\..\\..\\a.vtu", True),
+        ("m.vtm", "../a.vtu", True),
+        ("m.vtm", "..a.vtu", False),
+        ("run_1/m.vtm", "/etc/passwd", True),
+    ],
+)
+def test_a_file_outside_of_the_root_is_told(key: str, file: str, is_outside: bool) -> None:
+    vtm = f'<VTKFile><DataSet file="a.vtu"/><DataSet file="{file}"/></VTKFile>'
+    assert name_outside(key, vtm) == (file if is_outside else None)
+    case = f"FORMAT\ntype: ensight gold\nGEOMETRY\nmodel: {file}\n"
+    assert name_outside(key.replace(".vtm", ".case"), case) == (file if is_outside else None)
+
+
+def test_words_of_a_case_that_name_no_file_lie_nowhere() -> None:
+    assert name_outside("run.case", CASE) is None

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noether.data.zarr_store.errors import SourceError
-from noether.data.zarr_store.sources import TreeSource
+from noether.data.zarr_store.sources import TreeSource, ranged
 from noether.data.zarr_store.sources.formats import describe_file, load_file
-from noether.data.zarr_store.sources.ranged import open_ranged
+from noether.data.zarr_store.sources.ranged import open_ranged, streamed
 from noether.data.zarr_store.stores import LocalStorage, StoredObject, is_remote
 from support.places import Place, make_place
 from support.trees import TREE_FILEMAP, expected_fields, save_array, save_runs
@@ -70,24 +70,30 @@ def test_a_head_of_a_large_file_is_read_in_a_few_blocks(tmp_path: Path, suffix: 
     assert storage.n_bytes <= 5 << 16
 
 
+@pytest.mark.parametrize("opened", [open_ranged, streamed])
 @given(
     size=st.integers(0, 200_000),
     steps=st.lists(st.tuples(st.sampled_from([0, 1, 2]), st.integers(-70_000, 200_000), st.integers(0, 90_000))),
 )
 def test_a_file_that_is_read_by_ranges_reads_like_any_other(
-    tmp_path_factory: pytest.TempPathFactory, size: int, steps: list[tuple[int, int, int]]
+    tmp_path_factory: pytest.TempPathFactory, opened: Any, size: int, steps: list[tuple[int, int, int]]
 ) -> None:
     data = np.random.default_rng(size).bytes(size)
     path = tmp_path_factory.getbasetemp() / "ranged"
     path.write_bytes(data)
     plain = BytesIO(data)
-    with open_ranged(LocalStorage(str(path.parent)), StoredObject(path.name, size, "")) as ranged:
-        for whence, offset, length in steps:
-            base = {0: 0, 1: plain.tell(), 2: size}[whence]
-            if base + offset >= 0:
-                assert ranged.seek(offset, whence) == plain.seek(base + offset)
-            assert ranged.read(length) == plain.read(length)
-            assert ranged.tell() == plain.tell()
+    storage, item = LocalStorage(str(path.parent)), StoredObject(path.name, size, "")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ranged, "_BLOCK_BYTES", 20_000)
+        patch.setattr(ranged, "_BLOCKS", 2)
+        with opened(storage, item) as file:
+            for whence, offset, length in steps:
+                base = {0: 0, 1: plain.tell(), 2: size}[whence]
+                if base + offset >= 0:
+                    assert file.seek(offset, whence) == plain.seek(base + offset)
+                assert file.read(length) == plain.read(length)
+                assert file.tell() == plain.tell()
+                plain.seek(file.seek(max(file.tell() - 30_000, 0)))  # back to what was read before
 
 
 @pytest.mark.parametrize(

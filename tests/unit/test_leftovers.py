@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from noether.data.zarr_store.stores import Leftover, LocalStorage
-from noether.data.zarr_store.stores.leftovers import staged_file_name, staged_group_name, target_of
+from noether.data.zarr_store.stores.leftovers import staged_name, target_of
 from support.damage import STAGED
 
 GROUP = "part/run_1.zarr"
@@ -28,9 +29,9 @@ def files(root: Path) -> set[str]:
 
 
 def test_the_names_that_writers_use_tell_what_they_were_to_become() -> None:
-    assert target_of(f"a/{staged_file_name('manifest.json')}") == ("a/manifest.json", None)
-    assert target_of(f"a/{staged_group_name('run_1.zarr')}") == ("a/run_1.zarr", os.getpid())
-    assert target_of(f"a/{staged_group_name('run_1.zarr')}.former") == ("a/run_1.zarr", os.getpid())
+    assert target_of(f"a/{staged_name('manifest.json')}") == ("a/manifest.json", os.getpid())
+    assert target_of(f"a/{staged_name('run_1.zarr')}.former") == ("a/run_1.zarr", os.getpid())
+    assert target_of(f"a/{STAGED_FILE}") == ("a/manifest.json", None)
 
 
 @pytest.mark.parametrize(
@@ -92,6 +93,33 @@ def test_other_copies_are_removed(tmp_path: Path, keys: list[str]) -> None:
     assert not leftover.restores
     storage.settle(leftover)
     assert files(tmp_path) == {key for key in keys if key.startswith(GROUP)}
+
+
+@pytest.fixture
+def dead() -> int:
+    """The id of a process that has ended."""
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
+
+
+def test_what_a_dead_process_of_this_machine_staged_is_settled_where_it_is_asked_for(tmp_path: Path, dead: int) -> None:
+    names = [staged_name(name).replace(f".{os.getpid()}-", f".{dead}-") for name in ("manifest.json", "run_1.zarr")]
+    keys = [names[0], f"part/{names[1]}/zarr.json", f"elsewhere/{names[1]}/volume/zarr.json"]
+    make(tmp_path, *keys).settle_own([GROUP])
+    assert files(tmp_path) == {f"{GROUP}/zarr.json", keys[2]}
+
+
+def test_what_may_belong_to_a_process_that_runs_is_not_settled(tmp_path: Path) -> None:
+    mine = f"part/{staged_name('run_1.zarr')}/volume/zarr.json"
+    of_another_machine = f"{STAGED_GROUP}/volume/zarr.json"
+    make(tmp_path, mine, of_another_machine, STAGED_FILE).settle_own([GROUP])
+    assert files(tmp_path) == {mine, of_another_machine, STAGED_FILE}
+
+
+def test_to_settle_what_cannot_be_listed_is_no_error(tmp_path: Path) -> None:
+    LocalStorage(str(tmp_path / "nowhere")).settle_own([GROUP])
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_links_are_not_followed(tmp_path: Path) -> None:

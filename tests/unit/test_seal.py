@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from typing import Any
 
 import google_crc32c
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 from noether.data.zarr_store.seal import UNSEALED, seal, seal_state
 from support.manifests import JSON
 
-members = st.dictionaries(st.text(), JSON, max_size=4)
+members = st.dictionaries(st.text().filter(lambda key: key != "crc32c"), JSON, max_size=4)
 
 
 def sealed(content: dict[str, Any]) -> bytes:
@@ -30,7 +29,7 @@ def state_of(document: bytes) -> str:
     return seal_state(document, content) if isinstance(content, dict) else "broken"
 
 
-@given(members.filter(lambda content: "crc32c" not in content))
+@given(members)
 def test_a_sealed_document_is_intact_and_says_the_same_as_before(content: dict[str, Any]) -> None:
     document = sealed(content)
     assert state_of(document) == "intact"
@@ -55,10 +54,10 @@ def test_a_document_of_which_a_byte_is_changed_lost_or_added_is_not_intact(
 
 
 def test_no_byte_of_the_seal_itself_can_be_changed_unnoticed() -> None:
-    document, rng = sealed({"a": "crc32c", "b": {"crc32c": "00000000"}}), random.Random(0)
+    document = sealed({"a": "crc32c", "b": {"crc32c": "00000000"}})
     for at in range(document.index(b'"a"')):
-        for _ in range(8):
-            changed = document[:at] + bytes([document[at] ^ rng.randrange(1, 256)]) + document[at + 1 :]
+        for difference in range(1, 256):
+            changed = document[:at] + bytes([document[at] ^ difference]) + document[at + 1 :]
             assert state_of(changed) == "broken", changed
 
 

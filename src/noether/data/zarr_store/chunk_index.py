@@ -27,7 +27,7 @@ from noether.data.zarr_store.shard import MISSING, ChunkCodec
 from noether.data.zarr_store.sharded import ShardedArray
 from noether.data.zarr_store.stores import Storage, is_remote, normalize_root, open_storage
 
-__all__ = ["ChunkIndex", "load_words", "open_chunk_index", "write_chunk_index"]
+__all__ = ["ChunkIndex", "drop_chunk_index", "has_chunk_index", "load_words", "open_chunk_index", "write_chunk_index"]
 
 # Stands for each chunk of an array whose shards only their own indexes describe.
 _NOT_INDEXED = 0xFFFFFFFF
@@ -103,10 +103,22 @@ def open_chunk_index(storage: Storage, manifest: StoreManifest) -> ChunkIndex | 
     name = manifest.chunk_index
     if name is None:
         return None
-    file = _fetched(storage, name) if is_remote(storage.root) else Path(storage.root, name)
-    if file is None or (isinstance(file, Path) and not file.is_file()):
-        return None
-    return ChunkIndex(load_words(file), manifest)
+    if not is_remote(storage.root):
+        local = Path(storage.root, name)
+        try:
+            return ChunkIndex(load_words(local), manifest) if local.is_file() else None
+        except FileNotFoundError:  # deleted meanwhile, for another one
+            return None
+    # The copy alone may be damaged, or another process may have removed it for that.
+    with suppress(CorruptDataError, FileNotFoundError):
+        return _open_fetched(storage, name, manifest)
+    _forget(name)
+    return _open_fetched(storage, name, manifest)
+
+
+def _open_fetched(storage: Storage, name: str, manifest: StoreManifest) -> ChunkIndex | None:
+    file = _fetched(storage, name)
+    return None if file is None else ChunkIndex(load_words(file), manifest)
 
 
 def load_words(file: Path | BinaryIO) -> NDArray[np.uint32]:
@@ -152,6 +164,7 @@ def write_chunk_index(root: str | os.PathLike[str], *, storage_options: Mapping[
         except MemoryError as error:
             raise TooLargeError(f"{root}: the chunk index does not fit in memory ({error})") from error
         name = _name_of(data)
+        _forget(name)  # a damaged copy would outlast this
         storage.write(name, data)
         if _name_in_manifest(root, storage_options, manifest, name):
             if manifest.chunk_index not in (None, name):
@@ -159,6 +172,27 @@ def write_chunk_index(root: str | os.PathLike[str], *, storage_options: Mapping[
             return name
         storage.delete([name])
     raise StorageError(f"{root}: samples were added while the chunk index was made, {_TRIES} times; try again")
+
+
+def has_chunk_index(root: str, manifest: StoreManifest, *, storage_options: Mapping[str, Any] | None = None) -> bool:
+    """Say whether the manifest of a store names a chunk index that is there."""
+    name = manifest.chunk_index
+    return name is not None and open_storage(root, storage_options).read_tail(name, 1) is not None
+
+
+def drop_chunk_index(root: str, *, storage_options: Mapping[str, Any] | None = None) -> None:
+    """Delete the chunk index of a store, if there is one: samples that it describes are about to be replaced."""
+    storage = open_storage(root, storage_options)
+    there = StoreManifest.load_if_there(root, storage_options=storage_options)
+    if there is None or there.chunk_index is None:
+        return
+
+    def change(current: StoreManifest) -> StoreManifest:
+        if current.chunk_index is not None:
+            storage.delete([current.chunk_index])
+        return current.model_copy(update={"chunk_index": None})
+
+    StoreManifest.update(root, change, storage_options=storage_options)
 
 
 def _name_in_manifest(root: str, storage_options: Mapping[str, Any] | None, indexed: StoreManifest, name: str) -> bool:
@@ -265,17 +299,39 @@ def _name_of(data: bytes) -> str:
 
 def _fetched(storage: Storage, name: str) -> Path | BinaryIO | None:
     """Give the place of a remote store's index on this machine, after fetching it if no other process has."""
-    directory = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "noether-zarr-store")
+    path = _cached(name)
+    if path is not None and path.is_file():
+        return path
+    data = storage.read_if_there(name)
+    if data is None:
+        return None
+    if path is not None and name == _name_of(data):
+        with suppress(OSError):  # a disk that is full, or a home that nothing can be written to, as in containers
+            _keep(path, data)
+            return path
+    return io.BytesIO(data)
+
+
+def _cached(name: str) -> Path | None:
+    """Give the place that a remote index has on this machine; None where the user has no home."""
+    try:
+        directory = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        return None
     # The name ends in a hash of the content, so it cannot be out of date, or that of another store.
-    path = directory / name
-    if not path.is_file():
-        data = storage.read_if_there(name)
-        if data is None:
-            return None
-        if name != _name_of(data):
-            return io.BytesIO(data)
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=directory, delete=False) as file:
-            file.write(data)
-        Path(file.name).replace(path)
-    return path
+    return directory / "noether-zarr-store" / name
+
+
+def _forget(name: str) -> None:
+    path = _cached(name)
+    if path is not None:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _keep(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as directory:
+        staged = Path(directory, path.name)
+        staged.write_bytes(data)
+        staged.replace(path)

@@ -235,18 +235,19 @@ class StoreManifest(BaseModel):
         ManifestConflictError
             The manifest there was written with other settings.
         """
-        url, merged, former = join(root, MANIFEST_NAME), self, None
+        url, storage, merged = join(root, MANIFEST_NAME), open_storage(root, storage_options), self
 
         def merge(current: bytes | None) -> bytes:
-            nonlocal merged, former
+            nonlocal merged
             there = self.model_copy(update={"samples": {}}) if current is None else type(self).parse(current, url)
-            merged, former = there.merged_with(self, url), there.chunk_index
-            return merged.to_json(url)
+            merged = there.merged_with(self, url)
+            data = merged.to_json(url)
+            if there.chunk_index is not None and there.chunk_index != merged.chunk_index:
+                # It goes first: if this process ends between the two, a file that nothing names would stay for ever.
+                storage.delete([there.chunk_index])
+            return data
 
-        storage = open_storage(root, storage_options)
         storage.update(MANIFEST_NAME, merge)
-        if former is not None and former != merged.chunk_index:
-            storage.delete([former])
         self.samples, self.splits, self.chunk_index = merged.samples, merged.splits, merged.chunk_index
         return url
 

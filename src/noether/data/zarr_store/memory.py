@@ -1,14 +1,30 @@
-"""How much memory this process takes."""
+"""The memory of this process: how much it takes, and which of it is a file."""
 
 from __future__ import annotations
 
+import os
+import re
 import sys
+from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
-__all__ = ["available_memory_bytes", "memory_bytes", "peak_memory_bytes"]
+import numpy as np
+from numpy.lib.array_utils import byte_bounds
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
+__all__ = ["available_memory_bytes", "map_again", "memory_bytes", "peak_memory_bytes"]
 
 _STATUS = Path("/proc/self/status")
 _MEMINFO = Path("/proc/meminfo")
+_MAPS = Path("/proc/self/maps")
+_SMAPS = Path("/proc/self/smaps")
+# Has the form of files, and is memory.
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - nothing is written there
+# Addresses, offset, device, inode and path.
+_HEADER = re.compile(r"([0-9a-f]+-[0-9a-f]+) \S+ ([0-9a-f]+) (\S+) (\d+) *(.*)")
 
 
 def memory_bytes() -> int:
@@ -42,3 +58,87 @@ def _peak_of_usage() -> int:
 
     peak = getrusage(RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak << 10
+
+
+def map_again(values: NDArray[Any]) -> NDArray[Any] | None:
+    """Give an array whose memory is a mapped file as a read-only map of its own of that file.
+
+    What `torch.load(mmap=True)` gives looks like any other tensor; its address alone tells where it lies.
+
+    Parameters
+    ----------
+    values : ndarray
+        Of any shape, dtype and strides; has at least one value.
+
+    Returns
+    -------
+    numpy.memmap or None
+        The same values; None where they lie in memory, as do those that were changed in a private map of a file, or
+        where the system does not tell.
+    """
+    first, end = byte_bounds(values)
+    found = _mapping_around(first, end)
+    if found is None or _SHARED_MEMORY in found.path.parents or found.has_changes():
+        return None
+    try:
+        with found.path.open("rb") as file:
+            if not found.is_of(os.fstat(file.fileno())):
+                return None
+            mapped = np.memmap(file, np.uint8, "r", found.offset + first - found.start, (end - first,))
+    except (OSError, ValueError):  # it is not there any more, may not be read, or has been cut off
+        return None
+    start = values.ctypes.data - first
+    one = mapped[start : start + values.itemsize].view(values.dtype)
+    return as_strided(one, values.shape, values.strides, subok=True, writeable=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Mapping:
+    """A range of addresses that is a part of a file; see proc_pid_maps(5)."""
+
+    addresses: str
+    offset: int
+    device: str
+    inode: int
+    path: Path
+
+    @property
+    def start(self) -> int:
+        """First address."""
+        return int(self.addresses.partition("-")[0], 16)
+
+    @property
+    def stop(self) -> int:
+        """One past the last address."""
+        return int(self.addresses.partition("-")[2], 16)
+
+    def is_of(self, file: os.stat_result) -> bool:
+        """Say whether it is a part of this file; there may be another one at its path by now."""
+        device = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}"
+        return (self.device, self.inode) == (device, file.st_ino)
+
+    def has_changes(self) -> bool:
+        """Say whether pages were written to that are in no file, since the mapping is private; see proc_pid_smaps(5).
+
+        The system looks at every page for that.
+        """
+        with _SMAPS.open(encoding="utf-8", errors="surrogateescape") as lines:
+            if not any(line.startswith(f"{self.addresses} ") for line in lines):
+                return True  # it is another one since
+            counts = takewhile(lambda line: not _HEADER.match(line), lines)
+            return any(line.startswith(("Anonymous:", "Swap:")) and int(line.split()[1]) for line in counts)
+
+
+def _mapping_around(first: int, end: int) -> _Mapping | None:
+    """Find the mapping of a file that holds a range of addresses."""
+    if not (_MAPS.exists() and _SMAPS.exists()):
+        return None
+    for line in _MAPS.read_text(encoding="utf-8", errors="surrogateescape").split("\n"):
+        header = _HEADER.match(line)
+        if header is None or header[4] == "0":
+            continue
+        addresses, offset, device, inode, path = header.groups()
+        found = _Mapping(addresses, int(offset, 16), device, int(inode), Path(path))
+        if found.start <= first and end <= found.stop:
+            return found
+    return None

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, JsonValue, ValidationError
 from pydantic_core import to_json
 
 from noether.data.zarr_store._version import __version__
+from noether.data.zarr_store.documents import parse_document
 from noether.data.zarr_store.errors import CorruptDataError
 from noether.data.zarr_store.manifest import SampleEntry
 from noether.data.zarr_store.seal import UNSEALED, seal
@@ -26,6 +27,8 @@ REPORT_NAME = "conversion.json"
 
 # Of a store that is added to every day, the last runs are enough.
 _MAX_RUNS = 100
+# A record has eight values, a traceback commas of its own: enough for half a million samples, or fewer that failed.
+_MAX_VALUES = 1 << 22
 
 Outcome = Literal["converted", "skipped", "failed"]
 
@@ -154,13 +157,14 @@ class ReportFile(BaseModel):
         if data is None:
             return cls()
         try:
-            return cls.model_validate_json(data)
+            return cls.model_validate(parse_document(data, max_values=_MAX_VALUES, finite=False))
         except ValidationError as error:
             problem = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, problem["loc"]))
-            raise CorruptDataError(
-                f"{origin}: no report of a conversion ({where + ': ' if where else ''}{problem['msg']}); remove it"
-            ) from error
+            reason = f"{where + ': ' if where else ''}{problem['msg']}"
+            raise CorruptDataError(f"{origin}: no report of a conversion ({reason}); remove it") from error
+        except ValueError as error:
+            raise CorruptDataError(f"{origin}: no report of a conversion ({error}); remove it") from error
 
     @classmethod
     def load(cls, root: str, *, storage_options: Mapping[str, Any] | None = None) -> ReportFile:

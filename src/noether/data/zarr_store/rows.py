@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from noether.data.zarr_store.errors import SampleDataError
 from noether.data.zarr_store.grid import Grid
+from noether.data.zarr_store.memory import map_again
 from noether.data.zarr_store.shuffle import invert
 
 __all__ = ["Block", "BucketedRows", "GatheredRows", "SourceRows", "StoredRows", "destinations"]
@@ -101,6 +102,17 @@ class SourceRows:
             )
         return cls(given, where) if outside else None
 
+    @classmethod
+    def of_mapped(cls, values: NDArray[Any], where: str) -> Self | None:
+        """Wrap an array that looks as if it were in memory, but lies in a mapped file; None for one that is.
+
+        So do the tensors of `torch.load(mmap=True)`. Small ones are not looked at.
+        """
+        if values.base is None or values.nbytes <= _BUCKET_BYTES:
+            return None
+        mapped = map_again(values)
+        return None if mapped is None else cls(mapped, where)
+
     @property
     def dtype(self) -> np.dtype[Any]:
         """Dtype of the source."""
@@ -180,9 +192,9 @@ def _forget_pages(values: Any) -> None:
     if not isinstance(values, np.memmap) or values.mode not in ("r", "r+", "w+"):
         return
     base: Any = values
-    while isinstance(base, np.ndarray):
-        base = base.base
-    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+    while base is not None and not isinstance(base, mmap.mmap):
+        base = getattr(base, "base", None)
+    if base is not None and hasattr(mmap, "MADV_DONTNEED"):
         base.madvise(mmap.MADV_DONTNEED)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from noether.data.zarr_store.cache import BoundedCache
 from noether.data.zarr_store.casting import cast_into
-from noether.data.zarr_store.errors import CorruptDataError
+from noether.data.zarr_store.errors import CorruptDataError, StorageError
 from noether.data.zarr_store.grid import Grid
 from noether.data.zarr_store.ranges import ChunkRun, RangeRequest, chunk_runs, plan_ranges
 from noether.data.zarr_store.sampling import ReadPlan, plan_whole
@@ -153,7 +153,10 @@ class ShardedArray:
         self._require_credible(request)
         data = memoryview(b"")
         if request.length:
-            data = memoryview(storage.read_range(self._shard_key(request.shard), request.start, request.length))
+            try:
+                data = memoryview(storage.read_range(self._shard_key(request.shard), request.start, request.length))
+            except StorageError as error:
+                raise StorageError(f"{self.where}: {error}") from error
         if len(data) != request.length:
             missing = f"it ends early: expected {request.length} bytes at {request.start}, there are {len(data)}"
             raise self._damaged(f"shard {request.shard}", CorruptDataError(missing))

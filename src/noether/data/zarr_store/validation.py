@@ -95,7 +95,9 @@ def _check_field(sample_id: str, layout: ArrayLayout, given: Any) -> NDArray[Any
             "expected values at all points: fill them in first, such as with given.filled(...)"
         )
     source = SourceRows.of(given, where)
-    values = _as_array(where, given) if source is None else source
+    values = source or _as_array(where, given)
+    if isinstance(values, np.ndarray):
+        values = SourceRows.of_mapped(values, where) or values
     if values.dtype.kind not in "iuf":
         raise SampleDataError(
             f"{where}: expected an integer or floating dtype, got {values.dtype}; convert it to float32 first"

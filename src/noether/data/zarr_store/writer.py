@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing, suppress
 from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from noether.data.schemas import FileMap
-from noether.data.zarr_store.errors import ArgumentError
+from noether.data.zarr_store.chunk_index import drop_chunk_index
+from noether.data.zarr_store.errors import ArgumentError, SampleIdError
 from noether.data.zarr_store.fidelity import NonFinite
 from noether.data.zarr_store.grid import DEFAULT_CHUNK_POINTS, Grid, chunk_points_by_domain, positive_int
 from noether.data.zarr_store.group import Encoding, counted, default_threads, encoded, group_objects
@@ -139,6 +140,7 @@ class ZarrStoreWriter:
         self._storage = open_storage(self.store_root, self.storage_options)
         self._recorded: dict[str, SampleEntry] = {}
         self._recording = threading.Lock()
+        self._dropped_index = False
         self.manifest = self._open_manifest()
         self._ids_by_key = {portable_key(sample_id): sample_id for sample_id in self.manifest.samples}
 
@@ -176,8 +178,9 @@ class ZarrStoreWriter:
         field_arrays : mapping of str to array-like
             By canonical field name: shape ``(n_points, width)``, or ``(n_points,)`` for a width of 1; NumPy arrays or
             CPU tensors of an integer or floating dtype. A domain may be missing; one that is there has all its fields.
-            What is not in memory (`numpy.memmap`, HDF5, Zarr, anything that gives an array for a slice) is read once,
-            front to back, into temporary files of about its size below ``TMPDIR``.
+            What is not in memory (`numpy.memmap`, HDF5, Zarr, anything that gives an array for a slice; on Linux also
+            the tensors of ``torch.load(mmap=True)``) is read once, front to back, into temporary files of about its
+            size below ``TMPDIR``.
         attributes : mapping, optional
             Anything that JSON can hold; kept with the sample.
         fingerprint : str, optional
@@ -216,6 +219,7 @@ class ZarrStoreWriter:
             attributes_of_group = self._settings.as_group_attributes(sample_id, entry)
             with closing(encoded(intake.domains(), encoding)) as domains:
                 objects = group_objects(domains, attributes_of_group)
+                self._before_replacing(sample_id)
                 self._storage.write_group(entry.relpath, objects if on_bytes is None else counted(objects, on_bytes))
         return entry
 
@@ -262,6 +266,17 @@ class ZarrStoreWriter:
         """
         self._storage.remove_staged(group_path(check_sample_id(sample_id)), pid)
 
+    def settle_leftovers(self, sample_ids: Iterable[str]) -> None:
+        """Put back or remove what processes of this machine that were killed while they wrote some samples left.
+
+        In object storage nothing is left but objects in their places, which the next write of the sample replaces.
+        """
+        relpaths = []
+        for sample_id in sample_ids:
+            with suppress(SampleIdError):  # what cannot be written has left nothing
+                relpaths.append(group_path(check_sample_id(sample_id)))
+        self._storage.settle_own(relpaths)
+
     def save_manifest(self) -> str:
         """Save what was recorded, atomically, beside what others have saved; give the path or URL.
 
@@ -294,6 +309,13 @@ class ZarrStoreWriter:
             "storage_options": dict(self.storage_options),
             "threads": self.threads,
         }
+
+    def _before_replacing(self, sample_id: str) -> None:
+        """Take the chunk index away before a sample that it describes gets other bytes, whatever happens then."""
+        with self._recording:
+            if sample_id in self.manifest.samples and not self._dropped_index:
+                drop_chunk_index(self.store_root, storage_options=self.storage_options)
+                self._dropped_index = True
 
     def _require_distinct(self, sample_id: str) -> None:
         twin = self._ids_by_key.get(portable_key(sample_id), sample_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -64,7 +64,9 @@ def conversion_progress(total: int) -> Iterator[Callable[[SampleResult], None]]:
         def print_line(result: SampleResult) -> None:
             totals.add(result)
             text = f"{result.sample_id} {_LABELS[result.outcome]} {result.seconds:.2f} s; {totals.text()}"
-            console.print(printable(f"[{totals.done}/{total}] {text.removesuffix('; ')}"), soft_wrap=True)
+            # A log on a disk that is full is no reason to convert no more.
+            with suppress(OSError):
+                console.print(printable(f"[{totals.done}/{total}] {text.removesuffix('; ')}"), soft_wrap=True)
 
         yield print_line
         return

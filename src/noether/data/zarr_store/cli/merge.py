@@ -8,6 +8,7 @@ import typer
 
 from noether.data.zarr_store.cli.app import Debug, StorageOption, app, errors_reported, parse_options
 from noether.data.zarr_store.merge import merge_groups
+from noether.data.zarr_store.names import printable
 
 SOME_REFUSED = 3
 _MAX_NAMED = 5
@@ -33,6 +34,6 @@ def merge_command(
                 f"note: in the manifest but not there, {len(report.missing)} in all: {named}; convert them again"
             )
         for reason in report.refused.values():
-            typer.echo(f"refused: {reason}", err=True)
+            typer.echo(printable(f"refused: {reason}"), err=True)
         if report.refused:
             raise typer.Exit(SOME_REFUSED)

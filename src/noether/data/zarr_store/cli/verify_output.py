@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
+from noether.data.zarr_store.names import printable
 from noether.data.zarr_store.repair import Action
 from noether.data.zarr_store.verify import Finding, VerifyReport
 
@@ -38,27 +39,28 @@ def print_report(report: VerifyReport, console: Console) -> None:
     read = f", {decimal(report.n_bytes)} of chunks" if report.n_bytes else ""
     looked = f"{report.n_samples:,} samples, {report.n_objects:,} objects{read} (level {report.level})"
     verdict = "sound" if report.is_sound else f"DAMAGED, {_count(len(damage))}"
-    console.print(f"{report.store_root}: {verdict}; {looked} in {report.seconds:.1f} s", soft_wrap=True)
+    console.print(printable(f"{report.store_root}: {verdict}; {looked} in {report.seconds:.1f} s"), soft_wrap=True)
     if damage:
         console.print(_table(damage[:_MAX_SHOWN]))
         _print_more(damage, console)
         ways_out = Counter(finding.way_out for finding in damage)
         for way_out, count in ways_out.most_common():
             about = f" about {_count(count)}" if len(ways_out) > 1 else ""
-            console.print(f"what to do{about}: {way_out}", soft_wrap=True)
+            console.print(printable(f"what to do{about}: {way_out}"), soft_wrap=True)
     for label, findings in (("not checked", unchecked), ("note", notes)):
         for finding in findings[:_MAX_SHOWN]:
             where = ", ".join(filter(None, (finding.sample_id, finding.object)))
-            console.print(f"{label}: {where + ': ' if where else ''}{finding.explanation}", soft_wrap=True)
+            text = f"{label}: {where + ': ' if where else ''}{finding.explanation}"
+            console.print(printable(text), soft_wrap=True)
         _print_more(findings, console)
     for limit in report.limits:
-        console.print(f"not seen: {limit}", soft_wrap=True)
+        console.print(printable(f"not seen: {limit}"), soft_wrap=True)
 
 
 def print_action(action: Action, console: Console, *, dry_run: bool) -> None:
     """Print a step of a repair."""
     would = "would " if dry_run else ""
-    console.print(f"{would}{_VERBS[action.kind]} {action.object}: {action.reason}", soft_wrap=True)
+    console.print(printable(f"{would}{_VERBS[action.kind]} {action.object}: {action.reason}"), soft_wrap=True)
 
 
 def _count(n_findings: int) -> str:
@@ -70,13 +72,8 @@ def _table(findings: list[Finding]) -> Table:
     for column in ("damage", "sample", "field", "object", "what is wrong"):
         table.add_column(column, overflow="fold")
     for finding in findings:
-        table.add_row(
-            finding.kind.replace("_", " "),
-            finding.sample_id or "",
-            finding.field or "",
-            finding.object or "",
-            finding.explanation,
-        )
+        cells = (finding.sample_id, finding.field, finding.object, finding.explanation)
+        table.add_row(finding.kind.replace("_", " "), *(printable(cell or "") for cell in cells))
     return table
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import Executor, Future, as_completed, wait
 from contextlib import closing
 from typing import Literal, get_args
 
-from noether.data.zarr_store.chunk_index import write_chunk_index
+from noether.data.zarr_store.chunk_index import has_chunk_index, write_chunk_index
 from noether.data.zarr_store.convert.recorder import Recorder
 from noether.data.zarr_store.convert.task import SampleTask, failure
 from noether.data.zarr_store.errors import ArgumentError, MissingDependencyError, WorkerDiedError, WorkerError
@@ -84,6 +84,7 @@ def convert(
     """
     sample_ids = select_samples(source, writer, mode=mode, limit=limit, part=part)
     _check_workers(workers, timeout, executor)
+    writer.settle_leftovers(sample_ids)
     task = SampleTask(source, writer, mode == "overwrite", max(1, writer.threads // max(1, workers)))
     called = {"mode": mode, "limit": limit, "part": part and f"{part[0]}/{part[1]}"}
     recorder = Recorder(writer, called | {"workers": workers, "timeout": timeout})
@@ -103,10 +104,14 @@ def convert(
         recorder.finish()
         report.seconds = time.monotonic() - start
     if part is None or all(sample_id in writer.manifest.samples for sample_id in source.sample_ids()):
-        if writer.manifest.samples and (recorder.has_saved_entries or writer.manifest.chunk_index is None):
+        if writer.manifest.samples and (recorder.has_saved_entries or not _is_indexed(writer)):
             write_chunk_index(writer.store_root, storage_options=writer.storage_options)
         report.is_indexed = True
     return report
+
+
+def _is_indexed(writer: ZarrStoreWriter) -> bool:
+    return has_chunk_index(writer.store_root, writer.manifest, storage_options=writer.storage_options)
 
 
 def select_samples(

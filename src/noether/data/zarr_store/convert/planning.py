@@ -210,9 +210,13 @@ def _look(source: SampleSource, sample_ids: list[str]) -> _Seen:
     for number in range(count):
         sample_id = sample_ids[number * len(sample_ids) // count]
         try:
-            described.append(source.describe(sample_id))
+            found = source.describe(sample_id)
         except StoreError as error:
             failures[sample_id] = str(error)
+            continue
+        if found is None:
+            return _load_first(source, sample_ids)
+        described.append(found)
     return _Seen(described, failures, memory_bytes())
 
 

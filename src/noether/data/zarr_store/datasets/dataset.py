@@ -13,8 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from noether.data.zarr_store.datasets.orphans import end_with_main_process
 from noether.data.zarr_store.datasets.selection import IfMissing, choose_samples
 from noether.data.zarr_store.datasets.sharing import SharedPickle
+from noether.data.zarr_store.datasets.skipping import UNREADABLE, OnError, Skipped, check_on_error
 from noether.data.zarr_store.draws import Draw, DrawPlanner, DrawRead, IfShort, Schedule
 from noether.data.zarr_store.grid import whole_number
 from noether.data.zarr_store.reader import ZarrChunkReader
@@ -28,6 +30,9 @@ Item: TypeAlias = dict[str, Any]
 # Requests to object storage wait far more than they work; on a local disk threads only get into each other's way,
 # and there are as many processes as cores already.
 _REMOTE_CONCURRENCY = 16
+
+# Where so many neighbours cannot be read, it is not the samples.
+_MAX_SKIPPED_IN_A_ROW = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,10 @@ class ZarrStoreDataset(Dataset[Item]):
         Options of the file system; see `stores.open_storage`.
     verify_checksums : bool
         Whether to compare the checksums of chunks.
+    on_error : {"raise", "skip"}
+        What to do about a sample that is damaged, or cannot be reached although it was tried again: raise an error
+        that names it, or log it, count it and give the next sample of the dataset that can be read in its place, so
+        that batches keep their number and their size. Which one that is depends on epoch and damage alone.
 
     Raises
     ------
@@ -95,6 +104,11 @@ class ZarrStoreDataset(Dataset[Item]):
     -----
     All of these come from the constructor, before a worker starts. A dataset may have been read from before it is
     forked or pickled: open files, connections and threads stay behind.
+
+    With ``on_error="skip"`` an item is always what ``sample_id`` in it says, and the draw of that sample in this epoch.
+    The samples that stand in come twice in the epoch. Where eight in a row cannot be read, or none of the dataset, the
+    error is raised after all. Without `verify_checksums`, or in a store without checksums, damage is found only where
+    it makes bytes that cannot be decoded.
     """
 
     def __init__(
@@ -115,7 +129,9 @@ class ZarrStoreDataset(Dataset[Item]):
         read_concurrency: int | None = None,
         storage_options: Mapping[str, Any] | None = None,
         verify_checksums: bool = True,
+        on_error: OnError = "raise",
     ) -> None:
+        skips = check_on_error(on_error)
         if read_concurrency is None:
             read_concurrency = _REMOTE_CONCURRENCY if is_remote(store_root) else 1
         reader = ZarrChunkReader(
@@ -141,6 +157,7 @@ class ZarrStoreDataset(Dataset[Item]):
             self._planner.check(sample_id, manifest.sample(sample_id))
         self._contents = SharedPickle(_Contents(reader, chosen, missing))
         self._transform = transform
+        self._skipped = Skipped(len(chosen)) if skips else None
         self._epoch = torch.zeros(1, dtype=torch.int64)
         self._share_epoch()
 
@@ -165,6 +182,16 @@ class ZarrStoreDataset(Dataset[Item]):
     def missing_ids(self) -> tuple[str, ...]:
         """The samples that were asked for and skipped, since the store lacks them."""
         return self._contents.value.missing_ids
+
+    @property
+    def skipped_ids(self) -> tuple[str, ...]:
+        """The samples that could not be read so far, by this process or any worker, with ``on_error="skip"``."""
+        return () if self._skipped is None else tuple(self.sample_ids[number] for number in self._skipped.samples)
+
+    @property
+    def n_skipped(self) -> int:
+        """The items so far, of this process and all workers, in which another sample stood in; also over epochs."""
+        return 0 if self._skipped is None else self._skipped.n_items
 
     @property
     def epoch(self) -> int:
@@ -196,6 +223,34 @@ class ZarrStoreDataset(Dataset[Item]):
             ``sample_id``, a str; and ``attributes``, those of the sample, numbers and lists of these as float32
             tensors.
         """
+        end_with_main_process()
+        try:
+            items = self._read(indices)
+        except UNREADABLE:
+            if self._skipped is None:
+                raise
+            items = [self._read_or_next(index, self._skipped) for index in indices]
+        return items if self._transform is None else [self._transform(item) for item in items]
+
+    def _read_or_next(self, index: int, skipped: Skipped) -> Item:
+        """Read one item, or that of the next sample that can be read."""
+        number, last = range(len(self))[index], min(len(self), _MAX_SKIPPED_IN_A_ROW) - 1
+        for step in range(last + 1):
+            candidate = (number + step) % len(self)
+            try:
+                [item] = self._read([candidate])
+            except UNREADABLE as error:
+                skipped.add_sample(candidate, self.sample_ids[candidate], error)
+                if step == last:
+                    error.add_note(f"on_error='skip': no sample of {last + 1} in a row could be read")
+                    raise
+            else:
+                break
+        if step:
+            skipped.count_item()
+        return item
+
+    def _read(self, indices: Sequence[int]) -> list[Item]:
         epoch, reader = self.epoch, self._contents.value.reader
         sample_ids = [self.sample_ids[index] for index in indices]
         entries = [reader.entry(sample_id) for sample_id in sample_ids]
@@ -209,7 +264,7 @@ class ZarrStoreDataset(Dataset[Item]):
             item: Item = {name: torch.from_numpy(fields[name]) for name in self._planner.names if name in fields}
             item["sample_id"] = sample_id
             item["attributes"] = {name: _attribute(value) for name, value in entry.attributes.items()}
-            items.append(item if self._transform is None else self._transform(item))
+            items.append(item)
         return items
 
 

@@ -10,11 +10,11 @@ from noether.data.zarr_store.errors import ArgumentError, SourceError, nearest_n
 from noether.data.zarr_store.layout import POSITION
 from noether.data.zarr_store.sources.domain_data import DomainData, SampleFile
 from noether.data.zarr_store.sources.formats import damage_reported
-from noether.data.zarr_store.sources.hdf5 import HDF5_SUFFIXES, array_at, array_names, open_hdf5
+from noether.data.zarr_store.sources.hdf5 import HDF5_SUFFIXES, array_at, array_names, leads_elsewhere, open_hdf5
 from noether.data.zarr_store.sources.mapping import AreaField, DomainMapping, NormalsField
 from noether.data.zarr_store.sources.npy import load_members, member_heads
 
-__all__ = ["ARRAY_SUFFIXES", "check_array_domain", "read_hdf5_domains", "read_npz_domains"]
+__all__ = ["ARRAY_SUFFIXES", "check_array_domain", "describe_npz_domains", "read_hdf5_domains", "read_npz_domains"]
 
 ARRAY_SUFFIXES = (".npz", *HDF5_SUFFIXES)
 
@@ -30,11 +30,21 @@ def read_npz_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) -> 
         The file is damaged, claims more than it holds or than fits in memory, or lacks an array.
     """
     wanted = {array for domain in domains.values() for array in domain.arrays.values()}
-    with damage_reported(file.key, f"sample {file.sample_id!r}"), file.path.open("rb") as opened:
+    with damage_reported(file.key, f"sample {file.sample_id!r}"), file.open() as opened:
         there = list(member_heads(opened))
         loaded = load_members(opened, wanted.intersection(there))
     return {
         name: _gather(file, name, domain, lambda array, _: loaded.get(array), lambda: there)
+        for name, domain in domains.items()
+    }
+
+
+def describe_npz_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) -> dict[str, DomainData]:
+    """Do as `read_npz_domains`, with a `FieldDescription` in the place of each array."""
+    with damage_reported(file.key, f"sample {file.sample_id!r}"):
+        heads = member_heads(file.open())
+    return {
+        name: _gather(file, name, domain, lambda array, _: heads.get(array), lambda: list(heads))
         for name, domain in domains.items()
     }
 
@@ -49,7 +59,7 @@ def read_hdf5_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) ->
     MissingDependencyError
         h5py is not installed.
     """
-    opened = open_hdf5(file.path, file.where())
+    opened = open_hdf5(file.path if file.stream is None else file.stream, file.where())
     return {name: _open_domain(file, opened, name, domain) for name, domain in domains.items()}
 
 
@@ -87,6 +97,10 @@ def _open_domain(file: SampleFile, opened: Any, name: str, domain: DomainMapping
     group = opened
     if domain.group is not None:
         path = file.group(domain.group)
+        if leads_elsewhere(opened, path):
+            raise SourceError(
+                f"{file.where()}: the group {path!r} of the domain {name!r} lies in another file; copy it into this one"
+            )
         group = opened.get(path)
         if group is None or not hasattr(group, "keys"):
             near = nearest_names(path, opened)

@@ -97,10 +97,10 @@ class FieldDescription:
 class DescribedSource(Protocol):
     """A `SampleSource` that can tell how large a sample is before it is loaded."""
 
-    def describe(self, sample_id: str) -> dict[str, FieldDescription]:
+    def describe(self, sample_id: str) -> dict[str, FieldDescription] | None:
         """Describe the fields that `load` would give, by canonical name, from the heads of files.
 
-        `SourceError` where files are missing or broken.
+        None where only loading tells, of this sample and so of all. `SourceError` where files are missing or broken.
         """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
@@ -9,7 +10,7 @@ from pathlib import PurePosixPath
 
 from noether.data.zarr_store.stores import StoredObject
 
-__all__ = ["NAMING_SUFFIXES", "files_beside", "named_files"]
+__all__ = ["NAMING_SUFFIXES", "files_beside", "name_outside", "named_files"]
 
 NAMING_SUFFIXES = (".case", ".vtm")
 
@@ -36,13 +37,23 @@ def named_files(key: str, text: str, beside: Mapping[str, list[StoredObject]]) -
     beside : mapping of str to list of StoredObject
         As `files_beside` gives it.
     """
-    patterns = _patterns(key, text)
+    patterns = {name.removeprefix("./").replace("[", "[[]") for name in _names(key, text)}
     directory = str(PurePosixPath(key).parent)
     start = 0 if directory == "." else len(directory) + 1
     return [item for item in beside[directory] if any(fnmatchcase(item.key[start:], pattern) for pattern in patterns)]
 
 
-def _patterns(key: str, text: str) -> set[str]:
+def name_outside(key: str, text: str) -> str | None:
+    """Give a file, of those that a file names, that lies outside of the root; None where there is none."""
+    directory = posixpath.dirname(key)
+    for name in sorted(_names(key, text)):
+        path = posixpath.normpath(posixpath.join(directory, name.replace("\\", "/")))
+        if path.startswith(("/", "../")):
+            return name
+    return None
+
+
+def _names(key: str, text: str) -> set[str]:
     if key.endswith(".vtm"):
         names = re.findall(r"""\bfile\s*=\s*["']([^"']+)["']""", text)
     else:
@@ -50,4 +61,4 @@ def _patterns(key: str, text: str) -> set[str]:
         # the time step. Words that name no file match none.
         words = [pair for line in text.splitlines() for pair in re.findall(r'"([^"]+)"|(\S+)', line.partition(":")[2])]
         names = [quoted or bare for quoted, bare in words]
-    return {name.removeprefix("./").replace("[", "[[]") for name in names}
+    return set(names)

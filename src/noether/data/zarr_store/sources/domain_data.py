@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ __all__ = ["DomainData", "SampleFile"]
 
 @dataclass(frozen=True, slots=True)
 class SampleFile:
-    """One file of a sample, as a local file.
+    """One file of a sample, as a local file or as one that is open.
 
     Attributes
     ----------
@@ -26,15 +26,22 @@ class SampleFile:
     key : str
         What the file is called, relative to the source's root.
     path : Path
-        Where it lies now; the suffix says its format.
+        Where it lies now, or would if it were fetched; the suffix says its format.
     values : mapping of str to str
         What the placeholders of the mapping stand for.
+    stream : binary file or None
+        Where it is not fetched: the file, which can seek.
     """
 
     sample_id: str
     key: str
     path: Path
     values: Mapping[str, str] = field(default_factory=dict)
+    stream: BinaryIO | None = None
+
+    def open(self) -> BinaryIO:
+        """Give it open for reading."""
+        return self.path.open("rb") if self.stream is None else self.stream
 
     def where(self, field_name: str | None = None) -> str:
         """Name sample, field and file, to begin an error with."""

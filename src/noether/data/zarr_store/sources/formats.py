@@ -8,7 +8,7 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, TypeVar
 
 from noether.data.zarr_store.documents import parse_document
@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 # Attributes are a few numbers and names of a sample.
 _MAX_TEXT_BYTES = 16 << 20
+# To gather points from memory takes half the time that temporary files take; larger tensors do not get the memory.
+_MAP_BYTES = 1 << 30
 
 
 def _load_pt(file: BinaryIO) -> Any:
@@ -36,7 +38,9 @@ def _head_of_pt(file: BinaryIO) -> FieldDescription:
     if not isinstance(tensor, torch.Tensor):
         raise TypeError(f"it holds a {type(tensor).__name__}, where one tensor is expected")
     _require_own_values(tensor)
-    return FieldDescription(tuple(tensor.shape), _to_numpy(torch.empty(0, dtype=tensor.dtype)).dtype)
+    # NumPy's form of another dtype is a copy.
+    in_memory = _path_to_map(file) is None or tensor.dtype == torch.bfloat16
+    return FieldDescription(tuple(tensor.shape), _to_numpy(torch.empty(0, dtype=tensor.dtype)).dtype, in_memory)
 
 
 def _load_tensors(file: BinaryIO, device: str) -> Any:
@@ -44,14 +48,25 @@ def _load_tensors(file: BinaryIO, device: str) -> Any:
         import torch
     except ImportError as error:
         raise MissingDependencyError("torch", "reading .pt files", "torch") from error
+    path = _path_to_map(file)
     _require_uncompressed(file)
     try:
-        return torch.load(file, map_location=device, weights_only=True)
+        return torch.load(path or file, map_location=device, weights_only=True, mmap=path is not None)
     except pickle.UnpicklingError as error:
         # PyTorch's own message advises weights_only=False, which runs the code.
         found = re.search(r"(?i)unsupported (?:global|class):? (?:GLOBAL )?([\w.]+)", str(error))
         what = f"it holds {found[1]}" if found else "it is damaged, or holds something else"
         raise ValueError(f"{what}, where only tensors are allowed") from error
+
+
+def _path_to_map(file: BinaryIO) -> str | None:
+    """Give a path of the very file that is open, where it is better mapped than loaded."""
+    try:
+        path = Path(f"/proc/self/fd/{file.fileno()}")
+    except OSError:  # it is in memory, or elsewhere
+        return None
+    is_large = path.is_file() and path.stat().st_size >= _MAP_BYTES
+    return str(path) if is_large and zipfile.is_zipfile(file) else None  # the older format cannot be mapped
 
 
 def _require_uncompressed(file: BinaryIO) -> None:

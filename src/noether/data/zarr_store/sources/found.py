@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from noether.data.zarr_store.errors import SourceError
-from noether.data.zarr_store.sources.companions import NAMING_SUFFIXES, files_beside, named_files
+from noether.data.zarr_store.sources.companions import NAMING_SUFFIXES, files_beside, name_outside, named_files
 from noether.data.zarr_store.sources.hdf5 import group_names, open_hdf5
 from noether.data.zarr_store.sources.mapping import AttributeFile, DomainMapping, SourceMapping
 from noether.data.zarr_store.sources.patterns import PART, PathPattern
@@ -84,11 +84,23 @@ class FoundSample:
                 )
 
     def named_files(self, storage: Storage) -> list[StoredObject]:
-        """Give the files that files of the sample name: parts of an EnSight case, blocks of a ``.vtm``."""
+        """Give the files that files of the sample name: parts of an EnSight case, blocks of a ``.vtm``.
+
+        Raises
+        ------
+        SourceError
+            Such a file lies outside of the root.
+        """
         keys = [one.key for objects in self.files.values() for one in objects if one.key.endswith(NAMING_SUFFIXES)]
         named = []
         for key in keys:
             text = (storage.read_if_there(key) or b"").decode(errors="replace")
+            outside = name_outside(key, text)
+            if outside is not None:
+                raise SourceError(
+                    f"sample {self.sample_id!r}: {key} names the file {outside!r}, which lies outside of "
+                    f"{storage.root}; put it below, or give a source that holds both"
+                )
             named += named_files(key, text, self.beside)
         return named
 

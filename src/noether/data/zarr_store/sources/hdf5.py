@@ -9,9 +9,12 @@ from typing import Any, BinaryIO
 
 from noether.data.zarr_store.errors import MissingDependencyError, SourceError
 
-__all__ = ["HDF5_SUFFIXES", "array_at", "array_names", "group_names", "open_hdf5"]
+__all__ = ["HDF5_SUFFIXES", "array_at", "array_names", "group_names", "leads_elsewhere", "open_hdf5"]
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
+
+# Links to links end, and HDF5 follows no more by itself (H5Pset_nlinks).
+_MAX_LINKS = 16
 
 
 def open_hdf5(file: Path | BinaryIO, where: str) -> Any:
@@ -66,6 +69,23 @@ def group_names(file: Any, depth: int, where: str) -> list[str]:
     return paths
 
 
+def leads_elsewhere(group: Any, path: str, *, depth: int = 0) -> bool:
+    """Say whether a path below a group leads into another file, which is not opened for that."""
+    import h5py
+
+    parts = [part for part in path.split("/") if part]
+    for end in range(1, len(parts) + 1):
+        # Each link is looked at before the next step follows it.
+        link = group.get("/".join(parts[:end]), getlink=True)
+        if isinstance(link, h5py.SoftLink):
+            start = "/" if link.path.startswith("/") else "/".join(parts[: end - 1]) or "."
+            if depth == _MAX_LINKS or leads_elsewhere(group[start], link.path, depth=depth + 1):
+                return True
+        elif not isinstance(link, h5py.HardLink):
+            return link is not None
+    return False
+
+
 def array_at(group: Any, name: str, where: str) -> Any:
     """Give an array of a group; None where there is none. Its values are read when it is sliced.
 
@@ -77,13 +97,14 @@ def array_at(group: Any, name: str, where: str) -> Any:
     import h5py
 
     with _damage_reported(where):
+        is_elsewhere = leads_elsewhere(group, name)
         try:
-            array = group[name]
+            array = None if is_elsewhere else group[name]
         except KeyError:
             return None
-    if not isinstance(array, h5py.Dataset):
+    if not (is_elsewhere or isinstance(array, h5py.Dataset)):
         return None
-    if array.file.filename != group.file.filename or array.external or array.is_virtual:
+    if array is None or array.external or array.is_virtual:
         raise SourceError(f"{where}: the values of {name!r} lie in other files; copy them into this one")
     if array.shape is None or (array.size and not array.id.get_storage_size()):
         raise SourceError(f"{where}: no value of {name!r} was ever written; make the file again")

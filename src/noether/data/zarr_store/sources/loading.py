@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from noether.data.zarr_store.errors import SourceError
 from noether.data.zarr_store.layout import POSITION
-from noether.data.zarr_store.sources.array_files import read_hdf5_domains, read_npz_domains
+from noether.data.zarr_store.sources.array_files import ARRAY_SUFFIXES, read_hdf5_domains, read_npz_domains
 from noether.data.zarr_store.sources.base import SourceSample
 from noether.data.zarr_store.sources.distance import distance_to_positions, distance_to_triangles
 from noether.data.zarr_store.sources.domain_data import DomainData, SampleFile
@@ -28,8 +28,9 @@ from noether.data.zarr_store.sources.mapping import (
 )
 from noether.data.zarr_store.sources.mesh_domains import read_mesh_domains
 from noether.data.zarr_store.sources.meshes import MESH_SUFFIXES
+from noether.data.zarr_store.sources.ranged import streamed
 from noether.data.zarr_store.sources.scratch import Scratch, scratch_directory
-from noether.data.zarr_store.stores import Storage
+from noether.data.zarr_store.stores import Storage, is_remote
 
 __all__ = ["READERS", "SampleLoader"]
 
@@ -64,7 +65,7 @@ class SampleLoader:
     def load(self) -> SourceSample:
         """Load fields and attributes; errors are those of `MappedSource.load`."""
         self.found.require_one_file_each()
-        domains = self._present_domains()
+        domains = self.present_domains()
         data = self._read_domains(domains)
         fields: dict[str, NDArray[Any]] = {}
         for name, domain in domains.items():
@@ -72,7 +73,7 @@ class SampleLoader:
                 fields[self.mapping.spec(name, field_name).field] = self._field(name, field_name, data)
         return SourceSample(fields, self._attributes(fields))
 
-    def _present_domains(self) -> dict[str, DomainMapping]:
+    def present_domains(self) -> dict[str, DomainMapping]:
         """Give the domains that the sample has, each of which has all its files."""
         found = self.found
         domains = {name: domain for name, domain in self.mapping.domains.items() if found.has_any(domain)}
@@ -87,7 +88,7 @@ class SampleLoader:
                 if isinstance(field, DistanceField) and field.to not in domains:
                     missing = [found.key(pattern) for pattern in self.mapping.domains[field.to].patterns]
                     raise SourceError(
-                        f"{self._where(name, field_name)}: it is the distance to domain {field.to!r}, which the sample "
+                        f"{self.where(name, field_name)}: it is the distance to domain {field.to!r}, which the sample "
                         f"lacks; expected {', '.join(missing)}"
                     )
         return domains
@@ -101,10 +102,17 @@ class SampleLoader:
         data: dict[str, DomainData] = {}
         for pattern, there in by_file.items():
             key, objects = self.found.key(pattern), self.found.objects(next(iter(there.values())))
+            suffix = PurePosixPath(key).suffix
+            if suffix in ARRAY_SUFFIXES and is_remote(self.storage.root):
+                # Of a file with many samples, or of many arrays, what is not asked for stays where it is.
+                with streamed(self.storage, objects[0]) as stream:
+                    file = SampleFile(self.found.sample_id, key, Path(key), self.found.values, stream)
+                    data |= READERS[suffix](file, there)
+                continue
             with scratch_directory() as directory:
                 path = Scratch(self.storage, directory).local_file(key, objects, self.found.named_files(self.storage))
                 file = SampleFile(self.found.sample_id, key, path, self.found.values)
-                data |= READERS[PurePosixPath(key).suffix](file, there)
+                data |= READERS[suffix](file, there)
         return data
 
     def _field(self, domain: str, name: str, data: Mapping[str, DomainData]) -> Any:
@@ -115,17 +123,21 @@ class SampleLoader:
             values = self._distance(domain, name, field, data)
         else:
             values = data[domain].fields[name]
-        width, shape = self.mapping.spec(domain, name).width, tuple(values.shape)
-        if shape[1:] != (width,) and not (width == 1 and len(shape) == 1):
-            hint = f"; write width = {shape[1]} in the mapping if that is right" if len(shape) == 2 else ""
-            raise SourceError(f"{self._where(domain, name)}: expected shape (n_points, {width}), got {shape}{hint}")
+        self.require_width(domain, name, tuple(values.shape))
         return values
 
+    def require_width(self, domain: str, name: str, shape: tuple[int, ...]) -> None:
+        """Raise `SourceError` where an array does not have as many components as its field."""
+        width = self.mapping.spec(domain, name).width
+        if shape[1:] != (width,) and not (width == 1 and len(shape) == 1):
+            hint = f"; write width = {shape[1]} in the mapping if that is right" if len(shape) == 2 else ""
+            raise SourceError(f"{self.where(domain, name)}: expected shape (n_points, {width}), got {shape}{hint}")
+
     def _own_file(self, domain: str, name: str, field: FileField, data: Mapping[str, DomainData]) -> Any:
-        values = self._load_file(field.file, self._where(domain, name))
+        values = self._load_file(field.file, self.where(domain, name))
         if not isinstance(values, np.ndarray):
             raise SourceError(
-                f"{self._where(domain, name)}: {self.found.key(field.file)} holds a {type(values).__name__}; expected "
+                f"{self.where(domain, name)}: {self.found.key(field.file)} holds a {type(values).__name__}; expected "
                 "one tensor or array"
             )
         rows = data[domain].rows if domain in data else None
@@ -136,14 +148,14 @@ class SampleLoader:
         for of, values in ((domain, positions), (field.to, targets)):
             if not np.isfinite(values).all():
                 raise SourceError(
-                    f"{self._where(domain, name)}: a position of domain {of!r} is not finite; make the file again"
+                    f"{self.where(domain, name)}: a position of domain {of!r} is not finite; make the file again"
                 )
         if field.method == "positions":
             return distance_to_positions(positions, targets)
         triangles = data[field.to].triangles if field.to in data else None
         if triangles is None:
             raise SourceError(
-                f"{self._where(domain, name)}: domain {field.to!r} has no faces, or other cells too, to measure a "
+                f"{self.where(domain, name)}: domain {field.to!r} has no faces, or other cells too, to measure a "
                 "distance to; write method = 'positions' in the mapping to measure it to the nearest position"
             )
         return distance_to_triangles(positions, triangles())
@@ -165,5 +177,6 @@ class SampleLoader:
         with self.storage.open_file(key) as file:
             return load_file(file, key, where)
 
-    def _where(self, domain: str, name: str) -> str:
+    def where(self, domain: str, name: str) -> str:
+        """Name sample and field, to begin an error with."""
         return f"sample {self.found.sample_id!r}, field {self.mapping.spec(domain, name).field}"

@@ -10,7 +10,8 @@ from typing import Any
 from noether.data.zarr_store.errors import ArgumentError, SourceError, nearest_names
 from noether.data.zarr_store.layout import build_domain_layouts
 from noether.data.zarr_store.sources.array_files import check_array_domain
-from noether.data.zarr_store.sources.base import SourceSample, fingerprint_of
+from noether.data.zarr_store.sources.base import FieldDescription, SourceSample, fingerprint_of
+from noether.data.zarr_store.sources.describing import SampleDescriber
 from noether.data.zarr_store.sources.formats import ATTRIBUTE_FORMATS, FORMATS
 from noether.data.zarr_store.sources.found import FoundSample, find_samples
 from noether.data.zarr_store.sources.loading import READERS, SampleLoader
@@ -75,6 +76,14 @@ class MappedSource:
             A library that a file needs is not installed.
         """
         return SampleLoader(self.mapping, self._storage(), self._found(sample_id)).load()
+
+    def describe(self, sample_id: str) -> dict[str, FieldDescription] | None:
+        """Read shapes and dtypes of a sample from the heads of its files.
+
+        None where they do not tell: of EnSight, STL, legacy VTK and ``.vtm``, or where the mapping chooses parts or
+        drops points. Errors are those of `load`.
+        """
+        return SampleDescriber(SampleLoader(self.mapping, self._storage(), self._found(sample_id))).describe()
 
     def fingerprint(self, sample_id: str) -> str:
         """Give a text that changes with the files of a sample, by name, size and time or entity tag, or the mapping.

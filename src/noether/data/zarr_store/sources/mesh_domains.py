@@ -26,7 +26,7 @@ from noether.data.zarr_store.sources.mapping import (
 )
 from noether.data.zarr_store.sources.meshes import MeshFile, MeshPart
 
-__all__ = ["read_mesh_domains"]
+__all__ = ["association_of", "read_mesh_domains"]
 
 ASSOCIATIONS: tuple[Association, ...] = get_args(Association)
 
@@ -59,7 +59,7 @@ def read_mesh_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) ->
     if mesh.names is not None:
         # The header tells of a missing array before gigabytes are read.
         for name, domain in domains.items():
-            wanted[_association(file, name, domain, mesh.names)].update(domain.arrays.values())
+            wanted[association_of(file, name, domain, mesh.names)].update(domain.arrays.values())
             if domain.parts is not None and domain.parts.having is not None:
                 for association in ASSOCIATIONS:
                     wanted[association].update({domain.parts.having} & set(mesh.names[association]))
@@ -70,7 +70,7 @@ def read_mesh_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) ->
 def _read_domain(file: SampleFile, name: str, domain: DomainMapping, parts: Sequence[MeshPart]) -> DomainData:
     chosen = _choose_parts(file, name, domain.parts, parts)
     there = {one: {array for part in chosen for array in part.data[one]} for one in ASSOCIATIONS}
-    association = _association(file, name, domain, there)
+    association = association_of(file, name, domain, there)
     _require_in_all_parts(file, name, domain, association, chosen)
     view = _DomainView(file, name, association, chosen)
     rows = view.used_points() if domain.unused_points == "drop" else None
@@ -126,7 +126,7 @@ def _require_in_all_parts(
                 )
 
 
-def _association(file: SampleFile, name: str, domain: DomainMapping, names: Names) -> Association:
+def association_of(file: SampleFile, name: str, domain: DomainMapping, names: Names) -> Association:
     """Say whether a domain's points are cells or points: as the mapping says, or else where the arrays are."""
     allowed = ASSOCIATIONS if domain.association is None else (domain.association,)
     places: dict[str, set[Association]] = {}

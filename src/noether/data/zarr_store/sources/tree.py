@@ -16,7 +16,7 @@ from noether.data.zarr_store.errors import ArgumentError, SourceError, nearest_n
 from noether.data.zarr_store.layout import FieldSpec, build_domain_layouts, filename_to_canonical, present_specs
 from noether.data.zarr_store.sources.base import FieldDescription, SourceSample, fingerprint_of
 from noether.data.zarr_store.sources.formats import FORMATS, describe_file, load_file
-from noether.data.zarr_store.sources.ranged import open_ranged
+from noether.data.zarr_store.sources.ranged import open_head
 from noether.data.zarr_store.stores import StoredObject, is_remote, normalize_root, open_storage
 
 __all__ = ["TreeSource"]
@@ -191,7 +191,7 @@ class TreeSource:
         return values
 
     def _describe(self, sample_id: str, spec: FieldSpec, item: StoredObject) -> FieldDescription:
-        with open_ranged(open_storage(self.root, self.storage_options), item) as file:
+        with open_head(open_storage(self.root, self.storage_options), item) as file:
             found = describe_file(file, item.key, f"sample {sample_id!r}, field {spec.field}")
         # A remote file is fetched whole, and copied once on its way.
         return replace(found, loading_bytes=2 * item.size) if is_remote(self.root) else found

@@ -98,6 +98,12 @@ class Storage(Protocol):
     def settle(self, leftover: Leftover) -> None:
         """Put a group back where it belongs, if the leftover restores one, else remove it."""
 
+    def settle_own(self, relpaths: Iterable[str]) -> None:
+        """Settle what processes of this machine that were killed left at the root, and beside some groups.
+
+        Never fails: what cannot be settled stays.
+        """
+
     def delete(self, keys: list[str]) -> None:
         """Delete objects; those that are not there are passed over."""
 
@@ -162,11 +168,22 @@ class StorageByObjects:
                     self._require_all(relpath, written)
                 written.append(f"{relpath}/{key}")
                 self._put(written[-1], parts)
-        except BaseException:
-            if root in written or self.read_if_there(root) is None:
-                self.delete(written[::-1] if replaces else [key for key in written[::-1] if key not in former])
-                self.delete(sorted(former.difference(written)) if replaces else [])
+        except BaseException as error:
+            try:
+                self._take_back(root, written, former, replaces=replaces)
+            except StorageError as left:
+                error.add_note(f"what was written of it could not be removed: {left}")
             raise
+
+    def _take_back(self, root: str, written: list[str], former: set[str], *, replaces: bool) -> None:
+        if root in written:
+            # Before all else, and on its own: it may be there although no answer said so, and what is deleted at once
+            # is deleted in no order. Until it is gone, all of the group stays.
+            self.delete([root])
+        elif self.read_if_there(root) is not None:
+            return
+        self.delete(written[::-1] if replaces else [key for key in written[::-1] if key not in former])
+        self.delete(sorted(former.difference(written)) if replaces else [])
 
     def remove_staged(self, relpath: str, pid: int) -> None:
         """Leave what is there: another machine may be writing the same objects, and the next write replaces them."""
@@ -181,6 +198,9 @@ class StorageByObjects:
     def settle(self, leftover: Leftover) -> None:
         """Remove what is left over; see `Storage`."""
         self.delete([leftover.key])
+
+    def settle_own(self, relpaths: Iterable[str]) -> None:
+        """Leave what there is: what is staged does not say on which machine; see `Storage`."""
 
     def _require_all(self, relpath: str, written: list[str]) -> None:
         there = {item.key for item in self.objects(relpath)}

@@ -22,7 +22,17 @@ import obstore
 from obstore.exceptions import NotSupportedError
 from obstore.store import ObjectStore, from_url
 
-__all__ = ["STREAM_BYTES", "Bucket", "ByteRange", "Meta", "ObstoreBucket", "claim_obstore", "open_store"]
+__all__ = [
+    "PART_BYTES",
+    "RETRY",
+    "STREAM_BYTES",
+    "Bucket",
+    "ByteRange",
+    "Meta",
+    "ObstoreBucket",
+    "claim_obstore",
+    "open_store",
+]
 
 # From start to stop; or {"offset": start}, or {"suffix": length}.
 ByteRange = tuple[int, int] | dict[str, int]
@@ -30,11 +40,16 @@ ByteRange = tuple[int, int] | dict[str, int]
 # As obstore has it: path, size, last_modified, e_tag, version.
 Meta = dict[str, Any]
 
-# obstore's own default retries for three minutes before it says that a server cannot be reached.
-_RETRY = {"max_retries": 6, "retry_timeout": timedelta(seconds=30)}
+# Waits of 18 s in all for a server that cannot be reached, between 5 and 30 s by chance, where it would be some 2 s by
+# default. A request that nobody answers takes 30 s, the timeout of obstore: it is sent four times.
+RETRY: dict[str, Any] = {
+    "max_retries": 10,
+    "retry_timeout": timedelta(seconds=100),
+    "backoff": {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=4), "base": 4},
+}
 
 # S3 allows 10,000 parts an object: 80 GB of these.
-_PART_BYTES = 8 << 20
+PART_BYTES = 8 << 20
 _PARTS_IN_FLIGHT = 3
 
 STREAM_BYTES = 1 << 16
@@ -111,7 +126,7 @@ class ObstoreBucket:
 
     def upload(self, key: str, parts: Iterable[bytes]) -> None:
         """Write a large object; see `Bucket`."""
-        obstore.put(self._store, key, iter(parts), chunk_size=_PART_BYTES, max_concurrency=_PARTS_IN_FLIGHT)
+        obstore.put(self._store, key, iter(parts), chunk_size=PART_BYTES, max_concurrency=_PARTS_IN_FLIGHT)
 
     def delete(self, keys: list[str]) -> None:
         """Delete objects; see `Bucket`."""
@@ -139,7 +154,7 @@ def claim_obstore() -> bool:
 
 def open_store(url: str, options: Mapping[str, Any]) -> ObjectStore:
     """Open a URL with obstore; no request is sent yet."""
-    options = {**options, "retry_config": _RETRY | options.get("retry_config", {})}
+    options = {**options, "retry_config": RETRY | options.get("retry_config", {})}
     if str(options.get("endpoint", "")).startswith("http://"):
         # Whoever names a plain http endpoint has said that http is allowed.
         options["client_options"] = {"allow_http": True, **options.get("client_options", {})}

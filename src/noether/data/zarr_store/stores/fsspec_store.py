@@ -16,7 +16,7 @@ from zarr.storage import FsspecStore
 from noether.data.zarr_store.errors import ArgumentError, StorageError, StoreError
 from noether.data.zarr_store.stores.base import Buffer, StorageByObjects, StoredObject, require_size
 from noether.data.zarr_store.stores.forks import keep_in_forks
-from noether.data.zarr_store.stores.leftovers import Leftover, staged_file_name, target_of
+from noether.data.zarr_store.stores.leftovers import Leftover, staged_name, target_of
 
 __all__ = ["FsspecStorage"]
 
@@ -138,7 +138,7 @@ class FsspecStorage(StorageByObjects):
                 self._write(path, parts)
                 return
             parent, _, name = path.rpartition("/")
-            staged = f"{parent}/{staged_file_name(name)}"
+            staged = f"{parent}/{staged_name(name)}"
             self._fs.makedirs(parent, exist_ok=True)
             try:
                 self._write(staged, parts)

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
 import re
 import uuid
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 __all__ = [
     "FORMER_SUFFIX",
     "Leftover",
     "is_running",
-    "staged_file_name",
-    "staged_group_name",
-    "staged_group_prefix",
+    "staged_here",
+    "staged_name",
+    "staged_prefix",
     "target_of",
 ]
 
 FORMER_SUFFIX = ".former"
 """Ends the name of a group that was moved aside, for another one to take its place."""
 
-_STAGED = re.compile(r"\.(.+)\.(?:[0-9a-f]{32}|(\d+)-[0-9a-f]{16}(?:\.former)?)", re.DOTALL)
+_STAGED = re.compile(r"\.(.+)\.(?:[0-9a-f]{32}|(\d+)-([0-9a-f]{16})(?:\.former)?)", re.DOTALL)
 
 
 class Leftover(NamedTuple):
@@ -41,19 +46,29 @@ class Leftover(NamedTuple):
     restores: bool = False
 
 
-def staged_file_name(name: str) -> str:
-    """Give a name that nobody else uses, to write a file under that is then renamed to `name`."""
-    return f".{name}.{uuid.uuid4().hex}"
+def staged_name(name: str) -> str:
+    """Give a name that nobody else uses, to write a file or group under that is then renamed to `name`."""
+    return f"{staged_prefix(name, os.getpid())}{_machine()}{uuid.uuid4().hex[:8]}"
 
 
-def staged_group_name(name: str) -> str:
-    """Give a name that nobody else uses, to write a group under that is then renamed to `name`."""
-    return f"{staged_group_prefix(name, os.getpid())}{uuid.uuid4().hex[:16]}"
-
-
-def staged_group_prefix(name: str, pid: int) -> str:
-    """Give how the names begin under which a process stages the group `name`."""
+def staged_prefix(name: str, pid: int) -> str:
+    """Give how the names begin under which a process stages the file or group `name`."""
     return f".{name}.{pid}-"
+
+
+def staged_here(name: str) -> bool:
+    """Say whether a name was given by a process of this machine: of one that is unknown, nobody knows if it runs."""
+    match = _STAGED.fullmatch(name)
+    return match is not None and match[2] is not None and match[3].startswith(_machine())
+
+
+@cache
+def _machine() -> str:
+    """Give eight digits for whatever has process ids of its own: a machine or, on one, a container."""
+    namespace = ""
+    with suppress(OSError):  # only Linux has them
+        namespace = str(Path("/proc/self/ns/pid").readlink())
+    return hashlib.sha256(f"{platform.node()} {namespace}".encode()).hexdigest()[:8]
 
 
 def target_of(key: str) -> tuple[str, int | None] | None:

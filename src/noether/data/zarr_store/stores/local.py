@@ -20,13 +20,20 @@ from noether.data.zarr_store.cache import BoundedCache
 from noether.data.zarr_store.errors import StorageError
 from noether.data.zarr_store.names import ROOT_KEY
 from noether.data.zarr_store.stores.base import MAX_DOCUMENT_BYTES, Buffer, StoredObject, require_size
+from noether.data.zarr_store.stores.durable import (
+    make_directory,
+    put_in_place,
+    sync_directory,
+    sync_tree,
+    write_durably,
+)
 from noether.data.zarr_store.stores.leftovers import (
     FORMER_SUFFIX,
     Leftover,
     is_running,
-    staged_file_name,
-    staged_group_name,
-    staged_group_prefix,
+    staged_here,
+    staged_name,
+    staged_prefix,
     target_of,
 )
 from noether.data.zarr_store.stores.local_guards import DirectoryCount, open_regular, require_inside
@@ -36,6 +43,14 @@ __all__ = ["LocalStorage"]
 _LOCK_SECONDS = 60.0
 # Opening a file costs several times what reading a draw from it does; most systems allow 1,024.
 _MAX_OPEN_FILES = 128
+
+_WAYS_OUT = {
+    errno.ENOSPC: "make room on this disk, and run again",
+    errno.EDQUOT: "make room within your quota, and run again",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f) or choose smaller shards, and run again",
+    errno.EROFS: "mount it for writing, or choose another place",
+    errno.EACCES: "have its owner give you the permission, or choose another place",
+}
 
 
 class _OpenFile:
@@ -105,20 +120,21 @@ class LocalStorage:
         """Stage a file and rename it; see `Storage`."""
         path = self._root / key
         require_inside(path, self._root)
-        staged = path.with_name(staged_file_name(path.name))
+        staged = path.with_name(staged_name(path.name))
         with _reported(f"cannot write {path}"):
             try:
-                _write_durably(staged, [data])
+                make_directory(path.parent)
+                write_durably(staged, [data])
                 staged.replace(path)
             finally:
                 staged.unlink(missing_ok=True)
-            _sync_directory(path.parent)
+            sync_directory(path.parent)
 
     def update(self, key: str, change: Callable[[bytes | None], bytes]) -> None:
         """Replace a file under a lock; see `Storage`."""
         path = self._root / key
         with _reported(f"cannot write {path}"):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_directory(path.parent)
             with _locked(path):
                 self.write(key, change(self.read_if_there(key)))
 
@@ -126,28 +142,44 @@ class LocalStorage:
         """Stage a group and rename it; see `Storage`."""
         path = self._root / relpath
         require_inside(path, self._root)
-        staged = path.with_name(staged_group_name(path.name))
+        staged = path.with_name(staged_name(path.name))
         with _reported(f"cannot write {path}"):
             try:
+                make_directory(path.parent)
                 for key, parts in objects:
                     file = staged / key
                     file.parent.mkdir(parents=True, exist_ok=True)
-                    _write_durably(file, parts)
-                _put_in_place(staged, path)
+                    write_durably(file, parts)
+                sync_tree(staged)
+                put_in_place(staged, path)
             finally:
                 shutil.rmtree(staged, ignore_errors=True)
-            _sync_directory(path.parent)
+            sync_directory(path.parent)
 
     def remove_staged(self, relpath: str, pid: int) -> None:
         """Remove what a killed process left; see `Storage`."""
         path = self._root / relpath
-        for left in path.parent.glob(f"{glob.escape(staged_group_prefix(path.name, pid))}*"):
+        for left in path.parent.glob(f"{glob.escape(staged_prefix(path.name, pid))}*"):
             shutil.rmtree(left, ignore_errors=True)
 
     def leftovers(self) -> list[Leftover]:
         """List what killed writers left; see `Storage`."""
         with _reported(f"cannot list {self._root}"):
-            found = [(path, target_of(path.relative_to(self._root).as_posix())) for path in self._hidden(self._root)]
+            return self._left_over(self._hidden(self._root, 0, DirectoryCount()))
+
+    def settle_own(self, relpaths: Iterable[str]) -> None:
+        """Settle what killed processes of this machine left; see `Storage`."""
+        directories = {self._root, *((self._root / relpath).parent for relpath in relpaths)}
+        # Where it fails, as it does where another run is at the same, things stay as they are.
+        for directory in sorted(directories):
+            with suppress(OSError):
+                hidden = [path for path in directory.iterdir() if staged_here(path.name)]
+                for leftover in self._left_over(hidden):
+                    self.settle(leftover)
+
+    def _left_over(self, hidden: Iterable[Path]) -> list[Leftover]:
+        """Give those of some hidden files and directories that writers staged that no longer run."""
+        found = [(path, target_of(path.relative_to(self._root).as_posix())) for path in hidden]
         lost: set[str] = set()
         leftovers = []
         # A former group comes first: it is the one that the manifest lists.
@@ -166,20 +198,21 @@ class LocalStorage:
         with _reported(f"cannot settle {path}"):
             if leftover.restores:
                 path.rename(self._root / leftover.target)
-                _sync_directory(path.parent)
+                sync_directory(path.parent)
             elif path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
 
-    def _hidden(self, directory: Path) -> Iterator[Path]:
+    def _hidden(self, directory: Path, depth: int, count: DirectoryCount) -> Iterator[Path]:
         """Find what `objects` leaves out; what lies inside of that is not looked at, and links are not followed."""
+        count.enter(str(directory), depth)
         with os.scandir(directory) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
                 if entry.name.startswith("."):
                     yield Path(entry.path)
                 elif entry.is_dir(follow_symlinks=False):
-                    yield from self._hidden(Path(entry.path))
+                    yield from self._hidden(Path(entry.path), depth + 1, count)
 
     def delete(self, keys: list[str]) -> None:
         """Delete files, and the directories that become empty; see `Storage`."""
@@ -244,47 +277,6 @@ def _locked(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def _put_in_place(staged: Path, path: Path) -> None:
-    """Rename a directory to a place where another may be, or may come to be meanwhile."""
-    former = staged.with_name(staged.name + FORMER_SUFFIX)
-    while not _renamed(staged, path):
-        with suppress(FileNotFoundError):
-            path.rename(former)
-        # A link is taken away, and what it leads to stays as it is.
-        if former.is_symlink():
-            former.unlink()
-        else:
-            shutil.rmtree(former, ignore_errors=True)
-
-
-def _renamed(staged: Path, path: Path) -> bool:
-    try:
-        staged.rename(path)
-    except OSError as error:
-        if error.errno in {errno.ENOTEMPTY, errno.EEXIST} or path.is_symlink():
-            return False
-        raise
-    return True
-
-
-def _write_durably(path: Path, parts: Iterable[bytes]) -> None:
-    with path.open("wb") as file:
-        file.writelines(parts)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_directory(path: Path) -> None:
-    """Make a rename in `path` outlast a loss of power, where directories can be opened (not on Windows)."""
-    if os.name == "nt":
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 @contextmanager
 def _reported(what: str) -> Iterator[None]:
     try:
@@ -292,4 +284,5 @@ def _reported(what: str) -> Iterator[None]:
     except StorageError:
         raise
     except OSError as error:
-        raise StorageError(f"{what}: {error.strerror or error}") from error
+        way_out = _WAYS_OUT.get(error.errno or 0)
+        raise StorageError(f"{what}: {error.strerror or error}{f'; {way_out}' if way_out else ''}") from error

@@ -7,18 +7,26 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any, TypeVar
 
-from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError, UnknownConfigurationKeyError
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    GenericError,
+    PreconditionError,
+    UnknownConfigurationKeyError,
+)
 from zarr.abc.store import Store
 from zarr.storage import ObjectStore
 
 from noether.data.zarr_store.errors import ArgumentError, StorageError, StoreError, TooLargeError
 from noether.data.zarr_store.stores.base import Buffer, StorageByObjects, StoredObject
-from noether.data.zarr_store.stores.bucket import Bucket, ObstoreBucket, claim_obstore, open_store
+from noether.data.zarr_store.stores.bucket import PART_BYTES, Bucket, ObstoreBucket, claim_obstore, open_store
 from noether.data.zarr_store.stores.bucket_store import BucketStore
 from noether.data.zarr_store.stores.forked_bucket import ForkedBucket
 from noether.data.zarr_store.stores.forks import keep_in_forks
+from noether.data.zarr_store.stores.retry import PatientBucket, Retries
 
 __all__ = ["OBSTORE_PROTOCOLS", "ObstoreStorage"]
 
@@ -38,13 +46,15 @@ class ObstoreStorage(StorageByObjects):
         ``s3://bucket/prefix`` and the like; taken literally, without percent-encoding.
     options : mapping
         Keywords of `obstore.store.from_url`: configuration keys such as ``endpoint``, ``access_key_id`` and
-        ``region``, and ``client_options``, ``retry_config``. The usual environment variables count as well.
+        ``region``, and ``client_options``, ``retry_config``. The usual environment variables count as well. Requests
+        that a network or a server fails for a moment are sent again, within the bounds of ``retry_config``.
     """
 
     def __init__(self, root: str, options: Mapping[str, Any]) -> None:
         self.root = root
         self._options = dict(options)
         self._opened, self._pid = self._open_bucket(), os.getpid()
+        self._retries = Retries.of(options)
 
     def _read(self, key: str, max_bytes: int | None = None) -> bytes | None:
         with _reported(f"cannot read {self.root}/{key}"):
@@ -81,20 +91,34 @@ class ObstoreStorage(StorageByObjects):
         )
 
     def _update_once(self, key: str, change: Callable[[bytes | None], bytes]) -> bool:
-        mode: Any
         with _reported(f"cannot write {self.root}/{key}"):
-            try:
-                data, meta = self._bucket.get(key)
-                # A bucket without versioning gives no version, and obstore takes no None for one.
-                mode = {name: meta[name] for name in ("e_tag", "version") if meta[name] is not None}
-                current = bytes(data)
-            except FileNotFoundError:
-                current, mode = None, "create"
-            try:
-                self._bucket.put(key, change(current), mode)
-            except (AlreadyExistsError, PreconditionError):
-                return False
-            return True
+            return self._retries.call(lambda: self._replace(key, change))
+
+    def _replace(self, key: str, change: Callable[[bytes | None], bytes]) -> bool:
+        mode: Any
+        try:
+            data, meta = self._bucket.get(key)
+            # A bucket without versioning gives no version, and obstore takes no None for one.
+            mode = {name: meta[name] for name in ("e_tag", "version") if meta[name] is not None}
+            current = bytes(data)
+        except FileNotFoundError:
+            current, mode = None, "create"
+        new = change(current)
+        try:
+            self._bucket.put(key, new, mode)
+        except (AlreadyExistsError, PreconditionError):
+            # Maybe by this very put, if its answer was lost and it was sent again.
+            return self._holds(key, new)
+        except GenericError:
+            if not self._holds(key, new):
+                raise
+        return True
+
+    def _holds(self, key: str, data: bytes) -> bool:
+        try:
+            return self._bucket.get(key)[0] == data
+        except FileNotFoundError:
+            return False
 
     def objects(self, prefix: str = "") -> Iterator[StoredObject]:
         """List objects; see `Storage`."""
@@ -112,11 +136,18 @@ class ObstoreStorage(StorageByObjects):
 
     def _put(self, key: str, parts: Iterable[bytes]) -> None:
         with _reported(f"cannot write {self.root}/{key}"):
-            # Small objects in one request, large ones as a multipart upload of a bounded number of buffers.
             if isinstance(parts, list):
                 self._bucket.put(key, b"".join(parts))
-            else:
-                self._bucket.upload(key, parts)
+                return
+            # Small objects in one request, which can be sent again, large ones as a multipart upload of a bounded
+            # number of buffers.
+            rest, head = iter(parts), bytearray()
+            for part in rest:
+                head += part
+                if len(head) > PART_BYTES:
+                    self._bucket.upload(key, chain([bytes(head)], rest))
+                    return
+            self._bucket.put(key, bytes(head))
 
     def delete(self, keys: list[str]) -> None:
         """Delete objects; see `Storage`."""
@@ -132,7 +163,8 @@ class ObstoreStorage(StorageByObjects):
         return self._opened
 
     def _open_bucket(self) -> Bucket:
-        return self._open(ObstoreBucket, self.root) if claim_obstore() else self._open(ForkedBucket, self.root)
+        opened_by: Callable[[str, Mapping[str, Any]], Bucket] = ObstoreBucket if claim_obstore() else ForkedBucket
+        return PatientBucket(self._open(opened_by, self.root), Retries.of(self._options))
 
     def _open(self, opened_by: Callable[[str, Mapping[str, Any]], Opened], url: str) -> Opened:
         try:
@@ -159,7 +191,9 @@ def _reported(what: str) -> Iterator[None]:
     except (BaseError, OSError) as error:
         if isinstance(error, StorageError):
             raise
-        raise StorageError(f"{what}: {_first_line(error)}") from error
+        # How often it was tried, where that was more than once.
+        reason = "; ".join([_first_line(error), *getattr(error, "__notes__", [])])
+        raise StorageError(f"{what}: {reason}") from error
 
 
 def _version(meta: Mapping[str, Any]) -> str:

@@ -1,0 +1,74 @@
+"""What a dataset does about samples that cannot be read."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Literal, get_args
+
+import torch
+from torch.utils.data import get_worker_info
+
+from noether.data.zarr_store.errors import ArgumentError, CorruptDataError, StorageError
+
+__all__ = ["UNREADABLE", "OnError", "Skipped", "check_on_error"]
+
+OnError = Literal["raise", "skip"]
+
+UNREADABLE = (CorruptDataError, StorageError)
+
+_MAX_WORKERS = 256
+
+_logger = logging.getLogger(__name__)
+
+
+def check_on_error(choice: OnError) -> bool:
+    """Say whether to skip; raise `ArgumentError` for what is no choice."""
+    if choice not in get_args(OnError):
+        raise ArgumentError(f"on_error: expected one of {', '.join(get_args(OnError))}, got {choice!r}")
+    return choice == "skip"
+
+
+class Skipped:
+    """Which samples were skipped, and how many items, in memory that all workers of a dataset share.
+
+    Parameters
+    ----------
+    n_samples : int
+        Of the dataset.
+    """
+
+    def __init__(self, n_samples: int) -> None:
+        # Workers write at the same time, each to a place of its own, or the same value to the same place.
+        self._samples = torch.zeros(n_samples, dtype=torch.bool)
+        self._items = torch.zeros(1 + _MAX_WORKERS, dtype=torch.int64)
+        self._share()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._share()
+
+    @property
+    def n_items(self) -> int:
+        """Items that were another sample's than asked for."""
+        return int(self._items.sum())
+
+    @property
+    def samples(self) -> list[int]:
+        """Numbers of the samples that were skipped."""
+        found: list[int] = self._samples.nonzero().flatten().tolist()
+        return found
+
+    def count_item(self) -> None:
+        """Count one item."""
+        worker = get_worker_info()
+        self._items[0 if worker is None else 1 + worker.id % _MAX_WORKERS] += 1
+
+    def add_sample(self, number: int, sample_id: str, error: Exception) -> None:
+        """Note that a sample was skipped, and log why unless it was skipped before."""
+        if not self._samples[number]:
+            self._samples[number] = True
+            _logger.warning("sample %r cannot be read, and is skipped: %s", sample_id, error)
+
+    def _share(self) -> None:
+        for memory in (self._samples, self._items):
+            memory.share_memory_()  # type: ignore[no-untyped-call]  # PyTorch has it untyped

@@ -1,0 +1,101 @@
+"""Heads of VTK's XML files, ``.vtu`` and ``.vtp``: how many points and cells there are, and which arrays."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from noether.data.zarr_store.sources.mapping import Association
+
+__all__ = ["HEAD_SUFFIXES", "VtkHead", "read_vtk_head"]
+
+HEAD_SUFFIXES = (".vtu", ".vtp")
+
+# Solvers append the values, so that a head ends after some kilobytes. Where each array follows its own head, and the
+# file is larger, what comes later is not looked at.
+_MAX_BYTES = 4 << 20
+_BLOCK_BYTES = 1 << 16
+_MAX_TAG_BYTES = 1 << 14
+_TAG = re.compile(rb"<(/?)([A-Za-z]\w*)([^<>]*)>")
+_ATTRIBUTE = re.compile(rb"""(\w+)\s*=\s*["']([^"']*)["']""")
+_COUNTS_OF_CELLS = ("NumberOfCells", "NumberOfVerts", "NumberOfLines", "NumberOfStrips", "NumberOfPolys")
+_SECTIONS: dict[str, Association] = {"PointData": "point", "CellData": "cell"}
+_POINTS = "Points"
+
+
+@dataclass(slots=True)
+class VtkHead:
+    """What the head of a file tells.
+
+    Attributes
+    ----------
+    n_points, n_cells : int
+        Of all its pieces together.
+    points_dtype : numpy.dtype
+        Of the coordinates.
+    arrays : dict of {"cell", "point"} to dict of str to (numpy.dtype, int)
+        Dtype and number of components, by association and name.
+    is_whole : bool
+        Whether there can be no other array.
+    """
+
+    n_points: int = 0
+    n_cells: int = 0
+    points_dtype: np.dtype[Any] = field(default_factory=lambda: np.dtype(np.float32))
+    arrays: dict[Association, dict[str, tuple[np.dtype[Any], int]]] = field(
+        default_factory=lambda: {"cell": {}, "point": {}}
+    )
+    is_whole: bool = False
+
+
+def read_vtk_head(file: BinaryIO) -> VtkHead:
+    """Read the head of a file; `ValueError` where it has none."""
+    head, section, has_piece = VtkHead(), "", False
+    for closes, name, attributes in _tags(file):
+        if name == "Piece" and not closes:
+            has_piece = True
+            head.n_points += _count(attributes, "NumberOfPoints")
+            head.n_cells += sum(_count(attributes, key) for key in _COUNTS_OF_CELLS)
+        elif name in {*_SECTIONS, _POINTS}:
+            section = "" if closes else name
+        elif name == "DataArray" and not closes and section:
+            dtype = np.dtype(attributes["type"].lower())
+            if section == _POINTS:
+                head.points_dtype = dtype
+            else:
+                width = int(attributes.get("NumberOfComponents") or 1)
+                head.arrays[_SECTIONS[section]][attributes["Name"]] = (dtype, width)
+        elif name == "AppendedData" or (name == "VTKFile" and closes):
+            head.is_whole = True
+            break
+    if not has_piece:
+        raise ValueError("it has no head of a VTK file with points and cells")
+    return head
+
+
+def _count(attributes: dict[str, str], key: str) -> int:
+    count = int(attributes.get(key) or 0)
+    if count < 0:
+        raise ValueError(f"its {key} is {count}")
+    return count
+
+
+def _tags(file: BinaryIO) -> Iterator[tuple[bool, str, dict[str, str]]]:
+    """Give the tags, with whether each is one that closes, and passes over what is between them."""
+    rest = b""
+    for _ in range(0, _MAX_BYTES, _BLOCK_BYTES):
+        block = file.read(_BLOCK_BYTES)
+        text, end = rest + block, 0
+        for tag in _TAG.finditer(text):
+            end = tag.end()
+            attributes = {key.decode(): value.decode(errors="replace") for key, value in _ATTRIBUTE.findall(tag[3])}
+            yield bool(tag[1]), tag[2].decode(), attributes
+        if not block:
+            return
+        # A tag may have begun, and be no longer than any tag.
+        begun = text.rfind(b"<", end)
+        rest = text[begun:][:_MAX_TAG_BYTES] if begun >= 0 else b""

@@ -1,0 +1,188 @@
+"""Conversions that end before any one of their changes to the disk: by a kill, or by a loss of power."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from noether.data.schemas import FileMap
+from noether.data.zarr_store import ZarrChunkReader, ZarrStoreWriter
+from noether.data.zarr_store.convert import Mode, convert
+from noether.data.zarr_store.errors import StoreError
+from noether.data.zarr_store.sources import TreeSource
+from support.ahmed import Arrays
+from support.disk_changes import Disk, changes_seen, count_changes, killed_before
+from support.effort import in_full_mode
+from support.places import local_place
+from support.storm import read_whole, stored_bytes
+from support.trees import save_run
+
+FILEMAP = FileMap(surface_position="surface_position_vtp.npy", surface_pressure="surface_pressure.npy")
+IDS = ("part/run_1", "run_2")
+# They fork, and conversions have threads.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+# Of some hundred moments: all of them, or every so many.
+STRIDE = 1 if in_full_mode() else 13
+
+
+def convert_tree(tree: Path, store: Path | str, mode: Mode = "resume", limit: int | None = None) -> None:
+    writer = ZarrStoreWriter(store, FILEMAP, "ahmed", chunk_points=96, shard_points=96)
+    report = convert(TreeSource(tree, FILEMAP), writer, mode=mode, limit=limit)
+    assert report.having("failed") == []
+
+
+def is_one_of(found: Arrays, *expected: Arrays) -> bool:
+    return any(all(np.array_equal(values, one[field]) for field, values in found.items()) for one in expected)
+
+
+@pytest.fixture
+def tree(quick_path: Path) -> Path:
+    for number, sample_id in enumerate(IDS, start=1):
+        save_run(quick_path / "tree" / sample_id, f"run_{number}", n_points=200)
+    return quick_path / "tree"
+
+
+def add_samples(tree: Path, store: Path) -> None:
+    convert_tree(tree, store)
+
+
+def convert_changed_sources(tree: Path, store: Path) -> None:
+    convert_tree(tree, store)
+
+
+def convert_all_again(tree: Path, store: Path) -> None:
+    convert_tree(tree, store, "overwrite")
+
+
+def change_sources(tree: Path) -> None:
+    """Other values of the same points, which take fewer bytes."""
+    for file in tree.rglob("surface_pressure.npy"):
+        np.save(file, np.full_like(np.load(file), 7))
+
+
+def read_or_none(reader: ZarrChunkReader, sample_id: str) -> Arrays | None:
+    """Read a sample; None where an error says that it is not there."""
+    try:
+        return reader.read_arrays(sample_id, order="original")
+    except StoreError as error:
+        if sample_id not in str(error):
+            raise
+        return None
+
+
+def put_files(directory: Path, files: dict[str, bytes]) -> None:
+    shutil.rmtree(directory, ignore_errors=True)
+    for key, data in files.items():
+        (directory / key).parent.mkdir(parents=True, exist_ok=True)
+        (directory / key).write_bytes(data)
+
+
+def not_hidden(files: dict[str, bytes]) -> dict[str, bytes]:
+    return {key: data for key, data in files.items() if "/." not in f"/{key}"}
+
+
+@pytest.mark.parametrize("act", [add_samples, convert_changed_sources, convert_all_again], ids=lambda act: act.__name__)
+def test_a_kill_before_any_change_loses_nothing_and_the_same_again_ends_in_the_same_bytes(
+    act: Callable[[Path, Path], None], tree: Path, quick_path: Path
+) -> None:
+    before, store, undisturbed = (quick_path / name for name in ("before", "store", "undisturbed"))
+    convert_tree(tree, before, limit=1 if act is add_samples else None)
+    former = read_whole(before)
+    if act is not add_samples:
+        change_sources(tree)
+    shutil.copytree(before, undisturbed)
+    n_changes = count_changes(lambda: act(tree, undisturbed))
+    expected, new = stored_bytes(local_place(undisturbed)), read_whole(undisturbed)
+    for number in range(0, n_changes, STRIDE):
+        shutil.rmtree(store, ignore_errors=True)
+        shutil.copytree(before, store)
+        killed_before(number, lambda: act(tree, store))
+        found = read_whole(store)
+        assert former.keys() <= found.keys()
+        for sample_id, arrays in found.items():
+            assert is_one_of(arrays, new[sample_id], former.get(sample_id, new[sample_id])), sample_id
+        act(tree, store)
+        assert stored_bytes(local_place(store)) == expected
+
+
+@pytest.mark.parametrize("is_there", [False, True], ids=["of a new sample", "that replaces samples"])
+def test_where_objects_appear_one_by_one_a_kill_leaves_samples_whole_or_not_there_and_the_same_again_ends_well(
+    is_there: bool, tree: Path, quick_path: Path
+) -> None:
+    before, store, undisturbed = (quick_path / name for name in ("before", "store", "undisturbed"))
+    convert_tree(tree, before, limit=None if is_there else 1)
+    former = read_whole(before)
+    if is_there:
+        change_sources(tree)
+    shutil.copytree(before, undisturbed)
+    # Of the kinds of storage that put object by object, the one that lies on a disk.
+    root = f"local://{store}"
+    n_changes = count_changes(lambda: convert_tree(tree, f"local://{undisturbed}"))
+    expected, new = not_hidden(stored_bytes(local_place(undisturbed))), read_whole(undisturbed)
+    for number in range(0, n_changes, STRIDE):
+        shutil.rmtree(store, ignore_errors=True)
+        shutil.copytree(before, store)
+        killed_before(number, lambda: convert_tree(tree, root))
+        reader = ZarrChunkReader(root)
+        assert former.keys() <= reader.manifest.samples.keys()
+        for sample_id in reader.manifest.samples:
+            arrays = read_or_none(reader, sample_id)
+            # There is a moment without a sample that is replaced.
+            assert is_there or arrays is not None
+            if arrays is not None:
+                assert is_one_of(arrays, new[sample_id], former.get(sample_id, new[sample_id])), sample_id
+        convert_tree(tree, root)
+        assert not_hidden(stored_bytes(local_place(store))) == expected
+
+
+class States:
+    """What a loss of power leaves of some directories at one moment after another, where that differs."""
+
+    def __init__(self, disk: Disk, *directories: Path) -> None:
+        self._disk = disk
+        self._directories = directories
+        self._found: dict[tuple[tuple[str, bytes], ...], None] = {}
+
+    def take(self) -> None:
+        # Names may reach the disk before what they name, and after.
+        for files in (self._disk.files(), self._disk.files(*self._directories)):
+            self._found[tuple(sorted(files.items()))] = None
+
+    def all(self) -> list[dict[str, bytes]]:
+        return [dict(files) for files in self._found]
+
+
+@pytest.mark.parametrize("is_there", [False, True], ids=["of a new store", "that replaces samples"])
+def test_after_a_loss_of_power_at_any_moment_all_that_the_manifest_lists_is_there_and_the_same_again_ends_well(
+    is_there: bool, tree: Path, quick_path: Path
+) -> None:
+    root = quick_path / "disk"
+    root.mkdir()
+    store, lost = root / "stores" / "store", quick_path / "lost" / "stores" / "store"
+    former = {}
+    if is_there:
+        convert_tree(tree, store)
+        former = read_whole(store)
+        change_sources(tree)
+    with closing(Disk(root)) as disk:
+        states = States(disk, root, store.parent, store, store / "part")
+        with changes_seen(states.take, disk.sync):
+            convert_tree(tree, store)
+        put_files(quick_path / "lost", disk.files())
+    expected, new = not_hidden(stored_bytes(local_place(store))), read_whole(store)
+    assert not_hidden(stored_bytes(local_place(lost))) == expected
+    for number, files in enumerate(states.all()):
+        put_files(quick_path / "lost", files)
+        if (lost / "manifest.json").exists():
+            found = read_whole(lost)
+            assert former.keys() <= found.keys()
+            for sample_id, arrays in found.items():
+                assert is_one_of(arrays, new[sample_id], former.get(sample_id, new[sample_id])), sample_id
+        if number % STRIDE == 0:
+            convert_tree(tree, lost)
+            assert not_hidden(stored_bytes(local_place(lost))) == expected

@@ -1,0 +1,215 @@
+"""Disks that are full, or that may not be written to: a clear error, and nothing lost, and nothing left over."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from noether.data.schemas import FileMap
+from noether.data.zarr_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter, rows
+from noether.data.zarr_store.errors import StorageError
+from support.ahmed import AHMED, RUNS
+from support.disks import SmallMount, as_nobody, forbid_writing, open_directory, small_mount
+from support.places import local_place
+from support.storm import read_whole, stored_bytes
+from support.trees import Ran, call, finish, save_runs, start
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+
+PRESET = ("--preset", "ahmedml")
+
+
+def run_command(*arguments: object) -> Ran:
+    return finish(start("convert", *arguments, *PRESET))
+
+
+def convert_here(*arguments: object) -> int:
+    """Convert in this process, which is quicker; give the exit code."""
+    return call("convert", *arguments, *PRESET, "--workers", 0).code
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of the bundled runs, of 0.5 MB each, on a disk with room."""
+    store = tmp_path_factory.mktemp("undisturbed") / "store"
+    assert convert_here(AHMED, store) == 0
+    return store
+
+
+def bytes_of(store: Path) -> dict[str, bytes]:
+    return stored_bytes(local_place(store))
+
+
+def assert_whole_as_far_as_it_goes(store: Path, undisturbed: Path) -> None:
+    """What the manifest lists is there and right, and there is no group beside it, staged or half-written."""
+    found, expected = read_whole(store), read_whole(undisturbed)
+    for sample_id, arrays in found.items():
+        for field, values in arrays.items():
+            np.testing.assert_array_equal(values, expected[sample_id][field])
+    names = {path.name for path in store.iterdir() if path.is_dir()}
+    assert names == {f"{sample_id}.zarr" for sample_id in found}
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[SmallMount]:
+    with small_mount(tmp_path / "small", "2m") as mount:
+        yield mount
+
+
+def test_samples_that_find_no_room_fail_and_are_converted_once_there_is_some(
+    small: SmallMount, undisturbed: Path
+) -> None:
+    store = small.path / "store"
+    ran = run_command(AHMED, store, "--workers", 2)
+    converted = set(StoreManifest.load(str(store)).samples)
+    assert ran.code == 3
+    assert 0 < len(converted) < len(RUNS)
+    assert [line for line in ran.stderr.splitlines() if line.startswith("failed")] == [
+        f"failed: sample '{run}': cannot write {store}/{run}.zarr: No space left on device; make room on this disk, "
+        "and run again"
+        for run in RUNS
+        if run not in converted
+    ]
+    assert_whole_as_far_as_it_goes(store, undisturbed)
+    small.change("size=16m")
+    assert convert_here(AHMED, store) == 0
+    assert bytes_of(store) == bytes_of(undisturbed)
+
+
+def test_a_disk_without_room_for_a_manifest_leaves_the_former_one_and_its_samples(
+    small: SmallMount, undisturbed: Path
+) -> None:
+    store = small.path / "store"
+    assert convert_here(AHMED, store, "--limit", 2) == 0
+    former = (store / "manifest.json").read_bytes()
+    small.fill()
+    ran = run_command(AHMED, store)
+    assert ran.code == 1
+    assert ran.stderr.splitlines()[-1] == (
+        f"error: cannot write {store}/conversion.json: No space left on device; make room on this disk, and run again"
+    )
+    assert (store / "manifest.json").read_bytes() == former
+    assert_whole_as_far_as_it_goes(store, undisturbed)
+    small.clear()
+    small.change("size=16m")
+    assert convert_here(AHMED, store) == 0
+    assert bytes_of(store) == bytes_of(undisturbed)
+
+
+def test_a_disk_that_may_only_be_read_is_read_and_what_wants_to_write_there_says_so(
+    small: SmallMount, undisturbed: Path
+) -> None:
+    store = small.path / "store"
+    assert convert_here(AHMED, store, "--limit", 2) == 0
+    before = bytes_of(store)
+    small.change("ro")
+    ran = run_command(AHMED, store)
+    assert ran.code == 1
+    assert ran.stderr.splitlines()[-1] == (
+        f"error: cannot write {store}/conversion.json: Read-only file system; mount it for writing, or choose "
+        "another place"
+    )
+    assert_whole_as_far_as_it_goes(store, undisturbed)
+    assert call("verify", store).code == 0
+    assert bytes_of(store) == before
+
+
+def test_a_file_that_may_not_grow_as_large_fails_its_sample_alone(tmp_path: Path) -> None:
+    tree = save_runs(tmp_path / "tree", ["run_1", "run_2", "run_3"], n_points=100)
+    save_runs(tmp_path / "tree", ["run_1"], n_points=10_000)
+    store, limit = tmp_path / "store", 60_000
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        ran = run_command(tree, store)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert ran.code == 3
+    assert ran.stderr.splitlines()[-1] == (
+        f"failed: sample 'run_1': cannot write {store}/run_1.zarr: File too large; raise the limit on the size of "
+        "files (ulimit -f) or choose smaller shards, and run again"
+    )
+    assert sorted(read_whole(store)) == ["run_2", "run_3"]
+    assert convert_here(tree, store) == convert_here(tree, tmp_path / "at_once") == 0
+    assert bytes_of(store) == bytes_of(tmp_path / "at_once")
+
+
+def test_a_log_on_a_full_disk_does_not_keep_samples_from_being_converted(tmp_path: Path) -> None:
+    tree, store = save_runs(tmp_path / "tree"), tmp_path / "store"
+    with Path("/dev/full").open("w") as full:
+        ran = finish(start("convert", tree, store, *PRESET, stderr=full))
+    assert ran.code == 0
+    assert "2 converted, 0 complete before, 0 failed" in ran.stdout
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Iterator[Path]:
+    """A directory with a tree and its store, that everybody may read and nobody but root may write to."""
+    with open_directory() as directory:
+        save_runs(directory / "tree")
+        assert convert_here(directory / "tree", directory / "store") == 0
+        forbid_writing(directory)
+        yield directory
+
+
+def test_who_may_not_write_to_a_store_can_read_it_and_is_told_what_stands_in_the_way(shared: Path) -> None:
+    tree, store = shared / "tree", shared / "store"
+    before, expected = bytes_of(store), read_whole(store)
+    arguments = ("convert", tree, store, *PRESET, "--workers", 0)
+    ran = as_nobody(lambda: call(*arguments, "--overwrite"))
+    assert ran.code == 1
+    assert f"error: cannot write {store}/conversion.json: Permission denied; have its owner give you the" in ran.output
+    assert bytes_of(store) == before
+    found = as_nobody(lambda: read_whole(store))
+    for sample_id, arrays in expected.items():
+        for field, values in arrays.items():
+            np.testing.assert_array_equal(found[sample_id][field], values)
+
+
+def test_who_may_not_make_the_store_is_told_so(shared: Path) -> None:
+    ran = as_nobody(lambda: call("convert", shared / "tree", shared / "new", *PRESET, "--workers", 0))
+    assert ran.code == 1
+    assert f"error: cannot write {shared}/new/conversion.json: Permission denied" in ran.output
+    assert not (shared / "new").exists()
+
+
+def test_a_shard_that_may_not_be_read_is_named_and_the_other_samples_are_read(shared: Path) -> None:
+    shard = shared / "store" / "run_1.zarr" / "surface" / "pressure" / "c" / "0" / "0"
+    shard.chmod(0)
+
+    def read() -> tuple[str, list[str]]:
+        reader = ZarrChunkReader(shared / "store")
+        with pytest.raises(StorageError) as raised:
+            reader.read_arrays("run_1")
+        return str(raised.value), list(reader.read_arrays("run_2", fields=["surface_pressure"]))
+
+    message, fields = as_nobody(read)
+    assert f"cannot read {shard}: Permission denied" in message
+    assert fields == ["surface_pressure"]
+
+
+def test_a_temporary_directory_without_room_fails_the_sample_that_needs_it_and_leaves_nothing_there(
+    small: SmallMount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "_BUCKET_BYTES", 1 << 16)
+    monkeypatch.setenv("TMPDIR", str(small.path))
+    np.save(tmp_path / "positions.npy", np.random.default_rng(0).random((200_000, 3), "f4"))
+    positions = np.load(tmp_path / "positions.npy", mmap_mode="r")
+    writer = ZarrStoreWriter(tmp_path / "store", FileMap(volume_position="positions.npy"), "large")
+    with pytest.raises(StorageError) as raised:
+        writer.write_sample("large", {"volume_position": positions})
+    assert str(raised.value) == (
+        f"sample 'large', field volume_position: cannot write temporary files below {small.path} (No space left on "
+        "device); set TMPDIR to a directory with room for what does not fit in memory"
+    )
+    assert list(small.path.iterdir()) == []
+    assert not (tmp_path / "store").exists()
+    writer.write_sample("small", {"volume_position": positions[:1000]})
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    writer.write_sample("large", {"volume_position": positions})
+    writer.save_manifest()
+    np.testing.assert_array_equal(read_whole(tmp_path / "store")["large"]["volume_position"], positions)

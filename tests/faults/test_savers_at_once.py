@@ -1,0 +1,118 @@
+"""Two to eight processes that save into one manifest at the same moment: every sample is in it, once."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from noether.data.zarr_store import StoreManifest, ZarrStoreWriter
+from noether.data.zarr_store.manifest import SampleEntry
+from noether.data.zarr_store.stores import open_storage
+from support.ahmed import AHMED_FILEMAP, Arrays
+from support.effort import in_full_mode
+from support.faulty_proxy import FAULTS, LOST_ANSWERS, FaultyProxy, Script, faulty_proxy
+from support.places import Place, make_place
+from support.s3_server import S3Server
+from support.workers import processes, save_together
+
+ROUNDS = 12 if in_full_mode() else 3
+SCRIPTS = range(3 if in_full_mode() else 1)
+# So that eight that meet one another are done soon.
+RETRY = {
+    "max_retries": 30,
+    "backoff": {"init_backoff": timedelta(milliseconds=2), "max_backoff": timedelta(milliseconds=20)},
+}
+
+
+@pytest.fixture(scope="module", params=range(2, 9) if in_full_mode() else (5,))
+def pool(request: pytest.FixtureRequest) -> Iterator[tuple[int, ProcessPoolExecutor]]:
+    """So many processes that can wait for one another."""
+    with processes(request.param) as pool:
+        yield request.param, pool
+
+
+@pytest.fixture(scope="module")
+def proxy(s3_server: S3Server) -> Iterator[FaultyProxy]:
+    with faulty_proxy(s3_server) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def entry(run_1: Arrays) -> SampleEntry:
+    return ZarrStoreWriter("memory://savers", AHMED_FILEMAP, "ahmed").write_group("a", run_1)
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest) -> Place:
+    return make_place(request.param, request)
+
+
+def samples_of(writer: int, entry: SampleEntry) -> list[dict[str, SampleEntry]]:
+    return [{f"{writer}/{turn}": entry} for turn in range(ROUNDS)]
+
+
+def save_all(
+    pool: tuple[int, ProcessPoolExecutor], root: Any, options: dict[str, Any] | None, entry: SampleEntry
+) -> None:
+    count, workers = pool
+    writer = ZarrStoreWriter(root, AHMED_FILEMAP, "ahmed", storage_options=options)
+    keywords = pickle.dumps(writer.to_init_kwargs())
+    list(workers.map(save_together, [keywords] * count, [samples_of(number, entry) for number in range(count)]))
+
+
+def append(number: int) -> Callable[[bytes | None], bytes]:
+    return lambda current: (current or b"") + bytes([number])
+
+
+def all_ids(count: int) -> list[str]:
+    return sorted(f"{writer}/{turn}" for writer in range(count) for turn in range(ROUNDS))
+
+
+@pytest.mark.parametrize("place", ["local", "s3-obstore"], indirect=True)
+def test_savers_at_once_lose_nothing(place: Place, pool: tuple[int, ProcessPoolExecutor], entry: SampleEntry) -> None:
+    save_all(pool, place.root, place.options, entry)
+    assert list(StoreManifest.load(str(place.root), storage_options=place.options).samples) == all_ids(pool[0])
+    assert list(place.files()) == ["manifest.json"]
+
+
+@pytest.mark.parametrize("seed", SCRIPTS)
+@pytest.mark.parametrize(
+    "faults", [LOST_ANSWERS, ("repeat", "repeat, last answer"), FAULTS], ids=["lost", "twice", "all"]
+)
+def test_savers_at_once_whose_requests_are_lost_or_come_twice_lose_and_double_nothing(
+    faults: tuple[str, ...],
+    seed: int,
+    pool: tuple[int, ProcessPoolExecutor],
+    entry: SampleEntry,
+    proxy: FaultyProxy,
+    s3_server: S3Server,
+    s3_root: str,
+) -> None:
+    proxy.play(Script(faults, seed=seed, chance=0.3, limit=None))
+    save_all(pool, s3_root, proxy.server.obstore_options | {"retry_config": RETRY}, entry)
+    met = [one for one in proxy.stop_faults() if one.fault is not None]
+    assert met
+    data = open_storage(s3_root, s3_server.obstore_options).read_if_there("manifest.json") or b""
+    # Also of the JSON, where a key could come twice.
+    members = dict(json.loads(data, object_pairs_hook=list))
+    assert [sample_id for sample_id, _ in members["samples"]] == all_ids(pool[0])
+    assert list(StoreManifest.parse(data, "manifest").samples) == all_ids(pool[0])
+
+
+@pytest.mark.parametrize("seed", SCRIPTS)
+@pytest.mark.parametrize("faults", [LOST_ANSWERS, ("repeat", "repeat, last answer")], ids=["lost", "twice"])
+def test_of_changes_that_add_something_each_is_made_once_where_nobody_else_writes(
+    faults: tuple[str, ...], seed: int, proxy: FaultyProxy, s3_server: S3Server, s3_root: str
+) -> None:
+    storage = open_storage(s3_root, proxy.server.obstore_options | {"retry_config": RETRY})
+    proxy.play(Script(faults, seed=seed, chance=0.5, limit=None, methods="PUT"))
+    for number in range(40):
+        storage.update("log", append(number))
+    proxy.stop_faults()
+    assert open_storage(s3_root, s3_server.obstore_options).read_if_there("log") == bytes(range(40))

@@ -1,0 +1,164 @@
+"""A store of format version 1 that was written once and stays as it is, with what every reader has to get from it.
+
+It is in `tests/data/archived_v1`, and was made by ``cd tests && python -m support.archive``. The values expected of it
+are those of the bundled runs, put in order by the formula of `docs/format.md`; only the rows of its draws come from the
+library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noether.data.schemas import FileMap
+from noether.data.zarr_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter
+from noether.data.zarr_store.chunk_index import write_chunk_index
+from support.ahmed import Arrays, load_run
+
+ARCHIVE = Path(__file__).parents[1] / "data" / "archived_v1"
+STORE = ARCHIVE / "store"
+STORE_WHOLE_BLOCKS = ARCHIVE / "store_whole_blocks"
+"""The same by an earlier writer, of which blosc compressed each block as one."""
+FILEMAP = FileMap(
+    surface_position="surface_position_vtp.npy",
+    surface_pressure="surface_pressure.npy",
+    volume_position="volume_cell_position.npy",
+    volume_pressure="volume_cell_totalpcoeff.npy",
+    volume_velocity="volume_cell_velocity.npy",
+)
+_FIELDS = frozenset(FILEMAP.model_dump(exclude_none=True))
+SETTINGS: dict[str, Any] = {"shuffle_seed": 7, "chunk_points": 256, "shard_points": 1024}
+ATTRIBUTES: dict[str, dict[str, Any]] = {
+    "part/run_1": {"design_parameters": [0.25, -3.5], "solver": "OpenFOAM v1912"},
+    "run_2": {},
+}
+SPLITS = {"train": ["part/run_1"], "test": ["run_2"]}
+_POINTS = {"part/run_1": {"surface": 700, "volume": 2600}, "run_2": {"surface": 100}}
+EPOCH_SAMPLE = "part/run_1"
+_RUNS = {"part/run_1": "run_1", "run_2": "run_2"}
+
+_DRAWS: list[dict[str, Any]] = [
+    {"sample_id": sample_id, "num_points": points, "seed": seed, "chunk_order": order}
+    for sample_id, points in (("part/run_1", {"surface": 100, "volume": 600}), ("run_2", {"surface": 30}))
+    for seed in (0, 1)
+    for order in ("consecutive", "scattered")
+]
+_EPOCHS: list[dict[str, Any]] = [
+    {"seed": 5, "epoch": 3, "schedule": schedule, "num_points": {"surface": 100, "volume": 600}}
+    for schedule in ("independent", "sweep")
+]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What readers have to get: source values after the cast, the order they are stored in, and the rows of draws."""
+
+    sources: dict[str, Arrays]
+    orders: dict[str, dict[str, NDArray[np.int64]]]
+    draws: list[dict[str, Any]]
+    epochs: list[dict[str, Any]]
+    made_with: dict[str, str]
+
+    def stored(self, sample_id: str) -> Arrays:
+        """Give the values of a sample in the order that they are stored in."""
+        orders = self.orders[sample_id]
+        return {field: values[orders[domain_of(field)]] for field, values in self.sources[sample_id].items()}
+
+
+def domain_of(field: str) -> str:
+    return field.partition("_")[0]
+
+
+def load_expected() -> Expected:
+    facts = json.loads((ARCHIVE / "expected.json").read_text())
+    sources: dict[str, Arrays] = {sample_id: {} for sample_id in ATTRIBUTES}
+    orders: dict[str, dict[str, NDArray[np.int64]]] = {sample_id: {} for sample_id in ATTRIBUTES}
+    with np.load(ARCHIVE / "expected.npz") as arrays:
+        for key, array in arrays.items():
+            sample_id, _, name = key.rpartition("/")
+            if name.endswith("_order"):
+                orders[sample_id][domain_of(name)] = array
+            else:
+                sources[sample_id][name] = array
+    return Expected(sources, orders, facts["draws"], facts["epochs"], facts["made_with"])
+
+
+def source_fields(sample_id: str) -> Arrays:
+    """Give the first points of a bundled run."""
+    points, run = _POINTS[sample_id], load_run(_RUNS[sample_id])
+    return {name: run[name][: points[domain_of(name)]] for name in sorted(_FIELDS) if domain_of(name) in points}
+
+
+def write_store(root: Path) -> Path:
+    """Write the store as it was archived."""
+    writer = ZarrStoreWriter(root, FILEMAP, "ahmed", **SETTINGS)
+    for sample_id, attributes in ATTRIBUTES.items():
+        writer.write_sample(sample_id, source_fields(sample_id), attributes=attributes)
+    writer.save_manifest()
+    StoreManifest.update(str(root), lambda manifest: manifest.model_copy(update={"splits": SPLITS}))
+    write_chunk_index(root)
+    for lock in root.glob(".*.lock"):
+        lock.unlink()
+    return root
+
+
+def rows_of(sample: Arrays, stored: Arrays) -> dict[str, list[int]]:
+    """Find the stored rows that a draw gave, by domain, from its positions."""
+    rows = {}
+    for domain in sorted(set(map(domain_of, sample))):
+        index = {row.tobytes(): i for i, row in enumerate(stored[f"{domain}_position"])}
+        rows[domain] = [index[row.tobytes()] for row in sample[f"{domain}_position"]]
+    return rows
+
+
+def draw(root: Path, asked: dict[str, Any]) -> Arrays:
+    """Make a draw as it is described in what is expected."""
+    reader = ZarrChunkReader(root, chunk_order=asked["chunk_order"])
+    return reader.read_arrays(asked["sample_id"], asked["num_points"], asked["seed"], dtype=None)
+
+
+def dataset_item(root: Path, asked: dict[str, Any]) -> Arrays:
+    """Give what a dataset draws of its first sample, as it is described in what is expected."""
+    from noether.data.zarr_store.datasets import ZarrStoreDataset  # `./scripts/test-matrix` does without PyTorch
+
+    settings = {key: asked[key] for key in ("seed", "schedule", "num_points")}
+    dataset = ZarrStoreDataset(root, sample_ids=[EPOCH_SAMPLE], **settings)
+    dataset.set_epoch(asked["epoch"])
+    return {field: values.numpy() for field, values in dataset[0].items() if field in _FIELDS}
+
+
+def _permutation(sample_id: str, domain: str, n_points: int) -> NDArray[np.int64]:
+    key = np.frombuffer(hashlib.sha256(f"{SETTINGS['shuffle_seed']}:{sample_id}:{domain}".encode()).digest(), "<u4")
+    return np.random.RandomState(key).permutation(n_points)
+
+
+def _make_archive() -> None:
+    if ARCHIVE.exists():
+        raise SystemExit(f"{ARCHIVE} is there already, and it stays as it is: another one needs a name of its own")
+    write_store(STORE)
+    arrays: Arrays = {}
+    for sample_id, points in _POINTS.items():
+        for domain, n_points in points.items():
+            arrays[f"{sample_id}/{domain}_order"] = _permutation(sample_id, domain, n_points)
+        for field, values in source_fields(sample_id).items():
+            arrays[f"{sample_id}/{field}"] = values.astype("float32" if field.endswith("_position") else "float16")
+    np.savez_compressed(ARCHIVE / "expected.npz", allow_pickle=False, **arrays)
+    versions = {library: version(library) for library in ("zarr", "numcodecs", "numpy")}
+    known = {"made_with": versions, "draws": [], "epochs": []}
+    (ARCHIVE / "expected.json").write_text(json.dumps(known))
+    expected = load_expected()
+    draws = [{**one, "rows": rows_of(draw(STORE, one), expected.stored(one["sample_id"]))} for one in _DRAWS]
+    stored = expected.stored(EPOCH_SAMPLE)
+    epochs = [{**one, "rows": rows_of(dataset_item(STORE, one), stored)} for one in _EPOCHS]
+    (ARCHIVE / "expected.json").write_text(json.dumps(known | {"draws": draws, "epochs": epochs}) + "\n")
+
+
+if __name__ == "__main__":
+    _make_archive()

@@ -1,0 +1,98 @@
+"""Groups that take one another's place, and directories that are made to last."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from noether.data.zarr_store.errors import StorageError
+from noether.data.zarr_store.stores import LocalStorage, durable
+from support.disk_changes import changes_seen
+from support.disks import as_nobody, open_directory
+
+GROUP = "part/run_1.zarr"
+
+
+def write(root: Path, data: bytes) -> None:
+    LocalStorage(str(root)).write_group(GROUP, [("volume/zarr.json", [b"{}"]), ("zarr.json", [data])])
+
+
+def files(root: Path) -> dict[str, bytes]:
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def with_root(data: bytes) -> dict[str, bytes]:
+    return {f"{GROUP}/volume/zarr.json": b"{}", f"{GROUP}/zarr.json": data}
+
+
+def test_a_group_that_is_replaced_is_whole_before_and_after_every_change_of_the_disk(tmp_path: Path) -> None:
+    write(tmp_path, b"old")
+    seen = []
+
+    def look() -> None:
+        seen.append((tmp_path / GROUP / "zarr.json").read_bytes())
+        assert (tmp_path / GROUP / "volume" / "zarr.json").exists()
+
+    with changes_seen(look):
+        write(tmp_path, b"new")
+    assert sorted(set(seen)) == [b"new", b"old"]
+    assert seen == sorted(seen, reverse=True)
+    assert files(tmp_path) == with_root(b"new")
+
+
+def test_where_the_system_cannot_exchange_directories_a_group_is_moved_aside_for_its_successor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(durable, "_exchanged", lambda *_: False)
+    write(tmp_path, b"old")
+    write(tmp_path, b"new")
+    assert files(tmp_path) == with_root(b"new")
+    assert [path.name for path in (tmp_path / "part").iterdir()] == ["run_1.zarr"]
+
+
+def test_an_exchange_with_nothing_or_on_an_old_system_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "one").mkdir()
+    assert not durable._exchanged(tmp_path / "one", tmp_path / "other")
+    (tmp_path / "other").mkdir()
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
+    assert not durable._exchanged(tmp_path / "one", tmp_path / "other")
+
+
+def test_directories_that_are_made_are_named_in_those_above_for_good(tmp_path: Path) -> None:
+    synced: list[str] = []
+    with changes_seen(int, lambda descriptor: synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))):
+        durable.make_directory(tmp_path / "a" / "b")
+        durable.make_directory(tmp_path / "a" / "c")
+        durable.make_directory(tmp_path / "a" / "c")
+    assert synced == [str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a")]
+
+
+def test_a_file_system_that_cannot_sync_directories_is_written_to_and_one_that_fails_to_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync, code = os.fsync, errno.EINVAL
+
+    def sync_files_alone(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(code, os.strerror(code))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", sync_files_alone)
+    write(tmp_path, b"new")
+    assert files(tmp_path) == with_root(b"new")
+    code = errno.EIO
+    with pytest.raises(StorageError, match=r"cannot write .*run_1\.zarr: Input/output error"):
+        write(tmp_path, b"newer")
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_directory_may_be_made_where_others_may_not_be_listed() -> None:
+    with open_directory() as directory:
+        directory.chmod(0o333)
+        as_nobody(lambda: durable.make_directory(directory / "a" / "b"))
+        assert (directory / "a" / "b").is_dir()
