@@ -75,7 +75,8 @@ def test_a_draw_reads_at_most_one_chunk_more_than_it_fills(root: Path, n_points:
     lengths = chunk_bytes(root, field)
     index_bytes = 16 * N_CHUNKS + 4
     n_allowed = -(-n_points // CHUNK_POINTS) + 1
-    allowed = sum(sorted(lengths)[-n_allowed:]) + index_bytes
+    # zarr-python reads the index for each of the two runs of chunks that a draw may have.
+    allowed = sum(sorted(lengths)[-n_allowed:]) + 2 * index_bytes
     # Otherwise a reader of the whole shard would pass.
     assert allowed < shard_path(root, field).stat().st_size
 
@@ -91,7 +92,7 @@ def test_scattered_chunks_cost_no_more_than_consecutive_ones(root: Path) -> None
     field, n_points = "volume_velocity", 3 * CHUNK_POINTS
     reader, traffic = counted(root, "scattered")
     reader.read_arrays("run_1", {"volume": 1}, 0, [field])
-    allowed = sum(sorted(chunk_bytes(root, field))[-4:]) + 3 * (16 * N_CHUNKS + 4)
+    allowed = sum(sorted(chunk_bytes(root, field))[-4:]) + 4 * (16 * N_CHUNKS + 4)
     for seed in range(25):
         before = traffic.n_bytes
         reader.read_arrays("run_1", {"volume": n_points}, seed, [field])

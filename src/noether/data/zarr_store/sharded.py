@@ -156,7 +156,7 @@ class ShardedArray:
             try:
                 data = memoryview(storage.read_range(self._shard_key(request.shard), request.start, request.length))
             except StorageError as error:
-                raise StorageError(f"{self.where}: {error}") from error
+                raise StorageError(f"{self.where}: {error}") from error.__cause__
         if len(data) != request.length:
             missing = f"it ends early: expected {request.length} bytes at {request.start}, there are {len(data)}"
             raise self._damaged(f"shard {request.shard}", CorruptDataError(missing))
