@@ -80,7 +80,7 @@ def write_ours(work_dir: str, n_points: int, chunk_points: int, threads: int) ->
     return _measure_write(write, work_dir, n_points, root)
 
 
-def write_zarr(work_dir: str, n_points: int, chunk_points: int) -> Measured:
+def write_zarr(work_dir: str, n_points: int, chunk_points: int, level: int) -> Measured:
     """Write the sample with zarr-python: shuffled and cast by NumPy, then assigned, one shard a field."""
     from benchmarks.zarr_writing import write_with_zarr
 
@@ -89,7 +89,7 @@ def write_zarr(work_dir: str, n_points: int, chunk_points: int) -> Measured:
     shutil.rmtree(root, ignore_errors=True)
 
     def write(arrays: Arrays) -> None:
-        write_with_zarr(root, SAMPLE, arrays, chunk_points)
+        write_with_zarr(root, SAMPLE, arrays, chunk_points, level)
 
     return _measure_write(write, work_dir, n_points, root)
 

@@ -20,6 +20,7 @@ __all__ = ["compare_hdf5", "compare_writes"]
 ONE = "noether, 1 thread"
 TWO = "noether, 2 threads"
 ZARR = "zarr-python"
+ZARR_FAST = "zarr-python, level 1"
 
 # A permutation is as many int64.
 _PERMUTATION_BYTES = 8
@@ -35,7 +36,8 @@ def compare_writes(settings: Settings) -> Comparison:
     runs = {
         TWO: partial(run_job, "write_ours", threads=2, **size),
         ONE: partial(run_job, "write_ours", threads=1, **size),
-        ZARR: partial(run_job, "write_zarr", **size),
+        ZARR: partial(run_job, "write_zarr", level=5, **size),
+        ZARR_FAST: partial(run_job, "write_zarr", level=1, **size),
     }
     measured: dict[str, list[Measured]] = {name: [] for name in runs}
     errors: dict[str, str] = {}

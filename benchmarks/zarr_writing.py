@@ -21,8 +21,11 @@ def array_path(field: str) -> str:
     return f"{DOMAIN}/{field.removeprefix(f'{DOMAIN}_')}"
 
 
-def write_with_zarr(path: Path, sample_id: str, arrays: Arrays, chunk_points: int) -> None:
-    """Write a sample, with the permutation and the codecs that this library has, as a group of its own."""
+def write_with_zarr(path: Path, sample_id: str, arrays: Arrays, chunk_points: int, level: int = 5) -> None:
+    """Write a sample, with the permutation and the codecs that this library has, as a group of its own.
+
+    Level 5 is the default of zarr-python's `BloscCodec`.
+    """
     group = zarr.open_group(str(path), mode="w", zarr_format=3)
     rows = len(arrays["volume_position"])
     order = permutation(rows, shuffle_seed=0, sample_id=sample_id, domain=DOMAIN)
@@ -37,7 +40,7 @@ def write_with_zarr(path: Path, sample_id: str, arrays: Arrays, chunk_points: in
             shards=(-(-rows // chunks[0]) * chunks[0], values.shape[1]),
             serializer=BytesCodec(endian="little"),
             compressors=[
-                BloscCodec(cname="zstd", clevel=5, shuffle="shuffle", typesize=dtype.itemsize),
+                BloscCodec(cname="zstd", clevel=level, shuffle="shuffle", typesize=dtype.itemsize),
                 Crc32cCodec(),
             ],
         )

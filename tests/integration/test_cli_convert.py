@@ -65,7 +65,7 @@ def test_a_preset_converts_the_samples_of_a_tree(tree: Path, store: Path) -> Non
 def test_without_options_the_settings_are_those_of_the_writer(tree: Path, store: Path) -> None:
     manifest = manifest_after(tree, store, *PRESET)
     dtypes = {field.dtype for domain in manifest.domains.values() for field in domain.arrays.values()}
-    assert (manifest.shuffle_seed, manifest.compressor, manifest.checksum) == (0, "blosc-zstd-5", True)
+    assert (manifest.shuffle_seed, manifest.compressor, manifest.checksum) == (0, "blosc-zstd-1", True)
     assert (manifest.coords_dtype, manifest.values_dtype, dtypes) == ("float32", "float16", {"float32", "float16"})
     grid = manifest.sample("run_1").domains["surface"]
     assert (grid.n_points, grid.chunk_points, grid.shard_points) == (150, 150, 150)
@@ -103,11 +103,11 @@ def test_the_seed_reaches_the_shuffle(tree: Path, store: Path) -> None:
 
 
 def test_the_compression_level_and_checksum_reach_the_codecs(tree: Path, store: Path) -> None:
-    manifest = manifest_after(tree, store, *PRESET, "--compression-level", 1, "--no-checksum")
-    assert (manifest.compressor, manifest.checksum) == ("blosc-zstd-1", False)
+    manifest = manifest_after(tree, store, *PRESET, "--compression-level", 7, "--no-checksum")
+    assert (manifest.compressor, manifest.checksum) == ("blosc-zstd-7", False)
     codecs = pressure(store)["codecs"][0]["configuration"]["codecs"]
     assert [codec["name"] for codec in codecs] == ["bytes", "blosc"]
-    assert codecs[1]["configuration"]["clevel"] == 1
+    assert codecs[1]["configuration"]["clevel"] == 7
 
 
 def test_non_finite_values_are_stored_only_on_request(tree: Path, store: Path) -> None:

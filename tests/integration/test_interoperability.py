@@ -162,7 +162,7 @@ def write_elsewhere(
         "shuffle_seed": 99,
         "coords_dtype": "float32",
         "values_dtype": "float16",
-        "compressor": "blosc-zstd-5",
+        "compressor": "blosc-zstd-1",
         "domains": domains,
         "samples": {"run_1": {"relpath": "elsewhere.zarr", "domains": grids}},
     }

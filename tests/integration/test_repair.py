@@ -233,7 +233,7 @@ def test_a_sample_whose_source_is_broken_is_reported_and_the_rest_is_mended(
         pytest.param({"chunk_points": {"surface": 64, "volume": 16}, "shard_points": 100}, id="capped"),
         pytest.param({"chunk_points": {"surface": 16}, "shard_points": 40}, id="one domain capped"),
         pytest.param({}, id="domains smaller than a chunk"),
-        pytest.param({"checksum": False, "compression_level": 1, "coords_dtype": "float64"}, id="encoding"),
+        pytest.param({"checksum": False, "compression_level": 3, "coords_dtype": "float64"}, id="encoding"),
         pytest.param({"field_dtypes": {"volume_pressure": "float32"}, "shuffle_seed": 7}, id="dtypes and seed"),
     ],
 )

@@ -240,7 +240,7 @@ def test_a_rebuilt_writer_has_every_parameter_of_the_first(tmp_path: Path) -> No
         "coords_dtype": "float64",
         "values_dtype": "float32",
         "field_dtypes": {"surface_area": "float64"},
-        "compression_level": 1,
+        "compression_level": 4,
         "checksum": False,
         "non_finite": "allow",
         "storage_options": {"driver": "fsspec"},

@@ -31,7 +31,7 @@ def minimal() -> Json:
         "shuffle_seed": 3,
         "coords_dtype": "float32",
         "values_dtype": "float16",
-        "compressor": "blosc-zstd-5",
+        "compressor": "blosc-zstd-1",
         "domains": {
             "surface": {
                 "position": "surface_position",

@@ -37,7 +37,7 @@ class Settings:
     width: int = 3
     dtype: str = "float32"
     checksum: bool = True
-    level: int = 5
+    level: int = 1
     cname: str = "zstd"
     shuffle: str = "shuffle"
     fill_value: float = 0.0

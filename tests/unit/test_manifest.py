@@ -177,7 +177,7 @@ def test_of_many_problems_the_first_is_named_and_the_others_counted() -> None:
         ("shuffle_algorithm", "other", "shuffle_algorithm: the store has None, this writer other"),
         ("coords_dtype", "float64", "coords_dtype: the store has float32, this writer float64"),
         ("values_dtype", "float32", "values_dtype: the store has float16, this writer float32"),
-        ("compressor", "blosc-zstd-1", "compressor: the store has blosc-zstd-5, this writer blosc-zstd-1"),
+        ("compressor", "blosc-zstd-9", "compressor: the store has blosc-zstd-1, this writer blosc-zstd-9"),
         ("checksum", True, "checksum: the store has False, this writer True"),
     ],
 )

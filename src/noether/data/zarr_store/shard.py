@@ -79,7 +79,7 @@ class ChunkCodec:
     width: int
     checksum: bool = True
     fill_value: float = 0.0
-    level: int = 5
+    level: int = 1
 
     @property
     def n_bytes(self) -> int:
