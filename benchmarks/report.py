@@ -83,9 +83,9 @@ _CHAPTERS = {
     "write": _Chapter(
         "Writing a sample from memory",
         "The fields are float32 arrays in memory; each write runs in a process of its own, in turn. zarr-python gets "
-        "them shuffled and cast by NumPy, and writes one shard a field with the same codecs, at their default level, 5, or at ours, 1; the permutation is made "
-        "within the time, in all of them. This library also checks every value, measures what the casts lose, and "
-        "waits until the files are on disk, which zarr-python does not.",
+        "them shuffled and cast by NumPy, and writes one shard a field with the same codecs, at their default level of "
+        "5, or at ours, 1; the permutation is made within the time, in all of them. This library also checks every "
+        "value, measures what the casts lose, and waits until the files are on disk, which zarr-python does not.",
     ),
     "hdf5": _Chapter("Writing a sample from HDF5", "The fields are datasets of an HDF5 file, not arrays in memory."),
     "conversion": _Chapter(
@@ -105,8 +105,8 @@ _CHAPTERS = {
     ),
     "size": _Chapter(
         "The cost of a draw against the size of the sample",
-        "Bytes and requests for 16,384 points, as the reader asks the storage for them. The first draw of a sample "
-        "also reads metadata and indices of shards.",
+        "Bytes and requests for 16,384 points, as the system counts what a process reads from local files. The first "
+        "draw of a sample also reads metadata and indices of shards.",
     ),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,12 @@ from hypothesis import strategies as st
 
 from noether.data.zarr_store import ZarrChunkReader
 from noether.data.zarr_store.chunk_index import write_chunk_index
+from noether.data.zarr_store.grid import Grid
+from noether.data.zarr_store.manifest import StoreManifest
+from noether.data.zarr_store.samples import DomainSample
 from noether.data.zarr_store.stores import CountingStore, LocalStorage, Traffic, make_store
-from support.reading import write_runs
+from support.hostile_stores import FILEMAP, SAMPLE
+from support.reading import write_runs, write_samples
 
 FIELDS = ["volume_position", "volume_pressure", "surface_position"]
 
@@ -131,3 +136,24 @@ def test_chunks_that_are_not_stored_cost_nothing(tmp_path: Path) -> None:
 def test_a_plan_refuses_what_a_read_refuses(root: Path, call: Callable[[ZarrChunkReader], object]) -> None:
     with pytest.raises(KeyError, match="not in the store"):
         call(ZarrChunkReader(root))
+
+
+def test_the_cost_of_a_draw_does_not_depend_on_the_size_of_the_sample(tmp_path: Path) -> None:
+    """A plan needs no data: manifest and chunk index tell the sizes of a sample, here of chunks of equal length."""
+    store, n_drawn, chunk_points, length = tmp_path / "store", 16_384, 4096, 40_000
+    manifest = StoreManifest.load(str(write_samples(store, {"s1": SAMPLE}, FILEMAP)))
+    costs = {}
+    for n_points in (10**5, 10**6, 10**7, 10**8):
+        domain = DomainSample.of(Grid(n_points, chunk_points, -(-n_points // chunk_points) * chunk_points))
+        entry = replace(manifest.sample("s1"), domains={"surface": domain})
+        n_lengths = domain.n_chunks * len(manifest.domains["surface"].arrays)
+        starts = np.array([0, n_lengths], "<u8").view("<u4")
+        np.save(store / "chunk_index-of-a-size.npy", np.append(starts, np.full(n_lengths, length, "<u4")))
+        sized = manifest.model_copy(update={"samples": {"s1": entry}, "chunk_index": "chunk_index-of-a-size.npy"})
+        reader = ZarrChunkReader(store, sized)
+        plans = [reader.plan("s1", {"surface": n_drawn}, generator=seed) for seed in range(300)]
+        # A draw that wraps takes a request of each field more, one that ends with the short last chunk a chunk as well.
+        assert {plan.total_requests for plan in plans} <= {2, 4}
+        costs[n_points] = min(plan.total_bytes or 0 for plan in plans), max(plan.total_bytes or 0 for plan in plans)
+    fewest = n_drawn // chunk_points * 2 * length
+    assert set(costs.values()) == {(fewest, fewest + 2 * length)}

@@ -35,8 +35,9 @@ _MIN_VALUES = 128
 def encode_frame(rows: NDArray[Any], level: int) -> bytes:
     """Compress rows, of at least one value in C order, with zstd of `level`; with 0 they are stored as they are.
 
-    Of points in random order, zstd gains what the frequencies of bytes give, and that at its lowest level: of 65,536
-    points of four fields in chunks of 4,096, level 1 left 86.9 % in 4.6 ms, level 5 87.0 % in 8.8, level 9 86.9 % in 21.
+    Of points in random order, zstd gains what the frequencies of bytes give, and that at its lowest level: measured on
+    four fields of 65,536 points in chunks of 4,096, level 1 left 86.9 % in 4.6 ms, level 5 87.0 % in 8.8, and level 9
+    86.9 % in 21.
     """
     size = rows.dtype.itemsize
     block_bytes = min(rows.nbytes, _BLOCK_BYTES)
