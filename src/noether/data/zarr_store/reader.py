@@ -18,17 +18,10 @@ from noether.data.zarr_store.errors import (
 )
 from noether.data.zarr_store.fetch import Fetcher, PlannedRead, ReadCost
 from noether.data.zarr_store.grid import positive_int
-from noether.data.zarr_store.layout import ArrayLayout, require_domain, require_fields, stored_dtype
+from noether.data.zarr_store.layout import require_domain, stored_dtype
 from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
-from noether.data.zarr_store.sampling import (
-    CHUNK_ORDERS,
-    ChunkOrder,
-    ReadPlan,
-    check_num_points,
-    plan_draw,
-    plan_whole,
-    random_stream,
-)
+from noether.data.zarr_store.read_plans import plan_domains, wanted_fields
+from noether.data.zarr_store.sampling import CHUNK_ORDERS, ChunkOrder, ReadPlan, check_num_points
 from noether.data.zarr_store.shuffle import SHUFFLE_ALGORITHM, permutation
 from noether.data.zarr_store.stores import StoreFactory, normalize_root
 from noether.data.zarr_store.tensors import RandomSource, draw_entropy, to_tensors
@@ -183,8 +176,8 @@ class ZarrChunkReader:
             The store cannot be reached.
         """
         entry = self._fetcher.entry(sample_id)
-        wanted = self._wanted_fields(sample_id, entry, fields)
-        plans = self._plans(sample_id, entry, wanted, num_points, draw_entropy(generator))
+        wanted = wanted_fields(self.manifest, sample_id, entry, fields)
+        plans = self._plans(sample_id, entry, wanted, num_points, generator)
         result_dtype = None if dtype is None else np.dtype(stored_dtype(dtype, "dtype"))
         restores = self._restores_order(plans, order)
         reads = self._fetcher.prepare(sample_id, wanted, plans)
@@ -240,8 +233,8 @@ class ZarrChunkReader:
             Chunks, requests and bytes by field.
         """
         entry = self._fetcher.entry(sample_id)
-        wanted = self._wanted_fields(sample_id, entry, fields)
-        plans = self._plans(sample_id, entry, wanted, num_points, draw_entropy(generator))
+        wanted = wanted_fields(self.manifest, sample_id, entry, fields)
+        plans = self._plans(sample_id, entry, wanted, num_points, generator)
         return ReadCost.of(self._fetcher.prepare(sample_id, wanted, plans))
 
     def read_coords(
@@ -306,44 +299,16 @@ class ZarrChunkReader:
         """Give the attributes of a sample, such as its design parameters."""
         return dict(self.manifest.sample(sample_id).attributes)
 
-    def _wanted_fields(
-        self, sample_id: str, entry: SampleEntry, fields: Iterable[str] | None
-    ) -> dict[str, list[ArrayLayout]]:
-        """Sort the fields to read by domain, in the order of the layouts."""
-        there = {domain: layout.arrays for domain, layout in self.manifest.domains.items() if domain in entry.domains}
-        if fields is None:
-            return {domain: list(arrays.values()) for domain, arrays in there.items()}
-        asked = require_fields(fields, self.manifest.domains)
-        for field in sorted(asked - {field for arrays in there.values() for field in arrays}):
-            raise UnknownNameError(
-                f"sample {sample_id!r} has no field {field!r}: of the store's domains it has only {', '.join(there)}"
-            )
-        wanted = {
-            domain: [layout for field, layout in arrays.items() if field in asked] for domain, arrays in there.items()
-        }
-        return {domain: layouts for domain, layouts in wanted.items() if layouts}
-
     def _plans(
         self,
         sample_id: str,
         entry: SampleEntry,
         domains: Iterable[str],
         num_points: Mapping[str, int | None] | None,
-        entropy: tuple[int, ...],
+        generator: RandomSource,
     ) -> dict[str, ReadPlan]:
         counts = check_num_points(num_points, self.manifest.domains)
-        plans = {}
-        for domain in domains:
-            grid, count = entry.domains[domain].grid, counts.get(domain)
-            try:
-                if count is None:
-                    plans[domain] = plan_whole(grid)
-                    continue
-                # A stream for each domain: a draw of one does not depend on what else is read.
-                plans[domain] = plan_draw(grid, count, random_stream(*entropy, domain), self.chunk_order)
-            except TooLargeError as error:
-                raise TooLargeError(f"sample {sample_id!r}, domain {domain!r}: {error}") from error
-        return plans
+        return plan_domains(sample_id, entry, domains, counts, draw_entropy(generator), self.chunk_order)
 
     def _require_original_order(self) -> None:
         algorithm, origin = self.manifest.shuffle_algorithm, self.manifest.copied_from
