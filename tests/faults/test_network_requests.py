@@ -97,7 +97,8 @@ def test_a_request_that_nobody_answers_is_sent_again_after_a_time(direct: Storag
 def test_faults_of_all_kinds_one_after_the_other_pass(
     seed: int, storage: Storage, direct: Storage, proxy: FaultyProxy
 ) -> None:
-    proxy.play(Script(FAULTS, seed=seed, chance=0.7, limit=4))
+    # The rest of a body that was cut may be a request of its own, for which obstore has no retries of its own.
+    proxy.play(Script(FAULTS, seed=seed, chance=0.7, limit=3))
     all_requests(storage, direct)
 
 
