@@ -36,6 +36,10 @@ _RUNNERS: dict[str, Callable[[Settings], Comparison]] = {
 }
 
 
+# Two gigabytes are not written in the time of a quick run, nor are many processes started, which import PyTorch.
+_SLOW = ("hdf5", "loading", "conversion")
+
+
 def main() -> None:
     """Parse the command line and run what it asks for."""
     parser = argparse.ArgumentParser(prog="./scripts/bench", description="Compare the library with its peers.")
@@ -68,8 +72,7 @@ def main() -> None:
 
 
 def _default(settings: Settings) -> list[str]:
-    # Two gigabytes are not written in the time of a quick run.
-    return [name for name in COMPARISONS if settings.mode == "full" or name != "hdf5"]
+    return [name for name in COMPARISONS if settings.mode == "full" or name not in _SLOW]
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ _INTRODUCTION = """\
 
 <!-- Written by ./scripts/bench from benchmarks/results/*.json: change those, not this page. -->
 
-`./scripts/bench` runs all of this in small, `./scripts/bench --full` at full size, and `--only NAME` one part of it.
+`./scripts/bench` runs in small what takes two minutes at most, `./scripts/bench --full` all of this at full size, and
+`--only NAME` one part of it.
 
 - The sample is made from the bundled Ahmed body runs: their cells repeated and moved, their values changed smoothly.
   Four fields: position as float32, pressure, velocity and vorticity as float16.
