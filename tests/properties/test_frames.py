@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numcodecs import blosc
+from numcodecs import blosc, zstd
 from numpy.typing import NDArray
 
 from noether.data.zarr_store.frames import FRAME_HEADER, encode_frame
@@ -34,6 +34,26 @@ def test_blosc_decodes_every_frame_to_the_bits_that_were_encoded(
     frame = encode_frame(values, level)
     assert blosc.decompress(frame) == values.tobytes()
     assert len(frame) <= values.nbytes + FRAME_HEADER.size
+
+
+@pytest.mark.parametrize("rows", [1, 2, 64, 127, 128, 129])
+@pytest.mark.parametrize("dtype", ["<f2", "<f4", "<f8"])
+def test_blocks_of_too_few_values_for_streams_are_decoded_as_well(dtype: str, rows: int) -> None:
+    values = np.full(rows, 1.1, dtype)
+    assert blosc.decompress(encode_frame(values, 1)) == values.tobytes()
+
+
+def test_a_stream_that_is_as_long_after_compression_is_told_apart_from_one_that_was_not_compressed() -> None:
+    """The length alone tells a reader which of the two a stream is."""
+    n_equal = 0
+    for n_values in range(300, 900, 50):
+        noise = np.random.default_rng(n_values).integers(0, 256, n_values, np.uint8)
+        for n_zeros in range(60):
+            noise[:n_zeros] = 0
+            n_equal += len(zstd.compress(noise, 1)) == n_values
+            values = np.stack([noise, np.zeros_like(noise)], axis=1).view("<f2")
+            assert blosc.decompress(encode_frame(values, 1)) == values.tobytes()
+    assert n_equal > 0
 
 
 @pytest.mark.parametrize("level", [1, 5])

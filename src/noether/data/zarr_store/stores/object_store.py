@@ -53,8 +53,8 @@ class ObstoreStorage(StorageByObjects):
     def __init__(self, root: str, options: Mapping[str, Any]) -> None:
         self.root = root
         self._options = dict(options)
-        self._opened, self._pid = self._open_bucket(), os.getpid()
         self._retries = Retries.of(options)
+        self._opened, self._pid = self._open_bucket(), os.getpid()
 
     def _read(self, key: str, max_bytes: int | None = None) -> bytes | None:
         with _reported(f"cannot read {self.root}/{key}"):
@@ -164,7 +164,7 @@ class ObstoreStorage(StorageByObjects):
 
     def _open_bucket(self) -> Bucket:
         opened_by: Callable[[str, Mapping[str, Any]], Bucket] = ObstoreBucket if claim_obstore() else ForkedBucket
-        return PatientBucket(self._open(opened_by, self.root), Retries.of(self._options))
+        return PatientBucket(self._open(opened_by, self.root), self._retries)
 
     def _open(self, opened_by: Callable[[str, Mapping[str, Any]], Opened], url: str) -> Opened:
         try:
