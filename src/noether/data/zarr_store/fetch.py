@@ -25,7 +25,7 @@ from noether.data.zarr_store.sharded import IndexCache, ShardedArray
 from noether.data.zarr_store.stores import Storage, StoreFactory, open_storage
 from noether.data.zarr_store.zarr_arrays import read_rows_of_plan
 
-__all__ = ["Fetcher", "FieldRead", "PlannedRead", "ReadCost"]
+__all__ = ["Fetcher", "FieldRead", "PlannedRead", "ReadCost", "too_large"]
 
 # An open sample is the metadata of its arrays, a few kilobytes; a shard index has 16 bytes a chunk.
 _MAX_OPEN_SAMPLES = 512
@@ -242,13 +242,27 @@ class Fetcher:
             return [prepare(planned) for planned in samples]
         return list(self._pool(self._handles()).map(prepare, samples))
 
-    def read(self, reads: Iterable[FieldRead], dtype: np.dtype[Any] | None) -> list[NDArray[Any]]:
+    def read(
+        self,
+        reads: Sequence[FieldRead],
+        dtype: np.dtype[Any] | None,
+        places: Sequence[NDArray[Any]] | None = None,
+    ) -> list[NDArray[Any]]:
         """Read fields, all requests of all of them at once as far as the concurrency goes.
+
+        Parameters
+        ----------
+        reads : sequence of FieldRead
+            What to read.
+        dtype : numpy.dtype or None
+            Of the result; None for the stored one.
+        places : sequence of ndarray, shape (plan.n_points, width), optional
+            Where each goes, of dtype `dtype`, in C order; by default new arrays.
 
         Returns
         -------
         list of ndarray, shape (plan.n_points, width)
-            In the order of `reads`; of dtype `dtype`, or the stored one where that is None.
+            In the order of `reads`.
 
         Raises
         ------
@@ -256,11 +270,9 @@ class Fetcher:
             There is no memory for them, or for a chunk.
         """
         handles = self._handles()
-        arrays: list[NDArray[Any]] = []
+        arrays = [_empty_rows(one, dtype) for one in reads] if places is None else list(places)
         tasks: list[tuple[FieldRead, RangeRequest | None, NDArray[Any]]] = []
-        for one in reads:
-            out = _empty_rows(one, dtype)
-            arrays.append(out)
+        for one, out in zip(reads, arrays, strict=True):
             if isinstance(one.array, ShardedArray):
                 tasks += [(one, request, out) for request in one.requests]
             else:
@@ -271,7 +283,7 @@ class Fetcher:
             try:
                 decode(one, request, out)
             except MemoryError as error:
-                raise _too_large(one, error) from error
+                raise too_large(one, error) from error
 
         def decode(one: FieldRead, request: RangeRequest | None, out: NDArray[Any]) -> None:
             if isinstance(one.array, ShardedArray) and request is not None:
@@ -336,10 +348,11 @@ def _empty_rows(one: FieldRead, dtype: np.dtype[Any] | None) -> NDArray[Any]:
     try:
         return np.empty((one.plan.n_points, one.layout.dim), stored.newbyteorder("=") if dtype is None else dtype)
     except (MemoryError, ValueError) as error:
-        raise _too_large(one, error) from error
+        raise too_large(one, error) from error
 
 
-def _too_large(one: FieldRead, error: Exception) -> TooLargeError:
+def too_large(one: FieldRead, error: Exception) -> TooLargeError:
+    """Give the error of a field for which there is no memory."""
     return TooLargeError(
         f"{one.where}: {one.plan.n_points:,} points of {one.layout.dim:,} values each, read in chunks of "
         f"{one.plan.grid.chunk_points:,}, do not fit in memory ({error}); draw fewer points, or convert with smaller "

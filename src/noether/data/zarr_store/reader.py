@@ -20,6 +20,7 @@ from noether.data.zarr_store.fetch import Fetcher, PlannedRead, ReadCost
 from noether.data.zarr_store.grid import positive_int
 from noether.data.zarr_store.layout import require_domain, stored_dtype
 from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
+from noether.data.zarr_store.placement import Allocate, place_side_by_side
 from noether.data.zarr_store.read_plans import plan_domains, wanted_fields
 from noether.data.zarr_store.sampling import CHUNK_ORDERS, ChunkOrder, ReadPlan, check_num_points
 from noether.data.zarr_store.shuffle import SHUFFLE_ALGORITHM, permutation
@@ -194,13 +195,17 @@ class ZarrChunkReader:
             result[one.layout.field] = _without_width_of_1(rows)
         return result
 
-    def read_planned(self, samples: Sequence[Sequence[PlannedRead]]) -> list[list[dict[str, NDArray[np.float32]]]]:
+    def read_planned(
+        self, samples: Sequence[Sequence[PlannedRead]], allocate: Allocate | None = None
+    ) -> list[list[dict[str, NDArray[np.float32]]]]:
         """Read what was planned elsewhere, of several samples, all requests of all of them at once.
 
         Parameters
         ----------
         samples : sequence of sequences of PlannedRead
             For each sample, what to read of it.
+        allocate : callable of sequence of int to sequence of ndarray of uint8, optional
+            Gives the memory for the rows of each field, of all samples side by side, for so many bytes each.
 
         Returns
         -------
@@ -208,8 +213,10 @@ class ZarrChunkReader:
             For each `PlannedRead` what `read_arrays` would give.
         """
         prepared = self._fetcher.prepare_all(samples)
-        flat = [one for reads in prepared for fields in reads for one in fields]
-        rows = iter(self._fetcher.read(flat, np.dtype(np.float32)))
+        by_sample = [[one for fields in reads for one in fields] for reads in prepared]
+        places = None if allocate is None else place_side_by_side(by_sample, allocate)
+        flat = [one for reads in by_sample for one in reads]
+        rows = iter(self._fetcher.read(flat, np.dtype(np.float32), places))
         return [
             [{one.layout.field: _without_width_of_1(next(rows)) for one in fields} for fields in reads]
             for reads in prepared

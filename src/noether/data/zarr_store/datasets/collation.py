@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import prod
 from typing import Any
 
 import torch
 from torch.utils.data import get_worker_info
 
+from noether.data.zarr_store.datasets.recycling import (
+    ALIGNMENT,
+    MIN_SHARED_BYTES,
+    WorkerBatch,
+    allocate,
+    is_plain,
+    recycled,
+)
 from noether.data.zarr_store.errors import ArgumentError
 
 __all__ = ["collate_samples"]
@@ -37,59 +44,81 @@ def collate_samples(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """
     sample_ids = [item.get("sample_id", number) for number, item in enumerate(items)]
     join = _Joiner(items)
-    batch: dict[str, Any] = {}
+    batch: dict[str, Any] = {} if get_worker_info() is None else WorkerBatch()
     offsets: dict[str, torch.Tensor] = {}
     for key, values in _by_key(items, sample_ids).items():
         if key == "attributes":
             batch[key] = {name: join.stack(each) for name, each in _by_key(values, sample_ids).items()}
         elif _differ_in_length(values):
             batch[key] = join.concatenate(values)
-            offsets[key] = join.shared(torch.tensor([0, *map(len, values)]).cumsum(0))
+            offsets[key] = torch.tensor([0, *map(len, values)]).cumsum(0)
         else:
             batch[key] = join.stack(values)
-    return batch | {"offsets": offsets} if offsets else batch
+    if offsets:
+        batch["offsets"] = offsets
+    return batch
 
 
 class _Joiner:
-    """Joins the tensors of a batch.
+    """Joins the tensors of a batch; in a worker, in memory that is sent to the main process as it is.
 
-    In a worker, all of float32 go into one piece of memory: each piece is sent to the main process on its own, which
-    costs both of them more than to read a field of a small draw. What is sent is shared here, and not by the thread
-    that sends it, which would abort the process if it were at that when the worker ends.
+    What lies there already, one tensor behind the other, is not copied.
     """
 
     def __init__(self, items: Sequence[Mapping[str, Any]]) -> None:
+        self._items = items
         self._in_worker = get_worker_info() is not None
-        tensors = [value for item in items for value in (*item.values(), *item.get("attributes", {}).values())]
-        n_values = sum(value.numel() for value in tensors if _is_float32(value)) if self._in_worker else 0
-        self._memory = self.shared(torch.empty(n_values, dtype=torch.float32))
+        self._taken: list[tuple[int, int]] = []
+        self._room: torch.Tensor | None = None
 
     def stack(self, values: list[Any]) -> Any:
         """Stack tensors of the same shape; of anything else, give the list."""
         if any(not isinstance(value, torch.Tensor) or value.shape != values[0].shape for value in values):
             return values
-        return self.shared(torch.stack(values, out=self._room(values, (len(values), *values[0].shape))))
+        shape = len(values), *values[0].shape
+        joined = self._joined(values, shape)
+        return torch.stack(values, out=self._place(values, shape)) if joined is None else joined
 
     def concatenate(self, values: list[torch.Tensor]) -> torch.Tensor:
         """Concatenate tensors along their points."""
         shape = sum(map(len, values)), *values[0].shape[1:]
-        return self.shared(torch.cat(values, out=self._room(values, shape)))
+        joined = self._joined(values, shape)
+        return torch.cat(values, out=self._place(values, shape)) if joined is None else joined
 
-    def shared(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Share the memory of a tensor with the main process, unless this is it."""
-        if self._in_worker:
-            tensor.share_memory_()  # type: ignore[no-untyped-call]  # PyTorch has it untyped
-        return tensor
-
-    def _room(self, values: list[torch.Tensor], shape: tuple[int, ...]) -> torch.Tensor | None:
-        if not self._in_worker or not all(map(_is_float32, values)):
+    def _joined(self, values: list[torch.Tensor], shape: tuple[int, ...]) -> torch.Tensor | None:
+        """Give tensors as one where they lie one behind the other in recycled memory, which nothing else has taken."""
+        first = values[0]
+        if not self._in_worker or not all(value.dtype == first.dtype and is_plain(value) for value in values):
             return None
-        room, self._memory = self._memory[: prod(shape)], self._memory[prod(shape) :]
-        return room.view(shape)
+        start = stop = first.data_ptr()
+        for value in values:
+            if value.data_ptr() != stop:
+                return None
+            stop += _n_bytes(value)
+        # What a transform gives two names is two tensors of the batch.
+        if any(start < other_stop and other_start < stop for other_start, other_stop in self._taken):
+            return None
+        memory = recycled(start, stop)
+        if memory is None:
+            return None
+        self._taken.append((start, stop))
+        return memory.view(first.dtype).view(shape)
+
+    def _place(self, values: list[torch.Tensor], shape: tuple[int, ...]) -> torch.Tensor | None:
+        """Give memory for what is joined; None where PyTorch may take any."""
+        dtype, n_bytes = values[0].dtype, sum(map(_n_bytes, values))
+        if not self._in_worker or n_bytes < MIN_SHARED_BYTES or any(value.dtype != dtype for value in values):
+            return None
+        if self._room is None:  # for all that might be joined, since two blocks are sent in twice the time
+            values_of_items = [(*item.values(), *item.get("attributes", {}).values()) for item in self._items]
+            tensors = [value for values in values_of_items for value in values if isinstance(value, torch.Tensor)]
+            self._room = torch.from_numpy(allocate([sum(map(_n_bytes, tensors)) + ALIGNMENT * len(tensors)])[0])
+        place, self._room = self._room[:n_bytes], self._room[-(-n_bytes // ALIGNMENT) * ALIGNMENT :]
+        return place.view(dtype).view(shape)
 
 
-def _is_float32(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and value.dtype == torch.float32
+def _n_bytes(tensor: torch.Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
 
 
 def _differ_in_length(values: Sequence[Any]) -> bool:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from noether.data.zarr_store.datasets.orphans import end_with_main_process
+from noether.data.zarr_store.datasets.recycling import allocate
 from noether.data.zarr_store.datasets.selection import IfMissing, choose_samples
 from noether.data.zarr_store.datasets.sharing import SharedPickle
 from noether.data.zarr_store.datasets.skipping import UNREADABLE, OnError, Skipped, check_on_error
@@ -257,7 +258,7 @@ class ZarrStoreDataset(Dataset[Item]):
         planned = [
             self._planner.plan(sample_id, entry, epoch) for sample_id, entry in zip(sample_ids, entries, strict=True)
         ]
-        read = reader.read_planned([[one.planned for one in reads] for reads in planned])
+        read = reader.read_planned([[one.planned for one in reads] for reads in planned], allocate)
         items: list[Item] = []
         for sample_id, entry, reads, arrays in zip(sample_ids, entries, planned, read, strict=True):
             fields = _share_out(reads, arrays)
