@@ -9,7 +9,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from noether.data.zarr_store import shard
+from noether.data.zarr_store import casting, shard
 from support.ahmed import Arrays, load_run
 from support.s3_server import S3Server, serve_s3
 
@@ -40,8 +40,8 @@ def s3_root(s3_server: S3Server, tmp_path: Path) -> str:
 
 @pytest.fixture
 def compiled_decoder() -> None:
-    """The compiled way to decode chunks, which is optional for users."""
-    if shard._decode_natively is None:
+    """The compiled ways to decode chunks and to gather rows, which are optional for users."""
+    if shard._decode_natively is None or casting._gather_natively is None:
         pytest.skip("built without a C compiler or zstd's headers: apt-get install gcc libzstd-dev, install again")
 
 

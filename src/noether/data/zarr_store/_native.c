@@ -1,4 +1,4 @@
-/* Chunks of a shard to rows, several of them without Python in between.
+/* Chunks of a shard to rows, several of them without Python in between; and rows in another order, for a shard.
  *
  * A chunk is a frame of blosc 1 (header, offsets of blocks, blocks of zstd, bytes shuffled), then its crc32c. Python
  * with numcodecs does the same; what this gains is one call for a run of chunks, and one zstd context for all calls,
@@ -20,6 +20,7 @@
 #include <immintrin.h>
 #define WITH_CRC __attribute__((target("sse4.2")))
 #define WITH_FLOAT16 __attribute__((target("f16c")))
+#define PREFETCH(address) _mm_prefetch((const char *)(address), _MM_HINT_T0)
 #define CRC_STEP_8(crc, word) ((uint32_t)_mm_crc32_u64((crc), (word)))
 #define CRC_STEP_1(crc, byte) _mm_crc32_u8((crc), (byte))
 #define PROCESSOR_IS_KNOWN() (__builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("f16c"))
@@ -28,6 +29,7 @@
 #include <arm_neon.h>
 #define WITH_CRC
 #define WITH_FLOAT16
+#define PREFETCH(address) __builtin_prefetch(address)
 #define CRC_STEP_8(crc, word) __crc32cd((crc), (word))
 #define CRC_STEP_1(crc, byte) __crc32cb((crc), (byte))
 #define PROCESSOR_IS_KNOWN() 1
@@ -352,7 +354,128 @@ PyDoc_STRVAR(decode_doc,
              "`typesize` is that of a stored value; with `widen` they are float16, and float32 in `out`. Gives how\n"
              "many chunks were decoded before one that is damaged, or that is not known here.");
 
-static PyMethodDef methods[] = {{"decode", decode, METH_VARARGS, decode_doc}, {NULL, NULL, 0, NULL}};
+/* Rows that are asked for while one is copied: each lies in memory that no cache has, and that is slow to come. */
+enum { ROWS_AHEAD = 32 };
+/* Values between gathering and narrowing; they stay in the first cache. */
+enum { NARROWED_AT_ONCE = 2048 };
+
+/* Copy rows `first` to `stop` of the new order. Inlined, so that copies of a known size are a few instructions. */
+static inline __attribute__((always_inline)) void copy_rows(const uint8_t *values, const int64_t *order, size_t first,
+                                                            size_t stop, size_t n, uint8_t *out, size_t row_size) {
+    for (size_t i = first; i < stop; i++, out += row_size) {
+        if (i + ROWS_AHEAD < n) {
+            PREFETCH(values + (size_t)order[i + ROWS_AHEAD] * row_size);
+        }
+        memcpy(out, values + (size_t)order[i] * row_size, row_size);
+    }
+}
+
+static void gather_rows(const uint8_t *values, const int64_t *order, size_t first, size_t stop, size_t n, uint8_t *out,
+                        size_t row_size) {
+    switch (row_size) {
+    case sizeof(float):
+        copy_rows(values, order, first, stop, n, out, sizeof(float));
+        break;
+    case 3 * sizeof(float):
+        copy_rows(values, order, first, stop, n, out, 3 * sizeof(float));
+        break;
+    default:
+        copy_rows(values, order, first, stop, n, out, row_size);
+    }
+}
+
+/* Eight float32 to float16, to the nearest, ties to even. */
+WITH_FLOAT16 static void narrow_eight(const float *in, uint8_t *out) {
+#if defined(__x86_64__)
+    _mm_storeu_si128((__m128i *)out, _mm256_cvtps_ph(_mm256_loadu_ps(in), _MM_FROUND_TO_NEAREST_INT));
+#else
+    vst1q_u8(out, vreinterpretq_u8_f16(vcombine_f16(vcvt_f16_f32(vld1q_f32(in)), vcvt_f16_f32(vld1q_f32(in + 4)))));
+#endif
+}
+
+/* `n` float32 to float16; 0 where one is NaN, of which processors and NumPy make different ones. */
+WITH_FLOAT16 static int narrow(const float *in, uint8_t *out, size_t n) {
+    int n_nan = 0;
+    for (size_t i = 0; i < n; i++) {
+        n_nan += in[i] != in[i];
+    }
+    const size_t tail = n % 8, whole = n - tail;
+    for (size_t i = 0; i < whole; i += 8) {
+        narrow_eight(in + i, out + 2 * i);
+    }
+    if (tail) {
+        float last[8] = {0};
+        uint8_t narrowed[16];
+        memcpy(last, in + whole, tail * sizeof *in);
+        narrow_eight(last, narrowed);
+        memcpy(out + 2 * whole, narrowed, 2 * tail);
+    }
+    return n_nan == 0;
+}
+
+static int gather_narrowed(const uint8_t *values, const int64_t *order, size_t n, uint8_t *out, size_t row_size) {
+    float gathered[NARROWED_AT_ONCE];
+    const size_t width = row_size / sizeof(float), rows = NARROWED_AT_ONCE / width;
+    for (size_t first = 0; first < n; first += rows) {
+        const size_t stop = n - first < rows ? n : first + rows;
+        gather_rows(values, order, first, stop, n, (uint8_t *)gathered, row_size);
+        if (!narrow(gathered, out + 2 * first * width, (stop - first) * width)) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static int are_rows_of(const int64_t *order, size_t n, size_t n_rows) {
+    int outside = 0;
+    for (size_t i = 0; i < n; i++) {
+        outside |= (uint64_t)order[i] >= n_rows;
+    }
+    return !outside;
+}
+
+static PyObject *gather(PyObject *Py_UNUSED(module), PyObject *args) {
+    PyObject *result = NULL;
+    Py_buffer values, order, out;
+    Py_ssize_t row_size;
+    int to_half, done = 0;
+    if (!PyArg_ParseTuple(args, "y*y*w*np:gather", &values, &order, &out, &row_size, &to_half)) {
+        return NULL;
+    }
+    const size_t n = (size_t)order.len / sizeof(int64_t);
+    const size_t limit = to_half ? NARROWED_AT_ONCE * sizeof(float) : (size_t)PY_SSIZE_T_MAX;
+    if (row_size < 1 || (size_t)row_size > limit || (to_half && row_size % sizeof(float)) || values.len % row_size ||
+        order.len % sizeof(int64_t) || (n > 0 && (size_t)row_size > SIZE_MAX / n) ||
+        (size_t)out.len * (to_half ? 2 : 1) != n * (size_t)row_size) {
+        PyErr_SetString(PyExc_ValueError, "out: expected room for as many rows as there are in the order");
+    } else if (!are_rows_of(order.buf, n, (size_t)(values.len / row_size))) {
+        PyErr_SetString(PyExc_IndexError, "order: expected numbers of rows");
+    } else {
+        Py_BEGIN_ALLOW_THREADS
+        if (to_half) {
+            done = gather_narrowed(values.buf, order.buf, n, out.buf, (size_t)row_size);
+        } else {
+            gather_rows(values.buf, order.buf, 0, n, n, out.buf, (size_t)row_size);
+            done = 1;
+        }
+        Py_END_ALLOW_THREADS
+        result = PyBool_FromLong(done);
+    }
+    PyBuffer_Release(&values);
+    PyBuffer_Release(&order);
+    PyBuffer_Release(&out);
+    return result;
+}
+
+PyDoc_STRVAR(gather_doc,
+             "gather(values, order, out, row_size, to_half)\n--\n\n"
+             "Copy the rows of `values`, of `row_size` bytes each, to `out` in the order of these int64.\n\n"
+             "With `to_half` they are float32, and float16 in `out`. False where one of them is NaN: then `out` is\n"
+             "not what it should be.");
+
+static PyMethodDef methods[] = {{"decode", decode, METH_VARARGS, decode_doc},
+                                {"gather", gather, METH_VARARGS, gather_doc},
+                                {NULL, NULL, 0, NULL}};
 
 static int initialize(PyObject *Py_UNUSED(module)) {
     if (!PROCESSOR_IS_KNOWN()) {
@@ -368,7 +491,7 @@ static PyModuleDef_Slot slots[] = {{Py_mod_exec, initialize}, {0, NULL}};
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "noether.data.zarr_store._native",
-    .m_doc = "Decodes runs of chunks.",
+    .m_doc = "Decodes runs of chunks, and gathers rows for them.",
     .m_slots = slots,
     .m_methods = methods,
 };

@@ -1,5 +1,6 @@
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 def decode(
@@ -12,3 +13,11 @@ def decode(
     verify: bool,
     /,
 ) -> int: ...
+def gather(
+    values: NDArray[Any],
+    order: NDArray[np.int64],
+    out: NDArray[Any],
+    row_size: int,
+    to_half: bool,
+    /,
+) -> bool: ...

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from noether.data.zarr_store.casting import gather
 from noether.data.zarr_store.errors import SampleDataError
 from noether.data.zarr_store.grid import Grid
 from noether.data.zarr_store.memory import map_again
@@ -66,8 +67,7 @@ class GatheredRows:
     def chunk(self, start: int, stop: int) -> NDArray[Any]:
         """Gather and cast; see `StoredRows`."""
         # Overflow was refused before: what becomes infinite here was infinite in the source.
-        with np.errstate(invalid="ignore"):  # some processors say so of a signalling NaN
-            return self.values.take(self.order[start:stop], axis=0).astype(self.dtype, order="C", copy=False)
+        return gather(self.values, self.order[start:stop], self.dtype)
 
 
 @dataclass(frozen=True, slots=True)
