@@ -32,52 +32,59 @@ Runs = dict[str, Callable[[], float]]
 
 def compare_conversion(settings: Settings) -> Comparison:
     """Convert trees of ``.pt`` files, and what takes no work; each run is a fresh process, in turn."""
-    repetitions, n_points = settings.repetitions(quick=2, full=5), settings.n_points
+    repetitions, n_points = settings.repetitions(quick=1, full=3), settings.n_points
     n_calls = settings.repetitions(quick=500, full=3000)
-    many = _tree(settings.work_dir, n_points, _SAMPLES)
-    roots = {name: str(settings.work_dir / f"converted-{name}") for name in ("ours", "zarr", "complete")}
-    size = {"tree": str(many), "chunk_points": CHUNK_POINTS[0]}
-    ours = partial(run_conversion_job, "convert_ours", root=roots["ours"], **size)
-    cases = [
-        _compare(
-            f"{_SAMPLES} samples",
-            "s",
-            {
-                _OURS: partial(ours, workers=2, threads=2),
-                _ONE: partial(ours, workers=1, threads=1),
-                _THREADS: partial(ours, workers=1, threads=2),
-                _ZARR: partial(run_conversion_job, "convert_zarr", root=roots["zarr"], workers=2, **size),
-            },
-            repetitions,
-        ),
-        _compare(
-            "a sample that takes no work",
-            "s",
-            {
-                "noether, complete before": partial(
-                    run_conversion_job, "convert_complete", root=roots["complete"], n_samples=n_calls, workers=2
-                ),
-                "noether, a call of a process": partial(run_conversion_job, "call_nothing", n_calls=n_calls, workers=2),
-            },
-            repetitions,
-        ),
-        _compare_memory(settings, repetitions),
-    ]
-    _require_same(many, Path(roots["ours"]), Path(roots["zarr"]))
-    cases[0].faster(_ONE, at_least=1.7)
-    cases[0].faster(_ZARR, at_least=2.5)
-    for row in cases[1].rows:
-        cases[1].below(0.005, ours=row.name)
-    for root in roots.values():
-        shutil.rmtree(root)
+    root = str(settings.work_dir / "converted-complete")
+    engine = _compare(
+        "a sample that takes no work",
+        "s",
+        {
+            "noether, complete before": partial(
+                run_conversion_job, "convert_complete", root=root, n_samples=n_calls, workers=2
+            ),
+            "noether, a call of a process": partial(run_conversion_job, "call_nothing", n_calls=n_calls, workers=2),
+        },
+        repetitions,
+    )
+    for row in engine.rows:
+        engine.below(0.005, ours=row.name)
+    shutil.rmtree(root)
+    cases = [_compare_conversions(settings, size, repetitions) for size in settings.converted_sizes]
+    cases += [engine, _compare_memory(settings, repetitions)]
     parameters = {
         "samples": _SAMPLES,
-        "points": n_points,
+        "points": list(settings.converted_sizes),
+        "points of the sample whose memory is measured": n_points,
         "chunk_points": CHUNK_POINTS[0],
         "samples without work": n_calls,
         "repetitions": repetitions,
     }
     return Comparison.of("conversion", settings, parameters, cases)
+
+
+def _compare_conversions(settings: Settings, n_points: int, repetitions: int) -> Case:
+    """Convert the same samples in turn by each way."""
+    many = _tree(settings.work_dir, n_points, _SAMPLES)
+    roots = {name: settings.work_dir / f"converted-{name}" for name in ("ours", "zarr")}
+    size = {"tree": str(many), "chunk_points": CHUNK_POINTS[0]}
+    ours = partial(run_conversion_job, "convert_ours", root=str(roots["ours"]), **size)
+    case = _compare(
+        f"{_SAMPLES} samples of {n_points:,} points",
+        "s",
+        {
+            _OURS: partial(ours, workers=2, threads=2),
+            _ONE: partial(ours, workers=1, threads=1),
+            _THREADS: partial(ours, workers=1, threads=2),
+            _ZARR: partial(run_conversion_job, "convert_zarr", root=str(roots["zarr"]), workers=2, **size),
+        },
+        repetitions,
+    )
+    _require_same(many, *roots.values())
+    case.faster(_ONE, at_least=1.7)
+    case.faster(_ZARR, at_least=2.5)
+    for root in roots.values():
+        shutil.rmtree(root)
+    return case
 
 
 def _compare(title: str, unit: str, runs: Runs, repetitions: int, scale: float = 1.0) -> Case:

@@ -40,6 +40,7 @@ def compare_statistics(settings: Settings) -> Comparison:
     for chunk_points in CHUNK_POINTS:
         prepared = prepare(settings.work_dir, settings.n_points, chunk_points)
         case = _race_passes(prepared, repetitions)
+        case.faster(_NUMPY, at_least=5)
         case.faster(_WHOLE, at_least=5)
         cases.append(case)
         cases.append(_count_bytes(prepared, seeds))

@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from noether.data.zarr_store.datasets import Item, ZarrStoreDataset, collate_samples, recycling
+from noether.data.zarr_store.datasets import Draw, Item, ZarrStoreDataset, collate_samples, recycling
 from support.ahmed import RUNS
 from support.reading import write_runs
 
@@ -218,7 +218,8 @@ def as_conjugates(item: Item) -> Item:
 
 @pytest.mark.parametrize("transform", [None, with_a_copy, as_conjugates])
 def test_draws_are_sent_from_where_they_were_read_into(root: Path, transform: Callable[[Item], Item] | None) -> None:
-    dataset = ZarrStoreDataset(root, num_points={"surface": 500, "volume": 9000}, transform=transform)
+    draws = {"geometry": Draw("surface", 700), "query": Draw("volume", 600, disjoint=True)}
+    dataset = ZarrStoreDataset(root, num_points={"volume": 9000}, draws=draws, transform=transform)
     sent, alone = batches(dataset, 3), batches(dataset, 3, num_workers=0, **no_worker())
     for batch, expected in zip(sent, alone, strict=True):
         require_same(batch, expected)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -30,33 +31,34 @@ def place_side_by_side(samples: Sequence[Sequence[FieldRead]], allocate: Allocat
     TooLargeError
         There is no memory for them.
     """
-    # A sample may have a field in two draws.
+    flat = [one for reads in samples for one in reads]
+    keys = [key for reads in samples for key in _keys(reads)]
     alike: dict[tuple[str, int], list[FieldRead]] = {}
-    keys = []
-    for reads in samples:
-        seen: dict[str, int] = {}
-        for one in reads:
-            key = one.layout.field, seen.setdefault(one.layout.field, 0)
-            seen[one.layout.field] += 1
-            alike.setdefault(key, []).append(one)
-            keys.append(key)
+    for key, one in zip(keys, flat, strict=True):
+        alike.setdefault(key, []).append(one)
     try:
         memory = allocate([sum(map(_n_bytes, reads)) for reads in alike.values()])
     except MemoryError as error:
-        raise too_large(max((one for reads in samples for one in reads), key=_n_bytes), error) from error
-    rows = {key: _split(of_field, reads) for (key, reads), of_field in zip(alike.items(), memory, strict=True)}
-    places = {key: iter(of_field) for key, of_field in rows.items()}
+        raise too_large(max(flat, key=_n_bytes), error) from error
+    places = {key: _split(piece, reads) for (key, reads), piece in zip(alike.items(), memory, strict=True)}
     return [next(places[key]) for key in keys]
+
+
+def _keys(reads: Sequence[FieldRead]) -> Iterator[tuple[str, int]]:
+    """Give the field of each read of a sample, and how many draws before have it too."""
+    seen: Counter[str] = Counter()
+    for one in reads:
+        yield one.layout.field, seen[one.layout.field]
+        seen[one.layout.field] += 1
 
 
 def _n_bytes(one: FieldRead) -> int:
     return one.plan.n_points * one.layout.dim * np.dtype(np.float32).itemsize
 
 
-def _split(memory: NDArray[np.uint8], reads: Sequence[FieldRead]) -> list[NDArray[np.float32]]:
-    places, values, start = [], memory.view(np.float32), 0
+def _split(memory: NDArray[np.uint8], reads: Sequence[FieldRead]) -> Iterator[NDArray[np.float32]]:
+    values, start = memory.view(np.float32), 0
     for one in reads:
         stop = start + one.plan.n_points * one.layout.dim
-        places.append(values[start:stop].reshape(one.plan.n_points, one.layout.dim))
+        yield values[start:stop].reshape(one.plan.n_points, one.layout.dim)
         start = stop
-    return places
