@@ -53,11 +53,14 @@ def batches(
 
 def blocks_of_workers() -> int:
     """Count the blocks that the children of this process have open."""
+    return sum(blocks_of(child.pid) for child in multiprocessing.active_children())
+
+
+def blocks_of(process: int | None) -> int:
     found = 0
-    for child in multiprocessing.active_children():
-        for link in Path(f"/proc/{child.pid}/fd").iterdir():
-            with suppress(FileNotFoundError):  # it has been closed meanwhile
-                found += "memfd:noether-batch" in str(link.readlink())
+    for link in Path(f"/proc/{process}/fd").iterdir():
+        with suppress(FileNotFoundError):  # it has been closed meanwhile
+            found += "memfd:noether-batch" in str(link.readlink())
     return found // 2  # Python's mmap has a descriptor of its own of each
 
 
@@ -113,6 +116,17 @@ def test_spare_blocks_go_where_batches_were_kept_for_a_while() -> None:
     for _ in range(10):
         next(loader)
     assert blocks_of_workers() <= 6
+
+
+@pytest.mark.parametrize(("spare_bytes", "kept"), [(1 << 20, 3), ((1 << 20) - 1, 1)])
+def test_large_blocks_are_not_kept_for_later(spare_bytes: int, kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recycling, "_MAX_SPARE_BYTES", spare_bytes)
+    blocks = recycling._Blocks()
+    leases = [blocks.lease(1 << 20) for _ in range(5)]
+    assert blocks_of(os.getpid()) == 5
+    leases.clear()
+    leases.append(blocks.lease(1 << 20))
+    assert blocks_of(os.getpid()) == kept
 
 
 def changing_sizes(number: int) -> Item:

@@ -36,6 +36,8 @@ MIN_SHARED_BYTES = 1 << 16
 # Blocks that wait for a batch, besides the one that gets the next. Where the main process falls behind and catches up
 # there may be many; and where batches differ in size, blocks that are too small for most.
 _MAX_SPARE = 2
+# Those of whole samples may be of gigabytes, which others need more.
+_MAX_SPARE_BYTES = 256 << 20
 
 Bytes = NDArray[np.uint8]
 
@@ -90,7 +92,8 @@ class _Blocks:
             free = [block for block in self._blocks if block.is_free()]
             fitting = [block for block in free if block.n_bytes >= n_bytes]
             block = min(fitting, key=lambda one: one.n_bytes) if fitting else _Block(n_bytes)
-            spare = sorted((one for one in free if one is not block), key=lambda one: one.n_bytes)[-_MAX_SPARE:]
+            spare = [one for one in free if one is not block and one.n_bytes <= _MAX_SPARE_BYTES]
+            spare = sorted(spare, key=lambda one: one.n_bytes)[-_MAX_SPARE:]
             self._blocks = [one for one in self._blocks if one not in free] + spare + [block]
             return block.lease(n_bytes)
 
