@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import torch
@@ -311,11 +311,17 @@ def test_a_batch_that_is_sent_twice_stays_while_either_is_kept() -> None:
         assert kept["x"].unique().tolist() == [0]
 
 
+def forbidden(*_: object) -> NoReturn:
+    raise PermissionError
+
+
+# What sandboxes forbid: memory without a name, and to look at other processes.
+@pytest.mark.parametrize("forbid", ["os.memfd_create", "pathlib.Path.iterdir"])
 def test_where_memory_cannot_be_opened_by_the_main_process_batches_come_as_pytorch_sends_them(
-    monkeypatch: pytest.MonkeyPatch,
+    forbid: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recycling, "_shares_files_with_main_process", lambda: False)
-    for number, batch in enumerate(batches(Numbers(6))):
+    loader = batches(Numbers(6), worker_init_fn=lambda _: monkeypatch.setattr(forbid, forbidden))
+    for number, batch in enumerate(loader):
         assert blocks_of_workers() == 0
         assert batch["x"][:, 0].tolist() == [2.0 * number, 2.0 * number + 1]
 

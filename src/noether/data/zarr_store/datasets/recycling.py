@@ -82,7 +82,7 @@ class _Blocks:
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self.can_be_sent = hasattr(os, "memfd_create") and _shares_files_with_main_process()
+        self.can_be_sent = _can_be_opened_by_main_process()
         self._blocks: list[_Block] = []
         self._lock = Lock()
 
@@ -106,16 +106,29 @@ class _Blocks:
         return None
 
 
-def _shares_files_with_main_process() -> bool:
-    """Say whether the main process can open what this one has open: on Linux so it is where this one can do the same.
+def _can_be_opened_by_main_process() -> bool:
+    """Say whether the main process can open memory of this one, as it can on Linux unless a sandbox forbids it.
 
-    See proc_pid_fd(5).
+    That takes the same rights as what is tried here: to look at what the main process has open, and to open memory of
+    this process in the way that it does. See proc_pid_fd(5).
     """
     main = parent_process()
+    if main is None or not hasattr(os, "memfd_create"):
+        return False
     try:
-        return main is not None and any(Path(f"/proc/{main.pid}/fd").iterdir())
+        fd = os.memfd_create("noether-test", os.MFD_CLOEXEC)
+        try:
+            os.close(os.open(_path_of(os.getpid(), fd), os.O_RDWR | os.O_CLOEXEC))
+        finally:
+            os.close(fd)
+        return any(Path(f"/proc/{main.pid}/fd").iterdir())
     except OSError:
         return False
+
+
+def _path_of(pid: int, fd: int) -> str:
+    """Give a path of what a process has open."""
+    return f"/proc/{pid}/fd/{fd}"
 
 
 # Of this process; one that is forked from it makes its own.
@@ -255,7 +268,7 @@ def _receive(content: dict[str, Any], sent: Sequence[_Sent]) -> dict[str, Any]:
 
 def _map(sent: _Sent) -> Bytes:
     """Map a block of a worker; it goes back to it with the array and what is made of it."""
-    fd = os.open(f"/proc/{sent.pid}/fd/{sent.fd}", os.O_RDWR | os.O_CLOEXEC)
+    fd = os.open(_path_of(sent.pid, sent.fd), os.O_RDWR | os.O_CLOEXEC)
     try:
         # All at once, since to map each page as it is touched takes longer.
         memory = mmap.mmap(fd, _HEADER_BYTES + sent.n_bytes, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
