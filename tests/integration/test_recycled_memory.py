@@ -230,9 +230,14 @@ def as_conjugates(item: Item) -> Item:
     return item | {"volume_position": torch.view_as_complex(item["volume_position"].view(-1, 2)).conj()}
 
 
+MORE_DRAWS = {"geometry": Draw("surface", 700), "query": Draw("volume", 600, disjoint=True)}
+
+
+@pytest.mark.parametrize("draws", [None, MORE_DRAWS], ids=["main draws", "more draws"])
 @pytest.mark.parametrize("transform", [None, with_a_copy, as_conjugates])
-def test_draws_are_sent_from_where_they_were_read_into(root: Path, transform: Callable[[Item], Item] | None) -> None:
-    draws = {"geometry": Draw("surface", 700), "query": Draw("volume", 600, disjoint=True)}
+def test_draws_come_as_they_were_read_each_in_memory_of_its_own(
+    root: Path, transform: Callable[[Item], Item] | None, draws: dict[str, Draw] | None
+) -> None:
     dataset = ZarrStoreDataset(root, num_points={"volume": 9000}, draws=draws, transform=transform)
     sent, alone = batches(dataset, 3), batches(dataset, 3, num_workers=0, **no_worker())
     for batch, expected in zip(sent, alone, strict=True):
@@ -240,6 +245,18 @@ def test_draws_are_sent_from_where_they_were_read_into(root: Path, transform: Ca
         addresses = sorted((value.data_ptr(), value.nbytes) for value in tensors(batch))
         for (start, n_bytes), (next_start, _) in pairwise(addresses):
             assert start + n_bytes <= next_start
+
+
+@pytest.mark.parametrize("num_points", [{"volume": 9000}, {}], ids=["stacked", "concatenated"])
+def test_draws_of_a_batch_are_joined_where_they_were_read_into(root: Path, num_points: dict[str, int]) -> None:
+    def addresses(items: list[Item]) -> list[tuple[str, bool]]:
+        batch = collate_samples(items)
+        return [(name, batch[name].data_ptr() == items[0][name].data_ptr()) for name in names]
+
+    names = ["volume_position", "volume_velocity", "surface_position"]
+    dataset = ZarrStoreDataset(root, num_points=num_points, fields=names)
+    for found in batches(dataset, 3, addresses):
+        assert found == [(name, True) for name in names]
 
 
 def tensors(batch: Item) -> Iterator[torch.Tensor]:
