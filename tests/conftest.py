@@ -39,16 +39,17 @@ def s3_root(s3_server: S3Server, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def compiled_decoder() -> None:
+def compiled() -> None:
     """The compiled ways to decode chunks and to gather rows, which are optional for users."""
     if shard._decode_natively is None or casting._gather_natively is None:
         pytest.skip("built without a C compiler or zstd's headers: apt-get install gcc libzstd-dev, install again")
 
 
 @pytest.fixture(params=["compiled", "python"])
-def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both ways to decode chunks, which differ in nothing but their speed."""
+def compiled_or_not(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to decode chunks and to gather rows, which differ in nothing but their speed."""
     if request.param == "compiled":
-        request.getfixturevalue("compiled_decoder")
+        request.getfixturevalue("compiled")
     else:
         monkeypatch.setattr(shard, "_decode_natively", None)
+        monkeypatch.setattr(casting, "_gather_natively", None)

@@ -21,7 +21,7 @@ from support.ahmed import Arrays
 from support.reading import write_runs
 from support.shards import forge_header, forge_index, with_crc
 
-pytestmark = pytest.mark.usefixtures("decoder")
+pytestmark = pytest.mark.usefixtures("compiled_or_not")
 
 FIELD = "volume_velocity"
 ARRAY = "run_1.zarr/volume/velocity"

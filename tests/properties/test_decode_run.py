@@ -26,7 +26,7 @@ CODECS = st.builds(
 KINDS = st.sampled_from(["any bits", "smooth", "constant"])
 
 
-pytestmark = pytest.mark.usefixtures("compiled_decoder")
+pytestmark = pytest.mark.usefixtures("compiled")
 
 
 def rows_of(codec: ChunkCodec, kind: str, seed: int) -> NDArray[Any]:

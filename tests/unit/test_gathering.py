@@ -18,14 +18,6 @@ from noether.data.zarr_store.casting import gather
 EVERY_FLOAT16 = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
 
 
-@pytest.fixture(params=["compiled", "python"])
-def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param == "compiled":
-        request.getfixturevalue("compiled_decoder")
-    else:
-        monkeypatch.setattr(casting, "_gather_natively", None)
-
-
 def around_every_float16() -> NDArray[np.float32]:
     """Each finite float16, what lies halfway to the next, and the float32 on both sides of these."""
     ordered = np.sort(EVERY_FLOAT16[np.isfinite(EVERY_FLOAT16)].astype(np.float32))
@@ -35,7 +27,7 @@ def around_every_float16() -> NDArray[np.float32]:
     return np.concatenate([exact, np.nextafter(exact, np.float32(np.inf)), np.nextafter(exact, np.float32(-np.inf))])
 
 
-@pytest.mark.usefixtures("either_way")
+@pytest.mark.usefixtures("compiled_or_not")
 @pytest.mark.parametrize("width", [1, 3, 7, 2048, 2049])
 def test_float32_are_rounded_to_float16_as_by_numpy(width: int) -> None:
     source = around_every_float16()
@@ -47,7 +39,7 @@ def test_float32_are_rounded_to_float16_as_by_numpy(width: int) -> None:
     assert found.tobytes() == expected.tobytes()
 
 
-@pytest.mark.usefixtures("either_way")
+@pytest.mark.usefixtures("compiled_or_not")
 @pytest.mark.parametrize("bits", [0x7FC00000, 0xFFC00000, 0x7F800001, 0x7FA00000, 0xFFFFFFFF], ids=hex)
 def test_nans_are_those_of_numpy(bits: int) -> None:
     values = np.array([0x3F800000, bits, 0x40000000], np.uint32).view(np.float32).reshape(-1, 1)
@@ -65,7 +57,7 @@ LAYOUTS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
 }
 
 
-@pytest.mark.usefixtures("either_way")
+@pytest.mark.usefixtures("compiled_or_not")
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("stored", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("source", ["float16", "float32", "float64", "int64"])
@@ -78,7 +70,7 @@ def test_values_may_lie_in_any_way(source: str, stored: str, layout: str) -> Non
     assert found.tobytes() == values[order].astype(stored).tobytes()
 
 
-@pytest.mark.usefixtures("compiled_decoder")
+@pytest.mark.usefixtures("compiled")
 @given(st.data())
 def test_the_compiled_module_takes_what_fits_and_refuses_all_else(data: st.DataObject) -> None:
     draw: Any = data.draw

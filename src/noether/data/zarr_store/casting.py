@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from noether.data.zarr_store.native import find_native
 
 __all__ = ["cast_into", "gather"]
 
@@ -20,16 +21,7 @@ with np.errstate(invalid="ignore"):  # some processors say so of a signalling Na
 _TORCH_VALUES = 1 << 15
 
 
-def _find_native() -> Callable[..., bool] | None:
-    """Give the compiled way to gather; it is there where the package was built with a C compiler and zstd's headers."""
-    try:
-        from noether.data.zarr_store._native import gather
-    except ImportError:
-        return None
-    return gather
-
-
-_gather_natively = _find_native()
+_gather_natively = find_native("gather")
 # More values of a row do not fit between gathering and casting there.
 _MAX_NATIVE_WIDTH = 2048
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 import zarr
@@ -25,7 +25,7 @@ from noether.data.zarr_store.sharded import IndexCache, ShardedArray
 from noether.data.zarr_store.stores import Storage, StoreFactory, open_storage
 from noether.data.zarr_store.zarr_arrays import read_rows_of_plan
 
-__all__ = ["Fetcher", "FieldRead", "PlannedRead", "ReadCost", "too_large"]
+__all__ = ["Fetcher", "FieldRead", "PlannedRead", "too_large"]
 
 # An open sample is the metadata of its arrays, a few kilobytes; a shard index has 16 bytes a chunk.
 _MAX_OPEN_SAMPLES = 512
@@ -98,65 +98,6 @@ class _Handles:
     def __post_init__(self) -> None:
         limit = _MAX_INDEX_BYTES if self.chunk_index is None else _MAX_MADE_INDEX_BYTES
         self.indexes = BoundedCache(limit, lambda index: index.n_bytes)
-
-
-@dataclass(frozen=True, slots=True)
-class ReadCost:
-    """What a read costs, known before anything is read.
-
-    Attributes
-    ----------
-    points : dict of str to int
-        Points by domain.
-    chunks : dict of str to int
-        Chunks to decode, by canonical field name.
-    requests : dict of str to int or None
-        Range requests by canonical field name; None where zarr-python reads the field, and decides on them.
-    n_bytes : dict of str to int or None
-        Their bytes.
-    """
-
-    points: dict[str, int]
-    chunks: dict[str, int]
-    requests: dict[str, int | None]
-    n_bytes: dict[str, int | None]
-
-    @classmethod
-    def of(cls, reads: Sequence[FieldRead]) -> Self:
-        """Sum up what is about to be read."""
-        known = {one.layout.field: one.requests if isinstance(one.array, ShardedArray) else None for one in reads}
-        return cls(
-            points={one.domain: one.plan.n_points for one in reads},
-            chunks={one.layout.field: len(one.plan.parts) for one in reads},
-            # Chunks that are not stored make requests of no bytes, which nobody sends.
-            requests={
-                name: None if found is None else sum(request.length > 0 for request in found)
-                for name, found in known.items()
-            },
-            n_bytes={
-                name: None if found is None else sum(request.length for request in found)
-                for name, found in known.items()
-            },
-        )
-
-    @property
-    def total_requests(self) -> int | None:
-        """Requests of all fields; None where that of one is not known."""
-        return _total(self.requests.values())
-
-    @property
-    def total_bytes(self) -> int | None:
-        """Bytes of all fields; None where those of one are not known."""
-        return _total(self.n_bytes.values())
-
-
-def _total(values: Iterable[int | None]) -> int | None:
-    total = 0
-    for value in values:
-        if value is None:
-            return None
-        total += value
-    return total
 
 
 class Fetcher:

@@ -16,11 +16,12 @@ from noether.data.zarr_store.errors import (
     UnknownNameError,
     nearest_names,
 )
-from noether.data.zarr_store.fetch import Fetcher, PlannedRead, ReadCost
+from noether.data.zarr_store.fetch import Fetcher, PlannedRead
 from noether.data.zarr_store.grid import positive_int
 from noether.data.zarr_store.layout import require_domain, stored_dtype
 from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
 from noether.data.zarr_store.placement import Allocate, place_side_by_side
+from noether.data.zarr_store.read_cost import ReadCost
 from noether.data.zarr_store.read_plans import plan_domains, wanted_fields
 from noether.data.zarr_store.sampling import CHUNK_ORDERS, ChunkOrder, ReadPlan, check_num_points
 from noether.data.zarr_store.shuffle import SHUFFLE_ALGORITHM, permutation

@@ -9,7 +9,7 @@ Whatever is decoded here may be damaged or forged: no size is believed before it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from noether.data.zarr_store.errors import CorruptDataError
 from noether.data.zarr_store.frames import FRAME_HEADER, encode_frame
+from noether.data.zarr_store.native import find_native
 
 __all__ = ["MAX_RUN_CHUNKS", "MIN_STORED_BYTES", "MISSING", "ChunkCodec", "ShardIndex", "index_size"]
 
@@ -36,16 +37,7 @@ MAX_RUN_CHUNKS = 4096
 """Most chunks that are decoded in one step; so many fit in the memory that `_native.c` sets aside."""
 
 
-def _find_native() -> Callable[..., int] | None:
-    """Give the compiled decoder; it is there where the package was built with a C compiler and zstd's headers."""
-    try:
-        from noether.data.zarr_store._native import decode
-    except ImportError:
-        return None
-    return decode
-
-
-_decode_natively = _find_native()
+_decode_natively = find_native("decode")
 
 _CRC_BYTES = 4
 _ENTRY_BYTES = 16
@@ -160,7 +152,8 @@ class ChunkCodec:
         if _decode_natively is None:
             return 0
         size = self.dtype.itemsize
-        return _decode_natively(data, bounds, out, size, out.itemsize > size, self.checksum, verify)
+        n_decoded: int = _decode_natively(data, bounds, out, size, out.itemsize > size, self.checksum, verify)
+        return n_decoded
 
     def can_decode_to(self, dtype: np.dtype[Any]) -> bool:
         """Tell whether `decode_run` has values of `dtype` to give."""
