@@ -55,7 +55,7 @@ def _gather_in_one_step(values: NDArray[Any], order: NDArray[np.int64], dtype: n
     to_half = values.dtype == np.float32 and dtype == np.float16 and values.shape[1] <= _MAX_NATIVE_WIDTH
     if _gather_natively is None or not (to_half or values.dtype == dtype):
         return None
-    if not (values.flags.c_contiguous and values.dtype.isnative and order.flags.c_contiguous):
+    if not (values.flags.c_contiguous and order.flags.c_contiguous):
         return None
     rows = np.empty((len(order), values.shape[1]), dtype)
     return rows if _gather_natively(values, order, rows, values.itemsize * values.shape[1], to_half) else None
