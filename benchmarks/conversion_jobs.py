@@ -24,7 +24,7 @@ from benchmarks.settings import REPOSITORY
 from benchmarks.zarr_writing import write_with_zarr
 from noether.data.zarr_store import ZarrStoreWriter
 from noether.data.zarr_store.convert import convert, plan_conversion
-from noether.data.zarr_store.executors import ProcessExecutor
+from noether.data.zarr_store.convert.executors import ProcessExecutor
 from noether.data.zarr_store.sources import SourceSample, TreeSource
 
 __all__ = ["TinySource", "run_conversion_job", "torch_file"]

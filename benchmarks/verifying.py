@@ -8,7 +8,7 @@ from benchmarks.results import Case, Comparison, Row
 from benchmarks.settings import CHUNK_POINTS, DRAW_POINTS, Settings, cores
 from benchmarks.timing import Contender, race
 from noether.data.zarr_store import ZarrChunkReader
-from noether.data.zarr_store.verify import Level, verify_store
+from noether.data.zarr_store.upkeep.verify import Level, verify_store
 
 __all__ = ["compare_verification"]
 

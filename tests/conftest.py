@@ -9,7 +9,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from noether.data.zarr_store import casting, shard
+from noether.data.zarr_store.codec import casting, shard
 from support.ahmed import Arrays, load_run
 from support.s3_server import S3Server, serve_s3
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from noether.data.schemas import FileMap
-from noether.data.zarr_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter, rows
+from noether.data.zarr_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter
 from noether.data.zarr_store.errors import StorageError
+from noether.data.zarr_store.writing import reorder
 from support.ahmed import AHMED, RUNS
 from support.disks import SmallMount, as_nobody, forbid_writing, open_directory, small_mount
 from support.places import local_place
@@ -195,7 +196,7 @@ def test_a_shard_that_may_not_be_read_is_named_and_the_other_samples_are_read(sh
 def test_a_temporary_directory_without_room_fails_the_sample_that_needs_it_and_leaves_nothing_there(
     small: SmallMount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rows, "_BUCKET_BYTES", 1 << 16)
+    monkeypatch.setattr(reorder, "_BUCKET_BYTES", 1 << 16)
     monkeypatch.setenv("TMPDIR", str(small.path))
     np.save(tmp_path / "positions.npy", np.random.default_rng(0).random((200_000, 3), "f4"))
     positions = np.load(tmp_path / "positions.npy", mmap_mode="r")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from noether.data.zarr_store.report import ReportFile
+from noether.data.zarr_store.convert.report import ReportFile
 from support.ahmed import AHMED_FILEMAP, Arrays
 from support.effort import in_full_mode
 from support.places import local_place, make_place

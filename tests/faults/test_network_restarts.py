@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader
 
 from noether.data.zarr_store import ZarrStoreWriter
 from noether.data.zarr_store.convert import convert
+from noether.data.zarr_store.convert.report import REPORT_NAME, SampleResult
 from noether.data.zarr_store.datasets import Item, ZarrStoreDataset, collate_samples
-from noether.data.zarr_store.report import REPORT_NAME, SampleResult
 from noether.data.zarr_store.sources import TreeSource
 from noether.data.zarr_store.stores import open_storage
 from support.effort import in_full_mode

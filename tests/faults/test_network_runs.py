@@ -12,12 +12,12 @@ from torch.utils.data import DataLoader
 
 from noether.data.zarr_store import StoreManifest, ZarrStoreWriter
 from noether.data.zarr_store.convert import convert
+from noether.data.zarr_store.convert.report import REPORT_NAME
 from noether.data.zarr_store.datasets import Item, ZarrStoreDataset, collate_samples
 from noether.data.zarr_store.errors import StorageError
-from noether.data.zarr_store.repair import repair_store
-from noether.data.zarr_store.report import REPORT_NAME
 from noether.data.zarr_store.sources import TreeSource
 from noether.data.zarr_store.stores import Storage, open_storage
+from noether.data.zarr_store.upkeep.repair import repair_store
 from support.effort import in_full_mode
 from support.faulty_proxy import FAULTS, FaultyProxy, Script, faulty_proxy
 from support.s3_server import S3Server

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from noether.data.zarr_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter, report
-from noether.data.zarr_store.convert import ConversionReport, convert
+from noether.data.zarr_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter
+from noether.data.zarr_store.convert import ConversionReport, convert, report
+from noether.data.zarr_store.convert.report import ReportFile
 from noether.data.zarr_store.errors import StoreError
-from noether.data.zarr_store.report import ReportFile
 from noether.data.zarr_store.sources import TreeSource
-from noether.data.zarr_store.stores import leftovers
-from noether.data.zarr_store.verify import verify_store
+from noether.data.zarr_store.stores import staging
+from noether.data.zarr_store.upkeep.verify import verify_store
 from support.trees import TREE_FILEMAP, identities, save_runs, visible_files
 
 IDS = ["part/run_1", "part/run_2", "run_3"]
@@ -62,7 +62,7 @@ def test_a_group_that_was_moved_aside_for_another_is_missed_by_name_and_put_back
     former = {path: path.stat().st_ino for path in group.rglob("*")}
     with monkeypatch.context() as patched:
         patched.setattr(os, "getpid", lambda: dead)
-        group.rename(group.with_name(leftovers.staged_name(group.name) + leftovers.FORMER_SUFFIX))
+        group.rename(group.with_name(staging.staged_name(group.name) + staging.FORMER_SUFFIX))
     with pytest.raises(StoreError, match="part/run_1"):
         ZarrChunkReader(store).read_arrays("part/run_1")
     assert set(ZarrChunkReader(store).read_arrays("run_3", fields=[FIELD])) == {FIELD}

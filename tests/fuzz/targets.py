@@ -17,16 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from noether.data.zarr_store.cache import BoundedCache
+from noether.data.zarr_store.codec.shard import ChunkCodec, ShardIndex, index_size
+from noether.data.zarr_store.core.cache import BoundedCache
+from noether.data.zarr_store.core.grid import Grid
+from noether.data.zarr_store.core.names import check_sample_id, is_plain, portable_key, printable
 from noether.data.zarr_store.errors import CorruptDataError, ManifestError, SampleIdError, SourceError
-from noether.data.zarr_store.grid import Grid
 from noether.data.zarr_store.manifest import StoreManifest
-from noether.data.zarr_store.metadata import parse_array, parse_group, require_array
-from noether.data.zarr_store.names import check_sample_id, is_plain, portable_key, printable
-from noether.data.zarr_store.ranges import chunk_runs
-from noether.data.zarr_store.sampling import plan_whole
-from noether.data.zarr_store.shard import ChunkCodec, ShardIndex, index_size
-from noether.data.zarr_store.sharded import ShardedArray
+from noether.data.zarr_store.manifest.node_metadata import parse_array, parse_group, require_array
+from noether.data.zarr_store.reading.ranges import chunk_runs
+from noether.data.zarr_store.reading.sharded_array import ShardedArray
+from noether.data.zarr_store.sampling.plan import plan_whole
 from noether.data.zarr_store.sources.formats import describe_file, load_file
 from support.edits import edit_by_bytes
 from support.hostile_stores import make_small_store

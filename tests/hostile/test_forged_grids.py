@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from noether.data.zarr_store.chunk_index import write_chunk_index
-from noether.data.zarr_store.draws.joint import JointPlan
+from noether.data.zarr_store.core.grid import Grid
 from noether.data.zarr_store.errors import CorruptDataError, ManifestError, StoreError, TooLargeError
-from noether.data.zarr_store.grid import Grid
+from noether.data.zarr_store.reading.chunk_index import write_chunk_index
+from noether.data.zarr_store.sampling.joint_plan import JointPlan
 from support.bounds import bounded
 from support.hostile_stores import ACTIONS, Document, edit_json, fresh_copy, make_small_store, outcome_of
 from support.shards import forge_index

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from noether.data.zarr_store import ZarrStoreWriter
 from noether.data.zarr_store.convert import convert
+from noether.data.zarr_store.core.names import is_plain, portable_key, printable
 from noether.data.zarr_store.errors import SampleIdError
-from noether.data.zarr_store.names import is_plain, portable_key, printable
 from noether.data.zarr_store.sources import TreeSource
 from support.hostile_stores import FILEMAP, SAMPLE, make_small_store
 

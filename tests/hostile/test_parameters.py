@@ -8,8 +8,8 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from noether.data.schemas import FileMap
+from noether.data.zarr_store.core.grid import Grid, chunk_points_by_domain
 from noether.data.zarr_store.errors import ArgumentError
-from noether.data.zarr_store.grid import Grid, chunk_points_by_domain
 from noether.data.zarr_store.layout import build_domain_layouts, filename_to_canonical
 from noether.data.zarr_store.stores import normalize_root, open_storage
 from support.bounds import bounded

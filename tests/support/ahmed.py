@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from noether.data.schemas import FileMap
+from support.repository import ROOT
 
 Arrays = dict[str, NDArray[Any]]
 
-AHMED = Path(__file__).parents[2] / "examples" / "data"
+AHMED = ROOT / "examples" / "data"
 RUNS = tuple(f"run_{i}" for i in range(1, 7))
 
 AHMED_FILEMAP = FileMap(

@@ -10,7 +10,7 @@ from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
 
-from noether.data.zarr_store.executors import ProcessExecutor
+from noether.data.zarr_store.convert.executors import ProcessExecutor
 from support.bad_sources import ACTS
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from noether.data.zarr_store import StoreManifest, ZarrStoreWriter
 from noether.data.zarr_store.convert import convert
 from noether.data.zarr_store.sources import TreeSource
-from noether.data.zarr_store.verify import FindingKind, VerifyReport
+from noether.data.zarr_store.upkeep.verify import FindingKind, VerifyReport
 from support.trees import TREE_FILEMAP, save_runs
 
 IDS = ("part/run_1", "run_2")

@@ -18,9 +18,9 @@ import numpy as np
 from numcodecs import blosc
 from numpy.typing import NDArray
 
+from noether.data.zarr_store.codec.blosc_encoding import encode_frame
+from noether.data.zarr_store.codec.shard import ChunkCodec
 from noether.data.zarr_store.errors import CorruptDataError
-from noether.data.zarr_store.frames import encode_frame
-from noether.data.zarr_store.shard import ChunkCodec
 
 SLACK_BYTES = 64 << 20
 

@@ -12,10 +12,10 @@ import numpy as np
 
 from noether.data.schemas import FileMap
 from noether.data.zarr_store import StoreManifest, ZarrChunkReader
-from noether.data.zarr_store.chunk_index import write_chunk_index
 from noether.data.zarr_store.errors import StoreError
+from noether.data.zarr_store.reading.chunk_index import write_chunk_index
 from noether.data.zarr_store.stores import make_store
-from noether.data.zarr_store.summary import summarize
+from noether.data.zarr_store.upkeep.summary import summarize
 from support.reading import write_samples
 
 __all__ = ["ACTIONS", "FILEMAP", "SAMPLE", "Document", "edit_json", "fresh_copy", "make_small_store", "outcome_of"]

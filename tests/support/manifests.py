@@ -7,11 +7,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from noether.data.zarr_store.fidelity import FieldFidelity
-from noether.data.zarr_store.grid import Grid
+from noether.data.zarr_store.core.grid import Grid
+from noether.data.zarr_store.core.names import group_path
 from noether.data.zarr_store.layout import build_domain_layouts
 from noether.data.zarr_store.manifest import DomainSample, SampleEntry, StoreManifest
-from noether.data.zarr_store.names import group_path
+from noether.data.zarr_store.manifest.fidelity import FieldFidelity
 from support.ahmed import AHMED_FILEMAP
 
 __all__ = ["GRID", "IDS", "JSON", "Json", "entry", "manifests", "minimal", "parse", "sample_entries", "stores"]

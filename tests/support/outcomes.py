@@ -9,7 +9,7 @@ from math import comb
 from random import Random
 from typing import TypeVar, cast
 
-from noether.data.zarr_store.sampling import ReadPlan
+from noether.data.zarr_store.sampling.plan import ReadPlan
 
 Made = TypeVar("Made")
 

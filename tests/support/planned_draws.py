@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from noether.data.schemas import FileMap
-from noether.data.zarr_store.draws import Draw, DrawPlanner
-from noether.data.zarr_store.grid import Grid
+from noether.data.zarr_store.core.grid import Grid
 from noether.data.zarr_store.layout import build_domain_layouts
 from noether.data.zarr_store.manifest import DomainSample, SampleEntry
+from noether.data.zarr_store.sampling.joint_draws import Draw
+from noether.data.zarr_store.sampling.planner import DrawPlanner
 from support.outcomes import rows_of
 
 DOMAINS = build_domain_layouts(

@@ -15,7 +15,7 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 
 from noether.data.zarr_store import ZarrChunkReader
-from noether.data.zarr_store.report import REPORT_NAME
+from noether.data.zarr_store.convert.report import REPORT_NAME
 from support.ahmed import Arrays
 from support.forks import children, has_ended
 from support.places import Place

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from noether.data.zarr_store.cli import app
-from noether.data.zarr_store.report import REPORT_NAME
+from noether.data.zarr_store.convert.report import REPORT_NAME
 from support.ahmed import AHMED, AHMED_FILEMAP, load_run
 
 N_POINTS = 150

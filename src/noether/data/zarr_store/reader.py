@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from noether.data.zarr_store.core.grid import positive_int
 from noether.data.zarr_store.errors import (
     ArgumentError,
     OriginalOrderError,
@@ -16,17 +17,18 @@ from noether.data.zarr_store.errors import (
     UnknownNameError,
     nearest_names,
 )
-from noether.data.zarr_store.fetch import Fetcher, PlannedRead
-from noether.data.zarr_store.grid import positive_int
 from noether.data.zarr_store.layout import require_domain, stored_dtype
-from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
-from noether.data.zarr_store.placement import Allocate, place_side_by_side
-from noether.data.zarr_store.read_cost import ReadCost
-from noether.data.zarr_store.read_plans import plan_domains, wanted_fields
-from noether.data.zarr_store.sampling import CHUNK_ORDERS, ChunkOrder, ReadPlan, check_num_points
-from noether.data.zarr_store.shuffle import SHUFFLE_ALGORITHM, permutation
-from noether.data.zarr_store.stores import StoreFactory, normalize_root
-from noether.data.zarr_store.tensors import RandomSource, draw_entropy, to_tensors
+from noether.data.zarr_store.manifest.lines import SampleEntry
+from noether.data.zarr_store.manifest.store_manifest import StoreManifest
+from noether.data.zarr_store.reading.batch_layout import Allocate, place_side_by_side
+from noether.data.zarr_store.reading.fetch import Fetcher
+from noether.data.zarr_store.reading.read_cost import ReadCost
+from noether.data.zarr_store.reading.read_plans import plan_domains, wanted_fields
+from noether.data.zarr_store.reading.tensors import RandomSource, draw_entropy, to_tensors
+from noether.data.zarr_store.sampling.plan import CHUNK_ORDERS, ChunkOrder, PlannedRead, ReadPlan, check_num_points
+from noether.data.zarr_store.sampling.shuffle import SHUFFLE_ALGORITHM, permutation
+from noether.data.zarr_store.stores import normalize_root
+from noether.data.zarr_store.stores.base import StoreFactory
 
 if TYPE_CHECKING:
     import torch

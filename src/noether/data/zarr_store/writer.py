@@ -12,25 +12,20 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from noether.data.schemas import FileMap
-from noether.data.zarr_store.chunk_index import drop_chunk_index
+from noether.data.zarr_store.core.grid import DEFAULT_CHUNK_POINTS, Grid, chunk_points_by_domain, positive_int
+from noether.data.zarr_store.core.names import ROOT_KEY, check_sample_id, group_path, is_plain, portable_key, twin_error
 from noether.data.zarr_store.errors import ArgumentError, SampleIdError
-from noether.data.zarr_store.fidelity import NonFinite
-from noether.data.zarr_store.grid import DEFAULT_CHUNK_POINTS, Grid, chunk_points_by_domain, positive_int
-from noether.data.zarr_store.group import Encoding, counted, default_threads, encoded, group_objects
-from noether.data.zarr_store.groups import seal_of_root
-from noether.data.zarr_store.intake import IntakeSettings, SampleIntake
 from noether.data.zarr_store.layout import build_domain_layouts, stored_dtype
-from noether.data.zarr_store.manifest import (
-    FORMAT_VERSION,
-    MANIFEST_NAME,
-    DomainSample,
-    SampleEntry,
-    StoreManifest,
-)
-from noether.data.zarr_store.names import ROOT_KEY, check_sample_id, group_path, is_plain, portable_key, twin_error
-from noether.data.zarr_store.shuffle import SHUFFLE_ALGORITHM
+from noether.data.zarr_store.manifest.lines import DomainSample, SampleEntry
+from noether.data.zarr_store.manifest.listing import seal_of_root
+from noether.data.zarr_store.manifest.store_manifest import FORMAT_VERSION, MANIFEST_NAME, StoreManifest
+from noether.data.zarr_store.reading.chunk_index import drop_chunk_index
+from noether.data.zarr_store.sampling.shuffle import SHUFFLE_ALGORITHM
 from noether.data.zarr_store.stores import join, normalize_root, open_storage
-from noether.data.zarr_store.validation import check_attributes, check_fields
+from noether.data.zarr_store.writing.cast_loss import NonFinite
+from noether.data.zarr_store.writing.group_encoding import Encoding, counted, default_threads, encoded, group_objects
+from noether.data.zarr_store.writing.prepare import IntakeSettings, SampleIntake
+from noether.data.zarr_store.writing.validation import check_attributes, check_fields
 
 __all__ = ["ZarrStoreWriter"]
 

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from noether.data.zarr_store._version import __version__
+from noether.data.zarr_store.core.names import printable
 from noether.data.zarr_store.errors import ArgumentError, StoreError
-from noether.data.zarr_store.names import printable
 
 __all__ = [
     "FAILED",

@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 
 from noether.data.zarr_store.cli.app import Debug, StorageOption, app, errors_reported, parse_options
-from noether.data.zarr_store.display import print_summary
-from noether.data.zarr_store.summary import summarize
+from noether.data.zarr_store.cli.display import print_summary
+from noether.data.zarr_store.upkeep.summary import summarize
 
 
 @app.command("info")

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from noether.data.zarr_store.cli.app import Debug, StorageOption, app, errors_reported, parse_options
+from noether.data.zarr_store.cli.display import reading_progress
 from noether.data.zarr_store.cli.source_options import (
     FilemapOption,
     MappingOption,
@@ -17,9 +18,9 @@ from noether.data.zarr_store.cli.source_options import (
     open_former_source,
 )
 from noether.data.zarr_store.cli.verify_output import DAMAGE_FOUND, print_action, print_report
-from noether.data.zarr_store.display import reading_progress
-from noether.data.zarr_store.repair import Action, repair_store
-from noether.data.zarr_store.verify import LEVELS
+from noether.data.zarr_store.upkeep.repair.engine import repair_store
+from noether.data.zarr_store.upkeep.repair.plan import Action
+from noether.data.zarr_store.upkeep.verify.findings import LEVELS
 
 
 @app.command("repair")

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from noether.data.zarr_store.cli.app import FAILED, Debug, StorageOption, app, errors_reported, parse_options
+from noether.data.zarr_store.cli.display import reading_progress
 from noether.data.zarr_store.cli.source_options import (
     FilemapOption,
     MappingOption,
@@ -17,8 +18,8 @@ from noether.data.zarr_store.cli.source_options import (
     open_former_source,
 )
 from noether.data.zarr_store.cli.verify_output import DAMAGE_FOUND, print_report
-from noether.data.zarr_store.display import reading_progress
-from noether.data.zarr_store.verify import LEVELS, verify_store
+from noether.data.zarr_store.upkeep.verify.engine import verify_store
+from noether.data.zarr_store.upkeep.verify.findings import LEVELS
 
 
 @app.command("verify")

@@ -2,7 +2,7 @@
 
 from noether.data.zarr_store.convert.engine import Mode, convert, select_samples
 from noether.data.zarr_store.convert.planning import ConversionPlan, DomainPlan, plan_conversion
-from noether.data.zarr_store.report import ConversionReport, Outcome, SampleResult
+from noether.data.zarr_store.convert.report import ConversionReport, Outcome, SampleResult
 
 __all__ = [
     "ConversionPlan",

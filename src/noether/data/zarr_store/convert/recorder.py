@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from noether.data.zarr_store.report import ReportFile, RunRecord, SampleResult
+from noether.data.zarr_store.convert.report import ReportFile, RunRecord, SampleResult
 from noether.data.zarr_store.writer import ZarrStoreWriter
 
 __all__ = ["Recorder"]

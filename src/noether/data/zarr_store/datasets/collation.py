@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.utils.data import get_worker_info
 
-from noether.data.zarr_store.datasets.recycling import (
+from noether.data.zarr_store.datasets.shared_buffers import (
     ALIGNMENT,
     MIN_SHARED_BYTES,
     WorkerBatch,

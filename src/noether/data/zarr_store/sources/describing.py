@@ -26,7 +26,7 @@ from noether.data.zarr_store.sources.mapping import (
     NormalsField,
 )
 from noether.data.zarr_store.sources.mesh_domains import association_of
-from noether.data.zarr_store.sources.ranged import open_head, open_ranged
+from noether.data.zarr_store.sources.range_reader import open_head, open_ranged
 from noether.data.zarr_store.sources.vtk_heads import HEAD_SUFFIXES, VtkHead, read_vtk_head
 from noether.data.zarr_store.stores import is_remote
 

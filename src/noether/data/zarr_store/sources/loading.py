@@ -14,11 +14,12 @@ from noether.data.zarr_store.errors import SourceError
 from noether.data.zarr_store.layout import POSITION
 from noether.data.zarr_store.sources.array_files import ARRAY_SUFFIXES, read_hdf5_domains, read_npz_domains
 from noether.data.zarr_store.sources.base import SourceSample
+from noether.data.zarr_store.sources.discovery import FoundSample
 from noether.data.zarr_store.sources.distance import distance_to_positions, distance_to_triangles
 from noether.data.zarr_store.sources.domain_data import DomainData, SampleFile
 from noether.data.zarr_store.sources.formats import load_file
-from noether.data.zarr_store.sources.found import FoundSample
 from noether.data.zarr_store.sources.hdf5 import HDF5_SUFFIXES
+from noether.data.zarr_store.sources.local_copies import Scratch, scratch_directory
 from noether.data.zarr_store.sources.mapping import (
     AttributeFile,
     DistanceField,
@@ -28,9 +29,9 @@ from noether.data.zarr_store.sources.mapping import (
 )
 from noether.data.zarr_store.sources.mesh_domains import read_mesh_domains
 from noether.data.zarr_store.sources.meshes import MESH_SUFFIXES
-from noether.data.zarr_store.sources.ranged import streamed
-from noether.data.zarr_store.sources.scratch import Scratch, scratch_directory
-from noether.data.zarr_store.stores import Storage, is_remote
+from noether.data.zarr_store.sources.range_reader import streamed
+from noether.data.zarr_store.stores import is_remote
+from noether.data.zarr_store.stores.base import Storage
 
 __all__ = ["READERS", "SampleLoader"]
 

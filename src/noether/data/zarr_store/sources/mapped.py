@@ -12,11 +12,12 @@ from noether.data.zarr_store.layout import build_domain_layouts
 from noether.data.zarr_store.sources.array_files import check_array_domain
 from noether.data.zarr_store.sources.base import FieldDescription, SourceSample, fingerprint_of
 from noether.data.zarr_store.sources.describing import SampleDescriber
+from noether.data.zarr_store.sources.discovery import FoundSample, find_samples
 from noether.data.zarr_store.sources.formats import ATTRIBUTE_FORMATS, FORMATS
-from noether.data.zarr_store.sources.found import FoundSample, find_samples
 from noether.data.zarr_store.sources.loading import READERS, SampleLoader
 from noether.data.zarr_store.sources.mapping import AttributeFile, FileField, SourceMapping
-from noether.data.zarr_store.stores import Storage, normalize_root, open_storage
+from noether.data.zarr_store.stores import normalize_root, open_storage
+from noether.data.zarr_store.stores.base import Storage
 
 __all__ = ["MappedSource"]
 

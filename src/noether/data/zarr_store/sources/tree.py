@@ -16,8 +16,9 @@ from noether.data.zarr_store.errors import ArgumentError, SourceError, nearest_n
 from noether.data.zarr_store.layout import FieldSpec, build_domain_layouts, filename_to_canonical, present_specs
 from noether.data.zarr_store.sources.base import FieldDescription, SourceSample, fingerprint_of
 from noether.data.zarr_store.sources.formats import FORMATS, describe_file, load_file
-from noether.data.zarr_store.sources.ranged import open_head
-from noether.data.zarr_store.stores import StoredObject, is_remote, normalize_root, open_storage
+from noether.data.zarr_store.sources.range_reader import open_head
+from noether.data.zarr_store.stores import is_remote, normalize_root, open_storage
+from noether.data.zarr_store.stores.base import StoredObject
 
 __all__ = ["TreeSource"]
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from noether.data.zarr_store.core.grid import Grid
 from noether.data.zarr_store.errors import ArgumentError
-from noether.data.zarr_store.grid import Grid
 from noether.data.zarr_store.statistics.moments import RunningStats
 
 __all__ = ["CONFIDENCE", "check_tolerance", "extrapolate", "points_to_read", "share_to_read"]

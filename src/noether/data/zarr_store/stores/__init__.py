@@ -16,9 +16,9 @@ from noether.data.zarr_store.errors import ArgumentError
 from noether.data.zarr_store.stores.base import Buffer, Storage, StoredObject, StoreFactory
 from noether.data.zarr_store.stores.counting import CountingStore, Traffic
 from noether.data.zarr_store.stores.fsspec_store import FsspecStorage
-from noether.data.zarr_store.stores.leftovers import Leftover
 from noether.data.zarr_store.stores.local import LocalStorage
 from noether.data.zarr_store.stores.object_store import OBSTORE_PROTOCOLS, ObstoreStorage
+from noether.data.zarr_store.stores.staging import Leftover
 
 __all__ = [
     "STORAGE_ERRORS",

@@ -9,9 +9,9 @@ from typing import BinaryIO, NamedTuple, Protocol
 
 from zarr.abc.store import Store
 
+from noether.data.zarr_store.core.names import ROOT_KEY
 from noether.data.zarr_store.errors import StorageError, TooLargeError
-from noether.data.zarr_store.names import ROOT_KEY
-from noether.data.zarr_store.stores.leftovers import Leftover
+from noether.data.zarr_store.stores.staging import Leftover
 
 __all__ = [
     "MAX_DOCUMENT_BYTES",

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from noether.data.zarr_store.stores.leftovers import FORMER_SUFFIX
+from noether.data.zarr_store.stores.staging import FORMER_SUFFIX
 
 __all__ = ["make_directory", "put_in_place", "sync_directory", "sync_tree", "write_durably"]
 

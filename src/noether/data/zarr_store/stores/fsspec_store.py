@@ -16,7 +16,7 @@ from zarr.storage import FsspecStore
 from noether.data.zarr_store.errors import ArgumentError, StorageError, StoreError
 from noether.data.zarr_store.stores.base import Buffer, StorageByObjects, StoredObject, require_size
 from noether.data.zarr_store.stores.forks import keep_in_forks
-from noether.data.zarr_store.stores.leftovers import Leftover, staged_name, target_of
+from noether.data.zarr_store.stores.staging import Leftover, staged_name, target_of
 
 __all__ = ["FsspecStorage"]
 

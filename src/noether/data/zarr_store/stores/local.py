@@ -16,9 +16,9 @@ from filelock import FileLock, Timeout
 from zarr.abc.store import Store
 from zarr.storage import LocalStore
 
-from noether.data.zarr_store.cache import BoundedCache
+from noether.data.zarr_store.core.cache import BoundedCache
+from noether.data.zarr_store.core.names import ROOT_KEY
 from noether.data.zarr_store.errors import StorageError
-from noether.data.zarr_store.names import ROOT_KEY
 from noether.data.zarr_store.stores.base import MAX_DOCUMENT_BYTES, Buffer, StoredObject, require_size
 from noether.data.zarr_store.stores.durable import (
     make_directory,
@@ -27,7 +27,8 @@ from noether.data.zarr_store.stores.durable import (
     sync_tree,
     write_durably,
 )
-from noether.data.zarr_store.stores.leftovers import (
+from noether.data.zarr_store.stores.local_guards import DirectoryCount, open_regular, require_inside
+from noether.data.zarr_store.stores.staging import (
     FORMER_SUFFIX,
     Leftover,
     is_running,
@@ -36,7 +37,6 @@ from noether.data.zarr_store.stores.leftovers import (
     staged_prefix,
     target_of,
 )
-from noether.data.zarr_store.stores.local_guards import DirectoryCount, open_regular, require_inside
 
 __all__ = ["LocalStorage"]
 

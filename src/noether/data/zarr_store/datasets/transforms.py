@@ -1,0 +1,194 @@
+"""Fields to a common scale and back, as transforms of a dataset's items."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noether.data.zarr_store.errors import ArgumentError, MissingDependencyError, UnknownNameError, nearest_names
+from noether.data.zarr_store.sampling.joint_draws import Draw
+from noether.data.zarr_store.statistics.moments import RunningStats, is_position, position_bounds
+
+try:
+    import torch
+except ImportError as error:
+    raise MissingDependencyError("torch", "normalizing tensors", "torch") from error
+
+__all__ = ["Normalize"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """One field: ``(x - offset) / size``, of ``sign(x) log(1 + |x|)`` where `is_log`."""
+
+    offset: NDArray[np.float64]
+    size: NDArray[np.float64]
+    is_log: bool = False
+
+    def apply(self, values: torch.Tensor) -> torch.Tensor:
+        scaled = torch.sign(values) * torch.log1p(torch.abs(values)) if self.is_log else values
+        return (scaled - _like(values, self.offset)) / _like(values, self.size)
+
+    def undo(self, values: torch.Tensor) -> torch.Tensor:
+        scaled = values * _like(values, self.size) + _like(values, self.offset)
+        return torch.sign(scaled) * torch.expm1(torch.abs(scaled)) if self.is_log else scaled
+
+
+class Normalize:
+    """Bring the fields of an item to a common scale; `inverse` brings them, or predictions of them, back.
+
+    Values become ``(x - mean) / std``. Positions are mapped by their bounds over all domains together, so that points
+    of different domains keep their places relative to each other. What is constant becomes 0, or the lower end of
+    `position_range`.
+
+    Parameters
+    ----------
+    stats : mapping of str to RunningStats
+        Statistics by canonical field name, of `calculate_store_statistics` or `load_statistics`.
+    log_scale : iterable of str
+        Fields that become ``(y - logmean) / logstd`` of ``y = sign(x) log(1 + |x|)``, for values of many magnitudes.
+    position_range : (float, float) or None
+        What the bounds of the positions, axis by axis, are mapped to. With None, positions are treated as values.
+    draws : mapping of str to Draw or str
+        The named draws of the dataset, or the domain of each: fields of the draw ``query`` of ``volume`` are those of
+        ``volume`` under other names, such as ``query_velocity``.
+    keep : iterable of str
+        Tensors of real numbers that have no statistics and are handed on as they are. Others of an item are an
+        error: to train on what was forgotten is worse.
+
+    Raises
+    ------
+    UnknownNameError
+        The statistics have no such field, or none of such a domain.
+    ArgumentError
+        `position_range` is no range, the statistics are estimates and so have no bounds of positions, or a field has
+        no finite value.
+    MissingDependencyError
+        PyTorch is not installed; when this module is imported.
+
+    Notes
+    -----
+    The inverse restores what was normalized to the rounding of its dtype: relative to the value and to the mean or the
+    bounds of its field, and on the log scale, where ``exp`` magnifies it, to ``log(1 + |x|)`` times the value.
+    """
+
+    def __init__(
+        self,
+        stats: Mapping[str, RunningStats],
+        *,
+        log_scale: Iterable[str] = (),
+        position_range: tuple[float, float] | None = (0.0, 1.0),
+        draws: Mapping[str, Draw | str] | None = None,
+        keep: Iterable[str] = (),
+    ) -> None:
+        on_log_scale = frozenset(log_scale)
+        for field in sorted(on_log_scale - stats.keys()):
+            raise UnknownNameError(f"log_scale: the statistics have no field {field!r}; {nearest_names(field, stats)}")
+        by_bounds = None if position_range is None else _scale_of_positions(stats, position_range)
+        self._scales: dict[str, _Scale] = {}
+        for field, one in stats.items():
+            if field in on_log_scale:
+                self._scales[field] = _scale_of_values(field, one.logmean, one.logstd, is_log=True)
+            elif by_bounds is not None and is_position(field):
+                self._scales[field] = by_bounds
+            else:
+                self._scales[field] = _scale_of_values(field, one.mean, one.std)
+        for name, draw in (draws or {}).items():
+            self._add_draw(name, draw.domain if isinstance(draw, Draw) else draw)
+        self._keep = frozenset(keep)
+
+    def __call__(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        """Normalize an item, or a batch of them.
+
+        Parameters
+        ----------
+        item : mapping
+            Tensors by name, of shape ``(…, width)``, or ``(…)`` for scalars. Anything but tensors of real numbers is
+            handed on as it is.
+
+        Returns
+        -------
+        dict
+            A new one; tensors keep their device, and float64 stays float64, while all else becomes float32.
+
+        Raises
+        ------
+        UnknownNameError
+            A tensor has no statistics, and is not among `keep`.
+        ArgumentError
+            A tensor has another width than its statistics.
+        """
+        return self._map(item, _Scale.apply)
+
+    def inverse(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        """Undo the normalization of an item, of a batch, or of predictions under the names of their fields.
+
+        Parameters, result and errors are those of a call.
+        """
+        return self._map(item, _Scale.undo)
+
+    def _map(self, item: Mapping[str, Any], change: Callable[[_Scale, torch.Tensor], torch.Tensor]) -> dict[str, Any]:
+        return {
+            name: change(self._scale(name, value), value)
+            if isinstance(value, torch.Tensor) and value.is_floating_point() and name not in self._keep
+            else value
+            for name, value in item.items()
+        }
+
+    def _scale(self, name: str, values: torch.Tensor) -> _Scale:
+        scale = self._scales.get(name)
+        if scale is None:
+            raise UnknownNameError(
+                f"there are no statistics of {name!r}; if it is of a named draw, say of which domain that is: "
+                f"draws={{'geometry': 'surface'}}; to hand it on as it is: keep=[{name!r}]; "
+                f"{nearest_names(name, self._scales)}"
+            )
+        width = len(scale.offset)
+        if width > 1 and values.shape[-1:] != (width,):
+            raise ArgumentError(f"{name!r}: expected {width} components last, got a shape of {tuple(values.shape)}")
+        return scale
+
+    def _add_draw(self, name: str, domain: str) -> None:
+        prefix = f"{domain}_"
+        of_domain = {field.removeprefix(prefix): one for field, one in self._scales.items() if field.startswith(prefix)}
+        if not of_domain:
+            domains = {field.partition("_")[0] for field in self._scales}
+            raise UnknownNameError(
+                f"draws[{name!r}]: the statistics have no field of domain {domain!r}; {nearest_names(domain, domains)}"
+            )
+        self._scales |= {f"{name}_{rest}": scale for rest, scale in of_domain.items()}
+
+
+def _scale_of_values(field: str, mean: NDArray[np.float64], std: NDArray[np.float64], is_log: bool = False) -> _Scale:
+    if not (np.isfinite(mean) & np.isfinite(std)).all():
+        raise ArgumentError(
+            f"field {field}: its mean {mean} and standard deviation {std} are not all finite; leave it out"
+        )
+    return _Scale(mean, np.where(std == 0, 1.0, std), is_log)
+
+
+def _scale_of_positions(stats: Mapping[str, RunningStats], position_range: tuple[float, float]) -> _Scale | None:
+    low, high = position_range
+    if not -np.inf < low < high < np.inf:
+        raise ArgumentError(f"position_range: expected two numbers, the first below the second, got {position_range}")
+    bounds = position_bounds(stats)
+    if bounds is None:
+        return None
+    smallest, largest = bounds
+    if not (np.isfinite(smallest) & np.isfinite(largest)).all():
+        raise ArgumentError(
+            "the statistics are estimates, which have no bounds of positions; compute those of the positions without a "
+            "tolerance, or treat positions as values: position_range=None"
+        )
+    size = (largest - smallest) / (high - low)
+    size = np.where(size == 0, 1.0, size)
+    return _Scale(smallest - low * size, size)
+
+
+def _like(values: torch.Tensor, constants: NDArray[np.float64]) -> torch.Tensor:
+    dtype = torch.float64 if values.dtype == torch.float64 else torch.float32
+    return torch.as_tensor(constants, dtype=dtype, device=values.device)

@@ -1,0 +1,98 @@
+"""What a manifest from elsewhere may say of all its samples, and how an error says what is wrong with it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, ValidationError
+
+from noether.data.zarr_store.core.names import check_relative_path, is_plain
+from noether.data.zarr_store.errors import ManifestError
+from noether.data.zarr_store.layout import STORED_DTYPES, ArrayLayout, DomainLayout
+
+__all__ = ["ChunkIndexName", "PlainText", "check_domain_layouts", "invalid_manifest", "settings_of"]
+
+_MAX_SHOWN = 80
+# pydantic makes 600 bytes of each problem, and as many again to name it.
+_MAX_NAMED_PROBLEMS = 1000
+
+
+def _plain(text: str) -> str:
+    if not is_plain(text):
+        raise ValueError(f"{text[:_MAX_SHOWN]!r} holds characters that are not seen, or that change how others are")
+    return text
+
+
+PlainText = Annotated[str, AfterValidator(_plain)]
+"""Text that can be printed on a terminal."""
+
+ChunkIndexName = Annotated[str, Field(pattern=r"^chunk_index-[0-9a-f]{1,64}\.npy$")]
+"""Name of a chunk index. What it names is deleted when another takes its place, so it can be nothing else."""
+
+
+def settings_of(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Give all of a manifest's JSON but the samples, and the ids in its splits, of which there may be many."""
+    splits = content.get("splits")
+    return {**content, "samples": None, "splits": list(splits) if isinstance(splits, dict) else None}
+
+
+def check_domain_layouts(domains: Mapping[str, DomainLayout]) -> None:
+    """Raise `ValueError` unless each field has one array of its own, which can be stored, below the group's root."""
+    fields: set[str] = set()
+    paths: set[str] = set()
+    for domain, layout in domains.items():
+        check_relative_path(domain, "path")
+        if layout.position not in layout.arrays:
+            raise ValueError(f"domain {domain!r}: its position {layout.position!r} is none of its arrays")
+        for field, array in layout.arrays.items():
+            check_relative_path(array.array_name, "path")
+            _check_array(_plain(field), array)
+            path = f"{domain}/{array.array_name}"
+            if field in fields or path in paths:
+                raise ValueError(
+                    f"field {field!r}: another field has the same {'name' if field in fields else 'array'}"
+                )
+            fields.add(field)
+            paths.add(path)
+
+
+def _check_array(field: str, array: ArrayLayout) -> None:
+    if array.field != field:
+        raise ValueError(f"field {field!r}: its array says that it is field {array.field[:_MAX_SHOWN]!r}")
+    if array.dtype not in STORED_DTYPES:
+        found = array.dtype[:_MAX_SHOWN]
+        raise ValueError(f"field {field!r}: dtype: expected one of {', '.join(STORED_DTYPES)}, got {found!r}")
+    if array.dim < 1:
+        raise ValueError(f"field {field!r}: dim: expected a whole number of at least 1, got {array.dim}")
+
+
+def invalid_manifest(origin: str, error: ValueError, *where: str) -> ManifestError:
+    """Say in one line what is wrong with a manifest, the version first: an unknown one explains all the rest.
+
+    Parameters
+    ----------
+    origin : str
+        Where the manifest came from.
+    error : ValueError
+        Of pydantic, or of its parser of JSON.
+    *where : str
+        Keys that lead to what was validated.
+    """
+    if not isinstance(error, ValidationError):
+        return ManifestError(f"{origin}: no valid manifest: {error}")
+    if error.error_count() > _MAX_NAMED_PROBLEMS:
+        what = ".".join(map(_shown, where)) or "it"
+        return ManifestError(f"{origin}: no valid manifest: {what} has {error.error_count():,} problems")
+    problems = error.errors(include_url=False, include_input=False)
+    problems.sort(key=lambda problem: problem["loc"] != ("format_version",))
+    key = ".".join(map(_shown, (*where, *problems[0]["loc"])))
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    message = problems[0]["msg"].removeprefix("Value error, ")
+    return ManifestError(f"{origin}: no valid manifest: {key + ': ' if key else ''}{message}{more}")
+
+
+def _shown(key: str | int) -> str:
+    """Give a key, which may be anything, as it can be shown."""
+    text = str(key)
+    return text if len(text) <= _MAX_SHOWN and is_plain(text) else repr(text[:_MAX_SHOWN])

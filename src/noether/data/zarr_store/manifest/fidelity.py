@@ -1,0 +1,36 @@
+"""What the casts of a sample's fields lost, as the manifest has it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["FieldFidelity"]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldFidelity:
+    """Loss of storing one field of one sample, measured in float64.
+
+    Attributes
+    ----------
+    source_dtype : str
+        Dtype of the array that was given.
+    max_abs_error : float
+        Largest ``|stored - given|``, in the field's unit.
+    max_rel_error : float
+        Largest ``|stored - given| / |given|`` over the values that were not flushed.
+    flushed_to_zero : int
+        Values other than zero that are stored as zero.
+    non_finite : int or None
+        Values that are NaN or infinite; None where nobody counted them.
+
+    Notes
+    -----
+    What float64 cannot hold, 64-bit integers beyond 2**53 and long doubles, counts as the float64 nearest to it.
+    """
+
+    source_dtype: str
+    max_abs_error: float = 0.0
+    max_rel_error: float = 0.0
+    flushed_to_zero: int = 0
+    non_finite: int | None = None

@@ -1,0 +1,78 @@
+"""``zarr.json`` documents, as far as reading needs them. Pure; what they say is believed only once it is checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from noether.data.zarr_store.core.bounded_json import parse_document
+from noether.data.zarr_store.errors import CorruptDataError
+
+__all__ = ["Metadata", "parse_array", "parse_group", "require_array"]
+
+Metadata = dict[str, Any]
+
+
+def parse_group(document: bytes, where: str) -> Metadata | None:
+    """Give the metadata of all nodes of a group by path, from its root ``zarr.json``.
+
+    Parameters
+    ----------
+    document : bytes
+        The JSON text.
+    where : str
+        Names the sample, to begin an error with.
+
+    Returns
+    -------
+    dict or None
+        None where the root does not have them, and each node has to be asked.
+
+    Raises
+    ------
+    CorruptDataError
+        It is no group's ``zarr.json``.
+    """
+    parsed = _parse(document)
+    if not isinstance(parsed, dict) or parsed.get("node_type") != "group" or parsed.get("zarr_format") != 3:
+        raise CorruptDataError(f"{where}: the metadata of its group cannot be read; convert the sample again")
+    consolidated = parsed.get("consolidated_metadata")
+    nodes = consolidated.get("metadata") if isinstance(consolidated, dict) else None
+    return nodes if isinstance(nodes, dict) else None
+
+
+def parse_array(document: bytes, where: str) -> Metadata:
+    """Give the metadata of an array from its own ``zarr.json``; `CorruptDataError` where that is none."""
+    parsed = _parse(document)
+    if not isinstance(parsed, dict):
+        raise CorruptDataError(f"{where}: its metadata cannot be read; convert the sample again")
+    return parsed
+
+
+def require_array(metadata: Any, shape: tuple[int, int], where: str) -> Metadata:
+    """Give the metadata of a node back if it is an array of that shape, else raise `CorruptDataError`."""
+    is_array = isinstance(metadata, dict) and metadata.get("node_type") == "array"
+    if is_array and metadata.get("shape") == list(shape):
+        # zarr-python, as of 3.4, takes a size of 0 for another one and gives fill values.
+        if not _has_whole_sizes(metadata.get("chunk_grid")):
+            raise CorruptDataError(f"{where}: its chunks or shards have no size; convert the sample again")
+        return dict(metadata)
+    found = f"an array of shape {metadata.get('shape')}" if is_array else "a group"
+    raise CorruptDataError(
+        f"{where}: the manifest says an array of shape {shape}, there is {found}; convert the sample again"
+    )
+
+
+def _has_whole_sizes(chunk_grid: Any) -> bool:
+    try:
+        if chunk_grid["name"] != "regular":  # zarr-python knows others
+            return True
+        return all(type(size) is int and size > 0 for size in chunk_grid["configuration"]["chunk_shape"])
+    except (LookupError, TypeError):
+        return False
+
+
+def _parse(document: bytes) -> Any:
+    try:
+        return parse_document(document, finite=False)
+    except ValueError:
+        return None

@@ -1,0 +1,238 @@
+"""Splits of a store: which samples are for training, and which for validation and test."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Collection, Iterable, Mapping
+from itertools import combinations
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+from noether.data.zarr_store.errors import ArgumentError, nearest_names
+from noether.data.zarr_store.manifest.store_manifest import StoreManifest
+from noether.data.zarr_store.stores import normalize_root
+
+__all__ = ["read_split_files", "save_splits", "split_samples", "split_store"]
+
+_SHOWN = 5
+_SEEDS_TRIED = 1000
+
+
+def split_samples(
+    sample_ids: Iterable[str], *, test: float, validation: float = 0.0, seed: int = 0
+) -> dict[str, list[str]]:
+    """Part samples at random into ``train``, ``validation`` (if asked for) and ``test``.
+
+    Where a sample goes depends on the seed and its own id alone: it stays there whatever other samples come or go, and
+    no sample that was trained on is ever tested on. The price is that fractions hold on average: of n samples, a
+    fraction p has p n ± sqrt(p (1 - p) n). A larger fraction adds samples to those of a smaller one.
+
+    Parameters
+    ----------
+    sample_ids : iterable of str
+        The samples, in any order.
+    test, validation : float
+        Fractions; the rest is for training.
+    seed : int
+        Another seed gives other splits.
+
+    Returns
+    -------
+    dict of str to list of str
+        Sorted ids by split; a split may be empty where there are few samples.
+
+    Raises
+    ------
+    ArgumentError
+        A fraction is out of its range, or nothing is left for training.
+    """
+    _check_fraction(test, "test")
+    if validation:
+        _check_fraction(validation, "validation")
+    if test + validation >= 1:
+        raise ArgumentError(f"test and validation: expected less than 1 in all, got {test} + {validation}")
+    splits: dict[str, list[str]] = {"train": [], **({"validation": []} if validation else {}), "test": []}
+    for sample_id in sorted(sample_ids):
+        place = _place(seed, sample_id)
+        # From either end, so that neither depends on the size of the other.
+        name = "test" if place < test else "validation" if place >= 1 - validation else "train"
+        splits[name].append(sample_id)
+    return splits
+
+
+def split_store(
+    root: str | os.PathLike[str],
+    *,
+    test: float,
+    validation: float = 0.0,
+    seed: int = 0,
+    overwrite: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> dict[str, list[str]]:
+    """Part the samples of a store as `split_samples` does, and record that in its manifest.
+
+    Again after samples were added, it places these and moves no other.
+
+    Parameters
+    ----------
+    root : str or path
+        Local path or URL of the store.
+    test, validation, seed
+        See `split_samples`.
+    overwrite : bool
+        Replace all splits that the store has, also if samples leave theirs.
+    storage_options : mapping, optional
+        Options of the file system; see `stores.open_storage`.
+
+    Returns
+    -------
+    dict of str to list of str
+        The splits.
+
+    Raises
+    ------
+    ManifestError
+        There is no store.
+    ArgumentError
+        A fraction is out of its range, a split would be empty, or samples would leave the splits that they are in.
+    """
+    # What is wrong with the arguments is said before the store is looked for.
+    root, splits = normalize_root(root), split_samples([], test=test, validation=validation, seed=seed)
+
+    def change(current: StoreManifest) -> StoreManifest:
+        nonlocal splits
+        if not current.samples:
+            raise ArgumentError(f"{root}: the store has no samples to split; convert some first")
+        splits = split_samples(current.samples, test=test, validation=validation, seed=seed)
+        if not all(splits.values()):
+            raise ArgumentError(f"{root}: {_empty_split(splits, test, validation, seed)}")
+        if not overwrite:
+            _require_no_move(current.splits, splits)
+        return current.model_copy(update={"splits": splits})
+
+    StoreManifest.update(root, change, storage_options=storage_options)
+    return splits
+
+
+def save_splits(
+    root: str | os.PathLike[str],
+    splits: Mapping[str, list[str]],
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+) -> None:
+    """Record splits in the manifest of a store, in place of those of the same names.
+
+    Raises
+    ------
+    ManifestError
+        There is no store.
+    """
+    StoreManifest.update(
+        normalize_root(root),
+        lambda current: current.model_copy(update={"splits": {**current.splits, **splits}}),
+        storage_options=storage_options,
+    )
+
+
+def read_split_files(
+    files: Mapping[str, str | os.PathLike[str]], known: Collection[str]
+) -> tuple[dict[str, list[str]], list[str]]:
+    """Read splits from files with a sample id a line. Blank lines and those that begin with ``#`` are passed over.
+
+    Parameters
+    ----------
+    files : mapping of str to str or path
+        By name of the split.
+    known : collection of str
+        The ids that there are. Public lists name samples that nobody has: others are left out.
+
+    Returns
+    -------
+    dict of str to list of str, list of str
+        Ids by split in the order of the files, each once; and what a user should know: what was left out, and splits
+        that share samples.
+
+    Raises
+    ------
+    ArgumentError
+        A file cannot be read, or names no known sample.
+    """
+    splits: dict[str, list[str]] = {}
+    notices = []
+    for name, path in files.items():
+        listed = _listed_ids(name, path)
+        splits[name] = [sample_id for sample_id in listed if sample_id in known]
+        unknown = [sample_id for sample_id in listed if sample_id not in known]
+        if unknown:
+            what = (
+                f"split {name!r}: {len(unknown)} of the {len(listed)} ids in {path} are in neither source nor store: "
+                f"{_shown(unknown)}"
+            )
+            near = nearest_names(unknown[0], known)
+            if not splits[name]:
+                raise ArgumentError(f"{what}; {near}")
+            notices.append(f"{what}; they are left out; {near}")
+    for (one, its), (other, others) in combinations(splits.items(), 2):
+        shared = sorted(set(its) & set(others))
+        if shared:
+            notices.append(f"splits {one!r} and {other!r} share samples, {len(shared)} in all: {_shown(shared)}")
+    return splits, notices
+
+
+def _check_fraction(value: float, name: str) -> None:
+    # A comparison with NaN is false.
+    if not (isinstance(value, Real) and 0 < value < 1):
+        raise ArgumentError(f"{name}: expected a fraction between 0 and 1, got {value!r}")
+
+
+def _place(seed: int, sample_id: str) -> float:
+    """Give the place of a sample, uniform in [0, 1)."""
+    digest = hashlib.sha256(f"split:{seed}:{sample_id}".encode()).digest()
+    # As many bits as a float has.
+    return (int.from_bytes(digest[:8], "little") >> 11) / (1 << 53)
+
+
+def _empty_split(splits: Mapping[str, list[str]], test: float, validation: float, seed: int) -> str:
+    """Say which split is empty, and with which seed none would be."""
+    [empty, *_] = [name for name, ids in splits.items() if not ids]
+    sample_ids = [sample_id for ids in splits.values() for sample_id in ids]
+    remedy = "give other fractions"
+    for other in range(seed + 1, seed + _SEEDS_TRIED):
+        if all(split_samples(sample_ids, test=test, validation=validation, seed=other).values()):
+            remedy = f"seed {other} leaves no split empty"
+            break
+    what = f"none of the {len(sample_ids)} samples is in {empty!r} with seed {seed}"
+    return f"{what}, since each is placed by itself; {remedy}"
+
+
+def _require_no_move(former: Mapping[str, list[str]], splits: Mapping[str, list[str]]) -> None:
+    members = {name: set(ids) for name, ids in splits.items()}
+    moved = [
+        (sample_id, name) for name, ids in former.items() for sample_id in ids if sample_id not in members.get(name, ())
+    ]
+    if moved:
+        sizes = ", ".join(f"{name} {len(ids)}" for name, ids in former.items())
+        sample_id, name = moved[0]
+        raise ArgumentError(
+            f"the store has splits ({sizes}), and {len(moved)} samples would leave theirs, such as {sample_id!r}, "
+            f"which is in {name!r}; to replace all splits, overwrite them"
+        )
+
+
+def _listed_ids(name: str, path: str | os.PathLike[str]) -> list[str]:
+    try:
+        lines = [line.strip() for line in Path(path).read_text("utf-8-sig").splitlines()]
+    except OSError as error:
+        raise ArgumentError(f"split {name!r}: cannot read {path} ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ArgumentError(f"split {name!r}: {path} is no text in UTF-8 ({error})") from error
+    listed = list(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
+    if not listed:
+        raise ArgumentError(f"split {name!r}: {path} lists no sample; expected one id a line")
+    return listed
+
+
+def _shown(ids: list[str]) -> str:
+    return ", ".join(map(repr, ids[:_SHOWN])) + (", …" if len(ids) > _SHOWN else "")

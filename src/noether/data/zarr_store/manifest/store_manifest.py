@@ -1,0 +1,380 @@
+"""manifest.json: what a store holds, and how it was written.
+
+It is read from bytes that may come from anywhere, so pydantic checks it. Required keys are those without a default;
+everything else may be missing. Keys of the manifest itself that are not known here are kept as they are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    FailFast,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    field_serializer,
+    model_validator,
+)
+from pydantic_core import to_json
+
+from noether.data.zarr_store.core.bounded_json import parse_document, require_few_values
+from noether.data.zarr_store.core.document_checksum import SEAL_KEY, UNSEALED, seal
+from noether.data.zarr_store.core.names import check_sample_id
+from noether.data.zarr_store.errors import ManifestConflictError, ManifestError, UnknownNameError, nearest_names
+from noether.data.zarr_store.layout import ArrayLayout, DomainLayout
+from noether.data.zarr_store.manifest.checks import (
+    ChunkIndexName,
+    PlainText,
+    check_domain_layouts,
+    invalid_manifest,
+    settings_of,
+)
+from noether.data.zarr_store.manifest.lines import (
+    DomainSample,
+    SampleEntry,
+    SampleLines,
+    check_samples,
+    join_samples,
+    parse_json,
+)
+from noether.data.zarr_store.stores import join, open_storage
+
+__all__ = [
+    "FORMAT_VERSION",
+    "MANIFEST_NAME",
+    "ArrayLayout",
+    "CopyOrigin",
+    "DomainLayout",
+    "DomainSample",
+    "SampleEntry",
+    "StoreManifest",
+]
+
+FORMAT_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+
+# What all samples of a store share; two writers that differ in one of these cannot write to the same store.
+_SHARED_KEYS = (
+    "dataset_name",
+    "format_version",
+    "shuffle_seed",
+    "shuffle_algorithm",
+    "coords_dtype",
+    "values_dtype",
+    "compressor",
+    "checksum",
+    "domains",
+    "copied_from",
+)
+
+
+def _known_version(version: int) -> int:
+    if version != FORMAT_VERSION:
+        raise ValueError(
+            f"format version {version} is not known to this release, which reads version {FORMAT_VERSION}; "
+            "upgrade: pip install --upgrade noether-zarr-store"
+        )
+    return version
+
+
+class CopyOrigin(BaseModel):
+    """What a store is a part of.
+
+    Attributes
+    ----------
+    store_root : str
+        Of the store that it was copied from.
+    fraction : float
+        Share of the points of every domain that it has, rounded up to whole chunks: the first ones.
+    """
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+
+    store_root: str
+    fraction: Annotated[float, Field(gt=0, le=1)]
+
+
+class StoreManifest(BaseModel):
+    """What a store holds, and the settings that all its samples share.
+
+    Attributes
+    ----------
+    dataset_name : str
+        Name of the dataset.
+    format_version : int
+        Version of the format.
+    shuffle_seed : int
+        Seed of all shuffles.
+    coords_dtype, values_dtype : str
+        Stored dtype of positions and of all else, unless `domains` has another for a field.
+    compressor : str
+        ``blosc-zstd-<level>``.
+    domains : dict of str to DomainLayout
+        All domains and arrays that a sample can have.
+    samples : mapping of str to SampleEntry
+        By sample id. Those of a large manifest are parsed, and checked, when they are asked for.
+    shuffle_algorithm : str or None
+        How points were shuffled; ``None`` where the store was shuffled elsewhere.
+    checksum : bool
+        Whether each chunk carries a crc32c.
+    splits : dict of str to list of str
+        Sample ids by split.
+    chunk_index : str or None
+        Name of the chunk index file, which describes all samples.
+    copied_from : CopyOrigin or None
+        What it is a part of; ``None`` where it has all points.
+    """
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+    __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
+
+    dataset_name: PlainText
+    format_version: Annotated[int, AfterValidator(_known_version)]
+    shuffle_seed: int
+    coords_dtype: PlainText
+    values_dtype: PlainText
+    compressor: PlainText
+    domains: dict[str, DomainLayout]
+    samples: MutableMapping[Annotated[str, AfterValidator(check_sample_id)], SampleEntry]
+    shuffle_algorithm: PlainText | None = None
+    checksum: bool = False
+    splits: dict[PlainText, Annotated[list[str], FailFast()]] = {}
+    chunk_index: ChunkIndexName | None = None
+    copied_from: CopyOrigin | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_seal(cls, content: Any) -> Any:
+        # That is of the bytes that were read; whoever saves the manifest makes another.
+        return {key: content[key] for key in content if key != SEAL_KEY} if isinstance(content, dict) else content
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Self:
+        check_domain_layouts(self.domains)
+        for sample_id, entry in self.samples.items():
+            unknown = entry.domains.keys() - self.domains.keys()
+            if unknown:
+                raise ValueError(f"sample {sample_id!r}: domains {sorted(unknown)} are not among the store's")
+        return self
+
+    @field_serializer("samples", mode="wrap")
+    def _plain_samples(self, samples: Mapping[str, SampleEntry], handler: SerializerFunctionWrapHandler) -> Any:
+        return handler(dict(samples))
+
+    @classmethod
+    def parse(cls, data: bytes, origin: str) -> Self:
+        """Read a manifest from its JSON; what is wrong with one sample may only come out when that is asked for.
+
+        Parameters
+        ----------
+        data : bytes
+            The JSON text.
+        origin : str
+            Where it came from, for the error.
+
+        Raises
+        ------
+        ManifestError
+            It is no manifest, or of a version that this release does not know.
+        """
+        samples: Any = None
+        try:
+            content, starts = parse_json(data)
+            if isinstance(content, dict):
+                require_few_values(settings_of(content), "beside the samples")
+                if starts is None and isinstance(content.get("samples"), dict):
+                    # One after the other, up to the first that is wrong.
+                    samples, content["samples"] = content["samples"], {}
+            manifest = cls.model_validate(content)
+        except ValueError as error:
+            raise invalid_manifest(origin, error) from error
+        if starts:
+            manifest.samples = SampleLines(manifest.domains, origin, data, starts)
+        elif samples:
+            manifest.samples = check_samples(samples, manifest.domains, origin)
+        return manifest
+
+    @classmethod
+    def load(cls, root: str, *, storage_options: Mapping[str, Any] | None = None) -> Self:
+        """Read the manifest of the store at `root`, a path or URL.
+
+        Raises
+        ------
+        ManifestError
+            There is none, it is malformed, or its version is not known.
+        """
+        data = _require_found(open_storage(root, storage_options).read_if_there(MANIFEST_NAME), root)
+        return cls.parse(data, join(root, MANIFEST_NAME))
+
+    @classmethod
+    def load_if_there(cls, root: str, *, storage_options: Mapping[str, Any] | None = None) -> Self | None:
+        """Read the manifest of the store at `root`; ``None`` where there is none yet."""
+        data = open_storage(root, storage_options).read_if_there(MANIFEST_NAME)
+        return None if data is None else cls.parse(data, join(root, MANIFEST_NAME))
+
+    def save(self, root: str, *, storage_options: Mapping[str, Any] | None = None) -> str:
+        """Add the samples and splits to the manifest at `root`, in one atomic step.
+
+        What others recorded there stays; of a sample or split that both have, this manifest's is kept. Samples are
+        written in the order of their ids, so that the file does not depend on the order in which they were made.
+        Afterwards `samples`, `splits` and `chunk_index` are those of the file.
+
+        Returns
+        -------
+        str
+            Path or URL of the file.
+
+        Raises
+        ------
+        ManifestConflictError
+            The manifest there was written with other settings.
+        """
+        url, storage, merged = join(root, MANIFEST_NAME), open_storage(root, storage_options), self
+
+        def merge(current: bytes | None) -> bytes:
+            nonlocal merged
+            there = self.model_copy(update={"samples": {}}) if current is None else type(self).parse(current, url)
+            merged = there.merged_with(self, url)
+            data = merged.to_json(url)
+            if there.chunk_index is not None and there.chunk_index != merged.chunk_index:
+                # It goes first: if this process ends between the two, a file that nothing names would stay for ever.
+                storage.delete([there.chunk_index])
+            return data
+
+        storage.update(MANIFEST_NAME, merge)
+        self.samples, self.splits, self.chunk_index = merged.samples, merged.splits, merged.chunk_index
+        return url
+
+    @classmethod
+    def update(
+        cls, root: str, change: Callable[[Self], Self], *, storage_options: Mapping[str, Any] | None = None
+    ) -> None:
+        """Replace the manifest at `root` by what `change` makes of it, in one atomic step.
+
+        Parameters
+        ----------
+        root : str
+            Path or URL of the store.
+        change : callable of StoreManifest to StoreManifest
+            Gives the new manifest, with its samples in the order in which they are to be written. It may be called
+            again where another writer came first, so it must not depend on earlier calls.
+        storage_options : mapping, optional
+            Options of the file system; see `stores.open_storage`.
+
+        Raises
+        ------
+        ManifestError
+            There is no manifest.
+        """
+        url, storage = join(root, MANIFEST_NAME), open_storage(root, storage_options)
+
+        def replace(current: bytes | None) -> bytes:
+            return change(cls.parse(_require_found(current, root), url)).to_json(url)
+
+        # Where there is no store, no directory or lock of one is made.
+        _require_found(storage.read_if_there(MANIFEST_NAME), root)
+        storage.update(MANIFEST_NAME, replace)
+
+    def merged_with(self, other: StoreManifest, origin: str) -> Self:
+        """Give a copy with the samples and splits of `other` added; its entries replace those of the same name.
+
+        With samples added, the copy names no chunk index: even one whose entry is the same may have other bytes.
+
+        Raises
+        ------
+        ManifestConflictError
+            `other` has other settings than this manifest, which was read from `origin`.
+        """
+        self.require_same_settings(other, origin)
+        return self.model_copy(
+            update={
+                "samples": SampleLines.of(self.samples, self.domains, origin) | other.samples,
+                "splits": self.splits | other.splits,
+                "chunk_index": None if other.samples else self.chunk_index,
+            }
+        )
+
+    def require_same_settings(self, other: StoreManifest, origin: str) -> None:
+        """Raise `ManifestConflictError` unless `other` has the settings of this manifest, read from `origin`."""
+        differing = [
+            f"{key}: the store has {_short(getattr(self, key))}, this writer {_short(getattr(other, key))}"
+            for key in self.differing_settings(other)
+        ]
+        if differing:
+            raise ManifestConflictError(
+                f"{origin}: the store was written with other settings ({'; '.join(differing)}); "
+                "use the store's settings, or write to another store"
+            )
+
+    def settings_alone(self) -> StoreManifest:
+        """Give what all samples share: no samples, splits, chunk index or keys that are not known here."""
+        return StoreManifest(samples={}, **{key: getattr(self, key) for key in _SHARED_KEYS})
+
+    def differing_settings(self, other: StoreManifest) -> list[str]:
+        """List the keys of the settings, which all samples of a store share, that another manifest has otherwise."""
+        return [key for key in _SHARED_KEYS if getattr(self, key) != getattr(other, key)]
+
+    def as_group_attributes(self, sample_id: str, entry: SampleEntry) -> dict[str, Any]:
+        """Give the attributes of a sample's group: its own, and a manifest of the sample alone.
+
+        `of_group` reads that manifest back, so a store's manifest can be rebuilt from its groups.
+        """
+        alone = self.model_copy(update={"samples": {sample_id: entry}})
+        manifest = alone.model_dump(mode="json", exclude={"samples": {sample_id: {"attributes"}}})
+        return {"attributes": entry.attributes, "manifest": manifest}
+
+    @classmethod
+    def of_group(cls, data: bytes, origin: str) -> Self:
+        """Read the manifest of one sample from the root ``zarr.json`` of its group.
+
+        Raises
+        ------
+        ManifestError
+            It has no such manifest.
+        """
+        try:
+            attributes = parse_document(data, finite=False)["attributes"]
+            manifest = attributes["manifest"]
+            [entry] = manifest["samples"].values()
+            entry["attributes"] = attributes["attributes"]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ManifestError(f"{origin}: no group that this library wrote: {error!r}") from error
+        return cls.parse(json.dumps(manifest).encode(), origin)
+
+    def sample(self, sample_id: str) -> SampleEntry:
+        """Give the entry of a sample; `UnknownNameError` where there is none."""
+        try:
+            return self.samples[sample_id]
+        except KeyError:
+            raise UnknownNameError(
+                f"sample {sample_id!r} is not in the store; {nearest_names(sample_id, self.samples)}"
+            ) from None
+
+    def to_json(self, origin: str) -> bytes:
+        """Give the bytes of the file, sealed, for the place `origin`, which errors name."""
+        rest = UNSEALED | self.model_dump(mode="json", exclude={"samples"}, warnings="error")
+        return seal(join_samples(to_json(rest, indent=2), SampleLines.of(self.samples, self.domains, origin)))
+
+
+def _require_found(data: bytes | None, root: str) -> bytes:
+    if data is None:
+        raise ManifestError(
+            f"{join(root, MANIFEST_NAME)}: not found, so {root} is no store; check the path, or convert a source "
+            "into it: noether-zarr convert SOURCE STORE --preset NAME"
+        )
+    return data
+
+
+def _short(value: object) -> str:
+    if isinstance(value, dict):
+        value = {
+            domain: {field: f"{array.dtype} x {array.dim}" for field, array in layout.arrays.items()}
+            for domain, layout in value.items()
+        }
+    return str(value)

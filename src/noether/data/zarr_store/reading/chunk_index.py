@@ -1,0 +1,339 @@
+"""The chunk index of a store: the lengths of all chunks in one file, which the processes of a node map and share.
+
+With it a draw costs its range requests and nothing else: no metadata and no shard index is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from tokenize import TokenError
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noether.data.zarr_store.codec.shard import MISSING, ChunkCodec
+from noether.data.zarr_store.errors import CorruptDataError, StorageError, TooLargeError
+from noether.data.zarr_store.layout import ArrayLayout
+from noether.data.zarr_store.manifest.lines import SampleEntry
+from noether.data.zarr_store.manifest.store_manifest import StoreManifest
+from noether.data.zarr_store.reading.open_sample import OpenSample
+from noether.data.zarr_store.reading.sharded_array import ShardedArray
+from noether.data.zarr_store.stores import is_remote, normalize_root, open_storage
+from noether.data.zarr_store.stores.base import Storage
+
+__all__ = ["ChunkIndex", "drop_chunk_index", "has_chunk_index", "load_words", "open_chunk_index", "write_chunk_index"]
+
+# Stands for each chunk of an array whose shards only their own indexes describe.
+_NOT_INDEXED = 0xFFFFFFFF
+# Almost all the time goes into waiting for the storage.
+_THREADS = 16
+_TRIES = 3
+# A file of 4 GiB, of some 50 TB of values in chunks of the default size. The manifest may claim any number.
+_MAX_LENGTHS = 1 << 30
+_REMEDY = "make it anew: noether-zarr index STORE"
+
+# What NumPy raises over a file whose head is Python's text for a dict no more.
+_NO_ARRAY = (ValueError, TypeError, EOFError, SyntaxError, TokenError, OverflowError, MemoryError, RecursionError)
+
+
+class ChunkIndex:
+    """The lengths of all chunks of a store.
+
+    Parameters
+    ----------
+    words : ndarray of uint32
+        For n samples, 2 (n + 1) words with the start of each sample's lengths and the end of the last, as uint64; then
+        the lengths, in the order of the manifest: samples, domains, arrays, chunks. A length is 0 where a chunk is not
+        stored, and the largest uint32 throughout an array that is not described here.
+    manifest : StoreManifest
+        What it is the index of.
+
+    Raises
+    ------
+    CorruptDataError
+        It is the index of another number of samples, or was cut short.
+    """
+
+    def __init__(self, words: NDArray[np.uint32], manifest: StoreManifest) -> None:
+        n_head = 2 * (len(manifest.samples) + 1)
+        fits = words.ndim == 1 and words.dtype == np.dtype("<u4") and len(words) >= n_head
+        starts = words[:n_head].view("<u8") if fits else np.zeros(1, "<u8")
+        if not fits or int(starts[-1]) != len(words) - n_head:
+            raise CorruptDataError(
+                f"the chunk index {manifest.chunk_index} is not that of the {len(manifest.samples)} samples of the "
+                f"store; {_REMEDY}"
+            )
+        self._manifest = manifest
+        self._starts = starts
+        self._lengths = words[n_head:]
+        self._numbers = {sample_id: number for number, sample_id in enumerate(manifest.samples)}
+
+    def arrays(self, sample_id: str) -> dict[str, ShardedArray]:
+        """Give the arrays of a sample that are indexed, by canonical field name, ready to be read.
+
+        Raises
+        ------
+        CorruptDataError
+            The index does not fit the sample.
+        """
+        entry, number = self._manifest.sample(sample_id), self._numbers[sample_id]
+        at, stop = int(self._starts[number]), int(self._starts[number + 1])
+        found = {}
+        for domain, layout, n_chunks in _arrays_of(self._manifest, entry):
+            lengths = self._lengths[at : at + n_chunks]
+            at += n_chunks
+            if len(lengths) == n_chunks and lengths[0] != _NOT_INDEXED:
+                found[layout.field] = _promised_array(self._manifest, sample_id, entry, domain, layout, lengths)
+        if at != stop:
+            raise CorruptDataError(f"sample {sample_id!r}: the chunk index does not fit the manifest; {_REMEDY}")
+        return found
+
+
+def open_chunk_index(storage: Storage, manifest: StoreManifest) -> ChunkIndex | None:
+    """Map the chunk index that a manifest names; None where it names none, or the file is gone.
+
+    That of a remote store is fetched into a cache directory of the user, once for all processes of the machine.
+    """
+    name = manifest.chunk_index
+    if name is None:
+        return None
+    if not is_remote(storage.root):
+        local = Path(storage.root, name)
+        try:
+            return ChunkIndex(load_words(local), manifest) if local.is_file() else None
+        except FileNotFoundError:  # deleted meanwhile, for another one
+            return None
+    # The copy alone may be damaged, or another process may have removed it for that.
+    with suppress(CorruptDataError, FileNotFoundError):
+        return _open_fetched(storage, name, manifest)
+    _forget(name)
+    return _open_fetched(storage, name, manifest)
+
+
+def _open_fetched(storage: Storage, name: str, manifest: StoreManifest) -> ChunkIndex | None:
+    file = _fetched(storage, name)
+    return None if file is None else ChunkIndex(load_words(file), manifest)
+
+
+def load_words(file: Path | BinaryIO) -> NDArray[np.uint32]:
+    """Read the array of a chunk index, or map it where a path is given; `CorruptDataError` where it is none."""
+    try:
+        # Not np.load, which opens archives as well.
+        words: NDArray[np.uint32] = (
+            np.lib.format.open_memmap(file, mode="r")
+            if isinstance(file, Path)
+            else np.lib.format.read_array(file, allow_pickle=False)
+        )
+    except _NO_ARRAY as error:
+        raise CorruptDataError(f"the chunk index {file} is damaged ({error}); {_REMEDY}") from error
+    return words
+
+
+def write_chunk_index(root: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None) -> str:
+    """Read the index of every shard of a store, write the chunk index, and name it in the manifest.
+
+    Works for every store that can be read, also those written by others. Arrays that cannot be described, since
+    they have other codecs, other places for their chunks, or damage, are left to their own indexes.
+
+    Returns
+    -------
+    str
+        Name of the file.
+
+    Raises
+    ------
+    ManifestError
+        There is no store.
+    TooLargeError
+        The manifest claims more than 1,073,741,824 chunks, or more than memory holds the lengths of.
+    StorageError
+        The storage fails, or samples were added all the time.
+    """
+    root = normalize_root(root)
+    storage = open_storage(root, storage_options)
+    for _ in range(_TRIES):
+        manifest = StoreManifest.load(root, storage_options=storage_options)
+        try:
+            data = _encode(_gather(storage, manifest))
+        except MemoryError as error:
+            raise TooLargeError(f"{root}: the chunk index does not fit in memory ({error})") from error
+        name = _name_of(data)
+        _forget(name)  # a damaged copy would outlast this
+        storage.write(name, data)
+        if _name_in_manifest(root, storage_options, manifest, name):
+            if manifest.chunk_index not in (None, name):
+                storage.delete([manifest.chunk_index])
+            return name
+        storage.delete([name])
+    raise StorageError(f"{root}: samples were added while the chunk index was made, {_TRIES} times; try again")
+
+
+def has_chunk_index(root: str, manifest: StoreManifest, *, storage_options: Mapping[str, Any] | None = None) -> bool:
+    """Say whether the manifest of a store names a chunk index that is there."""
+    name = manifest.chunk_index
+    return name is not None and open_storage(root, storage_options).read_tail(name, 1) is not None
+
+
+def drop_chunk_index(root: str, *, storage_options: Mapping[str, Any] | None = None) -> None:
+    """Delete the chunk index of a store, if there is one: samples that it describes are about to be replaced."""
+    storage = open_storage(root, storage_options)
+    there = StoreManifest.load_if_there(root, storage_options=storage_options)
+    if there is None or there.chunk_index is None:
+        return
+
+    def change(current: StoreManifest) -> StoreManifest:
+        if current.chunk_index is not None:
+            storage.delete([current.chunk_index])
+        return current.model_copy(update={"chunk_index": None})
+
+    StoreManifest.update(root, change, storage_options=storage_options)
+
+
+def _name_in_manifest(root: str, storage_options: Mapping[str, Any] | None, indexed: StoreManifest, name: str) -> bool:
+    """Name the index in the manifest, unless other samples have come."""
+    fits = True
+
+    def change(current: StoreManifest) -> StoreManifest:
+        nonlocal fits
+        fits = list(current.samples) == list(indexed.samples)
+        return current.model_copy(update={"chunk_index": name}) if fits else current
+
+    StoreManifest.update(root, change, storage_options=storage_options)
+    return fits
+
+
+def _gather(storage: Storage, manifest: StoreManifest) -> list[NDArray[np.uint32]]:
+    """Give the lengths of each sample's chunks, in the order of the manifest."""
+    entries = (manifest.sample(sample_id) for sample_id in manifest.samples)
+    n_lengths = sum(n_chunks for entry in entries for _, _, n_chunks in _arrays_of(manifest, entry))
+    if n_lengths > _MAX_LENGTHS:
+        raise TooLargeError(
+            f"{storage.root}: the manifest claims {n_lengths:,} chunks; expected at most {_MAX_LENGTHS:,} for a chunk "
+            "index: convert with larger chunks, unless the manifest is wrong"
+        )
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="noether-index") as pool:
+        return list(pool.map(lambda sample_id: _gather_sample(storage, manifest, sample_id), manifest.samples))
+
+
+def _gather_sample(storage: Storage, manifest: StoreManifest, sample_id: str) -> NDArray[np.uint32]:
+    entry = manifest.sample(sample_id)
+    complete = manifest.shuffle_algorithm is not None
+    sample = OpenSample(storage, sample_id, entry.relpath, complete)
+    parts = []
+    for domain, layout, n_chunks in _arrays_of(manifest, entry):
+        where = f"sample {sample_id!r}, field {layout.field}"
+        grid = entry.domains[domain].grid
+        lengths = None
+        # Damage is for the reader to report, of what it reads.
+        with suppress(CorruptDataError):
+            array = sample.sharded_array(
+                f"{domain}/{layout.array_name}", (grid.n_points, layout.dim), grid.chunk_points, where
+            )
+            promised = _promised_array(manifest, sample_id, entry, domain, layout, None)
+            if array is not None and array == promised:
+                lengths = _lengths_of_array(array, n_chunks, storage)
+        parts.append(np.full(n_chunks, _NOT_INDEXED, np.uint32) if lengths is None else lengths)
+    return np.concatenate(parts) if parts else np.empty(0, np.uint32)
+
+
+def _lengths_of_array(array: ShardedArray, n_chunks: int, storage: Storage) -> NDArray[np.uint32] | None:
+    """Give the lengths of an array's chunks; None where they do not lie one after the other from the shard's start."""
+    parts = []
+    for shard in range(-(-n_chunks // array.chunks_per_shard)):
+        index = array.read_index(shard, storage)
+        stored = index.lengths != MISSING
+        lengths = np.where(stored, index.lengths, 0)
+        starts = np.cumsum(lengths) - lengths
+        if np.any(index.offsets[stored] != starts[stored]) or np.any(lengths >= _NOT_INDEXED):
+            return None
+        parts.append(lengths.astype(np.uint32))
+    return np.concatenate(parts)[:n_chunks]
+
+
+def _encode(samples: list[NDArray[np.uint32]]) -> bytes:
+    starts = np.zeros(len(samples) + 1, "<u8")
+    np.cumsum([len(lengths) for lengths in samples], out=starts[1:])
+    file = io.BytesIO()
+    np.save(file, np.concatenate([starts.view("<u4"), *samples]).astype("<u4"))
+    return file.getvalue()
+
+
+def _arrays_of(manifest: StoreManifest, entry: SampleEntry) -> Iterator[tuple[str, ArrayLayout, int]]:
+    """Yield domain, layout and number of chunks of each array of a sample, in the order of the index."""
+    for domain, layout in manifest.domains.items():
+        if domain in entry.domains:
+            for array in layout.arrays.values():
+                yield domain, array, entry.domains[domain].n_chunks
+
+
+def _promised_array(
+    manifest: StoreManifest,
+    sample_id: str,
+    entry: SampleEntry,
+    domain: str,
+    layout: ArrayLayout,
+    lengths: NDArray[np.uint32] | None,
+) -> ShardedArray:
+    """Describe an array as the manifest promises it; arrays that break the promise are not indexed."""
+    grid = entry.domains[domain].grid
+    dtype = np.dtype(layout.dtype).newbyteorder("<")
+    return ShardedArray(
+        f"{entry.relpath}/{domain}/{layout.array_name}",
+        ChunkCodec(dtype, grid.chunk_points, layout.dim, manifest.checksum),
+        grid.shard_points // grid.chunk_points,
+        f"sample {sample_id!r}, field {layout.field}",
+        manifest.shuffle_algorithm is not None,
+        lengths,
+    )
+
+
+def _name_of(data: bytes) -> str:
+    return f"chunk_index-{hashlib.sha256(data).hexdigest()[:16]}.npy"
+
+
+def _fetched(storage: Storage, name: str) -> Path | BinaryIO | None:
+    """Give the place of a remote store's index on this machine, after fetching it if no other process has."""
+    path = _cached(name)
+    if path is not None and path.is_file():
+        return path
+    data = storage.read_if_there(name)
+    if data is None:
+        return None
+    if path is not None and name == _name_of(data):
+        with suppress(OSError):  # a disk that is full, or a home that nothing can be written to, as in containers
+            _keep(path, data)
+            return path
+    return io.BytesIO(data)
+
+
+def _cached(name: str) -> Path | None:
+    """Give the place that a remote index has on this machine; None where the user has no home."""
+    try:
+        directory = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        return None
+    # The name ends in a hash of the content, so it cannot be out of date, or that of another store.
+    return directory / "noether-zarr-store" / name
+
+
+def _forget(name: str) -> None:
+    path = _cached(name)
+    if path is not None:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _keep(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as directory:
+        staged = Path(directory, path.name)
+        staged.write_bytes(data)
+        staged.replace(path)

@@ -1,0 +1,99 @@
+"""One sample that is being read: the metadata of its arrays, read once and only if needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any
+
+import zarr
+
+from noether.data.zarr_store.core.names import ROOT_KEY
+from noether.data.zarr_store.errors import CorruptDataError
+from noether.data.zarr_store.manifest.node_metadata import Metadata, parse_array, parse_group, require_array
+from noether.data.zarr_store.reading.sharded_array import ShardedArray
+from noether.data.zarr_store.reading.zarr_array import open_array, open_group
+from noether.data.zarr_store.stores import join
+from noether.data.zarr_store.stores.base import Storage, StoreFactory
+
+__all__ = ["OpenSample"]
+
+
+@dataclass(slots=True)
+class OpenSample:
+    """Opens the arrays of one sample. Safe to use from many threads.
+
+    Attributes
+    ----------
+    storage : Storage
+        Where the store lies.
+    sample_id, relpath : str
+        The sample, and its group's place in the store.
+    complete : bool
+        Whether a chunk that is not stored is a lost one, and not one of fill values.
+    store_factory : callable of str to zarr Store or None
+        Opens the group for zarr-python in place of `storage`.
+    """
+
+    storage: Storage
+    sample_id: str
+    relpath: str
+    complete: bool
+    store_factory: StoreFactory | None = None
+    _lock: Lock = field(default_factory=Lock)
+    _nodes: Metadata | None = None
+    _is_consolidated: bool = False
+    _group: zarr.Group | None = None
+    _arrays: dict[str, ShardedArray | None] = field(default_factory=dict)
+
+    def sharded_array(self, path: str, shape: tuple[int, int], chunk_points: int, where: str) -> ShardedArray | None:
+        """Describe the array at `path`; None where zarr-python has to read it.
+
+        Raises
+        ------
+        CorruptDataError
+            There is no such array, or one of another shape.
+        """
+        if path not in self._arrays:
+            metadata = require_array(self.metadata(path, where), shape, where)
+            self._arrays[path] = ShardedArray.of_metadata(
+                f"{self.relpath}/{path}", metadata, chunk_points, where, complete=self.complete
+            )
+        return self._arrays[path]
+
+    def zarr_array(self, path: str, shape: tuple[int, int], where: str) -> zarr.Array[Any]:
+        """Open the array at `path` with zarr-python; errors are those of `sharded_array`."""
+        if self._group is None:
+            store = (
+                self.store_factory(join(self.storage.root, self.relpath))
+                if self.store_factory
+                else self.storage.zarr_store(self.relpath, read_only=True)
+            )
+            self._group = open_group(store, complete=self.complete, where=f"sample {self.sample_id!r}")
+        return open_array(self._group, path, shape, where)
+
+    def metadata(self, path: str, where: str) -> Any:
+        """Give the metadata of a node, as they are in the store; `CorruptDataError` where there is none."""
+        with self._lock:  # threads that read its fields at the same time ask once
+            if self._nodes is None:
+                self._nodes = self._read_nodes()
+        if path not in self._nodes:
+            # What the consolidated metadata lack is not there; without them each array is asked.
+            key = f"{self.relpath}/{path}/{ROOT_KEY}"
+            document = None if self._is_consolidated else self.storage.read_if_there(key)
+            if document is None:
+                raise CorruptDataError(f"{where}: the group has no array {path}; convert the sample again")
+            self._nodes[path] = parse_array(document, where)
+        return self._nodes[path]
+
+    def _read_nodes(self) -> Metadata:
+        where = f"sample {self.sample_id!r}"
+        document = self.storage.read_if_there(f"{self.relpath}/{ROOT_KEY}")
+        if document is None:
+            raise CorruptDataError(
+                f"{where}: the manifest lists it, but there is no group at {join(self.storage.root, self.relpath)}; "
+                "convert the sample again"
+            )
+        nodes = parse_group(document, where)
+        self._is_consolidated = nodes is not None
+        return nodes or {}

@@ -1,0 +1,112 @@
+"""Which byte ranges of which shards hold the chunks of a read plan. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from noether.data.zarr_store.codec.shard import ShardIndex
+from noether.data.zarr_store.sampling.plan import ChunkPart, ReadPlan
+
+__all__ = ["ChunkRun", "RangeRequest", "chunk_runs", "plan_ranges"]
+
+# A whole field is read in pieces of this size, so that they can be fetched and decoded at the same time and no more
+# than a few of them are in memory. A draw is far smaller, and so is one request.
+MAX_REQUEST_BYTES = 8 << 20
+
+
+class ChunkRun(NamedTuple):
+    """Chunks of a plan that are neighbours in one shard; the same for all fields of the domain.
+
+    Attributes
+    ----------
+    shard : int
+        Number of the shard.
+    position : int
+        Of the first chunk in it.
+    n_chunks : int
+        How many.
+    """
+
+    shard: int
+    position: int
+    n_chunks: int
+
+
+class RangeRequest(NamedTuple):
+    """One range of one shard, and what lies there.
+
+    Attributes
+    ----------
+    shard : int
+        Number of the shard.
+    start : int
+        First byte.
+    parts : tuple of ChunkPart
+        The chunks, and their rows that are taken.
+    first_row : int
+        Where the first of these goes in the result.
+    bounds : list of int, one more than parts
+        Where the bytes of each chunk begin and end, counted from `start`; no bytes for one that is not stored.
+    """
+
+    shard: int
+    start: int
+    parts: tuple[ChunkPart, ...]
+    first_row: int
+    bounds: list[int]
+
+    @property
+    def length(self) -> int:
+        """Bytes to read; none where the chunks are not stored."""
+        return self.bounds[-1]
+
+
+def chunk_runs(plan: ReadPlan, chunks_per_shard: int) -> list[ChunkRun]:
+    """Group the chunks of a plan, in their order, into neighbours of one shard."""
+    runs = []
+    for run in plan.runs():
+        chunk, stop = run[0].chunk, run[-1].chunk + 1
+        while chunk < stop:
+            shard, position = divmod(chunk, chunks_per_shard)
+            here = min(stop - chunk, chunks_per_shard - position)
+            runs.append(ChunkRun(shard, position, here))
+            chunk += here
+    return runs
+
+
+def plan_ranges(
+    plan: ReadPlan, runs: Iterable[ChunkRun], index_of: Callable[[int], ShardIndex]
+) -> Iterator[RangeRequest]:
+    """Yield the requests of one field: chunks whose bytes are neighbours in a shard are one.
+
+    Parameters
+    ----------
+    plan : ReadPlan
+        The chunks, the same for all fields of the domain.
+    runs : iterable of ChunkRun
+        The plan's `chunk_runs`.
+    index_of : callable of int to ShardIndex
+        The index of a shard; called once for each that the plan touches.
+    """
+    shard, index = -1, None
+    first = stop = first_row = start = 0
+    bounds = [0]
+    for run in runs:
+        changes = run.shard != shard
+        if index is None or changes:
+            index = index_of(run.shard)
+        for offset, length in index.ranges_of(run.position, run.n_chunks):
+            end = start + bounds[-1]
+            if stop > first and (changes or offset != end or end + length - start > MAX_REQUEST_BYTES):
+                parts = plan.parts[first:stop]
+                yield RangeRequest(shard, start, parts, first_row, bounds)
+                first_row += sum(part.n_points for part in parts)
+                first = stop
+            if stop == first:
+                shard, start, bounds = run.shard, offset, [0]
+            changes = False
+            bounds.append(bounds[-1] + length)
+            stop += 1
+    if stop > first:
+        yield RangeRequest(shard, start, plan.parts[first:stop], first_row, bounds)

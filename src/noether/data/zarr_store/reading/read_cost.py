@@ -1,0 +1,71 @@
+"""What a read costs, from the ranges that it is about to fetch. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from noether.data.zarr_store.reading.fetch import FieldRead
+from noether.data.zarr_store.reading.sharded_array import ShardedArray
+
+__all__ = ["ReadCost"]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadCost:
+    """What a read costs, known before anything is read.
+
+    Attributes
+    ----------
+    points : dict of str to int
+        Points by domain.
+    chunks : dict of str to int
+        Chunks to decode, by canonical field name.
+    requests : dict of str to int or None
+        Range requests by canonical field name; None where zarr-python reads the field, and decides on them.
+    n_bytes : dict of str to int or None
+        Their bytes.
+    """
+
+    points: dict[str, int]
+    chunks: dict[str, int]
+    requests: dict[str, int | None]
+    n_bytes: dict[str, int | None]
+
+    @classmethod
+    def of(cls, reads: Sequence[FieldRead]) -> Self:
+        """Sum up what is about to be read."""
+        known = {one.layout.field: one.requests if isinstance(one.array, ShardedArray) else None for one in reads}
+        return cls(
+            points={one.domain: one.plan.n_points for one in reads},
+            chunks={one.layout.field: len(one.plan.parts) for one in reads},
+            # Chunks that are not stored make requests of no bytes, which nobody sends.
+            requests={
+                name: None if found is None else sum(request.length > 0 for request in found)
+                for name, found in known.items()
+            },
+            n_bytes={
+                name: None if found is None else sum(request.length for request in found)
+                for name, found in known.items()
+            },
+        )
+
+    @property
+    def total_requests(self) -> int | None:
+        """Requests of all fields; None where that of one is not known."""
+        return _total(self.requests.values())
+
+    @property
+    def total_bytes(self) -> int | None:
+        """Bytes of all fields; None where those of one are not known."""
+        return _total(self.n_bytes.values())
+
+
+def _total(values: Iterable[int | None]) -> int | None:
+    total = 0
+    for value in values:
+        if value is None:
+            return None
+        total += value
+    return total

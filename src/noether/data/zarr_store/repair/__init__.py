@@ -1,6 +1,0 @@
-"""Mending a store: from what is left of it and, where that is not enough, from its source."""
-
-from noether.data.zarr_store.repair.engine import RepairReport, repair_store
-from noether.data.zarr_store.repair.plan import Action, ActionKind
-
-__all__ = ["Action", "ActionKind", "RepairReport", "repair_store"]

@@ -1,0 +1,195 @@
+"""Which draws are wanted, and which of them share no point. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from noether.data.zarr_store.core.grid import positive_int
+from noether.data.zarr_store.errors import ArgumentError, UnknownNameError, nearest_names
+from noether.data.zarr_store.layout import ArrayLayout, DomainLayout, require_domain, require_fields
+from noether.data.zarr_store.sampling.plan import check_num_points
+
+__all__ = ["Draw", "DrawGroup", "GroupRead", "Member", "group_draws"]
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """A draw of its own, beside the main draws of a dataset.
+
+    Attributes
+    ----------
+    domain : str
+        What it draws from.
+    num_points : int or None
+        Points to draw; None takes them all.
+    fields : iterable of str, optional
+        Canonical names of what to read of them; without it, all fields of the domain.
+    disjoint : bool
+        Whether it shares no point with the main draw of the domain, nor with its other disjoint draws.
+
+    Raises
+    ------
+    ArgumentError
+        `num_points` is not a whole number of at least 1, or None for a disjoint draw; `fields` is a str, or empty.
+    """
+
+    domain: str
+    num_points: int | None
+    fields: Iterable[str] | None = None
+    disjoint: bool = False
+
+    def __post_init__(self) -> None:
+        where = f"Draw of {self.domain!r}"
+        if self.num_points is not None:
+            object.__setattr__(self, "num_points", positive_int(self.num_points, f"{where}: num_points"))
+        elif self.disjoint:
+            raise ArgumentError(f"{where}: a disjoint draw needs num_points, got None, which takes all points")
+        if self.fields is not None:
+            fields = () if isinstance(self.fields, str) else tuple(self.fields)
+            if not fields:
+                example = f"['{self.domain}_position']"
+                raise ArgumentError(f"{where}: fields: expected names such as {example}, got {self.fields!r}")
+            object.__setattr__(self, "fields", fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One draw of a group.
+
+    Attributes
+    ----------
+    title : str
+        What messages call it.
+    num_points : int or None
+        Points to draw; None takes them all.
+    names : dict of str to str
+        By canonical name of each field that it gives, what this is called in the item.
+    """
+
+    title: str
+    num_points: int | None
+    names: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRead:
+    """Fields that the same draws of a group give, so that one read serves them.
+
+    Attributes
+    ----------
+    layouts : tuple of ArrayLayout
+        The fields.
+    takers : tuple of int
+        Numbers of the members.
+    names : tuple of tuple of str
+        For each taker, what it calls the fields in the item.
+    """
+
+    layouts: tuple[ArrayLayout, ...]
+    takers: tuple[int, ...]
+    names: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DrawGroup:
+    """Draws of one domain that share no point; most are alone in theirs.
+
+    Attributes
+    ----------
+    domain : str
+        The domain.
+    members : tuple of Member
+        The draws; the main draw of the domain, where it is there, comes first.
+    reads : tuple of GroupRead
+        What to read for them.
+    has_main : bool
+        Whether the main draw is there.
+    optional : bool
+        Whether a sample may lack the domain.
+    stream : tuple of str
+        Tells its random choices from those of other groups.
+    """
+
+    domain: str
+    members: tuple[Member, ...]
+    reads: tuple[GroupRead, ...]
+    has_main: bool
+    optional: bool
+    stream: tuple[str, ...]
+
+
+def group_draws(
+    domains: Mapping[str, DomainLayout],
+    num_points: Mapping[str, int | None] | None,
+    fields: Iterable[str] | None,
+    draws: Mapping[str, Draw] | None,
+) -> tuple[DrawGroup, ...]:
+    """Group the draws of an item: those of the main draws first, in the order of the store's domains.
+
+    Parameters and errors are those of `DrawPlanner`.
+    """
+    mains = _main_draws(domains, check_num_points(num_points, domains), fields)
+    named = _named_draws(domains, {} if draws is None else draws)
+    alone: list[DrawGroup] = []
+    disjoint: dict[str, list[Member]] = {}
+    for name, (draw, member) in named.items():
+        if draw.disjoint:
+            disjoint.setdefault(draw.domain, []).append(member)
+        else:
+            reads = tuple(_reads(domains[draw.domain], (member,)))
+            alone.append(DrawGroup(draw.domain, (member,), reads, False, False, ("draw", name)))
+    groups = []
+    for domain, layout in domains.items():
+        has_main, others = domain in mains, disjoint.get(domain, [])
+        members = (mains[domain], *others) if has_main else tuple(others)
+        if members:
+            optional = has_main and fields is None and not others
+            reads = tuple(_reads(layout, members))
+            groups.append(DrawGroup(domain, members, reads, has_main, optional, ("domain", domain)))
+    return (*groups, *alone)
+
+
+def _main_draws(
+    domains: Mapping[str, DomainLayout], counts: Mapping[str, int | None], fields: Iterable[str] | None
+) -> dict[str, Member]:
+    """Give the main draw of each domain of which a field is wanted."""
+    asked = None if fields is None else require_fields(fields, domains)
+    mains = {}
+    for domain, layout in domains.items():
+        names = {field: field for field in layout.arrays if asked is None or field in asked}
+        if names:
+            mains[domain] = Member("the main draw", counts.get(domain), names)
+    return mains
+
+
+def _named_draws(domains: Mapping[str, DomainLayout], draws: Any) -> dict[str, tuple[Draw, Member]]:
+    if not isinstance(draws, Mapping) or not all(isinstance(draw, Draw) for draw in draws.values()):
+        raise ArgumentError(f"draws: expected a mapping such as {{'query': Draw('volume', 16384)}}, got {draws!r}")
+    named = {}
+    for name, draw in draws.items():
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ArgumentError(f"draws: expected a name such as 'query' or 'geometry', got {name!r}")
+        require_domain(draw.domain, domains)
+        arrays = domains[draw.domain].arrays
+        asked = frozenset(arrays) if draw.fields is None else require_fields(draw.fields, domains)
+        for field in sorted(asked - arrays.keys()):
+            near = nearest_names(field, arrays)
+            raise UnknownNameError(f"draws[{name!r}]: domain {draw.domain!r} has no field {field!r}; {near}")
+        prefix = f"{draw.domain}_"
+        names = {field: f"{name}_{field.removeprefix(prefix)}" for field in arrays if field in asked}
+        named[name] = draw, Member(f"the draw {name!r}", draw.num_points, names)
+    return named
+
+
+def _reads(layout: DomainLayout, members: tuple[Member, ...]) -> Iterator[GroupRead]:
+    """Put the fields together that the same members give."""
+    together: dict[tuple[int, ...], list[ArrayLayout]] = {}
+    for field, array in layout.arrays.items():
+        takers = tuple(number for number, member in enumerate(members) if field in member.names)
+        if takers:
+            together.setdefault(takers, []).append(array)
+    for takers, arrays in together.items():
+        names = (tuple(members[number].names[array.field] for array in arrays) for number in takers)
+        yield GroupRead(tuple(arrays), takers, tuple(names))

@@ -1,0 +1,290 @@
+"""Which rows of which chunks make a draw. Pure.
+
+The law: a draw of T of N points gives every point the same chance T/N, exactly, and touches at most
+``ceil(T / chunk_points) + 1`` chunks. Every random choice below is a draw of whole numbers, so that the chances are
+fractions of integers and not roundings of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Literal, NamedTuple
+
+from noether.data.zarr_store.core.grid import Grid, positive_int
+from noether.data.zarr_store.errors import ArgumentError, TooLargeError
+from noether.data.zarr_store.layout import ArrayLayout, DomainLayout, require_domain
+
+__all__ = [
+    "CHUNK_ORDERS",
+    "ChunkOrder",
+    "ChunkPart",
+    "PlannedRead",
+    "Range",
+    "ReadPlan",
+    "check_num_points",
+    "cyclic_window",
+    "plan_draw",
+    "plan_whole",
+    "plan_window",
+    "random_stream",
+]
+
+ChunkOrder = Literal["consecutive", "scattered"]
+CHUNK_ORDERS: tuple[ChunkOrder, ...] = ("consecutive", "scattered")
+
+Range = tuple[int, int]
+
+# Their parts, ranges and bounds take some 200 MB. A domain of more can be drawn from, but not be read whole.
+MAX_PLAN_CHUNKS = 1 << 20
+
+
+class ChunkPart(NamedTuple):
+    """What a plan takes of one chunk: half-open, ascending ranges of rows, counted from the chunk's first row."""
+
+    chunk: int
+    ranges: tuple[Range, ...]
+
+    @property
+    def n_points(self) -> int:
+        """Rows taken of this chunk."""
+        return sum(stop - start for start, stop in self.ranges)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPlan:
+    """The chunks, and the rows of them, that make a draw; the same for all fields of a domain.
+
+    Attributes
+    ----------
+    grid : Grid
+        The grid of the domain.
+    parts : tuple of ChunkPart
+        In ascending order of chunks, each chunk once.
+    n_points : int
+        Rows that the draw gives.
+    """
+
+    grid: Grid
+    parts: tuple[ChunkPart, ...]
+    n_points: int = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "n_points", sum(part.n_points for part in self.parts))
+
+    def runs(self) -> Iterator[tuple[ChunkPart, ...]]:
+        """Group the parts into runs of neighbouring chunks, each of which one request can fetch."""
+        first = 0
+        for i in range(1, len(self.parts) + 1):
+            if i == len(self.parts) or self.parts[i].chunk != self.parts[i - 1].chunk + 1:
+                yield self.parts[first:i]
+                first = i
+
+    def take(self, ranges: Sequence[Range]) -> ReadPlan:
+        """Plan to read a part of the rows: half-open, ascending ranges of them, counted as this plan gives them."""
+        parts, first = [], 0
+        for part in self.parts:
+            kept: list[Range] = []
+            for start, stop in part.ranges:
+                shift = start - first
+                overlaps = ((max(start, a + shift), min(stop, b + shift)) for a, b in ranges)
+                kept += ((a, b) for a, b in overlaps if a < b)
+                first += stop - start
+            if kept:
+                parts.append(ChunkPart(part.chunk, tuple(kept)))
+        return ReadPlan(self.grid, tuple(parts))
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRead:
+    """Rows to read of one domain of a sample.
+
+    Attributes
+    ----------
+    sample_id, domain : str
+        Which sample, and which of its domains.
+    layouts : tuple of ArrayLayout
+        The fields to read.
+    plan : ReadPlan
+        The rows, the same for all of them.
+    """
+
+    sample_id: str
+    domain: str
+    layouts: tuple[ArrayLayout, ...]
+    plan: ReadPlan
+
+
+def check_num_points(
+    num_points: Mapping[str, int | None] | None, domains: Mapping[str, DomainLayout]
+) -> dict[str, int | None]:
+    """Give numbers of points by domain back if a store with these domains can be asked for them.
+
+    Raises
+    ------
+    ArgumentError
+        It is no mapping, or a number is not a whole number of at least 1.
+    UnknownNameError
+        The store has no such domain.
+    """
+    counts = {} if num_points is None else num_points
+    if not isinstance(counts, Mapping):
+        raise ArgumentError(f"num_points: expected a mapping such as {{'volume': 16384}}, got {num_points!r}")
+    for domain in counts:
+        require_domain(domain, domains)
+    return {
+        domain: None if count is None else positive_int(count, f"num_points[{domain!r}]")
+        for domain, count in counts.items()
+    }
+
+
+def random_stream(*key: int | str) -> Random:
+    """Start a stream of random choices; the same key gives the same stream, in every process.
+
+    Python's generator, not NumPy's: a plan takes a handful of whole numbers, and making a generator for them in a
+    process whose caches hold other things takes NumPy some 200 µs and Python 50, where a whole draw takes some 600.
+    """
+    return Random(repr(key))
+
+
+def plan_whole(grid: Grid) -> ReadPlan:
+    """Plan to read every row of a domain, in stored order.
+
+    Raises
+    ------
+    TooLargeError
+        The domain has more chunks than a plan can have.
+    """
+    _require_plannable(grid, grid.n_chunks)
+    parts = _whole_chunks(grid, range(grid.n_full_chunks))
+    if grid.short_points:
+        parts.append(ChunkPart(grid.n_full_chunks, ((0, grid.short_points),)))
+    return ReadPlan(grid, tuple(parts))
+
+
+def _require_plannable(grid: Grid, n_chunks: int) -> None:
+    """Raise `TooLargeError` before the parts of a plan take all memory: the grid may be that of a forged manifest."""
+    if n_chunks > MAX_PLAN_CHUNKS:
+        raise TooLargeError(
+            f"so many of {grid.n_points:,} points lie in {n_chunks:,} chunks of {grid.chunk_points:,} points; expected "
+            f"at most {MAX_PLAN_CHUNKS:,} chunks: draw fewer points, or convert with larger chunks"
+        )
+
+
+def _whole_chunks(grid: Grid, chunks: Iterable[int]) -> list[ChunkPart]:
+    """Take all rows of full chunks."""
+    whole = ((0, grid.chunk_points),)
+    return [ChunkPart(chunk, whole) for chunk in chunks]
+
+
+def plan_window(grid: Grid, start: int, n_points: int) -> ReadPlan:
+    """Plan to read `n_points` rows from row `start` on, where the first row follows the last one; at most all rows.
+
+    Raises
+    ------
+    TooLargeError
+        They lie in more chunks than a plan can have.
+    """
+    _require_plannable(grid, min(n_points, grid.n_points) // grid.chunk_points)
+    parts: dict[int, list[Range]] = {}
+    for first, stop in cyclic_window(grid.n_points, min(n_points, grid.n_points), start):
+        for chunk in range(first // grid.chunk_points, -(-stop // grid.chunk_points)):
+            rows = grid.rows(chunk, chunk + 1)
+            inside = max(first, rows.start) - rows.start, min(stop, rows.stop) - rows.start
+            parts.setdefault(chunk, []).append(inside)
+    return ReadPlan(grid, tuple(ChunkPart(chunk, tuple(ranges)) for chunk, ranges in parts.items()))
+
+
+def cyclic_window(size: int, length: int, start: int) -> tuple[Range, ...]:
+    """Give `length` rows of a ring of `size` rows, 1 <= length <= size, from row `start` on, as ascending ranges."""
+    if length == size:
+        return ((0, size),)
+    wrapped = start + length - size
+    return ((start, start + length),) if wrapped <= 0 else ((0, wrapped), (start, size))
+
+
+def plan_draw(grid: Grid, n_points: int, rng: Random, chunk_order: ChunkOrder = "consecutive") -> ReadPlan:
+    """Plan one draw of `n_points` random points.
+
+    Parameters
+    ----------
+    grid : Grid
+        The grid of the domain.
+    n_points : int
+        Points to draw, T; as many as the domain has, or more, read it whole.
+    rng : random.Random
+        Makes the random choices.
+    chunk_order : {"consecutive", "scattered"}
+        Whether the chunks are a run of neighbours, which one request can fetch, or chosen independently.
+
+    Returns
+    -------
+    ReadPlan
+        ``min(n_points, grid.n_points)`` rows, every point with the same chance.
+
+    Raises
+    ------
+    ArgumentError
+        `n_points` is not a whole number of at least 1, or `chunk_order` is unknown.
+    TooLargeError
+        They lie in more chunks than a plan can have.
+
+    Notes
+    -----
+    With N points, c rows a chunk, F = N div c full chunks and r = N mod c rows in the short one:
+
+    - where T exceeds the F c rows of the full chunks, all chunks are read but for one cyclic window of N - T rows;
+    - else the short chunk is taken whole with chance T/N if r <= T, and the full chunks give the other T - r;
+      if r > T it gives all T rows, a cyclic window of its own, with chance r/N;
+    - m rows of the full chunks come from k = ceil(m/c) of them, each with chance k/F, and the surplus kc - m is cut
+      as a cyclic window from one of the k, chosen uniformly: k/F (1 - (kc - m)/(kc)) = m/(Fc).
+    """
+    if chunk_order not in CHUNK_ORDERS:
+        raise ArgumentError(f"chunk_order: expected one of {', '.join(CHUNK_ORDERS)}, got {chunk_order!r}")
+    wanted = positive_int(n_points, "num_points")
+    total, short = grid.n_points, grid.short_points
+    if wanted >= total:
+        return plan_whole(grid)
+    if wanted > grid.n_full_chunks * grid.chunk_points:
+        return plan_window(grid, rng.randrange(total), wanted)
+    of_short = _rows_of_short_chunk(total, short, wanted, rng)
+    parts = _full_parts(grid, wanted - of_short, rng, chunk_order)
+    if of_short:
+        parts.append(ChunkPart(grid.n_chunks - 1, _random_window(short, of_short, rng)))
+    return ReadPlan(grid, tuple(parts))
+
+
+def _rows_of_short_chunk(total: int, short: int, wanted: int, rng: Random) -> int:
+    """Give min(r, T) rows with chance max(r, T)/N, which is both cases of the law, and else none."""
+    if not short:
+        return 0
+    return min(short, wanted) if rng.randrange(total) < max(short, wanted) else 0
+
+
+def _full_parts(grid: Grid, wanted: int, rng: Random, chunk_order: ChunkOrder) -> list[ChunkPart]:
+    """Take `wanted` rows of the full chunks."""
+    if not wanted:
+        return []
+    size, n_full = grid.chunk_points, grid.n_full_chunks
+    n_chunks = -(-wanted // size)
+    _require_plannable(grid, n_chunks)
+    if n_chunks == n_full:
+        chunks = list(range(n_full))
+    elif chunk_order == "consecutive":
+        first = rng.randrange(n_full)
+        wrapped = max(first + n_chunks - n_full, 0)
+        chunks = [*range(wrapped), *range(first, first + n_chunks - wrapped)]
+    else:
+        chunks = sorted(rng.sample(range(n_full), n_chunks))
+    parts = _whole_chunks(grid, chunks)
+    surplus = n_chunks * size - wanted
+    if surplus:
+        cut = rng.randrange(n_chunks)
+        parts[cut] = ChunkPart(parts[cut].chunk, _random_window(size, size - surplus, rng))
+    return parts
+
+
+def _random_window(size: int, length: int, rng: Random) -> tuple[Range, ...]:
+    """Give a cyclic window of a chunk, from a uniform start; where it is the whole chunk, nothing is chosen."""
+    return cyclic_window(size, length, rng.randrange(size) if length < size else 0)

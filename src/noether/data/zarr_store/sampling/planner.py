@@ -1,0 +1,183 @@
+"""From the draws that are wanted to the rows of a sample that have to be read for them. Pure."""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Literal, get_args
+
+from noether.data.zarr_store.core.grid import Grid, whole_number
+from noether.data.zarr_store.errors import ArgumentError, UnknownNameError
+from noether.data.zarr_store.layout import DomainLayout
+from noether.data.zarr_store.manifest.lines import SampleEntry
+from noether.data.zarr_store.sampling.joint_draws import Draw, DrawGroup, group_draws
+from noether.data.zarr_store.sampling.joint_plan import JointPlan, sweep_length
+from noether.data.zarr_store.sampling.plan import ChunkOrder, PlannedRead, Range, random_stream
+
+__all__ = ["DrawPlanner", "DrawRead", "IfShort", "Schedule", "Share"]
+
+Schedule = Literal["independent", "sweep"]
+IfShort = Literal["all", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The rows of a read that one draw gets.
+
+    Attributes
+    ----------
+    names : tuple of str
+        What it calls the fields of the read in the item, in the same order.
+    ranges : tuple of (int, int)
+        Half-open, ascending ranges of rows of the read.
+    """
+
+    names: tuple[str, ...]
+    ranges: tuple[Range, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DrawRead:
+    """One read, and what each draw gets of it; together they get every row once."""
+
+    planned: PlannedRead
+    shares: tuple[Share, ...]
+
+
+class DrawPlanner:
+    """Plans all draws of an item: a main draw of each domain, and the named ones.
+
+    A draw depends on the seed, the epoch, the sample and its own name alone; those that share no point with it count
+    as a part of it.
+
+    Parameters
+    ----------
+    domains : mapping of str to DomainLayout
+        The domains of the store.
+    num_points : mapping of str to int or None, optional
+        Points of the main draws by domain; a domain that is missing, or None, is read whole.
+    fields : iterable of str, optional
+        Canonical names of what the main draws give; without it, all that a sample has.
+    draws : mapping of str to Draw, optional
+        The named draws; what is ``<domain>_<name>`` in the store is ``<draw>_<name>`` in the item.
+    seed : int or None
+        Of all draws; None makes every draw a fresh one.
+    schedule : {"independent", "sweep"}
+        Whether the main draws of each epoch are independent of those of other epochs, or give all points in turn.
+    chunk_order : {"consecutive", "scattered"}
+        Which chunks an independent draw takes; see `sampling.plan_draw`.
+    if_short : {"all", "error"}
+        What a draw gives of a domain that has fewer points: all of them, or an error.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Of all fields that an item can have, in their order.
+
+    Raises
+    ------
+    ArgumentError
+        A parameter is out of its range, or two fields of an item would have the same name.
+    UnknownNameError
+        The store has no such domain or field.
+    """
+
+    def __init__(
+        self,
+        domains: Mapping[str, DomainLayout],
+        num_points: Mapping[str, int | None] | None = None,
+        fields: Iterable[str] | None = None,
+        draws: Mapping[str, Draw] | None = None,
+        *,
+        seed: int | None = 0,
+        schedule: Schedule = "independent",
+        chunk_order: ChunkOrder = "consecutive",
+        if_short: IfShort = "all",
+    ) -> None:
+        _require_one_of("schedule", schedule, get_args(Schedule))
+        _require_one_of("if_short", if_short, get_args(IfShort))
+        if seed is None and schedule == "sweep":
+            raise ArgumentError("schedule='sweep': expected a seed, which ties the epochs of a sweep, got seed=None")
+        self._seed = None if seed is None else whole_number(seed, "seed")
+        self._schedule = schedule
+        self._chunk_order = chunk_order
+        self._if_short = if_short
+        self._groups = group_draws(domains, num_points, fields, draws)
+        if not self._groups:
+            raise ArgumentError("fields: expected at least one field, or draws, got none of both")
+        members = [member for group in self._groups for member in group.members]
+        self.names = tuple(name for member in members for name in member.names.values())
+        for name, count in Counter(self.names).items():
+            if count > 1:
+                raise ArgumentError(f"draws: two of them would give a field {name!r}; give one of them another name")
+
+    def check(self, sample_id: str, entry: SampleEntry) -> None:
+        """Raise the error of the first draw that a sample cannot give.
+
+        Raises
+        ------
+        UnknownNameError
+            The sample lacks a domain.
+        ArgumentError
+            It has too few points for draws that share none, or for any draw where that is an error.
+        """
+        for group in self._groups:
+            there = entry.domains.get(group.domain)
+            if there is not None:
+                self._check_counts(group, sample_id, there.n_points)
+            elif not group.optional:
+                raise UnknownNameError(
+                    f"sample {sample_id!r} has no domain {group.domain!r}, of which {group.members[-1].title} takes "
+                    f"points: it has only {', '.join(entry.domains)}; leave the sample out, or ask for other fields"
+                )
+
+    def _check_counts(self, group: DrawGroup, sample_id: str, n_points: int) -> None:
+        where = f"sample {sample_id!r}, domain {group.domain!r}"
+        counts = {member.title: member.num_points or n_points for member in group.members}
+        if len(counts) > 1 and sum(counts.values()) > n_points:
+            shown = " and ".join(f"{count} of {title}" for title, count in counts.items())
+            raise ArgumentError(
+                f"{where}: {shown} share no point, which takes {sum(counts.values())}, and there are {n_points}; "
+                "ask for fewer"
+            )
+        for title, count in counts.items():
+            if count > n_points and self._if_short == "error":
+                raise ArgumentError(
+                    f"{where}: {title} asks for {count} points, and there are {n_points}; ask for fewer, leave the "
+                    "sample out, or take all there are: if_short='all'"
+                )
+
+    def plan(self, sample_id: str, entry: SampleEntry, epoch: int) -> list[DrawRead]:
+        """Plan all draws of a sample, which `check` has passed, in an epoch."""
+        reads = []
+        for group in self._groups:
+            if group.domain not in entry.domains:
+                continue
+            joint = self._plan_group(group, entry.domains[group.domain].grid, sample_id, epoch)
+            for read in group.reads:
+                plan, shares = joint.part(read.takers)
+                planned = PlannedRead(sample_id, group.domain, read.layouts, plan)
+                reads.append(DrawRead(planned, tuple(map(Share, read.names, shares))))
+        return reads
+
+    def _plan_group(self, group: DrawGroup, grid: Grid, sample_id: str, epoch: int) -> JointPlan:
+        counts = [min(member.num_points or grid.n_points, grid.n_points) for member in group.members]
+        if group.members[0].num_points is None:
+            return JointPlan.whole(grid)
+        if group.has_main and self._schedule == "sweep":
+            sweep, step = divmod(epoch, sweep_length(grid, counts[0]))
+            return JointPlan.of_sweep(grid, counts, step, self._stream("sweep", sweep, group, sample_id))
+        return JointPlan.of_draws(grid, counts, self._stream("epoch", epoch, group, sample_id), self._chunk_order)
+
+    def _stream(self, kind: str, number: int, group: DrawGroup, sample_id: str) -> Random:
+        if self._seed is None:
+            return random_stream(secrets.randbits(128))
+        return random_stream(self._seed, kind, number, *group.stream, sample_id)
+
+
+def _require_one_of(parameter: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ArgumentError(f"{parameter}: expected one of {', '.join(known)}, got {value!r}")

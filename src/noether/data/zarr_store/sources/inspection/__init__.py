@@ -1,0 +1,108 @@
+"""What files hold, and a mapping that would read them: the way from a solver's files to a ``mapping.toml``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from noether.data.zarr_store.errors import SourceError, StorageError
+from noether.data.zarr_store.sources.inspection.contents import (
+    SUFFIXES,
+    FileContents,
+    FoundArray,
+    FoundPart,
+    read_contents,
+)
+from noether.data.zarr_store.sources.inspection.naming import SampleFiles, files_of_first_sample
+from noether.data.zarr_store.sources.inspection.proposal import propose_mapping
+from noether.data.zarr_store.sources.local_copies import Scratch, scratch_directory
+from noether.data.zarr_store.sources.referenced_files import NAMING_SUFFIXES, files_beside, named_files
+from noether.data.zarr_store.stores import is_remote, normalize_root, open_storage
+from noether.data.zarr_store.stores.base import Storage, StoredObject
+
+__all__ = ["FileContents", "FoundArray", "FoundPart", "Inspection", "inspect"]
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What the files of one sample hold.
+
+    Attributes
+    ----------
+    root : str
+        What was inspected.
+    files : list of FileContents
+        Files of one sample.
+    n_files : int
+        Files of known formats that there are, those of other samples among them.
+    mapping : str
+        Text of a ``mapping.toml`` that would read them; a proposal.
+    """
+
+    root: str
+    files: list[FileContents]
+    n_files: int
+    mapping: str
+
+
+def inspect(path: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None) -> Inspection:
+    """List what a file holds, or the files of the first sample of a directory, and propose a mapping.
+
+    Parameters
+    ----------
+    path : str or path
+        File or directory, local or a URL.
+    storage_options : mapping, optional
+        Options of the file system; see `stores.open_storage`.
+
+    Raises
+    ------
+    SourceError
+        There is no file of a known format.
+    MissingDependencyError
+        A library that a file needs is not installed.
+    StorageError
+        A file cannot be fetched.
+    """
+    given = normalize_root(path)
+    root, listing = _listing(given, dict(storage_options or {}))
+    keys = [item.key for item in listing if PurePosixPath(item.key).suffix in SUFFIXES]
+    if not keys:
+        raise SourceError(f"{given}: no file of a known format is here; expected one of {', '.join(SUFFIXES)}")
+    sample = files_of_first_sample(keys)
+    contents = list(_read(open_storage(root, storage_options), sample, listing))
+    name = PurePosixPath(given).stem or "dataset"
+    return Inspection(given, contents, len(keys), propose_mapping(name, sample, contents))
+
+
+def _listing(given: str, storage_options: Mapping[str, Any]) -> tuple[str, list[StoredObject]]:
+    """Give a root, and the files below it that are to be looked at."""
+    parent, _, name = given.rpartition("/")
+    if not is_remote(given):
+        path = Path(given)
+        if not path.exists():
+            raise StorageError(f"cannot read {given}: it is not there; check the path")
+        if path.is_file():
+            return str(path.parent), [StoredObject(path.name, path.stat().st_size, "")]
+    elif PurePosixPath(name).suffix in SUFFIXES:
+        listing = list(open_storage(parent, storage_options).objects())
+        return parent, [item for item in listing if item.key == name or PurePosixPath(item.key).suffix not in SUFFIXES]
+    return given, list(open_storage(given, storage_options).objects())
+
+
+def _read(storage: Storage, sample: SampleFiles, listing: list[StoredObject]) -> Iterator[FileContents]:
+    by_key = {item.key: item for item in listing}
+    for key in sample.patterns:
+        beside: list[StoredObject] = []
+        if key.endswith(NAMING_SUFFIXES) and is_remote(storage.root):
+            text = (storage.read_if_there(key) or b"").decode(errors="replace")
+            beside = named_files(key, text, files_beside([key], listing))
+        with scratch_directory() as directory:
+            path = Scratch(storage, directory).local_file(key, [by_key[key]], beside)
+            try:
+                yield replace(read_contents(path, key), n_bytes=by_key[key].size)
+            except SourceError as error:
+                yield FileContents(key, n_bytes=by_key[key].size, problem=str(error))

@@ -1,0 +1,203 @@
+"""What one file holds: arrays with their shapes, dtypes, ranges and NaN."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noether.data.zarr_store.sources.formats import damage_reported, load_file
+from noether.data.zarr_store.sources.hdf5 import HDF5_SUFFIXES, array_at, array_names, group_names, open_hdf5
+from noether.data.zarr_store.sources.inspection.naming import domain_named_in
+from noether.data.zarr_store.sources.mapping import Association
+from noether.data.zarr_store.sources.meshes import MESH_SUFFIXES, MeshFile
+from noether.data.zarr_store.sources.npy import load_members, member_heads
+from noether.data.zarr_store.writing.reorder import SourceRows
+
+__all__ = ["SUFFIXES", "FileContents", "FoundArray", "FoundPart", "read_contents"]
+
+SUFFIXES = (".pt", ".npy", ".npz", *HDF5_SUFFIXES, *MESH_SUFFIXES)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundArray:
+    """One array of a file.
+
+    Attributes
+    ----------
+    name : str
+        In the file; empty where the file is one array.
+    shape : tuple of int
+        As the file has it.
+    dtype : str
+        As NumPy calls it.
+    minimum, maximum : float or None
+        Of the values that are not NaN; None where there are none, or they are no numbers.
+    n_nan : int
+        Values that are NaN.
+    association : {"cell", "point"} or None
+        Whether it is data of cells or points; None where there is no mesh.
+    part : str or None
+        The part of an EnSight case, or block of a ``.vtm``, that it lies in; None without parts.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    minimum: float | None = None
+    maximum: float | None = None
+    n_nan: int = 0
+    association: Association | None = None
+    part: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPart:
+    """One part of a mesh.
+
+    Attributes
+    ----------
+    name : str
+        As a mapping would name it.
+    n_points, n_cells : int
+        Its size.
+    dimension : int
+        3 where it has volume cells, 2 where it has faces, less for lines and points.
+    """
+
+    name: str
+    n_points: int
+    n_cells: int
+    dimension: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileContents:
+    """What one file holds.
+
+    Attributes
+    ----------
+    key : str
+        Its name, relative to the directory that was inspected.
+    arrays : list of FoundArray
+        What it holds.
+    parts : list of FoundPart
+        Those of a mesh; one where the format knows no parts.
+    sample_groups : list of str
+        Groups of an HDF5 file that hold the same arrays, as those of samples do; `arrays` are then those of the first.
+    n_bytes : int
+        Its size.
+    problem : str or None
+        Why it cannot be read.
+    """
+
+    key: str
+    arrays: list[FoundArray] = field(default_factory=list)
+    parts: list[FoundPart] = field(default_factory=list)
+    sample_groups: list[str] = field(default_factory=list)
+    n_bytes: int = 0
+    problem: str | None = None
+
+
+def read_contents(path: Path, key: str) -> FileContents:
+    """Read all of a file, a piece at a time where its format allows.
+
+    Raises
+    ------
+    SourceError
+        The file is damaged.
+    MissingDependencyError
+        A library that it needs is not installed.
+    """
+    if path.suffix in MESH_SUFFIXES:
+        return _read_mesh(path, key)
+    if path.suffix in HDF5_SUFFIXES:
+        return _read_hdf5(path, key)
+    with path.open("rb") as file:
+        if path.suffix == ".npz":
+            with damage_reported(key, "file"):
+                names = list(member_heads(file))
+                return FileContents(key, [_measure(name, [load_members(file, [name])[name]]) for name in names])
+        loaded = load_file(file, key, "file")
+    values = loaded if isinstance(loaded, dict) else {"": loaded}
+    return FileContents(key, [_measure(str(name), [np.asarray(value)]) for name, value in values.items()])
+
+
+def _read_hdf5(path: Path, key: str) -> FileContents:
+    with open_hdf5(path, key) as file:
+        samples = _sample_groups(file, key)
+        group = file[samples[0]] if samples else file
+        arrays = []
+        for name in array_names(group, key):
+            array = array_at(group, name, key)
+            rows = SourceRows(array, f"{key}: {name}")
+            blocks = (
+                (block for _, block in rows.blocks()) if array.shape and array.size else iter([np.asarray(array[()])])
+            )
+            arrays.append(_measure(name, blocks, array.shape))
+    return FileContents(key, arrays, sample_groups=samples)
+
+
+def _sample_groups(file: Any, key: str) -> list[str]:
+    """Give the groups of the uppermost level where there are several, if they hold the same arrays."""
+    groups: list[str] = []
+    depth = 0
+    while len(groups) < 2:
+        depth += 1
+        groups = group_names(file, depth, key)
+        if not groups:
+            return []
+    if any(domain_named_in(group) for group in groups):
+        return []
+    held = {tuple(array_names(file[group], key)) for group in groups}
+    return groups if len(held) == 1 and held != {()} else []
+
+
+def _read_mesh(path: Path, key: str) -> FileContents:
+    blocks = MeshFile(path, key).read_blocks()
+    arrays, parts = [], []
+    for name, block in blocks:
+        part = name if len(blocks) > 1 else None
+        arrays.append(_measure("(positions)", [np.asarray(block.points)], association="point", part=part))
+        data: dict[Association, Any] = {"cell": block.cell_data, "point": block.point_data}
+        for association, held in data.items():
+            arrays += [
+                _measure(array, [np.asarray(values)], association=association, part=part)
+                for array, values in held.items()
+            ]
+        dimension = max((kind.dimension for kind in block.cast_to_unstructured_grid().distinct_cell_types), default=0)
+        parts.append(FoundPart(name, block.n_points, block.n_cells, dimension))
+    return FileContents(key, arrays, parts)
+
+
+def _measure(
+    name: str,
+    blocks: Iterable[NDArray[Any]],
+    shape: tuple[int, ...] | None = None,
+    association: Association | None = None,
+    part: str | None = None,
+) -> FoundArray:
+    """Measure an array that comes in blocks, whose shape is that of the only block where it is not told."""
+    low, high, n_nan, first = np.inf, -np.inf, 0, None
+    for block in blocks:
+        first = block if first is None else first
+        if block.size and block.dtype.kind in "biuf":
+            low = min(low, float(np.fmin.reduce(block, axis=None)))
+            high = max(high, float(np.fmax.reduce(block, axis=None)))
+            n_nan += int(np.isnan(block).sum())
+    measured = low <= high
+    first = np.empty(0) if first is None else first
+    return FoundArray(
+        name,
+        tuple(first.shape) if shape is None else tuple(shape),
+        str(first.dtype),
+        low if measured else None,
+        high if measured else None,
+        n_nan,
+        association,
+        part,
+    )

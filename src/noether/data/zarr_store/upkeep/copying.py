@@ -1,0 +1,265 @@
+"""Smaller stores out of larger ones: chunks are copied as they are, and none is decompressed.
+
+Points are shuffled, so the first chunks of a domain are a uniform random subset of it: a tenth of a store is a store.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import ceil
+from typing import Any
+
+from noether.data.zarr_store.core.cache import BoundedCache
+from noether.data.zarr_store.core.document_checksum import SEAL_KEY
+from noether.data.zarr_store.core.grid import Grid, positive_int
+from noether.data.zarr_store.core.names import ROOT_KEY
+from noether.data.zarr_store.errors import ArgumentError
+from noether.data.zarr_store.layout import ArrayLayout, DomainLayout, require_fields
+from noether.data.zarr_store.manifest.lines import DomainSample, SampleEntry
+from noether.data.zarr_store.manifest.sample_selection import select_samples
+from noether.data.zarr_store.manifest.store_manifest import CopyOrigin, StoreManifest
+from noether.data.zarr_store.reading.chunk_index import write_chunk_index
+from noether.data.zarr_store.reading.open_sample import OpenSample
+from noether.data.zarr_store.reading.sharded_array import IndexCache
+from noether.data.zarr_store.stores import normalize_root, open_storage
+from noether.data.zarr_store.stores.base import Storage
+from noether.data.zarr_store.writing.group_encoding import GroupArray, group_objects
+
+__all__ = ["CopyReport", "copy_store", "leading_grid"]
+
+
+@dataclass(frozen=True, slots=True)
+class CopyReport:
+    """What was copied.
+
+    Attributes
+    ----------
+    copied, skipped : int
+        Samples that were copied, and those that were there before.
+    n_bytes : int
+        Of the shards that were written.
+    """
+
+    copied: int
+    skipped: int
+    n_bytes: int
+
+
+def copy_store(
+    store_root: str,
+    destination: str,
+    *,
+    fraction: float = 1.0,
+    split: str | None = None,
+    sample_ids: Iterable[str] | None = None,
+    fields: Iterable[str] | None = None,
+    workers: int = 8,
+    storage_options: Mapping[str, Any] | None = None,
+    destination_options: Mapping[str, Any] | None = None,
+    on_sample: Callable[[str, int | None], None] | None = None,
+) -> CopyReport:
+    """Copy a store, or a part of it, to another place.
+
+    Samples that are in the destination already are skipped, so that a copy that was interrupted goes on.
+
+    Parameters
+    ----------
+    store_root, destination : str
+        Paths or URLs of the store and of its copy.
+    fraction : float
+        Share of the points of each domain, above 0 and at most 1, rounded up to whole chunks: the first ones.
+    split, sample_ids : str, iterable of str, optional
+        Which samples; see `selection.named_samples`. Splits keep those of their samples that are copied.
+    fields : iterable of str, optional
+        Canonical names of the fields to copy; the positions of their domains come along.
+    workers : int
+        Samples that are copied at the same time, in threads.
+    storage_options, destination_options : mapping, optional
+        Options of the file systems of the two; see `stores.open_storage`.
+    on_sample : callable of (str, int or None), optional
+        Called for each sample that is done, from any thread: its id, and the bytes of its shards, or None where it
+        was there before.
+
+    Raises
+    ------
+    ArgumentError
+        A parameter is out of its range, or the store has arrays that cannot be copied by their chunks.
+    UnknownNameError
+        The store has no such split, sample or field.
+    ManifestConflictError
+        The destination is another store.
+    CorruptDataError
+        A chunk does not match its checksum. Samples that were copied before stay.
+    StorageError
+        A store cannot be reached.
+    """
+    root, target = normalize_root(store_root), normalize_root(destination)
+    if root == target:
+        raise ArgumentError(f"destination: expected another place than that of the store, got {destination!r}")
+    manifest = StoreManifest.load(root, storage_options=storage_options)
+    chosen = select_samples(manifest, split, sample_ids)
+    share = _checked_fraction(fraction)
+    settings = _settings_of_copy(manifest, root, share, fields, chosen)
+    there = StoreManifest.load_if_there(target, storage_options=destination_options)
+    if there is not None:
+        there.require_same_settings(settings, target)
+    copier = _Copier(
+        manifest, settings, share, open_storage(root, storage_options), open_storage(target, destination_options)
+    )
+
+    def copy_one(sample_id: str) -> tuple[str, SampleEntry, int | None]:
+        entry, size = copier.copy(sample_id)
+        if on_sample is not None:
+            on_sample(sample_id, size)
+        return sample_id, entry, size
+
+    made = settings.model_copy(update={"samples": {}})
+    n_bytes: list[int | None] = []
+    try:
+        with ThreadPoolExecutor(positive_int(workers, "workers"), thread_name_prefix="noether-copy") as pool:
+            for sample_id, entry, size in pool.map(copy_one, chosen):
+                made.samples[sample_id] = entry
+                n_bytes.append(size)
+    finally:
+        if made.samples:
+            made.save(target, storage_options=destination_options)
+    write_chunk_index(target, storage_options=destination_options)
+    copied = [size for size in n_bytes if size is not None]
+    return CopyReport(len(copied), len(n_bytes) - len(copied), sum(copied))
+
+
+def leading_grid(grid: Grid, fraction: Fraction) -> Grid:
+    """Give the grid of the first chunks of a domain: `fraction` of them, rounded up."""
+    n_chunks = ceil(grid.n_chunks * fraction)
+    if n_chunks == grid.n_chunks:
+        return grid
+    n_points = n_chunks * grid.chunk_points
+    return Grid(n_points, grid.chunk_points, min(grid.shard_points, n_points))
+
+
+class _Copier:
+    """Copies samples one at a time; safe to use from many threads."""
+
+    def __init__(
+        self,
+        manifest: StoreManifest,
+        settings: StoreManifest,
+        fraction: Fraction,
+        source: Storage,
+        target: Storage,
+    ) -> None:
+        self._manifest = manifest
+        self._settings = settings
+        self._fraction = fraction
+        self._source = source
+        self._target = target
+
+    def copy(self, sample_id: str) -> tuple[SampleEntry, int | None]:
+        """Copy a sample; give its entry, and the bytes of its shards, or None where it was there before."""
+        entry = self._entry_of_copy(sample_id)
+        key = f"{entry.relpath}/{ROOT_KEY}"
+        attributes = self._settings.as_group_attributes(sample_id, entry)
+        present = self._target.read_if_there(key)
+        if present is not None and _attributes_of(present) == json.loads(json.dumps(attributes)):
+            return entry, None
+        sizes: list[int] = []
+        complete = self._manifest.shuffle_algorithm is not None
+        sample = OpenSample(self._source, sample_id, self._manifest.sample(sample_id).relpath, complete)
+        domains = (
+            (domain, self._arrays(sample, domain, entry.domains[domain].grid, sizes)) for domain in entry.domains
+        )
+        self._target.write_group(entry.relpath, group_objects(domains, attributes))
+        return entry, sum(sizes)
+
+    def _entry_of_copy(self, sample_id: str) -> SampleEntry:
+        entry = self._manifest.sample(sample_id)
+        domains = {
+            domain: DomainSample.of(leading_grid(found.grid, self._fraction))
+            for domain, found in entry.domains.items()
+            if domain in self._settings.domains
+        }
+        fields = {field for domain in domains for field in self._settings.domains[domain].arrays}
+        # What casts lost was counted over all points, and the source's state is that of all points.
+        whole = self._fraction == 1
+        fidelity = {field: lost for field, lost in entry.fidelity.items() if whole and field in fields}
+        return replace(entry, domains=domains, fidelity=fidelity, fingerprint=entry.fingerprint if whole else None)
+
+    def _arrays(self, sample: OpenSample, domain: str, grid: Grid, sizes: list[int]) -> Iterator[GroupArray]:
+        whole = self._manifest.sample(sample.sample_id).domains[domain].grid
+        for layout in self._settings.domains[domain].arrays.values():
+            where = f"sample {sample.sample_id!r}, field {layout.field}"
+            path, shape = f"{domain}/{layout.array_name}", (whole.n_points, layout.dim)
+            array = sample.sharded_array(path, shape, whole.chunk_points, where)
+            if array is None or array.chunks_per_shard * whole.chunk_points != whole.shard_points:
+                raise ArgumentError(
+                    f"{where}: it has codecs or shards that cannot be copied as they are; read it with "
+                    "ZarrChunkReader and write it with ZarrStoreWriter"
+                )
+            cache: IndexCache = BoundedCache(1)
+            shards = array.leading_shards(grid, self._source, cache)
+            document = _metadata_of_copy(sample.metadata(path, where), grid, layout)
+            yield GroupArray(layout.array_name, document, (_counted(parts, sizes) for parts in shards))
+
+
+def _settings_of_copy(
+    manifest: StoreManifest, root: str, fraction: Fraction, fields: Iterable[str] | None, sample_ids: list[str]
+) -> StoreManifest:
+    """Give the manifest of the copy, without its samples."""
+    chosen = set(sample_ids)
+    kept = {name: [sample_id for sample_id in ids if sample_id in chosen] for name, ids in manifest.splits.items()}
+    update: dict[str, Any] = {
+        "samples": {},
+        "splits": {name: ids for name, ids in kept.items() if ids},
+        "chunk_index": None,
+        "domains": _domains_of_copy(manifest, fields),
+    }
+    if fraction < 1:
+        update["copied_from"] = CopyOrigin(store_root=root, fraction=float(fraction))
+        # Row i is still what the algorithm says of all points, but not of those that are left.
+        if manifest.shuffle_algorithm is not None:
+            update["shuffle_algorithm"] = f"{manifest.shuffle_algorithm}-leading"
+    return manifest.model_copy(update=update)
+
+
+def _domains_of_copy(manifest: StoreManifest, fields: Iterable[str] | None) -> dict[str, DomainLayout]:
+    if fields is None:
+        return manifest.domains
+    asked = require_fields(fields, manifest.domains)
+    domains = {}
+    for domain, layout in manifest.domains.items():
+        arrays = {field: array for field, array in layout.arrays.items() if field in asked or field == layout.position}
+        if asked & layout.arrays.keys():
+            domains[domain] = DomainLayout(layout.position, arrays)
+    if not domains:
+        raise ArgumentError("fields: expected at least one")
+    return domains
+
+
+def _checked_fraction(fraction: object) -> Fraction:
+    if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction <= 1:
+        raise ArgumentError(f"fraction: expected a number above 0 and at most 1, such as 0.1, got {fraction!r}")
+    # As it is written: 0.1 of ten chunks is one, though the float is a little more than a tenth.
+    return Fraction(str(fraction))
+
+
+def _metadata_of_copy(metadata: Mapping[str, Any], grid: Grid, layout: ArrayLayout) -> bytes:
+    chunk_grid = {"name": "regular", "configuration": {"chunk_shape": [grid.shard_points, layout.dim]}}
+    return json.dumps({**metadata, "shape": [grid.n_points, layout.dim], "chunk_grid": chunk_grid}, indent=2).encode()
+
+
+def _attributes_of(document: bytes) -> Any:
+    try:
+        attributes = json.loads(document)["attributes"]
+        return {key: attributes[key] for key in attributes if key != SEAL_KEY}
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+
+
+def _counted(parts: Iterable[bytes], sizes: list[int]) -> Iterator[bytes]:
+    for part in parts:
+        sizes.append(len(part))
+        yield part

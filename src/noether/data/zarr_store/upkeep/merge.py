@@ -1,0 +1,96 @@
+"""The groups below a root united with the manifest: what several runs wrote, on machines that may have been lost."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from noether.data.zarr_store.errors import ManifestError
+from noether.data.zarr_store.manifest.lines import SampleEntry
+from noether.data.zarr_store.manifest.listing import OwnManifest, list_store, read_own_manifests
+from noether.data.zarr_store.manifest.store_manifest import StoreManifest
+from noether.data.zarr_store.reading.chunk_index import write_chunk_index
+from noether.data.zarr_store.stores import join, normalize_root, open_storage
+
+__all__ = ["MergeReport", "merge_groups"]
+
+
+@dataclass(slots=True)
+class MergeReport:
+    """What uniting the groups with the manifest changed.
+
+    Attributes
+    ----------
+    added, updated, unchanged : list of str
+        Ids of samples whose group is there: new in the manifest, with another entry than before, or as before.
+    missing : list of str
+        Ids of samples that the manifest lists, but whose group is not there. They stay listed.
+    refused : dict of str to str
+        By path of a group, why it is none of this store.
+    """
+
+    added: list[str] = field(default_factory=list)
+    updated: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+def merge_groups(
+    store_root: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None
+) -> MergeReport:
+    """Add every complete group below a root to the manifest, which need not be there, and make the chunk index.
+
+    Nothing is taken out of the manifest, and no group is changed.
+
+    Parameters
+    ----------
+    store_root : str or path
+        Local path or URL of the store.
+    storage_options : mapping, optional
+        Options of the file system; see `stores.open_storage`.
+
+    Raises
+    ------
+    ManifestError
+        There is neither a manifest nor a complete group.
+    """
+    root = normalize_root(store_root)
+    storage = open_storage(root, storage_options)
+    manifest = StoreManifest.load_if_there(root, storage_options=storage_options)
+    paths = list_store(storage.objects()).complete
+    if manifest is None and not paths:
+        raise ManifestError(f"{root}: neither a manifest nor a complete group is there; check the path")
+    report, found, settings = MergeReport(), dict[str, SampleEntry](), manifest
+    for path, own in read_own_manifests(storage, paths):
+        try:
+            own = _require_intact(own, join(root, path))
+            settings = settings or own.alone
+            settings.require_same_settings(own.alone, join(root, path))
+        except ManifestError as error:
+            report.refused[path] = str(error)
+        else:
+            found[own.sample_id] = own.entry
+    known = {} if manifest is None else manifest.samples
+    for sample_id, entry in found.items():
+        former = known.get(sample_id)
+        kind = report.added if former is None else report.unchanged if former == entry else report.updated
+        kind.append(sample_id)
+    report.missing = [sample_id for sample_id in known if sample_id not in found]
+    changed = {sample_id: found[sample_id] for sample_id in report.added + report.updated}
+    if settings is not None and changed:
+        settings.model_copy(update={"samples": changed, "splits": {}}).save(root, storage_options=storage_options)
+    if changed or (manifest is not None and manifest.chunk_index is None):
+        write_chunk_index(root, storage_options=storage_options)
+    return report
+
+
+def _require_intact(own: OwnManifest | ManifestError, origin: str) -> OwnManifest:
+    """Give what a group says of itself; raise why it says nothing that can be believed."""
+    if isinstance(own, ManifestError):
+        raise own
+    if own.seal == "broken":
+        raise ManifestError(f"{origin}: its metadata are damaged; see what can be done: noether-zarr verify STORE")
+    return own

@@ -1,0 +1,6 @@
+"""Mending a store: from what is left of it and, where that is not enough, from its source."""
+
+from noether.data.zarr_store.upkeep.repair.engine import RepairReport, repair_store
+from noether.data.zarr_store.upkeep.repair.plan import Action, ActionKind
+
+__all__ = ["Action", "ActionKind", "RepairReport", "repair_store"]

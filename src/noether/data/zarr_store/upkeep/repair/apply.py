@@ -1,0 +1,167 @@
+"""The steps of a repair, done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from noether.data.zarr_store.convert.report import REPORT_NAME, ReportFile
+from noether.data.zarr_store.errors import CorruptDataError, MissingDependencyError, StorageError, reason_of
+from noether.data.zarr_store.manifest.lines import SampleEntry
+from noether.data.zarr_store.manifest.listing import OwnManifest, is_own_key, list_store, read_own_manifests, united
+from noether.data.zarr_store.manifest.store_manifest import MANIFEST_NAME, StoreManifest
+from noether.data.zarr_store.reading.chunk_index import write_chunk_index
+from noether.data.zarr_store.stores import join
+from noether.data.zarr_store.upkeep.repair.plan import Action, Planner
+from noether.data.zarr_store.upkeep.verify.store_check import ReadManifest
+
+__all__ = ["Mender"]
+
+KEPT_SUFFIX = ".damaged"
+"""Ends the name of the copy of what can no longer be read."""
+
+
+@dataclass(slots=True)
+class Mender:
+    """Does what a planner has planned.
+
+    Attributes
+    ----------
+    planner : Planner
+        Who planned it.
+    found : ReadManifest
+        The manifest as it was found.
+    storage_options : mapping
+        Options of the store's file system.
+    failures : dict of str to str
+        By sample id, why a sample could not be converted.
+    """
+
+    planner: Planner
+    found: ReadManifest
+    storage_options: Mapping[str, Any]
+    failures: dict[str, str] = field(default_factory=dict)
+    _documents: dict[str, dict[str, bytes]] = field(default_factory=dict)
+
+    def do(self, actions: Sequence[Action], on_action: Callable[[Action], None]) -> None:
+        """Do steps in their order; `on_action` is called before each.
+
+        Raises
+        ------
+        StorageError
+            The store cannot be reached, or somebody else changes it.
+        """
+        converted: dict[str, SampleEntry] = {}
+        taken = [action.sample_id for action in actions if action.kind == "save_manifest"]
+        try:
+            for action in actions:
+                on_action(action)
+                match action.kind:
+                    case "put_back":
+                        self._put_back(action.object)
+                    case "remove":
+                        self._remove(action.object)
+                    case "restore_metadata":
+                        self._restore(action.object, action.sample_id or "")
+                    case "save_manifest":
+                        self._save_manifest(taken)
+                        taken = []
+                    case "convert":
+                        converted |= self._convert(action.sample_id or "")
+                    case "save_report":
+                        self._save_report()
+                    case "make_chunk_index":
+                        self._record(converted)
+                        converted = {}
+                        write_chunk_index(self._root, storage_options=self.storage_options)
+        finally:
+            # Ctrl-C comes to here as well: what is converted is not to be lost.
+            self._record(converted)
+
+    @property
+    def _root(self) -> str:
+        return self.planner.storage.root
+
+    def _put_back(self, target: str) -> None:
+        for leftover in self.planner.storage.leftovers():
+            if leftover.target == target and leftover.restores:
+                self.planner.storage.settle(leftover)
+
+    def _remove(self, key: str) -> None:
+        """Remove a leftover, one object, or what a group has of this store's objects."""
+        storage = self.planner.storage
+        for leftover in storage.leftovers():
+            if leftover.key == key:
+                storage.settle(leftover)
+                return
+        inside = [item.key for item in storage.objects(key)]
+        domains = self.planner.manifest.domains
+        storage.delete([one for one in inside if is_own_key(one[len(key) + 1 :], domains)] or [key])
+
+    def _restore(self, key: str, sample_id: str) -> None:
+        if sample_id not in self._documents:
+            self._documents[sample_id] = self.planner.restored(sample_id)
+        self.planner.storage.write(key, self._documents[sample_id][key])
+
+    def _save_manifest(self, sample_ids: Sequence[str | None]) -> None:
+        """Replace the manifest by one with what groups say: these samples', or those of all where it is damaged."""
+        if not sample_ids:
+            return  # done with the first of them
+        storage, found = self.planner.storage, self.found
+        known = {} if found.manifest is None else dict(found.manifest.samples)
+        listing = list_store(storage.objects(), {entry.relpath for entry in known.values()})
+        complete = listing.complete
+        groups = [one for _, one in read_own_manifests(storage, complete) if isinstance(one, OwnManifest)]
+        wanted = [one for one in groups if one.seal != "broken" and (None in sample_ids or one.sample_id in sample_ids)]
+        manifest = united(found.manifest, wanted, complete, trusted=not found.problem)
+        if manifest is None:
+            raise StorageError(f"{self._root}: it was changed meanwhile: no group is left; repair it again")
+        if found.manifest is None and found.data:
+            storage.write(MANIFEST_NAME + KEPT_SUFFIX, found.data)
+        self._replace(manifest)
+
+    def _replace(self, manifest: StoreManifest) -> None:
+        def change(current: bytes | None) -> bytes:
+            if current != self.found.data:
+                raise StorageError(f"{self._root}: {MANIFEST_NAME} was changed meanwhile; repair the store again")
+            return manifest.to_json(join(self._root, MANIFEST_NAME))
+
+        self.planner.storage.update(MANIFEST_NAME, change)
+        if self.found.manifest is not None and self.found.manifest.chunk_index is not None:
+            self.planner.storage.delete([self.found.manifest.chunk_index])
+
+    def _convert(self, sample_id: str) -> dict[str, SampleEntry]:
+        """Convert a sample; give its entry, or nothing where that fails."""
+        if self.planner.reconversion is None:
+            return {}
+        try:
+            return {sample_id: self.planner.reconversion.convert(sample_id)}
+        except (MissingDependencyError, StorageError):
+            raise  # no sample could be converted
+        except Exception as error:  # noqa: BLE001 - whatever a broken file makes a library raise, the rest goes on
+            self.failures[sample_id] = reason_of(error)
+            return {}
+
+    def _record(self, converted: Mapping[str, SampleEntry]) -> None:
+        """Put the entries of converted samples into the manifest, beside what others put there."""
+        former: list[str] = []
+
+        def change(current: StoreManifest) -> StoreManifest:
+            former[:] = [] if current.chunk_index is None else [current.chunk_index]
+            samples = dict(sorted((dict(current.samples) | dict(converted)).items()))
+            return current.model_copy(update={"samples": samples, "chunk_index": None})
+
+        if converted:
+            StoreManifest.update(self._root, change, storage_options=self.storage_options)
+            self.planner.storage.delete(former)
+
+    def _save_report(self) -> None:
+        """Write the report anew or, where it cannot be read, put it aside."""
+        storage = self.planner.storage
+        data = storage.read_if_there(REPORT_NAME) or b""
+        try:
+            storage.write(REPORT_NAME, ReportFile.parse(data, REPORT_NAME).to_json())
+        except CorruptDataError:
+            storage.write(REPORT_NAME + KEPT_SUFFIX, data)
+            storage.delete([REPORT_NAME])

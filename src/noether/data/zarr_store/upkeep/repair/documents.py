@@ -1,0 +1,75 @@
+"""The metadata of a group as they were written, from what is left of them and the manifest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from noether.data.zarr_store.core.names import ROOT_KEY
+from noether.data.zarr_store.manifest.lines import SampleEntry
+from noether.data.zarr_store.manifest.listing import seal_of_root
+from noether.data.zarr_store.manifest.node_metadata import parse_group
+from noether.data.zarr_store.manifest.store_manifest import StoreManifest
+from noether.data.zarr_store.stores.base import Storage
+from noether.data.zarr_store.writing.group_encoding import (
+    Encoding,
+    array_document,
+    group_metadata,
+    node_document,
+    root_document,
+)
+
+__all__ = ["restored_documents"]
+
+
+def restored_documents(
+    storage: Storage, manifest: StoreManifest, encoding: Encoding, sample_id: str, entry: SampleEntry
+) -> dict[str, bytes]:
+    """Give each ``zarr.json`` of a group that is not what it should be, as it should be.
+
+    An intact root has copies of all others. Without one, all are made again from the manifest, as the writer makes
+    them.
+
+    Parameters
+    ----------
+    storage : Storage
+        Where the store lies.
+    manifest : StoreManifest
+        Of the store, intact.
+    encoding : Encoding
+        How the writer made the chunks.
+    sample_id : str
+        The sample.
+    entry : SampleEntry
+        What the manifest says of it.
+
+    Returns
+    -------
+    dict of str to bytes
+        By key, relative to the root of the store; that of the group's root comes last.
+    """
+    root_key = f"{entry.relpath}/{ROOT_KEY}"
+    root = storage.read_if_there(root_key) or b""
+    is_intact = seal_of_root(root) == "intact"
+    copies = (parse_group(root, sample_id) or {}) if is_intact else {}
+    restored, metadata = {}, {}
+    for path, made in _nodes(manifest, encoding, entry):
+        metadata[path] = copies.get(path, made)
+        key, document = f"{entry.relpath}/{path}/{ROOT_KEY}", node_document(metadata[path])
+        if storage.read_if_there(key) != document:
+            restored[key] = document
+    if not is_intact:
+        attributes = manifest.settings_alone().as_group_attributes(sample_id, entry)
+        restored[root_key] = root_document(attributes, metadata)
+    return restored
+
+
+def _nodes(manifest: StoreManifest, encoding: Encoding, entry: SampleEntry) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the path and the metadata of each node below the root, as the writer makes them."""
+    for domain, layout in manifest.domains.items():
+        if domain in entry.domains:
+            yield domain, group_metadata({})
+            for array in layout.arrays.values():
+                path = f"{domain}/{array.array_name}"
+                yield path, json.loads(array_document(path, array, entry.domains[domain].grid, encoding))

@@ -1,0 +1,173 @@
+"""What there is to do about the findings of a verification. Nothing is changed here."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from noether.data.zarr_store.convert.report import REPORT_NAME
+from noether.data.zarr_store.core.names import ROOT_KEY, group_path, sample_id_of
+from noether.data.zarr_store.manifest.lines import SampleEntry
+from noether.data.zarr_store.manifest.listing import OwnManifest, read_own_manifests
+from noether.data.zarr_store.manifest.store_manifest import MANIFEST_NAME, StoreManifest
+from noether.data.zarr_store.stores.base import Storage
+from noether.data.zarr_store.stores.staging import Leftover
+from noether.data.zarr_store.upkeep.repair.documents import restored_documents
+from noether.data.zarr_store.upkeep.repair.reconversion import Reconversion
+from noether.data.zarr_store.upkeep.verify.findings import Finding, FindingKind, VerifyReport
+from noether.data.zarr_store.writing.group_encoding import Encoding
+
+__all__ = ["Action", "ActionKind", "Planner"]
+
+ActionKind = Literal[
+    "put_back", "remove", "restore_metadata", "save_manifest", "convert", "save_report", "make_chunk_index"
+]
+_ORDER: tuple[ActionKind, ...] = get_args(ActionKind)
+
+_NEED_THE_SOURCE: frozenset[FindingKind] = frozenset(
+    {
+        "settings_differ",
+        "missing_group",
+        "half_written_group",
+        "missing_object",
+        "wrong_size",
+        "shard_index_damaged",
+        "chunk_damaged",
+        "not_finite",
+        "source_differs",
+    }
+)
+_OF_THE_INDEX: frozenset[FindingKind] = frozenset({"chunk_index_missing", "chunk_index_damaged"})
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One step of a repair.
+
+    Attributes
+    ----------
+    kind : str
+        One of `ActionKind`.
+    object : str
+        Key of what is changed: an object, or a group with all its objects.
+    sample_id : str or None
+        The sample that it concerns.
+    reason : str
+        Why.
+    """
+
+    kind: ActionKind
+    object: str
+    sample_id: str | None
+    reason: str
+
+
+@dataclass(slots=True)
+class Planner:
+    """Plans what to do about findings.
+
+    Attributes
+    ----------
+    storage : Storage
+        Where the store lies.
+    manifest : StoreManifest
+        What the store should be.
+    encoding : Encoding or None
+        How the writer made the chunks; None in stores that this library did not write.
+    reconversion : Reconversion or None
+        Converts samples again, where there is a source.
+    """
+
+    storage: Storage
+    manifest: StoreManifest
+    encoding: Encoding | None
+    reconversion: Reconversion | None
+
+    def plan(self, report: VerifyReport) -> list[Action]:
+        """Give what can be done about the damage in a report, in the order in which it is to be done."""
+        damage = report.having("damage")
+        leftovers = {leftover.key: leftover for leftover in self.storage.leftovers()}
+        put_back = {leftover.target for leftover in leftovers.values() if leftover.restores}
+        by_sample = defaultdict(list)
+        actions: list[Action] = []
+        for finding in damage:
+            if finding.kind == "leftover" and finding.sample_id is None:
+                actions.append(self._about_leftover(finding, leftovers))
+            elif finding.kind in _OF_THE_INDEX:
+                actions.append(self._make_index(finding.explanation))
+            elif finding.kind == "manifest_damaged":
+                actions.append(Action("save_manifest", MANIFEST_NAME, None, finding.explanation))
+            elif finding.kind == "report_damaged":
+                actions.append(Action("save_report", REPORT_NAME, None, finding.explanation))
+            elif finding.sample_id is not None:
+                by_sample[finding.sample_id].append(finding)
+        for sample_id, findings in by_sample.items():
+            if self._relpath(sample_id) not in put_back:
+                actions += self._about_sample(sample_id, findings)
+        if any(action.kind in {"save_manifest", "convert"} for action in actions):
+            actions.append(self._make_index("samples are added or changed"))
+        unique = {(action.kind, action.object, action.sample_id): action for action in reversed(actions)}
+        return sorted(unique.values(), key=lambda action: (_ORDER.index(action.kind), action.object))
+
+    def _about_leftover(self, finding: Finding, leftovers: dict[str, Leftover]) -> Action:
+        key = finding.object or ""
+        if key in leftovers and leftovers[key].restores:
+            return Action("put_back", leftovers[key].target, None, f"{key} is {finding.explanation}")
+        if self._can_convert(sample_id_of(key)):
+            return Action("convert", key, sample_id_of(key), finding.explanation)
+        return Action("remove", key, None, finding.explanation)
+
+    def _about_sample(self, sample_id: str, findings: list[Finding]) -> Iterator[Action]:
+        lost = next((one for one in findings if one.kind in _NEED_THE_SOURCE), None)
+        restorable = self._can_restore(sample_id, findings)
+        if lost is None and not restorable:
+            lost = next((one for one in findings if one.kind == "metadata_damaged"), None)
+        if lost is not None and self._can_convert(sample_id):
+            yield Action("convert", self._relpath(sample_id), sample_id, lost.explanation)
+            return
+        for key in self.restored(sample_id) if restorable else ():
+            yield Action("restore_metadata", key, sample_id, "it is made again from its copies")
+        for one in findings:
+            if one.kind == "leftover":
+                yield Action("remove", one.object or "", sample_id, one.explanation)
+            elif (
+                one.kind in {"entry_differs", "unlisted_group"} and lost is None and self._is_of(sample_id, one.object)
+            ):
+                yield Action("save_manifest", MANIFEST_NAME, sample_id, one.explanation)
+
+    def restored(self, sample_id: str) -> dict[str, bytes]:
+        """Give the metadata of a sample that are not what they should be, as they should be, by key."""
+        entry = self.manifest.samples.get(sample_id) or self._own_entry(sample_id)
+        if self.encoding is None or entry is None:
+            return {}
+        return restored_documents(self.storage, self.manifest, self.encoding, sample_id, entry)
+
+    def _can_restore(self, sample_id: str, findings: list[Finding]) -> bool:
+        """Say whether all that is wrong with the metadata of a sample can be made good by their copies."""
+        damaged = {one.object or "" for one in findings if one.kind == "metadata_damaged"}
+        return bool(damaged) and damaged <= self.restored(sample_id).keys()
+
+    def _is_of(self, sample_id: str, key: str | None) -> bool:
+        """Say whether a group, or the group of a root, says itself that it is the sample."""
+        own = self._own_manifest((key or "").removesuffix(f"/{ROOT_KEY}"))
+        return own is not None and own.sample_id == sample_id
+
+    def _own_entry(self, sample_id: str) -> SampleEntry | None:
+        own = self._own_manifest(group_path(sample_id))
+        return None if own is None else own.entry
+
+    def _own_manifest(self, path: str) -> OwnManifest | None:
+        [(_, own)] = read_own_manifests(self.storage, [path])
+        return own if isinstance(own, OwnManifest) and own.seal != "broken" else None
+
+    def _relpath(self, sample_id: str) -> str:
+        entry = self.manifest.samples.get(sample_id)
+        return group_path(sample_id) if entry is None else entry.relpath
+
+    def _can_convert(self, sample_id: str) -> bool:
+        return self.reconversion is not None and self.reconversion.has(sample_id)
+
+    def _make_index(self, reason: str) -> Action:
+        return Action("make_chunk_index", self.manifest.chunk_index or "chunk_index-*.npy", None, reason)

@@ -1,0 +1,137 @@
+"""Single samples, converted again as they once were."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from noether.data.zarr_store.convert.task import fingerprint_of_sample
+from noether.data.zarr_store.errors import ArgumentError
+from noether.data.zarr_store.layout import present_specs
+from noether.data.zarr_store.manifest.lines import SampleEntry
+from noether.data.zarr_store.manifest.store_manifest import StoreManifest
+from noether.data.zarr_store.sampling.shuffle import SHUFFLE_ALGORITHM
+from noether.data.zarr_store.sources.base import SampleSource
+from noether.data.zarr_store.writer import ZarrStoreWriter
+from noether.data.zarr_store.writing.cast_loss import NonFinite
+from noether.data.zarr_store.writing.group_encoding import Encoding
+
+__all__ = ["Reconversion", "encoding_of"]
+
+_COMPRESSOR = re.compile(r"blosc-zstd-([0-9])")
+
+
+def encoding_of(manifest: StoreManifest, threads: int) -> Encoding | None:
+    """Give how the chunks of a store become bytes; None where this library did not write it."""
+    level = _COMPRESSOR.fullmatch(manifest.compressor)
+    if level is None or manifest.shuffle_algorithm is None:
+        return None
+    return Encoding(int(level[1]), manifest.checksum, threads)
+
+
+class Reconversion:
+    """Converts samples of a store again, with its settings and their former chunks.
+
+    Parameters
+    ----------
+    root : str
+        Of the store.
+    manifest : StoreManifest
+        Its manifest.
+    source : SampleSource
+        Where the samples come from.
+    threads : int
+        Threads of the writer.
+    storage_options : mapping
+        Options of the store's file system.
+
+    Raises
+    ------
+    ArgumentError
+        The store cannot be written to by this library, or the source has other fields than it.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        manifest: StoreManifest,
+        source: SampleSource,
+        threads: int,
+        storage_options: Mapping[str, Any],
+    ) -> None:
+        encoding = encoding_of(manifest, threads)
+        if encoding is None or manifest.shuffle_algorithm != SHUFFLE_ALGORITHM:
+            raise ArgumentError(
+                f"source: {root} was not converted by this library from a source (compressor {manifest.compressor}, "
+                f"shuffle {manifest.shuffle_algorithm}); repair it without one"
+            )
+        self._root = root
+        self._manifest = manifest
+        self._source = source
+        self._encoding = encoding
+        self._storage_options = dict(storage_options)
+        self._fields = {field: array for layout in manifest.domains.values() for field, array in layout.arrays.items()}
+        specs = {spec.field: spec for spec in present_specs(source.filemap)}
+        lacking = self._fields.keys() - specs.keys()
+        if lacking:
+            raise ArgumentError(
+                f"source: it lacks {', '.join(sorted(lacking))}, which the store has; give the source that the store "
+                "was converted from, with the same preset or file map"
+            )
+        beyond = {spec.attribute: None for field, spec in specs.items() if field not in self._fields}
+        self._filemap = source.filemap.model_copy(update=beyond)
+        self._there = frozenset(source.sample_ids())
+
+    def has(self, sample_id: str) -> bool:
+        """Say whether the source has a sample."""
+        return sample_id in self._there
+
+    def convert(self, sample_id: str) -> SampleEntry:
+        """Convert a sample, replacing what is there of it; give what the manifest is to say.
+
+        Raises whatever the source raises, and the errors of `ZarrStoreWriter.write_group`.
+        """
+        loaded = self._source.load(sample_id)
+        fields = {field: values for field, values in loaded.fields.items() if field in self._fields}
+        return self._writer(sample_id).write_group(
+            sample_id,
+            fields,
+            attributes=loaded.attributes,
+            fingerprint=fingerprint_of_sample(self._source, sample_id),
+        )
+
+    def _writer(self, sample_id: str) -> ZarrStoreWriter:
+        """Open a writer that makes the chunks and shards that the sample had or, if nobody knows, those of others."""
+        manifest = self._manifest
+        entries = [manifest.samples[sample_id]] if sample_id in manifest.samples else list(manifest.samples.values())
+        grids = [(domain, found.grid) for entry in entries for domain, found in entry.domains.items()]
+        chunk_points: dict[str, int] = {}
+        for domain, grid in grids:
+            chunk_points[domain] = max(grid.chunk_points, chunk_points.get(domain, 0))
+        # A shard of several chunks fits below the cap that made it; so does the largest of these, and makes the same.
+        # One of a single chunk may be larger than the cap, and tells nothing.
+        caps = [grid.shard_points for _, grid in grids if grid.shard_points > grid.chunk_points]
+        is_capped = any(grid.n_shards > 1 for _, grid in grids)
+        return ZarrStoreWriter(
+            self._root,
+            self._filemap,
+            manifest.dataset_name,
+            shuffle_seed=manifest.shuffle_seed,
+            chunk_points=chunk_points,
+            shard_points=max(caps, default=1) if is_capped else None,
+            coords_dtype=manifest.coords_dtype,
+            values_dtype=manifest.values_dtype,
+            field_dtypes={field: array.dtype for field, array in self._fields.items()},
+            compression_level=self._encoding.compression_level,
+            checksum=self._encoding.checksum,
+            non_finite=self._non_finite(),
+            storage_options=self._storage_options,
+            threads=self._encoding.threads,
+        )
+
+    def _non_finite(self) -> NonFinite:
+        """Allow what the store has already."""
+        entries = self._manifest.samples.values()
+        counts = (loss.non_finite for entry in entries for loss in entry.fidelity.values())
+        return "allow" if any(counts) else "raise"

@@ -1,0 +1,246 @@
+"""What a store holds, in figures: points, chunks, bytes, and what its casts lost."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from noether.data.zarr_store.core.names import ROOT_KEY
+from noether.data.zarr_store.manifest.lines import SampleEntry
+from noether.data.zarr_store.manifest.store_manifest import StoreManifest
+from noether.data.zarr_store.stores import normalize_root, open_storage
+from noether.data.zarr_store.stores.base import StoredObject
+
+__all__ = ["DomainSummary", "FieldSummary", "SplitSummary", "StoreSummary", "summarize"]
+
+# What a source's array can be of; a manifest from elsewhere may say anything.
+_SOURCE_DTYPES = {np.dtype(code).name: np.dtype(code) for code in np.typecodes["AllInteger"] + np.typecodes["Float"]}
+
+
+@dataclass(slots=True)
+class FieldSummary:
+    """One field over the samples that have it.
+
+    Attributes
+    ----------
+    field, dtype : str
+        Canonical name and stored dtype.
+    stored_bytes : int
+        Bytes of its objects.
+    source_bytes : int or None
+        Bytes of the arrays it was made from; None where the store does not say.
+    max_abs_error, max_rel_error : float or None
+        Largest errors of the cast; None where the store does not say. See `fidelity.FieldFidelity`.
+    flushed_to_zero : int or None
+        Values other than zero that are stored as zero.
+    """
+
+    field: str
+    dtype: str
+    stored_bytes: int = 0
+    source_bytes: int | None = 0
+    max_abs_error: float | None = 0.0
+    max_rel_error: float | None = 0.0
+    flushed_to_zero: int | None = 0
+
+
+@dataclass(slots=True)
+class DomainSummary:
+    """One domain over the samples that have it.
+
+    Attributes
+    ----------
+    domain : str
+        Its name.
+    n_samples : int
+        Samples that have it.
+    points_min, points_max : int
+        Fewest and most points of a sample.
+    points, chunks, shards : int
+        Points of all samples; chunks and shards of one field of them.
+    chunk_points : list of int
+        The sizes of chunks that occur.
+    stored_bytes : int
+        Bytes of all its objects.
+    source_bytes : int or None
+        Bytes of the arrays it was made from; None where the store does not say.
+    fields : list of FieldSummary
+        Its fields.
+    """
+
+    domain: str
+    n_samples: int = 0
+    points_min: int = 0
+    points_max: int = 0
+    points: int = 0
+    chunks: int = 0
+    shards: int = 0
+    chunk_points: list[int] = field(default_factory=list)
+    stored_bytes: int = 0
+    source_bytes: int | None = 0
+    fields: list[FieldSummary] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class SplitSummary:
+    """One split.
+
+    Attributes
+    ----------
+    split : str
+        Its name.
+    n_samples, n_missing : int
+        Samples that it lists, and those of them that are not in the store.
+    """
+
+    split: str
+    n_samples: int
+    n_missing: int
+
+
+@dataclass(slots=True)
+class StoreSummary:
+    """A store, or one sample of it.
+
+    Attributes
+    ----------
+    store_root, dataset_name : str
+        Where it lies, and the name of the dataset.
+    sample_id : str or None
+        The sample, where it is one.
+    n_samples : int
+        Samples that are summed up.
+    shuffle_seed : int
+        Seed of the shuffle.
+    shuffle_algorithm : str or None
+        How it was shuffled.
+    compressor : str
+        Codec and level.
+    checksum : bool
+        Whether each chunk carries a crc32c.
+    n_objects, total_bytes : int
+        Objects and bytes below the root (or of the sample), metadata included.
+    attributes : dict
+        Attributes of the sample, where it is one.
+    splits : list of SplitSummary
+        The splits of the store, or those that list the sample.
+    domains : list of DomainSummary
+        Its domains.
+    """
+
+    store_root: str
+    dataset_name: str
+    sample_id: str | None
+    n_samples: int
+    shuffle_seed: int
+    shuffle_algorithm: str | None
+    compressor: str
+    checksum: bool
+    n_objects: int
+    total_bytes: int
+    attributes: dict[str, Any]
+    splits: list[SplitSummary]
+    domains: list[DomainSummary]
+
+
+def summarize(
+    store_root: str | os.PathLike[str],
+    sample_id: str | None = None,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+) -> StoreSummary:
+    """Sum up a store, or one sample of it, from its manifest and one listing of its objects.
+
+    Raises
+    ------
+    ManifestError
+        There is no store.
+    UnknownNameError
+        The store has no such sample.
+    """
+    root = normalize_root(store_root)
+    manifest = StoreManifest.load(root, storage_options=storage_options)
+    # Each is parsed as it is asked for, and is asked for several times here.
+    entries = dict(manifest.samples) if sample_id is None else {sample_id: manifest.sample(sample_id)}
+    prefix = "" if sample_id is None else entries[sample_id].relpath
+    objects = list(open_storage(root, storage_options).objects(prefix))
+    sizes = _bytes_by_array(objects)
+    return StoreSummary(
+        store_root=root,
+        dataset_name=manifest.dataset_name,
+        sample_id=sample_id,
+        n_samples=len(entries),
+        shuffle_seed=manifest.shuffle_seed,
+        shuffle_algorithm=manifest.shuffle_algorithm,
+        compressor=manifest.compressor,
+        checksum=manifest.checksum,
+        n_objects=len(objects),
+        total_bytes=sum(item.size for item in objects),
+        attributes={} if sample_id is None else dict(entries[sample_id].attributes),
+        splits=[
+            SplitSummary(name, len(ids), sum(listed not in manifest.samples for listed in ids))
+            for name, ids in manifest.splits.items()
+            if sample_id is None or sample_id in ids
+        ],
+        domains=[
+            _sum_up_domain(manifest, domain, [entry for entry in entries.values() if domain in entry.domains], sizes)
+            for domain in manifest.domains
+            if any(domain in entry.domains for entry in entries.values())
+        ],
+    )
+
+
+def _bytes_by_array(objects: Iterable[StoredObject]) -> dict[str, int]:
+    """Sum the bytes of the objects of each array, ``<array>/zarr.json`` and ``<array>/c/<i>/0``."""
+    sizes: dict[str, int] = {}
+    for item in objects:
+        parts = item.key.split("/")
+        path = "/".join(parts[:-1] if parts[-1] == ROOT_KEY else parts[:-3])
+        sizes[path] = sizes.get(path, 0) + item.size
+    return sizes
+
+
+def _sum_up_domain(
+    manifest: StoreManifest, domain: str, entries: list[SampleEntry], sizes: Mapping[str, int]
+) -> DomainSummary:
+    grids = [entry.domains[domain].grid for entry in entries]
+    summary = DomainSummary(
+        domain,
+        n_samples=len(entries),
+        points_min=min(grid.n_points for grid in grids),
+        points_max=max(grid.n_points for grid in grids),
+        points=sum(grid.n_points for grid in grids),
+        chunks=sum(grid.n_chunks for grid in grids),
+        shards=sum(grid.n_shards for grid in grids),
+        chunk_points=sorted({grid.chunk_points for grid in grids}),
+    )
+    for layout in manifest.domains[domain].arrays.values():
+        one = FieldSummary(layout.field, layout.dtype)
+        for entry in entries:
+            one.stored_bytes += sizes.get(f"{entry.relpath}/{domain}/{layout.array_name}", 0)
+            _add_fidelity(one, entry, entry.domains[domain].n_points * layout.dim)
+        summary.fields.append(one)
+        summary.stored_bytes += one.stored_bytes
+        summary.source_bytes = (
+            None
+            if summary.source_bytes is None or one.source_bytes is None
+            else summary.source_bytes + one.source_bytes
+        )
+    return summary
+
+
+def _add_fidelity(summary: FieldSummary, entry: SampleEntry, n_values: int) -> None:
+    """Add one sample; what one sample does not say, the sum does not say."""
+    fidelity = entry.fidelity.get(summary.field)
+    if fidelity is None or fidelity.source_dtype not in _SOURCE_DTYPES:
+        summary.source_bytes = summary.max_abs_error = summary.max_rel_error = summary.flushed_to_zero = None
+    if fidelity is None or summary.source_bytes is None:
+        return
+    summary.source_bytes += n_values * _SOURCE_DTYPES[fidelity.source_dtype].itemsize
+    summary.max_abs_error = max(summary.max_abs_error or 0.0, fidelity.max_abs_error)
+    summary.max_rel_error = max(summary.max_rel_error or 0.0, fidelity.max_rel_error)
+    summary.flushed_to_zero = (summary.flushed_to_zero or 0) + fidelity.flushed_to_zero

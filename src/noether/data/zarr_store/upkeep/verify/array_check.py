@@ -1,0 +1,249 @@
+"""Is an array what the manifest says: the indexes of its shards, its chunks, and the values in them."""
+
+from __future__ import annotations
+
+import errno
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from threading import Lock
+from typing import Any, TypeAlias
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from noether.data.zarr_store.codec.shard import MISSING, ShardIndex, index_size
+from noether.data.zarr_store.core.grid import Grid
+from noether.data.zarr_store.errors import CorruptDataError, StorageError
+from noether.data.zarr_store.layout import ArrayLayout
+from noether.data.zarr_store.reading.ranges import chunk_runs, plan_ranges
+from noether.data.zarr_store.reading.sharded_array import ShardedArray
+from noether.data.zarr_store.reading.zarr_array import read_rows_of_plan
+from noether.data.zarr_store.sampling.plan import ChunkPart, ReadPlan
+from noether.data.zarr_store.upkeep.verify.context import Context, ListedSample
+from noether.data.zarr_store.upkeep.verify.findings import FindingKind
+from noether.data.zarr_store.upkeep.verify.tasks import Task
+from noether.data.zarr_store.writing.reorder import StoredRows
+
+__all__ = ["ArrayCheck"]
+
+_Reader: TypeAlias = Callable[[ReadPlan], NDArray[Any]]
+
+# What a task reads, before compression: large enough that threads seldom wait for one another, small enough for the
+# cache of a core.
+_BLOCK_BYTES = 2 << 20
+
+
+@dataclass(slots=True)
+class ArrayCheck:
+    """Checks one array of one sample, in tasks. Safe to use from many threads.
+
+    Attributes
+    ----------
+    context : Context
+        What is verified.
+    sample : ListedSample
+        Of which sample.
+    layout : ArrayLayout
+        Which field.
+    grid : Grid
+        Its chunks and shards, as the manifest has them.
+    array : ShardedArray or zarr.Array
+        What reads it.
+    key : str
+        Of the array, relative to the root of the store.
+    shards : dict of int to int
+        By number, the sizes of the shards that are there.
+    lengths : ndarray of uint32, shape (n_chunks,), or None
+        What the chunk index says of its chunks.
+    reads_chunks : bool
+        Whether to read more than the shards' indexes.
+    expected : StoredRows or None
+        What its rows should be.
+    """
+
+    context: Context
+    sample: ListedSample
+    layout: ArrayLayout
+    grid: Grid
+    array: ShardedArray | zarr.Array[Any]
+    key: str
+    shards: dict[int, int]
+    lengths: NDArray[np.uint32] | None
+    reads_chunks: bool
+    expected: StoredRows | None = None
+    _n_done: int = 0
+    _n_damaged: int = 0
+    _n_non_finite: int = 0
+    _n_differing: int = 0
+    _first_differing: float = math.inf
+    _lock: Lock = field(default_factory=Lock)
+
+    def tasks(self) -> Iterator[Task]:
+        """Yield the first tasks; those that they give read the chunks."""
+        array = self.array
+        if isinstance(array, ShardedArray):
+            per_shard = array.chunks_per_shard
+            # What lost shards held was looked at in the listing, and in a foreign store they are fill values.
+            there = {shard: self._chunks(shard, per_shard) for shard in sorted(self.shards)}
+            n_chunks = sum(map(len, there.values()))
+            self._finish(self.grid.n_chunks - n_chunks, n_damaged=self.grid.n_chunks - n_chunks)
+            for shard, chunks in there.items():
+                if chunks:
+                    yield partial(self._check_shard, array, shard, chunks)
+        elif self.reads_chunks:
+            yield from self._blocks(range(self.grid.n_chunks), self.key, partial(self._read_by_zarr, array))
+
+    def _chunks(self, shard: int, per_shard: int) -> range:
+        return range(shard * per_shard, min((shard + 1) * per_shard, self.grid.n_chunks))
+
+    def _check_shard(self, array: ShardedArray, shard: int, chunks: range) -> Iterator[Task]:
+        """Check the index of a shard; give what there is to do with its chunks."""
+        key = f"{self.key}/c/{shard}/0"
+        try:
+            index = array.read_index(shard, self.context.storage)
+            if array.complete:
+                _require_tight(index, len(chunks), self.shards[shard])
+        except CorruptDataError as error:
+            self._add("shard_index_damaged", _reason(error), key)
+            self._finish(len(chunks), n_damaged=len(chunks))
+            return iter(())
+        if self.lengths is not None and not _has_lengths(index, self.lengths[chunks.start : chunks.stop]):
+            self._add("chunk_index_damaged", "the chunk index has other lengths for its chunks", key)
+        read = partial(self._read_by_ranges, array, index)
+        return self._blocks(chunks, key, read) if self.reads_chunks else iter(())
+
+    def _blocks(self, chunks: range, key: str, read: _Reader) -> Iterator[Task]:
+        """Yield tasks that read a few chunks each; `key` names where they lie."""
+        chunk_bytes = self.grid.chunk_points * self.layout.dim * np.dtype(self.layout.dtype).itemsize
+        step = max(_BLOCK_BYTES // chunk_bytes, 1)
+        for first in range(chunks.start, chunks.stop, step):
+            yield partial(self._check_block, range(first, min(first + step, chunks.stop)), key, read)
+
+    def _check_block(self, chunks: range, key: str, read: _Reader) -> tuple[()]:
+        damaged = self._find_damaged(chunks, read)
+        for chunk, reason in damaged.items():
+            self.context.findings.add_chunk(
+                chunk, reason, sample_id=self.sample.sample_id, field=self.layout.field, key=key
+            )
+        self._finish(len(chunks), n_damaged=len(damaged))
+        return ()
+
+    def _find_damaged(self, chunks: range, read: _Reader) -> dict[int, str]:
+        """Read chunks together or, where that fails, one by one; give why some cannot be read."""
+        try:
+            self._check_rows(chunks, read)
+        except CorruptDataError as error:
+            if len(chunks) == 1:
+                return {chunks.start: _reason(error)}
+            damaged: dict[int, str] = {}
+            for chunk in chunks:
+                damaged |= self._find_damaged(range(chunk, chunk + 1), read)
+            return damaged
+        return {}
+
+    def _check_rows(self, chunks: range, read: _Reader) -> None:
+        plan = ReadPlan(self.grid, tuple(ChunkPart(chunk, ((0, self.grid.chunk_size(chunk)),)) for chunk in chunks))
+        rows = read(plan)
+        n_non_finite = _count_non_finite(rows)
+        differing = np.empty(0, np.int64) if self.expected is None else _differing_rows(rows, self.expected, plan)
+        with self._lock:
+            self._n_non_finite += n_non_finite
+            self._n_differing += len(differing)
+            if len(differing):
+                self._first_differing = min(self._first_differing, int(differing[0]))
+
+    def _read_by_ranges(self, array: ShardedArray, index: ShardIndex, plan: ReadPlan) -> NDArray[Any]:
+        """Read the rows of a plan as the reader does, in the stored dtype."""
+        rows = np.empty((plan.n_points, array.codec.width), array.codec.dtype.newbyteorder("="))
+        for request in plan_ranges(plan, chunk_runs(plan, array.chunks_per_shard), lambda _: index):
+            try:
+                array.read(request, self.context.storage, rows, verify=True)
+            except StorageError as error:
+                if isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EIO:
+                    raise CorruptDataError(f"the medium cannot be read ({error})") from None
+                raise
+            self.context.count_bytes(request.length)
+        return rows
+
+    def _read_by_zarr(self, array: zarr.Array[Any], plan: ReadPlan) -> NDArray[Any]:
+        rows = np.empty((plan.n_points, self.layout.dim), array.dtype.newbyteorder("="))
+        read_rows_of_plan(array, plan, rows, f"sample {self.sample.sample_id!r}, field {self.layout.field}")
+        self.context.count_bytes(rows.nbytes)
+        return rows
+
+    def _finish(self, n_chunks: int, *, n_damaged: int) -> None:
+        """Count chunks that are done with; after the last, judge what they hold together."""
+        with self._lock:
+            self._n_done += n_chunks
+            self._n_damaged += n_damaged
+            if self._n_done < self.grid.n_chunks:
+                return
+        fidelity = self.sample.entry.fidelity.get(self.layout.field)
+        counted = None if fidelity is None else fidelity.non_finite
+        if counted not in (None, self._n_non_finite) and not self._n_damaged:
+            self._add(
+                "not_finite", f"{self._n_non_finite} values are NaN or infinite; {counted} were when it was written"
+            )
+        if self._n_differing:
+            self._add(
+                "source_differs",
+                f"{self._n_differing} of {self.grid.n_points} points have other values than the source, the first is "
+                f"row {self._first_differing} as stored",
+            )
+
+    def _add(self, kind: FindingKind, explanation: str, key: str | None = None) -> None:
+        self.context.findings.add(
+            kind, explanation, sample_id=self.sample.sample_id, field=self.layout.field, key=key or self.key
+        )
+
+
+def _reason(error: CorruptDataError) -> str:
+    """Give what is wrong, without the sample and field, which a finding names itself."""
+    return str(error.__cause__ if isinstance(error.__cause__, CorruptDataError) else error)
+
+
+def _require_tight(index: ShardIndex, n_chunks: int, size: int) -> None:
+    """Raise `CorruptDataError` unless a shard is its chunks, one after the other, and its index."""
+    stored = index.lengths != MISSING
+    if not stored[:n_chunks].all():
+        lost = np.count_nonzero(~stored[:n_chunks])
+        raise CorruptDataError(f"{lost} of its {n_chunks} chunks are not stored")
+    lengths = index.lengths[:n_chunks]
+    ends = np.cumsum(lengths)
+    expected_size = int(ends[-1]) + index_size(len(stored))
+    if np.any(index.offsets[:n_chunks] != ends - lengths) or size != expected_size:
+        raise CorruptDataError("its chunks do not lie one after the other from its start to its index")
+
+
+def _has_lengths(index: ShardIndex, lengths: NDArray[np.uint32]) -> bool:
+    stored = index.lengths[: len(lengths)]
+    return bool(np.array_equal(np.where(stored == MISSING, 0, stored), lengths))
+
+
+def _count_non_finite(rows: NDArray[Any]) -> int:
+    """Count the values that are NaN or infinite."""
+    if rows.dtype.kind != "f" or not rows.size:
+        return 0
+    # By the bits: numpy.isfinite takes fifty times as long for float16.
+    exponent = np.array(np.inf, rows.dtype).view(f"u{rows.itemsize}")
+    bits = rows.view(exponent.dtype) & exponent
+    return int(np.count_nonzero(bits == exponent)) if bits.max() == exponent else 0
+
+
+def _differing_rows(rows: NDArray[Any], expected: StoredRows, plan: ReadPlan) -> NDArray[np.int64]:
+    """Give the stored rows of a plan that are not what is expected, bit by bit; but any NaN is like another."""
+    differing = [np.empty(0, np.int64)]
+    first = 0
+    for part in plan.parts:
+        at = plan.grid.rows(part.chunk, part.chunk + 1)
+        found, wanted = rows[first : first + part.n_points], expected.chunk(at.start, at.stop)
+        bits = f"u{found.itemsize}"
+        unequal = found.view(bits) != wanted.view(bits)
+        if unequal.any():
+            unequal &= ~(np.isnan(found) & np.isnan(wanted))
+            differing.append(at.start + np.flatnonzero(unequal.any(axis=1)))
+        first += part.n_points
+    return np.concatenate(differing)

@@ -1,0 +1,291 @@
+"""Is a sample's group complete, does it agree with the manifest, and are its nodes what its root says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from noether.data.zarr_store.codec.shard import MIN_STORED_BYTES, ChunkCodec, index_size
+from noether.data.zarr_store.core.bounded_json import parse_document
+from noether.data.zarr_store.core.grid import Grid
+from noether.data.zarr_store.core.names import ROOT_KEY
+from noether.data.zarr_store.errors import CorruptDataError, ManifestError
+from noether.data.zarr_store.layout import ArrayLayout
+from noether.data.zarr_store.manifest.lines import SampleEntry
+from noether.data.zarr_store.manifest.listing import OwnManifest, is_own_key, seal_of_root, shards_by_array
+from noether.data.zarr_store.manifest.node_metadata import Metadata, parse_group
+from noether.data.zarr_store.reading.open_sample import OpenSample
+from noether.data.zarr_store.reading.sharded_array import ShardedArray
+from noether.data.zarr_store.upkeep.verify.array_check import ArrayCheck
+from noether.data.zarr_store.upkeep.verify.context import Context, ListedSample
+from noether.data.zarr_store.upkeep.verify.findings import FindingKind
+from noether.data.zarr_store.upkeep.verify.tasks import Task
+from noether.data.zarr_store.writing.group_encoding import node_document
+from noether.data.zarr_store.writing.reorder import StoredRows
+
+__all__ = ["SampleCheck"]
+
+_UNSEALED_GROUPS = "{places}: the metadata carry no checksum, so that only what contradicts the manifest is found"
+_NO_CHECKSUMS = (
+    "{places}: the chunks carry no checksum, so that a change is found only where it cannot be decompressed any more; "
+    "--level source finds the others"
+)
+_LEFT_TO_ZARR = "{places}: zarr-python reads it, so that the indexes of shards are not looked at on their own"
+
+
+# Of one array, each is named.
+_MAX_MISSING = 100
+
+
+class SampleCheck:
+    """Checks one sample, in tasks.
+
+    Parameters
+    ----------
+    context : Context
+        What is verified.
+    sample : ListedSample
+        Which sample.
+
+    Attributes
+    ----------
+    is_readable : bool
+        Whether the root of its group was found to be what the manifest says, so that its arrays can be looked at.
+    """
+
+    def __init__(self, context: Context, sample: ListedSample) -> None:
+        self.sample = sample
+        self.is_readable = False
+        self._context = context
+        self._is_own = False
+
+    def __call__(self) -> Iterable[Task]:
+        """Check what lies there by name and size, and the root of the group; give what follows."""
+        if ROOT_KEY not in self.sample.sizes:
+            if self.sample.sizes:
+                self._add("half_written_group", f"it has {len(self.sample.sizes)} objects, but no {ROOT_KEY}")
+            else:
+                self._add("missing_group", "the manifest lists it, but there is nothing")
+            return ()
+        key = self.sample.key(ROOT_KEY)
+        document = self._context.read(key)
+        try:
+            nodes = parse_group(document, "")
+        except CorruptDataError:
+            self._add("metadata_damaged", "it is no zarr.json of a group", key=key)
+            return ()
+        if not self._agrees(document, key):
+            return ()
+        self.is_readable = True
+        if self._is_own:
+            self._check_objects()
+        return (partial(self._check_nodes, nodes or {}), self._check_arrays) if self._context.reaches("index") else ()
+
+    @property
+    def fields(self) -> list[str]:
+        """The fields that the manifest lists."""
+        return [layout.field for _, layout, _ in self._arrays()]
+
+    def array_checks(self, expected: Mapping[str, StoredRows | None], *, reads_chunks: bool) -> Iterator[ArrayCheck]:
+        """Open arrays to be checked; what cannot be opened is found to be damaged.
+
+        Parameters
+        ----------
+        expected : mapping of str to StoredRows or None
+            The fields, and what their rows should be, where that is known.
+        reads_chunks : bool
+            Whether to read more than the shards' indexes.
+        """
+        complete = self._is_own or self._context.manifest.shuffle_algorithm is not None
+        opened = OpenSample(self._context.storage, self.sample.sample_id, self.sample.entry.relpath, complete)
+        lengths, shards = self._indexed_lengths(), shards_by_array(self.sample.sizes)
+        for domain, layout, grid in self._arrays():
+            if layout.field not in expected:
+                continue
+            key = self.sample.key(f"{domain}/{layout.array_name}")
+            try:
+                array = self._open_array(opened, domain, layout, grid)
+            except CorruptDataError as error:
+                self._add("metadata_damaged", str(error), field=layout.field, key=key)
+                continue
+            yield ArrayCheck(
+                self._context,
+                self.sample,
+                layout,
+                grid,
+                array,
+                key,
+                shards.get(f"{domain}/{layout.array_name}", {}),
+                lengths.get(layout.field),
+                reads_chunks,
+                expected[layout.field],
+            )
+
+    def _open_array(
+        self, opened: OpenSample, domain: str, layout: ArrayLayout, grid: Grid
+    ) -> ShardedArray | zarr.Array[Any]:
+        """Open an array as the reader does; `CorruptDataError` where it is not what the manifest says."""
+        path, shape = f"{domain}/{layout.array_name}", (grid.n_points, layout.dim)
+        where = f"sample {self.sample.sample_id!r}, field {layout.field}"
+        array = opened.sharded_array(path, shape, grid.chunk_points, where)
+        if self._is_own and not _keeps_promise(array, layout, grid):
+            raise CorruptDataError("its dtype, chunks or shards are not those that the manifest says")
+        if array is None:
+            self._context.findings.add_limit(_LEFT_TO_ZARR, self.sample.key(path))
+            return opened.zarr_array(path, shape, where)
+        if not array.codec.checksum:
+            self._context.findings.add_limit(_NO_CHECKSUMS, self.sample.key(path))
+        return array
+
+    def _agrees(self, document: bytes, key: str) -> bool:
+        """Say whether the root is what was written, and is of the sample that the manifest lists."""
+        manifest, entry = self._context.manifest, self.sample.entry
+        seal = seal_of_root(document)
+        if seal == "broken":
+            self._add("metadata_damaged", "its bytes do not match the checksum that it carries", key=key)
+            return False
+        if seal == "none":
+            self._context.findings.add_limit(_UNSEALED_GROUPS, entry.relpath)
+        try:
+            own = OwnManifest.of_root(document, entry.relpath, key)
+        except ManifestError as error:
+            # Other programs write groups that say nothing of their sample.
+            if seal == "intact" or manifest.shuffle_algorithm is not None:
+                self._add("metadata_damaged", str(error), key=key)
+            return True
+        self._is_own = True
+        # Other programs write manifests that leave much out.
+        said = manifest.model_fields_set
+        settings = [one for one in manifest.differing_settings(own.alone) if one in said]
+        if settings:
+            self._add("settings_differ", f"it says otherwise than the manifest: {', '.join(settings)}", key=key)
+            return False
+        parts = _differing_parts(entry, own.entry, complete=self._context.manifest_is_sealed)
+        if own.sample_id != self.sample.sample_id:
+            parts = [f"it is the sample {own.sample_id!r}"]
+        if parts:
+            self._add("entry_differs", f"it says otherwise than the manifest: {', '.join(parts)}", key=key)
+        return entry.domains == own.entry.domains
+
+    def _arrays(self) -> Iterator[tuple[str, ArrayLayout, Grid]]:
+        """Yield domain, layout and grid of each array that the manifest lists."""
+        for domain, found in self.sample.entry.domains.items():
+            for layout in self._context.manifest.domains[domain].arrays.values():
+                yield domain, layout, found.grid
+
+    def _paths(self) -> dict[str, str | None]:
+        """Give the path of each node below the root, and its field if it is an array."""
+        paths: dict[str, str | None] = dict.fromkeys(self.sample.entry.domains)
+        return paths | {f"{domain}/{layout.array_name}": layout.field for domain, layout, _ in self._arrays()}
+
+    def _check_objects(self) -> None:
+        """Compare names and sizes of the objects of a group of ours with what they should be."""
+        known = {ROOT_KEY}
+        for path, field in self._paths().items():
+            inside = f"{path}/{ROOT_KEY}"
+            known.add(inside)
+            if inside not in self.sample.sizes:
+                self._add("metadata_damaged", "it is not there", field=field, key=self.sample.key(inside))
+        lengths, shards = self._indexed_lengths(), shards_by_array(self.sample.sizes)
+        for domain, layout, grid in self._arrays():
+            path = f"{domain}/{layout.array_name}"
+            found = {number: size for number, size in shards.get(path, {}).items() if number < grid.n_shards}
+            known |= {f"{path}/c/{number}/0" for number in found}
+            self._check_shards(self.sample.key(path), layout, grid, found, lengths.get(layout.field))
+        for inside in self.sample.sizes.keys() - known:
+            if is_own_key(inside, self._context.manifest.domains):
+                self._add("leftover", "the sample has no such shard or array", key=self.sample.key(inside))
+            else:
+                self._add("not_recognised", "it is no part of the sample", key=self.sample.key(inside))
+
+    def _check_shards(
+        self, key: str, layout: ArrayLayout, grid: Grid, found: dict[int, int], lengths: NDArray[np.uint32] | None
+    ) -> None:
+        """Compare the numbers and sizes of the shards of an array with what they should be."""
+        missing = (number for number in range(grid.n_shards) if number not in found)
+        for number in islice(missing, _MAX_MISSING):
+            self._add("missing_object", "it is not there", field=layout.field, key=f"{key}/c/{number}/0")
+        if grid.n_shards - len(found) > _MAX_MISSING:
+            explanation = f"{grid.n_shards - len(found):,} of its {grid.n_shards:,} shards are not there"
+            self._add("missing_object", explanation, field=layout.field, key=key)
+        per_shard = grid.shard_points // grid.chunk_points
+        most_bytes = ChunkCodec(np.dtype(layout.dtype), grid.chunk_points, layout.dim).max_stored_bytes
+        for number, size in found.items():
+            chunks = range(number * per_shard, min((number + 1) * per_shard, grid.n_chunks))
+            least, most = len(chunks) * MIN_STORED_BYTES, len(chunks) * most_bytes
+            if lengths is not None:
+                least = most = int(lengths[chunks.start : chunks.stop].sum(dtype=np.int64))
+            least, most = least + index_size(per_shard), most + index_size(per_shard)
+            if not least <= size <= most:
+                wanted = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+                explanation = f"it has {size:,} bytes, expected {wanted}"
+                self._add("wrong_size", explanation, field=layout.field, key=f"{key}/c/{number}/0")
+
+    def _check_nodes(self, copies: Metadata) -> tuple[()]:
+        """Compare the nodes' own metadata with the copies in the root."""
+        for path, field in self._paths().items():
+            key = self.sample.key(f"{path}/{ROOT_KEY}")
+            document = self._context.read(key)
+            if path not in copies:
+                if self._is_own:
+                    self._add("metadata_damaged", "the root of the group has no copy of it", field=field, key=key)
+            elif f"{path}/{ROOT_KEY}" in self.sample.sizes and not self._is_copied(document, copies[path]):
+                self._add("metadata_damaged", "it is not what the root of the group says", field=field, key=key)
+        return ()
+
+    def _is_copied(self, document: bytes, copy: Any) -> bool:
+        try:
+            # Ours are the same to the byte; other programs may lay out the same in another way.
+            return document == node_document(copy) if self._is_own else _same_array(parse_document(document), copy)
+        except ValueError:
+            return False
+
+    def _check_arrays(self) -> Iterator[Task]:
+        for check in self.array_checks(dict.fromkeys(self.fields), reads_chunks=self._context.level == "data"):
+            yield from check.tasks()
+
+    def _indexed_lengths(self) -> dict[str, NDArray[np.uint32]]:
+        """Give what the chunk index says, by field."""
+        index = self._context.chunk_index
+        if index is None or self.sample.sample_id not in self._context.manifest.samples:
+            return {}
+        try:
+            arrays = index.arrays(self.sample.sample_id)
+        except CorruptDataError as error:
+            self._context.findings.add("chunk_index_damaged", str(error), key=self._context.manifest.chunk_index)
+            return {}
+        return {field: array.lengths for field, array in arrays.items() if array.lengths is not None}
+
+    def _add(self, kind: FindingKind, explanation: str, *, field: str | None = None, key: str | None = None) -> None:
+        self._context.findings.add(
+            kind, explanation, sample_id=self.sample.sample_id, field=field, key=key or self.sample.entry.relpath
+        )
+
+
+def _differing_parts(listed: SampleEntry, own: SampleEntry, *, complete: bool) -> list[str]:
+    """Name the parts of an entry that a group says otherwise; where it may be incomplete, those that it has."""
+    parts = ("domains", "attributes", "fidelity", "fingerprint")
+    return [
+        part for part in parts if (complete or getattr(listed, part)) and getattr(listed, part) != getattr(own, part)
+    ]
+
+
+def _keeps_promise(array: ShardedArray | None, layout: ArrayLayout, grid: Grid) -> bool:
+    return (
+        array is not None
+        and array.codec.dtype == np.dtype(layout.dtype)
+        and array.chunks_per_shard * grid.chunk_points == grid.shard_points
+    )
+
+
+def _same_array(found: Any, copy: Any) -> bool:
+    """Compare the metadata of arrays; those of groups may have their own copies in them."""
+    both = [one if isinstance(one, dict) else {} for one in (found, copy)]
+    kinds = [one.get("node_type") for one in both]
+    return kinds == ["group", "group"] or (kinds == ["array", "array"] and both[0] == both[1])

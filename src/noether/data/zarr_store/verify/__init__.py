@@ -1,6 +1,0 @@
-"""Is every byte of a store what it should be."""
-
-from noether.data.zarr_store.verify.engine import Progress, verify_store
-from noether.data.zarr_store.verify.findings import LEVELS, Finding, FindingKind, Level, Severity, VerifyReport
-
-__all__ = ["LEVELS", "Finding", "FindingKind", "Level", "Progress", "Severity", "VerifyReport", "verify_store"]

@@ -1,0 +1,192 @@
+"""What a cast loses: overflow and non-finite values are refused, the rest is measured. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noether.data.zarr_store.codec.casting import cast_into
+from noether.data.zarr_store.errors import NonFiniteError, ValueOverflowError
+from noether.data.zarr_store.manifest.fidelity import FieldFidelity
+
+__all__ = ["CastCheck", "CastMeter", "NonFinite", "measure_cast"]
+
+NonFinite = Literal["raise", "allow"]
+
+# Values are measured in blocks that stay in the processor's caches. Temporary arrays of more than 128 KiB would also
+# be mapped and unmapped for each block, which takes longer than all that is computed.
+_BLOCK_BYTES = 1 << 17
+# Blocks that a thread measures at a time.
+_BLOCKS_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class CastCheck:
+    """What to check, and how to name it in an error."""
+
+    sample_id: str
+    field: str
+    dtype: str
+    non_finite: NonFinite
+
+
+class CastMeter:
+    """Measures what storing a field loses, from blocks of its rows. Safe to use from many threads.
+
+    Parameters
+    ----------
+    check : CastCheck
+        Sample, field, target dtype, and what to do with NaN and infinity.
+    source_dtype : numpy.dtype
+        Any integer or floating dtype; that of every block.
+    """
+
+    def __init__(self, check: CastCheck, source_dtype: np.dtype[Any]) -> None:
+        self._check = check
+        self._source = source_dtype
+        self._target = np.dtype(check.dtype)
+        self._lossless = np.can_cast(source_dtype, self._target, "safe")
+        # A float32 loses nothing but in float16, and that loss has fewer digits than the value: float32 holds it.
+        narrow = source_dtype.kind == "f" and source_dtype.itemsize <= np.dtype(np.float32).itemsize
+        self._work = np.dtype(np.float32 if narrow else np.float64)
+        self._merging = Lock()
+        self._n_values = self._n_non_finite = self._flushed = 0
+        self._first_bad_row: int | None = None
+        self._peak = self._max_abs = self._max_rel = 0.0
+
+    def add(self, block: NDArray[Any], first_row: int) -> None:
+        """Take rows of the field, in any order but each once.
+
+        Parameters
+        ----------
+        block : ndarray, shape (n, width)
+            The rows.
+        first_row : int
+            Number of the first of them.
+        """
+        rows = max(_BLOCK_BYTES // (self._work.itemsize * block.shape[1]), 1)
+        for start in range(0, len(block), rows):
+            self._add(block[start : start + rows], first_row + start)
+
+    def result(self) -> FieldFidelity:
+        """Give the loss of all rows that were added, and refuse what must not be stored.
+
+        Raises
+        ------
+        ValueOverflowError
+            A finite value becomes infinite in the target dtype; also where other values are NaN.
+        NonFiniteError
+            A value is NaN or infinite and `check.non_finite` is ``"raise"``.
+        """
+        if self._overflows(self._peak):
+            raise _overflow(self._check, self._peak)
+        if self._first_bad_row is not None and self._check.non_finite == "raise":
+            raise _non_finite(self._check, self._n_non_finite, self._n_values, self._first_bad_row)
+        return FieldFidelity(self._source.name, self._max_abs, self._max_rel, self._flushed, self._n_non_finite)
+
+    def _add(self, block: NDArray[Any], first_row: int) -> None:
+        finite, bad_row = np.ascontiguousarray(block).reshape(-1), None
+        with np.errstate(over="ignore", invalid="ignore"):  # refused later, with more to say than a warning
+            given, size, peak = self._magnitudes(finite)
+            # The largest of many is NaN where one of them is.
+            if not math.isfinite(peak) and not (keep := np.isfinite(block)).all():
+                bad_row = first_row + int(np.argmin(keep.all(axis=1)))
+                finite = block[keep]
+                given, size, peak = self._magnitudes(finite)
+            loss = (0.0, 0.0, 0)
+            if not self._lossless and finite.size and not self._overflows(peak):
+                loss = _loss(given, size, finite.astype(self._target))
+        with self._merging:
+            self._n_values += block.size
+            self._n_non_finite += block.size - finite.size
+            if bad_row is not None and (self._first_bad_row is None or bad_row < self._first_bad_row):
+                self._first_bad_row = bad_row
+            self._peak = max(self._peak, peak)
+            self._max_abs = max(self._max_abs, loss[0])
+            self._max_rel = max(self._max_rel, loss[1])
+            self._flushed += loss[2]
+
+    def _magnitudes(self, values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], float]:
+        """Give values, their magnitudes and the largest of these."""
+        given = values.astype(self._work, copy=False)
+        size = np.abs(given)
+        return given, size, float(size.max(initial=0.0))
+
+    def _overflows(self, peak: float) -> bool:
+        # Rounding keeps the order: if one value becomes infinite, the largest does.
+        with np.errstate(over="ignore"):
+            return bool(np.isinf(self._target.type(peak)))
+
+
+def measure_cast(
+    values: NDArray[Any],
+    check: CastCheck,
+    run: Callable[[Callable[[int], None], Iterable[int]], Iterable[None]] = map,
+) -> FieldFidelity:
+    """Measure what storing `values` loses, and refuse what must not be stored; errors are those of `CastMeter`.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n_points, width)
+        Any integer or floating dtype.
+    check : CastCheck
+        Sample, field, target dtype, and what to do with NaN and infinity.
+    run : callable
+        Calls a function for each of many blocks, as `map` does; that of a pool does so in its threads.
+    """
+    meter = CastMeter(check, values.dtype)
+    rows = max(_BLOCKS_AT_ONCE * _BLOCK_BYTES // (values.itemsize * values.shape[1]), 1)
+
+    def add(start: int) -> None:
+        meter.add(values[start : start + rows], start)
+
+    deque(run(add, range(0, len(values), rows)), maxlen=0)
+    return meter.result()
+
+
+def _loss(given: NDArray[Any], size: NDArray[Any], stored: NDArray[Any]) -> tuple[float, float, int]:
+    """Give the largest absolute and relative error, and the number of values that are flushed to zero.
+
+    `size` holds the magnitudes of `given`; all are flat, finite, and at least one.
+    """
+    back = np.empty_like(given)
+    cast_into(back, stored)
+    error = np.subtract(back, given)
+    np.abs(error, out=error)
+    relative = np.divide(error, size)
+    zero, flushed = back == 0, 0
+    if zero.any():
+        flushed = int(np.count_nonzero(zero) - np.count_nonzero(given == 0))
+        relative[zero] = 0  # what was zero before gave NaN
+    max_rel = float(relative.max())
+    if max_rel:
+        # In float64, the largest is one of those that are largest in float32.
+        largest = np.flatnonzero(relative == max_rel)
+        max_rel = float(np.max(error[largest].astype(np.float64) / size[largest]))
+    return float(error.max()), max_rel, flushed
+
+
+def _overflow(check: CastCheck, peak: float) -> ValueOverflowError:
+    limit = float(np.finfo(check.dtype).max)
+    wider = "float32" if peak <= float(np.finfo("float32").max) else "float64"
+    return ValueOverflowError(
+        f"sample {check.sample_id!r}, field {check.field}: the largest magnitude {peak:.6g} does not fit "
+        f"{check.dtype}, whose limit is {limit:.6g}; store this field wider: "
+        f"field_dtypes={{{check.field!r}: {wider!r}}} "
+        f"(--field-dtype {check.field}={wider})"
+    )
+
+
+def _non_finite(check: CastCheck, count: int, n_values: int, first_row: int) -> NonFiniteError:
+    return NonFiniteError(
+        f"sample {check.sample_id!r}, field {check.field}: {count} of {n_values} values are NaN or infinite, the "
+        f"first in row {first_row}; expected finite values; mend the source, or store them as they are with "
+        'non_finite="allow" (--non-finite allow)'
+    )

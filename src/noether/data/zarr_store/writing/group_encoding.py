@@ -1,0 +1,256 @@
+"""What a sample's Zarr group is made of: its objects, one after the other, as keys and parts of bytes.
+
+zarr-python makes the metadata, `shard` the bytes of the chunks. Nothing here knows where they go, and no object is
+ever whole in memory: a shard is made a few chunks at a time, as fast as whoever takes the parts takes them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.abc.buffer import Buffer
+from zarr.abc.codec import BytesBytesCodec
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
+from zarr.storage import MemoryStore
+
+from noether.data.zarr_store.codec.shard import ChunkCodec, ShardIndex
+from noether.data.zarr_store.core.document_checksum import UNSEALED, seal
+from noether.data.zarr_store.core.grid import Grid
+from noether.data.zarr_store.core.names import ROOT_KEY
+from noether.data.zarr_store.layout import ArrayLayout
+from noether.data.zarr_store.writing.reorder import StoredRows
+
+__all__ = [
+    "DomainArrays",
+    "Encoding",
+    "GroupArray",
+    "array_document",
+    "counted",
+    "default_threads",
+    "encoded",
+    "group_metadata",
+    "group_objects",
+    "node_document",
+    "root_document",
+]
+
+POINT_DIMENSION = "point"
+
+# A thread makes chunks of about so many bytes at a time: handing over every single one takes a tenth of the time.
+_TASK_BYTES = 1 << 18
+# Such tasks per thread that run ahead of whoever takes their chunks.
+_TASKS_AHEAD = 3
+
+
+def default_threads() -> int:
+    """Give the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How chunks become bytes: the level of zstd, whether each carries a crc32c, and how many are made at once.
+
+    The bytes do not depend on the number of threads.
+    """
+
+    compression_level: int
+    checksum: bool
+    threads: int
+
+    def compressors(self, dtype: np.dtype[Any]) -> list[BytesBytesCodec]:
+        """Give the codecs after the plain bytes, for the metadata."""
+        blosc = BloscCodec(cname="zstd", clevel=self.compression_level, shuffle="shuffle", typesize=dtype.itemsize)
+        return [blosc, Crc32cCodec()] if self.checksum else [blosc]
+
+
+@dataclass(frozen=True, slots=True)
+class DomainArrays:
+    """The arrays of one domain of one sample.
+
+    Attributes
+    ----------
+    grid : Grid
+        Chunks and shards of every array.
+    arrays : list of (ArrayLayout, StoredRows)
+        The fields.
+    """
+
+    grid: Grid
+    arrays: list[tuple[ArrayLayout, StoredRows]]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupArray:
+    """One array of a group as its bytes.
+
+    Attributes
+    ----------
+    name : str
+        In its domain.
+    metadata : bytes
+        Its ``zarr.json``.
+    shards : iterable of iterable of bytes
+        Its shards in order, each in parts.
+    """
+
+    name: str
+    metadata: bytes
+    shards: Iterable[Iterable[bytes]]
+
+
+def group_objects(
+    domains: Iterable[tuple[str, Iterable[GroupArray]]], attributes: Mapping[str, Any]
+) -> Generator[tuple[str, Iterable[bytes]]]:
+    """Yield the objects of a group as (key, parts), the root ``zarr.json`` last.
+
+    The parts of an object are to be taken before the next object is asked for. The root holds the consolidated
+    metadata of all nodes, so that whoever finds it finds the whole group. A domain is asked for when the one before
+    it is done and forgotten.
+    """
+    metadata: dict[str, Any] = {}
+    for domain, arrays in domains:
+        metadata[domain] = group_metadata({})
+        yield f"{domain}/{ROOT_KEY}", [node_document(metadata[domain])]
+        for array in arrays:
+            path = f"{domain}/{array.name}"
+            metadata[path] = json.loads(array.metadata)
+            yield f"{path}/{ROOT_KEY}", [array.metadata]
+            for shard, parts in enumerate(array.shards):
+                yield f"{path}/c/{shard}/0", parts
+        del arrays, array  # the next domain may be as large
+    yield ROOT_KEY, [root_document(attributes, metadata)]
+
+
+def root_document(attributes: Mapping[str, Any], metadata: Mapping[str, Any]) -> bytes:
+    """Give the root ``zarr.json`` of a group, sealed.
+
+    Parameters
+    ----------
+    attributes : mapping
+        Those of the group.
+    metadata : mapping
+        By path, what the ``zarr.json`` of each node below says.
+    """
+    root = group_metadata(UNSEALED | dict(attributes))
+    root["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": metadata}
+    return seal(node_document(root))
+
+
+def node_document(metadata: Mapping[str, Any]) -> bytes:
+    """Give the ``zarr.json`` that says this, as zarr-python lays it out."""
+    return json.dumps(metadata, indent=2, allow_nan=False).encode()
+
+
+def encoded(
+    domains: Iterable[tuple[str, DomainArrays]], encoding: Encoding
+) -> Generator[tuple[str, Iterator[GroupArray]]]:
+    """Encode the arrays of each domain, in threads; one domain at a time is held."""
+    with ThreadPoolExecutor(encoding.threads, thread_name_prefix="noether-write") as pool:
+        for domain, content in domains:
+            yield domain, _encoded_arrays(domain, content, encoding, pool)
+            del content  # the next domain may be as large
+
+
+def _encoded_arrays(
+    domain: str, content: DomainArrays, encoding: Encoding, pool: ThreadPoolExecutor
+) -> Iterator[GroupArray]:
+    grid = content.grid
+    for layout, rows in content.arrays:
+        document = array_document(f"{domain}/{layout.array_name}", layout, grid, encoding)
+        shards = (_shard_parts(shard, layout, rows, grid, encoding, pool) for shard in range(grid.n_shards))
+        yield GroupArray(layout.array_name, document, shards)
+
+
+def counted(
+    objects: Iterable[tuple[str, Iterable[bytes]]], on_bytes: Callable[[int], None]
+) -> Iterator[tuple[str, Iterable[bytes]]]:
+    """Give the objects of a group, and tell `on_bytes` the size of each of their parts as it is taken."""
+
+    def count(parts: Iterable[bytes]) -> Iterator[bytes]:
+        for part in parts:
+            on_bytes(len(part))
+            yield part
+
+    for key, parts in objects:
+        if isinstance(parts, list):  # a storage may take a small object otherwise than one that is still being made
+            on_bytes(sum(map(len, parts)))
+            yield key, parts
+        else:
+            yield key, count(parts)
+
+
+def array_document(path: str, layout: ArrayLayout, grid: Grid, encoding: Encoding) -> bytes:
+    """Give the ``zarr.json`` of an array, which lies at `path` in its group."""
+    dtype = np.dtype(layout.dtype)
+    memory: dict[str, Buffer] = {}
+    zarr.create_array(
+        MemoryStore(memory),
+        name=path,
+        shape=(grid.n_points, layout.dim),
+        dtype=dtype,
+        chunks=(grid.chunk_points, layout.dim),
+        shards=(grid.shard_points, layout.dim),
+        serializer=BytesCodec(endian="little"),
+        compressors=encoding.compressors(dtype),
+        fill_value=0,
+        dimension_names=(POINT_DIMENSION, f"{layout.array_name}_component"),
+    )
+    # zarr-python can be told to lay its JSON out otherwise.
+    return node_document(json.loads(memory[f"{path}/{ROOT_KEY}"].to_bytes()))
+
+
+def _shard_parts(
+    shard: int, layout: ArrayLayout, rows: StoredRows, grid: Grid, encoding: Encoding, pool: ThreadPoolExecutor
+) -> Iterator[bytes]:
+    """Yield the chunks of a shard in order, then its index.
+
+    Chunks that are zero all over are stored as well: a missing one always means a lost one.
+    """
+    dtype = np.dtype(layout.dtype).newbyteorder("<")
+    codec = ChunkCodec(dtype, grid.chunk_points, layout.dim, encoding.checksum, level=encoding.compression_level)
+
+    def make(chunks: Sequence[int]) -> list[bytes]:
+        parts = (grid.rows(chunk, chunk + 1) for chunk in chunks)
+        return [codec.encode(rows.chunk(part.start, part.stop)) for part in parts]
+
+    per_shard = grid.shard_points // grid.chunk_points
+    chunks = range(shard * per_shard, min((shard + 1) * per_shard, grid.n_chunks))
+    per_task = max(_TASK_BYTES // codec.n_bytes, 1)
+    tasks = (partial(make, chunks[first : first + per_task]) for first in range(0, len(chunks), per_task))
+    lengths: list[int] = []
+    for made in _in_order(pool, tasks, encoding.threads * _TASKS_AHEAD):
+        lengths += map(len, made)
+        yield b"".join(made)
+    yield ShardIndex.of_lengths(lengths, per_shard).encode()
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, tasks: Iterable[Callable[[], list[bytes]]], ahead: int
+) -> Iterator[list[bytes]]:
+    """Run tasks in threads, at most `ahead` of them before their results are taken, and yield these in order."""
+    running: deque[Future[list[bytes]]] = deque()
+    try:
+        for task in tasks:
+            if len(running) == ahead:
+                yield running.popleft().result()
+            running.append(pool.submit(task))
+        while running:
+            yield running.popleft().result()
+    finally:
+        for future in running:
+            future.cancel()
+
+
+def group_metadata(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what the ``zarr.json`` of a group says, but for copies of its nodes'."""
+    return {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)}

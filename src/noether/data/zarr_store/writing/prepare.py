@@ -1,0 +1,184 @@
+"""The fields of a sample on their way into a store: values checked, losses measured, rows put in stored order."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noether.data.zarr_store.core.grid import Grid
+from noether.data.zarr_store.errors import StorageError
+from noether.data.zarr_store.layout import ArrayLayout
+from noether.data.zarr_store.manifest.fidelity import FieldFidelity
+from noether.data.zarr_store.sampling.shuffle import permutation
+from noether.data.zarr_store.writing.cast_loss import CastCheck, CastMeter, NonFinite, measure_cast
+from noether.data.zarr_store.writing.group_encoding import DomainArrays
+from noether.data.zarr_store.writing.reorder import (
+    Block,
+    BucketedRows,
+    GatheredRows,
+    SourceRows,
+    StoredRows,
+    destinations,
+)
+from noether.data.zarr_store.writing.validation import FieldValues
+
+__all__ = ["IntakeSettings", "SampleIntake"]
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeSettings:
+    """What a writer does with every sample; the names are those of its parameters, `chunk_points` by domain."""
+
+    shuffle_seed: int
+    chunk_points: Mapping[str, int]
+    shard_points: int | None
+    non_finite: NonFinite
+    threads: int
+
+    def grid(self, domain: str, n_points: int) -> Grid:
+        """Give the grid of a domain of so many points."""
+        return Grid.fit(n_points, self.chunk_points[domain], self.shard_points)
+
+
+class SampleIntake:
+    """Checks and measures the values of one sample on entry, and gives its rows in stored order until it is left.
+
+    What is not in memory is read then, once, into temporary files, which are removed at the end.
+
+    Parameters
+    ----------
+    sample_id : str
+        Which sample.
+    fields : mapping of str to list of (ArrayLayout, ndarray or SourceRows)
+        Its domains, as `validation.check_fields` gives them.
+    settings : IntakeSettings
+        What the writer does with every sample.
+
+    Attributes
+    ----------
+    grids : dict of str to Grid
+        Chunks and shards of each domain.
+    fidelity : dict of str to FieldFidelity
+        By canonical field name, what storing it loses.
+
+    Raises
+    ------
+    ValueOverflowError, NonFiniteError
+        On entry, where values must not be stored.
+    SampleDataError
+        On entry, where an array that is not in memory cannot be read.
+    StorageError
+        On entry, where temporary files cannot be written.
+    """
+
+    def __init__(self, sample_id: str, fields: Mapping[str, list[FieldValues]], settings: IntakeSettings) -> None:
+        self._sample_id = sample_id
+        self._fields = fields
+        self._settings = settings
+        self._temporary = ExitStack()
+        self._scattered: dict[str, BucketedRows] = {}
+        self.grids = {domain: settings.grid(domain, values[0][1].shape[0]) for domain, values in fields.items()}
+        self.fidelity: dict[str, FieldFidelity] = {}
+
+    def __enter__(self) -> Self:
+        with self._temporary as temporary:
+            measured = self._measure_in_memory()
+            for domain in self._fields:
+                measured |= self._scatter(domain, temporary)
+            # In the order of the layouts, wherever the values were.
+            self.fidelity = {
+                layout.field: measured[layout.field] for domain in self._fields.values() for layout, _ in domain
+            }
+            self._temporary = temporary.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._temporary.close()
+
+    def domains(self) -> Iterator[tuple[str, DomainArrays]]:
+        """Yield each domain with its rows; one permutation is in memory at a time, if each domain is forgotten."""
+        for domain in self._fields:
+            yield domain, self._domain(domain)
+
+    def _domain(self, domain: str) -> DomainArrays:
+        fields, order = self._fields[domain], np.empty(0, np.int64)
+        if any(layout.field not in self._scattered for layout, _ in fields):
+            order = self._order(domain)
+        arrays = [(layout, self._stored_rows(layout, values, order)) for layout, values in fields]
+        return DomainArrays(self.grids[domain], arrays)
+
+    def _stored_rows(
+        self, layout: ArrayLayout, values: NDArray[Any] | SourceRows, order: NDArray[np.int64]
+    ) -> StoredRows:
+        if isinstance(values, SourceRows):
+            return self._scattered[layout.field]
+        return GatheredRows(values, order, np.dtype(layout.dtype))
+
+    def _order(self, domain: str) -> NDArray[np.int64]:
+        return permutation(
+            self.grids[domain].n_points,
+            shuffle_seed=self._settings.shuffle_seed,
+            sample_id=self._sample_id,
+            domain=domain,
+        )
+
+    def _check(self, layout: ArrayLayout) -> CastCheck:
+        return CastCheck(self._sample_id, layout.field, layout.dtype, self._settings.non_finite)
+
+    def _measure_in_memory(self) -> dict[str, FieldFidelity]:
+        in_memory = [
+            (layout, values)
+            for domain in self._fields.values()
+            for layout, values in domain
+            if not isinstance(values, SourceRows)
+        ]
+        with ThreadPoolExecutor(self._settings.threads, thread_name_prefix="noether-check") as pool:
+            return {layout.field: measure_cast(values, self._check(layout), pool.map) for layout, values in in_memory}
+
+    def _scatter(self, domain: str, temporary: ExitStack) -> dict[str, FieldFidelity]:
+        """Read the fields of a domain that are not in memory into files; the same pass measures them."""
+        sources = [(layout, values) for layout, values in self._fields[domain] if isinstance(values, SourceRows)]
+        if not sources:
+            return {}
+        stored_rows = destinations(self._order(domain))
+        measured = {}
+        for layout, source in sources:
+            meter = CastMeter(self._check(layout), source.dtype)
+            with _scratch(source.where, temporary) as directory:
+                rows = BucketedRows(directory, self.grids[domain], stored_rows, layout.dim, np.dtype(layout.dtype))
+                rows.scatter(_metered(source.blocks(), meter))
+            measured[layout.field] = meter.result()
+            self._scattered[layout.field] = rows
+        return measured
+
+
+def _metered(blocks: Iterator[Block], meter: CastMeter) -> Iterator[Block]:
+    for first_row, block in blocks:
+        meter.add(block, first_row)
+        yield first_row, block
+
+
+@contextmanager
+def _scratch(where: str, held: ExitStack) -> Iterator[Path]:
+    """Give a new directory for temporary files, which is removed with `held`, and report what fails in it."""
+    # tempfile reads TMPDIR once, which may be before a program sets it.
+    root = os.environ.get("TMPDIR") or tempfile.gettempdir()
+    try:
+        yield Path(held.enter_context(tempfile.TemporaryDirectory(prefix="noether-zarr-", dir=root)))
+    except OSError as error:
+        raise StorageError(
+            f"{where}: cannot write temporary files below {root} ({error.strerror or error}); set TMPDIR to a "
+            "directory with room for what does not fit in memory"
+        ) from error

@@ -1,0 +1,177 @@
+"""Is a sample fit to be stored? Names, shapes, dtypes and attributes are checked here; `fidelity` checks the values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noether.data.zarr_store.core.bounded_json import parse_document
+from noether.data.zarr_store.errors import SampleDataError, nearest_names
+from noether.data.zarr_store.layout import ArrayLayout, DomainLayout
+from noether.data.zarr_store.writing.reorder import SourceRows
+
+__all__ = ["FieldValues", "check_attributes", "check_fields"]
+
+# So that whoever reads the manifest can bound what it takes; see `documents`.
+_MAX_ATTRIBUTE_VALUES = 1 << 16
+_MAX_ATTRIBUTE_DEPTH = 100
+
+# A field's layout with its values: an array of shape (n_points, dim), or what yields blocks of such rows.
+FieldValues = tuple[ArrayLayout, NDArray[Any] | SourceRows]
+
+
+def check_fields(
+    sample_id: str, field_arrays: Mapping[str, Any], layouts: Mapping[str, DomainLayout]
+) -> dict[str, list[FieldValues]]:
+    """Sort a sample's arrays into its domains.
+
+    Parameters
+    ----------
+    sample_id : str
+        For the errors.
+    field_arrays : mapping of str to array-like
+        By canonical field name: shape ``(n_points, dim)``, or ``(n_points,)`` where ``dim`` is 1. What is not in
+        memory is loaded if it is small, else not read.
+    layouts : mapping of str to DomainLayout
+        The domains that the store knows.
+
+    Returns
+    -------
+    dict of str to list of (ArrayLayout, ndarray of shape (n_points, dim) or SourceRows)
+        The domains that the sample has, with all their fields, in the order of the layouts.
+
+    Raises
+    ------
+    SampleDataError
+        An unknown field, a domain with only some of its fields, a wrong shape or dtype, no points, or fields of a
+        domain that disagree in their number of points; or an array that cannot be read.
+    """
+    known = {field for layout in layouts.values() for field in layout.arrays}
+    for field in field_arrays:
+        if field not in known:
+            raise SampleDataError(f"sample {sample_id!r}: unknown field {field!r}; {nearest_names(field, known)}")
+    domains = {
+        domain: _check_domain(sample_id, domain, field_arrays, layout)
+        for domain, layout in layouts.items()
+        if layout.arrays.keys() & field_arrays.keys()
+    }
+    if not domains:
+        raise SampleDataError(
+            f"sample {sample_id!r}: it has no field; expected all fields of at least one of {', '.join(layouts)}"
+        )
+    return domains
+
+
+def _check_domain(
+    sample_id: str, domain: str, field_arrays: Mapping[str, Any], layout: DomainLayout
+) -> list[FieldValues]:
+    missing = [field for field in layout.arrays if field not in field_arrays]
+    if missing:
+        raise SampleDataError(
+            f"sample {sample_id!r}: domain {domain!r} lacks {', '.join(missing)}; a domain that is there has all its "
+            "fields: give the missing ones, or leave the whole domain out"
+        )
+    values = [(array, _check_field(sample_id, array, field_arrays[field])) for field, array in layout.arrays.items()]
+    counts = {array.field: rows.shape[0] for array, rows in values}
+    if len(set(counts.values())) > 1:
+        shown = ", ".join(f"{field} {count}" for field, count in counts.items())
+        raise SampleDataError(
+            f"sample {sample_id!r}: the fields of domain {domain!r} disagree in their number of points ({shown}); "
+            "expected one row per point in each, in the same order"
+        )
+    return values
+
+
+def _check_field(sample_id: str, layout: ArrayLayout, given: Any) -> NDArray[Any] | SourceRows:
+    where = f"sample {sample_id!r}, field {layout.field}"
+    if np.ma.is_masked(given):
+        masked = np.count_nonzero(np.ma.getmaskarray(given))
+        raise SampleDataError(
+            f"{where}: {masked} of {given.size} values are masked, and a store holds no mask; "
+            "expected values at all points: fill them in first, such as with given.filled(...)"
+        )
+    source = SourceRows.of(given, where)
+    values = source or _as_array(where, given)
+    if isinstance(values, np.ndarray):
+        values = SourceRows.of_mapped(values, where) or values
+    if values.dtype.kind not in "iuf":
+        raise SampleDataError(
+            f"{where}: expected an integer or floating dtype, got {values.dtype}; convert it to float32 first"
+        )
+    if values.shape[1:] != (layout.dim,) and not (layout.dim == 1 and len(values.shape) == 1):
+        expected = f"(n_points, {layout.dim})" + (" or (n_points,)" if layout.dim == 1 else "")
+        raise SampleDataError(f"{where}: expected shape {expected}, got {values.shape}")
+    if not values.shape[0]:
+        raise SampleDataError(f"{where}: it has no points; leave an empty domain out")
+    if isinstance(values, SourceRows):
+        return values.load() if values.is_small else values
+    return values.reshape(len(values), layout.dim)
+
+
+def _as_array(where: str, given: Any) -> NDArray[Any]:
+    try:
+        return np.asarray(given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise SampleDataError(
+            f"{where}: {type(given).__name__} cannot be read as an array ({error}); expected a NumPy array, a CPU "
+            "tensor without gradient, or what gives an array for a slice, as HDF5 and Zarr do"
+        ) from error
+
+
+def check_attributes(sample_id: str, attributes: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Give a sample's attributes as plain JSON values.
+
+    NumPy scalars, arrays and tensors become numbers and nested lists.
+
+    Raises
+    ------
+    SampleDataError
+        A key is no str, or a value has no form in JSON, as NaN has none; or they are more than 65,536 values, or lists
+        and dicts more than 100 deep, which a manifest cannot have.
+    """
+    n_values = 0
+    plain: dict[str, Any] = {}
+    for key, value in (attributes or {}).items():
+        if not isinstance(key, str):
+            raise SampleDataError(
+                f"sample {sample_id!r}: attribute {key!r}: expected a str as key, got {type(key).__name__}"
+            )
+        try:
+            n_values += _count_values(value, _MAX_ATTRIBUTE_VALUES - n_values)
+            text = json.dumps({key: value}, default=_to_plain, allow_nan=False, ensure_ascii=False)
+            # A lone surrogate passes through `json`, but no file can hold it.
+            plain |= parse_document(text.encode())
+        except (TypeError, ValueError, RecursionError) as error:
+            raise SampleDataError(
+                f"sample {sample_id!r}: attribute {key!r} has no form in JSON ({error}); "
+                "expected numbers that are finite, strings, lists or dicts of them"
+            ) from error
+    return plain
+
+
+def _count_values(value: Any, limit: int) -> int:
+    """Count the values in an attribute; `ValueError` where there are too many: a list can hold others many times."""
+    n_values = 0
+    inside: list[tuple[Any, int]] = [(value, 0)]
+    while inside:
+        one, depth = inside.pop()
+        n_values += one.size if isinstance(one, np.ndarray) else 1
+        if n_values + len(inside) > limit:
+            raise ValueError(f"more than {_MAX_ATTRIBUTE_VALUES:,} values in all attributes; store arrays as fields")
+        if depth > _MAX_ATTRIBUTE_DEPTH:
+            raise ValueError(f"it is more than {_MAX_ATTRIBUTE_DEPTH} deep")
+        if isinstance(one, Mapping):
+            inside += [(item, depth + 1) for item in one.values()]
+        elif isinstance(one, list | tuple):
+            inside += [(item, depth + 1) for item in one]
+    return n_values
+
+
+def _to_plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is no JSON value")

@@ -1,0 +1,165 @@
+"""Conversions whose workers crash, hang or are killed, or that are interrupted: what is complete is kept."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from noether.data.zarr_store import StoreManifest, ZarrStoreWriter
+from noether.data.zarr_store.convert import SampleResult, convert, engine
+from noether.data.zarr_store.convert.report import ReportFile
+from noether.data.zarr_store.errors import ArgumentError, WorkerError
+from noether.data.zarr_store.sources import TreeSource
+from support.bad_sources import GatedSource, HostileSource
+from support.trees import TREE_FILEMAP, save_runs, visible_files
+
+IDS = [f"run_{number}" for number in range(1, 7)]
+WAIT_SECONDS = 60.0
+# Of a sample that is worked on: the staged group beside its place, and temporary files.
+LEFTOVERS = (".*.zarr.*", "noether-zarr-*")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    return save_runs(tmp_path / "tree", IDS)
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    return tmp_path / "store"
+
+
+def open_writer(root: Path, **settings: Any) -> ZarrStoreWriter:
+    return ZarrStoreWriter(root, TREE_FILEMAP, "ahmed", chunk_points=64, **settings)
+
+
+def recorded(store: Path) -> list[str]:
+    return list(StoreManifest.load(str(store)).samples)
+
+
+def groups(store: Path) -> list[str]:
+    return sorted(path.parent.stem for path in store.glob("*.zarr/zarr.json"))
+
+
+def leftovers(store: Path) -> list[Path]:
+    return [path for pattern in LEFTOVERS for path in store.parent.rglob(pattern)]
+
+
+def test_samples_that_end_their_process_fail_with_the_reason_and_all_others_are_converted(
+    tree: Path, store: Path
+) -> None:
+    acts = {"run_1": "killed", "run_2": "crashed", "run_4": "exited", "run_5": "short_of_memory"}
+    report = convert(HostileSource(tree, TREE_FILEMAP, acts), open_writer(store), workers=2)
+    reasons = {result.sample_id: result.reason for result in report.having("failed")}
+    assert reasons.keys() == acts.keys()
+    assert reasons["run_1"].startswith("sample 'run_1': the worker process was killed by SIGKILL")
+    assert reasons["run_2"].startswith("sample 'run_2': the worker process was killed by SIGSEGV")
+    assert reasons["run_4"] == "sample 'run_4': the worker process exited with code 7"
+    assert reasons["run_5"].startswith("sample 'run_5': MemoryError")
+    assert recorded(store) == groups(store) == ["run_3", "run_6"]
+    assert leftovers(store) == []
+
+
+def test_the_report_keeps_the_reason_and_where_the_crash_was(tree: Path, store: Path) -> None:
+    convert(HostileSource(tree, TREE_FILEMAP, {"run_2": "crashed"}), open_writer(store), workers=1, limit=2)
+    record = ReportFile.load(str(store)).samples["run_2"]
+    assert (record.outcome, "SIGSEGV" in record.reason) == ("failed", True)
+    assert "in crashed" in record.trace
+    assert "bad_sources.py" in record.trace
+
+
+def test_a_sample_that_hangs_fails_at_its_timeout_and_all_others_are_converted(tree: Path, store: Path) -> None:
+    source = HostileSource(tree, TREE_FILEMAP, {"run_1": "hung"})
+    report = convert(source, open_writer(store), workers=2, timeout=6)
+    [failed] = report.having("failed")
+    assert failed.reason == "sample 'run_1': it was stopped after the 6 s that a sample may take"
+    assert failed.seconds >= 6
+    assert recorded(store) == groups(store) == IDS[1:]
+
+
+def test_nothing_is_left_of_a_group_whose_writer_was_killed(tree: Path, store: Path) -> None:
+    source = HostileSource(tree, TREE_FILEMAP, {"run_1": "killed_while_writing"})
+    report = convert(source, open_writer(store), workers=1)
+    assert ["SIGXFSZ" in result.reason for result in report.having("failed")] == [True]
+    assert recorded(store) == groups(store) == IDS[1:]
+    assert leftovers(store) == []
+
+
+def test_a_run_after_one_that_was_killed_finishes_the_store_to_the_same_bytes(tree: Path, store: Path) -> None:
+    acts = {"run_2": "killed_while_writing", "run_3": "killed"}
+    convert(HostileSource(tree, TREE_FILEMAP, acts), open_writer(store), workers=2)
+    convert(TreeSource(tree, TREE_FILEMAP), open_writer(store))
+    convert(TreeSource(tree, TREE_FILEMAP), open_writer(store.with_name("at_once")))
+    assert visible_files(store) == visible_files(store.with_name("at_once"))
+
+
+@pytest.fixture
+def gates(store: Path) -> dict[str, Path]:
+    """Named pipes that two samples wait at; a worker is there once one can be opened for writing."""
+    gates = {sample_id: store.with_name(sample_id) for sample_id in ("run_2", "run_3")}
+    for gate in gates.values():
+        os.mkfifo(gate)
+    return gates
+
+
+def test_an_interruption_gives_samples_under_way_a_moment_records_them_and_starts_no_more(
+    tree: Path, store: Path, gates: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_GRACE_SECONDS", WAIT_SECONDS)
+
+    def interrupt(result: SampleResult) -> None:
+        for gate in gates.values():
+            gate.write_bytes(b"")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert(GatedSource(tree, TREE_FILEMAP, gates), open_writer(store), workers=2, on_result=interrupt)
+    assert recorded(store) == groups(store)
+    assert set(recorded(store)) == set(ReportFile.load(str(store)).samples)
+    assert {"run_1", "run_2", "run_3"} <= set(recorded(store))
+    assert "run_6" not in recorded(store)
+
+
+def test_an_interruption_stops_samples_that_would_take_longer_and_they_have_not_failed(
+    tree: Path, store: Path, gates: dict[str, Path]
+) -> None:
+    with ExitStack() as held:
+
+        def interrupt(result: SampleResult) -> None:
+            for gate in gates.values():
+                held.enter_context(gate.open("wb"))
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            convert(GatedSource(tree, TREE_FILEMAP, gates), open_writer(store), workers=2, on_result=interrupt)
+    assert recorded(store) == groups(store) == list(ReportFile.load(str(store)).samples) == ["run_1"]
+    assert multiprocessing.active_children() == []
+    assert leftovers(store) == []
+
+
+def test_without_a_process_to_stop_there_is_no_timeout(tree: Path, store: Path) -> None:
+    with pytest.raises(ArgumentError, match="timeout: only worker processes can be stopped; expected workers"):
+        convert(TreeSource(tree, TREE_FILEMAP), open_writer(store), timeout=5)
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan")])
+def test_a_timeout_is_more_than_nothing(tree: Path, store: Path, timeout: float) -> None:
+    with pytest.raises(ArgumentError, match=f"timeout: expected seconds, more than 0, got {timeout}"):
+        convert(TreeSource(tree, TREE_FILEMAP), open_writer(store), workers=1, timeout=timeout)
+
+
+def test_where_no_worker_starts_the_run_ends_with_an_error_and_no_sample_is_blamed(
+    tree: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, writer = TreeSource(tree, TREE_FILEMAP), open_writer(store)
+    monkeypatch.setenv("TMPDIR", "/nowhere")
+    with pytest.raises(WorkerError, match="a worker needs a directory for temporary files"):
+        convert(source, writer, workers=2)
+    assert not store.exists()

@@ -1,0 +1,191 @@
+"""Worker processes: what they are asked they do, and what becomes of one does not touch the others."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import CancelledError
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+import support
+from noether.data.zarr_store.convert.executors import ProcessExecutor
+from noether.data.zarr_store.errors import ArgumentError, MissingDependencyError, WorkerDiedError, WorkerError
+from support import calls
+
+WAIT_SECONDS = 60.0
+
+
+def is_closed(pipe: IO[bytes]) -> bool:
+    """Whether whoever could write to a pipe is gone, or will be soon."""
+    return bool(select.select([pipe], [], [], WAIT_SECONDS)[0]) and pipe.read() == b""
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[ProcessExecutor]:
+    """One worker for all tests that leave it as it was, or mean it to be replaced."""
+    executor = ProcessExecutor(1)
+    yield executor
+    executor.terminate()
+
+
+def test_a_call_gives_what_the_function_gives(shared: ProcessExecutor) -> None:
+    assert shared.submit(calls.give, value={"a": (1, None)}).result() == {"a": (1, None)}
+
+
+def test_work_is_done_in_another_process_that_is_kept(shared: ProcessExecutor) -> None:
+    first, second = (shared.submit(calls.pid).result() for _ in range(2))
+    assert first == second != os.getpid()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [KeyError("pMean"), MissingDependencyError("h5py", "reading", "hdf5"), WorkerDiedError("it was stopped", 7)],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_call_raises_what_the_function_raises(shared: ProcessExecutor, error: Exception) -> None:
+    with pytest.raises(type(error)) as raised:
+        shared.submit(calls.fail, error).result()
+    assert (str(raised.value), vars(raised.value)) == (str(error), vars(error))
+
+
+def test_an_exception_that_no_pickle_brings_back_comes_with_its_type_and_message(shared: ProcessExecutor) -> None:
+    with pytest.raises(WorkerError, match=r"MeshLibraryError: volume\.vtu:9: no such cell"):
+        shared.submit(calls.fail_as_a_library_does).result()
+
+
+def test_a_result_that_cannot_be_sent_back_is_an_error_that_says_so(shared: ProcessExecutor) -> None:
+    with pytest.raises(Exception, match="Can't pickle local object 'give_what_cannot_be_sent"):
+        shared.submit(calls.give_what_cannot_be_sent).result()
+
+
+def test_what_cannot_be_sent_there_is_refused_at_once(shared: ProcessExecutor) -> None:
+    with pytest.raises(Exception, match=r"pickle|local object"):
+        shared.submit(lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("act", "reason"),
+    [
+        ("killed", "the worker process was killed by SIGKILL, as the system does where memory is short"),
+        ("crashed", "the worker process was killed by SIGSEGV: a library crashed"),
+        ("exited", "the worker process exited with code 7"),
+    ],
+)
+def test_a_process_that_dies_is_named_with_its_reason_and_replaced(
+    shared: ProcessExecutor, act: str, reason: str
+) -> None:
+    before = shared.submit(calls.pid).result()
+    with pytest.raises(WorkerDiedError, match=reason) as died:
+        shared.submit(calls.act, act).result()
+    assert died.value.pid == before
+    assert shared.submit(calls.pid).result() != before
+
+
+def test_a_crash_in_a_library_shows_where_it_was_called(shared: ProcessExecutor) -> None:
+    with pytest.raises(WorkerDiedError) as died:
+        shared.submit(calls.act, "crashed").result()
+    [note] = died.value.__notes__
+    assert "Segmentation fault" in note
+    assert "in crashed" in note
+
+
+def test_a_process_that_was_killed_while_it_had_nothing_to_do_costs_no_call(shared: ProcessExecutor) -> None:
+    first = shared.submit(calls.pid).result()
+    os.kill(first, signal.SIGKILL)
+    os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
+    assert shared.submit(calls.pid).result() != first
+
+
+def test_a_large_function_is_pickled_once_and_sent_to_each_process_once(shared: ProcessExecutor) -> None:
+    large, before = calls.Large(), calls.Large.pickled
+    seen = {shared.submit(large).result() for _ in range(3)}
+    assert [times for _, times in seen] == [1]
+    with pytest.raises(WorkerDiedError):
+        shared.submit(calls.act, "killed").result()
+    assert shared.submit(large).result()[1] == 1
+    assert calls.Large.pickled == before + 1
+
+
+def test_temporary_files_go_with_their_process_even_where_it_is_killed(shared: ProcessExecutor, tmp_path: Path) -> None:
+    with pytest.raises(WorkerDiedError):
+        shared.submit(calls.leave_temporary_file_and_die, tmp_path / "told").result()
+    left = Path((tmp_path / "told").read_text())
+    assert left.parent.name.startswith("noether-zarr-worker-")
+    assert not left.parent.exists()
+
+
+def test_a_call_that_takes_too_long_is_stopped_and_others_are_not_touched() -> None:
+    with ProcessExecutor(2, timeout=3) as executor:
+        hung, *others = [executor.submit(calls.act, "hung"), *(executor.submit(calls.pid) for _ in range(3))]
+        with pytest.raises(WorkerDiedError, match="stopped after the 3 s that a sample may take") as died:
+            hung.result()
+        assert died.value.pid not in {other.result() for other in others}
+
+
+def test_termination_ends_the_deafest_process_fails_its_call_and_cancels_the_rest(tmp_path: Path) -> None:
+    executor = ProcessExecutor(1)
+    os.mkfifo(tmp_path / "pipe")
+    under_way, waiting = executor.submit(calls.hold_open, str(tmp_path / "pipe")), executor.submit(calls.give)
+    with (tmp_path / "pipe").open("rb") as pipe:
+        executor.terminate()
+        assert is_closed(pipe)  # the process does not hold it open any more
+    with pytest.raises(WorkerDiedError, match="SIGKILL"):
+        under_way.result(0)
+    with pytest.raises(CancelledError):
+        waiting.result(0)
+
+
+def test_shutdown_finishes_what_was_submitted_and_takes_no_more() -> None:
+    executor = ProcessExecutor(1)
+    futures = [executor.submit(calls.give, number) for number in range(3)]
+    executor.shutdown()
+    assert [future.result(0) for future in futures] == [0, 1, 2]
+    with pytest.raises(RuntimeError, match="shut down"):
+        executor.submit(calls.give)
+
+
+def test_a_process_ends_when_its_parent_is_killed_whatever_it_does(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    environment = {**os.environ, "PYTHONPATH": str(Path(support.__file__).parents[1]), "TMPDIR": str(tmp_path)}
+    with (
+        subprocess.Popen([sys.executable, calls.__file__, tmp_path / "pipe"], env=environment) as parent,
+        (tmp_path / "pipe").open("rb") as pipe,
+    ):
+        parent.kill()
+        assert is_closed(pipe)
+    assert list(tmp_path.glob("noether-zarr-worker-*")) == []
+
+
+def test_processes_that_cannot_start_are_an_error_with_what_they_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Python runs this file when it starts.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\nif '--multiprocessing-fork' in sys.orig_argv: os._exit(5)"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with ProcessExecutor(1) as executor:
+        future = executor.submit(calls.give)
+        with pytest.raises(
+            WorkerError, match=r"no worker process can be started; 3 times, .* exited with code 5.*__main__"
+        ):
+            future.result(WAIT_SECONDS)
+
+
+def test_without_a_place_for_temporary_files_no_process_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", "/nowhere")
+    with ProcessExecutor(1) as executor, pytest.raises(WorkerError, match=r"temporary files.*/nowhere"):
+        executor.submit(calls.give).result()
+
+
+@pytest.mark.parametrize("workers", [0, -1, 1.5])
+def test_workers_are_at_least_one(workers: int) -> None:
+    with pytest.raises(ArgumentError, match=f"workers: expected a whole number of at least 1, got {workers}"):
+        ProcessExecutor(workers)

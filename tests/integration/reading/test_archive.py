@@ -1,0 +1,123 @@
+"""A store that was written long ago reads as it always did."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorstore
+import zarr
+
+from noether.data.zarr_store import StoreManifest, ZarrChunkReader
+from noether.data.zarr_store.upkeep.verify import verify_store
+from support.archive import (
+    ATTRIBUTES,
+    SPLITS,
+    STORE,
+    STORE_WHOLE_BLOCKS,
+    Expected,
+    domain_of,
+    draw,
+    load_expected,
+    rows_of,
+)
+from support.trees import assert_same_arrays
+
+IDS = sorted(ATTRIBUTES)
+OPTIONAL = ("shuffle_algorithm", "checksum", "splits", "chunk_index", "copied_from", "crc32c")
+"""Keys of the manifest that a store may do without."""
+
+
+@pytest.fixture(scope="module")
+def expected() -> Expected:
+    return load_expected()
+
+
+@pytest.fixture(scope="module", params=["with chunk index", "without", "whole blocks"])
+def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if request.param == "with chunk index":
+        return STORE
+    if request.param == "whole blocks":
+        return STORE_WHOLE_BLOCKS
+    copied = Path(shutil.copytree(STORE, tmp_path_factory.mktemp("archive") / "store"))
+    StoreManifest.update(str(copied), lambda manifest: manifest.model_copy(update={"chunk_index": None}))
+    next(copied.glob("chunk_index-*.npy")).unlink()
+    return copied
+
+
+@pytest.mark.parametrize("sample_id", IDS)
+def test_an_archived_sample_has_the_values_it_was_given_in_the_order_it_was_given(
+    root: Path, expected: Expected, sample_id: str
+) -> None:
+    read = ZarrChunkReader(root).read_arrays(sample_id, order="original", dtype=None)
+    assert_same_arrays(read, expected.sources[sample_id])
+
+
+@pytest.mark.parametrize("sample_id", IDS)
+def test_an_archived_sample_is_stored_in_the_order_that_the_format_prescribes(
+    root: Path, expected: Expected, sample_id: str
+) -> None:
+    reader = ZarrChunkReader(root)
+    assert_same_arrays(reader.read_arrays(sample_id, dtype=None), expected.stored(sample_id))
+    for domain, order in expected.orders[sample_id].items():
+        np.testing.assert_array_equal(reader.permutation(sample_id, domain), order)
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_a_seed_draws_the_points_of_an_archived_sample_that_it_always_drew(
+    root: Path, expected: Expected, number: int
+) -> None:
+    asked = expected.draws[number]
+    drawn, stored = draw(root, asked), expected.stored(asked["sample_id"])
+    assert rows_of(drawn, stored) == asked["rows"]
+    rows = {domain: np.array(one) for domain, one in asked["rows"].items()}
+    assert_same_arrays(drawn, {field: values[rows[domain_of(field)]] for field, values in stored.items()})
+
+
+def test_an_archived_store_keeps_attributes_and_splits(root: Path) -> None:
+    reader = ZarrChunkReader(root)
+    assert {sample_id: reader.attributes(sample_id) for sample_id in IDS} == ATTRIBUTES
+    assert reader.manifest.splits == SPLITS
+
+
+def test_an_archived_store_is_sound(root: Path) -> None:
+    report = verify_store(root, workers=1)
+    assert (report.findings, report.limits) == ((), ())
+
+
+def test_an_archived_store_reads_where_its_manifest_has_the_required_keys_alone(
+    tmp_path: Path, expected: Expected
+) -> None:
+    root = Path(shutil.copytree(STORE, tmp_path / "store"))
+    manifest = json.loads((root / "manifest.json").read_text())
+    samples = {name: {key: entry[key] for key in ("relpath", "domains")} for name, entry in manifest["samples"].items()}
+    required = {key: value for key, value in manifest.items() if key not in OPTIONAL} | {"samples": samples}
+    assert len(required) == 8
+    (root / "manifest.json").write_text(json.dumps(required))
+    reader = ZarrChunkReader(root)
+    for sample_id in IDS:
+        assert_same_arrays(reader.read_arrays(sample_id, dtype=None), expected.stored(sample_id))
+
+
+def with_zarr_python(array: Path) -> Any:
+    opened = zarr.open_array(array, mode="r")
+    return opened[:]
+
+
+def with_tensorstore(array: Path) -> Any:
+    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(array)}}
+    return tensorstore.open(spec, read=True).result().read().result()
+
+
+@pytest.mark.parametrize("read", [with_zarr_python, with_tensorstore])
+def test_other_readers_get_the_values_of_an_archived_store(expected: Expected, read: Callable[[Path], Any]) -> None:
+    for sample_id in IDS:
+        for field, values in expected.stored(sample_id).items():
+            domain, _, name = field.partition("_")
+            array = np.asarray(read(STORE / f"{sample_id}.zarr" / domain / name))
+            np.testing.assert_array_equal(array.reshape(values.shape), values, err_msg=field, strict=True)

@@ -1,0 +1,95 @@
+"""What a plan says of a read from object storage is what the server is asked for, counted between the two."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from noether.data.zarr_store import ZarrChunkReader
+from noether.data.zarr_store.reading.chunk_index import write_chunk_index
+from support.counting_proxy import CountingProxy, counting_proxy
+from support.reading import write_runs
+from support.s3_server import S3Server
+
+FIELDS = ["volume_position", "volume_pressure", "surface_position"]
+DRAWS: dict[str, Mapping[str, int] | None] = {
+    "whole": None,
+    "a chunk": {"volume": 256, "surface": 256},
+    "two domains": {"volume": 5000, "surface": 100},
+}
+SEEDS = range(4)
+
+
+@pytest.fixture
+def proxy(s3_server: S3Server) -> Iterator[CountingProxy]:
+    with counting_proxy(s3_server.endpoint) as proxy:
+        yield proxy
+
+
+@pytest.fixture(params=["obstore", "s3fs"])
+def options(request: pytest.FixtureRequest, s3_server: S3Server, proxy: CountingProxy) -> dict[str, Any]:
+    """How a reader reaches the server past the proxy."""
+    found: dict[str, Any] = getattr(replace(s3_server, endpoint=proxy.endpoint), f"{request.param}_options")
+    return found
+
+
+def require_cost(reader: ZarrChunkReader, proxy: CountingProxy, run: str, num_points: Any, seed: int) -> None:
+    """Read what was planned, and compare what came through with the plan: of every field, and in all."""
+    cost = reader.plan(run, num_points, FIELDS, seed)
+    proxy.handled.clear()
+    reader.read_arrays(run, num_points, seed, FIELDS)
+    assert (len(proxy.handled), sum(size for _, size in proxy.handled)) == (cost.total_requests, cost.total_bytes)
+    for field in FIELDS:
+        of_field = [size for line, size in proxy.handled if f"{run}.zarr/{field.replace('_', '/', 1)}/c/" in line]
+        assert (len(of_field), sum(of_field)) == (cost.requests[field], cost.n_bytes[field])
+
+
+@pytest.mark.parametrize("shard_points", [None, 4096], ids=["one shard", "many shards"])
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_without_a_chunk_index_a_read_that_was_planned_costs_what_the_plan_says(
+    s3_server: S3Server,
+    s3_root: str,
+    proxy: CountingProxy,
+    options: dict[str, Any],
+    shard_points: int | None,
+    concurrency: int,
+) -> None:
+    write_runs(s3_root, "run_1", chunk_points=256, shard_points=shard_points, storage_options=s3_server.obstore_options)
+    reader = ZarrChunkReader(s3_root, read_concurrency=concurrency, storage_options=options)
+    for num_points in DRAWS.values():
+        for seed in SEEDS:
+            require_cost(reader, proxy, "run_1", num_points, seed)
+
+
+def test_with_a_chunk_index_the_first_draw_of_a_sample_asks_for_its_chunks_and_nothing_else(
+    s3_server: S3Server, s3_root: str, proxy: CountingProxy, options: dict[str, Any]
+) -> None:
+    write_runs(s3_root, "run_1", "run_2", chunk_points=256, storage_options=s3_server.obstore_options)
+    write_chunk_index(s3_root, storage_options=s3_server.obstore_options)
+    reader = ZarrChunkReader(s3_root, read_concurrency=8, storage_options=options)
+    reader.read_arrays("run_1", {"volume": 300}, 0, FIELDS)
+    # Of a sample that was never opened: not even the plan asks for anything.
+    proxy.handled.clear()
+    cost = reader.plan("run_2", {"volume": 1000, "surface": 200}, FIELDS, 0)
+    assert proxy.handled == []
+    assert all(cost.requests[field] in {1, 2} for field in FIELDS)
+    for num_points in DRAWS.values():
+        for seed in SEEDS:
+            require_cost(reader, proxy, "run_2", num_points, seed)
+            assert all(line.startswith("GET ") for line, _ in proxy.handled)
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_no_more_requests_are_in_flight_than_the_read_concurrency(
+    s3_server: S3Server, s3_root: str, proxy: CountingProxy, options: dict[str, Any], concurrency: int
+) -> None:
+    write_runs(s3_root, "run_1", chunk_points=256, shard_points=2048, storage_options=s3_server.obstore_options)
+    reader = ZarrChunkReader(s3_root, read_concurrency=concurrency, storage_options=options)
+    reader.plan("run_1", fields=FIELDS)
+    proxy.in_flight.clear()
+    reader.read_arrays("run_1", fields=FIELDS)
+    assert len(proxy.in_flight) >= 9 + 9 + 1
+    assert max(proxy.in_flight) <= concurrency

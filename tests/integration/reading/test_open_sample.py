@@ -1,0 +1,37 @@
+"""The metadata of a sample are asked for once, whoever wants them at the same time."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from threading import Barrier, BrokenBarrierError
+
+import pytest
+
+from noether.data.zarr_store.reading.open_sample import OpenSample
+from noether.data.zarr_store.stores import LocalStorage
+from support.reading import write_runs
+
+READERS = 2
+
+
+def test_threads_that_open_a_sample_at_once_read_its_metadata_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = LocalStorage(str(write_runs(tmp_path / "store", "run_1")))
+    read_if_there, asked, all_ask = LocalStorage.read_if_there, [], Barrier(READERS)
+
+    def meeting(self: LocalStorage, key: str) -> bytes | None:
+        asked.append(key)
+        with suppress(BrokenBarrierError):  # the others wait for what this one reads
+            all_ask.wait(timeout=0.5)
+        return read_if_there(self, key)
+
+    monkeypatch.setattr(LocalStorage, "read_if_there", meeting)
+    sample = OpenSample(storage, "run_1", "run_1.zarr", complete=True)
+    paths = ["volume/pressure", "volume/velocity"]
+    with ThreadPoolExecutor(READERS) as pool:
+        found = list(pool.map(lambda path: sample.metadata(path, path)["shape"][1], paths))
+    assert found == [1, 3]
+    assert asked == ["run_1.zarr/zarr.json"]

@@ -1,0 +1,140 @@
+"""Every byte of a store counts: whatever is changed is found, in the object where it was changed."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from noether.data.schemas import FileMap
+from noether.data.zarr_store import StoreManifest, ZarrStoreWriter
+from noether.data.zarr_store.codec.shard import index_size
+from noether.data.zarr_store.convert import SampleResult
+from noether.data.zarr_store.convert.report import ReportFile, RunRecord
+from noether.data.zarr_store.reading.chunk_index import write_chunk_index
+from noether.data.zarr_store.upkeep.verify import Level, verify_store
+from support.ahmed import load_run
+from support.damage import changed, chunk_index_of
+from support.effort import in_full_mode
+from support.reading import write_runs
+
+CHUNK_POINTS = 8
+PER_SHARD = 2
+
+
+def write_tiny(root: Path, *, checksum: bool) -> Path:
+    """A store with an object of every kind: 21 points in 3 chunks and 2 shards."""
+    writer = ZarrStoreWriter(
+        root,
+        FileMap(volume_position="x.npy"),
+        "tiny",
+        chunk_points=CHUNK_POINTS,
+        shard_points=PER_SHARD * CHUNK_POINTS,
+        checksum=checksum,
+    )
+    positions = load_run("run_1")["volume_position"][:21]
+    writer.write_sample("run_1", {"volume_position": positions}, attributes={"angle": [25.0, 7]})
+    writer.save_manifest()
+    more = {"splits": {"train": ["run_1"]}, "unit_system": "SI"}
+    StoreManifest.update(str(root), lambda manifest: manifest.model_copy(update=more))
+    write_chunk_index(root)
+    ReportFile.add(str(root), RunRecord(settings={"limit": 1}), [SampleResult("run_1", "converted", seconds=0.5)])
+    return root
+
+
+def objects_of(root: Path) -> dict[str, bytes]:
+    files = (path for path in root.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
+
+
+def damaged_objects(root: Path, level: Level = "data") -> set[str | None]:
+    return {one.object for one in verify_store(root, level=level, workers=1).having("damage")}
+
+
+def change_every_byte(root: Path, keys: Iterable[str], level: Level, seed: int = 0) -> dict[str, list[int]]:
+    """Change each byte of some objects once, one of each object at a time; give the places that were not found."""
+    intact, rng = objects_of(root), random.Random(seed)
+    missed: dict[str, list[int]] = {}
+    keys = list(keys)
+    for at in range(max(len(intact[key]) for key in keys)):
+        there = [key for key in keys if at < len(intact[key])]
+        for key in there:
+            (root / key).write_bytes(changed(intact[key], at, rng))
+        found = damaged_objects(root, level)
+        for key in there:
+            if key not in found:
+                missed.setdefault(key, []).append(at)
+            (root / key).write_bytes(intact[key])
+    return missed
+
+
+@pytest.mark.parametrize("seed", range(4 if in_full_mode() else 1))
+def test_every_byte_of_every_object_is_looked_at_where_checksums_are_on(tmp_path: Path, seed: int) -> None:
+    root = write_tiny(tmp_path / "store", checksum=True)
+    report = verify_store(root, workers=1)
+    assert (report.findings, report.limits) == ((), ())
+    keys = objects_of(root).keys()
+    # What lies behind a broken root is not looked at, and a chunk index is not that of another manifest.
+    first = {"run_1.zarr/zarr.json", chunk_index_of(root), "conversion.json"}
+    assert len(keys) == 8
+    assert change_every_byte(root, first, "census", seed) == {}
+    assert change_every_byte(root, keys - first, "data", seed) == {}
+
+
+def test_without_checksums_only_what_is_in_chunks_can_be_missed_and_the_report_says_so(tmp_path: Path) -> None:
+    root = write_tiny(tmp_path / "store", checksum=False)
+    report = verify_store(root, workers=1)
+    assert report.findings == ()
+    [limit] = report.limits
+    assert limit.startswith("run_1.zarr/volume/position: the chunks carry no checksum")
+    shards = [key for key in objects_of(root) if "/c/" in key]
+    missed = change_every_byte(root, shards, "data")
+    assert missed.keys() == set(shards)
+    for key, places in missed.items():
+        assert max(places) < (root / key).stat().st_size - index_size(PER_SHARD)
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = write_runs(tmp_path_factory.mktemp("real") / "store", "run_1", "run_2", chunk_points=512)
+    write_chunk_index(root)
+    return root
+
+
+@pytest.mark.parametrize("seed", range(50 if in_full_mode() else 3))
+def test_changes_at_random_places_of_a_real_store_are_all_found(real: Path, tmp_path: Path, seed: int) -> None:
+    root, rng = Path(shutil.copytree(real, tmp_path / "store")), random.Random(seed)
+    shards = {key: data for key, data in objects_of(root).items() if "/c/" in key}
+    nodes = {key: data for key, data in objects_of(root).items() if key.count("/") > 1 and key.endswith("zarr.json")}
+    assert (len(shards), len(nodes)) == (20, 24)
+    for key, data in (shards | nodes).items():
+        (root / key).write_bytes(changed(data, rng.randrange(len(data)), rng))
+    assert damaged_objects(root) == shards.keys() | nodes.keys()
+
+
+@pytest.mark.parametrize("seed", range(50 if in_full_mode() else 5))
+def test_a_change_at_a_random_place_of_any_object_of_a_real_store_is_found(
+    real: Path, tmp_path: Path, seed: int
+) -> None:
+    root, rng = Path(shutil.copytree(real, tmp_path / "store")), random.Random(seed)
+    intact = objects_of(root)
+    kinds = {key.rpartition("/")[2] if "/c/" not in key else "shard": key for key in intact}
+    assert kinds.keys() == {"manifest.json", "zarr.json", "shard", chunk_index_of(root)}
+    for key in rng.sample(sorted(intact), 3):
+        (root / key).write_bytes(changed(intact[key], rng.randrange(len(intact[key])), rng))
+        assert key in damaged_objects(root), key
+        (root / key).write_bytes(intact[key])
+
+
+def test_a_chunk_that_another_chunk_took_the_place_of_is_found(real: Path, tmp_path: Path) -> None:
+    # Each is intact by itself: only the index of the shard says where it belongs.
+    root = Path(shutil.copytree(real, tmp_path / "store"))
+    one, other = (root / f"{run}.zarr/volume/velocity/c/0/0" for run in ("run_1", "run_2"))
+    one_data, other_data = one.read_bytes(), other.read_bytes()
+    one.write_bytes(other_data)
+    other.write_bytes(one_data)
+    keys = {path.relative_to(root).as_posix() for path in (one, other)}
+    assert damaged_objects(root) == keys

@@ -1,0 +1,164 @@
+"""Stores that other programs wrote are sound where they can be read, and what cannot be seen in them is said."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ShardingCodec, TransposeCodec
+
+from noether.data.zarr_store import ZarrChunkReader
+from noether.data.zarr_store.codec.shard import MISSING
+from noether.data.zarr_store.core.document_checksum import SEAL_KEY
+from noether.data.zarr_store.errors import CorruptDataError
+from noether.data.zarr_store.reading.chunk_index import write_chunk_index
+from noether.data.zarr_store.upkeep.repair import repair_store
+from noether.data.zarr_store.upkeep.verify import verify_store
+from support.damage import flip, found, remove
+from support.manifests import minimal
+from support.reading import write_runs
+from support.shards import forge_index
+
+LITTLE, CRC = BytesCodec(endian="little"), Crc32cCodec()
+BLOSC = BloscCodec(cname="zstd", shuffle="shuffle", typesize=4)
+CODECS: dict[str, dict[str, Any]] = {
+    "as we write it": {"serializer": ShardingCodec(chunk_shape=(512, 3), codecs=[LITTLE, BLOSC, CRC])},
+    "no checksums": {"serializer": ShardingCodec(chunk_shape=(512, 3), codecs=[LITTLE, BLOSC])},
+    "other codecs": {
+        "serializer": ShardingCodec(chunk_shape=(512, 3), codecs=[TransposeCodec(order=(1, 0)), LITTLE, GzipCodec()])
+    },
+    "no shards": {"serializer": LITTLE, "compressors": [BLOSC, CRC], "chunks": (512, 3)},
+}
+SURFACE = "run_1.zarr/surface"
+
+
+def write(root: Path, codecs: dict[str, Any], *, consolidated: bool = False, holes: bool = False) -> Path:
+    """A store with the required keys alone, and groups that zarr-python wrote."""
+    rng = np.random.default_rng(0)
+    root.mkdir()
+    (root / "manifest.json").write_text(json.dumps(minimal()))
+    group = zarr.create_group(root / "run_1.zarr")
+    for name, width, dtype in (("position", 3, "f4"), ("pressure", 1, "f2")):
+        serializer: dict[str, Any] = dict(codecs)
+        if width == 1 and isinstance(codecs["serializer"], ShardingCodec):
+            inner = codecs["serializer"].codecs
+            serializer["serializer"] = ShardingCodec(chunk_shape=(512, 1), codecs=inner)
+        if width == 1 and "chunks" in codecs:
+            serializer["chunks"] = (512, 1)
+        defaults = {"chunks": (1024, width), "dtype": dtype, "compressors": None}
+        array = group.create_array(f"surface/{name}", shape=(2041, width), **(defaults | serializer))
+        array[: 1024 if holes else 2041] = rng.random((1024 if holes else 2041, width))
+    if consolidated:
+        zarr.consolidate_metadata(root / "run_1.zarr")
+    return root
+
+
+@pytest.mark.filterwarnings("ignore:Consolidated metadata is currently not part:UserWarning")
+@pytest.mark.parametrize("consolidated", [False, True], ids=["plain", "consolidated"])
+@pytest.mark.parametrize("codecs", CODECS)
+def test_a_store_with_the_required_keys_alone_is_sound_and_what_is_not_seen_is_said(
+    tmp_path: Path, codecs: str, consolidated: bool
+) -> None:
+    root = write(tmp_path / "store", CODECS[codecs], consolidated=consolidated)
+    for level in ("census", "index", "data"):
+        assert verify_store(root, level=level).findings == ()
+    report = verify_store(root)
+    assert any(limit.startswith("manifest.json carries no checksum") for limit in report.limits)
+    assert any("the metadata carry no checksum" in limit for limit in report.limits)
+    assert any("zarr-python reads it" in limit for limit in report.limits) == (codecs in ("other codecs", "no shards"))
+    assert any("the chunks carry no checksum" in limit for limit in report.limits) == (codecs == "no checksums")
+
+
+@pytest.mark.parametrize("codecs", ["as we write it", "no shards"])
+def test_shards_that_are_not_there_are_fill_values(tmp_path: Path, codecs: str) -> None:
+    root = write(tmp_path / "store", CODECS[codecs], holes=True)
+    assert verify_store(root).findings == ()
+
+
+@pytest.mark.filterwarnings("ignore:.*disables partial reads:UserWarning")
+@pytest.mark.parametrize(
+    ("codecs", "key", "kind", "named"),
+    [
+        pytest.param("as we write it", f"{SURFACE}/position/c/0/0", "chunk_damaged", None, id="our codecs"),
+        pytest.param("other codecs", f"{SURFACE}/position/c/0/0", "chunk_damaged", f"{SURFACE}/position", id="others"),
+        pytest.param("no shards", f"{SURFACE}/position/c/1/0", "chunk_damaged", f"{SURFACE}/position", id="no shards"),
+    ],
+)
+def test_damage_that_a_reader_would_meet_is_found(
+    tmp_path: Path, codecs: str, key: str, kind: str, named: str | None
+) -> None:
+    root = write(tmp_path / "store", CODECS[codecs])
+    flip(key, 60)(root)
+    assert found(verify_store(root)) == {(kind, "run_1", named or key)}
+    with pytest.raises(CorruptDataError):
+        ZarrChunkReader(root).read_arrays("run_1")
+
+
+@pytest.mark.parametrize(
+    ("key", "kind", "named"),
+    [
+        ("run_1.zarr", "missing_group", "run_1.zarr"),
+        ("run_1.zarr/zarr.json", "half_written_group", "run_1.zarr"),
+        (f"{SURFACE}/pressure", "metadata_damaged", f"{SURFACE}/pressure"),
+    ],
+)
+def test_what_a_reader_would_miss_is_found(tmp_path: Path, key: str, kind: str, named: str) -> None:
+    root = write(tmp_path / "store", CODECS["as we write it"])
+    remove(key)(root)
+    assert found(verify_store(root)) == {(kind, "run_1", named)}
+
+
+@pytest.mark.filterwarnings("ignore:Consolidated metadata is currently not part:UserWarning")
+def test_metadata_and_their_copies_that_disagree_are_found(tmp_path: Path) -> None:
+    root = write(tmp_path / "store", CODECS["as we write it"], consolidated=True)
+    file = root / SURFACE / "pressure" / "zarr.json"
+    file.write_text(json.dumps(json.loads(file.read_text())))  # laid out otherwise, which is no damage
+    assert verify_store(root).findings == ()
+    file.write_text(file.read_text().replace("2041", "2042"))
+    assert found(verify_store(root)) == {("metadata_damaged", "run_1", f"{SURFACE}/pressure/zarr.json")}
+
+
+def test_a_chunk_index_with_a_hash_of_another_kind_is_compared_with_the_shards(tmp_path: Path) -> None:
+    root, other = write(tmp_path / "store", CODECS["no checksums"]), "chunk_index-0f.npy"
+    name = write_chunk_index(root)
+    manifest = json.loads((root / "manifest.json").read_text())
+    del manifest[SEAL_KEY]
+    (root / "manifest.json").write_text(json.dumps(manifest | {"chunk_index": other}))
+    (root / name).rename(root / other)
+    assert verify_store(root).findings == ()
+    flip(other, -1)(root)
+    assert {kind for kind, _, _ in found(verify_store(root))} == {"chunk_index_damaged"}
+
+
+def test_a_manifest_of_another_program_over_our_groups_is_sound(tmp_path: Path) -> None:
+    root = write_runs(tmp_path / "store", "run_1")
+    manifest = json.loads((root / "manifest.json").read_text())
+    for key in ("shuffle_algorithm", "checksum", "splits", "chunk_index", "copied_from", SEAL_KEY):
+        manifest.pop(key, None)
+    for entry in manifest["samples"].values():
+        for key in entry.keys() - {"relpath", "domains"}:
+            del entry[key]
+    (root / "manifest.json").write_text(json.dumps(manifest))
+    report = verify_store(root)
+    assert report.findings == ()
+    shard = root / "run_1.zarr/volume/velocity/c/0/0"
+    data, index_bytes = shard.read_bytes(), 5 * 16 + 4
+    numbers = struct.unpack("<10Q", data[-index_bytes:-4])
+    entries = list(zip(numbers[::2], numbers[1::2], strict=True))
+    # A chunk that is not stored is a lost one in a group of ours.
+    shard.write_bytes(data[:-index_bytes] + forge_index([(MISSING, MISSING), *entries[1:]]))
+    assert {kind for kind, _, _ in found(verify_store(root))} == {"shard_index_damaged"}
+
+
+def test_what_is_missing_in_another_programs_store_stays_so_and_nothing_is_removed(tmp_path: Path) -> None:
+    root = write(tmp_path / "store", CODECS["as we write it"])
+    remove(f"{SURFACE}/pressure/zarr.json")(root)
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    report = repair_store(root)
+    assert (report.actions, report.is_sound) == ((), False)
+    assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before

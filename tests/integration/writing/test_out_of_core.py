@@ -1,0 +1,421 @@
+"""Samples that do not fit in memory: read once, front to back, into the bytes that an array in memory gives."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+import zarr
+from numpy.typing import NDArray
+
+from noether.data.schemas import FileMap
+from noether.data.zarr_store import ZarrStoreWriter
+from noether.data.zarr_store.errors import NonFiniteError, SampleDataError, StorageError, ValueOverflowError
+from noether.data.zarr_store.writing import reorder
+from support.ahmed import AHMED_FILEMAP, Arrays
+from support.places import local_place
+
+SMALL = FileMap(volume_position="p", volume_pressure="c")
+N_POINTS = 5_000
+
+
+class OnDisk:
+    """The least that the writer asks of an array that is not in memory; takes down what is read of it."""
+
+    def __init__(self, values: NDArray[Any], on_read: Callable[[int], object] = int) -> None:
+        self._values = values
+        self._on_read = on_read
+        self.shape, self.dtype = values.shape, values.dtype
+        self.read: list[tuple[int, int]] = []
+
+    def __getitem__(self, where: slice) -> NDArray[Any]:
+        self.read.append((where.start, where.stop))
+        self._on_read(where.start)
+        return self._values[where]
+
+
+class Chunked(OnDisk):
+    chunks = (700, 1)
+
+
+def memmap(values: NDArray[Any], path: Path) -> Any:
+    np.save(path, values)
+    return np.load(path.with_suffix(".npy"), mmap_mode="r")
+
+
+def every_second_row_of_a_memmap(values: NDArray[Any], path: Path) -> Any:
+    return memmap(np.repeat(values, 2, axis=0), path)[::2]
+
+
+def changed_copy_of_a_memmap(values: NDArray[Any], path: Path) -> Any:
+    np.save(path, np.zeros_like(values))
+    mapped = np.load(path.with_suffix(".npy"), mmap_mode="c")
+    mapped[:] = values
+    return mapped
+
+
+def hdf5(values: NDArray[Any], path: Path, **options: Any) -> Any:
+    with h5py.File(path, "w") as file:
+        file.create_dataset("values", data=values, **options)
+    return h5py.File(path)["values"]
+
+
+def hdf5_in_compressed_chunks(values: NDArray[Any], path: Path) -> Any:
+    return hdf5(values, path, chunks=(333, *values.shape[1:]), compression="gzip", shuffle=True)
+
+
+def hdf5_big_endian(values: NDArray[Any], path: Path) -> Any:
+    return hdf5(values.astype(values.dtype.newbyteorder(">")), path)
+
+
+def zarr_array(values: NDArray[Any], path: Path) -> Any:
+    return zarr.create_array(str(path), data=values, chunks=(900, *values.shape[1:]))
+
+
+def mapped_tensor(values: NDArray[Any], path: Path) -> Any:
+    torch.save(torch.from_numpy(values), path)
+    return torch.load(path, mmap=True, weights_only=True)
+
+
+def columns_of_a_mapped_tensor(values: NDArray[Any], path: Path) -> Any:
+    columns = values.reshape(len(values), -1)
+    return mapped_tensor(np.hstack([columns * 0, columns]), path)[:, columns.shape[1] :]
+
+
+def changed_mapped_tensor(values: NDArray[Any], path: Path) -> Any:
+    mapped = mapped_tensor(values * 0, path)
+    mapped[:] = torch.from_numpy(values)
+    return mapped
+
+
+def mapped_tensor_of_a_file_that_was_replaced(values: NDArray[Any], path: Path) -> Any:
+    mapped = mapped_tensor(values, path)
+    path.unlink()
+    # Linux calls the file of the map by the second name from now on.
+    for other in (path, path.with_name(f"{path.name} (deleted)")):
+        torch.save(torch.from_numpy(values * 0), other)
+    return mapped
+
+
+def mapped_tensor_of_a_file_that_was_removed(values: NDArray[Any], path: Path) -> Any:
+    mapped = mapped_tensor(values, path)
+    path.unlink()
+    return mapped
+
+
+def plain_array_over_a_memmap(values: NDArray[Any], path: Path) -> Any:
+    return np.asarray(memmap(values[::-1], path))[::-1]
+
+
+def anything_with_slices(values: NDArray[Any], path: Path) -> Any:
+    return OnDisk(values)
+
+
+SOURCES = (
+    memmap,
+    every_second_row_of_a_memmap,
+    changed_copy_of_a_memmap,
+    hdf5,
+    hdf5_in_compressed_chunks,
+    hdf5_big_endian,
+    zarr_array,
+    mapped_tensor,
+    columns_of_a_mapped_tensor,
+    changed_mapped_tensor,
+    mapped_tensor_of_a_file_that_was_replaced,
+    mapped_tensor_of_a_file_that_was_removed,
+    plain_array_over_a_memmap,
+    anything_with_slices,
+)
+
+
+def sample(n_points: int = N_POINTS) -> Arrays:
+    rng = np.random.default_rng(0)
+    return {
+        "volume_position": rng.normal(size=(n_points, 3)).astype("f4"),
+        "volume_pressure": rng.normal(size=(n_points, 1)).astype("f4"),
+    }
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where temporary files go; buckets are so small that every field needs some."""
+    monkeypatch.setattr(reorder, "_BUCKET_BYTES", 1 << 13)
+    monkeypatch.setattr(reorder, "_BLOCK_BYTES", 1 << 12)
+    monkeypatch.setattr(reorder, "_BLOCK_ROWS", 700)
+    directory = tmp_path / "scratch"
+    directory.mkdir()
+    monkeypatch.setenv("TMPDIR", str(directory))
+    return directory
+
+
+@pytest.fixture
+def new(tmp_path: Path) -> ZarrStoreWriter:
+    """A writer of a store that does not exist."""
+    return ZarrStoreWriter(tmp_path / "new", SMALL, "small", chunk_points=512)
+
+
+@pytest.mark.usefixtures("scratch")
+@pytest.mark.parametrize("make", SOURCES, ids=lambda make: make.__name__.replace("_", " "))
+@pytest.mark.parametrize("shard_points", [None, 1500])
+def test_the_bytes_are_those_of_an_array_in_memory(
+    make: Callable[[NDArray[Any], Path], Any], shard_points: int | None, run_1: Arrays, tmp_path: Path
+) -> None:
+    sources = {field: make(values, tmp_path / field) for field, values in run_1.items()}
+    written = []
+    for name, arrays in (("memory", run_1), ("disk", sources)):
+        writer = ZarrStoreWriter(tmp_path / name, AHMED_FILEMAP, "a", chunk_points=300, shard_points=shard_points)
+        entry = writer.write_group("run_1", arrays)
+        written.append((entry, local_place(tmp_path / name).files()))
+    assert written[0] == written[1]
+
+
+@pytest.mark.usefixtures("scratch")
+@pytest.mark.parametrize("on_disk", ["volume_position", "volume_pressure"])
+def test_a_domain_may_have_some_fields_in_memory(on_disk: str, new: ZarrStoreWriter, tmp_path: Path) -> None:
+    in_memory = ZarrStoreWriter(tmp_path / "memory", SMALL, "small", chunk_points=512)
+    in_memory.write_group("run", sample())
+    new.write_group("run", sample() | {on_disk: OnDisk(sample()[on_disk])})
+    assert local_place(tmp_path / "new").files() == local_place(tmp_path / "memory").files()
+
+
+def resident_bytes(file: Path) -> int:
+    """What the maps of a file take of this process's memory."""
+    lines = iter(Path("/proc/self/smaps").read_text().splitlines())
+    return sum(
+        next(int(count.split()[1]) << 10 for count in lines if count.startswith("Rss:"))
+        for line in lines
+        if line.endswith(f" {file}")
+    )
+
+
+def test_a_mapped_tensor_goes_through_buckets_and_its_file_takes_the_memory_of_a_block(
+    new: ZarrStoreWriter, tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of 4 MB, so that a kernel that maps 2 MB where one page is read still maps a small part of the file.
+    monkeypatch.setattr(reorder, "_BLOCK_BYTES", 4 << 20)
+    n_points, file, resident = 2_000_000, tmp_path / "position.pt", list[int]()
+    position = mapped_tensor(np.ones((n_points, 3), "f4"), file)
+    scatter = reorder.BucketedRows._scatter_block
+
+    def watched(self: reorder.BucketedRows, *block: Any) -> None:
+        scatter(self, *block)
+        resident.append(resident_bytes(file))
+
+    monkeypatch.setattr(reorder.BucketedRows, "_scatter_block", watched)
+    new.write_group("run", {"volume_position": position, "volume_pressure": np.zeros(n_points, "f4")})
+    assert len(resident) > 4
+    assert 0 < max(resident) < file.stat().st_size / 2
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.usefixtures("scratch")
+@pytest.mark.parametrize("kind", ["tensor", "view", "shared memory"])
+def test_what_is_in_memory_needs_no_temporary_file(
+    kind: str, new: ZarrStoreWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "nowhere"))
+    arrays: dict[str, Any] = sample()
+    position, shared = arrays["volume_position"], SharedMemory(create=True, size=N_POINTS * 12)
+    try:
+        if kind == "tensor":
+            arrays["volume_position"] = torch.from_numpy(position)
+        elif kind == "view":
+            arrays["volume_position"] = np.repeat(position, 2, axis=0)[::2]
+        else:
+            arrays["volume_position"] = np.ndarray((N_POINTS, 3), "f4", shared.buf)
+        new.write_group("run", arrays)
+    finally:
+        arrays.clear()
+        shared.close()
+        shared.unlink()
+
+
+@pytest.mark.usefixtures("scratch")
+def test_every_row_is_read_once_front_to_back(new: ZarrStoreWriter) -> None:
+    sources = {field: OnDisk(values) for field, values in sample().items()}
+    new.write_group("run", sources)
+    for source in sources.values():
+        assert len(source.read) > 1
+        assert (source.read[0][0], source.read[-1][1]) == (0, N_POINTS)
+        assert all(stop == start for (_, stop), (start, _) in pairwise(source.read))
+
+
+@pytest.mark.usefixtures("scratch")
+def test_whole_chunks_of_the_source_are_read_at_a_time(new: ZarrStoreWriter) -> None:
+    sources = {field: Chunked(values) for field, values in sample().items()}
+    new.write_group("run", sources)
+    for source in sources.values():
+        assert len(source.read) > 1
+        assert all(start % 700 == 0 for start, _ in source.read)
+
+
+def test_nothing_is_in_the_store_before_the_last_row_is_read(
+    new: ZarrStoreWriter, tmp_path: Path, scratch: Path
+) -> None:
+    seen: list[tuple[bool, bool]] = []
+
+    def look(start: int) -> None:
+        seen.append((Path(new.store_root).exists(), any(scratch.iterdir())))
+
+    new.write_group("run", {field: OnDisk(values, look) for field, values in sample().items()})
+    assert {in_store for in_store, _ in seen} == {False}
+    assert all(in_scratch for _, in_scratch in seen)
+    assert (tmp_path / "new" / "run.zarr").exists()
+
+
+def with_value(row: int, value: float, other: tuple[int, float] = (0, 0.0)) -> Arrays:
+    changed = sample()
+    changed["volume_pressure"][row] = value
+    changed["volume_pressure"][other[0]] = other[1]
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("arrays", "error"),
+    [
+        pytest.param(with_value(N_POINTS - 1, 1e6), ValueOverflowError, id="overflow in the last row"),
+        pytest.param(with_value(9, -1e6, (N_POINTS - 1, 3e6)), ValueOverflowError, id="peak in a later block"),
+        pytest.param(with_value(N_POINTS - 1, 1e6, (3, np.nan)), ValueOverflowError, id="NaN in an earlier block"),
+        pytest.param(with_value(70, np.nan, (N_POINTS - 1, np.inf)), NonFiniteError, id="holes"),
+    ],
+)
+def test_bad_values_are_refused_as_those_in_memory_are_and_leave_no_trace(
+    arrays: Arrays, error: type[SampleDataError], new: ZarrStoreWriter, scratch: Path
+) -> None:
+    with pytest.raises(error) as expected:
+        new.write_group("run", arrays)
+    with pytest.raises(error) as caught:
+        new.write_group("run", {field: OnDisk(values) for field, values in arrays.items()})
+    assert str(caught.value) == str(expected.value)
+    assert not Path(new.store_root).exists()
+    assert list(scratch.iterdir()) == []
+
+
+def fail(start: int) -> None:
+    if start > N_POINTS // 2:
+        raise OSError("wrong checksum of a chunk")
+
+
+class Shrinking(OnDisk):
+    def __getitem__(self, where: slice) -> NDArray[Any]:
+        return super().__getitem__(where)[:-1]
+
+
+class Widening(OnDisk):
+    def __getitem__(self, where: slice) -> NDArray[Any]:
+        return super().__getitem__(where).astype("f8")
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        pytest.param(
+            OnDisk(sample()["volume_pressure"], fail),
+            r"rows \d+ to \d+ of the OnDisk cannot be read \(wrong checksum of a chunk\); mend the source",
+            id="cannot be read",
+        ),
+        pytest.param(
+            Shrinking(sample()["volume_pressure"]),
+            r"rows 0 to 1024 of the Shrinking have shape \(1023, 1\) and dtype float32; expected \(1024, 1\) and ",
+            id="fewer rows than it says",
+        ),
+        pytest.param(
+            Widening(sample()["volume_pressure"]),
+            r"rows 0 to 1024 of the Widening have shape \(1024, 1\) and dtype float64; expected .* and float32, as ",
+            id="another dtype than it says",
+        ),
+    ],
+)
+def test_a_source_that_does_not_keep_its_word_is_refused_and_leaves_no_trace(
+    source: OnDisk, message: str, new: ZarrStoreWriter, scratch: Path
+) -> None:
+    with pytest.raises(SampleDataError, match=rf"^sample 'run', field volume_pressure: {message}"):
+        new.write_group("run", sample() | {"volume_pressure": source})
+    assert not Path(new.store_root).exists()
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.usefixtures("scratch")
+def test_a_place_for_temporary_files_that_is_not_there_is_named_with_the_way_out(
+    new: ZarrStoreWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "nowhere"))
+    with pytest.raises(
+        StorageError,
+        match=r"^sample 'run', field volume_position: cannot write temporary files below .*/nowhere "
+        r"\(No such file or directory\); set TMPDIR to a directory with room for ",
+    ):
+        new.write_group("run", {field: OnDisk(values) for field, values in sample().items()})
+    assert not Path(new.store_root).exists()
+
+
+def test_no_temporary_file_outlasts_a_store_that_cannot_be_written(tmp_path: Path, scratch: Path) -> None:
+    (tmp_path / "file").touch()
+    writer = ZarrStoreWriter(tmp_path / "store", SMALL, "small", chunk_points=512)
+    (tmp_path / "store").touch()
+    with pytest.raises(StorageError, match=r"cannot write .*run\.zarr"):
+        writer.write_group("run", {field: OnDisk(values) for field, values in sample().items()})
+    assert list(scratch.iterdir()) == []
+
+
+def test_no_temporary_file_outlasts_a_success(new: ZarrStoreWriter, scratch: Path) -> None:
+    new.write_group("run", {field: OnDisk(values) for field, values in sample().items()})
+    assert list(scratch.iterdir()) == []
+
+
+def test_a_small_array_is_loaded_and_needs_no_temporary_file(
+    new: ZarrStoreWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "nowhere"))
+    new.write_group("run", {field: OnDisk(values) for field, values in sample().items()})
+    in_memory = ZarrStoreWriter(tmp_path / "memory", SMALL, "small", chunk_points=512)
+    in_memory.write_group("run", sample())
+    assert local_place(tmp_path / "new").files() == local_place(tmp_path / "memory").files()
+
+
+class Generated:
+    """A field of any size that lies nowhere."""
+
+    def __init__(self, n_points: int, width: int) -> None:
+        self.shape, self.dtype = (n_points, width), np.dtype("f4")
+
+    def __getitem__(self, where: slice) -> NDArray[Any]:
+        first, last = (where.start or 0) * self.shape[1], where.stop * self.shape[1]
+        return (np.arange(first, last) % 2039).astype("f4").reshape(-1, self.shape[1])
+
+
+@pytest.fixture
+def traced() -> Iterator[None]:
+    tracemalloc.start()
+    yield
+    tracemalloc.stop()
+
+
+@pytest.mark.usefixtures("traced")
+def test_memory_holds_one_permutation_and_a_few_blocks(
+    tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reorder, "_BUCKET_BYTES", 1 << 19)
+    monkeypatch.setattr(reorder, "_BLOCK_BYTES", 1 << 18)
+    monkeypatch.setattr(reorder, "_BLOCK_ROWS", 1 << 14)
+    n_points = 1_000_000
+    filemap = FileMap(volume_position="p", volume_velocity="v", volume_vorticity="w", volume_pressure="c")
+    widths = {"volume_position": 3, "volume_velocity": 3, "volume_vorticity": 3, "volume_pressure": 1}
+    sources: dict[str, Any] = {field: Generated(n_points, width) for field, width in widths.items()}
+    sources["volume_pressure"] = sources["volume_pressure"][:n_points]
+    writer = ZarrStoreWriter(tmp_path / "store", filemap, "large", values_dtype="float32", threads=2)
+    writer.write_group("small", {field: Generated(100_000, width) for field, width in widths.items()})
+    before, _ = tracemalloc.get_traced_memory()
+    tracemalloc.reset_peak()
+    writer.write_group("large", sources)
+    _, peak = tracemalloc.get_traced_memory()
+    assert peak - before < 8 * n_points + (6 << 20) < 2 * 8 * n_points

@@ -1,0 +1,84 @@
+"""The laws of splits: what places a sample, and what does not move it."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from noether.data.zarr_store.manifest.splits import split_samples
+
+SAMPLE_IDS = st.sets(st.text(min_size=1, max_size=8), max_size=40)
+SEEDS = st.integers()
+FRACTIONS = st.floats(0, 1, exclude_min=True, exclude_max=True)
+
+
+@st.composite
+def pairs(draw: st.DrawFn) -> tuple[float, float]:
+    """Fractions for test and validation that leave something for training."""
+    test, validation = draw(FRACTIONS), draw(FRACTIONS)
+    assume(test + validation < 1)
+    return test, validation
+
+
+@given(SAMPLE_IDS, pairs(), SEEDS)
+def test_every_sample_is_in_one_split(sample_ids: set[str], fractions: tuple[float, float], seed: int) -> None:
+    splits = split_samples(sample_ids, test=fractions[0], validation=fractions[1], seed=seed)
+    assert list(splits) == ["train", "validation", "test"]
+    assert sorted(sample_id for ids in splits.values() for sample_id in ids) == sorted(sample_ids)
+    assert all(ids == sorted(ids) for ids in splits.values())
+
+
+@given(SAMPLE_IDS, SAMPLE_IDS, pairs(), SEEDS)
+def test_no_sample_moves_when_others_come_or_go(
+    sample_ids: set[str], others: set[str], fractions: tuple[float, float], seed: int
+) -> None:
+    test, validation = fractions
+    alone = split_samples(sample_ids, test=test, validation=validation, seed=seed)
+    among = split_samples(sample_ids | others, test=test, validation=validation, seed=seed)
+    assert alone == {name: [one for one in ids if one in sample_ids] for name, ids in among.items()}
+
+
+@given(SAMPLE_IDS, pairs(), FRACTIONS, SEEDS)
+def test_a_larger_fraction_for_test_takes_samples_from_training_alone(
+    sample_ids: set[str], fractions: tuple[float, float], share: float, seed: int
+) -> None:
+    test, validation = fractions
+    larger = test + share * (1 - test - validation)
+    assume(larger + validation < 1)
+    before = split_samples(sample_ids, test=test, validation=validation, seed=seed)
+    after = split_samples(sample_ids, test=larger, validation=validation, seed=seed)
+    assert set(before["test"]) <= set(after["test"])
+    assert before["validation"] == after["validation"]
+
+
+@given(SAMPLE_IDS, FRACTIONS, SEEDS)
+def test_without_a_fraction_for_validation_there_is_no_such_split(sample_ids: set[str], test: float, seed: int) -> None:
+    assert list(split_samples(sample_ids, test=test, seed=seed)) == ["train", "test"]
+
+
+@pytest.mark.parametrize("test", [0.05, 0.3])
+@pytest.mark.parametrize("seed", range(5))
+def test_of_many_samples_each_split_has_its_fraction(test: float, seed: int) -> None:
+    n_samples, validation = 20_000, 0.1
+    splits = split_samples([f"run_{i}" for i in range(n_samples)], test=test, validation=validation, seed=seed)
+    for name, fraction in {"test": test, "validation": validation}.items():
+        deviation = math.sqrt(fraction * (1 - fraction) * n_samples)
+        assert abs(len(splits[name]) - fraction * n_samples) < 4.5 * deviation
+
+
+def test_the_places_of_two_seeds_have_nothing_to_do_with_each_other() -> None:
+    sample_ids = [f"run_{i}" for i in range(20_000)]
+    first, second = (set(split_samples(sample_ids, test=0.5, seed=seed)["test"]) for seed in (0, 1))
+    assert abs(len(first & second) - 5000) < 4.5 * math.sqrt(20_000 * 0.25 * 0.75)
+
+
+def test_splits_are_the_same_for_ever() -> None:
+    sample_ids = [*(f"run_{i}" for i in range(1, 13)), "part/äß", "翼"]
+    assert split_samples(sample_ids, test=0.25, validation=0.25, seed=7) == {
+        "train": ["part/äß", "run_1", "run_6", "run_7", "run_8", "翼"],
+        "validation": ["run_10", "run_11", "run_2", "run_5"],
+        "test": ["run_12", "run_3", "run_4", "run_9"],
+    }

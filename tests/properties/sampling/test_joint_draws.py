@@ -1,0 +1,168 @@
+"""The laws of draws that share no point, and of sweeps, in which the draws of many epochs share few."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from fractions import Fraction
+from functools import partial
+from math import ceil
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from noether.data.zarr_store.core.grid import Grid
+from noether.data.zarr_store.errors import TooLargeError
+from noether.data.zarr_store.sampling.joint_plan import JointPlan, sweep_length
+from noether.data.zarr_store.sampling.plan import (
+    CHUNK_ORDERS,
+    ChunkOrder,
+    cyclic_window,
+    plan_draw,
+    plan_window,
+)
+from support.outcomes import EveryOutcome, rows_of
+
+GRIDS = st.builds(Grid.fit, st.integers(1, 3_000), st.integers(1, 500))
+SEEDS = st.integers(0, 2**70)
+GRIDS_TO_WALK = [
+    pytest.param(12, 4, id="all-chunks-full"),
+    pytest.param(13, 4, id="short-chunk-of-one"),
+    pytest.param(11, 4, id="short-chunk-of-all-but-one"),
+    pytest.param(7, 1, id="chunks-of-one-row"),
+    pytest.param(5, 8, id="one-chunk"),
+]
+
+
+@st.composite
+def grids_and_counts(draw: st.DrawFn) -> tuple[Grid, list[int]]:
+    """A grid, and points of up to four draws that fit into it."""
+    grid = draw(GRIDS)
+    counts: list[int] = []
+    for _ in range(draw(st.integers(1, 4))):
+        if sum(counts) < grid.n_points:
+            counts.append(draw(st.integers(1, grid.n_points - sum(counts))))
+    return grid, counts
+
+
+def rows_of_draws(joint: JointPlan) -> list[list[int]]:
+    """The stored rows of each draw of a plan."""
+    rows = rows_of(joint.plan)
+    return [[row for start, stop in window for row in rows[start:stop]] for window in joint.windows]
+
+
+def chances(grid: Grid, counts: list[int], make: Callable[[Random], JointPlan], bits: int = 0) -> list[list[Fraction]]:
+    """Exact chance of each row of being in each draw, over all outcomes of the random choices."""
+    found = [[Fraction(0)] * grid.n_points for _ in counts]
+    for joint, chance in EveryOutcome(bits).outcomes(make):
+        for per_row, rows in zip(found, rows_of_draws(joint), strict=True):
+            for row in rows:
+                per_row[row] += chance
+    return found
+
+
+@given(grids_and_counts(), st.sampled_from(CHUNK_ORDERS), SEEDS)
+def test_joint_draws_take_as_many_rows_as_asked_each_and_none_twice(
+    wanted: tuple[Grid, list[int]], chunk_order: ChunkOrder, seed: int
+) -> None:
+    grid, counts = wanted
+    joint = JointPlan.of_draws(grid, counts, Random(seed), chunk_order)
+    drawn = rows_of_draws(joint)
+    assert [len(rows) for rows in drawn] == counts
+    assert sorted(row for rows in drawn for row in rows) == rows_of(joint.plan)
+    chunks = [part.chunk for part in joint.plan.parts]
+    assert len(set(chunks)) == len(chunks) <= ceil(sum(counts) / grid.chunk_points) + 1
+
+
+@pytest.mark.parametrize("chunk_order", CHUNK_ORDERS)
+@pytest.mark.parametrize(("n_points", "chunk_points"), GRIDS_TO_WALK)
+def test_every_point_is_in_each_joint_draw_with_chance_t_of_n_exactly(
+    n_points: int, chunk_points: int, chunk_order: ChunkOrder
+) -> None:
+    grid = Grid.fit(n_points, chunk_points)
+    for counts in ([1, 1], [2, 3], [1, n_points - 1], [1, 2, n_points - 3]):
+        drawn = chances(grid, counts, partial(JointPlan.of_draws, grid, counts, chunk_order=chunk_order))
+        assert drawn == [[Fraction(count, n_points)] * n_points for count in counts]
+
+
+@pytest.mark.parametrize("order_seed", [0, 1, 2**100])
+@pytest.mark.parametrize(("n_points", "chunk_points"), GRIDS_TO_WALK)
+def test_every_point_is_in_each_draw_of_a_step_of_a_sweep_with_chance_t_of_n_exactly(
+    n_points: int, chunk_points: int, order_seed: int
+) -> None:
+    grid = Grid.fit(n_points, chunk_points)
+    for counts in ([1], [2], [n_points], [2, 3], [n_points - 1, 1]):
+        for step in range(sweep_length(grid, counts[0])):
+            drawn = chances(grid, counts, partial(JointPlan.of_sweep, grid, counts, step), order_seed)
+            assert drawn == [[Fraction(count, n_points)] * n_points for count in counts]
+
+
+@given(grids_and_counts(), SEEDS, st.data())
+def test_a_sweep_gives_every_row_once_or_twice_and_its_partners_never_those_of_the_step(
+    wanted: tuple[Grid, list[int]], seed: int, data: st.DataObject
+) -> None:
+    grid, counts = wanted
+    # Not more steps than can be made in a test.
+    counts[0] = max(counts[0], ceil(grid.n_points / 40))
+    if sum(counts) > grid.n_points:
+        counts = counts[:1]
+    times: Counter[int] = Counter()
+    for step in range(sweep_length(grid, counts[0])):
+        joint = JointPlan.of_sweep(grid, counts, step, Random(seed))
+        drawn = rows_of_draws(joint)
+        assert [len(rows) for rows in drawn] == counts
+        assert sorted(row for rows in drawn for row in rows) == rows_of(joint.plan)
+        assert len(list(joint.plan.runs())) <= 2
+        times.update(drawn[0])
+    assert times.keys() == set(range(grid.n_points))
+    assert set(times.values()) <= {1, 2}
+
+
+@given(GRIDS, st.integers(0, 5_000), st.integers(1, 4_000))
+def test_a_window_is_the_rows_that_follow_each_other_from_its_start_on(grid: Grid, start: int, length: int) -> None:
+    start %= grid.n_points
+    plan = plan_window(grid, start, length)
+    taken = min(length, grid.n_points)
+    assert rows_of(plan) == sorted((start + i) % grid.n_points for i in range(taken))
+    chunks = [part.chunk for part in plan.parts]
+    assert chunks == sorted(set(chunks))
+    assert all(part.n_points for part in plan.parts)
+    ring = [row for a, b in cyclic_window(grid.n_points, taken, start) for row in range(a, b)]
+    assert ring == rows_of(plan)
+
+
+@given(grids_and_counts(), SEEDS, st.data())
+def test_a_part_of_a_plan_takes_the_rows_that_it_is_asked_for(
+    wanted: tuple[Grid, list[int]], seed: int, data: st.DataObject
+) -> None:
+    grid, counts = wanted
+    plan = plan_draw(grid, sum(counts), Random(seed))
+    edges = data.draw(st.lists(st.integers(0, plan.n_points), unique=True, max_size=8).map(sorted))
+    ranges = list(zip(edges[::2], edges[1::2], strict=False))
+    rows = rows_of(plan)
+    part = plan.take(ranges)
+    assert rows_of(part) == [row for start, stop in ranges for row in rows[start:stop]]
+    assert all(one.n_points for one in part.parts)
+
+
+@given(grids_and_counts(), SEEDS, st.data())
+def test_some_of_the_joint_draws_alone_are_read_without_the_rows_of_the_others(
+    wanted: tuple[Grid, list[int]], seed: int, data: st.DataObject
+) -> None:
+    grid, counts = wanted
+    joint = JointPlan.of_draws(grid, counts, Random(seed))
+    draws = data.draw(st.lists(st.sampled_from(range(len(counts))), unique=True, min_size=1).map(sorted))
+    plan, shares = joint.part(draws)
+    rows, expected = rows_of(plan), rows_of_draws(joint)
+    assert [[row for a, b in share for row in rows[a:b]] for share in shares] == [expected[draw] for draw in draws]
+    assert plan.n_points == sum(counts[draw] for draw in draws)
+
+
+def test_a_sweep_of_more_draws_than_can_be_put_in_order_is_refused() -> None:
+    grid = Grid.fit(1 << 40, 4096)
+    with pytest.raises(
+        TooLargeError, match=r"has 1,099,511,627,776 draws; expected at most 16,777,216: draw more points"
+    ):
+        JointPlan.of_sweep(grid, [1], 0, Random(0))

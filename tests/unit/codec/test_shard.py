@@ -1,0 +1,230 @@
+"""What a damaged or forged shard says is refused, and codecs that are not ours are left to others."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import struct
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from zarr.codecs import ShardingCodec
+from zarr.core.metadata.v3 import ArrayV3Metadata
+
+from noether.data.zarr_store.codec.shard import MISSING, ChunkCodec, ShardIndex, index_size
+from noether.data.zarr_store.core.grid import Grid
+from noether.data.zarr_store.errors import CorruptDataError
+from support.shards import Metadata, Settings, forge_header, forge_index, with_crc
+
+N_BYTES = 1000  # of the chunks, before the index
+TOP = 1 << 64
+SOUND = [(0, 400), (400, 600)]
+ROWS = np.arange(300, dtype="<f4").reshape(100, 3)
+CODEC = ChunkCodec(ROWS.dtype, 100, 3, checksum=False)
+CHUNK = CODEC.encode(ROWS)
+CHECKED = ChunkCodec(ROWS.dtype, 100, 3, checksum=True)
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        pytest.param([(0, 400), (1001, 5)], "points past the 1000 bytes of its chunks", id="offset past the end"),
+        pytest.param([(0, 400), (TOP - 2, 1)], "points past the 1000", id="offset near the largest number"),
+        pytest.param([(0, 400), (400, 601)], "points past the 1000", id="length past the end, into the index"),
+        pytest.param([(0, 400), (400, 1 << 40)], "points past the 1000", id="length of a terabyte"),
+        pytest.param([(0, 400), (500, TOP - 100)], "points past the 1000", id="end that overflows to 400"),
+        pytest.param([(1 << 63, 1 << 63), (0, 400)], "points past the 1000", id="end that overflows to 0"),
+        pytest.param([(0, 400), (399, 10)], "overlap", id="overlap by one byte"),
+        pytest.param([(400, 600), (0, 401)], "overlap", id="overlap in reverse order"),
+        pytest.param([(0, 400), (0, 400)], "overlap", id="one range for two chunks"),
+        pytest.param([(0, 1000), (400, 10)], "overlap", id="chunk inside another"),
+        pytest.param([(0, 400), (400, MISSING)], "offset but no length, or the reverse", id="offset without length"),
+        pytest.param([(0, 400), (MISSING, 600)], "offset but no length, or the reverse", id="length without offset"),
+        pytest.param([(0, 400), (400, 0)], "offset but no length, or the reverse", id="no bytes"),
+    ],
+)
+def test_an_index_that_lies_is_refused(entries: list[tuple[int, int]], expected: str) -> None:
+    data = forge_index(entries)
+    with pytest.raises(CorruptDataError, match=expected):
+        ShardIndex.decode(data, 2, N_BYTES + len(data))
+
+
+@pytest.mark.parametrize(
+    ("data", "shard_size", "expected"),
+    [
+        pytest.param(forge_index(SOUND)[1:], 1036, "its index has 35 bytes, expected 36", id="first byte lost"),
+        pytest.param(forge_index([*SOUND, SOUND[0]]), 1052, "52 bytes, expected 36", id="chunk more"),
+        pytest.param(b"", 0, "0 bytes, expected 36", id="empty"),
+        pytest.param(forge_index(SOUND), 35, "ends early", id="shard smaller than its index"),
+        pytest.param(forge_index(SOUND)[:-4] + b"\0\0\0\0", 1036, "checksum of its index does not", id="checksum"),
+    ],
+)
+def test_an_index_that_was_cut_or_changed_is_refused(data: bytes, shard_size: int, expected: str) -> None:
+    with pytest.raises(CorruptDataError, match=expected):
+        ShardIndex.decode(data, 2, shard_size)
+
+
+def test_the_index_is_offsets_and_lengths_and_their_crc32c() -> None:
+    data = ShardIndex.of_lengths([7, 0, 5], capacity=4).encode()
+    expected = struct.pack("<8Q", 0, 7, MISSING, MISSING, 7, 5, MISSING, MISSING)
+    assert data == with_crc(expected)
+    assert len(data) == index_size(4)
+
+
+@pytest.mark.parametrize(
+    ("chunk", "expected"),
+    [
+        pytest.param(b"", "0 bytes, fewer than the header", id="no bytes"),
+        pytest.param(CHUNK[:15], "15 bytes, fewer than the header", id="less than a header"),
+        pytest.param(CHUNK[:16], "compressed bytes, there are 16", id="header alone"),
+        pytest.param(CHUNK[:-1], "compressed bytes, there are", id="last byte lost"),
+        pytest.param(CHUNK + b"\0", "compressed bytes, there are", id="byte more"),
+        pytest.param(forge_header(CHUNK, nbytes=0), "claims 0 bytes, the grid says 1200", id="claims no bytes"),
+        pytest.param(forge_header(CHUNK, nbytes=1199), "claims 1199 bytes, the grid says 1200", id="claims less"),
+        pytest.param(forge_header(CHUNK, nbytes=2400), "claims 2400 bytes, the grid says 1200", id="claims more"),
+        pytest.param(forge_header(CHUNK, nbytes=2**32 - 1), "claims 4294967295 bytes", id="claims 4 GiB"),
+        pytest.param(forge_header(CHUNK, cbytes=0), "claims 0 compressed bytes", id="claims nothing compressed"),
+        pytest.param(forge_header(CHUNK, cbytes=2**32 - 1), "claims 4294967295 compressed", id="compressed 4 GiB"),
+        pytest.param(forge_header(CHUNK, version=3), "cannot be decompressed", id="unknown version"),
+        pytest.param(forge_header(CHUNK, flags=0x61), "cannot be decompressed", id="another compressor"),
+        pytest.param(forge_header(CHUNK, blocksize=0), "cannot be decompressed", id="blocks of no bytes"),
+        pytest.param(forge_header(CHUNK, blocksize=2**31), "cannot be decompressed", id="blocks of 2 GiB"),
+        pytest.param(CHUNK[:16] + b"\xff" * (len(CHUNK) - 16), "cannot be decompressed", id="junk after the header"),
+    ],
+)
+@pytest.mark.parametrize("checksum", [False, True], ids=["no checksum", "right checksum"])
+def test_a_chunk_that_lies_is_refused(chunk: bytes, expected: str, checksum: bool) -> None:
+    codec, data = (CHECKED, with_crc(chunk)) if checksum else (CODEC, chunk)
+    with pytest.raises(CorruptDataError, match=expected):
+        codec.decode_into(data, np.empty_like(ROWS))
+
+
+@pytest.mark.parametrize("n_bytes", range(5))
+def test_a_chunk_with_less_than_a_checksum_is_refused(n_bytes: int) -> None:
+    with pytest.raises(CorruptDataError, match=r"its checksum does not match|0 bytes, fewer than the header"):
+        CHECKED.decode_into(b"\1" * n_bytes, np.empty_like(ROWS))
+
+
+def test_a_wrong_checksum_is_passed_over_where_it_is_not_to_be_verified() -> None:
+    data, out = CHUNK + b"\0\0\0\0", np.empty_like(ROWS)
+    with pytest.raises(CorruptDataError, match="checksum"):
+        CHECKED.decode_into(data, out)
+    CHECKED.decode_into(data, out, verify=False)
+    np.testing.assert_array_equal(out, ROWS)
+
+
+def test_a_short_chunk_is_padded_with_the_fill_value() -> None:
+    codec = ChunkCodec(ROWS.dtype, 100, 3, fill_value=-2.5)
+    out = np.empty_like(ROWS)
+    codec.decode_into(codec.encode(ROWS[:4]), out)
+    np.testing.assert_array_equal(out, np.concatenate([ROWS[:4], np.full((96, 3), -2.5)]))
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_damaged_chunks_never_crash_nor_reach_beyond_their_buffers_nor_take_more_memory(seed: int) -> None:
+    """In a process of its own, so that a crash is a failure of this test and not the end of all."""
+    done = subprocess.run(
+        [sys.executable, "-m", "support.fuzz_chunks", str(seed), "12000"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.returncode == 0, done.stderr
+    decoded, refused = map(int, done.stdout.split())
+    assert min(decoded, refused) > 1000
+    assert decoded + refused == 12000
+
+
+@pytest.fixture(scope="module")
+def metadata(tmp_path_factory: pytest.TempPathFactory) -> Metadata:
+    path = tmp_path_factory.mktemp("array")
+    Settings(Grid(50, 8, 16)).create(path)
+    document: Metadata = json.loads((path / "zarr.json").read_bytes())
+    return document
+
+
+def nodes_of(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The path of every value in a JSON document but the document itself."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [found for key, item in items for found in [(*path, key), *nodes_of(item, (*path, key))]]
+
+
+def replaced(document: Metadata, path: tuple[Any, ...], value: Any) -> Metadata:
+    changed = copy.deepcopy(document)
+    place: Any = changed
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    return changed
+
+
+SCALARS = st.sampled_from(
+    [
+        *(None, True, False, 0, 1, 3, 8, 16, -8, 8.0, 2**62, 10**400, float("nan"), -0.5),
+        *("", "8", "NaN", "0x7fc0", "float16", "float64", "int32", "big", "start", "end", ".", "/", "v2"),
+    ]
+)
+JSON = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["name", "configuration"]), inner),
+)
+
+
+@given(st.data())
+def test_metadata_with_anything_in_any_place_are_never_taken_for_another_array(
+    metadata: Metadata, data: st.DataObject
+) -> None:
+    """zarr-python is the judge: what we say that we can read, it refuses, or reads as the same."""
+    document = replaced(metadata, data.draw(st.sampled_from(nodes_of(metadata))), data.draw(JSON))
+    codec = ChunkCodec.of_metadata(document)
+    if codec is None:
+        return
+    assert type(codec.rows) is type(codec.width) is int
+    assert min(codec.rows, codec.width) > 0
+    try:
+        judged = ArrayV3Metadata.from_dict(document)
+    except (ValueError, TypeError, KeyError):
+        return
+    (sharding,) = judged.codecs
+    assert isinstance(sharding, ShardingCodec)
+    assert sharding.chunk_shape == (codec.rows, codec.width)
+    assert judged.dtype.to_native_dtype() == codec.dtype
+    np.testing.assert_equal(float(np.asarray(judged.fill_value)), np.float32(codec.fill_value))
+
+
+@pytest.mark.parametrize("kept", ["codecs", "shape", "data_type", "fill_value", "chunk_grid", "chunk_key_encoding"])
+def test_metadata_that_lack_a_key_are_left_to_others(metadata: Metadata, kept: str) -> None:
+    assert ChunkCodec.of_metadata(metadata) == ChunkCodec(np.dtype("<f4"), 8, 3)
+    assert ChunkCodec.of_metadata({key: value for key, value in metadata.items() if key != kept}) is None
+
+
+GRID, INNER = ("chunk_grid", "configuration", "chunk_shape"), ("codecs", 0, "configuration")
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        pytest.param(("chunk_grid", "name"), "rectangular", id="another grid"),
+        pytest.param((*GRID, 0), 20, id="shards of a part of a chunk"),
+        pytest.param((*GRID, 0), 1 << 62, id="shards larger than any array"),
+        *(pytest.param((*GRID, 0), value, id=f"shards of {value!r}") for value in (0, -16, 16.0, "16", None)),
+        *(pytest.param((*INNER, "chunk_shape", 0), value, id=f"chunks of {value!r}") for value in (0, -8, 8.0, True)),
+        pytest.param((*INNER, "codecs", 0, "configuration"), None, id="no configuration"),
+        pytest.param(("chunk_key_encoding", "configuration"), None, id="no separator"),
+        pytest.param(("storage_transformers",), [{"name": "encrypted"}], id="a storage transformer"),
+        pytest.param(("fill_value",), 10**400, id="a fill value beyond all floats"),
+        pytest.param(("fill_value",), "0x7fc00001", id="a fill value given by its bits"),
+    ],
+)
+def test_metadata_that_mean_something_else_or_nothing_are_left_to_others(
+    metadata: Metadata, path: tuple[Any, ...], value: Any
+) -> None:
+    assert ChunkCodec.of_metadata(replaced(metadata, path, value)) is None

@@ -1,0 +1,118 @@
+"""conversion.json: what became of each sample the last time, and of every run."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from noether.data.zarr_store import ZarrStoreWriter
+from noether.data.zarr_store.convert import ConversionReport, SampleResult, convert
+from noether.data.zarr_store.convert.report import REPORT_NAME, ReportFile, RunRecord
+from noether.data.zarr_store.errors import CorruptDataError
+from noether.data.zarr_store.sources import TreeSource
+from support.trees import TREE_FILEMAP, save_runs
+
+RUN = RunRecord()
+outcomes = st.sampled_from(["converted", "skipped", "failed"])
+results = st.builds(SampleResult, st.sampled_from(["run_1", "run_2", "param/run_1"]), outcomes, reason=st.text())
+
+
+@given(st.lists(results))
+def test_a_sample_is_what_it_became_last_but_is_still_known_to_have_been_converted(given: list[SampleResult]) -> None:
+    report = ReportFile().with_results(RUN, given)
+    for sample_id in {result.sample_id for result in given}:
+        own = [result for result in given if result.sample_id == sample_id]
+        worked = [number for number, result in enumerate(own) if result.outcome != "skipped"]
+        was_converted = bool(worked) and own[worked[-1]].outcome == "converted"
+        expected = own[worked[-1]] if was_converted else own[-1]
+        record = report.samples[sample_id]
+        assert (record.outcome, record.reason) == (expected.outcome, expected.reason)
+    assert list(report.samples) == sorted(report.samples)
+
+
+@given(st.lists(results))
+def test_a_report_comes_back_from_its_json(given: list[SampleResult]) -> None:
+    report = ReportFile().with_results(RUN, given)
+    assert ReportFile.parse(report.model_dump_json().encode(), "there") == report
+
+
+def test_runs_that_add_to_a_report_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
+    runs = [RunRecord() for _ in range(8)]
+
+    def add(number: int) -> None:
+        for sample in range(5):
+            ReportFile.add(str(tmp_path), runs[number], [SampleResult(f"{number}/{sample}", "converted")])
+
+    with ThreadPoolExecutor(len(runs)) as pool:
+        list(pool.map(add, range(len(runs))))
+    report = ReportFile.load(str(tmp_path))
+    assert {record.run for record in report.runs} == {run.run for run in runs}
+    assert len(report.samples) == 8 * 5
+    assert {report.samples[f"3/{sample}"].run for sample in range(5)} == {runs[3].run}
+
+
+def test_only_the_last_hundred_runs_are_kept() -> None:
+    report, runs = ReportFile(), [RunRecord() for _ in range(103)]
+    for run in runs:
+        report = report.with_results(run, [])
+    assert report.runs == runs[3:]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"{", "Invalid JSON"),
+        (b"[]", "should be a valid dictionary"),
+        (b'{"samples": {"a": {}}}', "samples.a.outcome: Field required"),
+        (b'{"runs": [' + b"0," * (1 << 22) + b"0]}", "over 4,194,304 values"),
+    ],
+)
+def test_what_is_no_report_is_refused_by_name(tmp_path: Path, data: bytes, message: str) -> None:
+    (tmp_path / REPORT_NAME).write_bytes(data)
+    with pytest.raises(CorruptDataError, match=f"{REPORT_NAME}: no report of a conversion \\(.*{message}.*; remove it"):
+        ReportFile.load(str(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ConversionReport]:
+    """A store that one sample was converted into, with an option that must not be told."""
+    root = tmp_path_factory.mktemp("report")
+    url = f"memory://{root.name}/store"
+    source = TreeSource(save_runs(root / "tree", ["run_1"]), TREE_FILEMAP)
+    options = {"skip_instance_cache": True}
+    writer = ZarrStoreWriter(url, TREE_FILEMAP, "ahmed", chunk_points={"surface": 64}, storage_options=options)
+    report = convert(source, writer)
+    data = ReportFile.load(url).model_dump_json()
+    (root / REPORT_NAME).write_text(data)
+    return root / REPORT_NAME, report
+
+
+def test_a_converted_sample_has_its_time_bytes_and_memory(converted: tuple[Path, ConversionReport]) -> None:
+    content: dict[str, Any] = json.loads(converted[0].read_bytes())
+    [result] = converted[1].results
+    record = content["samples"]["run_1"]
+    fields = (150 * (3 + 1 + 3 + 3 + 1) + 150 * (3 + 1 + 3 + 3 + 1)) * 4
+    assert record["source_bytes"] == result.source_bytes == fields
+    assert record["stored_bytes"] == result.stored_bytes
+    assert record["seconds"] == round(result.seconds, 3) > 0
+    assert record["peak_memory_bytes"] > 10 << 20
+    assert record["run"] == content["runs"][0]["run"]
+
+
+def test_a_run_says_where_when_how_and_with_what_it_was_made(converted: tuple[Path, ConversionReport]) -> None:
+    [run] = json.loads(converted[0].read_bytes())["runs"]
+    assert run["started"] <= run["ended"]
+    assert run["settings"]["chunk_points"] == {"surface": 64}
+    assert run["settings"]["filemap"]["surface_pressure"] == "surface_pressure.npy"
+    assert (run["settings"]["mode"], run["settings"]["workers"]) == ("resume", 0)
+    assert {"noether-zarr-store", "python", "numpy", "zarr", "numcodecs"} == run["versions"].keys()
+
+
+def test_options_of_file_systems_are_not_told(converted: tuple[Path, ConversionReport]) -> None:
+    assert "skip_instance_cache" not in converted[0].read_text()

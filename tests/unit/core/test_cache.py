@@ -1,0 +1,42 @@
+"""A cache keeps what was used last, and no more than its bound."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from noether.data.zarr_store.core.cache import BoundedCache
+
+
+def test_what_is_used_stays_and_what_is_not_makes_room() -> None:
+    cache = BoundedCache[int](3)
+    cache.put("kept", -1)
+    for number in range(100):
+        cache.put(f"other {number}", number)
+        assert cache.get("kept") == -1
+    assert [number for number in range(100) if cache.get(f"other {number}") is not None] == [98, 99]
+
+
+def test_a_value_beyond_the_bound_is_kept_until_the_next_one_comes() -> None:
+    cache = BoundedCache[str](3, len)
+    cache.put("large", "xxxxx")
+    assert cache.get("large") == "xxxxx"
+    cache.put("small", "x")
+    assert (cache.get("large"), cache.get("small")) == (None, "x")
+
+
+def test_threads_that_would_keep_a_value_each_get_the_same() -> None:
+    cache = BoundedCache[list[int]](3)
+    first = cache.setdefault("a", [1])
+    assert cache.setdefault("a", [1]) is first
+    assert cache.get("a") is first
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(1, 9))), st.integers(9, 30))
+def test_the_sizes_of_all_values_together_stay_within_the_bound(puts: list[tuple[str, int]], bound: int) -> None:
+    cache = BoundedCache[list[None]](bound, len)
+    for key, size in puts:
+        cache.put(key, [None] * size)
+        assert len(cache.get(key) or []) == size
+    kept = [value for key in "abcdef" if (value := cache.get(key)) is not None]
+    assert sum(map(len, kept)) <= bound

@@ -1,0 +1,117 @@
+"""A listing sorted by groups, and the manifest that groups make."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from noether.data.zarr_store.errors import ManifestError
+from noether.data.zarr_store.manifest import StoreManifest
+from noether.data.zarr_store.manifest.listing import OwnManifest, is_own_key, list_store, shards_by_array, united
+from noether.data.zarr_store.stores import StoredObject
+from noether.data.zarr_store.writing.group_encoding import root_document
+from support.manifests import entry, minimal, parse
+
+SETTINGS = parse(minimal() | {"samples": {}, "shuffle_algorithm": "mt19937-v1", "checksum": True})
+
+
+def own(sample_id: str, settings: StoreManifest = SETTINGS, **more: Any) -> OwnManifest:
+    document = root_document(settings.as_group_attributes(sample_id, entry(sample_id, **more)), {})
+    return OwnManifest.of_root(document, f"{sample_id}.zarr", "zarr.json")
+
+
+def listed(*sample_ids: str, **more: Any) -> StoreManifest:
+    samples = {sample_id: entry(sample_id) for sample_id in sample_ids}
+    return SETTINGS.model_copy(update={"samples": samples, **more})
+
+
+def test_objects_are_sorted_by_the_group_in_which_they_lie() -> None:
+    keys = ["manifest.json", "a.zarr/zarr.json", "part/b.zarr/x/zarr.json", "part/b.zarr/in.zarr/zarr.json", "c/d"]
+    listing = list_store([StoredObject(key, len(key), "") for key in keys])
+    assert listing.others == {"manifest.json": 13, "c/d": 3}
+    assert listing.groups == {"a.zarr": {"zarr.json": 16}, "part/b.zarr": {"x/zarr.json": 23, "in.zarr/zarr.json": 29}}
+    assert (listing.n_objects, listing.complete) == (5, ["a.zarr"])
+
+
+def test_a_group_may_be_called_anything_where_the_manifest_says_so() -> None:
+    keys = ["data/zarr.json", "data/run_1/zarr.json", "data/run_1/x.zarr/0"]
+    listing = list_store([StoredObject(key, 1, "") for key in keys], {"data/run_1"})
+    assert listing.groups == {"data/run_1": {"zarr.json": 1, "x.zarr/0": 1}}
+    assert listing.others == {"data/zarr.json": 1}
+
+
+@pytest.mark.parametrize("key", [".x", "a.zarr/.zarr.json.1", "part/.a.zarr.1-0/zarr.json"])
+def test_hidden_objects_are_left_out(key: str) -> None:
+    assert list_store([StoredObject(key, 1, "")]).n_objects == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "is_own"),
+    [
+        ("zarr.json", True),
+        ("surface/zarr.json", True),
+        ("surface/pressure/zarr.json", True),
+        ("surface/pressure/c/12/0", True),
+        ("volume/zarr.json", False),
+        ("surface/velocity/zarr.json", False),
+        ("surface/pressure/c/012/0", False),
+        ("surface/pressure/c/1/1", False),
+        ("surface/pressure/c/1", False),
+        ("surface/pressure/c/1/0/0", False),
+        ("notes.txt", False),
+        ("surface/notes.txt", False),
+    ],
+)
+def test_a_key_is_our_own_where_the_writer_gives_it(key: str, is_own: bool) -> None:
+    assert is_own_key(key, SETTINGS.domains) == is_own
+
+
+def test_shards_are_found_by_array_and_number() -> None:
+    sizes = {"a/b/c/0/0": 5, "a/b/c/10/0": 6, "a/b/zarr.json": 1, "a/b/c/x/0": 1, "a/d/c/1/0": 7}
+    assert shards_by_array(sizes) == {"a/b": {0: 5, 10: 6}, "a/d": {1: 7}}
+
+
+def test_a_group_that_lies_elsewhere_than_it_says_is_refused() -> None:
+    document = root_document(SETTINGS.as_group_attributes("run_1", entry("run_1")), {})
+    with pytest.raises(ManifestError, match=r"^run_2.zarr: it says that it is run_1.zarr; expected a group that lies"):
+        OwnManifest.of_root(document, "run_2.zarr", "zarr.json")
+
+
+def test_the_groups_and_a_trusted_manifest_make_one_with_the_samples_of_both() -> None:
+    current = listed("run_1", "run_2", splits={"train": ["run_1"]})
+    made = united(current, [own("run_2", attributes={"a": 1}), own("run_3")], ["run_1.zarr"], trusted=True)
+    assert made is not None
+    assert list(made.samples) == ["run_1", "run_2", "run_3"]
+    assert made.sample("run_2").attributes == {"a": 1}
+    assert made.splits == {"train": ["run_1"]}
+
+
+def test_a_manifest_that_is_not_trusted_tells_only_of_samples_without_a_complete_group() -> None:
+    current = listed("run_1", "run_2", "run_3", splits={"train": ["run_1"]})
+    current = current.model_copy(update={"dataset_name": "forged"})
+    complete = ["run_1.zarr", "run_2.zarr"]
+    made = united(current, [own("run_1")], complete, trusted=False)
+    assert made is not None
+    # The root of run_2 is damaged as well: nobody knows what its entry should be.
+    assert list(made.samples) == ["run_1", "run_3"]
+    assert (made.dataset_name, made.splits) == (SETTINGS.dataset_name, {"train": ["run_1"]})
+
+
+def test_without_a_manifest_the_settings_are_those_of_most_groups() -> None:
+    other = SETTINGS.model_copy(update={"shuffle_seed": 9})
+    made = united(None, [own("run_1"), own("run_2", other), own("run_3")], [], trusted=False)
+    assert made is not None
+    assert (made.shuffle_seed, list(made.samples)) == (SETTINGS.shuffle_seed, ["run_1", "run_3"])
+
+
+def test_where_there_is_nothing_nothing_is_made() -> None:
+    assert united(None, [], [], trusted=False) is None
+
+
+def test_keys_that_nobody_knows_are_kept() -> None:
+    current = parse(json.loads(json.dumps(minimal())) | {"samples": {}, "units": {"p": "Pa"}})
+    made = united(current, [own("run_1")], [], trusted=False)
+    assert made is not None
+    assert made.model_extra == {"units": {"p": "Pa"}}

@@ -1,0 +1,267 @@
+"""manifest.json: what it must hold, what it may, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from noether.data.schemas import FileMap
+from noether.data.zarr_store.errors import ManifestConflictError, ManifestError, UnknownNameError
+from noether.data.zarr_store.layout import ArrayLayout, build_domain_layouts
+from noether.data.zarr_store.manifest import DomainSample, SampleEntry, StoreManifest
+from noether.data.zarr_store.manifest.fidelity import FieldFidelity
+from support.manifests import GRID, Json, entry, minimal, parse
+
+Edit = Callable[[Json], object]
+
+LAYOUTS = build_domain_layouts(FileMap(surface_position="a.npy", surface_pressure="b.npy"))
+
+
+def edited(edit: Edit) -> Json:
+    content = minimal()
+    edit(content)
+    return content
+
+
+def test_a_manifest_with_the_required_keys_alone_is_read_with_defaults_for_all_else() -> None:
+    manifest = parse(minimal())
+    assert manifest.domains == LAYOUTS
+    assert manifest.samples == {"run_1": SampleEntry("run_1.zarr", {"surface": DomainSample(**GRID)}, {}, {})}
+    assert manifest.shuffle_algorithm is None
+    assert manifest.checksum is False
+    assert manifest.splits == {}
+    assert manifest.chunk_index is None
+
+
+def test_each_required_key_is_written_again_for_readers_that_know_only_those() -> None:
+    written = json.loads(parse(minimal()).model_dump_json())
+    for key, value in minimal().items():
+        if key != "samples":
+            assert written[key] == value
+    sample = written["samples"]["run_1"]
+    assert (sample["relpath"], sample["domains"]) == ("run_1.zarr", {"surface": GRID})
+
+
+@pytest.mark.parametrize("key", list(minimal()))
+def test_a_manifest_without_a_required_key_is_refused_by_the_name_of_the_key(key: str) -> None:
+    with pytest.raises(ManifestError, match=f"^/store/manifest.json: no valid manifest: {key}: Field required$"):
+        parse(edited(lambda content: content.pop(key)))
+
+
+def test_keys_of_the_manifest_that_are_not_known_are_kept() -> None:
+    manifest = parse(minimal() | {"units": {"pressure": "Pa"}, "licence": "CC"})
+    written = json.loads(manifest.model_dump_json())
+    assert (written["units"], written["licence"]) == ({"pressure": "Pa"}, "CC")
+
+
+def test_keys_of_a_sample_that_are_not_known_are_no_error() -> None:
+    content = edited(lambda content: content["samples"]["run_1"].update(mesh="tet"))
+    assert parse(content).samples == parse(minimal()).samples
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(minimal() | {"format_version": 2}, id="otherwise-readable"),
+        pytest.param({"format_version": 2}, id="all-else-missing"),
+        pytest.param({"samples": [7], "domains": 7, "dataset_name": None, "format_version": 2}, id="all-else-changed"),
+    ],
+)
+def test_a_higher_format_version_is_refused_by_name_even_where_nothing_else_can_be_read(content: Json) -> None:
+    message = r"^/store/manifest.json: .*format version 2 is not known .* reads version 1; upgrade: pip install"
+    with pytest.raises(ManifestError, match=message):
+        parse(content)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"format_version": 1', b'{"a": %b}' % (b"9" * 5000)],
+    ids=["empty", "cut", "list", "null", "no-utf-8", "deeply-nested", "half", "huge-number"],
+)
+def test_what_is_no_manifest_is_refused_with_where_it_came_from(data: bytes) -> None:
+    with pytest.raises(ManifestError, match=r"^/store/manifest.json: no valid manifest: "):
+        StoreManifest.parse(data, "/store/manifest.json")
+
+
+def _sample(key: str, value: object) -> Edit:
+    return lambda content: content["samples"]["run_1"].update({key: value})
+
+
+def _grid(**changes: object) -> Edit:
+    return lambda content: content["samples"]["run_1"]["domains"]["surface"].update(changes)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        pytest.param(_sample("relpath", "../run_1.zarr"), "starts with a dot", id="relpath-leaves-the-root"),
+        pytest.param(_sample("relpath", "/etc"), "starts or ends with '/'", id="absolute-relpath"),
+        pytest.param(
+            lambda content: content["samples"].update({"../a": content["samples"]["run_1"]}),
+            r"sample id '\.\./a': a part of it starts with a dot",
+            id="sample-id-leaves-the-root",
+        ),
+        pytest.param(
+            lambda content: content["domains"].update({"../a": content["domains"]["surface"]}),
+            r"path '\.\./a': a part of it starts with a dot",
+            id="domain-leaves-the-group",
+        ),
+        pytest.param(
+            lambda content: content["domains"]["surface"]["arrays"]["surface_pressure"].update(array_name="../../a"),
+            r"path '\.\./\.\./a': a part of it starts with a dot",
+            id="array-leaves-the-group",
+        ),
+        pytest.param(
+            lambda content: content.update(chunk_index="/etc/passwd"),
+            "chunk_index: String should match pattern",
+            id="chunk-index-leaves-the-root",
+        ),
+        pytest.param(
+            _grid(n_chunks=5),
+            "n_chunks: expected 4 for 2041 points in chunks of 512, got 5",
+            id="n-chunks-that-lies",
+        ),
+        pytest.param(_grid(n_points=0), "n_points: expected a whole number of at least 1, got 0", id="no-points"),
+        pytest.param(_grid(n_points=-5), "n_points: expected a whole number of at least 1", id="negative-points"),
+        pytest.param(_grid(n_points=1.5), "valid integer", id="half-a-point"),
+        pytest.param(_grid(chunk_points=0), "chunk_points: expected a whole number of at least 1", id="empty-chunks"),
+        pytest.param(
+            _grid(shard_points=700),
+            "shard_points: expected a multiple of chunk_points 512, got 700",
+            id="shard-of-part-of-a-chunk",
+        ),
+        pytest.param(
+            lambda content: content["domains"]["surface"].update(position="surface_area"),
+            "domain 'surface': its position 'surface_area' is none of its arrays",
+            id="position-that-is-not-there",
+        ),
+        pytest.param(
+            _sample("domains", {"volume": GRID}),
+            r"sample 'run_1': domains \['volume'\] are not among the store's",
+            id="sample-of-an-unknown-domain",
+        ),
+    ],
+)
+def test_a_manifest_that_lies_or_leaves_the_root_is_refused(edit: Edit, message: str) -> None:
+    with pytest.raises(ManifestError, match="^/store/manifest.json: no valid manifest: .*" + message):
+        parse(edited(edit))
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+@pytest.mark.parametrize(
+    "edit",
+    [
+        pytest.param(lambda content: content.update(tolerance=0.25), id="unknown-key"),
+        pytest.param(_sample("attributes", {"a": [0.25]}), id="attribute"),
+        pytest.param(_sample("fidelity", {"f": {"source_dtype": "float32", "max_abs_error": 0.25}}), id="fidelity"),
+    ],
+)
+def test_numbers_that_are_not_finite_are_refused(edit: Edit, number: str) -> None:
+    data = json.dumps(edited(edit)).replace("0.25", number)
+    with pytest.raises(ManifestError, match=r"^/store/manifest.json: no valid .*: (Invalid JSON|.*finite number)"):
+        StoreManifest.parse(data.encode(), "/store/manifest.json")
+
+
+def test_of_many_problems_the_first_is_named_and_the_others_counted() -> None:
+    with pytest.raises(ManifestError, match=r"dataset_name: Field required \(and 2 more\)$"):
+        parse(edited(lambda content: [content.pop(key) for key in ("dataset_name", "compressor", "samples")]))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "shown"),
+    [
+        ("dataset_name", "drivaer", "dataset_name: the store has ahmed, this writer drivaer"),
+        ("shuffle_seed", 4, "shuffle_seed: the store has 3, this writer 4"),
+        ("shuffle_algorithm", "other", "shuffle_algorithm: the store has None, this writer other"),
+        ("coords_dtype", "float64", "coords_dtype: the store has float32, this writer float64"),
+        ("values_dtype", "float32", "values_dtype: the store has float16, this writer float32"),
+        ("compressor", "blosc-zstd-9", "compressor: the store has blosc-zstd-1, this writer blosc-zstd-9"),
+        ("checksum", True, "checksum: the store has False, this writer True"),
+    ],
+)
+def test_other_settings_are_refused_with_both_values(key: str, value: object, shown: str) -> None:
+    store, writer = parse(minimal()), parse(minimal() | {key: value})
+    with pytest.raises(ManifestConflictError) as caught:
+        store.merged_with(writer, "/store/manifest.json")
+    assert str(caught.value) == (
+        f"/store/manifest.json: the store was written with other settings ({shown}); "
+        "use the store's settings, or write to another store"
+    )
+
+
+def test_all_settings_that_differ_are_listed_and_no_others() -> None:
+    store = parse(minimal())
+    writer = parse(minimal() | {"shuffle_seed": 4, "values_dtype": "float32", "splits": {"train": []}})
+    with pytest.raises(ManifestConflictError, match=r"\(shuffle_seed: [^;]*; values_dtype: [^;]*\); use the store's"):
+        store.require_same_settings(writer, "/store/manifest.json")
+
+
+@pytest.mark.parametrize(
+    ("array", "store", "writer"),
+    [
+        pytest.param(
+            ArrayLayout("pressure", "surface_pressure", "float32", 1), "float16 x 1", "float32 x 1", id="dtype"
+        ),
+        pytest.param(
+            ArrayLayout("pressure", "surface_pressure", "float16", 3), "float16 x 1", "float16 x 3", id="width"
+        ),
+    ],
+)
+def test_another_layout_is_refused_with_what_differs(array: ArrayLayout, store: str, writer: str) -> None:
+    ours, theirs = parse(minimal()), parse(minimal())
+    theirs.domains["surface"].arrays["surface_pressure"] = array
+    with pytest.raises(ManifestConflictError, match=f"'{store}'.* this writer .*'{writer}'"):
+        ours.require_same_settings(theirs, "/store/manifest.json")
+
+
+def test_a_merge_keeps_what_the_store_has_beside_its_samples() -> None:
+    store = parse(minimal() | {"splits": {"train": ["run_1"]}, "units": "SI"})
+    merged = store.merged_with(parse(minimal()), "/store/manifest.json")
+    assert json.loads(merged.model_dump_json()) == json.loads(store.model_dump_json())
+
+
+def test_a_group_carries_the_manifest_of_its_sample_alone_and_its_attributes_once() -> None:
+    sample = entry("run_2", attributes={"angle": 25.0}, fidelity={"surface_pressure": FieldFidelity("float32", 0.5)})
+    attributes = parse(minimal()).as_group_attributes("run_2", sample)
+    assert attributes["attributes"] == {"angle": 25.0}
+    assert list(attributes["manifest"]["samples"]) == ["run_2"]
+    assert "attributes" not in attributes["manifest"]["samples"]["run_2"]
+    assert json.loads(json.dumps(attributes)) == attributes
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"\xff", id="no-utf-8"),
+        pytest.param(b"{}", id="no-attributes"),
+        pytest.param(b"[]", id="list"),
+        pytest.param(b'{"attributes": {}}', id="attributes-of-another-program"),
+        pytest.param(b'{"attributes": {"manifest": {"samples": []}, "attributes": {}}}', id="samples-no-mapping"),
+        pytest.param(b'{"attributes": {"manifest": {"samples": {"a": 1}}, "attributes": {}}}', id="entry-no-mapping"),
+        pytest.param(b"[" * 100_000, id="deeply-nested"),
+        pytest.param(
+            b'{"attributes": {"manifest": {"samples": {"a": {}, "b": {}}}, "attributes": {}}}', id="of-two-samples"
+        ),
+    ],
+)
+def test_a_group_that_something_else_wrote_is_refused(data: bytes) -> None:
+    with pytest.raises(ManifestError, match=r"^/store/run_1.zarr/zarr.json: no group that this library wrote: "):
+        StoreManifest.of_group(data, "/store/run_1.zarr/zarr.json")
+
+
+def test_a_group_of_a_higher_format_version_is_refused_by_name() -> None:
+    group = {"attributes": {"attributes": {}, "manifest": minimal() | {"format_version": 2}}}
+    with pytest.raises(ManifestError, match="format version 2 is not known"):
+        StoreManifest.of_group(json.dumps(group).encode(), "/store/run_1.zarr/zarr.json")
+
+
+def test_an_unknown_sample_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match=r"^sample 'run_11' is not in the store; did you mean 'run_1'\?$"):
+        parse(minimal()).sample("run_11")
+
+
+def test_a_known_sample_is_given() -> None:
+    assert parse(minimal()).sample("run_1") == entry("run_1")

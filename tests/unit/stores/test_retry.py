@@ -1,0 +1,165 @@
+"""How often, and when, a request to object storage is sent again; time is told by a clock of the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from itertools import chain, repeat
+from typing import Any
+
+import pytest
+from obstore.exceptions import GenericError, NotFoundError, PermissionDeniedError, PreconditionError
+
+from noether.data.zarr_store.stores import open_storage
+from noether.data.zarr_store.stores.retry import Retries
+from support.repository import ROOT
+
+RESET = "Generic S3 error: Error performing POST http://host/bucket?delete in 1ms - HTTP error: error sending request"
+CUT = "Generic S3 error: Error getting list response body: HTTP error: request or response body error"
+STATUS = "Generic S3 error: Error performing GET http://host/a in 1ms - Server returned non-2xx status code: {}: no"
+GIVEN_UP = (
+    "Generic S3 error: Error performing GET http://host/a in 1s, after {} retries, max_retries: 6 - HTTP error: x"
+)
+
+
+class Server:
+    """Answers requests by errors, then with "done", in a world whose clock goes on only where somebody waits."""
+
+    def __init__(self, errors: Iterable[BaseException], seconds_each: float = 0.0, jitter: float = 1.0) -> None:
+        self._errors = iter(errors)
+        self._seconds_each = seconds_each
+        self._jitter = jitter
+        self._now = 0.0
+        self.requests = 0
+        self.waits: list[float] = []
+
+    def answer(self) -> str:
+        self.requests += 1
+        self._now += self._seconds_each
+        error = next(self._errors, None)
+        if error is not None:
+            raise error
+        return "done"
+
+    def wait(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self._now += seconds
+
+    def ask(self, **bounds: Any) -> str:
+        retries = Retries(
+            **{"max_retries": 6, "timeout_s": 100.0} | bounds,
+            clock=lambda: self._now,
+            sleep=self.wait,
+            jitter=lambda least, most: least + self._jitter * (most - least),
+        )
+        return retries.call(self.answer)
+
+
+def errors(text: str) -> Iterable[BaseException]:
+    return (GenericError(text) for _ in repeat(None))
+
+
+@pytest.mark.parametrize("text", [RESET, CUT, *(STATUS.format(status) for status in (408, 429, 500, 502, 503))])
+def test_what_may_pass_is_asked_again(text: str) -> None:
+    server = Server([GenericError(text)] * 3)
+    assert server.ask() == "done"
+    assert server.requests == 4
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(GenericError(STATUS.format(status)) for status in (400, 409, 411)),
+        GenericError("Generic S3 error: Missing bucket name"),
+        NotFoundError(STATUS.format(404)),
+        PermissionDeniedError(STATUS.format(403)),
+        PreconditionError(STATUS.format(412)),
+        ValueError("HTTP error"),
+    ],
+    ids=lambda error: f"{type(error).__name__} {str(error)[-7:]}",
+)
+def test_what_does_not_pass_is_raised_at_once(error: Exception) -> None:
+    server = Server([error])
+    with pytest.raises(type(error)) as raised:
+        server.ask()
+    assert (server.requests, server.waits) == (1, [])
+    assert not hasattr(raised.value, "__notes__")
+
+
+def test_the_waits_grow_up_to_the_longest() -> None:
+    server = Server(errors(RESET))
+    with pytest.raises(GenericError):
+        server.ask(max_retries=8, first_wait_s=0.1, growth=3.0, longest_wait_s=20.0)
+    assert server.waits == pytest.approx([0.1, 0.3, 0.9, 2.7, 8.1, 20.0, 20.0, 20.0])
+
+
+@pytest.mark.parametrize(("jitter", "waits"), [(0.0, [0.1] * 4), (0.5, [0.1, 0.2, 0.35, 0.575])])
+def test_each_wait_is_a_random_time_between_the_first_one_and_a_multiple_of_the_one_before(
+    jitter: float, waits: list[float]
+) -> None:
+    server = Server(errors(RESET), jitter=jitter)
+    with pytest.raises(GenericError):
+        server.ask(max_retries=4, first_wait_s=0.1, growth=3.0)
+    assert server.waits == pytest.approx(waits)
+
+
+def test_after_the_last_retry_the_error_tells_how_often_it_was_tried() -> None:
+    server = Server(errors(RESET))
+    with pytest.raises(GenericError) as raised:
+        server.ask(max_retries=6)
+    assert server.requests == 7
+    assert raised.value.__notes__ == ["tried 7 times in 6.3 s"]
+
+
+def test_no_request_is_sent_after_the_time_is_over() -> None:
+    server = Server(errors(RESET), seconds_each=30.0)
+    with pytest.raises(GenericError) as raised:
+        server.ask(timeout_s=100.0)
+    assert raised.value.__notes__ == ["tried 4 times in 120.7 s"]
+
+
+def test_what_obstore_has_repeated_as_often_as_it_may_is_not_repeated_again() -> None:
+    server = Server(errors(GIVEN_UP.format(6)))
+    with pytest.raises(GenericError) as raised:
+        server.ask()
+    assert server.requests == 1
+    assert raised.value.__notes__ == ["tried 7 times in 0.0 s"]
+
+
+def test_the_tries_of_obstore_are_counted() -> None:
+    server = Server(chain([GenericError(GIVEN_UP.format(2))], [PermissionDeniedError("no")]))
+    with pytest.raises(PermissionDeniedError):
+        server.ask()
+    server = Server(chain([GenericError(GIVEN_UP.format(2))], errors(RESET)))
+    with pytest.raises(GenericError) as raised:
+        server.ask(max_retries=3)
+    assert raised.value.__notes__ == ["tried 6 times in 0.7 s"]
+
+
+def test_what_was_given_up_is_not_asked_again_by_a_call_around_it() -> None:
+    inner, outer = Server(errors(RESET)), Server([])
+    retries = Retries(3, 100.0, clock=lambda: 0.0, sleep=outer.wait)
+    with pytest.raises(GenericError) as raised:
+        retries.call(lambda: inner.ask(max_retries=2))
+    assert (inner.requests, outer.waits) == (3, [])
+    assert raised.value.__notes__ == ["tried 3 times in 0.3 s"]
+
+
+def test_the_bounds_are_those_of_the_retry_config() -> None:
+    backoff = {"init_backoff": timedelta(seconds=2), "max_backoff": timedelta(seconds=9), "base": 4}
+    config = {"max_retries": 1, "retry_timeout": timedelta(seconds=7), "backoff": backoff}
+    own = Retries.of({"retry_config": config, "region": "any"})
+    assert (own.max_retries, own.timeout_s) == (1, 7.0)
+    assert (own.first_wait_s, own.longest_wait_s, own.growth) == (2.0, 9.0, 4.0)
+    usual = Retries.of({})
+    assert (usual.max_retries, usual.timeout_s) == (10, 100.0)
+    assert (usual.first_wait_s, usual.longest_wait_s, usual.growth) == (0.1, 4.0, 4.0)
+
+
+def test_the_documented_bounds_are_the_usual_ones() -> None:
+    text = (ROOT / "docs" / "trust.md").read_text(encoding="utf-8")
+    code = text.partition("\n## When the network fails\n")[2].partition("```python\n")[2].partition("```")[0]
+    found: dict[str, Any] = {}
+    exec(code, found)
+    assert Retries.of(found["storage_options"]) == Retries.of({})
+    open_storage("s3://bucket/store", found["storage_options"])  # obstore takes them as well

@@ -1,0 +1,178 @@
+"""Casts: what is refused, and what the record of a loss says."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from noether.data.zarr_store.errors import NonFiniteError, ValueOverflowError
+from noether.data.zarr_store.manifest.fidelity import FieldFidelity
+from noether.data.zarr_store.writing.cast_loss import CastCheck, CastMeter, NonFinite, measure_cast
+from support.ahmed import Arrays
+
+# Several of the blocks in which values are checked.
+MANY_ROWS = 1_000_000
+
+
+def check(dtype: str, non_finite: NonFinite = "raise") -> CastCheck:
+    return CastCheck("run_1", "surface_pressure", dtype, non_finite)
+
+
+def column(*values: float, dtype: str = "float32") -> NDArray[Any]:
+    return np.array(values, dtype)[:, np.newaxis]
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [("float16", "float16"), ("float32", "float32"), ("float32", "float64"), ("int16", "float32"), (">f4", "float32")],
+)
+def test_a_cast_that_keeps_every_value_loses_nothing(source: str, target: str) -> None:
+    assert measure_cast(column(1, -7, 0, dtype=source), check(target)) == FieldFidelity(
+        np.dtype(source).name, non_finite=0
+    )
+
+
+def test_errors_are_the_largest_absolute_and_relative_ones() -> None:
+    # float16 has 11 bits: 2049 is stored as 2048, and 1 + 2**-11 as 1.
+    measured = measure_cast(column(2049, 1 + 2**-11, 0.5, 0), check("float16"))
+    assert measured == FieldFidelity("float32", 1.0, 2**-11 / (1 + 2**-11), 0, 0)
+
+
+def test_values_flushed_to_zero_are_counted_and_are_no_relative_error() -> None:
+    # The smallest float16 is 2**-24; half of it and less rounds to zero.
+    measured = measure_cast(column(2**-25, -(2**-26), 0, -0.0, 2**-24), check("float16"))
+    assert measured == FieldFidelity("float32", 2**-25, 0.0, 2, 0)
+
+
+def test_float64_to_float32_is_measured() -> None:
+    assert measure_cast(column(1 + 2**-30, dtype="float64"), check("float32")).max_abs_error == 2**-30
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "target", "lost"),
+    [
+        pytest.param(2**24 + 1, "int32", "float32", 1, id="int32-to-float32"),
+        pytest.param(2049, "uint16", "float16", 1, id="uint16-to-float16"),
+        pytest.param(-(2**53) + 1, "int64", "float32", 1, id="int64-to-float32"),
+        pytest.param(2**53 + 2, "uint64", "float32", 2, id="uint64-to-float32"),
+    ],
+)
+def test_integers_that_the_dtype_rounds_are_measured(value: int, dtype: str, target: str, lost: int) -> None:
+    measured = measure_cast(column(value, dtype=dtype), check(target))
+    assert (measured.source_dtype, measured.max_abs_error) == (dtype, lost)
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"), [(2**53 + 1, "int64"), (-(2**63) + 1, "int64"), (2**64 - 1, "uint64")], ids=str
+)
+@pytest.mark.parametrize("target", ["float32", "float64"])
+def test_an_integer_that_float64_cannot_hold_counts_as_the_nearest_float64(value: int, dtype: str, target: str) -> None:
+    nearest = float(value)
+    measured = measure_cast(column(value, dtype=dtype), check(target))
+    assert measured.max_abs_error == abs(float(np.dtype(target).type(nearest)) - nearest)
+
+
+def test_the_fields_of_a_real_run_lose_at_most_half_a_unit_of_the_last_place(run_1: Arrays) -> None:
+    velocity = run_1["volume_velocity"]
+    measured = measure_cast(velocity, check("float16"))
+    normal = np.abs(velocity) >= np.finfo("float16").smallest_normal
+    relative = np.abs(velocity.astype("float16")[normal].astype(float) - velocity[normal]) / np.abs(velocity[normal])
+    assert 0 < relative.max() <= measured.max_rel_error
+    assert relative.max() <= 2**-11
+
+
+def test_the_largest_value_that_rounds_into_the_dtype_is_stored() -> None:
+    assert measure_cast(column(65519.0, -65519.0), check("float16")).max_abs_error == 15.0
+
+
+@pytest.mark.parametrize("value", [65520.0, -65520.0])
+def test_the_first_value_that_rounds_to_infinity_is_refused(value: float) -> None:
+    with pytest.raises(ValueOverflowError):
+        measure_cast(column(1, value), check("float16"))
+
+
+@pytest.mark.parametrize(
+    ("values", "target", "peak", "limit", "wider"),
+    [
+        pytest.param(column(1e6, -2e6), "float16", "2e+06", "65504", "float32", id="float32-to-float16"),
+        pytest.param(column(1e6, 1e39, dtype="float64"), "float16", "1e+39", "65504", "float64", id="needs-float64"),
+        pytest.param(column(1e39, dtype="float64"), "float32", "1e+39", "3.40282e+38", "float64", id="to-float32"),
+        pytest.param(column(70_000, dtype="int32"), "float16", "70000", "65504", "float32", id="integers"),
+        pytest.param(column(-128, -(2**63), dtype="int64"), "float16", "9.22337e+18", "65504", "float32", id="int64"),
+    ],
+)
+def test_overflow_is_refused_with_the_largest_magnitude_the_limit_and_a_dtype_that_fits(
+    values: NDArray[Any], target: str, peak: str, limit: str, wider: str
+) -> None:
+    message = (
+        f"sample 'run_1', field surface_pressure: the largest magnitude {peak} does not fit {target}, "
+        f"whose limit is {limit}; store this field wider: field_dtypes={{'surface_pressure': '{wider}'}}"
+    )
+    with pytest.raises(ValueOverflowError, match="^" + re.escape(message)):
+        measure_cast(values, check(target))
+
+
+@pytest.mark.parametrize("non_finite", ["raise", "allow"])
+@pytest.mark.parametrize("hole", [np.nan, np.inf, -np.inf])
+def test_overflow_is_refused_also_beside_values_that_are_not_finite(hole: float, non_finite: NonFinite) -> None:
+    with pytest.raises(ValueOverflowError, match="magnitude 100000 does not fit"):
+        measure_cast(column(hole, 1e5, hole), check("float16", non_finite))
+
+
+@pytest.mark.parametrize("row", [0, MANY_ROWS // 2, MANY_ROWS - 1])
+def test_overflow_is_refused_wherever_it_is(row: int) -> None:
+    values = np.zeros((MANY_ROWS, 1), "float32")
+    values[row] = 7e4
+    with pytest.raises(ValueOverflowError, match="magnitude 70000 does not fit"):
+        measure_cast(values, check("float16"))
+
+
+@pytest.mark.parametrize("target", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("hole", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_refused_with_their_number_and_the_first_row(hole: float, target: str) -> None:
+    values = np.zeros((MANY_ROWS, 3), "float32")
+    values[700_001, 2] = values[700_001, 0] = values[-1, 1] = hole
+    message = (
+        r"^sample 'run_1', field surface_pressure: 3 of 3000000 values are NaN or infinite, the first in row 700001; "
+        r'expected finite values; .*non_finite="allow"'
+    )
+    with pytest.raises(NonFiniteError, match=message):
+        measure_cast(values, check(target))
+
+
+@pytest.mark.parametrize("holes", ["before", "after"])
+def test_overflow_in_one_block_is_refused_before_holes_in_another_and_with_the_peak_of_all(holes: str) -> None:
+    blocks = [(0, column(np.nan, 1)), (2, column(1e5, 7)), (4, column(-2e5, np.inf))]
+    meter = CastMeter(check("float16"), np.dtype("float32"))
+    for first_row, block in blocks if holes == "before" else reversed(blocks):
+        meter.add(block, first_row)
+    with pytest.raises(ValueOverflowError, match=r"magnitude 200000 does not fit float16"):
+        meter.result()
+
+
+def test_the_first_row_with_a_hole_is_named_whichever_block_comes_first() -> None:
+    meter = CastMeter(check("float16"), np.dtype("float32"))
+    for first_row in (100, 10, 50):
+        meter.add(column(0, 0, np.nan), first_row)
+    with pytest.raises(NonFiniteError, match=r"3 of 9 values are NaN or infinite, the first in row 12;"):
+        meter.result()
+
+
+def test_a_meter_that_many_threads_feed_measures_what_one_does(run_1: Arrays) -> None:
+    velocity = np.tile(run_1["volume_velocity"], (40, 1))
+    with ThreadPoolExecutor(8) as pool:
+        assert measure_cast(velocity, check("float16"), pool.map) == measure_cast(velocity, check("float16"))
+
+
+def test_allowed_values_that_are_not_finite_are_counted_and_are_no_loss() -> None:
+    values = column(np.nan, np.inf, -np.inf, 2049)
+    assert measure_cast(values, check("float16", "allow")) == FieldFidelity("float32", 1.0, 1 / 2049, 0, 3)
+
+
+def test_a_field_without_any_finite_value_loses_nothing_where_that_is_allowed() -> None:
+    assert measure_cast(column(np.nan, np.inf), check("float16", "allow")) == FieldFidelity("float32", non_finite=2)
