@@ -7,7 +7,7 @@ neighbouring chunks.
 from noether.data.schemas import FileMap
 from noether.data.zarr_store._version import __version__
 from noether.data.zarr_store.errors import StoreError
-from noether.data.zarr_store.manifest.store_manifest import StoreManifest
+from noether.data.zarr_store.manifest import StoreManifest
 from noether.data.zarr_store.reader import ZarrChunkReader
 from noether.data.zarr_store.writer import ZarrStoreWriter
 

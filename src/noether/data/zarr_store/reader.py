@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from noether.data.zarr_store.core.grid import positive_int
+from noether.data.zarr_store.core import positive_int
 from noether.data.zarr_store.errors import (
     ArgumentError,
     OriginalOrderError,
@@ -18,17 +18,28 @@ from noether.data.zarr_store.errors import (
     nearest_names,
 )
 from noether.data.zarr_store.layout import require_domain, stored_dtype
-from noether.data.zarr_store.manifest.lines import SampleEntry
-from noether.data.zarr_store.manifest.store_manifest import StoreManifest
-from noether.data.zarr_store.reading.batch_layout import Allocate, place_side_by_side
-from noether.data.zarr_store.reading.fetch import Fetcher
-from noether.data.zarr_store.reading.read_cost import ReadCost
-from noether.data.zarr_store.reading.read_plans import plan_domains, wanted_fields
-from noether.data.zarr_store.reading.tensors import RandomSource, draw_entropy, to_tensors
-from noether.data.zarr_store.sampling.plan import CHUNK_ORDERS, ChunkOrder, PlannedRead, ReadPlan, check_num_points
-from noether.data.zarr_store.sampling.shuffle import SHUFFLE_ALGORITHM, permutation
-from noether.data.zarr_store.stores import normalize_root
-from noether.data.zarr_store.stores.base import StoreFactory
+from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
+from noether.data.zarr_store.reading import (
+    Allocate,
+    Fetcher,
+    RandomSource,
+    ReadCost,
+    draw_entropy,
+    place_side_by_side,
+    plan_domains,
+    to_tensors,
+    wanted_fields,
+)
+from noether.data.zarr_store.sampling import (
+    CHUNK_ORDERS,
+    SHUFFLE_ALGORITHM,
+    ChunkOrder,
+    PlannedRead,
+    ReadPlan,
+    check_num_points,
+    permutation,
+)
+from noether.data.zarr_store.stores import StoreFactory, normalize_root
 
 if TYPE_CHECKING:
     import torch

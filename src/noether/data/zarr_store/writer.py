@@ -12,20 +12,43 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from noether.data.schemas import FileMap
-from noether.data.zarr_store.core.grid import DEFAULT_CHUNK_POINTS, Grid, chunk_points_by_domain, positive_int
-from noether.data.zarr_store.core.names import ROOT_KEY, check_sample_id, group_path, is_plain, portable_key, twin_error
+from noether.data.zarr_store.core import (
+    DEFAULT_CHUNK_POINTS,
+    ROOT_KEY,
+    Grid,
+    check_sample_id,
+    chunk_points_by_domain,
+    group_path,
+    is_plain,
+    portable_key,
+    positive_int,
+    twin_error,
+)
 from noether.data.zarr_store.errors import ArgumentError, SampleIdError
 from noether.data.zarr_store.layout import build_domain_layouts, stored_dtype
-from noether.data.zarr_store.manifest.lines import DomainSample, SampleEntry
-from noether.data.zarr_store.manifest.listing import seal_of_root
-from noether.data.zarr_store.manifest.store_manifest import FORMAT_VERSION, MANIFEST_NAME, StoreManifest
-from noether.data.zarr_store.reading.chunk_index import drop_chunk_index
-from noether.data.zarr_store.sampling.shuffle import SHUFFLE_ALGORITHM
+from noether.data.zarr_store.manifest import (
+    FORMAT_VERSION,
+    MANIFEST_NAME,
+    DomainSample,
+    SampleEntry,
+    StoreManifest,
+    seal_of_root,
+)
+from noether.data.zarr_store.reading import drop_chunk_index
+from noether.data.zarr_store.sampling import SHUFFLE_ALGORITHM
 from noether.data.zarr_store.stores import join, normalize_root, open_storage
-from noether.data.zarr_store.writing.cast_loss import NonFinite
-from noether.data.zarr_store.writing.group_encoding import Encoding, counted, default_threads, encoded, group_objects
-from noether.data.zarr_store.writing.prepare import IntakeSettings, SampleIntake
-from noether.data.zarr_store.writing.validation import check_attributes, check_fields
+from noether.data.zarr_store.writing import (
+    Encoding,
+    IntakeSettings,
+    NonFinite,
+    SampleIntake,
+    check_attributes,
+    check_fields,
+    counted,
+    default_threads,
+    encoded,
+    group_objects,
+)
 
 __all__ = ["ZarrStoreWriter"]
 

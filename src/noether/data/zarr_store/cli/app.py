@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from noether.data.zarr_store._version import __version__
-from noether.data.zarr_store.core.names import printable
+from noether.data.zarr_store.core import printable
 from noether.data.zarr_store.errors import ArgumentError, StoreError
 
 __all__ = [

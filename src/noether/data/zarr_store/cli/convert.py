@@ -31,13 +31,11 @@ from noether.data.zarr_store.cli.source_options import (
     SourceOption,
     open_source,
 )
-from noether.data.zarr_store.convert.engine import Mode, convert, select_samples
-from noether.data.zarr_store.convert.executors.dask_cluster import DaskExecutor
-from noether.data.zarr_store.convert.planning import plan_conversion
-from noether.data.zarr_store.convert.report import ConversionReport
-from noether.data.zarr_store.core.names import printable
+from noether.data.zarr_store.convert import ConversionReport, Mode, convert, plan_conversion, select_samples
+from noether.data.zarr_store.convert.executors import DaskExecutor
+from noether.data.zarr_store.core import printable
 from noether.data.zarr_store.errors import ArgumentError
-from noether.data.zarr_store.manifest.splits import read_split_files, save_splits
+from noether.data.zarr_store.manifest import read_split_files, save_splits
 from noether.data.zarr_store.writer import ZarrStoreWriter
 
 SOME_FAILED = 3

@@ -11,9 +11,8 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from noether.data.zarr_store.convert.planning import ConversionPlan
-from noether.data.zarr_store.convert.report import ConversionReport, Outcome, SampleResult
-from noether.data.zarr_store.core.names import printable
+from noether.data.zarr_store.convert import ConversionPlan, ConversionReport, Outcome, SampleResult
+from noether.data.zarr_store.core import printable
 
 __all__ = ["conversion_progress", "print_plan", "print_report"]
 

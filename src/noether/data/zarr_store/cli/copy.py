@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from noether.data.zarr_store.cli.app import Debug, StorageOption, app, errors_reported, parse_options
-from noether.data.zarr_store.upkeep.copying import copy_store
+from noether.data.zarr_store.upkeep import copy_store
 
 
 @app.command("copy")

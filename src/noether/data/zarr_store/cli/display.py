@@ -19,12 +19,10 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from noether.data.zarr_store.core.names import printable
-from noether.data.zarr_store.sources.inspection import Inspection
-from noether.data.zarr_store.sources.inspection.contents import FoundArray
-from noether.data.zarr_store.statistics.estimates import CONFIDENCE
-from noether.data.zarr_store.statistics.moments import RunningStats, position_bounds
-from noether.data.zarr_store.upkeep.summary import DomainSummary, SplitSummary, StoreSummary
+from noether.data.zarr_store.core import printable
+from noether.data.zarr_store.sources.inspection import FoundArray, Inspection
+from noether.data.zarr_store.statistics import CONFIDENCE, RunningStats, position_bounds
+from noether.data.zarr_store.upkeep import DomainSummary, SplitSummary, StoreSummary
 
 __all__ = ["print_inspection", "print_statistics", "print_summary", "reading_progress"]
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from noether.data.zarr_store.cli.app import Debug, StorageOption, app, errors_reported, parse_options
 from noether.data.zarr_store.cli.display import print_summary
-from noether.data.zarr_store.upkeep.summary import summarize
+from noether.data.zarr_store.upkeep import summarize
 
 
 @app.command("info")

@@ -13,7 +13,7 @@ from rich.console import Console
 from noether.data.zarr_store.cli.app import Debug, app, errors_reported, parse_options
 from noether.data.zarr_store.cli.display import print_inspection
 from noether.data.zarr_store.cli.source_options import SourceOption
-from noether.data.zarr_store.core.names import printable
+from noether.data.zarr_store.core import printable
 from noether.data.zarr_store.errors import ArgumentError
 from noether.data.zarr_store.sources.inspection import inspect
 

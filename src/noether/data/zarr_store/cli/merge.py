@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from noether.data.zarr_store.cli.app import Debug, StorageOption, app, errors_reported, parse_options
-from noether.data.zarr_store.core.names import printable
-from noether.data.zarr_store.upkeep.merge import merge_groups
+from noether.data.zarr_store.core import printable
+from noether.data.zarr_store.upkeep import merge_groups
 
 SOME_REFUSED = 3
 _MAX_NAMED = 5

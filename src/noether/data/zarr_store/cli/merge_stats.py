@@ -10,8 +10,7 @@ from rich.console import Console
 
 from noether.data.zarr_store.cli.app import Debug, app, errors_reported
 from noether.data.zarr_store.cli.display import print_statistics
-from noether.data.zarr_store.statistics.documents import load_statistics, output_path, save_statistics
-from noether.data.zarr_store.statistics.moments import merge_statistics
+from noether.data.zarr_store.statistics import load_statistics, merge_statistics, output_path, save_statistics
 
 
 @app.command("merge-stats")

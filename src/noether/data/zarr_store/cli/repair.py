@@ -18,9 +18,8 @@ from noether.data.zarr_store.cli.source_options import (
     open_former_source,
 )
 from noether.data.zarr_store.cli.verify_output import DAMAGE_FOUND, print_action, print_report
-from noether.data.zarr_store.upkeep.repair.engine import repair_store
-from noether.data.zarr_store.upkeep.repair.plan import Action
-from noether.data.zarr_store.upkeep.verify.findings import LEVELS
+from noether.data.zarr_store.upkeep.repair import Action, repair_store
+from noether.data.zarr_store.upkeep.verify import LEVELS
 
 
 @app.command("repair")

@@ -10,12 +10,10 @@ import typer
 from pydantic import ValidationError
 
 from noether.data.schemas import FileMap
-from noether.data.zarr_store.convert.report import ReportFile
+from noether.data.zarr_store.convert import ReportFile
 from noether.data.zarr_store.errors import ArgumentError, CorruptDataError, nearest_names
-from noether.data.zarr_store.sources.mapped import MappedSource
-from noether.data.zarr_store.sources.mapping_files import find_mapping, shipped_mappings
+from noether.data.zarr_store.sources import MappedSource, TreeSource, find_mapping, shipped_mappings
 from noether.data.zarr_store.sources.presets import PRESETS, find_preset
-from noether.data.zarr_store.sources.tree import TreeSource
 from noether.data.zarr_store.stores import normalize_root
 
 __all__ = [

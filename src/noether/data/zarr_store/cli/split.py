@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from noether.data.zarr_store.cli.app import Debug, StorageOption, app, errors_reported, parse_options
-from noether.data.zarr_store.manifest.splits import split_store
+from noether.data.zarr_store.manifest import split_store
 
 
 @app.command("split")

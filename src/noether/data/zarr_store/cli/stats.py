@@ -10,9 +10,13 @@ from rich.console import Console
 
 from noether.data.zarr_store.cli.app import Debug, StorageOption, app, errors_reported, parse_options
 from noether.data.zarr_store.cli.display import print_statistics, reading_progress
-from noether.data.zarr_store.statistics.calculate import calculate_store_statistics
-from noether.data.zarr_store.statistics.documents import output_path, save_statistics
-from noether.data.zarr_store.statistics.plots import plot_histograms, plot_path
+from noether.data.zarr_store.statistics import (
+    calculate_store_statistics,
+    output_path,
+    plot_histograms,
+    plot_path,
+    save_statistics,
+)
 
 
 @app.command("stats")

@@ -18,8 +18,7 @@ from noether.data.zarr_store.cli.source_options import (
     open_former_source,
 )
 from noether.data.zarr_store.cli.verify_output import DAMAGE_FOUND, print_report
-from noether.data.zarr_store.upkeep.verify.engine import verify_store
-from noether.data.zarr_store.upkeep.verify.findings import LEVELS
+from noether.data.zarr_store.upkeep.verify import LEVELS, verify_store
 
 
 @app.command("verify")

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from noether.data.zarr_store.core.names import printable
-from noether.data.zarr_store.upkeep.repair.plan import Action
-from noether.data.zarr_store.upkeep.verify.findings import Finding, VerifyReport
+from noether.data.zarr_store.core import printable
+from noether.data.zarr_store.upkeep.repair import Action
+from noether.data.zarr_store.upkeep.verify import Finding, VerifyReport
 
 __all__ = ["DAMAGE_FOUND", "print_action", "print_report"]
 

@@ -1,0 +1,22 @@
+"""Bytes of chunks and shards: encoded and decoded, in native code where it was built."""
+
+from noether.data.zarr_store.codec.casting import cast_into, gather
+from noether.data.zarr_store.codec.shard import (
+    MAX_RUN_CHUNKS,
+    MIN_STORED_BYTES,
+    MISSING,
+    ChunkCodec,
+    ShardIndex,
+    index_size,
+)
+
+__all__ = [
+    "MAX_RUN_CHUNKS",
+    "MIN_STORED_BYTES",
+    "MISSING",
+    "ChunkCodec",
+    "ShardIndex",
+    "cast_into",
+    "gather",
+    "index_size",
+]

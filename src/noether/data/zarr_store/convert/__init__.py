@@ -2,16 +2,20 @@
 
 from noether.data.zarr_store.convert.engine import Mode, convert, select_samples
 from noether.data.zarr_store.convert.planning import ConversionPlan, DomainPlan, plan_conversion
-from noether.data.zarr_store.convert.report import ConversionReport, Outcome, SampleResult
+from noether.data.zarr_store.convert.report import REPORT_NAME, ConversionReport, Outcome, ReportFile, SampleResult
+from noether.data.zarr_store.convert.task import fingerprint_of_sample
 
 __all__ = [
+    "REPORT_NAME",
     "ConversionPlan",
     "ConversionReport",
     "DomainPlan",
     "Mode",
     "Outcome",
+    "ReportFile",
     "SampleResult",
     "convert",
+    "fingerprint_of_sample",
     "plan_conversion",
     "select_samples",
 ]

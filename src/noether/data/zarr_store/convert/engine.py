@@ -12,11 +12,10 @@ from noether.data.zarr_store.convert.executors.processes import ProcessExecutor
 from noether.data.zarr_store.convert.recorder import Recorder
 from noether.data.zarr_store.convert.report import REPORT_NAME, ConversionReport, ReportFile, SampleResult
 from noether.data.zarr_store.convert.task import SampleTask, failure
-from noether.data.zarr_store.core.grid import positive_int
-from noether.data.zarr_store.core.names import require_distinct
+from noether.data.zarr_store.core import positive_int, require_distinct
 from noether.data.zarr_store.errors import ArgumentError, MissingDependencyError, WorkerDiedError, WorkerError
-from noether.data.zarr_store.reading.chunk_index import has_chunk_index, write_chunk_index
-from noether.data.zarr_store.sources.base import SampleSource
+from noether.data.zarr_store.reading import has_chunk_index, write_chunk_index
+from noether.data.zarr_store.sources import SampleSource
 from noether.data.zarr_store.writer import ZarrStoreWriter
 
 __all__ = ["Mode", "convert", "select_samples"]

@@ -12,11 +12,10 @@ import numpy as np
 
 from noether.data.zarr_store.convert.executors.processes import ProcessExecutor
 from noether.data.zarr_store.convert.task import fingerprint_of_sample, is_current
-from noether.data.zarr_store.core.grid import Grid
-from noether.data.zarr_store.core.memory import available_memory_bytes, memory_bytes, peak_memory_bytes
+from noether.data.zarr_store.core import Grid, available_memory_bytes, memory_bytes, peak_memory_bytes
 from noether.data.zarr_store.errors import StoreError
 from noether.data.zarr_store.layout import ArrayLayout
-from noether.data.zarr_store.sources.base import DescribedSource, FieldDescription, SampleSource
+from noether.data.zarr_store.sources import DescribedSource, FieldDescription, SampleSource
 from noether.data.zarr_store.stores import is_remote
 from noether.data.zarr_store.writer import ZarrStoreWriter
 

@@ -15,10 +15,9 @@ from pydantic import BaseModel, Field, JsonValue, ValidationError
 from pydantic_core import to_json
 
 from noether.data.zarr_store._version import __version__
-from noether.data.zarr_store.core.bounded_json import parse_document
-from noether.data.zarr_store.core.document_checksum import UNSEALED, seal
+from noether.data.zarr_store.core import UNSEALED, parse_document, seal
 from noether.data.zarr_store.errors import CorruptDataError
-from noether.data.zarr_store.manifest.lines import SampleEntry
+from noether.data.zarr_store.manifest import SampleEntry
 from noether.data.zarr_store.stores import join, open_storage
 
 __all__ = ["REPORT_NAME", "ConversionReport", "Outcome", "ReportFile", "RunRecord", "SampleRecord", "SampleResult"]

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from noether.data.zarr_store.convert.report import SampleResult
-from noether.data.zarr_store.core.memory import peak_memory_bytes
+from noether.data.zarr_store.core import peak_memory_bytes
 from noether.data.zarr_store.errors import MissingDependencyError, StoreError
-from noether.data.zarr_store.manifest.lines import SampleEntry
-from noether.data.zarr_store.sources.base import FingerprintedSource, SampleSource
+from noether.data.zarr_store.manifest import SampleEntry
+from noether.data.zarr_store.sources import FingerprintedSource, SampleSource
 from noether.data.zarr_store.writer import ZarrStoreWriter
 
 __all__ = ["SampleTask", "failure", "fingerprint_of_sample", "is_current"]

@@ -1,0 +1,57 @@
+"""What every wing needs: grids, names, a bounded cache, memory, JSON from elsewhere, checksums of documents."""
+
+from noether.data.zarr_store.core.bounded_json import parse_document, require_few_values
+from noether.data.zarr_store.core.cache import BoundedCache
+from noether.data.zarr_store.core.document_checksum import SEAL_KEY, UNSEALED, SealState, seal, seal_state
+from noether.data.zarr_store.core.grid import (
+    DEFAULT_CHUNK_POINTS,
+    Grid,
+    chunk_points_by_domain,
+    positive_int,
+    whole_number,
+)
+from noether.data.zarr_store.core.memory import available_memory_bytes, map_again, memory_bytes, peak_memory_bytes
+from noether.data.zarr_store.core.names import (
+    GROUP_SUFFIX,
+    ROOT_KEY,
+    check_relative_path,
+    check_sample_id,
+    group_path,
+    is_plain,
+    portable_key,
+    printable,
+    require_distinct,
+    sample_id_of,
+    twin_error,
+)
+
+__all__ = [
+    "DEFAULT_CHUNK_POINTS",
+    "GROUP_SUFFIX",
+    "ROOT_KEY",
+    "SEAL_KEY",
+    "UNSEALED",
+    "BoundedCache",
+    "Grid",
+    "SealState",
+    "available_memory_bytes",
+    "check_relative_path",
+    "check_sample_id",
+    "chunk_points_by_domain",
+    "group_path",
+    "is_plain",
+    "map_again",
+    "memory_bytes",
+    "parse_document",
+    "peak_memory_bytes",
+    "portable_key",
+    "positive_int",
+    "printable",
+    "require_distinct",
+    "require_few_values",
+    "sample_id_of",
+    "seal",
+    "seal_state",
+    "twin_error",
+    "whole_number",
+]

@@ -9,6 +9,6 @@ except ImportError as error:
 
 from noether.data.zarr_store.datasets.collation import collate_samples
 from noether.data.zarr_store.datasets.dataset import Item, ZarrStoreDataset
-from noether.data.zarr_store.sampling.joint_draws import Draw
+from noether.data.zarr_store.sampling import Draw
 
 __all__ = ["Draw", "Item", "ZarrStoreDataset", "collate_samples"]

@@ -13,16 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from noether.data.zarr_store.core.grid import whole_number
+from noether.data.zarr_store.core import whole_number
 from noether.data.zarr_store.datasets.parent_watch import end_with_main_process
 from noether.data.zarr_store.datasets.selection import IfMissing, choose_samples
 from noether.data.zarr_store.datasets.shared_buffers import allocate
 from noether.data.zarr_store.datasets.sharing import SharedPickle
 from noether.data.zarr_store.datasets.skipping import UNREADABLE, OnError, Skipped, check_on_error
 from noether.data.zarr_store.reader import ZarrChunkReader
-from noether.data.zarr_store.sampling.joint_draws import Draw
-from noether.data.zarr_store.sampling.plan import ChunkOrder, Range
-from noether.data.zarr_store.sampling.planner import DrawPlanner, DrawRead, IfShort, Schedule
+from noether.data.zarr_store.sampling import ChunkOrder, Draw, DrawPlanner, DrawRead, IfShort, Range, Schedule
 from noether.data.zarr_store.stores import is_remote
 
 __all__ = ["Item", "ZarrStoreDataset"]

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from typing import Literal, get_args
 
 from noether.data.zarr_store.errors import ArgumentError, UnknownNameError, nearest_names
-from noether.data.zarr_store.manifest.sample_selection import named_samples
-from noether.data.zarr_store.manifest.store_manifest import StoreManifest
+from noether.data.zarr_store.manifest import StoreManifest, named_samples
 
 __all__ = ["IfMissing", "choose_samples"]
 

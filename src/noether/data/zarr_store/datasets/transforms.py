@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noether.data.zarr_store.errors import ArgumentError, MissingDependencyError, UnknownNameError, nearest_names
-from noether.data.zarr_store.sampling.joint_draws import Draw
-from noether.data.zarr_store.statistics.moments import RunningStats, is_position, position_bounds
+from noether.data.zarr_store.sampling import Draw
+from noether.data.zarr_store.statistics import RunningStats, is_position, position_bounds
 
 try:
     import torch

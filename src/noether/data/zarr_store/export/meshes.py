@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noether.data.zarr_store.errors import ArgumentError, nearest_names
-from noether.data.zarr_store.sources.meshes import MeshFile
+from noether.data.zarr_store.sources import MeshFile
 
 if TYPE_CHECKING:
     import pyvista

@@ -1,7 +1,21 @@
-"""`manifest.json`: what a store holds."""
+"""`manifest.json`: the model of a store, its lines and checks, the listing of groups, splits."""
 
 from noether.data.zarr_store.layout import ArrayLayout, DomainLayout
-from noether.data.zarr_store.manifest.lines import DomainSample, SampleEntry
+from noether.data.zarr_store.manifest.fidelity import FieldFidelity
+from noether.data.zarr_store.manifest.lines import DomainSample, SampleEntry, parse_json
+from noether.data.zarr_store.manifest.listing import (
+    Listing,
+    OwnManifest,
+    is_own_key,
+    list_store,
+    read_own_manifests,
+    seal_of_root,
+    shards_by_array,
+    united,
+)
+from noether.data.zarr_store.manifest.node_metadata import Metadata, parse_array, parse_group, require_array
+from noether.data.zarr_store.manifest.sample_selection import named_samples, select_samples
+from noether.data.zarr_store.manifest.splits import read_split_files, save_splits, split_store
 from noether.data.zarr_store.manifest.store_manifest import FORMAT_VERSION, MANIFEST_NAME, CopyOrigin, StoreManifest
 
 __all__ = [
@@ -11,6 +25,25 @@ __all__ = [
     "CopyOrigin",
     "DomainLayout",
     "DomainSample",
+    "FieldFidelity",
+    "Listing",
+    "Metadata",
+    "OwnManifest",
     "SampleEntry",
     "StoreManifest",
+    "is_own_key",
+    "list_store",
+    "named_samples",
+    "parse_array",
+    "parse_group",
+    "parse_json",
+    "read_own_manifests",
+    "read_split_files",
+    "require_array",
+    "save_splits",
+    "seal_of_root",
+    "select_samples",
+    "shards_by_array",
+    "split_store",
+    "united",
 ]

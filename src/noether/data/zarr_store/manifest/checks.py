@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationError
 
-from noether.data.zarr_store.core.names import check_relative_path, is_plain
+from noether.data.zarr_store.core import check_relative_path, is_plain
 from noether.data.zarr_store.errors import ManifestError
 from noether.data.zarr_store.layout import STORED_DTYPES, ArrayLayout, DomainLayout
 

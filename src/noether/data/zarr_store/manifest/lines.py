@@ -15,9 +15,7 @@ from pydantic import AfterValidator, ConfigDict, JsonValue, TypeAdapter, Validat
 from pydantic.dataclasses import dataclass
 from pydantic_core import to_json
 
-from noether.data.zarr_store.core.bounded_json import parse_document, require_few_values
-from noether.data.zarr_store.core.grid import Grid
-from noether.data.zarr_store.core.names import check_relative_path, check_sample_id
+from noether.data.zarr_store.core import Grid, check_relative_path, check_sample_id, parse_document, require_few_values
 from noether.data.zarr_store.manifest.checks import invalid_manifest
 from noether.data.zarr_store.manifest.fidelity import FieldFidelity
 

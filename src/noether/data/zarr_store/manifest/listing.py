@@ -10,15 +10,12 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from noether.data.zarr_store.core.bounded_json import parse_document
-from noether.data.zarr_store.core.document_checksum import SealState, seal_state
-from noether.data.zarr_store.core.names import GROUP_SUFFIX, ROOT_KEY
+from noether.data.zarr_store.core import GROUP_SUFFIX, ROOT_KEY, SealState, parse_document, seal_state
 from noether.data.zarr_store.errors import ManifestError
 from noether.data.zarr_store.layout import DomainLayout
 from noether.data.zarr_store.manifest.lines import SampleEntry
 from noether.data.zarr_store.manifest.store_manifest import StoreManifest
-from noether.data.zarr_store.stores import join
-from noether.data.zarr_store.stores.base import Storage, StoredObject
+from noether.data.zarr_store.stores import Storage, StoredObject, join
 
 __all__ = [
     "Listing",

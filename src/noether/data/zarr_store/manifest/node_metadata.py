@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from noether.data.zarr_store.core.bounded_json import parse_document
+from noether.data.zarr_store.core import parse_document
 from noether.data.zarr_store.errors import CorruptDataError
 
 __all__ = ["Metadata", "parse_array", "parse_group", "require_array"]

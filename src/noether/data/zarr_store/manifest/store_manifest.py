@@ -23,9 +23,7 @@ from pydantic import (
 )
 from pydantic_core import to_json
 
-from noether.data.zarr_store.core.bounded_json import parse_document, require_few_values
-from noether.data.zarr_store.core.document_checksum import SEAL_KEY, UNSEALED, seal
-from noether.data.zarr_store.core.names import check_sample_id
+from noether.data.zarr_store.core import SEAL_KEY, UNSEALED, check_sample_id, parse_document, require_few_values, seal
 from noether.data.zarr_store.errors import ManifestConflictError, ManifestError, UnknownNameError, nearest_names
 from noether.data.zarr_store.layout import ArrayLayout, DomainLayout
 from noether.data.zarr_store.manifest.checks import (

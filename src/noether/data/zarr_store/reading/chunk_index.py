@@ -19,15 +19,13 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from noether.data.zarr_store.codec.shard import MISSING, ChunkCodec
+from noether.data.zarr_store.codec import MISSING, ChunkCodec
 from noether.data.zarr_store.errors import CorruptDataError, StorageError, TooLargeError
 from noether.data.zarr_store.layout import ArrayLayout
-from noether.data.zarr_store.manifest.lines import SampleEntry
-from noether.data.zarr_store.manifest.store_manifest import StoreManifest
+from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
 from noether.data.zarr_store.reading.open_sample import OpenSample
 from noether.data.zarr_store.reading.sharded_array import ShardedArray
-from noether.data.zarr_store.stores import is_remote, normalize_root, open_storage
-from noether.data.zarr_store.stores.base import Storage
+from noether.data.zarr_store.stores import Storage, is_remote, normalize_root, open_storage
 
 __all__ = ["ChunkIndex", "drop_chunk_index", "has_chunk_index", "load_words", "open_chunk_index", "write_chunk_index"]
 

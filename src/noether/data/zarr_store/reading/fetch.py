@@ -13,19 +13,17 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from noether.data.zarr_store.core.cache import BoundedCache
+from noether.data.zarr_store.core import BoundedCache
 from noether.data.zarr_store.errors import TooLargeError
 from noether.data.zarr_store.layout import ArrayLayout
-from noether.data.zarr_store.manifest.lines import SampleEntry
-from noether.data.zarr_store.manifest.store_manifest import StoreManifest
+from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
 from noether.data.zarr_store.reading.chunk_index import ChunkIndex, open_chunk_index
 from noether.data.zarr_store.reading.open_sample import OpenSample
 from noether.data.zarr_store.reading.ranges import ChunkRun, RangeRequest, chunk_runs
 from noether.data.zarr_store.reading.sharded_array import IndexCache, ShardedArray
 from noether.data.zarr_store.reading.zarr_array import read_rows_of_plan
-from noether.data.zarr_store.sampling.plan import PlannedRead, ReadPlan
-from noether.data.zarr_store.stores import open_storage
-from noether.data.zarr_store.stores.base import Storage, StoreFactory
+from noether.data.zarr_store.sampling import PlannedRead, ReadPlan
+from noether.data.zarr_store.stores import Storage, StoreFactory, open_storage
 
 __all__ = ["Fetcher", "FieldRead", "too_large"]
 

@@ -8,13 +8,12 @@ from typing import Any
 
 import zarr
 
-from noether.data.zarr_store.core.names import ROOT_KEY
+from noether.data.zarr_store.core import ROOT_KEY
 from noether.data.zarr_store.errors import CorruptDataError
-from noether.data.zarr_store.manifest.node_metadata import Metadata, parse_array, parse_group, require_array
+from noether.data.zarr_store.manifest import Metadata, parse_array, parse_group, require_array
 from noether.data.zarr_store.reading.sharded_array import ShardedArray
 from noether.data.zarr_store.reading.zarr_array import open_array, open_group
-from noether.data.zarr_store.stores import join
-from noether.data.zarr_store.stores.base import Storage, StoreFactory
+from noether.data.zarr_store.stores import Storage, StoreFactory, join
 
 __all__ = ["OpenSample"]
 

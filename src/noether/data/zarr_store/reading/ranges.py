@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from noether.data.zarr_store.codec.shard import ShardIndex
-from noether.data.zarr_store.sampling.plan import ChunkPart, ReadPlan
+from noether.data.zarr_store.codec import ShardIndex
+from noether.data.zarr_store.sampling import ChunkPart, ReadPlan
 
 __all__ = ["ChunkRun", "RangeRequest", "chunk_runs", "plan_ranges"]
 

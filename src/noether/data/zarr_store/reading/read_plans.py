@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from noether.data.zarr_store.errors import TooLargeError, UnknownNameError
 from noether.data.zarr_store.layout import ArrayLayout, require_fields
-from noether.data.zarr_store.manifest.lines import SampleEntry
-from noether.data.zarr_store.manifest.store_manifest import StoreManifest
-from noether.data.zarr_store.sampling.plan import ChunkOrder, ReadPlan, plan_draw, plan_whole, random_stream
+from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
+from noether.data.zarr_store.sampling import ChunkOrder, ReadPlan, plan_draw, plan_whole, random_stream
 
 __all__ = ["plan_domains", "wanted_fields"]
 

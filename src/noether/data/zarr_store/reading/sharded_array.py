@@ -11,14 +11,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from noether.data.zarr_store.codec.casting import cast_into
-from noether.data.zarr_store.codec.shard import MAX_RUN_CHUNKS, MISSING, ChunkCodec, ShardIndex, index_size
-from noether.data.zarr_store.core.cache import BoundedCache
-from noether.data.zarr_store.core.grid import Grid
+from noether.data.zarr_store.codec import MAX_RUN_CHUNKS, MISSING, ChunkCodec, ShardIndex, cast_into, index_size
+from noether.data.zarr_store.core import BoundedCache, Grid
 from noether.data.zarr_store.errors import CorruptDataError, StorageError
 from noether.data.zarr_store.reading.ranges import ChunkRun, RangeRequest, chunk_runs, plan_ranges
-from noether.data.zarr_store.sampling.plan import ReadPlan, plan_whole
-from noether.data.zarr_store.stores.base import Storage
+from noether.data.zarr_store.sampling import ReadPlan, plan_whole
+from noether.data.zarr_store.stores import Storage
 
 __all__ = ["IndexCache", "ShardedArray"]
 

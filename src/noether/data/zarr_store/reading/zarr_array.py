@@ -13,9 +13,9 @@ from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import ByteRequest, RangeByteRequest, Store
 from zarr.storage import WrapperStore
 
-from noether.data.zarr_store.core.names import ROOT_KEY
+from noether.data.zarr_store.core import ROOT_KEY
 from noether.data.zarr_store.errors import CorruptDataError, StorageError
-from noether.data.zarr_store.sampling.plan import ReadPlan
+from noether.data.zarr_store.sampling import ReadPlan
 from noether.data.zarr_store.stores import STORAGE_ERRORS
 
 __all__ = ["CompleteStore", "open_array", "open_group", "read_rows_of_plan"]

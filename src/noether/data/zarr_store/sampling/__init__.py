@@ -1,6 +1,38 @@
-"""The draws that make an item of a dataset, and how to read them. Pure: nothing is read here."""
+"""Which rows make a draw: the shuffle, read plans, joint draws. Pure: nothing is read here."""
 
 from noether.data.zarr_store.sampling.joint_draws import Draw
-from noether.data.zarr_store.sampling.planner import DrawPlanner, DrawRead, IfShort, Schedule, Share
+from noether.data.zarr_store.sampling.plan import (
+    CHUNK_ORDERS,
+    ChunkOrder,
+    ChunkPart,
+    PlannedRead,
+    Range,
+    ReadPlan,
+    check_num_points,
+    plan_draw,
+    plan_whole,
+    random_stream,
+)
+from noether.data.zarr_store.sampling.planner import DrawPlanner, DrawRead, IfShort, Schedule
+from noether.data.zarr_store.sampling.shuffle import SHUFFLE_ALGORITHM, invert, permutation
 
-__all__ = ["Draw", "DrawPlanner", "DrawRead", "IfShort", "Schedule", "Share"]
+__all__ = [
+    "CHUNK_ORDERS",
+    "SHUFFLE_ALGORITHM",
+    "ChunkOrder",
+    "ChunkPart",
+    "Draw",
+    "DrawPlanner",
+    "DrawRead",
+    "IfShort",
+    "PlannedRead",
+    "Range",
+    "ReadPlan",
+    "Schedule",
+    "check_num_points",
+    "invert",
+    "permutation",
+    "plan_draw",
+    "plan_whole",
+    "random_stream",
+]

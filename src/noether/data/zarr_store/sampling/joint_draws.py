@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from noether.data.zarr_store.core.grid import positive_int
+from noether.data.zarr_store.core import positive_int
 from noether.data.zarr_store.errors import ArgumentError, UnknownNameError, nearest_names
 from noether.data.zarr_store.layout import ArrayLayout, DomainLayout, require_domain, require_fields
 from noether.data.zarr_store.sampling.plan import check_num_points

@@ -10,7 +10,7 @@ from typing import Self
 
 import numpy as np
 
-from noether.data.zarr_store.core.grid import Grid
+from noether.data.zarr_store.core import Grid
 from noether.data.zarr_store.errors import TooLargeError
 from noether.data.zarr_store.sampling.plan import (
     ChunkOrder,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Literal, NamedTuple
 
-from noether.data.zarr_store.core.grid import Grid, positive_int
+from noether.data.zarr_store.core import Grid, positive_int
 from noether.data.zarr_store.errors import ArgumentError, TooLargeError
 from noether.data.zarr_store.layout import ArrayLayout, DomainLayout, require_domain
 

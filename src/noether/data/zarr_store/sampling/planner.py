@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal, get_args
 
-from noether.data.zarr_store.core.grid import Grid, whole_number
+from noether.data.zarr_store.core import Grid, whole_number
 from noether.data.zarr_store.errors import ArgumentError, UnknownNameError
 from noether.data.zarr_store.layout import DomainLayout
-from noether.data.zarr_store.manifest.lines import SampleEntry
+from noether.data.zarr_store.manifest import SampleEntry
 from noether.data.zarr_store.sampling.joint_draws import Draw, DrawGroup, group_draws
 from noether.data.zarr_store.sampling.joint_plan import JointPlan, sweep_length
 from noether.data.zarr_store.sampling.plan import ChunkOrder, PlannedRead, Range, random_stream

@@ -10,6 +10,7 @@ from noether.data.zarr_store.sources.base import (
 from noether.data.zarr_store.sources.mapped import MappedSource
 from noether.data.zarr_store.sources.mapping import SourceMapping
 from noether.data.zarr_store.sources.mapping_files import find_mapping, load_mapping, shipped_mappings
+from noether.data.zarr_store.sources.meshes import MeshFile
 from noether.data.zarr_store.sources.tree import TreeSource
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "FieldDescription",
     "FingerprintedSource",
     "MappedSource",
+    "MeshFile",
     "SampleSource",
     "SourceMapping",
     "SourceSample",

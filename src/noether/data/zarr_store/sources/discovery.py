@@ -12,7 +12,7 @@ from noether.data.zarr_store.sources.mapping import AttributeFile, DomainMapping
 from noether.data.zarr_store.sources.patterns import PART, PathPattern
 from noether.data.zarr_store.sources.range_reader import open_ranged
 from noether.data.zarr_store.sources.referenced_files import NAMING_SUFFIXES, files_beside, name_outside, named_files
-from noether.data.zarr_store.stores.base import Storage, StoredObject
+from noether.data.zarr_store.stores import Storage, StoredObject
 
 __all__ = ["FoundSample", "find_samples"]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noether.data.zarr_store.errors import MissingDependencyError
-from noether.data.zarr_store.writing.group_encoding import default_threads
+from noether.data.zarr_store.writing import default_threads
 
 __all__ = ["distance_to_positions", "distance_to_triangles"]
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, TypeVar
 
-from noether.data.zarr_store.core.bounded_json import parse_document
+from noether.data.zarr_store.core import parse_document
 from noether.data.zarr_store.errors import MissingDependencyError, SourceError
 from noether.data.zarr_store.sources.base import FieldDescription
 from noether.data.zarr_store.sources.npy import head_of_npy, head_of_npz, load_npy, load_npz

@@ -30,8 +30,7 @@ from noether.data.zarr_store.sources.mapping import (
 from noether.data.zarr_store.sources.mesh_domains import read_mesh_domains
 from noether.data.zarr_store.sources.meshes import MESH_SUFFIXES
 from noether.data.zarr_store.sources.range_reader import streamed
-from noether.data.zarr_store.stores import is_remote
-from noether.data.zarr_store.stores.base import Storage
+from noether.data.zarr_store.stores import Storage, is_remote
 
 __all__ = ["READERS", "SampleLoader"]
 

@@ -10,10 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from noether.data.zarr_store.core.names import check_relative_path
+from noether.data.zarr_store.core import check_relative_path
 from noether.data.zarr_store.errors import SampleIdError, StorageError
-from noether.data.zarr_store.stores import is_remote
-from noether.data.zarr_store.stores.base import Storage, StoredObject
+from noether.data.zarr_store.stores import Storage, StoredObject, is_remote
 
 __all__ = ["Scratch", "scratch_directory"]
 

@@ -16,8 +16,7 @@ from noether.data.zarr_store.sources.discovery import FoundSample, find_samples
 from noether.data.zarr_store.sources.formats import ATTRIBUTE_FORMATS, FORMATS
 from noether.data.zarr_store.sources.loading import READERS, SampleLoader
 from noether.data.zarr_store.sources.mapping import AttributeFile, FileField, SourceMapping
-from noether.data.zarr_store.stores import normalize_root, open_storage
-from noether.data.zarr_store.stores.base import Storage
+from noether.data.zarr_store.stores import Storage, normalize_root, open_storage
 
 __all__ = ["MappedSource"]
 

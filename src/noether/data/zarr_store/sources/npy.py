@@ -12,7 +12,7 @@ from typing import IO, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from noether.data.zarr_store.core.memory import available_memory_bytes
+from noether.data.zarr_store.core import available_memory_bytes
 from noether.data.zarr_store.sources.base import FieldDescription
 
 __all__ = ["head_of_npy", "head_of_npz", "load_members", "load_npy", "load_npz", "member_heads"]

@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO, cast
 
 from noether.data.zarr_store.errors import StorageError
-from noether.data.zarr_store.stores import is_remote
-from noether.data.zarr_store.stores.base import Storage, StoredObject
+from noether.data.zarr_store.stores import Storage, StoredObject, is_remote
 
 __all__ = ["open_head", "open_ranged", "streamed"]
 

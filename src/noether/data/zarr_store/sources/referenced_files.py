@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
-from noether.data.zarr_store.stores.base import StoredObject
+from noether.data.zarr_store.stores import StoredObject
 
 __all__ = ["NAMING_SUFFIXES", "files_beside", "name_outside", "named_files"]
 

@@ -17,8 +17,7 @@ from noether.data.zarr_store.layout import FieldSpec, build_domain_layouts, file
 from noether.data.zarr_store.sources.base import FieldDescription, SourceSample, fingerprint_of
 from noether.data.zarr_store.sources.formats import FORMATS, describe_file, load_file
 from noether.data.zarr_store.sources.range_reader import open_head
-from noether.data.zarr_store.stores import is_remote, normalize_root, open_storage
-from noether.data.zarr_store.stores.base import StoredObject
+from noether.data.zarr_store.stores import StoredObject, is_remote, normalize_root, open_storage
 
 __all__ = ["TreeSource"]
 

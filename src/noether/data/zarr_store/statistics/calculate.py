@@ -10,16 +10,16 @@ from functools import reduce
 from itertools import groupby
 from typing import Any, TypeAlias
 
-from noether.data.zarr_store.core.grid import positive_int
+from noether.data.zarr_store.core import positive_int
 from noether.data.zarr_store.layout import ArrayLayout
-from noether.data.zarr_store.manifest.store_manifest import StoreManifest
-from noether.data.zarr_store.reading.fetch import Fetcher
-from noether.data.zarr_store.sampling.plan import PlannedRead
+from noether.data.zarr_store.manifest import StoreManifest
+from noether.data.zarr_store.reading import Fetcher
+from noether.data.zarr_store.sampling import PlannedRead
 from noether.data.zarr_store.statistics.estimates import check_tolerance, extrapolate
 from noether.data.zarr_store.statistics.moments import RunningStats
 from noether.data.zarr_store.statistics.planning import select
 from noether.data.zarr_store.stores import is_remote, normalize_root
-from noether.data.zarr_store.writing.group_encoding import default_threads
+from noether.data.zarr_store.writing import default_threads
 
 __all__ = ["Progress", "calculate_store_statistics"]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from noether.data.zarr_store.core.grid import Grid
+from noether.data.zarr_store.core import Grid
 from noether.data.zarr_store.errors import ArgumentError
 from noether.data.zarr_store.statistics.moments import RunningStats
 

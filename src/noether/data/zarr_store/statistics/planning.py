@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from noether.data.zarr_store.core.grid import Grid, positive_int
+from noether.data.zarr_store.core import Grid, positive_int
 from noether.data.zarr_store.errors import ArgumentError, UnknownNameError
 from noether.data.zarr_store.layout import ArrayLayout, require_fields
-from noether.data.zarr_store.manifest.sample_selection import select_samples
-from noether.data.zarr_store.manifest.store_manifest import StoreManifest
-from noether.data.zarr_store.sampling.plan import PlannedRead, ReadPlan, plan_draw, plan_whole, random_stream
+from noether.data.zarr_store.manifest import StoreManifest, select_samples
+from noether.data.zarr_store.sampling import PlannedRead, ReadPlan, plan_draw, plan_whole, random_stream
 from noether.data.zarr_store.statistics.estimates import points_to_read, share_to_read
 
 __all__ = ["Selection", "select"]

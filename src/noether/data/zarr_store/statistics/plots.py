@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from noether.data.zarr_store.errors import MissingDependencyError, StorageError
 from noether.data.zarr_store.reader import ZarrChunkReader
-from noether.data.zarr_store.sampling.plan import random_stream
+from noether.data.zarr_store.sampling import random_stream
 from noether.data.zarr_store.statistics.documents import output_path
 from noether.data.zarr_store.statistics.moments import RunningStats
 from noether.data.zarr_store.statistics.planning import Selection, select

@@ -9,7 +9,7 @@ from typing import BinaryIO, NamedTuple, Protocol
 
 from zarr.abc.store import Store
 
-from noether.data.zarr_store.core.names import ROOT_KEY
+from noether.data.zarr_store.core import ROOT_KEY
 from noether.data.zarr_store.errors import StorageError, TooLargeError
 from noether.data.zarr_store.stores.staging import Leftover
 

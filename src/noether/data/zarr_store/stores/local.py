@@ -16,8 +16,7 @@ from filelock import FileLock, Timeout
 from zarr.abc.store import Store
 from zarr.storage import LocalStore
 
-from noether.data.zarr_store.core.cache import BoundedCache
-from noether.data.zarr_store.core.names import ROOT_KEY
+from noether.data.zarr_store.core import ROOT_KEY, BoundedCache
 from noether.data.zarr_store.errors import StorageError
 from noether.data.zarr_store.stores.base import MAX_DOCUMENT_BYTES, Buffer, StoredObject, require_size
 from noether.data.zarr_store.stores.durable import (

@@ -13,21 +13,13 @@ from fractions import Fraction
 from math import ceil
 from typing import Any
 
-from noether.data.zarr_store.core.cache import BoundedCache
-from noether.data.zarr_store.core.document_checksum import SEAL_KEY
-from noether.data.zarr_store.core.grid import Grid, positive_int
-from noether.data.zarr_store.core.names import ROOT_KEY
+from noether.data.zarr_store.core import ROOT_KEY, SEAL_KEY, BoundedCache, Grid, positive_int
 from noether.data.zarr_store.errors import ArgumentError
 from noether.data.zarr_store.layout import ArrayLayout, DomainLayout, require_fields
-from noether.data.zarr_store.manifest.lines import DomainSample, SampleEntry
-from noether.data.zarr_store.manifest.sample_selection import select_samples
-from noether.data.zarr_store.manifest.store_manifest import CopyOrigin, StoreManifest
-from noether.data.zarr_store.reading.chunk_index import write_chunk_index
-from noether.data.zarr_store.reading.open_sample import OpenSample
-from noether.data.zarr_store.reading.sharded_array import IndexCache
-from noether.data.zarr_store.stores import normalize_root, open_storage
-from noether.data.zarr_store.stores.base import Storage
-from noether.data.zarr_store.writing.group_encoding import GroupArray, group_objects
+from noether.data.zarr_store.manifest import CopyOrigin, DomainSample, SampleEntry, StoreManifest, select_samples
+from noether.data.zarr_store.reading import IndexCache, OpenSample, write_chunk_index
+from noether.data.zarr_store.stores import Storage, normalize_root, open_storage
+from noether.data.zarr_store.writing import GroupArray, group_objects
 
 __all__ = ["CopyReport", "copy_store", "leading_grid"]
 

@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from noether.data.zarr_store.errors import ManifestError
-from noether.data.zarr_store.manifest.lines import SampleEntry
-from noether.data.zarr_store.manifest.listing import OwnManifest, list_store, read_own_manifests
-from noether.data.zarr_store.manifest.store_manifest import StoreManifest
-from noether.data.zarr_store.reading.chunk_index import write_chunk_index
+from noether.data.zarr_store.manifest import OwnManifest, SampleEntry, StoreManifest, list_store, read_own_manifests
+from noether.data.zarr_store.reading import write_chunk_index
 from noether.data.zarr_store.stores import join, normalize_root, open_storage
 
 __all__ = ["MergeReport", "merge_groups"]

@@ -9,11 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from noether.data.zarr_store.core.names import ROOT_KEY
-from noether.data.zarr_store.manifest.lines import SampleEntry
-from noether.data.zarr_store.manifest.store_manifest import StoreManifest
-from noether.data.zarr_store.stores import normalize_root, open_storage
-from noether.data.zarr_store.stores.base import StoredObject
+from noether.data.zarr_store.core import ROOT_KEY
+from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
+from noether.data.zarr_store.stores import StoredObject, normalize_root, open_storage
 
 __all__ = ["DomainSummary", "FieldSummary", "SplitSummary", "StoreSummary", "summarize"]
 

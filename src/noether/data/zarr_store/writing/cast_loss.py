@@ -12,9 +12,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from noether.data.zarr_store.codec.casting import cast_into
+from noether.data.zarr_store.codec import cast_into
 from noether.data.zarr_store.errors import NonFiniteError, ValueOverflowError
-from noether.data.zarr_store.manifest.fidelity import FieldFidelity
+from noether.data.zarr_store.manifest import FieldFidelity
 
 __all__ = ["CastCheck", "CastMeter", "NonFinite", "measure_cast"]
 

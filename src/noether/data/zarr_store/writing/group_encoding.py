@@ -22,10 +22,8 @@ from zarr.abc.codec import BytesBytesCodec
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
 from zarr.storage import MemoryStore
 
-from noether.data.zarr_store.codec.shard import ChunkCodec, ShardIndex
-from noether.data.zarr_store.core.document_checksum import UNSEALED, seal
-from noether.data.zarr_store.core.grid import Grid
-from noether.data.zarr_store.core.names import ROOT_KEY
+from noether.data.zarr_store.codec import ChunkCodec, ShardIndex
+from noether.data.zarr_store.core import ROOT_KEY, UNSEALED, Grid, seal
 from noether.data.zarr_store.layout import ArrayLayout
 from noether.data.zarr_store.writing.reorder import StoredRows
 

@@ -15,11 +15,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from noether.data.zarr_store.core.grid import Grid
+from noether.data.zarr_store.core import Grid
 from noether.data.zarr_store.errors import StorageError
 from noether.data.zarr_store.layout import ArrayLayout
-from noether.data.zarr_store.manifest.fidelity import FieldFidelity
-from noether.data.zarr_store.sampling.shuffle import permutation
+from noether.data.zarr_store.manifest import FieldFidelity
+from noether.data.zarr_store.sampling import permutation
 from noether.data.zarr_store.writing.cast_loss import CastCheck, CastMeter, NonFinite, measure_cast
 from noether.data.zarr_store.writing.group_encoding import DomainArrays
 from noether.data.zarr_store.writing.reorder import (

@@ -15,11 +15,10 @@ from typing import Any, BinaryIO, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from noether.data.zarr_store.codec.casting import gather
-from noether.data.zarr_store.core.grid import Grid
-from noether.data.zarr_store.core.memory import map_again
+from noether.data.zarr_store.codec import gather
+from noether.data.zarr_store.core import Grid, map_again
 from noether.data.zarr_store.errors import SampleDataError
-from noether.data.zarr_store.sampling.shuffle import invert
+from noether.data.zarr_store.sampling import invert
 
 __all__ = ["Block", "BucketedRows", "GatheredRows", "SourceRows", "StoredRows", "destinations"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noether.data.zarr_store.core.bounded_json import parse_document
+from noether.data.zarr_store.core import parse_document
 from noether.data.zarr_store.errors import SampleDataError, nearest_names
 from noether.data.zarr_store.layout import ArrayLayout, DomainLayout
 from noether.data.zarr_store.writing.reorder import SourceRows

@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from noether.data.zarr_store.convert.executors.worker import STOP_SECONDS, Worker
-from noether.data.zarr_store.core.grid import positive_int
+from noether.data.zarr_store.core import positive_int
 from noether.data.zarr_store.errors import WorkerDiedError, WorkerError
 
 __all__ = ["ProcessExecutor"]

@@ -20,8 +20,7 @@ from noether.data.zarr_store.sources.inspection.naming import SampleFiles, files
 from noether.data.zarr_store.sources.inspection.proposal import propose_mapping
 from noether.data.zarr_store.sources.local_copies import Scratch, scratch_directory
 from noether.data.zarr_store.sources.referenced_files import NAMING_SUFFIXES, files_beside, named_files
-from noether.data.zarr_store.stores import is_remote, normalize_root, open_storage
-from noether.data.zarr_store.stores.base import Storage, StoredObject
+from noether.data.zarr_store.stores import Storage, StoredObject, is_remote, normalize_root, open_storage
 
 __all__ = ["FileContents", "FoundArray", "FoundPart", "Inspection", "inspect"]
 

@@ -16,7 +16,7 @@ from noether.data.zarr_store.sources.inspection.naming import domain_named_in
 from noether.data.zarr_store.sources.mapping import Association
 from noether.data.zarr_store.sources.meshes import MESH_SUFFIXES, MeshFile
 from noether.data.zarr_store.sources.npy import load_members, member_heads
-from noether.data.zarr_store.writing.reorder import SourceRows
+from noether.data.zarr_store.writing import SourceRows
 
 __all__ = ["SUFFIXES", "FileContents", "FoundArray", "FoundPart", "read_contents"]
 

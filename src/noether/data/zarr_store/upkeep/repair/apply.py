@@ -6,12 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from noether.data.zarr_store.convert.report import REPORT_NAME, ReportFile
+from noether.data.zarr_store.convert import REPORT_NAME, ReportFile
 from noether.data.zarr_store.errors import CorruptDataError, MissingDependencyError, StorageError, reason_of
-from noether.data.zarr_store.manifest.lines import SampleEntry
-from noether.data.zarr_store.manifest.listing import OwnManifest, is_own_key, list_store, read_own_manifests, united
-from noether.data.zarr_store.manifest.store_manifest import MANIFEST_NAME, StoreManifest
-from noether.data.zarr_store.reading.chunk_index import write_chunk_index
+from noether.data.zarr_store.manifest import (
+    MANIFEST_NAME,
+    OwnManifest,
+    SampleEntry,
+    StoreManifest,
+    is_own_key,
+    list_store,
+    read_own_manifests,
+    united,
+)
+from noether.data.zarr_store.reading import write_chunk_index
 from noether.data.zarr_store.stores import join
 from noether.data.zarr_store.upkeep.repair.plan import Action, Planner
 from noether.data.zarr_store.upkeep.verify.store_check import ReadManifest

@@ -6,19 +6,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from noether.data.zarr_store.core.names import ROOT_KEY
-from noether.data.zarr_store.manifest.lines import SampleEntry
-from noether.data.zarr_store.manifest.listing import seal_of_root
-from noether.data.zarr_store.manifest.node_metadata import parse_group
-from noether.data.zarr_store.manifest.store_manifest import StoreManifest
-from noether.data.zarr_store.stores.base import Storage
-from noether.data.zarr_store.writing.group_encoding import (
-    Encoding,
-    array_document,
-    group_metadata,
-    node_document,
-    root_document,
-)
+from noether.data.zarr_store.core import ROOT_KEY
+from noether.data.zarr_store.manifest import SampleEntry, StoreManifest, parse_group, seal_of_root
+from noether.data.zarr_store.stores import Storage
+from noether.data.zarr_store.writing import Encoding, array_document, group_metadata, node_document, root_document
 
 __all__ = ["restored_documents"]
 

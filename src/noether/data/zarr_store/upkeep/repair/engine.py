@@ -8,17 +8,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from noether.data.zarr_store.errors import ArgumentError
-from noether.data.zarr_store.manifest.listing import list_store
-from noether.data.zarr_store.sources.base import SampleSource
-from noether.data.zarr_store.stores import normalize_root, open_storage
-from noether.data.zarr_store.stores.base import Storage
+from noether.data.zarr_store.manifest import list_store
+from noether.data.zarr_store.sources import SampleSource
+from noether.data.zarr_store.stores import Storage, normalize_root, open_storage
 from noether.data.zarr_store.upkeep.repair.apply import Mender
 from noether.data.zarr_store.upkeep.repair.plan import Action, Planner
 from noether.data.zarr_store.upkeep.repair.reconversion import Reconversion, encoding_of
 from noether.data.zarr_store.upkeep.verify.engine import Progress, verify_store
 from noether.data.zarr_store.upkeep.verify.findings import Findings, Level, VerifyReport
 from noether.data.zarr_store.upkeep.verify.store_check import read_manifest, require_manifest
-from noether.data.zarr_store.writing.group_encoding import default_threads
+from noether.data.zarr_store.writing import default_threads
 
 __all__ = ["RepairReport", "repair_store"]
 

@@ -7,17 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from noether.data.zarr_store.convert.report import REPORT_NAME
-from noether.data.zarr_store.core.names import ROOT_KEY, group_path, sample_id_of
-from noether.data.zarr_store.manifest.lines import SampleEntry
-from noether.data.zarr_store.manifest.listing import OwnManifest, read_own_manifests
-from noether.data.zarr_store.manifest.store_manifest import MANIFEST_NAME, StoreManifest
-from noether.data.zarr_store.stores.base import Storage
-from noether.data.zarr_store.stores.staging import Leftover
+from noether.data.zarr_store.convert import REPORT_NAME
+from noether.data.zarr_store.core import ROOT_KEY, group_path, sample_id_of
+from noether.data.zarr_store.manifest import MANIFEST_NAME, OwnManifest, SampleEntry, StoreManifest, read_own_manifests
+from noether.data.zarr_store.stores import Leftover, Storage
 from noether.data.zarr_store.upkeep.repair.documents import restored_documents
 from noether.data.zarr_store.upkeep.repair.reconversion import Reconversion
 from noether.data.zarr_store.upkeep.verify.findings import Finding, FindingKind, VerifyReport
-from noether.data.zarr_store.writing.group_encoding import Encoding
+from noether.data.zarr_store.writing import Encoding
 
 __all__ = ["Action", "ActionKind", "Planner"]
 

@@ -6,16 +6,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from noether.data.zarr_store.convert.task import fingerprint_of_sample
+from noether.data.zarr_store.convert import fingerprint_of_sample
 from noether.data.zarr_store.errors import ArgumentError
 from noether.data.zarr_store.layout import present_specs
-from noether.data.zarr_store.manifest.lines import SampleEntry
-from noether.data.zarr_store.manifest.store_manifest import StoreManifest
-from noether.data.zarr_store.sampling.shuffle import SHUFFLE_ALGORITHM
-from noether.data.zarr_store.sources.base import SampleSource
+from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
+from noether.data.zarr_store.sampling import SHUFFLE_ALGORITHM
+from noether.data.zarr_store.sources import SampleSource
 from noether.data.zarr_store.writer import ZarrStoreWriter
-from noether.data.zarr_store.writing.cast_loss import NonFinite
-from noether.data.zarr_store.writing.group_encoding import Encoding
+from noether.data.zarr_store.writing import Encoding, NonFinite
 
 __all__ = ["Reconversion", "encoding_of"]
 

@@ -14,18 +14,16 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from noether.data.zarr_store.codec.shard import MISSING, ShardIndex, index_size
-from noether.data.zarr_store.core.grid import Grid
+from noether.data.zarr_store.codec import MISSING, ShardIndex, index_size
+from noether.data.zarr_store.core import Grid
 from noether.data.zarr_store.errors import CorruptDataError, StorageError
 from noether.data.zarr_store.layout import ArrayLayout
-from noether.data.zarr_store.reading.ranges import chunk_runs, plan_ranges
-from noether.data.zarr_store.reading.sharded_array import ShardedArray
-from noether.data.zarr_store.reading.zarr_array import read_rows_of_plan
-from noether.data.zarr_store.sampling.plan import ChunkPart, ReadPlan
+from noether.data.zarr_store.reading import ShardedArray, chunk_runs, plan_ranges, read_rows_of_plan
+from noether.data.zarr_store.sampling import ChunkPart, ReadPlan
 from noether.data.zarr_store.upkeep.verify.context import Context, ListedSample
 from noether.data.zarr_store.upkeep.verify.findings import FindingKind
 from noether.data.zarr_store.upkeep.verify.tasks import Task
-from noether.data.zarr_store.writing.reorder import StoredRows
+from noether.data.zarr_store.writing import StoredRows
 
 __all__ = ["ArrayCheck"]
 

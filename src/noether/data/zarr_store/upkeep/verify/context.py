@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from threading import Lock
 
 from noether.data.zarr_store.errors import TooLargeError
-from noether.data.zarr_store.manifest.lines import SampleEntry
-from noether.data.zarr_store.manifest.store_manifest import StoreManifest
-from noether.data.zarr_store.reading.chunk_index import ChunkIndex
-from noether.data.zarr_store.stores.base import Storage
+from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
+from noether.data.zarr_store.reading import ChunkIndex
+from noether.data.zarr_store.stores import Storage
 from noether.data.zarr_store.upkeep.verify.findings import LEVELS, Findings, Level
 
 __all__ = ["Context", "ListedSample"]

@@ -7,14 +7,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
-from noether.data.zarr_store.core.grid import positive_int
+from noether.data.zarr_store.core import positive_int
 from noether.data.zarr_store.errors import ArgumentError
-from noether.data.zarr_store.manifest.lines import SampleEntry
-from noether.data.zarr_store.manifest.listing import Listing, list_store
-from noether.data.zarr_store.manifest.sample_selection import select_samples
-from noether.data.zarr_store.sources.base import SampleSource
-from noether.data.zarr_store.stores import is_remote, normalize_root, open_storage
-from noether.data.zarr_store.stores.base import Storage
+from noether.data.zarr_store.manifest import Listing, SampleEntry, list_store, select_samples
+from noether.data.zarr_store.sources import SampleSource
+from noether.data.zarr_store.stores import Storage, is_remote, normalize_root, open_storage
 from noether.data.zarr_store.upkeep.verify.context import Context, ListedSample
 from noether.data.zarr_store.upkeep.verify.findings import LEVELS, Findings, Level, VerifyReport
 from noether.data.zarr_store.upkeep.verify.sample_check import SampleCheck
@@ -27,7 +24,7 @@ from noether.data.zarr_store.upkeep.verify.store_check import (
     require_manifest,
 )
 from noether.data.zarr_store.upkeep.verify.tasks import Task, run_tasks
-from noether.data.zarr_store.writing.group_encoding import default_threads
+from noether.data.zarr_store.writing import default_threads
 
 __all__ = ["Progress", "verify_store"]
 

@@ -11,23 +11,25 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from noether.data.zarr_store.codec.shard import MIN_STORED_BYTES, ChunkCodec, index_size
-from noether.data.zarr_store.core.bounded_json import parse_document
-from noether.data.zarr_store.core.grid import Grid
-from noether.data.zarr_store.core.names import ROOT_KEY
+from noether.data.zarr_store.codec import MIN_STORED_BYTES, ChunkCodec, index_size
+from noether.data.zarr_store.core import ROOT_KEY, Grid, parse_document
 from noether.data.zarr_store.errors import CorruptDataError, ManifestError
 from noether.data.zarr_store.layout import ArrayLayout
-from noether.data.zarr_store.manifest.lines import SampleEntry
-from noether.data.zarr_store.manifest.listing import OwnManifest, is_own_key, seal_of_root, shards_by_array
-from noether.data.zarr_store.manifest.node_metadata import Metadata, parse_group
-from noether.data.zarr_store.reading.open_sample import OpenSample
-from noether.data.zarr_store.reading.sharded_array import ShardedArray
+from noether.data.zarr_store.manifest import (
+    Metadata,
+    OwnManifest,
+    SampleEntry,
+    is_own_key,
+    parse_group,
+    seal_of_root,
+    shards_by_array,
+)
+from noether.data.zarr_store.reading import OpenSample, ShardedArray
 from noether.data.zarr_store.upkeep.verify.array_check import ArrayCheck
 from noether.data.zarr_store.upkeep.verify.context import Context, ListedSample
 from noether.data.zarr_store.upkeep.verify.findings import FindingKind
 from noether.data.zarr_store.upkeep.verify.tasks import Task
-from noether.data.zarr_store.writing.group_encoding import node_document
-from noether.data.zarr_store.writing.reorder import StoredRows
+from noether.data.zarr_store.writing import StoredRows, node_document
 
 __all__ = ["SampleCheck"]
 

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from noether.data.zarr_store.errors import MissingDependencyError, OriginalOrderError, SampleDataError, reason_of
-from noether.data.zarr_store.manifest.store_manifest import StoreManifest
-from noether.data.zarr_store.sampling.shuffle import SHUFFLE_ALGORITHM
-from noether.data.zarr_store.sources.base import FingerprintedSource, SampleSource
+from noether.data.zarr_store.manifest import StoreManifest
+from noether.data.zarr_store.sampling import SHUFFLE_ALGORITHM
+from noether.data.zarr_store.sources import FingerprintedSource, SampleSource
 from noether.data.zarr_store.upkeep.verify.context import Context, ListedSample
 from noether.data.zarr_store.upkeep.verify.findings import FindingKind
 from noether.data.zarr_store.upkeep.verify.sample_check import SampleCheck
 from noether.data.zarr_store.upkeep.verify.tasks import Task
-from noether.data.zarr_store.writing.prepare import IntakeSettings, SampleIntake
-from noether.data.zarr_store.writing.reorder import StoredRows
-from noether.data.zarr_store.writing.validation import FieldValues, check_attributes, check_fields
+from noether.data.zarr_store.writing import (
+    FieldValues,
+    IntakeSettings,
+    SampleIntake,
+    StoredRows,
+    check_attributes,
+    check_fields,
+)
 
 __all__ = ["SourceCheck", "require_original_order"]
 

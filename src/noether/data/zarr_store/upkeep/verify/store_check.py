@@ -10,16 +10,22 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from noether.data.zarr_store.convert.report import REPORT_NAME, ReportFile
-from noether.data.zarr_store.core.document_checksum import SealState, seal_state
-from noether.data.zarr_store.core.names import ROOT_KEY, sample_id_of
+from noether.data.zarr_store.convert import REPORT_NAME, ReportFile
+from noether.data.zarr_store.core import ROOT_KEY, SealState, sample_id_of, seal_state
 from noether.data.zarr_store.errors import CorruptDataError, ManifestError
-from noether.data.zarr_store.manifest.lines import parse_json
-from noether.data.zarr_store.manifest.listing import Listing, OwnManifest, is_own_key, read_own_manifests, united
-from noether.data.zarr_store.manifest.store_manifest import FORMAT_VERSION, MANIFEST_NAME, StoreManifest
-from noether.data.zarr_store.reading.chunk_index import ChunkIndex, load_words
-from noether.data.zarr_store.stores import is_remote, join
-from noether.data.zarr_store.stores.base import Storage
+from noether.data.zarr_store.manifest import (
+    FORMAT_VERSION,
+    MANIFEST_NAME,
+    Listing,
+    OwnManifest,
+    StoreManifest,
+    is_own_key,
+    parse_json,
+    read_own_manifests,
+    united,
+)
+from noether.data.zarr_store.reading import ChunkIndex, load_words
+from noether.data.zarr_store.stores import Storage, is_remote, join
 from noether.data.zarr_store.upkeep.verify.context import ListedSample
 from noether.data.zarr_store.upkeep.verify.findings import Findings
 
