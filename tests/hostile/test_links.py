@@ -180,7 +180,7 @@ def test_one_directory_that_a_thousand_samples_link_to_is_listed_for_each(tmp_pa
     "look",
     [
         pytest.param(lambda storage: list(storage.objects()), id="objects"),
-        pytest.param(lambda storage: storage.leftovers(), id="what killed writers left"),
+        pytest.param(lambda storage: storage.abandoned(), id="what killed writers left"),
     ],
 )
 def test_directories_without_end_in_each_other_are_left(tmp_path: Path, look: Callable[[Storage], object]) -> None:

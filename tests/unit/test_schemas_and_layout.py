@@ -213,7 +213,7 @@ def test_each_stl_position_is_a_domain_of_its_own() -> None:
         pytest.param(
             SURFACE,
             {"surface_pressure": "int16"},
-            "field_dtypes['surface_pressure']: expected one of float16, float32, float64, got int16",
+            "field_dtypes['surface_pressure']: expected one of float16, float32, float64, got 'int16'",
             id="dtype-of-a-field-not-storable",
         ),
     ],

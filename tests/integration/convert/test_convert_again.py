@@ -13,7 +13,7 @@ import pytest
 
 from noether.data.zarr_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter
 from noether.data.zarr_store.convert import ConversionReport, Mode, Outcome, convert
-from noether.data.zarr_store.core.document_checksum import seal
+from noether.data.zarr_store.core.document_checksum import with_checksum
 from noether.data.zarr_store.errors import ArgumentError
 from noether.data.zarr_store.sources import TreeSource
 from support.bad_sources import RaisingSource
@@ -83,9 +83,9 @@ def test_what_a_store_does_not_say_has_not_changed(tree: Path, store: Path) -> N
     for file in (*store.glob("*.zarr/zarr.json"), store / "manifest.json"):
         text = file.read_text()
         assert '"fingerprint"' in text
-        # As one that another version wrote, and sealed.
-        unsealed = re.sub(r'"crc32c": "[0-9a-f]{8}"', '"crc32c": "00000000"', text.replace('"fingerprint"', '"other"'))
-        file.write_bytes(seal(unsealed.encode()))
+        # As one that another version wrote, with its checksum.
+        zeroed = re.sub(r'"crc32c": "[0-9a-f]{8}"', '"crc32c": "00000000"', text.replace('"fingerprint"', '"other"'))
+        file.write_bytes(with_checksum(zeroed.encode()))
     assert ids(run(tree, store), "skipped") == IDS
 
 

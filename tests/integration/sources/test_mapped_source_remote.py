@@ -79,13 +79,13 @@ def test_only_the_files_that_are_read_are_fetched(in_memory: Place, monkeypatch:
     for name in ("data/T.500", "log.txt", "run_1.vtu", "../run_2/run_2.txt"):
         in_memory.fs.pipe_file(f"{in_memory.path}/run_1/{name}", b"-")
     fetched: list[str] = []
-    fetch = local_copies.Scratch._fetch
+    fetch = local_copies.LocalCopies._fetch
 
-    def watched(self: local_copies.Scratch, key: str, objects: Any) -> Path:
+    def watched(self: local_copies.LocalCopies, key: str, objects: Any) -> Path:
         fetched.append(key)
         return fetch(self, key, objects)
 
-    monkeypatch.setattr(local_copies.Scratch, "_fetch", watched)
+    monkeypatch.setattr(local_copies.LocalCopies, "_fetch", watched)
     open_source(in_memory, cut_mapping("ensight")).load("run_1")
     arrays = ("U", "p", "row", "totalPressureCoeff", "vorticity", "wallShearStress")
     assert sorted(fetched) == [*(f"run_1/data/{name}.500" for name in arrays), "run_1/geometry", "run_1/run_1.case"]
@@ -152,4 +152,4 @@ def test_a_full_disk_is_named(in_memory: Place, scratch_root: Path) -> None:
 def test_a_key_that_leaves_the_scratch_directory_is_refused(in_memory: Place, tmp_path: Path) -> None:
     storage = open_storage(in_memory.root)
     with pytest.raises(ValueError, match="a part of it starts with a dot"):
-        local_copies.Scratch(storage, tmp_path).local_file("../out.vtp", [StoredObject("x", 1, "")])
+        local_copies.LocalCopies(storage, tmp_path).local_file("../out.vtp", [StoredObject("x", 1, "")])

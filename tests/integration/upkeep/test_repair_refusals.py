@@ -13,7 +13,7 @@ import pytest
 from noether.data.schemas import FileMap
 from noether.data.zarr_store import StoreManifest, ZarrStoreWriter
 from noether.data.zarr_store.convert import convert
-from noether.data.zarr_store.core.document_checksum import UNSEALED, seal
+from noether.data.zarr_store.core.document_checksum import ZERO_CHECKSUM, with_checksum
 from noether.data.zarr_store.errors import ArgumentError, ManifestError, StorageError
 from noether.data.zarr_store.sources import SourceSample, TreeSource
 from noether.data.zarr_store.upkeep.repair import Action, repair_store
@@ -68,7 +68,7 @@ def test_what_is_not_recognised_is_left_alone_and_named(root: Path, source: Tree
 def test_an_entry_is_not_believed_where_manifest_and_root_are_both_damaged(
     root: Path, damage: Callable[[bytes], bytes]
 ) -> None:
-    # Else a byte that was flipped in the manifest would be sealed into the group, as if it had been written so.
+    # Else a byte that was flipped in the manifest would get a checksum in the group, as if it had been written so.
     data = (root / "manifest.json").read_bytes()
     place = data.index(b'"run_2": {')
     put("manifest.json", data[:place] + data[place:].replace(b"0.0", b"9.0", 1))(root)
@@ -128,8 +128,8 @@ def test_a_source_that_lacks_fields_is_refused_before_anything_is_changed(root: 
 
 
 def test_a_store_that_was_not_converted_from_a_source_is_not_converted_again(root: Path, source: TreeSource) -> None:
-    manifest = json.loads((root / "manifest.json").read_bytes()) | UNSEALED | {"compressor": "gzip"}
-    put("manifest.json", seal(json.dumps(manifest).encode()))(root)
+    manifest = json.loads((root / "manifest.json").read_bytes()) | ZERO_CHECKSUM | {"compressor": "gzip"}
+    put("manifest.json", with_checksum(json.dumps(manifest).encode()))(root)
     with pytest.raises(ArgumentError, match="was not converted by this library from a source"):
         repair_store(root, source=source)
 

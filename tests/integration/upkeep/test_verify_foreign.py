@@ -14,7 +14,7 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, Sharding
 
 from noether.data.zarr_store import ZarrChunkReader
 from noether.data.zarr_store.codec.shard import MISSING
-from noether.data.zarr_store.core.document_checksum import SEAL_KEY
+from noether.data.zarr_store.core.document_checksum import CHECKSUM_KEY
 from noether.data.zarr_store.errors import CorruptDataError
 from noether.data.zarr_store.reading.chunk_index import write_chunk_index
 from noether.data.zarr_store.upkeep.repair import repair_store
@@ -127,7 +127,7 @@ def test_a_chunk_index_with_a_hash_of_another_kind_is_compared_with_the_shards(t
     root, other = write(tmp_path / "store", CODECS["no checksums"]), "chunk_index-0f.npy"
     name = write_chunk_index(root)
     manifest = json.loads((root / "manifest.json").read_text())
-    del manifest[SEAL_KEY]
+    del manifest[CHECKSUM_KEY]
     (root / "manifest.json").write_text(json.dumps(manifest | {"chunk_index": other}))
     (root / name).rename(root / other)
     assert verify_store(root).findings == ()
@@ -138,7 +138,7 @@ def test_a_chunk_index_with_a_hash_of_another_kind_is_compared_with_the_shards(t
 def test_a_manifest_of_another_program_over_our_groups_is_sound(tmp_path: Path) -> None:
     root = write_runs(tmp_path / "store", "run_1")
     manifest = json.loads((root / "manifest.json").read_text())
-    for key in ("shuffle_algorithm", "checksum", "splits", "chunk_index", "copied_from", SEAL_KEY):
+    for key in ("shuffle_algorithm", "checksum", "splits", "chunk_index", "copied_from", CHECKSUM_KEY):
         manifest.pop(key, None)
     for entry in manifest["samples"].values():
         for key in entry.keys() - {"relpath", "domains"}:

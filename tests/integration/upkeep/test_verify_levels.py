@@ -19,7 +19,7 @@ from fsspec.implementations.local import LocalFileSystem
 from noether.data.schemas import FileMap
 from noether.data.zarr_store import ZarrStoreWriter
 from noether.data.zarr_store.codec.shard import MISSING
-from noether.data.zarr_store.core.document_checksum import UNSEALED, seal
+from noether.data.zarr_store.core.document_checksum import ZERO_CHECKSUM, with_checksum
 from noether.data.zarr_store.errors import ArgumentError, StorageError
 from noether.data.zarr_store.reading.chunk_index import write_chunk_index
 from noether.data.zarr_store.upkeep.verify import LEVELS, FindingKind, Level, VerifyReport, verify_store
@@ -95,13 +95,13 @@ def in_node(key: str, change: Callable[[dict[str, Any]], object]) -> Damage:
 
 
 def forge_root(change: Callable[[dict[str, Any]], object]) -> Damage:
-    """Change what the root says, and seal it again, as a writer with a bug would."""
+    """Change what the root says, and give it the checksum of that, as a writer with a bug would."""
 
     def damage(root: Path) -> None:
         document = json.loads((root / "run_1.zarr/zarr.json").read_bytes())
         change(document["consolidated_metadata"]["metadata"])
-        document["attributes"] |= UNSEALED
-        (root / "run_1.zarr/zarr.json").write_bytes(seal(json.dumps(document, indent=2).encode()))
+        document["attributes"] |= ZERO_CHECKSUM
+        (root / "run_1.zarr/zarr.json").write_bytes(with_checksum(json.dumps(document, indent=2).encode()))
 
     return damage
 

@@ -204,13 +204,13 @@ def test_a_mapped_tensor_goes_through_buckets_and_its_file_takes_the_memory_of_a
     monkeypatch.setattr(reorder, "_BLOCK_BYTES", 4 << 20)
     n_points, file, resident = 2_000_000, tmp_path / "position.pt", list[int]()
     position = mapped_tensor(np.ones((n_points, 3), "f4"), file)
-    scatter = reorder.BucketedRows._scatter_block
+    scatter = reorder.ExternalShuffle._scatter_block
 
-    def watched(self: reorder.BucketedRows, *block: Any) -> None:
+    def watched(self: reorder.ExternalShuffle, *block: Any) -> None:
         scatter(self, *block)
         resident.append(resident_bytes(file))
 
-    monkeypatch.setattr(reorder.BucketedRows, "_scatter_block", watched)
+    monkeypatch.setattr(reorder.ExternalShuffle, "_scatter_block", watched)
     new.write_group("run", {"volume_position": position, "volume_pressure": np.zeros(n_points, "f4")})
     assert len(resident) > 4
     assert 0 < max(resident) < file.stat().st_size / 2

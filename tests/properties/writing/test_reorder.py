@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from noether.data.zarr_store.core.grid import Grid
 from noether.data.zarr_store.writing import reorder
-from noether.data.zarr_store.writing.reorder import BucketedRows, GatheredRows
+from noether.data.zarr_store.writing.reorder import ExternalShuffle, GatheredRows
 
 GRIDS = st.builds(Grid.fit, st.integers(1, 400), st.integers(1, 60), st.none() | st.integers(1, 200))
 SOURCES = st.sampled_from(["float16", "float32", "float64", "int32", "uint8", ">f4"])
@@ -43,7 +43,7 @@ def split(values: NDArray[Any], cuts: list[int]) -> Iterator[tuple[int, NDArray[
         yield start, values[start:stop]
 
 
-def chunks_of(rows: GatheredRows | BucketedRows, grid: Grid, numbers: Iterable[int] = ()) -> list[NDArray[Any]]:
+def chunks_of(rows: GatheredRows | ExternalShuffle, grid: Grid, numbers: Iterable[int] = ()) -> list[NDArray[Any]]:
     """The chunks of these numbers, or all of them in order."""
     wheres = [grid.rows(chunk, chunk + 1) for chunk in numbers or range(grid.n_chunks)]
     return [rows.chunk(where.start, where.stop) for where in wheres]
@@ -96,7 +96,7 @@ def test_bucketed_rows_are_the_gathered_ones_for_every_grid_block_and_bucket(
         patch.object(reorder, "_BUCKET_BYTES", bucket_bytes),
         patch.object(reorder, "_MAX_BUCKETS", max_buckets),
     ):
-        rows = BucketedRows(Path(directory), grid, np.argsort(order), width, dtype).scatter(split(values, cuts))
+        rows = ExternalShuffle(Path(directory), grid, np.argsort(order), width, dtype).scatter(split(values, cuts))
         assert len(list(Path(directory).iterdir())) <= max_buckets
         assert_same_chunks(chunks_of(rows, grid), expected)
         # In any order, and again.
@@ -123,7 +123,7 @@ def test_bucketed_rows_may_be_asked_for_from_many_threads(
     grid = Grid.fit(20_000, 64)
     values, order = source_of(grid, 3, "float64", 1)
     dtype = np.dtype("float32")
-    rows = BucketedRows(tmp_path, grid, np.argsort(order), 3, dtype).scatter(split(values, [999, 7000]))
+    rows = ExternalShuffle(tmp_path, grid, np.argsort(order), 3, dtype).scatter(split(values, [999, 7000]))
     numbers = np.random.default_rng(2).permutation(np.repeat(np.arange(grid.n_chunks), 3)).tolist()
     expected = chunks_of(GatheredRows(values, order, dtype), grid)
     with ThreadPoolExecutor(8) as pool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from noether.data.zarr_store.stores import Leftover, LocalStorage
+from noether.data.zarr_store.stores import LocalStorage, StagedWrite
 from noether.data.zarr_store.stores.staging import staged_name, target_of
 from support.damage import STAGED
 
@@ -53,29 +53,29 @@ def test_other_names_are_not_recognised(key: str) -> None:
 
 def test_staged_files_and_groups_are_left_over_and_hidden_files_of_others_are_not(tmp_path: Path) -> None:
     storage = make(tmp_path, f"{STAGED_GROUP}/volume/zarr.json", STAGED_FILE, ".manifest.json.lock", ".git/x")
-    assert storage.leftovers() == [Leftover(STAGED_FILE, "manifest.json"), Leftover(STAGED_GROUP, GROUP)]
-    for leftover in storage.leftovers():
-        storage.settle(leftover)
+    assert storage.abandoned() == [StagedWrite(STAGED_FILE, "manifest.json"), StagedWrite(STAGED_GROUP, GROUP)]
+    for leftover in storage.abandoned():
+        storage.recover(leftover)
     assert files(tmp_path) == {".manifest.json.lock", ".git/x"}
 
 
 def test_what_a_running_process_stages_is_not_left_over(tmp_path: Path) -> None:
-    assert make(tmp_path, f".run_1.zarr.{os.getpid()}-0123456789abcdef/zarr.json").leftovers() == []
+    assert make(tmp_path, f".run_1.zarr.{os.getpid()}-0123456789abcdef/zarr.json").abandoned() == []
 
 
 def test_the_only_complete_copy_of_a_group_is_put_back(tmp_path: Path) -> None:
     storage = make(tmp_path, f"{STAGED_GROUP}/zarr.json")
-    [leftover] = storage.leftovers()
-    assert leftover == Leftover(STAGED_GROUP, GROUP, restores=True)
-    storage.settle(leftover)
+    [leftover] = storage.abandoned()
+    assert leftover == StagedWrite(STAGED_GROUP, GROUP, restores=True)
+    storage.recover(leftover)
     assert files(tmp_path) == {f"{GROUP}/zarr.json"}
 
 
 def test_of_two_copies_the_former_one_is_put_back(tmp_path: Path) -> None:
     storage = make(tmp_path, f"{STAGED_GROUP}/zarr.json", f"{FORMER}/zarr.json")
-    assert storage.leftovers() == [Leftover(FORMER, GROUP, restores=True), Leftover(STAGED_GROUP, GROUP)]
-    for leftover in storage.leftovers():
-        storage.settle(leftover)
+    assert storage.abandoned() == [StagedWrite(FORMER, GROUP, restores=True), StagedWrite(STAGED_GROUP, GROUP)]
+    for leftover in storage.abandoned():
+        storage.recover(leftover)
     assert (tmp_path / GROUP / "zarr.json").read_text() == f"{FORMER}/zarr.json"
     assert files(tmp_path) == {f"{GROUP}/zarr.json"}
 
@@ -89,9 +89,9 @@ def test_of_two_copies_the_former_one_is_put_back(tmp_path: Path) -> None:
 )
 def test_other_copies_are_removed(tmp_path: Path, keys: list[str]) -> None:
     storage = make(tmp_path, *keys)
-    [leftover] = storage.leftovers()
+    [leftover] = storage.abandoned()
     assert not leftover.restores
-    storage.settle(leftover)
+    storage.recover(leftover)
     assert files(tmp_path) == {key for key in keys if key.startswith(GROUP)}
 
 
@@ -106,19 +106,19 @@ def dead() -> int:
 def test_what_a_dead_process_of_this_machine_staged_is_settled_where_it_is_asked_for(tmp_path: Path, dead: int) -> None:
     names = [staged_name(name).replace(f".{os.getpid()}-", f".{dead}-") for name in ("manifest.json", "run_1.zarr")]
     keys = [names[0], f"part/{names[1]}/zarr.json", f"elsewhere/{names[1]}/volume/zarr.json"]
-    make(tmp_path, *keys).settle_own([GROUP])
+    make(tmp_path, *keys).recover_own([GROUP])
     assert files(tmp_path) == {f"{GROUP}/zarr.json", keys[2]}
 
 
 def test_what_may_belong_to_a_process_that_runs_is_not_settled(tmp_path: Path) -> None:
     mine = f"part/{staged_name('run_1.zarr')}/volume/zarr.json"
     of_another_machine = f"{STAGED_GROUP}/volume/zarr.json"
-    make(tmp_path, mine, of_another_machine, STAGED_FILE).settle_own([GROUP])
+    make(tmp_path, mine, of_another_machine, STAGED_FILE).recover_own([GROUP])
     assert files(tmp_path) == {mine, of_another_machine, STAGED_FILE}
 
 
 def test_to_settle_what_cannot_be_listed_is_no_error(tmp_path: Path) -> None:
-    LocalStorage(str(tmp_path / "nowhere")).settle_own([GROUP])
+    LocalStorage(str(tmp_path / "nowhere")).recover_own([GROUP])
     assert not (tmp_path / "nowhere").exists()
 
 
@@ -127,8 +127,8 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     storage = make(tmp_path / "store", "manifest.json")
     (tmp_path / "store" / "linked").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "store" / f".run_1.zarr.{STAGED}").symlink_to(tmp_path / "elsewhere")
-    [leftover] = storage.leftovers()
-    storage.settle(leftover)
+    [leftover] = storage.abandoned()
+    storage.recover(leftover)
     assert files(tmp_path / "elsewhere") == {f"{STAGED_GROUP}/zarr.json"}
 
 

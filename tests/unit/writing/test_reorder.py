@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from noether.data.zarr_store.core.grid import Grid
 from noether.data.zarr_store.writing import reorder
-from noether.data.zarr_store.writing.reorder import BucketedRows, GatheredRows
+from noether.data.zarr_store.writing.reorder import ExternalShuffle, GatheredRows
 
 BUCKET_BYTES = 1 << 18
 GRID = Grid.fit(400_000, 1_000)
@@ -39,7 +39,7 @@ def test_a_field_of_many_buckets_takes_the_memory_of_a_few_and_is_read_once_fron
     stored_rows, read = np.argsort(ORDER), list[int]()
     tracemalloc.start()
     try:
-        rows = BucketedRows(tmp_path, GRID, stored_rows, 3, np.dtype("float32")).scatter(blocks(read))
+        rows = ExternalShuffle(tmp_path, GRID, stored_rows, 3, np.dtype("float32")).scatter(blocks(read))
         for chunk in range(GRID.n_chunks):
             where = GRID.rows(chunk, chunk + 1)
             # Row i of the source holds 3 i, 3 i + 1 and 3 i + 2.
@@ -61,7 +61,7 @@ def test_a_field_of_many_buckets_takes_the_memory_of_a_few_and_is_read_once_fron
     ],
 )
 def test_few_buckets_stay_in_memory(tmp_path: Path, chunks: range, n_buckets: int) -> None:
-    rows = BucketedRows(tmp_path, GRID, np.argsort(ORDER), 3, np.dtype("float32")).scatter(blocks([]))
+    rows = ExternalShuffle(tmp_path, GRID, np.argsort(ORDER), 3, np.dtype("float32")).scatter(blocks([]))
     tracemalloc.start()
     try:
         for chunk in chunks:
@@ -76,7 +76,7 @@ def test_there_are_no_more_open_files_than_most_systems_allow(tmp_path: Path, mo
     monkeypatch.setattr(reorder, "_BUCKET_BYTES", 1)
     grid = Grid.fit(5_000, 1)
     source = np.arange(5_000.0).reshape(-1, 1)
-    BucketedRows(tmp_path, grid, np.arange(5_000), 1, np.dtype("float32")).scatter(iter([(0, source)]))
+    ExternalShuffle(tmp_path, grid, np.arange(5_000), 1, np.dtype("float32")).scatter(iter([(0, source)]))
     assert 200 < len(list(tmp_path.iterdir())) <= 256
 
 
@@ -86,6 +86,6 @@ def test_allowed_infinities_and_nans_are_no_warning(stored: str, tmp_path: Path)
     values = np.concatenate([signalling_nan, [np.nan, np.inf, -np.inf]]).reshape(-1, 1)
     dtype, order = np.dtype(stored), np.array([3, 1, 0, 2])
     gathered = GatheredRows(values, order, dtype).chunk(0, 4)
-    bucketed = BucketedRows(tmp_path, Grid(4, 4, 4), np.argsort(order), 1, dtype).scatter(iter([(0, values)]))
+    bucketed = ExternalShuffle(tmp_path, Grid(4, 4, 4), np.argsort(order), 1, dtype).scatter(iter([(0, values)]))
     np.testing.assert_array_equal(gathered, [[-np.inf], [np.nan], [np.nan], [np.inf]])
     assert bucketed.chunk(0, 4).tobytes() == gathered.tobytes()

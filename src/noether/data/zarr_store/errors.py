@@ -27,7 +27,7 @@ Each is also the builtin that a caller would expect, in parentheses.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Self
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "WorkerError",
     "nearest_names",
     "reason_of",
+    "require_one_of",
 ]
 
 # Characters of known names: comparing so many takes a second.
@@ -179,6 +180,12 @@ def _rebuild(kind: type[ImportError], message: str) -> ImportError:
 def reason_of(error: Exception) -> str:
     """Say why something failed: errors of this library explain themselves, others need their name."""
     return str(error) if isinstance(error, StoreError) else f"{type(error).__name__}: {error}"
+
+
+def require_one_of(parameter: str, value: object, known: Collection[object]) -> None:
+    """Raise `ArgumentError` unless the value of a parameter is one of those that are known."""
+    if value not in known:
+        raise ArgumentError(f"{parameter}: expected one of {', '.join(map(str, known))}, got {value!r}")
 
 
 def nearest_names(name: object, known: Iterable[str], *, limit: int = 8) -> str:

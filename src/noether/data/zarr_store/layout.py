@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from noether.data.schemas import FileMap, Width
-from noether.data.zarr_store.errors import ArgumentError, UnknownNameError, nearest_names
+from noether.data.zarr_store.errors import ArgumentError, UnknownNameError, nearest_names, require_one_of
 
 __all__ = [
     "CANONICAL_TO_SPEC",
@@ -203,12 +203,11 @@ def stored_dtype(dtype: DTypeLike | None, parameter: str) -> str:
     """
     try:
         # NumPy reads None as float64, which nobody means.
-        name = "None" if dtype is None else np.dtype(dtype).name
+        name: object = dtype if dtype is None else np.dtype(dtype).name
     except (TypeError, ValueError):
-        name = repr(dtype)
-    if name not in STORED_DTYPES:
-        raise ArgumentError(f"{parameter}: expected one of {', '.join(STORED_DTYPES)}, got {name}")
-    return name
+        name = dtype
+    require_one_of(parameter, name, STORED_DTYPES)
+    return str(name)
 
 
 def build_domain_layouts(

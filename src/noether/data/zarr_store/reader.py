@@ -16,6 +16,7 @@ from noether.data.zarr_store.errors import (
     TooLargeError,
     UnknownNameError,
     nearest_names,
+    require_one_of,
 )
 from noether.data.zarr_store.layout import require_domain, stored_dtype
 from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
@@ -98,8 +99,7 @@ class ZarrChunkReader:
         verify_checksums: bool = True,
         chunk_order: ChunkOrder = "consecutive",
     ) -> None:
-        if chunk_order not in CHUNK_ORDERS:
-            raise ArgumentError(f"chunk_order: expected one of {', '.join(CHUNK_ORDERS)}, got {chunk_order!r}")
+        require_one_of("chunk_order", chunk_order, CHUNK_ORDERS)
         self.store_root = normalize_root(store_root)
         self.read_concurrency = positive_int(read_concurrency, "read_concurrency")
         self.chunk_order: ChunkOrder = chunk_order

@@ -18,6 +18,7 @@ from noether.data.zarr_store.core import (
     Grid,
     check_sample_id,
     chunk_points_by_domain,
+    default_threads,
     group_path,
     is_plain,
     portable_key,
@@ -32,7 +33,7 @@ from noether.data.zarr_store.manifest import (
     DomainSample,
     SampleEntry,
     StoreManifest,
-    seal_of_root,
+    checksum_state_of_root,
 )
 from noether.data.zarr_store.reading import drop_chunk_index
 from noether.data.zarr_store.sampling import SHUFFLE_ALGORITHM
@@ -41,11 +42,10 @@ from noether.data.zarr_store.writing import (
     Encoding,
     IntakeSettings,
     NonFinite,
-    SampleIntake,
+    PreparedSample,
     check_attributes,
     check_fields,
     counted,
-    default_threads,
     encoded,
     group_objects,
 )
@@ -226,7 +226,7 @@ class ZarrStoreWriter:
         self._require_distinct(sample_id)
         fields = check_fields(sample_id, field_arrays, self.layouts)
         plain_attributes = check_attributes(sample_id, attributes)
-        with SampleIntake(sample_id, fields, self._intake) as intake:
+        with PreparedSample(sample_id, fields, self._intake) as intake:
             entry = SampleEntry(
                 relpath=group_path(sample_id),
                 domains={domain: DomainSample.of(grid) for domain, grid in intake.grids.items()},
@@ -271,7 +271,7 @@ class ZarrStoreWriter:
         """
         key = f"{group_path(check_sample_id(sample_id))}/{ROOT_KEY}"
         data = self._storage.read_if_there(key)
-        if data is None or seal_of_root(data) == "broken":
+        if data is None or checksum_state_of_root(data) == "broken":
             return None
         origin = join(self.store_root, key)
         single = StoreManifest.of_group(data, origin)
@@ -285,7 +285,7 @@ class ZarrStoreWriter:
         """
         self._storage.remove_staged(group_path(check_sample_id(sample_id)), pid)
 
-    def settle_leftovers(self, sample_ids: Iterable[str]) -> None:
+    def recover_staged(self, sample_ids: Iterable[str]) -> None:
         """Put back or remove what processes of this machine that were killed while they wrote some samples left.
 
         In object storage nothing is left but objects in their places, which the next write of the sample replaces.
@@ -294,7 +294,7 @@ class ZarrStoreWriter:
         for sample_id in sample_ids:
             with suppress(SampleIdError):  # what cannot be written has left nothing
                 relpaths.append(group_path(check_sample_id(sample_id)))
-        self._storage.settle_own(relpaths)
+        self._storage.recover_own(relpaths)
 
     def save_manifest(self) -> str:
         """Save what was recorded, atomically, beside what others have saved; give the path or URL.

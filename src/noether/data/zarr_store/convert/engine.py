@@ -13,7 +13,13 @@ from noether.data.zarr_store.convert.recorder import Recorder
 from noether.data.zarr_store.convert.report import REPORT_NAME, ConversionReport, ReportFile, SampleResult
 from noether.data.zarr_store.convert.task import SampleTask, failure
 from noether.data.zarr_store.core import positive_int, require_distinct
-from noether.data.zarr_store.errors import ArgumentError, MissingDependencyError, WorkerDiedError, WorkerError
+from noether.data.zarr_store.errors import (
+    ArgumentError,
+    MissingDependencyError,
+    WorkerDiedError,
+    WorkerError,
+    require_one_of,
+)
 from noether.data.zarr_store.reading import has_chunk_index, write_chunk_index
 from noether.data.zarr_store.sources import SampleSource
 from noether.data.zarr_store.writer import ZarrStoreWriter
@@ -83,7 +89,7 @@ def convert(
     """
     sample_ids = select_samples(source, writer, mode=mode, limit=limit, part=part)
     _check_workers(workers, timeout, executor)
-    writer.settle_leftovers(sample_ids)
+    writer.recover_staged(sample_ids)
     task = SampleTask(source, writer, mode == "overwrite", max(1, writer.threads // max(1, workers)))
     called = {"mode": mode, "limit": limit, "part": part and f"{part[0]}/{part[1]}"}
     recorder = Recorder(writer, called | {"workers": workers, "timeout": timeout})
@@ -122,8 +128,7 @@ def select_samples(
     part: tuple[int, int] | None = None,
 ) -> list[str]:
     """List the samples that `convert` would look at; see there for parameters and errors."""
-    if mode not in get_args(Mode):
-        raise ArgumentError(f"mode: expected one of {', '.join(get_args(Mode))}, got {mode!r}")
+    require_one_of("mode", mode, get_args(Mode))
     sample_ids = source.sample_ids()[: None if limit is None else positive_int(limit, "limit")]
     require_distinct(sample_ids)
     if part is not None:

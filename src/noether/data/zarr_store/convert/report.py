@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, JsonValue, ValidationError
 from pydantic_core import to_json
 
 from noether.data.zarr_store._version import __version__
-from noether.data.zarr_store.core import UNSEALED, parse_document, seal
+from noether.data.zarr_store.core import ZERO_CHECKSUM, parse_document, with_checksum
 from noether.data.zarr_store.errors import CorruptDataError
 from noether.data.zarr_store.manifest import SampleEntry
 from noether.data.zarr_store.stores import join, open_storage
@@ -201,8 +201,8 @@ class ReportFile(BaseModel):
         return ReportFile(runs=list(runs.values())[-_MAX_RUNS:], samples=dict(sorted(samples.items())))
 
     def to_json(self) -> bytes:
-        """Give the bytes of the file, sealed."""
-        return seal(to_json(UNSEALED | self.model_dump(mode="json"), indent=1) + b"\n")
+        """Return the bytes of the file, with their checksum."""
+        return with_checksum(to_json(ZERO_CHECKSUM | self.model_dump(mode="json"), indent=1) + b"\n")
 
     def failed(self) -> set[str]:
         """Give the ids of the samples that failed the last time."""

@@ -2,7 +2,13 @@
 
 from noether.data.zarr_store.core.bounded_json import parse_document, require_few_values
 from noether.data.zarr_store.core.cache import BoundedCache
-from noether.data.zarr_store.core.document_checksum import SEAL_KEY, UNSEALED, SealState, seal, seal_state
+from noether.data.zarr_store.core.document_checksum import (
+    CHECKSUM_KEY,
+    ZERO_CHECKSUM,
+    ChecksumState,
+    checksum_state,
+    with_checksum,
+)
 from noether.data.zarr_store.core.grid import (
     DEFAULT_CHUNK_POINTS,
     Grid,
@@ -24,20 +30,23 @@ from noether.data.zarr_store.core.names import (
     sample_id_of,
     twin_error,
 )
+from noether.data.zarr_store.core.threads import default_threads
 
 __all__ = [
+    "CHECKSUM_KEY",
     "DEFAULT_CHUNK_POINTS",
     "GROUP_SUFFIX",
     "ROOT_KEY",
-    "SEAL_KEY",
-    "UNSEALED",
+    "ZERO_CHECKSUM",
     "BoundedCache",
+    "ChecksumState",
     "Grid",
-    "SealState",
     "available_memory_bytes",
     "check_relative_path",
     "check_sample_id",
+    "checksum_state",
     "chunk_points_by_domain",
+    "default_threads",
     "group_path",
     "is_plain",
     "map_again",
@@ -50,8 +59,7 @@ __all__ = [
     "require_distinct",
     "require_few_values",
     "sample_id_of",
-    "seal",
-    "seal_state",
     "twin_error",
     "whole_number",
+    "with_checksum",
 ]

@@ -1,7 +1,7 @@
 """JSON documents that carry the checksum of their own bytes. Pure.
 
-A sealed document has a member ``"crc32c": "<8 hex digits>"``: the crc32c of the document with zeros in the place of the
-digits. Whoever does not know it reads the document like any other.
+A document with a checksum has a member ``"crc32c": "<8 hex digits>"``: the crc32c of the document with zeros in the
+place of the digits. Readers that do not know the member read the document like any other.
 """
 
 from __future__ import annotations
@@ -12,44 +12,44 @@ from typing import Any, Literal
 
 import google_crc32c
 
-__all__ = ["SEAL_KEY", "UNSEALED", "SealState", "seal", "seal_state"]
+__all__ = ["CHECKSUM_KEY", "ZERO_CHECKSUM", "ChecksumState", "checksum_state", "with_checksum"]
 
-SealState = Literal["intact", "broken", "none"]
+ChecksumState = Literal["intact", "broken", "none"]
 
-SEAL_KEY = "crc32c"
+CHECKSUM_KEY = "crc32c"
 _ZEROS = "00000000"
-UNSEALED = {SEAL_KEY: _ZEROS}
-"""The member to put into a document, before any other that could be called the same, for `seal` to fill in."""
+ZERO_CHECKSUM = {CHECKSUM_KEY: _ZEROS}
+"""The member to put into a document, before any other that could be called the same, for `with_checksum` to fill in."""
 
-# How alike a name must be to be that of the seal with a byte that was changed, lost or added. The least alike, 0.73, is
-# a carriage return with the rest of the name: what JSON reads where its first byte has become a backslash.
+# How alike a name must be to be that of the checksum with a byte that was changed, lost or added. The least alike,
+# 0.73, is a carriage return with the rest of the name: what JSON reads where its first byte has become a backslash.
 _ALIKE = 0.7
 
 
-def seal(document: bytes) -> bytes:
-    """Fill in the checksum of a document that has `UNSEALED` as a member."""
+def with_checksum(document: bytes) -> bytes:
+    """Return a document that has `ZERO_CHECKSUM` as a member with its checksum filled in."""
     start = document.index(_member(_ZEROS)) + len(_member("")) - 1
     return document[:start] + _digits(document) + document[start + len(_ZEROS) :]
 
 
-def seal_state(document: bytes, members: Mapping[str, Any]) -> SealState:
-    """Tell whether a document is as it was when it was sealed.
+def checksum_state(document: bytes, members: Mapping[str, Any]) -> ChecksumState:
+    """Return whether the bytes of a document match the checksum that it carries.
 
     Parameters
     ----------
     document : bytes
         The JSON text.
     members : mapping
-        Those of the object in it that has the seal, parsed.
+        Those of the object in it that has the checksum, parsed.
 
     Returns
     -------
     {"intact", "broken", "none"}
-        ``"none"`` where there is no seal, so that nothing can be said.
+        ``"none"`` where the document carries no checksum.
     """
-    digits = members.get(SEAL_KEY)
+    digits = members.get(CHECKSUM_KEY)
     if digits is None:
-        damaged = difflib.get_close_matches(SEAL_KEY, members, n=1, cutoff=_ALIKE)
+        damaged = difflib.get_close_matches(CHECKSUM_KEY, members, n=1, cutoff=_ALIKE)
         return "broken" if damaged else "none"
     found = document.find(_member(digits)) if isinstance(digits, str) and digits.isascii() else -1
     if found < 0:
@@ -59,7 +59,7 @@ def seal_state(document: bytes, members: Mapping[str, Any]) -> SealState:
 
 
 def _member(digits: str) -> bytes:
-    return f'"{SEAL_KEY}": "{digits}"'.encode()
+    return f'"{CHECKSUM_KEY}": "{digits}"'.encode()
 
 
 def _digits(document: bytes) -> bytes:

@@ -15,10 +15,10 @@ from torch.utils.data import Dataset
 
 from noether.data.zarr_store.core import whole_number
 from noether.data.zarr_store.datasets.parent_watch import end_with_main_process
-from noether.data.zarr_store.datasets.selection import IfMissing, choose_samples
 from noether.data.zarr_store.datasets.shared_buffers import allocate
 from noether.data.zarr_store.datasets.sharing import SharedPickle
 from noether.data.zarr_store.datasets.skipping import UNREADABLE, OnError, Skipped, check_on_error
+from noether.data.zarr_store.manifest import IfMissing, choose_samples
 from noether.data.zarr_store.reader import ZarrChunkReader
 from noether.data.zarr_store.sampling import ChunkOrder, Draw, DrawPlanner, DrawRead, IfShort, Range, Schedule
 from noether.data.zarr_store.stores import is_remote

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch.utils.data import get_worker_info
 
-from noether.data.zarr_store.errors import ArgumentError, CorruptDataError, StorageError
+from noether.data.zarr_store.errors import CorruptDataError, StorageError, require_one_of
 
 __all__ = ["UNREADABLE", "OnError", "Skipped", "check_on_error"]
 
@@ -23,8 +23,7 @@ _logger = logging.getLogger(__name__)
 
 def check_on_error(choice: OnError) -> bool:
     """Say whether to skip; raise `ArgumentError` for what is no choice."""
-    if choice not in get_args(OnError):
-        raise ArgumentError(f"on_error: expected one of {', '.join(get_args(OnError))}, got {choice!r}")
+    require_one_of("on_error", choice, get_args(OnError))
     return choice == "skip"
 
 

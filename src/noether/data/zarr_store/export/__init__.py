@@ -11,7 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from noether.data.zarr_store.errors import ArgumentError, MeshError
+from noether.data.zarr_store.errors import MeshError, require_one_of
 from noether.data.zarr_store.export.content import Content
 from noether.data.zarr_store.export.ensight import write_case
 from noether.data.zarr_store.export.files import check_target, companion, staged, write_grid, write_npz
@@ -125,8 +125,8 @@ def export_sample(
     StorageError
         The store cannot be reached, or `target` not written.
     """
-    if association not in (None, *ASSOCIATIONS):
-        raise ArgumentError(f"association: expected one of {', '.join(ASSOCIATIONS)}, got {association!r}")
+    if association is not None:
+        require_one_of("association", association, ASSOCIATIONS)
     path = check_target(target, onto, overwrite=overwrite)
     reader = ZarrChunkReader(store_root, storage_options=storage_options)
     content = Content.select(reader, sample_id, domain, fields, predictions)

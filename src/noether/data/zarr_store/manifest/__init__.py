@@ -6,15 +6,15 @@ from noether.data.zarr_store.manifest.lines import DomainSample, SampleEntry, pa
 from noether.data.zarr_store.manifest.listing import (
     Listing,
     OwnManifest,
+    checksum_state_of_root,
     is_own_key,
     list_store,
     read_own_manifests,
-    seal_of_root,
     shards_by_array,
     united,
 )
 from noether.data.zarr_store.manifest.node_metadata import Metadata, parse_array, parse_group, require_array
-from noether.data.zarr_store.manifest.sample_selection import named_samples, select_samples
+from noether.data.zarr_store.manifest.sample_selection import IfMissing, choose_samples, select_samples
 from noether.data.zarr_store.manifest.splits import read_split_files, save_splits, split_store
 from noether.data.zarr_store.manifest.store_manifest import FORMAT_VERSION, MANIFEST_NAME, CopyOrigin, StoreManifest
 
@@ -26,14 +26,16 @@ __all__ = [
     "DomainLayout",
     "DomainSample",
     "FieldFidelity",
+    "IfMissing",
     "Listing",
     "Metadata",
     "OwnManifest",
     "SampleEntry",
     "StoreManifest",
+    "checksum_state_of_root",
+    "choose_samples",
     "is_own_key",
     "list_store",
-    "named_samples",
     "parse_array",
     "parse_group",
     "parse_json",
@@ -41,7 +43,6 @@ __all__ = [
     "read_split_files",
     "require_array",
     "save_splits",
-    "seal_of_root",
     "select_samples",
     "shards_by_array",
     "split_store",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from noether.data.zarr_store.core import GROUP_SUFFIX, ROOT_KEY, SealState, parse_document, seal_state
+from noether.data.zarr_store.core import GROUP_SUFFIX, ROOT_KEY, ChecksumState, checksum_state, parse_document
 from noether.data.zarr_store.errors import ManifestError
 from noether.data.zarr_store.layout import DomainLayout
 from noether.data.zarr_store.manifest.lines import SampleEntry
@@ -20,10 +20,10 @@ from noether.data.zarr_store.stores import Storage, StoredObject, join
 __all__ = [
     "Listing",
     "OwnManifest",
+    "checksum_state_of_root",
     "is_own_key",
     "list_store",
     "read_own_manifests",
-    "seal_of_root",
     "shards_by_array",
     "united",
 ]
@@ -127,14 +127,14 @@ class OwnManifest:
         The sample.
     entry : SampleEntry
         What the store's manifest is to say of it.
-    seal : {"intact", "broken", "none"}
+    checksum_state : {"intact", "broken", "none"}
         Whether its root ``zarr.json`` is as it was written.
     """
 
     alone: StoreManifest
     sample_id: str
     entry: SampleEntry
-    seal: SealState
+    checksum_state: ChecksumState
 
     @classmethod
     def of_root(cls, document: bytes, path: str, origin: str) -> OwnManifest:
@@ -153,16 +153,16 @@ class OwnManifest:
                 "expected a group that lies where it was written"
             )
         [(sample_id, entry)] = samples.items()
-        return cls(alone, sample_id, entry, seal_of_root(document))
+        return cls(alone, sample_id, entry, checksum_state_of_root(document))
 
 
-def seal_of_root(document: bytes) -> SealState:
+def checksum_state_of_root(document: bytes) -> ChecksumState:
     """Tell whether the root ``zarr.json`` of a group is as it was written."""
     try:
         attributes: Any = parse_document(document)["attributes"]
     except (ValueError, LookupError, TypeError):
         return "none"
-    return seal_state(document, attributes) if isinstance(attributes, dict) else "none"
+    return checksum_state(document, attributes) if isinstance(attributes, dict) else "none"
 
 
 def read_own_manifests(storage: Storage, paths: Collection[str]) -> Iterator[tuple[str, OwnManifest | ManifestError]]:

@@ -23,7 +23,14 @@ from pydantic import (
 )
 from pydantic_core import to_json
 
-from noether.data.zarr_store.core import SEAL_KEY, UNSEALED, check_sample_id, parse_document, require_few_values, seal
+from noether.data.zarr_store.core import (
+    CHECKSUM_KEY,
+    ZERO_CHECKSUM,
+    check_sample_id,
+    parse_document,
+    require_few_values,
+    with_checksum,
+)
 from noether.data.zarr_store.errors import ManifestConflictError, ManifestError, UnknownNameError, nearest_names
 from noether.data.zarr_store.layout import ArrayLayout, DomainLayout
 from noether.data.zarr_store.manifest.checks import (
@@ -146,11 +153,16 @@ class StoreManifest(BaseModel):
     chunk_index: ChunkIndexName | None = None
     copied_from: CopyOrigin | None = None
 
+    @property
+    def promises_all_chunks(self) -> bool:
+        """Whether a missing chunk is a lost one: this library stores all chunks, others leave fill values out."""
+        return self.shuffle_algorithm is not None
+
     @model_validator(mode="before")
     @classmethod
-    def _without_seal(cls, content: Any) -> Any:
+    def _without_checksum(cls, content: Any) -> Any:
         # That is of the bytes that were read; whoever saves the manifest makes another.
-        return {key: content[key] for key in content if key != SEAL_KEY} if isinstance(content, dict) else content
+        return {key: content[key] for key in content if key != CHECKSUM_KEY} if isinstance(content, dict) else content
 
     @model_validator(mode="after")
     def _names_agree(self) -> Self:
@@ -355,9 +367,9 @@ class StoreManifest(BaseModel):
             ) from None
 
     def to_json(self, origin: str) -> bytes:
-        """Give the bytes of the file, sealed, for the place `origin`, which errors name."""
-        rest = UNSEALED | self.model_dump(mode="json", exclude={"samples"}, warnings="error")
-        return seal(join_samples(to_json(rest, indent=2), SampleLines.of(self.samples, self.domains, origin)))
+        """Return the bytes of the file, with their checksum, for the place `origin`, which errors name."""
+        rest = ZERO_CHECKSUM | self.model_dump(mode="json", exclude={"samples"}, warnings="error")
+        return with_checksum(join_samples(to_json(rest, indent=2), SampleLines.of(self.samples, self.domains, origin)))
 
 
 def _require_found(data: bytes | None, root: str) -> bytes:

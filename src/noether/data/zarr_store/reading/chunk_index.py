@@ -223,7 +223,7 @@ def _gather(storage: Storage, manifest: StoreManifest) -> list[NDArray[np.uint32
 
 def _gather_sample(storage: Storage, manifest: StoreManifest, sample_id: str) -> NDArray[np.uint32]:
     entry = manifest.sample(sample_id)
-    complete = manifest.shuffle_algorithm is not None
+    complete = manifest.promises_all_chunks
     sample = OpenSample(storage, sample_id, entry.relpath, complete)
     parts = []
     for domain, layout, n_chunks in _arrays_of(manifest, entry):
@@ -288,7 +288,7 @@ def _promised_array(
         ChunkCodec(dtype, grid.chunk_points, layout.dim, manifest.checksum),
         grid.shard_points // grid.chunk_points,
         f"sample {sample_id!r}, field {layout.field}",
-        manifest.shuffle_algorithm is not None,
+        manifest.promises_all_chunks,
         lengths,
     )
 

@@ -257,7 +257,7 @@ class Fetcher:
     def _open_sample(self, handles: _Handles, sample_id: str) -> OpenSample:
         sample = handles.samples.get(sample_id)
         if sample is None:
-            relpath, complete = self.entry(sample_id).relpath, self._manifest.shuffle_algorithm is not None
+            relpath, complete = self.entry(sample_id).relpath, self._manifest.promises_all_chunks
             opened = OpenSample(handles.storage, sample_id, relpath, complete, self._store_factory)
             sample = handles.samples.setdefault(sample_id, opened)
         return sample

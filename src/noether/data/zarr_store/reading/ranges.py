@@ -22,14 +22,14 @@ class ChunkRun(NamedTuple):
     ----------
     shard : int
         Number of the shard.
-    position : int
-        Of the first chunk in it.
+    first_in_shard : int
+        Position of the first chunk in the shard.
     n_chunks : int
         How many.
     """
 
     shard: int
-    position: int
+    first_in_shard: int
     n_chunks: int
 
 
@@ -68,9 +68,9 @@ def chunk_runs(plan: ReadPlan, chunks_per_shard: int) -> list[ChunkRun]:
     for run in plan.runs():
         chunk, stop = run[0].chunk, run[-1].chunk + 1
         while chunk < stop:
-            shard, position = divmod(chunk, chunks_per_shard)
-            here = min(stop - chunk, chunks_per_shard - position)
-            runs.append(ChunkRun(shard, position, here))
+            shard, first = divmod(chunk, chunks_per_shard)
+            here = min(stop - chunk, chunks_per_shard - first)
+            runs.append(ChunkRun(shard, first, here))
             chunk += here
     return runs
 
@@ -96,7 +96,7 @@ def plan_ranges(
         changes = run.shard != shard
         if index is None or changes:
             index = index_of(run.shard)
-        for offset, length in index.ranges_of(run.position, run.n_chunks):
+        for offset, length in index.ranges_of(run.first_in_shard, run.n_chunks):
             end = start + bounds[-1]
             if stop > first and (changes or offset != end or end + length - start > MAX_REQUEST_BYTES):
                 parts = plan.parts[first:stop]

@@ -18,7 +18,7 @@ from noether.data.zarr_store.errors import CorruptDataError, StorageError
 from noether.data.zarr_store.sampling import ReadPlan
 from noether.data.zarr_store.stores import STORAGE_ERRORS
 
-__all__ = ["CompleteStore", "open_array", "open_group", "read_rows_of_plan"]
+__all__ = ["StrictStore", "open_array", "open_group", "read_rows_of_plan"]
 
 # What zarr-python and the codecs raise where the bytes are at fault, and not the storage.
 DECODE_ERRORS = (
@@ -37,7 +37,7 @@ DECODE_ERRORS = (
 _MAX_OBJECT_BYTES = 1 << 50
 
 
-class CompleteStore(WrapperStore[Store]):
+class StrictStore(WrapperStore[Store]):
     """Refuses to read a chunk or shard that is not there, or empty, or bytes where none can be.
 
     Zarr takes a missing one for fill values. `ZarrStoreWriter` writes all of them, zeros included, so that in its
@@ -78,7 +78,7 @@ def open_group(store: Store, *, complete: bool, where: str) -> zarr.Group:
         The storage fails.
     """
     try:
-        return zarr.open_group(CompleteStore(store) if complete else store, mode="r", zarr_format=3)
+        return zarr.open_group(StrictStore(store) if complete else store, mode="r", zarr_format=3)
     except FileNotFoundError as error:
         raise CorruptDataError(
             f"{where}: the manifest lists it, but there is no group at {store}; convert the sample again"

@@ -11,7 +11,7 @@ from noether.data.zarr_store.errors import ArgumentError, UnknownNameError, near
 from noether.data.zarr_store.layout import ArrayLayout, DomainLayout, require_domain, require_fields
 from noether.data.zarr_store.sampling.plan import check_num_points
 
-__all__ = ["Draw", "DrawGroup", "GroupRead", "Member", "group_draws"]
+__all__ = ["Draw", "JointDraws", "JointRead", "Member", "join_draws"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class GroupRead:
+class JointRead:
     """Fields that the same draws of a group give, so that one read serves them.
 
     Attributes
@@ -93,7 +93,7 @@ class GroupRead:
 
 
 @dataclass(frozen=True, slots=True)
-class DrawGroup:
+class JointDraws:
     """Draws of one domain that share no point; most are alone in theirs.
 
     Attributes
@@ -102,7 +102,7 @@ class DrawGroup:
         The domain.
     members : tuple of Member
         The draws; the main draw of the domain, where it is there, comes first.
-    reads : tuple of GroupRead
+    reads : tuple of JointRead
         What to read for them.
     has_main : bool
         Whether the main draw is there.
@@ -114,32 +114,32 @@ class DrawGroup:
 
     domain: str
     members: tuple[Member, ...]
-    reads: tuple[GroupRead, ...]
+    reads: tuple[JointRead, ...]
     has_main: bool
     optional: bool
     stream: tuple[str, ...]
 
 
-def group_draws(
+def join_draws(
     domains: Mapping[str, DomainLayout],
     num_points: Mapping[str, int | None] | None,
     fields: Iterable[str] | None,
     draws: Mapping[str, Draw] | None,
-) -> tuple[DrawGroup, ...]:
+) -> tuple[JointDraws, ...]:
     """Group the draws of an item: those of the main draws first, in the order of the store's domains.
 
     Parameters and errors are those of `DrawPlanner`.
     """
     mains = _main_draws(domains, check_num_points(num_points, domains), fields)
     named = _named_draws(domains, {} if draws is None else draws)
-    alone: list[DrawGroup] = []
+    alone: list[JointDraws] = []
     disjoint: dict[str, list[Member]] = {}
     for name, (draw, member) in named.items():
         if draw.disjoint:
             disjoint.setdefault(draw.domain, []).append(member)
         else:
             reads = tuple(_reads(domains[draw.domain], (member,)))
-            alone.append(DrawGroup(draw.domain, (member,), reads, False, False, ("draw", name)))
+            alone.append(JointDraws(draw.domain, (member,), reads, False, False, ("draw", name)))
     groups = []
     for domain, layout in domains.items():
         has_main, others = domain in mains, disjoint.get(domain, [])
@@ -147,7 +147,7 @@ def group_draws(
         if members:
             optional = has_main and fields is None and not others
             reads = tuple(_reads(layout, members))
-            groups.append(DrawGroup(domain, members, reads, has_main, optional, ("domain", domain)))
+            groups.append(JointDraws(domain, members, reads, has_main, optional, ("domain", domain)))
     return (*groups, *alone)
 
 
@@ -183,7 +183,7 @@ def _named_draws(domains: Mapping[str, DomainLayout], draws: Any) -> dict[str, t
     return named
 
 
-def _reads(layout: DomainLayout, members: tuple[Member, ...]) -> Iterator[GroupRead]:
+def _reads(layout: DomainLayout, members: tuple[Member, ...]) -> Iterator[JointRead]:
     """Put the fields together that the same members give."""
     together: dict[tuple[int, ...], list[ArrayLayout]] = {}
     for field, array in layout.arrays.items():
@@ -192,4 +192,4 @@ def _reads(layout: DomainLayout, members: tuple[Member, ...]) -> Iterator[GroupR
             together.setdefault(takers, []).append(array)
     for takers, arrays in together.items():
         names = (tuple(members[number].names[array.field] for array in arrays) for number in takers)
-        yield GroupRead(tuple(arrays), takers, tuple(names))
+        yield JointRead(tuple(arrays), takers, tuple(names))

@@ -13,7 +13,7 @@ from random import Random
 from typing import Literal, NamedTuple
 
 from noether.data.zarr_store.core import Grid, positive_int
-from noether.data.zarr_store.errors import ArgumentError, TooLargeError
+from noether.data.zarr_store.errors import ArgumentError, TooLargeError, require_one_of
 from noether.data.zarr_store.layout import ArrayLayout, DomainLayout, require_domain
 
 __all__ = [
@@ -240,8 +240,7 @@ def plan_draw(grid: Grid, n_points: int, rng: Random, chunk_order: ChunkOrder = 
     - m rows of the full chunks come from k = ceil(m/c) of them, each with chance k/F, and the surplus kc - m is cut
       as a cyclic window from one of the k, chosen uniformly: k/F (1 - (kc - m)/(kc)) = m/(Fc).
     """
-    if chunk_order not in CHUNK_ORDERS:
-        raise ArgumentError(f"chunk_order: expected one of {', '.join(CHUNK_ORDERS)}, got {chunk_order!r}")
+    require_one_of("chunk_order", chunk_order, CHUNK_ORDERS)
     wanted = positive_int(n_points, "num_points")
     total, short = grid.n_points, grid.short_points
     if wanted >= total:

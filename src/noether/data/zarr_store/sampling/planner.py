@@ -10,10 +10,10 @@ from random import Random
 from typing import Literal, get_args
 
 from noether.data.zarr_store.core import Grid, whole_number
-from noether.data.zarr_store.errors import ArgumentError, UnknownNameError
+from noether.data.zarr_store.errors import ArgumentError, UnknownNameError, require_one_of
 from noether.data.zarr_store.layout import DomainLayout
 from noether.data.zarr_store.manifest import SampleEntry
-from noether.data.zarr_store.sampling.joint_draws import Draw, DrawGroup, group_draws
+from noether.data.zarr_store.sampling.joint_draws import Draw, JointDraws, join_draws
 from noether.data.zarr_store.sampling.joint_plan import JointPlan, sweep_length
 from noether.data.zarr_store.sampling.plan import ChunkOrder, PlannedRead, Range, random_stream
 
@@ -97,15 +97,15 @@ class DrawPlanner:
         chunk_order: ChunkOrder = "consecutive",
         if_short: IfShort = "all",
     ) -> None:
-        _require_one_of("schedule", schedule, get_args(Schedule))
-        _require_one_of("if_short", if_short, get_args(IfShort))
+        require_one_of("schedule", schedule, get_args(Schedule))
+        require_one_of("if_short", if_short, get_args(IfShort))
         if seed is None and schedule == "sweep":
             raise ArgumentError("schedule='sweep': expected a seed, which ties the epochs of a sweep, got seed=None")
         self._seed = None if seed is None else whole_number(seed, "seed")
         self._schedule = schedule
         self._chunk_order = chunk_order
         self._if_short = if_short
-        self._groups = group_draws(domains, num_points, fields, draws)
+        self._groups = join_draws(domains, num_points, fields, draws)
         if not self._groups:
             raise ArgumentError("fields: expected at least one field, or draws, got none of both")
         members = [member for group in self._groups for member in group.members]
@@ -134,7 +134,7 @@ class DrawPlanner:
                     f"points: it has only {', '.join(entry.domains)}; leave the sample out, or ask for other fields"
                 )
 
-    def _check_counts(self, group: DrawGroup, sample_id: str, n_points: int) -> None:
+    def _check_counts(self, group: JointDraws, sample_id: str, n_points: int) -> None:
         where = f"sample {sample_id!r}, domain {group.domain!r}"
         counts = {member.title: member.num_points or n_points for member in group.members}
         if len(counts) > 1 and sum(counts.values()) > n_points:
@@ -163,7 +163,7 @@ class DrawPlanner:
                 reads.append(DrawRead(planned, tuple(map(Share, read.names, shares))))
         return reads
 
-    def _plan_group(self, group: DrawGroup, grid: Grid, sample_id: str, epoch: int) -> JointPlan:
+    def _plan_group(self, group: JointDraws, grid: Grid, sample_id: str, epoch: int) -> JointPlan:
         counts = [min(member.num_points or grid.n_points, grid.n_points) for member in group.members]
         if group.members[0].num_points is None:
             return JointPlan.whole(grid)
@@ -172,12 +172,7 @@ class DrawPlanner:
             return JointPlan.of_sweep(grid, counts, step, self._stream("sweep", sweep, group, sample_id))
         return JointPlan.of_draws(grid, counts, self._stream("epoch", epoch, group, sample_id), self._chunk_order)
 
-    def _stream(self, kind: str, number: int, group: DrawGroup, sample_id: str) -> Random:
+    def _stream(self, kind: str, number: int, group: JointDraws, sample_id: str) -> Random:
         if self._seed is None:
             return random_stream(secrets.randbits(128))
         return random_stream(self._seed, kind, number, *group.stream, sample_id)
-
-
-def _require_one_of(parameter: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ArgumentError(f"{parameter}: expected one of {', '.join(known)}, got {value!r}")

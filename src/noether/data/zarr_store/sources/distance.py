@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from noether.data.zarr_store.core import default_threads
 from noether.data.zarr_store.errors import MissingDependencyError
-from noether.data.zarr_store.writing import default_threads
 
 __all__ = ["distance_to_positions", "distance_to_triangles"]
 

@@ -19,7 +19,7 @@ from noether.data.zarr_store.sources.distance import distance_to_positions, dist
 from noether.data.zarr_store.sources.domain_data import DomainData, SampleFile
 from noether.data.zarr_store.sources.formats import load_file
 from noether.data.zarr_store.sources.hdf5 import HDF5_SUFFIXES
-from noether.data.zarr_store.sources.local_copies import Scratch, scratch_directory
+from noether.data.zarr_store.sources.local_copies import LocalCopies, scratch_directory
 from noether.data.zarr_store.sources.mapping import (
     AttributeFile,
     DistanceField,
@@ -110,7 +110,9 @@ class SampleLoader:
                     data |= READERS[suffix](file, there)
                 continue
             with scratch_directory() as directory:
-                path = Scratch(self.storage, directory).local_file(key, objects, self.found.named_files(self.storage))
+                path = LocalCopies(self.storage, directory).local_file(
+                    key, objects, self.found.named_files(self.storage)
+                )
                 file = SampleFile(self.found.sample_id, key, path, self.found.values)
                 data |= READERS[suffix](file, there)
         return data

@@ -14,7 +14,7 @@ from noether.data.zarr_store.core import check_relative_path
 from noether.data.zarr_store.errors import SampleIdError, StorageError
 from noether.data.zarr_store.stores import Storage, StoredObject, is_remote
 
-__all__ = ["Scratch", "scratch_directory"]
+__all__ = ["LocalCopies", "scratch_directory"]
 
 _BLOCK_BYTES = 16 << 20
 _REQUESTS = 4
@@ -37,7 +37,7 @@ def scratch_directory() -> Iterator[Path]:
         yield Path(path)
 
 
-class Scratch:
+class LocalCopies:
     """Gives the files of a sample as local files: as they are, or fetched.
 
     Parameters

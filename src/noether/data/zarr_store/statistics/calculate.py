@@ -10,7 +10,7 @@ from functools import reduce
 from itertools import groupby
 from typing import Any, TypeAlias
 
-from noether.data.zarr_store.core import positive_int
+from noether.data.zarr_store.core import default_threads, positive_int
 from noether.data.zarr_store.layout import ArrayLayout
 from noether.data.zarr_store.manifest import StoreManifest
 from noether.data.zarr_store.reading import Fetcher
@@ -19,7 +19,6 @@ from noether.data.zarr_store.statistics.estimates import check_tolerance, extrap
 from noether.data.zarr_store.statistics.moments import RunningStats
 from noether.data.zarr_store.statistics.planning import select
 from noether.data.zarr_store.stores import is_remote, normalize_root
-from noether.data.zarr_store.writing import default_threads
 
 __all__ = ["Progress", "calculate_store_statistics"]
 

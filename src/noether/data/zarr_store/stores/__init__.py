@@ -12,20 +12,20 @@ from urllib.request import url2pathname
 from obstore.exceptions import BaseError
 from zarr.abc.store import Store
 
-from noether.data.zarr_store.errors import ArgumentError
+from noether.data.zarr_store.errors import ArgumentError, require_one_of
 from noether.data.zarr_store.stores.base import Buffer, Storage, StoredObject, StoreFactory
 from noether.data.zarr_store.stores.counting import CountingStore, Traffic
 from noether.data.zarr_store.stores.fsspec_store import FsspecStorage
 from noether.data.zarr_store.stores.local import LocalStorage
 from noether.data.zarr_store.stores.object_store import OBSTORE_PROTOCOLS, ObstoreStorage
-from noether.data.zarr_store.stores.staging import Leftover
+from noether.data.zarr_store.stores.staging import StagedWrite
 
 __all__ = [
     "STORAGE_ERRORS",
     "Buffer",
     "CountingStore",
-    "Leftover",
     "LocalStorage",
+    "StagedWrite",
     "Storage",
     "StoreFactory",
     "StoredObject",
@@ -105,8 +105,7 @@ def open_storage(root: str | os.PathLike[str], storage_options: Mapping[str, Any
         return LocalStorage(base)
     default = "obstore" if urlsplit(base).scheme in OBSTORE_PROTOCOLS else "fsspec"
     driver = options.pop("driver", default)
-    if driver not in DRIVERS:
-        raise ArgumentError(f"storage_options['driver']: expected one of {', '.join(DRIVERS)}, got {driver!r}")
+    require_one_of("storage_options['driver']", driver, DRIVERS)
     return ObstoreStorage(base, options) if driver == "obstore" else FsspecStorage(base, options)
 
 

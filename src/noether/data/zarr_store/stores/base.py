@@ -11,7 +11,7 @@ from zarr.abc.store import Store
 
 from noether.data.zarr_store.core import ROOT_KEY
 from noether.data.zarr_store.errors import StorageError, TooLargeError
-from noether.data.zarr_store.stores.staging import Leftover
+from noether.data.zarr_store.stores.staging import StagedWrite
 
 __all__ = [
     "MAX_DOCUMENT_BYTES",
@@ -92,16 +92,16 @@ class Storage(Protocol):
     def remove_staged(self, relpath: str, pid: int) -> None:
         """Remove what a process of this machine, which has been killed, left of the group `relpath`."""
 
-    def leftovers(self) -> list[Leftover]:
+    def abandoned(self) -> list[StagedWrite]:
         """List what writers that were killed left of what they had not put in its place yet."""
 
-    def settle(self, leftover: Leftover) -> None:
-        """Put a group back where it belongs, if the leftover restores one, else remove it."""
+    def recover(self, staged: StagedWrite) -> None:
+        """Put a group back where it belongs, if the staged write restores one, else remove it."""
 
-    def settle_own(self, relpaths: Iterable[str]) -> None:
-        """Settle what processes of this machine that were killed left at the root, and beside some groups.
+    def recover_own(self, relpaths: Iterable[str]) -> None:
+        """Recover what processes of this machine that were killed left at the root, and beside some groups.
 
-        Never fails: what cannot be settled stays.
+        Never fails: what cannot be recovered stays.
         """
 
     def delete(self, keys: list[str]) -> None:
@@ -188,18 +188,18 @@ class StorageByObjects:
     def remove_staged(self, relpath: str, pid: int) -> None:
         """Leave what is there: another machine may be writing the same objects, and the next write replaces them."""
 
-    def leftovers(self) -> list[Leftover]:
+    def abandoned(self) -> list[StagedWrite]:
         """List what killed writers left; see `Storage`.
 
         Nothing, where objects appear whole: a group that is not complete yet lies in its place.
         """
         return []
 
-    def settle(self, leftover: Leftover) -> None:
+    def recover(self, staged: StagedWrite) -> None:
         """Remove what is left over; see `Storage`."""
-        self.delete([leftover.key])
+        self.delete([staged.key])
 
-    def settle_own(self, relpaths: Iterable[str]) -> None:
+    def recover_own(self, relpaths: Iterable[str]) -> None:
         """Leave what there is: what is staged does not say on which machine; see `Storage`."""
 
     def _require_all(self, relpath: str, written: list[str]) -> None:

@@ -16,7 +16,7 @@ from zarr.storage import FsspecStore
 from noether.data.zarr_store.errors import ArgumentError, StorageError, StoreError
 from noether.data.zarr_store.stores.base import Buffer, StorageByObjects, StoredObject, require_size
 from noether.data.zarr_store.stores.forks import keep_in_forks
-from noether.data.zarr_store.stores.staging import Leftover, staged_name, target_of
+from noether.data.zarr_store.stores.staging import StagedWrite, staged_name, target_of
 
 __all__ = ["FsspecStorage"]
 
@@ -163,12 +163,12 @@ class FsspecStorage(StorageByObjects):
             for part in parts:
                 file.write(part)
 
-    def leftovers(self) -> list[Leftover]:
+    def abandoned(self) -> list[StagedWrite]:
         """List what killed writers left; see `Storage`."""
         if not self._stages:
             return []
         staged = ((item.key, target_of(item.key)) for item in self.objects())
-        return [Leftover(key, target[0]) for key, target in staged if target is not None]
+        return [StagedWrite(key, target[0]) for key, target in staged if target is not None]
 
     def delete(self, keys: list[str]) -> None:
         """Delete objects; see `Storage`."""

@@ -29,7 +29,7 @@ from noether.data.zarr_store.stores.durable import (
 from noether.data.zarr_store.stores.local_guards import DirectoryCount, open_regular, require_inside
 from noether.data.zarr_store.stores.staging import (
     FORMER_SUFFIX,
-    Leftover,
+    StagedWrite,
     is_running,
     staged_here,
     staged_name,
@@ -161,26 +161,26 @@ class LocalStorage:
         for left in path.parent.glob(f"{glob.escape(staged_prefix(path.name, pid))}*"):
             shutil.rmtree(left, ignore_errors=True)
 
-    def leftovers(self) -> list[Leftover]:
+    def abandoned(self) -> list[StagedWrite]:
         """List what killed writers left; see `Storage`."""
         with _reported(f"cannot list {self._root}"):
-            return self._left_over(self._hidden(self._root, 0, DirectoryCount()))
+            return self._abandoned(self._hidden(self._root, 0, DirectoryCount()))
 
-    def settle_own(self, relpaths: Iterable[str]) -> None:
-        """Settle what killed processes of this machine left; see `Storage`."""
+    def recover_own(self, relpaths: Iterable[str]) -> None:
+        """Recover what killed processes of this machine left; see `Storage`."""
         directories = {self._root, *((self._root / relpath).parent for relpath in relpaths)}
         # Where it fails, as it does where another run is at the same, things stay as they are.
         for directory in sorted(directories):
             with suppress(OSError):
                 hidden = [path for path in directory.iterdir() if staged_here(path.name)]
-                for leftover in self._left_over(hidden):
-                    self.settle(leftover)
+                for staged in self._abandoned(hidden):
+                    self.recover(staged)
 
-    def _left_over(self, hidden: Iterable[Path]) -> list[Leftover]:
-        """Give those of some hidden files and directories that writers staged that no longer run."""
+    def _abandoned(self, hidden: Iterable[Path]) -> list[StagedWrite]:
+        """List those of some hidden files and directories whose writers no longer run."""
         found = [(path, target_of(path.relative_to(self._root).as_posix())) for path in hidden]
         lost: set[str] = set()
-        leftovers = []
+        abandoned = []
         # A former group comes first: it is the one that the manifest lists.
         for path, staged in sorted(found, key=lambda item: (not item[0].name.endswith(FORMER_SUFFIX), item[0])):
             if staged is None or (staged[1] is not None and is_running(staged[1])):
@@ -188,15 +188,15 @@ class LocalStorage:
             target = staged[0]
             restores = (path / ROOT_KEY).is_file() and target not in lost and not (self._root / target).exists()
             lost |= {target} if restores else set()
-            leftovers.append(Leftover(path.relative_to(self._root).as_posix(), target, restores))
-        return leftovers
+            abandoned.append(StagedWrite(path.relative_to(self._root).as_posix(), target, restores))
+        return abandoned
 
-    def settle(self, leftover: Leftover) -> None:
+    def recover(self, staged: StagedWrite) -> None:
         """Put a group back, or remove what is left over; see `Storage`."""
-        path = self._root / leftover.key
-        with _reported(f"cannot settle {path}"):
-            if leftover.restores:
-                path.rename(self._root / leftover.target)
+        path = self._root / staged.key
+        with _reported(f"cannot recover {path}"):
+            if staged.restores:
+                path.rename(self._root / staged.target)
                 sync_directory(path.parent)
             elif path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 __all__ = [
     "FORMER_SUFFIX",
-    "Leftover",
+    "StagedWrite",
     "is_running",
     "staged_here",
     "staged_name",
@@ -28,7 +28,7 @@ FORMER_SUFFIX = ".former"
 _STAGED = re.compile(r"\.(.+)\.(?:[0-9a-f]{32}|(\d+)-([0-9a-f]{16})(?:\.former)?)", re.DOTALL)
 
 
-class Leftover(NamedTuple):
+class StagedWrite(NamedTuple):
     """One of them.
 
     Attributes

@@ -13,7 +13,7 @@ from fractions import Fraction
 from math import ceil
 from typing import Any
 
-from noether.data.zarr_store.core import ROOT_KEY, SEAL_KEY, BoundedCache, Grid, positive_int
+from noether.data.zarr_store.core import CHECKSUM_KEY, ROOT_KEY, BoundedCache, Grid, positive_int
 from noether.data.zarr_store.errors import ArgumentError
 from noether.data.zarr_store.layout import ArrayLayout, DomainLayout, require_fields
 from noether.data.zarr_store.manifest import CopyOrigin, DomainSample, SampleEntry, StoreManifest, select_samples
@@ -159,7 +159,7 @@ class _Copier:
         if present is not None and _attributes_of(present) == json.loads(json.dumps(attributes)):
             return entry, None
         sizes: list[int] = []
-        complete = self._manifest.shuffle_algorithm is not None
+        complete = self._manifest.promises_all_chunks
         sample = OpenSample(self._source, sample_id, self._manifest.sample(sample_id).relpath, complete)
         domains = (
             (domain, self._arrays(sample, domain, entry.domains[domain].grid, sizes)) for domain in entry.domains
@@ -212,7 +212,7 @@ def _settings_of_copy(
     if fraction < 1:
         update["copied_from"] = CopyOrigin(store_root=root, fraction=float(fraction))
         # Row i is still what the algorithm says of all points, but not of those that are left.
-        if manifest.shuffle_algorithm is not None:
+        if manifest.promises_all_chunks:
             update["shuffle_algorithm"] = f"{manifest.shuffle_algorithm}-leading"
     return manifest.model_copy(update=update)
 
@@ -246,7 +246,7 @@ def _metadata_of_copy(metadata: Mapping[str, Any], grid: Grid, layout: ArrayLayo
 def _attributes_of(document: bytes) -> Any:
     try:
         attributes = json.loads(document)["attributes"]
-        return {key: attributes[key] for key in attributes if key != SEAL_KEY}
+        return {key: attributes[key] for key in attributes if key != CHECKSUM_KEY}
     except (ValueError, LookupError, TypeError, RecursionError):
         return None
 

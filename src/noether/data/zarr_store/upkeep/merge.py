@@ -89,6 +89,6 @@ def _require_intact(own: OwnManifest | ManifestError, origin: str) -> OwnManifes
     """Give what a group says of itself; raise why it says nothing that can be believed."""
     if isinstance(own, ManifestError):
         raise own
-    if own.seal == "broken":
+    if own.checksum_state == "broken":
         raise ManifestError(f"{origin}: its metadata are damaged; see what can be done: noether-zarr verify STORE")
     return own

@@ -6,14 +6,13 @@ from noether.data.zarr_store.writing.group_encoding import (
     GroupArray,
     array_document,
     counted,
-    default_threads,
     encoded,
     group_metadata,
     group_objects,
     node_document,
     root_document,
 )
-from noether.data.zarr_store.writing.prepare import IntakeSettings, SampleIntake
+from noether.data.zarr_store.writing.prepare import IntakeSettings, PreparedSample
 from noether.data.zarr_store.writing.reorder import SourceRows, StoredRows
 from noether.data.zarr_store.writing.validation import FieldValues, check_attributes, check_fields
 
@@ -23,14 +22,13 @@ __all__ = [
     "GroupArray",
     "IntakeSettings",
     "NonFinite",
-    "SampleIntake",
+    "PreparedSample",
     "SourceRows",
     "StoredRows",
     "array_document",
     "check_attributes",
     "check_fields",
     "counted",
-    "default_threads",
     "encoded",
     "group_metadata",
     "group_objects",

@@ -7,7 +7,6 @@ ever whole in memory: a shard is made a few chunks at a time, as fast as whoever
 from __future__ import annotations
 
 import json
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,7 +22,7 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
 from zarr.storage import MemoryStore
 
 from noether.data.zarr_store.codec import ChunkCodec, ShardIndex
-from noether.data.zarr_store.core import ROOT_KEY, UNSEALED, Grid, seal
+from noether.data.zarr_store.core import ROOT_KEY, ZERO_CHECKSUM, Grid, with_checksum
 from noether.data.zarr_store.layout import ArrayLayout
 from noether.data.zarr_store.writing.reorder import StoredRows
 
@@ -33,7 +32,6 @@ __all__ = [
     "GroupArray",
     "array_document",
     "counted",
-    "default_threads",
     "encoded",
     "group_metadata",
     "group_objects",
@@ -47,11 +45,6 @@ POINT_DIMENSION = "point"
 _TASK_BYTES = 1 << 18
 # Such tasks per thread that run ahead of whoever takes their chunks.
 _TASKS_AHEAD = 3
-
-
-def default_threads() -> int:
-    """Give the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +123,7 @@ def group_objects(
 
 
 def root_document(attributes: Mapping[str, Any], metadata: Mapping[str, Any]) -> bytes:
-    """Give the root ``zarr.json`` of a group, sealed.
+    """Return the root ``zarr.json`` of a group, with its checksum.
 
     Parameters
     ----------
@@ -139,9 +132,9 @@ def root_document(attributes: Mapping[str, Any], metadata: Mapping[str, Any]) ->
     metadata : mapping
         By path, what the ``zarr.json`` of each node below says.
     """
-    root = group_metadata(UNSEALED | dict(attributes))
+    root = group_metadata(ZERO_CHECKSUM | dict(attributes))
     root["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": metadata}
-    return seal(node_document(root))
+    return with_checksum(node_document(root))
 
 
 def node_document(metadata: Mapping[str, Any]) -> bytes:

@@ -24,7 +24,7 @@ from noether.data.zarr_store.writing.cast_loss import CastCheck, CastMeter, NonF
 from noether.data.zarr_store.writing.group_encoding import DomainArrays
 from noether.data.zarr_store.writing.reorder import (
     Block,
-    BucketedRows,
+    ExternalShuffle,
     GatheredRows,
     SourceRows,
     StoredRows,
@@ -32,7 +32,7 @@ from noether.data.zarr_store.writing.reorder import (
 )
 from noether.data.zarr_store.writing.validation import FieldValues
 
-__all__ = ["IntakeSettings", "SampleIntake"]
+__all__ = ["IntakeSettings", "PreparedSample"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class IntakeSettings:
         return Grid.fit(n_points, self.chunk_points[domain], self.shard_points)
 
 
-class SampleIntake:
+class PreparedSample:
     """Checks and measures the values of one sample on entry, and gives its rows in stored order until it is left.
 
     What is not in memory is read then, once, into temporary files, which are removed at the end.
@@ -86,7 +86,7 @@ class SampleIntake:
         self._fields = fields
         self._settings = settings
         self._temporary = ExitStack()
-        self._scattered: dict[str, BucketedRows] = {}
+        self._scattered: dict[str, ExternalShuffle] = {}
         self.grids = {domain: settings.grid(domain, values[0][1].shape[0]) for domain, values in fields.items()}
         self.fidelity: dict[str, FieldFidelity] = {}
 
@@ -157,7 +157,7 @@ class SampleIntake:
         for layout, source in sources:
             meter = CastMeter(self._check(layout), source.dtype)
             with _scratch(source.where, temporary) as directory:
-                rows = BucketedRows(directory, self.grids[domain], stored_rows, layout.dim, np.dtype(layout.dtype))
+                rows = ExternalShuffle(directory, self.grids[domain], stored_rows, layout.dim, np.dtype(layout.dtype))
                 rows.scatter(_metered(source.blocks(), meter))
             measured[layout.field] = meter.result()
             self._scattered[layout.field] = rows

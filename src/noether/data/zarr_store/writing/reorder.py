@@ -20,7 +20,7 @@ from noether.data.zarr_store.core import Grid, map_again
 from noether.data.zarr_store.errors import SampleDataError
 from noether.data.zarr_store.sampling import invert
 
-__all__ = ["Block", "BucketedRows", "GatheredRows", "SourceRows", "StoredRows", "destinations"]
+__all__ = ["Block", "ExternalShuffle", "GatheredRows", "SourceRows", "StoredRows", "destinations"]
 
 # Number of its first row, and rows, shape (n, width).
 Block = tuple[int, NDArray[Any]]
@@ -216,7 +216,7 @@ def destinations(order: NDArray[np.int64]) -> NDArray[np.int64]:
     return order
 
 
-class BucketedRows:
+class ExternalShuffle:
     """Rows of a source that is read once, front to back, and scattered into files, each of a run of stored rows.
 
     Parameters

@@ -20,7 +20,7 @@ __all__ = ["FieldValues", "check_attributes", "check_fields"]
 _MAX_ATTRIBUTE_VALUES = 1 << 16
 _MAX_ATTRIBUTE_DEPTH = 100
 
-# A field's layout with its values: an array of shape (n_points, dim), or what yields blocks of such rows.
+# A field's layout with its values: an array of shape (n_points, width), or what yields blocks of such rows.
 FieldValues = tuple[ArrayLayout, NDArray[Any] | SourceRows]
 
 
@@ -34,14 +34,14 @@ def check_fields(
     sample_id : str
         For the errors.
     field_arrays : mapping of str to array-like
-        By canonical field name: shape ``(n_points, dim)``, or ``(n_points,)`` where ``dim`` is 1. What is not in
+        By canonical field name: shape ``(n_points, width)``, or ``(n_points,)`` where the width is 1. What is not in
         memory is loaded if it is small, else not read.
     layouts : mapping of str to DomainLayout
         The domains that the store knows.
 
     Returns
     -------
-    dict of str to list of (ArrayLayout, ndarray of shape (n_points, dim) or SourceRows)
+    dict of str to list of (ArrayLayout, ndarray of shape (n_points, width) or SourceRows)
         The domains that the sample has, with all their fields, in the order of the layouts.
 
     Raises

@@ -18,7 +18,7 @@ from noether.data.zarr_store.sources.inspection.contents import (
 )
 from noether.data.zarr_store.sources.inspection.naming import SampleFiles, files_of_first_sample
 from noether.data.zarr_store.sources.inspection.proposal import propose_mapping
-from noether.data.zarr_store.sources.local_copies import Scratch, scratch_directory
+from noether.data.zarr_store.sources.local_copies import LocalCopies, scratch_directory
 from noether.data.zarr_store.sources.referenced_files import NAMING_SUFFIXES, files_beside, named_files
 from noether.data.zarr_store.stores import Storage, StoredObject, is_remote, normalize_root, open_storage
 
@@ -100,7 +100,7 @@ def _read(storage: Storage, sample: SampleFiles, listing: list[StoredObject]) ->
             text = (storage.read_if_there(key) or b"").decode(errors="replace")
             beside = named_files(key, text, files_beside([key], listing))
         with scratch_directory() as directory:
-            path = Scratch(storage, directory).local_file(key, [by_key[key]], beside)
+            path = LocalCopies(storage, directory).local_file(key, [by_key[key]], beside)
             try:
                 yield replace(read_contents(path, key), n_bytes=by_key[key].size)
             except SourceError as error:

@@ -91,16 +91,16 @@ class Mender:
         return self.planner.storage.root
 
     def _put_back(self, target: str) -> None:
-        for leftover in self.planner.storage.leftovers():
-            if leftover.target == target and leftover.restores:
-                self.planner.storage.settle(leftover)
+        for staged in self.planner.storage.abandoned():
+            if staged.target == target and staged.restores:
+                self.planner.storage.recover(staged)
 
     def _remove(self, key: str) -> None:
         """Remove a leftover, one object, or what a group has of this store's objects."""
         storage = self.planner.storage
-        for leftover in storage.leftovers():
-            if leftover.key == key:
-                storage.settle(leftover)
+        for staged in storage.abandoned():
+            if staged.key == key:
+                storage.recover(staged)
                 return
         inside = [item.key for item in storage.objects(key)]
         domains = self.planner.manifest.domains
@@ -120,7 +120,11 @@ class Mender:
         listing = list_store(storage.objects(), {entry.relpath for entry in known.values()})
         complete = listing.complete
         groups = [one for _, one in read_own_manifests(storage, complete) if isinstance(one, OwnManifest)]
-        wanted = [one for one in groups if one.seal != "broken" and (None in sample_ids or one.sample_id in sample_ids)]
+        wanted = [
+            one
+            for one in groups
+            if one.checksum_state != "broken" and (None in sample_ids or one.sample_id in sample_ids)
+        ]
         manifest = united(found.manifest, wanted, complete, trusted=not found.problem)
         if manifest is None:
             raise StorageError(f"{self._root}: it was changed meanwhile: no group is left; repair it again")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from noether.data.zarr_store.core import ROOT_KEY
-from noether.data.zarr_store.manifest import SampleEntry, StoreManifest, parse_group, seal_of_root
+from noether.data.zarr_store.manifest import SampleEntry, StoreManifest, checksum_state_of_root, parse_group
 from noether.data.zarr_store.stores import Storage
 from noether.data.zarr_store.writing import Encoding, array_document, group_metadata, node_document, root_document
 
@@ -42,7 +42,7 @@ def restored_documents(
     """
     root_key = f"{entry.relpath}/{ROOT_KEY}"
     root = storage.read_if_there(root_key) or b""
-    is_intact = seal_of_root(root) == "intact"
+    is_intact = checksum_state_of_root(root) == "intact"
     copies = (parse_group(root, sample_id) or {}) if is_intact else {}
     restored, metadata = {}, {}
     for path, made in _nodes(manifest, encoding, entry):

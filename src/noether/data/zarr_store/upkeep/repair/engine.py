@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from noether.data.zarr_store.core import default_threads
 from noether.data.zarr_store.errors import ArgumentError
 from noether.data.zarr_store.manifest import list_store
 from noether.data.zarr_store.sources import SampleSource
@@ -17,7 +18,6 @@ from noether.data.zarr_store.upkeep.repair.reconversion import Reconversion, enc
 from noether.data.zarr_store.upkeep.verify.engine import Progress, verify_store
 from noether.data.zarr_store.upkeep.verify.findings import Findings, Level, VerifyReport
 from noether.data.zarr_store.upkeep.verify.store_check import read_manifest, require_manifest
-from noether.data.zarr_store.writing import default_threads
 
 __all__ = ["RepairReport", "repair_store"]
 

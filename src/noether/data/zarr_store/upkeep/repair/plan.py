@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from noether.data.zarr_store.convert import REPORT_NAME
 from noether.data.zarr_store.core import ROOT_KEY, group_path, sample_id_of
 from noether.data.zarr_store.manifest import MANIFEST_NAME, OwnManifest, SampleEntry, StoreManifest, read_own_manifests
-from noether.data.zarr_store.stores import Leftover, Storage
+from noether.data.zarr_store.stores import StagedWrite, Storage
 from noether.data.zarr_store.upkeep.repair.documents import restored_documents
 from noether.data.zarr_store.upkeep.repair.reconversion import Reconversion
 from noether.data.zarr_store.upkeep.verify.findings import Finding, FindingKind, VerifyReport
@@ -85,13 +85,13 @@ class Planner:
     def plan(self, report: VerifyReport) -> list[Action]:
         """Give what can be done about the damage in a report, in the order in which it is to be done."""
         damage = report.having("damage")
-        leftovers = {leftover.key: leftover for leftover in self.storage.leftovers()}
-        put_back = {leftover.target for leftover in leftovers.values() if leftover.restores}
+        abandoned = {staged.key: staged for staged in self.storage.abandoned()}
+        put_back = {staged.target for staged in abandoned.values() if staged.restores}
         by_sample = defaultdict(list)
         actions: list[Action] = []
         for finding in damage:
             if finding.kind == "leftover" and finding.sample_id is None:
-                actions.append(self._about_leftover(finding, leftovers))
+                actions.append(self._about_leftover(finding, abandoned))
             elif finding.kind in _OF_THE_INDEX:
                 actions.append(self._make_index(finding.explanation))
             elif finding.kind == "manifest_damaged":
@@ -108,10 +108,10 @@ class Planner:
         unique = {(action.kind, action.object, action.sample_id): action for action in reversed(actions)}
         return sorted(unique.values(), key=lambda action: (_ORDER.index(action.kind), action.object))
 
-    def _about_leftover(self, finding: Finding, leftovers: dict[str, Leftover]) -> Action:
+    def _about_leftover(self, finding: Finding, abandoned: dict[str, StagedWrite]) -> Action:
         key = finding.object or ""
-        if key in leftovers and leftovers[key].restores:
-            return Action("put_back", leftovers[key].target, None, f"{key} is {finding.explanation}")
+        if key in abandoned and abandoned[key].restores:
+            return Action("put_back", abandoned[key].target, None, f"{key} is {finding.explanation}")
         if self._can_convert(sample_id_of(key)):
             return Action("convert", key, sample_id_of(key), finding.explanation)
         return Action("remove", key, None, finding.explanation)
@@ -157,7 +157,7 @@ class Planner:
 
     def _own_manifest(self, path: str) -> OwnManifest | None:
         [(_, own)] = read_own_manifests(self.storage, [path])
-        return own if isinstance(own, OwnManifest) and own.seal != "broken" else None
+        return own if isinstance(own, OwnManifest) and own.checksum_state != "broken" else None
 
     def _relpath(self, sample_id: str) -> str:
         entry = self.manifest.samples.get(sample_id)

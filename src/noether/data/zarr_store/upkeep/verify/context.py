@@ -47,7 +47,7 @@ class Context:
         Where the store lies.
     manifest : StoreManifest
         What the store should be.
-    manifest_is_sealed : bool
+    manifest_is_intact : bool
         Whether the manifest is to the byte what this library wrote.
     findings : Findings
         What it is not.
@@ -61,7 +61,7 @@ class Context:
 
     storage: Storage
     manifest: StoreManifest
-    manifest_is_sealed: bool
+    manifest_is_intact: bool
     findings: Findings
     level: Level
     chunk_index: ChunkIndex | None = None

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
-from noether.data.zarr_store.core import positive_int
-from noether.data.zarr_store.errors import ArgumentError
+from noether.data.zarr_store.core import default_threads, positive_int
+from noether.data.zarr_store.errors import ArgumentError, require_one_of
 from noether.data.zarr_store.manifest import Listing, SampleEntry, list_store, select_samples
 from noether.data.zarr_store.sources import SampleSource
 from noether.data.zarr_store.stores import Storage, is_remote, normalize_root, open_storage
@@ -24,7 +24,6 @@ from noether.data.zarr_store.upkeep.verify.store_check import (
     require_manifest,
 )
 from noether.data.zarr_store.upkeep.verify.tasks import Task, run_tasks
-from noether.data.zarr_store.writing import default_threads
 
 __all__ = ["Progress", "verify_store"]
 
@@ -139,8 +138,7 @@ def verify_store(
 
 
 def _check_level(level: Level, source: SampleSource | None) -> None:
-    if level not in LEVELS:
-        raise ArgumentError(f"level: expected one of {', '.join(LEVELS)}, got {level!r}")
+    require_one_of("level", level, LEVELS)
     if (source is None) == (level == "source"):
         given = "none" if source is None else "one"
         raise ArgumentError(
@@ -174,7 +172,7 @@ def _open(
         check_around(storage, manifest, found, listing, findings)
         samples += find_unlisted(storage, manifest, listing, findings)
     index = open_index(storage, manifest, findings)
-    return Context(storage, manifest, found.seal == "intact", findings, level, index), listing, samples
+    return Context(storage, manifest, found.checksum_state == "intact", findings, level, index), listing, samples
 
 
 def _listed(sample_id: str, entry: SampleEntry, listing: Listing) -> ListedSample:

@@ -19,9 +19,9 @@ from noether.data.zarr_store.manifest import (
     Metadata,
     OwnManifest,
     SampleEntry,
+    checksum_state_of_root,
     is_own_key,
     parse_group,
-    seal_of_root,
     shards_by_array,
 )
 from noether.data.zarr_store.reading import OpenSample, ShardedArray
@@ -104,7 +104,7 @@ class SampleCheck:
         reads_chunks : bool
             Whether to read more than the shards' indexes.
         """
-        complete = self._is_own or self._context.manifest.shuffle_algorithm is not None
+        complete = self._is_own or self._context.manifest.promises_all_chunks
         opened = OpenSample(self._context.storage, self.sample.sample_id, self.sample.entry.relpath, complete)
         lengths, shards = self._indexed_lengths(), shards_by_array(self.sample.sizes)
         for domain, layout, grid in self._arrays():
@@ -148,17 +148,17 @@ class SampleCheck:
     def _agrees(self, document: bytes, key: str) -> bool:
         """Say whether the root is what was written, and is of the sample that the manifest lists."""
         manifest, entry = self._context.manifest, self.sample.entry
-        seal = seal_of_root(document)
-        if seal == "broken":
+        state = checksum_state_of_root(document)
+        if state == "broken":
             self._add("metadata_damaged", "its bytes do not match the checksum that it carries", key=key)
             return False
-        if seal == "none":
+        if state == "none":
             self._context.findings.add_limit(_UNSEALED_GROUPS, entry.relpath)
         try:
             own = OwnManifest.of_root(document, entry.relpath, key)
         except ManifestError as error:
             # Other programs write groups that say nothing of their sample.
-            if seal == "intact" or manifest.shuffle_algorithm is not None:
+            if state == "intact" or manifest.promises_all_chunks:
                 self._add("metadata_damaged", str(error), key=key)
             return True
         self._is_own = True
@@ -168,7 +168,7 @@ class SampleCheck:
         if settings:
             self._add("settings_differ", f"it says otherwise than the manifest: {', '.join(settings)}", key=key)
             return False
-        parts = _differing_parts(entry, own.entry, complete=self._context.manifest_is_sealed)
+        parts = _differing_parts(entry, own.entry, complete=self._context.manifest_is_intact)
         if own.sample_id != self.sample.sample_id:
             parts = [f"it is the sample {own.sample_id!r}"]
         if parts:

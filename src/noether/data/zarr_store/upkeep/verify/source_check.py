@@ -15,7 +15,7 @@ from noether.data.zarr_store.upkeep.verify.tasks import Task
 from noether.data.zarr_store.writing import (
     FieldValues,
     IntakeSettings,
-    SampleIntake,
+    PreparedSample,
     StoredRows,
     check_attributes,
     check_fields,
@@ -71,7 +71,7 @@ class SourceCheck:
             self._threads,
         )
         try:
-            with SampleIntake(sample.sample_id, fields, settings) as intake:
+            with PreparedSample(sample.sample_id, fields, settings) as intake:
                 for _, arrays in intake.domains():
                     expected = {layout.field: rows for layout, rows in arrays.arrays}
                     self._read(check, expected)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from noether.data.zarr_store.convert import REPORT_NAME, ReportFile
-from noether.data.zarr_store.core import ROOT_KEY, SealState, sample_id_of, seal_state
+from noether.data.zarr_store.core import ROOT_KEY, ChecksumState, checksum_state, sample_id_of
 from noether.data.zarr_store.errors import CorruptDataError, ManifestError
 from noether.data.zarr_store.manifest import (
     FORMAT_VERSION,
@@ -45,7 +45,7 @@ class ReadManifest:
     ----------
     manifest : StoreManifest or None
         None where there is none that can be read.
-    seal : {"intact", "broken", "none"}
+    checksum_state : {"intact", "broken", "none"}
         Whether it is as it was written.
     problem : str
         What is wrong with it; empty if nothing is.
@@ -54,7 +54,7 @@ class ReadManifest:
     """
 
     manifest: StoreManifest | None
-    seal: SealState
+    checksum_state: ChecksumState
     problem: str
     data: bytes | None
 
@@ -74,17 +74,17 @@ def read_manifest(storage: Storage) -> ReadManifest:
         content, _ = parse_json(data)
     except ValueError as error:
         return ReadManifest(None, "none", str(error), data)
-    seal = seal_state(data, content) if isinstance(content, dict) else "none"
-    problem = "its bytes do not match the checksum that it carries" if seal == "broken" else ""
+    state = checksum_state(data, content) if isinstance(content, dict) else "none"
+    problem = "its bytes do not match the checksum that it carries" if state == "broken" else ""
     try:
         manifest = StoreManifest.parse(data, MANIFEST_NAME)
         dict(manifest.samples)  # each is checked when it is asked for
     except ManifestError as error:
         version = content.get("format_version") if isinstance(content, dict) else None
-        if seal != "broken" and isinstance(version, int) and version > FORMAT_VERSION:
+        if state != "broken" and isinstance(version, int) and version > FORMAT_VERSION:
             raise
-        return ReadManifest(None, seal, problem or str(error), data)
-    return ReadManifest(manifest, seal, problem, data)
+        return ReadManifest(None, state, problem or str(error), data)
+    return ReadManifest(manifest, state, problem, data)
 
 
 def require_manifest(storage: Storage, found: ReadManifest, listing: Listing, findings: Findings) -> StoreManifest:
@@ -96,11 +96,11 @@ def require_manifest(storage: Storage, found: ReadManifest, listing: Listing, fi
         There is no store.
     """
     if not found.problem and found.manifest is not None:
-        if found.seal == "none":
+        if found.checksum_state == "none":
             findings.add_limit(_UNSEALED_MANIFEST, MANIFEST_NAME)
         return found.manifest
     own = [one for _, one in read_own_manifests(storage, listing.complete) if isinstance(one, OwnManifest)]
-    intact = [one for one in own if one.seal != "broken"]
+    intact = [one for one in own if one.checksum_state != "broken"]
     manifest = united(found.manifest, intact, listing.complete, trusted=False)
     if manifest is None:
         raise ManifestError(
@@ -167,14 +167,14 @@ def find_unlisted(
 
 
 def _is_damaged(own: OwnManifest | ManifestError) -> bool:
-    return isinstance(own, ManifestError) or own.seal == "broken"
+    return isinstance(own, ManifestError) or own.checksum_state == "broken"
 
 
 def _why_none_of(manifest: StoreManifest, own: OwnManifest | ManifestError) -> str:
     """Say why a group is none of a store; nothing where it is one."""
     if isinstance(own, ManifestError):
         return str(own)
-    if own.seal == "broken":
+    if own.checksum_state == "broken":
         return f"a group that the manifest does not list, whose {ROOT_KEY} does not match its checksum"
     differing = manifest.differing_settings(own.alone)
     if differing:
@@ -195,9 +195,9 @@ def check_around(
                 findings.add("leftover", "a chunk index that the manifest does not name", key=key)
         else:
             findings.add("not_recognised", "it is no part of the store", key=key)
-    for leftover in storage.leftovers():
-        what = "the only complete copy of" if leftover.restores else "what a writer that was killed left of"
-        findings.add("leftover", f"{what} {leftover.target}", key=leftover.key)
+    for staged in storage.abandoned():
+        what = "the only complete copy of" if staged.restores else "what a writer that was killed left of"
+        findings.add("leftover", f"{what} {staged.target}", key=staged.key)
     if REPORT_NAME in listing.others:
         _check_report(storage, findings)
     for split, sample_ids in manifest.splits.items():
@@ -216,5 +216,5 @@ def _check_report(storage: Storage, findings: Findings) -> None:
         findings.add("report_damaged", str(error), key=REPORT_NAME)
         return
     content: Mapping[str, Any] = {} if data is None else parse_json(data)[0]
-    if seal_state(data or b"", content) == "broken":
+    if checksum_state(data or b"", content) == "broken":
         findings.add("report_damaged", "its bytes do not match the checksum that it carries", key=REPORT_NAME)
