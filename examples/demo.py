@@ -51,12 +51,12 @@ def show_costs(store: Path) -> None:
     """Show the requests and bytes of draws of several sizes, against those of the whole domain."""
     reader = ZarrChunkReader(store)
     whole = reader.manifest.sample(SAMPLE).domains["volume"].n_points
-    whole_bytes = reader.plan(SAMPLE, {"volume": None}, FIELDS).total_bytes or 0
+    whole_bytes = reader.cost(SAMPLE, {"volume": None}, FIELDS).total_bytes or 0
     table = Table()
     for column in ("points", "requests", "bytes", "of the whole", "milliseconds"):
         table.add_column(column, justify="right")
     for num_points in (*VOLUME_DRAWS, whole):
-        cost = reader.plan(SAMPLE, {"volume": num_points}, FIELDS, generator=0)
+        cost = reader.cost(SAMPLE, {"volume": num_points}, FIELDS, generator=0)
         start = time.perf_counter()
         reader.read_arrays(SAMPLE, {"volume": num_points}, generator=0, fields=FIELDS)
         elapsed = time.perf_counter() - start

@@ -17,17 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from noether.data.zarr_store.codec.shard import ChunkCodec, ShardIndex, index_size
-from noether.data.zarr_store.core.cache import BoundedCache
+from noether.data.zarr_store.codec.shard import ChunkCodec, index_size
 from noether.data.zarr_store.core.grid import Grid
 from noether.data.zarr_store.core.names import check_sample_id, is_plain, portable_key, printable
 from noether.data.zarr_store.errors import CorruptDataError, ManifestError, SampleIdError, SourceError
 from noether.data.zarr_store.manifest import StoreManifest
 from noether.data.zarr_store.manifest.node_metadata import parse_array, parse_group, require_array
-from noether.data.zarr_store.reading.ranges import chunk_runs
-from noether.data.zarr_store.reading.sharded_array import ShardedArray
-from noether.data.zarr_store.sampling.plan import plan_whole
+from noether.data.zarr_store.reading import ShardAccess, ShardedArray
+from noether.data.zarr_store.sampling import plan_whole
 from noether.data.zarr_store.sources.formats import describe_file, load_file
+from noether.data.zarr_store.stores import LocalStorage
 from support.edits import edit_by_bytes
 from support.hostile_stores import make_small_store
 from support.shards import Settings, encode_shards, with_crc
@@ -52,6 +51,10 @@ def manifest(data: bytes) -> None:
             raise AssertionError("a manifest that was read is another one when it is written and read again")
 
 
+# An array that is described, and never read.
+_NOWHERE = ShardAccess(LocalStorage("/nowhere"))
+
+
 def group(data: bytes) -> None:
     """Parse the root ``zarr.json`` of a group: its own manifest, and the metadata of each node."""
     with suppress(ManifestError):
@@ -63,7 +66,7 @@ def group(data: bytes) -> None:
                 with suppress(CorruptDataError):
                     metadata = require_array(node, (GRID.n_points, 3), "a")
                     ChunkCodec.of_metadata(metadata)
-                    ShardedArray.of_metadata("a", metadata, GRID.chunk_points, "a", complete=True)
+                    ShardedArray.of_metadata("a", metadata, GRID.chunk_points, "a", _NOWHERE, missing_is_error=True)
 
 
 def edited_manifest(data: bytes) -> None:
@@ -98,17 +101,17 @@ class _OneObject:
 def shard(data: bytes) -> None:
     """Read an array of one shard; by the first byte, chunks have checksums, and the index gets one that is right."""
     flags, body = data[:1] or b"\0", data[1:]
-    checksum, complete, is_forged = (bool(flags[0] & bit) for bit in (1, 2, 4))
+    checksum, missing_is_error, is_forged = (bool(flags[0] & bit) for bit in (1, 2, 4))
     if is_forged:
         entries = body[-index_size(CAPACITY) : -4]
         body = body[: -index_size(CAPACITY)] + with_crc(entries)
     codec = ChunkCodec(np.dtype("<f4"), GRID.chunk_points, 3, checksum)
-    array = ShardedArray("a", codec, CAPACITY, "a", complete)
-    plan, storage, out = plan_whole(GRID), _OneObject(body), np.empty((GRID.n_points, 3), np.float32)
+    access = ShardAccess(_OneObject(body), verify=checksum)  # type: ignore[arg-type]  # it reads, and no more
+    array = ShardedArray("a", codec, CAPACITY, "a", missing_is_error, access)
+    plan, out = plan_whole(GRID), np.empty((GRID.n_points, 3), np.float32)
     with suppress(CorruptDataError):
-        cache: BoundedCache[ShardIndex] = BoundedCache(1 << 20, lambda index: index.n_bytes)
-        for request in array.requests(plan, chunk_runs(plan, CAPACITY), storage, cache):  # type: ignore[arg-type]
-            array.read(request, storage, out, verify=checksum)  # type: ignore[arg-type]  # it reads, and no more
+        for request in array.requests(plan):
+            array.read(request, out)
 
 
 def chunk(data: bytes) -> None:

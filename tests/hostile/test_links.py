@@ -65,7 +65,7 @@ def test_what_is_no_file_is_refused_at_once(root: Path, key: str, make: Callable
 
 def test_a_shard_that_becomes_a_pipe_after_its_index_was_read_is_refused_at_once(root: Path) -> None:
     reader = ZarrChunkReader(root)
-    reader.plan("s1")
+    reader.cost("s1")
     replace_by(root / SHARD, os.mkfifo)
     with bounded(), pytest.raises(StorageError, match=r"it is no regular file$"):
         reader.read_arrays("s1")

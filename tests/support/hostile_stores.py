@@ -56,7 +56,7 @@ ACTIONS: Mapping[str, Callable[[Path], object]] = {
     ),
     "restore its order": lambda root: ZarrChunkReader(root).read_arrays("s1", order="original"),
     "ask for its permutation": lambda root: ZarrChunkReader(root).permutation("s1", "surface"),
-    "ask what a read costs": lambda root: ZarrChunkReader(root).plan("s1"),
+    "ask what a read costs": lambda root: ZarrChunkReader(root).cost("s1"),
     "read it through a store of one's own": lambda root: ZarrChunkReader(root, store_factory=make_store).read_arrays(
         "s1"
     ),

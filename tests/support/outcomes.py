@@ -9,7 +9,7 @@ from math import comb
 from random import Random
 from typing import TypeVar, cast
 
-from noether.data.zarr_store.sampling.plan import ReadPlan
+from noether.data.zarr_store.sampling.read_plan import ReadPlan
 
 Made = TypeVar("Made")
 

@@ -96,8 +96,8 @@ def test_arrays_that_it_cannot_describe_are_left_to_themselves(root: Path) -> No
     before = ZarrChunkReader(root)
     write_chunk_index(root)
     assert_same_reads(root, before)
-    assert ZarrChunkReader(root).plan("run_1", NUM_POINTS).requests["volume_pressure"] is None
-    assert ZarrChunkReader(root).plan("run_2", NUM_POINTS).requests["volume_pressure"] is not None
+    assert ZarrChunkReader(root).cost("run_1", NUM_POINTS).requests["volume_pressure"] is None
+    assert ZarrChunkReader(root).cost("run_2", NUM_POINTS).requests["volume_pressure"] is not None
 
 
 def test_damage_of_one_array_is_reported_by_the_reader_and_not_by_the_index(root: Path) -> None:
@@ -196,7 +196,7 @@ def test_it_is_fetched_once_for_all_readers_of_a_machine_which_map_the_same_file
     assert_same_reads(str(remote.root), before)
     index = open_chunk_index(open_storage(str(remote.root)), StoreManifest.load(str(remote.root)))
     assert index is not None
-    lengths = index.arrays("run_1")["volume_velocity"].lengths
+    lengths: object = index.lengths("run_1")["volume_velocity"]
     while isinstance(lengths, np.ndarray):
         lengths = lengths.base
     assert isinstance(lengths, mmap.mmap)
@@ -217,7 +217,7 @@ def test_where_it_cannot_be_kept_each_reader_fetches_it(
         (tmp_path / "file").touch()
         monkeypatch.setenv("HOME", str(tmp_path / "file"))
     reader = ZarrChunkReader(remote.root)
-    cost = reader.plan("run_1", NUM_POINTS, None, 0)
+    cost = reader.cost("run_1", NUM_POINTS, None, 0)
     assert cost.total_requests is not None
     assert_same_reads(str(remote.root), before)
 

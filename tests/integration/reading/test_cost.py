@@ -57,7 +57,7 @@ def test_a_read_costs_what_its_plan_says(
 ) -> None:
     reader = ZarrChunkReader(root, chunk_order=chunk_order, read_concurrency=concurrency)
     for seed in range(5):
-        cost = reader.plan("run_1", num_points, FIELDS, seed)
+        cost = reader.cost("run_1", num_points, FIELDS, seed)
         assert reads == []
         arrays = reader.read_arrays("run_1", num_points, seed, FIELDS)
         assert (len(reads), sum(size for _, size in reads)) == (cost.total_requests, cost.total_bytes)
@@ -72,7 +72,7 @@ def test_a_read_costs_what_its_plan_says(
 @settings(max_examples=30)
 def test_a_consecutive_draw_is_one_request_a_field_or_two_where_it_wraps(num_points: int, seed: int) -> None:
     reader = one_shard_reader()
-    cost = reader.plan("run_1", {"volume": num_points}, ["volume_position", "volume_pressure"], seed)
+    cost = reader.cost("run_1", {"volume": num_points}, ["volume_position", "volume_pressure"], seed)
     assert cost.requests["volume_position"] == cost.requests["volume_pressure"]
     assert cost.requests["volume_position"] in {1, 2}
     assert cost.chunks["volume_position"] <= -(-num_points // 256) + 1
@@ -102,13 +102,13 @@ def test_with_a_chunk_index_a_draw_reads_its_chunks_and_nothing_else(
     monkeypatch.setattr(LocalStorage, "read_if_there", refused)
     monkeypatch.setattr(LocalStorage, "read_tail", refused)
     arrays = reader.read_arrays("run_1", {"volume": 1000, "surface": 100}, 0)
-    assert len(reads) == reader.plan("run_1", {"volume": 1000, "surface": 100}, None, 0).total_requests
+    assert len(reads) == reader.cost("run_1", {"volume": 1000, "surface": 100}, None, 0).total_requests
     assert len(arrays["volume_velocity"]) == 1000
 
 
 def test_what_zarr_python_reads_has_a_cost_that_is_not_known(root: Path) -> None:
     reader = ZarrChunkReader(root, store_factory=lambda path: CountingStore(make_store(path), Traffic()))
-    cost = reader.plan("run_1", {"volume": 300}, FIELDS, 0)
+    cost = reader.cost("run_1", {"volume": 300}, FIELDS, 0)
     assert cost.points["volume"] == 300
     assert cost.chunks["volume_position"] in {2, 3}
     assert (cost.total_requests, cost.total_bytes, cost.requests["volume_position"]) == (None, None, None)
@@ -122,7 +122,7 @@ def test_chunks_that_are_not_stored_cost_nothing(tmp_path: Path) -> None:
     array = zarr.open_array(path, mode="r+")
     array[256:512] = 0
     reader = ZarrChunkReader(root)
-    cost = reader.plan("run_1", None, ["volume_pressure"])
+    cost = reader.cost("run_1", None, ["volume_pressure"])
     assert cost.requests["volume_pressure"] == 2
     pressure = reader.read_arrays("run_1", fields=["volume_pressure"])["volume_pressure"]
     np.testing.assert_array_equal(pressure[256:512], 0)
@@ -130,7 +130,7 @@ def test_chunks_that_are_not_stored_cost_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "call",
-    [lambda reader: reader.plan("run_9"), lambda reader: reader.plan("run_1", {"wing": 3})],
+    [lambda reader: reader.cost("run_9"), lambda reader: reader.cost("run_1", {"wing": 3})],
     ids=["sample", "domain"],
 )
 def test_a_plan_refuses_what_a_read_refuses(root: Path, call: Callable[[ZarrChunkReader], object]) -> None:
@@ -151,7 +151,7 @@ def test_the_cost_of_a_draw_does_not_depend_on_the_size_of_the_sample(tmp_path: 
         np.save(store / "chunk_index-of-a-size.npy", np.append(starts, np.full(n_lengths, length, "<u4")))
         sized = manifest.model_copy(update={"samples": {"s1": entry}, "chunk_index": "chunk_index-of-a-size.npy"})
         reader = ZarrChunkReader(store, sized)
-        plans = [reader.plan("s1", {"surface": n_drawn}, generator=seed) for seed in range(300)]
+        plans = [reader.cost("s1", {"surface": n_drawn}, generator=seed) for seed in range(300)]
         # A draw that wraps takes a request of each field more, one that ends with the short last chunk a chunk as well.
         assert {plan.total_requests for plan in plans} <= {2, 4}
         costs[n_points] = min(plan.total_bytes or 0 for plan in plans), max(plan.total_bytes or 0 for plan in plans)

@@ -38,7 +38,7 @@ def options(request: pytest.FixtureRequest, s3_server: S3Server, proxy: Counting
 
 def require_cost(reader: ZarrChunkReader, proxy: CountingProxy, run: str, num_points: Any, seed: int) -> None:
     """Read what was planned, and compare what came through with the plan: of every field, and in all."""
-    cost = reader.plan(run, num_points, FIELDS, seed)
+    cost = reader.cost(run, num_points, FIELDS, seed)
     proxy.handled.clear()
     reader.read_arrays(run, num_points, seed, FIELDS)
     assert (len(proxy.handled), sum(size for _, size in proxy.handled)) == (cost.total_requests, cost.total_bytes)
@@ -73,7 +73,7 @@ def test_with_a_chunk_index_the_first_draw_of_a_sample_asks_for_its_chunks_and_n
     reader.read_arrays("run_1", {"volume": 300}, 0, FIELDS)
     # Of a sample that was never opened: not even the plan asks for anything.
     proxy.handled.clear()
-    cost = reader.plan("run_2", {"volume": 1000, "surface": 200}, FIELDS, 0)
+    cost = reader.cost("run_2", {"volume": 1000, "surface": 200}, FIELDS, 0)
     assert proxy.handled == []
     assert all(cost.requests[field] in {1, 2} for field in FIELDS)
     for num_points in DRAWS.values():
@@ -88,7 +88,7 @@ def test_no_more_requests_are_in_flight_than_the_read_concurrency(
 ) -> None:
     write_runs(s3_root, "run_1", chunk_points=256, shard_points=2048, storage_options=s3_server.obstore_options)
     reader = ZarrChunkReader(s3_root, read_concurrency=concurrency, storage_options=options)
-    reader.plan("run_1", fields=FIELDS)
+    reader.cost("run_1", fields=FIELDS)
     proxy.in_flight.clear()
     reader.read_arrays("run_1", fields=FIELDS)
     assert len(proxy.in_flight) >= 9 + 9 + 1

@@ -9,7 +9,7 @@ from threading import Barrier, BrokenBarrierError
 
 import pytest
 
-from noether.data.zarr_store.reading.open_sample import OpenSample
+from noether.data.zarr_store.reading import OpenSample, ShardAccess
 from noether.data.zarr_store.stores import LocalStorage
 from support.reading import write_runs
 
@@ -29,7 +29,7 @@ def test_threads_that_open_a_sample_at_once_read_its_metadata_once(
         return read_if_there(self, key)
 
     monkeypatch.setattr(LocalStorage, "read_if_there", meeting)
-    sample = OpenSample(storage, "run_1", "run_1.zarr", complete=True)
+    sample = OpenSample(ShardAccess(storage), "run_1", "run_1.zarr", missing_is_error=True)
     paths = ["volume/pressure", "volume/velocity"]
     with ThreadPoolExecutor(READERS) as pool:
         found = list(pool.map(lambda path: sample.metadata(path, path)["shape"][1], paths))

@@ -96,7 +96,7 @@ def test_draws_of_a_copy_cost_what_its_chunk_index_says(root: Path, tmp_path: Pa
     copy_store(str(root), str(tmp_path / "copy"), fraction=0.5)
     reader = ZarrChunkReader(tmp_path / "copy")
     assert reader.manifest.chunk_index is not None
-    cost = reader.plan("run_1", {"volume": CHUNK_POINTS}, ["volume_velocity"], generator=0)
+    cost = reader.cost("run_1", {"volume": CHUNK_POINTS}, ["volume_velocity"], generator=0)
     assert (cost.total_requests, cost.points["volume"]) == (1, CHUNK_POINTS)
 
 

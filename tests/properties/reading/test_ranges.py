@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from noether.data.zarr_store.codec.shard import MISSING, ShardIndex
 from noether.data.zarr_store.core.grid import Grid
-from noether.data.zarr_store.reading.ranges import MAX_REQUEST_BYTES, RangeRequest, chunk_runs, plan_ranges
-from noether.data.zarr_store.sampling.plan import CHUNK_ORDERS, ReadPlan, plan_draw, plan_whole
+from noether.data.zarr_store.reading.ranges import MAX_REQUEST_BYTES, RangeRequest, plan_ranges
+from noether.data.zarr_store.sampling.plan import CHUNK_ORDERS, plan_draw, plan_whole
+from noether.data.zarr_store.sampling.read_plan import ReadPlan
 
 MEGABYTE = 1 << 20
 # 0 stands for a chunk that is not stored.
@@ -50,7 +51,7 @@ def cases(draw: st.DrawFn) -> tuple[ReadPlan, list[ShardIndex], list[RangeReques
     plan = draw(plans())
     per_shard = plan.grid.shard_points // plan.grid.chunk_points
     shards = [draw(indexes(per_shard)) for _ in range(plan.grid.n_shards)]
-    return plan, shards, list(plan_ranges(plan, chunk_runs(plan, per_shard), shards.__getitem__))
+    return plan, shards, list(plan_ranges(plan, per_shard, shards.__getitem__))
 
 
 Case = tuple[ReadPlan, list[ShardIndex], list[RangeRequest]]
@@ -112,5 +113,5 @@ def test_the_index_of_each_shard_that_the_plan_touches_is_asked_for_once(plan: R
         asked.append(shard)
         return ShardIndex.of_lengths([length] * per_shard)
 
-    list(plan_ranges(plan, chunk_runs(plan, per_shard), index_of))
+    list(plan_ranges(plan, per_shard, index_of))
     assert asked == sorted({part.chunk // per_shard for part in plan.parts})

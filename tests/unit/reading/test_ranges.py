@@ -8,8 +8,9 @@ import pytest
 
 from noether.data.zarr_store.codec.shard import ShardIndex
 from noether.data.zarr_store.core.grid import Grid
-from noether.data.zarr_store.reading.ranges import MAX_REQUEST_BYTES, chunk_runs, plan_ranges
-from noether.data.zarr_store.sampling.plan import ChunkPart, ReadPlan, plan_draw, plan_whole
+from noether.data.zarr_store.reading.ranges import MAX_REQUEST_BYTES, plan_ranges
+from noether.data.zarr_store.sampling.plan import plan_draw, plan_whole
+from noether.data.zarr_store.sampling.read_plan import ChunkPart, ReadPlan
 
 HALF = MAX_REQUEST_BYTES // 2
 
@@ -18,7 +19,7 @@ def requests_of(lengths: list[int], per_shard: int, plan: ReadPlan | None = None
     """Shard, start and length of each request, for chunks of 10 points."""
     plan = plan or plan_whole(Grid(10 * len(lengths), 10, 10 * per_shard))
     shards = [ShardIndex.of_lengths(lengths[i : i + per_shard], per_shard) for i in range(0, len(lengths), per_shard)]
-    requests = plan_ranges(plan, chunk_runs(plan, per_shard), shards.__getitem__)
+    requests = plan_ranges(plan, per_shard, shards.__getitem__)
     return [(request.shard, request.start, request.length) for request in requests]
 
 

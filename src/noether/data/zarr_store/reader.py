@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -27,17 +28,14 @@ from noether.data.zarr_store.reading import (
     ReadCost,
     draw_entropy,
     place_side_by_side,
-    plan_domains,
+    plan_reads,
     to_tensors,
-    wanted_fields,
 )
 from noether.data.zarr_store.sampling import (
     CHUNK_ORDERS,
     SHUFFLE_ALGORITHM,
     ChunkOrder,
     PlannedRead,
-    ReadPlan,
-    check_num_points,
     permutation,
 )
 from noether.data.zarr_store.stores import StoreFactory, normalize_root
@@ -190,15 +188,13 @@ class ZarrChunkReader:
         StorageError
             The store cannot be reached.
         """
-        entry = self._fetcher.entry(sample_id)
-        wanted = wanted_fields(self.manifest, sample_id, entry, fields)
-        plans = self._plans(sample_id, entry, wanted, num_points, generator)
+        planned = self._plan_reads(sample_id, num_points, generator, fields)
         result_dtype = None if dtype is None else np.dtype(stored_dtype(dtype, "dtype"))
-        restores = self._restores_order(plans, order)
-        reads = self._fetcher.prepare(sample_id, wanted, plans)
+        restores = self._restores_order(planned, order)
+        reads = list(chain.from_iterable(self._fetcher.prepare(planned)))
         arrays = self._fetcher.read(reads, result_dtype)
         # Only now: a permutation takes all its memory at once, for as many points as the manifest claims.
-        orders = {domain: self.permutation(sample_id, domain) for domain in plans} if restores else {}
+        orders = {one.domain: self.permutation(sample_id, one.domain) for one in planned} if restores else {}
         result = {}
         for one, rows in zip(reads, arrays, strict=True):
             domain = one.domain
@@ -226,7 +222,8 @@ class ZarrChunkReader:
         list of lists of dict of str to ndarray of float32
             For each `PlannedRead` what `read_arrays` would give.
         """
-        prepared = self._fetcher.prepare_all(samples)
+        by_read = iter(self._fetcher.prepare([one for planned in samples for one in planned]))
+        prepared = [[next(by_read) for _ in planned] for planned in samples]
         by_sample = [[one for fields in reads for one in fields] for reads in prepared]
         places = None if allocate is None else place_side_by_side(by_sample, allocate)
         flat = [one for reads in by_sample for one in reads]
@@ -236,14 +233,14 @@ class ZarrChunkReader:
             for reads in prepared
         ]
 
-    def plan(
+    def cost(
         self,
         sample_id: str,
         num_points: Mapping[str, int | None] | None = None,
         fields: Iterable[str] | None = None,
         generator: RandomSource = None,
     ) -> ReadCost:
-        """Say what a read would cost, before anything is read but metadata and indexes that are not known yet.
+        """Return what a read would cost, before anything is read but metadata and indexes that are not known yet.
 
         Parameters and errors are those of `read_arrays`: with the same generator state, it costs exactly this. With
         a chunk index nothing at all is read here.
@@ -253,10 +250,8 @@ class ZarrChunkReader:
         ReadCost
             Chunks, requests and bytes by field.
         """
-        entry = self._fetcher.entry(sample_id)
-        wanted = wanted_fields(self.manifest, sample_id, entry, fields)
-        plans = self._plans(sample_id, entry, wanted, num_points, generator)
-        return ReadCost.of(self._fetcher.prepare(sample_id, wanted, plans))
+        planned = self._plan_reads(sample_id, num_points, generator, fields)
+        return ReadCost.of(list(chain.from_iterable(self._fetcher.prepare(planned))))
 
     def read_coords(
         self, sample_id: str, domain: str, num_points: int | None, generator: RandomSource = None
@@ -320,16 +315,15 @@ class ZarrChunkReader:
         """Give the attributes of a sample, such as its design parameters."""
         return dict(self.manifest.sample(sample_id).attributes)
 
-    def _plans(
+    def _plan_reads(
         self,
         sample_id: str,
-        entry: SampleEntry,
-        domains: Iterable[str],
         num_points: Mapping[str, int | None] | None,
         generator: RandomSource,
-    ) -> dict[str, ReadPlan]:
-        counts = check_num_points(num_points, self.manifest.domains)
-        return plan_domains(sample_id, entry, domains, counts, draw_entropy(generator), self.chunk_order)
+        fields: Iterable[str] | None,
+    ) -> list[PlannedRead]:
+        entry, entropy = self._fetcher.entry(sample_id), draw_entropy(generator)
+        return plan_reads(self.manifest, sample_id, entry, fields, num_points, entropy, self.chunk_order)
 
     def _require_original_order(self) -> None:
         algorithm, origin = self.manifest.shuffle_algorithm, self.manifest.copied_from
@@ -344,17 +338,18 @@ class ZarrChunkReader:
                 f"{SHUFFLE_ALGORITHM}; the order of the source is unknown, all that can be read is order='stored'"
             )
 
-    def _restores_order(self, plans: Mapping[str, ReadPlan], order: Order) -> bool:
+    def _restores_order(self, planned: Iterable[PlannedRead], order: Order) -> bool:
         """Tell whether the source's order is asked for; raise where it cannot be given."""
         if order == "stored":
             return False
         if order != "original":
             raise ArgumentError(f"order: expected 'stored' or 'original', got {order!r}")
-        for domain, plan in plans.items():
+        for one in planned:
+            plan = one.plan
             if plan.n_points < plan.grid.n_points:
                 raise OriginalOrderError(
-                    f"order='original': domain {domain!r} is drawn ({plan.n_points} of {plan.grid.n_points} points), "
-                    "and only whole domains have an order to restore; leave it out of num_points"
+                    f"order='original': domain {one.domain!r} is drawn ({plan.n_points} of {plan.grid.n_points} "
+                    "points), and only whole domains have an order to restore; leave it out of num_points"
                 )
         self._require_original_order()
         return True

@@ -10,32 +10,28 @@ from noether.data.zarr_store.reading.chunk_index import (
 )
 from noether.data.zarr_store.reading.fetch import Fetcher
 from noether.data.zarr_store.reading.open_sample import OpenSample
-from noether.data.zarr_store.reading.ranges import chunk_runs, plan_ranges
 from noether.data.zarr_store.reading.read_cost import ReadCost
-from noether.data.zarr_store.reading.read_plans import plan_domains, wanted_fields
-from noether.data.zarr_store.reading.sharded_array import IndexCache, ShardedArray
+from noether.data.zarr_store.reading.read_plans import plan_reads
+from noether.data.zarr_store.reading.readable import ReadableArray
+from noether.data.zarr_store.reading.sharded_array import ShardAccess, ShardedArray
 from noether.data.zarr_store.reading.tensors import RandomSource, draw_entropy, to_tensors
-from noether.data.zarr_store.reading.zarr_array import read_rows_of_plan
 
 __all__ = [
     "Allocate",
     "ChunkIndex",
     "Fetcher",
-    "IndexCache",
     "OpenSample",
     "RandomSource",
     "ReadCost",
+    "ReadableArray",
+    "ShardAccess",
     "ShardedArray",
-    "chunk_runs",
     "draw_entropy",
     "drop_chunk_index",
     "has_chunk_index",
     "load_words",
     "place_side_by_side",
-    "plan_domains",
-    "plan_ranges",
-    "read_rows_of_plan",
+    "plan_reads",
     "to_tensors",
-    "wanted_fields",
     "write_chunk_index",
 ]

@@ -24,7 +24,7 @@ from noether.data.zarr_store.errors import CorruptDataError, StorageError, TooLa
 from noether.data.zarr_store.layout import ArrayLayout
 from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
 from noether.data.zarr_store.reading.open_sample import OpenSample
-from noether.data.zarr_store.reading.sharded_array import ShardedArray
+from noether.data.zarr_store.reading.sharded_array import ShardAccess, ShardedArray
 from noether.data.zarr_store.stores import Storage, is_remote, normalize_root, open_storage
 
 __all__ = ["ChunkIndex", "drop_chunk_index", "has_chunk_index", "load_words", "open_chunk_index", "write_chunk_index"]
@@ -74,8 +74,8 @@ class ChunkIndex:
         self._lengths = words[n_head:]
         self._numbers = {sample_id: number for number, sample_id in enumerate(manifest.samples)}
 
-    def arrays(self, sample_id: str) -> dict[str, ShardedArray]:
-        """Give the arrays of a sample that are indexed, by canonical field name, ready to be read.
+    def lengths(self, sample_id: str) -> dict[str, NDArray[np.uint32]]:
+        """Return the lengths of the chunks of a sample, by canonical field name; arrays that are not indexed lack.
 
         Raises
         ------
@@ -85,14 +85,25 @@ class ChunkIndex:
         entry, number = self._manifest.sample(sample_id), self._numbers[sample_id]
         at, stop = int(self._starts[number]), int(self._starts[number + 1])
         found = {}
-        for domain, layout, n_chunks in _arrays_of(self._manifest, entry):
+        for _, layout, n_chunks in _arrays_of(self._manifest, entry):
             lengths = self._lengths[at : at + n_chunks]
             at += n_chunks
             if len(lengths) == n_chunks and lengths[0] != _NOT_INDEXED:
-                found[layout.field] = _promised_array(self._manifest, sample_id, entry, domain, layout, lengths)
+                found[layout.field] = lengths
         if at != stop:
             raise CorruptDataError(f"sample {sample_id!r}: the chunk index does not fit the manifest; {_REMEDY}")
         return found
+
+    def arrays(self, sample_id: str, access: ShardAccess) -> dict[str, ShardedArray]:
+        """Return the arrays of a sample that are indexed, by canonical field name; errors are those of `lengths`."""
+        entry, lengths = self._manifest.sample(sample_id), self.lengths(sample_id)
+        return {
+            layout.field: _promised_array(
+                self._manifest, sample_id, entry, domain, layout, access, lengths[layout.field]
+            )
+            for domain, layout, _ in _arrays_of(self._manifest, entry)
+            if layout.field in lengths
+        }
 
 
 def open_chunk_index(storage: Storage, manifest: StoreManifest) -> ChunkIndex | None:
@@ -223,8 +234,8 @@ def _gather(storage: Storage, manifest: StoreManifest) -> list[NDArray[np.uint32
 
 def _gather_sample(storage: Storage, manifest: StoreManifest, sample_id: str) -> NDArray[np.uint32]:
     entry = manifest.sample(sample_id)
-    complete = manifest.promises_all_chunks
-    sample = OpenSample(storage, sample_id, entry.relpath, complete)
+    access = ShardAccess(storage)
+    sample = OpenSample(access, sample_id, entry.relpath, manifest.promises_all_chunks)
     parts = []
     for domain, layout, n_chunks in _arrays_of(manifest, entry):
         where = f"sample {sample_id!r}, field {layout.field}"
@@ -235,18 +246,18 @@ def _gather_sample(storage: Storage, manifest: StoreManifest, sample_id: str) ->
             array = sample.sharded_array(
                 f"{domain}/{layout.array_name}", (grid.n_points, layout.dim), grid.chunk_points, where
             )
-            promised = _promised_array(manifest, sample_id, entry, domain, layout, None)
+            promised = _promised_array(manifest, sample_id, entry, domain, layout, access)
             if array is not None and array == promised:
-                lengths = _lengths_of_array(array, n_chunks, storage)
+                lengths = _lengths_of_array(array, n_chunks)
         parts.append(np.full(n_chunks, _NOT_INDEXED, np.uint32) if lengths is None else lengths)
     return np.concatenate(parts) if parts else np.empty(0, np.uint32)
 
 
-def _lengths_of_array(array: ShardedArray, n_chunks: int, storage: Storage) -> NDArray[np.uint32] | None:
+def _lengths_of_array(array: ShardedArray, n_chunks: int) -> NDArray[np.uint32] | None:
     """Give the lengths of an array's chunks; None where they do not lie one after the other from the shard's start."""
     parts = []
     for shard in range(-(-n_chunks // array.chunks_per_shard)):
-        index = array.read_index(shard, storage)
+        index = array.index(shard)
         stored = index.lengths != MISSING
         lengths = np.where(stored, index.lengths, 0)
         starts = np.cumsum(lengths) - lengths
@@ -278,7 +289,8 @@ def _promised_array(
     entry: SampleEntry,
     domain: str,
     layout: ArrayLayout,
-    lengths: NDArray[np.uint32] | None,
+    access: ShardAccess,
+    lengths: NDArray[np.uint32] | None = None,
 ) -> ShardedArray:
     """Describe an array as the manifest promises it; arrays that break the promise are not indexed."""
     grid = entry.domains[domain].grid
@@ -289,6 +301,7 @@ def _promised_array(
         grid.shard_points // grid.chunk_points,
         f"sample {sample_id!r}, field {layout.field}",
         manifest.promises_all_chunks,
+        access,
         lengths,
     )
 

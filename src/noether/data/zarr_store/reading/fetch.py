@@ -10,7 +10,6 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from noether.data.zarr_store.core import BoundedCache
@@ -19,17 +18,15 @@ from noether.data.zarr_store.layout import ArrayLayout
 from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
 from noether.data.zarr_store.reading.chunk_index import ChunkIndex, open_chunk_index
 from noether.data.zarr_store.reading.open_sample import OpenSample
-from noether.data.zarr_store.reading.ranges import ChunkRun, RangeRequest, chunk_runs
-from noether.data.zarr_store.reading.sharded_array import IndexCache, ShardedArray
-from noether.data.zarr_store.reading.zarr_array import read_rows_of_plan
+from noether.data.zarr_store.reading.readable import ReadableArray, ReadRequest
+from noether.data.zarr_store.reading.sharded_array import ShardAccess, ShardedArray, index_cache
 from noether.data.zarr_store.sampling import PlannedRead, ReadPlan
-from noether.data.zarr_store.stores import Storage, StoreFactory, open_storage
+from noether.data.zarr_store.stores import StoreFactory, open_storage
 
 __all__ = ["Fetcher", "FieldRead", "too_large"]
 
 # An open sample is the metadata of its arrays, a few kilobytes; a shard index has 16 bytes a chunk.
 _MAX_OPEN_SAMPLES = 512
-_MAX_INDEX_BYTES = 64 << 20
 # Those that the chunk index gives are made again in microseconds, and each worker of a loader has its own.
 _MAX_MADE_INDEX_BYTES = 8 << 20
 
@@ -45,39 +42,31 @@ class FieldRead(NamedTuple):
         Which field.
     plan : ReadPlan
         Which rows.
-    array : ShardedArray or zarr.Array
+    array : ReadableArray
         What reads them.
-    requests : list of RangeRequest
-        The ranges that will be fetched; empty where zarr-python decides on that.
-    where : str
-        Names sample and field, to begin an error with.
+    requests : sequence of ReadRequest
+        The steps of the read.
     """
 
     domain: str
     layout: ArrayLayout
     plan: ReadPlan
-    array: ShardedArray | zarr.Array[Any]
-    requests: list[RangeRequest]
-    where: str
+    array: ReadableArray[Any]
+    requests: Sequence[ReadRequest]
 
 
 @dataclass(slots=True)
 class _Handles:
     """What belongs to the process that opened it."""
 
-    storage: Storage
+    access: ShardAccess
     chunk_index: ChunkIndex | None
     pid: int = field(default_factory=os.getpid)
-    indexes: IndexCache = field(init=False)
     entries: BoundedCache[SampleEntry] = field(default_factory=lambda: BoundedCache(_MAX_OPEN_SAMPLES))
     samples: BoundedCache[OpenSample] = field(default_factory=lambda: BoundedCache(_MAX_OPEN_SAMPLES))
     indexed: BoundedCache[dict[str, ShardedArray]] = field(default_factory=lambda: BoundedCache(_MAX_OPEN_SAMPLES))
     lock: Lock = field(default_factory=Lock)
     pool: ThreadPoolExecutor | None = None
-
-    def __post_init__(self) -> None:
-        limit = _MAX_INDEX_BYTES if self.chunk_index is None else _MAX_MADE_INDEX_BYTES
-        self.indexes = BoundedCache(limit, lambda index: index.n_bytes)
 
 
 class Fetcher:
@@ -128,40 +117,23 @@ class Fetcher:
             entries.put(sample_id, entry)
         return entry
 
-    def prepare(
-        self,
-        sample_id: str,
-        fields: Mapping[str, Sequence[ArrayLayout]],
-        plans: Mapping[str, ReadPlan],
-    ) -> list[FieldRead]:
-        """Find out which ranges the plans need of each field; reads metadata and indexes that are not known yet."""
+    def prepare(self, planned: Sequence[PlannedRead]) -> list[list[FieldRead]]:
+        """Find out what the fields of each planned read take; reads metadata and indexes that are not known yet.
+
+        As many planned reads as the concurrency allows are prepared at once.
+        """
+        if self._concurrency == 1 or len(planned) == 1:
+            return [self._prepare(one) for one in planned]
+        return list(self._pool(self._handles()).map(self._prepare, planned))
+
+    def _prepare(self, planned: PlannedRead) -> list[FieldRead]:
         handles = self._handles()
-        indexed = self._indexed_arrays(handles, sample_id)
+        indexed = self._indexed_arrays(handles, planned.sample_id)
         reads = []
-        for domain, layouts in fields.items():
-            plan = plans[domain]
-            runs: dict[int, list[ChunkRun]] = {}  # by chunks of a shard, which is one number but in foreign stores
-            for layout in layouts:
-                where = f"sample {sample_id!r}, field {layout.field}"
-                array = indexed.get(layout.field) or self._open_array(handles, sample_id, domain, layout, plan, where)
-                requests: list[RangeRequest] = []
-                if isinstance(array, ShardedArray):
-                    capacity = array.chunks_per_shard
-                    if capacity not in runs:
-                        runs[capacity] = chunk_runs(plan, capacity)
-                    requests = array.requests(plan, runs[capacity], handles.storage, handles.indexes)
-                reads.append(FieldRead(domain, layout, plan, array, requests, where))
+        for layout in planned.layouts:
+            array = indexed.get(layout.field) or self._open_array(handles, planned, layout)
+            reads.append(FieldRead(planned.domain, layout, planned.plan, array, array.requests(planned.plan)))
         return reads
-
-    def prepare_all(self, samples: Sequence[Sequence[PlannedRead]]) -> list[list[list[FieldRead]]]:
-        """Prepare the reads of several samples, as far as the concurrency goes at once."""
-
-        def prepare(planned: Sequence[PlannedRead]) -> list[list[FieldRead]]:
-            return [self.prepare(one.sample_id, {one.domain: one.layouts}, {one.domain: one.plan}) for one in planned]
-
-        if self._concurrency == 1 or len(samples) == 1:
-            return [prepare(planned) for planned in samples]
-        return list(self._pool(self._handles()).map(prepare, samples))
 
     def read(
         self,
@@ -192,25 +164,14 @@ class Fetcher:
         """
         handles = self._handles()
         arrays = [_empty_rows(one, dtype) for one in reads] if places is None else list(places)
-        tasks: list[tuple[FieldRead, RangeRequest | None, NDArray[Any]]] = []
-        for one, out in zip(reads, arrays, strict=True):
-            if isinstance(one.array, ShardedArray):
-                tasks += [(one, request, out) for request in one.requests]
-            else:
-                tasks.append((one, None, out))
+        tasks = [(one, request, out) for one, out in zip(reads, arrays, strict=True) for request in one.requests]
 
-        def run(task: tuple[FieldRead, RangeRequest | None, NDArray[Any]]) -> None:
+        def run(task: tuple[FieldRead, ReadRequest, NDArray[Any]]) -> None:
             one, request, out = task
             try:
-                decode(one, request, out)
+                one.array.read(request, out)
             except MemoryError as error:
                 raise too_large(one, error) from error
-
-        def decode(one: FieldRead, request: RangeRequest | None, out: NDArray[Any]) -> None:
-            if isinstance(one.array, ShardedArray) and request is not None:
-                one.array.read(request, handles.storage, out, verify=self._verify)
-            elif isinstance(one.array, zarr.Array):
-                read_rows_of_plan(one.array, one.plan, out, one.where)
 
         if self._concurrency == 1 or len(tasks) == 1:
             for task in tasks:
@@ -226,7 +187,8 @@ class Fetcher:
         if handles is None or handles.pid != os.getpid():
             storage = open_storage(self._root, self._storage_options)
             index = None if self._store_factory else open_chunk_index(storage, self._manifest)
-            self._opened = handles = _Handles(storage, index)
+            indexes = index_cache() if index is None else index_cache(_MAX_MADE_INDEX_BYTES)
+            self._opened = handles = _Handles(ShardAccess(storage, indexes, self._verify), index)
         return handles
 
     def _pool(self, handles: _Handles) -> ThreadPoolExecutor:
@@ -240,42 +202,40 @@ class Fetcher:
             return {}
         arrays = handles.indexed.get(sample_id)
         if arrays is None:
-            arrays = handles.chunk_index.arrays(sample_id)
+            arrays = handles.chunk_index.arrays(sample_id, handles.access)
             handles.indexed.put(sample_id, arrays)
         return arrays
 
-    def _open_array(
-        self, handles: _Handles, sample_id: str, domain: str, layout: ArrayLayout, plan: ReadPlan, where: str
-    ) -> ShardedArray | zarr.Array[Any]:
-        sample = self._open_sample(handles, sample_id)
-        path, shape = f"{domain}/{layout.array_name}", (plan.grid.n_points, layout.dim)
+    def _open_array(self, handles: _Handles, planned: PlannedRead, layout: ArrayLayout) -> ReadableArray[Any]:
+        sample, grid = self._open_sample(handles, planned.sample_id), planned.plan.grid
+        path, shape = f"{planned.domain}/{layout.array_name}", (grid.n_points, layout.dim)
+        where = f"sample {planned.sample_id!r}, field {layout.field}"
         array = None
         if self._store_factory is None:
-            array = sample.sharded_array(path, shape, plan.grid.chunk_points, where)
+            array = sample.sharded_array(path, shape, grid.chunk_points, where)
         return array or sample.zarr_array(path, shape, where)
 
     def _open_sample(self, handles: _Handles, sample_id: str) -> OpenSample:
         sample = handles.samples.get(sample_id)
         if sample is None:
-            relpath, complete = self.entry(sample_id).relpath, self._manifest.promises_all_chunks
-            opened = OpenSample(handles.storage, sample_id, relpath, complete, self._store_factory)
+            relpath, missing_is_error = self.entry(sample_id).relpath, self._manifest.promises_all_chunks
+            opened = OpenSample(handles.access, sample_id, relpath, missing_is_error, self._store_factory)
             sample = handles.samples.setdefault(sample_id, opened)
         return sample
 
 
 def _empty_rows(one: FieldRead, dtype: np.dtype[Any] | None) -> NDArray[Any]:
-    """Give room for what is read. It takes memory only as it is filled, from chunks that are there."""
-    stored = one.array.codec.dtype if isinstance(one.array, ShardedArray) else one.array.dtype
+    """Return room for what is read. It takes memory only as it is filled, from chunks that are there."""
     try:
-        return np.empty((one.plan.n_points, one.layout.dim), stored.newbyteorder("=") if dtype is None else dtype)
+        return np.empty((one.plan.n_points, one.layout.dim), one.array.dtype if dtype is None else dtype)
     except (MemoryError, ValueError) as error:
         raise too_large(one, error) from error
 
 
 def too_large(one: FieldRead, error: Exception) -> TooLargeError:
-    """Give the error of a field for which there is no memory."""
+    """Return the error of a field for which there is no memory."""
     return TooLargeError(
-        f"{one.where}: {one.plan.n_points:,} points of {one.layout.dim:,} values each, read in chunks of "
+        f"{one.array.where}: {one.plan.n_points:,} points of {one.layout.dim:,} values each, read in chunks of "
         f"{one.plan.grid.chunk_points:,}, do not fit in memory ({error}); draw fewer points, or convert with smaller "
         "chunks, unless the manifest is wrong"
     )

@@ -11,9 +11,9 @@ import zarr
 from noether.data.zarr_store.core import ROOT_KEY
 from noether.data.zarr_store.errors import CorruptDataError
 from noether.data.zarr_store.manifest import Metadata, parse_array, parse_group, require_array
-from noether.data.zarr_store.reading.sharded_array import ShardedArray
-from noether.data.zarr_store.reading.zarr_array import open_array, open_group
-from noether.data.zarr_store.stores import Storage, StoreFactory, join
+from noether.data.zarr_store.reading.sharded_array import ShardAccess, ShardedArray
+from noether.data.zarr_store.reading.zarr_array import ZarrArray, open_array, open_group
+from noether.data.zarr_store.stores import StoreFactory, join
 
 __all__ = ["OpenSample"]
 
@@ -24,20 +24,20 @@ class OpenSample:
 
     Attributes
     ----------
-    storage : Storage
-        Where the store lies.
+    access : ShardAccess
+        Where the store lies, and how its shards are read.
     sample_id, relpath : str
         The sample, and its group's place in the store.
-    complete : bool
+    missing_is_error : bool
         Whether a chunk that is not stored is a lost one, and not one of fill values.
     store_factory : callable of str to zarr Store or None
-        Opens the group for zarr-python in place of `storage`.
+        Opens the group for zarr-python in place of the storage.
     """
 
-    storage: Storage
+    access: ShardAccess
     sample_id: str
     relpath: str
-    complete: bool
+    missing_is_error: bool
     store_factory: StoreFactory | None = None
     _lock: Lock = field(default_factory=Lock)
     _nodes: Metadata | None = None
@@ -56,19 +56,24 @@ class OpenSample:
         if path not in self._arrays:
             metadata = require_array(self.metadata(path, where), shape, where)
             self._arrays[path] = ShardedArray.of_metadata(
-                f"{self.relpath}/{path}", metadata, chunk_points, where, complete=self.complete
+                f"{self.relpath}/{path}",
+                metadata,
+                chunk_points,
+                where,
+                self.access,
+                missing_is_error=self.missing_is_error,
             )
         return self._arrays[path]
 
-    def zarr_array(self, path: str, shape: tuple[int, int], where: str) -> zarr.Array[Any]:
+    def zarr_array(self, path: str, shape: tuple[int, int], where: str) -> ZarrArray:
         """Open the array at `path` with zarr-python; errors are those of `sharded_array`."""
         if self._group is None:
             store = (
-                self.store_factory(join(self.storage.root, self.relpath))
+                self.store_factory(join(self.access.storage.root, self.relpath))
                 if self.store_factory
-                else self.storage.zarr_store(self.relpath, read_only=True)
+                else self.access.storage.zarr_store(self.relpath, read_only=True)
             )
-            self._group = open_group(store, complete=self.complete, where=f"sample {self.sample_id!r}")
+            self._group = open_group(store, missing_is_error=self.missing_is_error, where=f"sample {self.sample_id!r}")
         return open_array(self._group, path, shape, where)
 
     def metadata(self, path: str, where: str) -> Any:
@@ -79,7 +84,7 @@ class OpenSample:
         if path not in self._nodes:
             # What the consolidated metadata lack is not there; without them each array is asked.
             key = f"{self.relpath}/{path}/{ROOT_KEY}"
-            document = None if self._is_consolidated else self.storage.read_if_there(key)
+            document = None if self._is_consolidated else self.access.storage.read_if_there(key)
             if document is None:
                 raise CorruptDataError(f"{where}: the group has no array {path}; convert the sample again")
             self._nodes[path] = parse_array(document, where)
@@ -87,11 +92,11 @@ class OpenSample:
 
     def _read_nodes(self) -> Metadata:
         where = f"sample {self.sample_id!r}"
-        document = self.storage.read_if_there(f"{self.relpath}/{ROOT_KEY}")
+        document = self.access.storage.read_if_there(f"{self.relpath}/{ROOT_KEY}")
         if document is None:
+            place = join(self.access.storage.root, self.relpath)
             raise CorruptDataError(
-                f"{where}: the manifest lists it, but there is no group at {join(self.storage.root, self.relpath)}; "
-                "convert the sample again"
+                f"{where}: the manifest lists it, but there is no group at {place}; convert the sample again"
             )
         nodes = parse_group(document, where)
         self._is_consolidated = nodes is not None

@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from noether.data.zarr_store.codec import ShardIndex
 from noether.data.zarr_store.sampling import ChunkPart, ReadPlan
 
-__all__ = ["ChunkRun", "RangeRequest", "chunk_runs", "plan_ranges"]
+__all__ = ["RangeRequest", "plan_ranges"]
 
 # A whole field is read in pieces of this size, so that they can be fetched and decoded at the same time and no more
 # than a few of them are in memory. A draw is far smaller, and so is one request.
 MAX_REQUEST_BYTES = 8 << 20
-
-
-class ChunkRun(NamedTuple):
-    """Chunks of a plan that are neighbours in one shard; the same for all fields of the domain.
-
-    Attributes
-    ----------
-    shard : int
-        Number of the shard.
-    first_in_shard : int
-        Position of the first chunk in the shard.
-    n_chunks : int
-        How many.
-    """
-
-    shard: int
-    first_in_shard: int
-    n_chunks: int
 
 
 class RangeRequest(NamedTuple):
@@ -62,37 +44,22 @@ class RangeRequest(NamedTuple):
         return self.bounds[-1]
 
 
-def chunk_runs(plan: ReadPlan, chunks_per_shard: int) -> list[ChunkRun]:
-    """Group the chunks of a plan, in their order, into neighbours of one shard."""
-    runs = []
-    for run in plan.runs():
-        chunk, stop = run[0].chunk, run[-1].chunk + 1
-        while chunk < stop:
-            shard, first = divmod(chunk, chunks_per_shard)
-            here = min(stop - chunk, chunks_per_shard - first)
-            runs.append(ChunkRun(shard, first, here))
-            chunk += here
-    return runs
-
-
-def plan_ranges(
-    plan: ReadPlan, runs: Iterable[ChunkRun], index_of: Callable[[int], ShardIndex]
-) -> Iterator[RangeRequest]:
+def plan_ranges(plan: ReadPlan, chunks_per_shard: int, index_of: Callable[[int], ShardIndex]) -> Iterator[RangeRequest]:
     """Yield the requests of one field: chunks whose bytes are neighbours in a shard are one.
 
     Parameters
     ----------
     plan : ReadPlan
         The chunks, the same for all fields of the domain.
-    runs : iterable of ChunkRun
-        The plan's `chunk_runs`.
+    chunks_per_shard : int
+        Chunks that a shard has room for.
     index_of : callable of int to ShardIndex
         The index of a shard; called once for each that the plan touches.
     """
     shard, index = -1, None
     first = stop = first_row = start = 0
     bounds = [0]
-    for run in runs:
+    for run in plan.shard_runs(chunks_per_shard):
         changes = run.shard != shard
         if index is None or changes:
             index = index_of(run.shard)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Self
 
 from noether.data.zarr_store.reading.fetch import FieldRead
-from noether.data.zarr_store.reading.sharded_array import ShardedArray
 
 __all__ = ["ReadCost"]
 
@@ -36,19 +35,13 @@ class ReadCost:
     @classmethod
     def of(cls, reads: Sequence[FieldRead]) -> Self:
         """Sum up what is about to be read."""
-        known = {one.layout.field: one.requests if isinstance(one.array, ShardedArray) else None for one in reads}
+        lengths = {one.layout.field: _known_lengths(one) for one in reads}
         return cls(
             points={one.domain: one.plan.n_points for one in reads},
             chunks={one.layout.field: len(one.plan.parts) for one in reads},
             # Chunks that are not stored make requests of no bytes, which nobody sends.
-            requests={
-                name: None if found is None else sum(request.length > 0 for request in found)
-                for name, found in known.items()
-            },
-            n_bytes={
-                name: None if found is None else sum(request.length for request in found)
-                for name, found in known.items()
-            },
+            requests={name: None if found is None else sum(n > 0 for n in found) for name, found in lengths.items()},
+            n_bytes={name: None if found is None else sum(found) for name, found in lengths.items()},
         )
 
     @property
@@ -60,6 +53,13 @@ class ReadCost:
     def total_bytes(self) -> int | None:
         """Bytes of all fields; None where those of one are not known."""
         return _total(self.n_bytes.values())
+
+
+def _known_lengths(one: FieldRead) -> list[int] | None:
+    """Return the bytes of each request; None where zarr-python decides on them."""
+    lengths = [request.length for request in one.requests]
+    known = [length for length in lengths if length is not None]
+    return known if len(known) == len(lengths) else None
 
 
 def _total(values: Iterable[int | None]) -> int | None:

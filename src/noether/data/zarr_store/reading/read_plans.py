@@ -4,24 +4,83 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from noether.data.zarr_store.core import Grid
 from noether.data.zarr_store.errors import TooLargeError, UnknownNameError
 from noether.data.zarr_store.layout import ArrayLayout, require_fields
 from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
-from noether.data.zarr_store.sampling import ChunkOrder, ReadPlan, plan_draw, plan_whole, random_stream
+from noether.data.zarr_store.sampling import (
+    ChunkOrder,
+    PlannedRead,
+    ReadPlan,
+    check_num_points,
+    plan_draw,
+    plan_whole,
+    random_stream,
+)
 
-__all__ = ["plan_domains", "wanted_fields"]
+__all__ = ["plan_reads"]
 
 
-def wanted_fields(
-    manifest: StoreManifest, sample_id: str, entry: SampleEntry, fields: Iterable[str] | None
-) -> dict[str, list[ArrayLayout]]:
-    """Sort the fields to read by domain, in the order of the layouts; without `fields`, all that the sample has.
+def plan_reads(
+    manifest: StoreManifest,
+    sample_id: str,
+    entry: SampleEntry,
+    fields: Iterable[str] | None,
+    num_points: Mapping[str, int | None] | None,
+    entropy: tuple[int, ...],
+    chunk_order: ChunkOrder,
+) -> list[PlannedRead]:
+    """Plan what a read of a sample gives: one planned read for each domain, in the order of the layouts.
+
+    Parameters
+    ----------
+    manifest : StoreManifest
+        Of the store.
+    sample_id, entry : str, SampleEntry
+        The sample.
+    fields : iterable of str or None
+        Canonical names of the fields to read; None for all fields that the sample has.
+    num_points : mapping of str to int or None, or None
+        Points to draw, by domain; a domain that is missing, or None, is read whole.
+    entropy : tuple of int
+        Seeds the draw.
+    chunk_order : {"consecutive", "scattered"}
+        See `plan_draw`.
 
     Raises
     ------
     UnknownNameError
-        The store, or the sample, has no such field.
+        The store, or the sample, has no such field or domain.
+    ArgumentError
+        A number of points is out of its range.
+    TooLargeError
+        The rows of a domain lie in more chunks than a plan can have.
     """
+    wanted = _wanted_fields(manifest, sample_id, entry, fields)
+    counts = check_num_points(num_points, manifest.domains)
+    reads = []
+    for domain, layouts in wanted.items():
+        try:
+            plan = _plan_domain(entry.domains[domain].grid, counts.get(domain), domain, entropy, chunk_order)
+        except TooLargeError as error:
+            raise TooLargeError(f"sample {sample_id!r}, domain {domain!r}: {error}") from error
+        reads.append(PlannedRead(sample_id, domain, tuple(layouts), plan))
+    return reads
+
+
+def _plan_domain(
+    grid: Grid, count: int | None, domain: str, entropy: tuple[int, ...], chunk_order: ChunkOrder
+) -> ReadPlan:
+    if count is None:
+        return plan_whole(grid)
+    # A stream for each domain: a draw of one does not depend on what else is read.
+    return plan_draw(grid, count, random_stream(*entropy, domain), chunk_order)
+
+
+def _wanted_fields(
+    manifest: StoreManifest, sample_id: str, entry: SampleEntry, fields: Iterable[str] | None
+) -> dict[str, list[ArrayLayout]]:
+    """Sort the fields to read by domain, in the order of the layouts."""
     there = {domain: layout.arrays for domain, layout in manifest.domains.items() if domain in entry.domains}
     if fields is None:
         return {domain: list(arrays.values()) for domain, arrays in there.items()}
@@ -34,45 +93,3 @@ def wanted_fields(
         domain: [layout for field, layout in arrays.items() if field in asked] for domain, arrays in there.items()
     }
     return {domain: layouts for domain, layouts in wanted.items() if layouts}
-
-
-def plan_domains(
-    sample_id: str,
-    entry: SampleEntry,
-    domains: Iterable[str],
-    counts: Mapping[str, int | None],
-    entropy: tuple[int, ...],
-    chunk_order: ChunkOrder,
-) -> dict[str, ReadPlan]:
-    """Plan the rows of each domain.
-
-    Parameters
-    ----------
-    sample_id, entry : str, SampleEntry
-        The sample.
-    domains : iterable of str
-        Which of its domains.
-    counts : mapping of str to int or None
-        Points to draw, by domain; one that is missing, or None, is read whole.
-    entropy : tuple of int
-        Seeds the draw.
-    chunk_order : {"consecutive", "scattered"}
-        See `plan_draw`.
-
-    Raises
-    ------
-    TooLargeError
-        The rows of a domain lie in more chunks than a plan can have.
-    """
-    plans = {}
-    for domain in domains:
-        grid, count = entry.domains[domain].grid, counts.get(domain)
-        try:
-            if count is None:
-                plans[domain] = plan_whole(grid)
-            else:
-                # A stream for each domain: a draw of one does not depend on what else is read.
-                plans[domain] = plan_draw(grid, count, random_stream(*entropy, domain), chunk_order)
-        except TooLargeError as error:
-            raise TooLargeError(f"sample {sample_id!r}, domain {domain!r}: {error}") from error
-    return plans

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from operator import attrgetter, sub
 from typing import Any, Self
@@ -14,25 +14,48 @@ from numpy.typing import NDArray
 from noether.data.zarr_store.codec import MAX_RUN_CHUNKS, MISSING, ChunkCodec, ShardIndex, cast_into, index_size
 from noether.data.zarr_store.core import BoundedCache, Grid
 from noether.data.zarr_store.errors import CorruptDataError, StorageError
-from noether.data.zarr_store.reading.ranges import ChunkRun, RangeRequest, chunk_runs, plan_ranges
+from noether.data.zarr_store.reading.ranges import RangeRequest, plan_ranges
 from noether.data.zarr_store.sampling import ReadPlan, plan_whole
 from noether.data.zarr_store.stores import Storage
 
-__all__ = ["IndexCache", "ShardedArray"]
-
+__all__ = ["IndexCache", "ShardAccess", "ShardedArray", "index_cache"]
 
 IndexCache = BoundedCache[ShardIndex]
 
-# An index of 64 MiB.
-_MAX_CHUNKS_PER_SHARD = 1 << 22
+_MAX_INDEX_BYTES = 64 << 20
+_MAX_CHUNKS_PER_SHARD = _MAX_INDEX_BYTES // index_size(1)
 
 # What one step decodes, about as much as a core's cache holds: other threads have their turn in between.
 _MAX_RUN_BYTES = 1 << 20
 
 
+def index_cache(max_bytes: int = _MAX_INDEX_BYTES) -> IndexCache:
+    """Return an empty cache of shard indexes, which take 16 bytes a chunk."""
+    return BoundedCache(max_bytes, lambda index: index.n_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class ShardAccess:
+    """Where shards are read from, and how. Safe to use from many threads.
+
+    Attributes
+    ----------
+    storage : Storage
+        Where the bytes live.
+    indexes : IndexCache
+        Shard indexes that were read before.
+    verify : bool
+        Whether to compare checksums.
+    """
+
+    storage: Storage
+    indexes: IndexCache = field(default_factory=index_cache)
+    verify: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class ShardedArray:
-    """One field of one sample.
+    """One field of one sample, as a `ReadableArray`.
 
     Attributes
     ----------
@@ -44,8 +67,10 @@ class ShardedArray:
         Chunks that a shard has room for.
     where : str
         Names sample and field, to begin an error with.
-    complete : bool
+    missing_is_error : bool
         Whether a chunk that is not stored is a lost one, and not one of fill values.
+    access : ShardAccess
+        Where the shards are read from.
     lengths : ndarray of uint32 or None
         The lengths of all chunks, which lie one after the other in each shard, where the chunk index has them; else
         the shards' own indexes are read.
@@ -55,44 +80,41 @@ class ShardedArray:
     codec: ChunkCodec
     chunks_per_shard: int
     where: str
-    complete: bool
+    missing_is_error: bool
+    access: ShardAccess = field(compare=False)
     lengths: NDArray[np.uint32] | None = None
 
     @classmethod
     def of_metadata(
-        cls, key: str, metadata: Mapping[str, Any], chunk_points: int, where: str, *, complete: bool
+        cls,
+        key: str,
+        metadata: Mapping[str, Any],
+        chunk_points: int,
+        where: str,
+        access: ShardAccess,
+        *,
+        missing_is_error: bool,
     ) -> Self | None:
-        """Describe an array by its ``zarr.json``; None where zarr-python has to read it."""
+        """Describe an array by its ``zarr.json``; return None where zarr-python has to read it."""
         codec = ChunkCodec.of_metadata(metadata)
         if codec is None or codec.rows != chunk_points:
             return None
         shard_points = metadata["chunk_grid"]["configuration"]["chunk_shape"][0]
-        return cls(key, codec, shard_points // codec.rows, where, complete)
+        return cls(key, codec, shard_points // codec.rows, where, missing_is_error, access)
 
-    def requests(
-        self, plan: ReadPlan, runs: Sequence[ChunkRun], storage: Storage, cache: IndexCache
-    ) -> list[RangeRequest]:
-        """Plan the ranges that hold the chunks of `plan`; reads the shard indexes that are not in the cache.
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Stored dtype, in the byte order of the machine."""
+        return self.codec.dtype.newbyteorder("=")
 
-        `runs` are the plan's `chunk_runs` for `chunks_per_shard`.
-        """
-        return list(plan_ranges(plan, runs, lambda shard: self._index(shard, storage, cache)))
+    def requests(self, plan: ReadPlan) -> list[RangeRequest]:
+        """Plan the ranges that hold the chunks of `plan`; reads the shard indexes that are not in the cache."""
+        return list(plan_ranges(plan, self.chunks_per_shard, self.index))
 
-    def read(self, request: RangeRequest, storage: Storage, out: NDArray[Any], *, verify: bool) -> None:
-        """Fetch one range and decode its chunks to where their rows go.
-
-        Parameters
-        ----------
-        request : RangeRequest
-            One of `requests`.
-        storage : Storage
-            Where the bytes live.
-        out : ndarray, shape (plan.n_points, width)
-            The result, of any floating dtype; only the rows of the request are written.
-        verify : bool
-            Whether to compare checksums.
-        """
-        data = self._fetch(request, storage)
+    def read(self, request: RangeRequest, out: NDArray[Any]) -> None:
+        """Fetch one range and decode its chunks to where their rows go; see `ReadableArray.read`."""
+        verify = self.access.verify
+        data = self._fetch(request)
         codec, row = self.codec, request.first_row
         for first, stop, whole in _runs(request, codec):
             if whole and codec.can_decode_to(out.dtype):
@@ -101,37 +123,31 @@ class ShardedArray:
                 done = codec.decode_run(data, bounds, out[row : row + n_rows], verify=verify)
                 first, row = first + done, row + done * codec.rows
             for i in range(first, stop):
-                rows = self._decode_alone(request, i, data, out.dtype, verify=verify)
+                rows = self._decode_alone(request, i, data, out.dtype)
                 for begin, end in request.parts[i].ranges:
                     cast_into(out[row : row + end - begin], rows[begin:end])
                     row += end - begin
 
-    def leading_shards(self, grid: Grid, storage: Storage, cache: IndexCache) -> Iterator[Iterator[bytes]]:
-        """Give the shards of an array of the first chunks of this one, in parts; the chunks stay as they are.
+    def leading_shards(self, grid: Grid) -> Iterator[Iterator[bytes]]:
+        """Yield the shards of an array of the first chunks of this one, in parts; the chunks keep their bytes.
 
         Parameters
         ----------
         grid : Grid
             Of the other array: chunks of the same size, and as many of them a shard unless there are fewer in all.
-        storage : Storage
-            Where the bytes of this one live.
-        cache : IndexCache
-            Keeps the shard indexes.
 
         Raises
         ------
         CorruptDataError
             A shard ends early, or a chunk is lost or does not match its checksum.
         """
-        plan = plan_whole(grid)
-        requests = self.requests(plan, chunk_runs(plan, self.chunks_per_shard), storage, cache)
-        for _, of_shard in groupby(requests, attrgetter("shard")):
-            yield self._copy(of_shard, grid.shard_points // grid.chunk_points, storage)
+        for _, of_shard in groupby(self.requests(plan_whole(grid)), attrgetter("shard")):
+            yield self._copy(of_shard, grid.shard_points // grid.chunk_points)
 
-    def _copy(self, requests: Iterable[RangeRequest], capacity: int, storage: Storage) -> Iterator[bytes]:
+    def _copy(self, requests: Iterable[RangeRequest], capacity: int) -> Iterator[bytes]:
         lengths: list[int] = []
         for request in requests:
-            data = self._fetch(request, storage)
+            data = self._fetch(request)
             for part, (start, stop) in zip(request.parts, pairwise(request.bounds), strict=True):
                 try:
                     self._check(data[start:stop])
@@ -144,15 +160,17 @@ class ShardedArray:
     def _check(self, chunk: memoryview) -> None:
         if chunk:
             self.codec.check(chunk)
-        elif self.complete:
+        elif self.missing_is_error:
             raise CorruptDataError("it is not stored")
 
-    def _fetch(self, request: RangeRequest, storage: Storage) -> memoryview:
+    def _fetch(self, request: RangeRequest) -> memoryview:
         self._require_credible(request)
         data = memoryview(b"")
         if request.length:
             try:
-                data = memoryview(storage.read_range(self._shard_key(request.shard), request.start, request.length))
+                data = memoryview(
+                    self.access.storage.read_range(self._shard_key(request.shard), request.start, request.length)
+                )
             except StorageError as error:
                 raise StorageError(f"{self.where}: {error}") from error.__cause__
         if len(data) != request.length:
@@ -160,11 +178,9 @@ class ShardedArray:
             raise self._damaged(f"shard {request.shard}", CorruptDataError(missing))
         return data
 
-    def _decode_alone(
-        self, request: RangeRequest, i: int, data: memoryview, dtype: np.dtype[Any], *, verify: bool
-    ) -> NDArray[Any]:
-        """Give all rows of one chunk of a request, as `dtype` where that costs nothing, else as they are stored."""
-        codec = self.codec
+    def _decode_alone(self, request: RangeRequest, i: int, data: memoryview, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return all rows of one chunk of a request, as `dtype` where that costs nothing, else in the stored dtype."""
+        codec, verify = self.codec, self.access.verify
         start, stop = request.bounds[i : i + 2]
         if start < stop and codec.can_decode_to(dtype):
             rows = np.empty((codec.rows, codec.width), dtype)
@@ -180,11 +196,23 @@ class ShardedArray:
             raise self._damaged(f"chunk {request.parts[i].chunk}, in shard {request.shard},", error) from error
         return rows
 
-    def read_index(self, shard: int, storage: Storage) -> ShardIndex:
-        """Read the index of one shard; `CorruptDataError` where it is damaged."""
+    def index(self, shard: int) -> ShardIndex:
+        """Return the index of one shard, from the cache where it is there; `CorruptDataError` where it is damaged."""
+        key, cache = self._shard_key(shard), self.access.indexes
+        index = cache.get(key)
+        if index is None:
+            if self.lengths is None:
+                index = self._read_index(shard)
+            else:
+                first = shard * self.chunks_per_shard
+                index = ShardIndex.of_lengths(self.lengths[first : first + self.chunks_per_shard])
+            cache.put(key, index)
+        return index
+
+    def _read_index(self, shard: int) -> ShardIndex:
         # No more than is credible: what the metadata claim may be more than all of a large shard.
         length = index_size(min(self.chunks_per_shard, _MAX_CHUNKS_PER_SHARD))
-        found = storage.read_tail(self._shard_key(shard), length)
+        found = self.access.storage.read_tail(self._shard_key(shard), length)
         try:
             if found is None:
                 return self._index_of_nothing()
@@ -192,21 +220,8 @@ class ShardedArray:
         except CorruptDataError as error:
             raise self._damaged(f"shard {shard}", error) from error
 
-    def _index(self, shard: int, storage: Storage, cache: IndexCache) -> ShardIndex:
-        key = self._shard_key(shard)
-        index = cache.get(key)
-        if index is None:
-            if self.lengths is None:
-                index = self.read_index(shard, storage)
-            else:
-                first = shard * self.chunks_per_shard
-                lengths = self.lengths[first : first + self.chunks_per_shard]
-                index = ShardIndex.of_lengths(lengths)
-            cache.put(key, index)
-        return index
-
     def _index_of_nothing(self) -> ShardIndex:
-        if self.complete:
+        if self.missing_is_error:
             raise CorruptDataError("it is not there")
         # As many as the metadata claim, in the memory of one.
         nothing = np.broadcast_to(np.uint64(MISSING), self.chunks_per_shard)
@@ -224,7 +239,7 @@ class ShardedArray:
                 raise self._damaged(f"chunk {part.chunk}, in shard {request.shard},", CorruptDataError(error))
 
     def _fill(self, rows: NDArray[Any]) -> None:
-        if self.complete:
+        if self.missing_is_error:
             raise CorruptDataError("it is not stored")
         rows[...] = self.codec.fill_value
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass
 from gzip import BadGzipFile
 from typing import Any
 
@@ -18,7 +19,7 @@ from noether.data.zarr_store.errors import CorruptDataError, StorageError
 from noether.data.zarr_store.sampling import ReadPlan
 from noether.data.zarr_store.stores import STORAGE_ERRORS
 
-__all__ = ["StrictStore", "open_array", "open_group", "read_rows_of_plan"]
+__all__ = ["StrictStore", "ZarrArray", "open_array", "open_group"]
 
 # What zarr-python and the codecs raise where the bytes are at fault, and not the storage.
 DECODE_ERRORS = (
@@ -58,14 +59,14 @@ class StrictStore(WrapperStore[Store]):
         return data
 
 
-def open_group(store: Store, *, complete: bool, where: str) -> zarr.Group:
+def open_group(store: Store, *, missing_is_error: bool, where: str) -> zarr.Group:
     """Open the group of a sample.
 
     Parameters
     ----------
     store : zarr Store
         Its root is the group.
-    complete : bool
+    missing_is_error : bool
         Whether a chunk that is not stored is a lost one.
     where : str
         Names the sample, to begin an error with.
@@ -78,7 +79,7 @@ def open_group(store: Store, *, complete: bool, where: str) -> zarr.Group:
         The storage fails.
     """
     try:
-        return zarr.open_group(StrictStore(store) if complete else store, mode="r", zarr_format=3)
+        return zarr.open_group(StrictStore(store) if missing_is_error else store, mode="r", zarr_format=3)
     except FileNotFoundError as error:
         raise CorruptDataError(
             f"{where}: the manifest lists it, but there is no group at {store}; convert the sample again"
@@ -91,8 +92,8 @@ def open_group(store: Store, *, complete: bool, where: str) -> zarr.Group:
         ) from error
 
 
-def open_array(group: zarr.Group, path: str, shape: tuple[int, int], where: str) -> zarr.Array[Any]:
-    """Give the array at `path` of a group.
+def open_array(group: zarr.Group, path: str, shape: tuple[int, int], where: str) -> ZarrArray:
+    """Open the array at `path` of a group.
 
     Parameters
     ----------
@@ -123,39 +124,53 @@ def open_array(group: zarr.Group, path: str, shape: tuple[int, int], where: str)
         raise CorruptDataError(
             f"{where}: the manifest says an array of shape {shape}, there is {found}; convert the sample again"
         )
-    return array
+    return ZarrArray(array, where)
 
 
-def read_rows_of_plan(array: zarr.Array[Any], plan: ReadPlan, out: NDArray[Any], where: str) -> None:
-    """Read the rows of a plan into `out`, each run of neighbouring chunks at once.
+@dataclass(frozen=True, slots=True)
+class WholeRead:
+    """The read of a plan in one request, whose ranges zarr-python decides on."""
 
-    Parameters
+    plan: ReadPlan
+    length: None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ZarrArray:
+    """One field of one sample that zarr-python reads, as a `ReadableArray`.
+
+    Attributes
     ----------
-    array : zarr.Array, shape (plan.grid.n_points, width)
-        What to read.
-    plan : ReadPlan
-        Its rows.
-    out : ndarray, shape (plan.n_points, width)
-        The result, of any floating dtype.
+    array : zarr.Array, shape (n_points, width)
+        The field.
     where : str
         Names sample and field, to begin an error with.
-
-    Raises
-    ------
-    CorruptDataError
-        The array cannot be decoded.
-    StorageError
-        The storage fails.
     """
-    filled = 0
-    for run in plan.runs():
-        rows = plan.grid.rows(run[0].chunk, run[-1].chunk + 1)
-        block = _read_rows(array, rows, where)
-        for part in run:
-            first = part.chunk * plan.grid.chunk_points - rows.start
-            for start, stop in part.ranges:
-                out[filled : filled + stop - start] = block[first + start : first + stop]
-                filled += stop - start
+
+    array: zarr.Array[Any]
+    where: str
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Stored dtype, in the byte order of the machine."""
+        dtype: np.dtype[Any] = self.array.dtype.newbyteorder("=")
+        return dtype
+
+    def requests(self, plan: ReadPlan) -> list[WholeRead]:
+        """Return one request for all rows of the plan."""
+        return [WholeRead(plan)]
+
+    def read(self, request: WholeRead, out: NDArray[Any]) -> None:
+        """Read the rows of a plan, each run of neighbouring chunks at once; see `ReadableArray.read`."""
+        grid, filled = request.plan.grid, 0
+        for run in request.plan.runs():
+            rows = grid.rows(run[0].chunk, run[-1].chunk + 1)
+            block = _read_rows(self.array, rows, self.where)
+            for part in run:
+                first = part.chunk * grid.chunk_points - rows.start
+                for start, stop in part.ranges:
+                    out[filled : filled + stop - start] = block[first + start : first + stop]
+                    filled += stop - start
 
 
 def _read_rows(array: zarr.Array[Any], rows: slice, where: str) -> NDArray[Any]:

@@ -4,16 +4,13 @@ from noether.data.zarr_store.sampling.joint_draws import Draw
 from noether.data.zarr_store.sampling.plan import (
     CHUNK_ORDERS,
     ChunkOrder,
-    ChunkPart,
-    PlannedRead,
-    Range,
-    ReadPlan,
     check_num_points,
     plan_draw,
     plan_whole,
     random_stream,
 )
 from noether.data.zarr_store.sampling.planner import DrawPlanner, DrawRead, IfShort, Schedule
+from noether.data.zarr_store.sampling.read_plan import ChunkPart, ChunkRun, PlannedRead, Range, ReadPlan
 from noether.data.zarr_store.sampling.shuffle import SHUFFLE_ALGORITHM, invert, permutation
 
 __all__ = [
@@ -21,6 +18,7 @@ __all__ = [
     "SHUFFLE_ALGORITHM",
     "ChunkOrder",
     "ChunkPart",
+    "ChunkRun",
     "Draw",
     "DrawPlanner",
     "DrawRead",

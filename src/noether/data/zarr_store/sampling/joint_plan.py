@@ -12,15 +12,8 @@ import numpy as np
 
 from noether.data.zarr_store.core import Grid
 from noether.data.zarr_store.errors import TooLargeError
-from noether.data.zarr_store.sampling.plan import (
-    ChunkOrder,
-    Range,
-    ReadPlan,
-    cyclic_window,
-    plan_draw,
-    plan_whole,
-    plan_window,
-)
+from noether.data.zarr_store.sampling.plan import ChunkOrder, cyclic_window, plan_draw, plan_whole, plan_window
+from noether.data.zarr_store.sampling.read_plan import Range, ReadPlan
 
 __all__ = ["JointPlan", "sweep_length", "sweep_start"]
 

@@ -7,22 +7,18 @@ fractions of integers and not roundings of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from random import Random
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from noether.data.zarr_store.core import Grid, positive_int
 from noether.data.zarr_store.errors import ArgumentError, TooLargeError, require_one_of
-from noether.data.zarr_store.layout import ArrayLayout, DomainLayout, require_domain
+from noether.data.zarr_store.layout import DomainLayout, require_domain
+from noether.data.zarr_store.sampling.read_plan import ChunkPart, Range, ReadPlan
 
 __all__ = [
     "CHUNK_ORDERS",
     "ChunkOrder",
-    "ChunkPart",
-    "PlannedRead",
-    "Range",
-    "ReadPlan",
     "check_num_points",
     "cyclic_window",
     "plan_draw",
@@ -34,86 +30,8 @@ __all__ = [
 ChunkOrder = Literal["consecutive", "scattered"]
 CHUNK_ORDERS: tuple[ChunkOrder, ...] = ("consecutive", "scattered")
 
-Range = tuple[int, int]
-
 # Their parts, ranges and bounds take some 200 MB. A domain of more can be drawn from, but not be read whole.
 MAX_PLAN_CHUNKS = 1 << 20
-
-
-class ChunkPart(NamedTuple):
-    """What a plan takes of one chunk: half-open, ascending ranges of rows, counted from the chunk's first row."""
-
-    chunk: int
-    ranges: tuple[Range, ...]
-
-    @property
-    def n_points(self) -> int:
-        """Rows taken of this chunk."""
-        return sum(stop - start for start, stop in self.ranges)
-
-
-@dataclass(frozen=True, slots=True)
-class ReadPlan:
-    """The chunks, and the rows of them, that make a draw; the same for all fields of a domain.
-
-    Attributes
-    ----------
-    grid : Grid
-        The grid of the domain.
-    parts : tuple of ChunkPart
-        In ascending order of chunks, each chunk once.
-    n_points : int
-        Rows that the draw gives.
-    """
-
-    grid: Grid
-    parts: tuple[ChunkPart, ...]
-    n_points: int = field(init=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "n_points", sum(part.n_points for part in self.parts))
-
-    def runs(self) -> Iterator[tuple[ChunkPart, ...]]:
-        """Group the parts into runs of neighbouring chunks, each of which one request can fetch."""
-        first = 0
-        for i in range(1, len(self.parts) + 1):
-            if i == len(self.parts) or self.parts[i].chunk != self.parts[i - 1].chunk + 1:
-                yield self.parts[first:i]
-                first = i
-
-    def take(self, ranges: Sequence[Range]) -> ReadPlan:
-        """Plan to read a part of the rows: half-open, ascending ranges of them, counted as this plan gives them."""
-        parts, first = [], 0
-        for part in self.parts:
-            kept: list[Range] = []
-            for start, stop in part.ranges:
-                shift = start - first
-                overlaps = ((max(start, a + shift), min(stop, b + shift)) for a, b in ranges)
-                kept += ((a, b) for a, b in overlaps if a < b)
-                first += stop - start
-            if kept:
-                parts.append(ChunkPart(part.chunk, tuple(kept)))
-        return ReadPlan(self.grid, tuple(parts))
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedRead:
-    """Rows to read of one domain of a sample.
-
-    Attributes
-    ----------
-    sample_id, domain : str
-        Which sample, and which of its domains.
-    layouts : tuple of ArrayLayout
-        The fields to read.
-    plan : ReadPlan
-        The rows, the same for all of them.
-    """
-
-    sample_id: str
-    domain: str
-    layouts: tuple[ArrayLayout, ...]
-    plan: ReadPlan
 
 
 def check_num_points(

@@ -15,7 +15,8 @@ from noether.data.zarr_store.layout import DomainLayout
 from noether.data.zarr_store.manifest import SampleEntry
 from noether.data.zarr_store.sampling.joint_draws import Draw, JointDraws, join_draws
 from noether.data.zarr_store.sampling.joint_plan import JointPlan, sweep_length
-from noether.data.zarr_store.sampling.plan import ChunkOrder, PlannedRead, Range, random_stream
+from noether.data.zarr_store.sampling.plan import ChunkOrder, random_stream
+from noether.data.zarr_store.sampling.read_plan import PlannedRead, Range
 
 __all__ = ["DrawPlanner", "DrawRead", "IfShort", "Schedule", "Share"]
 

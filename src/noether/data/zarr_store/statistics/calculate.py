@@ -110,7 +110,7 @@ def calculate_store_statistics(
     fetcher = Fetcher(store_root, manifest, storage_options or {}, None, concurrency=1, verify=True)
 
     def summarize(block: PlannedRead) -> RunningStats:
-        reads = fetcher.prepare(block.sample_id, {block.domain: block.layouts}, {block.domain: block.plan})
+        (reads,) = fetcher.prepare([block])
         (rows,) = fetcher.read(reads, None)
         return RunningStats.of(rows)
 

@@ -13,11 +13,11 @@ from fractions import Fraction
 from math import ceil
 from typing import Any
 
-from noether.data.zarr_store.core import CHECKSUM_KEY, ROOT_KEY, BoundedCache, Grid, positive_int
+from noether.data.zarr_store.core import CHECKSUM_KEY, ROOT_KEY, Grid, positive_int
 from noether.data.zarr_store.errors import ArgumentError
 from noether.data.zarr_store.layout import ArrayLayout, DomainLayout, require_fields
 from noether.data.zarr_store.manifest import CopyOrigin, DomainSample, SampleEntry, StoreManifest, select_samples
-from noether.data.zarr_store.reading import IndexCache, OpenSample, write_chunk_index
+from noether.data.zarr_store.reading import OpenSample, ShardAccess, write_chunk_index
 from noether.data.zarr_store.stores import Storage, normalize_root, open_storage
 from noether.data.zarr_store.writing import GroupArray, group_objects
 
@@ -159,8 +159,8 @@ class _Copier:
         if present is not None and _attributes_of(present) == json.loads(json.dumps(attributes)):
             return entry, None
         sizes: list[int] = []
-        complete = self._manifest.promises_all_chunks
-        sample = OpenSample(self._source, sample_id, self._manifest.sample(sample_id).relpath, complete)
+        relpath, missing_is_error = self._manifest.sample(sample_id).relpath, self._manifest.promises_all_chunks
+        sample = OpenSample(ShardAccess(self._source), sample_id, relpath, missing_is_error)
         domains = (
             (domain, self._arrays(sample, domain, entry.domains[domain].grid, sizes)) for domain in entry.domains
         )
@@ -191,8 +191,7 @@ class _Copier:
                     f"{where}: it has codecs or shards that cannot be copied as they are; read it with "
                     "ZarrChunkReader and write it with ZarrStoreWriter"
                 )
-            cache: IndexCache = BoundedCache(1)
-            shards = array.leading_shards(grid, self._source, cache)
+            shards = array.leading_shards(grid)
             document = _metadata_of_copy(sample.metadata(path, where), grid, layout)
             yield GroupArray(layout.array_name, document, (_counted(parts, sizes) for parts in shards))
 

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import errno
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Lock
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from noether.data.zarr_store.codec import MISSING, ShardIndex, index_size
 from noether.data.zarr_store.core import Grid
 from noether.data.zarr_store.errors import CorruptDataError, StorageError
 from noether.data.zarr_store.layout import ArrayLayout
-from noether.data.zarr_store.reading import ShardedArray, chunk_runs, plan_ranges, read_rows_of_plan
+from noether.data.zarr_store.reading import ReadableArray, ShardedArray
 from noether.data.zarr_store.sampling import ChunkPart, ReadPlan
 from noether.data.zarr_store.upkeep.verify.context import Context, ListedSample
 from noether.data.zarr_store.upkeep.verify.findings import FindingKind
@@ -26,8 +25,6 @@ from noether.data.zarr_store.upkeep.verify.tasks import Task
 from noether.data.zarr_store.writing import StoredRows
 
 __all__ = ["ArrayCheck"]
-
-_Reader: TypeAlias = Callable[[ReadPlan], NDArray[Any]]
 
 # What a task reads, before compression: large enough that threads seldom wait for one another, small enough for the
 # cache of a core.
@@ -48,8 +45,10 @@ class ArrayCheck:
         Which field.
     grid : Grid
         Its chunks and shards, as the manifest has them.
-    array : ShardedArray or zarr.Array
+    array : ReadableArray
         What reads it.
+    sharded : ShardedArray or None
+        The same array, where this library decodes its shards.
     key : str
         Of the array, relative to the root of the store.
     shards : dict of int to int
@@ -66,7 +65,8 @@ class ArrayCheck:
     sample: ListedSample
     layout: ArrayLayout
     grid: Grid
-    array: ShardedArray | zarr.Array[Any]
+    array: ReadableArray[Any]
+    sharded: ShardedArray | None
     key: str
     shards: dict[int, int]
     lengths: NDArray[np.uint32] | None
@@ -81,8 +81,8 @@ class ArrayCheck:
 
     def tasks(self) -> Iterator[Task]:
         """Yield the first tasks; those that they give read the chunks."""
-        array = self.array
-        if isinstance(array, ShardedArray):
+        array = self.sharded
+        if array is not None:
             per_shard = array.chunks_per_shard
             # What lost shards held was looked at in the listing, and in a foreign store they are fill values.
             there = {shard: self._chunks(shard, per_shard) for shard in sorted(self.shards)}
@@ -92,7 +92,7 @@ class ArrayCheck:
                 if chunks:
                     yield partial(self._check_shard, array, shard, chunks)
         elif self.reads_chunks:
-            yield from self._blocks(range(self.grid.n_chunks), self.key, partial(self._read_by_zarr, array))
+            yield from self._blocks(range(self.grid.n_chunks), self.key)
 
     def _chunks(self, shard: int, per_shard: int) -> range:
         return range(shard * per_shard, min((shard + 1) * per_shard, self.grid.n_chunks))
@@ -101,8 +101,8 @@ class ArrayCheck:
         """Check the index of a shard; give what there is to do with its chunks."""
         key = f"{self.key}/c/{shard}/0"
         try:
-            index = array.read_index(shard, self.context.storage)
-            if array.complete:
+            index = array.index(shard)
+            if array.missing_is_error:
                 _require_tight(index, len(chunks), self.shards[shard])
         except CorruptDataError as error:
             self._add("shard_index_damaged", _reason(error), key)
@@ -110,18 +110,17 @@ class ArrayCheck:
             return iter(())
         if self.lengths is not None and not _has_lengths(index, self.lengths[chunks.start : chunks.stop]):
             self._add("chunk_index_damaged", "the chunk index has other lengths for its chunks", key)
-        read = partial(self._read_by_ranges, array, index)
-        return self._blocks(chunks, key, read) if self.reads_chunks else iter(())
+        return self._blocks(chunks, key) if self.reads_chunks else iter(())
 
-    def _blocks(self, chunks: range, key: str, read: _Reader) -> Iterator[Task]:
+    def _blocks(self, chunks: range, key: str) -> Iterator[Task]:
         """Yield tasks that read a few chunks each; `key` names where they lie."""
         chunk_bytes = self.grid.chunk_points * self.layout.dim * np.dtype(self.layout.dtype).itemsize
         step = max(_BLOCK_BYTES // chunk_bytes, 1)
         for first in range(chunks.start, chunks.stop, step):
-            yield partial(self._check_block, range(first, min(first + step, chunks.stop)), key, read)
+            yield partial(self._check_block, range(first, min(first + step, chunks.stop)), key)
 
-    def _check_block(self, chunks: range, key: str, read: _Reader) -> tuple[()]:
-        damaged = self._find_damaged(chunks, read)
+    def _check_block(self, chunks: range, key: str) -> tuple[()]:
+        damaged = self._find_damaged(chunks)
         for chunk, reason in damaged.items():
             self.context.findings.add_chunk(
                 chunk, reason, sample_id=self.sample.sample_id, field=self.layout.field, key=key
@@ -129,22 +128,22 @@ class ArrayCheck:
         self._finish(len(chunks), n_damaged=len(damaged))
         return ()
 
-    def _find_damaged(self, chunks: range, read: _Reader) -> dict[int, str]:
+    def _find_damaged(self, chunks: range) -> dict[int, str]:
         """Read chunks together or, where that fails, one by one; give why some cannot be read."""
         try:
-            self._check_rows(chunks, read)
+            self._check_rows(chunks)
         except CorruptDataError as error:
             if len(chunks) == 1:
                 return {chunks.start: _reason(error)}
             damaged: dict[int, str] = {}
             for chunk in chunks:
-                damaged |= self._find_damaged(range(chunk, chunk + 1), read)
+                damaged |= self._find_damaged(range(chunk, chunk + 1))
             return damaged
         return {}
 
-    def _check_rows(self, chunks: range, read: _Reader) -> None:
+    def _check_rows(self, chunks: range) -> None:
         plan = ReadPlan(self.grid, tuple(ChunkPart(chunk, ((0, self.grid.chunk_size(chunk)),)) for chunk in chunks))
-        rows = read(plan)
+        rows = self._read(plan)
         n_non_finite = _count_non_finite(rows)
         differing = np.empty(0, np.int64) if self.expected is None else _differing_rows(rows, self.expected, plan)
         with self._lock:
@@ -153,23 +152,17 @@ class ArrayCheck:
             if len(differing):
                 self._first_differing = min(self._first_differing, int(differing[0]))
 
-    def _read_by_ranges(self, array: ShardedArray, index: ShardIndex, plan: ReadPlan) -> NDArray[Any]:
+    def _read(self, plan: ReadPlan) -> NDArray[Any]:
         """Read the rows of a plan as the reader does, in the stored dtype."""
-        rows = np.empty((plan.n_points, array.codec.width), array.codec.dtype.newbyteorder("="))
-        for request in plan_ranges(plan, chunk_runs(plan, array.chunks_per_shard), lambda _: index):
+        rows = np.empty((plan.n_points, self.layout.dim), self.array.dtype)
+        for request in self.array.requests(plan):
             try:
-                array.read(request, self.context.storage, rows, verify=True)
+                self.array.read(request, rows)
             except StorageError as error:
                 if isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EIO:
                     raise CorruptDataError(f"the medium cannot be read ({error})") from None
                 raise
-            self.context.count_bytes(request.length)
-        return rows
-
-    def _read_by_zarr(self, array: zarr.Array[Any], plan: ReadPlan) -> NDArray[Any]:
-        rows = np.empty((plan.n_points, self.layout.dim), array.dtype.newbyteorder("="))
-        read_rows_of_plan(array, plan, rows, f"sample {self.sample.sample_id!r}, field {self.layout.field}")
-        self.context.count_bytes(rows.nbytes)
+            self.context.count_bytes(rows.nbytes if request.length is None else request.length)
         return rows
 
     def _finish(self, n_chunks: int, *, n_damaged: int) -> None:

@@ -8,7 +8,6 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from noether.data.zarr_store.codec import MIN_STORED_BYTES, ChunkCodec, index_size
@@ -24,7 +23,7 @@ from noether.data.zarr_store.manifest import (
     parse_group,
     shards_by_array,
 )
-from noether.data.zarr_store.reading import OpenSample, ShardedArray
+from noether.data.zarr_store.reading import OpenSample, ReadableArray, ShardAccess, ShardedArray
 from noether.data.zarr_store.upkeep.verify.array_check import ArrayCheck
 from noether.data.zarr_store.upkeep.verify.context import Context, ListedSample
 from noether.data.zarr_store.upkeep.verify.findings import FindingKind
@@ -104,15 +103,16 @@ class SampleCheck:
         reads_chunks : bool
             Whether to read more than the shards' indexes.
         """
-        complete = self._is_own or self._context.manifest.promises_all_chunks
-        opened = OpenSample(self._context.storage, self.sample.sample_id, self.sample.entry.relpath, complete)
+        missing_is_error = self._is_own or self._context.manifest.promises_all_chunks
+        access = ShardAccess(self._context.storage)
+        opened = OpenSample(access, self.sample.sample_id, self.sample.entry.relpath, missing_is_error)
         lengths, shards = self._indexed_lengths(), shards_by_array(self.sample.sizes)
         for domain, layout, grid in self._arrays():
             if layout.field not in expected:
                 continue
             key = self.sample.key(f"{domain}/{layout.array_name}")
             try:
-                array = self._open_array(opened, domain, layout, grid)
+                array, sharded = self._open_array(opened, domain, layout, grid)
             except CorruptDataError as error:
                 self._add("metadata_damaged", str(error), field=layout.field, key=key)
                 continue
@@ -122,6 +122,7 @@ class SampleCheck:
                 layout,
                 grid,
                 array,
+                sharded,
                 key,
                 shards.get(f"{domain}/{layout.array_name}", {}),
                 lengths.get(layout.field),
@@ -131,8 +132,11 @@ class SampleCheck:
 
     def _open_array(
         self, opened: OpenSample, domain: str, layout: ArrayLayout, grid: Grid
-    ) -> ShardedArray | zarr.Array[Any]:
-        """Open an array as the reader does; `CorruptDataError` where it is not what the manifest says."""
+    ) -> tuple[ReadableArray[Any], ShardedArray | None]:
+        """Open an array as the reader does, and as one with shards where this library decodes them.
+
+        Raises `CorruptDataError` where the array is not what the manifest says.
+        """
         path, shape = f"{domain}/{layout.array_name}", (grid.n_points, layout.dim)
         where = f"sample {self.sample.sample_id!r}, field {layout.field}"
         array = opened.sharded_array(path, shape, grid.chunk_points, where)
@@ -140,10 +144,10 @@ class SampleCheck:
             raise CorruptDataError("its dtype, chunks or shards are not those that the manifest says")
         if array is None:
             self._context.findings.add_limit(_LEFT_TO_ZARR, self.sample.key(path))
-            return opened.zarr_array(path, shape, where)
+            return opened.zarr_array(path, shape, where), None
         if not array.codec.checksum:
             self._context.findings.add_limit(_NO_CHECKSUMS, self.sample.key(path))
-        return array
+        return array, array
 
     def _agrees(self, document: bytes, key: str) -> bool:
         """Say whether the root is what was written, and is of the sample that the manifest lists."""
@@ -168,7 +172,7 @@ class SampleCheck:
         if settings:
             self._add("settings_differ", f"it says otherwise than the manifest: {', '.join(settings)}", key=key)
             return False
-        parts = _differing_parts(entry, own.entry, complete=self._context.manifest_is_intact)
+        parts = _differing_parts(entry, own.entry, all_parts=self._context.manifest_is_intact)
         if own.sample_id != self.sample.sample_id:
             parts = [f"it is the sample {own.sample_id!r}"]
         if parts:
@@ -258,11 +262,10 @@ class SampleCheck:
         if index is None or self.sample.sample_id not in self._context.manifest.samples:
             return {}
         try:
-            arrays = index.arrays(self.sample.sample_id)
+            return index.lengths(self.sample.sample_id)
         except CorruptDataError as error:
             self._context.findings.add("chunk_index_damaged", str(error), key=self._context.manifest.chunk_index)
             return {}
-        return {field: array.lengths for field, array in arrays.items() if array.lengths is not None}
 
     def _add(self, kind: FindingKind, explanation: str, *, field: str | None = None, key: str | None = None) -> None:
         self._context.findings.add(
@@ -270,11 +273,11 @@ class SampleCheck:
         )
 
 
-def _differing_parts(listed: SampleEntry, own: SampleEntry, *, complete: bool) -> list[str]:
-    """Name the parts of an entry that a group says otherwise; where it may be incomplete, those that it has."""
+def _differing_parts(listed: SampleEntry, own: SampleEntry, *, all_parts: bool) -> list[str]:
+    """Name the parts of an entry that a group says otherwise: all parts, or those alone that the entry has."""
     parts = ("domains", "attributes", "fidelity", "fingerprint")
     return [
-        part for part in parts if (complete or getattr(listed, part)) and getattr(listed, part) != getattr(own, part)
+        part for part in parts if (all_parts or getattr(listed, part)) and getattr(listed, part) != getattr(own, part)
     ]
 
 

@@ -1,0 +1,57 @@
+"""The one way to read an array, whichever library decodes its chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noether.data.zarr_store.sampling import ReadPlan
+
+__all__ = ["ReadRequest", "ReadableArray"]
+
+
+class ReadRequest(Protocol):
+    """One step of a read; steps are independent of one another."""
+
+    @property
+    def length(self) -> int | None:
+        """Bytes that the step fetches; None where the library that fetches them does not tell."""
+
+
+Request = TypeVar("Request", bound=ReadRequest)
+
+
+class ReadableArray(Protocol[Request]):
+    """One field of one sample. Safe to use from many threads, also for requests of the same read."""
+
+    @property
+    def where(self) -> str:
+        """Sample and field, to begin an error with."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Stored dtype, in the byte order of the machine."""
+
+    def requests(self, plan: ReadPlan) -> Sequence[Request]:
+        """Split the read of a plan into requests; may read indexes that say where the chunks are."""
+
+    def read(self, request: Request, out: NDArray[Any]) -> None:
+        """Fetch and decode the rows of one request.
+
+        Parameters
+        ----------
+        request : Request
+            One of `requests`.
+        out : ndarray, shape (plan.n_points, width)
+            The result of the whole plan, of any floating dtype; only the rows of the request are written.
+
+        Raises
+        ------
+        CorruptDataError
+            The bytes cannot be decoded, or do not match their checksums.
+        StorageError
+            The storage fails.
+        """
