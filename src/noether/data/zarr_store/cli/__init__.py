@@ -1,24 +1,10 @@
-"""The command ``noether-zarr``: parse, call, print. One module per command."""
+"""The command ``noether-zarr``: parse, call, print. One module per command, imported when the command runs."""
 
 from __future__ import annotations
 
-from noether.data.zarr_store.cli import (  # noqa: F401  # each adds its command to the application
-    convert,
-    copy,
-    export,
-    index,
-    info,
-    inspect,
-    merge,
-    merge_stats,
-    repair,
-    split,
-    stats,
-    verify,
-)
-from noether.data.zarr_store.cli.app import app
+from noether.data.zarr_store.cli.app import app, load_command
 
-__all__ = ["app", "main"]
+__all__ = ["app", "load_command", "main"]
 
 
 def main() -> None:

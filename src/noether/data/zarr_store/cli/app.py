@@ -1,17 +1,18 @@
-"""What all commands share: the application, options, and how errors become a line and an exit code."""
+"""What all commands share: the application, their options, and how errors become a line and an exit code."""
 
 from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from importlib import import_module
+from typing import Annotated, Any, TypeVar
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from noether.data.zarr_store._version import __version__
-from noether.data.zarr_store.core import printable
 from noether.data.zarr_store.errors import ArgumentError, StoreError
 
 __all__ = [
@@ -21,17 +22,76 @@ __all__ = [
     "Debug",
     "StorageOption",
     "app",
+    "command",
     "errors_reported",
     "key_values",
+    "load_command",
     "parse_options",
 ]
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
+COMMANDS = {
+    "convert": "Convert a source into a store.",
+    "copy": "Copy a store, or a fraction of its points.",
+    "export": "Write fields or predictions onto the mesh of a sample.",
+    "index": "Make the chunk index, with which a draw reads chunks alone.",
+    "info": "Show what a store or a sample holds.",
+    "inspect": "List what files hold, and propose a mapping.",
+    "merge": "Unite the samples that are there with the manifest.",
+    "merge-stats": "Merge statistics that were computed apart.",
+    "repair": "Mend what can be mended of a store.",
+    "split": "Split samples at random into train, validation and test.",
+    "stats": "Compute mean, standard deviation and extremes of fields.",
+    "verify": "Check every byte of a store; nothing is changed.",
+}
+"""What `noether-zarr --help` says of each command. Their modules, and all that these need, load when they run."""
+
+_functions: dict[str, Callable[..., None]] = {}
+Function = TypeVar("Function", bound=Callable[..., None])
+
+
+def command(name: str) -> Callable[[Function], Function]:
+    """Register a function as the command `name`; its module has that name too."""
+
+    def register(function: Function) -> Function:
+        _functions[name] = function
+        return function
+
+    return register
+
+
+def load_command(name: str) -> Any:
+    """Import the module of a command, and return the command with its options, as Typer makes it."""
+    import_module(f"noether.data.zarr_store.cli.{name.replace('-', '_')}")
+    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    single.command(name)(_functions[name])
+    return typer.main.get_command(single)
+
+
+class _Unloaded(TyperCommand):
+    """Stands for a command in the list of commands, and becomes the command when it runs."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        return load_command(str(self.name)).make_context(*args, **kwargs)
+
+
+class _Commands(TyperGroup):
+    """The list of commands, none of which is loaded yet."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002  # the signature is that of Typer
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002  # as above
+        return _Unloaded(cmd_name, help=COMMANDS[cmd_name]) if cmd_name in COMMANDS else None
+
+
 app = typer.Typer(
     name="noether-zarr",
+    cls=_Commands,
     help="Sharded, pre-shuffled Zarr v3 stores for CFD point data.",
     no_args_is_help=True,
+    rich_markup_mode=None,  # to import rich takes longer than all else that help needs
     pretty_exceptions_enable=False,
     add_completion=False,
 )
@@ -82,6 +142,8 @@ def errors_reported(
         typer.echo(f"interrupted; {interrupted}", err=True)
         raise typer.Exit(INTERRUPTED) from None
     except Exception as error:
+        from noether.data.zarr_store.core import printable
+
         if debug:
             traceback.print_exc()
         if isinstance(error, StoreError):

@@ -18,7 +18,7 @@ from noether.data.zarr_store.cli.app import (
     FAILED,
     Debug,
     StorageOption,
-    app,
+    command,
     errors_reported,
     key_values,
     parse_options,
@@ -41,7 +41,7 @@ from noether.data.zarr_store.writer import ZarrStoreWriter
 SOME_FAILED = 3
 
 
-@app.command("convert")
+@command("convert")
 def convert_command(
     source: Annotated[str, typer.Argument(help="Directory or URL with one directory per sample.")],
     store: Annotated[str, typer.Argument(help="Directory or URL of the store, new or to be added to.")],
@@ -156,7 +156,7 @@ def convert_command(
                 on_result=show,
             )
         if splits and writer.manifest.samples:
-            save_splits(writer.store_root, splits, storage_options=writer.storage_options)
+            save_splits(writer.store_root, splits, storage_options=writer.settings.storage_options)
         raise typer.Exit(_report(report, writer.store_root, debug))
 
 

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from noether.data.zarr_store.cli.app import Debug, StorageOption, app, errors_reported, parse_options
+from noether.data.zarr_store.cli.app import Debug, StorageOption, command, errors_reported, parse_options
 from noether.data.zarr_store.upkeep import copy_store
 
 
-@app.command("copy")
+@command("copy")
 def copy_command(
     store: Annotated[str, typer.Argument(help="Directory or URL of the store.")],
     destination: Annotated[str, typer.Argument(help="Directory or URL of the copy, new or to be gone on with.")],

@@ -11,12 +11,12 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from noether.data.zarr_store.cli.app import Debug, StorageOption, app, errors_reported, parse_options
+from noether.data.zarr_store.cli.app import Debug, StorageOption, command, errors_reported, parse_options
 from noether.data.zarr_store.errors import ArgumentError
 from noether.data.zarr_store.export import export_sample
 
 
-@app.command("export")
+@command("export")
 def export_command(
     store: Annotated[str, typer.Argument(help="Directory or URL of the store.")],
     sample: Annotated[str, typer.Argument(help="Sample to export.")],

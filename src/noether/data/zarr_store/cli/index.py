@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from noether.data.zarr_store.cli.app import Debug, StorageOption, app, errors_reported, parse_options
+from noether.data.zarr_store.cli.app import Debug, StorageOption, command, errors_reported, parse_options
 from noether.data.zarr_store.reading import write_chunk_index
 from noether.data.zarr_store.stores import join
 
 
-@app.command("index")
+@command("index")
 def index_command(
     store: Annotated[str, typer.Argument(help="Directory or URL of the store.")],
     storage_option: StorageOption = None,

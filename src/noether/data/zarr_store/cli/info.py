@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from noether.data.zarr_store.cli.app import Debug, StorageOption, app, errors_reported, parse_options
+from noether.data.zarr_store.cli.app import Debug, StorageOption, command, errors_reported, parse_options
 from noether.data.zarr_store.cli.display import print_summary
 from noether.data.zarr_store.upkeep import summarize
 
 
-@app.command("info")
+@command("info")
 def info_command(
     store: Annotated[str, typer.Argument(help="Directory or URL of the store.")],
     sample: Annotated[str | None, typer.Argument(help="Sample to show (default: the whole store).")] = None,

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from noether.data.zarr_store.cli.app import Debug, app, errors_reported, parse_options
+from noether.data.zarr_store.cli.app import Debug, command, errors_reported, parse_options
 from noether.data.zarr_store.cli.display import print_inspection
 from noether.data.zarr_store.cli.source_options import SourceOption
 from noether.data.zarr_store.core import printable
@@ -18,7 +18,7 @@ from noether.data.zarr_store.errors import ArgumentError
 from noether.data.zarr_store.sources.inspection import inspect
 
 
-@app.command("inspect")
+@command("inspect")
 def inspect_command(
     path: Annotated[str, typer.Argument(metavar="FILE_OR_DIR", help="File, or directory of samples; path or URL.")],
     mapping: Annotated[

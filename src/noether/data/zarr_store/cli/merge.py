@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from noether.data.zarr_store.cli.app import Debug, StorageOption, app, errors_reported, parse_options
+from noether.data.zarr_store.cli.app import Debug, StorageOption, command, errors_reported, parse_options
 from noether.data.zarr_store.core import printable
 from noether.data.zarr_store.upkeep import merge_groups
 
@@ -14,7 +14,7 @@ SOME_REFUSED = 3
 _MAX_NAMED = 5
 
 
-@app.command("merge")
+@command("merge")
 def merge_command(
     store: Annotated[str, typer.Argument(help="Directory or URL of the store.")],
     storage_option: StorageOption = None,

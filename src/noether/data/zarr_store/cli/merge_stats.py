@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from noether.data.zarr_store.cli.app import Debug, app, errors_reported
+from noether.data.zarr_store.cli.app import Debug, command, errors_reported
 from noether.data.zarr_store.cli.display import print_statistics
 from noether.data.zarr_store.statistics import load_statistics, merge_statistics, output_path, save_statistics
 
 
-@app.command("merge-stats")
+@command("merge-stats")
 def merge_stats_command(
     files: Annotated[list[Path], typer.Argument(help="JSON files that `noether-zarr stats --output` wrote.")],
     output: Annotated[Path | None, typer.Option(help="File to write: .json, which can be read back, or .yaml.")] = None,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from noether.data.zarr_store.cli.app import Debug, StorageOption, app, errors_reported, parse_options
+from noether.data.zarr_store.cli.app import Debug, StorageOption, command, errors_reported, parse_options
 from noether.data.zarr_store.cli.display import reading_progress
 from noether.data.zarr_store.cli.source_options import (
     FilemapOption,
@@ -22,7 +22,7 @@ from noether.data.zarr_store.upkeep.repair import Action, repair_store
 from noether.data.zarr_store.upkeep.verify import LEVELS
 
 
-@app.command("repair")
+@command("repair")
 def repair_command(
     store: Annotated[str, typer.Argument(help="Directory or URL of the store.")],
     source: Annotated[

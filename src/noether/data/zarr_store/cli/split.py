@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from noether.data.zarr_store.cli.app import Debug, StorageOption, app, errors_reported, parse_options
+from noether.data.zarr_store.cli.app import Debug, StorageOption, command, errors_reported, parse_options
 from noether.data.zarr_store.manifest import split_store
 
 
-@app.command("split")
+@command("split")
 def split_command(
     store: Annotated[str, typer.Argument(help="Directory or URL of the store.")],
     test: Annotated[float, typer.Option(help="Fraction of the samples that is for test.")],

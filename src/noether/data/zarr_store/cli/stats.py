@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from noether.data.zarr_store.cli.app import Debug, StorageOption, app, errors_reported, parse_options
+from noether.data.zarr_store.cli.app import Debug, StorageOption, command, errors_reported, parse_options
 from noether.data.zarr_store.cli.display import print_statistics, reading_progress
 from noether.data.zarr_store.statistics import (
     calculate_store_statistics,
@@ -19,7 +19,7 @@ from noether.data.zarr_store.statistics import (
 )
 
 
-@app.command("stats")
+@command("stats")
 def stats_command(
     store: Annotated[str, typer.Argument(help="Directory or URL of the store.")],
     split: Annotated[str | None, typer.Option(help="Split of the store (default: all samples).")] = None,

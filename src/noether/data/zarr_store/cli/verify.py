@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from noether.data.zarr_store.cli.app import FAILED, Debug, StorageOption, app, errors_reported, parse_options
+from noether.data.zarr_store.cli.app import FAILED, Debug, StorageOption, command, errors_reported, parse_options
 from noether.data.zarr_store.cli.display import reading_progress
 from noether.data.zarr_store.cli.source_options import (
     FilemapOption,
@@ -21,7 +21,7 @@ from noether.data.zarr_store.cli.verify_output import DAMAGE_FOUND, print_report
 from noether.data.zarr_store.upkeep.verify import LEVELS, verify_store
 
 
-@app.command("verify")
+@command("verify")
 def verify_command(
     store: Annotated[str, typer.Argument(help="Directory or URL of the store.")],
     level: Annotated[
