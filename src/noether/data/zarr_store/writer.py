@@ -6,29 +6,22 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing, suppress
-from typing import Any, get_args
+from typing import Any
 
-import numpy as np
 from numpy.typing import DTypeLike
 
 from noether.data.schemas import FileMap
 from noether.data.zarr_store.core import (
     DEFAULT_CHUNK_POINTS,
     ROOT_KEY,
-    Grid,
     check_sample_id,
-    chunk_points_by_domain,
-    default_threads,
     group_path,
-    is_plain,
     portable_key,
-    positive_int,
     twin_error,
 )
-from noether.data.zarr_store.errors import ArgumentError, SampleIdError
-from noether.data.zarr_store.layout import build_domain_layouts, stored_dtype
+from noether.data.zarr_store.errors import SampleIdError
+from noether.data.zarr_store.layout import DomainLayout
 from noether.data.zarr_store.manifest import (
-    FORMAT_VERSION,
     MANIFEST_NAME,
     DomainSample,
     SampleEntry,
@@ -36,13 +29,11 @@ from noether.data.zarr_store.manifest import (
     checksum_state_of_root,
 )
 from noether.data.zarr_store.reading import drop_chunk_index
-from noether.data.zarr_store.sampling import SHUFFLE_ALGORITHM
-from noether.data.zarr_store.stores import join, normalize_root, open_storage
+from noether.data.zarr_store.stores import join, open_storage
 from noether.data.zarr_store.writing import (
-    Encoding,
-    IntakeSettings,
     NonFinite,
     PreparedSample,
+    WriterSettings,
     check_attributes,
     check_fields,
     counted,
@@ -51,8 +42,6 @@ from noether.data.zarr_store.writing import (
 )
 
 __all__ = ["ZarrStoreWriter"]
-
-_LEVELS = range(10)
 
 
 class ZarrStoreWriter:
@@ -79,7 +68,7 @@ class ZarrStoreWriter:
         Stored dtypes by canonical field name, over both.
     compression_level : int
         Level of zstd, 0 to 9. Points in random order have next to nothing that the higher ones find: see
-        `frames.encode_frame`.
+        `blosc_encoding.encode_frame`.
     checksum : bool
         Give every chunk a crc32c, so that a read of part of a shard can be verified.
     non_finite : {"raise", "allow"}
@@ -91,8 +80,8 @@ class ZarrStoreWriter:
 
     Attributes
     ----------
-    store_root : str
-        Absolute path or URL.
+    settings : WriterSettings
+        The parameters, checked, in their plain form. Those that are published are attributes of the writer too.
     layouts : dict of str to DomainLayout
         Domains and arrays that samples can have.
     manifest : StoreManifest
@@ -129,34 +118,23 @@ class ZarrStoreWriter:
         storage_options: Mapping[str, Any] | None = None,
         threads: int | None = None,
     ) -> None:
-        self.store_root = normalize_root(store_root)
-        self.filemap = filemap
-        self.shard_points = None if shard_points is None else positive_int(shard_points, "shard_points")
-        self.coords_dtype = stored_dtype(coords_dtype, "coords_dtype")
-        self.values_dtype = stored_dtype(values_dtype, "values_dtype")
-        self.layouts = build_domain_layouts(filemap, coords_dtype, values_dtype, field_dtypes)
-        by_domain = chunk_points_by_domain(chunk_points, self.layouts)
-        self.chunk_points = dict(chunk_points) if isinstance(chunk_points, Mapping) else int(chunk_points)
-        self.field_dtypes = {field: stored_dtype(dtype, field) for field, dtype in (field_dtypes or {}).items()}
-        self.compression_level = _level(compression_level)
-        self.checksum = bool(checksum)
-        self.non_finite = _non_finite(non_finite)
-        self.storage_options = dict(storage_options or {})
-        self.threads = default_threads() if threads is None else positive_int(threads, "threads")
-        self._settings = StoreManifest(
-            dataset_name=_dataset_name(dataset_name),
-            format_version=FORMAT_VERSION,
-            shuffle_seed=_seed(shuffle_seed),
-            coords_dtype=self.coords_dtype,
-            values_dtype=self.values_dtype,
-            compressor=f"blosc-zstd-{self.compression_level}",
-            domains=self.layouts,
-            samples={},
-            shuffle_algorithm=SHUFFLE_ALGORITHM,
-            checksum=self.checksum,
+        self.settings = WriterSettings.checked(
+            store_root=store_root,
+            filemap=filemap,
+            dataset_name=dataset_name,
+            shuffle_seed=shuffle_seed,
+            chunk_points=chunk_points,
+            shard_points=shard_points,
+            coords_dtype=coords_dtype,
+            values_dtype=values_dtype,
+            field_dtypes=field_dtypes,
+            compression_level=compression_level,
+            checksum=checksum,
+            non_finite=non_finite,
+            storage_options=storage_options,
+            threads=threads,
         )
-        self._intake = IntakeSettings(self.shuffle_seed, by_domain, self.shard_points, self.non_finite, self.threads)
-        self._storage = open_storage(self.store_root, self.storage_options)
+        self._storage = open_storage(self.store_root, self.settings.storage_options)
         self._recorded: dict[str, SampleEntry] = {}
         self._recording = threading.Lock()
         self._dropped_index = False
@@ -164,18 +142,59 @@ class ZarrStoreWriter:
         self._ids_by_key = {portable_key(sample_id): sample_id for sample_id in self.manifest.samples}
 
     @property
+    def store_root(self) -> str:
+        """Absolute path or URL of the store."""
+        return self.settings.store_root
+
+    @property
+    def filemap(self) -> FileMap:
+        """Names of the fields that samples have."""
+        return self.settings.filemap
+
+    @property
     def dataset_name(self) -> str:
         """Name of the dataset."""
-        return self._settings.dataset_name
+        return self.settings.dataset_name
 
     @property
     def shuffle_seed(self) -> int:
         """Seed of the shuffle."""
-        return self._settings.shuffle_seed
+        return self.settings.shuffle_seed
 
-    def grid(self, domain: str, n_points: int) -> Grid:
-        """Give the chunks and shards that this writer makes of a domain of so many points."""
-        return self._intake.grid(domain, n_points)
+    @property
+    def chunk_points(self) -> int | dict[str, int]:
+        """Points of a chunk: of all domains, or by domain."""
+        return self.settings.chunk_points
+
+    @property
+    def shard_points(self) -> int | None:
+        """Most points of a shard; None where a shard holds a whole field."""
+        return self.settings.shard_points
+
+    @property
+    def coords_dtype(self) -> str:
+        """Stored dtype of positions."""
+        return self.settings.coords_dtype
+
+    @property
+    def values_dtype(self) -> str:
+        """Stored dtype of all other fields."""
+        return self.settings.values_dtype
+
+    @property
+    def field_dtypes(self) -> dict[str, str]:
+        """Stored dtypes by canonical field name, over both."""
+        return self.settings.field_dtypes
+
+    @property
+    def compression_level(self) -> int:
+        """Level of zstd."""
+        return self.settings.compression_level
+
+    @property
+    def layouts(self) -> dict[str, DomainLayout]:
+        """Domains and arrays that samples can have."""
+        return self.settings.layouts
 
     def write_group(
         self,
@@ -226,17 +245,25 @@ class ZarrStoreWriter:
         self._require_distinct(sample_id)
         fields = check_fields(sample_id, field_arrays, self.layouts)
         plain_attributes = check_attributes(sample_id, attributes)
-        with PreparedSample(sample_id, fields, self._intake) as intake:
+        grids = {domain: self.settings.grid(domain, values[0][1].shape[0]) for domain, values in fields.items()}
+        prepared = PreparedSample(
+            sample_id,
+            fields,
+            grids,
+            shuffle_seed=self.shuffle_seed,
+            non_finite=self.settings.non_finite,
+            threads=self.settings.threads,
+        )
+        with prepared:
             entry = SampleEntry(
                 relpath=group_path(sample_id),
-                domains={domain: DomainSample.of(grid) for domain, grid in intake.grids.items()},
+                domains={domain: DomainSample.of(grid) for domain, grid in grids.items()},
                 attributes=plain_attributes,
-                fidelity=intake.fidelity,
+                fidelity=prepared.fidelity,
                 fingerprint=fingerprint,
             )
-            encoding = Encoding(self.compression_level, self.checksum, self.threads)
-            attributes_of_group = self._settings.as_group_attributes(sample_id, entry)
-            with closing(encoded(intake.domains(), encoding)) as domains:
+            attributes_of_group = self.settings.manifest.as_group_attributes(sample_id, entry)
+            with closing(encoded(prepared.domains(), self.settings.encoding)) as domains:
                 objects = group_objects(domains, attributes_of_group)
                 self._before_replacing(sample_id)
                 self._storage.write_group(entry.relpath, objects if on_bytes is None else counted(objects, on_bytes))
@@ -275,7 +302,7 @@ class ZarrStoreWriter:
             return None
         origin = join(self.store_root, key)
         single = StoreManifest.of_group(data, origin)
-        single.require_same_settings(self._settings, origin)
+        single.require_same_settings(self.settings.manifest, origin)
         return single.sample(sample_id)
 
     def remove_staged(self, sample_id: str, pid: int) -> None:
@@ -305,35 +332,20 @@ class ZarrStoreWriter:
             Another writer has created the store meanwhile, with other settings.
         """
         with self._recording:
-            saved = self._settings.model_copy(update={"samples": dict(self._recorded)})
-            url = saved.save(self.store_root, storage_options=self.storage_options)
+            saved = self.settings.manifest.model_copy(update={"samples": dict(self._recorded)})
+            url = saved.save(self.store_root, storage_options=self.settings.storage_options)
             self.manifest.samples = saved.samples
         return url
 
     def to_init_kwargs(self) -> dict[str, object]:
         """Give the keywords that build an identical writer in another process; they can be pickled."""
-        return {
-            "store_root": self.store_root,
-            "filemap": self.filemap,
-            "dataset_name": self.dataset_name,
-            "shuffle_seed": self.shuffle_seed,
-            "chunk_points": dict(self.chunk_points) if isinstance(self.chunk_points, dict) else self.chunk_points,
-            "shard_points": self.shard_points,
-            "coords_dtype": self.coords_dtype,
-            "values_dtype": self.values_dtype,
-            "field_dtypes": dict(self.field_dtypes),
-            "compression_level": self.compression_level,
-            "checksum": self.checksum,
-            "non_finite": self.non_finite,
-            "storage_options": dict(self.storage_options),
-            "threads": self.threads,
-        }
+        return self.settings.to_init_kwargs()
 
     def _before_replacing(self, sample_id: str) -> None:
         """Take the chunk index away before a sample that it describes gets other bytes, whatever happens then."""
         with self._recording:
             if sample_id in self.manifest.samples and not self._dropped_index:
-                drop_chunk_index(self.store_root, storage_options=self.storage_options)
+                drop_chunk_index(self.store_root, storage_options=self.settings.storage_options)
                 self._dropped_index = True
 
     def _require_distinct(self, sample_id: str) -> None:
@@ -342,32 +354,8 @@ class ZarrStoreWriter:
             raise twin_error(sample_id, twin)
 
     def _open_manifest(self) -> StoreManifest:
-        there = StoreManifest.load_if_there(self.store_root, storage_options=self.storage_options)
+        there = StoreManifest.load_if_there(self.store_root, storage_options=self.settings.storage_options)
         if there is None:
-            return self._settings.model_copy(update={"samples": {}})
-        there.require_same_settings(self._settings, join(self.store_root, MANIFEST_NAME))
+            return self.settings.manifest.model_copy(update={"samples": {}})
+        there.require_same_settings(self.settings.manifest, join(self.store_root, MANIFEST_NAME))
         return there
-
-
-def _level(level: object) -> int:
-    if isinstance(level, bool) or not isinstance(level, int | np.integer) or int(level) not in _LEVELS:
-        raise ArgumentError(f"compression_level: expected a whole number from 0 to 9, got {level!r}")
-    return int(level)
-
-
-def _seed(seed: object) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
-        raise ArgumentError(f"shuffle_seed: expected a whole number, got {seed!r}")
-    return int(seed)
-
-
-def _dataset_name(name: object) -> str:
-    if not isinstance(name, str) or not name or not is_plain(name):
-        raise ArgumentError(f"dataset_name: expected a str that is not empty and can be printed, got {name!r}")
-    return name
-
-
-def _non_finite(choice: NonFinite) -> NonFinite:
-    if choice not in get_args(NonFinite):
-        raise ArgumentError(f"non_finite: expected one of {', '.join(get_args(NonFinite))}, got {choice!r}")
-    return choice

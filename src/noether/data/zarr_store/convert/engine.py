@@ -90,7 +90,7 @@ def convert(
     sample_ids = select_samples(source, writer, mode=mode, limit=limit, part=part)
     _check_workers(workers, timeout, executor)
     writer.recover_staged(sample_ids)
-    task = SampleTask(source, writer, mode == "overwrite", max(1, writer.threads // max(1, workers)))
+    task = SampleTask(source, writer, mode == "overwrite", max(1, writer.settings.threads // max(1, workers)))
     called = {"mode": mode, "limit": limit, "part": part and f"{part[0]}/{part[1]}"}
     recorder = Recorder(writer, called | {"workers": workers, "timeout": timeout})
     report, start = ConversionReport(), time.monotonic()
@@ -110,13 +110,13 @@ def convert(
         report.seconds = time.monotonic() - start
     if part is None or all(sample_id in writer.manifest.samples for sample_id in source.sample_ids()):
         if writer.manifest.samples and (recorder.has_saved_entries or not _is_indexed(writer)):
-            write_chunk_index(writer.store_root, storage_options=writer.storage_options)
+            write_chunk_index(writer.store_root, storage_options=writer.settings.storage_options)
         report.is_indexed = True
     return report
 
 
 def _is_indexed(writer: ZarrStoreWriter) -> bool:
-    return has_chunk_index(writer.store_root, writer.manifest, storage_options=writer.storage_options)
+    return has_chunk_index(writer.store_root, writer.manifest, storage_options=writer.settings.storage_options)
 
 
 def select_samples(
@@ -138,7 +138,7 @@ def select_samples(
         # Neighbours are often alike, large or small: each part gets some of all.
         sample_ids = sample_ids[number - 1 :: count]
     if mode == "retry-failed":
-        former = ReportFile.load(writer.store_root, storage_options=writer.storage_options)
+        former = ReportFile.load(writer.store_root, storage_options=writer.settings.storage_options)
         if not former.runs:
             raise ArgumentError(f"{writer.store_root} has no {REPORT_NAME}, which would say what has failed")
         failed = former.failed()

@@ -174,7 +174,7 @@ class _SampleSize:
         for domain, layout in writer.layouts.items():
             arrays = [array for field, array in layout.arrays.items() if field in fields]
             if arrays:
-                grids[domain] = grid = writer.grid(domain, fields[arrays[0].field].shape[0])
+                grids[domain] = grid = writer.settings.grid(domain, fields[arrays[0].field].shape[0])
                 stored_bytes += sum(grid.n_points * _row_bytes(array) for array in arrays)
                 n_objects += 1 + len(arrays) * (1 + grid.n_shards)
         loaded = sum(one.n_bytes for one in fields.values() if one.in_memory)

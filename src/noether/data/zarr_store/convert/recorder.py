@@ -56,7 +56,7 @@ class Recorder:
 
     def _save(self) -> None:
         start = time.monotonic()
-        options = self._writer.storage_options
+        options = self._writer.settings.storage_options
         if self._has_entries:
             self._writer.save_manifest()
             self._has_entries, self.has_saved_entries = False, True

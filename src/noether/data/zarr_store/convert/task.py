@@ -97,7 +97,7 @@ def is_current(entry: SampleEntry, fingerprint: str | None, writer: ZarrStoreWri
     """
     if entry.fingerprint is not None and fingerprint is not None and entry.fingerprint != fingerprint:
         return False
-    return all(writer.grid(domain, one.n_points) == one.grid for domain, one in entry.domains.items())
+    return all(writer.settings.grid(domain, one.n_points) == one.grid for domain, one in entry.domains.items())
 
 
 def failure(sample_id: str, error: Exception, seconds: float = 0.0) -> SampleResult:
@@ -109,4 +109,4 @@ def failure(sample_id: str, error: Exception, seconds: float = 0.0) -> SampleRes
 
 def _rebuilt(source: SampleSource, writer_kwargs: dict[str, Any], overwrite: bool) -> SampleTask:
     writer = ZarrStoreWriter(**writer_kwargs)
-    return SampleTask(source, writer, overwrite, writer.threads)
+    return SampleTask(source, writer, overwrite, writer.settings.threads)

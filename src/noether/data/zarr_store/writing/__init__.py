@@ -12,19 +12,20 @@ from noether.data.zarr_store.writing.group_encoding import (
     node_document,
     root_document,
 )
-from noether.data.zarr_store.writing.prepare import IntakeSettings, PreparedSample
+from noether.data.zarr_store.writing.prepare import PreparedSample
 from noether.data.zarr_store.writing.reorder import SourceRows, StoredRows
+from noether.data.zarr_store.writing.settings import WriterSettings
 from noether.data.zarr_store.writing.validation import FieldValues, check_attributes, check_fields
 
 __all__ = [
     "Encoding",
     "FieldValues",
     "GroupArray",
-    "IntakeSettings",
     "NonFinite",
     "PreparedSample",
     "SourceRows",
     "StoredRows",
+    "WriterSettings",
     "array_document",
     "check_attributes",
     "check_fields",

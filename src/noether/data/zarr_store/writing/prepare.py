@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -32,22 +31,7 @@ from noether.data.zarr_store.writing.reorder import (
 )
 from noether.data.zarr_store.writing.validation import FieldValues
 
-__all__ = ["IntakeSettings", "PreparedSample"]
-
-
-@dataclass(frozen=True, slots=True)
-class IntakeSettings:
-    """What a writer does with every sample; the names are those of its parameters, `chunk_points` by domain."""
-
-    shuffle_seed: int
-    chunk_points: Mapping[str, int]
-    shard_points: int | None
-    non_finite: NonFinite
-    threads: int
-
-    def grid(self, domain: str, n_points: int) -> Grid:
-        """Give the grid of a domain of so many points."""
-        return Grid.fit(n_points, self.chunk_points[domain], self.shard_points)
+__all__ = ["PreparedSample"]
 
 
 class PreparedSample:
@@ -61,13 +45,17 @@ class PreparedSample:
         Which sample.
     fields : mapping of str to list of (ArrayLayout, ndarray or SourceRows)
         Its domains, as `validation.check_fields` gives them.
-    settings : IntakeSettings
-        What the writer does with every sample.
+    grids : mapping of str to Grid
+        Chunks and shards of each domain.
+    shuffle_seed : int
+        Seed of the shuffle of the store.
+    non_finite : {"raise", "allow"}
+        What to do with NaN and infinity.
+    threads : int
+        Threads that check values.
 
     Attributes
     ----------
-    grids : dict of str to Grid
-        Chunks and shards of each domain.
     fidelity : dict of str to FieldFidelity
         By canonical field name, what storing it loses.
 
@@ -81,13 +69,24 @@ class PreparedSample:
         On entry, where temporary files cannot be written.
     """
 
-    def __init__(self, sample_id: str, fields: Mapping[str, list[FieldValues]], settings: IntakeSettings) -> None:
+    def __init__(
+        self,
+        sample_id: str,
+        fields: Mapping[str, list[FieldValues]],
+        grids: Mapping[str, Grid],
+        *,
+        shuffle_seed: int,
+        non_finite: NonFinite,
+        threads: int,
+    ) -> None:
         self._sample_id = sample_id
         self._fields = fields
-        self._settings = settings
+        self._grids = grids
+        self._shuffle_seed = shuffle_seed
+        self._non_finite: NonFinite = non_finite
+        self._threads = threads
         self._temporary = ExitStack()
         self._scattered: dict[str, ExternalShuffle] = {}
-        self.grids = {domain: settings.grid(domain, values[0][1].shape[0]) for domain, values in fields.items()}
         self.fidelity: dict[str, FieldFidelity] = {}
 
     def __enter__(self) -> Self:
@@ -117,7 +116,7 @@ class PreparedSample:
         if any(layout.field not in self._scattered for layout, _ in fields):
             order = self._order(domain)
         arrays = [(layout, self._stored_rows(layout, values, order)) for layout, values in fields]
-        return DomainArrays(self.grids[domain], arrays)
+        return DomainArrays(self._grids[domain], arrays)
 
     def _stored_rows(
         self, layout: ArrayLayout, values: NDArray[Any] | SourceRows, order: NDArray[np.int64]
@@ -128,14 +127,14 @@ class PreparedSample:
 
     def _order(self, domain: str) -> NDArray[np.int64]:
         return permutation(
-            self.grids[domain].n_points,
-            shuffle_seed=self._settings.shuffle_seed,
+            self._grids[domain].n_points,
+            shuffle_seed=self._shuffle_seed,
             sample_id=self._sample_id,
             domain=domain,
         )
 
     def _check(self, layout: ArrayLayout) -> CastCheck:
-        return CastCheck(self._sample_id, layout.field, layout.dtype, self._settings.non_finite)
+        return CastCheck(self._sample_id, layout.field, layout.dtype, self._non_finite)
 
     def _measure_in_memory(self) -> dict[str, FieldFidelity]:
         in_memory = [
@@ -144,7 +143,7 @@ class PreparedSample:
             for layout, values in domain
             if not isinstance(values, SourceRows)
         ]
-        with ThreadPoolExecutor(self._settings.threads, thread_name_prefix="noether-check") as pool:
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="noether-check") as pool:
             return {layout.field: measure_cast(values, self._check(layout), pool.map) for layout, values in in_memory}
 
     def _scatter(self, domain: str, temporary: ExitStack) -> dict[str, FieldFidelity]:
@@ -157,7 +156,7 @@ class PreparedSample:
         for layout, source in sources:
             meter = CastMeter(self._check(layout), source.dtype)
             with _scratch(source.where, temporary) as directory:
-                rows = ExternalShuffle(directory, self.grids[domain], stored_rows, layout.dim, np.dtype(layout.dtype))
+                rows = ExternalShuffle(directory, self._grids[domain], stored_rows, layout.dim, np.dtype(layout.dtype))
                 rows.scatter(_metered(source.blocks(), meter))
             measured[layout.field] = meter.result()
             self._scattered[layout.field] = rows

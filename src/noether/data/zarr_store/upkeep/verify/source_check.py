@@ -14,7 +14,6 @@ from noether.data.zarr_store.upkeep.verify.sample_check import SampleCheck
 from noether.data.zarr_store.upkeep.verify.tasks import Task
 from noether.data.zarr_store.writing import (
     FieldValues,
-    IntakeSettings,
     PreparedSample,
     StoredRows,
     check_attributes,
@@ -63,16 +62,17 @@ class SourceCheck:
         sample = check.sample
         fields = self._load(sample)
         compared: set[str] = set()
-        settings = IntakeSettings(
-            self._context.manifest.shuffle_seed,
-            {domain: found.chunk_points for domain, found in sample.entry.domains.items()},
-            None,
-            "allow",
-            self._threads,
+        prepared = PreparedSample(
+            sample.sample_id,
+            fields,
+            {domain: found.grid for domain, found in sample.entry.domains.items()},
+            shuffle_seed=self._context.manifest.shuffle_seed,
+            non_finite="allow",
+            threads=self._threads,
         )
         try:
-            with PreparedSample(sample.sample_id, fields, settings) as intake:
-                for _, arrays in intake.domains():
+            with prepared:
+                for _, arrays in prepared.domains():
                     expected = {layout.field: rows for layout, rows in arrays.arrays}
                     self._read(check, expected)
                     compared |= expected.keys()

@@ -1,0 +1,156 @@
+"""The settings of a writer: checked once, held once, and picklable, so that other processes write the same bytes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any, Self, get_args
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from noether.data.schemas import FileMap
+from noether.data.zarr_store.core import (
+    Grid,
+    chunk_points_by_domain,
+    default_threads,
+    is_plain,
+    positive_int,
+)
+from noether.data.zarr_store.errors import ArgumentError, require_one_of
+from noether.data.zarr_store.layout import DomainLayout, build_domain_layouts, stored_dtype
+from noether.data.zarr_store.manifest import FORMAT_VERSION, StoreManifest
+from noether.data.zarr_store.sampling import SHUFFLE_ALGORITHM
+from noether.data.zarr_store.stores import normalize_root
+from noether.data.zarr_store.writing.cast_loss import NonFinite
+from noether.data.zarr_store.writing.group_encoding import Encoding
+
+__all__ = ["WriterSettings"]
+
+_LEVELS = range(10)
+
+
+@dataclass(frozen=True)
+class WriterSettings:
+    """What a writer does with every sample: the parameters of `ZarrStoreWriter`, checked, in their plain form.
+
+    Attributes
+    ----------
+    layouts : dict of str to DomainLayout
+        Domains and arrays that samples can have.
+    manifest : StoreManifest
+        The manifest of a new store with these settings, without samples.
+    encoding : Encoding
+        How chunks become bytes.
+    """
+
+    store_root: str
+    filemap: FileMap
+    dataset_name: str
+    shuffle_seed: int
+    chunk_points: int | dict[str, int]
+    shard_points: int | None
+    coords_dtype: str
+    values_dtype: str
+    field_dtypes: dict[str, str]
+    compression_level: int
+    checksum: bool
+    non_finite: NonFinite
+    storage_options: dict[str, Any]
+    threads: int
+
+    @classmethod
+    def checked(
+        cls,
+        *,
+        store_root: str | os.PathLike[str],
+        filemap: FileMap,
+        dataset_name: str,
+        shuffle_seed: int,
+        chunk_points: int | Mapping[str, int],
+        shard_points: int | None,
+        coords_dtype: DTypeLike,
+        values_dtype: DTypeLike,
+        field_dtypes: Mapping[str, DTypeLike] | None,
+        compression_level: int,
+        checksum: bool,
+        non_finite: NonFinite,
+        storage_options: Mapping[str, Any] | None,
+        threads: int | None,
+    ) -> Self:
+        """Check parameters; they, and the errors, are those of `ZarrStoreWriter`."""
+        require_one_of("non_finite", non_finite, get_args(NonFinite))
+        settings = cls(
+            normalize_root(store_root),
+            filemap,
+            _dataset_name(dataset_name),
+            _seed(shuffle_seed),
+            dict(chunk_points) if isinstance(chunk_points, Mapping) else positive_int(chunk_points, "chunk_points"),
+            None if shard_points is None else positive_int(shard_points, "shard_points"),
+            stored_dtype(coords_dtype, "coords_dtype"),
+            stored_dtype(values_dtype, "values_dtype"),
+            {field: stored_dtype(dtype, f"field_dtypes[{field!r}]") for field, dtype in (field_dtypes or {}).items()},
+            _level(compression_level),
+            bool(checksum),
+            non_finite,
+            dict(storage_options or {}),
+            default_threads() if threads is None else positive_int(threads, "threads"),
+        )
+        chunk_points_by_domain(settings.chunk_points, settings.layouts)
+        return settings
+
+    @cached_property
+    def layouts(self) -> dict[str, DomainLayout]:
+        """Domains and arrays that samples can have."""
+        return build_domain_layouts(self.filemap, self.coords_dtype, self.values_dtype, self.field_dtypes)
+
+    @cached_property
+    def manifest(self) -> StoreManifest:
+        """The manifest of a new store with these settings, without samples."""
+        return StoreManifest(
+            dataset_name=self.dataset_name,
+            format_version=FORMAT_VERSION,
+            shuffle_seed=self.shuffle_seed,
+            coords_dtype=self.coords_dtype,
+            values_dtype=self.values_dtype,
+            compressor=f"blosc-zstd-{self.compression_level}",
+            domains=self.layouts,
+            samples={},
+            shuffle_algorithm=SHUFFLE_ALGORITHM,
+            checksum=self.checksum,
+        )
+
+    @property
+    def encoding(self) -> Encoding:
+        """How chunks become bytes."""
+        return Encoding(self.compression_level, self.checksum, self.threads)
+
+    def grid(self, domain: str, n_points: int) -> Grid:
+        """Return the chunks and shards of a domain of so many points."""
+        chunk_points = chunk_points_by_domain(self.chunk_points, self.layouts)[domain]
+        return Grid.fit(n_points, chunk_points, self.shard_points)
+
+    def to_init_kwargs(self) -> dict[str, object]:
+        """Return the keywords that build an identical writer in another process."""
+        return {one.name: copy(getattr(self, one.name)) for one in fields(self)}
+
+
+def _level(level: object) -> int:
+    if isinstance(level, bool) or not isinstance(level, int | np.integer) or int(level) not in _LEVELS:
+        raise ArgumentError(f"compression_level: expected a whole number from 0 to 9, got {level!r}")
+    return int(level)
+
+
+def _seed(seed: object) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        raise ArgumentError(f"shuffle_seed: expected a whole number, got {seed!r}")
+    return int(seed)
+
+
+def _dataset_name(name: object) -> str:
+    if not isinstance(name, str) or not name or not is_plain(name):
+        raise ArgumentError(f"dataset_name: expected a str that is not empty and can be printed, got {name!r}")
+    return name
