@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from benchmarks.data import DOMAIN, FIELDS, FILEMAP, SAMPLE, Arrays, source_arrays
 from benchmarks.zarr_writing import STORED_DTYPES
 from noether.data.zarr_store import ZarrStoreWriter
-from noether.data.zarr_store.sampling.shuffle import permutation
+from noether.data.zarr_store.sampling import permutation
 
 __all__ = ["Prepared", "prepare", "write_store"]
 

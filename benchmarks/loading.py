@@ -21,7 +21,7 @@ from benchmarks.timing import Contender, race
 from benchmarks.verification import require_draw
 from noether.data.zarr_store import StoreManifest
 from noether.data.zarr_store.datasets import ZarrStoreDataset, collate_samples
-from noether.data.zarr_store.reading.chunk_index import write_chunk_index
+from noether.data.zarr_store.reading import write_chunk_index
 
 __all__ = ["compare_loading"]
 

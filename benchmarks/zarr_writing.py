@@ -9,7 +9,7 @@ import zarr
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
 
 from benchmarks.data import DOMAIN, FIELDS, Arrays
-from noether.data.zarr_store.sampling.shuffle import permutation
+from noether.data.zarr_store.sampling import permutation
 
 __all__ = ["STORED_DTYPES", "array_path", "write_with_zarr"]
 

@@ -67,13 +67,16 @@ class OpenSample:
 
     def zarr_array(self, path: str, shape: tuple[int, int], where: str) -> ZarrArray:
         """Open the array at `path` with zarr-python; errors are those of `sharded_array`."""
-        if self._group is None:
-            store = (
-                self.store_factory(join(self.access.storage.root, self.relpath))
-                if self.store_factory
-                else self.access.storage.zarr_store(self.relpath, read_only=True)
-            )
-            self._group = open_group(store, missing_is_error=self.missing_is_error, where=f"sample {self.sample_id!r}")
+        with self._lock:  # threads that read its fields at the same time open it once
+            if self._group is None:
+                store = (
+                    self.store_factory(join(self.access.storage.root, self.relpath))
+                    if self.store_factory
+                    else self.access.storage.zarr_store(self.relpath, read_only=True)
+                )
+                self._group = open_group(
+                    store, missing_is_error=self.missing_is_error, where=f"sample {self.sample_id!r}"
+                )
         return open_array(self._group, path, shape, where)
 
     def metadata(self, path: str, where: str) -> Any:

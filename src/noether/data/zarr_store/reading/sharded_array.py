@@ -22,8 +22,8 @@ __all__ = ["IndexCache", "ShardAccess", "ShardedArray", "index_cache"]
 
 IndexCache = BoundedCache[ShardIndex]
 
-_MAX_INDEX_BYTES = 64 << 20
-_MAX_CHUNKS_PER_SHARD = _MAX_INDEX_BYTES // index_size(1)
+_MAX_CHUNKS_PER_SHARD = 1 << 22
+_MAX_INDEX_BYTES = index_size(_MAX_CHUNKS_PER_SHARD)
 
 # What one step decodes, about as much as a core's cache holds: other threads have their turn in between.
 _MAX_RUN_BYTES = 1 << 20
