@@ -34,19 +34,6 @@ def run_python(code: str, *arguments: str, path: Path | None = None) -> str:
     return done.stdout.strip()
 
 
-def test_the_public_names_are_these() -> None:
-    assert sorted(zarr_store.__all__) == [
-        "FileMap",
-        "StoreError",
-        "StoreManifest",
-        "ZarrChunkReader",
-        "ZarrStoreWriter",
-        "__version__",
-    ]
-    for name in zarr_store.__all__:
-        assert getattr(zarr_store, name) is not None
-
-
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.relative_to(PACKAGE.parent).as_posix())
 def test_every_name_that_a_module_exports_is_there(source: Path) -> None:
     parts = source.relative_to(PACKAGE.parents[2]).with_suffix("").parts
@@ -54,12 +41,6 @@ def test_every_name_that_a_module_exports_is_there(source: Path) -> None:
     exported = getattr(module, "__all__", [])
     assert [name for name in exported if not hasattr(module, name)] == []
     assert len(set(exported)) == len(exported)
-
-
-def test_importing_the_package_brings_no_optional_or_heavy_library_along() -> None:
-    heavy = ["torch", "pyvista", "h5py", "dask", "typer", "rich", "matplotlib", "s3fs", "xarray", "scipy"]
-    code = f"import sys, noether.data.zarr_store; print([name for name in {heavy} if name in sys.modules])"
-    assert run_python(code) == "[]"
 
 
 WITHOUT_TORCH = """
