@@ -49,7 +49,9 @@ def test_every_listed_command_can_be_loaded_and_has_that_name(name: str) -> None
     assert load_command(name).name == name
 
 
-@pytest.mark.parametrize(("module", "command"), [("convert", "Convert the samples of SOURCE"), ("statistics", "Compute mean")])
+@pytest.mark.parametrize(
+    ("module", "command"), [("convert", "Convert the samples of SOURCE"), ("statistics", "Compute mean")]
+)
 def test_python_m_runs_the_command(module: str, command: str) -> None:
     call = [sys.executable, "-m", f"noether.data.zarr_store.{module}", "--help"]
     shown = subprocess.run(call, capture_output=True, text=True, check=True).stdout

@@ -162,11 +162,11 @@ BAD_PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
     },
     "chunk_points None": ({"chunk_points": None}, "^chunk_points: expected a whole number of at least 1, got None"),
     **{
-        f"{name} {value!r}": ({name: value}, f"^{name}: expected one of float16, float32, float64, got {got}")
+        f"{name} {value!r}": ({name: value}, f"^{name}: expected one of float16, float32, float64, got {value!r}")
         for name in ("coords_dtype", "values_dtype")
-        for value, got in (("int32", "int32"), ("float8", "'float8'"), (None, "None"), ("complex64", "complex64"))
+        for value in ("int32", "float8", None, "complex64")
     },
-    "field_dtypes dtype": ({"field_dtypes": {"volume_sdf": "i4"}}, r"^field_dtypes\['volume_sdf'\]: .*got int32"),
+    "field_dtypes dtype": ({"field_dtypes": {"volume_sdf": "i4"}}, r"^field_dtypes\['volume_sdf'\]: .*got 'int32'"),
     "field_dtypes field": (
         {"field_dtypes": {"volume_sdff": "f4"}},
         "^field_dtypes: unknown field 'volume_sdff'; did you mean 'volume_sdf'",
