@@ -26,6 +26,8 @@ ARCHIVE = Path(__file__).parents[1] / "data" / "archived_v1"
 STORE = ARCHIVE / "store"
 STORE_WHOLE_BLOCKS = ARCHIVE / "store_whole_blocks"
 """The same by an earlier writer, of which blosc compressed each block as one."""
+STORE_ARRAY_PATHS = ARCHIVE / "store_array_paths"
+"""The same by a later writer, whose manifest has the paths of arrays and whose level is 5."""
 FILEMAP = FileMap(
     surface_position="surface_position_vtp.npy",
     surface_pressure="surface_pressure.npy",

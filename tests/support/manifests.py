@@ -31,19 +31,19 @@ def minimal() -> Json:
         "shuffle_seed": 3,
         "coords_dtype": "float32",
         "values_dtype": "float16",
-        "compressor": "blosc-zstd-1",
+        "compressor": "blosc-zstd-5",
         "domains": {
             "surface": {
                 "position": "surface_position",
                 "arrays": {
                     "surface_position": {
-                        "array_name": "position",
+                        "array_name": "surface/position",
                         "field": "surface_position",
                         "dtype": "float32",
                         "dim": 3,
                     },
                     "surface_pressure": {
-                        "array_name": "pressure",
+                        "array_name": "surface/pressure",
                         "field": "surface_pressure",
                         "dtype": "float16",
                         "dim": 1,

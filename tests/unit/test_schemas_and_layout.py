@@ -155,8 +155,8 @@ def test_positions_get_the_coordinates_dtype_and_all_else_the_values_dtype() -> 
         "surface": DomainLayout(
             "surface_position",
             {
-                "surface_position": ArrayLayout("position", "surface_position", "float32", 3),
-                "surface_pressure": ArrayLayout("pressure", "surface_pressure", "float16", 1),
+                "surface_position": ArrayLayout("surface/position", "surface_position", "float32", 3),
+                "surface_pressure": ArrayLayout("surface/pressure", "surface_pressure", "float16", 1),
             },
         )
     }

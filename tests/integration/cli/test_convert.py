@@ -65,7 +65,7 @@ def test_a_preset_converts_the_samples_of_a_tree(tree: Path, store: Path) -> Non
 def test_without_options_the_settings_are_those_of_the_writer(tree: Path, store: Path) -> None:
     manifest = manifest_after(tree, store, *PRESET)
     dtypes = {field.dtype for domain in manifest.domains.values() for field in domain.arrays.values()}
-    assert (manifest.shuffle_seed, manifest.compressor, manifest.checksum) == (0, "blosc-zstd-1", True)
+    assert (manifest.shuffle_seed, manifest.compressor, manifest.checksum) == (0, "blosc-zstd-5", True)
     assert (manifest.coords_dtype, manifest.values_dtype, dtypes) == ("float32", "float16", {"float32", "float16"})
     grid = manifest.sample("run_1").domains["surface"]
     assert (grid.n_points, grid.chunk_points, grid.shard_points) == (150, 150, 150)

@@ -19,6 +19,7 @@ from support.archive import (
     ATTRIBUTES,
     SPLITS,
     STORE,
+    STORE_ARRAY_PATHS,
     STORE_WHOLE_BLOCKS,
     Expected,
     domain_of,
@@ -38,12 +39,14 @@ def expected() -> Expected:
     return load_expected()
 
 
-@pytest.fixture(scope="module", params=["with chunk index", "without", "whole blocks"])
+@pytest.fixture(scope="module", params=["with chunk index", "without", "whole blocks", "array paths"])
 def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     if request.param == "with chunk index":
         return STORE
     if request.param == "whole blocks":
         return STORE_WHOLE_BLOCKS
+    if request.param == "array paths":
+        return STORE_ARRAY_PATHS
     copied = Path(shutil.copytree(STORE, tmp_path_factory.mktemp("archive") / "store"))
     StoreManifest.update(str(copied), lambda manifest: manifest.model_copy(update={"chunk_index": None}))
     next(copied.glob("chunk_index-*.npy")).unlink()

@@ -10,12 +10,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from support.archive import EPOCH_SAMPLE, STORE, dataset_item, domain_of, load_expected, rows_of, write_store
+from support.archive import (
+    EPOCH_SAMPLE,
+    STORE_ARRAY_PATHS,
+    dataset_item,
+    domain_of,
+    load_expected,
+    rows_of,
+    write_store,
+)
 from support.trees import visible_files
 
 
 def test_a_writer_of_today_makes_the_bytes_of_the_archived_store(tmp_path: Path) -> None:
-    made, archived = visible_files(write_store(tmp_path / "store")), visible_files(STORE)
+    made, archived = visible_files(write_store(tmp_path / "store")), visible_files(STORE_ARRAY_PATHS)
     assert made.keys() == archived.keys()
     assert [key for key in archived if made[key] != archived[key]] == []
 
@@ -24,7 +32,7 @@ def test_a_writer_of_today_makes_the_bytes_of_the_archived_store(tmp_path: Path)
 def test_a_dataset_of_today_draws_in_an_epoch_what_it_drew_when_the_store_was_archived(schedule: str) -> None:
     expected = load_expected()
     [asked] = [one for one in expected.epochs if one["schedule"] == schedule]
-    item, stored = dataset_item(STORE, asked), expected.stored(EPOCH_SAMPLE)
+    item, stored = dataset_item(STORE_ARRAY_PATHS, asked), expected.stored(EPOCH_SAMPLE)
     assert rows_of(item, stored) == asked["rows"]
     for field, values in stored.items():
         np.testing.assert_array_equal(item[field], values[asked["rows"][domain_of(field)]].astype(np.float32))

@@ -54,9 +54,7 @@ def test_the_file_holds_the_lengths_of_all_chunks_in_the_order_of_the_manifest(r
             grid = sample["domains"][domain]
             per_shard = grid["shard_points"] // grid["chunk_points"]
             for array in layout["arrays"].values():
-                for shard in sorted(
-                    (root / sample["relpath"] / domain / array["array_name"] / "c").iterdir(), key=by_number
-                ):
+                for shard in sorted((root / sample["relpath"] / array["array_name"] / "c").iterdir(), key=by_number):
                     index = np.frombuffer((shard / "0").read_bytes()[-(16 * per_shard + 4) : -4], "<u8").reshape(-1, 2)
                     lengths += [int(length) for length in index[:, 1] if length != 2**64 - 1]
         ends.append(len(lengths))

@@ -102,12 +102,13 @@ def test_a_reader_that_knows_only_zarr_and_the_required_keys_reads_our_store(sto
     for domain, grid in manifest["samples"]["run_1"]["domains"].items():
         group = zarr.open_group(store / manifest["samples"]["run_1"]["relpath"], mode="r")
         for field, layout in manifest["domains"][domain]["arrays"].items():
-            stored = array_at(group, f"{domain}/{layout['array_name']}")
+            stored = array_at(group, layout["array_name"])
             assert stored.shape == (grid["n_points"], layout["dim"])
             assert stored.chunks == (grid["chunk_points"], layout["dim"])
             assert stored.shards == (grid["shard_points"], layout["dim"])
             assert stored.dtype == layout["dtype"]
-            assert field == layout["field"] == f"{domain}_{layout['array_name']}"
+            assert layout["array_name"] == field.replace("_", "/", 1)
+            assert layout["field"] == field
             arrays[field] = np.concatenate(
                 [stored[i * grid["chunk_points"] : (i + 1) * grid["chunk_points"]] for i in range(grid["n_chunks"])]
             )
@@ -149,7 +150,14 @@ def write_elsewhere(
             shard = (n_chunks * chunk_points, values.shape[1]) if shards else None
             chunks = (chunk_points, values.shape[1])
             group.create_array(f"{domain}/{name}", data=values, chunks=chunks, shards=shard, **settings)
-            arrays[field] = {"array_name": name, "field": field, "dtype": values.dtype.name, "dim": values.shape[1]}
+            # A path, as others write it, or a name alone, as this library did.
+            array_name = f"{domain}/{name}" if domain == "surface" else name
+            arrays[field] = {
+                "array_name": array_name,
+                "field": field,
+                "dtype": values.dtype.name,
+                "dim": values.shape[1],
+            }
         domains[domain] = {"position": f"{domain}_position", "arrays": arrays}
         grid = {"n_points": n_points, "chunk_points": chunk_points}
         grids[domain] = {**grid, "shard_points": n_chunks * chunk_points if shards else chunk_points}

@@ -31,7 +31,7 @@ CONFLICTS: dict[str, tuple[dict[str, Any], str, str, str]] = {
     ),
     "fields": ({"filemap": OTHER_FILEMAP}, "domains", ".*'volume': .*", "(?!.*'volume').*'surface_pressure'.*"),
     "dataset name": ({"dataset_name": "other"}, "dataset_name", "ahmed", "other"),
-    "compression level": ({"compression_level": 9}, "compressor", "blosc-zstd-1", "blosc-zstd-9"),
+    "compression level": ({"compression_level": 9}, "compressor", "blosc-zstd-5", "blosc-zstd-9"),
     "checksum": ({"checksum": False}, "checksum", "True", "False"),
 }
 

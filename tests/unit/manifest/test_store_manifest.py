@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -177,7 +178,7 @@ def test_of_many_problems_the_first_is_named_and_the_others_counted() -> None:
         ("shuffle_algorithm", "other", "shuffle_algorithm: the store has None, this writer other"),
         ("coords_dtype", "float64", "coords_dtype: the store has float32, this writer float64"),
         ("values_dtype", "float32", "values_dtype: the store has float16, this writer float32"),
-        ("compressor", "blosc-zstd-9", "compressor: the store has blosc-zstd-1, this writer blosc-zstd-9"),
+        ("compressor", "blosc-zstd-9", "compressor: the store has blosc-zstd-5, this writer blosc-zstd-9"),
         ("checksum", True, "checksum: the store has False, this writer True"),
     ],
 )
@@ -202,10 +203,10 @@ def test_all_settings_that_differ_are_listed_and_no_others() -> None:
     ("array", "store", "writer"),
     [
         pytest.param(
-            ArrayLayout("pressure", "surface_pressure", "float32", 1), "float16 x 1", "float32 x 1", id="dtype"
+            ArrayLayout("surface/pressure", "surface_pressure", "float32", 1), "float16 x 1", "float32 x 1", id="dtype"
         ),
         pytest.param(
-            ArrayLayout("pressure", "surface_pressure", "float16", 3), "float16 x 1", "float16 x 3", id="width"
+            ArrayLayout("surface/pressure", "surface_pressure", "float16", 3), "float16 x 1", "float16 x 3", id="width"
         ),
     ],
 )
@@ -265,3 +266,31 @@ def test_an_unknown_sample_is_answered_with_the_nearest() -> None:
 
 def test_a_known_sample_is_given() -> None:
     assert parse(minimal()).sample("run_1") == entry("run_1")
+
+
+def test_a_bare_array_name_is_read_as_a_path_in_its_domain() -> None:
+    def shorten(content: Json) -> None:
+        for array in content["domains"]["surface"]["arrays"].values():
+            array["array_name"] = array["array_name"].removeprefix("surface/")
+
+    bare = parse(edited(shorten))
+    assert bare.domains == parse(minimal()).domains
+    assert not bare.differing_settings(parse(minimal()))
+    assert json.loads(bare.model_dump_json())["domains"] == minimal()["domains"]
+
+
+def test_layouts_and_entries_turn_into_plain_dicts_and_back() -> None:
+    manifest = parse(minimal())
+    domain, entry = manifest.domains["surface"], manifest.sample("run_1")
+    values: list[Any] = [domain, *domain.arrays.values(), entry, *entry.domains.values()]
+    for value in values:
+        content = json.loads(json.dumps(value.to_dict()))
+        assert type(value).from_dict(content) == value
+    assert domain.to_dict() == minimal()["domains"]["surface"]
+    assert entry.to_dict()["domains"] == {"surface": GRID}
+
+
+def test_a_dict_that_no_entry_can_have_is_a_value_error() -> None:
+    entry = parse(minimal()).sample("run_1").to_dict()
+    with pytest.raises(ValueError, match="n_chunks"):
+        SampleEntry.from_dict(entry | {"domains": {"surface": GRID | {"n_chunks": 99}}})

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -67,7 +67,19 @@ class FieldSpec:
 
 @dataclass(frozen=True, slots=True)
 class ArrayLayout:
-    """How one field is stored: array ``<domain>/<array_name>``, dtype, and width `dim`."""
+    """How one field is stored.
+
+    Attributes
+    ----------
+    array_name : str
+        Path of the array in the sample's group, ``<domain>/<name>``; a name alone is taken for one in its domain.
+    field : str
+        Canonical name of the field.
+    dtype : str
+        Stored dtype: ``"float16"``, ``"float32"`` or ``"float64"``.
+    dim : int
+        Components per point.
+    """
 
     __pydantic_config__: ClassVar = _KNOWN_KEYS_ONLY
 
@@ -76,15 +88,55 @@ class ArrayLayout:
     dtype: str
     dim: int
 
+    @property
+    def name(self) -> str:
+        """Name of the array in its Zarr group."""
+        return self.array_name.rpartition("/")[2]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the layout as the manifest has it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """Return the layout that `to_dict` turned into a dict."""
+        return cls(**content)
+
 
 @dataclass(frozen=True, slots=True)
 class DomainLayout:
-    """The arrays of one domain by canonical field name; `position` names the one with the coordinates."""
+    """The arrays of one domain.
+
+    Attributes
+    ----------
+    position : str
+        Canonical name of the field that holds the coordinates.
+    arrays : dict of str to ArrayLayout
+        By canonical field name.
+    """
 
     __pydantic_config__: ClassVar = _KNOWN_KEYS_ONLY
 
     position: str
     arrays: dict[str, ArrayLayout]
+
+    def with_paths(self, domain: str) -> Self:
+        """Return the layout of `domain` with the path of each array, also where the manifest has a name alone."""
+        arrays = {
+            field: array if "/" in array.array_name else replace(array, array_name=f"{domain}/{array.array_name}")
+            for field, array in self.arrays.items()
+        }
+        return replace(self, arrays=arrays)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the layout as the manifest has it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """Return the layout that `to_dict` turned into a dict."""
+        arrays = {field: ArrayLayout.from_dict(array) for field, array in content["arrays"].items()}
+        return cls(content["position"], arrays)
 
 
 def require_domain(domain: str, domains: Mapping[str, DomainLayout]) -> None:
@@ -253,7 +305,7 @@ def build_domain_layouts(
     for spec in specs:
         dtype = overrides.get(spec.field, coords if spec.name == POSITION else values)
         domain = arrays.setdefault(spec.domain, {})
-        domain[spec.field] = ArrayLayout(spec.name, spec.field, dtype, spec.width)
+        domain[spec.field] = ArrayLayout(f"{spec.domain}/{spec.name}", spec.field, dtype, spec.width)
     for name, domain in arrays.items():
         if f"{name}_{POSITION}" not in domain:
             raise ArgumentError(

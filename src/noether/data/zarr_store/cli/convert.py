@@ -86,7 +86,9 @@ def convert_command(
         typer.Option(metavar="FIELD=DTYPE", help="Stored dtype of one field. May be repeated."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the shuffle.")] = 0,
-    compression_level: Annotated[int, typer.Option(help="Level of zstd, 0 to 9; more gain little.")] = 1,
+    compression_level: Annotated[
+        int, typer.Option(help="0 to 9; the levels 1 to 5 are the same, higher ones gain little.")
+    ] = 5,
     checksum: Annotated[bool, typer.Option(help="Give every chunk a crc32c.")] = True,
     non_finite: Annotated[str, typer.Option(help="What to do with NaN and infinity: raise or allow.")] = "raise",
     limit: Annotated[int | None, typer.Option(help="Convert only the first so many samples.")] = None,

@@ -63,7 +63,7 @@ class ChunkCodec:
     fill_value : float
         What pads, and what a chunk holds that is not stored.
     level : int
-        Level of zstd, 0 to 9, for encoding.
+        Compression level, 0 to 9, for encoding; see `blosc_encoding.encode_frame`.
     """
 
     dtype: np.dtype[Any]
@@ -71,7 +71,7 @@ class ChunkCodec:
     width: int
     checksum: bool = True
     fill_value: float = 0.0
-    level: int = 1
+    level: int = 5
 
     @property
     def n_bytes(self) -> int:

@@ -48,13 +48,12 @@ def check_domain_layouts(domains: Mapping[str, DomainLayout]) -> None:
         for field, array in layout.arrays.items():
             check_relative_path(array.array_name, "path")
             _check_array(_plain(field), array)
-            path = f"{domain}/{array.array_name}"
-            if field in fields or path in paths:
+            if field in fields or array.array_name in paths:
                 raise ValueError(
                     f"field {field!r}: another field has the same {'name' if field in fields else 'array'}"
                 )
             fields.add(field)
-            paths.add(path)
+            paths.add(array.array_name)
 
 
 def _check_array(field: str, array: ArrayLayout) -> None:

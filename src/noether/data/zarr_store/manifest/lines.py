@@ -7,6 +7,7 @@ those that nobody changes are copied as they are. A manifest in any other layout
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Set
+from dataclasses import asdict
 from dataclasses import field as dataclass_field
 from functools import cached_property
 from typing import Annotated, Any, Self
@@ -67,6 +68,15 @@ class DomainSample:
         """The chunks and shards of the domain."""
         return Grid(self.n_points, self.chunk_points, self.shard_points)
 
+    def to_dict(self) -> dict[str, int]:
+        """Return the grid as the manifest has it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """Return the grid that `to_dict` turned into a dict; a grid that cannot be is a `ValueError`."""
+        return cls(**content)
+
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(allow_inf_nan=False))
 class SampleEntry:
@@ -91,6 +101,15 @@ class SampleEntry:
     attributes: dict[str, JsonValue] = dataclass_field(default_factory=dict)
     fidelity: dict[str, FieldFidelity] = dataclass_field(default_factory=dict)
     fingerprint: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entry as the manifest has it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """Return the entry that `to_dict` turned into a dict; one that no manifest can have is a `ValueError`."""
+        return cls(**content)
 
 
 _ENTRY = TypeAdapter(SampleEntry)

@@ -102,17 +102,12 @@ def shards_by_array(sizes: Mapping[str, int]) -> dict[str, dict[int, int]]:
 
 def is_own_key(inside: str, domains: Mapping[str, DomainLayout]) -> bool:
     """Say whether an object has a name, in its group, that the writer of a store with these domains gives."""
-    match inside.split("/"):
-        case [last]:
-            return last == ROOT_KEY
-        case [domain, last]:
-            return last == ROOT_KEY and domain in domains
-        case [domain, name, *rest]:
-            arrays = domains[domain].arrays.values() if domain in domains else ()
-            is_array = any(layout.array_name == name for layout in arrays)
-            return is_array and (rest == [ROOT_KEY] or _SHARD.fullmatch(inside) is not None)
-        case _:
-            return False
+    paths = {array.array_name for layout in domains.values() for array in layout.arrays.values()}
+    parent, _, last = inside.rpartition("/")
+    if last == ROOT_KEY:
+        return not parent or parent in domains or parent in paths
+    shard = _SHARD.fullmatch(inside)
+    return shard is not None and shard[1] in paths
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,6 +166,7 @@ class StoreManifest(BaseModel):
 
     @model_validator(mode="after")
     def _names_agree(self) -> Self:
+        self.domains = {domain: layout.with_paths(domain) for domain, layout in self.domains.items()}
         check_domain_layouts(self.domains)
         for sample_id, entry in self.samples.items():
             unknown = entry.domains.keys() - self.domains.keys()

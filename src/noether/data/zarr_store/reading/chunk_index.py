@@ -243,9 +243,7 @@ def _gather_sample(storage: Storage, manifest: StoreManifest, sample_id: str) ->
         lengths = None
         # Damage is for the reader to report, of what it reads.
         with suppress(CorruptDataError):
-            array = sample.sharded_array(
-                f"{domain}/{layout.array_name}", (grid.n_points, layout.dim), grid.chunk_points, where
-            )
+            array = sample.sharded_array(layout.array_name, (grid.n_points, layout.dim), grid.chunk_points, where)
             promised = _promised_array(manifest, sample_id, entry, domain, layout, access)
             if array is not None and array == promised:
                 lengths = _lengths_of_array(array, n_chunks)
@@ -296,7 +294,7 @@ def _promised_array(
     grid = entry.domains[domain].grid
     dtype = np.dtype(layout.dtype).newbyteorder("<")
     return ShardedArray(
-        f"{entry.relpath}/{domain}/{layout.array_name}",
+        f"{entry.relpath}/{layout.array_name}",
         ChunkCodec(dtype, grid.chunk_points, layout.dim, manifest.checksum),
         grid.shard_points // grid.chunk_points,
         f"sample {sample_id!r}, field {layout.field}",

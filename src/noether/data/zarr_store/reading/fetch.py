@@ -208,12 +208,12 @@ class Fetcher:
 
     def _open_array(self, handles: _Handles, planned: PlannedRead, layout: ArrayLayout) -> ReadableArray[Any]:
         sample, grid = self._open_sample(handles, planned.sample_id), planned.plan.grid
-        path, shape = f"{planned.domain}/{layout.array_name}", (grid.n_points, layout.dim)
+        shape = grid.n_points, layout.dim
         where = f"sample {planned.sample_id!r}, field {layout.field}"
         array = None
         if self._store_factory is None:
-            array = sample.sharded_array(path, shape, grid.chunk_points, where)
-        return array or sample.zarr_array(path, shape, where)
+            array = sample.sharded_array(layout.array_name, shape, grid.chunk_points, where)
+        return array or sample.zarr_array(layout.array_name, shape, where)
 
     def _open_sample(self, handles: _Handles, sample_id: str) -> OpenSample:
         sample = handles.samples.get(sample_id)

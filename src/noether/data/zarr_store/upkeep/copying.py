@@ -184,7 +184,7 @@ class _Copier:
         whole = self._manifest.sample(sample.sample_id).domains[domain].grid
         for layout in self._settings.domains[domain].arrays.values():
             where = f"sample {sample.sample_id!r}, field {layout.field}"
-            path, shape = f"{domain}/{layout.array_name}", (whole.n_points, layout.dim)
+            path, shape = layout.array_name, (whole.n_points, layout.dim)
             array = sample.sharded_array(path, shape, whole.chunk_points, where)
             if array is None or array.chunks_per_shard * whole.chunk_points != whole.shard_points:
                 raise ArgumentError(
@@ -193,7 +193,7 @@ class _Copier:
                 )
             shards = array.leading_shards(grid)
             document = _metadata_of_copy(sample.metadata(path, where), grid, layout)
-            yield GroupArray(layout.array_name, document, (_counted(parts, sizes) for parts in shards))
+            yield GroupArray(path, document, (_counted(parts, sizes) for parts in shards))
 
 
 def _settings_of_copy(

@@ -219,7 +219,7 @@ def _sum_up_domain(
     for layout in manifest.domains[domain].arrays.values():
         one = FieldSummary(layout.field, layout.dtype)
         for entry in entries:
-            one.stored_bytes += sizes.get(f"{entry.relpath}/{domain}/{layout.array_name}", 0)
+            one.stored_bytes += sizes.get(f"{entry.relpath}/{layout.array_name}", 0)
             _add_fidelity(one, entry, entry.domains[domain].n_points * layout.dim)
         summary.fields.append(one)
         summary.stored_bytes += one.stored_bytes

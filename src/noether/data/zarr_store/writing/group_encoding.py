@@ -86,15 +86,15 @@ class GroupArray:
 
     Attributes
     ----------
-    name : str
-        In its domain.
+    path : str
+        In the group.
     metadata : bytes
         Its ``zarr.json``.
     shards : iterable of iterable of bytes
         Its shards in order, each in parts.
     """
 
-    name: str
+    path: str
     metadata: bytes
     shards: Iterable[Iterable[bytes]]
 
@@ -113,13 +113,22 @@ def group_objects(
         metadata[domain] = group_metadata({})
         yield f"{domain}/{ROOT_KEY}", [node_document(metadata[domain])]
         for array in arrays:
-            path = f"{domain}/{array.name}"
-            metadata[path] = json.loads(array.metadata)
-            yield f"{path}/{ROOT_KEY}", [array.metadata]
+            for group in _groups_above(array.path):
+                if group not in metadata:  # an array of a store from elsewhere need not lie in its domain
+                    metadata[group] = group_metadata({})
+                    yield f"{group}/{ROOT_KEY}", [node_document(metadata[group])]
+            metadata[array.path] = json.loads(array.metadata)
+            yield f"{array.path}/{ROOT_KEY}", [array.metadata]
             for shard, parts in enumerate(array.shards):
-                yield f"{path}/c/{shard}/0", parts
+                yield f"{array.path}/c/{shard}/0", parts
         del arrays, array  # the next domain may be as large
     yield ROOT_KEY, [root_document(attributes, metadata)]
+
+
+def _groups_above(path: str) -> Iterator[str]:
+    """Yield the path of each Zarr group that an array lies in, below the root."""
+    names = path.split("/")[:-1]
+    return ("/".join(names[:depth]) for depth in range(1, len(names) + 1))
 
 
 def root_document(attributes: Mapping[str, Any], metadata: Mapping[str, Any]) -> bytes:
@@ -148,16 +157,14 @@ def encoded(
     """Encode the arrays of each domain, in threads; one domain at a time is held."""
     with ThreadPoolExecutor(encoding.threads, thread_name_prefix="noether-write") as pool:
         for domain, content in domains:
-            yield domain, _encoded_arrays(domain, content, encoding, pool)
+            yield domain, _encoded_arrays(content, encoding, pool)
             del content  # the next domain may be as large
 
 
-def _encoded_arrays(
-    domain: str, content: DomainArrays, encoding: Encoding, pool: ThreadPoolExecutor
-) -> Iterator[GroupArray]:
+def _encoded_arrays(content: DomainArrays, encoding: Encoding, pool: ThreadPoolExecutor) -> Iterator[GroupArray]:
     grid = content.grid
     for layout, rows in content.arrays:
-        document = array_document(f"{domain}/{layout.array_name}", layout, grid, encoding)
+        document = array_document(layout, grid, encoding)
         shards = (_shard_parts(shard, layout, rows, grid, encoding, pool) for shard in range(grid.n_shards))
         yield GroupArray(layout.array_name, document, shards)
 
@@ -180,13 +187,13 @@ def counted(
             yield key, count(parts)
 
 
-def array_document(path: str, layout: ArrayLayout, grid: Grid, encoding: Encoding) -> bytes:
-    """Give the ``zarr.json`` of an array, which lies at `path` in its group."""
+def array_document(layout: ArrayLayout, grid: Grid, encoding: Encoding) -> bytes:
+    """Return the ``zarr.json`` of an array."""
     dtype = np.dtype(layout.dtype)
     memory: dict[str, Buffer] = {}
     zarr.create_array(
         MemoryStore(memory),
-        name=path,
+        name=layout.array_name,
         shape=(grid.n_points, layout.dim),
         dtype=dtype,
         chunks=(grid.chunk_points, layout.dim),
@@ -194,10 +201,10 @@ def array_document(path: str, layout: ArrayLayout, grid: Grid, encoding: Encodin
         serializer=BytesCodec(endian="little"),
         compressors=encoding.compressors(dtype),
         fill_value=0,
-        dimension_names=(POINT_DIMENSION, f"{layout.array_name}_component"),
+        dimension_names=(POINT_DIMENSION, f"{layout.name}_component"),
     )
     # zarr-python can be told to lay its JSON out otherwise.
-    return node_document(json.loads(memory[f"{path}/{ROOT_KEY}"].to_bytes()))
+    return node_document(json.loads(memory[f"{layout.array_name}/{ROOT_KEY}"].to_bytes()))
 
 
 def _shard_parts(

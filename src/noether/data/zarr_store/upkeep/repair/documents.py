@@ -62,5 +62,4 @@ def _nodes(manifest: StoreManifest, encoding: Encoding, entry: SampleEntry) -> I
         if domain in entry.domains:
             yield domain, group_metadata({})
             for array in layout.arrays.values():
-                path = f"{domain}/{array.array_name}"
-                yield path, json.loads(array_document(path, array, entry.domains[domain].grid, encoding))
+                yield array.array_name, json.loads(array_document(array, entry.domains[domain].grid, encoding))

@@ -91,7 +91,7 @@ class SampleCheck:
     @property
     def fields(self) -> list[str]:
         """The fields that the manifest lists."""
-        return [layout.field for _, layout, _ in self._arrays()]
+        return [layout.field for layout, _ in self._arrays()]
 
     def array_checks(self, expected: Mapping[str, StoredRows | None], *, reads_chunks: bool) -> Iterator[ArrayCheck]:
         """Open arrays to be checked; what cannot be opened is found to be damaged.
@@ -107,12 +107,12 @@ class SampleCheck:
         access = ShardAccess(self._context.storage)
         opened = OpenSample(access, self.sample.sample_id, self.sample.entry.relpath, missing_is_error)
         lengths, shards = self._indexed_lengths(), shards_by_array(self.sample.sizes)
-        for domain, layout, grid in self._arrays():
+        for layout, grid in self._arrays():
             if layout.field not in expected:
                 continue
-            key = self.sample.key(f"{domain}/{layout.array_name}")
+            key = self.sample.key(layout.array_name)
             try:
-                array, sharded = self._open_array(opened, domain, layout, grid)
+                array, sharded = self._open_array(opened, layout, grid)
             except CorruptDataError as error:
                 self._add("metadata_damaged", str(error), field=layout.field, key=key)
                 continue
@@ -124,20 +124,20 @@ class SampleCheck:
                 array,
                 sharded,
                 key,
-                shards.get(f"{domain}/{layout.array_name}", {}),
+                shards.get(layout.array_name, {}),
                 lengths.get(layout.field),
                 reads_chunks,
                 expected[layout.field],
             )
 
     def _open_array(
-        self, opened: OpenSample, domain: str, layout: ArrayLayout, grid: Grid
+        self, opened: OpenSample, layout: ArrayLayout, grid: Grid
     ) -> tuple[ReadableArray[Any], ShardedArray | None]:
         """Open an array as the reader does, and as one with shards where this library decodes them.
 
         Raises `CorruptDataError` where the array is not what the manifest says.
         """
-        path, shape = f"{domain}/{layout.array_name}", (grid.n_points, layout.dim)
+        path, shape = layout.array_name, (grid.n_points, layout.dim)
         where = f"sample {self.sample.sample_id!r}, field {layout.field}"
         array = opened.sharded_array(path, shape, grid.chunk_points, where)
         if self._is_own and not _keeps_promise(array, layout, grid):
@@ -179,16 +179,16 @@ class SampleCheck:
             self._add("entry_differs", f"it says otherwise than the manifest: {', '.join(parts)}", key=key)
         return entry.domains == own.entry.domains
 
-    def _arrays(self) -> Iterator[tuple[str, ArrayLayout, Grid]]:
-        """Yield domain, layout and grid of each array that the manifest lists."""
+    def _arrays(self) -> Iterator[tuple[ArrayLayout, Grid]]:
+        """Yield layout and grid of each array that the manifest lists."""
         for domain, found in self.sample.entry.domains.items():
             for layout in self._context.manifest.domains[domain].arrays.values():
-                yield domain, layout, found.grid
+                yield layout, found.grid
 
     def _paths(self) -> dict[str, str | None]:
         """Give the path of each node below the root, and its field if it is an array."""
         paths: dict[str, str | None] = dict.fromkeys(self.sample.entry.domains)
-        return paths | {f"{domain}/{layout.array_name}": layout.field for domain, layout, _ in self._arrays()}
+        return paths | {layout.array_name: layout.field for layout, _ in self._arrays()}
 
     def _check_objects(self) -> None:
         """Compare names and sizes of the objects of a group of ours with what they should be."""
@@ -199,8 +199,8 @@ class SampleCheck:
             if inside not in self.sample.sizes:
                 self._add("metadata_damaged", "it is not there", field=field, key=self.sample.key(inside))
         lengths, shards = self._indexed_lengths(), shards_by_array(self.sample.sizes)
-        for domain, layout, grid in self._arrays():
-            path = f"{domain}/{layout.array_name}"
+        for layout, grid in self._arrays():
+            path = layout.array_name
             found = {number: size for number, size in shards.get(path, {}).items() if number < grid.n_shards}
             known |= {f"{path}/c/{number}/0" for number in found}
             self._check_shards(self.sample.key(path), layout, grid, found, lengths.get(layout.field))
