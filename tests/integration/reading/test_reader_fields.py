@@ -149,6 +149,13 @@ def test_a_sample_without_a_domain_reads_what_it_has(root: Path) -> None:
     assert list(reader.read_arrays("volume_only", {"surface": 5, "volume": 7}, 0)) == FIELDS["volume"]
 
 
+def test_num_points_of_a_domain_that_the_sample_lacks_are_ignored(root: Path) -> None:
+    reader, num_points = ZarrChunkReader(root), {"surface": 5, "volume": 7}
+    arrays = reader.read_arrays("volume_only", num_points, 0)
+    assert {field: len(rows) for field, rows in arrays.items()} == dict.fromkeys(FIELDS["volume"], 7)
+    assert reader.cost("volume_only", num_points).points == {"volume": 7}
+
+
 def test_a_field_of_a_domain_that_the_sample_lacks_is_refused(root: Path) -> None:
     reader = ZarrChunkReader(root)
     expected = r"sample 'volume_only' has no field 'surface_{}': of the store's domains it has only volume"

@@ -158,3 +158,23 @@ def test_a_chunk_order_that_does_not_exist_is_refused(root: Path) -> None:
 def test_a_read_concurrency_is_refused_when_it_is(root: Path, read_concurrency: object) -> None:
     with pytest.raises(ArgumentError, match="read_concurrency: expected a whole number of at least 1, got"):
         ZarrChunkReader(root, read_concurrency=read_concurrency)  # type: ignore[arg-type]  # the wrong type is the point
+
+
+def test_tensors_without_a_generator_follow_torch_manual_seed(reader: ZarrChunkReader) -> None:
+    """The same seed gives the same draw, the next draw is another, and a whole read leaves the generator alone."""
+
+    def positions() -> bytes:
+        return reader.read_sample("run_1", NUM_POINTS)["volume_position"].numpy().tobytes()
+
+    torch.manual_seed(3)
+    first, second = positions(), positions()
+    torch.manual_seed(3)
+    reader.read_sample("run_1")
+    assert (positions(), positions()) == (first, second)
+    assert first != second
+
+
+def test_arrays_without_a_generator_do_not_touch_the_one_of_torch(reader: ZarrChunkReader) -> None:
+    state = torch.get_rng_state()
+    assert draw(reader, None) != draw(reader, None)
+    assert torch.equal(torch.get_rng_state(), state)

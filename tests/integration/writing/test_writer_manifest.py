@@ -12,7 +12,7 @@ import zarr
 
 from noether.data.schemas import FileMap
 from noether.data.zarr_store import StoreManifest, ZarrStoreWriter
-from noether.data.zarr_store.errors import ManifestConflictError, ManifestError
+from noether.data.zarr_store.errors import ArgumentError, ManifestConflictError, ManifestError, SampleIdError
 from support.ahmed import AHMED_FILEMAP, Arrays, load_run
 from support.places import PLACES, Place, make_place
 
@@ -225,3 +225,52 @@ def test_find_group_refuses_a_group_that_another_tool_wrote(tmp_path: Path) -> N
     zarr.create_group(tmp_path / "a.zarr")
     with pytest.raises(ManifestError, match=r"a\.zarr/zarr\.json: no group that this library wrote"):
         open_writer(tmp_path).find_group("a")
+
+
+def test_entries_that_are_assigned_are_saved(place: Place, surface: Arrays) -> None:
+    writer = open_writer(place)
+    writer.manifest.samples["a"] = writer.write_group("a", surface)
+    writer.manifest.samples.update(b=writer.write_group("b", surface))
+    assert list(writer.manifest.samples) == ["a", "b"]
+    writer.save_manifest()
+    assert saved_samples(place) == ["a", "b"]
+
+
+def test_assigned_entries_are_saved_beside_those_of_others(place: Place, surface: Arrays) -> None:
+    """Each of two writers saves what was assigned to it, and again what is assigned after a save."""
+    first, second = open_writer(place), open_writer(place)
+    for sample_id, writer in (("a", first), ("b", second), ("c", first)):
+        writer.manifest.samples[sample_id] = writer.write_group(sample_id, surface)
+        writer.save_manifest()
+    assert saved_samples(place) == list(first.manifest.samples) == ["a", "b", "c"]
+
+
+def test_a_mapping_in_the_place_of_the_samples_is_saved(tmp_path: Path, surface: Arrays) -> None:
+    writer = open_writer(tmp_path)
+    writer.write_sample("a", surface)
+    writer.save_manifest()
+    writer.manifest.samples = {"b": writer.write_group("b", surface)}
+    writer.save_manifest()
+    assert list(StoreManifest.load(str(tmp_path)).samples) == ["a", "b"]
+
+
+def test_a_saved_entry_is_not_saved_again_over_that_of_another_writer(tmp_path: Path, surface: Arrays) -> None:
+    first, second = open_writer(tmp_path), open_writer(tmp_path)
+    first.write_sample("a", surface)
+    first.save_manifest()
+    second.write_sample("a", surface, attributes={"by": "second"})
+    second.save_manifest()
+    first.save_manifest()
+    assert StoreManifest.load(str(tmp_path)).sample("a").attributes == {"by": "second"}
+
+
+def test_what_is_no_entry_cannot_be_assigned_and_no_sample_deleted(tmp_path: Path, surface: Arrays) -> None:
+    writer = open_writer(tmp_path)
+    writer.write_sample("a", surface)
+    with pytest.raises(ArgumentError, match=r"expected a SampleEntry, got \{\}"):
+        writer.manifest.samples["b"] = {}  # type: ignore[assignment]  # as a caller without types may
+    with pytest.raises(SampleIdError, match=r"'\.\./b'"):
+        writer.manifest.samples["../b"] = writer.manifest.samples["a"]
+    with pytest.raises(ArgumentError, match="removes none; use remove_samples"):
+        del writer.manifest.samples["a"]
+    assert list(writer.manifest.samples) == ["a"]

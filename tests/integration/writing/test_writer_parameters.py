@@ -252,6 +252,23 @@ def test_a_rebuilt_writer_has_every_parameter_of_the_first(tmp_path: Path) -> No
     assert ZarrStoreWriter(**pickle.loads(pickle.dumps(keywords))).to_init_kwargs() == different
 
 
+def test_the_keywords_of_a_writer_with_defaults_are_the_published_ones(tmp_path: Path) -> None:
+    writer = ZarrStoreWriter(tmp_path, AHMED_FILEMAP, "ahmed")
+    assert writer.to_init_kwargs() == {
+        "store_root": str(tmp_path),
+        "filemap": AHMED_FILEMAP,
+        "dataset_name": "ahmed",
+        "shuffle_seed": 0,
+        "chunk_points": 4096,
+        "shard_points": None,
+        "coords_dtype": "float32",
+        "values_dtype": "float16",
+        "field_dtypes": None,
+        "compression_level": 5,
+    }
+    assert writer.field_dtypes is None
+
+
 def test_a_rebuilt_writer_of_a_relative_root_writes_to_the_same_place(
     tmp_path: Path, surface: Arrays, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,21 +11,82 @@ from noether.data.zarr_store._version import __version__
 
 if TYPE_CHECKING:
     from noether.data.schemas import FileMap
+    from noether.data.zarr_store.datasets import Draw, ZarrStoreDataset, collate_samples
     from noether.data.zarr_store.errors import StoreError
-    from noether.data.zarr_store.manifest import StoreManifest
+    from noether.data.zarr_store.layout import (
+        CANONICAL_TO_SPEC,
+        FIELD_SPECS,
+        FieldSpec,
+        build_domain_layouts,
+        filename_to_canonical,
+        present_specs,
+    )
+    from noether.data.zarr_store.manifest import (
+        MANIFEST_NAME,
+        ArrayLayout,
+        DomainLayout,
+        DomainSample,
+        SampleEntry,
+        StoreManifest,
+    )
     from noether.data.zarr_store.reader import ZarrChunkReader
+    from noether.data.zarr_store.statistics import calculate_store_statistics
+    from noether.data.zarr_store.stores import is_remote, make_store
     from noether.data.zarr_store.writer import ZarrStoreWriter
 
-__all__ = ["FileMap", "StoreError", "StoreManifest", "ZarrChunkReader", "ZarrStoreWriter", "__version__"]
+__all__ = [
+    "CANONICAL_TO_SPEC",
+    "FIELD_SPECS",
+    "MANIFEST_NAME",
+    "ArrayLayout",
+    "DomainLayout",
+    "DomainSample",
+    "Draw",
+    "FieldSpec",
+    "FileMap",
+    "SampleEntry",
+    "StoreError",
+    "StoreManifest",
+    "ZarrChunkReader",
+    "ZarrStoreDataset",
+    "ZarrStoreWriter",
+    "__version__",
+    "build_domain_layouts",
+    "calculate_store_statistics",
+    "collate_samples",
+    "filename_to_canonical",
+    "is_remote",
+    "make_store",
+    "present_specs",
+]
 
-# Imported on use (PEP 562): zarr alone takes half a second.
-_MODULES = {
-    "FileMap": "noether.data.schemas",
-    "StoreError": "noether.data.zarr_store.errors",
-    "StoreManifest": "noether.data.zarr_store.manifest",
-    "ZarrChunkReader": "noether.data.zarr_store.reader",
-    "ZarrStoreWriter": "noether.data.zarr_store.writer",
+# Imported on use (PEP 562): zarr alone takes half a second, and the datasets need PyTorch.
+_EXPORTS = {
+    "noether.data.schemas": ("FileMap",),
+    "noether.data.zarr_store.datasets": ("Draw", "ZarrStoreDataset", "collate_samples"),
+    "noether.data.zarr_store.errors": ("StoreError",),
+    "noether.data.zarr_store.layout": (
+        "CANONICAL_TO_SPEC",
+        "FIELD_SPECS",
+        "FieldSpec",
+        "build_domain_layouts",
+        "filename_to_canonical",
+        "present_specs",
+    ),
+    "noether.data.zarr_store.manifest": (
+        "ArrayLayout",
+        "DomainLayout",
+        "DomainSample",
+        "MANIFEST_NAME",
+        "SampleEntry",
+        "StoreManifest",
+    ),
+    "noether.data.zarr_store.reader": ("ZarrChunkReader",),
+    "noether.data.zarr_store.statistics": ("calculate_store_statistics",),
+    "noether.data.zarr_store.stores": ("is_remote", "make_store"),
+    "noether.data.zarr_store.writer": ("ZarrStoreWriter",),
 }
+_MODULES = {name: module for module, names in _EXPORTS.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
@@ -36,4 +97,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_MODULES]
+    return sorted({*globals(), *_MODULES})

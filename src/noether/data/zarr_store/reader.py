@@ -27,6 +27,7 @@ from noether.data.zarr_store.reading import (
     RandomSource,
     ReadCost,
     draw_entropy,
+    global_generator,
     place_side_by_side,
     plan_reads,
     to_tensors,
@@ -126,7 +127,8 @@ class ZarrChunkReader:
     ) -> dict[str, torch.Tensor]:
         """Read a sample, or a random draw of its points, as tensors.
 
-        Parameters and errors are those of `read_arrays`.
+        Parameters and errors are those of `read_arrays`. A draw without a `generator` takes its randomness from
+        PyTorch's global generator, which ``torch.manual_seed`` seeds.
 
         Returns
         -------
@@ -138,6 +140,8 @@ class ZarrChunkReader:
         MissingDependencyError
             PyTorch is not installed.
         """
+        if generator is None and num_points:
+            generator = global_generator()
         return to_tensors(self.read_arrays(sample_id, num_points, generator, fields, order=order, dtype=dtype))
 
     def read_arrays(
@@ -158,9 +162,10 @@ class ZarrChunkReader:
             Which sample.
         num_points : mapping of str to int or None, optional
             Points to draw, by domain. A domain that is missing, or None, is read whole, as is one that has no more
-            points than asked for. All fields of a domain give the same points.
+            points than asked for; one that this sample lacks is ignored. All fields of a domain give the same points.
         generator : numpy.random.Generator, torch.Generator, int or None
-            Source of randomness; the same one gives the same draws, whichever `fields` are asked for.
+            Source of randomness; the same one gives the same draws, whichever `fields` are asked for. None draws
+            fresh entropy from the operating system.
         fields : iterable of str, optional
             Canonical names of what to read; nothing else costs a byte. Without it, all that the sample has.
         order : {"stored", "original"}
@@ -265,7 +270,7 @@ class ZarrChunkReader:
         num_points : int or None
             Points to draw; None reads all.
         generator : numpy.random.Generator, torch.Generator, int or None
-            Source of randomness.
+            Source of randomness; None is PyTorch's global generator.
 
         Returns
         -------

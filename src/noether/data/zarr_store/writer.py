@@ -24,6 +24,7 @@ from noether.data.zarr_store.layout import DomainLayout
 from noether.data.zarr_store.manifest import (
     MANIFEST_NAME,
     DomainSample,
+    RecordedSamples,
     SampleEntry,
     StoreManifest,
     checksum_state_of_root,
@@ -135,7 +136,6 @@ class ZarrStoreWriter:
             threads=threads,
         )
         self._storage = open_storage(self.store_root, self.settings.storage_options)
-        self._recorded: dict[str, SampleEntry] = {}
         self._recording = threading.Lock()
         self._dropped_index = False
         self.manifest = self._open_manifest()
@@ -182,8 +182,8 @@ class ZarrStoreWriter:
         return self.settings.values_dtype
 
     @property
-    def field_dtypes(self) -> dict[str, str]:
-        """Stored dtypes by canonical field name, over both."""
+    def field_dtypes(self) -> dict[str, str] | None:
+        """Stored dtypes by canonical field name, over both; None where none were given."""
         return self.settings.field_dtypes
 
     @property
@@ -252,7 +252,7 @@ class ZarrStoreWriter:
             grids,
             shuffle_seed=self.shuffle_seed,
             non_finite=self.settings.non_finite,
-            threads=self.settings.threads,
+            threads=self.settings.encoding.threads,
         )
         with prepared:
             entry = SampleEntry(
@@ -280,9 +280,7 @@ class ZarrStoreWriter:
 
     def record(self, sample_id: str, entry: SampleEntry) -> None:
         """Add a sample that `write_group` wrote, here or in another process, to what `save_manifest` saves."""
-        check_sample_id(sample_id)
         with self._recording:
-            self._recorded[sample_id] = entry
             self.manifest.samples[sample_id] = entry
             self._ids_by_key.setdefault(portable_key(sample_id), sample_id)
 
@@ -324,7 +322,10 @@ class ZarrStoreWriter:
         self._storage.recover_own(relpaths)
 
     def save_manifest(self) -> str:
-        """Save what was recorded, atomically, beside what others have saved; give the path or URL.
+        """Save what was recorded, atomically, beside what others have saved; return the path or URL.
+
+        What was recorded is every sample of `write_sample` and `record`, and every entry that was assigned to
+        ``manifest.samples``.
 
         Raises
         ------
@@ -332,13 +333,23 @@ class ZarrStoreWriter:
             Another writer has created the store meanwhile, with other settings.
         """
         with self._recording:
-            saved = self.settings.manifest.model_copy(update={"samples": dict(self._recorded)})
+            if not isinstance(self.manifest.samples, RecordedSamples):  # somebody assigned another mapping
+                samples, self.manifest.samples = self.manifest.samples, RecordedSamples({})
+                self.manifest.samples.update(samples)
+            recorded = dict(self.manifest.samples.recorded)
+            saved = self.settings.manifest.model_copy(update={"samples": dict(recorded)})
             url = saved.save(self.store_root, storage_options=self.settings.storage_options)
-            self.manifest.samples = saved.samples
+            self.manifest.samples.mark_saved(saved.samples, recorded)
+            for sample_id in recorded:
+                self._ids_by_key.setdefault(portable_key(sample_id), sample_id)
         return url
 
     def to_init_kwargs(self) -> dict[str, object]:
-        """Give the keywords that build an identical writer in another process; they can be pickled."""
+        """Return the keywords that build an identical writer in another process; they can be pickled.
+
+        They are the ten published ones, from `store_root` to `compression_level`, and those of the others that differ
+        from their defaults.
+        """
         return self.settings.to_init_kwargs()
 
     def _before_replacing(self, sample_id: str) -> None:
@@ -356,6 +367,7 @@ class ZarrStoreWriter:
     def _open_manifest(self) -> StoreManifest:
         there = StoreManifest.load_if_there(self.store_root, storage_options=self.settings.storage_options)
         if there is None:
-            return self.settings.manifest.model_copy(update={"samples": {}})
+            return self.settings.manifest.model_copy(update={"samples": RecordedSamples({})})
         there.require_same_settings(self.settings.manifest, join(self.store_root, MANIFEST_NAME))
+        there.samples = RecordedSamples(there.samples)
         return there

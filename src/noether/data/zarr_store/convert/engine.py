@@ -90,7 +90,7 @@ def convert(
     sample_ids = select_samples(source, writer, mode=mode, limit=limit, part=part)
     _check_workers(workers, timeout, executor)
     writer.recover_staged(sample_ids)
-    task = SampleTask(source, writer, mode == "overwrite", max(1, writer.settings.threads // max(1, workers)))
+    task = SampleTask(source, writer, mode == "overwrite", max(1, writer.settings.encoding.threads // max(1, workers)))
     called = {"mode": mode, "limit": limit, "part": part and f"{part[0]}/{part[1]}"}
     recorder = Recorder(writer, called | {"workers": workers, "timeout": timeout})
     report, start = ConversionReport(), time.monotonic()

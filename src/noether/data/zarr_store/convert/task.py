@@ -109,4 +109,4 @@ def failure(sample_id: str, error: Exception, seconds: float = 0.0) -> SampleRes
 
 def _rebuilt(source: SampleSource, writer_kwargs: dict[str, Any], overwrite: bool) -> SampleTask:
     writer = ZarrStoreWriter(**writer_kwargs)
-    return SampleTask(source, writer, overwrite, writer.settings.threads)
+    return SampleTask(source, writer, overwrite, writer.settings.encoding.threads)

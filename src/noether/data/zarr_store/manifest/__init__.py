@@ -14,6 +14,7 @@ from noether.data.zarr_store.manifest.listing import (
     united,
 )
 from noether.data.zarr_store.manifest.node_metadata import Metadata, parse_array, parse_group, require_array
+from noether.data.zarr_store.manifest.recorded_samples import RecordedSamples
 from noether.data.zarr_store.manifest.sample_selection import IfMissing, choose_samples, select_samples
 from noether.data.zarr_store.manifest.splits import read_split_files, save_splits, split_store
 from noether.data.zarr_store.manifest.store_manifest import FORMAT_VERSION, MANIFEST_NAME, CopyOrigin, StoreManifest
@@ -30,6 +31,7 @@ __all__ = [
     "Listing",
     "Metadata",
     "OwnManifest",
+    "RecordedSamples",
     "SampleEntry",
     "StoreManifest",
     "checksum_state_of_root",

@@ -14,7 +14,7 @@ from noether.data.zarr_store.reading.read_cost import ReadCost
 from noether.data.zarr_store.reading.read_plans import plan_reads
 from noether.data.zarr_store.reading.readable import ReadableArray
 from noether.data.zarr_store.reading.sharded_array import ShardAccess, ShardedArray
-from noether.data.zarr_store.reading.tensors import RandomSource, draw_entropy, to_tensors
+from noether.data.zarr_store.reading.tensors import RandomSource, draw_entropy, global_generator, to_tensors
 
 __all__ = [
     "Allocate",
@@ -28,6 +28,7 @@ __all__ = [
     "ShardedArray",
     "draw_entropy",
     "drop_chunk_index",
+    "global_generator",
     "has_chunk_index",
     "load_words",
     "place_side_by_side",

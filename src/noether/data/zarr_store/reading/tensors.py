@@ -14,7 +14,7 @@ from noether.data.zarr_store.errors import ArgumentError, MissingDependencyError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["RandomSource", "draw_entropy", "to_tensors"]
+__all__ = ["RandomSource", "draw_entropy", "global_generator", "to_tensors"]
 
 RandomSource: TypeAlias = "np.random.Generator | torch.Generator | int | None"
 
@@ -27,11 +27,22 @@ def to_tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, torch.Tensor]:
     MissingDependencyError
         PyTorch is not installed.
     """
+    from_numpy = _import_torch().from_numpy
+    return {name: from_numpy(array) for name, array in arrays.items()}
+
+
+def global_generator() -> torch.Generator:
+    """Return PyTorch's global generator, which ``torch.manual_seed`` seeds; errors are those of `to_tensors`."""
+    generator: torch.Generator = _import_torch().default_generator
+    return generator
+
+
+def _import_torch() -> Any:
     try:
         import torch
     except ImportError as error:
         raise MissingDependencyError("torch", "returning tensors", "torch") from error
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+    return torch
 
 
 def draw_entropy(generator: RandomSource) -> tuple[int, ...]:

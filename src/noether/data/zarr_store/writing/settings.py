@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cached_property
 from typing import Any, Self, get_args
 
@@ -55,12 +55,12 @@ class WriterSettings:
     shard_points: int | None
     coords_dtype: str
     values_dtype: str
-    field_dtypes: dict[str, str]
+    field_dtypes: dict[str, str] | None
     compression_level: int
-    checksum: bool
-    non_finite: NonFinite
-    storage_options: dict[str, Any]
-    threads: int
+    checksum: bool = True
+    non_finite: NonFinite = "raise"
+    storage_options: dict[str, Any] = field(default_factory=dict)
+    threads: int | None = None
 
     @classmethod
     def checked(
@@ -92,12 +92,12 @@ class WriterSettings:
             None if shard_points is None else positive_int(shard_points, "shard_points"),
             stored_dtype(coords_dtype, "coords_dtype"),
             stored_dtype(values_dtype, "values_dtype"),
-            {field: stored_dtype(dtype, f"field_dtypes[{field!r}]") for field, dtype in (field_dtypes or {}).items()},
+            _field_dtypes(field_dtypes),
             _level(compression_level),
             bool(checksum),
             non_finite,
             dict(storage_options or {}),
-            default_threads() if threads is None else positive_int(threads, "threads"),
+            None if threads is None else positive_int(threads, "threads"),
         )
         chunk_points_by_domain(settings.chunk_points, settings.layouts)
         return settings
@@ -126,7 +126,7 @@ class WriterSettings:
     @property
     def encoding(self) -> Encoding:
         """How chunks become bytes."""
-        return Encoding(self.compression_level, self.checksum, self.threads)
+        return Encoding(self.compression_level, self.checksum, self.threads or default_threads())
 
     def grid(self, domain: str, n_points: int) -> Grid:
         """Return the chunks and shards of a domain of so many points."""
@@ -134,8 +134,18 @@ class WriterSettings:
         return Grid.fit(n_points, chunk_points, self.shard_points)
 
     def to_init_kwargs(self) -> dict[str, object]:
-        """Return the keywords that build an identical writer in another process."""
-        return {one.name: copy(getattr(self, one.name)) for one in fields(self)}
+        """Return the keywords that build an identical writer; those with a default here only where they differ."""
+        return {one.name: copy(getattr(self, one.name)) for one in fields(self) if not self._has_default(one)}
+
+    def _has_default(self, one: Field[Any]) -> bool:
+        default = one.default if one.default_factory is MISSING else one.default_factory()
+        return default is not MISSING and getattr(self, one.name) == default
+
+
+def _field_dtypes(field_dtypes: Mapping[str, DTypeLike] | None) -> dict[str, str] | None:
+    if field_dtypes is None:
+        return None
+    return {name: stored_dtype(dtype, f"field_dtypes[{name!r}]") for name, dtype in field_dtypes.items()}
 
 
 def _level(level: object) -> int:
