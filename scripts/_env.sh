@@ -52,7 +52,7 @@ find_browser() {
 use_environment() {
     local extras=$1 python stamp wanted
     stamp=".venv/installed-$extras"
-    wanted=$(cat pyproject.toml constraints.txt src/noether/data/zarr_store/codec/csrc/module.c | cksum)
+    wanted=$(cat pyproject.toml constraints.txt src/noether/data/zarr_store/codec/csrc/*.[ch] | cksum)
     if [ -x .venv/bin/python ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
         return
     fi

@@ -9,7 +9,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from noether.data.zarr_store.codec import casting, shard
+from noether.data.zarr_store.codec import native
 from support.ahmed import Arrays, load_run
 from support.s3_server import S3Server, serve_s3
 
@@ -41,15 +41,18 @@ def s3_root(s3_server: S3Server, tmp_path: Path) -> str:
 @pytest.fixture
 def compiled() -> None:
     """The compiled ways to decode chunks and to gather rows, which are optional for users."""
-    if shard._decode_natively is None or casting._gather_natively is None:
+    if native.decode is None or native.gather is None:
         pytest.skip("built without a C compiler or zstd's headers: apt-get install gcc libzstd-dev, install again")
 
 
-@pytest.fixture(params=["compiled", "python"])
-def compiled_or_not(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def python_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ways of numcodecs and NumPy."""
+    monkeypatch.setattr(native, "decode", None)
+    monkeypatch.setattr(native, "gather", None)
+
+
+@pytest.fixture(params=["compiled", "python_only"], ids=["compiled", "python"])
+def compiled_or_not(request: pytest.FixtureRequest) -> None:
     """Both ways to decode chunks and to gather rows, which differ in nothing but their speed."""
-    if request.param == "compiled":
-        request.getfixturevalue("compiled")
-    else:
-        monkeypatch.setattr(shard, "_decode_natively", None)
-        monkeypatch.setattr(casting, "_gather_natively", None)
+    request.getfixturevalue(request.param)

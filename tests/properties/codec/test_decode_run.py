@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from noether.data.zarr_store import ZarrChunkReader
-from noether.data.zarr_store.codec.shard import ChunkCodec
+from noether.data.zarr_store.codec.shard import MAX_RUN_CHUNKS, ChunkCodec
 from support.reading import write_runs
 
 CODECS = st.builds(
@@ -96,14 +96,25 @@ def test_bounds_that_do_not_fit_are_refused(bounds: list[int]) -> None:
         codec.decode_run(codec.encode(np.zeros((4, 1), "<f4")), bounds, np.empty((4, 1), "<f4"))
 
 
+def test_a_run_has_at_most_as_many_chunks_as_the_codec_names() -> None:
+    codec = ChunkCodec(np.dtype("<f4"), 1, 1)
+    chunk = codec.encode(np.ones((1, 1), "<f4"))
+    bounds = np.arange(MAX_RUN_CHUNKS + 2) * len(chunk)
+    data, out = chunk * (MAX_RUN_CHUNKS + 1), np.zeros((MAX_RUN_CHUNKS + 1, 1), "<f4")
+    assert codec.decode_run(data, bounds[:-1].tolist(), out[:-1]) == MAX_RUN_CHUNKS
+    assert (out[:-1] == 1).all()
+    with pytest.raises(ValueError, match=r"^bounds: expected 2 to 4097 offsets, got 4098$"):
+        codec.decode_run(data, bounds.tolist(), out)
+
+
 @pytest.mark.parametrize("n_points", [None, 700, 1_024], ids=["whole", "with a part of a chunk", "whole chunks"])
 def test_a_sample_reads_alike_with_and_without_the_compiled_decoder(
-    n_points: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    n_points: int | None, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     root = write_runs(tmp_path / "store", "run_1", chunk_points=256, shard_points=1_024)
     counts = {"surface": n_points, "volume": n_points}
     compiled = ZarrChunkReader(root).read_arrays("run_1", counts, 3)
-    monkeypatch.setattr("noether.data.zarr_store.codec.shard._decode_natively", None)
+    request.getfixturevalue("python_only")
     plain = ZarrChunkReader(root).read_arrays("run_1", counts, 3)
     assert {field: rows.tobytes() for field, rows in compiled.items()} == {
         field: rows.tobytes() for field, rows in plain.items()

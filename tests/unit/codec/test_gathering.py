@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from noether.data.zarr_store.codec import casting
+from noether.data.zarr_store.codec import native
 from noether.data.zarr_store.codec.casting import gather
 
 EVERY_FLOAT16 = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
@@ -77,20 +77,34 @@ def test_the_compiled_module_takes_what_fits_and_refuses_all_else(data: st.DataO
     values = draw(arrays(np.uint8, st.integers(0, 60)))
     order = draw(arrays(np.int64, st.integers(0, 8), elements=st.integers(-2, 20)))
     out = np.empty(draw(st.integers(0, 60)), np.uint8)
-    row_size, to_half = draw(st.integers(-1, 13) | st.sampled_from([2**40, 2**62])), draw(st.booleans())
+    row_bytes, narrow = draw(st.integers(-1, 13) | st.sampled_from([2**40, 2**62])), draw(st.booleans())
     fits = (
-        row_size > 0
-        and (row_size % 4 == 0 or not to_half)
-        and len(values) % row_size == 0
-        and len(out) * (2 if to_half else 1) == len(order) * row_size
-        and (row_size <= 2048 * 4 or not to_half)
+        row_bytes > 0
+        and (row_bytes % 4 == 0 or not narrow)
+        and len(values) % row_bytes == 0
+        and len(out) * (2 if narrow else 1) == len(order) * row_bytes
+        and (row_bytes <= 2048 * 4 or not narrow)
     )
-    assert casting._gather_natively is not None
+    assert native.gather is not None
     if not fits:
         with pytest.raises(ValueError, match=r"^out: expected room"):
-            casting._gather_natively(values, order, out, row_size, to_half)
-    elif len(order) and not (order.min() >= 0 and order.max() < len(values) // row_size):
+            native.gather(values, order, out, row_bytes=row_bytes, narrow=narrow)
+    elif len(order) and not (order.min() >= 0 and order.max() < len(values) // row_bytes):
         with pytest.raises(IndexError):
-            casting._gather_natively(values, order, out, row_size, to_half)
-    elif casting._gather_natively(values, order, out, row_size, to_half) and not to_half:
-        assert out.tobytes() == values.reshape(-1, row_size)[order].tobytes()
+            native.gather(values, order, out, row_bytes=row_bytes, narrow=narrow)
+    elif native.gather(values, order, out, row_bytes=row_bytes, narrow=narrow) and not narrow:
+        assert out.tobytes() == values.reshape(-1, row_bytes)[order].tobytes()
+
+
+@pytest.mark.usefixtures("compiled_or_not")
+@pytest.mark.parametrize("stored", ["float16", "float32"])
+def test_values_and_order_may_lie_at_any_address(stored: str) -> None:
+    memory = np.zeros(1 + 300 * 12 + 1 + 99 * 8, np.uint8)
+    values = memory[1 : 1 + 300 * 12].view("f4").reshape(300, 3)
+    order = memory[-99 * 8 :].view("i8")
+    assert not values.flags.aligned
+    assert not order.flags.aligned
+    values[:] = np.random.default_rng(1).normal(size=(300, 3))
+    order[:] = np.random.default_rng(2).integers(0, 300, 99)
+    found = gather(values, order, np.dtype(stored))
+    assert found.tobytes() == values[order].astype(stored).tobytes()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noether.data.zarr_store.codec.native import find_native
+from noether.data.zarr_store.codec import native
 
 __all__ = ["cast_into", "gather"]
 
@@ -20,9 +20,7 @@ with np.errstate(invalid="ignore"):  # some processors say so of a signalling Na
 # that was forked after its parent had started some.
 _TORCH_VALUES = 1 << 15
 
-
-_gather_natively = find_native("gather")
-# More values of a row do not fit between gathering and casting there.
+# Widest row that the compiled module casts (`gather.h`).
 _MAX_NATIVE_WIDTH = 2048
 
 
@@ -51,14 +49,15 @@ def gather(values: NDArray[Any], order: NDArray[np.int64], dtype: np.dtype[Any])
 
 
 def _gather_in_one_step(values: NDArray[Any], order: NDArray[np.int64], dtype: np.dtype[Any]) -> NDArray[Any] | None:
-    """Do the same where the compiled module can: a third of the time of two steps, the memory is asked for ahead."""
-    to_half = values.dtype == np.float32 and dtype == np.float16 and values.shape[1] <= _MAX_NATIVE_WIDTH
-    if _gather_natively is None or not (to_half or values.dtype == dtype):
+    """Gather and cast in one pass; prefetching makes it 2 to 3 times as fast. Return None if that is not possible."""
+    narrow = values.dtype == np.float32 and dtype == np.float16 and values.shape[1] <= _MAX_NATIVE_WIDTH
+    if not (narrow or values.dtype == dtype) or not (values.flags.c_contiguous and order.flags.c_contiguous):
         return None
-    if not (values.flags.c_contiguous and order.flags.c_contiguous):
+    if native.gather is None:
         return None
     rows = np.empty((len(order), values.shape[1]), dtype)
-    return rows if _gather_natively(values, order, rows, values.itemsize * values.shape[1], to_half) else None
+    row_bytes = values.itemsize * values.shape[1]
+    return rows if native.gather(values, order, rows, row_bytes=row_bytes, narrow=narrow) else None
 
 
 def cast_into(out: NDArray[Any], rows: NDArray[Any]) -> None:

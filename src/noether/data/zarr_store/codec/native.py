@@ -1,19 +1,19 @@
-"""The compiled module, which is optional."""
+"""The compiled module, which is optional; without it, numcodecs and NumPy do the same in more time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import import_module
-from typing import Any
+__all__ = ["decode", "gather"]
 
-__all__ = ["find_native"]
+try:
+    from noether.data.zarr_store.codec._native import decode as _decode
+    from noether.data.zarr_store.codec._native import gather as _gather
+except ImportError:
+    _is_missing = True
+else:
+    _is_missing = False
 
+decode = None if _is_missing else _decode
+"""Decodes chunks; None where the module is missing. The types are in ``_native.pyi``."""
 
-def find_native(name: str) -> Callable[..., Any] | None:
-    """Give a function of `_native.c`; it is there where the package was built with a C compiler and zstd's headers."""
-    try:
-        module = import_module("noether.data.zarr_store.codec._native")
-    except ImportError:
-        return None
-    function: Callable[..., Any] = getattr(module, name)
-    return function
+gather = None if _is_missing else _gather
+"""Gathers rows, and casts them; None where the module is missing."""

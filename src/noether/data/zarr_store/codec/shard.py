@@ -18,8 +18,8 @@ import numpy as np
 from numcodecs import blosc
 from numpy.typing import NDArray
 
+from noether.data.zarr_store.codec import native
 from noether.data.zarr_store.codec.blosc_encoding import FRAME_HEADER, encode_frame
-from noether.data.zarr_store.codec.native import find_native
 from noether.data.zarr_store.errors import CorruptDataError
 
 __all__ = ["MAX_RUN_CHUNKS", "MIN_STORED_BYTES", "MISSING", "ChunkCodec", "ShardIndex", "index_size"]
@@ -34,10 +34,7 @@ MISSING = (1 << 64) - 1
 """Offset and length of a chunk that is not stored: all of it has the fill value."""
 
 MAX_RUN_CHUNKS = 4096
-"""Most chunks that are decoded in one step; so many fit in the memory that `_native.c` sets aside."""
-
-
-_decode_natively = find_native("decode")
+"""Most chunks that are decoded in one step: the compiled module has room for the bounds of so many (`module.c`)."""
 
 _CRC_BYTES = 4
 _ENTRY_BYTES = 16
@@ -149,16 +146,17 @@ class ChunkCodec:
             How many chunks, from the first, are decoded. The next, if there is one, is for `decode_into`, which also
             says what is wrong with a damaged one.
         """
-        if _decode_natively is None:
+        if native.decode is None:
             return 0
         size = self.dtype.itemsize
-        n_decoded: int = _decode_natively(data, bounds, out, size, out.itemsize > size, self.checksum, verify)
-        return n_decoded
+        return native.decode(
+            data, bounds, out, itemsize=size, widen=out.itemsize > size, checksum=self.checksum, verify=verify
+        )
 
     def can_decode_to(self, dtype: np.dtype[Any]) -> bool:
         """Tell whether `decode_run` has values of `dtype` to give."""
         widens = self.dtype == np.float16 and dtype == np.float32
-        return _decode_natively is not None and (dtype == self.dtype or widens)
+        return native.decode is not None and (dtype == self.dtype or widens)
 
     def decode_into(self, data: Buffer, out: NDArray[Any], *, verify: bool = True) -> None:
         """Decode one chunk.

@@ -1,0 +1,65 @@
+#include "gather.h"
+
+#include <string.h>
+
+#include "float16.h"
+#include "platform.h"
+
+/* The rows lie anywhere in memory, so their copies wait for it, unless they are prefetched. */
+enum { ROWS_AHEAD = 32 };
+
+/* A copy, since a buffer from elsewhere need not be aligned. Compilers make one instruction of it. */
+static inline uint64_t row_number(const uint8_t *order, size_t i) {
+    uint64_t number;
+    memcpy(&number, order + i * sizeof number, sizeof number);
+    return number;
+}
+
+bool has_valid_order(const RowOrder *rows, size_t n_rows) {
+    int outside = 0;
+    for (size_t i = 0; i < rows->n; i++) {
+        outside |= row_number(rows->order, i) >= n_rows; /* a negative number is a large one here */
+    }
+    return !outside;
+}
+
+/* Copy rows `first` to `stop` of the new order. Inlined, so that a copy of a known size is a few instructions. */
+static inline __attribute__((always_inline)) void copy_rows(const RowOrder *rows, size_t first, size_t stop,
+                                                            uint8_t *out, size_t row_bytes) {
+    const uint8_t *const values = rows->values, *const order = rows->order;
+    const size_t n = rows->n;
+    for (size_t i = first; i < stop; i++, out += row_bytes) {
+        if (i + ROWS_AHEAD < n) {
+            PREFETCH(values + row_number(order, i + ROWS_AHEAD) * row_bytes);
+        }
+        memcpy(out, values + row_number(order, i) * row_bytes, row_bytes);
+    }
+}
+
+static void copy_part(const RowOrder *rows, size_t first, size_t stop, uint8_t *out) {
+    switch (rows->row_bytes) {
+    case sizeof(float):
+        copy_rows(rows, first, stop, out, sizeof(float));
+        break;
+    case 3 * sizeof(float):
+        copy_rows(rows, first, stop, out, 3 * sizeof(float));
+        break;
+    default:
+        copy_rows(rows, first, stop, out, rows->row_bytes);
+    }
+}
+
+void gather_rows(const RowOrder *rows, uint8_t *out) { copy_part(rows, 0, rows->n, out); }
+
+bool gather_narrowed(const RowOrder *rows, uint8_t *out) {
+    float gathered[MAX_NARROWED_WIDTH]; /* small enough for the first cache */
+    const size_t width = rows->row_bytes / sizeof *gathered, n_at_once = MAX_NARROWED_WIDTH / width;
+    for (size_t first = 0; first < rows->n; first += n_at_once) {
+        const size_t stop = rows->n - first < n_at_once ? rows->n : first + n_at_once;
+        copy_part(rows, first, stop, (uint8_t *)gathered);
+        if (!narrow(gathered, out + 2 * first * width, (stop - first) * width)) {
+            return false;
+        }
+    }
+    return true;
+}
