@@ -18,6 +18,10 @@ hypothesis.settings.register_profile("default", max_examples=60, deadline=None)
 hypothesis.settings.register_profile("full", max_examples=250, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
+# Tests take the slow path on purpose. Its one warning of this process is spent here, so that no test fails by being the
+# first of them; `unit/codec/test_native.py` tests the warning.
+native._first_use.acquire(blocking=False)
+
 
 @pytest.fixture(scope="session")
 def run_1() -> Arrays:
@@ -47,7 +51,7 @@ def compiled() -> None:
 
 @pytest.fixture
 def python_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The ways of numcodecs and NumPy."""
+    """The ways of numcodecs and NumPy alone."""
     monkeypatch.setattr(native, "decode", None)
     monkeypatch.setattr(native, "gather", None)
 

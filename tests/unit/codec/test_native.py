@@ -1,15 +1,22 @@
-"""The compiled module: what it is made of and how it is called."""
+"""The compiled module: what it is made of and how it is called, and the warning where it is missing."""
 
 from __future__ import annotations
 
 import ast
 import inspect
+import os
+import subprocess
+import sys
+import threading
 import tomllib
+import warnings
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 
-from noether.data.zarr_store.codec import ChunkCodec, native
+from noether.data.zarr_store import codec as codec_wing
+from noether.data.zarr_store.codec import ChunkCodec, gather, native
 from support.repository import ROOT
 
 WING = ROOT / "src/noether/data/zarr_store/codec"
@@ -54,3 +61,95 @@ def test_sizes_and_flags_are_given_by_their_names_alone() -> None:
         native.decode(CHUNK, [0, len(CHUNK)], out, 4, False, True, True)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="positional"):
         native.gather(ROWS, ORDER, out, 12, False)  # type: ignore[call-arg]
+
+
+def test_the_implementation_is_named_after_the_module_being_there() -> None:
+    assert codec_wing.implementation == ("python" if native.decode is None else "native")
+
+
+@pytest.fixture
+def missing_module(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[warnings.WarningMessage]]:
+    """A process where the module is missing and nothing is decoded yet; gives the warnings of the test."""
+    monkeypatch.setattr(native, "decode", None)
+    monkeypatch.setattr(native, "gather", None)
+    monkeypatch.setattr(native, "_first_use", threading.Lock())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield caught
+
+
+def decode() -> None:
+    out = np.empty_like(ROWS)
+    CODEC.decode_into(CHUNK, out)
+    np.testing.assert_array_equal(out, ROWS)
+
+
+def gather_all() -> None:
+    np.testing.assert_array_equal(gather(ROWS, ORDER, ROWS.dtype), ROWS)
+
+
+@pytest.mark.parametrize("uses", [[decode, gather_all], [gather_all, decode]], ids=["decode first", "gather first"])
+def test_the_first_use_of_the_slow_path_warns_and_no_later_one(
+    missing_module: list[warnings.WarningMessage], uses: list[Callable[[], None]]
+) -> None:
+    counts = []
+    for use in uses * 2:
+        use()
+        counts.append(len(missing_module))
+    assert counts == [1, 1, 1, 1]
+    assert missing_module[0].category is RuntimeWarning
+    text = str(missing_module[0].message)
+    assert text.startswith("noether-zarr-store runs without its compiled module")
+    assert "apt-get install gcc libc6-dev libzstd-dev" in text
+    assert "pip install" in text
+
+
+def test_many_threads_warn_once(missing_module: list[warnings.WarningMessage]) -> None:
+    barrier = threading.Barrier(8)
+
+    def use() -> None:
+        barrier.wait()
+        decode()
+
+    threads = [threading.Thread(target=use) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(missing_module) == 1
+
+
+WITHOUT_MODULE = """
+import os, sys
+sys.modules["noether.data.zarr_store.codec._native"] = None  # what an import finds where it was not built
+import numpy as np
+from noether.data.zarr_store.codec import ChunkCodec, implementation
+
+print(implementation, flush=True)
+print("used", file=sys.stderr, flush=True)
+rows = np.ones((100, 3), "<f4")
+codec = ChunkCodec(rows.dtype, 100, 3)
+codec.decode_into(codec.encode(rows), np.empty_like(rows))
+if os.fork() == 0:
+    codec.decode_into(codec.encode(rows), np.empty_like(rows))
+else:
+    os.wait()
+"""
+
+
+@pytest.mark.parametrize(
+    ("filters", "n_warnings"),
+    [pytest.param("", 1, id="no filter"), pytest.param("ignore:noether-zarr-store:RuntimeWarning", 0, id="ignored")],
+)
+def test_a_process_and_its_forks_warn_at_use_unless_the_environment_says_no(filters: str, n_warnings: int) -> None:
+    """The import does not warn. A filter in the environment reaches worker processes as well."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_MODULE],
+        env=os.environ | {"PYTHONWARNINGS": filters},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    before, after = done.stderr.split("used\n")
+    assert (done.stdout, before) == ("python\n", "")
+    assert after.count("RuntimeWarning: noether-zarr-store") == n_warnings

@@ -1,6 +1,7 @@
 """Bytes of chunks and shards: encoded and decoded, in native code where it was built."""
 
 from noether.data.zarr_store.codec.casting import cast_into, gather
+from noether.data.zarr_store.codec.native import implementation
 from noether.data.zarr_store.codec.shard import (
     MAX_RUN_CHUNKS,
     MIN_STORED_BYTES,
@@ -18,5 +19,6 @@ __all__ = [
     "ShardIndex",
     "cast_into",
     "gather",
+    "implementation",
     "index_size",
 ]

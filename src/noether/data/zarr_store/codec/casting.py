@@ -54,6 +54,7 @@ def _gather_in_one_step(values: NDArray[Any], order: NDArray[np.int64], dtype: n
     if not (narrow or values.dtype == dtype) or not (values.flags.c_contiguous and order.flags.c_contiguous):
         return None
     if native.gather is None:
+        native.warn_of_slow_path()
         return None
     rows = np.empty((len(order), values.shape[1]), dtype)
     row_bytes = values.itemsize * values.shape[1]

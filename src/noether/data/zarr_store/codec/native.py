@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
-__all__ = ["decode", "gather"]
+import threading
+import warnings
 
+__all__ = ["decode", "gather", "implementation", "warn_of_slow_path"]
+
+_error = ""
 try:
     from noether.data.zarr_store.codec._native import decode as _decode
     from noether.data.zarr_store.codec._native import gather as _gather
-except ImportError:
-    _is_missing = True
-else:
-    _is_missing = False
+except ImportError as error:
+    _error = str(error)
 
-decode = None if _is_missing else _decode
+decode = None if _error else _decode
 """Decodes chunks; None where the module is missing. The types are in ``_native.pyi``."""
 
-gather = None if _is_missing else _gather
+gather = None if _error else _gather
 """Gathers rows, and casts them; None where the module is missing."""
+
+implementation: str = "python" if _error else "native"
+"""Which code decodes chunks and gathers rows: ``"native"``, the compiled module, or ``"python"``, the slower one."""
+
+# The first caller acquires it, and nobody releases it. Forked processes inherit it acquired, and do not warn again.
+_first_use = threading.Lock()
+
+
+def warn_of_slow_path() -> None:
+    """Warn of the slow implementation, once per process.
+
+    The implementations call this at their first use of the slow path. The category is `RuntimeWarning`, and the message
+    begins with "noether-zarr-store", so that a filter silences it where the module is missing on purpose::
+
+        warnings.filterwarnings("ignore", "noether-zarr-store", RuntimeWarning)
+
+    Each worker process warns on its own, unless it is forked from one that did. The environment variable
+    ``PYTHONWARNINGS=ignore:noether-zarr-store:RuntimeWarning`` silences all of them.
+    """
+    if not _first_use.acquire(blocking=False):
+        return
+    warnings.warn(
+        "noether-zarr-store runs without its compiled module: chunks take 2 to 7 times as long to decode, and rows 2 "
+        f"to 3 times as long to gather ({_error}). Install a C compiler and zstd's headers (Debian: apt-get install "
+        "gcc libc6-dev libzstd-dev), then the package again: pip install --force-reinstall --no-deps --no-cache-dir "
+        "noether-zarr-store",
+        RuntimeWarning,
+        stacklevel=3,
+    )

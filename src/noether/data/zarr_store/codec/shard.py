@@ -175,6 +175,8 @@ class ChunkCodec:
         CorruptDataError
             The bytes are not those of such a chunk.
         """
+        if native.decode is None:
+            native.warn_of_slow_path()
         body = self._body(data, verify=verify)
         if len(body) < FRAME_HEADER.size:
             raise CorruptDataError(f"it has {len(body)} bytes, fewer than the header of a compressed chunk")
