@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from noether.data.zarr_store import __version__
+from noether.data.zarr_store.codec import implementation
 from noether.data.zarr_store.upkeep.summary import summarize
 from support.s3_server import S3Server
 from support.trees import call, save_runs
@@ -134,9 +135,9 @@ def test_a_place_that_is_no_store_ends_with_1_and_a_line(tmp_path: Path, content
     assert "Traceback" in debug.stderr
 
 
-def test_version_prints_the_version_alone() -> None:
+def test_version_prints_the_version_and_the_implementation_alone() -> None:
     ran = call("--version")
-    assert (ran.code, ran.stdout) == (0, f"{__version__}\n")
+    assert (ran.code, ran.stdout) == (0, f"noether-zarr {__version__} ({implementation})\n")
 
 
 def test_help_lists_the_commands_and_the_help_of_each_its_options() -> None:

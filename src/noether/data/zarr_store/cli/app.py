@@ -109,14 +109,18 @@ StorageOption = Annotated[
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(__version__)
+        # Imported here, since no other command needs the codec before it has parsed its arguments.
+        from noether.data.zarr_store.codec import implementation
+
+        typer.echo(f"noether-zarr {__version__} ({implementation})")
         raise typer.Exit
 
 
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version, and which code decodes."),
     ] = False,
 ) -> None: ...
 
