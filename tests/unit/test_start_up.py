@@ -24,10 +24,9 @@ def test_the_package_imports_no_library_until_a_name_is_used() -> None:
     assert heavy_after("import noether.data.zarr_store", "typer", "rich") == "[]"
 
 
-@pytest.mark.parametrize("option", ["--help", "--version"])
-def test_help_and_version_of_the_command_import_no_library_but_typer(option: str) -> None:
-    call = f"""
-sys.argv = ["noether-zarr", "{option}"]
+def test_help_of_the_command_imports_no_library_but_typer() -> None:
+    call = """
+sys.argv = ["noether-zarr", "--help"]
 from noether.data.zarr_store.cli import main
 try:
     main()

@@ -11,6 +11,7 @@ from noether.data.zarr_store._version import __version__
 
 if TYPE_CHECKING:
     from noether.data.schemas import FileMap
+    from noether.data.zarr_store.codec import implementation
     from noether.data.zarr_store.datasets import Draw, ZarrStoreDataset, collate_samples
     from noether.data.zarr_store.errors import StoreError
     from noether.data.zarr_store.layout import (
@@ -55,6 +56,7 @@ __all__ = [
     "calculate_store_statistics",
     "collate_samples",
     "filename_to_canonical",
+    "implementation",
     "is_remote",
     "make_store",
     "present_specs",
@@ -63,6 +65,7 @@ __all__ = [
 # Imported on use (PEP 562): zarr alone takes half a second, and the datasets need PyTorch.
 _EXPORTS = {
     "noether.data.schemas": ("FileMap",),
+    "noether.data.zarr_store.codec": ("implementation",),
     "noether.data.zarr_store.datasets": ("Draw", "ZarrStoreDataset", "collate_samples"),
     "noether.data.zarr_store.errors": ("StoreError",),
     "noether.data.zarr_store.layout": (
