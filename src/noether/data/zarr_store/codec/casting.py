@@ -12,12 +12,12 @@ from noether.data.zarr_store.codec import native
 
 __all__ = ["cast_into", "gather"]
 
-# float32 of every float16, by its bits: looking values up takes half the time of NumPy's cast.
-with np.errstate(invalid="ignore"):  # some processors say so of a signalling NaN
+# The float32 of every float16, by its bits: looking values up takes half the time of NumPy's cast.
+with np.errstate(invalid="ignore"):  # some processors warn of a signalling NaN
     _FLOAT32_OF_FLOAT16 = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
 
-# PyTorch casts ten times faster still. From 32,768 values on it would start OpenMP threads, which hang in a process
-# that was forked after its parent had started some.
+# PyTorch is ten times faster than that. For 32,768 values and more, it would start OpenMP threads, which hang in a
+# process that was forked after its parent had started such threads.
 _TORCH_VALUES = 1 << 15
 
 # Widest row that the compiled module casts (`gather.h`).
@@ -25,12 +25,12 @@ _MAX_NATIVE_WIDTH = 2048
 
 
 def gather(values: NDArray[Any], order: NDArray[np.int64], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Give rows in another order, cast.
+    """Return rows in another order, cast.
 
     Parameters
     ----------
     values : ndarray, shape (n_rows, width)
-        Of any integer or floating dtype.
+        Any integer or floating dtype.
     order : ndarray of int64, shape (n,)
         Row ``i`` of the result is row ``order[i]``.
     dtype : numpy.dtype
@@ -39,12 +39,17 @@ def gather(values: NDArray[Any], order: NDArray[np.int64], dtype: np.dtype[Any])
     Returns
     -------
     ndarray, shape (n, width)
-        In C order. What `dtype` does not hold is infinite.
+        In C order. A value beyond the range of `dtype` becomes infinite.
+
+    Warns
+    -----
+    RuntimeWarning
+        The compiled module is missing (once per process).
     """
     rows = _gather_in_one_step(values, order, dtype)
     if rows is not None:
         return rows
-    with np.errstate(over="ignore", invalid="ignore"):  # some processors say so of a signalling NaN
+    with np.errstate(over="ignore", invalid="ignore"):  # some processors warn of a signalling NaN
         return values.take(order, axis=0).astype(dtype, order="C", copy=False)
 
 
@@ -62,12 +67,12 @@ def _gather_in_one_step(values: NDArray[Any], order: NDArray[np.int64], dtype: n
 
 
 def cast_into(out: NDArray[Any], rows: NDArray[Any]) -> None:
-    """Copy `rows` to `out`, of the same shape and of any floating dtype; both contiguous."""
+    """Copy `rows` to `out`, which has the same shape and any floating dtype. Both are contiguous."""
     if rows.dtype != np.float16 or out.dtype != np.float32:
         with np.errstate(invalid="ignore"):
             out[...] = rows
         return
-    torch: Any = sys.modules.get("torch")  # where it is loaded already; nothing here is worth loading it for
+    torch: Any = sys.modules.get("torch")  # used if the caller has loaded it; a cast is not worth loading it
     if not hasattr(torch, "from_numpy"):
         np.take(_FLOAT32_OF_FLOAT16, rows.view(np.uint16), out=out, mode="clip")
     elif rows.size <= _TORCH_VALUES:

@@ -1,10 +1,10 @@
 """Chunks to the bytes of a shard, and back. Pure: bytes in, bytes out.
 
-A shard is its chunks one after the other, then its index: offset and length of every chunk as little-endian uint64, and
-the crc32c of these (Zarr's codec ``sharding_indexed``). A chunk is its rows, little endian in C order, compressed by
-blosc, and then its own crc32c where checksums are on.
+A shard has its chunks one after the other, then its index: the offset and length of every chunk as little-endian
+uint64, and the crc32c of these (Zarr's codec ``sharding_indexed``). A chunk is a frame of blosc with its rows, little
+endian in C order, and where checksums are on, the crc32c of the frame.
 
-Whatever is decoded here may be damaged or forged: no size is believed before it is compared with what the grid says.
+The bytes may be damaged or forged: no size is used before it is compared with that of the grid.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from noether.data.zarr_store.errors import CorruptDataError
 
 __all__ = ["MAX_RUN_CHUNKS", "MIN_STORED_BYTES", "MISSING", "ChunkCodec", "ShardIndex", "index_size"]
 
-# blosc's own threads are off. Chunks are our unit of parallel work; without threads of its own, blosc is safe to call
-# from many of ours, and its bytes do not depend on their number. numcodecs has this switch for the whole process only.
+# blosc's own threads are off, since chunks are the unit of parallel work. Without them, many of our threads may call
+# blosc, and its bytes do not depend on a number of threads. numcodecs has this switch for the whole process only.
 blosc.use_threads = False
 
 Buffer = bytes | memoryview
 
 MISSING = (1 << 64) - 1
-"""Offset and length of a chunk that is not stored: all of it has the fill value."""
+"""Offset and length of a chunk that is not stored: all its values are the fill value."""
 
 MAX_RUN_CHUNKS = 4096
 """Most chunks that are decoded in one step: the compiled module has room for the bounds of so many (`module.c`)."""
 
 _CRC_BYTES = 4
 _ENTRY_BYTES = 16
-# Larger than any array; what is computed from sizes up to it fits in 64 bits.
+# Larger than any array, and small enough that numbers computed from it fit in 64 bits.
 _MAX_SIZE = 1 << 48
 
 MIN_STORED_BYTES = FRAME_HEADER.size
@@ -47,7 +47,7 @@ MIN_STORED_BYTES = FRAME_HEADER.size
 
 @dataclass(frozen=True, slots=True)
 class ChunkCodec:
-    """How the rows of a chunk become bytes.
+    """The encoding of the chunks of an array.
 
     Attributes
     ----------
@@ -56,9 +56,9 @@ class ChunkCodec:
     rows, width : int
         Shape of a chunk. A short last chunk is padded to it.
     checksum : bool
-        Whether the crc32c of the compressed bytes follows them.
+        Whether the crc32c of a frame follows it.
     fill_value : float
-        What pads, and what a chunk holds that is not stored.
+        Value of the padding, and of chunks that are not stored.
     level : int
         Compression level, 0 to 9, for encoding; see `blosc_encoding.encode_frame`.
     """
@@ -77,12 +77,12 @@ class ChunkCodec:
 
     @property
     def max_stored_bytes(self) -> int:
-        """Most bytes that a chunk can have in a shard: blosc stores what it cannot compress as it is."""
+        """Most bytes that a chunk can have in a shard: blosc stores values that it cannot make smaller."""
         return self.n_bytes + FRAME_HEADER.size + _CRC_BYTES
 
     @classmethod
     def of_metadata(cls, metadata: Mapping[str, Any]) -> Self | None:
-        """Read the codec of an array from its ``zarr.json``; None where it is not the one of this module."""
+        """Read the codec of an array from its ``zarr.json``; return None if this module does not have that codec."""
         try:
             (sharding,) = metadata["codecs"]
             inner = sharding["configuration"]
@@ -117,7 +117,12 @@ class ChunkCodec:
         Parameters
         ----------
         rows : ndarray, shape (n, width), n <= self.rows
-            In the stored dtype, C order.
+            In the stored dtype and C order. Fewer rows than those of a chunk are padded.
+
+        Returns
+        -------
+        bytes
+            At most `max_stored_bytes` of them.
         """
         if len(rows) < self.rows:
             padded = np.full((self.rows, self.width), self.fill_value, self.dtype)
@@ -127,24 +132,29 @@ class ChunkCodec:
         return packed + _crc(packed) if self.checksum else packed
 
     def decode_run(self, data: Buffer, bounds: list[int], out: NDArray[Any], *, verify: bool = True) -> int:
-        """Decode neighbouring chunks in one step, as far as that goes.
+        """Decode neighbouring chunks in one step, as far as possible.
 
         Parameters
         ----------
         data : bytes-like
-            What the shard has of the chunks.
+            Holds the stored chunks.
         bounds : list of int
-            Where each begins in `data`, and where the last ends; of at most `MAX_RUN_CHUNKS` chunks.
+            Offsets in `data` where each chunk begins, and where the last ends; at most `MAX_RUN_CHUNKS` chunks.
         out : ndarray, shape (n_chunks * rows, width)
-            Of a dtype that it `can_decode_to`; C order; is overwritten.
+            Has a dtype that the codec `can_decode_to`, in C order; is overwritten.
         verify : bool
-            Whether to compare the checksums, where there are some.
+            Whether to compare the checksums, if there are checksums.
 
         Returns
         -------
         int
-            How many chunks, from the first, are decoded. The next, if there is one, is for `decode_into`, which also
-            says what is wrong with a damaged one.
+            Number of chunks, from the first, that are decoded. The caller passes the next one to `decode_into`, which
+            decodes every encoding of blosc, and names the damage of a damaged chunk. 0 without the compiled module.
+
+        Raises
+        ------
+        ValueError
+            The bounds do not ascend within `data`, or `out` is not that of a whole number of chunks.
         """
         if native.decode is None:
             return 0
@@ -154,7 +164,7 @@ class ChunkCodec:
         )
 
     def can_decode_to(self, dtype: np.dtype[Any]) -> bool:
-        """Tell whether `decode_run` has values of `dtype` to give."""
+        """Return whether `decode_run` decodes to values of `dtype`."""
         widens = self.dtype == np.float16 and dtype == np.float32
         return native.decode is not None and (dtype == self.dtype or widens)
 
@@ -164,16 +174,21 @@ class ChunkCodec:
         Parameters
         ----------
         data : bytes-like
-            What the shard has of the chunk.
+            The stored chunk.
         out : ndarray, shape (rows, width)
-            In the stored dtype, C order; is overwritten.
+            In the stored dtype and C order; is overwritten.
         verify : bool
-            Whether to compare the checksum, where there is one.
+            Whether to compare the checksum, if there is one.
 
         Raises
         ------
         CorruptDataError
-            The bytes are not those of such a chunk.
+            The bytes are not a chunk of this encoding.
+
+        Warns
+        -----
+        RuntimeWarning
+            The compiled module is missing (once per process).
         """
         if native.decode is None:
             native.warn_of_slow_path()
@@ -191,11 +206,11 @@ class ChunkCodec:
             raise CorruptDataError(f"it cannot be decompressed ({error})") from error
 
     def check(self, data: Buffer) -> None:
-        """Raise `CorruptDataError` where a chunk carries a checksum that does not match its bytes."""
+        """Raise `CorruptDataError` if a chunk has a checksum that does not match its bytes."""
         self._body(data, verify=True)
 
     def _body(self, data: Buffer, *, verify: bool) -> NDArray[np.uint8]:
-        """Give what the checksum is of."""
+        """Return the bytes that the checksum covers."""
         body = np.frombuffer(data, np.uint8)
         if not self.checksum:
             return body
@@ -210,7 +225,7 @@ def _crc(data: bytes) -> bytes:
 
 
 def _sizes(shape: Any) -> tuple[int, int]:
-    """Give a shape of two dimensions, or raise `ValueError`."""
+    """Return a shape of two dimensions, or raise `ValueError`."""
     rows, width = shape
     if not all(type(size) is int and 0 < size <= _MAX_SIZE for size in (rows, width)):
         raise ValueError(f"no shape: {shape}")
@@ -222,18 +237,18 @@ def _is_little_endian(codec: Mapping[str, Any]) -> bool:
 
 
 def index_size(n_chunks: int) -> int:
-    """Bytes of the index of a shard that has room for `n_chunks` chunks."""
+    """Return the bytes of the index of a shard with room for `n_chunks` chunks."""
     return n_chunks * _ENTRY_BYTES + _CRC_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class ShardIndex:
-    """Where the chunks of one shard lie.
+    """The places of the chunks in one shard.
 
     Attributes
     ----------
     offsets, lengths : ndarray of uint64, shape (n_chunks,)
-        In bytes from the start of the shard; `MISSING` for both where a chunk is not stored.
+        In bytes, from the start of the shard; both are `MISSING` for a chunk that is not stored.
     """
 
     offsets: NDArray[np.uint64]
@@ -241,14 +256,14 @@ class ShardIndex:
 
     @classmethod
     def of_lengths(cls, lengths: Sequence[int] | NDArray[np.integer[Any]], capacity: int | None = None) -> Self:
-        """Lay chunks out one after the other from the start of the shard.
+        """Place chunks one after the other, from the start of the shard.
 
         Parameters
         ----------
         lengths : sequence of int
-            Bytes of each chunk; 0 for one that is not stored.
+            Bytes of each chunk; 0 for a chunk that is not stored.
         capacity : int, optional
-            Chunks that the shard has room for, if more.
+            Number of chunks that the shard has room for, if larger.
         """
         sizes = np.zeros(max(capacity or 0, len(lengths)), np.uint64)
         sizes[: len(lengths)] = lengths
@@ -259,7 +274,7 @@ class ShardIndex:
         return cls(np.where(stored, offsets, missing), np.where(stored, sizes, missing))
 
     def encode(self) -> bytes:
-        """Give the bytes that end the shard."""
+        """Return the last bytes of the shard."""
         entries = np.stack([self.offsets, self.lengths], axis=1).astype("<u8").tobytes()
         return entries + _crc(entries)
 
@@ -272,7 +287,7 @@ class ShardIndex:
         data : bytes-like
             The last ``index_size(n_chunks)`` bytes of the shard.
         n_chunks : int
-            Chunks that the shard has room for.
+            Number of chunks that the shard has room for.
         shard_size : int
             Bytes of the shard.
 
@@ -294,14 +309,14 @@ class ShardIndex:
         return index
 
     def ranges_of(self, chunk: int, n_chunks: int = 1) -> list[tuple[int, int]]:
-        """Give offset and length of `n_chunks` chunks, from `chunk` on; both 0 for one that is not stored."""
+        """Return offset and length of `n_chunks` chunks, from `chunk` on; both are 0 for a chunk that is not stored."""
         stop = chunk + n_chunks
         ranges = zip(self.offsets[chunk:stop].tolist(), self.lengths[chunk:stop].tolist(), strict=True)
         return [(0, 0) if length == MISSING else (offset, length) for offset, length in ranges]
 
     @property
     def n_bytes(self) -> int:
-        """Memory that the index takes."""
+        """Memory of the index, in bytes."""
         return self.offsets.nbytes + self.lengths.nbytes
 
     def _require_sound(self, n_bytes: int) -> None:
@@ -310,7 +325,7 @@ class ShardIndex:
         if np.any(stored != (self.offsets != MISSING)) or np.any(self.lengths == 0):
             raise CorruptDataError("its index has a chunk with an offset but no length, or the reverse")
         offsets, lengths = self.offsets[stored], self.lengths[stored]
-        # Compared so that no sum can pass the largest uint64.
+        # The comparison has no sum, which could overflow.
         limit = np.uint64(n_bytes)
         outside = (lengths > limit) | (offsets > limit - np.minimum(lengths, limit))
         if np.any(outside):

@@ -36,7 +36,7 @@ void prepare_crc32c(void) {
     }
 }
 
-/* The instruction takes three cycles, and one can start every cycle. So three lanes of the data are computed at once. */
+/* The instruction takes three cycles, and one can start every cycle. So three lanes of the data are done at once. */
 WITH_CRC uint32_t crc32c(const uint8_t *data, size_t size) {
     uint32_t crc = 0xFFFFFFFF;
     for (; size >= 3 * LANE; data += 3 * LANE, size -= 3 * LANE) {

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Widen `n` float16 to as many float32 at `out`. Their low and high bytes lie in `low` and `high`; where `high` is NULL,
+/* Widen `n` float16 to as many float32 at `out`. Their low and high bytes lie in `low` and `high`; if `high` is NULL,
  * the whole values lie in `low`. The result is exact for subnormal values too, whatever the caller's floating-point
  * settings are. */
 void widen(const uint8_t *low, const uint8_t *high, uint8_t *out, size_t n);

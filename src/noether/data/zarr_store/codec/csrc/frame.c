@@ -65,7 +65,8 @@ static void unshuffle(const uint8_t *const planes[], uint8_t *restrict out, size
             out[2 * i + 1] = b[i];
         }
     } else if (itemsize == 4) {
-        const uint8_t *restrict a = planes[0], *restrict b = planes[1], *restrict c = planes[2], *restrict d = planes[3];
+        const uint8_t *restrict a = planes[0], *restrict b = planes[1];
+        const uint8_t *restrict c = planes[2], *restrict d = planes[3];
         for (size_t i = 0; i < n; i++) {
             out[4 * i] = a[i];
             out[4 * i + 1] = b[i];
@@ -108,9 +109,10 @@ static bool decode_block(Decoder *decoder, const ChunkFormat *format, const uint
     const uint8_t *planes[MAX_ITEMSIZE];
     const size_t itemsize = format->itemsize, n = n_bytes / itemsize, stream_bytes = is_split ? n : n_bytes;
     for (size_t k = 0; k < itemsize; k++) {
+        uint8_t *const room = decoder->block + k * n;
         if (k > 0 && !is_split) {
             planes[k] = planes[0] + k * n;
-        } else if ((planes[k] = decode_stream(decoder, &data, &available, decoder->block + k * n, stream_bytes)) == NULL) {
+        } else if ((planes[k] = decode_stream(decoder, &data, &available, room, stream_bytes)) == NULL) {
             return false;
         }
     }

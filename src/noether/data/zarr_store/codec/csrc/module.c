@@ -56,7 +56,13 @@ static PyObject *decode(PyObject *Py_UNUSED(module), PyObject *args, PyObject *k
         if (decoder == NULL) {
             PyErr_NoMemory();
         } else {
-            const ChunkFormat format = {(size_t)(out.len / n_chunks / scale), (size_t)itemsize, widen, checksum, verify};
+            const ChunkFormat format = {
+                .n_bytes = (size_t)(out.len / n_chunks / scale),
+                .itemsize = (size_t)itemsize,
+                .widen = widen,
+                .has_checksum = checksum,
+                .verify = verify,
+            };
             size_t n_decoded;
             Py_BEGIN_ALLOW_THREADS
             n_decoded = decode_chunks(decoder, &format, data.buf, bounds, (size_t)n_chunks, out.buf);
