@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import pickle
 import re
+from collections.abc import Callable
+from itertools import permutations
 from typing import Annotated, Any
 
 import numpy as np
 import pytest
 from pydantic import ValidationError, create_model
 
-from noether.data.schemas import FileMap, Scalar, Vector, Width
+from noether.data.schemas import FileMap, Scalar, Vector, Width, extended_filemap
 from noether.data.zarr_store.errors import ArgumentError
 from noether.data.zarr_store.layout import (
     CANONICAL_TO_SPEC,
@@ -116,9 +120,86 @@ def test_an_attribute_of_a_subclass_that_names_no_field_is_refused(
         field_specs(schema)
 
 
-def test_an_unknown_attribute_is_refused_where_the_file_map_is_made() -> None:
-    with pytest.raises(ValidationError, match=r"surface_presure\n.*not permitted"):
-        FileMap.model_validate({"surface_presure": "cp.npy"})
+MADE: dict[str, Callable[[type[FileMap], dict[str, str]], FileMap]] = {
+    "keywords": lambda schema, files: schema(**files),
+    "validated": lambda schema, files: schema.model_validate(files),
+    "json": lambda schema, files: schema.model_validate_json(json.dumps(files)),
+}
+
+
+@pytest.fixture(params=MADE)
+def made(request: pytest.FixtureRequest) -> Callable[[type[FileMap], dict[str, str]], FileMap]:
+    """Each way to make a file map from names."""
+    return MADE[request.param]
+
+
+@pytest.mark.parametrize("spec", FIELD_SPECS, ids=lambda spec: spec.field)
+def test_a_canonical_name_stands_for_its_attribute(made: Any, spec: FieldSpec) -> None:
+    """Each way to make a file map takes both names, and the result is the same: the attribute holds the file."""
+    filemap = made(FileMap, {spec.field: "a.npy"})
+    assert filemap == made(FileMap, {spec.attribute: "a.npy"})
+    assert filemap.model_dump(exclude_none=True) == {spec.attribute: "a.npy"}
+    assert filemap.model_fields_set == {spec.attribute}
+    assert pickle.loads(pickle.dumps(filemap)) == filemap
+
+
+def test_a_canonical_name_is_a_keyword_that_type_checkers_know() -> None:
+    assert FileMap(volume_sdf="a.npy").volume_distance_to_surface == "a.npy"
+
+
+def test_canonical_names_of_a_subclass_stand_for_its_attributes(made: Any) -> None:
+    class WakeFileMap(FileMap):
+        wake_distance_to_surface: Scalar = None
+
+    filemap = made(WakeFileMap, {"wake_sdf": "a.npy", "volume_sdf": "b.npy"})
+    assert filemap == WakeFileMap(wake_distance_to_surface="a.npy", volume_distance_to_surface="b.npy")
+
+
+def test_canonical_names_stand_for_attributes_in_an_extended_file_map() -> None:
+    filemap = extended_filemap({"volume_sdf": "a.npy", "wake_sdf": "b.npy"}, {"wake_distance_to_surface": 1})
+    assert filemap.model_dump(exclude_none=True) == {
+        "volume_distance_to_surface": "a.npy",
+        "wake_distance_to_surface": "b.npy",
+    }
+    assert pickle.loads(pickle.dumps(filemap)) == filemap
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        pytest.param("surface_presure", "did you mean 'surface_pressure'", id="near-an-attribute"),
+        pytest.param("volume_sfd", "did you mean 'volume_sdf'", id="near-a-canonical-name"),
+        pytest.param("heat", "there are: design_parameters, ", id="near-none"),
+        pytest.param("", "there are: design_parameters, ", id="empty"),
+    ],
+)
+def test_an_unknown_field_is_refused_with_the_nearest_name(made: Any, name: str, hint: str) -> None:
+    message = f"file map: unknown field {name!r}; {hint}"
+    with pytest.raises(ArgumentError, match="^" + re.escape(message)):
+        made(FileMap, {"surface_position": "a.npy", name: "b.npy"})
+
+
+def test_both_names_of_one_field_at_once_are_refused(made: Any) -> None:
+    for first, second in permutations(["volume_sdf", "volume_distance_to_surface"]):
+        message = f"file map: {first} and {second} name the same field; expected one of them, so drop the other"
+        with pytest.raises(ArgumentError, match="^" + re.escape(message)):
+            made(FileMap, {first: "a.npy", second: "a.npy"})
+
+
+def test_a_file_that_is_no_text_is_refused_by_pydantic(made: Any) -> None:
+    with pytest.raises(ValidationError, match=r"volume_distance_to_surface\n.*valid string"):
+        made(FileMap, {"volume_sdf": 3})
+
+
+def test_a_name_that_is_no_text_is_an_unknown_field() -> None:
+    with pytest.raises(ArgumentError, match=r"^file map: unknown field 3; there are: "):
+        FileMap.model_validate({3: "a.npy"})
+
+
+@pytest.mark.parametrize("files", [["surface_position"], "surface_position", None], ids=repr)
+def test_files_without_names_are_refused_by_pydantic(files: Any) -> None:
+    with pytest.raises(ValidationError):
+        FileMap.model_validate(files)
 
 
 def test_a_file_map_cannot_be_changed() -> None:

@@ -24,6 +24,10 @@ def test_the_package_imports_no_library_until_a_name_is_used() -> None:
     assert heavy_after("import noether.data.zarr_store", "typer", "rich") == "[]"
 
 
+def test_the_schemas_import_pydantic_and_nothing_of_the_store() -> None:
+    assert heavy_after("import noether.data.schemas", "noether.data.zarr_store") == "['pydantic']"
+
+
 def test_help_of_the_command_imports_no_library_but_typer() -> None:
     call = """
 sys.argv = ["noether-zarr", "--help"]

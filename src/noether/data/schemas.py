@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, create_model
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-__all__ = ["FileMap", "Scalar", "Vector", "Width", "extended_filemap"]
+__all__ = ["FileMap", "Scalar", "Vector", "Width", "extended_filemap", "split_attribute"]
+
+# Two attributes whose first underscore does not end the domain's name.
+_DOMAIN_AND_NAME = {
+    "surface_position_stl": ("surface_stl", "position"),
+    "surface_position_stl_resampled": ("surface_stl_resampled", "position"),
+}
+_SHORT_NAMES = {"distance_to_surface": "sdf"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +37,17 @@ Scalar = Annotated[str | None, Width(1)]
 Vector = Annotated[str | None, Width(3)]
 
 
+def split_attribute(attribute: str) -> tuple[str, str]:
+    """Return domain and name of the field that an attribute of a `FileMap` names.
+
+    An attribute without an underscore has no field; its name is empty.
+    """
+    if attribute in _DOMAIN_AND_NAME:
+        return _DOMAIN_AND_NAME[attribute]
+    domain, _, name = attribute.partition("_")
+    return domain, _SHORT_NAMES.get(name, name)
+
+
 class FileMap(BaseModel):
     """File name of each field of a dataset; ``None`` where the dataset lacks the field.
 
@@ -39,7 +58,17 @@ class FileMap(BaseModel):
             volume_temperature: Scalar = None
             volume_stress: Annotated[str | None, Width(6)] = None
 
+    A file map takes the canonical name of a field in place of the attribute: ``FileMap(volume_sdf="sdf.npy")`` sets
+    `volume_distance_to_surface`.
+
     `design_parameters` is no field of points: it becomes an attribute of the sample.
+
+    Raises
+    ------
+    ArgumentError
+        A name is neither an attribute nor a canonical name, or both names of one field are given.
+    ValidationError
+        The name of a file is no str.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,6 +89,73 @@ class FileMap(BaseModel):
     volume_distance_to_surface: Scalar = None
     design_parameters: str | None = None
 
+    def __init__(self, /, **files: str | None) -> None:
+        try:
+            super().__init__(**_by_attribute(type(self), files))
+        except ValidationError as error:
+            for problem in error.errors(include_url=False):
+                if problem["type"] == "extra_forbidden":
+                    raise _unknown_field(type(self), problem["loc"][0]) from None
+            raise
+
+    @classmethod
+    def model_validate(cls, obj: Any, **options: Any) -> Self:
+        """Make a file map from a dictionary; see `pydantic.BaseModel.model_validate`."""
+        for name in obj if isinstance(obj, Mapping) else ():
+            if not isinstance(name, str):  # pydantic would pass it to the constructor as a keyword
+                raise _unknown_field(cls, name)
+        with _argument_errors_unwrapped():
+            return super().model_validate(obj, **options)
+
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
+        """Make a file map from a JSON object; see `pydantic.BaseModel.model_validate_json`."""
+        with _argument_errors_unwrapped():
+            return super().model_validate_json(json_data, **options)
+
+
+def _by_attribute(schema: type[FileMap], files: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Return files by attribute, where some are given by canonical name; unknown names stay as they are."""
+    attributes = _attribute_of_field(schema)
+    given: dict[str, str] = {}
+    for name in files:
+        attribute = name if name in schema.model_fields else attributes.get(name, name)
+        if attribute in given:
+            from noether.data.zarr_store.errors import ArgumentError
+
+            raise ArgumentError(
+                f"file map: {given[attribute]} and {name} name the same field; expected one of them, so drop the other"
+            )
+        given[attribute] = name
+    return {attribute: files[name] for attribute, name in given.items()}
+
+
+def _attribute_of_field(schema: type[FileMap]) -> dict[str, str]:
+    """Return the attributes of a `FileMap` class by canonical name."""
+    return {"_".join(split_attribute(attribute)): attribute for attribute in schema.model_fields}
+
+
+def _unknown_field(schema: type[FileMap], name: object) -> ValueError:
+    # Imported on use: the schemas need nothing of the store but its errors.
+    from noether.data.zarr_store.errors import ArgumentError, nearest_names
+
+    known = {*schema.model_fields, *_attribute_of_field(schema)}
+    return ArgumentError(f"file map: unknown field {name!r}; {nearest_names(name, known)}")
+
+
+@contextmanager
+def _argument_errors_unwrapped() -> Iterator[None]:
+    """Raise the error of this library that pydantic, which calls the constructor, puts into one of its own."""
+    try:
+        yield
+    except ValidationError as error:
+        from noether.data.zarr_store.errors import ArgumentError
+
+        cause = error.errors(include_url=False)[0].get("ctx", {}).get("error")
+        if isinstance(cause, ArgumentError):
+            raise cause from None
+        raise
+
 
 def extended_filemap(files: Mapping[str, str], widths: Mapping[str, int]) -> FileMap:
     """Build a file map with fields that `FileMap` lacks, where they are known only at run time.
@@ -67,7 +163,7 @@ def extended_filemap(files: Mapping[str, str], widths: Mapping[str, int]) -> Fil
     Parameters
     ----------
     files : mapping of str to str
-        File of each field that is present, by attribute.
+        File of each field that is present, by attribute or canonical name.
     widths : mapping of str to int
         Components of each field that is added, by attribute.
 

@@ -188,6 +188,14 @@ def test_a_file_map_in_json_names_the_files_and_the_source_the_dataset(tree: Pat
     assert manifest.sample("run_1").attributes.keys() == {"design_parameters"}
 
 
+def test_a_file_map_in_json_may_have_canonical_names(tree: Path, store: Path) -> None:
+    filemap = store.with_name("filemap.json")
+    filemap.write_text('{"volume_position": "volume_cell_position.pt", "volume_sdf": "volume_cell_sdf.pt"}')
+    manifest = manifest_after(tree, store, "--filemap", filemap)
+    assert list(manifest.domains["volume"].arrays) == ["volume_position", "volume_sdf"]
+    assert call("verify", store, "--source", tree).code == 0  # with the file map that the conversion recorded
+
+
 @pytest.mark.parametrize(("options", "name"), [([], "run_1"), (["--name", "mine"], "mine")])
 def test_the_current_directory_is_a_source_with_a_name(
     tree: Path, store: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], name: str
@@ -287,8 +295,13 @@ def message_in(text: str, pattern: str) -> bool:
         pytest.param('{"surface_position": 3}', "surface_position: Input should be a valid string", id="a number"),
         pytest.param(
             '{"surface_positon": "p.npy"}',
-            "surface_positon: no such field; did you mean 'surface_position'",
+            "unknown field 'surface_positon'; did you mean 'surface_position'",
             id="a field misspelt",
+        ),
+        pytest.param(
+            '{"volume_sdf": "d.npy", "volume_distance_to_surface": "d.npy"}',
+            "volume_sdf and volume_distance_to_surface name the same field",
+            id="a field twice",
         ),
         pytest.param(None, "cannot be read \\(No such file", id="no file"),
         pytest.param("{}", "names no field", id="no field"),

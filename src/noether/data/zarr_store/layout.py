@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import DTypeLike
 
-from noether.data.schemas import FileMap, Width
+from noether.data.schemas import FileMap, Width, split_attribute
 from noether.data.zarr_store.errors import ArgumentError, UnknownNameError, nearest_names, require_one_of
 
 __all__ = [
@@ -31,12 +31,6 @@ __all__ = [
 POSITION = "position"
 STORED_DTYPES = ("float16", "float32", "float64")
 
-# Two attributes whose first underscore does not end the domain's name.
-_DOMAIN_AND_NAME = {
-    "surface_position_stl": ("surface_stl", POSITION),
-    "surface_position_stl_resampled": ("surface_stl_resampled", POSITION),
-}
-_SHORT_NAMES = {"distance_to_surface": "sdf"}
 _NO_POINT_FIELD = "design_parameters"
 # A manifest keeps its own unknown keys, and would set them as attributes of these.
 _KNOWN_KEYS_ONLY = {"extra": "ignore"}
@@ -199,14 +193,12 @@ def field_specs(schema: type[FileMap]) -> tuple[FieldSpec, ...]:
 
 
 def _split(schema: type[FileMap], attribute: str) -> tuple[str, str]:
-    if attribute in _DOMAIN_AND_NAME:
-        return _DOMAIN_AND_NAME[attribute]
-    domain, _, name = attribute.partition("_")
+    domain, name = split_attribute(attribute)
     if not domain or not name:
         raise ArgumentError(
             f"{schema.__name__}.{attribute}: expected a name of the form <domain>_<name>, such as volume_pressure"
         )
-    return domain, _SHORT_NAMES.get(name, name)
+    return domain, name
 
 
 FIELD_SPECS: tuple[FieldSpec, ...] = field_specs(FileMap)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from noether.data.schemas import FileMap
 from noether.data.zarr_store.convert import ReportFile
-from noether.data.zarr_store.errors import ArgumentError, CorruptDataError, nearest_names
+from noether.data.zarr_store.errors import ArgumentError, CorruptDataError
 from noether.data.zarr_store.sources import MappedSource, TreeSource, find_mapping, shipped_mappings
 from noether.data.zarr_store.sources.presets import PRESETS, find_preset
 from noether.data.zarr_store.stores import normalize_root
@@ -82,7 +82,7 @@ def _recorded_filemap(store: str, storage_options: Mapping[str, Any]) -> FileMap
         runs = ReportFile.load(store, storage_options=storage_options).runs
         recorded = [run.settings["filemap"] for run in runs if "filemap" in run.settings]
         files = FileMap.model_validate(recorded[-1]) if recorded else None
-    except (CorruptDataError, ValidationError):
+    except (ArgumentError, CorruptDataError, ValidationError):
         return None  # damaged, or of a subclass, with fields that nobody knows here
     # A mapping is more than the names that are recorded of it: "VTK/run.vtu:pMean".
     is_mapping = files is not None and any(":" in name for name in files.model_dump(exclude_none=True).values())
@@ -94,13 +94,12 @@ def _read_filemap(path: Path) -> FileMap:
         return FileMap.model_validate_json(path.read_bytes())
     except OSError as error:
         raise ArgumentError(f"--filemap {path}: cannot be read ({error.strerror})") from error
+    except ArgumentError as error:
+        raise ArgumentError(f"--filemap {path}: {error}") from error
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        what = problem["msg"]
-        if problem["type"] == "extra_forbidden":
-            what = f"no such field; {nearest_names(where, FileMap.model_fields)}"
+        where = "".join(f"{part}: " for part in problem["loc"])
         raise ArgumentError(
-            f"--filemap {path}: {where + ': ' if where else ''}{what}; expected a JSON object such as "
+            f"--filemap {path}: {where}{problem['msg']}; expected a JSON object such as "
             '{"surface_position": "points.npy", "surface_pressure": "p.npy"}'
         ) from error
