@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -134,6 +135,25 @@ def test_progress_is_told_in_values_until_all_are_read(root: Path) -> None:
     assert told[-1][0] == values
 
 
+def test_the_root_is_a_keyword_too_and_is_called_as_everywhere(root: Path) -> None:
+    by_keyword = calculate_store_statistics(store_root=root, fields=["volume_sdf"])
+    assert same(by_keyword["volume_sdf"], calculate_store_statistics(root, fields=["volume_sdf"])["volume_sdf"])
+
+
+@pytest.mark.parametrize(
+    ("progress", "shown"),
+    [(None, ""), (False, ""), (True, r"(reading \d+ % of [\d,]+ values, \d+:\d\d left\n)+")],
+    ids=["default", "no", "yes"],
+)
+def test_progress_is_shown_on_stderr_where_it_is_wanted(
+    root: Path, capsys: pytest.CaptureFixture[str], progress: bool | None, shown: str
+) -> None:
+    calculate_store_statistics(root, fields=["volume_sdf"], progress=progress)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert re.fullmatch(shown, printed.err)
+
+
 def test_a_domain_that_some_samples_lack_is_that_of_the_others(tmp_path: Path) -> None:
     samples = {run: load_run(run) for run in RUNS[:2]}
     surface = {field: values for field, values in samples["run_2"].items() if field in FIELDS["surface"]}
@@ -243,6 +263,7 @@ def test_a_damaged_chunk_is_named_with_its_sample_and_field(tmp_path: Path) -> N
         ({"fields": []}, ArgumentError, "no field is left"),
         ({"limit": 0}, ArgumentError, "limit: expected a whole number of at least 1, got 0"),
         ({"max_workers": 0}, ArgumentError, "max_workers: expected a whole number of at least 1, got 0"),
+        ({"progress": "yes"}, ArgumentError, "progress: expected True, False or a function of .* got 'yes'"),
         ({"tolerance": 0.0}, ArgumentError, "tolerance: expected a number above 0 and below 1, .* got 0.0"),
         ({"tolerance": 1}, ArgumentError, "tolerance: expected a number above 0 and below 1, .* got 1"),
     ],

@@ -10,13 +10,8 @@ from rich.console import Console
 
 from noether.data.zarr_store.cli.app import Debug, StorageOption, command, errors_reported, parse_options
 from noether.data.zarr_store.cli.display import print_statistics, reading_progress
-from noether.data.zarr_store.statistics import (
-    calculate_store_statistics,
-    output_path,
-    plot_histograms,
-    plot_path,
-    save_statistics,
-)
+from noether.data.zarr_store.cli.stats_output import FlatOutputOption, OutputOption, check_outputs, write_outputs
+from noether.data.zarr_store.statistics import calculate_store_statistics, plot_histograms, plot_path
 
 
 @command("stats")
@@ -34,7 +29,8 @@ def stats_command(
     workers: Annotated[
         int | None, typer.Option(help="Threads that read at the same time (default: one a core, 16 for a URL).")
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="File to write: .json, which can be read back, or .yaml.")] = None,
+    output: OutputOption = None,
+    output_flat: FlatOutputOption = None,
     tolerance: Annotated[
         float | None,
         typer.Option(
@@ -52,8 +48,7 @@ def stats_command(
     read, at least one chunk of every sample, and 95 % confidence intervals are given; extremes need the full pass.
     """
     with errors_reported(debug, interrupted="nothing is written"):
-        if output is not None:
-            output_path(output)
+        check_outputs(output, output_flat)
         if plot is not None:
             plot_path(plot)
         options = parse_options(storage_option, "--storage-option")
@@ -71,9 +66,7 @@ def stats_command(
                 seed=seed,
             )
         print_statistics(stats, Console(markup=False, emoji=False, highlight=False))
-        if output is not None:
-            save_statistics(stats, output)
-            typer.echo(f"written: {output}")
+        write_outputs(stats, output, output_flat)
         if plot is not None:
             plot_histograms(store, stats, plot, split=split, limit=limit, storage_options=options, seed=seed)
             typer.echo(f"plotted: {plot}")

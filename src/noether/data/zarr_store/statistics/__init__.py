@@ -1,7 +1,9 @@
 """Statistics of the fields of a store: moments that merge, from all points or from as many as a tolerance asks for."""
 
-from noether.data.zarr_store.statistics.calculate import Progress, calculate_store_statistics
+from noether.data.zarr_store.statistics.calculate import calculate_store_statistics
 from noether.data.zarr_store.statistics.documents import (
+    FLAT_BOUNDS,
+    flat_names,
     load_statistics,
     output_path,
     save_statistics,
@@ -11,12 +13,15 @@ from noether.data.zarr_store.statistics.documents import (
 from noether.data.zarr_store.statistics.estimates import CONFIDENCE
 from noether.data.zarr_store.statistics.moments import RunningStats, is_position, merge_statistics, position_bounds
 from noether.data.zarr_store.statistics.plots import plot_histograms, plot_path
+from noether.data.zarr_store.statistics.progress import Progress
 
 __all__ = [
     "CONFIDENCE",
+    "FLAT_BOUNDS",
     "Progress",
     "RunningStats",
     "calculate_store_statistics",
+    "flat_names",
     "is_position",
     "load_statistics",
     "merge_statistics",

@@ -18,11 +18,11 @@ from noether.data.zarr_store.sampling import PlannedRead
 from noether.data.zarr_store.statistics.estimates import check_tolerance, extrapolate
 from noether.data.zarr_store.statistics.moments import RunningStats
 from noether.data.zarr_store.statistics.planning import select
+from noether.data.zarr_store.statistics.progress import Progress, shown_progress
 from noether.data.zarr_store.stores import is_remote, normalize_root
 
-__all__ = ["Progress", "calculate_store_statistics"]
+__all__ = ["calculate_store_statistics"]
 
-Progress: TypeAlias = Callable[[int, int], None]
 _Part: TypeAlias = tuple[PlannedRead, RunningStats]
 
 # Requests to object storage wait far more than they work.
@@ -32,7 +32,7 @@ _BLOCKS_AHEAD = 2
 
 
 def calculate_store_statistics(
-    root: str | os.PathLike[str],
+    store_root: str | os.PathLike[str],
     *,
     fields: Iterable[str] | None = None,
     exclude_fields: Iterable[str] = (),
@@ -40,7 +40,7 @@ def calculate_store_statistics(
     split: str | None = None,
     limit: int | None = None,
     max_workers: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     storage_options: Mapping[str, Any] | None = None,
     tolerance: float | None = None,
     seed: int = 0,
@@ -52,7 +52,7 @@ def calculate_store_statistics(
 
     Parameters
     ----------
-    root : str or path
+    store_root : str or path
         Local path or URL of the store.
     fields : iterable of str, optional
         Canonical names of the fields; without it, all.
@@ -66,8 +66,9 @@ def calculate_store_statistics(
         Take only the first so many samples.
     max_workers : int, optional
         Threads; by default one for each core, and 16 for a URL.
-    progress : callable of (int, int) to None, optional
-        Is told, after every few chunks, how many values were read and how many will be.
+    progress : bool or callable of (int, int) to None, optional
+        True shows the progress on stderr: a line that is rewritten on a terminal, ten lines at most elsewhere. A
+        function is told, after every few chunks, how many values were read and how many will be.
     storage_options : mapping, optional
         Options of the file system; see `stores.open_storage`.
     tolerance : float, optional
@@ -89,7 +90,7 @@ def calculate_store_statistics(
     ArgumentError
         A parameter is out of its range, or there is nothing to compute.
     ManifestError
-        There is no store at `root`.
+        There is no store at `store_root`.
     CorruptDataError
         The bytes in the store are not what they should be.
     StorageError
@@ -100,14 +101,14 @@ def calculate_store_statistics(
     The interval of a mean rests on the points of a store being shuffled, and on the central limit theorem, so on
     thousands of points. Its errors are those of the choice of chunks.
     """
-    store_root = normalize_root(root)
+    root = normalize_root(store_root)
     if max_workers is None:
-        max_workers = _REMOTE_WORKERS if is_remote(store_root) else default_threads()
+        max_workers = _REMOTE_WORKERS if is_remote(root) else default_threads()
     workers = positive_int(max_workers, "max_workers")
-    manifest = StoreManifest.load(store_root, storage_options=storage_options)
+    manifest = StoreManifest.load(root, storage_options=storage_options)
     selection = select(manifest, sample_ids, split, limit, fields, exclude_fields)
     shares = {} if tolerance is None else selection.shares(check_tolerance(tolerance))
-    fetcher = Fetcher(store_root, manifest, storage_options or {}, None, concurrency=1, verify=True)
+    fetcher = Fetcher(root, manifest, storage_options or {}, None, concurrency=1, verify=True)
 
     def summarize(block: PlannedRead) -> RunningStats:
         (reads,) = fetcher.prepare([block])
@@ -115,13 +116,14 @@ def calculate_store_statistics(
         return RunningStats.of(rows)
 
     parts = _map_in_order(summarize, selection.blocks(shares, seed), workers)
-    if progress:
-        parts = _told(progress, selection.count_values(shares), parts)
     totals: dict[str, RunningStats] = {}
-    for (sample_id, domain, (layout,)), blocks in groupby(parts, _sample_and_field):
-        of_points_read = reduce(RunningStats.merge, (stats for _, stats in blocks))
-        of_sample = extrapolate(of_points_read, selection.grids[sample_id][domain].n_points)
-        totals[layout.field] = totals[layout.field].merge(of_sample) if layout.field in totals else of_sample
+    with shown_progress(progress) as tell:
+        if tell is not None:
+            parts = _told(tell, selection.count_values(shares), parts)
+        for (sample_id, domain, (layout,)), blocks in groupby(parts, _sample_and_field):
+            of_points_read = reduce(RunningStats.merge, (stats for _, stats in blocks))
+            of_sample = extrapolate(of_points_read, selection.grids[sample_id][domain].n_points)
+            totals[layout.field] = totals[layout.field].merge(of_sample) if layout.field in totals else of_sample
     fields_in_order = (layout.field for layouts in selection.layouts.values() for layout in layouts)
     return {field: totals[field] for field in fields_in_order if field in totals}
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from noether.data.zarr_store.errors import ArgumentError, StorageError
+from noether.data.zarr_store.errors import ArgumentError
 from noether.data.zarr_store.statistics.moments import RunningStats, position_bounds
+from noether.data.zarr_store.stores import open_storage
 
 __all__ = [
+    "FLAT_BOUNDS",
+    "flat_names",
     "load_statistics",
     "output_path",
     "save_statistics",
@@ -25,12 +28,17 @@ __all__ = [
 ]
 
 Figures = dict[str, int | list[float | None]]
+FlatFigures = dict[str, list[float]]
 
 # No canonical field name is without an underscore.
 _POSITIONS = "positions"
 
 _EXACT = ("mean", "std", "min", "max", "logmean", "logstd")
 _MARGINS = ("mean_margin", "logmean_margin")
+# The names of figures in the flat form, and their attributes.
+_FLAT = {"mean": "mean", "std": "std", "logscale_mean": "logmean", "logscale_std": "logstd"}
+FLAT_BOUNDS = ("raw_pos_min", "raw_pos_max")
+"""The names of the bounds of all positions in the flat form."""
 _JSON, _YAML = (".json",), (".yaml", ".yml")
 DOCUMENT_SUFFIXES = _JSON + _YAML
 
@@ -68,16 +76,46 @@ class _FieldFigures(BaseModel):
 _DOCUMENT = TypeAdapter(dict[str, _FieldFigures])
 
 
-def statistics_to_dict(stats: Mapping[str, RunningStats]) -> dict[str, Figures]:
-    """Give statistics as dictionaries and lists, for JSON and its like.
+@overload
+def statistics_to_dict(stats: Mapping[str, RunningStats], *, flat: Literal[False] = False) -> dict[str, Figures]: ...
+@overload
+def statistics_to_dict(stats: Mapping[str, RunningStats], *, flat: Literal[True]) -> FlatFigures: ...
+def statistics_to_dict(stats: Mapping[str, RunningStats], *, flat: bool = False) -> dict[str, Figures] | FlatFigures:
+    """Return statistics as dictionaries and lists, for JSON and its like.
+
+    Parameters
+    ----------
+    stats : mapping of str to RunningStats
+        By canonical field name.
+    flat : bool
+        Whether to return one list a figure, as normalizers read it, and not one dictionary a field.
 
     Returns
     -------
     dict of str to dict
         By canonical field name: the attributes of `RunningStats` by name, a list with one number for each component
         where they are arrays, and None for what is not finite. Estimates alone have `points_read` and margins.
+    dict of str to list of float
+        The flat form: ``{field}_mean``, ``{field}_std``, ``{field}_logscale_mean`` and ``{field}_logscale_std`` of
+        every field, positions included, with one number for each component, so a list of one for a scalar; and the
+        bounds of the positions of all domains, ``raw_pos_min`` and ``raw_pos_max``. A figure with a component that is
+        not finite is left out, such as the bounds where only some points were read.
     """
-    return {field: _figures(one) for field, one in stats.items()}
+    if not flat:
+        return {field: _figures(one) for field, one in stats.items()}
+    return {name: figures.tolist() for name, figures in _flat_figures(stats) if np.isfinite(figures).all()}
+
+
+def flat_names(stats: Mapping[str, RunningStats]) -> list[str]:
+    """List the names that the flat form has where all figures are finite."""
+    return [name for name, _ in _flat_figures(stats)]
+
+
+def _flat_figures(stats: Mapping[str, RunningStats]) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    for field, one in stats.items():
+        for name, attribute in _FLAT.items():
+            yield f"{field}_{name}", getattr(one, attribute)
+    yield from zip(FLAT_BOUNDS, position_bounds(stats) or (), strict=False)
 
 
 def _figures(stats: RunningStats) -> Figures:
@@ -99,6 +137,11 @@ def statistics_from_dict(document: Mapping[str, Any]) -> dict[str, RunningStats]
         It holds something else.
     """
     try:
+        if document.values() and all(isinstance(value, list) for value in document.values()):
+            raise ArgumentError(
+                "expected the statistics of fields by name, got the flat form, which lacks counts; "
+                "expected the file of --output"
+            )
         fields = _DOCUMENT.validate_python({key: value for key, value in document.items() if key != _POSITIONS})
     except AttributeError as error:
         raise ArgumentError(f"expected the statistics of fields by name, got {type(document).__name__}") from error
@@ -143,11 +186,11 @@ def output_path(path: str | os.PathLike[str], suffixes: Sequence[str] = DOCUMENT
     return file
 
 
-def save_statistics(stats: Mapping[str, RunningStats], path: str | os.PathLike[str]) -> None:
-    """Write statistics to a ``.json`` or ``.yaml`` file.
+def save_statistics(stats: Mapping[str, RunningStats], path: str | os.PathLike[str], *, flat: bool = False) -> None:
+    """Write statistics to a ``.json`` or ``.yaml`` file, which appears whole or not at all.
 
-    It holds what `statistics_to_dict` gives and, where there are positions, their bounds over all domains as `min` and
-    `max` of `positions`.
+    It holds what `statistics_to_dict` returns. The form that is not flat also has, where there are positions, their
+    bounds over all domains as `min` and `max` of `positions`.
 
     Raises
     ------
@@ -157,16 +200,23 @@ def save_statistics(stats: Mapping[str, RunningStats], path: str | os.PathLike[s
         The file cannot be written.
     """
     file = output_path(path)
-    document = statistics_to_dict(stats)
-    bounds = position_bounds(stats)
-    if bounds is not None:
-        document[_POSITIONS] = {"min": _finite_or_none(bounds[0]), "max": _finite_or_none(bounds[1])}
+    document: Mapping[str, Figures | list[float]]
+    if flat:
+        document = statistics_to_dict(stats, flat=True)
+    else:
+        document = _with_bounds(statistics_to_dict(stats), position_bounds(stats))
     is_json = file.suffix.lower() in _JSON
     text = json.dumps(document, indent=2, allow_nan=False) + "\n" if is_json else _yaml(document)
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"{file}: cannot be written ({error.strerror})") from error
+    target = file.resolve()  # a link stays a link
+    open_storage(target.parent).write(target.name, text.encode())
+
+
+def _with_bounds(
+    document: dict[str, Figures], bounds: tuple[NDArray[np.float64], NDArray[np.float64]] | None
+) -> dict[str, Figures]:
+    if bounds is None:
+        return document
+    return document | {_POSITIONS: {"min": _finite_or_none(bounds[0]), "max": _finite_or_none(bounds[1])}}
 
 
 def load_statistics(path: str | os.PathLike[str]) -> dict[str, RunningStats]:
@@ -198,15 +248,20 @@ def _finite_or_none(figures: NDArray[np.float64]) -> list[float | None]:
     return [value if math.isfinite(value) else None for value in figures.tolist()]
 
 
-def _yaml(document: Mapping[str, Figures]) -> str:
-    """Write the two levels of a document; no library is worth it for these."""
+def _yaml(document: Mapping[str, Figures | list[float]]) -> str:
+    """Write a document of one or two levels; no library is worth it for these."""
     lines = []
     for name, figures in document.items():
-        lines.append(f"{_yaml_key(name)}:")
-        for key, value in figures.items():
-            shown = str(value) if isinstance(value, int) else f"[{', '.join(map(_yaml_number, value))}]"
-            lines.append(f"  {key}: {shown}")
+        if isinstance(figures, list):
+            lines.append(f"{_yaml_key(name)}: {_yaml_value(figures)}")
+        else:
+            lines.append(f"{_yaml_key(name)}:")
+            lines += [f"  {key}: {_yaml_value(value)}" for key, value in figures.items()]
     return "\n".join(lines) + "\n"
+
+
+def _yaml_value(value: int | Sequence[float | None]) -> str:
+    return str(value) if isinstance(value, int) else f"[{', '.join(map(_yaml_number, value))}]"
 
 
 def _yaml_key(name: str) -> str:

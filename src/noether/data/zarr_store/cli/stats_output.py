@@ -1,0 +1,58 @@
+"""The files that ``noether-zarr stats`` and ``merge-stats`` write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from noether.data.zarr_store.errors import ArgumentError
+from noether.data.zarr_store.statistics import (
+    FLAT_BOUNDS,
+    RunningStats,
+    flat_names,
+    output_path,
+    save_statistics,
+    statistics_to_dict,
+)
+
+__all__ = ["FlatOutputOption", "OutputOption", "check_outputs", "write_outputs"]
+
+OutputOption = Annotated[Path | None, typer.Option(help="File to write: .json, which can be read back, or .yaml.")]
+FlatOutputOption = Annotated[
+    Path | None,
+    typer.Option(help="File to write for normalizers, with a list for each figure of each field: .json or .yaml."),
+]
+
+
+def check_outputs(output: Path | None, output_flat: Path | None) -> None:
+    """Raise `ArgumentError` where a file cannot be written, before the work that it is for."""
+    targets = [output_path(path).resolve() for path in (output, output_flat) if path is not None]
+    if len(set(targets)) < len(targets):
+        raise ArgumentError(f"--output and --output-flat: expected two files, got {output} for both")
+
+
+def write_outputs(stats: Mapping[str, RunningStats], output: Path | None, output_flat: Path | None) -> None:
+    """Write the files that are asked for, and say what the flat form lacks."""
+    if output is not None:
+        save_statistics(stats, output)
+        typer.echo(f"written: {output}")
+    if output_flat is not None:
+        save_statistics(stats, output_flat, flat=True)
+        typer.echo(f"written: {output_flat}")
+        _note_left_out(stats, output_flat)
+
+
+def _note_left_out(stats: Mapping[str, RunningStats], output_flat: Path) -> None:
+    written = statistics_to_dict(stats, flat=True)
+    lacking = [name for name in flat_names(stats) if name not in written]
+    is_estimate = any(one.is_estimate for one in stats.values())
+    unread = [name for name in lacking if is_estimate and name in FLAT_BOUNDS]
+    for names, reason in (
+        ([name for name in lacking if name not in unread], "there is no finite figure"),
+        (unread, "extremes need all points, without --tolerance"),
+    ):
+        if names:
+            typer.echo(f"note: {output_flat} lacks {', '.join(names)}: {reason}")
