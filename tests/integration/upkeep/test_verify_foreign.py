@@ -5,12 +5,8 @@ from __future__ import annotations
 import json
 import struct
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-import zarr
-from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ShardingCodec, TransposeCodec
 
 from noether.data.zarr_store import ZarrChunkReader
 from noether.data.zarr_store.codec.shard import MISSING
@@ -20,42 +16,11 @@ from noether.data.zarr_store.reading.chunk_index import write_chunk_index
 from noether.data.zarr_store.upkeep.repair import repair_store
 from noether.data.zarr_store.upkeep.verify import verify_store
 from support.damage import flip, found, remove
-from support.manifests import minimal
+from support.foreign_stores import CODECS, write_foreign
 from support.reading import write_runs
 from support.shards import forge_index
 
-LITTLE, CRC = BytesCodec(endian="little"), Crc32cCodec()
-BLOSC = BloscCodec(cname="zstd", shuffle="shuffle", typesize=4)
-CODECS: dict[str, dict[str, Any]] = {
-    "as we write it": {"serializer": ShardingCodec(chunk_shape=(512, 3), codecs=[LITTLE, BLOSC, CRC])},
-    "no checksums": {"serializer": ShardingCodec(chunk_shape=(512, 3), codecs=[LITTLE, BLOSC])},
-    "other codecs": {
-        "serializer": ShardingCodec(chunk_shape=(512, 3), codecs=[TransposeCodec(order=(1, 0)), LITTLE, GzipCodec()])
-    },
-    "no shards": {"serializer": LITTLE, "compressors": [BLOSC, CRC], "chunks": (512, 3)},
-}
 SURFACE = "run_1.zarr/surface"
-
-
-def write(root: Path, codecs: dict[str, Any], *, consolidated: bool = False, holes: bool = False) -> Path:
-    """A store with the required keys alone, and groups that zarr-python wrote."""
-    rng = np.random.default_rng(0)
-    root.mkdir()
-    (root / "manifest.json").write_text(json.dumps(minimal()))
-    group = zarr.create_group(root / "run_1.zarr")
-    for name, width, dtype in (("position", 3, "f4"), ("pressure", 1, "f2")):
-        serializer: dict[str, Any] = dict(codecs)
-        if width == 1 and isinstance(codecs["serializer"], ShardingCodec):
-            inner = codecs["serializer"].codecs
-            serializer["serializer"] = ShardingCodec(chunk_shape=(512, 1), codecs=inner)
-        if width == 1 and "chunks" in codecs:
-            serializer["chunks"] = (512, 1)
-        defaults = {"chunks": (1024, width), "dtype": dtype, "compressors": None}
-        array = group.create_array(f"surface/{name}", shape=(2041, width), **(defaults | serializer))
-        array[: 1024 if holes else 2041] = rng.random((1024 if holes else 2041, width))
-    if consolidated:
-        zarr.consolidate_metadata(root / "run_1.zarr")
-    return root
 
 
 @pytest.mark.filterwarnings("ignore:Consolidated metadata is currently not part:UserWarning")
@@ -64,7 +29,7 @@ def write(root: Path, codecs: dict[str, Any], *, consolidated: bool = False, hol
 def test_a_store_with_the_required_keys_alone_is_sound_and_what_is_not_seen_is_said(
     tmp_path: Path, codecs: str, consolidated: bool
 ) -> None:
-    root = write(tmp_path / "store", CODECS[codecs], consolidated=consolidated)
+    root = write_foreign(tmp_path / "store", CODECS[codecs], consolidated=consolidated)
     for level in ("census", "index", "data"):
         assert verify_store(root, level=level).findings == ()
     report = verify_store(root)
@@ -76,7 +41,7 @@ def test_a_store_with_the_required_keys_alone_is_sound_and_what_is_not_seen_is_s
 
 @pytest.mark.parametrize("codecs", ["as we write it", "no shards"])
 def test_shards_that_are_not_there_are_fill_values(tmp_path: Path, codecs: str) -> None:
-    root = write(tmp_path / "store", CODECS[codecs], holes=True)
+    root = write_foreign(tmp_path / "store", CODECS[codecs], holes=True)
     assert verify_store(root).findings == ()
 
 
@@ -92,7 +57,7 @@ def test_shards_that_are_not_there_are_fill_values(tmp_path: Path, codecs: str) 
 def test_damage_that_a_reader_would_meet_is_found(
     tmp_path: Path, codecs: str, key: str, kind: str, named: str | None
 ) -> None:
-    root = write(tmp_path / "store", CODECS[codecs])
+    root = write_foreign(tmp_path / "store", CODECS[codecs])
     flip(key, 60)(root)
     assert found(verify_store(root)) == {(kind, "run_1", named or key)}
     with pytest.raises(CorruptDataError):
@@ -104,18 +69,18 @@ def test_damage_that_a_reader_would_meet_is_found(
     [
         ("run_1.zarr", "missing_group", "run_1.zarr"),
         ("run_1.zarr/zarr.json", "half_written_group", "run_1.zarr"),
-        (f"{SURFACE}/pressure", "metadata_damaged", f"{SURFACE}/pressure"),
+        (f"{SURFACE}/pressure", "missing_array", f"{SURFACE}/pressure"),
     ],
 )
 def test_what_a_reader_would_miss_is_found(tmp_path: Path, key: str, kind: str, named: str) -> None:
-    root = write(tmp_path / "store", CODECS["as we write it"])
+    root = write_foreign(tmp_path / "store", CODECS["as we write it"])
     remove(key)(root)
     assert found(verify_store(root)) == {(kind, "run_1", named)}
 
 
 @pytest.mark.filterwarnings("ignore:Consolidated metadata is currently not part:UserWarning")
 def test_metadata_and_their_copies_that_disagree_are_found(tmp_path: Path) -> None:
-    root = write(tmp_path / "store", CODECS["as we write it"], consolidated=True)
+    root = write_foreign(tmp_path / "store", CODECS["as we write it"], consolidated=True)
     file = root / SURFACE / "pressure" / "zarr.json"
     file.write_text(json.dumps(json.loads(file.read_text())))  # laid out otherwise, which is no damage
     assert verify_store(root).findings == ()
@@ -124,7 +89,7 @@ def test_metadata_and_their_copies_that_disagree_are_found(tmp_path: Path) -> No
 
 
 def test_a_chunk_index_with_a_hash_of_another_kind_is_compared_with_the_shards(tmp_path: Path) -> None:
-    root, other = write(tmp_path / "store", CODECS["no checksums"]), "chunk_index-0f.npy"
+    root, other = write_foreign(tmp_path / "store", CODECS["no checksums"]), "chunk_index-0f.npy"
     name = write_chunk_index(root)
     manifest = json.loads((root / "manifest.json").read_text())
     del manifest[CHECKSUM_KEY]
@@ -156,7 +121,7 @@ def test_a_manifest_of_another_program_over_our_groups_is_sound(tmp_path: Path) 
 
 
 def test_what_is_missing_in_another_programs_store_stays_so_and_nothing_is_removed(tmp_path: Path) -> None:
-    root = write(tmp_path / "store", CODECS["as we write it"])
+    root = write_foreign(tmp_path / "store", CODECS["as we write it"])
     remove(f"{SURFACE}/pressure/zarr.json")(root)
     before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
     report = repair_store(root)

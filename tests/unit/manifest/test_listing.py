@@ -9,7 +9,14 @@ import pytest
 
 from noether.data.zarr_store.errors import ManifestError
 from noether.data.zarr_store.manifest import StoreManifest
-from noether.data.zarr_store.manifest.listing import OwnManifest, is_own_key, list_store, shards_by_array, united
+from noether.data.zarr_store.manifest.listing import (
+    OwnManifest,
+    directories_of,
+    is_own_key,
+    list_store,
+    shards_by_array,
+    united,
+)
 from noether.data.zarr_store.stores import StoredObject
 from noether.data.zarr_store.writing.group_encoding import root_document
 from support.manifests import entry, minimal, parse
@@ -33,6 +40,12 @@ def test_objects_are_sorted_by_the_group_in_which_they_lie() -> None:
     assert listing.others == {"manifest.json": 13, "c/d": 3}
     assert listing.groups == {"a.zarr": {"zarr.json": 16}, "part/b.zarr": {"x/zarr.json": 23, "in.zarr/zarr.json": 29}}
     assert (listing.n_objects, listing.complete) == (5, ["a.zarr"])
+
+
+def test_directories_are_all_those_above_an_object() -> None:
+    assert directories_of(["zarr.json", "a/b/c/0/0", "a/b/c/1/0", "d/zarr.json"]) == {
+        *("a", "a/b", "a/b/c", "a/b/c/0", "a/b/c/1", "d")
+    }
 
 
 def test_a_group_may_be_called_anything_where_the_manifest_says_so() -> None:

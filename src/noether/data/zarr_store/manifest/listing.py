@@ -21,6 +21,7 @@ __all__ = [
     "Listing",
     "OwnManifest",
     "checksum_state_of_root",
+    "directories_of",
     "is_own_key",
     "list_store",
     "read_own_manifests",
@@ -98,6 +99,17 @@ def shards_by_array(sizes: Mapping[str, int]) -> dict[str, dict[int, int]]:
         if match is not None:
             shards.setdefault(match[1], {})[int(match[2])] = size
     return shards
+
+
+def directories_of(sizes: Iterable[str]) -> set[str]:
+    """Return the paths of all directories that objects lie in, below the group."""
+    directories: set[str] = set()
+    for inside in sizes:
+        directory = inside.rpartition("/")[0]
+        while directory and directory not in directories:
+            directories.add(directory)
+            directory = directory.rpartition("/")[0]
+    return directories
 
 
 def is_own_key(inside: str, domains: Mapping[str, DomainLayout]) -> bool:

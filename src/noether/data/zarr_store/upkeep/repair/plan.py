@@ -28,6 +28,7 @@ _NEED_THE_SOURCE: frozenset[FindingKind] = frozenset(
         "settings_differ",
         "missing_group",
         "half_written_group",
+        "missing_array",
         "missing_object",
         "wrong_size",
         "shard_index_damaged",
@@ -124,8 +125,11 @@ class Planner:
         if lost is not None and self._can_convert(sample_id):
             yield Action("convert", self._relpath(sample_id), sample_id, lost.explanation)
             return
+        # Metadata without chunks would be an array of fill values to other readers.
+        lost_arrays = tuple(f"{one.object}/" for one in findings if one.kind == "missing_array")
         for key in self.restored(sample_id) if restorable else ():
-            yield Action("restore_metadata", key, sample_id, "it is made again from its copies")
+            if not key.startswith(lost_arrays):
+                yield Action("restore_metadata", key, sample_id, "it is made again from its copies")
         for one in findings:
             if one.kind == "leftover":
                 yield Action("remove", one.object or "", sample_id, one.explanation)

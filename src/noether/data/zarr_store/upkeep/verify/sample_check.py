@@ -19,6 +19,7 @@ from noether.data.zarr_store.manifest import (
     OwnManifest,
     SampleEntry,
     checksum_state_of_root,
+    directories_of,
     is_own_key,
     parse_group,
     shards_by_array,
@@ -65,6 +66,8 @@ class SampleCheck:
         self.is_readable = False
         self._context = context
         self._is_own = False
+        # Fields whose arrays cannot be opened, as was found already.
+        self._missing: set[str] = set()
 
     def __call__(self) -> Iterable[Task]:
         """Check what lies there by name and size, and the root of the group; give what follows."""
@@ -80,12 +83,16 @@ class SampleCheck:
             nodes = parse_group(document, "")
         except CorruptDataError:
             self._add("metadata_damaged", "it is no zarr.json of a group", key=key)
+            self._find_missing_arrays()
             return ()
         if not self._agrees(document, key):
             return ()
         self.is_readable = True
+        self._find_missing_arrays()
         if self._is_own:
             self._check_objects()
+        else:
+            self._check_array_nodes(nodes)
         return (partial(self._check_nodes, nodes or {}), self._check_arrays) if self._context.reaches("index") else ()
 
     @property
@@ -108,7 +115,7 @@ class SampleCheck:
         opened = OpenSample(access, self.sample.sample_id, self.sample.entry.relpath, missing_is_error)
         lengths, shards = self._indexed_lengths(), shards_by_array(self.sample.sizes)
         for layout, grid in self._arrays():
-            if layout.field not in expected:
+            if layout.field not in expected or layout.field in self._missing:
                 continue
             key = self.sample.key(layout.array_name)
             try:
@@ -155,6 +162,7 @@ class SampleCheck:
         state = checksum_state_of_root(document)
         if state == "broken":
             self._add("metadata_damaged", "its bytes do not match the checksum that it carries", key=key)
+            self._find_missing_arrays()
             return False
         if state == "none":
             self._context.findings.add_limit(_UNSEALED_GROUPS, entry.relpath)
@@ -190,20 +198,48 @@ class SampleCheck:
         paths: dict[str, str | None] = dict.fromkeys(self.sample.entry.domains)
         return paths | {layout.array_name: layout.field for layout, _ in self._arrays()}
 
+    def _find_missing_arrays(self) -> None:
+        """Find the arrays of which the group has no object: in any store, only a chunk may stand for fill values."""
+        there = directories_of(self.sample.sizes)
+        for layout, _ in self._arrays():
+            path = layout.array_name
+            if path not in there:
+                self._missing.add(layout.field)
+                explanation = "the manifest lists it, but the group has no such array"
+                self._add("missing_array", explanation, field=layout.field, key=self.sample.key(path))
+
+    def _check_array_nodes(self, copies: Metadata | None) -> None:
+        """Find the arrays of a foreign group that have no metadata, or none among the copies of the root."""
+        for layout, _ in self._arrays():
+            path = layout.array_name
+            key = f"{path}/{ROOT_KEY}"
+            if layout.field in self._missing:
+                continue
+            if key not in self.sample.sizes:
+                self._add("metadata_damaged", "it is not there", field=layout.field, key=self.sample.key(key))
+            elif copies is not None and path not in copies:
+                explanation = "the root of the group has no copy of it"
+                self._add("metadata_damaged", explanation, field=layout.field, key=self.sample.key(key))
+            else:
+                continue
+            if copies is None or path not in copies:
+                self._missing.add(layout.field)  # no reader can open it
+
     def _check_objects(self) -> None:
         """Compare names and sizes of the objects of a group of ours with what they should be."""
         known = {ROOT_KEY}
         for path, field in self._paths().items():
             inside = f"{path}/{ROOT_KEY}"
             known.add(inside)
-            if inside not in self.sample.sizes:
+            if inside not in self.sample.sizes and field not in self._missing:
                 self._add("metadata_damaged", "it is not there", field=field, key=self.sample.key(inside))
         lengths, shards = self._indexed_lengths(), shards_by_array(self.sample.sizes)
         for layout, grid in self._arrays():
             path = layout.array_name
             found = {number: size for number, size in shards.get(path, {}).items() if number < grid.n_shards}
             known |= {f"{path}/c/{number}/0" for number in found}
-            self._check_shards(self.sample.key(path), layout, grid, found, lengths.get(layout.field))
+            if layout.field not in self._missing:
+                self._check_shards(self.sample.key(path), layout, grid, found, lengths.get(layout.field))
         for inside in self.sample.sizes.keys() - known:
             if is_own_key(inside, self._context.manifest.domains):
                 self._add("leftover", "the sample has no such shard or array", key=self.sample.key(inside))
