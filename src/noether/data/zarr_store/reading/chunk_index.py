@@ -5,10 +5,8 @@ With it a draw costs its range requests and nothing else: no metadata and no sha
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -23,6 +21,7 @@ from noether.data.zarr_store.codec import MISSING, ChunkCodec
 from noether.data.zarr_store.errors import CorruptDataError, StorageError, TooLargeError
 from noether.data.zarr_store.layout import ArrayLayout
 from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
+from noether.data.zarr_store.reading.index_cache import fetch_copy, forget_copy, index_name
 from noether.data.zarr_store.reading.open_sample import OpenSample
 from noether.data.zarr_store.reading.sharded_array import ShardAccess, ShardedArray
 from noether.data.zarr_store.stores import Storage, is_remote, normalize_root, open_storage
@@ -122,13 +121,13 @@ def open_chunk_index(storage: Storage, manifest: StoreManifest) -> ChunkIndex | 
             return None
     # The copy alone may be damaged, or another process may have removed it for that.
     with suppress(CorruptDataError, FileNotFoundError):
-        return _open_fetched(storage, name, manifest)
-    _forget(name)
-    return _open_fetched(storage, name, manifest)
+        return _open_copy(storage, name, manifest)
+    forget_copy(name)
+    return _open_copy(storage, name, manifest)
 
 
-def _open_fetched(storage: Storage, name: str, manifest: StoreManifest) -> ChunkIndex | None:
-    file = _fetched(storage, name)
+def _open_copy(storage: Storage, name: str, manifest: StoreManifest) -> ChunkIndex | None:
+    file = fetch_copy(storage, name)
     return None if file is None else ChunkIndex(load_words(file), manifest)
 
 
@@ -174,8 +173,8 @@ def write_chunk_index(root: str | os.PathLike[str], *, storage_options: Mapping[
             data = _encode(_gather(storage, manifest))
         except MemoryError as error:
             raise TooLargeError(f"{root}: the chunk index does not fit in memory ({error})") from error
-        name = _name_of(data)
-        _forget(name)  # a damaged copy would outlast this
+        name = index_name(data)
+        forget_copy(name)  # a damaged copy would outlast this
         storage.write(name, data)
         if _name_in_manifest(root, storage_options, manifest, name):
             if manifest.chunk_index not in (None, name):
@@ -302,47 +301,3 @@ def _promised_array(
         access,
         lengths,
     )
-
-
-def _name_of(data: bytes) -> str:
-    return f"chunk_index-{hashlib.sha256(data).hexdigest()[:16]}.npy"
-
-
-def _fetched(storage: Storage, name: str) -> Path | BinaryIO | None:
-    """Give the place of a remote store's index on this machine, after fetching it if no other process has."""
-    path = _cached(name)
-    if path is not None and path.is_file():
-        return path
-    data = storage.read_if_there(name)
-    if data is None:
-        return None
-    if path is not None and name == _name_of(data):
-        with suppress(OSError):  # a disk that is full, or a home that nothing can be written to, as in containers
-            _keep(path, data)
-            return path
-    return io.BytesIO(data)
-
-
-def _cached(name: str) -> Path | None:
-    """Give the place that a remote index has on this machine; None where the user has no home."""
-    try:
-        directory = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    except RuntimeError:
-        return None
-    # The name ends in a hash of the content, so it cannot be out of date, or that of another store.
-    return directory / "noether-zarr-store" / name
-
-
-def _forget(name: str) -> None:
-    path = _cached(name)
-    if path is not None:
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
-
-
-def _keep(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as directory:
-        staged = Path(directory, path.name)
-        staged.write_bytes(data)
-        staged.replace(path)

@@ -1,0 +1,64 @@
+"""Copies of the chunk indexes of remote stores, one for all processes of a machine."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from noether.data.zarr_store.stores import Storage
+
+__all__ = ["fetch_copy", "forget_copy", "index_name"]
+
+
+def index_name(data: bytes) -> str:
+    """Return the name of a chunk index, which ends in a hash of its content."""
+    return f"chunk_index-{hashlib.sha256(data).hexdigest()[:16]}.npy"
+
+
+def fetch_copy(storage: Storage, name: str) -> Path | BinaryIO | None:
+    """Return the place of a remote store's index on this machine, after fetching it if no other process has.
+
+    Returns the content where it cannot be kept, and None where the store has no such index.
+    """
+    path = _cached(name)
+    if path is not None and path.is_file():
+        return path
+    data = storage.read_if_there(name)
+    if data is None:
+        return None
+    if path is not None and name == index_name(data):
+        with suppress(OSError):  # a disk that is full, or a home that nothing can be written to, as in containers
+            _keep(path, data)
+            return path
+    return io.BytesIO(data)
+
+
+def forget_copy(name: str) -> None:
+    """Delete the copy on this machine, if there is one."""
+    path = _cached(name)
+    if path is not None:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _cached(name: str) -> Path | None:
+    """Return the place that a remote index has on this machine; None where the user has no home."""
+    try:
+        directory = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        return None
+    # The name ends in a hash of the content, so it cannot be out of date, or that of another store.
+    return directory / "noether-zarr-store" / name
+
+
+def _keep(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as directory:
+        staged = Path(directory, path.name)
+        staged.write_bytes(data)
+        staged.replace(path)
