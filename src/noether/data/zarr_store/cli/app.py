@@ -16,6 +16,7 @@ from noether.data.zarr_store._version import __version__
 from noether.data.zarr_store.errors import ArgumentError, StoreError
 
 __all__ = [
+    "DAMAGE_FOUND",
     "FAILED",
     "INTERRUPTED",
     "WRONG_USAGE",
@@ -29,7 +30,7 @@ __all__ = [
     "parse_options",
 ]
 
-FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+FAILED, WRONG_USAGE, DAMAGE_FOUND, INTERRUPTED = 1, 2, 4, 130
 
 COMMANDS = {
     "convert": "Convert a source into a store.",

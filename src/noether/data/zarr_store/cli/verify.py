@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from noether.data.zarr_store.cli.app import FAILED, Debug, StorageOption, command, errors_reported, parse_options
+from noether.data.zarr_store.cli.app import (
+    DAMAGE_FOUND,
+    FAILED,
+    Debug,
+    StorageOption,
+    command,
+    errors_reported,
+    parse_options,
+)
 from noether.data.zarr_store.cli.display import reading_progress
 from noether.data.zarr_store.cli.source_options import (
     FilemapOption,
@@ -17,7 +25,7 @@ from noether.data.zarr_store.cli.source_options import (
     SourceOption,
     open_former_source,
 )
-from noether.data.zarr_store.cli.verify_output import DAMAGE_FOUND, print_report
+from noether.data.zarr_store.cli.verify_output import print_report
 from noether.data.zarr_store.upkeep.verify import LEVELS, verify_store
 
 

@@ -12,9 +12,7 @@ from noether.data.zarr_store.core import printable
 from noether.data.zarr_store.upkeep.repair import Action
 from noether.data.zarr_store.upkeep.verify import Finding, VerifyReport
 
-__all__ = ["DAMAGE_FOUND", "print_action", "print_report"]
-
-DAMAGE_FOUND = 4
+__all__ = ["print_action", "print_report"]
 
 # Where the output goes to a file or pipe there is no width to fit.
 _PLAIN_WIDTH = 160

@@ -6,18 +6,20 @@ With it a draw costs its range requests and nothing else: no metadata and no sha
 from __future__ import annotations
 
 import io
+import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from noether.data.zarr_store.codec import MISSING, ChunkCodec
+from noether.data.zarr_store.core import ROOT_KEY
 from noether.data.zarr_store.errors import CorruptDataError, StorageError, TooLargeError
 from noether.data.zarr_store.layout import ArrayLayout
 from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
@@ -27,6 +29,10 @@ from noether.data.zarr_store.reading.sharded_array import ShardAccess, ShardedAr
 from noether.data.zarr_store.stores import Storage, is_remote, normalize_root, open_storage
 
 __all__ = ["ChunkIndex", "drop_chunk_index", "has_chunk_index", "load_words", "open_chunk_index", "write_chunk_index"]
+
+_logger = logging.getLogger(__name__)
+
+_MissingFields: TypeAlias = dict[str, tuple[str, ...]]
 
 # Stands for each chunk of an array whose shards only their own indexes describe.
 _NOT_INDEXED = 0xFFFFFFFF
@@ -145,11 +151,26 @@ def load_words(file: Path | BinaryIO) -> NDArray[np.uint32]:
     return words
 
 
-def write_chunk_index(root: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None) -> str:
+def write_chunk_index(
+    root: str | os.PathLike[str],
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    on_missing: Callable[[dict[str, tuple[str, ...]]], None] | None = None,
+) -> str:
     """Read the index of every shard of a store, write the chunk index, and name it in the manifest.
 
     Works for every store that can be read, also those written by others. Arrays that cannot be described, since
     they have other codecs, other places for their chunks, or damage, are left to their own indexes.
+
+    Parameters
+    ----------
+    root : str or path
+        Local path or URL of the store.
+    storage_options : mapping, optional
+        Options of the file system; see `stores.open_storage`.
+    on_missing : callable of dict of str to tuple of str, optional
+        Called where groups lack arrays that the manifest lists, with their fields by sample id. Without it, a warning
+        is logged. All other arrays are indexed.
 
     Returns
     -------
@@ -170,7 +191,8 @@ def write_chunk_index(root: str | os.PathLike[str], *, storage_options: Mapping[
     for _ in range(_TRIES):
         manifest = StoreManifest.load(root, storage_options=storage_options)
         try:
-            data = _encode(_gather(storage, manifest))
+            gathered = _gather(storage, manifest)
+            data = _encode([lengths for lengths, _ in gathered])
         except MemoryError as error:
             raise TooLargeError(f"{root}: the chunk index does not fit in memory ({error})") from error
         name = index_name(data)
@@ -179,9 +201,29 @@ def write_chunk_index(root: str | os.PathLike[str], *, storage_options: Mapping[
         if _name_in_manifest(root, storage_options, manifest, name):
             if manifest.chunk_index not in (None, name):
                 storage.delete([manifest.chunk_index])
+            _tell_missing(root, manifest, [fields for _, fields in gathered], on_missing)
             return name
         storage.delete([name])
     raise StorageError(f"{root}: samples were added while the chunk index was made, {_TRIES} times; try again")
+
+
+def _tell_missing(
+    root: str,
+    manifest: StoreManifest,
+    fields: list[tuple[str, ...]],
+    on_missing: Callable[[_MissingFields], None] | None,
+) -> None:
+    """Tell, or log, the fields of each sample whose arrays its group lacks."""
+    missing = {sample_id: lacking for sample_id, lacking in zip(manifest.samples, fields, strict=True) if lacking}
+    if missing and on_missing is not None:
+        on_missing(missing)
+    elif missing:
+        sample_id, (field, *_) = next(iter(missing.items()))
+        _logger.warning(
+            "%s: groups of %d samples lack arrays that the manifest lists, such as %s of sample %r; "
+            "see noether-zarr verify %s --level census",
+            *(root, len(missing), field, sample_id, root),
+        )
 
 
 def has_chunk_index(root: str, manifest: StoreManifest, *, storage_options: Mapping[str, Any] | None = None) -> bool:
@@ -218,8 +260,8 @@ def _name_in_manifest(root: str, storage_options: Mapping[str, Any] | None, inde
     return fits
 
 
-def _gather(storage: Storage, manifest: StoreManifest) -> list[NDArray[np.uint32]]:
-    """Give the lengths of each sample's chunks, in the order of the manifest."""
+def _gather(storage: Storage, manifest: StoreManifest) -> list[tuple[NDArray[np.uint32], tuple[str, ...]]]:
+    """Return, in the order of the manifest, the lengths of each sample's chunks and the fields that its group lacks."""
     entries = (manifest.sample(sample_id) for sample_id in manifest.samples)
     n_lengths = sum(n_chunks for entry in entries for _, _, n_chunks in _arrays_of(manifest, entry))
     if n_lengths > _MAX_LENGTHS:
@@ -231,11 +273,13 @@ def _gather(storage: Storage, manifest: StoreManifest) -> list[NDArray[np.uint32
         return list(pool.map(lambda sample_id: _gather_sample(storage, manifest, sample_id), manifest.samples))
 
 
-def _gather_sample(storage: Storage, manifest: StoreManifest, sample_id: str) -> NDArray[np.uint32]:
+def _gather_sample(
+    storage: Storage, manifest: StoreManifest, sample_id: str
+) -> tuple[NDArray[np.uint32], tuple[str, ...]]:
     entry = manifest.sample(sample_id)
     access = ShardAccess(storage)
     sample = OpenSample(access, sample_id, entry.relpath, manifest.promises_all_chunks)
-    parts = []
+    parts, missing = [], []
     for domain, layout, n_chunks in _arrays_of(manifest, entry):
         where = f"sample {sample_id!r}, field {layout.field}"
         grid = entry.domains[domain].grid
@@ -246,8 +290,13 @@ def _gather_sample(storage: Storage, manifest: StoreManifest, sample_id: str) ->
             promised = _promised_array(manifest, sample_id, entry, domain, layout, access)
             if array is not None and array == promised:
                 lengths = _lengths_of_array(array, n_chunks)
+        # Without a chunk it may be an array of fill values, or one that only the copies in the root still list.
+        node = f"{entry.relpath}/{domain}/{layout.array_name}/{ROOT_KEY}"
+        if (lengths is None or not lengths.any()) and storage.read_tail(node, 1) is None:
+            missing.append(layout.field)
+            lengths = None
         parts.append(np.full(n_chunks, _NOT_INDEXED, np.uint32) if lengths is None else lengths)
-    return np.concatenate(parts) if parts else np.empty(0, np.uint32)
+    return np.concatenate(parts) if parts else np.empty(0, np.uint32), tuple(missing)
 
 
 def _lengths_of_array(array: ShardedArray, n_chunks: int) -> NDArray[np.uint32] | None:
