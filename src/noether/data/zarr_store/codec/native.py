@@ -12,7 +12,7 @@ try:
     from noether.data.zarr_store.codec._native import decode as _decode
     from noether.data.zarr_store.codec._native import gather as _gather
 except ImportError as error:
-    _error = str(error)
+    _error = str(error) or "ImportError"
 
 decode = None if _error else _decode
 """Decodes chunks; None where the module is missing. The types are in ``_native.pyi``."""
