@@ -249,7 +249,7 @@ CAR = "surface: position pressure friction normals area"
 def test_the_mappings_that_come_with_the_library_have_these_fields(name: str, fields: str) -> None:
     mapping = find_mapping(name)
     layouts = build_domain_layouts(mapping.filemap())
-    given = {domain: [array.array_name for array in layout.arrays.values()] for domain, layout in layouts.items()}
+    given = {domain: [array.name for array in layout.arrays.values()] for domain, layout in layouts.items()}
     assert "; ".join(f"{domain}: {' '.join(names)}" for domain, names in given.items()) == fields
     assert mapping.name == name
     assert type(mapping.filemap()) is FileMap
