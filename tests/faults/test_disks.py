@@ -14,7 +14,7 @@ from noether.data.zarr_store import StoreManifest, ZarrChunkReader, ZarrStoreWri
 from noether.data.zarr_store.errors import StorageError
 from noether.data.zarr_store.writing import reorder
 from support.ahmed import AHMED, RUNS
-from support.disks import SmallMount, as_nobody, forbid_writing, open_directory, small_mount
+from support.disks import SmallMount, forbid_writing, small_mount, without_privileges, writing_allowed_again
 from support.places import local_place
 from support.storm import read_whole, stored_bytes
 from support.trees import Ran, call, finish, save_runs, start
@@ -148,47 +148,47 @@ def test_a_log_on_a_full_disk_does_not_keep_samples_from_being_converted(tmp_pat
 
 
 @pytest.fixture
-def shared(tmp_path: Path) -> Iterator[Path]:
-    """A directory with a tree and its store, that everybody may read and nobody but root may write to."""
-    with open_directory() as directory:
-        save_runs(directory / "tree")
-        assert convert_here(directory / "tree", directory / "store") == 0
-        forbid_writing(directory)
-        yield directory
+def read_only(tmp_path: Path) -> Iterator[Path]:
+    """A directory with a tree and its store, which may be read and to which nobody but root may write."""
+    save_runs(tmp_path / "tree")
+    assert convert_here(tmp_path / "tree", tmp_path / "store") == 0
+    with writing_allowed_again(tmp_path):
+        forbid_writing(tmp_path)
+        yield tmp_path
 
 
-def test_who_may_not_write_to_a_store_can_read_it_and_is_told_what_stands_in_the_way(shared: Path) -> None:
-    tree, store = shared / "tree", shared / "store"
+def test_who_may_not_write_to_a_store_can_read_it_and_is_told_what_stands_in_the_way(read_only: Path) -> None:
+    tree, store = read_only / "tree", read_only / "store"
     before, expected = bytes_of(store), read_whole(store)
     arguments = ("convert", tree, store, *PRESET, "--workers", 0)
-    ran = as_nobody(lambda: call(*arguments, "--overwrite"))
+    ran = without_privileges(lambda: call(*arguments, "--overwrite"))
     assert ran.code == 1
     assert f"error: cannot write {store}/conversion.json: Permission denied; have its owner give you the" in ran.output
     assert bytes_of(store) == before
-    found = as_nobody(lambda: read_whole(store))
+    found = without_privileges(lambda: read_whole(store))
     for sample_id, arrays in expected.items():
         for field, values in arrays.items():
             np.testing.assert_array_equal(found[sample_id][field], values)
 
 
-def test_who_may_not_make_the_store_is_told_so(shared: Path) -> None:
-    ran = as_nobody(lambda: call("convert", shared / "tree", shared / "new", *PRESET, "--workers", 0))
+def test_who_may_not_make_the_store_is_told_so(read_only: Path) -> None:
+    ran = without_privileges(lambda: call("convert", read_only / "tree", read_only / "new", *PRESET, "--workers", 0))
     assert ran.code == 1
-    assert f"error: cannot write {shared}/new/conversion.json: Permission denied" in ran.output
-    assert not (shared / "new").exists()
+    assert f"error: cannot write {read_only}/new/conversion.json: Permission denied" in ran.output
+    assert not (read_only / "new").exists()
 
 
-def test_a_shard_that_may_not_be_read_is_named_and_the_other_samples_are_read(shared: Path) -> None:
-    shard = shared / "store" / "run_1.zarr" / "surface" / "pressure" / "c" / "0" / "0"
+def test_a_shard_that_may_not_be_read_is_named_and_the_other_samples_are_read(read_only: Path) -> None:
+    shard = read_only / "store" / "run_1.zarr" / "surface" / "pressure" / "c" / "0" / "0"
     shard.chmod(0)
 
     def read() -> tuple[str, list[str]]:
-        reader = ZarrChunkReader(shared / "store")
+        reader = ZarrChunkReader(read_only / "store")
         with pytest.raises(StorageError) as raised:
             reader.read_arrays("run_1")
         return str(raised.value), list(reader.read_arrays("run_2", fields=["surface_pressure"]))
 
-    message, fields = as_nobody(read)
+    message, fields = without_privileges(read)
     assert f"cannot read {shard}: Permission denied" in message
     assert fields == ["surface_pressure"]
 

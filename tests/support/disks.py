@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
-import shutil
 import stat
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,11 +16,13 @@ import pytest
 
 from support.forks import in_fork
 
-__all__ = ["SmallMount", "as_nobody", "forbid_writing", "open_directory", "small_mount"]
+__all__ = ["SmallMount", "forbid_writing", "small_mount", "without_privileges", "writing_allowed_again"]
 
 Result = TypeVar("Result")
 
-_NOBODY = 65534
+# Of capabilities(7): the version of the arguments of `capset`, and how many 32-bit sets they hold for each of 64.
+_CAPABILITY_VERSION = 0x20080522
+_N_CAPABILITY_SETS = 2 * 3
 
 
 class SmallMount:
@@ -73,15 +74,12 @@ def small_mount(path: Path, size: str) -> Iterator[SmallMount]:
 
 
 @contextmanager
-def open_directory() -> Iterator[Path]:
-    """Give a directory that every user can reach, which those of pytest are not."""
-    directory = Path(tempfile.mkdtemp(prefix="noether-zarr-tests-"))
-    directory.chmod(0o755)
+def writing_allowed_again(directory: Path) -> Iterator[None]:
+    """Restore the permissions of the owner on a directory at the end, so that it can be removed."""
     try:
-        yield directory
+        yield
     finally:
         _set_writing(directory, allowed=True)
-        shutil.rmtree(directory)
 
 
 def forbid_writing(directory: Path) -> None:
@@ -95,14 +93,23 @@ def _set_writing(directory: Path, *, allowed: bool) -> None:
         path.chmod(mode | stat.S_IRWXU if allowed else mode & ~0o222)
 
 
-def as_nobody(work: Callable[[], Result]) -> Result:
-    """Do work in a forked process that has lost the rights that root has over files."""
+def without_privileges(work: Callable[[], Result]) -> Result:
+    """Do work in a forked process for which the permissions of files count, as they do for everybody but root.
 
-    def without_rights() -> Result:
+    It keeps its user id, so it may still read Python and its packages where they lie below a directory of root alone.
+    """
+
+    def work_without() -> Result:
         if os.geteuid() == 0:
-            os.setgroups([])
-            os.setgid(_NOBODY)
-            os.setuid(_NOBODY)
+            _drop_capabilities()
         return work()
 
-    return in_fork(without_rights)
+    if os.geteuid() == 0 and sys.platform != "linux":
+        pytest.skip("only on Linux can root give up its rights over files and remain the owner of them")
+    return in_fork(work_without)
+
+
+def _drop_capabilities() -> None:
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+    if ctypes.CDLL(None, use_errno=True).capset(header, (ctypes.c_uint32 * _N_CAPABILITY_SETS)()):
+        raise OSError(ctypes.get_errno(), "capset")

@@ -13,7 +13,7 @@ import pytest
 from noether.data.zarr_store.errors import StorageError
 from noether.data.zarr_store.stores import LocalStorage, durable
 from support.disk_changes import changes_seen
-from support.disks import as_nobody, open_directory
+from support.disks import without_privileges, writing_allowed_again
 
 GROUP = "part/run_1.zarr"
 
@@ -91,8 +91,8 @@ def test_a_file_system_that_cannot_sync_directories_is_written_to_and_one_that_f
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-def test_a_directory_may_be_made_where_others_may_not_be_listed() -> None:
-    with open_directory() as directory:
-        directory.chmod(0o333)
-        as_nobody(lambda: durable.make_directory(directory / "a" / "b"))
-        assert (directory / "a" / "b").is_dir()
+def test_a_directory_may_be_made_where_others_may_not_be_listed(tmp_path: Path) -> None:
+    with writing_allowed_again(tmp_path):
+        tmp_path.chmod(0o333)
+        without_privileges(lambda: durable.make_directory(tmp_path / "a" / "b"))
+        assert (tmp_path / "a" / "b").is_dir()
