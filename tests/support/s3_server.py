@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -21,6 +19,8 @@ from urllib.request import Request, urlopen
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
+
+from support.bound_process import BoundProcess
 
 BUCKET = "bucket"
 START_SECONDS = 60.0
@@ -70,19 +70,18 @@ class MortalS3:
         self.server = server
         self._command = command
         self._log = log
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: BoundProcess | None = None
 
     def start(self) -> None:
         """Start it, and wait until it stores objects."""
         with self._log.open("ab") as output:
-            self._process = subprocess.Popen(self._command, stdout=output, stderr=output, start_new_session=True)
+            self._process = BoundProcess(self._command, output)
         _wait_until_ready(self.server, self._process, self._log)
 
     def kill(self) -> None:
         """End it, and all that it started, at once."""
         if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+            self._process.kill()
             self._process = None
 
 
@@ -118,13 +117,13 @@ def serve_mortal_s3(directory: Path) -> Iterator[MortalS3]:
         mortal.kill()
 
 
-def _wait_until_ready(server: S3Server, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_until_ready(server: S3Server, process: BoundProcess, log: Path) -> None:
     bucket = S3Store(
         server.bucket, **server.obstore_options, client_options={"allow_http": True}, retry_config={"max_retries": 0}
     )
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        if process.poll() is not None:
+        if process.has_ended():
             break
         try:
             _create_bucket(server)

@@ -6,11 +6,8 @@
 from __future__ import annotations
 
 import json
-import os
 import queue
 import shutil
-import signal
-import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -24,6 +21,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
+
+from support.bound_process import BoundProcess
 
 _BROWSER = Path(__file__).with_name("browser")
 _MODULES = _BROWSER / "node_modules"
@@ -82,17 +81,11 @@ def _open_in_browser(url: str) -> Iterator[Path]:
         "--disable-dev-shm-usage",
     ]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile, Path(profile, "log").open("wb") as log:
-        process = subprocess.Popen(
-            [command, *flags, f"--user-data-dir={profile}", url],
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+        process = BoundProcess([command, *flags, f"--user-data-dir={profile}", url], log)
         try:
             yield Path(log.name)
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            process.kill()
 
 
 @contextmanager
