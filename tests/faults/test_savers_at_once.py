@@ -74,6 +74,7 @@ def all_ids(count: int) -> list[str]:
     return sorted(f"{writer}/{turn}" for writer in range(count) for turn in range(ROUNDS))
 
 
+# fsspec has no conditional put, so for its roots only the threads of one process are promised to lose nothing.
 @pytest.mark.parametrize("place", ["local", "s3-obstore"], indirect=True)
 def test_savers_at_once_lose_nothing(place: Place, pool: tuple[int, ProcessPoolExecutor], entry: SampleEntry) -> None:
     save_all(pool, place.root, place.options, entry)

@@ -63,14 +63,6 @@ def test_a_result_tells_the_bytes_of_its_objects(tmp_path: Path, source: TreeSou
         assert result.stored_bytes == sum(map(len, files.values()))
 
 
-def test_the_bytes_do_not_depend_on_the_number_of_workers(tmp_path: Path, source: TreeSource) -> None:
-    for workers in (0, 2):
-        convert(source, open_writer(tmp_path / f"by_{workers}"), workers=workers)
-    one, two = (visible_files(tmp_path / f"by_{workers}") for workers in (0, 2))
-    assert one.keys() == two.keys()
-    assert [name for name in one if one[name] != two[name]] == []
-
-
 def test_what_is_complete_is_skipped_and_no_file_is_touched(tmp_path: Path, source: TreeSource) -> None:
     store = tmp_path / "store"
     first = convert(source, open_writer(store))

@@ -160,12 +160,6 @@ def test_other_samples_of_a_broken_store_stay_readable(
     )
 
 
-def test_other_fields_of_a_broken_sample_stay_readable(root: Path) -> None:
-    remove_array(root)
-    restored = ZarrChunkReader(root).read_arrays("s1", fields=["surface_position"], order="original")
-    np.testing.assert_array_equal(restored["surface_position"], SAMPLE["surface_position"])
-
-
 @given(position=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_no_flipped_bit_of_a_shard_goes_unnoticed(intact: Path, position: float, bit: int) -> None:
     path = intact / "s1.zarr/surface/position/c/0/0"

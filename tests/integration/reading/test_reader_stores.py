@@ -72,21 +72,10 @@ def test_a_pickled_reader_reads_as_the_first_did(root: Path, expected: list[Arra
     require_equal(draw(copy, 1), scattered)
 
 
-@pytest.mark.parametrize(
-    "method",
-    [
-        "spawn",
-        pytest.param(
-            "fork",
-            # From Python 3.12 on, forking beside threads warns; that a reader outlives it is what is tested.
-            marks=pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning"),
-        ),
-    ],
-)
-def test_a_reader_that_was_used_reads_on_in_another_process(root: Path, expected: list[Arrays], method: str) -> None:
+def test_a_reader_that_was_used_reads_on_in_a_spawned_process(root: Path, expected: list[Arrays]) -> None:
     reader = ZarrChunkReader(root, read_concurrency=2)
     draw(reader, 0)
-    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context(method)) as pool:
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
         jobs = [pool.submit(reader.read_arrays, RUNS[seed % 3], NUM_POINTS, seed) for seed in range(4)]
         for job, arrays in zip(jobs, expected, strict=False):
             require_equal(job.result(timeout=60), arrays)

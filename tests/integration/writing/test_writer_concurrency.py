@@ -1,10 +1,8 @@
-"""Many threads and processes that record into one store at once lose nothing."""
+"""Many threads that record into one store at once lose nothing; for processes see `tests/faults`."""
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
 
@@ -14,16 +12,9 @@ from noether.data.zarr_store import StoreManifest, ZarrStoreWriter
 from noether.data.zarr_store.manifest import SampleEntry
 from support.ahmed import AHMED_FILEMAP, Arrays
 from support.places import PLACES, Place, make_place
-from support.workers import processes, save_together
 
 WRITERS = 8
 ROUNDS = 3
-
-
-@pytest.fixture(scope="module")
-def eight_processes() -> Iterator[ProcessPoolExecutor]:
-    with processes(WRITERS) as pool:
-        yield pool
 
 
 @pytest.fixture
@@ -46,18 +37,6 @@ def samples_of(writer: int, entry: SampleEntry) -> list[dict[str, SampleEntry]]:
 
 
 ALL = sorted(f"{writer}/{turn}/{i}" for writer in range(WRITERS) for turn in range(ROUNDS) for i in range(2))
-
-
-# fsspec has no conditional put, so for its roots only the threads of one process are promised to lose nothing.
-@pytest.mark.parametrize("place", ["local", "s3-obstore"], indirect=True)
-def test_eight_processes_that_save_at_once_lose_nothing(
-    place: Place, eight_processes: ProcessPoolExecutor, entry: SampleEntry
-) -> None:
-    keywords = pickle.dumps(open_writer(place).to_init_kwargs())
-    samples = [samples_of(writer, entry) for writer in range(WRITERS)]
-    list(eight_processes.map(save_together, [keywords] * WRITERS, samples))
-    assert list(StoreManifest.load(str(place.root), storage_options=place.options).samples) == ALL
-    assert list(place.files()) == ["manifest.json"]
 
 
 @pytest.mark.parametrize("place", PLACES, indirect=True)
