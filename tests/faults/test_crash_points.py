@@ -18,6 +18,7 @@ from noether.data.zarr_store.sources import TreeSource
 from support.ahmed import Arrays
 from support.disk_changes import Disk, changes_seen, count_changes, killed_before
 from support.effort import in_full_mode
+from support.lanes import few_fast
 from support.places import local_place
 from support.storm import read_whole, stored_bytes
 from support.trees import save_run
@@ -86,7 +87,11 @@ def not_hidden(files: dict[str, bytes]) -> dict[str, bytes]:
     return {key: data for key, data in files.items() if "/." not in f"/{key}"}
 
 
-@pytest.mark.parametrize("act", [add_samples, convert_changed_sources, convert_all_again], ids=lambda act: act.__name__)
+@pytest.mark.parametrize(
+    "act",
+    few_fast([add_samples, convert_changed_sources, convert_all_again], others=pytest.mark.faults),
+    ids=lambda act: act.__name__,
+)
 def test_a_kill_before_any_change_loses_nothing_and_the_same_again_ends_in_the_same_bytes(
     act: Callable[[Path, Path], None], tree: Path, quick_path: Path
 ) -> None:

@@ -61,6 +61,7 @@ def small(tmp_path: Path) -> Iterator[SmallMount]:
         yield mount
 
 
+@pytest.mark.faults
 def test_samples_that_find_no_room_fail_and_are_converted_once_there_is_some(
     small: SmallMount, undisturbed: Path
 ) -> None:
@@ -81,6 +82,7 @@ def test_samples_that_find_no_room_fail_and_are_converted_once_there_is_some(
     assert bytes_of(store) == bytes_of(undisturbed)
 
 
+@pytest.mark.faults
 def test_a_disk_without_room_for_a_manifest_leaves_the_former_one_and_its_samples(
     small: SmallMount, undisturbed: Path
 ) -> None:
@@ -101,6 +103,7 @@ def test_a_disk_without_room_for_a_manifest_leaves_the_former_one_and_its_sample
     assert bytes_of(store) == bytes_of(undisturbed)
 
 
+@pytest.mark.faults
 def test_a_disk_that_may_only_be_read_is_read_and_what_wants_to_write_there_says_so(
     small: SmallMount, undisturbed: Path
 ) -> None:
@@ -119,6 +122,7 @@ def test_a_disk_that_may_only_be_read_is_read_and_what_wants_to_write_there_says
     assert bytes_of(store) == before
 
 
+@pytest.mark.faults
 def test_a_file_that_may_not_grow_as_large_fails_its_sample_alone(tmp_path: Path) -> None:
     tree = save_runs(tmp_path / "tree", ["run_1", "run_2", "run_3"], n_points=100)
     save_runs(tmp_path / "tree", ["run_1"], n_points=10_000)
@@ -139,6 +143,7 @@ def test_a_file_that_may_not_grow_as_large_fails_its_sample_alone(tmp_path: Path
     assert bytes_of(store) == bytes_of(tmp_path / "at_once")
 
 
+@pytest.mark.faults
 def test_a_log_on_a_full_disk_does_not_keep_samples_from_being_converted(tmp_path: Path) -> None:
     tree, store = save_runs(tmp_path / "tree"), tmp_path / "store"
     with Path("/dev/full").open("w") as full:

@@ -17,6 +17,8 @@ from support.places import local_place, make_place
 from support.storm import Storm, Watcher, read_whole, stored_bytes
 from support.trees import call, save_run
 
+pytestmark = pytest.mark.faults
+
 IDS = [f"run_{number}" for number in range(1, 9)]
 SETTINGS = ("--chunk-points", 16, "--shard-points", 32)
 FIELDS = {"surface_position", "surface_pressure", "volume_position", "volume_velocity"}
@@ -43,7 +45,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     return Undisturbed(source, stored_bytes(local_place(store)), read_whole(store))
 
 
-@pytest.mark.parametrize("kind", ["local", "s3-obstore"])
+@pytest.mark.parametrize("kind", ["local", pytest.param("s3-obstore", marks=pytest.mark.s3)])
 def test_a_conversion_that_is_killed_again_and_again_ends_in_the_same_bytes_and_readers_notice_nothing(
     kind: str,
     undisturbed: Undisturbed,

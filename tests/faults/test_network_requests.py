@@ -14,6 +14,7 @@ from noether.data.zarr_store.errors import StorageError
 from noether.data.zarr_store.stores import Storage, open_storage
 from support.effort import in_full_mode
 from support.faulty_proxy import FAULTS, FaultyProxy, Script, faulty_proxy
+from support.lanes import few_fast
 from support.s3_server import S3Server
 
 DATA = bytes(range(256)) * 40
@@ -75,8 +76,8 @@ def all_requests(storage: Storage, direct: Storage) -> None:
     assert direct.read_if_there("g.zarr/c/0/0") == b"onetwo"
 
 
-@pytest.mark.parametrize("storage", BOTH, indirect=True)
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("storage", few_fast(BOTH, others=pytest.mark.faults), indirect=True)
+@pytest.mark.parametrize("fault", few_fast(FAULTS, 3, others=pytest.mark.faults))
 def test_every_request_that_meets_a_passing_fault_is_answered_in_the_end(
     fault: str, storage: Storage, direct: Storage, proxy: FaultyProxy
 ) -> None:
@@ -85,6 +86,7 @@ def test_every_request_that_meets_a_passing_fault_is_answered_in_the_end(
     assert {one.fault for one in proxy.stop_faults()} == {fault, None}
 
 
+@pytest.mark.faults
 def test_a_request_that_nobody_answers_is_sent_again_after_a_time(direct: Storage, proxy: FaultyProxy) -> None:
     storage = open_storage(direct.root, proxy.server.obstore_options | SHORT_WAITS | SHORT_TIMEOUT)
     proxy.play(Script(["stall"], pattern="/(a|m.json)$|delete"))
@@ -92,6 +94,7 @@ def test_a_request_that_nobody_answers_is_sent_again_after_a_time(direct: Storag
     assert "stall" in {one.fault for one in proxy.stop_faults()}
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("storage", BOTH, indirect=True)
 @pytest.mark.parametrize("seed", range(60 if in_full_mode() else 4))
 def test_faults_of_all_kinds_one_after_the_other_pass(
@@ -113,8 +116,10 @@ CHANGES: dict[str, Callable[[Storage], object]] = {
 }
 
 
-@pytest.mark.parametrize("storage", KINDS, indirect=True)
-@pytest.mark.parametrize("fault", ["drop", "reset", "500", "503", "cut", "cut and reset"])
+@pytest.mark.parametrize("storage", few_fast(KINDS, others=pytest.mark.faults), indirect=True)
+@pytest.mark.parametrize(
+    "fault", few_fast(["drop", "reset", "500", "503", "cut", "cut and reset"], others=pytest.mark.faults)
+)
 @pytest.mark.parametrize("what", READS)
 def test_a_read_that_never_succeeds_ends_with_an_error_that_names_the_object_and_how_often_it_was_tried(
     what: str, fault: str, storage: Storage, proxy: FaultyProxy
@@ -126,8 +131,8 @@ def test_a_read_that_never_succeeds_ends_with_an_error_that_names_the_object_and
     assert 7 <= len(proxy.stop_faults()) <= 7 * 7
 
 
-@pytest.mark.parametrize("storage", KINDS, indirect=True)
-@pytest.mark.parametrize("fault", ["drop", "reset", "500", "503"])
+@pytest.mark.parametrize("storage", few_fast(KINDS, others=pytest.mark.faults), indirect=True)
+@pytest.mark.parametrize("fault", few_fast(["drop", "reset", "500", "503"], others=pytest.mark.faults))
 @pytest.mark.parametrize("what", CHANGES)
 def test_a_change_that_never_succeeds_ends_with_an_error_and_changes_nothing(
     what: str, fault: str, storage: Storage, direct: Storage, proxy: FaultyProxy
@@ -139,8 +144,8 @@ def test_a_change_that_never_succeeds_ends_with_an_error_and_changes_nothing(
     assert direct.read_if_there("a") == DATA
 
 
-@pytest.mark.parametrize("storage", KINDS, indirect=True)
-@pytest.mark.parametrize("what", [*READS, *CHANGES])
+@pytest.mark.parametrize("storage", few_fast(KINDS, others=pytest.mark.faults), indirect=True)
+@pytest.mark.parametrize("what", few_fast([*READS, *CHANGES], others=pytest.mark.faults))
 def test_what_is_forbidden_is_asked_once(what: str, storage: Storage, proxy: FaultyProxy) -> None:
     proxy.play(Script(["403"], limit=None))
     with pytest.raises(StorageError, match=r"cannot (read|write) .*/a: ") as raised:
@@ -149,6 +154,7 @@ def test_what_is_forbidden_is_asked_once(what: str, storage: Storage, proxy: Fau
     assert len(proxy.stop_faults()) == 1
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("storage", KINDS, indirect=True)
 def test_what_is_not_there_is_asked_for_once(storage: Storage, proxy: FaultyProxy) -> None:
     proxy.stop_faults()
@@ -156,6 +162,7 @@ def test_what_is_not_there_is_asked_for_once(storage: Storage, proxy: FaultyProx
     assert len(proxy.stop_faults()) == 1
 
 
+@pytest.mark.faults
 def test_a_bucket_that_is_not_there_is_asked_for_once(proxy: FaultyProxy) -> None:
     storage = open_storage("s3://no-such-bucket/store", proxy.server.obstore_options)
     proxy.stop_faults()
@@ -169,8 +176,8 @@ def uploads_under_way(server: S3Server, key: str) -> bool:
         return key in answer.read().decode()
 
 
-@pytest.mark.parametrize("storage", KINDS, indirect=True)
-@pytest.mark.parametrize("fault", UPLOAD_FAULTS)
+@pytest.mark.parametrize("storage", few_fast(KINDS, others=pytest.mark.faults), indirect=True)
+@pytest.mark.parametrize("fault", few_fast(UPLOAD_FAULTS, others=pytest.mark.faults))
 def test_an_upload_in_parts_is_whole_or_fails_and_leaves_no_parts(
     fault: str, storage: Storage, direct: Storage, proxy: FaultyProxy, s3_server: S3Server
 ) -> None:
@@ -182,6 +189,7 @@ def test_an_upload_in_parts_is_whole_or_fails_and_leaves_no_parts(
     assert not uploads_under_way(s3_server, key)
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("storage", KINDS, indirect=True)
 @pytest.mark.parametrize("pattern", ["partNumber=2", "uploads", "uploadId=[^&]*$"], ids=["part", "begin", "end"])
 def test_an_upload_in_parts_that_never_succeeds_is_an_error_and_leaves_nothing(

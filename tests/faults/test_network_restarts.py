@@ -25,8 +25,12 @@ from support.effort import in_full_mode
 from support.s3_server import MortalS3, serve_mortal_s3
 from support.trees import TREE_FILEMAP, Files, save_runs, visible_files
 
-# From Python 3.12 on, forking beside threads warns; that it works is what is tested.
-pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.s3,
+    # From Python 3.12 on, forking beside threads warns; that it works is what is tested.
+    pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning"),
+]
 
 IDS = ("run_1", "run_2", "run_3", "run_4")
 WAIT_SECONDS = 120

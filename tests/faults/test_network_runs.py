@@ -20,6 +20,7 @@ from noether.data.zarr_store.stores import Storage, open_storage
 from noether.data.zarr_store.upkeep.repair import repair_store
 from support.effort import in_full_mode
 from support.faulty_proxy import FAULTS, FaultyProxy, Script, faulty_proxy
+from support.lanes import few_fast
 from support.s3_server import S3Server
 from support.trees import TREE_FILEMAP, Files, save_runs, visible_files
 
@@ -75,7 +76,7 @@ def files_of(storage: Storage) -> Files:
     return {key: storage.read_if_there(key) or b"" for key in keys if key != REPORT_NAME}
 
 
-@pytest.mark.parametrize("seed", SCRIPTS)
+@pytest.mark.parametrize("seed", few_fast(SCRIPTS, others=pytest.mark.faults))
 def test_a_conversion_through_passing_faults_gives_the_bytes_of_an_undisturbed_one(
     seed: int, undisturbed: Undisturbed, proxy: FaultyProxy, direct: Storage
 ) -> None:
@@ -87,6 +88,7 @@ def test_a_conversion_through_passing_faults_gives_the_bytes_of_an_undisturbed_o
     assert files_of(direct) == undisturbed.files
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("seed", SCRIPTS)
 def test_a_conversion_that_the_network_defeats_says_so_and_what_is_listed_is_sound_and_can_be_completed(
     seed: int, undisturbed: Undisturbed, proxy: FaultyProxy, direct: Storage
@@ -109,6 +111,7 @@ def test_a_conversion_that_the_network_defeats_says_so_and_what_is_listed_is_sou
     assert files_of(direct) == undisturbed.files
 
 
+@pytest.mark.faults
 def test_a_conversion_through_s3fs_which_sends_again_by_itself_gives_the_same_bytes(
     undisturbed: Undisturbed, proxy: FaultyProxy, direct: Storage
 ) -> None:
@@ -168,8 +171,8 @@ def require_equal(batches: list[Item], expected: list[Item]) -> None:
             assert torch.equal(batch[name], other[name]), name
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("seed", SCRIPTS)
+@pytest.mark.parametrize("workers", few_fast([2, 0], others=pytest.mark.faults))
+@pytest.mark.parametrize("seed", few_fast(SCRIPTS, others=pytest.mark.faults))
 def test_training_through_passing_faults_gets_the_draws_of_an_undisturbed_one(
     seed: int, workers: int, trained: str, s3_server: S3Server, proxy: FaultyProxy
 ) -> None:
@@ -180,6 +183,7 @@ def test_training_through_passing_faults_gets_the_draws_of_an_undisturbed_one(
     require_equal(batches, expected)
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("fault", ["503", "cut", "403"])
 def test_training_on_a_sample_that_cannot_be_reached_says_which_or_goes_on_without_it(

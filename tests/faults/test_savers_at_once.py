@@ -17,6 +17,7 @@ from noether.data.zarr_store.stores import open_storage
 from support.ahmed import AHMED_FILEMAP, Arrays
 from support.effort import in_full_mode
 from support.faulty_proxy import FAULTS, LOST_ANSWERS, FaultyProxy, Script, faulty_proxy
+from support.lanes import few_fast
 from support.places import Place, make_place
 from support.s3_server import S3Server
 from support.workers import processes, save_together
@@ -30,7 +31,7 @@ RETRY = {
 }
 
 
-@pytest.fixture(scope="module", params=range(2, 9) if in_full_mode() else (5,))
+@pytest.fixture(scope="module", params=few_fast(range(2, 9) if in_full_mode() else (5,), others=pytest.mark.faults))
 def pool(request: pytest.FixtureRequest) -> Iterator[tuple[int, ProcessPoolExecutor]]:
     """So many processes that can wait for one another."""
     with processes(request.param) as pool:
@@ -75,13 +76,14 @@ def all_ids(count: int) -> list[str]:
 
 
 # fsspec has no conditional put, so for its roots only the threads of one process are promised to lose nothing.
-@pytest.mark.parametrize("place", ["local", "s3-obstore"], indirect=True)
+@pytest.mark.parametrize("place", few_fast(["s3-obstore", "local"], others=pytest.mark.faults), indirect=True)
 def test_savers_at_once_lose_nothing(place: Place, pool: tuple[int, ProcessPoolExecutor], entry: SampleEntry) -> None:
     save_all(pool, place.root, place.options, entry)
     assert list(StoreManifest.load(str(place.root), storage_options=place.options).samples) == all_ids(pool[0])
     assert list(place.files()) == ["manifest.json"]
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("seed", SCRIPTS)
 @pytest.mark.parametrize(
     "faults", [LOST_ANSWERS, ("repeat", "repeat, last answer"), FAULTS], ids=["lost", "twice", "all"]
@@ -106,6 +108,7 @@ def test_savers_at_once_whose_requests_are_lost_or_come_twice_lose_and_double_no
     assert list(StoreManifest.parse(data, "manifest").samples) == all_ids(pool[0])
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("seed", SCRIPTS)
 @pytest.mark.parametrize("faults", [LOST_ANSWERS, ("repeat", "repeat, last answer")], ids=["lost", "twice"])
 def test_of_changes_that_add_something_each_is_made_once_where_nobody_else_writes(

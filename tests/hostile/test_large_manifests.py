@@ -68,6 +68,7 @@ def test_a_large_manifest_that_is_none_is_refused_in_little_more_memory_than_it_
         StoreManifest.parse(data, "m")
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_samples_are_read_in_the_memory_of_their_lines() -> None:
     data = lines(lambda i: f'"run_{i}": {SAMPLE}', 100_000)
     tracemalloc.start()
@@ -94,6 +95,7 @@ def test_a_manifest_of_more_than_a_gibibyte_is_not_read(tmp_path: Path, n_bytes:
         StoreManifest.load(str(tmp_path))
 
 
+@pytest.mark.slow
 def test_a_manifest_of_a_gibibyte_is_read_and_refused(tmp_path: Path) -> None:
     sparse(tmp_path / "manifest.json", 1 << 30)
     with bounded((1 << 30) + 64 * MIB), pytest.raises(ManifestError, match="Invalid JSON"):

@@ -161,6 +161,7 @@ def make_maze(top: Path, n_levels: int) -> None:
             (top / f"d{level}" / name).symlink_to(f"../d{level + 1}")
 
 
+@pytest.mark.slow
 def test_a_maze_of_links_is_left_after_a_bounded_number_of_steps(tmp_path: Path) -> None:
     make_maze(tmp_path, 30)
     with bounded(), pytest.raises(StorageError, match=r"links lead to \d+ directories again and again"):

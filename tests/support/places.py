@@ -17,7 +17,8 @@ from support.s3_server import S3Server
 LOCK_FILE = ".manifest.json.lock"
 
 # "staged" is an fsspec file system that is no object store: files are moved into place there.
-PLACES = ("local", "memory", "s3-obstore", "s3-s3fs", "staged")
+KINDS = ("local", "memory", "s3-obstore", "s3-s3fs", "staged")
+PLACES = tuple(pytest.param(kind, marks=pytest.mark.s3 if kind.startswith("s3") else ()) for kind in KINDS)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
-"""Every promise of the documentation names tests that are there."""
+"""Every promise of the documentation names tests that are there, one of which is in the fast lane."""
 
 from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from functools import cache
 
 import pytest
@@ -12,26 +13,67 @@ from support.repository import ROOT
 
 TEXT = (ROOT / "docs" / "guarantees.md").read_text()
 ROWS = [line for line in TEXT.splitlines() if line.startswith("| ") and not line.startswith("| promise |")]
-NAMED = re.findall(r"`(tests/[^`]*)`", TEXT)
+NAMED = re.findall(r"`(tests/[^`…]*::[^`…]*)`", TEXT)
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+MARKERS = [marker.partition(":")[0] for marker in SETTINGS["markers"]]
+# Promises by their first words, and why no test in the fast lane holds them.
+NOT_IN_FAST_LANE = {
+    "A conversion that is killed (`kill -9`) at any moment": "it takes seconds until it was killed often enough",
+    "A server that is started again": "the server takes seconds to start",
+    "A conversion that the network defeats": "it takes seconds until one has given up",
+    "So does the newest zarr-python": "it needs another Python",
+}
 
 
 @cache
-def functions_of(file: str) -> frozenset[str]:
-    """The names of the test functions of a file."""
-    found = ast.walk(ast.parse((ROOT / file).read_text()))
-    return frozenset(node.name for node in found if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"))
+def functions_of(file: str) -> dict[str, ast.FunctionDef]:
+    """Return the test functions of a file by name."""
+    found = [node for node in ast.walk(ast.parse((ROOT / file).read_text())) if isinstance(node, ast.FunctionDef)]
+    return {node.name: node for node in found if node.name.startswith("test_")}
 
 
-@pytest.mark.parametrize("named", sorted(set(NAMED) - {"tests/hostile/"}))
+@cache
+def marks_of(file: str) -> str:
+    """Return the source of the marks that a file gives to all its tests."""
+    for node in ast.parse((ROOT / file).read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark":
+            return ast.unparse(node.value)
+    return ""
+
+
+def is_in_fast_lane(named: str) -> bool:
+    """Return whether neither a test nor its file carries a marker; of some of its cases, it may be others."""
+    file, _, name = named.partition("::")
+    decorators = [ast.unparse(one) for one in functions_of(file)[name].decorator_list]
+    marks = [marks_of(file), *(one for one in decorators if not one.startswith("pytest.mark.parametrize("))]
+    return not any(re.search(rf"\bmark\.{marker}\b", one) for marker in MARKERS for one in marks)
+
+
+def promise_of(row: str) -> str:
+    return row.split("|")[1].strip()
+
+
+@pytest.mark.parametrize("named", sorted(set(NAMED)))
 def test_a_test_that_a_promise_names_is_there(named: str) -> None:
     file, _, name = named.partition("::")
     assert (ROOT / file).is_file()
     assert name in functions_of(file)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.split("|")[1].strip()[:40])
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: promise_of(row)[:40])
 def test_each_promise_names_a_test(row: str) -> None:
     assert re.search(r"`(tests/[\w/]+/test_\w+\.py::test_\w+|\./scripts/test-matrix)`", row)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: promise_of(row)[:40])
+def test_the_fast_lane_has_a_test_of_each_promise(row: str) -> None:
+    excused = any(promise_of(row).startswith(promise) for promise in NOT_IN_FAST_LANE)
+    assert any(map(is_in_fast_lane, [named for named in NAMED if f"`{named}`" in row])) != excused
+
+
+def test_the_fast_lane_leaves_out_what_carries_a_marker() -> None:
+    without = " and ".join(f"not {marker}" for marker in MARKERS)
+    assert f'-m "{without}"' in (ROOT / "scripts" / "test").read_text()
 
 
 def test_there_are_promises() -> None:

@@ -126,6 +126,7 @@ def test_limit_converts_the_first_samples_only(tree: Path, store: Path) -> None:
     assert list(manifest_after(tree, store, *PRESET, "--limit", 1).samples) == ["run_1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [[], ["--workers", "2"]], ids=["one by default", "two"])
 def test_workers_are_other_processes(
     tree: Path, store: Path, monkeypatch: pytest.MonkeyPatch, workers: list[str]
@@ -206,6 +207,7 @@ def test_the_current_directory_is_a_source_with_a_name(
     assert (manifest.dataset_name, list(manifest.samples)) == (name, ["run_1"])
 
 
+@pytest.mark.s3
 def test_storage_and_source_options_reach_their_file_systems(
     tree: Path, store: Path, s3_server: S3Server, s3_root: str
 ) -> None:
@@ -227,6 +229,7 @@ def test_storage_and_source_options_reach_their_file_systems(
     )
 
 
+@pytest.mark.s3
 def test_options_in_json_keep_their_types(tree: Path, s3_server: S3Server, s3_root: str) -> None:
     options = {**s3_server.obstore_options, "client_options": json.dumps({"allow_http": True, "timeout": "20s"})}
     options["virtual_hosted_style_request"] = "false"

@@ -95,6 +95,7 @@ def test_brackets_and_colons_in_names_are_printed_as_they_are(tmp_path: Path) ->
     assert f"sample {sample_id} in" in call("info", tmp_path / "store", sample_id).stdout
 
 
+@pytest.mark.s3
 def test_storage_options_reach_the_file_system(tmp_path: Path, s3_server: S3Server, s3_root: str) -> None:
     options = [f"--storage-option={key}={value}" for key, value in s3_server.obstore_options.items()]
     assert call("convert", save_runs(tmp_path / "tree"), s3_root, *PRESET, *options).code == 0

@@ -9,6 +9,7 @@ import pytest
 
 from noether.data.zarr_store import ZarrChunkReader
 from noether.data.zarr_store.sources import MappedSource, find_mapping
+from support.lanes import few_fast
 from support.meshes import ENSIGHT, MESHES, VTK, copy_case, load_cut
 from support.trees import call
 
@@ -38,7 +39,7 @@ def mapping(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", few_fast([0, 2]))
 def test_fields_of_a_mapping_are_stored_by_any_number_of_processes(tmp_path: Path, mapping: Path, workers: int) -> None:
     ran = call(
         "convert", VTK, tmp_path / "store", "--mapping", mapping, "--workers", workers, "--values-dtype", "float32"

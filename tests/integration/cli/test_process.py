@@ -38,7 +38,12 @@ def hold_back(file: Path) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("broken", "code"), [([], 0), (["run_1", "run_2"], 1), (["run_2"], 3)], ids=["all", "none", "some"]
+    ("broken", "code"),
+    [
+        pytest.param(["run_2"], 3, id="some"),
+        pytest.param([], 0, id="all", marks=pytest.mark.slow),
+        pytest.param(["run_1", "run_2"], 1, id="none", marks=pytest.mark.slow),
+    ],
 )
 def test_the_exit_code_says_what_was_converted(tmp_path: Path, store: Path, broken: list[str], code: int) -> None:
     tree = save_runs(tmp_path / "tree")
@@ -52,6 +57,7 @@ def test_the_exit_code_says_what_was_converted(tmp_path: Path, store: Path, brok
     ]
 
 
+@pytest.mark.slow
 def test_wrong_usage_exits_with_2() -> None:
     ran = finish(start("convert", "here", "there"))
     assert (ran.code, ran.stdout) == (2, "")
@@ -60,6 +66,7 @@ def test_wrong_usage_exits_with_2() -> None:
     )
 
 
+@pytest.mark.slow
 def test_into_a_pipe_each_sample_is_a_plain_line(tmp_path: Path, store: Path) -> None:
     tree = save_runs(tmp_path / "tree")
     ran = finish(start("convert", tree, store, *PRESET))
@@ -72,6 +79,7 @@ def test_into_a_pipe_each_sample_is_a_plain_line(tmp_path: Path, store: Path) ->
     assert "\r" not in ran.output
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_a_bar_with_count_time_rate_bytes_and_memory(tmp_path: Path, store: Path) -> None:
     tree = save_runs(tmp_path / "tree", ["a", "b", "[/c]", "d"])
     ran = run_on_terminal("convert", tree, store, *PRESET)
@@ -85,6 +93,7 @@ def test_a_terminal_shows_a_bar_with_count_time_rate_bytes_and_memory(tmp_path: 
     assert "Traceback" not in drawn
 
 
+@pytest.mark.faults
 def test_ctrl_c_keeps_what_is_complete_and_a_second_run_finishes(tmp_path: Path, store: Path) -> None:
     tree = save_runs(tmp_path / "tree", ["run_1", "run_2", "run_3"])
     pipe = tree / "run_3" / "surface_pressure.npy"
@@ -109,6 +118,7 @@ def test_ctrl_c_keeps_what_is_complete_and_a_second_run_finishes(tmp_path: Path,
     assert recorded(store) == groups(store) == ["run_1", "run_2", "run_3"]
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "the end of a batch job"])
 def test_an_interruption_with_workers_keeps_what_is_complete_and_shows_no_traceback(
     tmp_path: Path, store: Path, signal_number: signal.Signals
@@ -132,6 +142,7 @@ def test_an_interruption_with_workers_keeps_what_is_complete_and_shows_no_traceb
     assert recorded(store) == groups(store) == ["run_1", "run_2"]
 
 
+@pytest.mark.faults
 def test_ctrl_c_while_workers_start_shows_no_traceback(
     tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

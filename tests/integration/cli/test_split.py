@@ -60,6 +60,7 @@ def test_split_moves_samples_only_with_overwrite(tree: Path, tmp_path: Path, fil
     assert splits_of(store) == split_samples(RUNS, test=0.3, seed=3)
 
 
+@pytest.mark.s3
 def test_split_reaches_a_store_in_object_storage(tree: Path, s3_server: S3Server, s3_root: str) -> None:
     options = [f"--storage-option={key}={value}" for key, value in s3_server.obstore_options.items()]
     assert call("convert", tree, s3_root, *PRESET, *options).code == 0

@@ -26,6 +26,7 @@ from noether.data.zarr_store.statistics import (
 )
 from support.ahmed import load_run
 from support.counting_disk import CountingDisk, counted_root
+from support.lanes import few_fast
 from support.reading import write_runs, write_samples
 from support.trees import call, run_on_terminal
 
@@ -113,7 +114,7 @@ def test_values_that_were_left_out_are_noted(tmp_path: Path) -> None:
     assert ran.stdout.splitlines()[-1] == "note: volume_pressure has 5 NaN or infinite values, which are left out"
 
 
-@pytest.mark.parametrize("tolerance", [[], ["--tolerance", 0.1]], ids=["full", "estimates"])
+@pytest.mark.parametrize("tolerance", few_fast([[], ["--tolerance", 0.1]]), ids=["full", "estimates"])
 def test_histograms_are_plotted_with_a_panel_for_each_field(
     store: Path, tmp_path: Path, tolerance: list[object]
 ) -> None:
@@ -129,6 +130,7 @@ def test_histograms_are_plotted_with_a_panel_for_each_field(
     assert (more_width, more_height) == (3 * width, 2 * height)
 
 
+@pytest.mark.slow
 def test_a_field_that_is_constant_or_has_no_finite_value_is_plotted_too(tmp_path: Path) -> None:
     run = load_run("run_1")
     arrays = run | {"volume_pressure": np.full_like(run["volume_pressure"], np.nan)}
@@ -174,6 +176,7 @@ def test_files_that_do_not_fit_together_are_refused(store: Path, tmp_path: Path)
     assert call("merge-stats", tmp_path / "c.json").code == 2
 
 
+@pytest.mark.slow
 def test_without_matplotlib_the_message_has_the_line_that_installs_it(store: Path) -> None:
     code = """
 import sys
@@ -187,6 +190,7 @@ main()
     assert (ran.returncode, ran.stdout, ran.stderr) == (1, "", f"error: {message}\n")
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_how_far_the_pass_is(store: Path) -> None:
     ran = run_on_terminal("stats", store)
     assert ran.code == 0
@@ -215,6 +219,7 @@ def test_ctrl_c_says_that_nothing_is_written(store: Path, tmp_path: Path, worker
     assert not output.exists()
 
 
+@pytest.mark.slow
 def test_points_of_64_samples_at_most_are_plotted(tmp_path: Path) -> None:
     few = {field: load_run("run_1")[field][:20] for field in ("volume_position", "volume_sdf")}
     files = FileMap(volume_position="x.npy", volume_distance_to_surface="sdf.npy")

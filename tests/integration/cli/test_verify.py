@@ -121,6 +121,7 @@ def test_a_source_that_cannot_be_compared_is_no_damage_but_no_success_either(roo
     assert f"not checked: run_2, {GROUP}: the source does not have it\n" in ran.stdout
 
 
+@pytest.mark.slow
 def test_progress_is_for_terminals_alone(root: Path) -> None:
     assert "reading" in run_on_terminal("verify", root).stdout
     assert "reading" not in call("verify", root).output
@@ -193,6 +194,7 @@ def test_json_of_a_repair_is_its_report(root: Path) -> None:
     assert (printed["is_sound"], printed["before"]["is_sound"], printed["after"]["is_sound"]) == (True, False, True)
 
 
+@pytest.mark.s3
 def test_stores_elsewhere_are_verified_and_mended(s3_server: S3Server, s3_root: str, tmp_path: Path) -> None:
     options = [f"--storage-option={key}={value}" for key, value in s3_server.obstore_options.items()]
     tree = save_runs(tmp_path / "tree")

@@ -143,7 +143,9 @@ def to_s3(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     return request.getfixturevalue("s3_root"), server.obstore_options
 
 
-@pytest.mark.parametrize(("place", "workers"), [(to_memory, 0), (to_s3, 0), (to_s3, 2)])
+@pytest.mark.parametrize(
+    ("place", "workers"), [(to_memory, 0), *(pytest.param(to_s3, workers, marks=pytest.mark.s3) for workers in (0, 2))]
+)
 def test_a_local_tree_goes_to_a_remote_store_and_comes_back_as_it_was(
     request: pytest.FixtureRequest,
     source: TreeSource,

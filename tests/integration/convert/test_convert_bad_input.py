@@ -60,6 +60,7 @@ def test_a_sample_that_does_not_fit_on_the_target_fails_by_name_and_those_that_f
     assert ReportFile.load(str(tmp_path / "store")).failed() == {"run_2"}
 
 
+@pytest.mark.s3
 def test_a_bucket_that_is_not_there_is_named(tmp_path: Path, s3_server: S3Server) -> None:
     options = [f"--source-option={key}={value}" for key, value in s3_server.obstore_options.items()]
     ran = call("convert", "s3://no-such-bucket/runs", tmp_path / "store", "--preset", "ahmedml", *options)

@@ -13,6 +13,7 @@ from noether.data.zarr_store.convert import SampleResult, convert
 from noether.data.zarr_store.errors import MissingDependencyError
 from noether.data.zarr_store.sources import TreeSource
 from support.bad_sources import RaisingSource
+from support.lanes import few_fast
 from support.trees import TREE_FILEMAP, identities, save_array, save_runs
 
 IDS = ["run_1", "run_2", "run_3", "run_4", "run_5"]
@@ -40,7 +41,7 @@ def groups(store: Path) -> list[str]:
     return sorted(path.parent.stem for path in store.glob("*.zarr/zarr.json"))
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", few_fast([0, 2]))
 def test_broken_samples_fail_with_their_reasons_and_the_rest_is_converted(
     tree: Path, store: Path, workers: int
 ) -> None:
@@ -86,7 +87,7 @@ def test_any_exception_of_a_source_is_reported_with_its_sample_and_type(
     assert recorded(store) == ["run_1", "run_3", "run_4", "run_5"]
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", few_fast([0, 2]))
 def test_a_missing_library_is_raised_at_once_since_no_sample_can_do_without_it(
     tree: Path, store: Path, workers: int
 ) -> None:

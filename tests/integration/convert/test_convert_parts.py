@@ -21,6 +21,7 @@ from noether.data.zarr_store.convert.executors import DaskExecutor
 from noether.data.zarr_store.errors import ArgumentError, MissingDependencyError, WorkerError
 from noether.data.zarr_store.sources import TreeSource
 from support.bad_sources import HostileSource, RaisingSource
+from support.lanes import few_fast
 from support.sized_sources import NamedSource
 from support.trees import TREE_FILEMAP, finish, save_runs, start, visible_files
 
@@ -76,6 +77,7 @@ def test_parts_one_after_the_other_make_the_store_of_one_run_and_the_last_one_it
     assert visible_files(store) == at_once
 
 
+@pytest.mark.slow
 def test_runs_at_the_same_time_whose_parts_overlap_make_the_store_of_one_run(tmp_path: Path, tree: Path) -> None:
     store, alone = tmp_path / "store", tmp_path / "alone"
     parts = ("1/2", "2/2", "1/1", "2/3")
@@ -86,7 +88,9 @@ def test_runs_at_the_same_time_whose_parts_overlap_make_the_store_of_one_run(tmp
     assert visible_files(store) == visible_files(alone)
 
 
-@pytest.mark.parametrize("kind", [ThreadPoolExecutor, partial(ProcessPoolExecutor, mp_context=get_context("spawn"))])
+@pytest.mark.parametrize(
+    "kind", few_fast([ThreadPoolExecutor, partial(ProcessPoolExecutor, mp_context=get_context("spawn"))])
+)
 def test_any_executor_does_the_work(
     tmp_path: Path, tree: Path, at_once: dict[str, bytes], kind: Callable[[int], Executor]
 ) -> None:
@@ -97,6 +101,7 @@ def test_any_executor_does_the_work(
     assert visible_files(tmp_path / "store") == at_once
 
 
+@pytest.mark.slow
 def test_three_worker_processes_make_the_store_of_one_run(
     tmp_path: Path, tree: Path, at_once: dict[str, bytes]
 ) -> None:
@@ -122,6 +127,7 @@ def cluster() -> Iterator[str]:
         yield cluster.scheduler_address
 
 
+@pytest.mark.slow
 def test_a_dask_cluster_makes_the_store_of_one_run(
     tmp_path: Path, tree: Path, cluster: str, at_once: dict[str, bytes]
 ) -> None:
@@ -131,6 +137,7 @@ def test_a_dask_cluster_makes_the_store_of_one_run(
     assert visible_files(tmp_path / "store") == at_once
 
 
+@pytest.mark.slow
 def test_the_command_converts_on_the_cluster_of_a_scheduler(tmp_path: Path, tree: Path, cluster: str) -> None:
     ran = finish(start("convert", tree, tmp_path / "store", "--preset", "ahmedml", "--dask", cluster))
     assert ran.code == 0, ran
@@ -143,6 +150,7 @@ def test_a_missing_library_on_a_cluster_ends_the_run(tmp_path: Path, tree: Path,
         convert(source, open_writer(tmp_path / "store"), executor=executor)
 
 
+@pytest.mark.faults
 def test_a_sample_that_a_worker_of_a_cluster_dies_of_fails_and_another_run_goes_on(
     tmp_path: Path, tree: Path, cluster: str, at_once: dict[str, bytes]
 ) -> None:

@@ -52,6 +52,7 @@ def leftovers(store: Path) -> list[Path]:
     return [path for pattern in LEFTOVERS for path in store.parent.rglob(pattern)]
 
 
+@pytest.mark.faults
 def test_samples_that_end_their_process_fail_with_the_reason_and_all_others_are_converted(
     tree: Path, store: Path
 ) -> None:
@@ -75,6 +76,7 @@ def test_the_report_keeps_the_reason_and_where_the_crash_was(tree: Path, store: 
     assert "bad_sources.py" in record.trace
 
 
+@pytest.mark.faults
 def test_a_sample_that_hangs_fails_at_its_timeout_and_all_others_are_converted(tree: Path, store: Path) -> None:
     source = HostileSource(tree, TREE_FILEMAP, {"run_1": "hung"})
     report = convert(source, open_writer(store), workers=2, timeout=6)
@@ -84,6 +86,7 @@ def test_a_sample_that_hangs_fails_at_its_timeout_and_all_others_are_converted(t
     assert recorded(store) == groups(store) == IDS[1:]
 
 
+@pytest.mark.faults
 def test_nothing_is_left_of_a_group_whose_writer_was_killed(tree: Path, store: Path) -> None:
     source = HostileSource(tree, TREE_FILEMAP, {"run_1": "killed_while_writing"})
     report = convert(source, open_writer(store), workers=1)
@@ -92,6 +95,7 @@ def test_nothing_is_left_of_a_group_whose_writer_was_killed(tree: Path, store: P
     assert leftovers(store) == []
 
 
+@pytest.mark.faults
 def test_a_run_after_one_that_was_killed_finishes_the_store_to_the_same_bytes(tree: Path, store: Path) -> None:
     acts = {"run_2": "killed_while_writing", "run_3": "killed"}
     convert(HostileSource(tree, TREE_FILEMAP, acts), open_writer(store), workers=2)
@@ -109,6 +113,7 @@ def gates(store: Path) -> dict[str, Path]:
     return gates
 
 
+@pytest.mark.faults
 def test_an_interruption_gives_samples_under_way_a_moment_records_them_and_starts_no_more(
     tree: Path, store: Path, gates: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,6 +132,7 @@ def test_an_interruption_gives_samples_under_way_a_moment_records_them_and_start
     assert "run_6" not in recorded(store)
 
 
+@pytest.mark.faults
 def test_an_interruption_stops_samples_that_would_take_longer_and_they_have_not_failed(
     tree: Path, store: Path, gates: dict[str, Path]
 ) -> None:

@@ -64,6 +64,7 @@ def test_objects_and_bytes_are_those_that_the_conversion_makes(tree: Path, tmp_p
     assert made.stored_bytes == points[0] * (3 * 4 + 2) + points[1] * 3 * 4
 
 
+@pytest.mark.slow
 def test_the_memory_of_a_worker_is_within_30_percent_of_what_it_takes(tmp_path: Path) -> None:
     n_points = 4_000_000
     save_array(tmp_path / "tree" / "run_1" / "xv.npy", np.ones((n_points, 3), np.float64))

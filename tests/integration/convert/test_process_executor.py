@@ -74,8 +74,10 @@ def test_what_cannot_be_sent_there_is_refused_at_once(shared: ProcessExecutor) -
     ("act", "reason"),
     [
         ("killed", "the worker process was killed by SIGKILL, as the system does where memory is short"),
-        ("crashed", "the worker process was killed by SIGSEGV: a library crashed"),
-        ("exited", "the worker process exited with code 7"),
+        pytest.param(
+            "crashed", "the worker process was killed by SIGSEGV: a library crashed", marks=pytest.mark.faults
+        ),
+        pytest.param("exited", "the worker process exited with code 7", marks=pytest.mark.faults),
     ],
 )
 def test_a_process_that_dies_is_named_with_its_reason_and_replaced(
@@ -96,6 +98,7 @@ def test_a_crash_in_a_library_shows_where_it_was_called(shared: ProcessExecutor)
     assert "in crashed" in note
 
 
+@pytest.mark.faults
 def test_a_process_that_was_killed_while_it_had_nothing_to_do_costs_no_call(shared: ProcessExecutor) -> None:
     first = shared.submit(calls.pid).result()
     os.kill(first, signal.SIGKILL)
@@ -103,6 +106,7 @@ def test_a_process_that_was_killed_while_it_had_nothing_to_do_costs_no_call(shar
     assert shared.submit(calls.pid).result() != first
 
 
+@pytest.mark.slow
 def test_a_large_function_is_pickled_once_and_sent_to_each_process_once(shared: ProcessExecutor) -> None:
     large, before = calls.Large(), calls.Large.pickled
     seen = {shared.submit(large).result() for _ in range(3)}
@@ -113,6 +117,7 @@ def test_a_large_function_is_pickled_once_and_sent_to_each_process_once(shared: 
     assert calls.Large.pickled == before + 1
 
 
+@pytest.mark.faults
 def test_temporary_files_go_with_their_process_even_where_it_is_killed(shared: ProcessExecutor, tmp_path: Path) -> None:
     with pytest.raises(WorkerDiedError):
         shared.submit(calls.leave_temporary_file_and_die, tmp_path / "told").result()
@@ -121,6 +126,7 @@ def test_temporary_files_go_with_their_process_even_where_it_is_killed(shared: P
     assert not left.parent.exists()
 
 
+@pytest.mark.faults
 def test_a_call_that_takes_too_long_is_stopped_and_others_are_not_touched() -> None:
     with ProcessExecutor(2, timeout=3) as executor:
         hung, *others = [executor.submit(calls.act, "hung"), *(executor.submit(calls.pid) for _ in range(3))]
@@ -129,6 +135,7 @@ def test_a_call_that_takes_too_long_is_stopped_and_others_are_not_touched() -> N
         assert died.value.pid not in {other.result() for other in others}
 
 
+@pytest.mark.faults
 def test_termination_ends_the_deafest_process_fails_its_call_and_cancels_the_rest(tmp_path: Path) -> None:
     executor = ProcessExecutor(1)
     os.mkfifo(tmp_path / "pipe")
@@ -142,6 +149,7 @@ def test_termination_ends_the_deafest_process_fails_its_call_and_cancels_the_res
         waiting.result(0)
 
 
+@pytest.mark.slow
 def test_shutdown_finishes_what_was_submitted_and_takes_no_more() -> None:
     executor = ProcessExecutor(1)
     futures = [executor.submit(calls.give, number) for number in range(3)]
@@ -151,6 +159,7 @@ def test_shutdown_finishes_what_was_submitted_and_takes_no_more() -> None:
         executor.submit(calls.give)
 
 
+@pytest.mark.faults
 def test_a_process_ends_when_its_parent_is_killed_whatever_it_does(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     environment = {**os.environ, "PYTHONPATH": str(Path(support.__file__).parents[1]), "TMPDIR": str(tmp_path)}
@@ -163,6 +172,7 @@ def test_a_process_ends_when_its_parent_is_killed_whatever_it_does(tmp_path: Pat
     assert list(tmp_path.glob("noether-zarr-worker-*")) == []
 
 
+@pytest.mark.faults
 def test_processes_that_cannot_start_are_an_error_with_what_they_did(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

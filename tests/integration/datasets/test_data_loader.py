@@ -76,12 +76,12 @@ FETCHED = [
     pytest.param(1, "fork", True, 1, id="one forked worker"),
     pytest.param(1, "fork", False, 2, id="a forked worker of each epoch's own"),
     pytest.param(4, "fork", True, 2, id="four forked workers"),
-    pytest.param(2, "forkserver", True, 3, id="workers of a fork server"),
-    pytest.param(2, "spawn", True, 6, id="spawned workers"),
+    pytest.param(2, "forkserver", True, 3, id="workers of a fork server", marks=pytest.mark.slow),
+    pytest.param(2, "spawn", True, 6, id="spawned workers", marks=pytest.mark.slow),
 ]
 if in_full_mode():
     FETCHED += [
-        pytest.param(workers, method, persistent, batch_size)
+        pytest.param(workers, method, persistent, batch_size, marks=pytest.mark.slow)
         for workers in (1, 4)
         for method in ("fork", "forkserver", "spawn")
         for persistent, batch_size in ((True, 1), (True, 3), (False, 1), (False, 6))
@@ -169,6 +169,7 @@ def test_an_error_in_a_worker_is_raised_as_it_is(tmp_path: Path) -> None:
         list(loader)
 
 
+@pytest.mark.s3
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"] if in_full_mode() else ["fork"])
 def test_workers_read_a_store_in_object_storage_that_their_parent_has_read_from(
     s3_server: S3Server, s3_root: str, method: str

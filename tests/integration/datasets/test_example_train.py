@@ -17,6 +17,8 @@ import pyvista
 from support.ahmed import load_run
 from support.repository import ROOT
 
+pytestmark = pytest.mark.slow
+
 EXAMPLE = ROOT / "examples" / "train.py"
 HELD_OUT = "run_1"
 STEPS = 20  # more than an epoch

@@ -38,6 +38,7 @@ def require_no_process_left(process: subprocess.Popen[str]) -> None:
     raise AssertionError("processes were left behind")
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("method", METHODS if in_full_mode() else ["fork"])
 def test_a_loop_that_was_killed_resumes_in_mid_epoch_with_the_remaining_batches(
     root: Path, tmp_path: Path, method: str
@@ -58,6 +59,7 @@ def test_a_loop_that_was_killed_resumes_in_mid_epoch_with_the_remaining_batches(
         require_no_process_left(process)
 
 
+@pytest.mark.faults
 def test_workers_of_a_fork_server_end_with_a_main_process_that_is_killed(root: Path, tmp_path: Path) -> None:
     with start(root, "killed", "forkserver", tmp_path / "state.pt") as process:
         assert process.wait(timeout=WAIT_SECONDS) == -signal.SIGKILL
@@ -76,6 +78,7 @@ if in_full_mode():
     ]
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(("everyone", "method"), INTERRUPTIONS)
 def test_ctrl_c_leaves_no_process_behind_when_it_reaches(root: Path, everyone: bool, method: str) -> None:
     process = start(root, "interrupted", method)
@@ -88,6 +91,7 @@ def test_ctrl_c_leaves_no_process_behind_when_it_reaches(root: Path, everyone: b
     require_no_process_left(process)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS if in_full_mode() else ["spawn"])
 def test_an_error_in_a_worker_ends_the_loop_and_leaves_no_process_behind(root: Path, method: str) -> None:
     process = start(root, "error in a worker", method)

@@ -14,6 +14,8 @@ from noether.data.zarr_store.datasets import ZarrStoreDataset
 from support.ahmed import RUNS, load_run
 from support.reading import as_stored, write_samples
 
+pytestmark = pytest.mark.slow
+
 FILEMAP = FileMap(
     surface_position="a", surface_pressure="b", surface_friction="c", volume_position="d", volume_velocity="e"
 )

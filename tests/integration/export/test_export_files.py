@@ -139,6 +139,7 @@ except StorageError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("target", "onto"), TARGETS, ids=IDS)
 def test_an_export_that_fails_midway_leaves_what_was_there(
     store: Path, tmp_path: Path, target: str, onto: Path | None

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from noether.data.zarr_store import ZarrChunkReader
@@ -69,7 +69,6 @@ def test_a_read_costs_what_its_plan_says(
 
 
 @given(num_points=st.integers(1, 18_219), seed=st.integers(0, 2**32))
-@settings(max_examples=30)
 def test_a_consecutive_draw_is_one_request_a_field_or_two_where_it_wraps(num_points: int, seed: int) -> None:
     reader = one_shard_reader()
     cost = reader.cost("run_1", {"volume": num_points}, ["volume_position", "volume_pressure"], seed)

@@ -14,6 +14,8 @@ from support.counting_proxy import CountingProxy, counting_proxy
 from support.reading import write_runs
 from support.s3_server import S3Server
 
+pytestmark = pytest.mark.s3
+
 FIELDS = ["volume_position", "volume_pressure", "surface_position"]
 DRAWS: dict[str, Mapping[str, int] | None] = {
     "whole": None,

@@ -18,6 +18,7 @@ from noether.data.zarr_store import ZarrChunkReader
 from noether.data.zarr_store.codec.shard import MISSING
 from noether.data.zarr_store.errors import CorruptDataError
 from support.ahmed import Arrays
+from support.lanes import few_fast
 from support.reading import write_runs
 from support.shards import forge_header, forge_index, with_crc
 
@@ -34,7 +35,7 @@ TERABYTE = 1 << 40
 Entries = list[tuple[int, int]]
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["checksum", "no_checksum"])
+@pytest.fixture(scope="module", params=few_fast([True, False]), ids=["checksum", "no_checksum"])
 def intact(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = {"chunk_points": CHUNK_POINTS, "shard_points": PER_SHARD * CHUNK_POINTS, "checksum": request.param}
     return write_runs(tmp_path_factory.mktemp("damaged") / "store", "run_1", "run_2", **settings)

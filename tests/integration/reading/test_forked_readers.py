@@ -23,13 +23,15 @@ from noether.data.zarr_store import ZarrChunkReader, ZarrStoreWriter
 from noether.data.zarr_store.stores import CountingStore, Traffic, make_store
 from support.ahmed import AHMED_FILEMAP, Arrays, load_run
 from support.forks import PATIENCE_SECONDS, children, in_fork
+from support.lanes import few_fast
 from support.s3_server import S3Server
 
 # From Python 3.12 on, forking beside threads warns; that it does no harm is what is tested.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 
 NUM_POINTS = {"surface": 300, "volume": 2000}
-KINDS = ("s3 through obstore", "s3 through s3fs", "memory", "local")
+KINDS = ("s3 through obstore", "memory", "local", "s3 through s3fs")
+MARKED_KINDS = [pytest.param(kind, marks=pytest.mark.s3 if kind.startswith("s3") else ()) for kind in KINDS]
 
 
 @dataclass(frozen=True)
@@ -54,15 +56,14 @@ def require_equal(drawn: Arrays, expected: Arrays) -> None:
         np.testing.assert_array_equal(drawn[field], array, err_msg=field, strict=True)
 
 
-def written(kind: str, s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Written:
+def written(kind: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Written:
     path = tmp_path_factory.mktemp("forked") / "store"
-    s3 = f"s3://{s3_server.bucket}/{path.parent.name}"
-    store = {
-        "s3 through obstore": Written(s3, s3_server.obstore_options),
-        "s3 through s3fs": Written(s3, s3_server.s3fs_options),
-        "memory": Written(f"memory://{path.parent.name}", None),
-        "local": Written(str(path), None),
-    }[kind]
+    if kind.startswith("s3"):
+        server: S3Server = request.getfixturevalue("s3_server")
+        options = server.obstore_options if kind == "s3 through obstore" else server.s3fs_options
+        store = Written(f"s3://{server.bucket}/{path.parent.name}", options)
+    else:
+        store = Written(f"memory://{path.parent.name}" if kind == "memory" else str(path), None)
     writer = ZarrStoreWriter(
         store.root, AHMED_FILEMAP, "ahmed", chunk_points=512, shard_points=4096, storage_options=store.options
     )
@@ -71,14 +72,14 @@ def written(kind: str, s3_server: S3Server, tmp_path_factory: pytest.TempPathFac
     return store
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def store(request: pytest.FixtureRequest, s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Written:
-    return written(request.param, s3_server, tmp_path_factory)
+@pytest.fixture(scope="module")
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Written:
+    return written(request.param, request, tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
-def s3_store(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Written:
-    return written(KINDS[0], s3_server, tmp_path_factory)
+def s3_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Written:
+    return written(KINDS[0], request, tmp_path_factory)
 
 
 @contextmanager
@@ -100,6 +101,7 @@ def reading_on(reader: ZarrChunkReader, n_threads: int) -> Iterator[None]:
             job.result()
 
 
+@pytest.mark.parametrize("store", few_fast(KINDS, 3, others=pytest.mark.s3), indirect=True, scope="module")
 def test_a_forked_process_draws_what_its_parent_does(store: Written) -> None:
     reader = store.reader()
     expected = [draw(reader, seed) for seed in range(3)]
@@ -109,6 +111,7 @@ def test_a_forked_process_draws_what_its_parent_does(store: Written) -> None:
     require_equal(draw(reader, 0), expected[0])
 
 
+@pytest.mark.parametrize("store", MARKED_KINDS, indirect=True, scope="module")
 def test_so_does_one_that_was_forked_while_others_read(store: Written) -> None:
     reader = store.reader(read_concurrency=4)
     expected = draw(reader, 1)
@@ -117,6 +120,7 @@ def test_so_does_one_that_was_forked_while_others_read(store: Written) -> None:
             require_equal(in_fork(lambda: draw(reader, 1)), expected)
 
 
+@pytest.mark.parametrize("store", MARKED_KINDS, indirect=True, scope="module")
 def test_so_does_one_that_was_forked_from_a_forked_one_that_has_drawn(store: Written) -> None:
     reader = store.reader()
     drawn = in_fork(lambda: [draw(reader, 1), in_fork(lambda: draw(reader, 1)), draw(reader, 2)])
@@ -124,6 +128,7 @@ def test_so_does_one_that_was_forked_from_a_forked_one_that_has_drawn(store: Wri
         require_equal(arrays, draw(reader, seed))
 
 
+@pytest.mark.s3
 def test_so_do_many_threads_of_a_forked_process(s3_store: Written) -> None:
     reader = s3_store.reader(read_concurrency=2)
 
@@ -135,6 +140,7 @@ def test_so_do_many_threads_of_a_forked_process(s3_store: Written) -> None:
         require_equal(arrays, draw(reader, seed))
 
 
+@pytest.mark.s3
 def test_so_does_zarr_python_where_a_store_factory_has_it_read(s3_store: Written) -> None:
     traffic = Traffic()
 
@@ -158,6 +164,7 @@ class Draws(Dataset[dict[str, torch.Tensor]]):
         return self.reader.read_sample("run_1", NUM_POINTS, index)
 
 
+@pytest.mark.s3
 def test_the_forked_workers_of_a_data_loader_draw_epoch_after_epoch_and_leave_nothing_behind(s3_store: Written) -> None:
     before = children()
     draws = Draws(s3_store.reader(read_concurrency=4))
@@ -185,6 +192,7 @@ print(in_fork(draw), in_fork(draw), draw(), in_fork(draw))
 """
 
 
+@pytest.mark.s3
 def test_only_where_the_parent_has_used_obstore_is_there_another_process(s3_store: Written) -> None:
     assert s3_store.options is not None
     done = subprocess.run(
@@ -198,6 +206,7 @@ def test_only_where_the_parent_has_used_obstore_is_there_another_process(s3_stor
     assert done.stdout.split("\n")[0] == "(99, 0) (99, 0) (99, 0) (99, 1)"
 
 
+@pytest.mark.s3
 def test_a_read_that_is_interrupted_leaves_no_answer_for_the_next(s3_store: Written) -> None:
     reader = s3_store.reader()
     expected = [draw(reader, seed) for seed in range(4)]

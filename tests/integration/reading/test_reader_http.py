@@ -10,6 +10,8 @@ from noether.data.zarr_store.reading.chunk_index import write_chunk_index
 from support.ahmed import AHMED_FILEMAP, load_run
 from support.s3_server import S3Server
 
+pytestmark = pytest.mark.s3
+
 
 @pytest.mark.parametrize("indexed", [False, True], ids=["without a chunk index", "with a chunk index"])
 def test_a_store_on_the_web_gives_the_draws_that_object_storage_gives(s3_server: S3Server, indexed: bool) -> None:

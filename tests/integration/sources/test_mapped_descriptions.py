@@ -162,7 +162,7 @@ DROP = 'association = "point"\nunused_points = "drop"'
     ("root", "mapping"),
     [
         pytest.param(ENSIGHT, cut_mapping("ensight"), id="EnSight"),
-        pytest.param(VTK, surface_mapping(domain=DROP), id="drop"),
+        pytest.param(VTK, surface_mapping(domain=DROP), id="drop", marks=pytest.mark.slow),
     ],
 )
 def test_where_heads_do_not_tell_the_first_sample_is_loaded_for_a_plan(
@@ -177,6 +177,7 @@ def test_where_heads_do_not_tell_the_first_sample_is_loaded_for_a_plan(
     }
 
 
+@pytest.mark.slow
 def test_a_plan_tells_the_points_of_every_sample_by_the_heads_of_meshes(tmp_path: Path, appended: Path) -> None:
     shutil.copytree(appended / "run_1", appended / "run_2")
     path = appended / "run_2" / "surface.vtp"
@@ -191,6 +192,7 @@ def test_a_plan_tells_the_points_of_every_sample_by_the_heads_of_meshes(tmp_path
     ]
 
 
+@pytest.mark.slow
 def test_the_memory_that_is_planned_for_a_mesh_is_within_30_percent_of_what_it_takes(tmp_path: Path) -> None:
     (tmp_path / "in" / "run_1").mkdir(parents=True)
     volume = pv.ImageData(dimensions=(91, 91, 91)).cast_to_unstructured_grid()

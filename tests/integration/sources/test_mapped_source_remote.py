@@ -19,7 +19,7 @@ from support.places import Place, make_place
 PIECES = ('file = "{case}/volume.vtu"', 'file = "{case}/volume.vtu"\nconcatenate = "{case}/volume.vtu.{part}.part"')
 
 
-@pytest.fixture(params=["memory", "s3-obstore", "s3-s3fs"])
+@pytest.fixture(params=["memory", *(pytest.param(kind, marks=pytest.mark.s3) for kind in ("s3-obstore", "s3-s3fs"))])
 def place(request: pytest.FixtureRequest) -> Place:
     return make_place(request.param, request)
 

@@ -17,6 +17,7 @@ from noether.data.zarr_store.errors import ArgumentError, SourceError
 from noether.data.zarr_store.sources import TreeSource
 from noether.data.zarr_store.sources.presets import find_preset
 from support.ahmed import AHMED, RUNS, load_run
+from support.lanes import few_fast
 from support.s3_server import S3Server
 from support.trees import (
     OPTIONAL,
@@ -209,7 +210,7 @@ def s3_copy_by_s3fs(request: pytest.FixtureRequest, tree: Path) -> tuple[str, di
     return root, server.s3fs_options
 
 
-@pytest.mark.parametrize("copy", [memory_copy, s3_copy, s3_copy_by_s3fs])
+@pytest.mark.parametrize("copy", few_fast([memory_copy, s3_copy, s3_copy_by_s3fs], others=pytest.mark.s3))
 def test_a_remote_tree_gives_what_the_local_one_gives(
     request: pytest.FixtureRequest, tmp_path: Path, copy: Any
 ) -> None:

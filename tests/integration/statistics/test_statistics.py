@@ -220,6 +220,7 @@ def test_arrays_with_codecs_of_others_have_the_same_statistics(root: Path, tmp_p
     assert same(given["surface_pressure"], expected["surface_pressure"])
 
 
+@pytest.mark.s3
 def test_a_store_in_object_storage_has_the_same_statistics(s3_root: str, s3_server: S3Server, root: Path) -> None:
     options = s3_server.obstore_options
     writer = ZarrStoreWriter(s3_root, AHMED_FILEMAP, "ahmed", storage_options=options, **SETTINGS)

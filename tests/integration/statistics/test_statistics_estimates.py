@@ -26,6 +26,7 @@ def true(root: Path) -> dict[str, RunningStats]:
     return calculate_store_statistics(root)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("domain", "tolerance"),
     [pytest.param("volume", 0.05, id="a-hundredth-of-the-points"), pytest.param("surface", 0.02, id="half-of-them")],

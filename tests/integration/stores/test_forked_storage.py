@@ -22,7 +22,10 @@ from support.ahmed import AHMED_FILEMAP, load_run
 from support.forks import children, has_ended, in_fork, in_fork_that_stays
 from support.s3_server import S3Server
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+pytestmark = [
+    pytest.mark.s3,
+    pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning"),
+]
 
 KEY = "run_1.zarr/zarr.json"
 

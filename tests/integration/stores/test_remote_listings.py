@@ -18,6 +18,8 @@ from support.counting_proxy import counting_proxy
 from support.effort import in_full_mode
 from support.s3_server import S3Server
 
+pytestmark = pytest.mark.s3
+
 SAMPLES = 10_000 if in_full_mode() else 2_500
 # S3 gives no more of a listing at a time.
 PAGE = 1_000

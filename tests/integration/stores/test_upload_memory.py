@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from noether.data.zarr_store.core.memory import memory_bytes, peak_memory_bytes
 from noether.data.zarr_store.stores import open_storage
 from support.s3_server import S3Server
+
+pytestmark = pytest.mark.s3
 
 MEGABYTE = 1 << 20
 N_MEGABYTES = 200

@@ -117,6 +117,7 @@ def test_a_tenth_reads_a_tenth_of_the_bytes(tmp_path: Path, monkeypatch: pytest.
     assert 0.09 * total < sum(read) < 0.11 * total
 
 
+@pytest.mark.s3
 def test_a_tenth_of_a_store_in_object_storage_takes_all_in_all_a_tenth_of_its_bytes(
     tmp_path: Path, s3_root: str, s3_server: S3Server
 ) -> None:
@@ -180,6 +181,7 @@ def test_another_fraction_does_not_go_into_the_same_place(root: Path, tmp_path: 
         copy_store(str(root), str(tmp_path / "copy"), fraction=0.25)
 
 
+@pytest.mark.s3
 def test_a_copy_goes_to_object_storage_and_back(root: Path, s3_root: str, s3_server: S3Server, tmp_path: Path) -> None:
     options = s3_server.obstore_options
     copy_store(str(root), s3_root, destination_options=options)

@@ -79,7 +79,7 @@ def test_a_store_that_is_as_it_should_be_is_left_alone(store: Path) -> None:
     assert identities(store) == before
 
 
-@pytest.mark.parametrize("kind", ["s3-obstore", "memory"])
+@pytest.mark.parametrize("kind", [pytest.param("s3-obstore", marks=pytest.mark.s3), "memory"])
 def test_groups_elsewhere_are_united_too(kind: str, request: pytest.FixtureRequest) -> None:
     place: Place = make_place(kind, request)
     writer = open_writer(str(place.root), storage_options=place.options)

@@ -40,6 +40,7 @@ from support.damage import (
     remove,
     unlist,
 )
+from support.lanes import few_fast
 from support.places import Place, make_place
 from support.reading import write_runs
 from support.trees import expected_fields, save_runs
@@ -129,7 +130,7 @@ FROM_THE_SOURCE: dict[str, Damage] = {
 }
 
 
-@pytest.mark.parametrize("name", FROM_THE_SOURCE)
+@pytest.mark.parametrize("name", few_fast(FROM_THE_SOURCE, 3))
 def test_what_is_lost_comes_from_the_source_to_the_byte(
     root: Path, intact: dict[str, bytes], source: TreeSource, name: str
 ) -> None:
@@ -149,7 +150,7 @@ def test_without_the_source_what_is_lost_stays_damage_and_no_chunk_is_removed(ro
     assert {key for key in every_file(root) if "/c/" in key} == chunks
 
 
-@pytest.mark.parametrize("name", [*OF_ITSELF, *FROM_THE_SOURCE])
+@pytest.mark.parametrize("name", few_fast([*FROM_THE_SOURCE, *OF_ITSELF]))
 def test_a_dry_run_changes_nothing_and_says_what_is_done_first(root: Path, source: TreeSource, name: str) -> None:
     damage, expected = (FROM_THE_SOURCE[name], None) if name in FROM_THE_SOURCE else OF_ITSELF[name]
     damage(root)
@@ -285,7 +286,7 @@ def test_values_that_differ_from_the_source_are_converted_again(
     assert every_file(root) == intact
 
 
-@pytest.fixture(params=["memory", "s3-obstore", "staged"])
+@pytest.fixture(params=["memory", pytest.param("s3-obstore", marks=pytest.mark.s3), "staged"])
 def place(request: pytest.FixtureRequest) -> Place:
     return make_place(request.param, request)
 

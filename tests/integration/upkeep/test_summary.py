@@ -112,6 +112,7 @@ def test_the_settings_are_those_the_store_was_written_with(tmp_path: Path) -> No
     assert (summary.compressor, summary.checksum) == ("blosc-zstd-3", False)
 
 
+@pytest.mark.s3
 def test_a_remote_store_has_the_figures_of_the_local_one(store: Path, s3_server: S3Server, s3_root: str) -> None:
     options = s3_server.obstore_options
     write_store(s3_root, storage_options=options)

@@ -71,6 +71,7 @@ def change_every_byte(root: Path, keys: Iterable[str], level: Level, seed: int =
     return missed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4 if in_full_mode() else 1))
 def test_every_byte_of_every_object_is_looked_at_where_checksums_are_on(tmp_path: Path, seed: int) -> None:
     root = write_tiny(tmp_path / "store", checksum=True)
@@ -84,6 +85,7 @@ def test_every_byte_of_every_object_is_looked_at_where_checksums_are_on(tmp_path
     assert change_every_byte(root, keys - first, "data", seed) == {}
 
 
+@pytest.mark.slow
 def test_without_checksums_only_what_is_in_chunks_can_be_missed_and_the_report_says_so(tmp_path: Path) -> None:
     root = write_tiny(tmp_path / "store", checksum=False)
     report = verify_store(root, workers=1)

@@ -259,7 +259,7 @@ def test_a_newer_format_is_refused_and_not_called_damaged(root: Path) -> None:
         census(root)
 
 
-@pytest.fixture(params=["memory", "s3-obstore", "staged"])
+@pytest.fixture(params=["memory", pytest.param("s3-obstore", marks=pytest.mark.s3), "staged"])
 def place(request: pytest.FixtureRequest) -> Place:
     return make_place(request.param, request)
 

@@ -20,6 +20,7 @@ from noether.data.zarr_store import ZarrChunkReader
 from noether.data.zarr_store.errors import CorruptDataError, OriginalOrderError
 from noether.data.zarr_store.reading.chunk_index import write_chunk_index
 from support.ahmed import Arrays
+from support.lanes import few_fast
 from support.reading import FIELDS, N_POINTS, as_stored, source_rows, write_runs
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -81,7 +82,7 @@ def with_xarray(group: Path) -> Arrays:
     return arrays
 
 
-@pytest.fixture(scope="module", params=SETTINGS, ids=lambda name: name.replace(" ", "_"))
+@pytest.fixture(scope="module", params=few_fast(SETTINGS, 2), ids=lambda name: name.replace(" ", "_"))
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_runs(tmp_path_factory.mktemp("store") / "store", "run_1", **SETTINGS[request.param])
 
@@ -179,7 +180,7 @@ def write_elsewhere(
 
 
 @pytest.mark.filterwarnings("ignore:Consolidated metadata is currently not part:UserWarning")
-@pytest.mark.parametrize("settings", FOREIGN.values(), ids=FOREIGN.keys())
+@pytest.mark.parametrize("settings", few_fast(FOREIGN.values(), 3), ids=FOREIGN.keys())
 def test_a_store_that_another_library_wrote_is_read(tmp_path: Path, run_1: Arrays, settings: dict[str, Any]) -> None:
     reader = ZarrChunkReader(write_elsewhere(tmp_path, run_1, **settings))
     for num_points in (None, {"surface": 450, "volume": 1300}):
@@ -194,7 +195,7 @@ def test_a_store_that_another_library_wrote_is_read(tmp_path: Path, run_1: Array
 
 
 @pytest.mark.filterwarnings("ignore:Consolidated metadata is currently not part:UserWarning")
-@pytest.mark.parametrize("settings", FOREIGN.values(), ids=FOREIGN.keys())
+@pytest.mark.parametrize("settings", few_fast(FOREIGN.values()), ids=FOREIGN.keys())
 def test_a_store_that_another_library_wrote_is_read_the_same_with_a_chunk_index(
     tmp_path: Path, run_1: Arrays, settings: dict[str, Any]
 ) -> None:

@@ -21,6 +21,7 @@ from noether.data.zarr_store import ZarrStoreWriter
 from noether.data.zarr_store.errors import NonFiniteError, SampleDataError, StorageError, ValueOverflowError
 from noether.data.zarr_store.writing import reorder
 from support.ahmed import AHMED_FILEMAP, Arrays
+from support.lanes import few_fast
 from support.places import local_place
 
 SMALL = FileMap(volume_position="p", volume_pressure="c")
@@ -165,7 +166,7 @@ def new(tmp_path: Path) -> ZarrStoreWriter:
 
 @pytest.mark.usefixtures("scratch")
 @pytest.mark.parametrize("make", SOURCES, ids=lambda make: make.__name__.replace("_", " "))
-@pytest.mark.parametrize("shard_points", [None, 1500])
+@pytest.mark.parametrize("shard_points", few_fast([1500, None]))
 def test_the_bytes_are_those_of_an_array_in_memory(
     make: Callable[[NDArray[Any], Path], Any], shard_points: int | None, run_1: Arrays, tmp_path: Path
 ) -> None:
@@ -197,6 +198,7 @@ def resident_bytes(file: Path) -> int:
     )
 
 
+@pytest.mark.slow
 def test_a_mapped_tensor_goes_through_buckets_and_its_file_takes_the_memory_of_a_block(
     new: ZarrStoreWriter, tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

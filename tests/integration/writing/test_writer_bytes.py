@@ -27,6 +27,7 @@ from noether.data.zarr_store.writing import group_encoding
 from noether.data.zarr_store.writing.group_encoding import DomainArrays, Encoding, encoded, group_objects
 from noether.data.zarr_store.writing.reorder import GatheredRows, StoredRows
 from support.ahmed import AHMED_FILEMAP, RUNS, Arrays, load_run
+from support.lanes import few_fast
 from support.places import local_place
 from support.workers import processes, write_run
 
@@ -135,7 +136,7 @@ def test_many_threads_at_once_write_the_bytes_of_one(sequential: dict[str, bytes
     assert local_place(tmp_path).files() == sequential
 
 
-@pytest.mark.parametrize("threads", [1, 2, 7])
+@pytest.mark.parametrize("threads", few_fast([7, 1, 2]))
 def test_the_bytes_do_not_depend_on_the_threads_that_compress_a_sample(
     threads: int, sequential: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,6 +147,7 @@ def test_the_bytes_do_not_depend_on_the_threads_that_compress_a_sample(
     assert local_place(tmp_path).files() == sequential
 
 
+@pytest.mark.slow
 def test_another_process_writes_the_same_bytes(sequential: dict[str, bytes], tmp_path: Path) -> None:
     keywords = pickle.dumps(open_writer(tmp_path).to_init_kwargs())
     with processes(2) as pool:

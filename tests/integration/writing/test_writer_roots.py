@@ -13,7 +13,7 @@ from noether.data.zarr_store import StoreManifest, ZarrStoreWriter
 from noether.data.zarr_store.errors import ArgumentError, StorageError, StoreError
 from noether.data.zarr_store.stores import make_store
 from support.ahmed import AHMED_FILEMAP, Arrays, load_run
-from support.places import PLACES, Place, local_place, make_place
+from support.places import KINDS, PLACES, Place, local_place, make_place
 from support.s3_server import S3Server
 
 # Blanks, what URLs and shells give a meaning, patterns, percent-encoding, and letters beyond ASCII.
@@ -27,7 +27,7 @@ def reference(run_1: Arrays, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     return place.files()
 
 
-@pytest.fixture(params=[*PLACES, "local str", "file URL"])
+@pytest.fixture(params=[*KINDS, "local str", "file URL"])
 def any_place(request: pytest.FixtureRequest) -> Place:
     return make_place(request.param, request)
 
@@ -143,6 +143,7 @@ def test_options_that_the_file_system_does_not_know_are_refused(
         ZarrStoreWriter(root, AHMED_FILEMAP, "ahmed", storage_options=options)
 
 
+@pytest.mark.s3
 @pytest.mark.parametrize("driver", ["obstore", "s3fs"])
 def test_options_choose_the_server(driver: str, s3_server: S3Server) -> None:
     options = s3_server.obstore_options if driver == "obstore" else s3_server.s3fs_options

@@ -10,6 +10,7 @@ import pytest
 
 from noether.data.zarr_store import ZarrChunkReader
 from support.archive import STORE, domain_of, load_expected
+from support.lanes import few_fast
 from support.reading import FIELDS, write_runs
 from support.zarrita import FoundGroup, missing, read_with_zarrita
 
@@ -25,7 +26,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
 TYPES = {"float16": "Float16Array", "float32": "Float32Array", "float64": "Float64Array"}
 
 
-@pytest.fixture(scope="module", params=SETTINGS, ids=lambda name: name.replace(" ", "_"))
+@pytest.fixture(
+    scope="module", params=few_fast(SETTINGS, others=pytest.mark.browser), ids=lambda name: name.replace(" ", "_")
+)
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_runs(tmp_path_factory.mktemp("store") / "store", "run_1", **SETTINGS[request.param])
 
@@ -58,6 +61,7 @@ def test_a_browser_finds_every_array_and_the_attributes_in_the_consolidated_meta
     assert found.attributes["attributes"] == {"name": "run_1"}
 
 
+@pytest.mark.browser
 def test_a_browser_gets_the_values_of_an_archived_store() -> None:
     expected = load_expected()
     for sample_id in expected.sources:
@@ -68,6 +72,7 @@ def test_a_browser_gets_the_values_of_an_archived_store() -> None:
         assert not arrays
 
 
+@pytest.mark.browser
 def test_what_a_browser_cannot_read_is_an_error(tmp_path: Path) -> None:
     root = write_runs(tmp_path / "store", "run_1")
     (root / "run_1.zarr/volume/pressure/c/0/0").write_bytes(b"no shard at all, but long enough for its index")

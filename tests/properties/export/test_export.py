@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from noether.data.zarr_store import FileMap, ZarrChunkReader
@@ -18,7 +18,6 @@ from support.reading import write_samples
 KINDS = st.lists(st.sampled_from(sorted(CORNERS)), min_size=1, max_size=40)
 
 
-@settings(max_examples=25)
 @given(kinds=KINDS, seed=st.integers(0, 2**31), chunk_points=st.integers(1, 50))
 def test_predictions_from_a_read_sample_give_the_source_back(kinds: list[int], seed: int, chunk_points: int) -> None:
     rng = np.random.default_rng(seed)

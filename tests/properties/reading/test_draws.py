@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
@@ -37,7 +37,6 @@ def numbered(n_points: int) -> Arrays:
     seed=st.integers(0, 2**40),
     chunk_order=st.sampled_from(CHUNK_ORDERS),
 )
-@settings(max_examples=40)
 def test_a_draw_gives_distinct_points_the_same_in_all_fields_of_as_few_chunks_as_promised(
     n_points: int, chunk_points: int, shard_points: int | None, wanted: int, seed: int, chunk_order: ChunkOrder
 ) -> None:

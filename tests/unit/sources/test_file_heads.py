@@ -117,7 +117,7 @@ def test_a_pt_file_that_holds_no_tensor_is_refused() -> None:
         describe_file(file, "p.pt", WHERE)
 
 
-@pytest.mark.parametrize("kind", ["local", "memory", "s3-obstore"])
+@pytest.mark.parametrize("kind", ["local", "memory", pytest.param("s3-obstore", marks=pytest.mark.s3)])
 def test_a_tree_tells_the_size_of_a_sample_wherever_it_lies(kind: str, request: pytest.FixtureRequest) -> None:
     place: Place = make_place(kind, request)
     local = save_runs(request.getfixturevalue("tmp_path") / "tree", ["run_1"], suffix=".pt")

@@ -57,7 +57,7 @@ fsspec.register_implementation("watchedmemory", WatchedMemory, clobber=True)
 GROUP = [("a/zarr.json", b"a"), ("a/c/0/0", b"chunk" * 1000), ("zarr.json", b"root")]
 
 
-@pytest.fixture(params=[*PLACES, "s3-forked"])
+@pytest.fixture(params=[*PLACES, pytest.param("s3-forked", marks=pytest.mark.s3)])
 def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Place:
     if request.param == "s3-forked":
         # As in a process that was forked from one that uses obstore.
@@ -150,7 +150,7 @@ def test_make_store_opens_a_group_for_zarr_python(storage: Storage, place: Place
 
 
 # SeaweedFS goes on listing directories that have become empty, and the file systems of fsspec have bugs of their own.
-@pytest.mark.parametrize("place", ["local", "s3-forked"], indirect=True)
+@pytest.mark.parametrize("place", ["local", pytest.param("s3-forked", marks=pytest.mark.s3)], indirect=True)
 def test_zarr_python_writes_lists_and_deletes_where_it_may(place: Place) -> None:
     def opened(*, read_only: bool) -> zarr.Group:
         store = make_store(f"{place.root}/run_1.zarr", read_only=read_only, storage_options=place.options)
@@ -297,6 +297,7 @@ def test_a_local_group_that_breaks_off_leaves_the_former_one_whole(tmp_path: Pat
     assert place.files() == under("run_1.zarr", GROUP)
 
 
+@pytest.mark.s3
 @pytest.mark.parametrize("kind", ["s3-obstore", "s3-s3fs"])
 def test_a_put_that_the_server_refuses_leaves_nothing_of_the_group(kind: str, request: pytest.FixtureRequest) -> None:
     place = make_place(kind, request)
