@@ -72,9 +72,12 @@ def _received() -> Large:
 
 
 def hold_open(path: str) -> None:
-    """Keep a named pipe open for as long as this process lives, which hangs and looks at no signal."""
+    """Keep a named pipe open for as long as this process lives, which hangs and looks at no signal.
+
+    A byte tells whoever reads from the pipe that it is open.
+    """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    os.open(path, os.O_WRONLY)
+    os.write(os.open(path, os.O_WRONLY), b".")
     ACTS["hung"]()
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -22,8 +23,17 @@ from support import calls
 WAIT_SECONDS = 60.0
 
 
+@contextmanager
+def held_open(path: Path) -> Iterator[IO[bytes]]:
+    """Read from a named pipe that `calls.hold_open` has opened; a process that does not come to it is an error."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as pipe:
+        assert select.select([pipe], [], [], WAIT_SECONDS)[0], "no process has opened the pipe"
+        assert pipe.read(1) == b"."
+        yield pipe
+
+
 def is_closed(pipe: IO[bytes]) -> bool:
-    """Whether whoever could write to a pipe is gone, or will be soon."""
+    """Return whether all that could write to a pipe is gone, or will be soon."""
     return bool(select.select([pipe], [], [], WAIT_SECONDS)[0]) and pipe.read() == b""
 
 
@@ -140,7 +150,7 @@ def test_termination_ends_the_deafest_process_fails_its_call_and_cancels_the_res
     executor = ProcessExecutor(1)
     os.mkfifo(tmp_path / "pipe")
     under_way, waiting = executor.submit(calls.hold_open, str(tmp_path / "pipe")), executor.submit(calls.give)
-    with (tmp_path / "pipe").open("rb") as pipe:
+    with held_open(tmp_path / "pipe") as pipe:
         executor.terminate()
         assert is_closed(pipe)  # the process does not hold it open any more
     with pytest.raises(WorkerDiedError, match="SIGKILL"):
@@ -165,7 +175,7 @@ def test_a_process_ends_when_its_parent_is_killed_whatever_it_does(tmp_path: Pat
     environment = {**os.environ, "PYTHONPATH": str(Path(support.__file__).parents[1]), "TMPDIR": str(tmp_path)}
     with (
         subprocess.Popen([sys.executable, calls.__file__, tmp_path / "pipe"], env=environment) as parent,
-        (tmp_path / "pipe").open("rb") as pipe,
+        held_open(tmp_path / "pipe") as pipe,
     ):
         parent.kill()
         assert is_closed(pipe)
