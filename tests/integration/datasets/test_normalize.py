@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -215,17 +213,3 @@ def test_the_example_of_the_readme_restores_what_it_normalized(
     plain = ZarrStoreDataset(root, num_points={"volume": 8192})[0]["volume_velocity"]
     assert found["velocity"]["volume_velocity"].numpy() == pytest.approx(plain.numpy(), abs=1e-4)
     assert found["item"]["volume_velocity"].numpy() != pytest.approx(plain.numpy(), abs=1)
-
-
-def test_without_torch_the_module_says_how_to_install_it() -> None:
-    code = """
-import sys
-sys.modules["torch"] = None
-try:
-    import noether.data.zarr_store.datasets.transforms
-except ImportError as error:
-    print(type(error).__name__, error)
-"""
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    message = "normalizing tensors needs torch, which is not installed: pip install 'noether-zarr-store[torch]'"
-    assert ran.stdout == f"MissingDependencyError {message}\n"
