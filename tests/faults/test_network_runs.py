@@ -171,8 +171,9 @@ def require_equal(batches: list[Item], expected: list[Item]) -> None:
             assert torch.equal(batch[name], other[name]), name
 
 
-@pytest.mark.parametrize("workers", few_fast([2, 0], others=pytest.mark.faults))
-@pytest.mark.parametrize("seed", few_fast(SCRIPTS, others=pytest.mark.faults))
+@pytest.mark.faults
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("seed", SCRIPTS)
 def test_training_through_passing_faults_gets_the_draws_of_an_undisturbed_one(
     seed: int, workers: int, trained: str, s3_server: S3Server, proxy: FaultyProxy
 ) -> None:

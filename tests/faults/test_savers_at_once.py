@@ -31,7 +31,7 @@ RETRY = {
 }
 
 
-@pytest.fixture(scope="module", params=few_fast(range(2, 9) if in_full_mode() else (5,), others=pytest.mark.faults))
+@pytest.fixture(scope="module", params=range(2, 9) if in_full_mode() else (3,))
 def pool(request: pytest.FixtureRequest) -> Iterator[tuple[int, ProcessPoolExecutor]]:
     """So many processes that can wait for one another."""
     with processes(request.param) as pool:

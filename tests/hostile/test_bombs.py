@@ -147,6 +147,7 @@ def test_an_archive_in_order_that_is_larger_than_memory_is_refused_by_what_is_fr
         load(zeros_as_npz(MIB), "p.npz")
 
 
+@pytest.mark.slow
 def test_its_head_tells_how_large_it_is_without_decompressing_it() -> None:
     data = zeros_as_npz(64 * MIB)
     with bounded(16 * MIB):

@@ -112,7 +112,9 @@ def test_directories_that_act_on_a_terminal_are_refused_by_name_and_the_others_a
         np.save(sample / "p.npy", np.ones((5, 3), np.float32))
     filemap = tmp_path / "files.json"
     filemap.write_text('{"surface_position": "p.npy"}')
-    code, output = run("convert", str(tmp_path / "source"), str(tmp_path / "store"), "--filemap", str(filemap))
+    code, output = run(
+        "convert", str(tmp_path / "source"), str(tmp_path / "store"), "--filemap", str(filemap), "--workers", "0"
+    )
     assert code == 3
     assert "failed: sample id 'run" in output
     assert not {"\x1b", "\x07", "\u202e"} & set(output)

@@ -9,6 +9,8 @@ import sys
 from importlib.resources import files
 from pathlib import Path
 
+import pytest
+
 from noether.data import zarr_store
 from support.ahmed import load_run
 from support.reading import write_samples
@@ -76,6 +78,7 @@ except ImportError as error:
 """
 
 
+@pytest.mark.slow
 def test_without_torch_datasets_say_how_to_install_it() -> None:
     message = "a PyTorch dataset needs torch, which is not installed: pip install 'noether-zarr-store[torch]'"
     assert run_python(DATASETS_WITHOUT_TORCH) == f"MissingDependencyError {message}"
@@ -88,6 +91,7 @@ def test_noether_and_noether_data_are_namespaces_that_other_distributions_share(
     assert (PACKAGE / "__init__.py").exists()
 
 
+@pytest.mark.slow
 def test_another_distribution_of_the_namespace_is_imported_beside_it(tmp_path: Path) -> None:
     for module in ("other/mod.py", "data/loaders/__init__.py", "core.py"):
         file = tmp_path / "noether" / module

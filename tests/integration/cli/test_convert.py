@@ -184,7 +184,7 @@ def test_the_table_at_the_end_sums_up_what_was_done(tree: Path, store: Path) -> 
 def test_a_file_map_in_json_names_the_files_and_the_source_the_dataset(tree: Path, store: Path) -> None:
     filemap = store.with_name("filemap.json")
     filemap.write_text(TREE_FILEMAP.model_dump_json(exclude_none=True))
-    manifest = manifest_after(f"{tree}/", store, "--filemap", filemap)
+    manifest = manifest_after(f"{tree}/", store, "--filemap", filemap, "--workers", 0)
     assert manifest.dataset_name == "tree"
     assert manifest.sample("run_1").attributes.keys() == {"design_parameters"}
 
@@ -203,7 +203,7 @@ def test_the_current_directory_is_a_source_with_a_name(
 ) -> None:
     (tree / "filemap.json").write_text('{"surface_position": "surface_position_vtp.pt"}')
     monkeypatch.chdir(tree / "run_1")
-    manifest = manifest_after(".", store, "--filemap", "../filemap.json", *options)
+    manifest = manifest_after(".", store, "--filemap", "../filemap.json", "--workers", 0, *options)
     assert (manifest.dataset_name, list(manifest.samples)) == (name, ["run_1"])
 
 

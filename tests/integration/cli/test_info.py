@@ -15,7 +15,7 @@ from noether.data.zarr_store.upkeep.summary import summarize
 from support.s3_server import S3Server
 from support.trees import call, save_runs
 
-PRESET = ("--preset", "ahmedml")
+PRESET = ("--preset", "ahmedml", "--workers", "0")
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from noether.data.zarr_store.manifest.splits import split_samples
 from support.s3_server import S3Server
 from support.trees import call, save_runs
 
-PRESET = ("--preset", "ahmedml")
+PRESET = ("--preset", "ahmedml", "--workers", "0")
 RUNS = [f"run_{i}" for i in range(1, 7)]
 
 

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from noether.data.zarr_store.datasets import Draw, Item, ZarrStoreDataset, collate_samples, shared_buffers
 from support.ahmed import RUNS
+from support.lanes import few_fast
 from support.reading import write_runs
 
 pytestmark = [
@@ -133,6 +134,7 @@ def changing_sizes(number: int) -> Item:
     return {"x": torch.full((20_000 + 5_000 * (number % 7),), float(number))}
 
 
+@pytest.mark.slow
 def test_batches_of_changing_sizes_need_few_blocks() -> None:
     seen = []
     for number, batch in enumerate(batches(Numbers(140, changing_sizes))):
@@ -178,7 +180,7 @@ def of_odd_sizes(number: int) -> Item:
 
 
 @pytest.mark.parametrize("make", [one_of_each_kind, of_odd_sizes])
-@pytest.mark.parametrize("batch_size", [1, 3])
+@pytest.mark.parametrize("batch_size", few_fast([3, 1]))
 def test_whatever_is_in_a_batch_comes_as_it_was(make: Callable[[int], Item], batch_size: int) -> None:
     dataset = Numbers(6, make)
     sent, alone = batches(dataset, batch_size), batches(dataset, batch_size, num_workers=0, **no_worker())
@@ -234,7 +236,7 @@ MORE_DRAWS = {"geometry": Draw("surface", 700), "query": Draw("volume", 600, dis
 
 
 @pytest.mark.parametrize("draws", [None, MORE_DRAWS], ids=["main draws", "more draws"])
-@pytest.mark.parametrize("transform", [None, with_a_copy, as_conjugates])
+@pytest.mark.parametrize("transform", few_fast([None, with_a_copy, as_conjugates]))
 def test_draws_come_as_they_were_read_each_in_memory_of_its_own(
     root: Path, transform: Callable[[Item], Item] | None, draws: dict[str, Draw] | None
 ) -> None:
@@ -344,7 +346,7 @@ def test_where_memory_cannot_be_opened_by_the_main_process_batches_come_as_pytor
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-@pytest.mark.parametrize("n_bytes", [1 << 55, 1 << 62, 1 << 70])
+@pytest.mark.parametrize("n_bytes", few_fast([1 << 62, 1 << 55, 1 << 70]))
 def test_memory_that_nobody_has_is_refused(n_bytes: int, workers: int) -> None:
     def ask(number: int) -> Item:
         with pytest.raises(MemoryError):

@@ -30,6 +30,7 @@ from support.export_meshes import (
     load_cells,
     read_with_pyvista,
 )
+from support.lanes import few_fast
 from support.reading import write_samples
 
 Parts = dict[str, pyvista.UnstructuredGrid]
@@ -81,7 +82,7 @@ def in_order(cells: list[Any], order: NDArray[np.int64]) -> list[Any]:
     return [cells[number] for number in order]
 
 
-@pytest.mark.parametrize("read", READERS, ids=["older reader", "newer reader"])
+@pytest.mark.parametrize("read", few_fast(READERS), ids=["older reader", "newer reader"])
 def test_fields_of_real_cells_lie_on_the_cells_that_they_are_of_ordered_by_type(
     store: Path, tmp_path: Path, read: Callable[[Path], Parts]
 ) -> None:

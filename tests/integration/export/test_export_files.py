@@ -171,6 +171,7 @@ except MissingDependencyError as error:
 """
 
 
+@pytest.mark.slow
 def test_without_pyvista_npz_is_written_and_a_mesh_says_how_to_install_it(store: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", WITHOUT_PYVISTA, str(store), str(tmp_path), str(CELLS_MESH)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -16,13 +16,14 @@ from noether.data.zarr_store.errors import CorruptDataError, ManifestError
 from noether.data.zarr_store.reading.chunk_index import open_chunk_index, write_chunk_index
 from noether.data.zarr_store.stores import open_storage
 from support.ahmed import AHMED_FILEMAP, load_run
+from support.lanes import few_fast
 from support.places import PLACES, Place, make_place
 from support.reading import write_runs
 
 NUM_POINTS = {"surface": 200, "volume": 900}
 
 
-@pytest.fixture(params=[None, 1024], ids=["one shard", "many shards"])
+@pytest.fixture(params=few_fast([1024, None]), ids=["many shards", "one shard"])
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return write_runs(tmp_path / "store", "run_1", "run_2", chunk_points=256, shard_points=request.param)
 

@@ -72,6 +72,7 @@ def test_a_pickled_reader_reads_as_the_first_did(root: Path, expected: list[Arra
     require_equal(draw(copy, 1), scattered)
 
 
+@pytest.mark.slow
 def test_a_reader_that_was_used_reads_on_in_a_spawned_process(root: Path, expected: list[Arrays]) -> None:
     reader = ZarrChunkReader(root, read_concurrency=2)
     draw(reader, 0)

@@ -177,6 +177,7 @@ def test_a_value_of_a_npz_is_loaded_only_where_it_is_asked_for(tmp_path: Path) -
     assert peak < 8 << 20
 
 
+@pytest.mark.slow
 def test_a_hdf5_field_is_never_in_memory_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reorder, "_BUCKET_BYTES", 1 << 19)
     monkeypatch.setattr(reorder, "_BLOCK_BYTES", 1 << 18)

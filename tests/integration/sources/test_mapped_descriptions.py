@@ -158,11 +158,12 @@ def test_a_file_without_a_head_is_named(tmp_path: Path, data: bytes) -> None:
 DROP = 'association = "point"\nunused_points = "drop"'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("root", "mapping"),
     [
         pytest.param(ENSIGHT, cut_mapping("ensight"), id="EnSight"),
-        pytest.param(VTK, surface_mapping(domain=DROP), id="drop", marks=pytest.mark.slow),
+        pytest.param(VTK, surface_mapping(domain=DROP), id="drop"),
     ],
 )
 def test_where_heads_do_not_tell_the_first_sample_is_loaded_for_a_plan(

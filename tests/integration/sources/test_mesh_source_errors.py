@@ -260,6 +260,7 @@ def test_a_missing_library_says_how_to_install_it(
         source.load("run_1")
 
 
+@pytest.mark.slow
 def test_listing_samples_needs_no_mesh_library() -> None:
     code = """
 import sys

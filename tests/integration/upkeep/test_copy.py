@@ -33,6 +33,7 @@ from noether.data.zarr_store.stores import open_storage
 from noether.data.zarr_store.stores.local import LocalStorage
 from noether.data.zarr_store.upkeep.copying import copy_store, leading_grid
 from support.counting_proxy import counting_proxy
+from support.lanes import few_fast
 from support.reading import write_runs
 from support.s3_server import S3Server
 
@@ -40,7 +41,7 @@ CHUNK_POINTS = 256
 RUNS = ("run_1", "run_2")
 
 
-@pytest.fixture(scope="module", params=[None, 4 * CHUNK_POINTS], ids=["one shard", "capped shards"])
+@pytest.fixture(scope="module", params=few_fast([4 * CHUNK_POINTS, None]), ids=["capped shards", "one shard"])
 def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("whole") / "store"
     root = write_runs(directory, *RUNS, chunk_points=CHUNK_POINTS, shard_points=request.param)

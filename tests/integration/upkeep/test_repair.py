@@ -95,7 +95,7 @@ OF_ITSELF: dict[str, tuple[Damage, Kinds]] = {
 }
 
 
-@pytest.mark.parametrize("name", OF_ITSELF)
+@pytest.mark.parametrize("name", few_fast(OF_ITSELF, 6))
 def test_what_can_be_is_mended_without_the_source_to_the_byte(root: Path, intact: dict[str, bytes], name: str) -> None:
     damage, expected = OF_ITSELF[name]
     damage(root)
@@ -142,7 +142,7 @@ def test_what_is_lost_comes_from_the_source_to_the_byte(
     assert verify_store(root, level="source", source=source).findings == ()
 
 
-@pytest.mark.parametrize("name", [name for name in FROM_THE_SOURCE if "not recorded" not in name])
+@pytest.mark.parametrize("name", few_fast([name for name in FROM_THE_SOURCE if "not recorded" not in name], 3))
 def test_without_the_source_what_is_lost_stays_damage_and_no_chunk_is_removed(root: Path, name: str) -> None:
     FROM_THE_SOURCE[name](root)
     chunks = {key for key in every_file(root) if "/c/" in key}
@@ -225,13 +225,15 @@ def test_a_sample_whose_source_is_broken_is_reported_and_the_rest_is_mended(
 
 @pytest.mark.parametrize(
     "settings",
-    [
-        pytest.param({"chunk_points": {"surface": 64, "volume": 16}, "shard_points": 100}, id="capped"),
-        pytest.param({"chunk_points": {"surface": 16}, "shard_points": 40}, id="one domain capped"),
-        pytest.param({}, id="domains smaller than a chunk"),
-        pytest.param({"checksum": False, "compression_level": 3, "coords_dtype": "float64"}, id="encoding"),
-        pytest.param({"field_dtypes": {"volume_pressure": "float32"}, "shuffle_seed": 7}, id="dtypes and seed"),
-    ],
+    few_fast(
+        [
+            pytest.param({"chunk_points": {"surface": 64, "volume": 16}, "shard_points": 100}, id="capped"),
+            pytest.param({"chunk_points": {"surface": 16}, "shard_points": 40}, id="one domain capped"),
+            pytest.param({}, id="domains smaller than a chunk"),
+            pytest.param({"checksum": False, "compression_level": 3, "coords_dtype": "float64"}, id="encoding"),
+            pytest.param({"field_dtypes": {"volume_pressure": "float32"}, "shuffle_seed": 7}, id="dtypes and seed"),
+        ]
+    ),
 )
 def test_a_sample_is_converted_again_as_it_was(tmp_path: Path, source: TreeSource, settings: dict[str, Any]) -> None:
     root = tmp_path / "store"

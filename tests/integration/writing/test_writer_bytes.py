@@ -121,6 +121,7 @@ def test_domains_of_a_sample_are_shuffled_differently(tmp_path: Path) -> None:
     assert np.mean(rows_of(group, "surface/position") == rows_of(group, "volume/position")) < 0.01
 
 
+@pytest.mark.slow
 def test_the_bytes_do_not_depend_on_the_order_of_writing(sequential: dict[str, bytes], tmp_path: Path) -> None:
     writer = open_writer(tmp_path)
     for run in reversed(RUNS):
@@ -128,6 +129,7 @@ def test_the_bytes_do_not_depend_on_the_order_of_writing(sequential: dict[str, b
     assert local_place(tmp_path).files() == sequential
 
 
+@pytest.mark.slow
 def test_many_threads_at_once_write_the_bytes_of_one(sequential: dict[str, bytes], tmp_path: Path) -> None:
     writer = open_writer(tmp_path)
     with ThreadPoolExecutor(12) as threads:

@@ -289,6 +289,7 @@ def test_bad_parameters_are_refused_and_leave_no_trace(tmp_path: Path, case: str
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.faults
 def test_a_disk_that_takes_no_more_leaves_the_former_sample_and_nothing_new(old: Place) -> None:
     writer = ZarrStoreWriter(old.root, AHMED_FILEMAP, "ahmed")
     before = old.files()

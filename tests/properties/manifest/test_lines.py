@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 from pydantic_core import from_json
@@ -87,6 +88,7 @@ def test_saving_again_gives_the_same_bytes(manifest: StoreManifest) -> None:
     assert saved(StoreManifest.model_validate(json.loads(data))) == data
 
 
+@pytest.mark.slow
 @given(manifests, st.data())
 def test_a_manifest_is_the_same_in_every_layout(manifest: StoreManifest, data: st.DataObject) -> None:
     text = in_any_layout(json.loads(manifest.model_dump_json()), data.draw).encode()

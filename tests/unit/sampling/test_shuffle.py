@@ -95,7 +95,11 @@ def test_the_global_random_state_neither_sets_the_order_nor_is_advanced_by_it() 
     "executor",
     [
         pytest.param(lambda: ThreadPoolExecutor(8), id="threads"),
-        pytest.param(lambda: ProcessPoolExecutor(1, multiprocessing.get_context("spawn")), id="spawned-process"),
+        pytest.param(
+            lambda: ProcessPoolExecutor(1, multiprocessing.get_context("spawn")),
+            id="spawned-process",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_the_order_is_the_same_elsewhere(executor: Callable[[], Executor]) -> None:

@@ -34,6 +34,7 @@ def small_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reorder, "_BLOCK_BYTES", BUCKET_BYTES)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_buckets")
 def test_a_field_of_many_buckets_takes_the_memory_of_a_few_and_is_read_once_front_to_back(tmp_path: Path) -> None:
     stored_rows, read = np.argsort(ORDER), list[int]()
