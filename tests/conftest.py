@@ -14,7 +14,7 @@ from support.ahmed import Arrays, load_run
 from support.s3_server import S3Server, serve_s3
 
 # Laws are tried on more examples where time allows: `./scripts/test --full`.
-hypothesis.settings.register_profile("default", max_examples=25, deadline=None)
+hypothesis.settings.register_profile("default", max_examples=20, deadline=None)
 hypothesis.settings.register_profile("full", max_examples=250, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 

@@ -115,7 +115,9 @@ def test_a_kill_before_any_change_loses_nothing_and_the_same_again_ends_in_the_s
         assert stored_bytes(local_place(store)) == expected
 
 
-@pytest.mark.parametrize("is_there", [False, True], ids=["of a new sample", "that replaces samples"])
+@pytest.mark.parametrize(
+    "is_there", few_fast([True, False], others=pytest.mark.faults), ids=["that replaces samples", "of a new sample"]
+)
 def test_where_objects_appear_one_by_one_a_kill_leaves_samples_whole_or_not_there_and_the_same_again_ends_well(
     is_there: bool, tree: Path, quick_path: Path
 ) -> None:
@@ -162,7 +164,9 @@ class States:
         return [dict(files) for files in self._found]
 
 
-@pytest.mark.parametrize("is_there", [False, True], ids=["of a new store", "that replaces samples"])
+@pytest.mark.parametrize(
+    "is_there", few_fast([True, False], others=pytest.mark.faults), ids=["that replaces samples", "of a new store"]
+)
 def test_after_a_loss_of_power_at_any_moment_all_that_the_manifest_lists_is_there_and_the_same_again_ends_well(
     is_there: bool, tree: Path, quick_path: Path
 ) -> None:

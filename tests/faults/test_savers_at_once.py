@@ -17,7 +17,6 @@ from noether.data.zarr_store.stores import open_storage
 from support.ahmed import AHMED_FILEMAP, Arrays
 from support.effort import in_full_mode
 from support.faulty_proxy import FAULTS, LOST_ANSWERS, FaultyProxy, Script, faulty_proxy
-from support.lanes import few_fast
 from support.places import Place, make_place
 from support.s3_server import S3Server
 from support.workers import processes, save_together
@@ -31,7 +30,7 @@ RETRY = {
 }
 
 
-@pytest.fixture(scope="module", params=range(2, 9) if in_full_mode() else (3,))
+@pytest.fixture(scope="module", params=range(2, 9) if in_full_mode() else (5,))
 def pool(request: pytest.FixtureRequest) -> Iterator[tuple[int, ProcessPoolExecutor]]:
     """So many processes that can wait for one another."""
     with processes(request.param) as pool:
@@ -76,7 +75,8 @@ def all_ids(count: int) -> list[str]:
 
 
 # fsspec has no conditional put, so for its roots only the threads of one process are promised to lose nothing.
-@pytest.mark.parametrize("place", few_fast(["s3-obstore", "local"], others=pytest.mark.faults), indirect=True)
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["local", pytest.param("s3-obstore", marks=pytest.mark.s3)], indirect=True)
 def test_savers_at_once_lose_nothing(place: Place, pool: tuple[int, ProcessPoolExecutor], entry: SampleEntry) -> None:
     save_all(pool, place.root, place.options, entry)
     assert list(StoreManifest.load(str(place.root), storage_options=place.options).samples) == all_ids(pool[0])

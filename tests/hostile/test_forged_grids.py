@@ -179,7 +179,7 @@ def test_a_store_that_lies_is_refused_by_what_it_claims_and_gets_no_memory_for_i
 
 # What is refused with the manifest is refused whatever is done.
 @pytest.mark.parametrize(
-    "name", few_fast([name for name, (_, kind, _) in LIES.items() if kind is not ManifestError], 4)
+    "name", few_fast([name for name, (_, kind, _) in LIES.items() if kind is not ManifestError], 2)
 )
 def test_whatever_is_done_with_a_store_that_lies_ends_in_a_result_or_in_an_error_of_the_library(
     intact: Path, tmp_path: Path, name: str

@@ -17,6 +17,7 @@ from noether.data.zarr_store.core.document_checksum import with_checksum
 from noether.data.zarr_store.errors import ArgumentError
 from noether.data.zarr_store.sources import TreeSource
 from support.bad_sources import RaisingSource
+from support.lanes import few_fast
 from support.trees import TREE_FILEMAP, identities, save_array, save_runs, visible_files
 
 IDS = ["run_1", "run_2", "run_3"]
@@ -71,7 +72,9 @@ def test_a_field_that_comes_from_another_file_is_a_change(tree: Path, store: Pat
     assert ids(convert(TreeSource(tree, filemap), writer, limit=1), "converted") == ["run_1"]
 
 
-@pytest.mark.parametrize("settings", [{"chunk_points": 50}, {"chunk_points": {"surface": 50}}, {"shard_points": 64}])
+@pytest.mark.parametrize(
+    "settings", few_fast([{"chunk_points": {"surface": 50}}, {"chunk_points": 50}, {"shard_points": 64}])
+)
 def test_samples_that_would_have_other_grids_are_converted_again(
     tree: Path, store: Path, settings: dict[str, Any]
 ) -> None:

@@ -144,6 +144,7 @@ def test_the_command_converts_on_the_cluster_of_a_scheduler(tmp_path: Path, tree
     assert ran.stdout.splitlines()[-1].startswith("6 converted, 0 complete before, 0 failed")
 
 
+@pytest.mark.slow
 def test_a_missing_library_on_a_cluster_ends_the_run(tmp_path: Path, tree: Path, cluster: str) -> None:
     source = RaisingSource(tree, TREE_FILEMAP, {"run_4": MissingDependencyError("h5py", "reading .h5 files", "hdf5")})
     with DaskExecutor(cluster) as executor, pytest.raises(MissingDependencyError, match="needs h5py"):

@@ -136,6 +136,7 @@ def test_chunks_are_advised_to_be_many_but_neither_tiny_nor_large(n_points: int,
     assert planning._advised_chunk_points(n_points) == advised
 
 
+@pytest.mark.slow
 def test_a_plan_in_which_nothing_stands_out_warns_of_nothing(tmp_path: Path) -> None:
     assert plan_of(SizedSource({"run_1": 1000}), tmp_path, workers=2).warnings == []
 

@@ -95,7 +95,7 @@ OF_ITSELF: dict[str, tuple[Damage, Kinds]] = {
 }
 
 
-@pytest.mark.parametrize("name", few_fast(OF_ITSELF, 6))
+@pytest.mark.parametrize("name", few_fast(OF_ITSELF, 4))
 def test_what_can_be_is_mended_without_the_source_to_the_byte(root: Path, intact: dict[str, bytes], name: str) -> None:
     damage, expected = OF_ITSELF[name]
     damage(root)
@@ -130,7 +130,7 @@ FROM_THE_SOURCE: dict[str, Damage] = {
 }
 
 
-@pytest.mark.parametrize("name", few_fast(FROM_THE_SOURCE, 3))
+@pytest.mark.parametrize("name", few_fast(FROM_THE_SOURCE, 2))
 def test_what_is_lost_comes_from_the_source_to_the_byte(
     root: Path, intact: dict[str, bytes], source: TreeSource, name: str
 ) -> None:
@@ -142,7 +142,7 @@ def test_what_is_lost_comes_from_the_source_to_the_byte(
     assert verify_store(root, level="source", source=source).findings == ()
 
 
-@pytest.mark.parametrize("name", few_fast([name for name in FROM_THE_SOURCE if "not recorded" not in name], 3))
+@pytest.mark.parametrize("name", few_fast([name for name in FROM_THE_SOURCE if "not recorded" not in name]))
 def test_without_the_source_what_is_lost_stays_damage_and_no_chunk_is_removed(root: Path, name: str) -> None:
     FROM_THE_SOURCE[name](root)
     chunks = {key for key in every_file(root) if "/c/" in key}
@@ -288,7 +288,9 @@ def test_values_that_differ_from_the_source_are_converted_again(
     assert every_file(root) == intact
 
 
-@pytest.fixture(params=["memory", pytest.param("s3-obstore", marks=pytest.mark.s3), "staged"])
+@pytest.fixture(
+    params=["memory", pytest.param("s3-obstore", marks=pytest.mark.s3), pytest.param("staged", marks=pytest.mark.slow)]
+)
 def place(request: pytest.FixtureRequest) -> Place:
     return make_place(request.param, request)
 

@@ -226,7 +226,7 @@ def test_fields_of_zeros_that_another_library_left_out_are_zeros(tmp_path: Path,
 
 
 @pytest.mark.parametrize("codec", [GzipCodec(), ZstdCodec(checksum=True)], ids=["gzip", "zstd"])
-@pytest.mark.parametrize("at", [0, 200, -3], ids=["header", "middle", "end"])
+@pytest.mark.parametrize("at", few_fast([200, 0, -3]), ids=["middle", "header", "end"])
 def test_a_flipped_byte_under_another_codec_is_corrupt_data(
     tmp_path: Path, run_1: Arrays, codec: GzipCodec | ZstdCodec, at: int
 ) -> None:

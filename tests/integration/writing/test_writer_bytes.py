@@ -66,6 +66,7 @@ def test_stored_rows_are_source_rows_in_the_order_of_the_format(run_1: Arrays, t
         np.testing.assert_array_equal(stored, source.reshape(stored.shape)[order].astype(stored.dtype))
 
 
+@pytest.mark.slow
 @given(
     n_points=st.integers(1, FLOAT16_WHOLE),
     chunk_points=st.integers(1, 600),

@@ -11,7 +11,7 @@ import pytest
 from noether.data.zarr_store import StoreManifest, ZarrStoreWriter
 from noether.data.zarr_store.manifest import SampleEntry
 from support.ahmed import AHMED_FILEMAP, Arrays
-from support.places import PLACES, Place, make_place
+from support.places import KINDS, Place, make_place
 
 WRITERS = 8
 ROUNDS = 3
@@ -39,7 +39,7 @@ def samples_of(writer: int, entry: SampleEntry) -> list[dict[str, SampleEntry]]:
 ALL = sorted(f"{writer}/{turn}/{i}" for writer in range(WRITERS) for turn in range(ROUNDS) for i in range(2))
 
 
-@pytest.mark.parametrize("place", PLACES, indirect=True)
+@pytest.mark.parametrize("place", KINDS, indirect=True)
 def test_eight_threads_with_writers_of_their_own_that_save_at_once_lose_nothing(
     place: Place, entry: SampleEntry
 ) -> None:
