@@ -50,6 +50,20 @@ def test_split_records_splits_and_prints_their_sizes(tree: Path, tmp_path: Path)
     assert f"splits: {name}\n" in call("info", store, "run_1").stdout
 
 
+def test_an_empty_split_is_refused_with_the_option_that_makes_exact_counts(tree: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    assert call("convert", tree, store, *PRESET).code == 0
+    refused = call("split", store, "--test", 0.1)
+    assert refused.code == 2
+    assert refused.stderr == (
+        f"error: {store}: The test split is empty: with 6 samples and a fraction of 0.1 a hash-based split can be. "
+        "Use `--exact`, or another seed (1 works).\n"
+    )
+    ran = call("split", store, "--test", 0.1, "--exact")
+    assert (ran.code, ran.stdout) == (0, "6 samples: train 5 (83.3%), test 1 (16.7%)\n")
+    assert splits_of(store) == split_samples(RUNS, test=0.1, exact=True)
+
+
 def test_split_moves_samples_only_with_overwrite(tree: Path, tmp_path: Path, files: list[str]) -> None:
     store = tmp_path / "store"
     assert call("convert", tree, store, *PRESET, *files).code == 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
+from random import Random
 
 import pytest
 from hypothesis import assume, given
@@ -54,6 +56,58 @@ def test_a_larger_fraction_for_test_takes_samples_from_training_alone(
     assert before["validation"] == after["validation"]
 
 
+@given(SAMPLE_IDS, pairs(), SEEDS)
+def test_exact_counts_are_the_fractions_rounded_up_or_down_and_add_up(
+    sample_ids: set[str], fractions: tuple[float, float], seed: int
+) -> None:
+    test, validation = fractions
+    splits = split_samples(sample_ids, test=test, validation=validation, seed=seed, exact=True)
+    assert list(splits) == ["train", "validation", "test"]
+    assert sorted(sample_id for ids in splits.values() for sample_id in ids) == sorted(sample_ids)
+    assert all(ids == sorted(ids) for ids in splits.values())
+    for name, fraction in {"test": test, "validation": validation}.items():
+        assert abs(len(splits[name]) - Fraction(repr(fraction)) * len(sample_ids)) < 1
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "test", "validation", "counts"),
+    [
+        (100, 0.29, 0.0, (71, 0, 29)),
+        (484, 0.1, 0.1, (387, 48, 49)),
+        (6, 0.1, 0.0, (5, 0, 1)),
+        (10, 0.25, 0.25, (5, 2, 3)),
+        (7, 0.2, 0.2, (4, 1, 2)),
+        (1, 0.5, 0.0, (0, 0, 1)),
+    ],
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_the_largest_remainders_are_rounded_up(
+    n_samples: int, test: float, validation: float, counts: tuple[int, int, int], seed: int
+) -> None:
+    """With equal remainders, test is the first and train the last."""
+    sample_ids = [f"run_{i}" for i in range(n_samples)]
+    splits = split_samples(sample_ids, test=test, validation=validation, seed=seed, exact=True)
+    assert tuple(len(splits.get(name, [])) for name in ("train", "validation", "test")) == counts
+
+
+@given(st.lists(st.text(min_size=1, max_size=8), unique=True, max_size=20), pairs(), SEEDS, st.randoms())
+def test_exact_splits_do_not_depend_on_the_order_of_samples(
+    sample_ids: list[str], fractions: tuple[float, float], seed: int, rng: Random
+) -> None:
+    test, validation = fractions
+    shuffled = rng.sample(sample_ids, len(sample_ids))
+    first, second = (
+        split_samples(ids, test=test, validation=validation, seed=seed, exact=True) for ids in (sample_ids, shuffled)
+    )
+    assert first == second
+
+
+def test_seeds_make_exact_splits_that_have_nothing_to_do_with_each_other() -> None:
+    sample_ids = [f"run_{i}" for i in range(2000)]
+    first, second = (set(split_samples(sample_ids, test=0.5, seed=seed, exact=True)["test"]) for seed in (0, 1))
+    assert abs(len(first & second) - 500) < 4.5 * math.sqrt(2000 / 16)
+
+
 @given(SAMPLE_IDS, FRACTIONS, SEEDS)
 def test_without_a_fraction_for_validation_there_is_no_such_split(sample_ids: set[str], test: float, seed: int) -> None:
     assert list(split_samples(sample_ids, test=test, seed=seed)) == ["train", "test"]
@@ -73,6 +127,15 @@ def test_the_places_of_two_seeds_have_nothing_to_do_with_each_other() -> None:
     sample_ids = [f"run_{i}" for i in range(20_000)]
     first, second = (set(split_samples(sample_ids, test=0.5, seed=seed)["test"]) for seed in (0, 1))
     assert abs(len(first & second) - 5000) < 4.5 * math.sqrt(20_000 * 0.25 * 0.75)
+
+
+def test_exact_splits_are_the_same_for_ever() -> None:
+    sample_ids = [*(f"run_{i}" for i in range(1, 13)), "part/äß", "翼"]
+    assert split_samples(sample_ids, test=0.25, validation=0.25, seed=7, exact=True) == {
+        "train": ["part/äß", "run_1", "run_10", "run_6", "run_7", "run_8", "翼"],
+        "validation": ["run_11", "run_2", "run_5"],
+        "test": ["run_12", "run_3", "run_4", "run_9"],
+    }
 
 
 def test_splits_are_the_same_for_ever() -> None:

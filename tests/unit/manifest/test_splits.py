@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -91,17 +92,46 @@ def test_samples_leave_their_splits_only_where_that_is_asked_for(root: Path) -> 
     assert content_of(root)["splits"] == splits
 
 
-def test_a_split_that_would_be_empty_is_refused_with_a_seed_that_leaves_none_so(root: Path) -> None:
-    with pytest.raises(ArgumentError, match="none of the 20 samples is in 'test' with seed 0") as caught:
+def test_an_empty_split_is_refused_with_a_seed_that_leaves_none_empty(root: Path) -> None:
+    with pytest.raises(ArgumentError) as caught:
         split_store(root, test=0.01)
     assert content_of(root)["splits"] == {}
-    seed = int(str(caught.value).split("; seed ")[1].split()[0])
-    assert all(split_store(root, test=0.01, seed=seed).values())
+    said = re.fullmatch(
+        rf"{re.escape(str(root))}: The test split is empty: with 20 samples and a fraction of 0.01 a hash-based split "
+        r"can be. Use another seed \((\d+) works\).",
+        str(caught.value),
+    )
+    assert said
+    assert all(split_store(root, test=0.01, seed=int(said[1])).values())
+
+
+def test_an_empty_split_is_refused_with_exact_counts_where_they_leave_none_empty(root: Path) -> None:
+    seed = next(seed for seed in range(1000) if not split_samples(RUNS, test=0.1, seed=seed)["test"])
+    with pytest.raises(ArgumentError, match=r"a fraction of 0.1 a hash-based split can be. Use `--exact`, or another"):
+        split_store(root, test=0.1, seed=seed)
+    assert len(split_store(root, test=0.1, seed=seed, exact=True)["test"]) == 2
 
 
 def test_where_no_seed_helps_other_fractions_are_asked_for(root: Path) -> None:
-    with pytest.raises(ArgumentError, match=r"since each is placed by itself; give other fractions$"):
+    with pytest.raises(ArgumentError, match=r"a hash-based split can be. Use other fractions.$"):
         split_store(root, test=1e-9)
+
+
+def test_an_exact_count_of_zero_is_refused(root: Path) -> None:
+    with pytest.raises(ArgumentError, match=r"with 20 samples and a fraction of 0.01 the exact count is 0. Use other"):
+        split_store(root, test=0.01, exact=True)
+    assert content_of(root)["splits"] == {}
+
+
+def test_exact_splits_move_samples_that_were_placed_only_with_overwrite(root: Path) -> None:
+    """Samples that come between those before and behind a cut move it."""
+    split_store(root, test=0.2, seed=4, exact=True)
+    before = content_of(root)["splits"]
+    add_samples(root, [f"run_{i}" for i in range(21, 61)])
+    with pytest.raises(ArgumentError, match="samples would leave theirs"):
+        split_store(root, test=0.2, seed=4, exact=True)
+    assert content_of(root)["splits"] == before
+    assert len(split_store(root, test=0.2, seed=4, exact=True, overwrite=True)["test"]) == 12
 
 
 def test_a_store_without_samples_is_not_split(tmp_path: Path) -> None:

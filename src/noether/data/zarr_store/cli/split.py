@@ -16,6 +16,10 @@ def split_command(
     test: Annotated[float, typer.Option(help="Fraction of the samples that is for test.")],
     validation: Annotated[float, typer.Option(help="Fraction that is for validation.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Another seed gives other splits.")] = 0,
+    exact: Annotated[
+        bool,
+        typer.Option("--exact", help="Make splits of exact counts; samples may move when others are added."),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace all splits of the store, also if samples leave theirs.")
     ] = False,
@@ -25,7 +29,8 @@ def split_command(
     """Part the samples of STORE at random into train, validation and test.
 
     Where a sample goes depends on the seed and its id alone, so fractions hold on average. Again after samples were
-    added, it places these and moves no other.
+    added, the command places these and moves no other. With --exact, the counts are exact, and samples may move when
+    others are added: the command then needs --overwrite.
     """
     with errors_reported(debug, "no split was changed"):
         splits = split_store(
@@ -33,6 +38,7 @@ def split_command(
             test=test,
             validation=validation,
             seed=seed,
+            exact=exact,
             overwrite=overwrite,
             storage_options=parse_options(storage_option, "--storage-option"),
         )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Collection, Iterable, Mapping
+from fractions import Fraction
 from itertools import combinations
+from math import floor
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -21,13 +23,16 @@ _SEEDS_TRIED = 1000
 
 
 def split_samples(
-    sample_ids: Iterable[str], *, test: float, validation: float = 0.0, seed: int = 0
+    sample_ids: Iterable[str], *, test: float, validation: float = 0.0, seed: int = 0, exact: bool = False
 ) -> dict[str, list[str]]:
     """Part samples at random into ``train``, ``validation`` (if asked for) and ``test``.
 
     Where a sample goes depends on the seed and its own id alone: it stays there whatever other samples come or go, and
     no sample that was trained on is ever tested on. The price is that fractions hold on average: of n samples, a
     fraction p has p n ± sqrt(p (1 - p) n). A larger fraction adds samples to those of a smaller one.
+
+    With `exact`, the samples are ordered by the same hash and cut after exact counts: p n, rounded so that the counts
+    add up to n (the largest remainders are rounded up). Samples near a cut move when others come or go.
 
     Parameters
     ----------
@@ -37,6 +42,8 @@ def split_samples(
         Fractions; the rest is for training.
     seed : int
         Another seed gives other splits.
+    exact : bool
+        Make splits of exact counts, in place of splits that no sample ever leaves.
 
     Returns
     -------
@@ -53,11 +60,18 @@ def split_samples(
         _check_fraction(validation, "validation")
     if test + validation >= 1:
         raise ArgumentError(f"test and validation: expected less than 1 in all, got {test} + {validation}")
+    position: dict[str, float] = {sample_id: _place(seed, sample_id) for sample_id in sorted(sample_ids)}
+    first_train, first_validation = test, 1 - validation
+    if exact:
+        ranked = sorted(position, key=position.__getitem__)
+        position = {sample_id: rank for rank, sample_id in enumerate(ranked)}
+        first_train, n_validation = _exact_counts(len(ranked), test, validation)
+        first_validation = len(ranked) - n_validation
     splits: dict[str, list[str]] = {"train": [], **({"validation": []} if validation else {}), "test": []}
-    for sample_id in sorted(sample_ids):
-        place = _place(seed, sample_id)
-        # From either end, so that neither depends on the size of the other.
-        name = "test" if place < test else "validation" if place >= 1 - validation else "train"
+    for sample_id in sorted(position):
+        # Test and validation lie at either end, so that neither depends on the size of the other.
+        at = position[sample_id]
+        name = "test" if at < first_train else "validation" if at >= first_validation else "train"
         splits[name].append(sample_id)
     return splits
 
@@ -68,18 +82,20 @@ def split_store(
     test: float,
     validation: float = 0.0,
     seed: int = 0,
+    exact: bool = False,
     overwrite: bool = False,
     storage_options: Mapping[str, Any] | None = None,
 ) -> dict[str, list[str]]:
     """Part the samples of a store as `split_samples` does, and record that in its manifest.
 
-    Again after samples were added, it places these and moves no other.
+    Again after samples were added, it places these and moves no other; with `exact`, samples near a cut may move,
+    which takes `overwrite`.
 
     Parameters
     ----------
     root : str or path
         Local path or URL of the store.
-    test, validation, seed
+    test, validation, seed, exact
         See `split_samples`.
     overwrite : bool
         Replace all splits that the store has, also if samples leave theirs.
@@ -105,9 +121,9 @@ def split_store(
         nonlocal splits
         if not current.samples:
             raise ArgumentError(f"{root}: the store has no samples to split; convert some first")
-        splits = split_samples(current.samples, test=test, validation=validation, seed=seed)
+        splits = split_samples(current.samples, test=test, validation=validation, seed=seed, exact=exact)
         if not all(splits.values()):
-            raise ArgumentError(f"{root}: {_empty_split(splits, test, validation, seed)}")
+            raise ArgumentError(f"{root}: {_empty_split(splits, test, validation, seed, exact=exact)}")
         if not overwrite:
             _require_no_move(current.splits, splits)
         return current.model_copy(update={"splits": splits})
@@ -194,17 +210,39 @@ def _place(seed: int, sample_id: str) -> float:
     return (int.from_bytes(digest[:8], "little") >> 11) / (1 << 53)
 
 
-def _empty_split(splits: Mapping[str, list[str]], test: float, validation: float, seed: int) -> str:
-    """Say which split is empty, and with which seed none would be."""
+def _exact_counts(n_samples: int, test: float, validation: float) -> tuple[int, int]:
+    """Return the sizes of test and validation; those with the largest remainders are rounded up, train last of equals.
+
+    A fraction is the decimal number that a user wrote: as a float, 0.29 of 100 samples would be a little less than 29.
+    """
+    of_test, of_validation = (n_samples * Fraction(repr(float(fraction))) for fraction in (test, validation))
+    shares = [of_test, of_validation, n_samples - of_test - of_validation]
+    counts = [floor(share) for share in shares]
+    by_remainder = sorted(range(len(shares)), key=lambda place: counts[place] - shares[place])
+    for place in by_remainder[: n_samples - sum(counts)]:
+        counts[place] += 1
+    return counts[0], counts[1]
+
+
+def _empty_split(
+    splits: Mapping[str, list[str]], test: float, validation: float, seed: int, *, exact: bool = False
+) -> str:
+    """Say which split is empty, and what leaves none so."""
     [empty, *_] = [name for name, ids in splits.items() if not ids]
     sample_ids = [sample_id for ids in splits.values() for sample_id in ids]
-    remedy = "give other fractions"
-    for other in range(seed + 1, seed + _SEEDS_TRIED):
-        if all(split_samples(sample_ids, test=test, validation=validation, seed=other).values()):
-            remedy = f"seed {other} leaves no split empty"
-            break
-    what = f"none of the {len(sample_ids)} samples is in {empty!r} with seed {seed}"
-    return f"{what}, since each is placed by itself; {remedy}"
+    fraction = {"test": test, "validation": validation, "train": 1 - test - validation}[empty]
+    what = f"The {empty} split is empty: with {len(sample_ids)} samples and a fraction of {fraction:.6g}"
+
+    def leaves_none_empty(seed: int, *, exact: bool = False) -> bool:
+        return all(split_samples(sample_ids, test=test, validation=validation, seed=seed, exact=exact).values())
+
+    if exact:
+        return f"{what} the exact count is 0. Use other fractions."
+    seeds = (other for other in range(seed + 1, seed + _SEEDS_TRIED) if leaves_none_empty(other))
+    other = next(seeds, None)
+    ways = ["`--exact`"] if leaves_none_empty(seed, exact=True) else []
+    ways += [] if other is None else [f"another seed ({other} works)"]
+    return f"{what} a hash-based split can be. Use {', or '.join(ways) or 'other fractions'}."
 
 
 def _require_no_move(former: Mapping[str, list[str]], splits: Mapping[str, list[str]]) -> None:
