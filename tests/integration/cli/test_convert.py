@@ -23,7 +23,6 @@ from support.trees import (
     save_array,
     save_run,
     save_runs,
-    visible_files,
 )
 
 # What is no matter of processes is done in this one, which is there already.
@@ -318,15 +317,6 @@ def test_a_bad_file_map_is_refused_with_what_is_wrong(tree: Path, store: Path, t
     ran = call("convert", tree, store, "--filemap", filemap)
     assert ran.code == 2
     assert message_in(ran.stderr, f"^error: .*file ?map.*{message}"), ran.stderr
-
-
-def test_a_store_of_other_settings_is_refused(tree: Path, store: Path) -> None:
-    manifest_after(tree, store, *PRESET)
-    before = visible_files(store)
-    ran = call("convert", tree, store, *PRESET, "--seed", 1)
-    assert ran.code == 1
-    assert "shuffle_seed: the store has 0, this writer 1" in ran.stderr
-    assert visible_files(store) == before
 
 
 def test_a_run_with_failures_names_them_at_the_end(tree: Path, store: Path) -> None:

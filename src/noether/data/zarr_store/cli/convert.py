@@ -8,8 +8,9 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from inspect import signature
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -31,7 +32,14 @@ from noether.data.zarr_store.cli.source_options import (
     SourceOption,
     open_source,
 )
-from noether.data.zarr_store.convert import ConversionReport, Mode, convert, plan_conversion, select_samples
+from noether.data.zarr_store.convert import (
+    ConversionReport,
+    Mode,
+    convert,
+    open_writer,
+    plan_conversion,
+    select_samples,
+)
 from noether.data.zarr_store.convert.executors import DaskExecutor
 from noether.data.zarr_store.core import printable
 from noether.data.zarr_store.errors import ArgumentError
@@ -39,6 +47,10 @@ from noether.data.zarr_store.manifest import read_split_files, save_splits
 from noether.data.zarr_store.writer import ZarrStoreWriter
 
 SOME_FAILED = 3
+
+
+def _default(parameter: str) -> str:
+    return f"(default: the store's, or {signature(ZarrStoreWriter).parameters[parameter].default})"
 
 
 @command("convert")
@@ -49,7 +61,7 @@ def convert_command(
     filemap: FilemapOption = None,
     mapping: MappingOption = None,
     name: Annotated[
-        str | None, typer.Option(help="Name of the dataset (default: the preset's, or the source's).")
+        str | None, typer.Option(help="Name of the dataset (default: the store's, the preset's, or the source's).")
     ] = None,
     workers: Annotated[
         int | None,
@@ -73,23 +85,34 @@ def convert_command(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Convert complete samples anew, too.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
     chunk_points: Annotated[
-        str,
-        typer.Option(metavar="N|DOMAIN=N,…", help="Points of a chunk, the unit of reading; also by domain."),
-    ] = "4096",
-    shard_points: Annotated[
-        int | None, typer.Option(help="Most points of a shard, one object (default: the whole field).")
+        str | None,
+        typer.Option(
+            metavar="N|DOMAIN=N,…",
+            help=f"Points of a chunk, the unit of reading; also by domain {_default('chunk_points')}.",
+        ),
     ] = None,
-    coords_dtype: Annotated[str, typer.Option(help="Stored dtype of positions.")] = "float32",
-    values_dtype: Annotated[str, typer.Option(help="Stored dtype of all other fields.")] = "float16",
+    shard_points: Annotated[
+        int | None,
+        typer.Option(help="Most points of a shard, one object (default: the store's, or the whole field)."),
+    ] = None,
+    coords_dtype: Annotated[
+        str | None, typer.Option(help=f"Stored dtype of positions {_default('coords_dtype')}.")
+    ] = None,
+    values_dtype: Annotated[
+        str | None, typer.Option(help=f"Stored dtype of all other fields {_default('values_dtype')}.")
+    ] = None,
     field_dtype: Annotated[
         list[str] | None,
         typer.Option(metavar="FIELD=DTYPE", help="Stored dtype of one field. May be repeated."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the shuffle.")] = 0,
+    seed: Annotated[int | None, typer.Option(help=f"Seed of the shuffle {_default('shuffle_seed')}.")] = None,
     compression_level: Annotated[
-        int, typer.Option(help="0 to 9; the levels 1 to 5 are the same, higher ones gain little.")
-    ] = 5,
-    checksum: Annotated[bool, typer.Option(help="Give every chunk a crc32c.")] = True,
+        int | None, typer.Option(help=f"0 to 9; 1 to 5 are the same, more gain little {_default('compression_level')}.")
+    ] = None,
+    checksum: Annotated[
+        bool | None,
+        typer.Option("--checksum/--no-checksum", help="Give every chunk a crc32c (default: as the store, or yes)."),
+    ] = None,
     non_finite: Annotated[str, typer.Option(help="What to do with NaN and infinity: raise or allow.")] = "raise",
     limit: Annotated[int | None, typer.Option(help="Convert only the first so many samples.")] = None,
     split_file: Annotated[
@@ -113,18 +136,24 @@ def convert_command(
         tree, default_name = open_source(
             source, preset, filemap, mapping, parse_options(source_option, "--source-option")
         )
-        writer = ZarrStoreWriter(
+        mode, part_of = _mode(resume, retry_failed, overwrite), _part(part)
+        settings: dict[str, Any] = {
+            "dataset_name": name,
+            "shuffle_seed": seed,
+            "chunk_points": None if chunk_points is None else _chunk_points(chunk_points),
+            "shard_points": shard_points,
+            "coords_dtype": coords_dtype,
+            "values_dtype": values_dtype,
+            "field_dtypes": key_values(field_dtype, "--field-dtype", "FIELD=DTYPE") or None,
+            "compression_level": compression_level,
+            "checksum": checksum,
+        }
+        writer = open_writer(
             store,
             tree.filemap,
-            default_name if name is None else name,
-            shuffle_seed=seed,
-            chunk_points=_chunk_points(chunk_points),
-            shard_points=shard_points,
-            coords_dtype=coords_dtype,
-            values_dtype=values_dtype,
-            field_dtypes=key_values(field_dtype, "--field-dtype", "FIELD=DTYPE"),
-            compression_level=compression_level,
-            checksum=checksum,
+            default_name,
+            **{key: value for key, value in settings.items() if value is not None},
+            overwrite=mode == "overwrite",
             non_finite=non_finite,  # type: ignore[arg-type] # the writer checks it, with its own message
             storage_options=parse_options(storage_option, "--storage-option"),
             # A Dask worker has others beside it, and each of its own threads converts a sample.
@@ -132,13 +161,12 @@ def convert_command(
         )
         split_files = key_values(split_file, "--split-file", "NAME=FILE")
         splits, split_notices = read_split_files(split_files, {*tree.sample_ids(), *writer.manifest.samples})
-        for notice in (*tree.notices, *split_notices):
+        for notice in (*tree.notices, *split_notices, *_name_notices(writer, name, default_name)):
             typer.echo(printable(f"note: {notice}"))
-        mode, part_of = _mode(resume, retry_failed, overwrite), _part(part)
         sample_ids = select_samples(tree, writer, mode=mode, limit=limit, part=part_of)
         n_workers = _workers(workers, timeout, dask)
         if dry_run:
-            plan = plan_conversion(tree, writer, sample_ids, workers=n_workers)
+            plan = plan_conversion(tree, writer, sample_ids, workers=n_workers, keep_grids=mode != "overwrite")
             print_plan(plan, writer.store_root, Console(markup=False, emoji=False, highlight=False))
             return
         with (
@@ -155,11 +183,18 @@ def convert_command(
                 mode=mode,
                 limit=limit,
                 part=part_of,
+                keep_grids=True,
                 on_result=show,
             )
         if splits and writer.manifest.samples:
             save_splits(writer.store_root, splits, storage_options=writer.settings.storage_options)
         raise typer.Exit(_report(report, writer.store_root, debug))
+
+
+def _name_notices(writer: ZarrStoreWriter, name: str | None, default_name: str) -> list[str]:
+    if name is not None or writer.dataset_name == default_name:
+        return []
+    return [f"the dataset of the store is called {writer.dataset_name!r}, not {default_name!r}; it keeps its name"]
 
 
 def _chunk_points(text: str) -> int | dict[str, int]:

@@ -4,6 +4,7 @@ from noether.data.zarr_store.convert.engine import Mode, convert, select_samples
 from noether.data.zarr_store.convert.planning import ConversionPlan, DomainPlan, plan_conversion
 from noether.data.zarr_store.convert.report import REPORT_NAME, ConversionReport, Outcome, ReportFile, SampleResult
 from noether.data.zarr_store.convert.task import fingerprint_of_sample
+from noether.data.zarr_store.convert.writers import open_writer
 
 __all__ = [
     "REPORT_NAME",
@@ -16,6 +17,7 @@ __all__ = [
     "SampleResult",
     "convert",
     "fingerprint_of_sample",
+    "open_writer",
     "plan_conversion",
     "select_samples",
 ]

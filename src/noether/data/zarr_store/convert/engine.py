@@ -42,6 +42,7 @@ def convert(
     mode: Mode = "resume",
     limit: int | None = None,
     part: tuple[int, int] | None = None,
+    keep_grids: bool = False,
     on_result: Callable[[SampleResult], None] | None = None,
 ) -> ConversionReport:
     """Convert the samples of a source that a store does not have yet.
@@ -64,13 +65,15 @@ def convert(
     executor : Executor, optional
         Does the work instead of worker processes, with the writer's threads for each sample. It is not shut down.
     mode : {"resume", "retry-failed", "overwrite"}
-        Skip complete samples whose source and settings are unchanged; do the same with those samples alone that failed
-        the last time; or convert all anew.
+        Skip complete samples whose source, chunks and shards are unchanged; do the same with those samples alone that
+        failed the last time; or convert all anew.
     limit : int, optional
         Take only the first so many samples of the source.
     part : tuple of (int, int), optional
         ``(3, 16)`` takes the third of sixteen parts of these; other runs take the others, also at the same time. Only
         the run that finds all samples of the source in the manifest makes the chunk index.
+    keep_grids : bool
+        Skip complete samples whatever their chunks and shards, unless their source has changed.
     on_result : callable of SampleResult, optional
         Called in this process as each sample is done.
 
@@ -90,7 +93,8 @@ def convert(
     sample_ids = select_samples(source, writer, mode=mode, limit=limit, part=part)
     _check_workers(workers, timeout, executor)
     writer.recover_staged(sample_ids)
-    task = SampleTask(source, writer, mode == "overwrite", max(1, writer.settings.encoding.threads // max(1, workers)))
+    threads = max(1, writer.settings.encoding.threads // max(1, workers))
+    task = SampleTask(source, writer, mode == "overwrite", threads, keep_grids)
     called = {"mode": mode, "limit": limit, "part": part and f"{part[0]}/{part[1]}"}
     recorder = Recorder(writer, called | {"workers": workers, "timeout": timeout})
     report, start = ConversionReport(), time.monotonic()

@@ -111,7 +111,12 @@ class ConversionPlan:
 
 
 def plan_conversion(
-    source: SampleSource, writer: ZarrStoreWriter, sample_ids: Sequence[str], *, workers: int = 1
+    source: SampleSource,
+    writer: ZarrStoreWriter,
+    sample_ids: Sequence[str],
+    *,
+    workers: int = 1,
+    keep_grids: bool = False,
 ) -> ConversionPlan:
     """Plan what `convert` would do, from the heads of files; a source that cannot tell sizes has one sample loaded.
 
@@ -127,13 +132,15 @@ def plan_conversion(
         Samples to look at; see `select_samples`.
     workers : int
         Processes that would work at the same time on this machine.
+    keep_grids : bool
+        See `convert`.
 
     Raises
     ------
     WorkerError
         The process died.
     """
-    open_ids = [sample_id for sample_id in sample_ids if not _is_complete(source, writer, sample_id)]
+    open_ids = [sample_id for sample_id in sample_ids if not _is_complete(source, writer, sample_id, keep_grids)]
     with ProcessExecutor(1) as executor:
         seen = executor.submit(_look, source, open_ids).result()
     sizes = [_SampleSize.of(writer, fields) for fields in seen.described]
@@ -186,9 +193,11 @@ class _SampleSize:
         )
 
 
-def _is_complete(source: SampleSource, writer: ZarrStoreWriter, sample_id: str) -> bool:
+def _is_complete(source: SampleSource, writer: ZarrStoreWriter, sample_id: str, keep_grids: bool) -> bool:
     entry = writer.manifest.samples.get(sample_id)
-    return entry is not None and is_current(entry, fingerprint_of_sample(source, sample_id), writer)
+    return entry is not None and is_current(
+        entry, fingerprint_of_sample(source, sample_id), writer, keep_grids=keep_grids
+    )
 
 
 @dataclass(frozen=True, slots=True)

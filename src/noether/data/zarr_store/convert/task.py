@@ -32,17 +32,22 @@ class SampleTask:
         Convert complete samples, too.
     threads : int
         Those of the writer that a pickle opens.
+    keep_grids : bool
+        Take complete samples for complete whatever their chunks and shards.
     """
 
-    def __init__(self, source: SampleSource, writer: ZarrStoreWriter, overwrite: bool, threads: int) -> None:
+    def __init__(
+        self, source: SampleSource, writer: ZarrStoreWriter, overwrite: bool, threads: int, keep_grids: bool = False
+    ) -> None:
         self._source = source
         self._writer = writer
         self._overwrite = overwrite
         self._threads = threads
+        self._keep_grids = keep_grids
 
     def __reduce__(self) -> tuple[Any, ...]:
         kwargs = self._writer.to_init_kwargs() | {"threads": self._threads}
-        return _rebuilt, (self._source, kwargs, self._overwrite)
+        return _rebuilt, (self._source, kwargs, self._overwrite, self._keep_grids)
 
     def __call__(self, sample_id: str) -> SampleResult:
         """Convert a sample unless it is complete; whatever goes wrong with it becomes part of the result.
@@ -63,7 +68,7 @@ class SampleTask:
     def _convert(self, sample_id: str, start: float) -> SampleResult:
         fingerprint = fingerprint_of_sample(self._source, sample_id)
         entry = None if self._overwrite else self._writer.find_group(sample_id)
-        if entry is not None and is_current(entry, fingerprint, self._writer):
+        if entry is not None and is_current(entry, fingerprint, self._writer, keep_grids=self._keep_grids):
             return SampleResult(sample_id, "skipped", entry, seconds=time.perf_counter() - start)
         sample, stored_bytes = self._source.load(sample_id), 0
 
@@ -90,14 +95,18 @@ def fingerprint_of_sample(source: SampleSource, sample_id: str) -> str | None:
     return source.fingerprint(sample_id) if isinstance(source, FingerprintedSource) else None
 
 
-def is_current(entry: SampleEntry, fingerprint: str | None, writer: ZarrStoreWriter) -> bool:
+def is_current(
+    entry: SampleEntry, fingerprint: str | None, writer: ZarrStoreWriter, *, keep_grids: bool = False
+) -> bool:
     """Say whether a sample was made from what its source is now, and as a writer would make it.
 
-    What is not known has not changed.
+    What is not known has not changed. With `keep_grids`, chunks and shards do not count.
     """
     if entry.fingerprint is not None and fingerprint is not None and entry.fingerprint != fingerprint:
         return False
-    return all(writer.settings.grid(domain, one.n_points) == one.grid for domain, one in entry.domains.items())
+    return keep_grids or all(
+        writer.settings.grid(domain, one.n_points) == one.grid for domain, one in entry.domains.items()
+    )
 
 
 def failure(sample_id: str, error: Exception, seconds: float = 0.0) -> SampleResult:
@@ -107,6 +116,8 @@ def failure(sample_id: str, error: Exception, seconds: float = 0.0) -> SampleRes
     return SampleResult(sample_id, "failed", None, named, "".join(traceback.format_exception(error)), seconds)
 
 
-def _rebuilt(source: SampleSource, writer_kwargs: dict[str, Any], overwrite: bool) -> SampleTask:
+def _rebuilt(
+    source: SampleSource, writer_kwargs: dict[str, Any], overwrite: bool, keep_grids: bool = False
+) -> SampleTask:
     writer = ZarrStoreWriter(**writer_kwargs)
-    return SampleTask(source, writer, overwrite, writer.settings.encoding.threads)
+    return SampleTask(source, writer, overwrite, writer.settings.encoding.threads, keep_grids)

@@ -15,6 +15,7 @@ from noether.data.zarr_store.writing.group_encoding import (
 from noether.data.zarr_store.writing.prepare import PreparedSample
 from noether.data.zarr_store.writing.reorder import SourceRows, StoredRows
 from noether.data.zarr_store.writing.settings import WriterSettings
+from noether.data.zarr_store.writing.store_settings import StoreSettings, compression_level_of
 from noether.data.zarr_store.writing.validation import FieldValues, check_attributes, check_fields
 
 __all__ = [
@@ -24,11 +25,13 @@ __all__ = [
     "NonFinite",
     "PreparedSample",
     "SourceRows",
+    "StoreSettings",
     "StoredRows",
     "WriterSettings",
     "array_document",
     "check_attributes",
     "check_fields",
+    "compression_level_of",
     "counted",
     "encoded",
     "group_metadata",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,19 +12,17 @@ from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
 from noether.data.zarr_store.sampling import SHUFFLE_ALGORITHM
 from noether.data.zarr_store.sources import SampleSource
 from noether.data.zarr_store.writer import ZarrStoreWriter
-from noether.data.zarr_store.writing import Encoding, NonFinite
+from noether.data.zarr_store.writing import Encoding, NonFinite, StoreSettings, compression_level_of
 
 __all__ = ["Reconversion", "encoding_of"]
-
-_COMPRESSOR = re.compile(r"blosc-zstd-([0-9])")
 
 
 def encoding_of(manifest: StoreManifest, threads: int) -> Encoding | None:
     """Give how the chunks of a store become bytes; None where this library did not write it."""
-    level = _COMPRESSOR.fullmatch(manifest.compressor)
+    level = compression_level_of(manifest)
     if level is None or manifest.shuffle_algorithm is None:
         return None
-    return Encoding(int(level[1]), manifest.checksum, threads)
+    return Encoding(level, manifest.checksum, threads)
 
 
 class Reconversion:
@@ -102,27 +99,11 @@ class Reconversion:
     def _writer(self, sample_id: str) -> ZarrStoreWriter:
         """Open a writer that makes the chunks and shards that the sample had or, if nobody knows, those of others."""
         manifest = self._manifest
-        entries = [manifest.samples[sample_id]] if sample_id in manifest.samples else list(manifest.samples.values())
-        grids = [(domain, found.grid) for entry in entries for domain, found in entry.domains.items()]
-        chunk_points: dict[str, int] = {}
-        for domain, grid in grids:
-            chunk_points[domain] = max(grid.chunk_points, chunk_points.get(domain, 0))
-        # A shard of several chunks fits below the cap that made it; so does the largest of these, and makes the same.
-        # One of a single chunk may be larger than the cap, and tells nothing.
-        caps = [grid.shard_points for _, grid in grids if grid.shard_points > grid.chunk_points]
-        is_capped = any(grid.n_shards > 1 for _, grid in grids)
+        entries = [manifest.samples[sample_id]] if sample_id in manifest.samples else None
         return ZarrStoreWriter(
             self._root,
             self._filemap,
-            manifest.dataset_name,
-            shuffle_seed=manifest.shuffle_seed,
-            chunk_points=chunk_points,
-            shard_points=max(caps, default=1) if is_capped else None,
-            coords_dtype=manifest.coords_dtype,
-            values_dtype=manifest.values_dtype,
-            field_dtypes={field: array.dtype for field, array in self._fields.items()},
-            compression_level=self._encoding.compression_level,
-            checksum=self._encoding.checksum,
+            **StoreSettings.of(manifest, self._root, entries).to_init_kwargs(self._filemap),
             non_finite=self._non_finite(),
             storage_options=self._storage_options,
             threads=self._encoding.threads,
