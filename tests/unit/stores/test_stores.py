@@ -370,7 +370,7 @@ def test_many_threads_that_write_one_group_leave_one_whole(tmp_path: Path) -> No
 def test_a_local_place_that_another_process_locks_for_too_long_is_a_storage_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("noether.data.zarr_store.stores.local._LOCK_SECONDS", 0.05)
+    monkeypatch.setattr("noether.data.zarr_store.stores.locks._LOCK_SECONDS", 0.05)
     inner = open_storage(tmp_path)
 
     def update_within(current: bytes | None) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -140,7 +141,8 @@ def errors_reported(
         What Ctrl-C left behind.
     """
     try:
-        yield
+        with _warnings_reported():
+            yield
     except typer.Exit:
         raise
     except KeyboardInterrupt:
@@ -157,6 +159,25 @@ def errors_reported(
             text = f"unexpected error: {type(error).__name__}: {error} (--debug shows where)"
             typer.echo(printable(text), err=True)
         raise typer.Exit(WRONG_USAGE if isinstance(error, ArgumentError) else FAILED) from error
+
+
+@contextmanager
+def _warnings_reported() -> Iterator[None]:
+    """Print a warning of a storage as a line, without its place in the code."""
+    show = warnings.showwarning
+
+    def show_line(message: Warning | str, category: type[Warning], *args: Any, **kwargs: Any) -> None:
+        from noether.data.zarr_store.core import printable
+        from noether.data.zarr_store.stores import StorageWarning
+
+        if issubclass(category, StorageWarning):
+            typer.echo(printable(f"warning: {message}"), err=True)
+        else:
+            show(message, category, *args, **kwargs)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show_line
+        yield
 
 
 def key_values(pairs: list[str] | None, option: str, form: str = "KEY=VALUE") -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
+import warnings
 from math import prod
 from typing import Any
 
@@ -14,6 +15,7 @@ from noether.data.zarr_store.core import peak_memory_bytes
 from noether.data.zarr_store.errors import MissingDependencyError, StoreError
 from noether.data.zarr_store.manifest import SampleEntry
 from noether.data.zarr_store.sources import FingerprintedSource, SampleSource
+from noether.data.zarr_store.stores import StorageWarning
 from noether.data.zarr_store.writer import ZarrStoreWriter
 
 __all__ = ["SampleTask", "failure", "fingerprint_of_sample", "is_current"]
@@ -119,5 +121,7 @@ def failure(sample_id: str, error: Exception, seconds: float = 0.0) -> SampleRes
 def _rebuilt(
     source: SampleSource, writer_kwargs: dict[str, Any], overwrite: bool, keep_grids: bool = False
 ) -> SampleTask:
+    # The process that sends samples here saves the manifest first, and has warned.
+    warnings.simplefilter("ignore", StorageWarning)
     writer = ZarrStoreWriter(**writer_kwargs)
     return SampleTask(source, writer, overwrite, writer.settings.encoding.threads, keep_grids)

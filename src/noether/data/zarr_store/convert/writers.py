@@ -130,7 +130,7 @@ def _shared_conflicts(
     pairs = [(key, of_store[key], getattr(wanted, key)) for key in _SHARED if key in named and key != "field_dtypes"]
     found = [(key, stored, asked) for key, stored, asked in pairs if stored != asked]
     for field in named.get("field_dtypes", ()):
-        stored, asked = of_store["field_dtypes"].get(field), wanted.field_dtypes[field]
+        stored, asked = of_store["field_dtypes"].get(field), (wanted.field_dtypes or {})[field]
         if stored not in (None, asked):  # the writer refuses a field that the store lacks
             found.append(("field_dtypes", f"{field}={stored}", f"{field}={asked}"))
     return found

@@ -19,6 +19,7 @@ from noether.data.zarr_store.stores.fsspec_store import FsspecStorage
 from noether.data.zarr_store.stores.local import LocalStorage
 from noether.data.zarr_store.stores.object_store import OBSTORE_PROTOCOLS, ObstoreStorage
 from noether.data.zarr_store.stores.staging import StagedWrite
+from noether.data.zarr_store.stores.weaknesses import StorageWarning
 
 __all__ = [
     "STORAGE_ERRORS",
@@ -27,6 +28,7 @@ __all__ = [
     "LocalStorage",
     "StagedWrite",
     "Storage",
+    "StorageWarning",
     "StoreFactory",
     "StoredObject",
     "Traffic",

@@ -12,7 +12,6 @@ from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import BinaryIO
 
-from filelock import FileLock, Timeout
 from zarr.abc.store import Store
 from zarr.storage import LocalStore
 
@@ -27,6 +26,7 @@ from noether.data.zarr_store.stores.durable import (
     write_durably,
 )
 from noether.data.zarr_store.stores.local_guards import DirectoryCount, open_regular, require_inside
+from noether.data.zarr_store.stores.locks import locked
 from noether.data.zarr_store.stores.staging import (
     FORMER_SUFFIX,
     StagedWrite,
@@ -39,7 +39,6 @@ from noether.data.zarr_store.stores.staging import (
 
 __all__ = ["LocalStorage"]
 
-_LOCK_SECONDS = 60.0
 # Opening a file costs several times what reading a draw from it does; most systems allow 1,024.
 _MAX_OPEN_FILES = 128
 
@@ -117,6 +116,10 @@ class LocalStorage:
 
     def write(self, key: str, data: bytes) -> None:
         """Stage a file and rename it; see `Storage`."""
+        self._write(key, data, None)
+
+    def _write(self, key: str, data: bytes, current: bytes | None) -> None:
+        """Stage a file, which shows that it can be written, and rename it unless it has these bytes already."""
         path = self._root / key
         require_inside(path, self._root)
         staged = path.with_name(staged_name(path.name))
@@ -124,7 +127,8 @@ class LocalStorage:
             try:
                 make_directory(path.parent)
                 write_durably(staged, [data])
-                staged.replace(path)
+                if data != current:
+                    staged.replace(path)
             finally:
                 staged.unlink(missing_ok=True)
             sync_directory(path.parent)
@@ -132,10 +136,9 @@ class LocalStorage:
     def update(self, key: str, change: Callable[[bytes | None], bytes]) -> None:
         """Replace a file under a lock; see `Storage`."""
         path = self._root / key
-        with _reported(f"cannot write {path}"):
-            make_directory(path.parent)
-            with _locked(path):
-                self.write(key, change(self.read_if_there(key)))
+        with _reported(f"cannot write {path}"), _made(path.parent), locked(path):
+            current = self.read_if_there(key)
+            self._write(key, change(current), current)
 
     def write_group(self, relpath: str, objects: Iterable[tuple[str, Iterable[bytes]]]) -> None:
         """Stage a group and rename it; see `Storage`."""
@@ -262,18 +265,17 @@ class LocalStorage:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=_LOCK_SECONDS)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise StorageError(
-            f"{path}: locked by another process for over {_LOCK_SECONDS:.0f} s; wait for it to end"
-        ) from None
+def _made(directory: Path) -> Iterator[None]:
+    """Make a directory. Where what follows fails, remove what was made, if it is empty."""
+    missing = [one for one in (directory, *directory.parents) if not one.exists()]
+    make_directory(directory)
     try:
         yield
-    finally:
-        lock.release()
+    except BaseException:
+        with suppress(OSError):  # something else is in it by now
+            for one in missing:
+                one.rmdir()
+        raise
 
 
 @contextmanager

@@ -1,0 +1,73 @@
+"""The lock of a file: of the operating system or, where a file system has no such locks, a file that stands for one."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
+
+from noether.data.zarr_store.errors import StorageError
+from noether.data.zarr_store.stores.weaknesses import warn_once
+
+__all__ = ["locked"]
+
+_LOCK_SECONDS = 60.0
+
+# What Linux answers inside of the kernel for EOPNOTSUPP; some file systems, such as NFS, let it through.
+_ENOTSUPP = 524
+# NFS without a lock daemon and Lustre mounted without flock answer so.
+_HAS_NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, _ENOTSUPP})
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a file. Where work on a new file fails, nothing is left of the lock.
+
+    Raises
+    ------
+    StorageError
+        Another process holds the lock for over a minute.
+    """
+    lock_file = path.with_name(f".{path.name}.lock")
+    is_new = not lock_file.exists()
+    lock = _acquire(path, lock_file)
+    try:
+        yield
+    except BaseException:
+        if is_new and not path.exists():
+            # Under the lock: a process that waits for it sees that its file is gone, and makes another.
+            lock_file.unlink(missing_ok=True)
+        raise
+    finally:
+        lock.release()
+
+
+def _acquire(path: Path, lock_file: Path) -> BaseFileLock:
+    try:
+        return _acquired(FileLock(lock_file, timeout=_LOCK_SECONDS), path, "wait for it to end")
+    except StorageError:
+        raise
+    except (OSError, NotImplementedError) as error:  # the latter is what filelock makes of ENOSYS up to 3.23
+        code = error.errno if isinstance(error, OSError) else errno.ENOSYS
+        if code not in _HAS_NO_LOCKS:
+            raise
+        marker = lock_file.with_name(f"{lock_file.name}-file")
+        reason = f"errno {code}" if code == _ENOTSUPP else os.strerror(code or 0)
+        warn_once(
+            f"{lock_file.parent}: this file system has no locks ({reason}). Files named .*.lock-file take their place "
+            "while the store is changed. One that a killed process leaves behind may be deleted."
+        )
+        way_out = f"wait for it to end, or delete {marker} if it was killed"
+        return _acquired(SoftFileLock(marker, timeout=_LOCK_SECONDS), path, way_out)
+
+
+def _acquired(lock: BaseFileLock, path: Path, way_out: str) -> BaseFileLock:
+    try:
+        lock.acquire()
+    except Timeout:
+        raise StorageError(f"{path}: locked by another process for over {_LOCK_SECONDS:.0f} s; {way_out}") from None
+    return lock
