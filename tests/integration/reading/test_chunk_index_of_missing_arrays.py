@@ -70,6 +70,14 @@ def test_an_array_that_a_group_lacks_is_told_and_the_others_are_indexed(
     assert len(ZarrChunkReader(root).read_arrays("run_2")) == len(fields)
 
 
+def test_a_lost_shard_is_no_lost_array(tmp_path: Path) -> None:
+    """The reader reports damage of an array, where it reads it."""
+    root = write_runs(tmp_path / "store", "run_1", chunk_points=256)
+    remove(f"run_1.zarr/{PRESSURE}/c")(root)
+    assert make_index(root)[1] == {}
+    assert "surface_pressure" not in indexed(root, "run_1")
+
+
 def test_all_arrays_of_a_lost_group_are_told(tmp_path: Path) -> None:
     root = write_runs(tmp_path / "store", "run_1", "run_2", chunk_points=256)
     remove("run_1.zarr")(root)

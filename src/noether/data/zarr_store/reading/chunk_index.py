@@ -291,7 +291,7 @@ def _gather_sample(
             if array is not None and array == promised:
                 lengths = _lengths_of_array(array, n_chunks)
         # Without a chunk it may be an array of fill values, or one that only the copies in the root still list.
-        node = f"{entry.relpath}/{domain}/{layout.array_name}/{ROOT_KEY}"
+        node = f"{entry.relpath}/{layout.array_name}/{ROOT_KEY}"
         if (lengths is None or not lengths.any()) and storage.read_tail(node, 1) is None:
             missing.append(layout.field)
             lengths = None
