@@ -99,21 +99,6 @@ def test_every_field_of_a_domain_holds_each_source_row_once_and_in_one_order(
         np.testing.assert_array_equal(values, np.repeat(position[:, :1], values.shape[1], axis=1))
 
 
-@pytest.mark.parametrize(
-    "differing",
-    [pytest.param(("0", "other", "volume"), id="sample"), pytest.param(("1", "run", "volume"), id="seed")],
-)
-def test_another_seed_or_sample_id_gives_another_order(
-    differing: tuple[str, str, str], run_1: Arrays, tmp_path: Path
-) -> None:
-    seed, sample_id, domain = differing
-    open_writer(tmp_path / "one").write_group("run", run_1)
-    open_writer(tmp_path / "two", shuffle_seed=int(seed)).write_group(sample_id, run_1)
-    one = rows_of(zarr.open_group(tmp_path / "one" / "run.zarr", mode="r"), f"{domain}/position")
-    two = rows_of(zarr.open_group(tmp_path / "two" / f"{sample_id}.zarr", mode="r"), f"{domain}/position")
-    assert np.mean(np.all(one == two, axis=1)) < 0.01
-
-
 def test_domains_of_a_sample_are_shuffled_differently(tmp_path: Path) -> None:
     rows = np.repeat(np.arange(2000.0)[:, np.newaxis], 3, axis=1)
     filemap = FileMap(surface_position="s", volume_position="v")

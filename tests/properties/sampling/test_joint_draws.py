@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noether.data.zarr_store.core.grid import Grid
-from noether.data.zarr_store.errors import TooLargeError
 from noether.data.zarr_store.sampling.joint_plan import JointPlan, sweep_length
 from noether.data.zarr_store.sampling.plan import (
     CHUNK_ORDERS,
@@ -158,11 +157,3 @@ def test_some_of_the_joint_draws_alone_are_read_without_the_rows_of_the_others(
     rows, expected = rows_of(plan), rows_of_draws(joint)
     assert [[row for a, b in share for row in rows[a:b]] for share in shares] == [expected[draw] for draw in draws]
     assert plan.n_points == sum(counts[draw] for draw in draws)
-
-
-def test_a_sweep_of_more_draws_than_can_be_put_in_order_is_refused() -> None:
-    grid = Grid.fit(1 << 40, 4096)
-    with pytest.raises(
-        TooLargeError, match=r"has 1,099,511,627,776 draws; expected at most 16,777,216: draw more points"
-    ):
-        JointPlan.of_sweep(grid, [1], 0, Random(0))
