@@ -367,6 +367,15 @@ def test_many_threads_that_write_one_group_leave_one_whole(tmp_path: Path) -> No
     assert local_place(tmp_path).files() in [under("run_1.zarr", objects) for objects in versions]
 
 
+def test_an_object_is_deleted_only_while_it_has_the_given_bytes(storage: Storage, place: Place) -> None:
+    storage.update("m.json", lambda _: b"mine")
+    storage.delete_if_same("m.json", b"theirs")
+    assert storage.read_if_there("m.json") == b"mine"
+    storage.delete_if_same("m.json", b"mine")
+    storage.delete_if_same("m.json", b"mine")
+    assert place.files() == {}
+
+
 def test_a_local_place_that_another_process_locks_for_too_long_is_a_storage_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Executor, Future, as_completed, wait
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import Literal, get_args
 
 from noether.data.zarr_store.convert.executors.processes import ProcessExecutor
+from noether.data.zarr_store.convert.probe import manifest_saved_first
 from noether.data.zarr_store.convert.recorder import Recorder
 from noether.data.zarr_store.convert.report import REPORT_NAME, ConversionReport, ReportFile, SampleResult
 from noether.data.zarr_store.convert.task import SampleTask, failure
@@ -49,7 +50,8 @@ def convert(
 
     A sample that cannot be converted is reported, and the rest goes on, also where a worker process crashes, hangs or
     is killed. When this returns, also by an interruption, what is complete is in the manifest, and what became of each
-    sample is in ``conversion.json`` beside it. At the end the chunk index is made anew. The bytes of the store, but for
+    sample is in ``conversion.json`` beside it. The manifest is saved before the first sample, too, so that a store that
+    cannot be written to is an error at once. At the end the chunk index is made anew. The bytes of the store, but for
     ``conversion.json``, do not depend on who does the work.
 
     Parameters
@@ -87,6 +89,8 @@ def convert(
         A library that the source needs is not installed.
     WorkerError
         No worker process can be started.
+    ManifestConflictError
+        Another writer has created the store meanwhile, with other settings.
     StorageError
         Manifest, report or chunk index cannot be saved.
     """
@@ -103,15 +107,16 @@ def convert(
         report.results.append(result)
         recorder.add(result)
 
-    try:
-        with closing(_convert_all(task, sample_ids, writer, workers, timeout, executor, take)) as results:
-            for result in results:
-                take(result)
-                if on_result is not None:
-                    on_result(result)
-    finally:
-        recorder.finish()
-        report.seconds = time.monotonic() - start
+    with manifest_saved_first(writer) if sample_ids else nullcontext():
+        try:
+            with closing(_convert_all(task, sample_ids, writer, workers, timeout, executor, take)) as results:
+                for result in results:
+                    take(result)
+                    if on_result is not None:
+                        on_result(result)
+        finally:
+            recorder.finish()
+            report.seconds = time.monotonic() - start
     if part is None or all(sample_id in writer.manifest.samples for sample_id in source.sample_ids()):
         if writer.manifest.samples and (recorder.has_saved_entries or not _is_indexed(writer)):
             write_chunk_index(writer.store_root, storage_options=writer.settings.storage_options)

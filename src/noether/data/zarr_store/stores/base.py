@@ -107,6 +107,9 @@ class Storage(Protocol):
     def delete(self, keys: list[str]) -> None:
         """Delete objects; those that are not there are passed over."""
 
+    def delete_if_same(self, key: str, data: bytes) -> None:
+        """Delete an object that has these bytes; locally, under the lock of `update`."""
+
     def objects(self, prefix: str = "") -> Iterator[StoredObject]:
         """List the objects below a directory, in no particular order."""
 
@@ -144,6 +147,11 @@ class StorageByObjects:
     @abstractmethod
     def delete(self, keys: list[str]) -> None:
         """Delete objects; see `Storage`."""
+
+    def delete_if_same(self, key: str, data: bytes) -> None:
+        """Delete an object that has these bytes; see `Storage`."""
+        if self.read_if_there(key) == data:
+            self.delete([key])
 
     @abstractmethod
     def objects(self, prefix: str = "") -> Iterator[StoredObject]:

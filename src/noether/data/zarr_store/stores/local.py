@@ -224,6 +224,14 @@ class LocalStorage:
                 (self._root / key).unlink(missing_ok=True)
             self._remove_empty((self._root / key).parent)
 
+    def delete_if_same(self, key: str, data: bytes) -> None:
+        """Delete a file that has these bytes, under its lock; see `Storage`."""
+        with _reported(f"cannot delete {self._root / key}"), locked(self._root / key):
+            if self.read_if_there(key) == data:
+                self.delete([key])
+        with suppress(OSError):  # there are other files in it
+            self._root.rmdir()
+
     def objects(self, prefix: str = "") -> Iterator[StoredObject]:
         """List files, in sorted order and without those that are staged or lock; see `Storage`."""
         with _reported(f"cannot list {self._root / prefix}"):
@@ -266,14 +274,14 @@ class LocalStorage:
 
 @contextmanager
 def _made(directory: Path) -> Iterator[None]:
-    """Make a directory. Where what follows fails, remove what was made, if it is empty."""
+    """Make a directory. Where that or what follows fails, remove what was made, if it is empty."""
     missing = [one for one in (directory, *directory.parents) if not one.exists()]
-    make_directory(directory)
     try:
+        make_directory(directory)
         yield
     except BaseException:
-        with suppress(OSError):  # something else is in it by now
-            for one in missing:
+        for one in missing:
+            with suppress(OSError):  # it was not made, or something else is in it by now
                 one.rmdir()
         raise
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
@@ -25,7 +25,7 @@ _HAS_NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, _ENOTSU
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of a file. Where work on a new file fails, nothing is left of the lock.
+    """Hold the lock of a file; of a file that is not there in the end, no lock stays either.
 
     Raises
     ------
@@ -33,16 +33,14 @@ def locked(path: Path) -> Iterator[None]:
         Another process holds the lock for over a minute.
     """
     lock_file = path.with_name(f".{path.name}.lock")
-    is_new = not lock_file.exists()
     lock = _acquire(path, lock_file)
     try:
         yield
-    except BaseException:
-        if is_new and not path.exists():
-            # Under the lock: a process that waits for it sees that its file is gone, and makes another.
-            lock_file.unlink(missing_ok=True)
-        raise
     finally:
+        with suppress(OSError):  # Windows deletes no file that is open
+            if not path.exists():
+                # Under the lock: a process that waits for it sees that its file is gone, and makes another.
+                lock_file.unlink()
         lock.release()
 
 

@@ -1,0 +1,46 @@
+"""The manifest, saved before the first sample: what stands in the way comes out at once, and not hours later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from noether.data.zarr_store.errors import StorageError
+from noether.data.zarr_store.manifest import MANIFEST_NAME, StoreManifest
+from noether.data.zarr_store.stores import join, open_storage
+from noether.data.zarr_store.writer import ZarrStoreWriter
+
+__all__ = ["manifest_saved_first"]
+
+
+@contextmanager
+def manifest_saved_first(writer: ZarrStoreWriter) -> Iterator[None]:
+    """Save the manifest as it is, or one without samples, and afterwards remove one that still has none.
+
+    Raises
+    ------
+    ManifestConflictError
+        Another writer has created the store meanwhile, with other settings.
+    StorageError
+        The manifest cannot be saved. Nothing was changed.
+    """
+    url = join(writer.store_root, MANIFEST_NAME)
+    storage = open_storage(writer.store_root, writer.settings.storage_options)
+    without_samples, is_new = writer.settings.manifest.to_json(url), False
+
+    def same(current: bytes | None) -> bytes:
+        nonlocal is_new
+        if current is None:
+            is_new = True
+            return without_samples
+        StoreManifest.parse(current, url).require_same_settings(writer.settings.manifest, url)
+        return current
+
+    storage.update(MANIFEST_NAME, same)
+    try:
+        yield
+    finally:
+        if is_new and not writer.manifest.samples:
+            # It would fix the settings of a store that has nothing, and the next try may need others.
+            with suppress(StorageError):
+                storage.delete_if_same(MANIFEST_NAME, without_samples)

@@ -1,0 +1,153 @@
+"""The manifest is saved before the first sample, so that what stands in the way comes out at once."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from noether.data.zarr_store import StoreManifest, ZarrStoreWriter
+from noether.data.zarr_store.convert import ConversionReport, convert
+from noether.data.zarr_store.errors import ManifestConflictError, StorageError
+from noether.data.zarr_store.manifest import save_splits
+from noether.data.zarr_store.sources import SourceSample, TreeSource
+from support.places import PLACES, Place, local_place, make_place
+from support.trees import TREE_FILEMAP, call, expected_fields, identities, save_array, save_runs
+
+PRESET = ("--preset", "ahmedml", "--workers", "0")
+
+
+class WatchingSource(TreeSource):
+    """Notes the files of a store, as they are when a sample is loaded."""
+
+    def __init__(self, tree: Path, place: Place) -> None:
+        super().__init__(tree, TREE_FILEMAP)
+        self._place = place
+        self.seen: list[dict[str, bytes]] = []
+
+    def load(self, sample_id: str) -> SourceSample:
+        self.seen.append(self._place.files())
+        return super().load(sample_id)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    return save_runs(tmp_path / "tree")
+
+
+@pytest.fixture(params=PLACES)
+def place(request: pytest.FixtureRequest) -> Place:
+    return make_place(request.param, request)
+
+
+def open_writer(place: Place, **settings: Any) -> ZarrStoreWriter:
+    return ZarrStoreWriter(place.root, TREE_FILEMAP, "ahmed", storage_options=place.options, **settings)
+
+
+def run(source: WatchingSource, place: Place, **settings: Any) -> ConversionReport:
+    return convert(source, open_writer(place), **settings)
+
+
+def test_a_new_store_has_a_manifest_before_its_first_sample(tree: Path, place: Place) -> None:
+    source = WatchingSource(tree, place)
+    run(source, place)
+    assert list(source.seen[0]) == ["manifest.json"]
+    manifest = StoreManifest.parse(source.seen[0]["manifest.json"], "manifest.json")
+    assert (manifest.samples, manifest.dataset_name, manifest.shuffle_seed) == ({}, "ahmed", 0)
+
+
+def test_a_store_that_is_there_keeps_its_manifest_to_the_byte(tree: Path, place: Place) -> None:
+    """Splits and keys that nobody knows are in it."""
+    run(WatchingSource(tree, place), place, limit=1)
+    save_splits(place.root, {"train": ["run_1"]}, storage_options=place.options)
+    edited = place.files()["manifest.json"].replace(b'"checksum": true', b'"unit": "Pa",    "checksum": true')
+    place.replace("manifest.json", edited)
+    source = WatchingSource(tree, place)
+    run(source, place)
+    assert [files["manifest.json"] for files in source.seen] == [edited]
+    assert StoreManifest.load(str(place.root), storage_options=place.options).splits == {"train": ["run_1"]}
+
+
+def fill_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+
+
+def test_a_new_store_that_cannot_be_written_leaves_nothing(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = local_place(tmp_path / "stores" / "store")
+    source = WatchingSource(tree, place)
+    fill_disk(monkeypatch)
+    with pytest.raises(StorageError, match=r"cannot write .*(stores|manifest\.json): No space left on device"):
+        run(source, place)
+    assert source.seen == []
+    assert sorted(tmp_path.iterdir()) == [tree]
+
+
+def test_a_store_that_can_no_longer_be_written_stays_as_it_was(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = local_place(tmp_path / "store")
+    run(WatchingSource(tree, place), place, limit=1)
+    before = identities(tmp_path)
+    source = WatchingSource(tree, place)
+    fill_disk(monkeypatch)
+    with pytest.raises(StorageError, match=r"cannot write .*manifest\.json: No space left on device"):
+        run(source, place)
+    assert source.seen == []
+    assert identities(tmp_path) == before
+
+
+def test_a_store_that_another_writer_made_meanwhile_is_refused_first(tree: Path, place: Place) -> None:
+    source, writer = WatchingSource(tree, place), open_writer(place)
+    open_writer(place, shuffle_seed=1).save_manifest()
+    before = place.files()
+    with pytest.raises(ManifestConflictError, match="shuffle_seed: the store has 1, this writer 0"):
+        convert(source, writer)
+    assert source.seen == []
+    assert place.files() == before
+
+
+def test_where_nothing_was_converted_no_manifest_stays(tree: Path, place: Place) -> None:
+    """A manifest would fix the settings of a store that has no sample."""
+    for sample_id in ("run_1", "run_2"):
+        (tree / sample_id / "surface_pressure.npy").write_bytes(b"broken")
+    assert len(run(WatchingSource(tree, place), place).having("failed")) == 2
+    assert [key for key in place.files() if not key.endswith(".lock")] == ["conversion.json"]
+
+
+def test_a_manifest_without_samples_that_was_there_stays(tree: Path, place: Place) -> None:
+    open_writer(place).save_manifest()
+    before = place.files()
+    for sample_id in ("run_1", "run_2"):
+        (tree / sample_id / "surface_pressure.npy").write_bytes(b"broken")
+    run(WatchingSource(tree, place), place)
+    assert place.files()["manifest.json"] == before["manifest.json"]
+
+
+def test_where_values_do_not_fit_the_next_command_may_choose_another_dtype(tree: Path, tmp_path: Path) -> None:
+    for sample_id in ("run_1", "run_2"):
+        save_array(tree / sample_id / "surface_pressure.npy", np.full_like(expected_fields()["surface_pressure"], 1e6))
+    assert call("convert", tree, tmp_path / "store", *PRESET).code == 1
+    assert call("convert", tree, tmp_path / "store", *PRESET, "--values-dtype", "float32").code == 0
+
+
+def test_a_dry_run_saves_nothing(tree: Path, tmp_path: Path) -> None:
+    assert call("convert", tree, tmp_path / "store", *PRESET, "--dry-run").code == 0
+    assert not (tmp_path / "store").exists()
+
+
+def test_where_there_is_no_sample_to_convert_nothing_is_saved(tree: Path, tmp_path: Path) -> None:
+    place = local_place(tmp_path / "store")
+    run(WatchingSource(tree, place), place)
+    (tmp_path / "store" / "manifest.json").unlink()
+    before = identities(tmp_path)
+    assert run(WatchingSource(tree, place), place, mode="retry-failed").results == []
+    assert identities(tmp_path) == before
