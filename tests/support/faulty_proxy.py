@@ -36,10 +36,16 @@ _REPEATS = ("repeat", "repeat, last answer")
 _DELAY = "delay"
 # Until the client gives up, or for this time.
 _STALL, _STALL_S = "stall", 60.0
-_CODES = {"403": "AccessDenied", "404": "NoSuchKey", "500": "InternalError", "503": "SlowDown"}
+_CODES = {
+    "403": "AccessDenied",
+    "404": "NoSuchKey",
+    "500": "InternalError",
+    "501": "NotImplemented",
+    "503": "SlowDown",
+}
 
 FAULTS = (*_REFUSALS, *LOST_ANSWERS, *_CUTS, *_REPEATS, _DELAY)
-"""Those that pass; "stall" takes as long as the client is patient, and "403" and "404" are meant."""
+"""Those that pass; "stall" takes as long as the client is patient, and "403", "404" and "501" are meant."""
 
 _DELAY_S = 0.05
 _LIMIT_BYTES = 1 << 20
@@ -53,7 +59,7 @@ class Script:
     Attributes
     ----------
     faults : sequence of str
-        Of `FAULTS`, "stall", "403" and "404": one of them, by chance.
+        Of `FAULTS`, "stall", "403", "404" and "501": one of them, by chance.
     seed : int
         Of all chances.
     chance : float
@@ -65,6 +71,8 @@ class Script:
         Those that are hit, in any form; none is all.
     pattern : str
         Regular expression that is searched for in path and query.
+    header : str
+        The same for the headers, one of which has to match.
     """
 
     faults: Sequence[str] = ()
@@ -73,12 +81,15 @@ class Script:
     limit: int | None = 1
     methods: str = ""
     pattern: str = ""
+    header: str = ""
 
     def fault(self, request: _Request, n_before: int) -> str | None:
         """Choose what happens to a request that came so many times before."""
         if not self.faults or (self.limit is not None and n_before >= self.limit):
             return None
         if (self.methods and request.method not in self.methods) or not re.search(self.pattern, request.target):
+            return None
+        if not any(re.search(self.header, line.decode("latin-1"), re.IGNORECASE) for line in request.headers):
             return None
         rng = Random(f"{self.seed} {request.key} {n_before}")
         return rng.choice(list(self.faults)) if rng.random() < self.chance else None

@@ -11,11 +11,15 @@ import pytest
 from obstore.exceptions import GenericError, NotFoundError, PermissionDeniedError, PreconditionError
 
 from noether.data.zarr_store.stores import open_storage
-from noether.data.zarr_store.stores.retry import Retries
+from noether.data.zarr_store.stores.retry import PatientBucket, Retries
 from support.repository import ROOT
 
 RESET = "Generic S3 error: Error performing POST http://host/bucket?delete in 1ms - HTTP error: error sending request"
 CUT = "Generic S3 error: Error getting list response body: HTTP error: request or response body error"
+NO_ADDRESS = (
+    "Generic S3 error: Error performing GET http://no-such-host.invalid:9000/b/a in 1ms - HTTP error: error sending "
+    'request\n\nDebug source:\nGeneric { ConnectError("dns error", "failed to lookup address information") }'
+)
 STATUS = "Generic S3 error: Error performing GET http://host/a in 1ms - Server returned non-2xx status code: {}: no"
 GIVEN_UP = (
     "Generic S3 error: Error performing GET http://host/a in 1s, after {} retries, max_retries: 6 - HTTP error: x"
@@ -69,7 +73,7 @@ def test_what_may_pass_is_asked_again(text: str) -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        *(GenericError(STATUS.format(status)) for status in (400, 409, 411)),
+        *(GenericError(STATUS.format(status)) for status in (400, 409, 411, 501)),
         GenericError("Generic S3 error: Missing bucket name"),
         NotFoundError(STATUS.format(404)),
         PermissionDeniedError(STATUS.format(403)),
@@ -143,6 +147,95 @@ def test_what_was_given_up_is_not_asked_again_by_a_call_around_it() -> None:
         retries.call(lambda: inner.ask(max_retries=2))
     assert (inner.requests, outer.waits) == (3, [])
     assert raised.value.__notes__ == ["tried 3 times in 0.3 s"]
+
+
+def test_a_host_without_an_address_is_looked_for_within_its_own_time_and_named() -> None:
+    """The last try comes when the time is over, and no later."""
+    server = Server(errors(NO_ADDRESS))
+    with pytest.raises(GenericError) as raised:
+        server.ask(name_timeout_s=2.0, growth=4.0)
+    assert server.waits == pytest.approx([0.1, 0.4, 1.5])
+    assert raised.value.__notes__ == [
+        "tried 4 times in 2.0 s",
+        "the host name no-such-host.invalid does not resolve; check the URL, and the endpoint in storage_options",
+    ]
+
+
+def test_a_host_that_has_no_address_for_a_moment_is_found() -> None:
+    server = Server([GenericError(NO_ADDRESS)] * 2)
+    assert server.ask(name_timeout_s=2.0) == "done"
+
+
+def test_a_host_that_refuses_connections_keeps_the_usual_time() -> None:
+    server = Server(errors(RESET))
+    with pytest.raises(GenericError):
+        server.ask(name_timeout_s=2.0)
+    assert server.requests == 7
+
+
+class Scripted:
+    """A bucket that raises errors one after the other, then gives empty objects."""
+
+    def __init__(self, name: str, errors: list[BaseException], log: list[str]) -> None:
+        self._name = name
+        self._errors = errors
+        self._log = log
+
+    def get(self, *_: Any) -> tuple[bytes, dict[str, Any]]:
+        self._log.append(f"{self._name} get")
+        if self._errors:
+            raise self._errors.pop(0)
+        return b"", {}
+
+    def put(self, *_: Any) -> None:
+        self._log.append(f"{self._name} put")
+        if self._errors:
+            raise self._errors.pop(0)
+
+
+def patient(errors: list[BaseException], **bounds: Any) -> tuple[PatientBucket, list[str], list[float]]:
+    """A bucket whose requests meet errors, those that were sent, and the waits in between."""
+    log: list[str] = []
+    waits: list[float] = []
+    retries = Retries(**{"max_retries": 6, "timeout_s": 100.0} | bounds, clock=lambda: sum(waits), sleep=waits.append)
+    once, repeating = (Scripted(name, errors, log) for name in ("once:", "repeating:"))
+    return PatientBucket(once, lambda: repeating, retries), log, waits  # type: ignore[arg-type, return-value]
+
+
+def test_obstore_repeats_reads_once_the_name_of_the_host_has_resolved() -> None:
+    """Before, it would look for a host that does not exist for half a minute."""
+    bucket, log, _ = patient([])
+    bucket.get("a")
+    bucket.get("a")
+    bucket.put("a", b"")
+    assert log == ["once: get", "repeating: get", "once: put"]
+
+
+def test_an_object_that_is_not_there_tells_that_the_host_is() -> None:
+    bucket, log, _ = patient([FileNotFoundError("a")])
+    with pytest.raises(FileNotFoundError):
+        bucket.get("a")
+    bucket.get("a")
+    assert log == ["once: get", "repeating: get"]
+
+
+def test_a_name_that_has_resolved_once_is_looked_up_for_the_usual_time() -> None:
+    """A name server that fails in the midst of a conversion may be back the next minute."""
+    errors: list[BaseException] = []
+    bucket, log, waits = patient(errors, jitter=lambda _, most: most, growth=4.0)
+    bucket.get("a")
+    errors += [GenericError(NO_ADDRESS)] * 6
+    bucket.put("a", b"")
+    assert log == ["once: get", *["once: put"] * 7]
+    assert sum(waits) > 10
+
+
+def test_a_name_that_has_never_resolved_is_given_up_soon() -> None:
+    bucket, log, waits = patient([GenericError(NO_ADDRESS) for _ in range(9)], jitter=lambda _, most: most)
+    with pytest.raises(GenericError):
+        bucket.get("a")
+    assert set(log) == {"once: get"}
+    assert sum(waits) == pytest.approx(2.0)
 
 
 def test_the_bounds_are_those_of_the_retry_config() -> None:

@@ -15,6 +15,7 @@ from noether.data.zarr_store.stores.staging import StagedWrite
 
 __all__ = [
     "MAX_DOCUMENT_BYTES",
+    "NO_BUCKET",
     "Buffer",
     "Storage",
     "StorageByObjects",
@@ -29,6 +30,9 @@ StoreFactory = Callable[[str], Store]
 
 # More than the manifest of half a million samples.
 MAX_DOCUMENT_BYTES = 1 << 30
+
+NO_BUCKET = "the bucket does not exist; create it, or correct the URL"
+"""The reason that an error has where a server says so."""
 
 
 def require_size(size: int, max_bytes: int, where: str) -> None:
@@ -209,6 +213,14 @@ class StorageByObjects:
 
     def recover_own(self, relpaths: Iterable[str]) -> None:
         """Leave what there is: what is staged does not say on which machine; see `Storage`."""
+
+    def _require_bucket(self, key: str) -> None:
+        """Raise `StorageError` where a listing finds no bucket: some servers forbid all writes to such a one."""
+        try:
+            list(self.objects(key))
+        except StorageError as error:
+            if "bucket does not exist" in str(error):
+                raise StorageError(f"cannot write {self.root}/{key}: {NO_BUCKET}") from error
 
     def _require_all(self, relpath: str, written: list[str]) -> None:
         there = {item.key for item in self.objects(relpath)}

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
@@ -80,6 +84,7 @@ class FsspecStorage(StorageByObjects):
 
     def _open(self) -> tuple[Any, str]:
         fs, path = url_to_fs(self.root, **self._options)
+        _require_address(self.root, getattr(fs, "endpoint_url", None))
         keep_in_forks(fs)
         return fs, path
 
@@ -110,7 +115,12 @@ class FsspecStorage(StorageByObjects):
     def update(self, key: str, change: Callable[[bytes | None], bytes]) -> None:
         """Replace a file; see `Storage` for what is promised and the notes above for what is not."""
         with _update_lock:
-            self._put(key, [change(self.read_if_there(key))])
+            new = change(self.read_if_there(key))
+            try:
+                self._put(key, [new])
+            except StorageError:
+                self._require_bucket(key)
+                raise
 
     def objects(self, prefix: str = "") -> Iterator[StoredObject]:
         """List files; see `Storage`."""
@@ -177,6 +187,29 @@ class FsspecStorage(StorageByObjects):
                 # One by one: `rm` takes names such as "run_[1]" for patterns, and deletes what matches.
                 with suppress(FileNotFoundError):
                     self._fs.rm_file(self._at(key))
+
+
+def _require_address(root: str, endpoint: object) -> None:
+    """Raise `StorageError` if the host of an endpoint has no address: s3fs would ask for one for a long time."""
+    url = urlsplit(endpoint) if isinstance(endpoint, str) else None
+    if url is None or not url.hostname:
+        return
+    if url.scheme in getproxies() and not proxy_bypass(url.hostname):
+        return  # the proxy resolves names
+    try:
+        _look_up(url.hostname)
+    except socket.gaierror as error:
+        if error.errno != socket.EAI_AGAIN:  # a name server that does not answer may do so the next time
+            raise StorageError(
+                f"cannot open {root}: the host name {url.hostname} does not resolve; check endpoint_url in "
+                "storage_options"
+            ) from error
+
+
+@lru_cache
+def _look_up(host: str) -> None:
+    """Look a name up, until it was found once."""
+    socket.getaddrinfo(host, None)
 
 
 def _version(info: Mapping[str, Any]) -> str:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
+import re
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
+from pathlib import Path
 from typing import Any, TypeVar
 
 from obstore.exceptions import (
     AlreadyExistsError,
     BaseError,
     GenericError,
+    PermissionDeniedError,
     PreconditionError,
     UnknownConfigurationKeyError,
 )
@@ -21,18 +26,29 @@ from zarr.abc.store import Store
 from zarr.storage import ObjectStore
 
 from noether.data.zarr_store.errors import ArgumentError, StorageError, StoreError, TooLargeError
-from noether.data.zarr_store.stores.base import Buffer, StorageByObjects, StoredObject
+from noether.data.zarr_store.stores.base import NO_BUCKET, Buffer, StorageByObjects, StoredObject
 from noether.data.zarr_store.stores.bucket import PART_BYTES, Bucket, ObstoreBucket, claim_obstore, open_store
 from noether.data.zarr_store.stores.bucket_store import BucketStore
 from noether.data.zarr_store.stores.forked_bucket import ForkedBucket
 from noether.data.zarr_store.stores.forks import keep_in_forks
-from noether.data.zarr_store.stores.retry import PatientBucket, Retries
+from noether.data.zarr_store.stores.locks import locked
+from noether.data.zarr_store.stores.retry import PatientBucket, Retries, is_not_implemented
+from noether.data.zarr_store.stores.weaknesses import warn_once
 
 __all__ = ["OBSTORE_PROTOCOLS", "ObstoreStorage"]
 
 OBSTORE_PROTOCOLS = frozenset({"s3", "s3a", "gs", "az", "abfs", "abfss", "http", "https"})
 
 _UPDATE_TRIES = 50
+
+_NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|specified (bucket|container) does not exist")
+
+# Roots below which a server does not know conditional puts, as far as this process knows.
+_without_conditions: set[str] = set()
+_NO_CONDITIONS = (
+    "this storage has no conditional writes. Only one machine may write to the store at a time: two could lose each "
+    "other's samples, which noether-zarr merge finds again."
+)
 
 Opened = TypeVar("Opened")
 
@@ -48,6 +64,12 @@ class ObstoreStorage(StorageByObjects):
         Keywords of `obstore.store.from_url`: configuration keys such as ``endpoint``, ``access_key_id`` and
         ``region``, and ``client_options``, ``retry_config``. The usual environment variables count as well. Requests
         that a network or a server fails for a moment are sent again, within the bounds of ``retry_config``.
+
+    Notes
+    -----
+    Where a server does not implement conditional puts, or ``conditional_put`` is ``"disabled"``, updates by processes
+    of one machine keep each other out, and those by several machines can lose one another's changes. A
+    `StorageWarning` says so once.
     """
 
     def __init__(self, root: str, options: Mapping[str, Any]) -> None:
@@ -95,6 +117,8 @@ class ObstoreStorage(StorageByObjects):
             return self._retries.call(lambda: self._replace(key, change))
 
     def _replace(self, key: str, change: Callable[[bytes | None], bytes]) -> bool:
+        if self.root in _without_conditions:
+            return self._replace_alone(key, change)
         mode: Any
         try:
             data, meta = self._bucket.get(key)
@@ -109,9 +133,27 @@ class ObstoreStorage(StorageByObjects):
         except (AlreadyExistsError, PreconditionError):
             # Maybe by this very put, if its answer was lost and it was sent again.
             return self._holds(key, new)
-        except GenericError:
+        except (PermissionDeniedError, FileNotFoundError):
+            self._require_bucket(key)
+            raise
+        except (GenericError, NotImplementedError) as error:
+            if is_not_implemented(error):
+                warn_once(f"{self.root}: {_NO_CONDITIONS}")
+                _without_conditions.add(self.root)
+                return False
             if not self._holds(key, new):
                 raise
+        return True
+
+    def _replace_alone(self, key: str, change: Callable[[bytes | None], bytes]) -> bool:
+        """Replace an object where puts have no conditions: only processes of this machine wait for one another."""
+        with locked(_lock_of_machine(self.root)):
+            current = self._read(key)
+            new = change(current)
+            # The change may have taken long. Between these two requests, another machine would not be noticed.
+            if self._read(key) != current:
+                return False
+            self._put(key, [new])
         return True
 
     def _holds(self, key: str, data: bytes) -> bool:
@@ -164,11 +206,22 @@ class ObstoreStorage(StorageByObjects):
 
     def _open_bucket(self) -> Bucket:
         opened_by: Callable[[str, Mapping[str, Any]], Bucket] = ObstoreBucket if claim_obstore() else ForkedBucket
-        return PatientBucket(self._open(opened_by, self.root), self._retries)
 
-    def _open(self, opened_by: Callable[[str, Mapping[str, Any]], Opened], url: str) -> Opened:
+        def open_repeating() -> Bucket:
+            # The options have been checked by then, so the request that comes first is what fails.
+            bucket = opened_by(self.root, self._options)
+            keep_in_forks(bucket)
+            return bucket
+
+        not_at_all = {**self._options.get("retry_config", {}), "max_retries": 0}
+        once = self._open(opened_by, self.root, {**self._options, "retry_config": not_at_all})
+        return PatientBucket(once, open_repeating, self._retries)
+
+    def _open(
+        self, opened_by: Callable[[str, Mapping[str, Any]], Opened], url: str, options: Mapping[str, Any] | None = None
+    ) -> Opened:
         try:
-            opened = opened_by(url, self._options)
+            opened = opened_by(url, self._options if options is None else options)
         except UnknownConfigurationKeyError as error:
             scheme = url.partition("://")[0]
             raise ArgumentError(
@@ -191,9 +244,17 @@ def _reported(what: str) -> Iterator[None]:
     except (BaseError, OSError) as error:
         if isinstance(error, StorageError):
             raise
-        # How often it was tried, where that was more than once.
+        if _NO_BUCKET.search(str(error)):
+            raise StorageError(f"{what}: {NO_BUCKET}") from error
+        # How often it was tried, where that was more than once, and why a host was not found.
         reason = "; ".join([_first_line(error), *getattr(error, "__notes__", [])])
         raise StorageError(f"{what}: {reason}") from error
+
+
+def _lock_of_machine(root: str) -> Path:
+    """Return a file that is locked in the place of an object; users of one machine have locks of their own."""
+    user = os.getuid() if hasattr(os, "getuid") else ""
+    return Path(tempfile.gettempdir(), f"noether-zarr-{user}-{hashlib.sha256(root.encode()).hexdigest()[:16]}")
 
 
 def _version(meta: Mapping[str, Any]) -> str:

@@ -1,18 +1,21 @@
 """Requests to object storage that are sent again where the network or the server fails for a moment.
 
-obstore itself repeats most requests, and asks for the rest of a body that was cut. What it leaves to its caller is
-repeated here: requests that it takes for unsafe to repeat (to delete, and conditional puts, whose outcome the caller
-has to look up), and answers that end early where they are no objects (lists). Both keep to the same bounds.
+obstore itself repeats reads and the parts of uploads, and asks for the rest of a body that was cut. All else is
+repeated here, within the same bounds: requests that obstore takes for unsafe to repeat (to delete), answers that end
+early where they are no objects (lists), and writes, which obstore would also repeat where a server does not implement
+them. So are the first requests: obstore would look for a host that does not exist for half a minute.
 """
 
 from __future__ import annotations
 
+import math
 import random
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import cached_property
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -20,7 +23,7 @@ from obstore.exceptions import GenericError
 
 from noether.data.zarr_store.stores.bucket import RETRY, Bucket, ByteRange, Meta
 
-__all__ = ["PatientBucket", "Retries"]
+__all__ = ["PatientBucket", "Retries", "is_not_implemented"]
 
 # Those of obstore, where a caller's back-off lacks them.
 _FIRST_WAIT_S, _LONGEST_WAIT_S, _GROWTH = 0.1, 15.0, 2.0
@@ -29,6 +32,10 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S, _GROWTH = 0.1, 15.0, 2.0
 _STATUS = re.compile(r"status code: (\d{3})")
 _REPEATED = re.compile(r"after (\d+) retries")
 _CONNECTION = "HTTP error"
+_NO_ADDRESS = "dns error"
+_URL = re.compile(r"performing \w+ \w+://([^\s/:]+)")
+# A name may resolve the next moment, where a name server starts or is busy; a name that is wrong never does.
+_NAME_SECONDS = 2.0
 _TRANSIENT_STATUSES = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 
 Answer = TypeVar("Answer")
@@ -44,6 +51,8 @@ class Retries:
         Most times after the first one.
     timeout_s : float
         No request is sent again so many seconds after the first one.
+    name_timeout_s : float
+        The same where the name of the host does not resolve.
     first_wait_s, longest_wait_s, growth : float
         The first wait; each other one is a random time between it and so many times the one before, up to the longest.
     clock, sleep : callable
@@ -54,6 +63,7 @@ class Retries:
 
     max_retries: int
     timeout_s: float
+    name_timeout_s: float = math.inf
     first_wait_s: float = _FIRST_WAIT_S
     longest_wait_s: float = _LONGEST_WAIT_S
     growth: float = _GROWTH
@@ -83,12 +93,14 @@ class Retries:
             except GenericError as error:
                 tries += 1 + _repeated(error)
                 seconds = self.clock() - start
-                gives_up = again >= self.max_retries or seconds >= self.timeout_s or self._is_over(error)
+                host = _host_without_address(error)
+                left = (self.timeout_s if host is None else min(self.timeout_s, self.name_timeout_s)) - seconds
+                gives_up = again >= self.max_retries or left <= 0 or self._is_over(error)
                 if gives_up or not is_transient(error):
-                    if tries > 1 and not _was_given_up(error):
-                        error.add_note(f"tried {tries} times in {seconds:.1f} s")
+                    if not _was_given_up(error):
+                        _add_notes(error, tries, seconds, host)
                     raise
-            self.sleep(wait)
+            self.sleep(wait if host is None else min(wait, left))
             wait = min(self.jitter(self.first_wait_s, wait * self.growth), self.longest_wait_s)
             again += 1
 
@@ -104,7 +116,32 @@ def is_transient(error: BaseException) -> bool:
     status = _STATUS.search(str(error))
     if status is None:
         return _CONNECTION in str(error)
+    if int(status[1]) == HTTPStatus.NOT_IMPLEMENTED:
+        return False
     return int(status[1]) in _TRANSIENT_STATUSES or int(status[1]) >= HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def is_not_implemented(error: BaseException) -> bool:
+    """Return whether the server does not implement a request (501), or obstore is told not to send it."""
+    if isinstance(error, NotImplementedError):
+        return True
+    status = _STATUS.search(str(error)) if isinstance(error, GenericError) else None
+    return status is not None and int(status[1]) == HTTPStatus.NOT_IMPLEMENTED
+
+
+def _host_without_address(error: GenericError) -> str | None:
+    """Return the host of a request whose name does not resolve; None where that was not the reason."""
+    if _NO_ADDRESS not in str(error):
+        return None
+    url = _URL.search(str(error))
+    return "of the storage" if url is None else url[1]
+
+
+def _add_notes(error: GenericError, tries: int, seconds: float, host: str | None) -> None:
+    if tries > 1:
+        error.add_note(f"tried {tries} times in {seconds:.1f} s")
+    if host is not None:
+        error.add_note(f"the host name {host} does not resolve; check the URL, and the endpoint in storage_options")
 
 
 def _was_given_up(error: GenericError) -> bool:
@@ -121,8 +158,10 @@ class PatientBucket:
 
     Parameters
     ----------
-    bucket : Bucket
-        Sends them.
+    once : Bucket
+        Sends each request once.
+    open_repeating : callable of Bucket
+        Opens the same bucket with the retries of obstore, which is used for reads and uploads.
     retries : Retries
         How often.
 
@@ -132,26 +171,35 @@ class PatientBucket:
     comes in parts, which are gone by then; obstore repeats the upload of each of them.
     """
 
-    def __init__(self, bucket: Bucket, retries: Retries) -> None:
-        self._bucket = bucket
+    def __init__(self, once: Bucket, open_repeating: Callable[[], Bucket], retries: Retries) -> None:
+        self._once = once
+        self._open_repeating = open_repeating
         self._retries = retries
+        self._retries_of_a_name = replace(retries, name_timeout_s=_NAME_SECONDS)
+        # A name that has resolved once is right: where it does not later, the name server is at fault.
+        self._resolved = False
+
+    @cached_property
+    def _bucket(self) -> Bucket:
+        """The bucket whose requests obstore repeats, opened when the first of them is sent."""
+        return self._open_repeating()
 
     def get(
         self, key: str, byte_range: ByteRange | None = None, max_bytes: int | None = None
     ) -> tuple[bytes | memoryview, Meta]:
         """Read an object; see `Bucket`."""
-        return self._retries.call(lambda: self._bucket.get(key, byte_range, max_bytes))
+        return self._send(lambda bucket: bucket.get(key, byte_range, max_bytes), is_read=True)
 
     def head(self, key: str) -> Meta:
         """Give what is known of an object; see `Bucket`."""
-        return self._retries.call(lambda: self._bucket.head(key))
+        return self._send(lambda bucket: bucket.head(key), is_read=True)
 
     def put(self, key: str, data: bytes, mode: Any = None) -> None:
         """Write an object; see `Bucket`."""
         if mode is None:
-            self._retries.call(lambda: self._bucket.put(key, data))
+            self._send(lambda bucket: bucket.put(key, data))
         else:
-            self._bucket.put(key, data, mode)
+            self._once.put(key, data, mode)
 
     def upload(self, key: str, parts: Iterable[bytes]) -> None:
         """Write a large object; see `Bucket`."""
@@ -159,8 +207,19 @@ class PatientBucket:
 
     def delete(self, keys: list[str]) -> None:
         """Delete objects; see `Bucket`."""
-        self._retries.call(lambda: self._bucket.delete(keys))
+        self._send(lambda bucket: bucket.delete(keys))
 
     def objects(self, prefix: str) -> list[Meta]:
         """List objects; see `Bucket`."""
-        return self._retries.call(lambda: self._bucket.objects(prefix))
+        return self._send(lambda bucket: bucket.objects(prefix), is_read=True)
+
+    def _send(self, request: Callable[[Bucket], Answer], *, is_read: bool = False) -> Answer:
+        if self._resolved:
+            return self._retries.call(lambda: request(self._bucket if is_read else self._once))
+        try:
+            answer = self._retries_of_a_name.call(lambda: request(self._once))
+        except Exception as error:
+            self._resolved = not isinstance(error, GenericError) or _host_without_address(error) is None
+            raise
+        self._resolved = True
+        return answer
