@@ -179,7 +179,9 @@ def test_who_may_not_write_to_a_store_can_read_it_and_is_told_what_stands_in_the
 def test_who_may_not_make_the_store_is_told_so(read_only: Path) -> None:
     ran = without_privileges(lambda: call("convert", read_only / "tree", read_only / "new", *PRESET, "--workers", 0))
     assert ran.code == 1
-    assert ran.stderr.startswith(f"error: cannot write {read_only}/new/manifest.json: Permission denied; have its owner")
+    assert ran.stderr.startswith(
+        f"error: cannot write {read_only}/new/manifest.json: Permission denied; have its owner"
+    )
     assert not (read_only / "new").exists()
 
 
