@@ -51,8 +51,7 @@ def test_parts_at_the_same_time_lose_nothing_and_say_once_that_there_are_no_lock
     for ran in [finish(one) for one in running]:
         assert ran.code == 0, ran
         [said] = [line for line in ran.stderr.splitlines() if "warning" in line.lower()]
-        assert said.startswith("warning: ") == (code != CODES["ENOSYS"])  # filelock has words of its own for that one
-        assert code == CODES["ENOSYS"] or f"{store}: this file system has no locks (" in said
+        assert said.startswith(f"warning: {store}: this file system has no locks (")
     assert list(StoreManifest.load(str(store)).samples) == ["run_1", "run_2", "run_3", "run_4"]
     assert finish(start("merge", store)).code == 0
     assert visible_files(store) == visible_files(tmp_path / "alone")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -45,16 +44,16 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def _acquire(path: Path, lock_file: Path) -> BaseFileLock:
+    lock = FileLock(lock_file, timeout=_LOCK_SECONDS, fallback_to_soft=False)  # which it would for ENOSYS alone
     try:
-        return _acquired(FileLock(lock_file, timeout=_LOCK_SECONDS), path, "wait for it to end")
+        return _acquired(lock, path, "wait for it to end")
     except StorageError:
         raise
-    except (OSError, NotImplementedError) as error:  # the latter is what filelock makes of ENOSYS up to 3.23
-        code = error.errno if isinstance(error, OSError) else errno.ENOSYS
-        if code not in _HAS_NO_LOCKS:
+    except OSError as error:
+        if error.errno not in _HAS_NO_LOCKS:
             raise
         marker = lock_file.with_name(f"{lock_file.name}-file")
-        reason = f"errno {code}" if code == _ENOTSUPP else os.strerror(code or 0)
+        reason = f"errno {_ENOTSUPP}" if error.errno == _ENOTSUPP else error.strerror
         warn_once(
             f"{lock_file.parent}: this file system has no locks ({reason}). Files named .*.lock-file take their place "
             "while the store is changed. One that a killed process leaves behind may be deleted."
