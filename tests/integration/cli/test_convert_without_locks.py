@@ -55,3 +55,17 @@ def test_parts_at_the_same_time_lose_nothing_and_say_once_that_there_are_no_lock
     assert list(StoreManifest.load(str(store)).samples) == ["run_1", "run_2", "run_3", "run_4"]
     assert finish(start("merge", store)).code == 0
     assert visible_files(store) == visible_files(tmp_path / "alone")
+
+
+def test_worker_processes_that_save_the_manifest_say_nothing_more(
+    tmp_path: Path, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker takes the chunk index out of the manifest before it replaces the first sample."""
+    tree, store = save_runs(tmp_path / "tree"), tmp_path / "store"
+    assert finish(start("convert", tree, store, *PRESET)).code == 0
+    monkeypatch.setenv("LD_PRELOAD", str(library))
+    monkeypatch.setenv("FLOCK_ERROR", str(CODES["ENOLCK"]))
+    ran = finish(start("convert", tree, store, *PRESET[:2], "--workers", 1, "--overwrite"))
+    assert ran.code == 0, ran
+    assert ran.stderr.count("this file system has no locks") == 1
+    assert ran.stderr.startswith(f"warning: {store}: ")
