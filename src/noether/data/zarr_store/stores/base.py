@@ -31,6 +31,9 @@ StoreFactory = Callable[[str], Store]
 # More than the manifest of half a million samples.
 MAX_DOCUMENT_BYTES = 1 << 30
 
+# Each time, another process has put objects into a group that is being removed.
+_REMOVAL_TRIES = 5
+
 NO_BUCKET = "the bucket does not exist; create it, or correct the URL"
 """The reason that an error has where a server says so."""
 
@@ -92,6 +95,19 @@ class Storage(Protocol):
         The pair of the root ``zarr.json`` comes last.
         A reader finds the former group, none, or the new one, never a part of one. Nothing stays behind a failure.
         """
+
+    def remove_group(self, relpath: str) -> None:
+        """Remove the group `relpath` and everything below it, the root ``zarr.json`` first; no-op without a group.
+
+        A reader finds the group or none, and a kill leaves a group without its root. Staged copies that killed writers
+        left of the group go as well. A link is removed, and its target stays.
+        """
+
+    def require_changeable(self, relpath: str) -> None:
+        """Raise `StorageError` where a link leads out of the root on the way to the group `relpath`."""
+
+    def is_linked(self, relpath: str) -> bool:
+        """Return whether a link lies on the way to the group `relpath`, or in its place."""
 
     def remove_staged(self, relpath: str, pid: int) -> None:
         """Remove what a process of this machine, which has been killed, left of the group `relpath`."""
@@ -196,6 +212,31 @@ class StorageByObjects:
             return
         self.delete(written[::-1] if replaces else [key for key in written[::-1] if key not in former])
         self.delete(sorted(former.difference(written)) if replaces else [])
+
+    def remove_group(self, relpath: str) -> None:
+        """Remove a group; see `Storage`.
+
+        The root is deleted by a request of its own: objects that are deleted by one request go in any order.
+        """
+        root = f"{relpath}/{ROOT_KEY}"
+        for _ in range(_REMOVAL_TRIES):
+            there = [item.key for item in self.objects(relpath)]
+            if not there:
+                return
+            if root in there:
+                self.delete([root])
+            self.delete([key for key in there if key != root])
+        raise StorageError(
+            f"cannot remove {self.root}/{relpath}: another process writes it at the same time; end that process, and "
+            "run again"
+        )
+
+    def require_changeable(self, relpath: str) -> None:
+        """No-op: there are no links; see `Storage`."""
+
+    def is_linked(self, relpath: str) -> bool:  # noqa: ARG002  # the signature is that of Storage
+        """Return False: there are no links; see `Storage`."""
+        return False
 
     def remove_staged(self, relpath: str, pid: int) -> None:
         """Leave what is there: another machine may be writing the same objects, and the next write replaces them."""

@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from noether.data.zarr_store.core import ROOT_KEY
 from noether.data.zarr_store.stores.staging import FORMER_SUFFIX
 
-__all__ = ["make_directory", "put_in_place", "sync_directory", "sync_tree", "write_durably"]
+__all__ = ["make_directory", "put_in_place", "remove_durably", "sync_directory", "sync_tree", "write_durably"]
 
 # Of <fcntl.h> and <linux/fs.h>.
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
@@ -71,6 +72,37 @@ def put_in_place(staged: Path, path: Path) -> None:
         with suppress(FileNotFoundError):
             path.rename(former)
         _remove(former)
+
+
+def remove_durably(path: Path) -> None:
+    """Remove a group with all that it holds, so that neither a kill nor a loss of power leaves a root without objects.
+
+    A link is removed, and its target stays. Where another process has put a new group in this place meanwhile, that
+    group may stay.
+    """
+    if path.is_symlink():
+        path.unlink()
+    elif path.is_dir():
+        with suppress(FileNotFoundError):
+            (path / ROOT_KEY).unlink()
+            sync_directory(path)
+        _remove_tree(path)
+    with suppress(FileNotFoundError, PermissionError):  # who may change a directory may not always list it
+        sync_directory(path.parent)
+
+
+def _remove_tree(path: Path) -> None:
+    while True:
+        try:
+            shutil.rmtree(path)
+        except FileNotFoundError:
+            # Another process removes the same directory: one of the two comes first at each file.
+            if path.is_dir():
+                continue
+        except OSError as error:
+            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                raise
+        return
 
 
 def _renamed(staged: Path, path: Path) -> bool:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import lru_cache
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -72,7 +73,8 @@ class FsspecStorage(StorageByObjects):
         protocols = {self._fs.protocol} if isinstance(self._fs.protocol, str) else set(self._fs.protocol)
         # The inherited `mv` copies, which is no safer than to write in place.
         moves = type(self._fs).mv is not AbstractFileSystem.mv
-        self._stages = moves and not protocols & _OBJECT_PROTOCOLS
+        self._has_directories = not protocols & _OBJECT_PROTOCOLS
+        self._stages = moves and self._has_directories
 
     @property
     def _fs(self) -> Any:
@@ -179,6 +181,21 @@ class FsspecStorage(StorageByObjects):
             return []
         staged = ((item.key, target_of(item.key)) for item in self.objects())
         return [StagedWrite(key, target[0]) for key, target in staged if target is not None]
+
+    def remove_group(self, relpath: str) -> None:
+        """Remove a group, and the directories that become empty; see `Storage`."""
+        super().remove_group(relpath)
+        if not self._has_directories:
+            return
+        with _reported(f"cannot remove {self.root}/{relpath}"):
+            self._fs.invalidate_cache()
+            below = [path for path, _, _ in self._fs.walk(self._at(relpath), topdown=False)]
+            above = [self._at(str(parent)) for parent in PurePosixPath(relpath).parents][:-1]
+            for directory in (*below, *above):
+                # `rmdir` of some file systems removes what is in a directory as well.
+                if self._fs.isdir(directory) and not self._fs.ls(directory, detail=False):
+                    self._fs.rmdir(directory)
+                    self._fs.invalidate_cache()
 
     def delete(self, keys: list[str]) -> None:
         """Delete objects; see `Storage`."""

@@ -21,6 +21,7 @@ from noether.data.zarr_store.stores.base import MAX_DOCUMENT_BYTES, Buffer, Stor
 from noether.data.zarr_store.stores.durable import (
     make_directory,
     put_in_place,
+    remove_durably,
     sync_directory,
     sync_tree,
     write_durably,
@@ -157,6 +158,27 @@ class LocalStorage:
             finally:
                 shutil.rmtree(staged, ignore_errors=True)
             sync_directory(path.parent)
+
+    def remove_group(self, relpath: str) -> None:
+        """Remove a group, and the directories that become empty; see `Storage`."""
+        self.require_changeable(relpath)
+        path = self._root / relpath
+        with _reported(f"cannot remove {path}"):
+            # Staged copies go first: without the group, one of them would be put back as its only copy.
+            for staged in self._abandoned(path.parent.glob(f".{glob.escape(path.name)}.*")):
+                if staged.target == relpath:
+                    remove_durably(self._root / staged.key)
+            remove_durably(path)
+        self._remove_empty(path.parent)
+
+    def require_changeable(self, relpath: str) -> None:
+        """Look for a link that leaves the root; see `Storage`."""
+        require_inside(self._root / relpath, self._root)
+
+    def is_linked(self, relpath: str) -> bool:
+        """Look for a link; see `Storage`."""
+        below = [self._root / relpath, *(self._root / parent for parent in Path(relpath).parents[:-1])]
+        return any(path.is_symlink() for path in below)
 
     def remove_staged(self, relpath: str, pid: int) -> None:
         """Remove what a killed process left; see `Storage`."""
