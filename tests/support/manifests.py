@@ -112,6 +112,7 @@ settings: st.SearchStrategy[Json] = st.fixed_dictionaries(
         "checksum": st.booleans(),
         "splits": st.dictionaries(PRINTED, st.lists(IDS)),
         "chunk_index": st.just("chunk_index-0f.npy"),
+        "removing": st.dictionaries(IDS.map("removed/{}.zarr".format), IDS, max_size=2),
         "unit_system": JSON,
     },
 )

@@ -112,6 +112,16 @@ def test_a_manifest_that_is_not_trusted_tells_only_of_samples_without_a_complete
     assert (made.dataset_name, made.splits) == (SETTINGS.dataset_name, {"train": ["run_1"]})
 
 
+@pytest.mark.parametrize("trusted", [True, False], ids=["trusted", "damaged"])
+def test_only_a_trusted_manifest_tells_what_is_being_removed(trusted: bool) -> None:
+    """A bit that flipped may have made the path of another group; of that, a complete group is proof."""
+    current = listed("run_1", removing={"run_2.zarr": "run_2"})
+    made = united(current, [own("run_1"), own("run_2")], ["run_1.zarr", "run_2.zarr"], trusted=trusted)
+    assert made is not None
+    assert list(made.samples) == (["run_1"] if trusted else ["run_1", "run_2"])
+    assert made.removing == ({"run_2.zarr": "run_2"} if trusted else {})
+
+
 def test_without_a_manifest_the_settings_are_those_of_most_groups() -> None:
     other = SETTINGS.model_copy(update={"shuffle_seed": 9})
     made = united(None, [own("run_1"), own("run_2", other), own("run_3")], [], trusted=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing, suppress
 from typing import Any
@@ -26,6 +27,7 @@ from noether.data.zarr_store.manifest import (
     DomainSample,
     RecordedSamples,
     SampleEntry,
+    SeenManifest,
     StoreManifest,
     checksum_state_of_root,
 )
@@ -139,6 +141,7 @@ class ZarrStoreWriter:
         self._recording = threading.Lock()
         self._dropped_index = False
         self.manifest = self._open_manifest()
+        self._seen = SeenManifest.of(self.manifest)
         self._ids_by_key = {portable_key(sample_id): sample_id for sample_id in self.manifest.samples}
 
     @property
@@ -325,7 +328,8 @@ class ZarrStoreWriter:
         """Save what was recorded, atomically, beside what others have saved; return the path or URL.
 
         What was recorded is every sample of `write_sample` and `record`, and every entry that was assigned to
-        ``manifest.samples``.
+        ``manifest.samples``. A sample that was removed from the store since this writer saw it listed is not listed
+        again, unless it was written after that.
 
         Raises
         ------
@@ -338,10 +342,18 @@ class ZarrStoreWriter:
                 self.manifest.samples.update(samples)
             recorded = dict(self.manifest.samples.recorded)
             saved = self.settings.manifest.model_copy(update={"samples": dict(recorded)})
-            url = saved.save(self.store_root, storage_options=self.settings.storage_options)
+            url = saved.save(self.store_root, seen=self._seen, storage_options=self.settings.storage_options)
             self.manifest.samples.mark_saved(saved.samples, recorded)
+            self._seen = SeenManifest.of(saved)
+            removed = [sample_id for sample_id in recorded if sample_id not in saved.samples]
             for sample_id in recorded:
                 self._ids_by_key.setdefault(portable_key(sample_id), sample_id)
+        if removed:
+            warnings.warn(
+                f"{url}: {len(removed)} samples are not recorded, such as {removed[0]!r}: they were removed from the "
+                "store while this writer was open; to have them back, write them again",
+                stacklevel=2,
+            )
         return url
 
     def to_init_kwargs(self) -> dict[str, object]:

@@ -16,6 +16,14 @@ from noether.data.zarr_store.manifest.listing import (
 )
 from noether.data.zarr_store.manifest.node_metadata import Metadata, parse_array, parse_group, require_array
 from noether.data.zarr_store.manifest.recorded_samples import RecordedSamples
+from noether.data.zarr_store.manifest.removals import (
+    SeenManifest,
+    begin_removal,
+    end_removal,
+    groups_of,
+    require_apart,
+    unfinished_removals,
+)
 from noether.data.zarr_store.manifest.sample_selection import IfMissing, choose_samples, select_samples
 from noether.data.zarr_store.manifest.splits import read_split_files, save_splits, split_store
 from noether.data.zarr_store.manifest.store_manifest import FORMAT_VERSION, MANIFEST_NAME, CopyOrigin, StoreManifest
@@ -34,10 +42,14 @@ __all__ = [
     "OwnManifest",
     "RecordedSamples",
     "SampleEntry",
+    "SeenManifest",
     "StoreManifest",
+    "begin_removal",
     "checksum_state_of_root",
     "choose_samples",
     "directories_of",
+    "end_removal",
+    "groups_of",
     "is_own_key",
     "list_store",
     "parse_array",
@@ -45,10 +57,12 @@ __all__ = [
     "parse_json",
     "read_own_manifests",
     "read_split_files",
+    "require_apart",
     "require_array",
     "save_splits",
     "select_samples",
     "shards_by_array",
     "split_store",
+    "unfinished_removals",
     "united",
 ]

@@ -6,6 +6,7 @@ those that nobody changes are copied as they are. A manifest in any other layout
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Set
 from dataclasses import asdict
 from dataclasses import field as dataclass_field
@@ -34,6 +35,9 @@ __all__ = [
 _BEGIN = b'\n  "samples": {\n'
 _BETWEEN = b",\n"
 _END = b"\n  }\n}\n"
+
+# The line of a sample as `_to_line` begins it, up to the end of a path without escapes.
+_RELPATH = re.compile(rb' {4}"(?:[^"\\]|\\.)*": \{"relpath":"([^"\\]*)"')
 
 # So that a manifest from elsewhere is read, or refused, in bounded time and memory.
 _MAX_SAMPLES = 1 << 20
@@ -190,6 +194,18 @@ class SampleLines(MutableMapping[str, SampleEntry]):
         union = SampleLines(self._domains, self._origin, self._data)
         union._lines = dict(sorted((self._lines | changed).items()))
         return union
+
+    def without(self, sample_ids: Set[str]) -> SampleLines:
+        """Return all samples but some, unparsed."""
+        rest = SampleLines(self._domains, self._origin, self._data)
+        rest._lines = {sample_id: line for sample_id, line in self._lines.items() if sample_id not in sample_ids}
+        return rest
+
+    def relpaths(self) -> Iterator[tuple[str, str]]:
+        """Yield each sample id and the path of its group; a line that this library wrote is not parsed for it."""
+        for sample_id in self._lines:
+            match = _RELPATH.match(self._line(sample_id))
+            yield sample_id, self[sample_id].relpath if match is None else match[1].decode()
 
     def lines(self) -> Iterator[memoryview | bytes]:
         """Give the line of each sample, without the comma and the line end that follow it."""

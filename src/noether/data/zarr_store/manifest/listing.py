@@ -14,6 +14,7 @@ from noether.data.zarr_store.core import GROUP_SUFFIX, ROOT_KEY, ChecksumState, 
 from noether.data.zarr_store.errors import ManifestError
 from noether.data.zarr_store.layout import DomainLayout
 from noether.data.zarr_store.manifest.lines import SampleEntry
+from noether.data.zarr_store.manifest.removals import unfinished_removals
 from noether.data.zarr_store.manifest.store_manifest import StoreManifest
 from noether.data.zarr_store.stores import Storage, StoredObject, join
 
@@ -198,7 +199,8 @@ def united(
         What is kept where the groups say nothing: splits, keys that are not known here, and samples whose group is
         not complete or, if it is trusted, is not among `groups`.
     groups : iterable of OwnManifest
-        Groups whose roots are intact. Those with other settings than the result's are left out.
+        Groups whose roots are intact. Those with other settings than the result's are left out, and so are those that
+        a trusted manifest says are being removed.
     complete : collection of str
         Paths of all complete groups.
     trusted : bool
@@ -208,7 +210,13 @@ def united(
     settings = current if trusted or not found else _most_common([one.alone for one in found])
     if settings is None:
         return None
-    fitting = {one.sample_id: one.entry for one in found if not settings.differing_settings(one.alone)}
+    # What a damaged manifest says is being removed may be what a flipped bit made of something else.
+    removing = unfinished_removals(current) if trusted and current is not None else {}
+    fitting = {
+        one.sample_id: one.entry
+        for one in found
+        if one.entry.relpath not in removing and not settings.differing_settings(one.alone)
+    }
     samples, beside = dict[str, SampleEntry](), dict[str, Any]()
     if current is not None:
         # Who else but an intact root could tell that what a damaged manifest says of a group is right?
@@ -216,7 +224,7 @@ def united(
         samples = {name: entry for name, entry in dict(current.samples).items() if entry.relpath not in taken}
         beside = {"splits": current.splits, **(current.model_extra or {})}
     samples = dict(sorted((samples | fitting).items()))
-    return settings.model_copy(update={"samples": samples, "chunk_index": None, **beside})
+    return settings.model_copy(update={"samples": samples, "chunk_index": None, "removing": removing, **beside})
 
 
 def _most_common(manifests: Sequence[StoreManifest]) -> StoreManifest:

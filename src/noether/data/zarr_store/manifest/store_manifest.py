@@ -25,6 +25,7 @@ from pydantic_core import to_json
 
 from noether.data.zarr_store.core import (
     CHECKSUM_KEY,
+    ROOT_KEY,
     ZERO_CHECKSUM,
     check_sample_id,
     parse_document,
@@ -42,12 +43,14 @@ from noether.data.zarr_store.manifest.checks import (
 )
 from noether.data.zarr_store.manifest.lines import (
     DomainSample,
+    SafePath,
     SampleEntry,
     SampleLines,
     check_samples,
     join_samples,
     parse_json,
 )
+from noether.data.zarr_store.manifest.removals import SeenManifest, live_records
 from noether.data.zarr_store.stores import join, open_storage
 
 __all__ = [
@@ -86,6 +89,9 @@ def _known_version(version: int) -> int:
             "upgrade: pip install --upgrade noether-zarr-store"
         )
     return version
+
+
+_SampleId = Annotated[str, AfterValidator(check_sample_id)]
 
 
 class CopyOrigin(BaseModel):
@@ -134,6 +140,8 @@ class StoreManifest(BaseModel):
         Name of the chunk index file, which describes all samples.
     copied_from : CopyOrigin or None
         What it is a part of; ``None`` where it has all points.
+    removing : dict of str to str
+        Sample ids by path of the groups that are being removed; see `removals`.
     """
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
@@ -146,12 +154,13 @@ class StoreManifest(BaseModel):
     values_dtype: PlainText
     compressor: PlainText
     domains: dict[str, DomainLayout]
-    samples: MutableMapping[Annotated[str, AfterValidator(check_sample_id)], SampleEntry]
+    samples: MutableMapping[_SampleId, SampleEntry]
     shuffle_algorithm: PlainText | None = None
     checksum: bool = False
     splits: dict[PlainText, Annotated[list[str], FailFast()]] = {}
     chunk_index: ChunkIndexName | None = None
     copied_from: CopyOrigin | None = None
+    removing: dict[SafePath, _SampleId] = {}
 
     @property
     def promises_all_chunks(self) -> bool:
@@ -229,12 +238,23 @@ class StoreManifest(BaseModel):
         data = open_storage(root, storage_options).read_if_there(MANIFEST_NAME)
         return None if data is None else cls.parse(data, join(root, MANIFEST_NAME))
 
-    def save(self, root: str, *, storage_options: Mapping[str, Any] | None = None) -> str:
+    def save(
+        self, root: str, *, seen: SeenManifest | None = None, storage_options: Mapping[str, Any] | None = None
+    ) -> str:
         """Add the samples and splits to the manifest at `root`, in one atomic step.
 
         What others recorded there stays; of a sample or split that both have, this manifest's is kept. Samples are
         written in the order of their ids, so that the file does not depend on the order in which they were made.
-        Afterwards `samples`, `splits` and `chunk_index` are those of the file.
+        Afterwards `samples`, `splits`, `chunk_index` and `removing` are those of the file.
+
+        Parameters
+        ----------
+        root : str
+            Path or URL of the store.
+        seen : SeenManifest, optional
+            The manifest as the caller saw it last: samples that were removed since are not added again.
+        storage_options : mapping, optional
+            Options of the file system; see `stores.open_storage`.
 
         Returns
         -------
@@ -248,10 +268,15 @@ class StoreManifest(BaseModel):
         """
         url, storage, merged = join(root, MANIFEST_NAME), open_storage(root, storage_options), self
 
+        def has_root(relpath: str) -> bool:
+            return storage.read_tail(f"{relpath}/{ROOT_KEY}", 1) is not None
+
         def merge(current: bytes | None) -> bytes:
             nonlocal merged
-            there = self.model_copy(update={"samples": {}}) if current is None else type(self).parse(current, url)
-            merged = there.merged_with(self, url)
+            none: dict[str, Any] = {"samples": {}, "removing": {}}
+            there = self.model_copy(update=none) if current is None else type(self).parse(current, url)
+            live = live_records(there, self.samples, seen or SeenManifest(), has_root)
+            merged = there.merged_with(self.model_copy(update={"samples": live}), url)
             data = merged.to_json(url)
             if there.chunk_index is not None and there.chunk_index != merged.chunk_index:
                 # It goes first: if this process ends between the two, a file that nothing names would stay for ever.
@@ -260,6 +285,7 @@ class StoreManifest(BaseModel):
 
         storage.update(MANIFEST_NAME, merge)
         self.samples, self.splits, self.chunk_index = merged.samples, merged.splits, merged.chunk_index
+        self.removing = merged.removing
         return url
 
     @classmethod
@@ -295,7 +321,8 @@ class StoreManifest(BaseModel):
     def merged_with(self, other: StoreManifest, origin: str) -> Self:
         """Give a copy with the samples and splits of `other` added; its entries replace those of the same name.
 
-        With samples added, the copy names no chunk index: even one whose entry is the same may have other bytes.
+        With samples added, the copy names no chunk index: even one whose entry is the same may have other bytes. A
+        group that is added is not being removed any more.
 
         Raises
         ------
@@ -303,8 +330,14 @@ class StoreManifest(BaseModel):
             `other` has other settings than this manifest, which was read from `origin`.
         """
         self.require_same_settings(other, origin)
+        added = {
+            path
+            for path, sample_id in self.removing.items()
+            if sample_id in other.samples and other.samples[sample_id].relpath == path
+        }
         return self.model_copy(
             update={
+                "removing": {path: sample_id for path, sample_id in self.removing.items() if path not in added},
                 "samples": SampleLines.of(self.samples, self.domains, origin) | other.samples,
                 "splits": self.splits | other.splits,
                 "chunk_index": None if other.samples else self.chunk_index,
@@ -337,7 +370,8 @@ class StoreManifest(BaseModel):
         `of_group` reads that manifest back, so a store's manifest can be rebuilt from its groups.
         """
         alone = self.model_copy(update={"samples": {sample_id: entry}})
-        manifest = alone.model_dump(mode="json", exclude={"samples": {sample_id: {"attributes"}}})
+        left_out: dict[str, Any] = {"removing": True, "samples": {sample_id: {"attributes"}}}
+        manifest = alone.model_dump(mode="json", exclude=left_out)
         return {"attributes": entry.attributes, "manifest": manifest}
 
     @classmethod
@@ -363,13 +397,17 @@ class StoreManifest(BaseModel):
         try:
             return self.samples[sample_id]
         except KeyError:
-            raise UnknownNameError(
-                f"sample {sample_id!r} is not in the store; {nearest_names(sample_id, self.samples)}"
-            ) from None
+            if sample_id in self.removing.values():
+                reason = "its removal has begun, and noether-zarr remove finishes it"
+            else:
+                reason = nearest_names(sample_id, self.samples)
+            raise UnknownNameError(f"sample {sample_id!r} is not in the store; {reason}") from None
 
     def to_json(self, origin: str) -> bytes:
         """Return the bytes of the file, with their checksum, for the place `origin`, which errors name."""
-        rest = ZERO_CHECKSUM | self.model_dump(mode="json", exclude={"samples"}, warnings="error")
+        # Almost never is anything being removed, and the key is for those who have to know.
+        left_out = {"samples"} if self.removing else {"samples", "removing"}
+        rest = ZERO_CHECKSUM | self.model_dump(mode="json", exclude=left_out, warnings="error")
         return with_checksum(join_samples(to_json(rest, indent=2), SampleLines.of(self.samples, self.domains, origin)))
 
 

@@ -1,0 +1,207 @@
+"""Groups on their way out of a store: the manifest's record of them, and who respects it. Pure.
+
+A removal has three steps. The manifest moves the group of a sample from `samples` to `removing`; the group is removed;
+the manifest forgets the group. So a removal that was killed can be finished by anyone, and no reader, merge or open
+writer takes for a sample what is half gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING, Self
+
+from noether.data.zarr_store.errors import ArgumentError, ManifestError, UnknownNameError, nearest_names
+from noether.data.zarr_store.manifest.lines import SampleEntry, SampleLines
+
+if TYPE_CHECKING:
+    from noether.data.zarr_store.manifest.store_manifest import StoreManifest
+
+__all__ = [
+    "SeenManifest",
+    "begin_removal",
+    "end_removal",
+    "groups_of",
+    "live_records",
+    "require_apart",
+    "unfinished_removals",
+]
+
+# A manifest may have 131,072 values beside samples and splits.
+_MAX_REMOVALS = 1 << 16
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class SeenManifest:
+    """The manifest as a writer saw it last, which tells a sample that was removed since from a new one.
+
+    Attributes
+    ----------
+    sample_ids : frozenset of str
+        The samples that it listed.
+    removing : frozenset of str
+        The paths of the groups that were being removed.
+    """
+
+    sample_ids: frozenset[str] = frozenset()
+    removing: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, manifest: StoreManifest) -> Self:
+        """Return what a manifest shows at this moment."""
+        return cls(frozenset(manifest.samples), frozenset(manifest.removing))
+
+
+def live_records(
+    there: StoreManifest, recorded: Mapping[str, SampleEntry], seen: SeenManifest, has_root: Callable[[str], bool]
+) -> Mapping[str, SampleEntry]:
+    """Return the recorded samples that were not removed since they were written.
+
+    A sample that its writer saw listed is gone for good where the manifest lacks it and its group has no root, or
+    where its group is being removed. Any other sample was written after the removal began: its group tells.
+
+    Parameters
+    ----------
+    there : StoreManifest
+        The manifest at this moment.
+    recorded : mapping of str to SampleEntry
+        The samples that a writer has recorded since it saw the manifest.
+    seen : SeenManifest
+        The manifest as the writer saw it.
+    has_root : callable of str to bool
+        Tells whether the group at a path is complete.
+    """
+    if not (there.removing or seen.sample_ids or seen.removing):
+        return recorded
+    removed = set()
+    for sample_id, path in _relpaths(recorded):
+        is_marked, was_listed = path in there.removing, sample_id in seen.sample_ids
+        is_doubtful = sample_id not in there.samples and (was_listed or path in seen.removing)
+        if (is_marked and was_listed) or ((is_marked or is_doubtful) and not has_root(path)):
+            removed.add(sample_id)
+    if not removed:
+        return recorded
+    return {sample_id: recorded[sample_id] for sample_id in recorded if sample_id not in removed}
+
+
+def groups_of(manifest: StoreManifest, sample_ids: Collection[str]) -> dict[str, str]:
+    """Return the groups of samples that are listed or being removed: sample ids by path.
+
+    Raises
+    ------
+    UnknownNameError
+        The store lacks one of the samples.
+    ManifestError
+        The group of another sample lies in one of these, or one of these in it.
+    """
+    marked = set(manifest.removing.values())
+    unknown = [one for one in sample_ids if one not in manifest.samples and one not in marked]
+    if unknown:
+        shown = ", ".join(map(repr, unknown[:_SHOWN])) + (", …" if len(unknown) > _SHOWN else "")
+        raise UnknownNameError(
+            f"{len(unknown)} of {len(sample_ids)} samples are not in the store: {shown}; nothing was changed; "
+            f"{nearest_names(unknown[0], manifest.samples)}"
+        )
+    asked = set(sample_ids)
+    groups = {path: sample_id for path, sample_id in manifest.removing.items() if sample_id in asked}
+    groups |= {
+        manifest.sample(sample_id).relpath: sample_id for sample_id in sample_ids if sample_id in manifest.samples
+    }
+    require_apart(manifest, groups)
+    return groups
+
+
+def begin_removal(manifest: StoreManifest, sample_ids: Collection[str]) -> StoreManifest:
+    """Return a manifest without samples, also in its splits and without a chunk index, which says what is removed.
+
+    Raises
+    ------
+    ArgumentError
+        There are more than 65,536 samples to remove.
+    UnknownNameError, ManifestError
+        See `groups_of`.
+    """
+    removing = manifest.removing | groups_of(manifest, sample_ids)
+    if len(removing) > _MAX_REMOVALS:
+        raise ArgumentError(f"expected at most {_MAX_REMOVALS:,} samples to remove at once, got {len(removing):,}")
+    return _without(manifest, sample_ids).model_copy(update={"removing": dict(sorted(removing.items()))})
+
+
+def end_removal(
+    manifest: StoreManifest, groups: Mapping[str, str], has_root: Callable[[str], bool]
+) -> tuple[StoreManifest, dict[str, str]]:
+    """Return a manifest that forgets groups that are gone, and the groups that another process has written again.
+
+    A writer may have listed a sample again while its group was removed: the sample stays if it has a root.
+
+    Parameters
+    ----------
+    manifest : StoreManifest
+        The manifest at this moment.
+    groups : mapping of str to str
+        Sample ids by path of the groups that were removed.
+    has_root : callable of str to bool
+        Tells whether the group at a path is complete.
+    """
+    again = {path: sample_id for path, sample_id in groups.items() if path in manifest.removing and has_root(path)}
+    removing = {path: one for path, one in manifest.removing.items() if path not in groups or path in again}
+    relisted = [
+        sample_id
+        for path, sample_id in groups.items()
+        if sample_id in manifest.samples and manifest.sample(sample_id).relpath == path and not has_root(path)
+    ]
+    if relisted:
+        manifest = _without(manifest, relisted)
+    return manifest.model_copy(update={"removing": removing}), again
+
+
+def require_apart(manifest: StoreManifest, groups: Mapping[str, str]) -> None:
+    """Raise `ManifestError` where removing groups would remove objects of samples that are to stay.
+
+    Parameters
+    ----------
+    manifest : StoreManifest
+        The manifest.
+    groups : mapping of str to str
+        Sample ids by path of the groups to remove.
+    """
+    above = {parent for path in groups for parent in _parents(path)}
+    removed = set(groups.values())
+    for sample_id, path in _relpaths(manifest.samples):
+        if sample_id in removed and path in groups:
+            continue
+        inside = next((one for one in (path, *_parents(path)) if one in groups), None)
+        if inside is not None or path in above:
+            other = inside or next(one for one in groups if path in _parents(one))
+            raise ManifestError(
+                f"sample {groups[other]!r}: its group {other} cannot be removed: it shares objects with {path}, the "
+                f"group of sample {sample_id!r}; nothing was changed; mend the manifest by hand"
+            )
+
+
+def unfinished_removals(manifest: StoreManifest) -> dict[str, str]:
+    """Return the groups whose removal has not ended, but for those that are listed: sample ids by path."""
+    if not manifest.removing:
+        return {}
+    listed = {path for _, path in _relpaths(manifest.samples)}
+    return {path: sample_id for path, sample_id in manifest.removing.items() if path not in listed}
+
+
+def _without(manifest: StoreManifest, sample_ids: Collection[str]) -> StoreManifest:
+    gone = frozenset(sample_ids)
+    samples = SampleLines.of(manifest.samples, manifest.domains, "manifest.json").without(gone)
+    splits = {name: [one for one in ids if one not in gone] for name, ids in manifest.splits.items()}
+    return manifest.model_copy(update={"samples": samples, "splits": splits, "chunk_index": None})
+
+
+def _parents(path: str) -> Iterable[str]:
+    return list(accumulate(path.split("/")[:-1], lambda parent, part: f"{parent}/{part}"))
+
+
+def _relpaths(samples: Mapping[str, SampleEntry]) -> Iterator[tuple[str, str]]:
+    if isinstance(samples, SampleLines):
+        yield from samples.relpaths()
+    else:
+        yield from ((sample_id, entry.relpath) for sample_id, entry in samples.items())
