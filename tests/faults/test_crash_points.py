@@ -16,7 +16,7 @@ from noether.data.zarr_store.convert import Mode, convert
 from noether.data.zarr_store.errors import StoreError
 from noether.data.zarr_store.sources import TreeSource
 from support.ahmed import Arrays
-from support.disk_changes import Disk, changes_seen, count_changes, killed_before
+from support.disk_changes import Disk, States, changes_seen, count_changes, killed_before, put_files
 from support.effort import in_full_mode
 from support.lanes import few_fast
 from support.places import local_place
@@ -74,13 +74,6 @@ def read_or_none(reader: ZarrChunkReader, sample_id: str) -> Arrays | None:
         if sample_id not in str(error):
             raise
         return None
-
-
-def put_files(directory: Path, files: dict[str, bytes]) -> None:
-    shutil.rmtree(directory, ignore_errors=True)
-    for key, data in files.items():
-        (directory / key).parent.mkdir(parents=True, exist_ok=True)
-        (directory / key).write_bytes(data)
 
 
 def not_hidden(files: dict[str, bytes]) -> dict[str, bytes]:
@@ -145,23 +138,6 @@ def test_where_objects_appear_one_by_one_a_kill_leaves_samples_whole_or_not_ther
                 assert is_one_of(arrays, new[sample_id], former.get(sample_id, new[sample_id])), sample_id
         convert_tree(tree, root)
         assert not_hidden(stored_bytes(local_place(store))) == expected
-
-
-class States:
-    """What a loss of power leaves of some directories at one moment after another, where that differs."""
-
-    def __init__(self, disk: Disk, *directories: Path) -> None:
-        self._disk = disk
-        self._directories = directories
-        self._found: dict[tuple[tuple[str, bytes], ...], None] = {}
-
-    def take(self) -> None:
-        # Names may reach the disk before what they name, and after.
-        for files in (self._disk.files(), self._disk.files(*self._directories)):
-            self._found[tuple(sorted(files.items()))] = None
-
-    def all(self) -> list[dict[str, bytes]]:
-        return [dict(files) for files in self._found]
 
 
 @pytest.mark.parametrize(

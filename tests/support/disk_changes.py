@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import shutil
 import signal
 import stat
 import traceback
@@ -15,7 +17,7 @@ from unittest.mock import patch
 from noether.data.zarr_store.stores import durable
 from support.forks import PATIENCE_SECONDS
 
-__all__ = ["Disk", "changes_seen", "count_changes", "killed_before"]
+__all__ = ["Disk", "States", "changes_seen", "count_changes", "killed_before", "put_files"]
 
 # In a directory: inodes by name, and whether they are directories.
 Names = dict[str, tuple[int, bool]]
@@ -47,15 +49,10 @@ def changes_seen(before: Callable[[], object], after_sync: Callable[[int], objec
 
 def count_changes(work: Callable[[], object]) -> int:
     """Do work, and count the changes that it makes to disks."""
-    n_changes = 0
-
-    def count() -> None:
-        nonlocal n_changes
-        n_changes += 1
-
-    with changes_seen(count):
+    numbers = itertools.count()  # threads may share it
+    with changes_seen(lambda: next(numbers)):
         work()
-    return n_changes
+    return next(numbers)
 
 
 def killed_before(number: int, work: Callable[[], object]) -> None:
@@ -63,13 +60,11 @@ def killed_before(number: int, work: Callable[[], object]) -> None:
     pid = os.fork()
     if pid == 0:
         signal.alarm(PATIENCE_SECONDS)
-        left = number
+        numbers = itertools.count()
 
         def count() -> None:
-            nonlocal left
-            if left == 0:
+            if next(numbers) == number:
                 os.kill(os.getpid(), signal.SIGKILL)
-            left -= 1
 
         try:
             with changes_seen(count):
@@ -130,6 +125,33 @@ class Disk:
                 yield from self._walk(inner, f"{at}{name}/", names)
             else:
                 yield f"{at}{name}", self._bytes.get(inner, b"")
+
+
+class States:
+    """What a loss of power leaves of some directories at one moment after another, where that differs."""
+
+    def __init__(self, disk: Disk, *directories: Path) -> None:
+        self._disk = disk
+        self._directories = directories
+        self._found: dict[tuple[tuple[str, bytes], ...], None] = {}
+
+    def take(self) -> None:
+        """Note what would be left at this moment."""
+        # Names may reach the disk before what they name, and after.
+        for files in (self._disk.files(), self._disk.files(*self._directories)):
+            self._found[tuple(sorted(files.items()))] = None
+
+    def all(self) -> list[dict[str, bytes]]:
+        """Return the files of each state, in the order in which they were noted."""
+        return [dict(files) for files in self._found]
+
+
+def put_files(directory: Path, files: dict[str, bytes]) -> None:
+    """Make a directory that holds some files and nothing else."""
+    shutil.rmtree(directory, ignore_errors=True)
+    for key, data in files.items():
+        (directory / key).parent.mkdir(parents=True, exist_ok=True)
+        (directory / key).write_bytes(data)
 
 
 def _names_in(directory: Path) -> Names:

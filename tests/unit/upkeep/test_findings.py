@@ -61,7 +61,7 @@ def test_a_limit_names_its_place_or_their_number_and_one_of_them() -> None:
 
 def test_a_report_is_plain_values() -> None:
     findings = Findings("/store")
-    findings.add("missing_group", "x", sample_id="b", key="b.zarr")
+    findings.add("half_written_group", "x", sample_id="b", key="b.zarr")
     report = VerifyReport("/store", "data", 1, 2, 3, 0.5, findings.sorted(), ("none",))
     plain = json.loads(json.dumps(report.to_dict()))
     assert (plain["is_sound"], plain["findings"][0]["way_out"]) == (False, "noether-zarr repair /store --source SOURCE")

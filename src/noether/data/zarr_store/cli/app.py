@@ -42,6 +42,7 @@ COMMANDS = {
     "inspect": "List what files hold, and propose a mapping.",
     "merge": "Unite the samples that are there with the manifest.",
     "merge-stats": "Merge statistics that were computed apart.",
+    "remove": "Remove samples from a store.",
     "repair": "Mend what can be mended of a store.",
     "split": "Split samples at random into train, validation and test.",
     "stats": "Compute mean, standard deviation and extremes of fields.",

@@ -33,6 +33,13 @@ def merge_command(
             typer.echo(
                 f"note: in the manifest but not there, {len(report.missing)} in all: {named}; convert them again"
             )
+        if report.removing:
+            typer.echo(
+                printable(
+                    f"note: passed over, since their removal has not ended, {len(report.removing)} in all: "
+                    f"{', '.join(report.removing[:_MAX_NAMED])}; finish it: noether-zarr repair {store}"
+                )
+            )
         for reason in report.refused.values():
             typer.echo(printable(f"refused: {reason}"), err=True)
         if report.refused:

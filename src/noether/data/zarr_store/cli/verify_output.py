@@ -23,6 +23,8 @@ _VERBS = {
     "remove": "remove",
     "restore_metadata": "write",
     "save_manifest": "write",
+    "finish_removal": "finish the removal of",
+    "unlist": "take out of the manifest",
     "convert": "convert",
     "save_report": "write",
     "make_chunk_index": "make",

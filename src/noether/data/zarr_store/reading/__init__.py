@@ -9,6 +9,7 @@ from noether.data.zarr_store.reading.chunk_index import (
     write_chunk_index,
 )
 from noether.data.zarr_store.reading.fetch import Fetcher
+from noether.data.zarr_store.reading.index_subset import write_index_without
 from noether.data.zarr_store.reading.open_sample import OpenSample
 from noether.data.zarr_store.reading.read_cost import ReadCost
 from noether.data.zarr_store.reading.read_plans import plan_reads
@@ -35,4 +36,5 @@ __all__ = [
     "plan_reads",
     "to_tensors",
     "write_chunk_index",
+    "write_index_without",
 ]

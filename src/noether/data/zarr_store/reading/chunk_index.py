@@ -28,7 +28,15 @@ from noether.data.zarr_store.reading.open_sample import OpenSample
 from noether.data.zarr_store.reading.sharded_array import ShardAccess, ShardedArray
 from noether.data.zarr_store.stores import Storage, is_remote, normalize_root, open_storage
 
-__all__ = ["ChunkIndex", "drop_chunk_index", "has_chunk_index", "load_words", "open_chunk_index", "write_chunk_index"]
+__all__ = [
+    "ChunkIndex",
+    "drop_chunk_index",
+    "encode_index",
+    "has_chunk_index",
+    "load_words",
+    "open_chunk_index",
+    "write_chunk_index",
+]
 
 _logger = logging.getLogger(__name__)
 
@@ -78,6 +86,11 @@ class ChunkIndex:
         self._starts = starts
         self._lengths = words[n_head:]
         self._numbers = {sample_id: number for number, sample_id in enumerate(manifest.samples)}
+
+    def words_of(self, sample_id: str) -> NDArray[np.uint32]:
+        """Return the lengths of all chunks of a sample, as the file has them."""
+        number = self._numbers[sample_id]
+        return self._lengths[int(self._starts[number]) : int(self._starts[number + 1])]
 
     def lengths(self, sample_id: str) -> dict[str, NDArray[np.uint32]]:
         """Return the lengths of the chunks of a sample, by canonical field name; arrays that are not indexed lack.
@@ -192,7 +205,7 @@ def write_chunk_index(
         manifest = StoreManifest.load(root, storage_options=storage_options)
         try:
             gathered = _gather(storage, manifest)
-            data = _encode([lengths for lengths, _ in gathered])
+            data = encode_index([lengths for lengths, _ in gathered])
         except MemoryError as error:
             raise TooLargeError(f"{root}: the chunk index does not fit in memory ({error})") from error
         name = index_name(data)
@@ -313,7 +326,8 @@ def _lengths_of_array(array: ShardedArray, n_chunks: int) -> NDArray[np.uint32] 
     return np.concatenate(parts)[:n_chunks]
 
 
-def _encode(samples: list[NDArray[np.uint32]]) -> bytes:
+def encode_index(samples: list[NDArray[np.uint32]]) -> bytes:
+    """Return the bytes of the chunk index file for the lengths of each sample's chunks."""
     starts = np.zeros(len(samples) + 1, "<u8")
     np.cumsum([len(lengths) for lengths in samples], out=starts[1:])
     file = io.BytesIO()

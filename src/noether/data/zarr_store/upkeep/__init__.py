@@ -1,7 +1,17 @@
-"""What keeps a store healthy: verify, repair, merge, copies, a summary."""
+"""What keeps a store healthy: verify, repair, merge, removal, copies, a summary."""
 
 from noether.data.zarr_store.upkeep.copying import copy_store
 from noether.data.zarr_store.upkeep.merge import merge_groups
+from noether.data.zarr_store.upkeep.remove import RemovedGroup, remove_samples
 from noether.data.zarr_store.upkeep.summary import DomainSummary, SplitSummary, StoreSummary, summarize
 
-__all__ = ["DomainSummary", "SplitSummary", "StoreSummary", "copy_store", "merge_groups", "summarize"]
+__all__ = [
+    "DomainSummary",
+    "RemovedGroup",
+    "SplitSummary",
+    "StoreSummary",
+    "copy_store",
+    "merge_groups",
+    "remove_samples",
+    "summarize",
+]

@@ -8,7 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from noether.data.zarr_store.errors import ManifestError
-from noether.data.zarr_store.manifest import OwnManifest, SampleEntry, StoreManifest, list_store, read_own_manifests
+from noether.data.zarr_store.manifest import (
+    OwnManifest,
+    SampleEntry,
+    SeenManifest,
+    StoreManifest,
+    list_store,
+    read_own_manifests,
+    unfinished_removals,
+)
 from noether.data.zarr_store.reading import write_chunk_index
 from noether.data.zarr_store.stores import join, normalize_root, open_storage
 
@@ -27,6 +35,8 @@ class MergeReport:
         Ids of samples that the manifest lists, but whose group is not there. They stay listed.
     refused : dict of str to str
         By path of a group, why it is none of this store.
+    removing : list of str
+        Ids of samples whose removal has not ended: their groups are passed over.
     """
 
     added: list[str] = field(default_factory=list)
@@ -34,6 +44,7 @@ class MergeReport:
     unchanged: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
+    removing: list[str] = field(default_factory=list)
 
 
 def merge_groups(
@@ -58,10 +69,12 @@ def merge_groups(
     root = normalize_root(store_root)
     storage = open_storage(root, storage_options)
     manifest = StoreManifest.load_if_there(root, storage_options=storage_options)
-    paths = list_store(storage.objects()).complete
+    removing = {} if manifest is None else unfinished_removals(manifest)
+    listing = list_store(storage.objects(), removing.keys())
+    paths = [path for path in listing.complete if path not in removing]
     if manifest is None and not paths:
         raise ManifestError(f"{root}: neither a manifest nor a complete group is there; check the path")
-    report, found, settings = MergeReport(), dict[str, SampleEntry](), manifest
+    report, found, settings = MergeReport(removing=sorted(removing.values())), dict[str, SampleEntry](), manifest
     for path, own in read_own_manifests(storage, paths):
         try:
             own = _require_intact(own, join(root, path))
@@ -79,7 +92,10 @@ def merge_groups(
     report.missing = [sample_id for sample_id in known if sample_id not in found]
     changed = {sample_id: found[sample_id] for sample_id in report.added + report.updated}
     if settings is not None and changed:
-        settings.model_copy(update={"samples": changed, "splits": {}}).save(root, storage_options=storage_options)
+        # A sample whose removal begins meanwhile is not added again.
+        seen = SeenManifest(frozenset(changed), frozenset())
+        added = settings.model_copy(update={"samples": changed, "splits": {}})
+        added.save(root, seen=seen, storage_options=storage_options)
     if changed or (manifest is not None and manifest.chunk_index is None):
         write_chunk_index(root, storage_options=storage_options)
     return report

@@ -20,6 +20,7 @@ from noether.data.zarr_store.manifest import (
 )
 from noether.data.zarr_store.reading import write_chunk_index
 from noether.data.zarr_store.stores import join
+from noether.data.zarr_store.upkeep.remove import finish_removals, remove_samples
 from noether.data.zarr_store.upkeep.repair.plan import Action, Planner
 from noether.data.zarr_store.upkeep.verify.store_check import ReadManifest
 
@@ -61,6 +62,7 @@ class Mender:
         """
         converted: dict[str, SampleEntry] = {}
         taken = [action.sample_id for action in actions if action.kind == "save_manifest"]
+        unlisted = [action.sample_id for action in actions if action.kind == "unlist" and action.sample_id is not None]
         try:
             for action in actions:
                 on_action(action)
@@ -74,6 +76,12 @@ class Mender:
                     case "save_manifest":
                         self._save_manifest(taken)
                         taken = []
+                    case "finish_removal":
+                        finish_removals(self._root, storage_options=self.storage_options)
+                    case "unlist":
+                        if unlisted:  # else done with the first of them
+                            remove_samples(self._root, unlisted, storage_options=self.storage_options)
+                        unlisted = []
                     case "convert":
                         converted |= self._convert(action.sample_id or "")
                     case "save_report":

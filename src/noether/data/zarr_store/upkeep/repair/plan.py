@@ -9,7 +9,14 @@ from typing import Literal, get_args
 
 from noether.data.zarr_store.convert import REPORT_NAME
 from noether.data.zarr_store.core import ROOT_KEY, group_path, sample_id_of
-from noether.data.zarr_store.manifest import MANIFEST_NAME, OwnManifest, SampleEntry, StoreManifest, read_own_manifests
+from noether.data.zarr_store.manifest import (
+    MANIFEST_NAME,
+    OwnManifest,
+    SampleEntry,
+    StoreManifest,
+    read_own_manifests,
+    unfinished_removals,
+)
 from noether.data.zarr_store.stores import StagedWrite, Storage
 from noether.data.zarr_store.upkeep.repair.documents import restored_documents
 from noether.data.zarr_store.upkeep.repair.reconversion import Reconversion
@@ -19,7 +26,15 @@ from noether.data.zarr_store.writing import Encoding
 __all__ = ["Action", "ActionKind", "Planner"]
 
 ActionKind = Literal[
-    "put_back", "remove", "restore_metadata", "save_manifest", "convert", "save_report", "make_chunk_index"
+    "put_back",
+    "remove",
+    "restore_metadata",
+    "save_manifest",
+    "finish_removal",
+    "unlist",
+    "convert",
+    "save_report",
+    "make_chunk_index",
 ]
 _ORDER: tuple[ActionKind, ...] = get_args(ActionKind)
 
@@ -85,14 +100,20 @@ class Planner:
 
     def plan(self, report: VerifyReport) -> list[Action]:
         """Give what can be done about the damage in a report, in the order in which it is to be done."""
-        damage = report.having("damage")
         abandoned = {staged.key: staged for staged in self.storage.abandoned()}
-        put_back = {staged.target for staged in abandoned.values() if staged.restores}
+        removing = unfinished_removals(self.manifest)
+        # What is staged of a group that is being removed goes with it.
+        going = {key for key, staged in abandoned.items() if staged.target in removing}
+        damage = [finding for finding in report.having("damage") if finding.object not in going]
+        n_missing = sum(finding.kind == "missing_group" for finding in damage)
+        put_back = {staged.target for key, staged in abandoned.items() if staged.restores and key not in going}
         by_sample = defaultdict(list)
         actions: list[Action] = []
         for finding in damage:
             if finding.kind == "leftover" and finding.sample_id is None:
                 actions.append(self._about_leftover(finding, abandoned))
+            elif finding.kind == "unfinished_removal":
+                actions.append(Action("finish_removal", finding.object or "", finding.sample_id, finding.explanation))
             elif finding.kind in _OF_THE_INDEX:
                 actions.append(self._make_index(finding.explanation))
             elif finding.kind == "manifest_damaged":
@@ -103,7 +124,9 @@ class Planner:
                 by_sample[finding.sample_id].append(finding)
         for sample_id, findings in by_sample.items():
             if self._relpath(sample_id) not in put_back:
-                actions += self._about_sample(sample_id, findings)
+                # Where no group is there at all, a disk is not mounted, or the path is wrong.
+                may_unlist = n_missing < len(self.manifest.samples)
+                actions += self._about_sample(sample_id, findings, may_unlist=may_unlist)
         if any(action.kind in {"save_manifest", "convert"} for action in actions):
             actions.append(self._make_index("samples are added or changed"))
         unique = {(action.kind, action.object, action.sample_id): action for action in reversed(actions)}
@@ -117,13 +140,17 @@ class Planner:
             return Action("convert", key, sample_id_of(key), finding.explanation)
         return Action("remove", key, None, finding.explanation)
 
-    def _about_sample(self, sample_id: str, findings: list[Finding]) -> Iterator[Action]:
+    def _about_sample(self, sample_id: str, findings: list[Finding], *, may_unlist: bool) -> Iterator[Action]:
         lost = next((one for one in findings if one.kind in _NEED_THE_SOURCE), None)
         restorable = self._can_restore(sample_id, findings)
         if lost is None and not restorable:
             lost = next((one for one in findings if one.kind == "metadata_damaged"), None)
         if lost is not None and self._can_convert(sample_id):
             yield Action("convert", self._relpath(sample_id), sample_id, lost.explanation)
+            return
+        relpath = self._relpath(sample_id)
+        if lost is not None and lost.kind == "missing_group" and may_unlist and not self.storage.is_linked(relpath):
+            yield Action("unlist", relpath, sample_id, lost.explanation)
             return
         # Metadata without chunks would be an array of fill values to other readers.
         lost_arrays = tuple(f"{one.object}/" for one in findings if one.kind == "missing_array")

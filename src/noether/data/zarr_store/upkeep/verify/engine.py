@@ -163,7 +163,8 @@ def _open(
         sample_ids = select_samples(found.manifest, None, sample_ids)
         prefixes = [known[sample_id].relpath for sample_id in sample_ids]
     objects = (item for prefix in prefixes for item in storage.objects(prefix))
-    listing = list_store(objects, {entry.relpath for entry in known.values()})
+    removing = {} if found.manifest is None else found.manifest.removing
+    listing = list_store(objects, {entry.relpath for entry in known.values()} | removing.keys())
     manifest = require_manifest(storage, found, listing, findings)
     entries = dict(manifest.samples)
     named = list(entries) if sample_ids is None else select_samples(manifest, None, sample_ids)

@@ -22,6 +22,7 @@ from noether.data.zarr_store.manifest import (
     is_own_key,
     parse_json,
     read_own_manifests,
+    unfinished_removals,
     united,
 )
 from noether.data.zarr_store.reading import ChunkIndex, load_words
@@ -144,7 +145,10 @@ def find_unlisted(
     storage: Storage, manifest: StoreManifest, listing: Listing, findings: Findings
 ) -> Iterator[ListedSample]:
     """Yield the complete groups of the store that the manifest does not list; name the others that it does not."""
-    listed = {entry.relpath for entry in dict(manifest.samples).values()}
+    removing = unfinished_removals(manifest)
+    for path, sample_id in removing.items():
+        findings.add("unfinished_removal", "its removal was begun and has not ended", sample_id=sample_id, key=path)
+    listed = {entry.relpath for entry in dict(manifest.samples).values()} | removing.keys()
     others = {path: sizes for path, sizes in listing.groups.items() if path not in listed}
     for path, sizes in others.items():
         if ROOT_KEY in sizes:
