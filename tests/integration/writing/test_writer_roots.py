@@ -182,9 +182,9 @@ def test_a_server_that_cannot_be_reached_is_a_storage_error_that_names_it(option
         ZarrStoreWriter("s3://bucket/store", AHMED_FILEMAP, "ahmed", storage_options=options)
 
 
-def test_a_retry_config_that_sets_one_thing_keeps_the_bounds_of_the_rest() -> None:
+def test_a_retry_config_may_set_one_bound_alone() -> None:
     options = {"endpoint": "http://127.0.0.1:9", "region": "us-east-1", "skip_signature": "true"}
-    with pytest.raises(StorageError, match=r"max_retries: 1, retry_timeout: 100s.*; tried 2 times in"):
+    with pytest.raises(StorageError, match="; tried 2 times in"):
         ZarrStoreWriter(
             "s3://bucket/store", AHMED_FILEMAP, "ahmed", storage_options={**options, "retry_config": {"max_retries": 1}}
         )
