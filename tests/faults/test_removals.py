@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -20,7 +19,6 @@ from noether.data.zarr_store.convert import convert, recorder
 from noether.data.zarr_store.errors import UnknownNameError
 from noether.data.zarr_store.reading import write_chunk_index
 from noether.data.zarr_store.sources import TreeSource
-from noether.data.zarr_store.stores.bucket import ObstoreBucket
 from noether.data.zarr_store.upkeep import remove_samples
 from noether.data.zarr_store.upkeep.repair import repair_store
 from noether.data.zarr_store.upkeep.verify import verify_store
@@ -28,6 +26,7 @@ from support.ahmed import Arrays
 from support.disk_changes import Disk, States, changes_seen, count_changes, killed_before, put_files
 from support.effort import in_full_mode
 from support.places import Place, local_place, make_place
+from support.request_kills import copy_to, killed_before_request
 from support.storm import read_whole, stored_bytes
 from support.trees import save_run
 
@@ -161,42 +160,6 @@ def test_a_loss_of_power_at_any_moment_ends_well(before: Path, quick_path: Path)
         require_whole(read_whole(lost), expected)
         remove_again(lost)
         assert visible_bytes(lost) == removed
-
-
-class Killed(BaseException):
-    """Ends the work as a kill does: nothing catches it."""
-
-
-@contextmanager
-def killed_before_request(number: int) -> Iterator[list[str]]:
-    """End the work before a request that changes an object: the first has the number 0; yield those that were sent."""
-    sent: list[str] = []
-
-    def counted(name: str) -> Callable[..., Any]:
-        request = getattr(ObstoreBucket, name)
-
-        def send(self: ObstoreBucket, *args: Any, **keywords: Any) -> Any:
-            if len(sent) == number:
-                raise Killed
-            sent.append(name)
-            return request(self, *args, **keywords)
-
-        return send
-
-    with (
-        patch.object(ObstoreBucket, "put", counted("put")),
-        patch.object(ObstoreBucket, "delete", counted("delete")),
-        suppress(Killed),
-    ):
-        yield sent
-
-
-def copy_to(place: Place, store: Path) -> None:
-    """Fill an empty place with the files of a store."""
-    for key in place.files():
-        place.remove(key)
-    for key, data in local_place(store).files().items():
-        place.replace(key, data)
 
 
 def test_in_object_storage_a_kill_before_any_request_ends_well(before: Path, request: pytest.FixtureRequest) -> None:

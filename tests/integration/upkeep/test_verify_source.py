@@ -158,7 +158,6 @@ SHORT_SURFACE = {
         pytest.param(
             {FIELD: np.full((150, 3), 1e9)}, "the largest magnitude 1e+09 does not fit float16", id="overflow"
         ),
-        pytest.param({}, "its attributes are not those of the source", id="attributes"),
     ],
 )
 def test_other_differences_are_named(root: Path, source: HeldSource, change: Arrays, message: str) -> None:
@@ -166,6 +165,15 @@ def test_other_differences_are_named(root: Path, source: HeldSource, change: Arr
     findings = verify_store(root, level="source", source=source).having("damage")
     assert {one.kind for one in findings} == {"source_differs"}
     assert any(message in one.explanation for one in findings)
+
+
+def test_an_attribute_that_the_source_has_otherwise_is_found(root: Path, source: HeldSource) -> None:
+    """An attribute that the source does not have was set since, and is no difference."""
+    source.samples["run_2"] = SourceSample(fields_of(source), {})
+    assert verify_store(root, level="source", source=source).is_sound
+    source.samples["run_2"] = SourceSample(fields_of(source), {"design_parameters": 7})
+    [finding] = verify_store(root, level="source", source=source).having("damage")
+    assert (finding.kind, finding.explanation) == ("source_differs", "its attributes are not those of the source")
 
 
 def test_a_domain_that_the_source_lacks_is_named(root: Path, source: HeldSource) -> None:

@@ -44,6 +44,7 @@ COMMANDS = {
     "merge-stats": "Merge statistics that were computed apart.",
     "remove": "Remove samples from a store.",
     "repair": "Mend what can be mended of a store.",
+    "set-attributes": "Set attributes of samples from a table.",
     "split": "Split samples at random into train, validation and test.",
     "stats": "Compute mean, standard deviation and extremes of fields.",
     "verify": "Check every byte of a store; nothing is changed.",

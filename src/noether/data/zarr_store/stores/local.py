@@ -137,7 +137,8 @@ class LocalStorage:
     def update(self, key: str, change: Callable[[bytes | None], bytes]) -> None:
         """Replace a file under a lock; see `Storage`."""
         path = self._root / key
-        with _reported(f"cannot write {path}"), _made(path.parent), locked(path):
+        # All roots of groups share one lock, which lies in no group.
+        with _reported(f"cannot write {path}"), _made(self._root), locked(self._root / path.name):
             current = self.read_if_there(key)
             self._write(key, change(current), current)
 

@@ -1,5 +1,7 @@
-"""What keeps a store healthy: verify, repair, merge, removal, copies, a summary."""
+"""What keeps a store healthy: verify, repair, merge, removal, attributes, copies, a summary."""
 
+from noether.data.zarr_store.upkeep.attribute_table import read_attribute_table
+from noether.data.zarr_store.upkeep.attributes import set_attributes
 from noether.data.zarr_store.upkeep.copying import copy_store
 from noether.data.zarr_store.upkeep.merge import merge_groups
 from noether.data.zarr_store.upkeep.remove import RemovedGroup, remove_samples
@@ -12,6 +14,8 @@ __all__ = [
     "StoreSummary",
     "copy_store",
     "merge_groups",
+    "read_attribute_table",
     "remove_samples",
+    "set_attributes",
     "summarize",
 ]

@@ -89,10 +89,13 @@ class Reconversion:
         """
         loaded = self._source.load(sample_id)
         fields = {field: values for field, values in loaded.fields.items() if field in self._fields}
+        former = self._manifest.samples.get(sample_id)
+        # What was set since is in no source.
+        attributes = {**({} if former is None else former.attributes), **(loaded.attributes or {})}
         return self._writer(sample_id).write_group(
             sample_id,
             fields,
-            attributes=loaded.attributes,
+            attributes=attributes,
             fingerprint=fingerprint_of_sample(self._source, sample_id),
         )
 
