@@ -117,6 +117,8 @@ def convert(
         finally:
             recorder.finish()
             report.seconds = time.monotonic() - start
+    # A worker of a run that was killed may have been alive at the first call, and have ended since.
+    writer.recover_staged(sample_ids)
     if part is None or all(sample_id in writer.manifest.samples for sample_id in source.sample_ids()):
         if writer.manifest.samples and (recorder.has_saved_entries or not _is_indexed(writer)):
             write_chunk_index(writer.store_root, storage_options=writer.settings.storage_options)
