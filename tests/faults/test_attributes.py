@@ -18,6 +18,7 @@ from noether.data.zarr_store.upkeep import set_attributes
 from noether.data.zarr_store.upkeep.repair import repair_store
 from noether.data.zarr_store.upkeep.verify import verify_store
 from support.disk_changes import Disk, States, changes_seen, count_changes, killed_before, put_files
+from support.lanes import few_fast
 from support.places import local_place, make_place
 from support.request_kills import copy_to, killed_before_request
 from support.storm import stored_bytes
@@ -61,7 +62,9 @@ def require_former_or_new(root: Path | str, options: dict[str, Any] | None = Non
     assert {one.kind for one in report.having("damage")} <= PASSING
 
 
-@pytest.mark.parametrize("finish", [set_all, repair_store], ids=["the same again", "repair"])
+@pytest.mark.parametrize(
+    "finish", few_fast([set_all, repair_store], others=pytest.mark.faults), ids=["the same again", "repair"]
+)
 def test_a_kill_before_any_change_ends_well(finish: Callable[[Path], object], before: Path, quick_path: Path) -> None:
     store, undisturbed = quick_path / "store", quick_path / "undisturbed"
     shutil.copytree(before, undisturbed)
@@ -96,6 +99,8 @@ def test_a_loss_of_power_at_any_moment_ends_well(before: Path, quick_path: Path)
         assert visible_bytes(lost) == expected
 
 
+@pytest.mark.s3
+@pytest.mark.faults
 def test_in_object_storage_a_kill_before_any_request_ends_well(before: Path, request: pytest.FixtureRequest) -> None:
     place = make_place("s3-obstore", request)
     copy_to(place, before)

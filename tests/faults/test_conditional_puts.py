@@ -107,6 +107,7 @@ def test_a_write_that_is_not_implemented_is_asked_for_once(module_proxy: FaultyP
     assert [one.fault for one in module_proxy.stop_faults()] == ["501"]
 
 
+@pytest.mark.s3
 @pytest.mark.parametrize("way", WAYS)
 def test_a_conversion_says_first_that_there_are_no_conditional_puts(
     way: str, proxy: FaultyProxy, direct: Storage

@@ -25,6 +25,7 @@ from noether.data.zarr_store.upkeep.verify import verify_store
 from support.ahmed import Arrays
 from support.disk_changes import Disk, States, changes_seen, count_changes, killed_before, put_files
 from support.effort import in_full_mode
+from support.lanes import few_fast
 from support.places import Place, local_place, make_place
 from support.request_kills import copy_to, killed_before_request
 from support.storm import read_whole, stored_bytes
@@ -112,8 +113,10 @@ def test_at_every_moment_all_that_is_listed_can_be_read(before: Path, quick_path
     assert set(n_listed) == {len(IDS), len(STAY)}
 
 
-@pytest.mark.parametrize("kind", ["local", "staged"])
-@pytest.mark.parametrize("finish", [remove_again, repair_store], ids=["the same again", "repair"])
+@pytest.mark.parametrize("kind", few_fast(["staged", "local"], others=pytest.mark.faults))
+@pytest.mark.parametrize(
+    "finish", few_fast([remove_again, repair_store], others=pytest.mark.faults), ids=["the same again", "repair"]
+)
 def test_a_kill_before_any_change_ends_well(finish: Act, kind: str, before: Path, quick_path: Path) -> None:
     """On a local disk, and where objects go one by one."""
     store, undisturbed, expected = quick_path / "store", quick_path / "undisturbed", read_whole(before)
@@ -162,6 +165,8 @@ def test_a_loss_of_power_at_any_moment_ends_well(before: Path, quick_path: Path)
         assert visible_bytes(lost) == removed
 
 
+@pytest.mark.s3
+@pytest.mark.faults
 def test_in_object_storage_a_kill_before_any_request_ends_well(before: Path, request: pytest.FixtureRequest) -> None:
     place, expected = make_place("s3-obstore", request), read_whole(before)
     copy_to(place, before)
@@ -185,7 +190,7 @@ def keys_and_manifest(place: Place) -> dict[str, bytes]:
     return {key: data for key, data in place.files().items() if key != "conversion.json"}
 
 
-@pytest.fixture(params=["local", "s3-obstore"])
+@pytest.fixture(params=["local", pytest.param("s3-obstore", marks=pytest.mark.s3)])
 def place(request: pytest.FixtureRequest) -> Place:
     return make_place(request.param, request)
 
@@ -279,6 +284,7 @@ def test_a_conversion_brings_no_sample_back_that_is_removed_meanwhile(
     assert verify_store(store).is_sound
 
 
+@pytest.mark.faults
 def test_a_killed_writer_that_staged_a_sample_does_not_bring_it_back(before: Path, quick_path: Path) -> None:
     """A kill at any moment of its write, then the removal, then another conversion of other samples."""
     store, arrays = quick_path / "store", tiny_sample()

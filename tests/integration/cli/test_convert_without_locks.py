@@ -38,6 +38,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory / "flock.so"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", CODES.values(), ids=CODES)
 def test_parts_at_the_same_time_lose_nothing_and_say_once_that_there_are_no_locks(
     tmp_path: Path, library: Path, monkeypatch: pytest.MonkeyPatch, code: int
@@ -57,6 +58,7 @@ def test_parts_at_the_same_time_lose_nothing_and_say_once_that_there_are_no_lock
     assert visible_files(store) == visible_files(tmp_path / "alone")
 
 
+@pytest.mark.slow
 def test_worker_processes_that_save_the_manifest_say_nothing_more(
     tmp_path: Path, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

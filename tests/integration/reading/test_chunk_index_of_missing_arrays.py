@@ -120,7 +120,7 @@ def test_a_sound_store_tells_nothing(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert caplog.records == []
 
 
-@pytest.mark.parametrize("kind", ["memory", "s3-obstore"])
+@pytest.mark.parametrize("kind", ["memory", pytest.param("s3-obstore", marks=pytest.mark.s3)])
 def test_a_missing_array_is_told_wherever_a_store_lies(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -106,6 +106,7 @@ def test_a_port_where_nobody_listens_is_tried_as_often_as_the_options_say() -> N
     assert "does not resolve" not in str(raised.value)
 
 
+@pytest.mark.s3
 @pytest.mark.parametrize("driver", ["obstore", "s3fs"])
 def test_a_change_in_a_bucket_that_is_not_there_says_so(s3_server: S3Server, driver: str) -> None:
     options = s3_server.obstore_options if driver == "obstore" else s3_server.s3fs_options
@@ -117,6 +118,7 @@ def test_a_change_in_a_bucket_that_is_not_there_says_so(s3_server: S3Server, dri
     )
 
 
+@pytest.mark.s3
 @pytest.mark.usefixtures("unloaded")
 @pytest.mark.parametrize("driver", ["obstore", "s3fs"])
 def test_a_conversion_to_a_bucket_that_is_not_there_ends_before_the_first_sample(
@@ -132,6 +134,7 @@ def test_a_conversion_to_a_bucket_that_is_not_there_ends_before_the_first_sample
     )
 
 
+@pytest.mark.s3
 def test_a_source_in_a_bucket_that_is_not_there_says_so(tmp_path: Path, s3_server: S3Server) -> None:
     pairs = [f"--source-option={key}={value}" for key, value in s3_server.obstore_options.items()]
     ran = call("convert", "s3://no-such-bucket/tree", tmp_path / "store", *PRESET, *pairs)

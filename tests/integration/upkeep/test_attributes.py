@@ -159,6 +159,7 @@ def test_wrong_input_is_refused_before_anything_changes(root: Path, name: str) -
     assert every_file(root) == before
 
 
+@pytest.mark.slow
 def test_more_than_a_manifest_can_have_of_one_sample_is_refused(root: Path) -> None:
     set_attributes(root, {"run_2": MANY})
     with pytest.raises(SampleDataError, match="more than 65,536 values in all attributes"):

@@ -397,6 +397,7 @@ def test_a_copy_has_no_part_in_a_removal(root: Path, tmp_path: Path) -> None:
     assert (manifest_of(tmp_path / "copy").removing, list(manifest_of(tmp_path / "copy").samples)) == ({}, list(STAY))
 
 
+@pytest.mark.slow
 def test_a_writer_that_comes_back_again_and_again_is_an_error(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writer, removed = open_writer(root), LocalStorage.remove_group
 

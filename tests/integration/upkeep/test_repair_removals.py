@@ -14,6 +14,7 @@ from noether.data.zarr_store.upkeep import remove_samples
 from noether.data.zarr_store.upkeep.repair import repair_store
 from noether.data.zarr_store.upkeep.verify import verify_store
 from support.damage import GROUP, IDS, STAGED, Damage, all_of, convert_tree, copy, every_file, flip, found, move, remove
+from support.lanes import few_fast
 from support.removals import begin
 from support.trees import call
 
@@ -65,7 +66,7 @@ def test_an_interrupted_removal_is_found_as_such(root: Path, name: str, level: s
 
 
 @pytest.mark.parametrize("has_source", [False, True], ids=["without a source", "with its source"])
-@pytest.mark.parametrize("name", INTERRUPTED)
+@pytest.mark.parametrize("name", few_fast(INTERRUPTED, 2))
 def test_repair_finishes_an_interrupted_removal(
     root: Path, source: TreeSource, removed: dict[str, bytes], name: str, has_source: bool
 ) -> None:
