@@ -85,9 +85,10 @@ def not_hidden(files: dict[str, bytes]) -> dict[str, bytes]:
     few_fast([add_samples, convert_changed_sources, convert_all_again], others=pytest.mark.faults),
     ids=lambda act: act.__name__,
 )
-def test_a_kill_before_any_change_loses_nothing_and_the_same_again_ends_in_the_same_bytes(
+def test_a_kill_before_any_change_of_the_disk_loses_nothing(
     act: Callable[[Path, Path], None], tree: Path, quick_path: Path
 ) -> None:
+    """The same command again ends in the bytes of an undisturbed run."""
     before, store, undisturbed = (quick_path / name for name in ("before", "store", "undisturbed"))
     convert_tree(tree, before, limit=1 if act is add_samples else None)
     former = read_whole(before)
@@ -111,9 +112,10 @@ def test_a_kill_before_any_change_loses_nothing_and_the_same_again_ends_in_the_s
 @pytest.mark.parametrize(
     "is_there", few_fast([True, False], others=pytest.mark.faults), ids=["that replaces samples", "of a new sample"]
 )
-def test_where_objects_appear_one_by_one_a_kill_leaves_samples_whole_or_not_there_and_the_same_again_ends_well(
+def test_where_objects_appear_one_by_one_a_kill_leaves_no_sample_in_part(
     is_there: bool, tree: Path, quick_path: Path
 ) -> None:
+    """Each sample is whole or not there, and the same command again ends in the bytes of an undisturbed run."""
     before, store, undisturbed = (quick_path / name for name in ("before", "store", "undisturbed"))
     convert_tree(tree, before, limit=None if is_there else 1)
     former = read_whole(before)
@@ -143,9 +145,10 @@ def test_where_objects_appear_one_by_one_a_kill_leaves_samples_whole_or_not_ther
 @pytest.mark.parametrize(
     "is_there", few_fast([True, False], others=pytest.mark.faults), ids=["that replaces samples", "of a new store"]
 )
-def test_after_a_loss_of_power_at_any_moment_all_that_the_manifest_lists_is_there_and_the_same_again_ends_well(
+def test_after_a_loss_of_power_at_any_moment_all_that_the_manifest_lists_is_there(
     is_there: bool, tree: Path, quick_path: Path
 ) -> None:
+    """The same command again ends in the bytes of an undisturbed run."""
     root = quick_path / "disk"
     root.mkdir()
     store, lost = root / "stores" / "store", quick_path / "lost" / "stores" / "store"

@@ -200,9 +200,10 @@ def test_a_shard_that_may_not_be_read_is_named_and_the_other_samples_are_read(re
     assert fields == ["surface_pressure"]
 
 
-def test_a_temporary_directory_without_room_fails_the_sample_that_needs_it_and_leaves_nothing_there(
+def test_a_temporary_directory_without_room_fails_the_sample_that_needs_it(
     small: SmallMount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The sample leaves nothing there."""
     monkeypatch.setattr(reorder, "_BUCKET_BYTES", 1 << 16)
     monkeypatch.setenv("TMPDIR", str(small.path))
     np.save(tmp_path / "positions.npy", np.random.default_rng(0).random((200_000, 3), "f4"))

@@ -46,13 +46,14 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
 
 
 @pytest.mark.parametrize("kind", ["local", pytest.param("s3-obstore", marks=pytest.mark.s3)])
-def test_a_conversion_that_is_killed_again_and_again_ends_in_the_same_bytes_and_readers_notice_nothing(
+def test_a_conversion_that_is_killed_again_and_again_ends_in_the_same_bytes(
     kind: str,
     undisturbed: Undisturbed,
     request: pytest.FixtureRequest,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """A reader that reads all the while gets every listed sample."""
     (tmp_path / "tmp").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -121,7 +121,7 @@ CHANGES: dict[str, Callable[[Storage], object]] = {
     "fault", few_fast(["drop", "reset", "500", "503", "cut", "cut and reset"], others=pytest.mark.faults)
 )
 @pytest.mark.parametrize("what", READS)
-def test_a_read_that_never_succeeds_ends_with_an_error_that_names_the_object_and_how_often_it_was_tried(
+def test_a_read_that_never_succeeds_is_an_error_that_names_the_object_and_the_tries(
     what: str, fault: str, storage: Storage, proxy: FaultyProxy
 ) -> None:
     proxy.play(Script([fault], limit=None))

@@ -128,9 +128,10 @@ def test_a_conversion_goes_on_when_the_server_is_there_again(
 
 
 @pytest.mark.parametrize("seed", range(20 if in_full_mode() else 1))
-def test_a_conversion_with_a_server_that_was_killed_at_any_moment_is_finished_by_the_next_one(
+def test_a_conversion_whose_server_was_killed_is_finished_by_the_next_one(
     seed: int, mortal: MortalS3, options: dict[str, Any], tree: TreeSource, undisturbed: Files, tmp_path: Path
 ) -> None:
+    """The server is killed at a random moment."""
     root, ended = f"s3://{mortal.server.bucket}/{tmp_path.name}", Event()
     with restarts_of(mortal) as restarts:
         restarts.restart_after(Random(seed).uniform(0.05, 0.8), ended)

@@ -90,9 +90,10 @@ def test_a_conversion_through_passing_faults_gives_the_bytes_of_an_undisturbed_o
 
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", SCRIPTS)
-def test_a_conversion_that_the_network_defeats_says_so_and_what_is_listed_is_sound_and_can_be_completed(
+def test_a_conversion_that_the_network_defeats_says_so_and_can_be_completed(
     seed: int, undisturbed: Undisturbed, proxy: FaultyProxy, direct: Storage
 ) -> None:
+    """What the manifest lists meanwhile is sound."""
     proxy.play(Script(FAULTS, seed=seed, chance=0.3, limit=None))
     reasons: list[str | None] = []
     for _ in range(5):
@@ -187,7 +188,7 @@ def test_training_through_passing_faults_gets_the_draws_of_an_undisturbed_one(
 @pytest.mark.faults
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("fault", ["503", "cut", "403"])
-def test_training_on_a_sample_that_cannot_be_reached_says_which_or_goes_on_without_it(
+def test_training_says_which_sample_cannot_be_reached_or_goes_on_without_it(
     fault: str, workers: int, trained: str, s3_server: S3Server, proxy: FaultyProxy
 ) -> None:
     expected = {

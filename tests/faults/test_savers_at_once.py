@@ -88,7 +88,7 @@ def test_savers_at_once_lose_nothing(place: Place, pool: tuple[int, ProcessPoolE
 @pytest.mark.parametrize(
     "faults", [LOST_ANSWERS, ("repeat", "repeat, last answer"), FAULTS], ids=["lost", "twice", "all"]
 )
-def test_savers_at_once_whose_requests_are_lost_or_come_twice_lose_and_double_nothing(
+def test_savers_at_once_whose_requests_are_lost_or_come_twice_lose_nothing(
     faults: tuple[str, ...],
     seed: int,
     pool: tuple[int, ProcessPoolExecutor],
@@ -97,6 +97,7 @@ def test_savers_at_once_whose_requests_are_lost_or_come_twice_lose_and_double_no
     s3_server: S3Server,
     s3_root: str,
 ) -> None:
+    """No sample is recorded twice either."""
     proxy.play(Script(faults, seed=seed, chance=0.3, limit=None))
     save_all(pool, s3_root, proxy.server.obstore_options | {"retry_config": RETRY}, entry)
     met = [one for one in proxy.stop_faults() if one.fault is not None]

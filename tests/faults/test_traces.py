@@ -56,9 +56,10 @@ def dead() -> int:
     return process.pid
 
 
-def test_a_group_that_was_moved_aside_for_another_is_missed_by_name_and_put_back_by_the_next_run(
+def test_a_group_that_was_moved_aside_is_missed_by_name_and_put_back(
     tree: Path, store: Path, dead: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The next run puts the group back."""
     before, group = visible_files(store), store / "part" / "run_1.zarr"
     former = {path: path.stat().st_ino for path in group.rglob("*")}
     with monkeypatch.context() as patched:
@@ -72,9 +73,8 @@ def test_a_group_that_was_moved_aside_for_another_is_missed_by_name_and_put_back
     assert {path: path.stat().st_ino for path in group.rglob("*")} == former
 
 
-def test_without_the_chunk_index_that_the_manifest_names_all_is_read_and_the_next_run_makes_it(
-    tree: Path, store: Path
-) -> None:
+def test_without_the_chunk_index_that_the_manifest_names_all_is_read(tree: Path, store: Path) -> None:
+    """The next run makes the index."""
     before, expected = visible_files(store), ZarrChunkReader(store).read_arrays("run_3")
     name = StoreManifest.load(str(store)).chunk_index
     assert name is not None
@@ -85,7 +85,8 @@ def test_without_the_chunk_index_that_the_manifest_names_all_is_read_and_the_nex
     assert visible_files(store) == before
 
 
-def test_an_index_that_no_manifest_names_yet_disturbs_nobody_and_the_next_run_names_it(tree: Path, store: Path) -> None:
+def test_an_index_that_no_manifest_names_yet_disturbs_nobody(tree: Path, store: Path) -> None:
+    """The next run names the index."""
     before = visible_files(store)
     StoreManifest.update(str(store), lambda manifest: manifest.model_copy(update={"chunk_index": None}))
     assert len(ZarrChunkReader(store).read_arrays("run_3", {"surface": 10}, 0)[FIELD]) == 10
@@ -131,9 +132,8 @@ def _clock_going_backwards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_clock_going_backwards")
-def test_a_clock_that_goes_backwards_changes_no_byte_of_the_store_and_the_last_run_counts(
-    tree: Path, tmp_path: Path
-) -> None:
+def test_a_clock_that_goes_backwards_changes_no_byte_of_the_store(tree: Path, tmp_path: Path) -> None:
+    """The last run counts, whatever its time is."""
     broken = tree / "run_3" / "surface_pressure.npy"
     data = broken.read_bytes()
     broken.write_text("broken")

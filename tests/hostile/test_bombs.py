@@ -124,7 +124,7 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes], str]] = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_file_that_claims_what_it_does_not_hold_is_refused_without_the_memory_for_it(name: str) -> None:
+def test_a_file_that_claims_what_it_does_not_hold_is_refused_in_little_memory(name: str) -> None:
     filename, make, message = BOMBS[name]
     data = make()
     with bounded(), pytest.raises(SourceError, match=rf"^{WHERE}: {filename} cannot be read \(.*{message}"):
@@ -169,7 +169,7 @@ def test_an_npz_of_one_array_is_that_array_and_one_of_several_a_dict() -> None:
     fortran=st.booleans(),
     changes=st.lists(st.tuples(st.integers(0, 2000), st.binary(min_size=1, max_size=4)), max_size=4),
 )
-def test_whatever_the_bytes_of_an_archive_are_they_are_loaded_or_refused_as_a_source_error(
+def test_any_bytes_of_an_archive_are_loaded_or_refused_as_a_source_error(
     n_values: int, fortran: bool, changes: list[tuple[int, bytes]]
 ) -> None:
     values = np.asfortranarray(np.arange(2 * n_values, dtype="f4").reshape(n_values, 2))
@@ -223,9 +223,8 @@ LARGE = {
 
 
 @pytest.mark.parametrize("name", LARGE)
-def test_attributes_that_would_not_fit_a_manifest_are_refused_before_they_are_written(
-    tmp_path: Path, name: str
-) -> None:
+def test_attributes_that_would_not_fit_a_manifest_are_refused(tmp_path: Path, name: str) -> None:
+    """Such attributes are refused before a byte is written."""
     value, message = LARGE[name]
     writer = ZarrStoreWriter(tmp_path, FILEMAP, "ahmed", chunk_points=8)
     with bounded(), pytest.raises(SampleDataError, match=rf"attribute 'a' has no form in JSON \({message}"):

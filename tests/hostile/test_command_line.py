@@ -103,9 +103,8 @@ def test_names_that_act_on_a_terminal_are_refused_and_shown_as_what_they_are(
 
 
 @pytest.mark.parametrize("name", few_fast([f"run{ESCAPE}".encode(), b"run\xff", "run\u202e".encode(), b"run\n1"]))
-def test_directories_that_act_on_a_terminal_are_refused_by_name_and_the_others_are_converted(
-    tmp_path: Path, name: bytes
-) -> None:
+def test_directories_that_act_on_a_terminal_are_refused_by_name(tmp_path: Path, name: bytes) -> None:
+    """The other directories are converted."""
     for directory in (name, b"fine"):
         sample = tmp_path / "source" / os.fsdecode(directory)
         sample.mkdir(parents=True)

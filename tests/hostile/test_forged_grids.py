@@ -181,9 +181,10 @@ def test_a_store_that_lies_is_refused_by_what_it_claims_and_gets_no_memory_for_i
 @pytest.mark.parametrize(
     "name", few_fast([name for name, (_, kind, _) in LIES.items() if kind is not ManifestError], 2)
 )
-def test_whatever_is_done_with_a_store_that_lies_ends_in_a_result_or_in_an_error_of_the_library(
+def test_whatever_is_done_with_a_store_that_lies_ends_in_a_result_or_in_our_error(
     intact: Path, tmp_path: Path, name: str
 ) -> None:
+    """The errors are those of this library."""
     for action in ACTIONS.values():
         root = fresh_copy(intact, tmp_path / "store")
         LIES[name][0](root)

@@ -62,7 +62,8 @@ HUGE: dict[str, tuple[Callable[[], bytes], str]] = {
 
 
 @pytest.mark.parametrize("name", few_fast(HUGE, 4))
-def test_a_large_manifest_that_is_none_is_refused_in_little_more_memory_than_it_has_bytes(name: str) -> None:
+def test_a_large_file_that_is_no_manifest_is_refused_in_little_memory(name: str) -> None:
+    """The refusal takes little more memory than the file has bytes."""
     make, message = HUGE[name]
     data = make()
     with bounded(256 * MIB + len(data)), pytest.raises(ManifestError, match=rf"^m: no valid manifest: .*{message}"):

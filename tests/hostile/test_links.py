@@ -121,9 +121,7 @@ def test_nothing_is_deleted_through_a_link_that_leaves_the_store(root: Path, els
     assert (elsewhere / "precious").exists()
 
 
-def test_a_chunk_index_or_manifest_that_is_a_link_is_replaced_and_what_it_led_to_stays(
-    root: Path, elsewhere: Path
-) -> None:
+def test_a_chunk_index_or_manifest_that_is_a_link_is_replaced_and_its_target_stays(root: Path, elsewhere: Path) -> None:
     for name in ("manifest.json", "chunk_index-0f.npy"):
         (elsewhere / name).write_bytes((root / "manifest.json").read_bytes())
         replace_by(root / name, lambda path: path.symlink_to(elsewhere / path.name))

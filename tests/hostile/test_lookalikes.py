@@ -32,7 +32,7 @@ ALIKE = [
 
 
 @pytest.mark.parametrize(("one", "other"), ALIKE)
-def test_a_sample_whose_id_is_taken_for_that_of_another_is_refused_before_it_is_written(
+def test_a_sample_whose_id_is_taken_for_that_of_another_is_refused_unwritten(
     tmp_path: Path, one: str, other: str
 ) -> None:
     writer = ZarrStoreWriter(tmp_path, FILEMAP, "ahmed", chunk_points=8)

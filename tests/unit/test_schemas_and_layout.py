@@ -61,7 +61,8 @@ def test_each_attribute_of_a_file_map_has_its_field_domain_name_and_width_in_ord
     assert tuple(FieldSpec(*row) for row in FIELDS) == FIELD_SPECS
 
 
-def test_every_attribute_but_the_design_parameters_is_a_field_and_none_is_set_at_first() -> None:
+def test_every_attribute_but_the_design_parameters_is_a_field() -> None:
+    """No attribute is set at first."""
     assert list(FileMap.model_fields) == [*(row[0] for row in FIELDS), "design_parameters"]
     assert set(FileMap().model_dump().values()) == {None}
 
@@ -207,7 +208,8 @@ def test_a_file_map_cannot_be_changed() -> None:
         SURFACE.surface_area = "area.npy"
 
 
-def test_the_fields_that_are_present_are_those_with_a_file_in_the_order_of_the_file_map() -> None:
+def test_the_fields_that_are_present_are_those_with_a_file() -> None:
+    """The fields have the order of the file map."""
     filemap = FileMap(
         volume_distance_to_surface="d", volume_position="b", surface_position_stl="c", surface_position="a"
     )

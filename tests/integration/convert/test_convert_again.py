@@ -92,9 +92,8 @@ def test_what_a_store_does_not_say_has_not_changed(tree: Path, store: Path) -> N
     assert ids(run(tree, store), "skipped") == IDS
 
 
-def test_the_state_of_the_source_lies_with_the_group_so_that_a_lost_manifest_forgets_nothing(
-    tree: Path, store: Path
-) -> None:
+def test_a_lost_manifest_forgets_nothing_of_the_state_of_the_source(tree: Path, store: Path) -> None:
+    """The state lies with the group of the sample."""
     (store / "manifest.json").unlink()
     replace_at_the_same_size(tree / "run_2" / PRESSURE)
     assert ids(run(tree, store), "converted") == ["run_2"]

@@ -42,9 +42,10 @@ class FullDisk(LocalFileSystem):  # type: ignore[misc]  # fsspec is not typed
 fsspec.register_implementation("fulldisk", FullDisk, clobber=True)
 
 
-def test_a_sample_that_does_not_fit_on_the_target_fails_by_name_and_those_that_fit_are_converted(
+def test_a_sample_that_does_not_fit_on_the_target_fails_by_name(
     tmp_path: Path,
 ) -> None:
+    """The samples that fit are converted."""
     tree = save_runs(tmp_path / "tree", IDS)
     save_run(tree / "run_2", n_points=18_000)
     (tmp_path / "store").mkdir()

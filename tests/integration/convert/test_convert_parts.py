@@ -65,9 +65,10 @@ def test_a_part_is_one_of_those_there_are(tmp_path: Path, tree: Path, part: Any)
         convert(TreeSource(tree, TREE_FILEMAP), open_writer(tmp_path / "store"), part=part)
 
 
-def test_parts_one_after_the_other_make_the_store_of_one_run_and_the_last_one_its_index(
+def test_parts_one_after_the_other_make_the_store_of_one_run(
     tmp_path: Path, tree: Path, at_once: dict[str, bytes]
 ) -> None:
+    """The last part makes the chunk index."""
     store, indexed = tmp_path / "store", []
     for part in ((2, 3), (3, 3), (1, 3)):
         report = convert(TreeSource(tree, TREE_FILEMAP), open_writer(store), part=part)

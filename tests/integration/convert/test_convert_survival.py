@@ -53,9 +53,8 @@ def leftovers(store: Path) -> list[Path]:
 
 
 @pytest.mark.faults
-def test_samples_that_end_their_process_fail_with_the_reason_and_all_others_are_converted(
-    tree: Path, store: Path
-) -> None:
+def test_samples_that_end_their_process_fail_with_the_reason(tree: Path, store: Path) -> None:
+    """All other samples are converted."""
     acts = {"run_1": "killed", "run_2": "crashed", "run_4": "exited", "run_5": "short_of_memory"}
     report = convert(HostileSource(tree, TREE_FILEMAP, acts), open_writer(store), workers=2)
     reasons = {result.sample_id: result.reason for result in report.having("failed")}
@@ -114,9 +113,10 @@ def gates(store: Path) -> dict[str, Path]:
 
 
 @pytest.mark.faults
-def test_an_interruption_gives_samples_under_way_a_moment_records_them_and_starts_no_more(
+def test_an_interruption_waits_a_moment_for_samples_under_way_and_records_them(
     tree: Path, store: Path, gates: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The run starts no more samples."""
     monkeypatch.setattr(engine, "_GRACE_SECONDS", WAIT_SECONDS)
 
     def interrupt(result: SampleResult) -> None:
@@ -133,9 +133,8 @@ def test_an_interruption_gives_samples_under_way_a_moment_records_them_and_start
 
 
 @pytest.mark.faults
-def test_an_interruption_stops_samples_that_would_take_longer_and_they_have_not_failed(
-    tree: Path, store: Path, gates: dict[str, Path]
-) -> None:
+def test_an_interruption_stops_samples_that_would_take_longer(tree: Path, store: Path, gates: dict[str, Path]) -> None:
+    """These samples have not failed."""
     with ExitStack() as held:
 
         def interrupt(result: SampleResult) -> None:

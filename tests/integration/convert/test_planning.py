@@ -180,7 +180,8 @@ def test_a_target_that_is_too_small_is_warned_of(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_workers_that_take_more_memory_than_there_is_are_warned_of_with_the_number_that_fits() -> None:
+def test_workers_that_take_more_memory_than_there_is_are_warned_of() -> None:
+    """The warning has the number of workers that fit."""
     available = available_memory_bytes()
     assert available is not None
     made = plan_of(SizedSource({"run_1": available // 70}), "memory://plan", workers=4)

@@ -101,9 +101,8 @@ def test_a_damaged_sample_names_itself_and_its_field(root: Path, workers: int) -
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_the_next_sound_sample_stands_in_for_damaged_ones_whoever_reads_them_and_is_counted(
-    root: Path, sound: list[Item], workers: int
-) -> None:
+def test_the_next_sound_sample_stands_in_for_damaged_ones(root: Path, sound: list[Item], workers: int) -> None:
+    """Damaged samples are counted, whichever process reads them."""
     damage(root, 2, 3, 6)
     dataset = opened(root, on_error="skip")
     batches = batches_of(dataset, workers)

@@ -269,9 +269,7 @@ def test_a_dataset_that_comes_out_of_a_pickle_reads_the_same_and_can_share_its_e
         require_equal(item, other)
 
 
-def test_what_a_spawned_worker_is_sent_fits_into_a_pipe_however_many_samples_there_are(
-    root: Path, tmp_path: Path
-) -> None:
+def test_what_a_spawned_worker_is_sent_of_any_number_of_samples_fits_into_a_pipe(root: Path, tmp_path: Path) -> None:
     manifest = StoreManifest.load(str(root))
     entry = manifest.samples["run_1"]
     many = {f"run_{number:04d}": replace(entry, relpath=f"run_{number:04d}.zarr") for number in range(5000)}

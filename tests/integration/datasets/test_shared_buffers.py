@@ -336,9 +336,10 @@ def forbidden(*_: object) -> NoReturn:
 
 # What sandboxes forbid: memory without a name, and to look at other processes.
 @pytest.mark.parametrize("forbid", ["os.memfd_create", "pathlib.Path.iterdir"])
-def test_where_memory_cannot_be_opened_by_the_main_process_batches_come_as_pytorch_sends_them(
+def test_batches_come_as_pytorch_sends_them_where_memory_cannot_be_opened(
     forbid: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The main process cannot open the memory of a worker here."""
     loader = batches(Numbers(6), worker_init_fn=lambda _: monkeypatch.setattr(forbid, forbidden))
     for number, batch in enumerate(loader):
         assert blocks_of_workers() == 0

@@ -42,7 +42,8 @@ def moments(drawn: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.concatenate([drawn.mean(axis=0), drawn.var(axis=0, ddof=1)])
 
 
-def test_means_and_variances_of_draws_are_those_of_truly_random_draws_of_the_same_size(root: Path) -> None:
+def test_means_and_variances_of_draws_are_those_of_truly_random_draws(root: Path) -> None:
+    """The draws to compare with have the same size."""
     dataset, rng = ZarrStoreDataset(root, num_points=NUM_POINTS), np.random.default_rng(1)
     items = [dataset[number] for number in range(len(dataset))]
     p_values = []

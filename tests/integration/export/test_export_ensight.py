@@ -117,9 +117,8 @@ def test_every_kind_of_cell_comes_back_as_it_is(tmp_path: Path, read: Callable[[
 
 
 @pytest.mark.parametrize("read", READERS, ids=["older reader", "newer reader"])
-def test_a_surface_in_several_parts_follows_their_order_and_leaves_the_others_as_they_are(
-    car: Path, read: Callable[[Path], Parts]
-) -> None:
+def test_a_surface_in_several_parts_follows_their_order(car: Path, read: Callable[[Path], Parts]) -> None:
+    """The other parts stay as they were."""
     parts = read(car)
     assert list(parts) == ["domain", *PARTS]
     area = load_run("run_1")["surface_area"]
@@ -240,9 +239,8 @@ def test_an_export_is_refused_where_two_domains_lie_on_the_mesh(tmp_path: Path) 
     assert (done.domain, done.association, done.parts) == ("volume", "cell", ("cells",))
 
 
-def test_an_exported_field_has_its_name_before_arrays_of_the_mesh_that_would_be_called_so(
-    store: Path, tmp_path: Path
-) -> None:
+def test_an_exported_field_has_its_name_before_arrays_of_the_mesh(store: Path, tmp_path: Path) -> None:
+    """An array of the mesh that would be called the same gets another name, or is left out."""
     mesh = cells_mesh()
     for number, name in enumerate(["volume sdf", "volume.sdf"]):
         mesh.cell_data[name] = np.full(500, number, dtype=np.float32)

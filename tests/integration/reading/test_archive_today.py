@@ -29,7 +29,8 @@ def test_a_writer_of_today_makes_the_bytes_of_the_archived_store(tmp_path: Path)
 
 
 @pytest.mark.parametrize("schedule", ["independent", "sweep"])
-def test_a_dataset_of_today_draws_in_an_epoch_what_it_drew_when_the_store_was_archived(schedule: str) -> None:
+def test_a_dataset_of_today_draws_in_an_epoch_what_one_drew_at_archiving(schedule: str) -> None:
+    """The store was archived by an earlier version."""
     expected = load_expected()
     [asked] = [one for one in expected.epochs if one["schedule"] == schedule]
     item, stored = dataset_item(STORE_ARRAY_PATHS, asked), expected.stored(EPOCH_SAMPLE)

@@ -66,7 +66,7 @@ def test_without_a_chunk_index_a_read_that_was_planned_costs_what_the_plan_says(
             require_cost(reader, proxy, "run_1", num_points, seed)
 
 
-def test_with_a_chunk_index_the_first_draw_of_a_sample_asks_for_its_chunks_and_nothing_else(
+def test_with_a_chunk_index_the_first_draw_of_a_sample_asks_for_its_chunks_alone(
     s3_server: S3Server, s3_root: str, proxy: CountingProxy, options: dict[str, Any]
 ) -> None:
     write_runs(s3_root, "run_1", "run_2", chunk_points=256, storage_options=s3_server.obstore_options)

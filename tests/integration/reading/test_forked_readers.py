@@ -165,7 +165,8 @@ class Draws(Dataset[dict[str, torch.Tensor]]):
 
 
 @pytest.mark.s3
-def test_the_forked_workers_of_a_data_loader_draw_epoch_after_epoch_and_leave_nothing_behind(s3_store: Written) -> None:
+def test_the_forked_workers_of_a_data_loader_draw_epoch_after_epoch(s3_store: Written) -> None:
+    """The workers leave no process behind."""
     before = children()
     draws = Draws(s3_store.reader(read_concurrency=4))
     loader = DataLoader(draws, batch_size=None, num_workers=2, multiprocessing_context="fork", timeout=PATIENCE_SECONDS)

@@ -152,7 +152,7 @@ def test_a_sample_without_a_domain_does_not_cost_the_others_its_optional_fields(
     assert "volume_sdf" in source.load("run_1").fields
 
 
-def test_directories_that_are_linked_to_are_followed_and_circles_and_dead_links_are_not(tmp_path: Path) -> None:
+def test_links_to_directories_are_followed_but_circles_and_dead_links_are_not(tmp_path: Path) -> None:
     save_run(tmp_path / "elsewhere" / "run_1")
     root = tmp_path / "tree"
     root.mkdir()

@@ -118,7 +118,7 @@ def test_where_the_server_was_killed_a_read_says_so_and_the_next_has_another(sto
     assert data == b"root"
 
 
-def test_options_are_neither_on_the_command_line_nor_in_the_environment_of_the_server(
+def test_the_server_has_no_options_on_its_command_line_or_in_its_environment(
     storage: Storage, s3_server: S3Server
 ) -> None:
     options = s3_server.obstore_options | {"secret_access_key": "a-secret-indeed"}

@@ -187,7 +187,8 @@ def test_a_manifest_that_cannot_be_read_is_kept_beside_the_one_that_the_groups_m
     )
 
 
-def test_a_damaged_report_gets_a_checksum_as_far_as_it_can_be_read_and_else_put_aside(root: Path) -> None:
+def test_a_damaged_report_gets_a_checksum_or_is_put_aside(root: Path) -> None:
+    """A report gets one as far as it can be read."""
     put("conversion.json", (root / "conversion.json").read_bytes().replace(b'"converted"', b'"failed"'))(root)
     report = repair_store(root)
     assert (kinds(report.actions), report.is_sound) == (["save_report"], True)

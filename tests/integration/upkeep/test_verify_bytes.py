@@ -86,7 +86,8 @@ def test_every_byte_of_every_object_is_looked_at_where_checksums_are_on(tmp_path
 
 
 @pytest.mark.slow
-def test_without_checksums_only_what_is_in_chunks_can_be_missed_and_the_report_says_so(tmp_path: Path) -> None:
+def test_without_checksums_only_what_is_in_chunks_can_be_missed(tmp_path: Path) -> None:
+    """The report says so."""
     root = write_tiny(tmp_path / "store", checksum=False)
     report = verify_store(root, workers=1)
     assert report.findings == ()

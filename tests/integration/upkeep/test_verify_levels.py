@@ -216,7 +216,7 @@ def write_values(root: Path, values: Any, **settings: Any) -> Path:
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("hole", [np.nan, np.inf, -np.inf])
-def test_values_that_are_not_finite_are_sound_where_they_were_allowed_and_nowhere_else(
+def test_values_that_are_not_finite_are_sound_only_where_they_were_allowed(
     tmp_path: Path, dtype: str, hole: float
 ) -> None:
     values = np.linspace(0, 9, 1000)
@@ -280,7 +280,8 @@ class BrokenDisk(LocalFileSystem):  # type: ignore[misc]  # fsspec is not typed
 fsspec.register_implementation("brokendisk", BrokenDisk, clobber=True)
 
 
-def test_what_the_medium_does_not_give_any_more_is_damage_and_a_lost_connection_is_not(root: Path) -> None:
+def test_what_the_medium_does_not_give_any_more_is_damage(root: Path) -> None:
+    """A lost connection is not damage."""
     (root / LAST_SHARD).rename(root / "last")
     [shard, *_] = verify_store(f"brokendisk://{root}", level="data").having("damage")
     assert (shard.kind, shard.object) == ("chunk_damaged", SHARD)

@@ -209,9 +209,7 @@ def test_a_store_that_another_library_wrote_is_read_the_same_with_a_chunk_index(
             np.testing.assert_array_equal(values, expected[field], err_msg=field)
 
 
-def test_the_original_order_of_a_store_that_another_library_shuffled_is_a_clear_error(
-    tmp_path: Path, run_1: Arrays
-) -> None:
+def test_the_original_order_of_what_another_library_shuffled_is_a_clear_error(tmp_path: Path, run_1: Arrays) -> None:
     reader = ZarrChunkReader(write_elsewhere(tmp_path, run_1))
     assert reader.attributes("run_1") == {}
     with pytest.raises(OriginalOrderError, match=r"the manifest names no shuffle algorithm.*order='stored'"):

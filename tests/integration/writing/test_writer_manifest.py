@@ -129,9 +129,8 @@ def test_a_writer_with_other_settings_is_refused_when_it_is_opened(tmp_path: Pat
 
 
 @pytest.mark.parametrize("case", CONFLICTS)
-def test_a_writer_with_other_settings_that_was_opened_before_the_store_was_there_is_refused_when_it_saves(
-    tmp_path: Path, case: str
-) -> None:
+def test_a_writer_with_other_settings_is_refused_when_it_saves(tmp_path: Path, case: str) -> None:
+    """The writer was opened before the store was there."""
     parameters, message = refusal(case)
     first, second = open_writer(tmp_path), open_writer(tmp_path, **parameters)
     first.save_manifest()
@@ -141,9 +140,8 @@ def test_a_writer_with_other_settings_that_was_opened_before_the_store_was_there
     assert (tmp_path / "manifest.json").read_bytes() == before
 
 
-def test_two_writers_with_the_same_settings_that_were_opened_before_either_saved_are_united(
-    place: Place, surface: Arrays
-) -> None:
+def test_two_writers_with_the_same_settings_are_united(place: Place, surface: Arrays) -> None:
+    """Both writers were opened before either saved."""
     first, second = open_writer(place), open_writer(place)
     first.write_sample("a", surface)
     second.write_sample("b", surface)

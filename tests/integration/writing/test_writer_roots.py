@@ -97,9 +97,8 @@ def test_a_group_with_an_odd_name_opens_as_a_zarr_store(place: Place, surface: A
 
 
 @pytest.mark.parametrize("pattern", ["run_?", "run_*", "run_[1]"])
-def test_rewriting_a_sample_whose_id_looks_like_a_pattern_leaves_those_it_matches_alone(
-    place: Place, surface: Arrays, pattern: str
-) -> None:
+def test_rewriting_a_sample_leaves_those_alone_that_its_id_matches(place: Place, surface: Arrays, pattern: str) -> None:
+    """Such an id looks like a pattern of a shell."""
     write(place, "run_1", surface)
     write(place, pattern, surface)
     before = place.files()

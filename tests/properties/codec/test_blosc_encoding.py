@@ -43,7 +43,7 @@ def test_blocks_of_too_few_values_for_streams_are_decoded_as_well(dtype: str, ro
     assert blosc.decompress(encode_frame(values, 1)) == values.tobytes()
 
 
-def test_a_stream_that_is_as_long_after_compression_is_told_apart_from_one_that_was_not_compressed() -> None:
+def test_a_stream_that_compression_leaves_as_long_is_told_from_an_uncompressed_one() -> None:
     """The length alone tells a reader which of the two a stream is."""
     n_equal = 0
     for n_values in range(300, 900, 50):

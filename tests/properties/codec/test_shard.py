@@ -82,7 +82,7 @@ def assert_same_bits(given_values: NDArray[Any], expected: NDArray[Any]) -> None
 
 
 @given(OURS, KINDS, SEEDS)
-def test_our_shards_are_byte_for_byte_those_of_zarr_python_where_nothing_is_compressed(
+def test_our_uncompressed_shards_are_byte_for_byte_those_of_zarr_python(
     settings: Settings, kind: str, seed: int
 ) -> None:
     settings = replace(settings, level=0)

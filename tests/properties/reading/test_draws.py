@@ -38,9 +38,10 @@ def numbered(n_points: int) -> Arrays:
     seed=st.integers(0, 2**40),
     chunk_order=st.sampled_from(CHUNK_ORDERS),
 )
-def test_a_draw_gives_distinct_points_the_same_in_all_fields_of_as_few_chunks_as_promised(
+def test_a_draw_gives_distinct_points_of_as_few_chunks_as_promised(
     n_points: int, chunk_points: int, shard_points: int | None, wanted: int, seed: int, chunk_order: ChunkOrder
 ) -> None:
+    """All fields have the same points."""
     with tempfile.TemporaryDirectory() as directory:
         root = write_samples(
             Path(directory),

@@ -99,9 +99,8 @@ def test_every_point_is_in_each_draw_of_a_step_of_a_sweep_with_chance_t_of_n_exa
 
 
 @given(grids_and_counts(), SEEDS, st.data())
-def test_a_sweep_gives_every_row_once_or_twice_and_its_partners_never_those_of_the_step(
-    wanted: tuple[Grid, list[int]], seed: int, data: st.DataObject
-) -> None:
+def test_a_sweep_gives_every_row_once_or_twice(wanted: tuple[Grid, list[int]], seed: int, data: st.DataObject) -> None:
+    """The partners of a sweep never have its rows of the same step."""
     grid, counts = wanted
     # Not more steps than can be made in a test.
     counts[0] = max(counts[0], ceil(grid.n_points / 40))

@@ -79,9 +79,10 @@ def test_a_draw_gives_distinct_rows_in_range_as_many_as_asked_or_as_there_are(
 
 
 @given(GRIDS, st.integers(1, 6_000), ORDERS, SEEDS)
-def test_a_draw_reads_each_chunk_once_in_ascending_order_and_at_most_one_more_than_needed(
+def test_a_draw_reads_each_chunk_once_and_at_most_one_more_than_needed(
     grid: Grid, wanted: int, chunk_order: ChunkOrder, seed: int
 ) -> None:
+    """A draw reads its chunks in ascending order."""
     plan = plan_draw(grid, wanted, Random(seed), chunk_order)
     chunks = [part.chunk for part in plan.parts]
     assert chunks == sorted(set(chunks))
@@ -102,7 +103,7 @@ def test_the_ranges_of_a_part_are_ascending_and_within_its_chunk(
 
 
 @given(GRIDS, st.integers(1, 6_000), ORDERS, SEEDS)
-def test_runs_hold_all_parts_in_order_and_each_run_is_as_long_as_its_neighbours_reach(
+def test_runs_hold_all_parts_in_order_and_are_as_long_as_neighbours_reach(
     grid: Grid, wanted: int, chunk_order: ChunkOrder, seed: int
 ) -> None:
     plan = plan_draw(grid, wanted, Random(seed), chunk_order)

@@ -63,9 +63,8 @@ def test_all_fields_of_a_draw_give_the_same_points(seed: int, epoch: int, schedu
 
 
 @given(SEEDS, EPOCHS, SCHEDULES)
-def test_a_disjoint_draw_shares_no_point_with_the_main_one_and_an_independent_one_is_not_kept_from_it(
-    seed: int, epoch: int, schedule: Any
-) -> None:
+def test_a_disjoint_draw_shares_no_point_with_the_main_one(seed: int, epoch: int, schedule: Any) -> None:
+    """An independent draw is not kept from the points of the main one."""
     wanted = {"one": query(300), "two": query(450, ["volume_velocity"]), "free": Draw("volume", 900)}
     rows = plan_rows(epoch=epoch, num_points={"volume": 250}, draws=wanted, seed=seed, schedule=schedule)
     parts = [rows["volume_position"], rows["one_position"], rows["two_velocity"]]

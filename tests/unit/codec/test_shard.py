@@ -130,8 +130,11 @@ def test_a_short_chunk_is_padded_with_the_fill_value() -> None:
 
 
 @pytest.mark.parametrize("seed", [1, 2] if in_full_mode() else [1])
-def test_damaged_chunks_never_crash_nor_reach_beyond_their_buffers_nor_take_more_memory(seed: int) -> None:
-    """In a process of its own, so that a crash is a failure of this test and not the end of all."""
+def test_damaged_chunks_never_crash_nor_reach_beyond_their_buffers(seed: int) -> None:
+    """The chunks are decoded in a process of their own, so that a crash fails this test alone.
+
+    They take no more memory than sound ones either.
+    """
     done = subprocess.run(
         [sys.executable, "-m", "support.fuzz_chunks", str(seed), str(N_DAMAGED)],
         capture_output=True,

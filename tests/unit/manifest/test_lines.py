@@ -75,9 +75,10 @@ def test_a_manifest_with_a_line_for_each_sample_is_not_parsed_as_a_whole() -> No
         ),
     ],
 )
-def test_a_malformed_sample_is_refused_by_name_and_key_when_it_is_asked_for_and_the_others_are_read(
+def test_a_malformed_sample_is_refused_by_name_and_key_when_it_is_asked_for(
     changes: dict[str, str], message: str
 ) -> None:
+    """The other samples are read."""
     manifest = parse(document(line("a"), line("b", **changes), line("c")))
     for ask in (manifest.sample, manifest.samples.get, lambda _: list(manifest.samples.values())):
         with pytest.raises(ManifestError, match="^/store/manifest.json: no valid manifest: " + message):

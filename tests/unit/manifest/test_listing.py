@@ -101,7 +101,8 @@ def test_the_groups_and_a_trusted_manifest_make_one_with_the_samples_of_both() -
     assert made.splits == {"train": ["run_1"]}
 
 
-def test_a_manifest_that_is_not_trusted_tells_only_of_samples_without_a_complete_group() -> None:
+def test_a_manifest_that_is_not_trusted_tells_only_of_samples_that_are_incomplete() -> None:
+    """An incomplete sample has no complete group."""
     current = listed("run_1", "run_2", "run_3", splits={"train": ["run_1"]})
     current = current.model_copy(update={"dataset_name": "forged"})
     complete = ["run_1.zarr", "run_2.zarr"]

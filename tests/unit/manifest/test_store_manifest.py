@@ -70,7 +70,8 @@ def test_keys_of_a_sample_that_are_not_known_are_no_error() -> None:
         pytest.param({"samples": [7], "domains": 7, "dataset_name": None, "format_version": 2}, id="all-else-changed"),
     ],
 )
-def test_a_higher_format_version_is_refused_by_name_even_where_nothing_else_can_be_read(content: Json) -> None:
+def test_a_higher_format_version_is_refused_by_name(content: Json) -> None:
+    """The store is refused even where nothing else of it can be read."""
     message = r"^/store/manifest.json: .*format version 2 is not known .* reads version 1; upgrade: pip install"
     with pytest.raises(ManifestError, match=message):
         parse(content)

@@ -48,7 +48,8 @@ def test_chunks_that_are_no_neighbours_are_requests_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_draw_from_one_shard_is_one_request_or_two_where_it_wraps_or_adds_the_short_chunk(seed: int) -> None:
+def test_a_draw_from_one_shard_is_one_request_or_two(seed: int) -> None:
+    """A draw takes two requests where it wraps around, or adds the short chunk."""
     grid = Grid(995, 10, 1000)
     plan = plan_draw(grid, 100, Random(seed))
     chunks = {part.chunk for part in plan.parts}

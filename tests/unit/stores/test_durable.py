@@ -45,7 +45,7 @@ def test_a_group_that_is_replaced_is_whole_before_and_after_every_change_of_the_
     assert files(tmp_path) == with_root(b"new")
 
 
-def test_where_the_system_cannot_exchange_directories_a_group_is_moved_aside_for_its_successor(
+def test_where_directories_cannot_be_exchanged_a_group_makes_way_for_its_successor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(durable, "_exchanged", lambda *_: False)
@@ -72,9 +72,10 @@ def test_directories_that_are_made_are_named_in_those_above_for_good(tmp_path: P
     assert synced == [str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a")]
 
 
-def test_a_file_system_that_cannot_sync_directories_is_written_to_and_one_that_fails_to_is_an_error(
+def test_a_file_system_that_cannot_sync_directories_is_written_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A file system that can, and fails to, is an error."""
     sync, code = os.fsync, errno.EINVAL
 
     def sync_files_alone(descriptor: int) -> None:

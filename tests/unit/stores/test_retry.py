@@ -98,9 +98,8 @@ def test_the_waits_grow_up_to_the_longest() -> None:
 
 
 @pytest.mark.parametrize(("jitter", "waits"), [(0.0, [0.1] * 4), (0.5, [0.1, 0.2, 0.35, 0.575])])
-def test_each_wait_is_a_random_time_between_the_first_one_and_a_multiple_of_the_one_before(
-    jitter: float, waits: list[float]
-) -> None:
+def test_each_wait_is_a_random_time_up_to_a_multiple_of_the_one_before(jitter: float, waits: list[float]) -> None:
+    """Each wait is at least the first one."""
     server = Server(errors(RESET), jitter=jitter)
     with pytest.raises(GenericError):
         server.ask(max_retries=4, first_wait_s=0.1, growth=3.0)

@@ -106,9 +106,10 @@ def test_the_first_value_that_rounds_to_infinity_is_refused(value: float) -> Non
         pytest.param(column(-128, -(2**63), dtype="int64"), "float16", "9.22337e+18", "65504", "float32", id="int64"),
     ],
 )
-def test_overflow_is_refused_with_the_largest_magnitude_the_limit_and_a_dtype_that_fits(
+def test_overflow_is_refused_with_the_magnitude_the_limit_and_a_dtype_that_fits(
     values: NDArray[Any], target: str, peak: str, limit: str, wider: str
 ) -> None:
+    """The magnitude is the largest of the field."""
     message = (
         f"sample 'run_1', field surface_pressure: the largest magnitude {peak} does not fit {target}, "
         f"whose limit is {limit}; store this field wider: field_dtypes={{'surface_pressure': '{wider}'}}"
@@ -146,7 +147,8 @@ def test_values_that_are_not_finite_are_refused_with_their_number_and_the_first_
 
 
 @pytest.mark.parametrize("holes", ["before", "after"])
-def test_overflow_in_one_block_is_refused_before_holes_in_another_and_with_the_peak_of_all(holes: str) -> None:
+def test_overflow_in_one_block_is_refused_before_holes_in_another(holes: str) -> None:
+    """The error has the peak of all blocks."""
     blocks = [(0, column(np.nan, 1)), (2, column(1e5, 7)), (4, column(-2e5, np.inf))]
     meter = CastMeter(check("float16"), np.dtype("float32"))
     for first_row, block in blocks if holes == "before" else reversed(blocks):

@@ -36,7 +36,8 @@ def small_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_buckets")
-def test_a_field_of_many_buckets_takes_the_memory_of_a_few_and_is_read_once_front_to_back(tmp_path: Path) -> None:
+def test_a_field_of_many_buckets_takes_the_memory_of_a_few(tmp_path: Path) -> None:
+    """The field is read once, front to back."""
     stored_rows, read = np.argsort(ORDER), list[int]()
     tracemalloc.start()
     try:
