@@ -195,6 +195,7 @@ def place(request: pytest.FixtureRequest) -> Place:
     return make_place(request.param, request)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "second"),
     [

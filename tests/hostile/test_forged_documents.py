@@ -40,6 +40,7 @@ def edit(document: Any, data: st.DataObject) -> None:
         container[key] = deepcopy(data.draw(st.sampled_from(ANYTHING)))  # a later edit may be inside of it
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # zarr-python warns of much that it finds here, and NumPy of what it computes
 @pytest.mark.parametrize("document", DOCUMENTS)
 @given(data=st.data())

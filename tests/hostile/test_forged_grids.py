@@ -181,6 +181,7 @@ def test_a_store_that_lies_is_refused_by_what_it_claims_and_gets_no_memory_for_i
 @pytest.mark.parametrize(
     "name", few_fast([name for name, (_, kind, _) in LIES.items() if kind is not ManifestError], 2)
 )
+@pytest.mark.slow
 def test_whatever_is_done_with_a_store_that_lies_ends_in_a_result_or_in_our_error(
     intact: Path, tmp_path: Path, name: str
 ) -> None:

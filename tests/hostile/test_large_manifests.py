@@ -61,6 +61,7 @@ HUGE: dict[str, tuple[Callable[[], bytes], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", few_fast(HUGE, 4))
 def test_a_large_file_that_is_no_manifest_is_refused_in_little_memory(name: str) -> None:
     """The refusal takes little more memory than the file has bytes."""

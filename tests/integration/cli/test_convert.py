@@ -151,6 +151,7 @@ def test_parts_are_converted_by_runs_of_their_own(tree: Path, store: Path) -> No
     assert "note: other parts" not in second.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "summary"),
     [
@@ -188,6 +189,7 @@ def test_a_file_map_in_json_names_the_files_and_the_source_the_dataset(tree: Pat
     assert manifest.sample("run_1").attributes.keys() == {"design_parameters"}
 
 
+@pytest.mark.slow
 def test_a_file_map_in_json_may_have_canonical_names(tree: Path, store: Path) -> None:
     filemap = store.with_name("filemap.json")
     filemap.write_text('{"volume_position": "volume_cell_position.pt", "volume_sdf": "volume_cell_sdf.pt"}')

@@ -54,6 +54,7 @@ def convert(tree: Path, store: Path, *options: object) -> str:
     return ran.stdout.splitlines()[-1].partition(";")[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", few_fast(SETTINGS.values(), 3), ids=SETTINGS)
 def test_forgotten_options_change_nothing_and_are_those_of_samples_that_are_added(
     tree: Path, store: Path, options: tuple[str, ...]
@@ -145,6 +146,7 @@ def test_other_settings_are_refused_with_both_values(
     assert identities(store) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [SETTINGS[key] for key in ("chunks", "chunks of a domain", "shards")])
 def test_overwriting_may_change_chunks_and_shards(tree: Path, store: Path, options: tuple[str, ...]) -> None:
     convert(tree, store, "--chunk-points", 50)
@@ -168,6 +170,7 @@ def test_overwriting_changes_no_setting_that_all_samples_share(
     assert identities(store) == before
 
 
+@pytest.mark.slow
 def test_samples_of_a_store_with_several_sizes_of_chunks_keep_theirs(tree: Path, store: Path) -> None:
     """A sample that is added gets the chunks that most samples have."""
     save_run(tree / "run_3", "run_3")
@@ -193,6 +196,7 @@ def test_a_store_that_keeps_its_name_says_so(tree: Path, store: Path) -> None:
     assert StoreManifest.load(str(store)).dataset_name == "mine"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["shuffle_algorithm", "compressor"])
 def test_a_store_that_another_release_wrote_is_not_added_to(tree: Path, store: Path, key: str) -> None:
     convert(tree, store)

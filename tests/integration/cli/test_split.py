@@ -64,6 +64,7 @@ def test_an_empty_split_is_refused_with_the_option_that_makes_exact_counts(tree:
     assert splits_of(store) == split_samples(RUNS, test=0.1, exact=True)
 
 
+@pytest.mark.slow
 def test_split_moves_samples_only_with_overwrite(tree: Path, tmp_path: Path, files: list[str]) -> None:
     store = tmp_path / "store"
     assert call("convert", tree, store, *PRESET, *files).code == 0
@@ -83,6 +84,7 @@ def test_split_reaches_a_store_in_object_storage(tree: Path, s3_server: S3Server
     assert manifest.splits == split_samples(RUNS, test=0.3, seed=3)
 
 
+@pytest.mark.slow
 def test_convert_records_the_splits_of_files_and_says_what_they_lack(
     tree: Path, tmp_path: Path, files: list[str]
 ) -> None:

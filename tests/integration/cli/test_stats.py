@@ -114,6 +114,7 @@ def test_values_that_were_left_out_are_noted(tmp_path: Path) -> None:
     assert ran.stdout.splitlines()[-1] == "note: volume_pressure has 5 NaN or infinite values, which are left out"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tolerance", few_fast([[], ["--tolerance", 0.1]]), ids=["full", "estimates"])
 def test_histograms_are_plotted_with_a_panel_for_each_field(
     store: Path, tmp_path: Path, tolerance: list[object]

@@ -174,6 +174,7 @@ def test_a_repair_says_what_it_does_and_verifies(root: Path, tree: str) -> None:
     assert every_file(root) == before
 
 
+@pytest.mark.slow
 def test_damage_that_is_left_ends_with_4_and_names_what_failed(root: Path, tmp_path: Path) -> None:
     flip(SHARD, 20)(root)
     assert call("repair", root).code == 4
@@ -184,6 +185,7 @@ def test_damage_that_is_left_ends_with_4_and_names_what_failed(root: Path, tmp_p
     assert ran.stderr.startswith("failed: sample 'run_2', field volume_velocity: ")
 
 
+@pytest.mark.slow
 def test_json_of_a_repair_is_its_report(root: Path) -> None:
     flip(ROOT)(root)
     shutil.copytree(root, root.with_name("other"))

@@ -99,6 +99,7 @@ def test_groups_without_any_manifest_are_adopted(tmp_path: Path, source: TreeSou
     assert (store / "manifest.json").read_bytes() == manifest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["run_1.zarr", "run_1.zarr/zarr.json"], ids=["the group", "its root"])
 def test_a_recorded_sample_whose_group_was_lost_is_converted_again(
     tmp_path: Path, source: TreeSource, what: str

@@ -51,6 +51,7 @@ def replace_at_the_same_size(file: Path) -> None:
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
 
 
+@pytest.mark.slow
 def test_a_sample_with_another_file_of_the_same_size_is_converted_again(tree: Path, store: Path) -> None:
     replace_at_the_same_size(tree / "run_2" / PRESSURE)
     report = run(tree, store)
@@ -72,6 +73,7 @@ def test_a_field_that_comes_from_another_file_is_a_change(tree: Path, store: Pat
     assert ids(convert(TreeSource(tree, filemap), writer, limit=1), "converted") == ["run_1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings", few_fast([{"chunk_points": {"surface": 50}}, {"chunk_points": 50}, {"shard_points": 64}])
 )

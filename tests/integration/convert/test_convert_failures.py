@@ -61,6 +61,7 @@ def test_broken_samples_fail_with_their_reasons_and_the_rest_is_converted(
     assert recorded(store) == groups(store) == ["run_4"]
 
 
+@pytest.mark.slow
 def test_a_mended_sample_is_converted_the_next_time(tree: Path, store: Path) -> None:
     kept = (tree / "run_2" / "surface_pressure.npy").read_bytes()
     (tree / "run_2" / "surface_pressure.npy").unlink()

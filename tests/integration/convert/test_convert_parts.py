@@ -65,6 +65,7 @@ def test_a_part_is_one_of_those_there_are(tmp_path: Path, tree: Path, part: Any)
         convert(TreeSource(tree, TREE_FILEMAP), open_writer(tmp_path / "store"), part=part)
 
 
+@pytest.mark.slow
 def test_parts_one_after_the_other_make_the_store_of_one_run(
     tmp_path: Path, tree: Path, at_once: dict[str, bytes]
 ) -> None:

@@ -139,6 +139,7 @@ def test_where_values_do_not_fit_the_next_command_may_choose_another_dtype(tree:
     assert call("convert", tree, tmp_path / "store", *PRESET, "--values-dtype", "float32").code == 0
 
 
+@pytest.mark.slow
 def test_a_dry_run_saves_nothing(tree: Path, tmp_path: Path) -> None:
     assert call("convert", tree, tmp_path / "store", *PRESET, "--dry-run").code == 0
     assert not (tmp_path / "store").exists()

@@ -122,6 +122,7 @@ def test_a_source_that_can_tell_no_sizes_has_one_sample_loaded(tmp_path: Path) -
     assert plan_of(NamedSource([]), tmp_path).domains == []
 
 
+@pytest.mark.slow
 def test_a_file_that_crashes_its_reader_is_an_error_and_no_crash_of_the_command(tmp_path: Path) -> None:
     source = HostileSource(save_runs(tmp_path / "tree", ["run_1"]), TREE_FILEMAP, {"run_1": "crashed"})
     with pytest.raises(WorkerDiedError, match="SIGSEGV"):

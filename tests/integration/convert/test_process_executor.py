@@ -45,6 +45,7 @@ def shared() -> Iterator[ProcessExecutor]:
     executor.terminate()
 
 
+@pytest.mark.slow
 def test_a_call_gives_what_the_function_gives(shared: ProcessExecutor) -> None:
     assert shared.submit(calls.give, value={"a": (1, None)}).result() == {"a": (1, None)}
 

@@ -82,6 +82,7 @@ def in_order(cells: list[Any], order: NDArray[np.int64]) -> list[Any]:
     return [cells[number] for number in order]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("read", few_fast(READERS), ids=["older reader", "newer reader"])
 def test_fields_of_real_cells_lie_on_the_cells_that_they_are_of_ordered_by_type(
     store: Path, tmp_path: Path, read: Callable[[Path], Parts]
@@ -158,6 +159,7 @@ def test_a_case_is_exported_onto_a_case(store: Path, car: Path, tmp_path: Path) 
     assert_same_bits(np.asarray(after["roof"].cell_data["surface_friction"]), friction[PARTS["roof"]])
 
 
+@pytest.mark.slow
 def test_a_part_of_a_case_is_exported_onto_as_vtu(car: Path, tmp_path: Path) -> None:
     position = np.asarray(case_parts(car)["ground"].points)
     root = write_samples(

@@ -67,6 +67,7 @@ def by_number(path: Path) -> int:
     return int(path.name)
 
 
+@pytest.mark.slow
 def test_making_it_again_changes_nothing(root: Path) -> None:
     first = write_chunk_index(root)
     before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
@@ -74,6 +75,7 @@ def test_making_it_again_changes_nothing(root: Path) -> None:
     assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_a_sample_that_is_added_puts_it_out_of_use_until_it_is_made_anew(root: Path) -> None:
     write_chunk_index(root)
     writer = ZarrStoreWriter(root, AHMED_FILEMAP, StoreManifest.load(str(root)).dataset_name, chunk_points=256)
@@ -85,6 +87,7 @@ def test_a_sample_that_is_added_puts_it_out_of_use_until_it_is_made_anew(root: P
     assert_same_reads(root, before)
 
 
+@pytest.mark.slow
 def test_arrays_that_it_cannot_describe_are_left_to_themselves(root: Path) -> None:
     path = root / "run_1.zarr/volume/pressure"
     values = np.asarray(zarr.open_array(path, mode="r")[:])
@@ -99,6 +102,7 @@ def test_arrays_that_it_cannot_describe_are_left_to_themselves(root: Path) -> No
     assert ZarrChunkReader(root).cost("run_2", NUM_POINTS).requests["volume_pressure"] is not None
 
 
+@pytest.mark.slow
 def test_damage_of_one_array_is_reported_by_the_reader_and_not_by_the_index(root: Path) -> None:
     (root / "run_1.zarr/volume/pressure/c/0/0").unlink()
     write_chunk_index(root)
@@ -109,6 +113,7 @@ def test_damage_of_one_array_is_reported_by_the_reader_and_not_by_the_index(root
     assert len(reader.read_arrays("run_2")["volume_pressure"]) == 18_423
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

@@ -168,6 +168,7 @@ def test_damage_is_named_by_sample_field_shard_and_chunk_and_costs_little_memory
     assert peak < 600_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("damage", "_message"), few_fast([*CHUNK_DAMAGE, *INDEX_DAMAGE], 5))
 def test_all_else_stays_readable(
     root: Path, expected: dict[str, Arrays], damage: Callable[[Path], None], _message: str
@@ -182,6 +183,7 @@ def test_all_else_stays_readable(
             np.testing.assert_array_equal(values, arrays[field], err_msg=f"{run} {field}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("damage", "_message"), CHUNK_DAMAGE)
 def test_draws_that_miss_a_damaged_chunk_are_given_and_those_that_hit_it_are_refused(
     intact: Path, root: Path, damage: Callable[[Path], None], _message: str
@@ -201,6 +203,7 @@ def test_draws_that_miss_a_damaged_chunk_are_given_and_those_that_hit_it_are_ref
     assert 3 < refused < 25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shard_points", [0, -512, 513, 2048.0, "2048", None, 512, 1 << 62], ids=repr)
 def test_shards_of_another_size_in_the_metadata_are_corrupt_data(root: Path, shard_points: object) -> None:
     claim_shard_size(shard_points)(root)

@@ -162,7 +162,7 @@ def test_a_field_of_a_domain_that_the_sample_lacks_is_refused(root: Path) -> Non
     with pytest.raises(UnknownNameError, match=expected.format("area")):
         reader.read_arrays("volume_only", fields=["surface_area", "volume_sdf"])
     with pytest.raises(UnknownNameError, match=expected.format("position")):
-        reader.read_coords("volume_only", "surface", 5)
+        reader.read_coords("volume_only", "surface", 5, 0)
 
 
 def test_fields_come_in_the_order_of_the_store_whatever_the_order_asked_for(root: Path) -> None:

@@ -46,6 +46,7 @@ def require_equal(drawn: Arrays, expected: Arrays) -> None:
         np.testing.assert_array_equal(drawn[field], array, err_msg=field, strict=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("read_concurrency", [1, 4, 64])
 def test_the_result_does_not_depend_on_how_many_fields_are_read_at_once(
     root: Path, expected: list[Arrays], read_concurrency: int

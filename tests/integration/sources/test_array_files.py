@@ -96,6 +96,7 @@ def test_samples_are_converted_as_they_are(tmp_path: Path, kind: str) -> None:
         assert reader.attributes(run) == {"units": {"surface_pressure": "m2/s2"}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FILES)
 def test_they_are_read_from_object_storage_and_no_temporary_file_stays(
     tmp_path: Path, request: pytest.FixtureRequest, kind: str, monkeypatch: pytest.MonkeyPatch

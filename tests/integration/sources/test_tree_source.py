@@ -77,6 +77,7 @@ def test_each_format_is_read_whichever_the_file_map_names(tmp_path: Path, named:
     assert_same_arrays(source.load("run_1").fields, expected_fields())
 
 
+@pytest.mark.slow  # its files must lie on a disk: those in memory are not mapped again
 @pytest.mark.parametrize("legacy", [False, True], ids=["a file as of today", "one of the older format"])
 def test_a_large_tensor_is_mapped_and_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, legacy: bool) -> None:
     monkeypatch.setattr("noether.data.zarr_store.sources.formats._MAP_BYTES", 100_000)

@@ -80,6 +80,7 @@ def test_the_result_is_the_same_bit_for_bit_for_any_number_of_threads(root: Path
     assert all(same(one, in_threads[field]) for field, one in stats.items())
 
 
+@pytest.mark.slow
 def test_statistics_of_splits_merge_into_those_of_the_store(root: Path) -> None:
     train, test = (calculate_store_statistics(root, split=split) for split in ("train", "test"))
     for field, one in train.items():
@@ -183,6 +184,7 @@ def test_values_that_are_not_finite_are_counted_and_left_out(tmp_path: Path) -> 
     assert np.isnan([getattr(stats, name)[2] for name in FIGURES]).all()
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_size_of_a_field(tmp_path: Path) -> None:
     n_points = 3_000_000
     writer = ZarrStoreWriter(tmp_path, FileMap(volume_position="x.npy"), "large")

@@ -49,6 +49,7 @@ def unloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TreeSource, "load", refuse)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("user", ["this process", "a forked process"])
 def test_a_host_without_an_address_is_named_after_a_few_tries(user: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if user != "this process":
@@ -84,6 +85,7 @@ def test_a_host_whose_address_nobody_knows_yet_is_left_to_s3fs(why: str, monkeyp
     assert open_storage("s3://bucket/store", NOWHERE["s3fs"]).root == "s3://bucket/store"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unloaded")
 @pytest.mark.parametrize("driver", NOWHERE)
 def test_a_conversion_to_a_host_without_an_address_ends_before_the_first_sample(tmp_path: Path, driver: str) -> None:

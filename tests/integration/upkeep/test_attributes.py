@@ -213,6 +213,7 @@ def test_of_another_program_only_the_manifest_is_changed(root: Path) -> None:
 # ---- what others do
 
 
+@pytest.mark.slow
 def test_a_group_that_was_changed_alone_is_mended_by_the_same_call_and_by_repair(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,6 +228,7 @@ def test_a_group_that_was_changed_alone_is_mended_by_the_same_call_and_by_repair
         assert every_file(root) == expected
 
 
+@pytest.mark.slow
 def test_two_that_set_attributes_of_the_same_samples_at_once_lose_none(tmp_path: Path) -> None:
     write_runs(tmp_path / "store", "run_1", "run_2", chunk_points=4096)
     together = threading.Barrier(4)
@@ -273,6 +275,7 @@ def test_attributes_outlast_an_open_writer(root: Path, source: TreeSource) -> No
     assert attributes_of(root) == {"mach": 0.3}
 
 
+@pytest.mark.slow
 def test_a_sample_that_is_repaired_from_its_source_keeps_what_was_set(root: Path, source: TreeSource) -> None:
     set_attributes(root, {"run_2": {"mach": 0.3}})
     before = every_file(root)
@@ -282,6 +285,7 @@ def test_a_sample_that_is_repaired_from_its_source_keeps_what_was_set(root: Path
     assert every_file(root) == before
 
 
+@pytest.mark.slow
 def test_an_attribute_of_the_source_that_was_changed_is_its_again_after_a_repair(
     root: Path, source: TreeSource
 ) -> None:

@@ -153,6 +153,7 @@ def test_a_split_is_copied_alone_and_kept(root: Path, tmp_path: Path) -> None:
     assert (list(manifest.samples), manifest.splits) == (["run_2"], {"train": ["run_2"]})
 
 
+@pytest.mark.slow
 def test_an_interrupted_copy_goes_on_with_what_is_missing(root: Path, tmp_path: Path) -> None:
     def interrupt(sample_id: str, n_bytes: int | None) -> None:
         raise KeyboardInterrupt(sample_id, n_bytes)

@@ -56,6 +56,7 @@ def forget_all(store: Path) -> None:
         index.unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("lose", "added"),
     [(forget_all, IDS), (lambda store: forget(store, "run_3"), ["run_3"]), (lambda store: forget(store), [])],

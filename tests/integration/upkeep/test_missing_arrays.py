@@ -110,6 +110,7 @@ def test_an_array_that_the_metadata_alone_lack_is_found(
     assert one.explanation == "the root of the group has no copy of it"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("level", LEVELS)
 def test_the_metadata_of_an_array_that_are_gone_are_found_once(
@@ -150,6 +151,7 @@ def test_a_group_that_says_itself_that_it_lacks_a_domain_lacks_no_array(
     assert list(StoreManifest.load(str(store.root)).sample("run_2").domains) == ["surface"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("forgotten", [False, True], ids=["listed", "forgotten"])
 def test_without_a_source_a_missing_array_stays_missing(
     tmp_path: Path, converted: tuple[Path, TreeSource], forgotten: bool
@@ -166,6 +168,7 @@ def test_without_a_source_a_missing_array_stays_missing(
     assert every_file(store.root) == {key: data for key, data in intact.items() if not key.startswith(f"{ARRAY}/")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("forgotten", [False, True], ids=["listed", "forgotten"])
 def test_with_a_source_a_missing_array_comes_back_to_the_byte(
     tmp_path: Path, converted: tuple[Path, TreeSource], forgotten: bool

@@ -189,6 +189,7 @@ def test_a_sample_whose_directory_was_removed_by_hand_goes_too(root: Path) -> No
     assert verify_store(root).findings == ()
 
 
+@pytest.mark.slow
 def test_the_last_sample_can_be_removed_and_others_written_then(root: Path, source: TreeSource) -> None:
     remove_samples(root, IDS)
     assert sorted(key for key in every_file(root)) == ["conversion.json", "manifest.json"]
@@ -238,6 +239,7 @@ def flip_the_end(key: str) -> Damage:
     return flip(key, -4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [flip_the_end, remove], ids=["damaged", "gone"])
 def test_a_chunk_index_that_is_damaged_is_made_anew(root: Path, damage: Callable[[str], Damage]) -> None:
     name = str(manifest_of(root).chunk_index)
@@ -247,6 +249,7 @@ def test_a_chunk_index_that_is_damaged_is_made_anew(root: Path, damage: Callable
     assert verify_store(root).findings == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["recover_own", "write_index_without"])
 def test_a_sample_that_comes_meanwhile_is_in_the_chunk_index(
     root: Path, monkeypatch: pytest.MonkeyPatch, moment: str
@@ -321,6 +324,7 @@ def test_merge_adds_no_group_that_is_being_removed_and_names_it(root: Path) -> N
     ]
 
 
+@pytest.mark.slow
 def test_merge_adds_no_group_whose_removal_begins_meanwhile(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save = StoreManifest.save
 
@@ -364,6 +368,7 @@ def test_an_open_writer_brings_no_removed_sample_back(root: Path) -> None:
     assert verify_store(root).is_sound
 
 
+@pytest.mark.slow
 def test_a_sample_written_after_an_interrupted_removal_is_there(root: Path) -> None:
     begin(root, "run_2")
     (root / GROUP / "zarr.json").unlink()
@@ -374,6 +379,7 @@ def test_a_sample_written_after_an_interrupted_removal_is_there(root: Path) -> N
     assert verify_store(root).findings == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["complete", "without its root", "removed"])
 def test_a_conversion_converts_what_was_removed_again(root: Path, source: TreeSource, step: str) -> None:
     """At whatever step a removal was interrupted, and after it."""

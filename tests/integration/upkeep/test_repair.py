@@ -106,6 +106,7 @@ def test_what_can_be_is_mended_without_the_source_to_the_byte(root: Path, intact
     assert every_file(root) == intact
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [flip, remove], ids=["damaged", "gone"])
 def test_the_chunk_index_is_made_anew(root: Path, intact: dict[str, bytes], change: Any) -> None:
     change(chunk_index_of(root))(root)
@@ -134,6 +135,7 @@ FROM_THE_SOURCE: dict[str, Damage] = {
 NO_DAMAGE_WITHOUT = {"a group", "a group that was not recorded and lost its root"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", few_fast(FROM_THE_SOURCE, 2))
 def test_what_is_lost_comes_from_the_source_to_the_byte(
     root: Path, intact: dict[str, bytes], source: TreeSource, name: str
@@ -154,6 +156,7 @@ def test_without_the_source_what_is_lost_stays_damage_and_no_chunk_is_removed(ro
     assert {key for key in every_file(root) if "/c/" in key} == chunks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", few_fast([*FROM_THE_SOURCE, *OF_ITSELF]))
 def test_a_dry_run_changes_nothing_and_says_what_is_done_first(root: Path, source: TreeSource, name: str) -> None:
     damage, expected = (FROM_THE_SOURCE[name], None) if name in FROM_THE_SOURCE else OF_ITSELF[name]
@@ -171,6 +174,7 @@ def test_a_dry_run_changes_nothing_and_says_what_is_done_first(root: Path, sourc
     assert report.actions[: len(planned.actions)] == planned.actions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [put("manifest.json", b"junk"), cut("manifest.json", 400)], ids=["junk", "cut"])
 def test_a_manifest_that_cannot_be_read_is_kept_beside_the_one_that_the_groups_make(root: Path, damage: Damage) -> None:
     damage(root)
@@ -199,6 +203,7 @@ def test_a_damaged_report_gets_a_checksum_or_is_put_aside(root: Path) -> None:
     assert (root / "conversion.json.damaged").read_bytes() == b"{"
 
 
+@pytest.mark.slow
 def test_a_group_that_was_replaced_while_the_manifest_was_not_is_taken_into_it(root: Path, source: TreeSource) -> None:
     sample = source.load("run_2")
     writer = ZarrStoreWriter(root, source.filemap, "ahmed", chunk_points=32, shard_points=64)
@@ -228,6 +233,7 @@ def test_a_sample_whose_source_is_broken_is_reported_and_the_rest_is_mended(
     assert first == {key: data for key, data in intact.items() if key.startswith(IDS[0])}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     few_fast(
@@ -270,6 +276,7 @@ def test_what_is_converted_is_recorded_also_where_the_repair_is_interrupted(root
     assert IDS[0] in StoreManifest.load(str(root)).samples
 
 
+@pytest.mark.slow
 def test_the_chunk_index_of_what_was_before_goes(root: Path, source: TreeSource, tmp_path: Path) -> None:
     flip(SHARD, 20)(root)
     former = chunk_index_of(root)
@@ -279,6 +286,7 @@ def test_the_chunk_index_of_what_was_before_goes(root: Path, source: TreeSource,
     assert chunk_index_of(root) != former
 
 
+@pytest.mark.slow
 def test_values_that_differ_from_the_source_are_converted_again(
     root: Path, intact: dict[str, bytes], source: TreeSource
 ) -> None:
@@ -300,6 +308,7 @@ def place(request: pytest.FixtureRequest) -> Place:
     return make_place(request.param, request)
 
 
+@pytest.mark.slow
 def test_it_mends_wherever_a_store_lies(place: Place) -> None:
     write_runs(str(place.root), "run_1", "run_2", chunk_points=4096, storage_options=place.options)
     name, rng = write_chunk_index(str(place.root), storage_options=place.options), random.Random(0)

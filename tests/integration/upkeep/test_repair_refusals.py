@@ -58,6 +58,7 @@ def test_what_is_not_recognised_is_left_alone_and_named(root: Path, source: Tree
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage",
     [

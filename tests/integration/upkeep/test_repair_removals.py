@@ -54,6 +54,7 @@ INTERRUPTED: dict[str, Damage] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", INTERRUPTED)
 @pytest.mark.parametrize("level", ["census", "data"])
 def test_an_interrupted_removal_is_found_as_such(root: Path, name: str, level: str) -> None:
@@ -65,6 +66,7 @@ def test_an_interrupted_removal_is_found_as_such(root: Path, name: str, level: s
     assert finding.way_out == f"noether-zarr repair {root}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_source", [False, True], ids=["without a source", "with its source"])
 @pytest.mark.parametrize("name", few_fast(INTERRUPTED, 2))
 def test_repair_finishes_an_interrupted_removal(

@@ -107,6 +107,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(50 if in_full_mode() else 3))
 def test_changes_at_random_places_of_a_real_store_are_all_found(real: Path, tmp_path: Path, seed: int) -> None:
     root, rng = Path(shutil.copytree(real, tmp_path / "store")), random.Random(seed)

@@ -214,6 +214,7 @@ def write_values(root: Path, values: Any, **settings: Any) -> Path:
     return root
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("hole", [np.nan, np.inf, -np.inf])
 def test_values_that_are_not_finite_are_sound_only_where_they_were_allowed(

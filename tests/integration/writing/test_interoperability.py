@@ -223,6 +223,7 @@ def test_fields_of_zeros_that_another_library_left_out_are_zeros(tmp_path: Path,
     assert not ZarrChunkReader(root).read_arrays("run_1")["volume_sdf"].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", [GzipCodec(), ZstdCodec(checksum=True)], ids=["gzip", "zstd"])
 @pytest.mark.parametrize("at", few_fast([200, 0, -3]), ids=["middle", "header", "end"])
 def test_a_flipped_byte_under_another_codec_is_corrupt_data(
@@ -237,6 +238,7 @@ def test_a_flipped_byte_under_another_codec_is_corrupt_data(
         ZarrChunkReader(root).read_arrays("run_1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", [GzipCodec(), ZstdCodec()], ids=["gzip", "zstd"])
 def test_a_truncated_chunk_under_another_codec_is_corrupt_data(
     tmp_path: Path, run_1: Arrays, codec: GzipCodec | ZstdCodec

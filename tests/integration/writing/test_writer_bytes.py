@@ -124,6 +124,7 @@ def test_many_threads_at_once_write_the_bytes_of_one(sequential: dict[str, bytes
     assert local_place(tmp_path).files() == sequential
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", few_fast([7, 1, 2]))
 def test_the_bytes_do_not_depend_on_the_threads_that_compress_a_sample(
     threads: int, sequential: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

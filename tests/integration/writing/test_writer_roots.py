@@ -96,6 +96,7 @@ def test_a_group_with_an_odd_name_opens_as_a_zarr_store(place: Place, surface: A
     assert zarr.open_group(store, mode="r")["surface/position"].shape == (2041, 3)  # type: ignore[union-attr]  # array
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", ["run_?", "run_*", "run_[1]"])
 def test_rewriting_a_sample_leaves_those_alone_that_its_id_matches(place: Place, surface: Arrays, pattern: str) -> None:
     """Such an id looks like a pattern of a shell."""

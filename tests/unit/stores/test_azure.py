@@ -60,6 +60,7 @@ def storage() -> Iterator[Storage]:
         thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [1, 20, 200, 1000])
 def test_the_end_of_an_object_is_read(storage: Storage, length: int) -> None:
     found = storage.read_tail("blob", length)
@@ -67,9 +68,11 @@ def test_the_end_of_an_object_is_read(storage: Storage, length: int) -> None:
     assert (bytes(found[0]), found[1]) == (DATA[-length:], len(DATA))
 
 
+@pytest.mark.slow
 def test_the_end_of_an_object_that_is_not_there_is_none(storage: Storage) -> None:
     assert storage.read_tail("nothing", 20) is None
 
 
+@pytest.mark.slow
 def test_a_range_is_read(storage: Storage) -> None:
     assert bytes(storage.read_range("blob", 10, 5)) == DATA[10:15]

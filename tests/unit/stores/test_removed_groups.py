@@ -179,6 +179,7 @@ def test_links_on_the_way_to_a_group_are_seen(local: LocalStorage, tmp_path: Pat
     assert local.is_linked(GROUP) == expected
 
 
+@pytest.mark.slow
 def test_two_that_remove_the_same_group_at_once_both_succeed(local: LocalStorage) -> None:
     for _ in range(20):
         local.write_group(GROUP, [(f"a/c/{number}/0", [b"x"]) for number in range(50)] + OBJECTS[-1:])
