@@ -121,9 +121,9 @@ def test_the_items_of_an_epoch_are_the_same_for(
 def test_the_ranks_of_a_distributed_sampler_share_the_dataset_and_see_the_same_items(
     dataset: ZarrStoreDataset, expected: dict[int, dict[str, Item]], world_size: int
 ) -> None:
-    dataset.set_epoch(3)
     together: dict[str, Item] = {}
     for rank in range(world_size):
+        dataset.set_epoch(3)
         sampler: DistributedSampler[Item] = DistributedSampler(dataset, world_size, rank, shuffle=True)
         sampler.set_epoch(3)
         for batch in DataLoader(dataset, batch_size=2, sampler=sampler, collate_fn=collate_samples):

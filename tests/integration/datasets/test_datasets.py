@@ -228,7 +228,11 @@ def test_samples_that_the_store_lacks_are_refused_or_on_request_skipped_with_a_c
             ArgumentError,
             r"num_points\['volume'\]: expected a whole number of at least 1",
         ),
-        ({"num_points": {"surface": 2042}, "if_short": "error"}, ArgumentError, "sample 'run_1', domain 'surface'"),
+        (
+            {"num_points": {"surface": 2042, "volume": None}, "if_short": "error"},
+            ArgumentError,
+            "sample 'run_1', domain 'surface'",
+        ),
         ({"draws": {"q": Draw("volume", 5, disjoint=True)}}, ArgumentError, "which takes 18224, and there are 18219"),
         ({"read_concurrency": 0}, ArgumentError, "read_concurrency: expected a whole number of at least 1, got 0"),
         ({"chunk_order": "any"}, ArgumentError, "chunk_order: expected one of consecutive, scattered, got 'any'"),
@@ -264,7 +268,8 @@ def test_a_dataset_that_comes_out_of_a_pickle_reads_the_same_and_can_share_its_e
     copied: ZarrStoreDataset = pickle.loads(pickle.dumps(dataset))
     dataset.set_epoch(5)
     assert copied.epoch == 4
-    assert copied._epoch.is_shared()  # type: ignore[no-untyped-call]  # PyTorch has it untyped
+    copied.set_epoch(4)
+    assert copied._epoch.is_shared()
     for item, other in zip(items_of(copied), expected, strict=True):
         require_equal(item, other)
 

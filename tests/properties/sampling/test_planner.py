@@ -66,7 +66,9 @@ def test_all_fields_of_a_draw_give_the_same_points(seed: int, epoch: int, schedu
 def test_a_disjoint_draw_shares_no_point_with_the_main_one(seed: int, epoch: int, schedule: Any) -> None:
     """An independent draw is not kept from the points of the main one."""
     wanted = {"one": query(300), "two": query(450, ["volume_velocity"]), "free": Draw("volume", 900)}
-    rows = plan_rows(epoch=epoch, num_points={"volume": 250}, draws=wanted, seed=seed, schedule=schedule)
+    rows = plan_rows(
+        epoch=epoch, num_points={"surface": None, "volume": 250}, draws=wanted, seed=seed, schedule=schedule
+    )
     parts = [rows["volume_position"], rows["one_position"], rows["two_velocity"]]
     assert sorted(row for part in parts for row in part) == list(range(GRID.n_points))
     assert set(rows["free_position"]) & set(rows["volume_position"])
@@ -127,6 +129,10 @@ def test_without_a_seed_every_draw_is_another_one() -> None:
 def test_a_draw_of_more_points_than_there_are_takes_them_all(n_points: int, more: int, seed: int) -> None:
     entry = sample(Grid.fit(n_points, 64))
     for schedule in ("independent", "sweep"):
-        wanted: dict[str, Any] = {"num_points": {"volume": n_points + more}, "schedule": schedule, "seed": seed}
+        wanted: dict[str, Any] = {
+            "num_points": {"surface": None, "volume": n_points + more},
+            "schedule": schedule,
+            "seed": seed,
+        }
         rows = plan_rows(entry, epoch=3, draws={"free": Draw("volume", n_points + more)}, **wanted)
         assert rows["volume_pressure"] == rows["free_pressure"] == list(range(n_points))

@@ -13,6 +13,7 @@ from noether.data.zarr_store.sampling.joint_draws import Draw
 from noether.data.zarr_store.sampling.planner import DrawPlanner
 from support.planned_draws import DOMAINS, GRID, plan_rows, query, sample
 
+WHOLE: dict[str, int | None] = {"surface": None, "volume": None}
 SURFACE_ONLY = SampleEntry("s.zarr", {"surface": sample().domains["surface"]})
 
 
@@ -56,7 +57,7 @@ def test_draws_may_go_without_a_main_one() -> None:
 
 
 def test_a_domain_without_a_number_of_points_is_taken_whole_by_main_and_named_draws() -> None:
-    rows = plan_rows(num_points={"surface": None}, draws={"all": Draw("volume", None)})
+    rows = plan_rows(num_points={"surface": None, "volume": None}, draws={"all": Draw("volume", None)})
     assert all(found == list(range(GRID.n_points)) for found in rows.values())
 
 
@@ -81,14 +82,14 @@ def test_a_sample_that_lacks_a_domain_that_is_asked_for_is_refused(wanted: dict[
 
 
 def test_disjoint_draws_that_do_not_fit_are_refused_with_all_counts() -> None:
-    planner = DrawPlanner(DOMAINS, {"volume": 600}, draws={"query": query(400), "more": query(1)})
+    planner = DrawPlanner(DOMAINS, {"surface": 1, "volume": 600}, draws={"query": query(400), "more": query(1)})
     expected = (
         "^sample 's', domain 'volume': 600 of the main draw and 400 of the draw 'query' and 1 of the draw 'more' "
         "share no point, which takes 1001, and there are 1000; ask for fewer$"
     )
     with pytest.raises(ArgumentError, match=expected):
         planner.check("s", sample())
-    DrawPlanner(DOMAINS, {"volume": 600}, draws={"query": query(400)}).check("s", sample())
+    DrawPlanner(DOMAINS, {"surface": 1, "volume": 600}, draws={"query": query(400)}).check("s", sample())
 
 
 def test_a_main_draw_of_all_points_leaves_none_for_a_disjoint_one() -> None:
@@ -98,7 +99,10 @@ def test_a_main_draw_of_all_points_leaves_none_for_a_disjoint_one() -> None:
 
 @pytest.mark.parametrize(
     "wanted",
-    [{"num_points": {"volume": 1001}}, {"num_points": {"volume": 1}, "draws": {"d": Draw("volume", 1001)}}],
+    [
+        {"num_points": WHOLE | {"volume": 1001}},
+        {"num_points": WHOLE | {"volume": 1}, "draws": {"d": Draw("volume", 1001)}},
+    ],
     ids=["main", "named"],
 )
 def test_a_sample_that_is_too_short_is_refused_on_request_alone(wanted: dict[str, Any]) -> None:
@@ -106,7 +110,7 @@ def test_a_sample_that_is_too_short_is_refused_on_request_alone(wanted: dict[str
     expected = r"^sample 's', domain 'volume': the .* asks for 1001 points, and there are 1000; .*if_short='all'$"
     with pytest.raises(ArgumentError, match=expected):
         DrawPlanner(DOMAINS, **wanted, if_short="error").check("s", sample())
-    DrawPlanner(DOMAINS, {"volume": 1000}, if_short="error").check("s", sample())
+    DrawPlanner(DOMAINS, WHOLE | {"volume": 1000}, if_short="error").check("s", sample())
 
 
 @pytest.mark.parametrize(
@@ -180,5 +184,5 @@ def test_a_disjoint_draw_needs_a_number_of_points() -> None:
 
 
 def test_numbers_of_numpy_are_numbers_of_points_and_seeds() -> None:
-    numpy = plan_rows(num_points={"volume": np.int64(50)}, seed=np.uint32(7), draws={"q": query(np.int32(9))})  # type: ignore[arg-type]  # they are no int
-    assert numpy == plan_rows(num_points={"volume": 50}, seed=7, draws={"q": query(9)})
+    numpy = plan_rows(num_points=WHOLE | {"volume": np.int64(50)}, seed=np.uint32(7), draws={"q": query(np.int32(9))})  # type: ignore[arg-type]  # they are no int
+    assert numpy == plan_rows(num_points=WHOLE | {"volume": 50}, seed=7, draws={"q": query(9)})

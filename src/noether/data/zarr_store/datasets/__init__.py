@@ -8,7 +8,23 @@ except ImportError as error:
     raise MissingDependencyError("torch", "a PyTorch dataset", "torch") from error
 
 from noether.data.zarr_store.datasets.collation import collate_samples
-from noether.data.zarr_store.datasets.dataset import Item, ZarrStoreDataset
+from noether.data.zarr_store.datasets.dataset import ZarrStoreDataset
+from noether.data.zarr_store.datasets.draw_index import DrawIndex
+from noether.data.zarr_store.datasets.epoch_sampler import EpochSampler
+from noether.data.zarr_store.datasets.item_generator import item_generator
+from noether.data.zarr_store.datasets.items import Item
+from noether.data.zarr_store.datasets.loader import StoreLoader
+from noether.data.zarr_store.datasets.ragged_batch import RaggedBatch
 from noether.data.zarr_store.sampling import Draw
 
-__all__ = ["Draw", "Item", "ZarrStoreDataset", "collate_samples"]
+__all__ = [
+    "Draw",
+    "DrawIndex",
+    "EpochSampler",
+    "Item",
+    "RaggedBatch",
+    "StoreLoader",
+    "ZarrStoreDataset",
+    "collate_samples",
+    "item_generator",
+]

@@ -13,6 +13,7 @@ from noether.data.zarr_store.datasets.shared_buffers import (
     MIN_SHARED_BYTES,
     WorkerBatch,
     allocate,
+    as_batch,
     is_plain,
     recycled,
 )
@@ -35,7 +36,8 @@ def collate_samples(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         Tensors of the same shape in all B items are stacked: ``(B, T)`` and ``(B, T, width)``. Where only the numbers
         of points differ, they are concatenated: ``(T_1 + … + T_B,)`` and ``(T_1 + … + T_B, width)``; then ``offsets``
         has, by name of field, an int64 tensor of shape ``(B + 1,)``, and item i the rows from ``offsets[i]`` up to
-        ``offsets[i + 1]``. ``attributes`` are stacked one by one. All else is a list with a member for each item.
+        ``offsets[i + 1]``; such a batch is a `RaggedBatch`, which no framework can take apart without an error.
+        ``attributes`` are stacked one by one. All else is a list with a member for each item.
 
     Raises
     ------
@@ -44,7 +46,7 @@ def collate_samples(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """
     sample_ids = [item.get("sample_id", number) for number, item in enumerate(items)]
     join = _Joiner(items)
-    batch: dict[str, Any] = {} if get_worker_info() is None else WorkerBatch()
+    batch: dict[str, Any] = WorkerBatch()
     offsets: dict[str, torch.Tensor] = {}
     for key, values in _by_key(items, sample_ids).items():
         if key == "attributes":
@@ -56,7 +58,7 @@ def collate_samples(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             batch[key] = join.stack(values)
     if offsets:
         batch["offsets"] = offsets
-    return batch
+    return batch if get_worker_info() is not None else as_batch(batch)
 
 
 class _Joiner:

@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from noether.data.zarr_store.core import whole_number
+from noether.data.zarr_store.datasets.draw_index import DrawIndex
+from noether.data.zarr_store.datasets.item_generator import item_randomness
+from noether.data.zarr_store.datasets.items import Item, read_items
+from noether.data.zarr_store.datasets.loader import StoreLoader, make_loader
 from noether.data.zarr_store.datasets.parent_watch import end_with_main_process
-from noether.data.zarr_store.datasets.shared_buffers import allocate
+from noether.data.zarr_store.datasets.shared_epoch import SharedEpoch
 from noether.data.zarr_store.datasets.sharing import SharedPickle
-from noether.data.zarr_store.datasets.skipping import UNREADABLE, OnError, Skipped, check_on_error
+from noether.data.zarr_store.datasets.skipping import UNREADABLE, OnError, Skipped, check_on_error, read_or_next
+from noether.data.zarr_store.errors import ArgumentError, UnknownNameError, nearest_names
 from noether.data.zarr_store.manifest import IfMissing, choose_samples
 from noether.data.zarr_store.reader import ZarrChunkReader
-from noether.data.zarr_store.sampling import ChunkOrder, Draw, DrawPlanner, DrawRead, IfShort, Range, Schedule
+from noether.data.zarr_store.sampling import ChunkOrder, Draw, DrawPlanner, IfShort, NumPoints, Schedule
 from noether.data.zarr_store.stores import is_remote
 
-__all__ = ["Item", "ZarrStoreDataset"]
-
-Item: TypeAlias = dict[str, Any]
+__all__ = ["ZarrStoreDataset"]
 
 # Requests to object storage wait far more than they work; on a local disk threads only get into each other's way,
 # and there are as many processes as cores already.
 _REMOTE_CONCURRENCY = 16
-
-# Where so many neighbours cannot be read, it is not the samples.
-_MAX_SKIPPED_IN_A_ROW = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +45,9 @@ class _Contents:
 class ZarrStoreDataset(Dataset[Item]):
     """Samples of a store, each as random draws of its points.
 
-    Every draw is a function of seed, epoch and sample alone: it does not depend on the worker, the rank, the batch or
-    the order of access. Call `set_epoch` before each epoch, also with persistent workers.
+    Every draw is a function of seed, epoch, sample and repeat alone: it does not depend on the worker, the rank, the
+    batch or the order of access. `loader` makes the loader that counts epochs and repeats by itself; a `DataLoader`
+    does with ``sampler=EpochSampler(dataset)``. Any other needs `set_epoch` before each pass, and warns without it.
 
     Parameters
     ----------
@@ -58,8 +57,10 @@ class ZarrStoreDataset(Dataset[Item]):
         Name of a split of the store: the samples that it lists, in its order.
     sample_ids : iterable of str, optional
         The samples, in this order, each once; with neither these nor `split`, all of the store.
-    num_points : mapping of str to int or None, optional
-        Points of the main draw of each domain. A domain that is missing, or None, is read whole.
+    num_points : mapping of str to int or None, or callable of int to such a mapping, optional
+        Points of the main draw of each domain; None reads it whole. Without it, everything is read whole; with it,
+        every domain that `fields` leaves has to be named. A function gets the epoch, for a curriculum; where workers
+        are spawned, it has to be one that can be pickled.
     fields : iterable of str, optional
         Canonical names of the fields of the main draws; nothing else is read. Without it, all that a sample has.
     draws : mapping of str to Draw, optional
@@ -74,8 +75,11 @@ class ZarrStoreDataset(Dataset[Item]):
         What a draw gives of a sample that has fewer points: all there are, or an error.
     if_missing : {"error", "skip"}
         What to do about samples that are asked for and not in the store.
+    fixed : bool
+        Whether the points of a sample are the same in every epoch, whatever a loader, a sampler or a framework says:
+        those of epoch 0. For validation.
     transform : callable of dict to dict, optional
-        Applied to every item, in the worker.
+        Applied to every item, in the worker; `item_generator` gives it randomness.
     chunk_order : {"consecutive", "scattered"}
         Which chunks an independent draw takes; see `ZarrChunkReader`.
     read_concurrency : int, optional
@@ -117,10 +121,11 @@ class ZarrStoreDataset(Dataset[Item]):
         *,
         split: str | None = None,
         sample_ids: Iterable[str] | None = None,
-        num_points: Mapping[str, int | None] | None = None,
+        num_points: NumPoints = None,
         fields: Iterable[str] | None = None,
         draws: Mapping[str, Draw] | None = None,
         seed: int | None = 0,
+        fixed: bool = False,
         schedule: Schedule = "independent",
         if_short: IfShort = "all",
         if_missing: IfMissing = "error",
@@ -132,6 +137,8 @@ class ZarrStoreDataset(Dataset[Item]):
         on_error: OnError = "raise",
     ) -> None:
         skips = check_on_error(on_error)
+        if fixed and seed is None:
+            raise ArgumentError("fixed=True: expected a seed, which decides on the points, got seed=None")
         if read_concurrency is None:
             read_concurrency = _REMOTE_CONCURRENCY if is_remote(store_root) else 1
         reader = ZarrChunkReader(
@@ -155,15 +162,26 @@ class ZarrStoreDataset(Dataset[Item]):
         chosen, missing = choose_samples(manifest, split, sample_ids, if_missing)
         for sample_id in chosen:
             self._planner.check(sample_id, manifest.sample(sample_id))
-        self._contents = SharedPickle(_Contents(reader, chosen, missing))
+        self._seed = self._planner.seed
+        self._is_fixed = bool(fixed)
         self._transform = transform
-        self._skipped = Skipped(len(chosen)) if skips else None
-        self._epoch = torch.zeros(1, dtype=torch.int64)
-        self._share_epoch()
+        self._hold(_Contents(reader, chosen, missing), skips=skips)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._share_epoch()
+    def _hold(self, contents: _Contents, *, skips: bool, epoch: int = 0) -> None:
+        """Take the samples, and begin to count what happens to them."""
+        self._contents = SharedPickle(contents)
+        self._skipped = Skipped(len(contents.sample_ids)) if skips else None
+        self._epoch = SharedEpoch(len(contents.sample_ids), epoch)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "epoch":
+            raise AttributeError("epoch: workers would not see it; call set_epoch(epoch)")
+        if name in _PARAMETERS:
+            raise AttributeError(
+                f"{name}: a dataset keeps what it was made with; make another one with {name}=..., or, for num_points "
+                "that change with the epoch, give a function of it"
+            )
+        super().__setattr__(name, value)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {len(self)} samples of {self.store_root}, epoch {self.epoch}>"
@@ -194,27 +212,114 @@ class ZarrStoreDataset(Dataset[Item]):
         return 0 if self._skipped is None else self._skipped.n_items
 
     @property
+    def seed(self) -> int | None:
+        """The seed of all draws; None where every draw is a fresh one."""
+        return self._seed
+
+    @property
     def epoch(self) -> int:
-        """The epoch that draws are made for."""
-        return int(self._epoch.item())
+        """The epoch that was set: that of draws whose index carries none."""
+        return self._epoch.value
+
+    @property
+    def n_epochs_set(self) -> int:
+        """How often `set_epoch` was called."""
+        return self._epoch.n_set
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the draws of an epoch, also in workers that run already; call it before each epoch."""
-        self._epoch.fill_(whole_number(epoch, "epoch"))
+        """Choose the epoch of draws whose index carries none, also for workers that run already.
 
-    def _share_epoch(self) -> None:
-        """Let workers see the epoch; of a dataset that comes out of a pickle, the memory may not be shared any more."""
-        self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # PyTorch has it untyped
+        A loader of this dataset, and an `EpochSampler`, count epochs by themselves and have a `set_epoch` of their own.
+        """
+        self._epoch.set(whole_number(epoch, "epoch"))
+
+    def loader(
+        self,
+        batch_size: int = 1,
+        *,
+        shuffle: bool = False,
+        num_workers: int = 0,
+        rank: int | None = None,
+        world_size: int | None = None,
+        weights: Sequence[float] | None = None,
+        num_samples: int | None = None,
+        **options: Any,
+    ) -> StoreLoader:
+        """Return a loader for training: every pass over it is an epoch of its own, with new points.
+
+        Parameters
+        ----------
+        batch_size : int
+            Samples of a batch.
+        shuffle, weights, num_samples
+            Which samples make an epoch, and in which order; see `EpochSampler`.
+        num_workers : int
+            Processes that read; they stay from epoch to epoch unless ``persistent_workers=False``.
+        rank, world_size : int, optional
+            Number of this process, and how many share the samples. Unless they are given, those of `torch.distributed`
+            where that is initialized when an epoch begins. Where a framework makes a loader of its own from this one,
+            it shards by itself.
+        **options
+            All else that `torch.utils.data.DataLoader` takes, such as ``drop_last`` or ``multiprocessing_context``;
+            `collate_fn` is `collate_samples` unless it is given.
+
+        Raises
+        ------
+        ArgumentError
+            A parameter is out of its range, one of `rank` and `world_size` is given alone, or `sampler` is given.
+        """
+        shares = {"rank": rank, "world_size": world_size}
+        return make_loader(
+            self,
+            batch_size,
+            shares,
+            shuffle=shuffle,
+            weights=weights,
+            num_samples=num_samples,
+            num_workers=num_workers,
+            **options,
+        )
+
+    def subset(self, sample_ids: Iterable[str]) -> ZarrStoreDataset:
+        """Return a dataset of some of the samples, in this order; a sample gives the draws that it gives here.
+
+        Raises
+        ------
+        UnknownNameError
+            A sample is none of this dataset.
+        ArgumentError
+            `sample_ids` is one str, or names no sample, or one twice.
+        """
+        if isinstance(sample_ids, str):
+            raise ArgumentError(
+                f"sample_ids: expected a list of ids, got the str {sample_ids!r}; write [{sample_ids!r}]"
+            )
+        chosen, there = tuple(sample_ids), frozenset(self.sample_ids)
+        for sample_id in chosen:
+            if sample_id not in there:
+                near = nearest_names(sample_id, self.sample_ids)
+                raise UnknownNameError(f"sample_ids: the dataset has no sample {sample_id!r}; {near}")
+        if len(frozenset(chosen)) < max(len(chosen), 1):
+            raise ArgumentError(f"sample_ids: expected at least one sample, and each of them once, got {list(chosen)}")
+        other = copy.copy(self)
+        contents = replace(self._contents.value, sample_ids=chosen, missing_ids=())
+        other._hold(contents, skips=self._skipped is not None, epoch=self.epoch)
+        return other
 
     def __len__(self) -> int:
         return len(self.sample_ids)
 
     def __getitem__(self, index: int) -> Item:
         """Read one item; see `__getitems__`."""
-        return self.__getitems__([index])[0]
+        return self._items([index], by_loader=get_worker_info() is not None)[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Item]:
         """Read the items of a batch, all requests of all of them at once.
+
+        Parameters
+        ----------
+        indices : sequence of int
+            A `DrawIndex` says itself which draw it asks for; any other int that of the epoch that was set.
 
         Returns
         -------
@@ -222,73 +327,44 @@ class ZarrStoreDataset(Dataset[Item]):
             Each with a float32 tensor by name of field, of shape ``(T,)`` for scalars and ``(T, width)`` otherwise;
             ``sample_id``, a str; and ``attributes``, those of the sample, numbers and lists of these as float32
             tensors.
+
+        Warns
+        -----
+        UserWarning
+            Samples come again that were drawn already, and no epoch was set since.
         """
+        return self._items(indices, by_loader=True)
+
+    def _items(self, indices: Sequence[int], *, by_loader: bool) -> list[Item]:
         end_with_main_process()
+        draws = self._draws(indices, by_loader=by_loader)
         try:
-            items = self._read(indices)
+            items = self._read(draws)
         except UNREADABLE:
             if self._skipped is None:
                 raise
-            items = [self._read_or_next(index, self._skipped) for index in indices]
-        return items if self._transform is None else [self._transform(item) for item in items]
+            items = [read_or_next(self._read, draw, self.sample_ids, self._skipped) for draw in draws]
+        if self._transform is None:
+            return items
+        return [self._transformed(self._transform, item, draw) for item, draw in zip(items, draws, strict=True)]
 
-    def _read_or_next(self, index: int, skipped: Skipped) -> Item:
-        """Read one item, or that of the next sample that can be read."""
-        number, last = range(len(self))[index], min(len(self), _MAX_SKIPPED_IN_A_ROW) - 1
-        for step in range(last + 1):
-            candidate = (number + step) % len(self)
-            try:
-                [item] = self._read([candidate])
-            except UNREADABLE as error:
-                skipped.add_sample(candidate, self.sample_ids[candidate], error)
-                if step == last:
-                    error.add_note(f"on_error='skip': no sample of {last + 1} in a row could be read")
-                    raise
-            else:
-                break
-        if step:
-            skipped.count_item()
-        return item
+    def _draws(self, indices: Sequence[int], *, by_loader: bool) -> list[DrawIndex]:
+        """Return the draw of each index."""
+        numbers = range(len(self))
+        if self._is_fixed:
+            return [DrawIndex(numbers[index], 0) for index in indices]
+        plain = [numbers[index] for index in indices if not isinstance(index, DrawIndex)]
+        epoch = self.epoch if plain else 0
+        if plain and self._seed is not None and self._planner.is_random:
+            self._epoch.watch(plain, self.sample_ids, by_loader=by_loader)
+        return [index if isinstance(index, DrawIndex) else DrawIndex(numbers[index], epoch) for index in indices]
 
-    def _read(self, indices: Sequence[int]) -> list[Item]:
-        epoch, reader = self.epoch, self._contents.value.reader
-        sample_ids = [self.sample_ids[index] for index in indices]
-        entries = [reader.entry(sample_id) for sample_id in sample_ids]
-        planned = [
-            self._planner.plan(sample_id, entry, epoch) for sample_id, entry in zip(sample_ids, entries, strict=True)
-        ]
-        read = reader.read_planned([[one.planned for one in reads] for reads in planned], allocate)
-        items: list[Item] = []
-        for sample_id, entry, reads, arrays in zip(sample_ids, entries, planned, read, strict=True):
-            fields = _share_out(reads, arrays)
-            item: Item = {name: torch.from_numpy(fields[name]) for name in self._planner.names if name in fields}
-            item["sample_id"] = sample_id
-            item["attributes"] = {name: _attribute(value) for name, value in entry.attributes.items()}
-            items.append(item)
-        return items
+    def _transformed(self, transform: Callable[[Item], Item], item: Item, draw: DrawIndex) -> Item:
+        with item_randomness(self._seed, draw.epoch, draw.repeat, item["sample_id"]):
+            return transform(item)
+
+    def _read(self, draws: Sequence[DrawIndex]) -> list[Item]:
+        return read_items(self._contents.value.reader, self._planner, [self.sample_ids[draw] for draw in draws], draws)
 
 
-def _share_out(
-    reads: Sequence[DrawRead], arrays: Sequence[Mapping[str, NDArray[np.float32]]]
-) -> dict[str, NDArray[np.float32]]:
-    """Give each draw its rows of what was read."""
-    fields = {}
-    for one, read in zip(reads, arrays, strict=True):
-        for share in one.shares:
-            for layout, name in zip(one.planned.layouts, share.names, strict=True):
-                fields[name] = _rows(read[layout.field], share.ranges)
-    return fields
-
-
-def _rows(values: NDArray[np.float32], ranges: Sequence[Range]) -> NDArray[np.float32]:
-    parts = [values[start:stop] for start, stop in ranges]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
-def _attribute(value: Any) -> Any:
-    """Give numbers as a tensor, and all else as a copy, which the caller may change."""
-    try:
-        numbers = np.asarray(value)
-    except ValueError:  # lists of unequal lengths
-        return copy.deepcopy(value)
-    return torch.as_tensor(numbers, dtype=torch.float32) if numbers.dtype.kind in "iuf" else copy.deepcopy(value)
+_PARAMETERS = frozenset(inspect.signature(ZarrStoreDataset.__init__).parameters) - {"self"}

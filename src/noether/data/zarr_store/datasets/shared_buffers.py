@@ -23,7 +23,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import get_worker_info
 
-__all__ = ["ALIGNMENT", "MIN_SHARED_BYTES", "WorkerBatch", "allocate", "is_plain", "recycled"]
+from noether.data.zarr_store.datasets.ragged_batch import RaggedBatch
+
+__all__ = ["ALIGNMENT", "MIN_SHARED_BYTES", "WorkerBatch", "allocate", "as_batch", "is_plain", "recycled"]
 
 # A block begins with a page that says whose it is and whether the main process has it.
 _HEADER_BYTES = mmap.PAGESIZE
@@ -263,7 +265,12 @@ def is_plain(value: Any) -> bool:
 def _receive(content: dict[str, Any], sent: Sequence[_Sent]) -> dict[str, Any]:
     """Make the batch again, in the main process."""
     received: dict[str, Any] = _unpack(content, [torch.from_numpy(_map(one)) for one in sent])
-    return received
+    return as_batch(received)
+
+
+def as_batch(content: dict[str, Any]) -> dict[str, Any]:
+    """Return what a batch holds as what the main process gets of it: a dict, or a `RaggedBatch`."""
+    return RaggedBatch(content) if "offsets" in content else dict(content)
 
 
 def _map(sent: _Sent) -> Bytes:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
 import torch
 from torch.utils.data import get_worker_info
 
+from noether.data.zarr_store.datasets.draw_index import DrawIndex
+from noether.data.zarr_store.datasets.items import Item
 from noether.data.zarr_store.errors import CorruptDataError, StorageError, require_one_of
 
-__all__ = ["UNREADABLE", "OnError", "Skipped", "check_on_error"]
+__all__ = ["UNREADABLE", "OnError", "Skipped", "check_on_error", "read_or_next"]
 
 OnError = Literal["raise", "skip"]
 
 UNREADABLE = (CorruptDataError, StorageError)
 
 _MAX_WORKERS = 256
+
+# Where so many neighbours cannot be read, it is not the samples.
+_MAX_SKIPPED_IN_A_ROW = 8
 
 _logger = logging.getLogger(__name__)
 
@@ -71,3 +77,36 @@ class Skipped:
     def _share(self) -> None:
         for memory in (self._samples, self._items):
             memory.share_memory_()  # type: ignore[no-untyped-call]  # PyTorch has it untyped
+
+
+def read_or_next(
+    read: Callable[[Sequence[DrawIndex]], list[Item]], draw: DrawIndex, sample_ids: Sequence[str], skipped: Skipped
+) -> Item:
+    """Return one item, or that of the next sample that can be read, in the same epoch.
+
+    Parameters
+    ----------
+    read : callable
+        Reads the items of a batch.
+    draw : DrawIndex
+        The draw that is asked for.
+    sample_ids : sequence of str
+        Of the dataset.
+    skipped : Skipped
+        Counts what is skipped.
+    """
+    last = min(len(sample_ids), _MAX_SKIPPED_IN_A_ROW) - 1
+    for step in range(last + 1):
+        candidate = DrawIndex((int(draw) + step) % len(sample_ids), draw.epoch, draw.repeat)
+        try:
+            [item] = read([candidate])
+        except UNREADABLE as error:
+            skipped.add_sample(candidate, sample_ids[candidate], error)
+            if step == last:
+                error.add_note(f"on_error='skip': no sample of {last + 1} in a row could be read")
+                raise
+        else:
+            break
+    if step:
+        skipped.count_item()
+    return item

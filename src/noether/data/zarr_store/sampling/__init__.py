@@ -9,7 +9,7 @@ from noether.data.zarr_store.sampling.plan import (
     plan_whole,
     random_stream,
 )
-from noether.data.zarr_store.sampling.planner import DrawPlanner, DrawRead, IfShort, Schedule
+from noether.data.zarr_store.sampling.planner import DrawPlanner, DrawRead, IfShort, NumPoints, Schedule
 from noether.data.zarr_store.sampling.read_plan import ChunkPart, ChunkRun, PlannedRead, Range, ReadPlan
 from noether.data.zarr_store.sampling.shuffle import SHUFFLE_ALGORITHM, invert, permutation
 
@@ -23,6 +23,7 @@ __all__ = [
     "DrawPlanner",
     "DrawRead",
     "IfShort",
+    "NumPoints",
     "PlannedRead",
     "Range",
     "ReadPlan",

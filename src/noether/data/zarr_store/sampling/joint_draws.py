@@ -131,6 +131,8 @@ def join_draws(
     Parameters and errors are those of `DrawPlanner`.
     """
     mains = _main_draws(domains, check_num_points(num_points, domains), fields)
+    if num_points is not None:
+        _require_named(num_points, mains)
     named = _named_draws(domains, {} if draws is None else draws)
     alone: list[JointDraws] = []
     disjoint: dict[str, list[Member]] = {}
@@ -162,6 +164,17 @@ def _main_draws(
         if names:
             mains[domain] = Member("the main draw", counts.get(domain), names)
     return mains
+
+
+def _require_named(num_points: Mapping[str, int | None], mains: Iterable[str]) -> None:
+    """Refuse to read a domain whole because it was forgotten: it may have a thousand times as many points."""
+    missing = [domain for domain in mains if domain not in num_points]
+    if missing:
+        complete = dict(num_points) | dict.fromkeys(missing)
+        raise ArgumentError(
+            f"num_points: expected every domain of which fields are read, and {', '.join(missing)} is missing; to read "
+            f"it whole, write num_points={complete}, or name the fields to read without it: fields=[...]"
+        )
 
 
 def _named_draws(domains: Mapping[str, DomainLayout], draws: Any) -> dict[str, tuple[Draw, Member]]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import Literal, get_args
+from typing import Literal, TypeAlias, get_args
 
 from noether.data.zarr_store.core import Grid, whole_number
 from noether.data.zarr_store.errors import ArgumentError, UnknownNameError, require_one_of
@@ -18,10 +18,12 @@ from noether.data.zarr_store.sampling.joint_plan import JointPlan, sweep_length
 from noether.data.zarr_store.sampling.plan import ChunkOrder, random_stream
 from noether.data.zarr_store.sampling.read_plan import PlannedRead, Range
 
-__all__ = ["DrawPlanner", "DrawRead", "IfShort", "Schedule", "Share"]
+__all__ = ["DrawPlanner", "DrawRead", "IfShort", "NumPoints", "Schedule", "Share"]
 
 Schedule = Literal["independent", "sweep"]
 IfShort = Literal["all", "error"]
+Counts: TypeAlias = Mapping[str, int | None]
+NumPoints: TypeAlias = Counts | Callable[[int], Counts] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +53,16 @@ class DrawRead:
 class DrawPlanner:
     """Plans all draws of an item: a main draw of each domain, and the named ones.
 
-    A draw depends on the seed, the epoch, the sample and its own name alone; those that share no point with it count
-    as a part of it.
+    A draw depends on the seed, the epoch, the sample, the repeat and its own name alone; those that share no point with
+    it count as a part of it.
 
     Parameters
     ----------
     domains : mapping of str to DomainLayout
         The domains of the store.
-    num_points : mapping of str to int or None, optional
-        Points of the main draws by domain; a domain that is missing, or None, is read whole.
+    num_points : mapping of str to int or None, or callable of int to such a mapping, optional
+        Points of the main draws by domain, the same in all epochs or as a function of the epoch. None reads a domain
+        whole; every domain of a main draw has to be named. Without it, all are read whole.
     fields : iterable of str, optional
         Canonical names of what the main draws give; without it, all that a sample has.
     draws : mapping of str to Draw, optional
@@ -77,6 +80,10 @@ class DrawPlanner:
     ----------
     names : tuple of str
         Of all fields that an item can have, in their order.
+    seed : int or None
+        As given.
+    is_random : bool
+        Whether any draw takes a part of a domain.
 
     Raises
     ------
@@ -89,7 +96,7 @@ class DrawPlanner:
     def __init__(
         self,
         domains: Mapping[str, DomainLayout],
-        num_points: Mapping[str, int | None] | None = None,
+        num_points: NumPoints = None,
         fields: Iterable[str] | None = None,
         draws: Mapping[str, Draw] | None = None,
         *,
@@ -102,21 +109,40 @@ class DrawPlanner:
         require_one_of("if_short", if_short, get_args(IfShort))
         if seed is None and schedule == "sweep":
             raise ArgumentError("schedule='sweep': expected a seed, which ties the epochs of a sweep, got seed=None")
-        self._seed = None if seed is None else whole_number(seed, "seed")
+        if callable(num_points) and schedule == "sweep":
+            raise ArgumentError(
+                "num_points: schedule='sweep' goes through all points by the same number in each epoch, so it takes no "
+                "function of the epoch; give a mapping"
+            )
+        self.seed = None if seed is None else whole_number(seed, "seed")
         self._schedule = schedule
         self._chunk_order = chunk_order
         self._if_short = if_short
-        self._groups = join_draws(domains, num_points, fields, draws)
-        if not self._groups:
+        self._num_points = num_points
+        self._wanted = domains, fields if fields is None or isinstance(fields, str) else tuple(fields), draws
+        self._joined: tuple[int, tuple[JointDraws, ...]] | None = None
+        groups = self._groups(0)
+        if not groups:
             raise ArgumentError("fields: expected at least one field, or draws, got none of both")
-        members = [member for group in self._groups for member in group.members]
+        members = [member for group in groups for member in group.members]
+        self.is_random = callable(num_points) or any(member.num_points is not None for member in members)
         self.names = tuple(name for member in members for name in member.names.values())
         for name, count in Counter(self.names).items():
             if count > 1:
                 raise ArgumentError(f"draws: two of them would give a field {name!r}; give one of them another name")
 
+    def _groups(self, epoch: int) -> tuple[JointDraws, ...]:
+        """Return the draws of an epoch; those of the last one are at hand."""
+        number = epoch if callable(self._num_points) else 0
+        joined = self._joined
+        if joined is None or joined[0] != number:
+            domains, fields, draws = self._wanted
+            counts = self._num_points(epoch) if callable(self._num_points) else self._num_points
+            self._joined = joined = number, join_draws(domains, counts, fields, draws)
+        return joined[1]
+
     def check(self, sample_id: str, entry: SampleEntry) -> None:
-        """Raise the error of the first draw that a sample cannot give.
+        """Raise the error of the first draw that a sample cannot give, in the first epoch.
 
         Raises
         ------
@@ -125,7 +151,7 @@ class DrawPlanner:
         ArgumentError
             It has too few points for draws that share none, or for any draw where that is an error.
         """
-        for group in self._groups:
+        for group in self._groups(0):
             there = entry.domains.get(group.domain)
             if there is not None:
                 self._check_counts(group, sample_id, there.n_points)
@@ -151,29 +177,33 @@ class DrawPlanner:
                     "sample out, or take all there are: if_short='all'"
                 )
 
-    def plan(self, sample_id: str, entry: SampleEntry, epoch: int) -> list[DrawRead]:
-        """Plan all draws of a sample, which `check` has passed, in an epoch."""
+    def plan(self, sample_id: str, entry: SampleEntry, epoch: int, repeat: int = 0) -> list[DrawRead]:
+        """Plan all draws of a sample, which `check` has passed, in an epoch where it came `repeat` times before."""
         reads = []
-        for group in self._groups:
+        for group in self._groups(epoch):
             if group.domain not in entry.domains:
                 continue
-            joint = self._plan_group(group, entry.domains[group.domain].grid, sample_id, epoch)
+            grid = entry.domains[group.domain].grid
+            if callable(self._num_points):
+                self._check_counts(group, sample_id, grid.n_points)
+            joint = self._plan_group(group, grid, sample_id, epoch, repeat)
             for read in group.reads:
                 plan, shares = joint.part(read.takers)
                 planned = PlannedRead(sample_id, group.domain, read.layouts, plan)
                 reads.append(DrawRead(planned, tuple(map(Share, read.names, shares))))
         return reads
 
-    def _plan_group(self, group: JointDraws, grid: Grid, sample_id: str, epoch: int) -> JointPlan:
+    def _plan_group(self, group: JointDraws, grid: Grid, sample_id: str, epoch: int, repeat: int) -> JointPlan:
         counts = [min(member.num_points or grid.n_points, grid.n_points) for member in group.members]
         if group.members[0].num_points is None:
             return JointPlan.whole(grid)
+        key: tuple[int | str, ...] = (*group.stream, sample_id)
+        if repeat:  # is no step of a sweep: that gives every point in its turn already
+            return JointPlan.of_draws(grid, counts, self._stream("repeat", repeat, epoch, *key), self._chunk_order)
         if group.has_main and self._schedule == "sweep":
             sweep, step = divmod(epoch, sweep_length(grid, counts[0]))
-            return JointPlan.of_sweep(grid, counts, step, self._stream("sweep", sweep, group, sample_id))
-        return JointPlan.of_draws(grid, counts, self._stream("epoch", epoch, group, sample_id), self._chunk_order)
+            return JointPlan.of_sweep(grid, counts, step, self._stream("sweep", sweep, *key))
+        return JointPlan.of_draws(grid, counts, self._stream("epoch", epoch, *key), self._chunk_order)
 
-    def _stream(self, kind: str, number: int, group: JointDraws, sample_id: str) -> Random:
-        if self._seed is None:
-            return random_stream(secrets.randbits(128))
-        return random_stream(self._seed, kind, number, *group.stream, sample_id)
+    def _stream(self, *key: int | str) -> Random:
+        return random_stream(secrets.randbits(128)) if self.seed is None else random_stream(self.seed, *key)

@@ -1,0 +1,76 @@
+"""From what was read to the items of a dataset."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from noether.data.zarr_store.datasets.draw_index import DrawIndex
+from noether.data.zarr_store.datasets.shared_buffers import allocate
+from noether.data.zarr_store.reader import ZarrChunkReader
+from noether.data.zarr_store.sampling import DrawPlanner, DrawRead, Range
+
+__all__ = ["Item", "read_items"]
+
+Item: TypeAlias = dict[str, Any]
+
+
+def read_items(
+    reader: ZarrChunkReader, planner: DrawPlanner, sample_ids: Sequence[str], draws: Sequence[DrawIndex]
+) -> list[Item]:
+    """Read the items of a batch, all requests of all of them at once.
+
+    Parameters
+    ----------
+    reader : ZarrChunkReader
+        Of the store.
+    planner : DrawPlanner
+        Plans the draws of a sample.
+    sample_ids : sequence of str
+        The samples.
+    draws : sequence of DrawIndex
+        For each of them, the epoch and the repeat.
+    """
+    entries = [reader.entry(sample_id) for sample_id in sample_ids]
+    planned = [
+        planner.plan(sample_id, entry, draw.epoch, draw.repeat)
+        for sample_id, entry, draw in zip(sample_ids, entries, draws, strict=True)
+    ]
+    read = reader.read_planned([[one.planned for one in reads] for reads in planned], allocate)
+    items: list[Item] = []
+    for sample_id, entry, reads, arrays in zip(sample_ids, entries, planned, read, strict=True):
+        fields = _share_out(reads, arrays)
+        item: Item = {name: torch.from_numpy(fields[name]) for name in planner.names if name in fields}
+        item["sample_id"] = sample_id
+        item["attributes"] = {name: _attribute(value) for name, value in entry.attributes.items()}
+        items.append(item)
+    return items
+
+
+def _share_out(reads: Sequence[DrawRead], arrays: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """Return the rows of each draw by the name of the field in the item."""
+    fields = {}
+    for one, read in zip(reads, arrays, strict=True):
+        for share in one.shares:
+            for layout, name in zip(one.planned.layouts, share.names, strict=True):
+                fields[name] = _rows(read[layout.field], share.ranges)
+    return fields
+
+
+def _rows(values: NDArray[Any], ranges: Sequence[Range]) -> NDArray[Any]:
+    parts = [values[start:stop] for start, stop in ranges]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _attribute(value: Any) -> Any:
+    """Return numbers as a tensor, and all else as a copy, which the caller may change."""
+    try:
+        numbers = np.asarray(value)
+    except ValueError:  # lists of unequal lengths
+        return copy.deepcopy(value)
+    return torch.as_tensor(numbers, dtype=torch.float32) if numbers.dtype.kind in "iuf" else copy.deepcopy(value)

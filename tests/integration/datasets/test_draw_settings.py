@@ -1,0 +1,210 @@
+"""What a dataset draws: every domain named, a curriculum, randomness for transforms, and nothing that is ignored."""
+
+from __future__ import annotations
+
+import pickle
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from noether.data.zarr_store.datasets import (
+    Draw,
+    DrawIndex,
+    Item,
+    RaggedBatch,
+    ZarrStoreDataset,
+    collate_samples,
+    item_generator,
+)
+from noether.data.zarr_store.errors import ArgumentError
+from support.ahmed import RUNS
+from support.reading import N_POINTS, write_runs
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+
+WANTED: dict[str, Any] = {"num_points": {"volume": 300}, "fields": ["volume_position"], "seed": 7}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_runs(tmp_path_factory.mktemp("settings") / "store", *RUNS, chunk_points=256)
+
+
+@pytest.mark.parametrize("num_points", [{"surface": 128}, lambda epoch: {"surface": 128 + epoch}])
+def test_a_domain_that_num_points_forgets_is_refused_with_what_to_write(root: Path, num_points: Any) -> None:
+    message = (
+        r"volume is missing; to read it whole, write num_points={'surface': 128, 'volume': None}, or name the fields"
+    )
+    with pytest.raises(ArgumentError, match=message):
+        ZarrStoreDataset(root, num_points=num_points)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "counts"),
+    [
+        ({"num_points": None}, N_POINTS),
+        ({"num_points": {"surface": 128, "volume": None}}, N_POINTS | {"surface": 128}),
+        ({"num_points": {"surface": 128}, "fields": ["surface_position"]}, {"surface": 128}),
+    ],
+)
+def test_what_num_points_names_is_drawn_and_all_else_read_whole(
+    root: Path, wanted: dict[str, Any], counts: dict[str, int]
+) -> None:
+    item = ZarrStoreDataset(root, **wanted)[0]
+    assert {domain: len(item[f"{domain}_position"]) for domain in counts} == counts
+
+
+def test_named_draws_need_no_number_of_points_beside_their_own(root: Path) -> None:
+    draws = {"query": Draw("surface", 50)}
+    item = ZarrStoreDataset(root, **WANTED, draws=draws)[0]
+    assert (len(item["query_position"]), len(item["volume_position"])) == (50, 300)
+
+
+def growing(epoch: int) -> dict[str, int | None]:
+    return {"volume": 100 * (epoch + 1)}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_curriculum_draws_what_it_says_of_each_epoch(root: Path, workers: int) -> None:
+    dataset = ZarrStoreDataset(root, **WANTED | {"num_points": growing})
+    loader = dataset.loader(3, num_workers=workers, multiprocessing_context="fork" if workers else None)
+    for epoch in range(3):
+        same = ZarrStoreDataset(root, **WANTED | {"num_points": growing(epoch)})
+        for batch in loader:
+            assert batch["volume_position"].shape == (3, 100 * (epoch + 1), 3)
+            expected = [same[DrawIndex(RUNS.index(run), epoch)]["volume_position"] for run in batch["sample_id"]]
+            assert torch.equal(batch["volume_position"], torch.stack(expected))
+
+
+def test_a_curriculum_goes_with_no_sweep(root: Path) -> None:
+    with pytest.raises(ArgumentError, match="schedule='sweep' goes through all points by the same number"):
+        ZarrStoreDataset(root, **WANTED | {"num_points": growing}, schedule="sweep")
+
+
+def test_a_curriculum_that_a_sample_cannot_give_is_refused_in_its_epoch(root: Path) -> None:
+    dataset = ZarrStoreDataset(root, **WANTED | {"num_points": growing}, if_short="error")
+    with pytest.raises(ArgumentError, match=r"sample 'run_1', domain 'volume'.*asks for 100000 points"):
+        dataset[DrawIndex(0, 999)]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("num_points", "num_points: a dataset keeps what it was made with"),
+        ("transform", "transform: a dataset keeps what it was made with"),
+        ("fixed", "fixed: a dataset keeps what it was made with"),
+        ("epoch", r"call set_epoch\(epoch\)"),
+    ],
+)
+def test_to_assign_what_would_be_ignored_is_an_error(root: Path, name: str, message: str) -> None:
+    dataset = ZarrStoreDataset(root, **WANTED)
+    with pytest.raises(AttributeError, match=message):
+        setattr(dataset, name, 3)
+    dataset.note = "of my own"  # anybody may add to it
+    assert pickle.loads(pickle.dumps(dataset)).note == "of my own"
+
+
+def jittered(name: str, item: Item) -> Item:
+    """Add randomness under two names."""
+    shape = item["volume_position"].shape
+    return item | {
+        name: torch.randn(shape, generator=item_generator(name)),
+        "again": torch.randn(shape, generator=item_generator(name)),
+        "other": torch.randn(shape, generator=item_generator("other")),
+    }
+
+
+def noises(root: Path, workers: int, seed: int | None = 7) -> dict[tuple[int, int, str], torch.Tensor]:
+    dataset = ZarrStoreDataset(root, **WANTED | {"seed": seed}, transform=partial(jittered, "jitter"))
+    context = "fork" if workers else None
+    loader = dataset.loader(
+        2, weights=[1.0] * len(RUNS), num_samples=8, num_workers=workers, multiprocessing_context=context
+    )
+    return {
+        (epoch, 2 * number + place, name): batch[name][place]
+        for epoch in range(2)
+        for number, batch in enumerate(loader)
+        for place in range(2)
+        for name in ("jitter", "again", "other")
+    }
+
+
+def test_the_randomness_of_a_transform_is_that_of_the_item(root: Path) -> None:
+    alone = noises(root, 0)
+    assert len({noise.numpy().tobytes() for noise in alone.values()}) == len(alone) == 2 * 8 * 3
+    helped = noises(root, 2)
+    assert alone.keys() == helped.keys()
+    assert all(torch.equal(alone[key], helped[key]) for key in alone)
+
+
+def test_without_a_seed_the_randomness_is_fresh(root: Path) -> None:
+    torch.manual_seed(0)
+    first = noises(root, 0, seed=None)
+    torch.manual_seed(0)
+    second = noises(root, 0, seed=None)
+    assert not any(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_there_is_no_randomness_of_an_item_outside_of_a_transform() -> None:
+    with pytest.raises(ArgumentError, match=r"item_generator\('jitter'\): there is no item; call it in the transform"):
+        item_generator("jitter")
+
+
+@pytest.fixture
+def ragged(root: Path) -> Any:
+    dataset = ZarrStoreDataset(root, fields=["volume_position", "surface_area"])
+    return collate_samples([dataset[0], dataset[1]])
+
+
+def as_it_is(batch: Any) -> Any:
+    return RaggedBatch(batch)
+
+
+def as_pairs(batch: Any) -> Any:
+    return type(batch)(*batch.items())
+
+
+def as_an_ordered_dict(batch: Any) -> Any:
+    return type(batch)(OrderedDict(batch))
+
+
+def as_a_pickle(batch: Any) -> Any:
+    return pickle.loads(pickle.dumps(batch))
+
+
+@pytest.mark.parametrize("make", [as_it_is, as_pairs, as_an_ordered_dict, as_a_pickle])
+def test_a_ragged_batch_is_made_again_by_whoever_moves_it(ragged: Any, make: Callable[[Any], Any]) -> None:
+    again = make(ragged)
+    assert type(again) is RaggedBatch
+    assert again.keys() == ragged.keys()
+    assert torch.equal(again["volume_position"], ragged["volume_position"])
+
+
+def concatenated(batch: Any) -> Any:
+    return type(batch)(
+        {name: torch.cat([batch[name]] * 2) for name in ("volume_position",)}
+        | {
+            "offsets": {
+                name: torch.cat([parts] * 2) for name, parts in batch["offsets"].items() if name == "volume_position"
+            }
+        }
+    )
+
+
+def sliced(batch: Any) -> Any:
+    return type(batch)(dict(batch) | {"volume_position": batch["volume_position"][:100]})
+
+
+def without_points(batch: Any) -> Any:
+    return type(batch)({"offsets": batch["offsets"]})
+
+
+@pytest.mark.parametrize("make", [concatenated, sliced, without_points])
+def test_a_ragged_batch_that_was_taken_apart_is_refused(ragged: Any, make: Callable[[Any], Any]) -> None:
+    with pytest.raises(ArgumentError, match=r"offsets do not part its points.*dispatch_batches=False"):
+        make(ragged)

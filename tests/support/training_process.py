@@ -1,0 +1,23 @@
+"""A training in a process of its own, in a module that spawned processes find."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from noether.data.zarr_store.datasets import ZarrStoreDataset, collate_samples
+
+__all__ = ["train"]
+
+
+def train(dataset: ZarrStoreDataset, epoch: int, found: Any) -> None:
+    """Train in a process of its own, with a worker that stays and an epoch that is set."""
+    loader = DataLoader(
+        dataset, 6, num_workers=1, multiprocessing_context="fork", persistent_workers=True, collate_fn=collate_samples
+    )
+    passes = []
+    for number in (epoch, epoch + 1):
+        dataset.set_epoch(number)
+        passes.append([batch["volume_position"].numpy().tobytes() for batch in loader])
+    found.put((epoch, passes))
