@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,13 @@ native._first_use.acquire(blocking=False)
 def run_1() -> Arrays:
     """The fields of a real simulation: 2,041 surface and 18,219 volume points."""
     return load_run("run_1")
+
+
+@pytest.fixture
+def disk_path() -> Iterator[Path]:
+    """A directory on a disk: `./scripts/test` keeps `tmp_path` in memory where that is large."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
+        yield Path(directory)
 
 
 @pytest.fixture(scope="session")

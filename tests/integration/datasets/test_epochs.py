@@ -253,6 +253,20 @@ def test_a_state_goes_on_exactly_where_it_was_taken(dataset: ZarrStoreDataset, t
     require_same(points_of(resumed), expected[2 if taken < 3 else 3])
 
 
+def test_a_framework_that_sets_the_epoch_of_a_loaded_state_keeps_its_place(dataset: ZarrStoreDataset) -> None:
+    loader, resumed = dataset.loader(2, shuffle=True), dataset.loader(2, shuffle=True)
+    expected = points_of(loader)
+    batches: Iterator[Any] = iter(loader)
+    rest = next(batches) and points_of(batches)
+    resumed.load_state_dict({"epoch": 1, "samples": 2, "seed": 7, "of": 6})
+    for epoch in (0, 1):
+        resumed.set_epoch(epoch)
+    require_same(points_of(resumed), rest)
+    resumed.load_state_dict({"epoch": 1, "samples": 2, "seed": 7, "of": 6})
+    resumed.set_epoch(4)
+    assert len(points_of(resumed)) == len(expected)
+
+
 def test_a_state_that_is_taken_behind_an_epoch_begins_the_next_one(dataset: ZarrStoreDataset) -> None:
     loader, resumed = dataset.loader(4, shuffle=True, drop_last=True), dataset.loader(4, shuffle=True, drop_last=True)
     list(loader)
@@ -282,6 +296,15 @@ def test_an_epoch_can_be_chosen_and_is_counted_from(root: Path, dataset: ZarrSto
     assert loader.epoch == 5
     for epoch in (5, 6):
         require_points(points_of(loader), drawn(root, epoch))
+
+
+def test_an_epoch_that_is_set_within_a_pass_is_the_next_one(root: Path, dataset: ZarrStoreDataset) -> None:
+    loader = dataset.loader(2)
+    for number, _ in enumerate(loader):
+        if number == 0:
+            loader.set_epoch(5)
+    assert loader.state_dict() == {"epoch": 5, "samples": 0, "seed": 7, "of": 6}
+    require_points(points_of(loader), drawn(root, 5))
 
 
 def test_a_loader_whose_dataset_was_told_another_epoch_says_so(dataset: ZarrStoreDataset) -> None:

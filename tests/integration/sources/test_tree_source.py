@@ -77,16 +77,17 @@ def test_each_format_is_read_whichever_the_file_map_names(tmp_path: Path, named:
     assert_same_arrays(source.load("run_1").fields, expected_fields())
 
 
-@pytest.mark.slow  # its files must lie on a disk: those in memory are not mapped again
 @pytest.mark.parametrize("legacy", [False, True], ids=["a file as of today", "one of the older format"])
-def test_a_large_tensor_is_mapped_and_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, legacy: bool) -> None:
+def test_a_large_tensor_is_mapped_and_not_loaded(
+    disk_path: Path, monkeypatch: pytest.MonkeyPatch, legacy: bool
+) -> None:
     monkeypatch.setattr("noether.data.zarr_store.sources.formats._MAP_BYTES", 100_000)
     points, pressure = np.random.default_rng(0).normal(size=(10_000, 3)), np.zeros(10_000, np.float32)
-    (tmp_path / "run_1").mkdir()
+    (disk_path / "run_1").mkdir()
     for name, values in {"points": points, "pressure": pressure}.items():
-        path = tmp_path / "run_1" / f"{name}.pt"
+        path = disk_path / "run_1" / f"{name}.pt"
         torch.save(torch.from_numpy(values), path, _use_new_zipfile_serialization=not legacy)
-    source = TreeSource(tmp_path, FileMap(surface_position="points.pt", surface_pressure="pressure.pt"))
+    source = TreeSource(disk_path, FileMap(surface_position="points.pt", surface_pressure="pressure.pt"))
     fields, described = source.load("run_1").fields, source.describe("run_1")
     assert_same_arrays(fields, {"surface_position": points, "surface_pressure": pressure})
     mapped = {name for name, values in fields.items() if map_again(values) is not None}

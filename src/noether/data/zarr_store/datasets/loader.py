@@ -41,8 +41,10 @@ class StoreLoader(DataLoader[Any]):
         whole = sampler.rank, sampler.num_replicas
         sampler.shard(*self._ranks(sampler))
         try:
-            for number, batch in enumerate(super().__iter__()):
-                self._pass, self._n_batches = sampler.n_passes, number + 1
+            for number, batch in enumerate(super().__iter__(), start=1):
+                if number == 1:  # whoever sets the epoch later means the next pass
+                    self._pass = sampler.n_passes
+                self._n_batches = number
                 yield batch
         finally:
             sampler.shard(*whole)
