@@ -53,7 +53,7 @@ def show_costs(store: Path) -> None:
     whole = reader.manifest.sample(SAMPLE).domains["volume"].n_points
     whole_bytes = reader.cost(SAMPLE, {"volume": None}, FIELDS).total_bytes or 0
     table = Table()
-    for column in ("points", "requests", "bytes", "of the whole", "milliseconds"):
+    for column in ("points", "requests", "bytes", "of the whole", "milliseconds", "different draws"):
         table.add_column(column, justify="right")
     for num_points in (*VOLUME_DRAWS, whole):
         cost = reader.cost(SAMPLE, {"volume": num_points}, FIELDS, generator=0)
@@ -62,7 +62,10 @@ def show_costs(store: Path) -> None:
         elapsed = time.perf_counter() - start
         n_bytes = cost.total_bytes or 0
         share = f"{n_bytes / whole_bytes:.1%}"
-        table.add_row(f"{num_points:,}", f"{cost.total_requests}", f"{n_bytes:,}", share, f"{1000 * elapsed:.2f}")
+        n_draws = f"{cost.n_draws['volume']:,}"
+        table.add_row(
+            f"{num_points:,}", f"{cost.total_requests}", f"{n_bytes:,}", share, f"{1000 * elapsed:.2f}", n_draws
+        )
     print(f"\ndraws of {', '.join(FIELDS)} from {SAMPLE}, of {whole:,} points")
     Console().print(table)
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from noether.data.zarr_store.manifest import StoreManifest
 from noether.data.zarr_store.statistics import RunningStats, calculate_store_statistics, position_bounds
+from noether.data.zarr_store.statistics.planning import select
 from support.ahmed import RUNS, load_run
 from support.counting_disk import CountingDisk, counted_root
 from support.lanes import few_fast
@@ -75,6 +77,15 @@ def test_every_sample_gives_at_least_one_chunk_of_every_field(root: Path) -> Non
                 shard = f"{root}/{run}.zarr/{domain}/{field.removeprefix(f'{domain}_')}/c/0/0"
                 index = 16 * -(-len(load_run(run)[field]) // 32) + 4
                 assert CountingDisk.read[shard] > index, shard
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_estimate_reads_whole_chunks_of_samples_with_few(root: Path, seed: int) -> None:
+    """Draws for training begin at any row there, which takes a chunk more."""
+    selection = select(StoreManifest.load(str(root)), fields=FIELDS["surface"])
+    for planned in selection.blocks(selection.shares(0.9), seed):
+        short = planned.plan.grid.n_chunks - 1
+        assert [part.n_points for part in planned.plan.parts if part.chunk != short] in ([32], [])
 
 
 def test_extremes_and_bounds_of_positions_are_not_known(root: Path) -> None:

@@ -17,6 +17,7 @@ from noether.data.zarr_store.core.grid import Grid
 from noether.data.zarr_store.sampling.joint_plan import JointPlan, sweep_length
 from noether.data.zarr_store.sampling.plan import (
     CHUNK_ORDERS,
+    FEW_CHUNKS,
     ChunkOrder,
     cyclic_window,
     plan_draw,
@@ -75,11 +76,14 @@ def test_joint_draws_take_as_many_rows_as_asked_each_and_none_twice(
     assert len(set(chunks)) == len(chunks) <= ceil(sum(counts) / grid.chunk_points) + 1
 
 
+@pytest.mark.parametrize("few_chunks", [FEW_CHUNKS, 0])
 @pytest.mark.parametrize("chunk_order", CHUNK_ORDERS)
 @pytest.mark.parametrize(("n_points", "chunk_points"), GRIDS_TO_WALK)
 def test_every_point_is_in_each_joint_draw_with_chance_t_of_n_exactly(
-    n_points: int, chunk_points: int, chunk_order: ChunkOrder
+    n_points: int, chunk_points: int, chunk_order: ChunkOrder, few_chunks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """So it is where the draws begin at any row, as in a domain of few chunks, and where they take whole chunks."""
+    monkeypatch.setattr("noether.data.zarr_store.sampling.plan.FEW_CHUNKS", few_chunks)
     grid = Grid.fit(n_points, chunk_points)
     for counts in ([1, 1], [2, 3], [1, n_points - 1], [1, 2, n_points - 3]):
         drawn = chances(grid, counts, partial(JointPlan.of_draws, grid, counts, chunk_order=chunk_order))

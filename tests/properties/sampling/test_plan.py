@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from fractions import Fraction
+from functools import cache, partial
 from itertools import combinations, pairwise
-from math import ceil
+from math import ceil, comb
 from random import Random
 from typing import Any, cast
 
@@ -17,26 +18,50 @@ from scipy.stats import chisquare
 
 from noether.data.zarr_store.core.grid import Grid
 from noether.data.zarr_store.errors import ArgumentError
-from noether.data.zarr_store.sampling.plan import CHUNK_ORDERS, ChunkOrder, plan_draw, plan_whole
+from noether.data.zarr_store.sampling.plan import (
+    CHUNK_ORDERS,
+    FEW_CHUNKS,
+    MAX_COUNTED_DRAWS,
+    ChunkOrder,
+    count_draws,
+    plan_draw,
+    plan_whole,
+)
 from support.lanes import few_fast
 from support.outcomes import EveryOutcome, rows_of
 
 GRIDS = st.builds(Grid.fit, st.integers(1, 5_000), st.integers(1, 700))
 ORDERS = st.sampled_from(CHUNK_ORDERS)
 SEEDS = st.integers(0, 2**32)
+WHOLE_CHUNKS = st.booleans()
+# All of so many points or fewer, in chunks of every size.
+SMALL_GRIDS = [Grid(n_points, size, size) for n_points in range(1, 12) for size in range(1, n_points + 2)]
 
 # Below this, a fair plan would be called unfair once in ten thousand seeds; the seeds are fixed.
 SIGNIFICANCE = 1e-4
 
 
-def chances(grid: Grid, wanted: int, chunk_order: ChunkOrder) -> list[Fraction]:
-    """Exact chance of each row of being in a draw, over all outcomes of the random choices."""
-    total, per_row = Fraction(0), [Fraction(0)] * grid.n_points
-    for plan, chance in EveryOutcome().outcomes(lambda rng: plan_draw(grid, wanted, rng, chunk_order)):
-        total += chance
-        for row in rows_of(plan):
+@cache
+def every_draw(
+    grid: Grid, wanted: int, chunk_order: ChunkOrder, whole_chunks: bool = False
+) -> dict[tuple[int, ...], Fraction]:
+    """Exact chance of each draw, by its rows, over all outcomes of the random choices."""
+    found: dict[tuple[int, ...], Fraction] = {}
+    make = partial(plan_draw, grid, wanted, chunk_order=chunk_order, whole_chunks=whole_chunks)
+    for plan, chance in EveryOutcome().outcomes(make):
+        rows = tuple(rows_of(plan))
+        found[rows] = found.get(rows, Fraction(0)) + chance
+    return found
+
+
+def chances(grid: Grid, wanted: int, chunk_order: ChunkOrder, whole_chunks: bool = False) -> list[Fraction]:
+    """Exact chance of each row of being in a draw."""
+    drawn = every_draw(grid, wanted, chunk_order, whole_chunks)
+    assert sum(drawn.values()) == 1
+    per_row = [Fraction(0)] * grid.n_points
+    for rows, chance in drawn.items():
+        for row in rows:
             per_row[row] += chance
-    assert total == 1
     return per_row
 
 
@@ -65,6 +90,62 @@ def test_every_point_is_drawn_with_chance_t_of_n_exactly(
     assert drawn == {wanted: [min(Fraction(wanted, n_points), Fraction(1))] * n_points for wanted in drawn}
 
 
+@pytest.mark.parametrize("whole_chunks", few_fast([False, True]))
+@pytest.mark.parametrize("chunk_order", few_fast(CHUNK_ORDERS))
+def test_the_law_holds_for_every_small_domain(chunk_order: ChunkOrder, whole_chunks: bool) -> None:
+    """For every N, c and T, and all random choices: the chance is T/N, and the chunks are at most ceil(T/c) + 1."""
+    for grid in SMALL_GRIDS:
+        for wanted in range(1, grid.n_points + 1):
+            drawn = chances(grid, wanted, chunk_order, whole_chunks)
+            assert drawn == [Fraction(wanted, grid.n_points)] * grid.n_points, (grid, wanted)
+            for rows in every_draw(grid, wanted, chunk_order, whole_chunks):
+                assert len(rows) == wanted
+                assert len({row // grid.chunk_points for row in rows}) <= ceil(wanted / grid.chunk_points) + 1
+
+
+@pytest.mark.parametrize("chunk_order", CHUNK_ORDERS)
+@pytest.mark.parametrize("few_chunks", few_fast([FEW_CHUNKS, 3]))
+def test_the_draws_of_every_small_domain_are_as_many_as_counted(
+    chunk_order: ChunkOrder, few_chunks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("noether.data.zarr_store.sampling.plan.FEW_CHUNKS", few_chunks)
+    for grid in SMALL_GRIDS:
+        whole_chunks = grid.n_full_chunks >= few_chunks
+        counted = {wanted: count_draws(grid, wanted, chunk_order) for wanted in range(1, grid.n_points + 3)}
+        drawn = {wanted: len(every_draw(grid, wanted, chunk_order, whole_chunks)) for wanted in counted}
+        assert counted == drawn, grid
+
+
+def test_draws_are_counted_up_to_a_bound() -> None:
+    """To count 2**63 draws or more takes no time."""
+    grid = Grid(1 << 48, 1 << 20, 1 << 20)
+    n_chunks = 1 << 28
+    assert count_draws(grid, 1 << 20, "scattered") == n_chunks
+    assert count_draws(grid, 2 << 20, "scattered") == n_chunks * (n_chunks - 1) // 2
+    assert count_draws(grid, 3 << 20, "scattered") == MAX_COUNTED_DRAWS
+    assert count_draws(grid, 1 << 47, "scattered") == MAX_COUNTED_DRAWS
+    assert count_draws(Grid(67, 1, 1), 33, "scattered") == MAX_COUNTED_DRAWS < comb(67, 33)
+    assert count_draws(Grid(66, 1, 1), 33, "scattered") == comb(66, 33) < MAX_COUNTED_DRAWS
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 40), ORDERS, SEEDS)
+def test_a_domain_of_many_chunks_gives_whole_ones(
+    size: int, n_chunks: int, more_chunks: int, chunk_order: ChunkOrder, seed: int
+) -> None:
+    """So a draw of a multiple of a chunk costs no chunk more."""
+    grid = Grid((FEW_CHUNKS + more_chunks) * size, size, size)
+    plan = plan_draw(grid, n_chunks * size, Random(seed), chunk_order)
+    assert [part.ranges for part in plan.parts] == [((0, size),)] * n_chunks
+
+
+@pytest.mark.parametrize("chunk_order", CHUNK_ORDERS)
+def test_a_draw_of_a_chunk_begins_at_any_row_of_few_chunks(chunk_order: ChunkOrder) -> None:
+    few, many = (Grid(n_chunks * 4, 4, 4) for n_chunks in (FEW_CHUNKS - 1, FEW_CHUNKS))
+    assert len(every_draw(few, 4, chunk_order)) == few.n_points
+    assert len(every_draw(many, 4, chunk_order)) == FEW_CHUNKS
+    assert len(every_draw(few, 4, chunk_order, whole_chunks=True)) == FEW_CHUNKS - 1
+
+
 @given(GRIDS, st.integers(1, 6_000), ORDERS, SEEDS)
 def test_a_draw_gives_distinct_rows_in_range_as_many_as_asked_or_as_there_are(
     grid: Grid, wanted: int, chunk_order: ChunkOrder, seed: int
@@ -78,12 +159,12 @@ def test_a_draw_gives_distinct_rows_in_range_as_many_as_asked_or_as_there_are(
     assert plan.grid == grid
 
 
-@given(GRIDS, st.integers(1, 6_000), ORDERS, SEEDS)
+@given(GRIDS, st.integers(1, 6_000), ORDERS, WHOLE_CHUNKS, SEEDS)
 def test_a_draw_reads_each_chunk_once_and_at_most_one_more_than_needed(
-    grid: Grid, wanted: int, chunk_order: ChunkOrder, seed: int
+    grid: Grid, wanted: int, chunk_order: ChunkOrder, whole_chunks: bool, seed: int
 ) -> None:
     """A draw reads its chunks in ascending order."""
-    plan = plan_draw(grid, wanted, Random(seed), chunk_order)
+    plan = plan_draw(grid, wanted, Random(seed), chunk_order, whole_chunks=whole_chunks)
     chunks = [part.chunk for part in plan.parts]
     assert chunks == sorted(set(chunks))
     assert chunks[-1] < grid.n_chunks
@@ -134,13 +215,15 @@ def test_a_consecutive_draw_that_wraps_and_adds_the_short_chunk_is_still_two_run
     assert {len(list(plan.runs())) for plan in wrapped} == {2}
 
 
-def test_a_consecutive_run_starts_at_each_full_chunk_with_the_same_chance() -> None:
-    grid = Grid(20, 4, 4)
-    starts: dict[tuple[int, ...], Fraction] = {}
-    for plan, chance in EveryOutcome().outcomes(lambda rng: plan_draw(grid, 8, rng)):
-        chunks = tuple(part.chunk for part in plan.parts)
-        starts[chunks] = starts.get(chunks, Fraction(0)) + chance
+def test_a_run_of_whole_chunks_starts_at_each_full_chunk_with_the_same_chance() -> None:
+    drawn = every_draw(Grid(20, 4, 4), 8, "consecutive", whole_chunks=True)
+    starts = {tuple(sorted({row // 4 for row in rows})): chance for rows, chance in drawn.items()}
     assert starts == dict.fromkeys([(0, 1), (1, 2), (2, 3), (3, 4), (0, 4)], Fraction(1, 5))
+
+
+def test_a_window_of_few_chunks_starts_at_each_row_with_the_same_chance() -> None:
+    windows = [tuple(sorted((start + i) % 20 for i in range(8))) for start in range(20)]
+    assert every_draw(Grid(20, 4, 4), 8, "consecutive") == dict.fromkeys(windows, Fraction(1, 20))
 
 
 def test_scattered_chunks_are_chosen_independently_of_their_neighbours() -> None:

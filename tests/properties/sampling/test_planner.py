@@ -107,8 +107,17 @@ def test_draws_differ_between_seeds_samples_epochs_domains_and_names(schedule: A
         ).values()
     ]
     assert len(found) == 3 * 3 * 3 * 4
-    # Two of these draws are the same by chance now and then: an independent one starts at one of 15 chunks.
+    # Two of these draws are the same by chance now and then: an independent one starts at one of 960 rows.
     assert len(set(found)) > 0.9 * len(found)
+
+
+def test_three_hundred_epochs_of_few_chunks_give_as_many_draws() -> None:
+    """Whole chunks would give 34 draws, one of them dozens of times: there are 14 full chunks and a short one."""
+    planner = DrawPlanner(DOMAINS, {"volume": 4096}, ["volume_pressure"])
+    entry = sample(Grid.fit(61_052, 4096))
+    drawn = Counter(tuple(drawn_rows(planner, entry, epoch)["volume_pressure"]) for epoch in range(300))
+    assert len(drawn) > 295
+    assert max(drawn.values()) <= 2
 
 
 def test_each_sweep_goes_through_the_points_in_another_order() -> None:

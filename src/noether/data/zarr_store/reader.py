@@ -253,10 +253,10 @@ class ZarrChunkReader:
         Returns
         -------
         ReadCost
-            Chunks, requests and bytes by field.
+            Chunks, requests and bytes by field; by domain, points, and how many different draws there are.
         """
         planned = self._plan_reads(sample_id, num_points, generator, fields)
-        return ReadCost.of(list(chain.from_iterable(self._fetcher.prepare(planned))))
+        return ReadCost.of(list(chain.from_iterable(self._fetcher.prepare(planned))), self.chunk_order)
 
     def read_coords(
         self, sample_id: str, domain: str, num_points: int | None, generator: RandomSource = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from noether.data.zarr_store.reading.fetch import FieldRead
+from noether.data.zarr_store.sampling import ChunkOrder, count_draws
 
 __all__ = ["ReadCost"]
 
@@ -25,16 +26,20 @@ class ReadCost:
         Range requests by canonical field name; None where zarr-python reads the field, and decides on them.
     n_bytes : dict of str to int or None
         Their bytes.
+    n_draws : dict of str to int
+        How many different draws, as sets of points, a draw like this one can be, by domain: 1 of a domain that is read
+        whole, and at most 2**63 - 1, which stands for more as well.
     """
 
     points: dict[str, int]
     chunks: dict[str, int]
     requests: dict[str, int | None]
     n_bytes: dict[str, int | None]
+    n_draws: dict[str, int]
 
     @classmethod
-    def of(cls, reads: Sequence[FieldRead]) -> Self:
-        """Sum up what is about to be read."""
+    def of(cls, reads: Sequence[FieldRead], chunk_order: ChunkOrder) -> Self:
+        """Return the cost of reads, whose draws were planned with `chunk_order`."""
         lengths = {one.layout.field: _known_lengths(one) for one in reads}
         return cls(
             points={one.domain: one.plan.n_points for one in reads},
@@ -42,6 +47,7 @@ class ReadCost:
             # Chunks that are not stored make requests of no bytes, which nobody sends.
             requests={name: None if found is None else sum(n > 0 for n in found) for name, found in lengths.items()},
             n_bytes={name: None if found is None else sum(found) for name, found in lengths.items()},
+            n_draws={one.domain: count_draws(one.plan.grid, one.plan.n_points, chunk_order) for one in reads},
         )
 
     @property

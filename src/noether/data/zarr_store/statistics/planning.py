@@ -72,7 +72,8 @@ class Selection:
                 if domain in shares:
                     rng = random_stream(seed, "statistics", sample_id, domain)
                     # Scattered, since one store has one shuffle, which makes its neighbours what they are.
-                    plan = plan_draw(grid, points_to_read(grid, shares[domain]), rng, "scattered")
+                    n_points = points_to_read(grid, shares[domain])
+                    plan = plan_draw(grid, n_points, rng, "scattered", whole_chunks=True)
                 else:
                     plan = plan_whole(grid)
                 for layout in self.layouts[domain]:
