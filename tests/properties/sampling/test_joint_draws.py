@@ -122,6 +122,28 @@ def test_a_sweep_gives_every_row_once_or_twice(wanted: tuple[Grid, list[int]], s
     assert set(times.values()) <= {1, 2}
 
 
+@given(grids_and_counts(), SEEDS, st.data())
+def test_a_step_of_a_sweep_reads_at_most_two_chunks_more_than_needed(
+    wanted: tuple[Grid, list[int]], seed: int, data: st.DataObject
+) -> None:
+    """So do all its draws together, and each of them alone."""
+    grid, counts = wanted
+    step = data.draw(st.integers(0, sweep_length(grid, counts[0]) - 1))
+    joint = JointPlan.of_sweep(grid, counts, step, Random(seed))
+    assert len(joint.plan.parts) <= ceil(sum(counts) / grid.chunk_points) + 2
+    for draw, count in enumerate(counts):
+        alone, _ = joint.part([draw])
+        assert len(alone.parts) <= ceil(count / grid.chunk_points) + 2
+
+
+def test_a_step_of_a_sweep_can_read_two_chunks_more_than_needed() -> None:
+    """Four rows, as many as a chunk has: the last one of a full chunk, both of the short chunk, and the first one."""
+    grid = Grid.fit(10, 4)
+    steps = [joint for joint, _ in EveryOutcome().outcomes(partial(JointPlan.of_sweep, grid, [4], 0))]
+    assert max(len(joint.plan.parts) for joint in steps) == ceil(4 / 4) + 2
+    assert [0, 7, 8, 9] in [rows_of(joint.plan) for joint in steps]
+
+
 @given(GRIDS, st.integers(0, 5_000), st.integers(1, 4_000))
 def test_a_window_is_the_rows_that_follow_each_other_from_its_start_on(grid: Grid, start: int, length: int) -> None:
     start %= grid.n_points
@@ -130,6 +152,7 @@ def test_a_window_is_the_rows_that_follow_each_other_from_its_start_on(grid: Gri
     assert rows_of(plan) == sorted((start + i) % grid.n_points for i in range(taken))
     chunks = [part.chunk for part in plan.parts]
     assert chunks == sorted(set(chunks))
+    assert len(chunks) <= ceil(taken / grid.chunk_points) + 2
     assert all(part.n_points for part in plan.parts)
     ring = [row for a, b in cyclic_window(grid.n_points, taken, start) for row in range(a, b)]
     assert ring == rows_of(plan)
@@ -160,3 +183,6 @@ def test_some_of_the_joint_draws_alone_are_read_without_the_rows_of_the_others(
     rows, expected = rows_of(plan), rows_of_draws(joint)
     assert [[row for a, b in share for row in rows[a:b]] for share in shares] == [expected[draw] for draw in draws]
     assert plan.n_points == sum(counts[draw] for draw in draws)
+    for draw, count in enumerate(counts):
+        alone, _ = joint.part([draw])
+        assert len(alone.parts) <= ceil(count / grid.chunk_points) + 3

@@ -60,7 +60,8 @@ class JointPlan:
         -----
         A draw of T = T_1 + T_2 + … of N points gives each point with chance T/N. Its rows are dealt out in turn from a
         uniform one on, where the first row follows the last, so that draw i gets each of them with chance T_i/T: each
-        point has the chance T_i/N to be in draw i, exactly.
+        point has the chance T_i/N to be in draw i, exactly. All draws together lie in at most
+        ``ceil(T / chunk_points) + 1`` chunks; one of several, read alone, in at most ``ceil(T_i / chunk_points) + 3``.
         """
         total = sum(counts)
         plan = plan_draw(grid, total, rng, chunk_order)
@@ -84,7 +85,8 @@ class JointPlan:
         Notes
         -----
         The first draw begins with a uniform row, and so does each other one, a fixed number of rows further on. So
-        each point has the chance T_i/N to be in draw i, exactly.
+        each point has the chance T_i/N to be in draw i, exactly. The rows of T points are a window of the ring of all
+        rows, which has the short chunk in it: they lie in at most ``ceil(T / chunk_points) + 2`` chunks.
         """
         total = sum(counts)
         start = sweep_start(grid, counts[0], step, rng)

@@ -1,8 +1,9 @@
 """Which rows of which chunks make a draw. Pure.
 
 The law: a draw of T of N points gives every point the same chance T/N, exactly, and touches at most
-``ceil(T / chunk_points) + 1`` chunks. Every random choice below is a draw of whole numbers, so that the chances are
-fractions of integers and not roundings of them.
+``ceil(T / chunk_points) + 1`` chunks. A window of the ring of all rows, which a sweep takes, touches at most one chunk
+more. Every random choice below is a draw of whole numbers, so that the chances are fractions of integers and not
+roundings of them.
 """
 
 from __future__ import annotations
@@ -122,6 +123,8 @@ def _whole_chunks(grid: Grid, chunks: Iterable[int]) -> list[ChunkPart]:
 
 def plan_window(grid: Grid, start: int, n_points: int) -> ReadPlan:
     """Plan to read `n_points` rows from row `start` on, where the first row follows the last one; at most all rows.
+
+    The rows lie in at most ``ceil(n_points / chunk_points) + 2`` chunks.
 
     Raises
     ------
