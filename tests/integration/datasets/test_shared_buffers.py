@@ -16,10 +16,13 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from noether.data.zarr_store import ZarrChunkReader
 from noether.data.zarr_store.datasets import Draw, Item, RaggedBatch, ZarrStoreDataset, collate_samples, shared_buffers
+from noether.data.zarr_store.reading import ResultDtype
+from noether.data.zarr_store.sampling import DrawPlanner
 from support.ahmed import RUNS
 from support.lanes import few_fast
-from support.reading import write_runs
+from support.reading import FIELDS, write_runs
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="memory without a name is a thing of Linux"),
@@ -262,6 +265,49 @@ def test_draws_of_a_batch_are_joined_where_they_were_read_into(
     dataset = ZarrStoreDataset(root, num_points=num_points, fields=names)
     for found in batches(dataset, 3, addresses):
         assert found == [(name, True) for name in names]
+
+
+class DrawsOfDtypes(Dataset[Item]):
+    """Main draws, of which some fields have another dtype than float32."""
+
+    def __init__(self, root: Path, num_points: dict[str, int], dtype: ResultDtype) -> None:
+        self._reader = ZarrChunkReader(root)
+        self._planner = DrawPlanner(self._reader.manifest.domains, num_points)
+        self._dtype = dtype
+
+    def __len__(self) -> int:
+        return len(RUNS)
+
+    def __getitems__(self, indices: list[int]) -> list[Item]:
+        runs = [RUNS[index] for index in indices]
+        planned = [[one.planned for one in self._planner.plan(run, self._reader.entry(run), 0)] for run in runs]
+        read = self._reader.read_planned(planned, shared_buffers.allocate, self._dtype)
+        return [{name: torch.from_numpy(one[name]) for one in arrays for name in one} for arrays in read]
+
+
+@pytest.mark.parametrize("num_points", few_fast([{"volume": 9001, "surface": 333}, {}]))
+def test_draws_in_float64_are_sent_where_they_were_read_into(root: Path, num_points: dict[str, int]) -> None:
+    """Float32 and float64 lie in one block, with numbers of points that are no multiple of eight bytes."""
+
+    def with_addresses(items: list[Item]) -> Item:
+        batch = collate_samples(items)
+        batch["is_joined"] = [name for name in names if batch[name].data_ptr() == items[0][name].data_ptr()]
+        batch["is_aligned"] = [name for name in names if batch[name].data_ptr() % batch[name].element_size() == 0]
+        return batch
+
+    names = [*FIELDS["surface"], *FIELDS["volume"]]
+    dataset = DrawsOfDtypes(root, num_points, {"volume_position": "float64", "surface_pressure": "float64"})
+    sent, alone = batches(dataset, 3, with_addresses), batches(dataset, 3, num_workers=0, **no_worker())
+    n_blocks = []
+    for batch, expected in zip(sent, alone, strict=True):
+        n_blocks.append(blocks_of_workers())
+        assert sorted(batch.pop("is_joined")) == sorted(batch.pop("is_aligned")) == sorted(names)
+        require_same(batch, expected)
+        for name in names:
+            is_double = name in ("volume_position", "surface_pressure")
+            assert batch[name].dtype == (torch.float64 if is_double else torch.float32)
+            assert batch[name].data_ptr() % batch[name].element_size() == 0
+    assert max(n_blocks) >= 1
 
 
 def tensors(batch: Item) -> Iterator[torch.Tensor]:

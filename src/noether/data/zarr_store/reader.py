@@ -8,7 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from noether.data.zarr_store.core import positive_int
 from noether.data.zarr_store.errors import (
@@ -19,13 +19,15 @@ from noether.data.zarr_store.errors import (
     nearest_names,
     require_one_of,
 )
-from noether.data.zarr_store.layout import require_domain, stored_dtype
+from noether.data.zarr_store.layout import require_domain
 from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
 from noether.data.zarr_store.reading import (
     Allocate,
     Fetcher,
     RandomSource,
     ReadCost,
+    ResultDtype,
+    ResultDtypes,
     draw_entropy,
     global_generator,
     place_side_by_side,
@@ -123,7 +125,7 @@ class ZarrChunkReader:
         fields: Iterable[str] | None = None,
         *,
         order: Order = "stored",
-        dtype: DTypeLike | None = "float32",
+        dtype: ResultDtype = "float32",
     ) -> dict[str, torch.Tensor]:
         """Read a sample, or a random draw of its points, as tensors.
 
@@ -152,7 +154,7 @@ class ZarrChunkReader:
         fields: Iterable[str] | None = None,
         *,
         order: Order = "stored",
-        dtype: DTypeLike | None = "float32",
+        dtype: ResultDtype = "float32",
     ) -> dict[str, NDArray[Any]]:
         """Read a sample, or a random draw of its points, as arrays.
 
@@ -170,8 +172,9 @@ class ZarrChunkReader:
             Canonical names of what to read; nothing else costs a byte. Without it, all that the sample has.
         order : {"stored", "original"}
             Whether rows come as they lie in the store, or as they were in the source (whole domains only).
-        dtype : dtype-like or None
-            Floating dtype of the result; None keeps the stored one.
+        dtype : dtype-like, mapping of str to dtype-like, or None
+            Floating dtype of the result; None keeps the stored ones. A mapping has the dtypes of some fields by
+            canonical name, and all others are float32: ``{"volume_position": "float64"}``.
 
         Returns
         -------
@@ -194,10 +197,10 @@ class ZarrChunkReader:
             The store cannot be reached.
         """
         planned = self._plan_reads(sample_id, num_points, generator, fields)
-        result_dtype = None if dtype is None else np.dtype(stored_dtype(dtype, "dtype"))
+        dtypes = ResultDtypes.of(dtype, self.manifest.domains)
         restores = self._restores_order(planned, order)
         reads = list(chain.from_iterable(self._fetcher.prepare(planned)))
-        arrays = self._fetcher.read(reads, result_dtype)
+        arrays = self._fetcher.read(reads, dtypes)
         # Only now: a permutation takes all its memory at once, for as many points as the manifest claims.
         orders = {one.domain: self.permutation(sample_id, one.domain) for one in planned} if restores else {}
         result = {}
@@ -211,8 +214,11 @@ class ZarrChunkReader:
         return result
 
     def read_planned(
-        self, samples: Sequence[Sequence[PlannedRead]], allocate: Allocate | None = None
-    ) -> list[list[dict[str, NDArray[np.float32]]]]:
+        self,
+        samples: Sequence[Sequence[PlannedRead]],
+        allocate: Allocate | None = None,
+        dtype: ResultDtype = "float32",
+    ) -> list[list[dict[str, NDArray[Any]]]]:
         """Read what was planned elsewhere, of several samples, all requests of all of them at once.
 
         Parameters
@@ -220,19 +226,36 @@ class ZarrChunkReader:
         samples : sequence of sequences of PlannedRead
             For each sample, what to read of it.
         allocate : callable of sequence of int to sequence of ndarray of uint8, optional
-            Gives the memory for the rows of each field, of all samples side by side, for so many bytes each.
+            Returns the memory for the rows of each field, of all samples side by side, for so many bytes each. The
+            memory is aligned for any of the dtypes.
+        dtype : dtype-like, mapping of str to dtype-like, or None
+            See `read_arrays`.
 
         Returns
         -------
-        list of lists of dict of str to ndarray of float32
-            For each `PlannedRead` what `read_arrays` would give.
+        list of lists of dict of str to ndarray
+            For each `PlannedRead` the result of `read_arrays`.
+
+        Raises
+        ------
+        UnknownNameError
+            `dtype` names a field that the store does not have.
+        ArgumentError
+            A dtype is not a floating one.
+        TooLargeError
+            The rows do not fit in memory.
+        CorruptDataError
+            The bytes in the store are not what they should be.
+        StorageError
+            The store cannot be reached.
         """
+        dtypes = ResultDtypes.of(dtype, self.manifest.domains)
         by_read = iter(self._fetcher.prepare([one for planned in samples for one in planned]))
         prepared = [[next(by_read) for _ in planned] for planned in samples]
         by_sample = [[one for fields in reads for one in fields] for reads in prepared]
-        places = None if allocate is None else place_side_by_side(by_sample, allocate)
+        places = None if allocate is None else place_side_by_side(by_sample, allocate, dtypes)
         flat = [one for reads in by_sample for one in reads]
-        rows = iter(self._fetcher.read(flat, np.dtype(np.float32), places))
+        rows = iter(self._fetcher.read(flat, dtypes, places))
         return [
             [{one.layout.field: _without_width_of_1(next(rows)) for one in fields} for fields in reads]
             for reads in prepared

@@ -14,6 +14,7 @@ from noether.data.zarr_store.reading.open_sample import OpenSample
 from noether.data.zarr_store.reading.read_cost import ReadCost
 from noether.data.zarr_store.reading.read_plans import plan_reads
 from noether.data.zarr_store.reading.readable import ReadableArray
+from noether.data.zarr_store.reading.result_dtypes import ResultDtype, ResultDtypes
 from noether.data.zarr_store.reading.sharded_array import ShardAccess, ShardedArray
 from noether.data.zarr_store.reading.tensors import RandomSource, draw_entropy, global_generator, to_tensors
 
@@ -25,6 +26,8 @@ __all__ = [
     "RandomSource",
     "ReadCost",
     "ReadableArray",
+    "ResultDtype",
+    "ResultDtypes",
     "ShardAccess",
     "ShardedArray",
     "draw_entropy",

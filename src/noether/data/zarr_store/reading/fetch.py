@@ -19,6 +19,7 @@ from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
 from noether.data.zarr_store.reading.chunk_index import ChunkIndex, open_chunk_index
 from noether.data.zarr_store.reading.open_sample import OpenSample
 from noether.data.zarr_store.reading.readable import ReadableArray, ReadRequest
+from noether.data.zarr_store.reading.result_dtypes import ResultDtypes
 from noether.data.zarr_store.reading.sharded_array import ShardAccess, ShardedArray, index_cache
 from noether.data.zarr_store.sampling import PlannedRead, ReadPlan
 from noether.data.zarr_store.stores import StoreFactory, open_storage
@@ -138,7 +139,7 @@ class Fetcher:
     def read(
         self,
         reads: Sequence[FieldRead],
-        dtype: np.dtype[Any] | None,
+        dtypes: ResultDtypes,
         places: Sequence[NDArray[Any]] | None = None,
     ) -> list[NDArray[Any]]:
         """Read fields, all requests of all of them at once as far as the concurrency goes.
@@ -147,10 +148,10 @@ class Fetcher:
         ----------
         reads : sequence of FieldRead
             What to read.
-        dtype : numpy.dtype or None
-            Of the result; None for the stored one.
+        dtypes : ResultDtypes
+            The dtypes of the result.
         places : sequence of ndarray, shape (plan.n_points, width), optional
-            Where each goes, of dtype `dtype`, in C order; by default new arrays.
+            Where each goes, of its dtype, in C order; by default new arrays.
 
         Returns
         -------
@@ -163,7 +164,7 @@ class Fetcher:
             There is no memory for them, or for a chunk.
         """
         handles = self._handles()
-        arrays = [_empty_rows(one, dtype) for one in reads] if places is None else list(places)
+        arrays = [_empty_rows(one, dtypes) for one in reads] if places is None else list(places)
         tasks = [(one, request, out) for one, out in zip(reads, arrays, strict=True) for request in one.requests]
 
         def run(task: tuple[FieldRead, ReadRequest, NDArray[Any]]) -> None:
@@ -224,10 +225,10 @@ class Fetcher:
         return sample
 
 
-def _empty_rows(one: FieldRead, dtype: np.dtype[Any] | None) -> NDArray[Any]:
+def _empty_rows(one: FieldRead, dtypes: ResultDtypes) -> NDArray[Any]:
     """Return room for what is read. It takes memory only as it is filled, from chunks that are there."""
     try:
-        return np.empty((one.plan.n_points, one.layout.dim), one.array.dtype if dtype is None else dtype)
+        return np.empty((one.plan.n_points, one.layout.dim), dtypes.of_field(one.layout.field, one.array))
     except (MemoryError, ValueError) as error:
         raise too_large(one, error) from error
 

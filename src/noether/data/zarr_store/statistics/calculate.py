@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from noether.data.zarr_store.core import default_threads, positive_int
 from noether.data.zarr_store.layout import ArrayLayout
 from noether.data.zarr_store.manifest import StoreManifest
-from noether.data.zarr_store.reading import Fetcher
+from noether.data.zarr_store.reading import Fetcher, ResultDtypes
 from noether.data.zarr_store.sampling import PlannedRead
 from noether.data.zarr_store.statistics.estimates import check_tolerance, extrapolate
 from noether.data.zarr_store.statistics.moments import RunningStats
@@ -112,7 +112,7 @@ def calculate_store_statistics(
 
     def summarize(block: PlannedRead) -> RunningStats:
         (reads,) = fetcher.prepare([block])
-        (rows,) = fetcher.read(reads, None)
+        (rows,) = fetcher.read(reads, ResultDtypes())
         return RunningStats.of(rows)
 
     parts = _map_in_order(summarize, selection.blocks(shares, seed), workers)
