@@ -276,7 +276,7 @@ class ZarrChunkReader:
         Returns
         -------
         ReadCost
-            Chunks, requests and bytes by field; by domain, points, and how many different draws there are.
+            Chunks, requests and bytes by field; by domain, the points and the number of different draws.
         """
         planned = self._plan_reads(sample_id, num_points, generator, fields)
         return ReadCost.of(list(chain.from_iterable(self._fetcher.prepare(planned))), self.chunk_order)

@@ -27,8 +27,8 @@ class ReadCost:
     n_bytes : dict of str to int or None
         Their bytes.
     n_draws : dict of str to int
-        How many different draws, as sets of points, a draw like this one can be, by domain: 1 of a domain that is read
-        whole, and at most 2**63 - 1, which stands for more as well.
+        Different draws (sets of points) that a draw like this one can return, by domain: 1 where the domain is read
+        whole. Two of them may share most of their points. The number 2**63 - 1 means this many or more.
     """
 
     points: dict[str, int]
