@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -21,8 +22,8 @@ from noether.data.zarr_store.datasets import (
     collate_samples,
     item_generator,
 )
-from noether.data.zarr_store.errors import ArgumentError
-from support.ahmed import RUNS
+from noether.data.zarr_store.errors import ArgumentError, UnknownNameError
+from support.ahmed import RUNS, load_run
 from support.reading import N_POINTS, write_runs
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
@@ -79,6 +80,34 @@ def test_a_curriculum_draws_what_it_says_of_each_epoch(root: Path, workers: int)
             assert batch["volume_position"].shape == (3, 100 * (epoch + 1), 3)
             expected = [same[DrawIndex(RUNS.index(run), epoch)]["volume_position"] for run in batch["sample_id"]]
             assert torch.equal(batch["volume_position"], torch.stack(expected))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_positions_in_float64_reach_training_with_every_bit(tmp_path: Path, workers: int) -> None:
+    root = write_runs(tmp_path / "store", *RUNS[:2], chunk_points=256, coords_dtype="float64")
+    draws = {"query": Draw("volume", 40, ["volume_position"])}
+    wanted: dict[str, Any] = {"num_points": {"volume": None}, "fields": ["volume_position", "volume_pressure"]}
+    dataset = ZarrStoreDataset(root, **wanted, draws=draws, dtype={"volume_position": "float64"}, if_short="all")
+    [batch] = dataset.loader(2, num_workers=workers, multiprocessing_context="fork" if workers else None)
+    assert (batch["query_position"].dtype, batch["volume_pressure"].dtype) == (torch.float64, torch.float32)
+    first = batch["volume_position"][: batch["offsets"]["volume_position"][1]]
+    source = load_run(RUNS[0])["volume_position"].astype(np.float64)
+    assert {row.tobytes() for row in first.numpy()} == {row.tobytes() for row in source}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "error", "message"),
+    [
+        ("float64", ArgumentError, "expected a mapping such as {'volume_position': 'float64'}, got 'float64'"),
+        ({"volume_position": "int32"}, ArgumentError, r"dtype\['volume_position'\]"),
+        ({"volume_positions": "float64"}, UnknownNameError, "field 'volume_positions' is not in the store"),
+    ],
+)
+def test_a_wrong_dtype_is_refused_when_the_dataset_is_made(
+    root: Path, dtype: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        ZarrStoreDataset(root, **WANTED, dtype=dtype)
 
 
 def test_a_curriculum_goes_with_no_sweep(root: Path) -> None:

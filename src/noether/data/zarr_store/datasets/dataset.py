@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from numpy.typing import DTypeLike
 from torch.utils.data import Dataset, get_worker_info
 
 from noether.data.zarr_store.core import whole_number
@@ -23,6 +24,7 @@ from noether.data.zarr_store.datasets.skipping import UNREADABLE, OnError, Skipp
 from noether.data.zarr_store.errors import ArgumentError, UnknownNameError, nearest_names
 from noether.data.zarr_store.manifest import IfMissing, choose_samples
 from noether.data.zarr_store.reader import ZarrChunkReader
+from noether.data.zarr_store.reading import ResultDtype, ResultDtypes
 from noether.data.zarr_store.sampling import ChunkOrder, Draw, DrawPlanner, IfShort, NumPoints, Schedule
 from noether.data.zarr_store.stores import is_remote
 
@@ -88,6 +90,9 @@ class ZarrStoreDataset(Dataset[Item]):
         Options of the file system; see `stores.open_storage`.
     verify_checksums : bool
         Whether to compare the checksums of chunks.
+    dtype : mapping of str to dtype-like, optional
+        Floating dtypes of some fields by canonical name, such as ``{"volume_position": "float64"}``; all others are
+        float32. Named draws give a field in the same dtype as the main ones.
     on_error : {"raise", "skip"}
         What to do about a sample that is damaged, or cannot be reached although it was tried again: raise an error
         that names it, or log it, count it and give the next sample of the dataset that can be read in its place, so
@@ -134,6 +139,7 @@ class ZarrStoreDataset(Dataset[Item]):
         read_concurrency: int | None = None,
         storage_options: Mapping[str, Any] | None = None,
         verify_checksums: bool = True,
+        dtype: Mapping[str, DTypeLike] | None = None,
         on_error: OnError = "raise",
     ) -> None:
         skips = check_on_error(on_error)
@@ -149,6 +155,10 @@ class ZarrStoreDataset(Dataset[Item]):
             chunk_order=chunk_order,
         )
         manifest = reader.manifest
+        if dtype is not None and not isinstance(dtype, Mapping):
+            raise ArgumentError(f"dtype: expected a mapping such as {{'volume_position': 'float64'}}, got {dtype!r}")
+        self._dtype: ResultDtype = "float32" if dtype is None else dict(dtype)
+        ResultDtypes.of(self._dtype, manifest.domains)
         self._planner = DrawPlanner(
             manifest.domains,
             num_points,
@@ -324,9 +334,9 @@ class ZarrStoreDataset(Dataset[Item]):
         Returns
         -------
         list of dict
-            Each with a float32 tensor by name of field, of shape ``(T,)`` for scalars and ``(T, width)`` otherwise;
-            ``sample_id``, a str; and ``attributes``, those of the sample, numbers and lists of these as float32
-            tensors.
+            Each with a tensor by name of field, of shape ``(T,)`` for scalars and ``(T, width)`` otherwise, in float32
+            unless `dtype` says otherwise; ``sample_id``, a str; and ``attributes``, those of the sample, numbers and lists
+            of these as float32 tensors.
 
         Warns
         -----
@@ -364,7 +374,8 @@ class ZarrStoreDataset(Dataset[Item]):
             return transform(item)
 
     def _read(self, draws: Sequence[DrawIndex]) -> list[Item]:
-        return read_items(self._contents.value.reader, self._planner, [self.sample_ids[draw] for draw in draws], draws)
+        reader, sample_ids = self._contents.value.reader, [self.sample_ids[draw] for draw in draws]
+        return read_items(reader, self._planner, sample_ids, draws, self._dtype)
 
 
 _PARAMETERS = frozenset(inspect.signature(ZarrStoreDataset.__init__).parameters) - {"self"}

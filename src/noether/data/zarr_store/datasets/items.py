@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from noether.data.zarr_store.datasets.draw_index import DrawIndex
 from noether.data.zarr_store.datasets.shared_buffers import allocate
 from noether.data.zarr_store.reader import ZarrChunkReader
+from noether.data.zarr_store.reading import ResultDtype
 from noether.data.zarr_store.sampling import DrawPlanner, DrawRead, Range
 
 __all__ = ["Item", "read_items"]
@@ -21,7 +22,11 @@ Item: TypeAlias = dict[str, Any]
 
 
 def read_items(
-    reader: ZarrChunkReader, planner: DrawPlanner, sample_ids: Sequence[str], draws: Sequence[DrawIndex]
+    reader: ZarrChunkReader,
+    planner: DrawPlanner,
+    sample_ids: Sequence[str],
+    draws: Sequence[DrawIndex],
+    dtype: ResultDtype,
 ) -> list[Item]:
     """Read the items of a batch, all requests of all of them at once.
 
@@ -35,13 +40,15 @@ def read_items(
         The samples.
     draws : sequence of DrawIndex
         For each of them, the epoch and the repeat.
+    dtype : dtype-like, or mapping of str to dtype-like
+        See `ZarrChunkReader.read_arrays`.
     """
     entries = [reader.entry(sample_id) for sample_id in sample_ids]
     planned = [
         planner.plan(sample_id, entry, draw.epoch, draw.repeat)
         for sample_id, entry, draw in zip(sample_ids, entries, draws, strict=True)
     ]
-    read = reader.read_planned([[one.planned for one in reads] for reads in planned], allocate)
+    read = reader.read_planned([[one.planned for one in reads] for reads in planned], allocate, dtype)
     items: list[Item] = []
     for sample_id, entry, reads, arrays in zip(sample_ids, entries, planned, read, strict=True):
         fields = _share_out(reads, arrays)
