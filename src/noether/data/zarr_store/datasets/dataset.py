@@ -335,8 +335,8 @@ class ZarrStoreDataset(Dataset[Item]):
         -------
         list of dict
             Each with a tensor by name of field, of shape ``(T,)`` for scalars and ``(T, width)`` otherwise, in float32
-            unless `dtype` says otherwise; ``sample_id``, a str; and ``attributes``, those of the sample, numbers and lists
-            of these as float32 tensors.
+            unless `dtype` says otherwise; ``sample_id``, a str; and ``attributes``, those of the sample, numbers and
+            lists of these as float32 tensors.
 
         Warns
         -----
