@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,9 +26,14 @@ from noether.data.zarr_store.reading import (
     Fetcher,
     RandomSource,
     ReadCost,
+    SampleBatch,
     draw_entropy,
+    fields_by_domain,
+    flat_if_scalar,
     global_generator,
+    iter_batches,
     place_side_by_side,
+    plan_batches,
     plan_reads,
     to_tensors,
 )
@@ -44,7 +49,7 @@ from noether.data.zarr_store.stores import StoreFactory, normalize_root
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Order", "StoreFactory", "ZarrChunkReader"]
+__all__ = ["Order", "SampleBatch", "StoreFactory", "ZarrChunkReader"]
 
 Order = Literal["stored", "original"]
 
@@ -207,8 +212,57 @@ class ZarrChunkReader:
                 restored = np.empty_like(rows)
                 restored[orders[domain]] = rows
                 rows = restored
-            result[one.layout.field] = _without_width_of_1(rows)
+            result[one.layout.field] = flat_if_scalar(rows)
         return result
+
+    def iter_sample(
+        self,
+        sample_id: str,
+        num_points: int | Mapping[str, int],
+        *,
+        fields: Iterable[str] | None = None,
+        dtype: DTypeLike | None = "float32",
+    ) -> Iterator[SampleBatch]:
+        """Read a whole sample batch by batch, in stored order and bounded memory.
+
+        Batches are of one domain at a time, domains in the order of the store. While the caller works on a batch, a
+        thread reads the next one.
+
+        Parameters
+        ----------
+        sample_id : str
+            Which sample.
+        num_points : int or mapping of str to int
+            Points of a batch, of every domain or by domain; the last batch of a domain may have fewer. A mapping
+            names every domain that is read.
+        fields : iterable of str, optional
+            Canonical names of what to read, as in `read_arrays`.
+        dtype : dtype-like or None
+            Floating dtype of the result; None keeps the stored one.
+
+        Yields
+        ------
+        SampleBatch
+            Every point of the sample comes once.
+
+        Raises
+        ------
+        UnknownNameError, ArgumentError
+            As in `read_arrays`, and where a mapping lacks a domain; at once.
+        CorruptDataError, TooLargeError, StorageError
+            As in `read_arrays`, in place of the first batch that cannot be read.
+
+        Notes
+        -----
+        Memory holds two or three batches, or reads of 65,536 points where batches are smaller. Every chunk is decoded
+        once: a batch that ends within a chunk leaves the rest of it to the next one. Whoever ends the loop early, by
+        ``break`` or an exception, waits for the read that is under way.
+        """
+        result_dtype = None if dtype is None else np.dtype(stored_dtype(dtype, "dtype"))
+        entry, domains = self._fetcher.entry(sample_id), self.manifest.domains
+        wanted = fields_by_domain(self.manifest, sample_id, entry, fields)
+        grids = {domain: one.grid for domain, one in entry.domains.items()}
+        return iter_batches(self._fetcher, plan_batches(sample_id, grids, wanted, num_points, domains), result_dtype)
 
     def read_planned(
         self, samples: Sequence[Sequence[PlannedRead]], allocate: Allocate | None = None
@@ -234,8 +288,7 @@ class ZarrChunkReader:
         flat = [one for reads in by_sample for one in reads]
         rows = iter(self._fetcher.read(flat, np.dtype(np.float32), places))
         return [
-            [{one.layout.field: _without_width_of_1(next(rows)) for one in fields} for fields in reads]
-            for reads in prepared
+            [{one.layout.field: flat_if_scalar(next(rows)) for one in fields} for fields in reads] for reads in prepared
         ]
 
     def cost(
@@ -358,7 +411,3 @@ class ZarrChunkReader:
                 )
         self._require_original_order()
         return True
-
-
-def _without_width_of_1(rows: NDArray[Any]) -> NDArray[Any]:
-    return rows[:, 0] if rows.shape[1] == 1 else rows

@@ -7,6 +7,7 @@ from noether.data.zarr_store.sampling.plan import (
     check_num_points,
     plan_draw,
     plan_whole,
+    plan_window,
     random_stream,
 )
 from noether.data.zarr_store.sampling.planner import DrawPlanner, DrawRead, IfShort, Schedule
@@ -32,5 +33,6 @@ __all__ = [
     "permutation",
     "plan_draw",
     "plan_whole",
+    "plan_window",
     "random_stream",
 ]
