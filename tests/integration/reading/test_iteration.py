@@ -289,3 +289,18 @@ def test_memory_holds_a_few_batches_and_not_a_field(tmp_path: Path) -> None:
         tracemalloc.stop()
     # A point takes 16 bytes in a batch; beside the batches there are the compressed chunks of one.
     assert 2 * batch_points * 16 < peak < 4 * batch_points * 16 < n_points * 16 / 2
+
+
+def test_a_batch_smaller_than_a_chunk_costs_the_memory_of_a_few_chunks(tmp_path: Path) -> None:
+    n_points, chunk_points = 1_000_000, 100_000
+    sample = {"volume_position": np.zeros((n_points, 3), np.float32)}
+    root = write_samples(tmp_path / "store", {"run_1": sample}, FileMap(volume_position="a"), chunk_points=chunk_points)
+    reader = ZarrChunkReader(root)
+    next(reader.iter_sample("run_1", 1000))
+    tracemalloc.start()
+    try:
+        assert sum(len(batch.rows) for batch in reader.iter_sample("run_1", 1000)) == n_points
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * chunk_points * 12 < n_points * 12 / 3

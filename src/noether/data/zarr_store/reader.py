@@ -254,9 +254,11 @@ class ZarrChunkReader:
 
         Notes
         -----
-        Memory holds two or three batches, or reads of 65,536 points where batches are smaller. Every chunk is decoded
-        once: a batch that ends within a chunk leaves the rest of it to the next one. Whoever ends the loop early, by
-        ``break`` or an exception, waits for the read that is under way.
+        Memory holds two or three batches; smaller ones are cut out of reads of 65,536 points, or of a chunk where that
+        is larger. Every chunk is decoded once: a batch that ends within a chunk leaves the rest of it to the next one.
+
+        A loop that ends early, by ``break`` or an exception, waits for the read that is under way. A loop does not go
+        on in a forked process, which lacks the thread; a new one may begin there.
         """
         result_dtype = None if dtype is None else np.dtype(stored_dtype(dtype, "dtype"))
         entry, domains = self._fetcher.entry(sample_id), self.manifest.domains

@@ -96,7 +96,7 @@ class PredictionWriter:
         fields = fields if fields is None or isinstance(fields, str) else tuple(fields)
         parts = None if parts is None else tuple(parts)
         content = Content.select(reader, sample_id, domain, fields or None, None)
-        # Reads nothing; raises where the order of the source is not known.
+        # This reads nothing; it raises where the order of the source is not known.
         reader.read_arrays(sample_id, fields=(), order="original")
         self._taken: dict[str, str] = {}
         if onto is None:
@@ -146,7 +146,7 @@ class PredictionWriter:
             self._arrays.clear()
 
     def add(self, rows: Rows, predictions: Mapping[str, Any]) -> None:
-        """Take the predictions of some rows; rows may come in any order, but each of them once.
+        """Add the predictions of some rows; rows may come in any order, but each of them once.
 
         Parameters
         ----------
