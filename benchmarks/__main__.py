@@ -11,6 +11,7 @@ from rich.console import Console
 
 from benchmarks.conversion import compare_conversion
 from benchmarks.costs import compare_manifest, compare_sizes
+from benchmarks.iteration import compare_iteration
 from benchmarks.loading import compare_loading
 from benchmarks.local_draws import compare_draws, compare_whole
 from benchmarks.object_storage import compare_object_storage
@@ -24,6 +25,7 @@ from benchmarks.writing import compare_hdf5, compare_writes
 _RUNNERS: dict[str, Callable[[Settings], Comparison]] = {
     "draws": compare_draws,
     "whole": compare_whole,
+    "iteration": compare_iteration,
     "loading": compare_loading,
     "stats": compare_statistics,
     "verify": compare_verification,

@@ -123,6 +123,24 @@ def open_manifest(root: str, small_root: str, expected: int) -> Measured:
     return measured
 
 
+def iterate(root: str, batch_points: int) -> Measured:
+    """Go over all points of a sample, in batches."""
+    from noether.data.zarr_store import ZarrChunkReader
+
+    reader = ZarrChunkReader(root)
+    next(reader.iter_sample(SAMPLE, 1))  # imports and first uses are not what is measured
+    return _measure(lambda: sum(len(batch.rows) for batch in reader.iter_sample(SAMPLE, batch_points)))
+
+
+def read_whole(root: str) -> Measured:
+    """Read all points of a sample at once."""
+    from noether.data.zarr_store import ZarrChunkReader
+
+    reader = ZarrChunkReader(root)
+    next(reader.iter_sample(SAMPLE, 1))
+    return _measure(lambda: reader.read_arrays(SAMPLE))
+
+
 def first_batch(root: str, method: str) -> Measured:
     """Make a dataset and take the first batch of two workers; PyTorch is loaded here already, and not in them."""
     from torch.utils.data import DataLoader
@@ -190,7 +208,8 @@ def _measure(work: Callable[[], object]) -> Measured:
 
 
 _JOBS: dict[str, Callable[..., Measured]] = {
-    job.__name__: job for job in (write_ours, write_zarr, write_hdf5, open_manifest, first_batch, worker_memory)
+    job.__name__: job
+    for job in (write_ours, write_zarr, write_hdf5, open_manifest, iterate, read_whole, first_batch, worker_memory)
 }
 
 if __name__ == "__main__":

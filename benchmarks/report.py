@@ -48,6 +48,12 @@ _CHAPTERS = {
         "copies and casts neighbouring rows of uncompressed files.",
     ),
     "whole": _Chapter("A whole sample from local disk", "All points of all four fields, in stored order."),
+    "iteration": _Chapter(
+        "A whole sample, batch by batch",
+        "All points of position and pressure, in stored order. `iter_sample` yields batches, and the loop drops "
+        "them; the whole read returns one array a field. Both have one thread that decodes. Memory is what a "
+        "fresh process grows by at most.",
+    ),
     "loading": _Chapter(
         "Loading for training",
         "A PyTorch `DataLoader` with two spawned workers gives batches of eight draws of 16,384 points, as float32 "

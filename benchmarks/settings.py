@@ -13,7 +13,20 @@ __all__ = ["CHUNK_POINTS", "COMPARISONS", "DRAW_POINTS", "REPOSITORY", "Mode", "
 Mode = Literal["quick", "full"]
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-COMPARISONS = ("draws", "whole", "loading", "stats", "verify", "s3", "write", "hdf5", "conversion", "manifest", "size")
+COMPARISONS = (
+    "draws",
+    "whole",
+    "iteration",
+    "loading",
+    "stats",
+    "verify",
+    "s3",
+    "write",
+    "hdf5",
+    "conversion",
+    "manifest",
+    "size",
+)
 
 CHUNK_POINTS = (4_096, 16_384)
 DRAW_POINTS = 16_384
@@ -21,7 +34,7 @@ DRAW_POINTS = 16_384
 _POINTS: dict[Mode, int] = {"quick": 1_000_000, "full": 5_000_000}
 _LARGEST: dict[Mode, int] = {"quick": 1_000_000, "full": 10_000_000}
 # Four float32 fields of widths 3, 1, 3, 3 take 40 bytes a point, so 50 million points are the 2 GB.
-_HDF5_POINTS: dict[Mode, int] = {"quick": 1_000_000, "full": 50_000_000}
+_LARGE_POINTS: dict[Mode, int] = {"quick": 1_000_000, "full": 50_000_000}
 
 
 @dataclass(frozen=True)
@@ -56,9 +69,9 @@ class Settings:
         return self.n_points, 2 * self.n_points
 
     @property
-    def n_hdf5_points(self) -> int:
-        """Points of the sample that is written from HDF5."""
-        return self.points or _HDF5_POINTS[self.mode]
+    def n_large_points(self) -> int:
+        """Points of the sample that is written from HDF5, or read batch by batch."""
+        return self.points or _LARGE_POINTS[self.mode]
 
     @property
     def sizes(self) -> list[int]:

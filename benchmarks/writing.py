@@ -74,7 +74,7 @@ def compare_writes(settings: Settings) -> Comparison:
 
 def compare_hdf5(settings: Settings) -> Comparison:
     """Measure the write of a sample that is held in HDF5."""
-    n_points = settings.n_hdf5_points
+    n_points = settings.n_large_points
     source_arrays(settings.work_dir, 20_000)
     source = _hdf5_source(settings.work_dir, n_points)
     rows: dict[str, Any] = {"values": [], "error": None}

@@ -32,8 +32,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import ConcatDataset, DataLoader, RandomSampler
 
+from noether.data.zarr_store import ZarrChunkReader
 from noether.data.zarr_store.datasets import Draw, Item, ZarrStoreDataset, collate_samples
-from noether.data.zarr_store.export import Export, export_sample
+from noether.data.zarr_store.export import Export, PredictionWriter
 
 SOURCE = Path(__file__).parent / "data"
 # These meshes are small (2,000 faces), so the chunks are as well; real ones take the default, 4,096.
@@ -72,11 +73,9 @@ def main() -> None:
     model = Surrogate()
     train(model, store, options.steps, options.workers)
 
+    export = predict(model, store, output / "prediction.vtp")
     whole = open_dataset(store, "test", None, seed=SEED)[0]
-    with torch.inference_mode():
-        predicted = model(collate_samples([whole]))[0]
-    show_errors(predicted, whole, open_dataset(store, "train", None, seed=SEED))
-    export = write_onto_mesh(predicted, whole, store, output / "prediction.vtp")
+    show_errors(export.path, whole, open_dataset(store, "train", None, seed=SEED))
     print(f"\nprediction on the mesh: {export.path} ({', '.join(export.arrays)}, in m²/s²)")
     print(f"picture of it: {plot(export.path, whole, output / 'prediction.png')}")
 
@@ -110,7 +109,7 @@ def without_scale(item: Item) -> Item:
     """
     _, length, height, _ = item["attributes"]["design_parameters"].tolist()
     scaled = dict(item)
-    for name in ("surface_position", "anchor_position"):
+    for name in (name for name in item if name.endswith("_position")):
         x, y, z = item[name].unbind(-1)
         from_nose = x + length
         nose = from_nose.clamp(max=NOSE)
@@ -216,18 +215,33 @@ def batches(store: Path, workers: int) -> Iterator[Item]:
         yield from loader
 
 
-def show_errors(predicted: Tensor, whole: Item, training: ZarrStoreDataset) -> None:
+def predict(model: Surrogate, store: Path, path: Path) -> Export:
+    """Write truth, prediction and error onto the faces of the mesh, batch by batch, so that it may have any size."""
+    anchors = open_dataset(store, "test", POINTS, seed=SEED)[0]
+    sample_id, scale = anchors["sample_id"], dynamic_pressure(anchors)
+    mesh = SOURCE / sample_id / "surface.vtp"
+    writer = PredictionWriter(store, sample_id, path, onto=mesh, fields=[PRESSURE], overwrite=True)
+    with writer, torch.inference_mode():
+        for batch in ZarrChunkReader(store).iter_sample(sample_id, POINTS, fields=[*SHAPE, PRESSURE]):
+            points = without_scale({**batch.tensors(), "attributes": anchors["attributes"]})
+            predicted = model(collate_samples([{**anchors, **points}]))[0]
+            error = predicted - points[PRESSURE]
+            writer.add(batch, {"predicted_pressure": predicted * scale, "pressure_error": error * scale})
+    return writer.export
+
+
+def show_errors(path: Path, whole: Item, training: ZarrStoreDataset) -> None:
     """Compare the error of the model with that of guesses which need no model."""
     known = [training[index] for index in range(len(training))]
-    guesses = {
-        "model": predicted,
-        "mean of the training simulations, at the nearest point of each": mean_of_nearest(whole, known),
-        "mean of the training simulations, the same everywhere": torch.cat([item[PRESSURE] for item in known]).mean(),
-    }
     truth = whole[PRESSURE]
+    errors = {
+        "model": torch.tensor(pyvista.read(path).cell_data["pressure_error"]) / dynamic_pressure(whole),
+        "mean of the training simulations, at the nearest point of each": mean_of_nearest(whole, known) - truth,
+        "mean of the training simulations, everywhere": torch.cat([item[PRESSURE] for item in known]).mean() - truth,
+    }
     print(f"\nrelative L2 error of the pressure on {whole['sample_id']}, which was held out:")
-    for name, guess in guesses.items():
-        print(f"  {torch.linalg.norm(guess - truth) / torch.linalg.norm(truth):6.1%}  {name}")
+    for name, error in errors.items():
+        print(f"  {torch.linalg.norm(error) / torch.linalg.norm(truth):6.1%}  {name}")
 
 
 def mean_of_nearest(whole: Item, known: list[Item]) -> Tensor:
@@ -235,20 +249,6 @@ def mean_of_nearest(whole: Item, known: list[Item]) -> Tensor:
     place = [torch.cat([item["surface_position"], item["surface_normals"]], dim=-1) for item in (whole, *known)]
     nearest = [torch.cdist(place[0], other).argmin(dim=1) for other in place[1:]]
     return torch.stack([item[PRESSURE][rows] for item, rows in zip(known, nearest, strict=True)]).mean(dim=0)
-
-
-def write_onto_mesh(predicted: Tensor, whole: Item, store: Path, path: Path) -> Export:
-    """Write truth, prediction and error onto the faces of the mesh, whose order the store knows."""
-    scale = dynamic_pressure(whole)
-    return export_sample(
-        store,
-        whole["sample_id"],
-        path,
-        onto=SOURCE / whole["sample_id"] / "surface.vtp",
-        fields=[PRESSURE],
-        predictions={"predicted_pressure": predicted * scale, "pressure_error": (predicted - whole[PRESSURE]) * scale},
-        overwrite=True,
-    )
 
 
 def plot(path: Path, whole: Item, picture: Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ ACTIONS: Mapping[str, Callable[[Path], object]] = {
     "draw scattered chunks": lambda root: ZarrChunkReader(root, chunk_order="scattered").read_arrays(
         "s1", {"surface": 10}, 0
     ),
+    "go over it": lambda root: list(islice(ZarrChunkReader(root).iter_sample("s1", 10), 10)),
     "restore its order": lambda root: ZarrChunkReader(root).read_arrays("s1", order="original"),
     "ask for its permutation": lambda root: ZarrChunkReader(root).permutation("s1", "surface"),
     "ask what a read costs": lambda root: ZarrChunkReader(root).cost("s1"),

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import nullcontext
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from noether.data.zarr_store import FileMap, ZarrChunkReader
-from noether.data.zarr_store.export import export_sample
+from noether.data.zarr_store.errors import ArgumentError
+from noether.data.zarr_store.export import PredictionWriter, export_sample
 from noether.data.zarr_store.export.meshes import Part, Ragged
 from support.export_meshes import CORNERS, assert_same_bits, by_type, case_parts, cells_around, corners, read_with_vtk
 from support.reading import write_samples
@@ -75,3 +79,45 @@ def test_a_position_lies_where_its_cell_is_exactly_as_far_as_the_box_reaches(kin
         for p, box in zip(position, boxes, strict=True)
     ]
     np.testing.assert_array_equal(Part("mesh", grid).distances("cell", position), expected)
+
+
+@given(n_points=st.integers(1, 60), data=st.data(), width=st.none() | st.integers(1, 3), seed=st.integers(0, 99))
+def test_predictions_in_any_order_of_row_ranges_are_exported_as_at_once(
+    n_points: int, data: st.DataObject, width: int | None, seed: int
+) -> None:
+    cuts = data.draw(st.sets(st.integers(1, n_points), max_size=12))
+    ranges = data.draw(st.permutations(list(pairwise(sorted({0, n_points} | cuts)))))
+    rng = np.random.default_rng(seed)
+    predicted = rng.normal(size=(n_points,) if width is None else (n_points, width)).astype("f4")
+    fields = {"volume_position": rng.normal(size=(n_points, 3)).astype("f4")}
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        write_samples(root / "store", {"run_1": fields}, FileMap(volume_position="x.npy"), shuffle_seed=seed)
+        export_sample(root / "store", "run_1", root / "once.npz", predictions={"q": predicted})
+        with PredictionWriter(root / "store", "run_1", root / "parts.npz") as writer:
+            for first, stop in ranges:
+                writer.add((first, stop), {"q": predicted[first:stop]})
+        assert (root / "parts.npz").read_bytes() == (root / "once.npz").read_bytes()
+
+
+@given(n_points=st.integers(1, 40), data=st.data())
+def test_rows_that_are_missing_or_given_twice_never_go_unnoticed(n_points: int, data: st.DataObject) -> None:
+    """The file has every value where all rows were given, and each of them once."""
+    bounds = st.tuples(st.integers(0, n_points), st.integers(0, n_points)).map(sorted).filter(lambda b: b[0] < b[1])
+    ranges = data.draw(st.lists(bounds, min_size=1, max_size=6))
+    given_rows = [row for first, stop in ranges for row in range(first, stop)]
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        fields = {"volume_position": np.zeros((n_points, 3), "f4")}
+        write_samples(root / "store", {"run_1": fields}, FileMap(volume_position="x.npy"))
+        writer = PredictionWriter(root / "store", "run_1", root / "out.npz")
+        complete = sorted(given_rows) == list(range(n_points))
+        with nullcontext() if complete else pytest.raises(ArgumentError, match=r"expected (each row once|all .* rows)"):
+            add_all(writer, ranges)
+        assert (root / "out.npz").exists() == complete
+
+
+def add_all(writer: PredictionWriter, ranges: list[list[int]]) -> None:
+    with writer:
+        for first, stop in ranges:
+            writer.add((first, stop), {"q": np.zeros(stop - first)})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,9 +28,14 @@ from noether.data.zarr_store.reading import (
     ReadCost,
     ResultDtype,
     ResultDtypes,
+    SampleBatch,
     draw_entropy,
+    fields_by_domain,
+    flat_if_scalar,
     global_generator,
+    iter_batches,
     place_side_by_side,
+    plan_batches,
     plan_reads,
     to_tensors,
 )
@@ -46,7 +51,7 @@ from noether.data.zarr_store.stores import StoreFactory, normalize_root
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Order", "StoreFactory", "ZarrChunkReader"]
+__all__ = ["Order", "SampleBatch", "StoreFactory", "ZarrChunkReader"]
 
 Order = Literal["stored", "original"]
 
@@ -210,8 +215,59 @@ class ZarrChunkReader:
                 restored = np.empty_like(rows)
                 restored[orders[domain]] = rows
                 rows = restored
-            result[one.layout.field] = _without_width_of_1(rows)
+            result[one.layout.field] = flat_if_scalar(rows)
         return result
+
+    def iter_sample(
+        self,
+        sample_id: str,
+        num_points: int | Mapping[str, int],
+        *,
+        fields: Iterable[str] | None = None,
+        dtype: ResultDtype = "float32",
+    ) -> Iterator[SampleBatch]:
+        """Read a whole sample batch by batch, in stored order and bounded memory.
+
+        Batches are of one domain at a time, domains in the order of the store. While the caller works on a batch, a
+        thread reads the next one.
+
+        Parameters
+        ----------
+        sample_id : str
+            Which sample.
+        num_points : int or mapping of str to int
+            Points of a batch, of every domain or by domain; the last batch of a domain may have fewer. A mapping
+            names every domain that is read.
+        fields : iterable of str, optional
+            Canonical names of what to read, as in `read_arrays`.
+        dtype : dtype-like, mapping of str to dtype-like, or None
+            See `read_arrays`.
+
+        Yields
+        ------
+        SampleBatch
+            Every point of the sample comes once.
+
+        Raises
+        ------
+        UnknownNameError, ArgumentError
+            As in `read_arrays`, and where a mapping lacks a domain; at once.
+        CorruptDataError, TooLargeError, StorageError
+            As in `read_arrays`, in place of the first batch that cannot be read.
+
+        Notes
+        -----
+        Memory holds two or three batches; smaller ones are cut out of reads of 65,536 points, or of a chunk where that
+        is larger. Every chunk is decoded once: a batch that ends within a chunk leaves the rest of it to the next one.
+
+        A loop that ends early, by ``break`` or an exception, waits for the read that is under way. A loop does not go
+        on in a forked process, which lacks the thread; a new one may begin there.
+        """
+        entry, domains = self._fetcher.entry(sample_id), self.manifest.domains
+        dtypes = ResultDtypes.of(dtype, domains)
+        wanted = fields_by_domain(self.manifest, sample_id, entry, fields)
+        grids = {domain: one.grid for domain, one in entry.domains.items()}
+        return iter_batches(self._fetcher, plan_batches(sample_id, grids, wanted, num_points, domains), dtypes)
 
     def read_planned(
         self,
@@ -257,8 +313,7 @@ class ZarrChunkReader:
         flat = [one for reads in by_sample for one in reads]
         rows = iter(self._fetcher.read(flat, dtypes, places))
         return [
-            [{one.layout.field: _without_width_of_1(next(rows)) for one in fields} for fields in reads]
-            for reads in prepared
+            [{one.layout.field: flat_if_scalar(next(rows)) for one in fields} for fields in reads] for reads in prepared
         ]
 
     def cost(
@@ -381,7 +436,3 @@ class ZarrChunkReader:
                 )
         self._require_original_order()
         return True
-
-
-def _without_width_of_1(rows: NDArray[Any]) -> NDArray[Any]:
-    return rows[:, 0] if rows.shape[1] == 1 else rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from noether.data.zarr_store.errors import ArgumentError, UnknownNameError, nearest_names
 from noether.data.zarr_store.reader import ZarrChunkReader
 
-__all__ = ["Content"]
+__all__ = ["Content", "as_numbers", "check_no_field"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +74,8 @@ class Content:
         known = {field for name in n_points for field in reader.manifest.domains[name].arrays}
         for field in sorted((named or frozenset()) - known):
             raise UnknownNameError(f"sample {sample_id!r} has no field {field!r}; {nearest_names(field, known)}")
-        for name in sorted(arrays.keys() & (named or frozenset())):
-            raise ArgumentError(
-                f"prediction {name!r}: the field of that name is exported too; leave that out of fields, "
-                f"or call the prediction otherwise, such as 'predicted_{name}'"
-            )
+        for name in sorted(arrays):
+            check_no_field(name, named or ())
         return cls(reader, sample_id, n_points, named, arrays)
 
     def fields_of(self, domain: str) -> list[str]:
@@ -150,19 +147,52 @@ class Content:
         return [arrays[field] for field in fields]
 
 
-def _prediction(name: str, values: Any, sample_id: str, n_points: Mapping[str, int]) -> NDArray[Any]:
-    """Give a prediction as an array in the machine's byte order, flat where it has one component."""
+def check_no_field(name: str, fields: Container[str]) -> None:
+    """Raise `ArgumentError` for a prediction that has the name of a field which is exported too."""
+    if name in fields:
+        raise ArgumentError(
+            f"prediction {name!r}: the field of that name is exported too; leave that out of fields, "
+            f"or call the prediction otherwise, such as 'predicted_{name}'"
+        )
+
+
+def as_numbers(where: str, values: Any) -> NDArray[Any]:
+    """Return a prediction, or rows of one, as an array in the machine's byte order; tensors may be on any device.
+
+    Parameters
+    ----------
+    where : str
+        Names the prediction, to begin an error with.
+    values : array or tensor
+        The prediction.
+
+    Raises
+    ------
+    ArgumentError
+        It is no array of numbers, or a tensor that requires gradients.
+    """
     try:
-        array = np.asarray(values)
-    except (TypeError, ValueError, RuntimeError) as error:  # such as of a tensor that is on a GPU, or needs gradients
-        raise ArgumentError(f"prediction {name!r}: expected an array, got {type(values).__name__} ({error})") from error
+        to_cpu = getattr(values, "cpu", None)  # of tensors
+        array = np.asarray(to_cpu() if callable(to_cpu) else values)
+    except (TypeError, ValueError, RuntimeError) as error:  # such as of a tensor that requires gradients
+        raise ArgumentError(
+            f"{where}: expected an array, got {type(values).__name__} ({error}); pass an array of numbers, "
+            "or values.detach().float() of a tensor"
+        ) from error
     if array.dtype.kind not in "fiu" or array.dtype.itemsize > 8:
-        raise ArgumentError(f"prediction {name!r}: expected numbers of at most 8 bytes, got dtype {array.dtype}")
+        raise ArgumentError(
+            f"{where}: expected numbers of at most 8 bytes, got dtype {array.dtype}; cast it to float32"
+        )
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _prediction(name: str, values: Any, sample_id: str, n_points: Mapping[str, int]) -> NDArray[Any]:
+    """Return a prediction of all points as an array, flat where it has one component."""
+    array = as_numbers(f"prediction {name!r}", values)
     if array.ndim not in (1, 2) or 0 in array.shape or len(array) not in n_points.values():
         counts = ", ".join(f"{count} of {domain}" for domain, count in n_points.items())
         raise ArgumentError(
             f"prediction {name!r}: expected shape (n_points,) or (n_points, width), in stored order and with all "
             f"points of sample {sample_id!r} ({counts}), got {array.shape}"
         )
-    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     return array[:, 0] if array.shape[1:] == (1,) else array

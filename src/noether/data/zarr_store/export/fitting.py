@@ -38,6 +38,10 @@ class Fit:
     def __str__(self) -> str:
         return f"{self.domain} as {self.association} data of {_names(self.parts)}"
 
+    def taken_names(self) -> dict[str, str]:
+        """Return the names of the data that the parts have, each with the name of its part."""
+        return {name: part.name for part in reversed(self.parts) for name in part.data(self.association)}
+
     def split(self, values: NDArray[Any]) -> list[tuple[Part, NDArray[Any]]]:
         """Deal the rows of a field out to the parts."""
         ends = np.cumsum([part.count(self.association) for part in self.parts])

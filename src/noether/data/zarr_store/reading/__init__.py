@@ -8,11 +8,12 @@ from noether.data.zarr_store.reading.chunk_index import (
     load_words,
     write_chunk_index,
 )
-from noether.data.zarr_store.reading.fetch import Fetcher
+from noether.data.zarr_store.reading.fetch import Fetcher, flat_if_scalar
 from noether.data.zarr_store.reading.index_subset import write_index_without
+from noether.data.zarr_store.reading.iteration import SampleBatch, iter_batches, plan_batches
 from noether.data.zarr_store.reading.open_sample import OpenSample
 from noether.data.zarr_store.reading.read_cost import ReadCost
-from noether.data.zarr_store.reading.read_plans import plan_reads
+from noether.data.zarr_store.reading.read_plans import fields_by_domain, plan_reads
 from noether.data.zarr_store.reading.readable import ReadableArray
 from noether.data.zarr_store.reading.result_dtypes import ResultDtype, ResultDtypes
 from noether.data.zarr_store.reading.sharded_array import ShardAccess, ShardedArray
@@ -28,14 +29,19 @@ __all__ = [
     "ReadableArray",
     "ResultDtype",
     "ResultDtypes",
+    "SampleBatch",
     "ShardAccess",
     "ShardedArray",
     "draw_entropy",
     "drop_chunk_index",
+    "fields_by_domain",
+    "flat_if_scalar",
     "global_generator",
     "has_chunk_index",
+    "iter_batches",
     "load_words",
     "place_side_by_side",
+    "plan_batches",
     "plan_reads",
     "to_tensors",
     "write_chunk_index",

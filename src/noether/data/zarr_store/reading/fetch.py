@@ -24,7 +24,7 @@ from noether.data.zarr_store.reading.sharded_array import ShardAccess, ShardedAr
 from noether.data.zarr_store.sampling import PlannedRead, ReadPlan
 from noether.data.zarr_store.stores import StoreFactory, open_storage
 
-__all__ = ["Fetcher", "FieldRead", "too_large"]
+__all__ = ["Fetcher", "FieldRead", "empty_rows", "flat_if_scalar", "too_large"]
 
 # An open sample is the metadata of its arrays, a few kilobytes; a shard index has 16 bytes a chunk.
 _MAX_OPEN_SAMPLES = 512
@@ -164,7 +164,7 @@ class Fetcher:
             There is no memory for them, or for a chunk.
         """
         handles = self._handles()
-        arrays = [_empty_rows(one, dtypes) for one in reads] if places is None else list(places)
+        arrays = [empty_rows(one, dtypes) for one in reads] if places is None else list(places)
         tasks = [(one, request, out) for one, out in zip(reads, arrays, strict=True) for request in one.requests]
 
         def run(task: tuple[FieldRead, ReadRequest, NDArray[Any]]) -> None:
@@ -225,12 +225,23 @@ class Fetcher:
         return sample
 
 
-def _empty_rows(one: FieldRead, dtypes: ResultDtypes) -> NDArray[Any]:
-    """Return room for what is read. It takes memory only as it is filled, from chunks that are there."""
+def empty_rows(one: FieldRead, dtypes: ResultDtypes, n_before: int = 0) -> NDArray[Any]:
+    """Return room for `n_before` rows and those of a read. It takes memory only as it is filled, from real chunks.
+
+    Raises
+    ------
+    TooLargeError
+        There is no memory for them.
+    """
     try:
-        return np.empty((one.plan.n_points, one.layout.dim), dtypes.of_field(one.layout.field, one.array))
+        return np.empty((n_before + one.plan.n_points, one.layout.dim), dtypes.of_field(one.layout.field, one.array))
     except (MemoryError, ValueError) as error:
         raise too_large(one, error) from error
+
+
+def flat_if_scalar(rows: NDArray[Any]) -> NDArray[Any]:
+    """Return rows of one value each as a flat array, and others unchanged."""
+    return rows[:, 0] if rows.shape[1] == 1 else rows
 
 
 def too_large(one: FieldRead, error: Exception) -> TooLargeError:

@@ -18,7 +18,7 @@ from noether.data.zarr_store.sampling import (
     random_stream,
 )
 
-__all__ = ["plan_reads"]
+__all__ = ["fields_by_domain", "plan_reads"]
 
 
 def plan_reads(
@@ -56,7 +56,7 @@ def plan_reads(
     TooLargeError
         The rows of a domain lie in more chunks than a plan can have.
     """
-    wanted = _wanted_fields(manifest, sample_id, entry, fields)
+    wanted = fields_by_domain(manifest, sample_id, entry, fields)
     counts = check_num_points(num_points, manifest.domains)
     reads = []
     for domain, layouts in wanted.items():
@@ -77,10 +77,16 @@ def _plan_domain(
     return plan_draw(grid, count, random_stream(*entropy, domain), chunk_order)
 
 
-def _wanted_fields(
+def fields_by_domain(
     manifest: StoreManifest, sample_id: str, entry: SampleEntry, fields: Iterable[str] | None
 ) -> dict[str, list[ArrayLayout]]:
-    """Sort the fields to read by domain, in the order of the layouts."""
+    """Return the fields to read by domain, in the order of the layouts; parameters are those of `plan_reads`.
+
+    Raises
+    ------
+    UnknownNameError
+        The store, or the sample, has no such field.
+    """
     there = {domain: layout.arrays for domain, layout in manifest.domains.items() if domain in entry.domains}
     if fields is None:
         return {domain: list(arrays.values()) for domain, arrays in there.items()}

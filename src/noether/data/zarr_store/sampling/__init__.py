@@ -8,6 +8,7 @@ from noether.data.zarr_store.sampling.plan import (
     count_draws,
     plan_draw,
     plan_whole,
+    plan_window,
     random_stream,
 )
 from noether.data.zarr_store.sampling.planner import DrawPlanner, DrawRead, IfShort, NumPoints, Schedule
@@ -35,5 +36,6 @@ __all__ = [
     "permutation",
     "plan_draw",
     "plan_whole",
+    "plan_window",
     "random_stream",
 ]
