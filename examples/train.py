@@ -14,7 +14,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,6 @@ from matplotlib.colors import Normalize
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection  # type: ignore[import-untyped]  # Matplotlib leaves it untyped
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import ConcatDataset, DataLoader, RandomSampler
 
 from noether.data.zarr_store import ZarrChunkReader
 from noether.data.zarr_store.datasets import Draw, Item, ZarrStoreDataset, collate_samples
@@ -74,8 +72,8 @@ def main() -> None:
     train(model, store, options.steps, options.workers)
 
     export = predict(model, store, output / "prediction.vtp")
-    whole = open_dataset(store, "test", None, seed=SEED)[0]
-    show_errors(export.path, whole, open_dataset(store, "train", None, seed=SEED))
+    whole = open_dataset(store, "test", None)[0]
+    show_errors(export.path, whole, open_dataset(store, "train", None))
     print(f"\nprediction on the mesh: {export.path} ({', '.join(export.arrays)}, in m²/s²)")
     print(f"picture of it: {plot(export.path, whole, output / 'prediction.png')}")
 
@@ -88,7 +86,7 @@ def convert(store: Path) -> Path:
     return store
 
 
-def open_dataset(store: Path, split: str, num_points: int | None, seed: int) -> ZarrStoreDataset:
+def open_dataset(store: Path, split: str, num_points: int | None) -> ZarrStoreDataset:
     """Open a split of the store: points to predict (all of them, where `num_points` is None), and anchors."""
     return ZarrStoreDataset(
         store,
@@ -96,7 +94,7 @@ def open_dataset(store: Path, split: str, num_points: int | None, seed: int) -> 
         num_points={"surface": num_points},
         fields=[*SHAPE, PRESSURE],
         draws={"anchor": Draw("surface", ANCHORS, SHAPE)},
-        seed=seed,
+        seed=SEED,
         transform=without_scale,
     )
 
@@ -198,26 +196,15 @@ def train(model: Surrogate, store: Path, steps: int, workers: int) -> None:
 
 def batches(store: Path, workers: int) -> Iterator[Item]:
     """Yield batches of the training split for ever, each of other draws."""
-    draws = [open_dataset(store, "train", POINTS, seed=SEED + number) for number in range(DRAWS_PER_EPOCH)]
-    samples: ConcatDataset[Item] = ConcatDataset(draws)
-    loader: DataLoader[Item] = DataLoader(
-        samples,
-        batch_size=BATCH,
-        # From the generator of its own, a loader takes more numbers without workers than with persistent ones.
-        sampler=RandomSampler(samples, generator=torch.Generator().manual_seed(SEED)),
-        collate_fn=collate_samples,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-    )
-    for epoch in count():
-        for dataset in draws:
-            dataset.set_epoch(epoch)
+    dataset = open_dataset(store, "train", POINTS)
+    loader = dataset.loader(BATCH, shuffle=True, num_samples=DRAWS_PER_EPOCH * len(dataset), num_workers=workers)
+    while True:
         yield from loader
 
 
 def predict(model: Surrogate, store: Path, path: Path) -> Export:
     """Write truth, prediction and error onto the faces of the mesh, batch by batch, so that it may have any size."""
-    anchors = open_dataset(store, "test", POINTS, seed=SEED)[0]
+    anchors = open_dataset(store, "test", POINTS)[0]
     sample_id, scale = anchors["sample_id"], dynamic_pressure(anchors)
     mesh = SOURCE / sample_id / "surface.vtp"
     writer = PredictionWriter(store, sample_id, path, onto=mesh, fields=[PRESSURE], overwrite=True)

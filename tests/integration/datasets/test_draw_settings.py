@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from noether.data.zarr_store import ZarrChunkReader
 from noether.data.zarr_store.datasets import (
     Draw,
     DrawIndex,
@@ -108,6 +109,19 @@ def test_a_wrong_dtype_is_refused_when_the_dataset_is_made(
 ) -> None:
     with pytest.raises(error, match=message):
         ZarrStoreDataset(root, **WANTED, dtype=dtype)
+
+
+def test_a_whole_sample_comes_in_batches_that_are_items(root: Path) -> None:
+    dataset = ZarrStoreDataset(root, **WANTED, transform=partial(jittered, "jitter"))
+    fields = ["volume_position", "volume_pressure"]
+    batches = list(dataset.iter_sample("run_2", 5000, fields))
+    expected = ZarrChunkReader(root).read_sample("run_2", fields=fields)
+    for field in fields:
+        assert torch.equal(torch.cat([item[field] for _, item in batches]), expected[field])
+    assert [batch.rows.start for batch, _ in batches] == list(range(0, len(expected["volume_position"]), 5000))
+    for _, item in batches:
+        assert (item["sample_id"], item["attributes"]) == ("run_2", {"name": "run_2"})
+        assert item["jitter"].shape == item["volume_position"].shape
 
 
 def test_a_curriculum_goes_with_no_sweep(root: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, get_worker_info
 from noether.data.zarr_store.core import whole_number
 from noether.data.zarr_store.datasets.draw_index import DrawIndex
 from noether.data.zarr_store.datasets.item_generator import item_randomness
-from noether.data.zarr_store.datasets.items import Item, read_items
+from noether.data.zarr_store.datasets.items import Item, complete, read_items
 from noether.data.zarr_store.datasets.loader import StoreLoader, make_loader
 from noether.data.zarr_store.datasets.parent_watch import end_with_main_process
 from noether.data.zarr_store.datasets.shared_epoch import SharedEpoch
@@ -23,7 +23,7 @@ from noether.data.zarr_store.datasets.sharing import SharedPickle
 from noether.data.zarr_store.datasets.skipping import UNREADABLE, OnError, Skipped, check_on_error, read_or_next
 from noether.data.zarr_store.errors import ArgumentError, UnknownNameError, nearest_names
 from noether.data.zarr_store.manifest import IfMissing, choose_samples
-from noether.data.zarr_store.reader import ZarrChunkReader
+from noether.data.zarr_store.reader import SampleBatch, ZarrChunkReader
 from noether.data.zarr_store.reading import ResultDtype, ResultDtypes
 from noether.data.zarr_store.sampling import ChunkOrder, Draw, DrawPlanner, IfShort, NumPoints, Schedule
 from noether.data.zarr_store.stores import is_remote
@@ -344,6 +344,28 @@ class ZarrStoreDataset(Dataset[Item]):
             Samples come again that were drawn already, and no epoch was set since.
         """
         return self._items(indices, by_loader=True)
+
+    def iter_sample(
+        self, sample_id: str, num_points: int | Mapping[str, int], fields: Iterable[str] | None = None
+    ) -> Iterator[tuple[SampleBatch, Item]]:
+        """Read a whole sample batch by batch, in stored order and bounded memory, to predict all its points.
+
+        Parameters and errors are those of `ZarrChunkReader.iter_sample`; dtypes are those of this dataset.
+
+        Yields
+        ------
+        SampleBatch
+            Domain and stored rows of the batch, for `export.PredictionWriter`.
+        dict
+            The item of these rows, after the transform: tensors by name of field, ``sample_id`` and ``attributes``.
+        """
+        reader = self._contents.value.reader
+        entry = reader.entry(sample_id)
+        for number, batch in enumerate(reader.iter_sample(sample_id, num_points, fields=fields, dtype=self._dtype)):
+            item = complete(batch.tensors(), sample_id, entry)
+            if self._transform is not None:
+                item = self._transformed(self._transform, item, DrawIndex(0, 0, number))
+            yield batch, item
 
     def _items(self, indices: Sequence[int], *, by_loader: bool) -> list[Item]:
         end_with_main_process()

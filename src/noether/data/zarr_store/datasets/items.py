@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from noether.data.zarr_store.datasets.draw_index import DrawIndex
 from noether.data.zarr_store.datasets.shared_buffers import allocate
+from noether.data.zarr_store.manifest import SampleEntry
 from noether.data.zarr_store.reader import ZarrChunkReader
 from noether.data.zarr_store.reading import ResultDtype
 from noether.data.zarr_store.sampling import DrawPlanner, DrawRead, Range
 
-__all__ = ["Item", "read_items"]
+__all__ = ["Item", "complete", "read_items"]
 
 Item: TypeAlias = dict[str, Any]
 
@@ -52,11 +53,15 @@ def read_items(
     items: list[Item] = []
     for sample_id, entry, reads, arrays in zip(sample_ids, entries, planned, read, strict=True):
         fields = _share_out(reads, arrays)
-        item: Item = {name: torch.from_numpy(fields[name]) for name in planner.names if name in fields}
-        item["sample_id"] = sample_id
-        item["attributes"] = {name: _attribute(value) for name, value in entry.attributes.items()}
-        items.append(item)
+        tensors = {name: torch.from_numpy(fields[name]) for name in planner.names if name in fields}
+        items.append(complete(tensors, sample_id, entry))
     return items
+
+
+def complete(tensors: Mapping[str, torch.Tensor], sample_id: str, entry: SampleEntry) -> Item:
+    """Return the item of a sample that has these tensors."""
+    attributes = {name: _attribute(value) for name, value in entry.attributes.items()}
+    return {**tensors, "sample_id": sample_id, "attributes": attributes}
 
 
 def _share_out(reads: Sequence[DrawRead], arrays: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
