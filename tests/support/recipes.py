@@ -194,8 +194,8 @@ def main() -> None:
     variant, store, n_workers, directory, *checkpoints = sys.argv[1:]
     # What is said about epochs would be a fault of the recipe.
     warnings.filterwarnings("error", message=r".*\b(epoch|come|comes)\b")
-    framework, prepare = _VARIANTS[variant]
-    code = recipe(framework)
+    code, prepare = _VARIANTS[variant]
+    code = recipe(code) if "\n" not in code else code
     code = re.sub(r"batch_size=\d+", f"batch_size={_BATCH_SIZE}", code)
     code = re.sub(r"num_workers=\d+", f"num_workers={n_workers}", code)
     after_each_epoch = variant.endswith("saved after each epoch")
@@ -293,6 +293,7 @@ def _lightning(run: str, store: Path, directory: Path) -> dict[str, Any]:
             super().__init__()
             self.weight = torch.nn.Parameter(torch.ones(()))
             self.trained, self.validated = TrainStep(run), TrainStep(run + VALIDATION)
+            self.predicted = TrainStep(run)
 
         def training_step(self, batch: dict[str, Any]) -> Any:
             self.trained(batch)
@@ -300,6 +301,12 @@ def _lightning(run: str, store: Path, directory: Path) -> dict[str, Any]:
 
         def validation_step(self, batch: dict[str, Any]) -> None:
             self.validated(batch)
+
+        def predict_step(self, batch: dict[str, Any]) -> None:
+            self.predicted(batch)
+
+        def predict_dataloader(self) -> Any:
+            return _dataset(store).loader(batch_size=_BATCH_SIZE)
 
         def configure_optimizers(self) -> Any:
             return torch.optim.SGD(self.parameters(), 1e-3)
@@ -333,11 +340,19 @@ def _lightning(run: str, store: Path, directory: Path) -> dict[str, Any]:
     }
 
 
+# Lightning makes loaders of its own from these, in one way from a loader that it is given, in another from a hook's.
+_PREDICT = """
+trainer.predict(model, dataset.loader(batch_size=2))
+trainer.predict(model)
+"""
+
+# The framework of a recipe, or code, and what makes its variables.
 _VARIANTS: dict[str, tuple[str, Callable[[str, Path, Path], dict[str, Any]]]] = {
     "PyTorch": ("PyTorch", _plain),
     "torchdata": ("torchdata", _torchdata),
     "torchdata, saved after each epoch": ("torchdata", _torchdata),
     "Lightning": ("Lightning", _lightning),
+    "Lightning, predictions": (_PREDICT, _lightning),
     "Accelerate": ("Accelerate", _accelerate),
     "Accelerate, dispatched": ("Accelerate", _dispatched),
     "Accelerate, dispatched and split": ("Accelerate", _split),

@@ -97,6 +97,16 @@ def test_lightning_trains_on_new_points_validates_on_fixed_ones_and_resumes(
     training.require_validation_on_the_same_points()
 
 
+def test_ranks_share_the_samples_that_lightning_predicts(store: Path, tmp_path: Path) -> None:
+    """Of a loader that it is given, and of one that a hook of the model makes."""
+    batches = [of_rank[WHOLE] for of_rank in train("Lightning, predictions", store, tmp_path)]
+    assert [len(of_rank) for of_rank in batches] == [2 * N_BATCHES] * N_RANKS
+    for part in (slice(N_BATCHES), slice(N_BATCHES, None)):
+        shares = [[sample for batch in of_rank[part] for sample in batch] for of_rank in batches]
+        assert {sample for share in shares for sample in share} == set(SAMPLES)
+        assert [len(share) for share in shares] == [-(-len(SAMPLES) // N_RANKS)] * N_RANKS
+
+
 @both
 def test_accelerate_ranks_get_new_points_each_epoch_and_resume_exactly(
     store: Path, tmp_path: Path, n_workers: int
