@@ -352,6 +352,22 @@ def test_ranks_share_the_samples_of_every_epoch(root: Path, dataset: ZarrStoreDa
         require_points(list(first.items()), expected)
 
 
+def test_a_loader_that_was_begun_has_all_samples_for_who_takes_it_apart(
+    dataset: ZarrStoreDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Accelerate makes a loader of its own from the batch sampler, and shares out the batches."""
+    for name, value in {"is_initialized": True, "get_rank": 1, "get_world_size": 2}.items():
+        monkeypatch.setattr(torch.distributed, name, lambda value=value: value)
+    loader = dataset.loader(1)
+    batches = iter(loader)
+    shared = [next(batches)["sample_id"]]
+    assert loader.batch_sampler is not None
+    assert list(loader.batch_sampler) == [[number] for number in range(len(RUNS))]
+    shared += [batch["sample_id"] for batch in batches]
+    assert shared == [[RUNS[number]] for number in (1, 3, 5)]
+    assert len(loader) == 3
+
+
 def test_a_state_of_two_ranks_goes_on_with_one(dataset: ZarrStoreDataset) -> None:
     one_rank = points_of(dataset.loader(1, shuffle=True))
     loaders = [dataset.loader(1, shuffle=True, rank=rank, world_size=2) for rank in range(2)]

@@ -1,0 +1,129 @@
+"""The recipes of the README for frameworks, each on two ranks: new points in each epoch, and an exact resume."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support.recipes import N_BATCHES, N_EPOCHS, N_RANKS, SAMPLES, VALIDATION, WHOLE, Batch, train, write_store
+
+pytestmark = pytest.mark.slow
+
+both = pytest.mark.parametrize("n_workers", [0, 1])
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_store(tmp_path_factory.mktemp("recipes") / "store")
+
+
+class Training:
+    """A whole run of a recipe, and those that resume from its checkpoints."""
+
+    def __init__(self, variant: str, store: Path, directory: Path, n_workers: int) -> None:
+        self._variant, self._store, self._directory, self._n_workers = variant, store, directory, n_workers
+        self.whole = self.run()
+        self._all = [*self.whole]
+
+    def run(self, *checkpoints: str) -> list[dict[str, list[Batch]]]:
+        return train(self._variant, self._store, self._directory, *checkpoints, n_workers=self._n_workers)
+
+    def require_new_points_in_each_epoch(self) -> None:
+        drawn: dict[tuple[str, str], int] = {}
+        for epoch in range(N_EPOCHS):
+            batches = [
+                batch for batches in self.whole for batch in batches[WHOLE][epoch * N_BATCHES : (epoch + 1) * N_BATCHES]
+            ]
+            assert {sample for batch in batches for sample in batch} == set(SAMPLES)
+            for batch in batches:
+                for draw in batch.items():
+                    assert drawn.setdefault(draw, epoch) == epoch
+        assert [len(batches[WHOLE]) for batches in self.whole] == [N_EPOCHS * N_BATCHES] * N_RANKS
+
+    def require_exact_resumes(self, n_done_by_checkpoint: dict[str, int]) -> None:
+        """Require the batches that remain, in processes of their own."""
+        resumed = self.run(*n_done_by_checkpoint)
+        self._all += resumed
+        for checkpoint, n_done in n_done_by_checkpoint.items():
+            for batches, expected in zip(resumed, self.whole, strict=True):
+                assert batches[checkpoint] == expected[WHOLE][n_done:], checkpoint
+
+    def require_validation_on_the_same_points(self) -> None:
+        """Require so of the whole run, and of those that resumed."""
+        drawn: set[tuple[str, str]] = set()
+        for batches_by_run in self._all:
+            for run, batches in batches_by_run.items():
+                if run.endswith(VALIDATION):
+                    assert len(batches) >= N_BATCHES
+                    drawn |= {draw for batch in batches for draw in batch.items()}
+        assert sorted(sample for sample, _ in drawn) == sorted(SAMPLES)
+
+
+@both
+def test_pytorch_ranks_get_new_points_each_epoch_and_resume_exactly(
+    store: Path, tmp_path: Path, n_workers: int
+) -> None:
+    training = Training("PyTorch", store, tmp_path, n_workers)
+    training.require_new_points_in_each_epoch()
+    training.require_exact_resumes({"1": 1, "3": 3, "5": 5})
+
+
+@both
+def test_torchdata_ranks_get_new_points_each_epoch_and_resume_exactly(
+    store: Path, tmp_path: Path, n_workers: int
+) -> None:
+    training = Training("torchdata", store, tmp_path, n_workers)
+    training.require_new_points_in_each_epoch()
+    training.require_exact_resumes({"1": 1, "3": 3, "5": 5})
+
+
+@both
+def test_a_torchdata_state_between_two_epochs_resumes_with_the_next_one(
+    store: Path, tmp_path: Path, n_workers: int
+) -> None:
+    training = Training("torchdata, saved after each epoch", store, tmp_path, n_workers)
+    training.require_exact_resumes({"3": 3, "6": 6})
+
+
+@both
+def test_lightning_trains_on_new_points_validates_on_fixed_ones_and_resumes(
+    store: Path, tmp_path: Path, n_workers: int
+) -> None:
+    """Exactly, from checkpoints within an epoch, at its end, and between its last batch and its end."""
+    training = Training("Lightning", store, tmp_path, n_workers)
+    training.require_new_points_in_each_epoch()
+    training.require_exact_resumes({"step-1": 1, "step-3": 3, "step-5": 5, "epoch-0": 3, "validated-0": 3})
+    training.require_validation_on_the_same_points()
+
+
+def test_ranks_share_the_samples_that_lightning_predicts(store: Path, tmp_path: Path) -> None:
+    """Of a loader that it is given, and of one that a hook of the model makes."""
+    batches = [of_rank[WHOLE] for of_rank in train("Lightning, predictions", store, tmp_path)]
+    assert [len(of_rank) for of_rank in batches] == [2 * N_BATCHES] * N_RANKS
+    for part in (slice(N_BATCHES), slice(N_BATCHES, None)):
+        shares = [[sample for batch in of_rank[part] for sample in batch] for of_rank in batches]
+        assert {sample for share in shares for sample in share} == set(SAMPLES)
+        assert [len(share) for share in shares] == [-(-len(SAMPLES) // N_RANKS)] * N_RANKS
+
+
+@both
+def test_accelerate_ranks_get_new_points_each_epoch_and_resume_exactly(
+    store: Path, tmp_path: Path, n_workers: int
+) -> None:
+    training = Training("Accelerate", store, tmp_path, n_workers)
+    training.require_new_points_in_each_epoch()
+    training.require_exact_resumes({"1": 1, "3": 3, "5": 5})
+
+
+def test_batches_that_accelerate_dispatches_have_new_points_in_each_epoch(store: Path, tmp_path: Path) -> None:
+    """A resume within an epoch is not tested: Accelerate skips batches of rank 0 there, not of all ranks."""
+    training = Training("Accelerate, dispatched", store, tmp_path, 0)
+    training.require_new_points_in_each_epoch()
+    training.require_exact_resumes({"3": 3})
+
+
+@pytest.mark.parametrize("variant", ["ragged", "ragged and split"])
+def test_ragged_batches_that_accelerate_would_cut_are_refused(store: Path, tmp_path: Path, variant: str) -> None:
+    with pytest.raises(RuntimeError, match="dispatch_batches=False"):
+        train(f"Accelerate, {variant}", store, tmp_path)
