@@ -11,6 +11,7 @@ from support.recipes import N_BATCHES, N_EPOCHS, N_RANKS, SAMPLES, VALIDATION, W
 pytestmark = pytest.mark.slow
 
 both = pytest.mark.parametrize("n_workers", [0, 1])
+with_a_worker = pytest.mark.parametrize("n_workers", [1])
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +87,7 @@ def test_a_torchdata_state_between_two_epochs_resumes_with_the_next_one(
     training.require_exact_resumes({"3": 3, "6": 6})
 
 
-@both
+@with_a_worker
 def test_lightning_trains_on_new_points_validates_on_fixed_ones_and_resumes(
     store: Path, tmp_path: Path, n_workers: int
 ) -> None:
@@ -107,7 +108,7 @@ def test_ranks_share_the_samples_that_lightning_predicts(store: Path, tmp_path: 
         assert [len(share) for share in shares] == [-(-len(SAMPLES) // N_RANKS)] * N_RANKS
 
 
-@both
+@with_a_worker
 def test_accelerate_ranks_get_new_points_each_epoch_and_resume_exactly(
     store: Path, tmp_path: Path, n_workers: int
 ) -> None:
