@@ -316,6 +316,25 @@ def test_a_loader_whose_dataset_was_told_another_epoch_says_so(dataset: ZarrStor
     list(loader)
 
 
+def test_an_epoch_that_is_set_and_begun_twice_is_warned_of_once(dataset: ZarrStoreDataset) -> None:
+    """So it is where Accelerate sets the epoch: a pass that ends by break does not count."""
+    loader = dataset.loader(2)
+    next(iter(loader))
+    loader.set_epoch(0)
+    with pytest.warns(UserWarning, match="epoch 0 begins again.*fixed=True"):
+        list(loader)
+    loader.set_epoch(0)
+    list(loader)
+
+
+@pytest.mark.parametrize("wanted", [{"fixed": True}, {"seed": None}, {"num_points": None}])
+def test_where_an_epoch_changes_nothing_it_may_begin_twice(root: Path, wanted: dict[str, Any]) -> None:
+    loader = ZarrStoreDataset(root, **WANTED | wanted).loader(2)
+    for _ in range(2):
+        loader.set_epoch(0)
+        list(loader)
+
+
 def test_a_pass_that_a_loaded_state_had_is_warned_of(dataset: ZarrStoreDataset) -> None:
     loader, resumed = dataset.loader(2), dataset.loader(2)
     list(loader)

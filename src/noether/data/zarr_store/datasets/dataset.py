@@ -236,6 +236,11 @@ class ZarrStoreDataset(Dataset[Item]):
         """How often `set_epoch` was called."""
         return self._epoch.n_set
 
+    @property
+    def depends_on_epoch(self) -> bool:
+        """Whether another epoch gives other points, and the same one the same."""
+        return self._planner.is_random and self._seed is not None and not self._is_fixed
+
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of draws whose index carries none, also for workers that run already.
 
@@ -387,7 +392,7 @@ class ZarrStoreDataset(Dataset[Item]):
             return [DrawIndex(numbers[index], 0) for index in indices]
         plain = [numbers[index] for index in indices if not isinstance(index, DrawIndex)]
         epoch = self.epoch if plain else 0
-        if plain and self._seed is not None and self._planner.is_random:
+        if plain and self.depends_on_epoch:
             self._epoch.watch(plain, self.sample_ids, by_loader=by_loader)
         return [index if isinstance(index, DrawIndex) else DrawIndex(numbers[index], epoch) for index in indices]
 

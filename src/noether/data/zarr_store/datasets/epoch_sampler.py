@@ -30,6 +30,8 @@ class _HasEpoch(Protocol):
     def epoch(self) -> int: ...
     @property
     def n_epochs_set(self) -> int: ...
+    @property
+    def depends_on_epoch(self) -> bool: ...
 
 
 class EpochSampler(DistributedSampler[Any]):
@@ -102,6 +104,8 @@ class EpochSampler(DistributedSampler[Any]):
         self._given = 0
         self._has_begun = False
         self._loaded: tuple[int, int] | None = None
+        self._epochs_begun: set[int] = set()
+        self._warns_of_repeats = data_source.depends_on_epoch if isinstance(data_source, _HasEpoch) else True
         self._n_epochs_seen = data_source.n_epochs_set if isinstance(data_source, _HasEpoch) else 0
         self.shard(rank, world_size)
 
@@ -195,13 +199,22 @@ class EpochSampler(DistributedSampler[Any]):
         if self._has_begun:
             self.epoch, self._given = self.epoch + 1, 0
         self._warn_of_other_epochs()
+        self._epochs_begun.add(self.epoch)
         self._has_begun, self._loaded = True, None
         self.n_passes += 1
         self.first = self._given
         return self.epoch
 
     def _warn_of_other_epochs(self) -> None:
-        """Warn where this pass repeats what a loaded state had, or where the dataset was told another epoch."""
+        """Warn where this pass repeats an epoch, or where the dataset was told another one."""
+        if self._loaded is None and self.epoch in self._epochs_begun and self._warns_of_repeats:
+            self._warns_of_repeats = False
+            warnings.warn(
+                f"epoch {self.epoch} begins again, so its draws come again: set_epoch({self.epoch}) was called twice, "
+                "as Accelerate does after a pass that ended by break. Call set_epoch with the number of the pass "
+                "before each pass. Where points shall never move: ZarrStoreDataset(..., fixed=True)",
+                stacklevel=3,
+            )
         if self._loaded is not None and self.epoch < self._loaded[0]:
             warnings.warn(
                 f"epoch {self.epoch} begins, and a state of epoch {self._loaded[0]} was loaded: its draws come again. "
