@@ -72,6 +72,9 @@ def print_inspection(found: Inspection, console: Console) -> None:
         for part in file.parts:
             size = f"{part.n_points:,} points, {part.n_cells:,} cells of {part.dimension} dimensions"
             console.print(printable(f"part {part.name}: {size}"))
+            if part.n_ghost_points or part.n_ghost_cells:
+                ghosts = f"{part.n_ghost_points:,} points, {part.n_ghost_cells:,} cells"
+                console.print(f"left out, as ghosts of other pieces (vtkGhostType): {ghosts}")
         if file.arrays:
             console.print(_array_table(file.arrays))
 

@@ -15,6 +15,7 @@ from noether.data.zarr_store.sources.array_files import ARRAY_SUFFIXES, describe
 from noether.data.zarr_store.sources.base import FieldDescription
 from noether.data.zarr_store.sources.domain_data import SampleFile
 from noether.data.zarr_store.sources.formats import damage_reported, describe_file
+from noether.data.zarr_store.sources.ghosts import GHOST_ARRAYS
 from noether.data.zarr_store.sources.hdf5 import HDF5_SUFFIXES
 from noether.data.zarr_store.sources.loading import SampleLoader
 from noether.data.zarr_store.sources.mapping import (
@@ -107,6 +108,8 @@ class SampleDescriber:
             return None
         rows = head.n_cells if association == "cell" else head.n_points
         there = head.arrays[association]
+        if any(name in arrays for arrays in head.arrays.values() for name in GHOST_ARRAYS):
+            return None  # only the values tell how many cells and points are ghosts
         fields: Descriptions = {}
         for field_name in dict.fromkeys([POSITION, *domain.fields]):
             field, width = domain.fields.get(field_name), self.loader.mapping.spec(name, field_name).width

@@ -84,6 +84,15 @@ class Cells:
     def __len__(self) -> int:
         return len(self.types)
 
+    def only(self, chosen: NDArray[np.bool_]) -> Cells:
+        """Return some of the cells, in their order; points keep their numbers."""
+        offsets, connectivity = _lists_of(self.offsets, self.connectivity, chosen)
+        polyhedra = self.polyhedra
+        if polyhedra is not None:
+            cell_offsets, face_ids = _lists_of(polyhedra.cell_offsets, polyhedra.face_ids, chosen)
+            polyhedra = Polyhedra(cell_offsets, face_ids, polyhedra.face_offsets, polyhedra.connectivity)
+        return Cells(self.types[chosen], offsets, connectivity, polyhedra)
+
     @property
     def are_faces(self) -> bool:
         """Whether there are cells, and all are flat: triangles, quadrilaterals, polygons."""
@@ -121,6 +130,12 @@ def _polyhedron_faces(polyhedra: Polyhedra, cells: Indices) -> Iterator[tuple[In
     ids = polyhedra.face_ids[_ranges(first, counts)]
     owners = np.repeat(cells, counts)
     yield from _by_size(owners, polyhedra.face_offsets[ids], polyhedra.face_offsets[ids + 1], polyhedra.connectivity)
+
+
+def _lists_of(offsets: Indices, values: Indices, chosen: NDArray[np.bool_]) -> tuple[Indices, Indices]:
+    """Return the offsets and values of some of the lists."""
+    counts = np.diff(offsets)
+    return np.concatenate([[0], np.cumsum(counts[chosen])]), values[_ranges(offsets[:-1][chosen], counts[chosen])]
 
 
 def _ranges(first: Indices, counts: Indices) -> Indices:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from noether.data.zarr_store.errors import SourceError, nearest_names
 from noether.data.zarr_store.layout import POSITION
 from noether.data.zarr_store.sources.domain_data import DomainData, SampleFile
-from noether.data.zarr_store.sources.geometry import cell_centers, face_vectors, outward_sign, point_vectors
+from noether.data.zarr_store.sources.geometry import Cells, cell_centers, face_vectors, outward_sign, point_vectors
 from noether.data.zarr_store.sources.mapping import (
     AreaField,
     ArrayField,
@@ -73,20 +73,20 @@ def _read_domain(file: SampleFile, name: str, domain: DomainMapping, parts: Sequ
     association = association_of(file, name, domain, there)
     _require_in_all_parts(file, name, domain, association, chosen)
     view = _DomainView(file, name, association, chosen)
-    rows = view.used_points() if domain.unused_points == "drop" else None
+    used = view.used_points() if domain.unused_points == "drop" else None
     fields: dict[str, NDArray[Any]] = {}
     for field_name, field in domain.fields.items():
         if isinstance(field, ArrayField):
-            fields[field_name] = _joined([part.data[association][field.array] for part in chosen])
+            fields[field_name] = view.values(field.array)
         elif isinstance(field, NormalsField):
             fields[field_name] = view.normals(field_name, field.orient)
         elif isinstance(field, AreaField):
             fields[field_name] = view.areas(field_name)
     if POSITION not in domain.fields:
         fields[POSITION] = view.positions()
-    if rows is not None:
-        fields = {field_name: values[rows] for field_name, values in fields.items()}
-    return DomainData(fields, rows, view.triangles if view.has_faces_only else None)
+    if used is not None:
+        fields = {field_name: values[used] for field_name, values in fields.items()}
+    return DomainData(fields, view.rows(used), view.triangles if view.has_faces_only else None)
 
 
 def _choose_parts(
@@ -159,7 +159,7 @@ def _missing(file: SampleFile, field: str, array: str, allowed: Sequence[Associa
 
 @dataclass(frozen=True)
 class _DomainView:
-    """The parts of a mesh that make a domain, with its points as cells or as points."""
+    """The parts of a mesh that make a domain, with its points as cells or as points; all without ghosts."""
 
     file: SampleFile
     name: str
@@ -168,8 +168,13 @@ class _DomainView:
 
     def positions(self) -> NDArray[Any]:
         if self.association == "point":
-            return _joined([part.points for part in self.parts])
-        return _joined([cell_centers(part.points, part.cells) for part in self.parts])
+            return _joined([part.without_ghosts("point", part.points) for part in self.parts])
+        return _joined([cell_centers(part.points, cells) for part, cells in self._cells])
+
+    def values(self, array: str) -> NDArray[Any]:
+        return _joined(
+            [part.without_ghosts(self.association, part.data[self.association][array]) for part in self.parts]
+        )
 
     def normals(self, field_name: str, orient: str) -> NDArray[Any]:
         vectors = np.concatenate([vectors for vectors, _ in self._shares(field_name)])
@@ -181,6 +186,15 @@ class _DomainView:
     def areas(self, field_name: str) -> NDArray[Any]:
         return np.concatenate([areas for _, areas in self._shares(field_name)]).astype(self._dtype)
 
+    def rows(self, used: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+        """Return which of the file's cells or points are no ghosts, and `used`; None where all are."""
+        if not any(part.n_ghosts(self.association) for part in self.parts):
+            return used
+        rows = np.concatenate([part.is_own(self.association) for part in self.parts])
+        if used is not None:
+            rows[rows] = used
+        return rows
+
     def used_points(self) -> NDArray[np.bool_]:
         if self.association == "cell":
             raise SourceError(
@@ -188,15 +202,15 @@ class _DomainView:
                 f"{self.name!r} are cells; leave it out"
             )
         masks = []
-        for part in self.parts:
+        for part, cells in self._cells:
             used = np.zeros(len(part.points), dtype=np.bool_)
-            used[part.cells.connectivity] = True
-            masks.append(used)
+            used[cells.connectivity] = True
+            masks.append(part.without_ghosts("point", used))
         return np.concatenate(masks)
 
     @property
     def has_faces_only(self) -> bool:
-        return all(part.cells.are_faces for part in self.parts)
+        return all(cells.are_faces for _, cells in self._cells)
 
     def triangles(self) -> NDArray[Any]:
         return np.concatenate([part.triangles() for part in self.parts])
@@ -208,22 +222,29 @@ class _DomainView:
 
     @cached_property
     def _faces(self) -> list[tuple[NDArray[Any], NDArray[Any]]]:
-        return [face_vectors(part.points, part.cells) for part in self.parts]
+        return [face_vectors(part.points, cells) for part, cells in self._cells]
+
+    @cached_property
+    def _cells(self) -> list[tuple[MeshPart, Cells]]:
+        """Each part, and its cells without the ghosts."""
+        return [(part, part.own_cells()) for part in self.parts]
 
     def _shares(self, field_name: str) -> list[tuple[NDArray[Any], NDArray[Any]]]:
-        """Give area vectors and areas of each part's cells or points."""
-        for part in self.parts:
-            if not part.cells.are_faces:
+        """Return area vectors and areas of each part's cells or points."""
+        for part, cells in self._cells:
+            if not cells.are_faces:
                 raise SourceError(
                     f"{self.file.where(f'{self.name}_{field_name}')}: it is computed from faces, and part "
                     f"{part.name!r} has other cells; derive it in the domain of a surface"
                 )
         if self.association == "cell":
             return [(vectors, np.linalg.norm(vectors, axis=1)) for _, vectors in self._faces]
-        return [
-            point_vectors(len(part.points), part.cells, vectors)
-            for part, (_, vectors) in zip(self.parts, self._faces, strict=True)
-        ]
+        shares = []
+        for (part, cells), (_, vectors) in zip(self._cells, self._faces, strict=True):
+            of_points = point_vectors(len(part.points), cells, vectors)
+            total, areas = (part.without_ghosts("point", values) for values in of_points)
+            shares.append((total, areas))
+        return shares
 
     def _outward(self, field_name: str) -> float:
         sign = outward_sign(*(np.concatenate(arrays) for arrays in zip(*self._faces, strict=True)))

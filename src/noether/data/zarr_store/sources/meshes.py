@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 
 from noether.data.zarr_store.errors import MissingDependencyError, SourceError
 from noether.data.zarr_store.sources.geometry import Cells, Polyhedra, faces
+from noether.data.zarr_store.sources.ghosts import GHOST_ARRAYS, own_cells, own_points
 from noether.data.zarr_store.sources.mapping import Association
+from noether.data.zarr_store.sources.referenced_files import PIECED_SUFFIXES, names_in
 
 if TYPE_CHECKING:
     import pyvista
 
 __all__ = ["MESH_SUFFIXES", "MeshFile", "MeshPart"]
 
-MESH_SUFFIXES = (".vtu", ".vtp", ".vtk", ".vtm", ".case", ".stl")
+MESH_SUFFIXES = (".vtu", ".vtp", ".pvtu", ".pvtp", ".vtk", ".vtm", ".case", ".stl")
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -41,22 +43,56 @@ class MeshPart:
     points : ndarray, shape (n_points, 3)
         In the dtype of the file.
     cells : Cells
-        Cells by their points.
+        Cells by their points, the ghosts among them.
     data : dict of {"cell", "point"} to dict of str to ndarray
         Arrays by association and name.
+    own : dict of {"cell", "point"} to ndarray of bool, or None
+        Which of the cells and points are no ghosts of another piece's; None where all are.
     """
 
     name: str
     points: NDArray[Any]
     cells: Cells
     data: dict[Association, Arrays] = field(default_factory=dict)
+    own: dict[Association, NDArray[np.bool_] | None] = field(default_factory=lambda: {"cell": None, "point": None})
+
+    def size(self, association: Association) -> int:
+        """Count its cells or points, the ghosts among them."""
+        return len(self.cells) if association == "cell" else len(self.points)
+
+    def is_own(self, association: Association) -> NDArray[np.bool_]:
+        """Return which of its cells or points are no ghosts."""
+        own = self.own[association]
+        return np.ones(self.size(association), np.bool_) if own is None else own
+
+    def without_ghosts(self, association: Association, values: NDArray[Any]) -> NDArray[Any]:
+        """Return the rows of an array that belong to no ghosts."""
+        own = self.own[association]
+        return values if own is None else values[own]
+
+    def n_ghosts(self, association: Association) -> int:
+        """Count the ghosts among its cells or points."""
+        own = self.own[association]
+        return 0 if own is None else int(np.count_nonzero(~own))
+
+    def own_cells(self) -> Cells:
+        """Return its cells without the ghosts."""
+        own = self.own["cell"]
+        return self.cells if own is None else self.cells.only(own)
+
+    @property
+    def dimension(self) -> int:
+        """3 where it has volume cells, 2 where it has faces, less for lines and points."""
+        import pyvista
+
+        return max((pyvista.CellType(kind).dimension for kind in np.unique(self.own_cells().types)), default=0)
 
     def triangles(self) -> NDArray[np.float64]:
-        """Give its faces, split into triangles as VTK does (``vtkTriangleFilter``); shape ``(n_triangles, 3, 3)``."""
+        """Return its faces without the ghosts, split into triangles as VTK does; shape ``(n_triangles, 3, 3)``."""
         import pyvista
 
         lists = [np.empty(0, np.int64)]
-        for _, corners in faces(self.cells):
+        for _, corners in faces(self.own_cells()):
             # VTK's form of a list of lists: each length goes before its numbers.
             rows = np.full((corners.shape[1], len(corners) + 1), len(corners), np.int64)
             rows[:, 1:] = corners.T
@@ -85,19 +121,21 @@ class MeshFile:
     Raises
     ------
     SourceError
-        It cannot be read.
+        It cannot be read, or a piece that it names is not there.
     MissingDependencyError
         PyVista is not installed.
     """
 
     def __init__(self, path: Path, where: str) -> None:
         try:
-            import pyvista
+            import pyvista  # noqa: F401 - whether it is there
         except ImportError as error:
             raise MissingDependencyError("pyvista", f"reading {path.suffix} files", "mesh") from error
         self._where, self._name = where, path.stem
+        if path.suffix in PIECED_SUFFIXES:
+            _require_pieces(path, where)
         with _vtk_errors_raised(where):
-            self._reader: Any = pyvista.get_reader(path)  # type: ignore[no-untyped-call]  # of pyvista
+            self._reader: Any = _reader_of(path)
         self.names: dict[Association, list[str]] | None = None
         if hasattr(self._reader, "cell_array_names"):
             self.names = {"cell": list(self._reader.cell_array_names), "point": list(self._reader.point_array_names)}
@@ -105,20 +143,22 @@ class MeshFile:
             # The last step is the one that a steady solver has converged to.
             self._reader.set_active_time_point(self._reader.number_time_points - 1)
 
-    def read(self, wanted: Mapping[Association, Collection[str]]) -> list[MeshPart]:
+    def read(self, wanted: Mapping[Association, Collection[str]] | None = None) -> list[MeshPart]:
         """Read the parts, with the arrays that are wanted, by association; formats that cannot choose give all.
+
+        Without `wanted`, read all arrays.
 
         Raises
         ------
         SourceError
             The file is damaged, or holds nothing.
         """
-        if self.names is not None:
+        if self.names is not None and wanted is not None:
             self._reader.disable_all_cell_arrays()
             self._reader.disable_all_point_arrays()
-            for name in wanted["cell"]:
+            for name in {*wanted["cell"], *GHOST_ARRAYS}.intersection(self.names["cell"]):
                 self._reader.enable_cell_array(name)
-            for name in wanted["point"]:
+            for name in {*wanted["point"], *GHOST_ARRAYS}.intersection(self.names["point"]):
                 self._reader.enable_point_array(name)
         with _vtk_errors_raised(self._where):
             parts = [_part(name, block) for name, block in self._update()]
@@ -126,9 +166,12 @@ class MeshFile:
         return parts
 
     def read_blocks(self) -> list[tuple[str, pyvista.DataSet]]:
-        """Read the parts as PyVista has them, by name and with all their arrays; errors are those of `read`."""
+        """Read the parts as PyVista has them, by name, with all their arrays, and without ghosts of cells.
+
+        Errors are those of `read`.
+        """
         with _vtk_errors_raised(self._where):
-            blocks = self._update()
+            blocks = [(name, _without_ghosts(block)) for name, block in self._update()]
         self._require_found(blocks)
         return blocks
 
@@ -142,6 +185,50 @@ class MeshFile:
     def _require_found(self, parts: Sized) -> None:
         if not len(parts):
             raise SourceError(f"{self._where} holds no mesh; make the file again")
+
+
+def _reader_of(path: Path) -> Any:
+    import pyvista
+
+    if path.suffix != ".pvtp":
+        return pyvista.get_reader(path)  # type: ignore[no-untyped-call]  # of pyvista
+    from vtkmodules.vtkIOXML import vtkXMLPPolyDataReader
+
+    class PiecedReader(pyvista.XMLPolyDataReader):
+        # PyVista has no reader of these files, and does not know VTK's by name.
+        _vtk_class_name = ""
+        _class_reader = vtkXMLPPolyDataReader
+
+    return PiecedReader(path)
+
+
+def _require_pieces(path: Path, where: str) -> None:
+    names = names_in(path.name, path.read_text(encoding="utf-8", errors="replace"))
+    missing = [name for name in names if not (path.parent / name).is_file()]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise SourceError(
+            f"{where} names {len(names)} pieces, and {missing[0]!r}{more} is not there; expected all pieces, where "
+            "the file says; fetch what is missing"
+        )
+
+
+def _without_ghosts(block: pyvista.DataSet) -> pyvista.DataSet:
+    """Return a mesh without ghosts of cells, and without their array."""
+    import pyvista
+
+    if own_cells(_flags(block.cell_data)) is not None:
+        explicit = isinstance(block, pyvista.PolyData | pyvista.UnstructuredGrid)
+        block = block.copy() if explicit else block.cast_to_unstructured_grid()
+        block.RemoveGhostCells()
+    for name in GHOST_ARRAYS:
+        block.cell_data.pop(name, None)
+        block.point_data.pop(name, None)
+    return block
+
+
+def _flags(data: Mapping[str, Any] | pyvista.DataSetAttributes) -> NDArray[Any] | None:
+    return np.asarray(data[GHOST_ARRAYS[0]]) if GHOST_ARRAYS[0] in data else None
 
 
 def _blocks(mesh: Any, name: str) -> Iterator[tuple[str, pyvista.DataSet]]:
@@ -167,7 +254,10 @@ def _part(name: str, dataset: pyvista.DataSet) -> MeshPart:
     if grid.GetPolyhedronFaces() is not None:
         polyhedra = Polyhedra(*_lists(grid.GetPolyhedronFaceLocations()), *_lists(grid.GetPolyhedronFaces()))
     cells = Cells(np.asarray(grid.celltypes), offsets, connectivity, polyhedra)
-    return MeshPart(name, np.asarray(grid.points), cells, data)
+    own = own_cells(_flags(data["cell"]))
+    points = np.asarray(grid.points)
+    owned = own_points(_flags(data["point"]), len(points), cells, own)
+    return MeshPart(name, points, cells, data, {"cell": own, "point": owned})
 
 
 def _lists(cells: Any) -> tuple[NDArray[Any], NDArray[Any]]:

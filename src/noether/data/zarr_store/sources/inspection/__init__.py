@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,7 +20,13 @@ from noether.data.zarr_store.sources.inspection.contents import (
 from noether.data.zarr_store.sources.inspection.naming import SampleFiles, files_of_first_sample
 from noether.data.zarr_store.sources.inspection.proposal import propose_mapping
 from noether.data.zarr_store.sources.local_copies import LocalCopies, scratch_directory
-from noether.data.zarr_store.sources.referenced_files import NAMING_SUFFIXES, files_beside, named_files
+from noether.data.zarr_store.sources.referenced_files import (
+    NAMING_SUFFIXES,
+    PIECED_SUFFIXES,
+    files_beside,
+    named_files,
+    names_in,
+)
 from noether.data.zarr_store.stores import Storage, StoredObject, is_remote, normalize_root, open_storage
 
 __all__ = ["FileContents", "FoundArray", "FoundPart", "Inspection", "inspect"]
@@ -67,29 +74,46 @@ def inspect(path: str | os.PathLike[str], storage_options: Mapping[str, Any] | N
         A file cannot be fetched.
     """
     given = normalize_root(path)
-    root, listing = _listing(given, dict(storage_options or {}))
-    keys = [item.key for item in listing if PurePosixPath(item.key).suffix in SUFFIXES]
+    root, listing, keys = _listing(given, dict(storage_options or {}))
+    storage = open_storage(root, storage_options)
+    pieces = _pieces(storage, keys)
+    keys = [key for key in keys if key not in pieces]
     if not keys:
         raise SourceError(f"{given}: no file of a known format is here; expected one of {', '.join(SUFFIXES)}")
     sample = files_of_first_sample(keys)
-    contents = list(_read(open_storage(root, storage_options), sample, listing))
+    contents = list(_read(storage, sample, listing))
     name = PurePosixPath(given).stem or "dataset"
     return Inspection(given, contents, len(keys), propose_mapping(name, sample, contents))
 
 
-def _listing(given: str, storage_options: Mapping[str, Any]) -> tuple[str, list[StoredObject]]:
-    """Give a root, and the files below it that are to be looked at."""
+def _listing(given: str, storage_options: Mapping[str, Any]) -> tuple[str, list[StoredObject], list[str]]:
+    """Return a root, the files below it, and the keys of those that are to be looked at."""
     parent, _, name = given.rpartition("/")
     if not is_remote(given):
         path = Path(given)
         if not path.exists():
             raise StorageError(f"cannot read {given}: it is not there; check the path")
         if path.is_file():
-            return str(path.parent), [StoredObject(path.name, path.stat().st_size, "")]
+            return str(path.parent), [StoredObject(path.name, path.stat().st_size, "")], _known([path.name])
     elif PurePosixPath(name).suffix in SUFFIXES:
         listing = list(open_storage(parent, storage_options).objects())
-        return parent, [item for item in listing if item.key == name or PurePosixPath(item.key).suffix not in SUFFIXES]
-    return given, list(open_storage(given, storage_options).objects())
+        return parent, listing, [item.key for item in listing if item.key == name]
+    listing = list(open_storage(given, storage_options).objects())
+    return given, listing, _known(item.key for item in listing)
+
+
+def _known(keys: Iterable[str]) -> list[str]:
+    return [key for key in keys if PurePosixPath(key).suffix in SUFFIXES]
+
+
+def _pieces(storage: Storage, keys: list[str]) -> set[str]:
+    """Return the files that are pieces of others, which name them."""
+    pieces = set()
+    for key in keys:
+        if key.endswith(PIECED_SUFFIXES):
+            text = (storage.read_if_there(key) or b"").decode(errors="replace")
+            pieces |= {posixpath.normpath(posixpath.join(posixpath.dirname(key), name)) for name in names_in(key, text)}
+    return pieces
 
 
 def _read(storage: Storage, sample: SampleFiles, listing: list[StoredObject]) -> Iterator[FileContents]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noether.data.zarr_store.sources.formats import damage_reported, load_file
+from noether.data.zarr_store.sources.ghosts import GHOST_ARRAYS
 from noether.data.zarr_store.sources.hdf5 import HDF5_SUFFIXES, array_at, array_names, group_names, open_hdf5
 from noether.data.zarr_store.sources.inspection.naming import domain_named_in
 from noether.data.zarr_store.sources.mapping import Association
@@ -64,15 +65,19 @@ class FoundPart:
     name : str
         As a mapping would name it.
     n_points, n_cells : int
-        Its size.
+        Its size, without ghosts.
     dimension : int
         3 where it has volume cells, 2 where it has faces, less for lines and points.
+    n_ghost_points, n_ghost_cells : int
+        Copies of what belongs to another piece (``vtkGhostType``), which are left out.
     """
 
     name: str
     n_points: int
     n_cells: int
     dimension: int
+    n_ghost_points: int = 0
+    n_ghost_cells: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,19 +163,20 @@ def _sample_groups(file: Any, key: str) -> list[str]:
 
 
 def _read_mesh(path: Path, key: str) -> FileContents:
-    blocks = MeshFile(path, key).read_blocks()
+    read = MeshFile(path, key).read()
     arrays, parts = [], []
-    for name, block in blocks:
-        part = name if len(blocks) > 1 else None
-        arrays.append(_measure("(positions)", [np.asarray(block.points)], association="point", part=part))
-        data: dict[Association, Any] = {"cell": block.cell_data, "point": block.point_data}
-        for association, held in data.items():
-            arrays += [
-                _measure(array, [np.asarray(values)], association=association, part=part)
-                for array, values in held.items()
-            ]
-        dimension = max((kind.dimension for kind in block.cast_to_unstructured_grid().distinct_cell_types), default=0)
-        parts.append(FoundPart(name, block.n_points, block.n_cells, dimension))
+    for one in read:
+        part = one.name if len(read) > 1 else None
+        held: list[tuple[str, Association, NDArray[Any]]] = [("(positions)", "point", one.points)]
+        held += [(name, of, values) for of, data in one.data.items() for name, values in data.items()]
+        arrays += [
+            _measure(name, [one.without_ghosts(of, values)], association=of, part=part)
+            for name, of, values in held
+            if name not in GHOST_ARRAYS
+        ]
+        points, cells = (int(one.is_own(of).sum()) for of in ("point", "cell"))
+        ghosts = one.n_ghosts("point"), one.n_ghosts("cell")
+        parts.append(FoundPart(one.name, points, cells, one.dimension, *ghosts))
     return FileContents(key, arrays, parts)
 
 
