@@ -15,7 +15,7 @@ from noether.data.zarr_store.export.meshes import read_parts
 from noether.data.zarr_store.sources import MappedSource
 from noether.data.zarr_store.sources.inspection import inspect
 from noether.data.zarr_store.sources.mapping_files import parse_mapping
-from support.meshes import VTK, surface_mapping
+from support.meshes import VTK, copy_case, cut_mapping, surface_mapping
 from support.places import Place, make_place
 from support.trees import call
 
@@ -302,3 +302,33 @@ def test_an_export_goes_to_the_cells_that_were_converted(tmp_path: Path) -> None
     (part,) = read_parts(save_surface(tmp_path, mesh) / "run_1" / "surface.vtp")
     np.testing.assert_array_equal(part.data("cell")["p"], mesh.cell_data["p"][mesh.cell_data[GHOSTS] == 0])
     assert GHOSTS not in part.data("cell")
+
+
+JOINED = ('file = "{case}/volume.vtu"', 'file = "{case}/volume.vtu"\nconcatenate = "{case}/volume.vtu.{part}.part"')
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf\n"], ids=["plain", "marked"])
+def test_pieces_that_are_whole_files_are_refused(tmp_path: Path, mark: bytes) -> None:
+    data = (copy_case("vtk", tmp_path) / "volume.vtu").read_bytes()
+    (tmp_path / "run_1" / "volume.vtu").unlink()
+    for number in (0, 1):
+        (tmp_path / "run_1" / f"volume.vtu.{number}.part").write_bytes(mark + data)
+    source = MappedSource(tmp_path, cut_mapping("vtk", JOINED))
+    for look in (source.load, source.describe):
+        with pytest.raises(SourceError) as error:
+            look("run_1")
+        assert str(error.value).startswith("sample 'run_1': run_1/volume.vtu.1.part is a whole VTK file; expected a ")
+        assert "write a .pvtu" in str(error.value)
+
+
+@pytest.mark.parametrize(("n_pieces", "said"), [(1, "1 piece"), (2, "2 pieces")])
+def test_a_file_joined_from_too_few_pieces_says_so(tmp_path: Path, n_pieces: int, said: str) -> None:
+    file = copy_case("vtk", tmp_path) / "volume.vtu"
+    data, third = file.read_bytes(), file.stat().st_size // 3
+    file.unlink()
+    for number in range(n_pieces):  # of three
+        (tmp_path / "run_1" / f"volume.vtu.{number}.part").write_bytes(data[number * third : (number + 1) * third])
+    with pytest.raises(SourceError) as error:
+        MappedSource(tmp_path, cut_mapping("vtk", JOINED)).load("run_1")
+    assert str(error.value).startswith(f"sample 'run_1': run_1/volume.vtu (joined from {said}) cannot be read (")
+    assert str(error.value).endswith("; one piece may be missing: fetch all of them again")

@@ -83,7 +83,7 @@ class SampleDescriber:
             is_file = isinstance(position, FileField)
             return {POSITION: self._describe_own_file(name, POSITION, position)} if is_file else None  # type: ignore[arg-type]  # as was asked
         loader = self.loader
-        key, item = loader.found.key(domain.file), loader.found.objects(domain)[0]
+        key, item = loader.found.key(domain.file), loader.objects(domain)[0]
         suffix, path = PurePosixPath(key).suffix, Path(loader.storage.root, key)
         file = SampleFile(loader.found.sample_id, key, path, loader.found.values, open_ranged(loader.storage, item))
         if suffix in HDF5_SUFFIXES:

@@ -31,6 +31,8 @@ class SampleFile:
         What the placeholders of the mapping stand for.
     stream : binary file or None
         Where it is not fetched: the file, which can seek.
+    n_pieces : int
+        Pieces that it was joined from; 0 where it was published whole.
     """
 
     sample_id: str
@@ -38,6 +40,7 @@ class SampleFile:
     path: Path
     values: Mapping[str, str] = field(default_factory=dict)
     stream: BinaryIO | None = None
+    n_pieces: int = 0
 
     def open(self) -> BinaryIO:
         """Give it open for reading."""
@@ -46,7 +49,14 @@ class SampleFile:
     def where(self, field_name: str | None = None) -> str:
         """Name sample, field and file, to begin an error with."""
         of_field = "" if field_name is None else f", field {field_name}"
-        return f"sample {self.sample_id!r}{of_field}: {self.key}"
+        plural = "" if self.n_pieces == 1 else "s"
+        joined = f" (joined from {self.n_pieces} piece{plural})" if self.n_pieces else ""
+        return f"sample {self.sample_id!r}{of_field}: {self.key}{joined}"
+
+    @property
+    def way_out(self) -> str:
+        """What to do where it cannot be read."""
+        return "one piece may be missing: fetch all of them again" if self.n_pieces else "make the file again"
 
     def group(self, pattern: str) -> str:
         """Give the group that a pattern stands for here."""

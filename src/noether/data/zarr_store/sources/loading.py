@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -30,9 +30,13 @@ from noether.data.zarr_store.sources.mapping import (
 from noether.data.zarr_store.sources.mesh_domains import read_mesh_domains
 from noether.data.zarr_store.sources.meshes import MESH_SUFFIXES
 from noether.data.zarr_store.sources.range_reader import streamed
-from noether.data.zarr_store.stores import Storage, is_remote
+from noether.data.zarr_store.stores import Storage, StoredObject, is_remote
 
 __all__ = ["READERS", "SampleLoader"]
+
+# How a VTK file begins, after a mark of its encoding and blanks.
+_BEGINNINGS = (b"<?xml", b"<VTKFile", b"# vtk DataFile")
+_HEAD_BYTES = 64
 
 Reader = Callable[[SampleFile, Mapping[str, DomainMapping]], dict[str, DomainData]]
 
@@ -93,6 +97,25 @@ class SampleLoader:
                     )
         return domains
 
+    def objects(self, domain: DomainMapping) -> Sequence[StoredObject]:
+        """Return the file of a domain, or the pieces of it in order.
+
+        Raises
+        ------
+        SourceError
+            A piece is missing, or is a whole file of its own: a reader would take the first for all.
+        """
+        objects = self.found.objects(domain)
+        for item in objects[1:]:
+            head = bytes(self.storage.read_range(item.key, 0, min(item.size, _HEAD_BYTES)))
+            if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(_BEGINNINGS):
+                raise SourceError(
+                    f"sample {self.found.sample_id!r}: {item.key} is a whole VTK file; expected a piece of the bytes "
+                    f"of {self.found.key(str(domain.file))}, as `split` makes them; write a .pvtu or .pvtp that names "
+                    "the files, and name it in the mapping in place of concatenate"
+                )
+        return objects
+
     def _read_domains(self, domains: Mapping[str, DomainMapping]) -> dict[str, DomainData]:
         """Read each file of domains once, for all domains that lie in it."""
         by_file: dict[str, dict[str, DomainMapping]] = {}
@@ -101,7 +124,7 @@ class SampleLoader:
                 by_file.setdefault(domain.file, {})[name] = domain
         data: dict[str, DomainData] = {}
         for pattern, there in by_file.items():
-            key, objects = self.found.key(pattern), self.found.objects(next(iter(there.values())))
+            key, objects = self.found.key(pattern), self.objects(next(iter(there.values())))
             suffix = PurePosixPath(key).suffix
             if suffix in ARRAY_SUFFIXES and is_remote(self.storage.root):
                 # Of a file with many samples, or of many arrays, what is not asked for stays where it is.
@@ -113,7 +136,8 @@ class SampleLoader:
                 path = LocalCopies(self.storage, directory).local_file(
                     key, objects, self.found.named_files(self.storage)
                 )
-                file = SampleFile(self.found.sample_id, key, path, self.found.values)
+                n_pieces = 0 if objects[0].key == key else len(objects)
+                file = SampleFile(self.found.sample_id, key, path, self.found.values, n_pieces=n_pieces)
                 data |= READERS[suffix](file, there)
         return data
 

@@ -54,7 +54,7 @@ def read_mesh_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) ->
     MissingDependencyError
         PyVista is not installed.
     """
-    mesh = MeshFile(file.path, file.where())
+    mesh = MeshFile(file.path, file.where(), file.way_out)
     wanted: dict[Association, set[str]] = {association: set() for association in ASSOCIATIONS}
     if mesh.names is not None:
         # The header tells of a missing array before gigabytes are read.

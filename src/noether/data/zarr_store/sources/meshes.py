@@ -112,6 +112,8 @@ class MeshFile:
         Local file; the suffix says its format.
     where : str
         Names sample and file, to begin an error with.
+    way_out : str
+        What to do where it cannot be read, to end an error with.
 
     Attributes
     ----------
@@ -126,15 +128,15 @@ class MeshFile:
         PyVista is not installed.
     """
 
-    def __init__(self, path: Path, where: str) -> None:
+    def __init__(self, path: Path, where: str, way_out: str = "make the file again") -> None:
         try:
             import pyvista  # noqa: F401 - whether it is there
         except ImportError as error:
             raise MissingDependencyError("pyvista", f"reading {path.suffix} files", "mesh") from error
-        self._where, self._name = where, path.stem
+        self._where, self._way_out, self._name = where, way_out, path.stem
         if path.suffix in PIECED_SUFFIXES:
             _require_pieces(path, where)
-        with _vtk_errors_raised(where):
+        with _vtk_errors_raised(where, way_out):
             self._reader: Any = _reader_of(path)
         self.names: dict[Association, list[str]] | None = None
         if hasattr(self._reader, "cell_array_names"):
@@ -160,7 +162,7 @@ class MeshFile:
                 self._reader.enable_cell_array(name)
             for name in {*wanted["point"], *GHOST_ARRAYS}.intersection(self.names["point"]):
                 self._reader.enable_point_array(name)
-        with _vtk_errors_raised(self._where):
+        with _vtk_errors_raised(self._where, self._way_out):
             parts = [_part(name, block) for name, block in self._update()]
         self._require_found(parts)
         return parts
@@ -170,7 +172,7 @@ class MeshFile:
 
         Errors are those of `read`.
         """
-        with _vtk_errors_raised(self._where):
+        with _vtk_errors_raised(self._where, self._way_out):
             blocks = [(name, _without_ghosts(block)) for name, block in self._update()]
         self._require_found(blocks)
         return blocks
@@ -184,7 +186,7 @@ class MeshFile:
 
     def _require_found(self, parts: Sized) -> None:
         if not len(parts):
-            raise SourceError(f"{self._where} holds no mesh; make the file again")
+            raise SourceError(f"{self._where} holds no mesh; {self._way_out}")
 
 
 def _reader_of(path: Path) -> Any:
@@ -269,7 +271,7 @@ def _lists(cells: Any) -> tuple[NDArray[Any], NDArray[Any]]:
 
 
 @contextmanager
-def _vtk_errors_raised(where: str) -> Iterator[None]:
+def _vtk_errors_raised(where: str, way_out: str) -> Iterator[None]:
     """Raise what VTK, which goes on after an error with what it has, would only print."""
     import pyvista
 
@@ -288,7 +290,7 @@ def _vtk_errors_raised(where: str) -> Iterator[None]:
     said = _what_vtk_said(catcher)
     if failure is not None or said:
         reason = said or f"it is damaged, or in another format: {failure!r}"
-        raise SourceError(f"{where} cannot be read ({reason}); make the file again") from failure
+        raise SourceError(f"{where} cannot be read ({reason}); {way_out}") from failure
 
 
 def _what_vtk_said(catcher: pyvista.VtkErrorCatcher) -> str:
