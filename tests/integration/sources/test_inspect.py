@@ -175,7 +175,7 @@ def test_the_table_is_printed_with_the_mapping(tmp_path: Path) -> None:
     assert ran.code == 0, ran.output
     assert re.search(r"volume/velocity +│ \(150, 3\) │ float32 │ +-?[0-9.]+ │ +[0-9.]+ │ +0 │", ran.stdout)
     text = ran.stdout.partition("check it before use:\n\n")[2]
-    assert parse_mapping(text, "printed").domains["volume"].arrays["velocity"] == "volume/velocity"
+    assert parse_mapping(text, "printed").domains["volume"].arrays["velocity"] == ("volume/velocity",)
 
 
 def test_json_is_for_machines(tmp_path: Path) -> None:

@@ -181,7 +181,9 @@ def test_a_file_without_its_first_or_last_piece_is_damaged(tmp_path: Path, missi
     case = copy_case("vtk", tmp_path)
     split_volume(case, count=4)
     (case / f"volume.vtu.{missing}.part").unlink()
-    with pytest.raises(SourceError, match=r"^sample 'run_1': run_1/volume\.vtu \(joined from 3 pieces\) cannot be read"):
+    with pytest.raises(
+        SourceError, match=r"^sample 'run_1': run_1/volume\.vtu \(joined from 3 pieces\) cannot be read"
+    ):
         load_cut("vtk", PIECES, root=tmp_path)
 
 

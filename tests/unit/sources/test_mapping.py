@@ -100,7 +100,9 @@ def test_units_are_told_by_field(mapping: SourceMapping) -> None:
     assert mapping.units() == {"surface_friction": "m2/s2", "volume_sdf": "m"}
 
 
-FIELD_HELP = "expected the name of an array, or a table with one of array = NAME, file = FILE, derive ="
+FIELD_HELP = (
+    "expected the name of an array, a list of names, or a table with one of array = NAME, file = FILE, derive ="
+)
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,11 @@ from typing import Any
 
 from noether.data.zarr_store.errors import ArgumentError, SourceError, nearest_names
 from noether.data.zarr_store.layout import POSITION
+from noether.data.zarr_store.sources.assembly import assemble
 from noether.data.zarr_store.sources.domain_data import DomainData, SampleFile
 from noether.data.zarr_store.sources.formats import damage_reported
 from noether.data.zarr_store.sources.hdf5 import HDF5_SUFFIXES, array_at, array_names, leads_elsewhere, open_hdf5
-from noether.data.zarr_store.sources.mapping import AreaField, DomainMapping, NormalsField
+from noether.data.zarr_store.sources.mapping import AreaField, ArrayField, DomainMapping, NormalsField
 from noether.data.zarr_store.sources.npy import load_members, member_heads
 
 __all__ = ["ARRAY_SUFFIXES", "check_array_domain", "describe_npz_domains", "read_hdf5_domains", "read_npz_domains"]
@@ -29,7 +30,7 @@ def read_npz_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) -> 
     SourceError
         The file is damaged, claims more than it holds or than fits in memory, or lacks an array.
     """
-    wanted = {array for domain in domains.values() for array in domain.arrays.values()}
+    wanted = {array for domain in domains.values() for names in domain.arrays.values() for array in names}
     with damage_reported(file.key, f"sample {file.sample_id!r}"), file.open() as opened:
         there = list(member_heads(opened))
         loaded = load_members(opened, wanted.intersection(there))
@@ -122,11 +123,16 @@ def _gather(
     list_names: Callable[[], list[str]],
 ) -> DomainData:
     fields = {}
-    for field, array in domain.arrays.items():
-        values = find(array, f"{name}_{field}")
-        if values is None:
-            raise SourceError(_missing(file, f"{name}_{field}", domain, array, list_names()))
-        fields[field] = values
+    for field_name, field in domain.fields.items():
+        if not isinstance(field, ArrayField):
+            continue
+        arrays = []
+        for array in field.names:
+            values = find(array, f"{name}_{field_name}")
+            if values is None:
+                raise SourceError(_missing(file, f"{name}_{field_name}", domain, array, list_names()))
+            arrays.append(values)
+        fields[field_name] = assemble(field, arrays, file.where(f"{name}_{field_name}"))
     return DomainData(fields)
 
 

@@ -115,7 +115,9 @@ class SampleDescriber:
             field, width = domain.fields.get(field_name), self.loader.mapping.spec(name, field_name).width
             dtype = head.points_dtype
             if isinstance(field, ArrayField):
-                dtype, width = there.get(field.array, (np.dtype(np.float32), width))
+                heads = [there.get(array, (np.dtype(np.float32), width)) for array in field.names]
+                dtype = np.result_type(*(one for one, _ in heads))
+                width = heads[0][1] if len(heads) == 1 else len(heads)
             if not isinstance(field, FileField | DistanceField):
                 fields[field_name] = FieldDescription((rows, width) if width > 1 else (rows,), dtype)
         fields[POSITION] = replace(fields[POSITION], loading_bytes=_mesh_bytes(file, domain, head.n_cells))

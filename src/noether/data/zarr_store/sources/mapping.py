@@ -62,9 +62,14 @@ class _Field(_Model):
 
 
 class ArrayField(_Field):
-    """A field that is an array of the domain's file, named there."""
+    """A field that is an array of the domain's file, named there; or several, one for each component."""
 
-    array: str
+    array: str | Annotated[tuple[str, ...], Field(strict=False)]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of its arrays."""
+        return (self.array,) if isinstance(self.array, str) else self.array
 
 
 class FileField(_Field):
@@ -125,11 +130,11 @@ FieldMapping = Annotated[
         _kind_of_field,
         custom_error_type="field",
         custom_error_message=(
-            "expected the name of an array, or a table with one of array = NAME, file = FILE, "
+            "expected the name of an array, a list of names, or a table with one of array = NAME, file = FILE, "
             "derive = 'normals', 'area' or 'distance'"
         ),
     ),
-    BeforeValidator(lambda value: {"array": value} if isinstance(value, str) else value),
+    BeforeValidator(lambda value: {"array": value} if isinstance(value, str | list) else value),
 ]
 
 
@@ -188,9 +193,9 @@ class DomainMapping(_Model):
         return self
 
     @property
-    def arrays(self) -> dict[str, str]:
-        """Name of the array in the file, by field."""
-        return {name: field.array for name, field in self.fields.items() if isinstance(field, ArrayField)}
+    def arrays(self) -> dict[str, tuple[str, ...]]:
+        """Names of the arrays in the file, by field."""
+        return {name: field.names for name, field in self.fields.items() if isinstance(field, ArrayField)}
 
     @property
     def has_samples_as_groups(self) -> bool:
@@ -275,6 +280,11 @@ class SourceMapping(_Model):
             spec = specs[field_name]
             if field.width not in {None, spec.width}:
                 raise ValueError(f"domain {name!r}: {spec.field} has the width {spec.width}, got {field.width}")
+            if isinstance(field, ArrayField) and len(field.names) not in {1, spec.width}:
+                raise ValueError(
+                    f"domain {name!r}: {spec.field} has the width {spec.width}, got {len(field.names)} arrays: "
+                    f"{', '.join(field.names)}"
+                )
             if isinstance(field, DistanceField) and field.to not in self.domains.keys() - {name}:
                 others = nearest_names(field.to, self.domains.keys() - {name})
                 raise ValueError(f"domain {name!r}: {field_name}: to: no other domain {field.to!r}; {others}")
@@ -302,6 +312,8 @@ class SourceMapping(_Model):
             raise ValueError(f"domain {domain!r}: it cannot have the field {name!r}; choose another name, without '_'")
         field = self.domains[domain].fields.get(name)
         default_width = 3 if name == POSITION or isinstance(field, NormalsField) else 1
+        if isinstance(field, ArrayField) and len(field.names) > 1 and name != POSITION:
+            default_width = len(field.names)
         width = None if field is None else field.width
         return FieldSpec(attribute, attribute, domain, name, width or default_width)
 
@@ -313,7 +325,7 @@ class SourceMapping(_Model):
                 spec = self.spec(domain_name, name)
                 field = domain.fields.get(name)
                 file = field.file if isinstance(field, FileField) else domain.file
-                named[spec.attribute] = f"{file}:{field.array if isinstance(field, ArrayField) else name}"
+                named[spec.attribute] = f"{file}:{','.join(field.names) if isinstance(field, ArrayField) else name}"
                 if spec.attribute not in FileMap.model_fields:
                     added[spec.attribute] = spec.width
         return extended_filemap(named, added) if added else FileMap(**named)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from noether.data.zarr_store.errors import SourceError, nearest_names
 from noether.data.zarr_store.layout import POSITION
+from noether.data.zarr_store.sources.assembly import assemble
 from noether.data.zarr_store.sources.domain_data import DomainData, SampleFile
 from noether.data.zarr_store.sources.geometry import Cells, cell_centers, face_vectors, outward_sign, point_vectors
 from noether.data.zarr_store.sources.mapping import (
@@ -59,7 +60,7 @@ def read_mesh_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) ->
     if mesh.names is not None:
         # The header tells of a missing array before gigabytes are read.
         for name, domain in domains.items():
-            wanted[association_of(file, name, domain, mesh.names)].update(domain.arrays.values())
+            wanted[association_of(file, name, domain, mesh.names)].update(*domain.arrays.values())
             if domain.parts is not None and domain.parts.having is not None:
                 for association in ASSOCIATIONS:
                     wanted[association].update({domain.parts.having} & set(mesh.names[association]))
@@ -77,7 +78,7 @@ def _read_domain(file: SampleFile, name: str, domain: DomainMapping, parts: Sequ
     fields: dict[str, NDArray[Any]] = {}
     for field_name, field in domain.fields.items():
         if isinstance(field, ArrayField):
-            fields[field_name] = view.values(field.array)
+            fields[field_name] = view.values(field_name, field)
         elif isinstance(field, NormalsField):
             fields[field_name] = view.normals(field_name, field.orient)
         elif isinstance(field, AreaField):
@@ -117,7 +118,7 @@ def _require_in_all_parts(
     file: SampleFile, name: str, domain: DomainMapping, association: Association, parts: Sequence[MeshPart]
 ) -> None:
     for part in parts:
-        for field_name, array in domain.arrays.items():
+        for field_name, array in _mapped_arrays(domain):
             if array not in part.data[association]:
                 raise SourceError(
                     f"{file.where(f'{name}_{field_name}')}: part {part.name!r} has no array {array!r} in its "
@@ -126,11 +127,16 @@ def _require_in_all_parts(
                 )
 
 
+def _mapped_arrays(domain: DomainMapping) -> list[tuple[str, str]]:
+    """List the arrays of a domain, each with the name of its field."""
+    return [(field, array) for field, names in domain.arrays.items() for array in names]
+
+
 def association_of(file: SampleFile, name: str, domain: DomainMapping, names: Names) -> Association:
     """Say whether a domain's points are cells or points: as the mapping says, or else where the arrays are."""
     allowed = ASSOCIATIONS if domain.association is None else (domain.association,)
     places: dict[str, set[Association]] = {}
-    for field_name, array in domain.arrays.items():
+    for field_name, array in _mapped_arrays(domain):
         places[array] = {association for association in allowed if array in names[association]}
         if not places[array]:
             raise SourceError(_missing(file, f"{name}_{field_name}", array, allowed, names))
@@ -171,10 +177,12 @@ class _DomainView:
             return _joined([part.without_ghosts("point", part.points) for part in self.parts])
         return _joined([cell_centers(part.points, cells) for part, cells in self._cells])
 
-    def values(self, array: str) -> NDArray[Any]:
-        return _joined(
-            [part.without_ghosts(self.association, part.data[self.association][array]) for part in self.parts]
-        )
+    def values(self, field_name: str, field: ArrayField) -> Any:
+        of, where = self.association, self.file.where(f"{self.name}_{field_name}")
+        arrays = [
+            _joined([part.without_ghosts(of, part.data[of][array]) for part in self.parts]) for array in field.names
+        ]
+        return assemble(field, arrays, where)
 
     def normals(self, field_name: str, orient: str) -> NDArray[Any]:
         vectors = np.concatenate([vectors for vectors, _ in self._shares(field_name)])

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from noether.data.zarr_store.layout import CANONICAL_TO_SPEC, POSITION
+from noether.data.zarr_store.sources.inspection.components import join_components
 from noether.data.zarr_store.sources.inspection.contents import FileContents, FoundArray
 from noether.data.zarr_store.sources.inspection.naming import SampleFiles, domain_named_in, pattern_of_names
 
@@ -122,11 +123,13 @@ def _add_mesh(domains: dict[str, _Domain], pattern: str, found: FileContents) ->
         domain.head.append(f'association = "{association}"')
         if others:
             domain.remarks.append(f"# parts without friction: {', '.join(map(_text, others))}")
+        in_all: list[FoundArray] = []
         for same in _by_name(array for array in arrays if array.association == association):
             if {array.part for array in same} == names:
                 lowest, highest = ([getattr(one, end) for one in same] for end in ("minimum", "maximum"))
-                array = replace(same[0], minimum=_known(min, lowest), maximum=_known(max, highest))
-                _add_field(domain, kind, array, array.name, _text(array.name), positions=False)
+                in_all.append(replace(same[0], minimum=_known(min, lowest), maximum=_known(max, highest)))
+        for array, components in join_components(in_all, _is_vector(kind)):
+            _add_field(domain, kind, array, array.name, _value(components), positions=False)
         if kind == "surface":
             for derived in ("normals", "area"):
                 if derived not in domain.fields:
@@ -146,13 +149,23 @@ def _add_arrays(domains: dict[str, _Domain], pattern: str, group: str | None, fo
         domain = _Domain([f"file = {_text(pattern)}"])
         if group is not None:
             domain.head.append(f"group = {_text(group)}")
-        n_points = _number_of_points(kind, arrays)
-        for array in arrays:
+        joined = join_components(arrays, _is_vector(kind))
+        n_points = _number_of_points(kind, [array for array, _ in joined])
+        for array, components in joined:
             if array.shape[:1] == (n_points,) and len(array.shape) <= 2:
-                _add_field(domain, kind, array, array.name, _text(array.name))
+                _add_field(domain, kind, array, array.name, _value(components))
             else:
                 domain.remarks.append(f"# {_text(array.name)} has the shape {array.shape}")
         domains[_free_name(domains, kind, pattern)] = domain
+
+
+def _is_vector(kind: str) -> Callable[[FoundArray, str], bool]:
+    return lambda array, called: _field_name(kind, array, called) in _VECTORS
+
+
+def _value(names: Sequence[str]) -> str:
+    """Write an array, or those of the components of a vector, as the value of a field."""
+    return _text(names[0]) if len(names) == 1 else f"[{', '.join(map(_text, names))}]"
 
 
 def _parts_without_friction(found: FileContents) -> list[str]:
@@ -202,7 +215,7 @@ def _add_field(
     else:
         width = array.shape[1] if len(array.shape) == 2 else 1
         known = CANONICAL_TO_SPEC.get(f"{kind}_{name}")
-        if known is None and width > 1 and name != POSITION:
+        if known is None and width > 1 and name != POSITION and not value.startswith("["):
             value = value.removeprefix("{ ").removesuffix(" }") if value.startswith("{") else f"array = {value}"
             value = f"{{ {value}, width = {width} }}"
         domain.fields[name] = value

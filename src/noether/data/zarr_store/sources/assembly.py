@@ -1,0 +1,102 @@
+"""One array of a field, of what its file holds: components apart are stacked, transposed arrays turned.
+
+Arrays that are not in memory stay there: rows are read as they are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noether.data.zarr_store.errors import SourceError
+from noether.data.zarr_store.sources.base import FieldDescription
+from noether.data.zarr_store.sources.mapping import ArrayField
+
+__all__ = ["assemble"]
+
+
+def assemble(field: ArrayField, arrays: Sequence[Any], where: str) -> Any:
+    """Return the array of a field.
+
+    Parameters
+    ----------
+    field : ArrayField
+        What the mapping says of it.
+    arrays : sequence of array-like or FieldDescription
+        One for each name in `field`, in that order.
+    where : str
+        Names sample, field and file, to begin an error with.
+
+    Returns
+    -------
+    array-like or FieldDescription
+        An ndarray or a description where `arrays` are; else an object that reads what it is sliced for.
+
+    Raises
+    ------
+    SourceError
+        Arrays that are to be stacked have several values a point, or different lengths.
+    """
+    if len(arrays) == 1:
+        return arrays[0]
+    for name, array in zip(field.names, arrays, strict=True):
+        if len(array.shape) != 1 and array.shape[1:] != (1,):
+            raise SourceError(
+                f"{where}: expected arrays of one value a point, to stack {_shown(field.names)}; got {name!r} of "
+                f"shape {tuple(array.shape)}; name the arrays of single components, or one array that has them all"
+            )
+    lengths = {name: array.shape[0] for name, array in zip(field.names, arrays, strict=True)}
+    if len(set(lengths.values())) > 1:
+        shown = ", ".join(f"{name!r} with {length:,}" for name, length in lengths.items())
+        raise SourceError(f"{where}: expected arrays of one length, got {shown}; name arrays of the same points")
+    try:
+        dtype = np.result_type(*(array.dtype for array in arrays))
+    except TypeError as error:
+        raise SourceError(f"{where}: {_shown(field.names)} have no dtype in common; name arrays of numbers") from error
+    shape = (arrays[0].shape[0], len(arrays))
+    if all(isinstance(array, FieldDescription) for array in arrays):
+        return FieldDescription(shape, dtype, loading_bytes=shape[0] * dtype.itemsize * len(arrays))
+    stacked = _Stacked(shape, dtype, tuple(arrays))
+    return stacked[:] if all(isinstance(array, np.ndarray) for array in arrays) else stacked
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names))
+
+
+@dataclass(frozen=True, slots=True)
+class _Lazy:
+    """An array that reads the rows that it is sliced for."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def __getitem__(self, rows: Any) -> NDArray[Any]:
+        raise NotImplementedError
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[:], dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stacked(_Lazy):
+    """Arrays of one value a point, as the columns of one array."""
+
+    columns: tuple[Any, ...]
+
+    @property
+    def chunks(self) -> tuple[int, ...] | None:
+        """Rows that are cheap to read together; None where any number is."""
+        rows = [one.chunks[0] for one in self.columns if getattr(one, "chunks", None)]
+        return (max(rows), self.shape[1]) if rows else None
+
+    def __getitem__(self, rows: Any) -> NDArray[Any]:
+        columns = [np.asarray(one[rows]).reshape(-1) for one in self.columns]
+        stacked = np.empty((len(columns[0]), len(columns)), self.dtype)
+        for number, column in enumerate(columns):
+            stacked[:, number] = column
+        return stacked
