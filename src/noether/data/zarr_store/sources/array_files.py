@@ -79,6 +79,12 @@ def check_array_domain(name: str, domain: DomainMapping) -> None:
             "group out"
         )
     if suffix not in ARRAY_SUFFIXES:
+        turned = [one for one, field in domain.fields.items() if isinstance(field, ArrayField) and field.transpose]
+        if turned:
+            raise ArgumentError(
+                f"mapping: domain {name!r}: arrays of a mesh have a row for each cell or point; leave transpose out of "
+                f"{', '.join(turned)}"
+            )
         return
     of_meshes = sorted({"association", "concatenate", "parts", "unused_points"} & domain.model_fields_set)
     of_meshes += [one for one, field in domain.fields.items() if isinstance(field, NormalsField | AreaField)]

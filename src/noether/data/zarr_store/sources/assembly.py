@@ -6,7 +6,7 @@ Arrays that are not in memory stay there: rows are read as they are asked for.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from noether.data.zarr_store.errors import SourceError
 from noether.data.zarr_store.sources.base import FieldDescription
 from noether.data.zarr_store.sources.mapping import ArrayField
 
-__all__ = ["assemble"]
+__all__ = ["assemble", "transposed"]
 
 
 def assemble(field: ArrayField, arrays: Sequence[Any], where: str) -> Any:
@@ -41,13 +41,21 @@ def assemble(field: ArrayField, arrays: Sequence[Any], where: str) -> Any:
     SourceError
         Arrays that are to be stacked have several values a point, or different lengths.
     """
+    if field.transpose:
+        arrays = [transposed(array) for array in arrays]
     if len(arrays) == 1:
         return arrays[0]
     for name, array in zip(field.names, arrays, strict=True):
         if len(array.shape) != 1 and array.shape[1:] != (1,):
+            is_row = len(array.shape) == 2 and array.shape[0] == 1
             raise SourceError(
                 f"{where}: expected arrays of one value a point, to stack {_shown(field.names)}; got {name!r} of "
-                f"shape {tuple(array.shape)}; name the arrays of single components, or one array that has them all"
+                f"shape {tuple(array.shape)}; "
+                + (
+                    "it looks transposed (MATLAB's order): write { array = [...], transpose = true }"
+                    if is_row
+                    else "name the arrays of single components, or one array that has them all"
+                )
             )
     lengths = {name: array.shape[0] for name, array in zip(field.names, arrays, strict=True)}
     if len(set(lengths.values())) > 1:
@@ -62,6 +70,15 @@ def assemble(field: ArrayField, arrays: Sequence[Any], where: str) -> Any:
         return FieldDescription(shape, dtype, loading_bytes=shape[0] * dtype.itemsize * len(arrays))
     stacked = _Stacked(shape, dtype, tuple(arrays))
     return stacked[:] if all(isinstance(array, np.ndarray) for array in arrays) else stacked
+
+
+def transposed(array: Any) -> Any:
+    """Return an array, or a description of one, with rows and columns swapped; one that has none as it is."""
+    if isinstance(array, FieldDescription):
+        return replace(array, shape=array.shape[::-1])
+    if len(array.shape) != 2:
+        return array
+    return array.T if isinstance(array, np.ndarray) else _Transposed(array.shape[::-1], array.dtype, array)
 
 
 def _shown(names: Sequence[str]) -> str:
@@ -100,3 +117,19 @@ class _Stacked(_Lazy):
         for number, column in enumerate(columns):
             stacked[:, number] = column
         return stacked
+
+
+@dataclass(frozen=True, slots=True)
+class _Transposed(_Lazy):
+    """An array with its rows as columns."""
+
+    source: Any
+
+    @property
+    def chunks(self) -> tuple[int, ...] | None:
+        """Rows and columns that are cheap to read together; None where any are."""
+        chunks: tuple[int, ...] | None = getattr(self.source, "chunks", None)
+        return None if chunks is None else chunks[::-1]
+
+    def __getitem__(self, rows: Any) -> NDArray[Any]:
+        return np.asarray(self.source[:, rows]).T

@@ -12,6 +12,7 @@ import numpy as np
 from noether.data.zarr_store.errors import MissingDependencyError
 from noether.data.zarr_store.layout import POSITION
 from noether.data.zarr_store.sources.array_files import ARRAY_SUFFIXES, describe_npz_domains, read_hdf5_domains
+from noether.data.zarr_store.sources.assembly import transposed
 from noether.data.zarr_store.sources.base import FieldDescription
 from noether.data.zarr_store.sources.domain_data import SampleFile
 from noether.data.zarr_store.sources.formats import damage_reported, describe_file
@@ -128,6 +129,7 @@ class SampleDescriber:
         item = loader.found.files[field.file][0]
         with open_head(loader.storage, item) as file:
             found = describe_file(file, key, loader.where(domain, name))
+        found = transposed(found) if field.transpose else found
         return replace(found, loading_bytes=2 * item.size) if is_remote(loader.storage.root) else found
 
     def _describe_distance(

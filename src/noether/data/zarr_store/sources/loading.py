@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from noether.data.zarr_store.errors import SourceError
 from noether.data.zarr_store.layout import POSITION
 from noether.data.zarr_store.sources.array_files import ARRAY_SUFFIXES, read_hdf5_domains, read_npz_domains
+from noether.data.zarr_store.sources.assembly import transposed
 from noether.data.zarr_store.sources.base import SourceSample
 from noether.data.zarr_store.sources.discovery import FoundSample
 from noether.data.zarr_store.sources.distance import distance_to_positions, distance_to_triangles
@@ -21,6 +23,7 @@ from noether.data.zarr_store.sources.formats import load_file
 from noether.data.zarr_store.sources.hdf5 import HDF5_SUFFIXES
 from noether.data.zarr_store.sources.local_copies import LocalCopies, scratch_directory
 from noether.data.zarr_store.sources.mapping import (
+    ArrayField,
     AttributeFile,
     DistanceField,
     DomainMapping,
@@ -156,7 +159,11 @@ class SampleLoader:
         """Raise `SourceError` where an array does not have as many components as its field."""
         width = self.mapping.spec(domain, name).width
         if shape[1:] != (width,) and not (width == 1 and len(shape) == 1):
-            hint = f"; write width = {shape[1]} in the mapping if that is right" if len(shape) == 2 else ""
+            field, hint = self.mapping.domains[domain].fields.get(name), ""
+            if len(shape) == 2:
+                hint = f"; write width = {shape[1]} in the mapping if that is right"
+                if shape[0] == width and _may_transpose(field, self.mapping.domains[domain]):
+                    hint = f", which looks transposed (MATLAB's order); write {name} = {_transposing(field)}"
             raise SourceError(f"{self.where(domain, name)}: expected shape (n_points, {width}), got {shape}{hint}")
 
     def _own_file(self, domain: str, name: str, field: FileField, data: Mapping[str, DomainData]) -> Any:
@@ -166,6 +173,7 @@ class SampleLoader:
                 f"{self.where(domain, name)}: {self.found.key(field.file)} holds a {type(values).__name__}; expected "
                 "one tensor or array"
             )
+        values = transposed(values) if field.transpose else values
         rows = data[domain].rows if domain in data else None
         return values if rows is None or len(rows) != len(values) else values[rows]
 
@@ -206,3 +214,15 @@ class SampleLoader:
     def where(self, domain: str, name: str) -> str:
         """Name sample and field, to begin an error with."""
         return f"sample {self.found.sample_id!r}, field {self.mapping.spec(domain, name).field}"
+
+
+def _may_transpose(field: object, domain: DomainMapping) -> TypeGuard[ArrayField | FileField]:
+    """Return whether the mapping may say that an array is transposed, and does not."""
+    in_mesh = isinstance(field, ArrayField) and PurePosixPath(domain.file or "").suffix not in ARRAY_SUFFIXES
+    return isinstance(field, ArrayField | FileField) and not field.transpose and not in_mesh
+
+
+def _transposing(field: ArrayField | FileField) -> str:
+    """Write a field as a mapping does, with its array transposed."""
+    said = field.model_dump(exclude_defaults=True) | {"transpose": True}
+    return "{ " + ", ".join(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in said.items()) + " }"

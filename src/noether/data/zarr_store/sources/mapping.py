@@ -62,9 +62,13 @@ class _Field(_Model):
 
 
 class ArrayField(_Field):
-    """A field that is an array of the domain's file, named there; or several, one for each component."""
+    """A field that is an array of the domain's file, named there; or several, one for each component.
+
+    With `transpose`, the file has a column for each point, as MATLAB's have.
+    """
 
     array: str | Annotated[tuple[str, ...], Field(strict=False)]
+    transpose: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -76,6 +80,7 @@ class FileField(_Field):
     """A field that is a file of its own, ``.npy`` or ``.pt``."""
 
     file: Pattern
+    transpose: bool = False
 
 
 class NormalsField(_Field):

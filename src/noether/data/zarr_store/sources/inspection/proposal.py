@@ -149,14 +149,34 @@ def _add_arrays(domains: dict[str, _Domain], pattern: str, group: str | None, fo
         domain = _Domain([f"file = {_text(pattern)}"])
         if group is not None:
             domain.head.append(f"group = {_text(group)}")
-        joined = join_components(arrays, _is_vector(kind))
+        n_columns = _columns_of_positions(kind, arrays)
+        joined = join_components([_upright(array, n_columns) for array in arrays], _is_vector(kind))
+        turned = {array.name for array in arrays if _upright(array, n_columns) != array}
         n_points = _number_of_points(kind, [array for array, _ in joined])
         for array, components in joined:
             if array.shape[:1] == (n_points,) and len(array.shape) <= 2:
-                _add_field(domain, kind, array, array.name, _value(components))
+                value = _value(components)
+                value = f"{{ array = {value}, transpose = true }}" if turned.intersection(components) else value
+                _add_field(domain, kind, array, array.name, value)
             else:
                 domain.remarks.append(f"# {_text(array.name)} has the shape {array.shape}")
         domains[_free_name(domains, kind, pattern)] = domain
+
+
+def _columns_of_positions(kind: str, arrays: Sequence[FoundArray]) -> int | None:
+    """Return the length of arrays that have a column for each point; None where there are no such positions."""
+    for array in arrays:
+        if len(array.shape) == 2 and array.shape[0] == 3 != array.shape[1]:
+            upright = _upright(array, array.shape[1])
+            if _field_name(kind, upright, array.name) == POSITION:
+                return array.shape[1]
+    return None
+
+
+def _upright(array: FoundArray, n_columns: int | None) -> FoundArray:
+    """Return an array with a row for each point, where it has a column for each."""
+    is_turned = len(array.shape) == 2 and array.shape[1] == n_columns != array.shape[0]
+    return replace(array, shape=array.shape[::-1]) if is_turned else array
 
 
 def _is_vector(kind: str) -> Callable[[FoundArray, str], bool]:
