@@ -171,7 +171,11 @@ def test_a_mesh_that_cannot_be_read_is_refused(
         ({"association": "cells"}, ArgumentError, "association: expected one of cell, point, got 'cells'"),
         ({"parts": ["bod"]}, ArgumentError, "the mesh has no part 'bod'; there are: ahmed_run_1_cells"),
         ({"onto": "nowhere.vtu"}, ArgumentError, "onto: there is no file nowhere.vtu"),
-        ({"onto": "mesh.msh"}, ArgumentError, "onto: expected a mesh in one of .vtu, .vtp, .vtk, .vtm, .case, got"),
+        (
+            {"onto": "mesh.msh"},
+            ArgumentError,
+            "onto: expected a mesh in one of .vtu, .vtp, .pvtu, .pvtp, .vtk, .vtm, .case, got",
+        ),
     ],
 )
 def test_an_export_that_makes_no_sense_is_refused(

@@ -297,6 +297,14 @@ def test_heads_of_files_do_not_tell_how_many_are_ghosts(tmp_path: Path) -> None:
     assert MappedSource(tmp_path, surface_mapping(domain='association = "cell"')).describe("run_1") is None
 
 
+def test_an_export_goes_to_all_pieces_of_a_pvtu(tmp_path: Path) -> None:
+    save_volume(tmp_path)
+    (part,) = read_parts(tmp_path / "run_1" / "vol.pvtu")
+    given = load(tmp_path, volume_mapping("vol.pvtu"))
+    np.testing.assert_array_equal(part.data("cell")["p"], given["volume_pressure"])
+    assert part.distances("cell", given["volume_position"]).max() < 1e-6
+
+
 def test_an_export_goes_to_the_cells_that_were_converted(tmp_path: Path) -> None:
     mesh = flagged_surface([DUPLICATE_CELL])
     (part,) = read_parts(save_surface(tmp_path, mesh) / "run_1" / "surface.vtp")

@@ -22,7 +22,8 @@ def export_command(
     sample: Annotated[str, typer.Argument(help="Sample to export.")],
     target: Annotated[Path, typer.Argument(help="File to write: .vtu, .vtp, .case (EnSight), or .npz without a mesh.")],
     onto: Annotated[
-        Path | None, typer.Option(help="Mesh that the sample was made from: .vtu, .vtp, .vtk, .vtm or .case.")
+        Path | None,
+        typer.Option(help="Mesh that the sample was made from: .vtu, .vtp, .pvtu, .pvtp, .vtk, .vtm or .case."),
     ] = None,
     part: Annotated[
         list[str] | None,

@@ -31,7 +31,7 @@ __all__ = [
 
 Association = Literal["cell", "point"]
 ASSOCIATIONS: tuple[Association, ...] = ("cell", "point")
-MESH_SUFFIXES = (".vtu", ".vtp", ".vtk", ".vtm", ".case")
+MESH_SUFFIXES = (".vtu", ".vtp", ".pvtu", ".pvtp", ".vtk", ".vtm", ".case")
 
 # Cells whose corners are gathered at once: some hundred megabytes of coordinates.
 _BLOCK_CELLS = 1 << 20
