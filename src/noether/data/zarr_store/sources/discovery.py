@@ -11,7 +11,7 @@ from noether.data.zarr_store.sources.hdf5 import group_names, open_hdf5
 from noether.data.zarr_store.sources.mapping import AttributeFile, DomainMapping, SourceMapping
 from noether.data.zarr_store.sources.patterns import PART, PathPattern
 from noether.data.zarr_store.sources.range_reader import open_ranged
-from noether.data.zarr_store.sources.referenced_files import NAMING_SUFFIXES, files_beside, name_outside, named_files
+from noether.data.zarr_store.sources.referenced_files import NAMING_SUFFIXES, files_beside, named_files
 from noether.data.zarr_store.stores import Storage, StoredObject
 
 __all__ = ["FoundSample", "find_samples"]
@@ -84,25 +84,19 @@ class FoundSample:
                 )
 
     def named_files(self, storage: Storage) -> list[StoredObject]:
-        """Give the files that files of the sample name: parts of an EnSight case, blocks of a ``.vtm``.
+        """Return the files that files of the sample name: parts of an EnSight case, blocks of a ``.vtm``.
 
         Raises
         ------
         SourceError
-            Such a file lies outside of the root.
+            Such a file lies outside of the root, or a case is not valid.
         """
         keys = [one.key for objects in self.files.values() for one in objects if one.key.endswith(NAMING_SUFFIXES)]
-        named = []
-        for key in keys:
-            text = (storage.read_if_there(key) or b"").decode(errors="replace")
-            outside = name_outside(key, text)
-            if outside is not None:
-                raise SourceError(
-                    f"sample {self.sample_id!r}: {key} names the file {outside!r}, which lies outside of "
-                    f"{storage.root}; put it below, or give a source that holds both"
-                )
-            named += named_files(key, text, self.beside)
-        return named
+        return [
+            named
+            for key in keys
+            for named in named_files(key, self.beside, storage, f"sample {self.sample_id!r}: {key}")
+        ]
 
     def objects(self, domain: DomainMapping) -> Sequence[StoredObject]:
         """Give the file of a domain, or the pieces of it in order.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import threading
+import weakref
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sized
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noether.data.zarr_store.errors import MissingDependencyError, SourceError
+from noether.data.zarr_store.sources.ensight_case import parse_case
 from noether.data.zarr_store.sources.geometry import Cells, Polyhedra, faces
+from noether.data.zarr_store.sources.local_copies import scratch_directory
 from noether.data.zarr_store.sources.mapping import Association
 
 if TYPE_CHECKING:
@@ -96,14 +99,53 @@ class MeshFile:
         except ImportError as error:
             raise MissingDependencyError("pyvista", f"reading {path.suffix} files", "mesh") from error
         self._where, self._name = where, path.stem
-        with _vtk_errors_raised(where):
+        self._aliases: dict[str, str] = {}
+        if path.suffix == ".case":
+            path, self._aliases = self._case_of_last_step(path)
+        with _vtk_errors_raised(where, self._aliases):
             self._reader: Any = pyvista.get_reader(path)  # type: ignore[no-untyped-call]  # of pyvista
         self.names: dict[Association, list[str]] | None = None
         if hasattr(self._reader, "cell_array_names"):
             self.names = {"cell": list(self._reader.cell_array_names), "point": list(self._reader.point_array_names)}
-        if getattr(self._reader.reader, "GetTimeSets", lambda: None)() and self._reader.number_time_points:
-            # The last step is the one that a steady solver has converged to.
-            self._reader.set_active_time_point(self._reader.number_time_points - 1)
+        time_sets = getattr(self._reader.reader, "GetTimeSets", lambda: ())() or ()
+        if times := [float(time_set.GetValue(row)) for time_set in time_sets for row in range(_length(time_set))]:
+            # A file of several steps: each variable has its last step at the latest time of all.
+            self._reader.reader.SetTimeValue(max(times))
+
+    def _case_of_last_step(self, path: Path) -> tuple[Path, dict[str, str]]:
+        """Write a case of one step, the last one of each time set, with links to its files.
+
+        VTK's reader of cases takes a time for all time sets, and cannot read names with blanks. A case whose files hold
+        several steps each, or that names no files, stays as it is.
+
+        Returns
+        -------
+        path : Path
+            The case to read.
+        aliases : dict of str to str
+            Names of files as the case has them, by the path of the link.
+        """
+        case = parse_case(_text_of(path), self._where)
+        if case.has_file_sets or not case.header or not case.entries:
+            return path, {}
+        entries = case.last_step(lambda name: _text_of(path.parent / name), self._where)
+        stack = ExitStack()
+        weakref.finalize(self, stack.close)
+        directory = stack.enter_context(scratch_directory())
+        names = list(dict.fromkeys(name for entry in entries for name in entry.files))
+        links = {name: f"file{number}" for number, name in enumerate(names)}
+        for name, link in links.items():
+            (directory / link).symlink_to(Path(path.parent, name).absolute())
+        lines = ["FORMAT", *case.header, "GEOMETRY"]
+        for is_variable in (False, True):
+            lines += ["VARIABLE"] if is_variable else []
+            for entry in entries:
+                if (entry.description is not None) == is_variable:
+                    words = [entry.description or "", *(links[name] for name in entry.files), entry.rest]
+                    lines.append(f"{entry.key}: {' '.join(filter(None, words))}")
+        written = directory / path.name
+        written.write_text("\n".join([*lines, ""]), errors="surrogateescape")
+        return written, {str(directory / link): str(path.parent / name) for name, link in links.items()}
 
     def read(self, wanted: Mapping[Association, Collection[str]]) -> list[MeshPart]:
         """Read the parts, with the arrays that are wanted, by association; formats that cannot choose give all.
@@ -120,14 +162,14 @@ class MeshFile:
                 self._reader.enable_cell_array(name)
             for name in wanted["point"]:
                 self._reader.enable_point_array(name)
-        with _vtk_errors_raised(self._where):
+        with _vtk_errors_raised(self._where, self._aliases):
             parts = [_part(name, block) for name, block in self._update()]
         self._require_found(parts)
         return parts
 
     def read_blocks(self) -> list[tuple[str, pyvista.DataSet]]:
         """Read the parts as PyVista has them, by name and with all their arrays; errors are those of `read`."""
-        with _vtk_errors_raised(self._where):
+        with _vtk_errors_raised(self._where, self._aliases):
             blocks = self._update()
         self._require_found(blocks)
         return blocks
@@ -142,6 +184,15 @@ class MeshFile:
     def _require_found(self, parts: Sized) -> None:
         if not len(parts):
             raise SourceError(f"{self._where} holds no mesh; make the file again")
+
+
+def _length(time_set: Any) -> int:
+    return int(time_set.GetNumberOfTuples())
+
+
+def _text_of(path: Path) -> str:
+    # Names of files are bytes.
+    return path.read_text(errors="surrogateescape") if path.is_file() else ""
 
 
 def _blocks(mesh: Any, name: str) -> Iterator[tuple[str, pyvista.DataSet]]:
@@ -179,8 +230,11 @@ def _lists(cells: Any) -> tuple[NDArray[Any], NDArray[Any]]:
 
 
 @contextmanager
-def _vtk_errors_raised(where: str) -> Iterator[None]:
-    """Raise what VTK, which goes on after an error with what it has, would only print."""
+def _vtk_errors_raised(where: str, aliases: Mapping[str, str]) -> Iterator[None]:
+    """Raise what VTK, which goes on after an error with what it has, would only print.
+
+    Where VTK names a file by one of the `aliases`, the error has the file's own name.
+    """
     import pyvista
 
     failure: Exception | None = None
@@ -196,6 +250,9 @@ def _vtk_errors_raised(where: str) -> Iterator[None]:
         except Exception as error:  # noqa: BLE001 - PyVista meets what VTK left undone: AttributeError, IndexError
             failure = error
     said = _what_vtk_said(catcher)
+    # Longer ones first: one may be the beginning of another.
+    for alias in sorted(aliases, key=len, reverse=True):
+        said = said.replace(alias, aliases[alias])
     if failure is not None or said:
         reason = said or f"it is damaged, or in another format: {failure!r}"
         raise SourceError(f"{where} cannot be read ({reason}); make the file again") from failure

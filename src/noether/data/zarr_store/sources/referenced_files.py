@@ -5,10 +5,11 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable, Mapping
-from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
-from noether.data.zarr_store.stores import StoredObject
+from noether.data.zarr_store.errors import SourceError
+from noether.data.zarr_store.sources.ensight_case import parse_case
+from noether.data.zarr_store.stores import Storage, StoredObject
 
 __all__ = ["NAMING_SUFFIXES", "files_beside", "name_outside", "named_files"]
 
@@ -25,40 +26,62 @@ def files_beside(keys: Iterable[str], listing: Iterable[StoredObject]) -> dict[s
     return beside
 
 
-def named_files(key: str, text: str, beside: Mapping[str, list[StoredObject]]) -> list[StoredObject]:
-    """Give the files that a file names, of those beside it.
+def named_files(key: str, beside: Mapping[str, list[StoredObject]], storage: Storage, where: str) -> list[StoredObject]:
+    """Return the files that a file names, of those beside it; of a case, those of the last step.
 
     Parameters
     ----------
     key : str
         The file that names them.
-    text : str
-        What it holds.
     beside : mapping of str to list of StoredObject
         As `files_beside` gives it.
+    storage : Storage
+        Where the files lie.
+    where : str
+        Names sample and file, to begin an error with.
+
+    Raises
+    ------
+    SourceError
+        A file lies outside of the storage's root, or a case has no time set that one of its lines refers to.
     """
-    patterns = {name.removeprefix("./").replace("[", "[[]") for name in _names(key, text)}
+
+    def read(name: str) -> str:
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(key), name))
+        return (storage.read_if_there(path) or b"").decode(errors="replace")
+
+    text = read(posixpath.basename(key))
+    case = None if key.endswith(".vtm") else parse_case(text, where)
+    names = _blocks_of(text) if case is None else case.names()
+    outside = name_outside(key, names)
+    if outside is not None:
+        raise SourceError(
+            f"{where} names the file {outside!r}, which lies outside of {storage.root}; put it below, or give a source "
+            "that holds both"
+        )
+    if case is not None and not case.has_file_sets:
+        of_sets = [one.numbers_file for one in case.time_sets.values() if one.numbers_file is not None]
+        names = [name for entry in case.last_step(read, where) for name in entry.files] + of_sets
     directory = str(PurePosixPath(key).parent)
     start = 0 if directory == "." else len(directory) + 1
-    return [item for item in beside[directory] if any(fnmatchcase(item.key[start:], pattern) for pattern in patterns)]
+    # Of files that hold several steps each, the numbers stay open.
+    patterns = [re.compile(_pattern_of(name)) for name in dict.fromkeys(map(posixpath.normpath, names))]
+    return [item for item in beside[directory] if any(pattern.fullmatch(item.key[start:]) for pattern in patterns)]
 
 
-def name_outside(key: str, text: str) -> str | None:
-    """Give a file, of those that a file names, that lies outside of the root; None where there is none."""
+def name_outside(key: str, names: Iterable[str]) -> str | None:
+    """Return a name, of those that a file has for others, that lies outside of the root; None where there is none."""
     directory = posixpath.dirname(key)
-    for name in sorted(_names(key, text)):
+    for name in sorted(names):
         path = posixpath.normpath(posixpath.join(directory, name.replace("\\", "/")))
         if path.startswith(("/", "../")):
             return name
     return None
 
 
-def _names(key: str, text: str) -> set[str]:
-    if key.endswith(".vtm"):
-        names = re.findall(r"""\bfile\s*=\s*["']([^"']+)["']""", text)
-    else:
-        # After the colon stand numbers, the name of a variable, and that of a file, with asterisks for the number of
-        # the time step. Words that name no file match none.
-        words = [pair for line in text.splitlines() for pair in re.findall(r'"([^"]+)"|(\S+)', line.partition(":")[2])]
-        names = [quoted or bare for quoted, bare in words]
-    return set(names)
+def _pattern_of(name: str) -> str:
+    return "[0-9]+".join(re.escape(text) for text in re.split(r"\*+", name))
+
+
+def _blocks_of(text: str) -> list[str]:
+    return re.findall(r"""\bfile\s*=\s*["']([^"']+)["']""", text)

@@ -95,13 +95,12 @@ def _listing(given: str, storage_options: Mapping[str, Any]) -> tuple[str, list[
 def _read(storage: Storage, sample: SampleFiles, listing: list[StoredObject]) -> Iterator[FileContents]:
     by_key = {item.key: item for item in listing}
     for key in sample.patterns:
-        beside: list[StoredObject] = []
-        if key.endswith(NAMING_SUFFIXES) and is_remote(storage.root):
-            text = (storage.read_if_there(key) or b"").decode(errors="replace")
-            beside = named_files(key, text, files_beside([key], listing))
         with scratch_directory() as directory:
-            path = LocalCopies(storage, directory).local_file(key, [by_key[key]], beside)
             try:
+                named: list[StoredObject] = []
+                if key.endswith(NAMING_SUFFIXES) and is_remote(storage.root):
+                    named = named_files(key, files_beside([key], listing), storage, key)
+                path = LocalCopies(storage, directory).local_file(key, [by_key[key]], named)
                 yield replace(read_contents(path, key), n_bytes=by_key[key].size)
             except SourceError as error:
                 yield FileContents(key, n_bytes=by_key[key].size, problem=str(error))
