@@ -11,7 +11,7 @@ from noether.data.zarr_store.sources.hdf5 import group_names, open_hdf5
 from noether.data.zarr_store.sources.mapping import AttributeFile, DomainMapping, SourceMapping
 from noether.data.zarr_store.sources.patterns import PART, PathPattern
 from noether.data.zarr_store.sources.range_reader import open_ranged
-from noether.data.zarr_store.sources.referenced_files import NAMING_SUFFIXES, files_beside, named_files
+from noether.data.zarr_store.sources.referenced_files import files_beside, named_files, names_files
 from noether.data.zarr_store.stores import Storage, StoredObject
 
 __all__ = ["FoundSample", "find_samples"]
@@ -91,7 +91,7 @@ class FoundSample:
         SourceError
             Such a file lies outside of the root, or a case is not valid.
         """
-        keys = [one.key for objects in self.files.values() for one in objects if one.key.endswith(NAMING_SUFFIXES)]
+        keys = [one.key for objects in self.files.values() for one in objects if names_files(one.key)]
         return [
             named
             for key in keys
@@ -221,7 +221,7 @@ def _patterns_of_attributes(mapping: SourceMapping) -> dict[str, PathPattern]:
 
 def _add_files_beside(samples: dict[str, FoundSample], listing: list[StoredObject]) -> None:
     naming = {
-        name: [one.key for objects in found.files.values() for one in objects if one.key.endswith(NAMING_SUFFIXES)]
+        name: [one.key for objects in found.files.values() for one in objects if names_files(one.key)]
         for name, found in samples.items()
     }
     beside = files_beside([key for keys in naming.values() for key in keys], listing)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ from noether.data.zarr_store.sources.mapping import (
 from noether.data.zarr_store.sources.mesh_domains import read_mesh_domains
 from noether.data.zarr_store.sources.meshes import MESH_SUFFIXES
 from noether.data.zarr_store.sources.range_reader import streamed
+from noether.data.zarr_store.sources.suffixes import suffix_of
 from noether.data.zarr_store.stores import Storage, is_remote
 
 __all__ = ["READERS", "SampleLoader"]
@@ -102,7 +103,7 @@ class SampleLoader:
         data: dict[str, DomainData] = {}
         for pattern, there in by_file.items():
             key, objects = self.found.key(pattern), self.found.objects(next(iter(there.values())))
-            suffix = PurePosixPath(key).suffix
+            suffix = suffix_of(key)
             if suffix in ARRAY_SUFFIXES and is_remote(self.storage.root):
                 # Of a file with many samples, or of many arrays, what is not asked for stays where it is.
                 with streamed(self.storage, objects[0]) as stream:

@@ -19,6 +19,7 @@ from noether.data.zarr_store.sources.ensight_case import parse_case
 from noether.data.zarr_store.sources.geometry import Cells, Polyhedra, faces
 from noether.data.zarr_store.sources.local_copies import scratch_directory
 from noether.data.zarr_store.sources.mapping import Association
+from noether.data.zarr_store.sources.suffixes import suffix_of
 
 if TYPE_CHECKING:
     import pyvista
@@ -97,13 +98,14 @@ class MeshFile:
         try:
             import pyvista
         except ImportError as error:
-            raise MissingDependencyError("pyvista", f"reading {path.suffix} files", "mesh") from error
+            raise MissingDependencyError("pyvista", f"reading {suffix_of(path)} files", "mesh") from error
         self._where, self._name = where, path.stem
         self._aliases: dict[str, str] = {}
-        if path.suffix == ".case":
+        suffix = suffix_of(path)
+        if suffix == ".case":
             path, self._aliases = self._case_of_last_step(path)
         with _vtk_errors_raised(where, self._aliases):
-            self._reader: Any = pyvista.get_reader(path)  # type: ignore[no-untyped-call]  # of pyvista
+            self._reader: Any = pyvista.get_reader(path, suffix)  # type: ignore[no-untyped-call]  # of pyvista
         self.names: dict[Association, list[str]] | None = None
         if hasattr(self._reader, "cell_array_names"):
             self.names = {"cell": list(self._reader.cell_array_names), "point": list(self._reader.point_array_names)}

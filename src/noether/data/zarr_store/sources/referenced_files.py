@@ -9,11 +9,15 @@ from pathlib import PurePosixPath
 
 from noether.data.zarr_store.errors import SourceError
 from noether.data.zarr_store.sources.ensight_case import parse_case
+from noether.data.zarr_store.sources.suffixes import suffix_of
 from noether.data.zarr_store.stores import Storage, StoredObject
 
-__all__ = ["NAMING_SUFFIXES", "files_beside", "name_outside", "named_files"]
+__all__ = ["files_beside", "name_outside", "named_files", "names_files"]
 
-NAMING_SUFFIXES = (".case", ".vtm")
+
+def names_files(key: str) -> bool:
+    """Return whether a file is of a format whose files name others."""
+    return suffix_of(key) in {".case", ".vtm"}
 
 
 def files_beside(keys: Iterable[str], listing: Iterable[StoredObject]) -> dict[str, list[StoredObject]]:
@@ -51,7 +55,7 @@ def named_files(key: str, beside: Mapping[str, list[StoredObject]], storage: Sto
         return (storage.read_if_there(path) or b"").decode(errors="replace")
 
     text = read(posixpath.basename(key))
-    case = None if key.endswith(".vtm") else parse_case(text, where)
+    case = None if suffix_of(key) == ".vtm" else parse_case(text, where)
     names = _blocks_of(text) if case is None else case.names()
     outside = name_outside(key, names)
     if outside is not None:

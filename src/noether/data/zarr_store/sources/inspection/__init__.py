@@ -19,7 +19,8 @@ from noether.data.zarr_store.sources.inspection.contents import (
 from noether.data.zarr_store.sources.inspection.naming import SampleFiles, files_of_first_sample
 from noether.data.zarr_store.sources.inspection.proposal import propose_mapping
 from noether.data.zarr_store.sources.local_copies import LocalCopies, scratch_directory
-from noether.data.zarr_store.sources.referenced_files import NAMING_SUFFIXES, files_beside, named_files
+from noether.data.zarr_store.sources.referenced_files import files_beside, named_files, names_files
+from noether.data.zarr_store.sources.suffixes import suffix_of
 from noether.data.zarr_store.stores import Storage, StoredObject, is_remote, normalize_root, open_storage
 
 __all__ = ["FileContents", "FoundArray", "FoundPart", "Inspection", "inspect"]
@@ -68,7 +69,7 @@ def inspect(path: str | os.PathLike[str], storage_options: Mapping[str, Any] | N
     """
     given = normalize_root(path)
     root, listing = _listing(given, dict(storage_options or {}))
-    keys = [item.key for item in listing if PurePosixPath(item.key).suffix in SUFFIXES]
+    keys = [item.key for item in listing if suffix_of(item.key) in SUFFIXES]
     if not keys:
         raise SourceError(f"{given}: no file of a known format is here; expected one of {', '.join(SUFFIXES)}")
     sample = files_of_first_sample(keys)
@@ -86,9 +87,9 @@ def _listing(given: str, storage_options: Mapping[str, Any]) -> tuple[str, list[
             raise StorageError(f"cannot read {given}: it is not there; check the path")
         if path.is_file():
             return str(path.parent), [StoredObject(path.name, path.stat().st_size, "")]
-    elif PurePosixPath(name).suffix in SUFFIXES:
+    elif suffix_of(name) in SUFFIXES:
         listing = list(open_storage(parent, storage_options).objects())
-        return parent, [item for item in listing if item.key == name or PurePosixPath(item.key).suffix not in SUFFIXES]
+        return parent, [item for item in listing if item.key == name or suffix_of(item.key) not in SUFFIXES]
     return given, list(open_storage(given, storage_options).objects())
 
 
@@ -98,7 +99,7 @@ def _read(storage: Storage, sample: SampleFiles, listing: list[StoredObject]) ->
         with scratch_directory() as directory:
             try:
                 named: list[StoredObject] = []
-                if key.endswith(NAMING_SUFFIXES) and is_remote(storage.root):
+                if names_files(key) and is_remote(storage.root):
                     named = named_files(key, files_beside([key], listing), storage, key)
                 path = LocalCopies(storage, directory).local_file(key, [by_key[key]], named)
                 yield replace(read_contents(path, key), n_bytes=by_key[key].size)
