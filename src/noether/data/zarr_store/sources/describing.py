@@ -84,6 +84,7 @@ class SampleDescriber:
             return {POSITION: self._describe_own_file(name, POSITION, position)} if is_file else None  # type: ignore[arg-type]  # as was asked
         loader = self.loader
         key, item = loader.found.key(domain.file), loader.found.objects(domain)[0]
+        loader.require_read(key)
         suffix, path = suffix_of(key), Path(loader.storage.root, key)
         file = SampleFile(loader.found.sample_id, key, path, loader.found.values, open_ranged(loader.storage, item))
         if suffix in HDF5_SUFFIXES:

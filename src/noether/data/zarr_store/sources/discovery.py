@@ -12,6 +12,7 @@ from noether.data.zarr_store.sources.mapping import AttributeFile, DomainMapping
 from noether.data.zarr_store.sources.patterns import PART, PathPattern
 from noether.data.zarr_store.sources.range_reader import open_ranged
 from noether.data.zarr_store.sources.referenced_files import files_beside, named_files, names_files
+from noether.data.zarr_store.sources.suffixes import unread_files
 from noether.data.zarr_store.stores import Storage, StoredObject
 
 __all__ = ["FoundSample", "find_samples"]
@@ -149,8 +150,8 @@ def find_samples(storage: Storage, mapping: SourceMapping) -> dict[str, FoundSam
     if not samples:
         seen = f"among {len(listing)} files" if listing else "where no file is"
         raise SourceError(
-            f"{storage.root}: no sample found {seen}; expected files such as {', '.join(list(of_domains)[:3])}; check "
-            "the path and the mapping"
+            f"{storage.root}: no sample found {seen}; expected files such as {', '.join(list(of_domains)[:3])}; "
+            f"{'; '.join([*unread_files(item.key for item in listing), 'check the path and the mapping'])}"
         )
     for found in samples.values():
         for text, objects in found.files.items():

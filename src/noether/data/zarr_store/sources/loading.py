@@ -30,7 +30,7 @@ from noether.data.zarr_store.sources.mapping import (
 from noether.data.zarr_store.sources.mesh_domains import read_mesh_domains
 from noether.data.zarr_store.sources.meshes import MESH_SUFFIXES
 from noether.data.zarr_store.sources.range_reader import streamed
-from noether.data.zarr_store.sources.suffixes import suffix_of
+from noether.data.zarr_store.sources.suffixes import suffix_of, unread_format
 from noether.data.zarr_store.stores import Storage, is_remote
 
 __all__ = ["READERS", "SampleLoader"]
@@ -104,6 +104,7 @@ class SampleLoader:
         for pattern, there in by_file.items():
             key, objects = self.found.key(pattern), self.found.objects(next(iter(there.values())))
             suffix = suffix_of(key)
+            self.require_read(key)
             if suffix in ARRAY_SUFFIXES and is_remote(self.storage.root):
                 # Of a file with many samples, or of many arrays, what is not asked for stays where it is.
                 with streamed(self.storage, objects[0]) as stream:
@@ -117,6 +118,12 @@ class SampleLoader:
                 file = SampleFile(self.found.sample_id, key, path, self.found.values)
                 data |= READERS[suffix](file, there)
         return data
+
+    def require_read(self, key: str) -> None:
+        """Raise `SourceError` where a file that a pattern matches is of a format that is not read."""
+        unread = unread_format(key)
+        if unread is not None:
+            raise SourceError(f"sample {self.found.sample_id!r}: {key} {unread}")
 
     def _field(self, domain: str, name: str, data: Mapping[str, DomainData]) -> Any:
         field = self.mapping.domains[domain].fields.get(name)

@@ -20,7 +20,7 @@ from noether.data.zarr_store.sources.inspection.naming import SampleFiles, files
 from noether.data.zarr_store.sources.inspection.proposal import propose_mapping
 from noether.data.zarr_store.sources.local_copies import LocalCopies, scratch_directory
 from noether.data.zarr_store.sources.referenced_files import files_beside, named_files, names_files
-from noether.data.zarr_store.sources.suffixes import suffix_of
+from noether.data.zarr_store.sources.suffixes import UNREAD_SUFFIXES, suffix_of, unread_files
 from noether.data.zarr_store.stores import Storage, StoredObject, is_remote, normalize_root, open_storage
 
 __all__ = ["FileContents", "FoundArray", "FoundPart", "Inspection", "inspect"]
@@ -40,12 +40,15 @@ class Inspection:
         Files of known formats that there are, those of other samples among them.
     mapping : str
         Text of a ``mapping.toml`` that would read them; a proposal.
+    notices : list of str
+        Files of known formats that are not read, and what to do with them.
     """
 
     root: str
     files: list[FileContents]
     n_files: int
     mapping: str
+    notices: list[str]
 
 
 def inspect(path: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None) -> Inspection:
@@ -70,26 +73,31 @@ def inspect(path: str | os.PathLike[str], storage_options: Mapping[str, Any] | N
     given = normalize_root(path)
     root, listing = _listing(given, dict(storage_options or {}))
     keys = [item.key for item in listing if suffix_of(item.key) in SUFFIXES]
+    notices = unread_files(item.key for item in listing)
+    if not keys and notices:
+        raise SourceError(f"{given}: no file of a format that is read; {'; '.join(notices)}")
     if not keys:
         raise SourceError(f"{given}: no file of a known format is here; expected one of {', '.join(SUFFIXES)}")
     sample = files_of_first_sample(keys)
     contents = list(_read(open_storage(root, storage_options), sample, listing))
     name = PurePosixPath(given).stem or "dataset"
-    return Inspection(given, contents, len(keys), propose_mapping(name, sample, contents))
+    return Inspection(given, contents, len(keys), propose_mapping(name, sample, contents), notices)
 
 
 def _listing(given: str, storage_options: Mapping[str, Any]) -> tuple[str, list[StoredObject]]:
     """Give a root, and the files below it that are to be looked at."""
     parent, _, name = given.rpartition("/")
+    known = {*SUFFIXES, *UNREAD_SUFFIXES}
     if not is_remote(given):
         path = Path(given)
         if not path.exists():
             raise StorageError(f"cannot read {given}: it is not there; check the path")
         if path.is_file():
             return str(path.parent), [StoredObject(path.name, path.stat().st_size, "")]
-    elif suffix_of(name) in SUFFIXES:
+    elif suffix_of(name) in known:
         listing = list(open_storage(parent, storage_options).objects())
-        return parent, [item for item in listing if item.key == name or suffix_of(item.key) not in SUFFIXES]
+        if any(item.key == name for item in listing):
+            return parent, [item for item in listing if item.key == name or suffix_of(item.key) not in known]
     return given, list(open_storage(given, storage_options).objects())
 
 
