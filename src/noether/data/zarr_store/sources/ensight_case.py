@@ -190,7 +190,8 @@ def _entry(line: str, *, is_variable: bool) -> Iterator[CaseEntry]:
     time_set = numbers[0] if numbers else None
     rest = rest.strip()
     if not is_variable:
-        yield CaseEntry(key, (_unquoted(_OPTIONS.sub("", rest)),), None, time_set)
+        if rest:
+            yield CaseEntry(key, (_unquoted(_OPTIONS.sub("", rest)),), None, time_set)
         return
     word = _WORD.match(rest)
     if word is None or not rest[word.end() :].strip():
