@@ -56,6 +56,8 @@ def print_inspection(found: Inspection, console: Console) -> None:
         console.width = _PLAIN_WIDTH
     counts = f"{found.n_files:,} files of known formats; of the first sample: {len(found.files):,}"
     console.print(printable(f"{found.root}: {counts}"), soft_wrap=True)
+    for notice in found.notices:
+        console.print(printable(f"not read: {notice}"), soft_wrap=True)
     single = [file for file in found.files if [array.name for array in file.arrays] == [""]]
     if single:
         console.print(_array_table([replace(file.arrays[0], name=file.key) for file in single]))

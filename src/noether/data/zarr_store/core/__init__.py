@@ -17,6 +17,7 @@ from noether.data.zarr_store.core.grid import (
     whole_number,
 )
 from noether.data.zarr_store.core.memory import available_memory_bytes, map_again, memory_bytes, peak_memory_bytes
+from noether.data.zarr_store.core.name_patterns import name_matches
 from noether.data.zarr_store.core.names import (
     GROUP_SUFFIX,
     ROOT_KEY,
@@ -51,6 +52,7 @@ __all__ = [
     "is_plain",
     "map_again",
     "memory_bytes",
+    "name_matches",
     "parse_document",
     "peak_memory_bytes",
     "portable_key",

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from noether.data.zarr_store.core import name_matches
 from noether.data.zarr_store.errors import ArgumentError, nearest_names
-from noether.data.zarr_store.sources import MeshFile
+from noether.data.zarr_store.sources import MeshFile, suffix_of
 
 if TYPE_CHECKING:
     import pyvista
@@ -167,7 +167,7 @@ def read_parts(path: Path) -> tuple[Part, ...]:
     MissingDependencyError
         pyvista is not installed.
     """
-    if path.suffix not in MESH_SUFFIXES:
+    if suffix_of(path) not in MESH_SUFFIXES:
         raise ArgumentError(f"onto: expected a mesh in one of {', '.join(MESH_SUFFIXES)}, got {path}")
     if not path.is_file():
         raise ArgumentError(f"onto: there is no file {path}")
@@ -184,7 +184,7 @@ def pick_parts(parts: Sequence[Part], names: Iterable[str]) -> tuple[Part, ...]:
     """
     picked = set()
     for name in names:
-        found = [number for number, part in enumerate(parts) if name == part.name or fnmatchcase(part.name, name)]
+        found = [number for number, part in enumerate(parts) if name_matches(part.name, name)]
         if not found:
             known = nearest_names(name, [part.name for part in parts])
             raise ArgumentError(f"parts: the mesh has no part {name!r}; {known}")

@@ -11,6 +11,7 @@ from noether.data.zarr_store.sources.mapped import MappedSource
 from noether.data.zarr_store.sources.mapping import SourceMapping
 from noether.data.zarr_store.sources.mapping_files import find_mapping, load_mapping, shipped_mappings
 from noether.data.zarr_store.sources.meshes import MeshFile
+from noether.data.zarr_store.sources.suffixes import suffix_of
 from noether.data.zarr_store.sources.tree import TreeSource
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "find_mapping",
     "load_mapping",
     "shipped_mappings",
+    "suffix_of",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import PurePosixPath
 from typing import Any
 
 from noether.data.zarr_store.errors import ArgumentError, SourceError, nearest_names
@@ -14,6 +13,7 @@ from noether.data.zarr_store.sources.formats import damage_reported
 from noether.data.zarr_store.sources.hdf5 import HDF5_SUFFIXES, array_at, array_names, leads_elsewhere, open_hdf5
 from noether.data.zarr_store.sources.mapping import AreaField, ArrayField, DomainMapping, NormalsField
 from noether.data.zarr_store.sources.npy import load_members, member_heads
+from noether.data.zarr_store.sources.suffixes import suffix_of
 
 __all__ = ["ARRAY_SUFFIXES", "check_array_domain", "describe_npz_domains", "read_hdf5_domains", "read_npz_domains"]
 
@@ -72,7 +72,7 @@ def check_array_domain(name: str, domain: DomainMapping) -> None:
     ArgumentError
         It does.
     """
-    suffix = PurePosixPath(domain.file or "").suffix
+    suffix = suffix_of(domain.file or "")
     if domain.group is not None and suffix not in HDF5_SUFFIXES:
         raise ArgumentError(
             f"mapping: domain {name!r}: only {', '.join(HDF5_SUFFIXES)} have groups, got {domain.file!r}; leave "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from noether.data.zarr_store.sources.mapping import (
 )
 from noether.data.zarr_store.sources.mesh_domains import association_of
 from noether.data.zarr_store.sources.range_reader import open_head, open_ranged
+from noether.data.zarr_store.sources.suffixes import suffix_of
 from noether.data.zarr_store.sources.vtk_heads import HEAD_SUFFIXES, VtkHead, read_vtk_head
 from noether.data.zarr_store.stores import is_remote
 
@@ -85,7 +86,8 @@ class SampleDescriber:
             return {POSITION: self._describe_own_file(name, POSITION, position)} if is_file else None  # type: ignore[arg-type]  # as was asked
         loader = self.loader
         key, item = loader.found.key(domain.file), loader.objects(domain)[0]
-        suffix, path = PurePosixPath(key).suffix, Path(loader.storage.root, key)
+        loader.require_read(key)
+        suffix, path = suffix_of(key), Path(loader.storage.root, key)
         file = SampleFile(loader.found.sample_id, key, path, loader.found.values, open_ranged(loader.storage, item))
         if suffix in HDF5_SUFFIXES:
             arrays = read_hdf5_domains(file, {name: domain})[name].fields
@@ -143,7 +145,7 @@ class SampleDescriber:
 
 def _mesh_bytes(file: SampleFile, domain: DomainMapping, n_cells: int) -> int:
     """Give the memory that a mesh takes while it is read."""
-    if file.path.suffix == ".vtu":
+    if suffix_of(file.path) == ".vtu":
         return _CELL_BYTES * n_cells
     is_derived = any(isinstance(field, NormalsField | AreaField) for field in domain.fields.values())
     return (_FACE_BYTES + (_DERIVED_FACE_BYTES if is_derived else 0)) * n_cells

@@ -11,7 +11,8 @@ from noether.data.zarr_store.sources.hdf5 import group_names, open_hdf5
 from noether.data.zarr_store.sources.mapping import AttributeFile, DomainMapping, SourceMapping
 from noether.data.zarr_store.sources.patterns import PART, PathPattern
 from noether.data.zarr_store.sources.range_reader import open_ranged
-from noether.data.zarr_store.sources.referenced_files import NAMING_SUFFIXES, files_beside, name_outside, named_files
+from noether.data.zarr_store.sources.referenced_files import files_beside, named_files, names_files
+from noether.data.zarr_store.sources.suffixes import unread_files
 from noether.data.zarr_store.stores import Storage, StoredObject
 
 __all__ = ["FoundSample", "find_samples"]
@@ -84,25 +85,19 @@ class FoundSample:
                 )
 
     def named_files(self, storage: Storage) -> list[StoredObject]:
-        """Give the files that files of the sample name: parts of an EnSight case, blocks of a ``.vtm``.
+        """Return the files that files of the sample name: parts of an EnSight case, blocks of a ``.vtm``.
 
         Raises
         ------
         SourceError
-            Such a file lies outside of the root.
+            Such a file lies outside of the root, or a case is not valid.
         """
-        keys = [one.key for objects in self.files.values() for one in objects if one.key.endswith(NAMING_SUFFIXES)]
-        named = []
-        for key in keys:
-            text = (storage.read_if_there(key) or b"").decode(errors="replace")
-            outside = name_outside(key, text)
-            if outside is not None:
-                raise SourceError(
-                    f"sample {self.sample_id!r}: {key} names the file {outside!r}, which lies outside of "
-                    f"{storage.root}; put it below, or give a source that holds both"
-                )
-            named += named_files(key, text, self.beside)
-        return named
+        keys = [one.key for objects in self.files.values() for one in objects if names_files(one.key)]
+        return [
+            named
+            for key in keys
+            for named in named_files(key, self.beside, storage, f"sample {self.sample_id!r}: {key}")
+        ]
 
     def objects(self, domain: DomainMapping) -> Sequence[StoredObject]:
         """Give the file of a domain, or the pieces of it in order.
@@ -155,8 +150,8 @@ def find_samples(storage: Storage, mapping: SourceMapping) -> dict[str, FoundSam
     if not samples:
         seen = f"among {len(listing)} files" if listing else "where no file is"
         raise SourceError(
-            f"{storage.root}: no sample found {seen}; expected files such as {', '.join(list(of_domains)[:3])}; check "
-            "the path and the mapping"
+            f"{storage.root}: no sample found {seen}; expected files such as {', '.join(list(of_domains)[:3])}; "
+            f"{'; '.join([*unread_files(item.key for item in listing), 'check the path and the mapping'])}"
         )
     for found in samples.values():
         for text, objects in found.files.items():
@@ -227,7 +222,7 @@ def _patterns_of_attributes(mapping: SourceMapping) -> dict[str, PathPattern]:
 
 def _add_files_beside(samples: dict[str, FoundSample], listing: list[StoredObject]) -> None:
     naming = {
-        name: [one.key for objects in found.files.values() for one in objects if one.key.endswith(NAMING_SUFFIXES)]
+        name: [one.key for objects in found.files.values() for one in objects if names_files(one.key)]
         for name, found in samples.items()
     }
     beside = files_beside([key for keys in naming.values() for key in keys], listing)

@@ -8,13 +8,14 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from noether.data.zarr_store.core import parse_document
 from noether.data.zarr_store.errors import MissingDependencyError, SourceError
 from noether.data.zarr_store.sources.base import FieldDescription
 from noether.data.zarr_store.sources.npy import head_of_npy, head_of_npz, load_npy, load_npz
+from noether.data.zarr_store.sources.suffixes import suffix_of
 
 __all__ = ["ATTRIBUTE_FORMATS", "FORMATS", "damage_reported", "describe_file", "load_file"]
 
@@ -173,7 +174,7 @@ def describe_file(file: BinaryIO, name: str, where: str) -> FieldDescription:
 
 def _parse(parsers: Mapping[str, Callable[[BinaryIO], T]], file: BinaryIO, name: str, where: str) -> T:
     with damage_reported(name, where):
-        return parsers[PurePosixPath(name).suffix](file)
+        return parsers[suffix_of(name)](file)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -33,6 +33,7 @@ from noether.data.zarr_store.sources.mapping import (
 from noether.data.zarr_store.sources.mesh_domains import read_mesh_domains
 from noether.data.zarr_store.sources.meshes import MESH_SUFFIXES
 from noether.data.zarr_store.sources.range_reader import streamed
+from noether.data.zarr_store.sources.suffixes import suffix_of, unread_format
 from noether.data.zarr_store.stores import Storage, StoredObject, is_remote
 
 __all__ = ["READERS", "SampleLoader"]
@@ -128,7 +129,8 @@ class SampleLoader:
         data: dict[str, DomainData] = {}
         for pattern, there in by_file.items():
             key, objects = self.found.key(pattern), self.objects(next(iter(there.values())))
-            suffix = PurePosixPath(key).suffix
+            suffix = suffix_of(key)
+            self.require_read(key)
             if suffix in ARRAY_SUFFIXES and is_remote(self.storage.root):
                 # Of a file with many samples, or of many arrays, what is not asked for stays where it is.
                 with streamed(self.storage, objects[0]) as stream:
@@ -143,6 +145,12 @@ class SampleLoader:
                 file = SampleFile(self.found.sample_id, key, path, self.found.values, n_pieces=n_pieces)
                 data |= READERS[suffix](file, there)
         return data
+
+    def require_read(self, key: str) -> None:
+        """Raise `SourceError` where a file that a pattern matches is of a format that is not read."""
+        unread = unread_format(key)
+        if unread is not None:
+            raise SourceError(f"sample {self.found.sample_id!r}: {key} {unread}")
 
     def _field(self, domain: str, name: str, data: Mapping[str, DomainData]) -> Any:
         field = self.mapping.domains[domain].fields.get(name)
@@ -218,7 +226,7 @@ class SampleLoader:
 
 def _may_transpose(field: object, domain: DomainMapping) -> TypeGuard[ArrayField | FileField]:
     """Return whether the mapping may say that an array is transposed, and does not."""
-    in_mesh = isinstance(field, ArrayField) and PurePosixPath(domain.file or "").suffix not in ARRAY_SUFFIXES
+    in_mesh = isinstance(field, ArrayField) and suffix_of(domain.file or "") not in ARRAY_SUFFIXES
     return isinstance(field, ArrayField | FileField) and not field.transpose and not in_mesh
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 from typing import Any
 
 from noether.data.zarr_store.errors import ArgumentError, SourceError, nearest_names
@@ -16,6 +15,7 @@ from noether.data.zarr_store.sources.discovery import FoundSample, find_samples
 from noether.data.zarr_store.sources.formats import ATTRIBUTE_FORMATS, FORMATS
 from noether.data.zarr_store.sources.loading import READERS, SampleLoader
 from noether.data.zarr_store.sources.mapping import AttributeFile, FileField, SourceMapping
+from noether.data.zarr_store.sources.suffixes import suffix_of, unread_format
 from noether.data.zarr_store.stores import Storage, normalize_root, open_storage
 
 __all__ = ["MappedSource"]
@@ -128,5 +128,8 @@ def _check_formats(mapping: SourceMapping) -> None:
 
 
 def _check_suffix(pattern: str, formats: Mapping[str, object], what: str) -> None:
-    if PurePosixPath(pattern).suffix not in formats:
+    unread = unread_format(pattern)
+    if unread is not None:
+        raise ArgumentError(f"mapping: {what}: {pattern!r} {unread}")
+    if suffix_of(pattern) not in formats:
         raise ArgumentError(f"mapping: {what}: {pattern!r} is of no format known here; expected {', '.join(formats)}")

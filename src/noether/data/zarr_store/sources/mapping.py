@@ -149,7 +149,7 @@ class PartSelection(_Model):
     Attributes
     ----------
     include, exclude : tuple of str
-        Names, in which ``*`` and ``?`` stand for any characters.
+        Names, in which ``*`` stands for any characters and ``?`` for one; no other character is special.
     having : str or None
         Only parts that carry this array.
     """

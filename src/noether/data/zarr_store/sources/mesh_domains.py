@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from noether.data.zarr_store.core import name_matches
 from noether.data.zarr_store.errors import SourceError, nearest_names
 from noether.data.zarr_store.layout import POSITION
 from noether.data.zarr_store.sources.assembly import assemble
@@ -104,8 +104,8 @@ def _choose_parts(
     chosen = [
         part
         for part in parts
-        if any(fnmatchcase(part.name, pattern) for pattern in selection.include)
-        and not any(fnmatchcase(part.name, pattern) for pattern in selection.exclude)
+        if any(name_matches(part.name, pattern) for pattern in selection.include)
+        and not any(name_matches(part.name, pattern) for pattern in selection.exclude)
         and (selection.having is None or any(selection.having in arrays for arrays in part.data.values()))
     ]
     if not chosen:

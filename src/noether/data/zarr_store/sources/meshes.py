@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import threading
+import weakref
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sized
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noether.data.zarr_store.errors import MissingDependencyError, SourceError
+from noether.data.zarr_store.sources.ensight_case import parse_case
 from noether.data.zarr_store.sources.geometry import Cells, Polyhedra, faces
 from noether.data.zarr_store.sources.ghosts import GHOST_ARRAYS, own_cells, own_points
+from noether.data.zarr_store.sources.local_copies import scratch_directory
 from noether.data.zarr_store.sources.mapping import Association
 from noether.data.zarr_store.sources.referenced_files import PIECED_SUFFIXES, names_in
+from noether.data.zarr_store.sources.suffixes import suffix_of
 
 if TYPE_CHECKING:
     import pyvista
@@ -132,18 +136,58 @@ class MeshFile:
         try:
             import pyvista  # noqa: F401 - whether it is there
         except ImportError as error:
-            raise MissingDependencyError("pyvista", f"reading {path.suffix} files", "mesh") from error
+            raise MissingDependencyError("pyvista", f"reading {suffix_of(path)} files", "mesh") from error
         self._where, self._way_out, self._name = where, way_out, path.stem
-        if path.suffix in PIECED_SUFFIXES:
+        self._aliases: dict[str, str] = {}
+        suffix = suffix_of(path)
+        if suffix in PIECED_SUFFIXES:
             _require_pieces(path, where)
-        with _vtk_errors_raised(where, way_out):
-            self._reader: Any = _reader_of(path)
+        elif suffix == ".case":
+            path, self._aliases = self._case_of_last_step(path)
+        with self._errors_raised():
+            self._reader: Any = _reader_of(path, suffix)
         self.names: dict[Association, list[str]] | None = None
         if hasattr(self._reader, "cell_array_names"):
             self.names = {"cell": list(self._reader.cell_array_names), "point": list(self._reader.point_array_names)}
-        if getattr(self._reader.reader, "GetTimeSets", lambda: None)() and self._reader.number_time_points:
-            # The last step is the one that a steady solver has converged to.
-            self._reader.set_active_time_point(self._reader.number_time_points - 1)
+        time_sets = getattr(self._reader.reader, "GetTimeSets", lambda: ())() or ()
+        if times := [float(time_set.GetValue(row)) for time_set in time_sets for row in range(_length(time_set))]:
+            # A file of several steps: each variable has its last step at the latest time of all.
+            self._reader.reader.SetTimeValue(max(times))
+
+    def _case_of_last_step(self, path: Path) -> tuple[Path, dict[str, str]]:
+        """Write a case of one step, the last one of each time set, with links to its files.
+
+        VTK's reader of cases takes a time for all time sets, and cannot read names with blanks. A case whose files hold
+        several steps each, or that names no files, stays as it is.
+
+        Returns
+        -------
+        path : Path
+            The case to read.
+        aliases : dict of str to str
+            Names of files as the case has them, by the path of the link.
+        """
+        case = parse_case(_text_of(path), self._where)
+        if case.has_file_sets or not case.header or not case.entries:
+            return path, {}
+        entries = case.last_step(lambda name: _text_of(path.parent / name), self._where)
+        stack = ExitStack()
+        weakref.finalize(self, stack.close)
+        directory = stack.enter_context(scratch_directory())
+        names = list(dict.fromkeys(name for entry in entries for name in entry.files))
+        links = {name: f"file{number}" for number, name in enumerate(names)}
+        for name, link in links.items():
+            (directory / link).symlink_to(Path(path.parent, name).absolute())
+        lines = ["FORMAT", *case.header, "GEOMETRY"]
+        for is_variable in (False, True):
+            lines += ["VARIABLE"] if is_variable else []
+            for entry in entries:
+                if (entry.description is not None) == is_variable:
+                    words = [entry.description or "", *(links[name] for name in entry.files), entry.rest]
+                    lines.append(f"{entry.key}: {' '.join(filter(None, words))}")
+        written = directory / path.name
+        written.write_text("\n".join([*lines, ""]), errors="surrogateescape")
+        return written, {str(directory / link): str(path.parent / name) for name, link in links.items()}
 
     def read(self, wanted: Mapping[Association, Collection[str]] | None = None) -> list[MeshPart]:
         """Read the parts, with the arrays that are wanted, by association; formats that cannot choose give all.
@@ -162,7 +206,7 @@ class MeshFile:
                 self._reader.enable_cell_array(name)
             for name in {*wanted["point"], *GHOST_ARRAYS}.intersection(self.names["point"]):
                 self._reader.enable_point_array(name)
-        with _vtk_errors_raised(self._where, self._way_out):
+        with self._errors_raised():
             parts = [_part(name, block) for name, block in self._update()]
         self._require_found(parts)
         return parts
@@ -172,10 +216,13 @@ class MeshFile:
 
         Errors are those of `read`.
         """
-        with _vtk_errors_raised(self._where, self._way_out):
+        with self._errors_raised():
             blocks = [(name, _without_ghosts(block)) for name, block in self._update()]
         self._require_found(blocks)
         return blocks
+
+    def _errors_raised(self) -> AbstractContextManager[None]:
+        return _vtk_errors_raised(self._where, self._way_out, self._aliases)
 
     def _update(self) -> list[tuple[str, pyvista.DataSet]]:
         import pyvista
@@ -189,11 +236,11 @@ class MeshFile:
             raise SourceError(f"{self._where} holds no mesh; {self._way_out}")
 
 
-def _reader_of(path: Path) -> Any:
+def _reader_of(path: Path, suffix: str) -> Any:
     import pyvista
 
-    if path.suffix != ".pvtp":
-        return pyvista.get_reader(path)  # type: ignore[no-untyped-call]  # of pyvista
+    if suffix != ".pvtp":
+        return pyvista.get_reader(path, suffix)  # type: ignore[no-untyped-call]  # of pyvista
     from vtkmodules.vtkIOXML import vtkXMLPPolyDataReader
 
     class PiecedReader(pyvista.XMLPolyDataReader):
@@ -231,6 +278,15 @@ def _without_ghosts(block: pyvista.DataSet) -> pyvista.DataSet:
 
 def _flags(data: Mapping[str, Any] | pyvista.DataSetAttributes) -> NDArray[Any] | None:
     return np.asarray(data[GHOST_ARRAYS[0]]) if GHOST_ARRAYS[0] in data else None
+
+
+def _length(time_set: Any) -> int:
+    return int(time_set.GetNumberOfTuples())
+
+
+def _text_of(path: Path) -> str:
+    # Names of files are bytes.
+    return path.read_text(errors="surrogateescape") if path.is_file() else ""
 
 
 def _blocks(mesh: Any, name: str) -> Iterator[tuple[str, pyvista.DataSet]]:
@@ -271,8 +327,11 @@ def _lists(cells: Any) -> tuple[NDArray[Any], NDArray[Any]]:
 
 
 @contextmanager
-def _vtk_errors_raised(where: str, way_out: str) -> Iterator[None]:
-    """Raise what VTK, which goes on after an error with what it has, would only print."""
+def _vtk_errors_raised(where: str, way_out: str, aliases: Mapping[str, str]) -> Iterator[None]:
+    """Raise what VTK, which goes on after an error with what it has, would only print.
+
+    Where VTK names a file by one of the `aliases`, the error has the file's own name.
+    """
     import pyvista
 
     failure: Exception | None = None
@@ -288,6 +347,9 @@ def _vtk_errors_raised(where: str, way_out: str) -> Iterator[None]:
         except Exception as error:  # noqa: BLE001 - PyVista meets what VTK left undone: AttributeError, IndexError
             failure = error
     said = _what_vtk_said(catcher)
+    # Longer ones first: one may be the beginning of another.
+    for alias in sorted(aliases, key=len, reverse=True):
+        said = said.replace(alias, aliases[alias])
     if failure is not None or said:
         reason = said or f"it is damaged, or in another format: {failure!r}"
         raise SourceError(f"{where} cannot be read ({reason}); {way_out}") from failure

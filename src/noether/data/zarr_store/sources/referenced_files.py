@@ -5,16 +5,22 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable, Mapping
-from fnmatch import fnmatchcase
 from html import unescape
 from pathlib import PurePosixPath
 
-from noether.data.zarr_store.stores import StoredObject
+from noether.data.zarr_store.errors import SourceError
+from noether.data.zarr_store.sources.ensight_case import parse_case
+from noether.data.zarr_store.sources.suffixes import suffix_of
+from noether.data.zarr_store.stores import Storage, StoredObject
 
-__all__ = ["NAMING_SUFFIXES", "PIECED_SUFFIXES", "files_beside", "name_outside", "named_files", "names_in"]
+__all__ = ["PIECED_SUFFIXES", "files_beside", "name_outside", "named_files", "names_files", "names_in", "pieces_in"]
 
 PIECED_SUFFIXES = (".pvtu", ".pvtp")
-NAMING_SUFFIXES = (".case", ".vtm", *PIECED_SUFFIXES)
+
+
+def names_files(key: str) -> bool:
+    """Return whether a file is of a format whose files name others."""
+    return suffix_of(key) in {".case", ".vtm", *PIECED_SUFFIXES}
 
 
 def files_beside(keys: Iterable[str], listing: Iterable[StoredObject]) -> dict[str, list[StoredObject]]:
@@ -27,50 +33,81 @@ def files_beside(keys: Iterable[str], listing: Iterable[StoredObject]) -> dict[s
     return beside
 
 
-def named_files(key: str, text: str, beside: Mapping[str, list[StoredObject]]) -> list[StoredObject]:
-    """Give the files that a file names, of those beside it.
+def named_files(key: str, beside: Mapping[str, list[StoredObject]], storage: Storage, where: str) -> list[StoredObject]:
+    """Return the files that a file names, of those beside it; of a case, those of the last step.
 
     Parameters
     ----------
     key : str
         The file that names them.
-    text : str
-        What it holds.
     beside : mapping of str to list of StoredObject
         As `files_beside` gives it.
+    storage : Storage
+        Where the files lie.
+    where : str
+        Names sample and file, to begin an error with.
+
+    Raises
+    ------
+    SourceError
+        A file lies outside of the storage's root, or a case has no time set that one of its lines refers to.
     """
-    patterns = {name.removeprefix("./").replace("[", "[[]") for name in names_in(key, text)}
+
+    def read(name: str) -> str:
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(key), name))
+        return (storage.read_if_there(path) or b"").decode(errors="replace")
+
+    text = read(posixpath.basename(key))
+    case = parse_case(text, where) if suffix_of(key) == ".case" else None
+    names = names_in(key, text) if case is None else case.names()
+    outside = name_outside(key, names)
+    if outside is not None:
+        raise SourceError(
+            f"{where} names the file {outside!r}, which lies outside of {storage.root}; put it below, or give a source "
+            "that holds both"
+        )
+    if case is not None and not case.has_file_sets:
+        of_sets = [one.numbers_file for one in case.time_sets.values() if one.numbers_file is not None]
+        names = [name for entry in case.last_step(read, where) for name in entry.files] + of_sets
     directory = str(PurePosixPath(key).parent)
     start = 0 if directory == "." else len(directory) + 1
-    return [item for item in beside[directory] if any(fnmatchcase(item.key[start:], pattern) for pattern in patterns)]
+    # Of files that hold several steps each, the numbers stay open.
+    patterns = [re.compile(_pattern_of(name)) for name in dict.fromkeys(map(posixpath.normpath, names))]
+    return [item for item in beside[directory] if any(pattern.fullmatch(item.key[start:]) for pattern in patterns)]
 
 
-def name_outside(key: str, text: str) -> str | None:
-    """Give a file, of those that a file names, that lies outside of the root; None where there is none."""
+def name_outside(key: str, names: Iterable[str]) -> str | None:
+    """Return a name, of those that a file has for others, that lies outside of the root; None where there is none."""
     directory = posixpath.dirname(key)
-    for name in sorted(names_in(key, text)):
+    for name in sorted(names):
         path = posixpath.normpath(posixpath.join(directory, name.replace("\\", "/")))
         if path.startswith(("/", "../")):
             return name
     return None
 
 
+def pieces_in(key: str, storage: Storage) -> list[str]:
+    """Return the keys of the files that are pieces of a file, which names them; none of other formats."""
+    if suffix_of(key) not in PIECED_SUFFIXES:
+        return []
+    text = (storage.read_if_there(key) or b"").decode(errors="replace")
+    return [posixpath.normpath(posixpath.join(posixpath.dirname(key), name)) for name in names_in(key, text)]
+
+
 def names_in(key: str, text: str) -> list[str]:
-    """Return the files that a file names, as it writes them; of a ``.case``, also words that name no file.
+    """Return the files that a ``.vtm``, ``.pvtu`` or ``.pvtp`` file names, as it writes them.
 
     Parameters
     ----------
     key : str
-        What the file is called; the suffix says its format.
+        Name of the file; the suffix says its format.
     text : str
-        What it holds.
+        Content of the file.
     """
-    if not key.endswith(".case"):
-        attribute = "Source" if key.endswith(PIECED_SUFFIXES) else "file"
-        names = [unescape(name) for name in re.findall(rf"""\b{attribute}\s*=\s*["']([^"']+)["']""", text)]
-    else:
-        # After the colon stand numbers, the name of a variable, and that of a file, with asterisks for the number of
-        # the time step. Words that name no file match none.
-        words = [pair for line in text.splitlines() for pair in re.findall(r'"([^"]+)"|(\S+)', line.partition(":")[2])]
-        names = [quoted or bare for quoted, bare in words]
+    attribute = "Source" if suffix_of(key) in PIECED_SUFFIXES else "file"
+    names = [unescape(name) for name in re.findall(rf"""\b{attribute}\s*=\s*["']([^"']+)["']""", text)]
     return list(dict.fromkeys(names))
+
+
+def _pattern_of(name: str) -> str:
+    return "[0-9]+".join(re.escape(text) for text in re.split(r"\*+", name))

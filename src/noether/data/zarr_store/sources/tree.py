@@ -17,6 +17,7 @@ from noether.data.zarr_store.layout import FieldSpec, build_domain_layouts, file
 from noether.data.zarr_store.sources.base import FieldDescription, SourceSample, fingerprint_of
 from noether.data.zarr_store.sources.formats import FORMATS, describe_file, load_file
 from noether.data.zarr_store.sources.range_reader import open_head
+from noether.data.zarr_store.sources.suffixes import suffix_of, unread_files, with_plain_suffix
 from noether.data.zarr_store.stores import StoredObject, is_remote, normalize_root, open_storage
 
 __all__ = ["TreeSource"]
@@ -115,13 +116,14 @@ class TreeSource:
             stem = str(PurePosixPath(filename).with_suffix(""))
             for rank, name in enumerate([filename, *(stem + suffix for suffix in FORMATS)]):
                 if name not in named or rank == 0:
-                    accepted[name] = (rank, attribute)
+                    accepted[with_plain_suffix(name)] = (rank, attribute)
 
         found: dict[str, dict[str, tuple[int, StoredObject]]] = {}
-        n_files = 0
+        keys = []
         for item in open_storage(self.root, self.storage_options).objects():
-            n_files += 1
+            keys.append(item.key)
             directory, _, name = item.key.rpartition("/")
+            name = with_plain_suffix(name)
             if name in accepted:
                 rank, attribute = accepted[name]
                 files = found.setdefault(directory, {})
@@ -133,10 +135,11 @@ class TreeSource:
             if files.keys() - {_ATTRIBUTES}
         }
         if not samples:
-            seen = f"among {n_files} files" if n_files else "where no file is"
+            seen = f"among {len(keys)} files" if keys else "where no file is"
             raise SourceError(
                 f"{self.root}: no sample found {seen}; expected directories with files such as "
-                f"{', '.join(list(named)[:3])}; check the path and the preset or file map"
+                f"{', '.join(list(named)[:3])}; "
+                f"{'; '.join([*unread_files(keys), 'check the path and the preset or file map'])}"
             )
         return _by_sample_id(samples, self.root)
 
@@ -214,7 +217,7 @@ def _check_filemap(filemap: FileMap) -> None:
     build_domain_layouts(filemap)
     filename_to_canonical(filemap)
     for attribute, filename in filemap.model_dump(exclude_none=True).items():
-        if "/" in filename or PurePosixPath(filename).suffix not in FORMATS:
+        if "/" in filename or suffix_of(filename) not in FORMATS:
             raise ArgumentError(
                 f"file map: {attribute}: expected the name of a file in each sample's directory that ends in "
                 f"{' or '.join(FORMATS)}, got {filename!r}"

@@ -17,6 +17,7 @@ from noether.data.zarr_store.sources.inspection.naming import domain_named_in
 from noether.data.zarr_store.sources.mapping import Association
 from noether.data.zarr_store.sources.meshes import MESH_SUFFIXES, MeshFile
 from noether.data.zarr_store.sources.npy import load_members, member_heads
+from noether.data.zarr_store.sources.suffixes import suffix_of
 from noether.data.zarr_store.writing import SourceRows
 
 __all__ = ["SUFFIXES", "FileContents", "FoundArray", "FoundPart", "read_contents"]
@@ -118,12 +119,13 @@ def read_contents(path: Path, key: str) -> FileContents:
     MissingDependencyError
         A library that it needs is not installed.
     """
-    if path.suffix in MESH_SUFFIXES:
+    suffix = suffix_of(path)
+    if suffix in MESH_SUFFIXES:
         return _read_mesh(path, key)
-    if path.suffix in HDF5_SUFFIXES:
+    if suffix in HDF5_SUFFIXES:
         return _read_hdf5(path, key)
     with path.open("rb") as file:
-        if path.suffix == ".npz":
+        if suffix == ".npz":
             with damage_reported(key, "file"):
                 names = list(member_heads(file))
                 return FileContents(key, [_measure(name, [load_members(file, [name])[name]]) for name in names])

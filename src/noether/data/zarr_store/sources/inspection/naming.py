@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from noether.data.zarr_store.sources.suffixes import suffix_of
+
 __all__ = ["SampleFiles", "domain_named_in", "files_of_first_sample", "pattern_of_names"]
 
 # What datasets call their domains.
@@ -40,7 +42,7 @@ def files_of_first_sample(keys: Sequence[str]) -> SampleFiles:
     keys : sequence of str
         Names of files, relative to a root.
     """
-    blocks = {key.removesuffix(".vtm") for key in keys if key.endswith(".vtm")}
+    blocks = {str(PurePosixPath(key).with_suffix("")) for key in keys if suffix_of(key) == ".vtm"}
     keys = [key for key in keys if not blocks & {str(parent) for parent in PurePosixPath(key).parents}]
     prefix = _common_directory(keys)
     below = [key.removeprefix(prefix) for key in keys]
@@ -91,7 +93,7 @@ def _in_one_directory(keys: Sequence[str], prefix: str) -> SampleFiles:
     if numbered:
         stems = {pattern[: pattern.index("{n}")] + "{n}" for pattern in numbered.values()}
         return SampleFiles(stems.pop() if len(stems) == 1 else "{n}", numbered)
-    suffixes = {PurePosixPath(key).suffix for key in keys}
+    suffixes = {suffix_of(key) for key in keys}
     if len(keys) > 1 and len(suffixes - _SINGLE) == len(suffixes) == 1 and not any(map(domain_named_in, keys)):
         first = sorted(keys, key=_natural)[0]
         return SampleFiles("{case}", {first: "{case}" + PurePosixPath(first).suffix})

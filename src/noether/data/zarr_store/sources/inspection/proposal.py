@@ -13,6 +13,7 @@ from noether.data.zarr_store.layout import CANONICAL_TO_SPEC, POSITION
 from noether.data.zarr_store.sources.inspection.components import join_components
 from noether.data.zarr_store.sources.inspection.contents import FileContents, FoundArray
 from noether.data.zarr_store.sources.inspection.naming import SampleFiles, domain_named_in, pattern_of_names
+from noether.data.zarr_store.sources.suffixes import suffix_of
 
 __all__ = ["propose_mapping"]
 
@@ -66,7 +67,7 @@ def propose_mapping(name: str, sample: SampleFiles, contents: Sequence[FileConte
             remarks.append(f"# {_text(found.key)} cannot be read")
         elif found.parts:
             _add_mesh(domains, pattern, found)
-        elif PurePosixPath(found.key).suffix in _ONE_ARRAY:
+        elif suffix_of(found.key) in _ONE_ARRAY:
             stem = PurePosixPath(found.key).stem
             # What is of points has as many rows as others, the positions among them.
             if _is_one_array(found) and (domain_named_in(stem) or lengths[found.arrays[0].shape[:1]] > 1):

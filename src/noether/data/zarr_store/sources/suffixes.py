@@ -1,0 +1,66 @@
+"""Suffixes of files, which say their format, and what to do with formats that are not read. Pure."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+__all__ = ["UNREAD_SUFFIXES", "suffix_of", "unread_files", "unread_format", "with_plain_suffix"]
+
+# Fluent calls its EnSight cases so.
+_SAME = {".encas": ".case"}
+
+_FLUENT = "a Fluent file", "export the case from Fluent as EnSight Case Gold, and name the .encas file"
+_EXODUS = "an Exodus file", "save it as .vtu or .vtm in ParaView (File > Save Data), and name that file"
+# What a file is, and the way to one that is read.
+_UNREAD = {
+    ".foam": ("an OpenFOAM case", "run foamToVTK in the case's directory, and name the files that it writes"),
+    ".pvd": ("a list of time steps", "name one of the files that it lists, such as the .vtu file of the last step"),
+    ".cas": _FLUENT,
+    ".cas.gz": _FLUENT,
+    ".cas.h5": _FLUENT,
+    ".dat": ("a Fluent or Tecplot file", _FLUENT[1]),
+    ".dat.gz": _FLUENT,
+    ".dat.h5": _FLUENT,
+    ".e": _EXODUS,
+    ".ex2": _EXODUS,
+    ".exo": _EXODUS,
+}
+UNREAD_SUFFIXES = tuple(_UNREAD)
+
+
+def suffix_of(name: str | os.PathLike[str]) -> str:
+    """Return the suffix that says a file's format: in small letters, and one for each format of several names."""
+    suffix = _written_suffix(name).lower()
+    return _SAME.get(suffix, suffix)
+
+
+def with_plain_suffix(name: str) -> str:
+    """Return a name with its suffix as `suffix_of` has it."""
+    return name.removesuffix(_written_suffix(name)) + suffix_of(name)
+
+
+def unread_format(name: str | os.PathLike[str]) -> str | None:
+    """Return what a file of a known format that is not read is, and what to do; None for any other file."""
+    known = _UNREAD.get(suffix_of(name))
+    return None if known is None else f"is {known[0]}, which is not read; {known[1]}"
+
+
+def unread_files(names: Iterable[str]) -> list[str]:
+    """Return a sentence for each known format that is not read and that files have, with the first such file."""
+    there = set(names)
+    sentences: dict[str, str] = {}
+    for name in sorted(there):
+        # Many programs call their tables .dat; Fluent puts a .cas file beside it.
+        is_fluent = suffix_of(name) != ".dat" or len(there) == 1 or f"{name.removesuffix('.dat')}.cas" in there
+        told = unread_format(name)
+        if told is not None and is_fluent:
+            sentences.setdefault(_UNREAD[suffix_of(name)][1], f"{name} {told}")
+    return list(sentences.values())
+
+
+def _written_suffix(name: str | os.PathLike[str]) -> str:
+    path = PurePosixPath(name)
+    both = "".join(path.suffixes[-2:])
+    return both if both.lower() in _UNREAD else path.suffix
