@@ -270,7 +270,7 @@ def test_draws_of_a_batch_are_joined_where_they_were_read_into(
 class DrawsOfDtypes(Dataset[Item]):
     """Main draws, of which some fields have another dtype than float32."""
 
-    def __init__(self, root: Path, num_points: dict[str, int], dtype: ResultDtype) -> None:
+    def __init__(self, root: Path, num_points: dict[str, int] | None, dtype: ResultDtype) -> None:
         self._reader = ZarrChunkReader(root)
         self._planner = DrawPlanner(self._reader.manifest.domains, num_points)
         self._dtype = dtype
@@ -285,8 +285,8 @@ class DrawsOfDtypes(Dataset[Item]):
         return [{name: torch.from_numpy(one[name]) for one in arrays for name in one} for arrays in read]
 
 
-@pytest.mark.parametrize("num_points", few_fast([{"volume": 9001, "surface": 333}, {}]))
-def test_draws_in_float64_are_sent_where_they_were_read_into(root: Path, num_points: dict[str, int]) -> None:
+@pytest.mark.parametrize("num_points", few_fast([{"volume": 9001, "surface": 333}, None]))
+def test_draws_in_float64_are_sent_where_they_were_read_into(root: Path, num_points: dict[str, int] | None) -> None:
     """Float32 and float64 lie in one block, with numbers of points that are no multiple of eight bytes."""
 
     def with_addresses(items: list[Item]) -> Item:
