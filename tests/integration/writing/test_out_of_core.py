@@ -148,6 +148,12 @@ def sample(n_points: int = N_POINTS) -> Arrays:
 
 
 @pytest.fixture
+def tmp_path(disk_path: Path) -> Path:
+    """What is mapped lies on a disk: a file in memory is memory."""
+    return disk_path
+
+
+@pytest.fixture
 def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where temporary files go; buckets are so small that every field needs some."""
     monkeypatch.setattr(reorder, "_BUCKET_BYTES", 1 << 13)
@@ -212,12 +218,12 @@ def resident_bytes(file: Path) -> int:
 
 @pytest.mark.slow
 def test_a_mapped_tensor_goes_through_buckets_in_the_memory_of_a_block(
-    new: ZarrStoreWriter, disk_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
+    new: ZarrStoreWriter, tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file of the tensor takes no more memory than that."""
     # Of 4 MB, so that a kernel that maps 2 MB where one page is read still maps a small part of the file.
     monkeypatch.setattr(reorder, "_BLOCK_BYTES", 4 << 20)
-    n_points, file, resident = 2_000_000, disk_path / "position.pt", list[int]()
+    n_points, file, resident = 2_000_000, tmp_path / "position.pt", list[int]()
     position = mapped_tensor(np.ones((n_points, 3), "f4"), file)
     scatter = reorder.ExternalShuffle._scatter_block
 
