@@ -10,9 +10,6 @@ from support.recipes import N_BATCHES, N_EPOCHS, N_RANKS, SAMPLES, VALIDATION, W
 
 pytestmark = pytest.mark.slow
 
-both = pytest.mark.parametrize("n_workers", [0, 1])
-with_a_worker = pytest.mark.parametrize("n_workers", [1])
-
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -61,25 +58,18 @@ class Training:
         assert sorted(sample for sample, _ in drawn) == sorted(SAMPLES)
 
 
-@both
-def test_pytorch_ranks_get_new_points_each_epoch_and_resume_exactly(
-    store: Path, tmp_path: Path, n_workers: int
+@pytest.mark.parametrize(
+    ("variant", "n_workers"), [("PyTorch", 0), ("PyTorch", 1), ("torchdata", 0), ("torchdata", 1), ("Accelerate", 1)]
+)
+def test_ranks_get_new_points_each_epoch_and_resume_exactly(
+    store: Path, tmp_path: Path, variant: str, n_workers: int
 ) -> None:
-    training = Training("PyTorch", store, tmp_path, n_workers)
+    training = Training(variant, store, tmp_path, n_workers)
     training.require_new_points_in_each_epoch()
     training.require_exact_resumes({"1": 1, "3": 3, "5": 5})
 
 
-@both
-def test_torchdata_ranks_get_new_points_each_epoch_and_resume_exactly(
-    store: Path, tmp_path: Path, n_workers: int
-) -> None:
-    training = Training("torchdata", store, tmp_path, n_workers)
-    training.require_new_points_in_each_epoch()
-    training.require_exact_resumes({"1": 1, "3": 3, "5": 5})
-
-
-@both
+@pytest.mark.parametrize("n_workers", [0, 1])
 def test_a_torchdata_state_between_two_epochs_resumes_with_the_next_one(
     store: Path, tmp_path: Path, n_workers: int
 ) -> None:
@@ -87,12 +77,9 @@ def test_a_torchdata_state_between_two_epochs_resumes_with_the_next_one(
     training.require_exact_resumes({"3": 3, "6": 6})
 
 
-@with_a_worker
-def test_lightning_trains_on_new_points_validates_on_fixed_ones_and_resumes(
-    store: Path, tmp_path: Path, n_workers: int
-) -> None:
+def test_lightning_trains_on_new_points_validates_on_fixed_ones_and_resumes(store: Path, tmp_path: Path) -> None:
     """Exactly, from checkpoints within an epoch, at its end, and between its last batch and its end."""
-    training = Training("Lightning", store, tmp_path, n_workers)
+    training = Training("Lightning", store, tmp_path, 1)
     training.require_new_points_in_each_epoch()
     training.require_exact_resumes({"step-1": 1, "step-3": 3, "step-5": 5, "epoch-0": 3, "validated-0": 3})
     training.require_validation_on_the_same_points()
@@ -106,15 +93,6 @@ def test_ranks_share_the_samples_that_lightning_predicts(store: Path, tmp_path: 
         shares = [[sample for batch in of_rank[part] for sample in batch] for of_rank in batches]
         assert {sample for share in shares for sample in share} == set(SAMPLES)
         assert [len(share) for share in shares] == [-(-len(SAMPLES) // N_RANKS)] * N_RANKS
-
-
-@with_a_worker
-def test_accelerate_ranks_get_new_points_each_epoch_and_resume_exactly(
-    store: Path, tmp_path: Path, n_workers: int
-) -> None:
-    training = Training("Accelerate", store, tmp_path, n_workers)
-    training.require_new_points_in_each_epoch()
-    training.require_exact_resumes({"1": 1, "3": 3, "5": 5})
 
 
 def test_batches_that_accelerate_dispatches_have_new_points_in_each_epoch(store: Path, tmp_path: Path) -> None:
