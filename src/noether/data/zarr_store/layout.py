@@ -140,7 +140,7 @@ def require_domain(domain: str, domains: Mapping[str, DomainLayout]) -> None:
 
 
 def require_fields(fields: Iterable[str], domains: Mapping[str, DomainLayout]) -> frozenset[str]:
-    """Give the names of fields back if a store with these domains has them all.
+    """Return the names of fields if a store with these domains has them all.
 
     Raises
     ------
@@ -231,7 +231,7 @@ def filename_to_canonical(filemap: FileMap) -> dict[str, str]:
 
 
 def stored_dtype(dtype: DTypeLike | None, parameter: str) -> str:
-    """Give the name of a dtype that fields can be stored in.
+    """Return the name of a dtype that fields can be stored in.
 
     Parameters
     ----------

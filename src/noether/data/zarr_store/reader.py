@@ -360,7 +360,7 @@ class ZarrChunkReader:
         return self.read_sample(sample_id, {domain: num_points}, generator, [position])[position]
 
     def permutation(self, sample_id: str, domain: str) -> NDArray[np.int64]:
-        """Give the shuffle of a domain, to bring rows in stored order back to the source's.
+        """Return the shuffle of a domain, to bring rows in stored order back to the source's.
 
         Returns
         -------
@@ -391,11 +391,11 @@ class ZarrChunkReader:
             ) from error
 
     def entry(self, sample_id: str) -> SampleEntry:
-        """Give what the manifest says of a sample; that of the samples read last is at hand."""
+        """Return what the manifest says of a sample; that of the samples read last is at hand."""
         return self._fetcher.entry(sample_id)
 
     def attributes(self, sample_id: str) -> dict[str, Any]:
-        """Give the attributes of a sample, such as its design parameters."""
+        """Return the attributes of a sample, such as its design parameters."""
         return dict(self.manifest.sample(sample_id).attributes)
 
     def _plan_reads(

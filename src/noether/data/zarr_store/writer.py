@@ -288,7 +288,7 @@ class ZarrStoreWriter:
             self._ids_by_key.setdefault(portable_key(sample_id), sample_id)
 
     def find_group(self, sample_id: str) -> SampleEntry | None:
-        """Give the entry of a sample whose group is complete, whether or not the manifest has it; else ``None``.
+        """Return the entry of a sample whose group is complete, whether or not the manifest has it; else ``None``.
 
         One whose root is not what was written any more is not there either: nothing that it says can be believed.
 

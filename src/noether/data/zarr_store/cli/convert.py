@@ -210,7 +210,7 @@ def _chunk_points(text: str) -> int | dict[str, int]:
 
 
 def _workers(workers: int | None, timeout: float | None, dask: str | None) -> int:
-    """Give the number of worker processes of this machine."""
+    """Return the number of worker processes of this machine."""
     if dask is None:
         return 1 if workers is None else workers
     for option, value in (("--workers", workers), ("--timeout", timeout)):

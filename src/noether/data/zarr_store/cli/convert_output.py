@@ -40,7 +40,7 @@ class _Totals:
         self._memory_bytes = max(self._memory_bytes, result.peak_memory_bytes)
 
     def text(self) -> str:
-        """Give rate, time left, bytes in and out, and memory, as far as they are known."""
+        """Return rate, time left, bytes in and out, and memory, as far as they are known."""
         parts = []
         elapsed = time.monotonic() - self._start
         if self._worked and elapsed:
@@ -56,7 +56,7 @@ class _Totals:
 
 @contextmanager
 def conversion_progress(total: int) -> Iterator[Callable[[SampleResult], None]]:
-    """Give a function that shows each result: a bar on a terminal, a line for each sample elsewhere."""
+    """Yield a function that shows each result: a bar on a terminal, a line for each sample elsewhere."""
     console = Console(stderr=True, markup=False, emoji=False, highlight=False)
     totals = _Totals(total)
     if not console.is_terminal:

@@ -98,7 +98,7 @@ def _array_table(arrays: list[FoundArray]) -> Table:
 
 @contextmanager
 def reading_progress() -> Iterator[Callable[[int, int], None]]:
-    """Give a function that shows how many values were read of how many: a bar on a terminal, nothing elsewhere."""
+    """Yield a function that shows how many values were read of how many: a bar on a terminal, nothing elsewhere."""
     console = Console(stderr=True, markup=False, emoji=False, highlight=False)
     columns = (TextColumn("reading"), BarColumn(), TaskProgressColumn(), TextColumn("left"), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:

@@ -216,7 +216,7 @@ def _convert_in(
 
 
 def _result(future: Future[SampleResult], sample_id: str, writer: ZarrStoreWriter) -> SampleResult:
-    """Give what became of a sample, and remove what a process that died of it has left."""
+    """Return what became of a sample, and remove what a process that died of it has left."""
     try:
         return future.result()
     except WorkerDiedError as error:

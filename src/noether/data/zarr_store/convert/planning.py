@@ -257,7 +257,7 @@ def _plan_domain(writer: ZarrStoreWriter, domain: str, grids: list[Grid]) -> Dom
 
 
 def _advised_chunk_points(n_points: int) -> int:
-    """Give the largest power of two that makes enough chunks, within limits; see above for the reasons."""
+    """Return the largest power of two that makes enough chunks, within limits; see above for the reasons."""
     power = 1 << (max(n_points // _ADVISED_CHUNKS, 1)).bit_length() - 1
     return min(max(power, _LEAST_CHUNK_POINTS), _MOST_CHUNK_POINTS)
 
@@ -295,6 +295,6 @@ def _warnings(plan: ConversionPlan, writer: ZarrStoreWriter, sample_ids: Sequenc
 
 
 def _free_bytes(path: Path) -> int:
-    """Give the free space where a directory is, or is to be."""
+    """Return the free space where a directory is, or is to be."""
     there = next(one for one in [path, *path.parents] if one.exists())
     return shutil.disk_usage(there).free

@@ -126,7 +126,7 @@ class RunRecord(BaseModel):
     versions: dict[str, str] = Field(default_factory=lambda: _versions())
 
     def finished(self) -> RunRecord:
-        """Give a copy that ends now."""
+        """Return a copy that ends now."""
         return self.model_copy(update={"ended": _now()})
 
 
@@ -188,7 +188,7 @@ class ReportFile(BaseModel):
         open_storage(root, storage_options).update(REPORT_NAME, change)
 
     def with_results(self, run: RunRecord, results: Iterable[SampleResult]) -> ReportFile:
-        """Give a copy with a run, in place of its former record, and what became of some samples in it.
+        """Return a copy with a run, in place of its former record, and what became of some samples in it.
 
         A sample that was only seen to be complete keeps what is known of its conversion.
         """
@@ -205,7 +205,7 @@ class ReportFile(BaseModel):
         return with_checksum(to_json(ZERO_CHECKSUM | self.model_dump(mode="json"), indent=1) + b"\n")
 
     def failed(self) -> set[str]:
-        """Give the ids of the samples that failed the last time."""
+        """Return the ids of the samples that failed the last time."""
         return {sample_id for sample_id, record in self.samples.items() if record.outcome == "failed"}
 
 

@@ -112,7 +112,7 @@ def is_current(
 
 
 def failure(sample_id: str, error: Exception, seconds: float = 0.0) -> SampleResult:
-    """Give the result of a sample that could not be converted."""
+    """Return the result of a sample that could not be converted."""
     reason = str(error) if isinstance(error, StoreError) else f"{type(error).__name__}: {error}"
     named = reason if repr(sample_id) in reason else f"sample {sample_id!r}: {reason}"
     return SampleResult(sample_id, "failed", None, named, "".join(traceback.format_exception(error)), seconds)

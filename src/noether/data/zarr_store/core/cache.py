@@ -31,7 +31,7 @@ class BoundedCache(Generic[Value]):
         self._lock = Lock()
 
     def get(self, key: str) -> Value | None:
-        """Give the value of a key, where it is kept."""
+        """Return the value of a key, where it is kept."""
         with self._lock:
             value = self._values.get(key)
             if value is not None:
@@ -44,7 +44,7 @@ class BoundedCache(Generic[Value]):
             self._put(key, value)
 
     def setdefault(self, key: str, value: Value) -> Value:
-        """Give the value that is kept, or else keep this one, so that all threads have the same."""
+        """Return the value that is kept, or else keep this one, so that all threads have the same."""
         with self._lock:
             if key not in self._values:
                 self._put(key, value)

@@ -17,12 +17,12 @@ _MAX_POINTS = 1 << 48
 
 
 def positive_int(value: Any, parameter: str) -> int:
-    """Give `value` as an int if it is a whole number of at least 1, else raise `ArgumentError`."""
+    """Return `value` as an int if it is a whole number of at least 1, else raise `ArgumentError`."""
     return whole_number(value, parameter, at_least=1)
 
 
 def whole_number(value: Any, parameter: str, *, at_least: int = 0) -> int:
-    """Give `value` as an int if it is a whole number that is large enough, else raise `ArgumentError`."""
+    """Return `value` as an int if it is a whole number that is large enough, else raise `ArgumentError`."""
     try:
         number = None if isinstance(value, bool) else operator.index(value)
     except TypeError:  # also of arrays and tensors that hold no single whole number
@@ -33,7 +33,7 @@ def whole_number(value: Any, parameter: str, *, at_least: int = 0) -> int:
 
 
 def chunk_points_by_domain(chunk_points: int | Mapping[str, int], domains: Iterable[str]) -> dict[str, int]:
-    """Give the points of a chunk for each domain.
+    """Return the points of a chunk for each domain.
 
     Parameters
     ----------

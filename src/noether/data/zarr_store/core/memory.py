@@ -28,17 +28,17 @@ _HEADER = re.compile(r"([0-9a-f]+-[0-9a-f]+) \S+ ([0-9a-f]+) (\S+) (\d+) *(.*)")
 
 
 def memory_bytes() -> int:
-    """Give the resident memory of this process; its peak where the system tells no more, 0 where it tells nothing."""
+    """Return the resident memory of this process; its peak where the system tells no more, 0 where it tells nothing."""
     return _bytes_in(_STATUS, "VmRSS:") or _peak_of_usage()
 
 
 def peak_memory_bytes() -> int:
-    """Give the most resident memory that this process has taken so far; 0 where the system does not tell."""
+    """Return the most resident memory that this process has taken so far; 0 where the system does not tell."""
     return _bytes_in(_STATUS, "VmHWM:") or _peak_of_usage()
 
 
 def available_memory_bytes() -> int | None:
-    """Give the memory that this machine can still give; None where the system does not tell."""
+    """Return the memory that this machine can still give; None where the system does not tell."""
     return _bytes_in(_MEMINFO, "MemAvailable:") or None
 
 
@@ -61,7 +61,7 @@ def _peak_of_usage() -> int:
 
 
 def map_again(values: NDArray[Any]) -> NDArray[Any] | None:
-    """Give an array whose memory is a mapped file as a read-only map of its own of that file.
+    """Return an array whose memory is a mapped file as a read-only map of its own of that file.
 
     What `torch.load(mmap=True)` gives looks like any other tensor; its address alone tells where it lies.
 

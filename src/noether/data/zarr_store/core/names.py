@@ -40,7 +40,7 @@ _DRIVE = re.compile(r"^[A-Za-z]:")
 
 
 def check_sample_id(sample_id: object) -> str:
-    """Give a sample id back if it is safe to name a group with, else raise `SampleIdError`.
+    """Return a sample id if it is safe to name a group with, else raise `SampleIdError`.
 
     A sample id is a relative path with ``/`` between its parts: ``run_12``, ``param1/6f0a``. No part is empty, starts
     with a dot or, unless it is the last, ends in ``.zarr``, which would put one sample's group into another's.
@@ -57,7 +57,7 @@ def check_sample_id(sample_id: object) -> str:
 
 
 def check_relative_path(path: str, what: str) -> str:
-    """Give a path back if it stays below the root wherever it is joined to it, else raise `SampleIdError`.
+    """Return a path if it stays below the root wherever it is joined to it, else raise `SampleIdError`.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def check_relative_path(path: str, what: str) -> str:
 
 
 def group_path(sample_id: str) -> str:
-    """Give the path of a sample's group, relative to the root."""
+    """Return the path of a sample's group, relative to the root."""
     return sample_id + GROUP_SUFFIX
 
 
@@ -86,14 +86,14 @@ def is_plain(text: str) -> bool:
 
 
 def printable(text: str) -> str:
-    """Give a text as a terminal may have it: what is not seen, or acts on the terminal, as its escape."""
+    """Return a text as a terminal may have it: what is not seen, or acts on the terminal, as its escape."""
     if is_plain(text):
         return text
     return "".join(one if is_plain(one) or one == "\n" else one.encode("unicode_escape").decode() for one in text)
 
 
 def portable_key(path: str) -> str:
-    """Give what two paths have in common that some file system, or some reader, takes for the same.
+    """Return what two paths have in common that some file system, or some reader, takes for the same.
 
     File systems of macOS and Windows ignore case, those of macOS also how an accent is written; to a reader, digits
     and letters of other widths and styles look alike. This is the compatibility caseless match of the Unicode
@@ -106,7 +106,7 @@ def portable_key(path: str) -> str:
 
 
 def sample_id_of(path: str) -> str:
-    """Give the sample whose group lies at a path, relative to the root, if `group_path` named it."""
+    """Return the sample whose group lies at a path, relative to the root, if `group_path` named it."""
     return path.removesuffix(GROUP_SUFFIX)
 
 

@@ -88,7 +88,7 @@ class _Joiner:
         return torch.cat(values, out=self._place(values, shape)) if joined is None else joined
 
     def _joined(self, values: list[torch.Tensor], shape: tuple[int, ...]) -> torch.Tensor | None:
-        """Give tensors as one where they lie one behind the other in recycled memory, which nothing else has taken."""
+        """Return tensors as one where they lie one behind the other in recycled memory that nothing else has."""
         first = values[0]
         if not self._in_worker or not all(value.dtype == first.dtype and is_plain(value) for value in values):
             return None
@@ -107,7 +107,7 @@ class _Joiner:
         return memory.view(first.dtype).view(shape)
 
     def _place(self, values: list[torch.Tensor], shape: tuple[int, ...]) -> torch.Tensor | None:
-        """Give memory for what is joined; None where PyTorch may take any."""
+        """Return memory for what is joined; None where PyTorch may take any."""
         dtype, n_bytes = values[0].dtype, sum(map(_n_bytes, values))
         if not self._in_worker or n_bytes < MIN_SHARED_BYTES or any(value.dtype != dtype for value in values):
             return None

@@ -62,13 +62,13 @@ class _Block:
         return self.leased() is None and not self._memory[_AT_MAIN_PROCESS]
 
     def lease(self, n_bytes: int) -> Bytes:
-        """Give the memory to a batch, until nothing refers to this array and what is made of it."""
+        """Return the memory to a batch, until nothing refers to this array and what is made of it."""
         array = np.frombuffer(self._memory, np.uint8, n_bytes, _HEADER_BYTES)
         self._lease = weakref.ref(array)
         return array
 
     def leased(self) -> Bytes | None:
-        """Give the array of the batch that has this memory now."""
+        """Return the array of the batch that has this memory now."""
         return None if self._lease is None else self._lease()
 
     def hand_over(self) -> bool:
@@ -89,7 +89,7 @@ class _Blocks:
         self._lock = Lock()
 
     def lease(self, n_bytes: int) -> Bytes:
-        """Give memory that nobody uses."""
+        """Return memory that nobody uses."""
         with self._lock:
             free = [block for block in self._blocks if block.is_free()]
             fitting = [block for block in free if block.n_bytes >= n_bytes]
@@ -129,7 +129,7 @@ def _can_be_opened_by_main_process() -> bool:
 
 
 def _path_of(pid: int, fd: int) -> str:
-    """Give a path of what a process has open."""
+    """Return a path of what a process has open."""
     return f"/proc/{pid}/fd/{fd}"
 
 
@@ -145,7 +145,7 @@ def _blocks() -> _Blocks:
 
 
 def allocate(sizes: Sequence[int]) -> list[Bytes]:
-    """Give memory for arrays that go into a batch: in a worker of a loader one behind the other, in recycled memory.
+    """Return memory for arrays that go into a batch: in a worker of a loader one behind the other, in recycled memory.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ def allocate(sizes: Sequence[int]) -> list[Bytes]:
 
 
 def recycled(start: int, stop: int) -> torch.Tensor | None:
-    """Give the tensor of uint8 that is this range of addresses; None where that is not in one piece of `allocate`."""
+    """Return the tensor of uint8 that is this range of addresses; None where that is not in one piece of `allocate`."""
     found = _blocks().around(start, stop)
     if found is None:
         return None

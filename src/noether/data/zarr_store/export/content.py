@@ -84,7 +84,7 @@ class Content:
         return [field for field in fields if self.fields is None or field in self.fields]
 
     def domains_with_all(self) -> dict[str, int]:
-        """Give the domains, with their points, to which everything that is to be exported can belong.
+        """Return the domains, with their points, to which everything that is to be exported can belong.
 
         Raises
         ------

@@ -127,7 +127,7 @@ def _elements(part: Part) -> list[_Elements]:
 def _variables(
     pieces: Sequence[_Piece], exported: Collection[str], association: Association
 ) -> tuple[list[_Variable], list[str]]:
-    """Give what can be written of the arrays of a mesh, and what cannot; what is exported comes first."""
+    """Return what can be written of the arrays of a mesh, and what cannot; what is exported comes first."""
     found = dict.fromkeys((association, name) for name in exported)
     for one in ASSOCIATIONS:
         found |= dict.fromkeys((one, name) for piece in pieces for name in piece.part.data(one))

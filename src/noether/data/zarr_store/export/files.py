@@ -28,7 +28,7 @@ _COMPANION_SUFFIX = ".data"
 
 
 def check_target(target: str | os.PathLike[str], onto: str | os.PathLike[str] | None, *, overwrite: bool) -> Path:
-    """Give the path to write to, if it can be written to.
+    """Return the path to write to, if it can be written to.
 
     Raises
     ------
@@ -56,13 +56,13 @@ def check_target(target: str | os.PathLike[str], onto: str | os.PathLike[str] | 
 
 
 def companion(target: Path) -> Path:
-    """Give the directory of the files that belong to an EnSight case."""
+    """Return the directory of the files that belong to an EnSight case."""
     return target.with_name(target.name + _COMPANION_SUFFIX)
 
 
 @contextmanager
 def staged(target: Path) -> Iterator[Path]:
-    """Give the path of a file to write, or of a directory to make, that is then renamed to `target`."""
+    """Yield the path of a file to write, or of a directory to make, that is then renamed to `target`."""
     place = target.with_name(f".{uuid.uuid4().hex}{target.suffix}")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)

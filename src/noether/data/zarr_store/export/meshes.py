@@ -53,7 +53,7 @@ class Ragged:
     values: NDArray[np.integer[Any]]
 
     def take(self, rows: NDArray[np.integer[Any]]) -> tuple[NDArray[np.int64], NDArray[np.integer[Any]]]:
-        """Give the lengths of some rows, and their values one after the other."""
+        """Return the lengths of some rows, and their values one after the other."""
         starts = self.offsets[rows].astype(np.int64)
         lengths = self.offsets[rows + 1].astype(np.int64) - starts
         ends = np.cumsum(lengths)
@@ -81,7 +81,7 @@ class Part:
         return int(self.grid.n_cells if association == "cell" else self.grid.n_points)
 
     def data(self, association: Association) -> pyvista.DataSetAttributes:
-        """Give its arrays over cells or points."""
+        """Return its arrays over cells or points."""
         return self.grid.cell_data if association == "cell" else self.grid.point_data
 
     def distances(self, association: Association, positions: NDArray[Any]) -> NDArray[np.float64]:
@@ -114,7 +114,7 @@ class Part:
 def _boxes(
     cells: Ragged, points: NDArray[np.float64]
 ) -> Iterator[tuple[slice, NDArray[np.float64], NDArray[np.float64]]]:
-    """Give the bounding boxes of cells, block by block; that of a cell without points is empty, at infinity."""
+    """Yield the bounding boxes of cells, block by block; that of a cell without points is empty, at infinity."""
     n_cells = len(cells.offsets) - 1
     for start in range(0, n_cells, _BLOCK_CELLS):
         stop = min(start + _BLOCK_CELLS, n_cells)
@@ -131,14 +131,14 @@ def _boxes(
 
 
 def as_unstructured(grid: pyvista.DataSet) -> pyvista.UnstructuredGrid:
-    """Give a mesh of any kind as one of explicit cells, in the same order."""
+    """Return a mesh of any kind as one of explicit cells, in the same order."""
     import pyvista
 
     return grid if isinstance(grid, pyvista.UnstructuredGrid) else grid.cast_to_unstructured_grid()
 
 
 def ragged(cells: Any) -> Ragged:
-    """Give a ``vtkCellArray`` as arrays."""
+    """Return a ``vtkCellArray`` as arrays."""
     import pyvista
 
     offsets, values = cells.GetOffsetsArray(), cells.GetConnectivityArray()

@@ -32,7 +32,7 @@ ChunkIndexName = Annotated[str, Field(pattern=r"^chunk_index-[0-9a-f]{1,64}\.npy
 
 
 def settings_of(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Give all of a manifest's JSON but the samples, and the ids in its splits, of which there may be many."""
+    """Return all of a manifest's JSON but the samples, and the ids in its splits, of which there may be many."""
     splits = content.get("splits")
     return {**content, "samples": None, "splits": list(splits) if isinstance(splits, dict) else None}
 
@@ -92,6 +92,6 @@ def invalid_manifest(origin: str, error: ValueError, *where: str) -> ManifestErr
 
 
 def _shown(key: str | int) -> str:
-    """Give a key, which may be anything, as it can be shown."""
+    """Return a key, which may be anything, as it can be shown."""
     text = str(key)
     return text if len(text) <= _MAX_SHOWN and is_plain(text) else repr(text[:_MAX_SHOWN])

@@ -152,7 +152,7 @@ class SampleLines(MutableMapping[str, SampleEntry]):
 
     @classmethod
     def of(cls, samples: Mapping[str, SampleEntry], domains: Iterable[str], origin: str) -> SampleLines:
-        """Give samples as lines, in the same order."""
+        """Return samples as lines, in the same order."""
         if isinstance(samples, SampleLines):
             return samples
         lines = cls(domains, origin)
@@ -182,7 +182,7 @@ class SampleLines(MutableMapping[str, SampleEntry]):
         return f"<{len(self)} samples of {self._origin}>"
 
     def __or__(self, added: Mapping[str, SampleEntry]) -> SampleLines:
-        """Give the samples of both, the one in `added` where both have it, sorted by id; `self` if nothing changes."""
+        """Return the samples of both, the one in `added` where both have it, sorted by id; `self` if none changes."""
         lines = added.lines() if isinstance(added, SampleLines) else map(_to_line, added.keys(), added.values())
         changed = {
             sample_id: bytes(line)
@@ -208,7 +208,7 @@ class SampleLines(MutableMapping[str, SampleEntry]):
             yield sample_id, self[sample_id].relpath if match is None else match[1].decode()
 
     def lines(self) -> Iterator[memoryview | bytes]:
-        """Give the line of each sample, without the comma and the line end that follow it."""
+        """Return the line of each sample, without the comma and the line end that follow it."""
         return map(self._line, self._lines)
 
     def _line(self, sample_id: str) -> memoryview | bytes:
@@ -219,7 +219,7 @@ class SampleLines(MutableMapping[str, SampleEntry]):
 
 
 def check_samples(samples: Mapping[str, Any], domains: Iterable[str], origin: str) -> dict[str, SampleEntry]:
-    """Give the samples that a manifest has, from their JSON; `ManifestError` at the first that is malformed."""
+    """Return the samples that a manifest has, from their JSON; `ManifestError` at the first that is malformed."""
     known, checked = frozenset(domains), {}
     for sample_id, content in samples.items():
         try:
@@ -296,7 +296,7 @@ def _split(data: bytes) -> tuple[Any, dict[str, int]] | None:
 
 
 def join_samples(rest: bytes, samples: SampleLines) -> bytes:
-    """Give the JSON of a manifest from that of all but its samples, indented by 2, and the samples."""
+    """Return the JSON of a manifest from that of all but its samples, indented by 2, and the samples."""
     lines = list(samples.lines())
     head = rest.removesuffix(b"\n}") + b","
     if not lines:
@@ -307,13 +307,13 @@ def join_samples(rest: bytes, samples: SampleLines) -> bytes:
 
 
 def _line_at(data: bytes, start: int) -> memoryview:
-    """Give the line that begins there, without the comma that ends all but the last."""
+    """Return the line that begins there, without the comma that ends all but the last."""
     end = data.index(b"\n", start)  # several times as fast as a search for two bytes
     return memoryview(data)[start : end - 1 if data.startswith(b",", end - 1) else end]
 
 
 def _parse_line(line: memoryview | bytes) -> tuple[str, Any]:
-    """Give the id of a sample and its JSON; ValueError where the line is not one member of a JSON object."""
+    """Return the id of a sample and its JSON; ValueError where the line is not one member of a JSON object."""
     members: dict[str, Any] = parse_document(b"".join((b"{", line, b"}")))
     [member] = members.items()
     return member

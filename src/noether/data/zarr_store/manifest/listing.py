@@ -93,7 +93,7 @@ def _group_of(key: str, relpaths: Collection[str]) -> str | None:
 
 
 def shards_by_array(sizes: Mapping[str, int]) -> dict[str, dict[int, int]]:
-    """Give the size of each shard, by path of the array and number."""
+    """Return the size of each shard, by path of the array and number."""
     shards: dict[str, dict[int, int]] = {}
     for inside, size in sizes.items():
         match = _SHARD.fullmatch(inside)
@@ -191,7 +191,7 @@ def read_own_manifests(storage: Storage, paths: Collection[str]) -> Iterator[tup
 def united(
     current: StoreManifest | None, groups: Iterable[OwnManifest], complete: Collection[str], *, trusted: bool
 ) -> StoreManifest | None:
-    """Give the manifest that groups make together; None where there is neither one nor a group.
+    """Return the manifest that groups make together; None where there is neither one nor a group.
 
     Parameters
     ----------
@@ -228,7 +228,7 @@ def united(
 
 
 def _most_common(manifests: Sequence[StoreManifest]) -> StoreManifest:
-    """Give one that has the settings that most of them have."""
+    """Return one that has the settings that most of them have."""
     keys = [one.model_dump_json(exclude={"samples", "splits", "chunk_index"}) for one in manifests]
     [(most, _)] = Counter(keys).most_common(1)
     return manifests[keys.index(most)]

@@ -13,7 +13,7 @@ Metadata = dict[str, Any]
 
 
 def parse_group(document: bytes, where: str) -> Metadata | None:
-    """Give the metadata of all nodes of a group by path, from its root ``zarr.json``.
+    """Return the metadata of all nodes of a group by path, from its root ``zarr.json``.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def parse_group(document: bytes, where: str) -> Metadata | None:
 
 
 def parse_array(document: bytes, where: str) -> Metadata:
-    """Give the metadata of an array from its own ``zarr.json``; `CorruptDataError` where that is none."""
+    """Return the metadata of an array from its own ``zarr.json``; `CorruptDataError` where that is none."""
     parsed = _parse(document)
     if not isinstance(parsed, dict):
         raise CorruptDataError(f"{where}: its metadata cannot be read; convert the sample again")
@@ -49,7 +49,7 @@ def parse_array(document: bytes, where: str) -> Metadata:
 
 
 def require_array(metadata: Any, shape: tuple[int, int], where: str) -> Metadata:
-    """Give the metadata of a node back if it is an array of that shape, else raise `CorruptDataError`."""
+    """Return the metadata of a node if it is an array of that shape, else raise `CorruptDataError`."""
     is_array = isinstance(metadata, dict) and metadata.get("node_type") == "array"
     if is_array and metadata.get("shape") == list(shape):
         # zarr-python, as of 3.4, takes a size of 0 for another one and gives fill values.

@@ -204,7 +204,7 @@ def _check_fraction(value: float, name: str) -> None:
 
 
 def _place(seed: int, sample_id: str) -> float:
-    """Give the place of a sample, uniform in [0, 1)."""
+    """Return the place of a sample, uniform in [0, 1)."""
     digest = hashlib.sha256(f"split:{seed}:{sample_id}".encode()).digest()
     # As many bits as a float has.
     return (int.from_bytes(digest[:8], "little") >> 11) / (1 << 53)

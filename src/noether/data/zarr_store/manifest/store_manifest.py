@@ -319,7 +319,7 @@ class StoreManifest(BaseModel):
         storage.update(MANIFEST_NAME, replace)
 
     def merged_with(self, other: StoreManifest, origin: str) -> Self:
-        """Give a copy with the samples and splits of `other` added; its entries replace those of the same name.
+        """Return a copy with the samples and splits of `other` added; its entries replace those of the same name.
 
         With samples added, the copy names no chunk index: even one whose entry is the same may have other bytes. A
         group that is added is not being removed any more.
@@ -357,7 +357,7 @@ class StoreManifest(BaseModel):
             )
 
     def settings_alone(self) -> StoreManifest:
-        """Give what all samples share: no samples, splits, chunk index or keys that are not known here."""
+        """Return what all samples share: no samples, splits, chunk index or keys that are not known here."""
         return StoreManifest(samples={}, **{key: getattr(self, key) for key in _SHARED_KEYS})
 
     def differing_settings(self, other: StoreManifest) -> list[str]:
@@ -365,7 +365,7 @@ class StoreManifest(BaseModel):
         return [key for key in _SHARED_KEYS if getattr(self, key) != getattr(other, key)]
 
     def as_group_attributes(self, sample_id: str, entry: SampleEntry) -> dict[str, Any]:
-        """Give the attributes of a sample's group: its own, and a manifest of the sample alone.
+        """Return the attributes of a sample's group: its own, and a manifest of the sample alone.
 
         `of_group` reads that manifest back, so a store's manifest can be rebuilt from its groups.
         """
@@ -393,7 +393,7 @@ class StoreManifest(BaseModel):
         return cls.parse(json.dumps(manifest).encode(), origin)
 
     def sample(self, sample_id: str) -> SampleEntry:
-        """Give the entry of a sample; `UnknownNameError` where there is none."""
+        """Return the entry of a sample; `UnknownNameError` where there is none."""
         try:
             return self.samples[sample_id]
         except KeyError:

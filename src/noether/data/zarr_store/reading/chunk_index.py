@@ -313,7 +313,7 @@ def _gather_sample(
 
 
 def _lengths_of_array(array: ShardedArray, n_chunks: int) -> NDArray[np.uint32] | None:
-    """Give the lengths of an array's chunks; None where they do not lie one after the other from the shard's start."""
+    """Return the lengths of an array's chunks; None where they leave gaps, or begin later in the shard."""
     parts = []
     for shard in range(-(-n_chunks // array.chunks_per_shard)):
         index = array.index(shard)

@@ -110,7 +110,7 @@ class Fetcher:
         return {**self.__dict__, "_opened": None}
 
     def entry(self, sample_id: str) -> SampleEntry:
-        """Give the entry of a sample; the manifest parses it anew each time it is asked."""
+        """Return the entry of a sample; the manifest parses it anew each time it is asked."""
         entries = self._handles().entries
         entry = entries.get(sample_id)
         if entry is None:

@@ -80,7 +80,7 @@ class OpenSample:
         return open_array(self._group, path, shape, where)
 
     def metadata(self, path: str, where: str) -> Any:
-        """Give the metadata of a node, as they are in the store; `CorruptDataError` where there is none."""
+        """Return the metadata of a node, as they are in the store; `CorruptDataError` where there is none."""
         with self._lock:  # threads that read its fields at the same time ask once
             if self._nodes is None:
                 self._nodes = self._read_nodes()

@@ -46,7 +46,7 @@ def _import_torch() -> Any:
 
 
 def draw_entropy(generator: RandomSource) -> tuple[int, ...]:
-    """Give the whole numbers that seed one draw, from a caller's source of randomness.
+    """Return the whole numbers that seed one draw, from a caller's source of randomness.
 
     Parameters
     ----------

@@ -156,7 +156,7 @@ def join_draws(
 def _main_draws(
     domains: Mapping[str, DomainLayout], counts: Mapping[str, int | None], fields: Iterable[str] | None
 ) -> dict[str, Member]:
-    """Give the main draw of each domain of which a field is wanted."""
+    """Return the main draw of each domain of which a field is wanted."""
     asked = None if fields is None else require_fields(fields, domains)
     mains = {}
     for domain, layout in domains.items():

@@ -62,7 +62,7 @@ MAX_PLAN_CHUNKS = 1 << 20
 def check_num_points(
     num_points: Mapping[str, int | None] | None, domains: Mapping[str, DomainLayout]
 ) -> dict[str, int | None]:
-    """Give numbers of points by domain back if a store with these domains can be asked for them.
+    """Return numbers of points by domain if a store with these domains can be asked for them.
 
     Raises
     ------
@@ -148,7 +148,7 @@ def _plan_ranges(grid: Grid, ranges: Iterable[Range]) -> ReadPlan:
 
 
 def cyclic_window(size: int, length: int, start: int) -> tuple[Range, ...]:
-    """Give `length` rows of a ring of `size` rows, 1 <= length <= size, from row `start` on, as ascending ranges."""
+    """Return `length` rows of a ring of `size` rows, 1 <= length <= size, from row `start` on, as ascending ranges."""
     if length == size:
         return ((0, size),)
     wrapped = start + length - size
@@ -222,7 +222,7 @@ def _begins_at_any_row(grid: Grid, wanted: int, chunk_order: ChunkOrder) -> bool
 
 
 def _rows_of_short_chunk(total: int, short: int, wanted: int, rng: Random) -> int:
-    """Give min(r, T) rows with chance max(r, T)/N, which is both cases of the law, and else none."""
+    """Return min(r, T) rows with chance max(r, T)/N, which is both cases of the law, and else none."""
     if not short:
         return 0
     return min(short, wanted) if rng.randrange(total) < max(short, wanted) else 0
@@ -252,7 +252,7 @@ def _full_parts(grid: Grid, wanted: int, rng: Random, chunk_order: ChunkOrder) -
 
 
 def _random_window(size: int, length: int, rng: Random) -> tuple[Range, ...]:
-    """Give a cyclic window of a chunk, from a uniform start; where it is the whole chunk, nothing is chosen."""
+    """Return a cyclic window of a chunk, from a uniform start; where it is the whole chunk, nothing is chosen."""
     return cyclic_window(size, length, rng.randrange(size) if length < size else 0)
 
 

@@ -16,7 +16,7 @@ SHUFFLE_ALGORITHM = "mt19937-v1"
 
 
 def permutation(n_points: int, *, shuffle_seed: int, sample_id: str, domain: str) -> NDArray[np.int64]:
-    """Give the shuffle of one domain of one sample.
+    """Return the shuffle of one domain of one sample.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def permutation(n_points: int, *, shuffle_seed: int, sample_id: str, domain: str
 
 
 def invert(order: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Give the inverse of a permutation: ``invert(p)[p] == arange(len(p))``."""
+    """Return the inverse of a permutation: ``invert(p)[p] == arange(len(p))``."""
     inverse = np.empty_like(order)
     inverse[order] = np.arange(len(order), dtype=order.dtype)
     return inverse

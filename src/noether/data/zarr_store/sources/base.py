@@ -60,7 +60,7 @@ class FingerprintedSource(Protocol):
     """A `SampleSource` that can tell whether a sample has changed; that of one that cannot never has."""
 
     def fingerprint(self, sample_id: str) -> str:
-        """Give a text that changes with the files of a sample, and with what is read from them.
+        """Return a text that changes with the files of a sample, and with what is read from them.
 
         Loads nothing. `SourceError` where there is no such sample.
         """
@@ -105,5 +105,5 @@ class DescribedSource(Protocol):
 
 
 def fingerprint_of(*parts: object) -> str:
-    """Give a short text that differs where anything in `parts` does, which JSON can hold."""
+    """Return a short text that differs where anything in `parts` does, which JSON can hold."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

@@ -144,7 +144,7 @@ class SampleDescriber:
 
 
 def _mesh_bytes(file: SampleFile, domain: DomainMapping, n_cells: int) -> int:
-    """Give the memory that a mesh takes while it is read."""
+    """Return the memory that a mesh takes while it is read."""
     if suffix_of(file.path) == ".vtu":
         return _CELL_BYTES * n_cells
     is_derived = any(isinstance(field, NormalsField | AreaField) for field in domain.fields.values())

@@ -46,7 +46,7 @@ class FoundSample:
     twin: dict[str, str] | None = None
 
     def key(self, pattern: str) -> str:
-        """Give the name of the file that a pattern stands for here."""
+        """Return the name of the file that a pattern stands for here."""
         named = self.files.get(pattern)
         return named[0].key if named else PathPattern.parse(pattern).fill(self.values)
 
@@ -100,7 +100,7 @@ class FoundSample:
         ]
 
     def objects(self, domain: DomainMapping) -> Sequence[StoredObject]:
-        """Give the file of a domain, or the pieces of it in order.
+        """Return the file of a domain, or the pieces of it in order.
 
         Raises
         ------
@@ -198,7 +198,7 @@ def _depth(group: PathPattern) -> int:
 
 
 def _groups_of_samples(mapping: SourceMapping) -> dict[str, list[PathPattern]]:
-    """Give the groups that are samples, by the file that they lie in."""
+    """Return the groups that are samples, by the file that they lie in."""
     groups: dict[str, list[PathPattern]] = {}
     for domain in mapping.domains.values():
         if domain.has_samples_as_groups:

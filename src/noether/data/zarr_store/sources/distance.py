@@ -25,7 +25,7 @@ _INSET = 0.1
 
 
 def distance_to_positions(positions: Floats, targets: Floats) -> Floats:
-    """Give the distance of each position to the nearest of the targets, found in a KD-tree.
+    """Return the distance of each position to the nearest of the targets, found in a KD-tree.
 
     It exceeds the distance to a surface that the targets lie on: at a height `d` above a plane, and `h` beside the
     nearest target, it is ``sqrt(d**2 + h**2)``.
@@ -49,7 +49,7 @@ def distance_to_positions(positions: Floats, targets: Floats) -> Floats:
 
 
 def distance_to_triangles(positions: Floats, corners: Floats) -> Floats:
-    """Give the distance of each position to the nearest point of any triangle.
+    """Return the distance of each position to the nearest point of any triangle.
 
     A KD-tree of four seeds in each triangle, its centroid and one near each corner, finds the 16 nearest; the
     distance to their triangles is exact. So it is exact unless the nearest triangle is none of those, which takes
@@ -87,7 +87,7 @@ def _empty_for(positions: Floats) -> Floats:
 def _nearest(
     positions: Floats, targets: Floats, count: int
 ) -> Iterator[tuple[slice, NDArray[np.float64], NDArray[np.int64]]]:
-    """Give distances and numbers of the nearest targets, shape ``(n, count)``, for a block of positions at a time."""
+    """Yield distances and numbers of the nearest targets, shape ``(n, count)``, for a block of positions at a time."""
     try:
         from scipy.spatial import KDTree
     except ImportError as error:
@@ -100,7 +100,7 @@ def _nearest(
 
 
 def _to_triangles(positions: Floats, corners: Floats) -> Floats:
-    """Give the distance of each position to each of its triangles.
+    """Return the distance of each position to each of its triangles.
 
     Where a position's projection onto the plane lies in the triangle, it is the distance to the plane; elsewhere that
     to the nearest edge.
@@ -122,7 +122,7 @@ def _to_triangles(positions: Floats, corners: Floats) -> Floats:
 
 
 def _to_edge(start: Floats, end: Floats) -> Floats:
-    """Give the squared distance of the origin to edges."""
+    """Return the squared distance of the origin to edges."""
     edge = end - start
     square = _dot(edge, edge)
     along = np.clip(-_dot(start, edge) / np.where(square > 0, square, 1), 0, 1)

@@ -43,7 +43,7 @@ class SampleFile:
     n_pieces: int = 0
 
     def open(self) -> BinaryIO:
-        """Give it open for reading."""
+        """Open it for reading."""
         return self.path.open("rb") if self.stream is None else self.stream
 
     def where(self, field_name: str | None = None) -> str:
@@ -59,7 +59,7 @@ class SampleFile:
         return "one piece may be missing: fetch all of them again" if self.n_pieces else "make the file again"
 
     def group(self, pattern: str) -> str:
-        """Give the group that a pattern stands for here."""
+        """Return the group that a pattern stands for here."""
         return PathPattern.parse(pattern).fill(self.values)
 
 

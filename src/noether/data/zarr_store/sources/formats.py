@@ -61,7 +61,7 @@ def _load_tensors(file: BinaryIO, device: str) -> Any:
 
 
 def _path_to_map(file: BinaryIO) -> str | None:
-    """Give a path of the very file that is open, where it is better mapped than loaded."""
+    """Return a path of the very file that is open, where it is better mapped than loaded."""
     try:
         path = Path(f"/proc/self/fd/{file.fileno()}")
     except OSError:  # it is in memory, or elsewhere

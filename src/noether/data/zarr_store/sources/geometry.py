@@ -100,7 +100,7 @@ class Cells:
 
 
 def faces(cells: Cells, start: int = 0, stop: int | None = None) -> Iterator[tuple[Indices, Indices]]:
-    """Give the faces of the cells `start` to `stop`, those of one number of corners at a time.
+    """Yield the faces of the cells `start` to `stop`, those of one number of corners at a time.
 
     Cells that have no faces here, such as lines and quadratic cells, are passed over.
 
@@ -154,7 +154,7 @@ def _by_size(
 
 
 def _fan(points: Floats, corners: Indices) -> tuple[Floats, Floats]:
-    """Give centres and area vectors of faces with the same number of corners; both of shape (3, n)."""
+    """Return centres and area vectors of faces with the same number of corners; both of shape (3, n)."""
     local = points[corners].transpose(2, 0, 1).astype(np.float64, order="C")
     mean = local.sum(axis=1) / len(corners)
     # Relative to the face itself, so that no digits are lost far from the origin.
@@ -170,7 +170,7 @@ def _fan(points: Floats, corners: Indices) -> tuple[Floats, Floats]:
 
 
 def cell_centers(points: Floats, cells: Cells) -> Floats:
-    """Give the centroid of each cell.
+    """Return the centroid of each cell.
 
     With face centres ``f`` and area vectors ``S``, and the mean ``e`` of a cell's face centres, the cell's pyramids
     have the volumes ``V = S . (f - e) / 3`` and the centroids ``3/4 f + 1/4 e``; the centre is their mean, weighted by
@@ -230,7 +230,7 @@ def _sums(owners: Indices, values: Floats, count: int) -> Floats:
 
 
 def face_vectors(points: Floats, cells: Cells) -> tuple[Floats, Floats]:
-    """Give the centre and the area vector of each cell of a surface.
+    """Return the centre and the area vector of each cell of a surface.
 
     Parameters
     ----------

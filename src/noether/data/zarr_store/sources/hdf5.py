@@ -87,7 +87,7 @@ def leads_elsewhere(group: Any, path: str, *, depth: int = 0) -> bool:
 
 
 def array_at(group: Any, name: str, where: str) -> Any:
-    """Give an array of a group; None where there is none. Its values are read when it is sliced.
+    """Return an array of a group; None where there is none. Its values are read when it is sliced.
 
     Raises
     ------

@@ -82,7 +82,7 @@ class SampleLoader:
         return SourceSample(fields, self._attributes(fields))
 
     def present_domains(self) -> dict[str, DomainMapping]:
-        """Give the domains that the sample has, each of which has all its files."""
+        """Return the domains that the sample has, each of which has all its files."""
         found = self.found
         domains = {name: domain for name, domain in self.mapping.domains.items() if found.has_any(domain)}
         for name, domain in domains.items():

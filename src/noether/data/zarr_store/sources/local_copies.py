@@ -22,7 +22,7 @@ _REQUESTS = 4
 
 @contextmanager
 def scratch_directory() -> Iterator[Path]:
-    """Give a new directory below ``TMPDIR``, which is removed with all in it at the end.
+    """Yield a new directory below ``TMPDIR``, which is removed with all in it at the end.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def scratch_directory() -> Iterator[Path]:
 
 
 class LocalCopies:
-    """Gives the files of a sample as local files: as they are, or fetched.
+    """The files of a sample as local files: in their place, or fetched.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class LocalCopies:
         self._directory = directory
 
     def local_file(self, key: str, objects: Sequence[StoredObject], named: Iterable[StoredObject] = ()) -> Path:
-        """Give the local path of a file.
+        """Return the local path of a file.
 
         Parameters
         ----------

@@ -86,7 +86,7 @@ class MappedSource:
         return SampleDescriber(SampleLoader(self.mapping, self._storage(), self._found(sample_id))).describe()
 
     def fingerprint(self, sample_id: str) -> str:
-        """Give a text that changes with the files of a sample, by name, size and time or entity tag, or the mapping.
+        """Return a text that changes with the files of a sample, by name, size and time or entity tag, or the mapping.
 
         Raises
         ------

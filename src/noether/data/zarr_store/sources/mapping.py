@@ -306,7 +306,7 @@ class SourceMapping(_Model):
         return patterns + [(file, ()) for file in attributes]
 
     def spec(self, domain: str, name: str) -> FieldSpec:
-        """Give attribute, canonical name and width of a field of this mapping."""
+        """Return attribute, canonical name and width of a field of this mapping."""
         attribute = f"{domain}_{name}"
         known = CANONICAL_TO_SPEC.get(attribute) or _BY_ATTRIBUTE.get(attribute)
         if known is not None:
@@ -323,7 +323,7 @@ class SourceMapping(_Model):
         return FieldSpec(attribute, attribute, domain, name, width or default_width)
 
     def filemap(self) -> FileMap:
-        """Give the file map that a writer takes; fields that `FileMap` lacks are added to it."""
+        """Return the file map that a writer takes; fields that `FileMap` lacks are added to it."""
         named, added = {}, {}
         for domain_name, domain in self.domains.items():
             for name in dict.fromkeys([POSITION, *domain.fields]):
@@ -336,7 +336,7 @@ class SourceMapping(_Model):
         return extended_filemap(named, added) if added else FileMap(**named)
 
     def units(self) -> dict[str, str]:
-        """Give the units of fields by canonical name, where the mapping tells them."""
+        """Return the units of fields by canonical name, where the mapping tells them."""
         return {
             self.spec(domain_name, name).field: field.units
             for domain_name, domain in self.domains.items()

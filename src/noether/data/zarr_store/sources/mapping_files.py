@@ -19,7 +19,7 @@ _KEYS = sorted({*SourceMapping.model_fields, *DomainMapping.model_fields, *PartS
 
 
 def shipped_mappings() -> dict[str, str]:
-    """Give the mappings that come with the library: their text by name."""
+    """Return the mappings that come with the library: their text by name."""
     folder = files("noether.data.zarr_store.sources") / "mappings"
     return {
         file.name.removesuffix(_SUFFIX): file.read_text(encoding="utf-8")

@@ -290,7 +290,7 @@ def _text_of(path: Path) -> str:
 
 
 def _blocks(mesh: Any, name: str) -> Iterator[tuple[str, pyvista.DataSet]]:
-    """Give the blocks with their names, also those in blocks; those that are empty are passed over."""
+    """Yield the blocks with their names, also those in blocks; those that are empty are passed over."""
     import pyvista
 
     blocks: Iterable[tuple[str, pyvista.DataSet]] = [(name, mesh)]
@@ -319,7 +319,7 @@ def _part(name: str, dataset: pyvista.DataSet) -> MeshPart:
 
 
 def _lists(cells: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Give the offsets and the numbers of VTK's lists of lists."""
+    """Return the offsets and the numbers of VTK's lists of lists."""
     import pyvista
 
     offsets, connectivity = cells.GetOffsetsArray(), cells.GetConnectivityArray()
@@ -356,7 +356,7 @@ def _vtk_errors_raised(where: str, way_out: str, aliases: Mapping[str, str]) -> 
 
 
 def _what_vtk_said(catcher: pyvista.VtkErrorCatcher) -> str:
-    """Give the first errors that VTK reported, which name the cause; the others follow from them."""
+    """Return the first errors that VTK reported, which name the cause; the others follow from them."""
     errors = [event.alert for event in catcher.error_events]
     # The reader of legacy files only warns of an end that is missing, and gives what happened to be in memory.
     errors += [event.alert for event in catcher.warning_events if re.search(r"\berror\b", event.alert, re.IGNORECASE)]

@@ -59,7 +59,7 @@ class PathPattern:
         return cls(text, tuple(names), re.compile("".join(pieces)))
 
     def match(self, path: str) -> dict[str, str] | None:
-        """Give what the placeholders stand for in `path`; None where it does not fit."""
+        """Return what the placeholders stand for in `path`; None where it does not fit."""
         found = self._regex.fullmatch(path)
         return None if found is None else found.groupdict()
 

@@ -124,7 +124,7 @@ PRESETS: dict[str, Preset] = {
 
 
 def find_preset(name: str) -> Preset:
-    """Give a preset by name; `ArgumentError` where there is none."""
+    """Return a preset by name; `ArgumentError` where there is none."""
     if name not in PRESETS:
         raise ArgumentError(f"preset {name!r} is not known; {nearest_names(name, PRESETS)}")
     return PRESETS[name]

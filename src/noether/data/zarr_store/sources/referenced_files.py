@@ -24,7 +24,7 @@ def names_files(key: str) -> bool:
 
 
 def files_beside(keys: Iterable[str], listing: Iterable[StoredObject]) -> dict[str, list[StoredObject]]:
-    """Give the files of a listing below the directory of each key, by directory."""
+    """Return the files of a listing below the directory of each key, by directory."""
     beside: dict[str, list[StoredObject]] = {str(PurePosixPath(key).parent): [] for key in keys}
     for item in listing:
         for parent in PurePosixPath(item.key).parents:

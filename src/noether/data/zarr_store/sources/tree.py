@@ -85,7 +85,7 @@ class TreeSource:
         return SourceSample(fields, self._load_attributes(sample_id, files))
 
     def fingerprint(self, sample_id: str) -> str:
-        """Give a text that changes with the files of a sample, by name, size and time or entity tag.
+        """Return a text that changes with the files of a sample, by name, size and time or entity tag.
 
         Raises
         ------
@@ -103,7 +103,7 @@ class TreeSource:
         }
 
     def _files(self, sample_id: str) -> dict[str, StoredObject]:
-        """Give the files of a sample by attribute of the file map."""
+        """Return the files of a sample by attribute of the file map."""
         if sample_id not in self._samples:
             raise SourceError(f"sample {sample_id!r} is not in {self.root}; {nearest_names(sample_id, self._samples)}")
         return self._samples[sample_id]

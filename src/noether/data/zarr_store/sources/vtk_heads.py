@@ -85,7 +85,7 @@ def _count(attributes: dict[str, str], key: str) -> int:
 
 
 def _tags(file: BinaryIO) -> Iterator[tuple[bool, str, dict[str, str]]]:
-    """Give the tags, with whether each is one that closes, and passes over what is between them."""
+    """Yield the tags, with whether each is one that closes, and pass over what is between them."""
     rest = b""
     for _ in range(0, _MAX_BYTES, _BLOCK_BYTES):
         block = file.read(_BLOCK_BYTES)

@@ -129,7 +129,7 @@ def _figures(stats: RunningStats) -> Figures:
 
 
 def statistics_from_dict(document: Mapping[str, Any]) -> dict[str, RunningStats]:
-    """Give the statistics that `statistics_to_dict`, or a file of `save_statistics`, holds.
+    """Return the statistics that `statistics_to_dict`, or a file of `save_statistics`, holds.
 
     Raises
     ------
@@ -171,7 +171,7 @@ def _running_stats(figures: _FieldFigures) -> RunningStats:
 
 
 def output_path(path: str | os.PathLike[str], suffixes: Sequence[str] = DOCUMENT_SUFFIXES) -> Path:
-    """Give the path of a file that is to be written, before the work that it is for.
+    """Return the path of a file that is to be written, before the work that it is for.
 
     Raises
     ------

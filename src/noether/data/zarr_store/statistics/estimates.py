@@ -27,7 +27,7 @@ _QUANTILE = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
 
 def check_tolerance(tolerance: Any) -> float:
-    """Give a tolerance back if it is a number above 0 and below 1, else raise `ArgumentError`."""
+    """Return a tolerance if it is a number above 0 and below 1, else raise `ArgumentError`."""
     if not isinstance(tolerance, float) or not 0 < tolerance < 1:
         raise ArgumentError(
             "tolerance: expected a number above 0 and below 1, the error of a mean as a part of the standard "
@@ -37,7 +37,7 @@ def check_tolerance(tolerance: Any) -> float:
 
 
 def share_to_read(n_points: int, tolerance: float) -> float:
-    """Give the share of a domain's points, over all samples, that makes every mean precise enough.
+    """Return the share of a domain's points, over all samples, that makes every mean precise enough.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def share_to_read(n_points: int, tolerance: float) -> float:
 
 
 def points_to_read(grid: Grid, share: float) -> int:
-    """Give the points to read of one sample: whole chunks, at least one, and at least two points to differ."""
+    """Return the points to read of one sample: whole chunks, at least one, and at least two points to differ."""
     wanted = max(math.ceil(share * grid.n_points), 2)
     return min(-(-wanted // grid.chunk_points) * grid.chunk_points, grid.n_points)
 

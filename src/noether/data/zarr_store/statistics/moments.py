@@ -95,7 +95,7 @@ class RunningStats:
         return self.points_read < self.count
 
     def merge(self, other: RunningStats) -> RunningStats:
-        """Give the statistics of the points of both, which have none in common.
+        """Return the statistics of the points of both, which have none in common.
 
         Those of parts, merged in any order, are those of the whole to rounding: 1e-12 of the size of the values.
 
@@ -162,7 +162,7 @@ _NO_FIGURES = _Figures(np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, 0)
 
 
 def log_scale(values: Floats) -> Floats:
-    """Give ``sign(x) log(1 + |x|)`` of each value."""
+    """Return ``sign(x) log(1 + |x|)`` of each value."""
     scaled = np.abs(values)
     np.log1p(scaled, out=scaled)
     return np.copysign(scaled, values, out=scaled)
@@ -192,7 +192,7 @@ def is_position(field: str) -> bool:
 
 
 def position_bounds(stats: Mapping[str, RunningStats]) -> tuple[Floats, Floats] | None:
-    """Give the smallest and largest coordinates over the positions of all domains, in the unit of the source.
+    """Return the smallest and largest coordinates over the positions of all domains, in the unit of the source.
 
     Returns
     -------
@@ -226,7 +226,7 @@ def _figures_of(column: NDArray[Any]) -> _Figures:
 
 
 def _distinct(column: NDArray[np.float16]) -> tuple[Floats, Floats]:
-    """Give the distinct values of a float16 column, and how often each is there.
+    """Return the distinct values of a float16 column, and how often each is there.
 
     There are no more than 65,536, so counting them takes half the time of arithmetic with every single one.
     """
@@ -236,7 +236,7 @@ def _distinct(column: NDArray[np.float16]) -> tuple[Floats, Floats]:
 
 
 def _moments(values: Floats, counts: Floats | None) -> tuple[float, float]:
-    """Give mean and standard deviation of values that each occur so often, once by default.
+    """Return mean and standard deviation of values that each occur so often, once by default.
 
     Measured from one of the values: so those of a constant are exact, and a large offset costs no digits.
     """

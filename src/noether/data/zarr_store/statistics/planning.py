@@ -46,7 +46,7 @@ class Selection:
         return points
 
     def shares(self, tolerance: float) -> dict[str, float]:
-        """Give the share of its points to read of each domain, see `estimates.share_to_read`."""
+        """Return the share of its points to read of each domain, see `estimates.share_to_read`."""
         return {domain: share_to_read(n_points, tolerance) for domain, n_points in self.points.items()}
 
     def count_values(self, shares: Mapping[str, float]) -> int:

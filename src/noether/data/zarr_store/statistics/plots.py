@@ -33,7 +33,7 @@ _COLORS = ("#d9480f", "#1971c2", "#2f9e44")
 
 
 def plot_path(path: str | os.PathLike[str]) -> Path:
-    """Give the path of a picture that is to be made, before the work that it is for.
+    """Return the path of a picture that is to be made, before the work that it is for.
 
     Raises
     ------

@@ -51,7 +51,7 @@ def is_remote(root: str | os.PathLike[str]) -> bool:
 
 
 def normalize_root(root: str | os.PathLike[str]) -> str:
-    """Give a root as every other part uses it: an absolute local path, or a URL without a slash at its end.
+    """Return a root as every other part uses it: an absolute local path, or a URL without a slash at its end.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def normalize_root(root: str | os.PathLike[str]) -> str:
 
 
 def join(root: str | os.PathLike[str], relpath: str) -> str:
-    """Give the path or URL of `relpath` below `root`."""
+    """Return the path or URL of `relpath` below `root`."""
     base = normalize_root(root)
     return f"{base}/{relpath}" if is_remote(base) else str(Path(base, relpath))
 

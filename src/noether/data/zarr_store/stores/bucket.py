@@ -68,7 +68,7 @@ class Bucket(Protocol):
         """
 
     def head(self, key: str) -> Meta:
-        """Give what obstore tells of an object."""
+        """Return what obstore tells of an object."""
 
     def put(self, key: str, data: bytes, mode: Any = None) -> None:
         """Write an object in one request; `mode` is that of `obstore.put`."""
@@ -117,7 +117,7 @@ class ObstoreBucket:
         return memoryview(found.bytes()), dict(found.meta)
 
     def head(self, key: str) -> Meta:
-        """Give what is known of an object; see `Bucket`."""
+        """Return what is known of an object; see `Bucket`."""
         return dict(obstore.head(self._store, key))
 
     def put(self, key: str, data: bytes, mode: Any = None) -> None:

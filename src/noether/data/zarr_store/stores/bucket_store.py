@@ -36,7 +36,7 @@ class BucketStore(Store):
         return isinstance(other, BucketStore) and (self._bucket, self.read_only) == (other._bucket, other.read_only)
 
     def with_read_only(self, read_only: bool = False) -> BucketStore:
-        """Give the same store with another setting."""
+        """Return the same store with another setting."""
         return BucketStore(self._bucket, read_only=read_only)
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:

@@ -64,7 +64,7 @@ class ForkedBucket:
         self._call("upload", key, parts=parts)
 
     def head(self, key: str) -> Meta:
-        """Give what is known of an object; see `Bucket`."""
+        """Return what is known of an object; see `Bucket`."""
         found: Meta = self._call("head", key)
         return found
 
@@ -140,7 +140,7 @@ class _Server:
         self.stop = Finalize(None, _stop, (self._control, self._process), exitpriority=0)
 
     def take(self) -> _Connection:
-        """Give a connection that nobody uses."""
+        """Return a connection that nobody uses."""
         try:
             return self._idle.pop()
         except IndexError:
@@ -157,7 +157,7 @@ class _Server:
             raise self.broken() from error
 
     def broken(self) -> ConnectionError:
-        """Give the error of a connection that broke; the next request starts another process."""
+        """Return the error of a connection that broke; the next request starts another process."""
         global _server
         with _lock:
             if _server is self:

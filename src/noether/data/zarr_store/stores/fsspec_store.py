@@ -40,7 +40,7 @@ _update_lock = threading.Lock()
 
 
 def _renew_update_lock() -> None:
-    """Give a forked process its own: a thread of its parent may have held the lock at the fork."""
+    """Make a new lock in a forked process: a thread of its parent may have held the lock at the fork."""
     global _update_lock
     _update_lock = threading.Lock()
 

@@ -191,7 +191,7 @@ class PatientBucket:
         return self._send(lambda bucket: bucket.get(key, byte_range, max_bytes), is_read=True)
 
     def head(self, key: str) -> Meta:
-        """Give what is known of an object; see `Bucket`."""
+        """Return what is known of an object; see `Bucket`."""
         return self._send(lambda bucket: bucket.head(key), is_read=True)
 
     def put(self, key: str, data: bytes, mode: Any = None) -> None:

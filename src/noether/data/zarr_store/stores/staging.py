@@ -47,12 +47,12 @@ class StagedWrite(NamedTuple):
 
 
 def staged_name(name: str) -> str:
-    """Give a name that nobody else uses, to write a file or group under that is then renamed to `name`."""
+    """Return a name that nobody else uses, to write a file or group under that is then renamed to `name`."""
     return f"{staged_prefix(name, os.getpid())}{_machine()}{uuid.uuid4().hex[:8]}"
 
 
 def staged_prefix(name: str, pid: int) -> str:
-    """Give how the names begin under which a process stages the file or group `name`."""
+    """Return how the names begin under which a process stages the file or group `name`."""
     return f".{name}.{pid}-"
 
 
@@ -64,7 +64,7 @@ def staged_here(name: str) -> bool:
 
 @cache
 def _machine() -> str:
-    """Give eight digits for whatever has process ids of its own: a machine or, on one, a container."""
+    """Return eight digits for whatever has process ids of its own: a machine or, on one, a container."""
     namespace = ""
     with suppress(OSError):  # only Linux has them
         namespace = str(Path("/proc/self/ns/pid").readlink())
@@ -72,7 +72,7 @@ def _machine() -> str:
 
 
 def target_of(key: str) -> tuple[str, int | None] | None:
-    """Give what a staged file or group was to become, and the process that staged it; None for all other keys."""
+    """Return what a staged file or group was to become, and the process that staged it; None for all other keys."""
     parent, slash, name = key.rpartition("/")
     match = _STAGED.fullmatch(name)
     if match is None:

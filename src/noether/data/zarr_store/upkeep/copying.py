@@ -125,7 +125,7 @@ def copy_store(
 
 
 def leading_grid(grid: Grid, fraction: Fraction) -> Grid:
-    """Give the grid of the first chunks of a domain: `fraction` of them, rounded up."""
+    """Return the grid of the first chunks of a domain: `fraction` of them, rounded up."""
     n_chunks = ceil(grid.n_chunks * fraction)
     if n_chunks == grid.n_chunks:
         return grid
@@ -199,7 +199,7 @@ class _Copier:
 def _settings_of_copy(
     manifest: StoreManifest, root: str, fraction: Fraction, fields: Iterable[str] | None, sample_ids: list[str]
 ) -> StoreManifest:
-    """Give the manifest of the copy, without its samples."""
+    """Return the manifest of the copy, without its samples."""
     chosen = set(sample_ids)
     kept = {name: [sample_id for sample_id in ids if sample_id in chosen] for name, ids in manifest.splits.items()}
     update: dict[str, Any] = {

@@ -102,7 +102,7 @@ def merge_groups(
 
 
 def _require_intact(own: OwnManifest | ManifestError, origin: str) -> OwnManifest:
-    """Give what a group says of itself; raise why it says nothing that can be believed."""
+    """Return what a group says of itself; raise why it says nothing that can be believed."""
     if isinstance(own, ManifestError):
         raise own
     if own.checksum_state == "broken":

@@ -76,7 +76,7 @@ class CastMeter:
             self._add(block[start : start + rows], first_row + start)
 
     def result(self) -> FieldFidelity:
-        """Give the loss of all rows that were added, and refuse what must not be stored.
+        """Return the loss of all rows that were added, and refuse what must not be stored.
 
         Raises
         ------
@@ -114,7 +114,7 @@ class CastMeter:
             self._flushed += loss[2]
 
     def _magnitudes(self, values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], float]:
-        """Give values, their magnitudes and the largest of these."""
+        """Return values, their magnitudes and the largest of these."""
         given = values.astype(self._work, copy=False)
         size = np.abs(given)
         return given, size, float(size.max(initial=0.0))
@@ -152,7 +152,7 @@ def measure_cast(
 
 
 def _loss(given: NDArray[Any], size: NDArray[Any], stored: NDArray[Any]) -> tuple[float, float, int]:
-    """Give the largest absolute and relative error, and the number of values that are flushed to zero.
+    """Return the largest absolute and relative error, and the number of values that are flushed to zero.
 
     `size` holds the magnitudes of `given`; all are flat, finite, and at least one.
     """

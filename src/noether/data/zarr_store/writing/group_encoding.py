@@ -59,7 +59,7 @@ class Encoding:
     threads: int
 
     def compressors(self, dtype: np.dtype[Any]) -> list[BytesBytesCodec]:
-        """Give the codecs after the plain bytes, for the metadata."""
+        """Return the codecs after the plain bytes, for the metadata."""
         blosc = BloscCodec(cname="zstd", clevel=self.compression_level, shuffle="shuffle", typesize=dtype.itemsize)
         return [blosc, Crc32cCodec()] if self.checksum else [blosc]
 
@@ -147,7 +147,7 @@ def root_document(attributes: Mapping[str, Any], metadata: Mapping[str, Any]) ->
 
 
 def node_document(metadata: Mapping[str, Any]) -> bytes:
-    """Give the ``zarr.json`` that says this, as zarr-python lays it out."""
+    """Return the ``zarr.json`` that says this, as zarr-python lays it out."""
     return json.dumps(metadata, indent=2, allow_nan=False).encode()
 
 
@@ -172,7 +172,7 @@ def _encoded_arrays(content: DomainArrays, encoding: Encoding, pool: ThreadPoolE
 def counted(
     objects: Iterable[tuple[str, Iterable[bytes]]], on_bytes: Callable[[int], None]
 ) -> Iterator[tuple[str, Iterable[bytes]]]:
-    """Give the objects of a group, and tell `on_bytes` the size of each of their parts as it is taken."""
+    """Yield the objects of a group, and tell `on_bytes` the size of each of their parts as it is taken."""
 
     def count(parts: Iterable[bytes]) -> Iterator[bytes]:
         for part in parts:
@@ -250,5 +250,5 @@ def _in_order(
 
 
 def group_metadata(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what the ``zarr.json`` of a group says, but for copies of its nodes'."""
+    """Return what the ``zarr.json`` of a group says, but for copies of its nodes'."""
     return {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)}

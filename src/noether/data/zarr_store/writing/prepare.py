@@ -171,7 +171,7 @@ def _metered(blocks: Iterator[Block], meter: CastMeter) -> Iterator[Block]:
 
 @contextmanager
 def _scratch(where: str, held: ExitStack) -> Iterator[Path]:
-    """Give a new directory for temporary files, which is removed with `held`, and report what fails in it."""
+    """Yield a new directory for temporary files, which is removed with `held`, and report what fails in it."""
     # tempfile reads TMPDIR once, which may be before a program sets it.
     root = os.environ.get("TMPDIR") or tempfile.gettempdir()
     try:

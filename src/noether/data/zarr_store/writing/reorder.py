@@ -42,7 +42,7 @@ class StoredRows(Protocol):
     """The rows of one field in stored order and dtype, chunk by chunk. Safe to use from many threads."""
 
     def chunk(self, start: int, stop: int) -> NDArray[Any]:
-        """Give the rows `start` to `stop` of one chunk; shape ``(stop - start, width)``, C order."""
+        """Return the rows `start` to `stop` of one chunk; shape ``(stop - start, width)``, C order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +198,7 @@ def _forget_pages(values: Any) -> None:
 
 
 def destinations(order: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Give the stored row of each source row, in the memory of `order`, which is used up.
+    """Return the stored row of each source row, in the memory of `order`, which is used up.
 
     Parameters
     ----------
@@ -264,7 +264,7 @@ class ExternalShuffle:
         return self
 
     def chunk(self, start: int, stop: int) -> NDArray[Any]:
-        """Give the rows of one chunk; see `StoredRows`."""
+        """Return the rows of one chunk; see `StoredRows`."""
         bucket, first = divmod(start, self._bucket_rows)
         with self._loading:
             rows = self._load(bucket)

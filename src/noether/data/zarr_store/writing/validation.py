@@ -123,7 +123,7 @@ def _as_array(where: str, given: Any) -> NDArray[Any]:
 
 
 def check_attributes(sample_id: str, attributes: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Give a sample's attributes as plain JSON values.
+    """Return a sample's attributes as plain JSON values.
 
     NumPy scalars, arrays and tensors become numbers and nested lists.
 

@@ -122,7 +122,7 @@ class Worker:
         return _how_it_ended(code)
 
     def _died(self, stopped: str, seconds: float) -> WorkerDiedError:
-        """Give the error of a process that died; with why it is to be stopped, end one that has not."""
+        """Return the error of a process that died; with why it is to be stopped, end one that has not."""
         if stopped:
             self.process.terminate()
         crash = ""

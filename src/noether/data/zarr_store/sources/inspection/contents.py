@@ -150,7 +150,7 @@ def _read_hdf5(path: Path, key: str) -> FileContents:
 
 
 def _sample_groups(file: Any, key: str) -> list[str]:
-    """Give the groups of the uppermost level where there are several, if they hold the same arrays."""
+    """Return the groups of the uppermost level where there are several, if they hold the same arrays."""
     groups: list[str] = []
     depth = 0
     while len(groups) < 2:

@@ -51,12 +51,12 @@ def files_of_first_sample(keys: Sequence[str]) -> SampleFiles:
 
 
 def domain_named_in(text: str) -> str | None:
-    """Give the domain, ``surface`` or ``volume``, that a name speaks of."""
+    """Return the domain, ``surface`` or ``volume``, that a name speaks of."""
     return "surface" if _SURFACE.search(text) else "volume" if _VOLUME.search(text) else None
 
 
 def pattern_of_names(names: Sequence[str]) -> str:
-    """Give a pattern that all names fit: ``run_{n}`` where they differ in one number, else ``{case}``."""
+    """Return a pattern that all names fit: ``run_{n}`` where they differ in one number, else ``{case}``."""
     if len(names) == 1:
         return names[0]
     texts = {re.sub("[0-9]+", "0", name) for name in names}
@@ -113,7 +113,7 @@ def _generalized(text: str, sample_id: str, name: str) -> str:
 
 
 def _common_directory(keys: Iterable[str]) -> str:
-    """Give the directory, with a slash, that all files lie in; empty where there is none."""
+    """Return the directory, with a slash, that all files lie in; empty where there is none."""
     parents = [PurePosixPath(key).parts[:-1] for key in keys]
     common: list[str] = []
     for names in zip(*parents, strict=False):

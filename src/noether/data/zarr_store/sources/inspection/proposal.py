@@ -190,7 +190,7 @@ def _value(names: Sequence[str]) -> str:
 
 
 def _parts_without_friction(found: FileContents) -> list[str]:
-    """Give the surfaces without friction, where others have it: inlets, outlets, walls of a tunnel."""
+    """Return the surfaces without friction, where others have it: inlets, outlets, walls of a tunnel."""
     with_friction = {
         array.part
         for array in found.arrays
@@ -244,7 +244,7 @@ def _add_field(
 
 
 def _field_name(kind: str, array: FoundArray, called: str) -> str:
-    """Give the glossary's name of a field, where its width allows it, else one made of its own."""
+    """Return the glossary's name of a field, where its width allows it, else one made of its own."""
     bare = re.split(r"[/:]", called)[-1]
     for affix in _AFFIXES:
         bare = re.sub(affix, "", bare, flags=re.IGNORECASE)

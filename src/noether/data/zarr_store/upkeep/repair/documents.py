@@ -17,7 +17,7 @@ __all__ = ["restored_documents"]
 def restored_documents(
     storage: Storage, manifest: StoreManifest, encoding: Encoding, sample_id: str, entry: SampleEntry
 ) -> dict[str, bytes]:
-    """Give each ``zarr.json`` of a group that is not what it should be, as it should be.
+    """Return each ``zarr.json`` of a group that is not what it should be, as it should be.
 
     An intact root has copies of all others. Without one, all are made again from the manifest, as the writer makes
     them.

@@ -52,7 +52,7 @@ class RepairReport:
         return (self.after or self.before).is_sound
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the report as plain values for JSON."""
+        """Return the report as plain values for JSON."""
         return {
             "is_sound": self.is_sound,
             "before": self.before.to_dict(),

@@ -99,7 +99,7 @@ class Planner:
     reconversion: Reconversion | None
 
     def plan(self, report: VerifyReport) -> list[Action]:
-        """Give what can be done about the damage in a report, in the order in which it is to be done."""
+        """Return what can be done about the damage in a report, in the order in which it is to be done."""
         abandoned = {staged.key: staged for staged in self.storage.abandoned()}
         removing = unfinished_removals(self.manifest)
         # What is staged of a group that is being removed goes with it.
@@ -166,7 +166,7 @@ class Planner:
                 yield Action("save_manifest", MANIFEST_NAME, sample_id, one.explanation)
 
     def restored(self, sample_id: str) -> dict[str, bytes]:
-        """Give the metadata of a sample that are not what they should be, as they should be, by key."""
+        """Return the metadata of a sample that are not what they should be, as they should be, by key."""
         entry = self.manifest.samples.get(sample_id) or self._own_entry(sample_id)
         if self.encoding is None or entry is None:
             return {}

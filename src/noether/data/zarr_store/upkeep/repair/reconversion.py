@@ -18,7 +18,7 @@ __all__ = ["Reconversion", "encoding_of"]
 
 
 def encoding_of(manifest: StoreManifest, threads: int) -> Encoding | None:
-    """Give how the chunks of a store become bytes; None where this library did not write it."""
+    """Return how the chunks of a store become bytes; None where this library did not write it."""
     level = compression_level_of(manifest)
     if level is None or manifest.shuffle_algorithm is None:
         return None

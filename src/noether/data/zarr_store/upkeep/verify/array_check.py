@@ -192,7 +192,7 @@ class ArrayCheck:
 
 
 def _reason(error: CorruptDataError) -> str:
-    """Give what is wrong, without the sample and field, which a finding names itself."""
+    """Return what is wrong, without the sample and field, which a finding names itself."""
     return str(error.__cause__ if isinstance(error.__cause__, CorruptDataError) else error)
 
 
@@ -225,7 +225,7 @@ def _count_non_finite(rows: NDArray[Any]) -> int:
 
 
 def _differing_rows(rows: NDArray[Any], expected: StoredRows, plan: ReadPlan) -> NDArray[np.int64]:
-    """Give the stored rows of a plan that are not what is expected, bit by bit; but any NaN is like another."""
+    """Return the stored rows of a plan that are not what is expected, bit by bit; but any NaN is like another."""
     differing = [np.empty(0, np.int64)]
     first = 0
     for part in plan.parts:

@@ -33,7 +33,7 @@ class ListedSample:
     sizes: dict[str, int]
 
     def key(self, inside: str) -> str:
-        """Give the key of an object of the group, relative to the root of the store."""
+        """Return the key of an object of the group, relative to the root of the store."""
         return f"{self.entry.relpath}/{inside}"
 
 

@@ -140,7 +140,7 @@ class VerifyReport:
         return [one for one in self.findings if one.severity == severity]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the report as plain values for JSON."""
+        """Return the report as plain values for JSON."""
         return {"is_sound": self.is_sound} | asdict(self)
 
 
@@ -195,7 +195,7 @@ class Findings:
             self._limits.setdefault(what, set()).add(place)
 
     def sorted(self) -> tuple[Finding, ...]:
-        """Give all findings, damage first."""
+        """Return all findings, damage first."""
         for (sample_id, field_name, key), damaged in self._chunks.items():
             self.add("chunk_damaged", _name_chunks(damaged), sample_id=sample_id, field=field_name, key=key)
         return tuple(sorted(self._found, key=_order))

@@ -194,7 +194,7 @@ class SampleCheck:
                 yield layout, found.grid
 
     def _paths(self) -> dict[str, str | None]:
-        """Give the path of each node below the root, and its field if it is an array."""
+        """Return the path of each node below the root, and its field if it is an array."""
         paths: dict[str, str | None] = dict.fromkeys(self.sample.entry.domains)
         return paths | {layout.array_name: layout.field for layout, _ in self._arrays()}
 
@@ -293,7 +293,7 @@ class SampleCheck:
             yield from check.tasks()
 
     def _indexed_lengths(self) -> dict[str, NDArray[np.uint32]]:
-        """Give what the chunk index says, by field."""
+        """Return what the chunk index says, by field."""
         index = self._context.chunk_index
         if index is None or self.sample.sample_id not in self._context.manifest.samples:
             return {}

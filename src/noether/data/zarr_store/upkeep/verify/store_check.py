@@ -89,7 +89,7 @@ def read_manifest(storage: Storage) -> ReadManifest:
 
 
 def require_manifest(storage: Storage, found: ReadManifest, listing: Listing, findings: Findings) -> StoreManifest:
-    """Give the manifest or, where that is damaged, what the groups say instead.
+    """Return the manifest or, where that is damaged, what the groups say instead.
 
     Raises
     ------
