@@ -269,6 +269,8 @@ def _report(report: ConversionReport, store_root: str, debug: bool) -> int:
     print_report(report, store_root, Console(markup=False, emoji=False, highlight=False))
     if not report.is_indexed:
         typer.echo("note: other parts are missing; when all are done, unite them: noether-zarr merge STORE")
+    for warning in report.warnings:
+        typer.echo(printable(f"warning: {warning}"), err=True)
     for result in failed:
         typer.echo(printable(f"failed: {result.reason}"), err=True)
         if debug:

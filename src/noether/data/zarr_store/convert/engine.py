@@ -9,6 +9,7 @@ from contextlib import closing, nullcontext
 from typing import Literal, get_args
 
 from noether.data.zarr_store.convert.executors.processes import ProcessExecutor
+from noether.data.zarr_store.convert.mixtures import warnings_of_store
 from noether.data.zarr_store.convert.probe import manifest_saved_first
 from noether.data.zarr_store.convert.recorder import Recorder
 from noether.data.zarr_store.convert.report import REPORT_NAME, ConversionReport, ReportFile, SampleResult
@@ -117,6 +118,8 @@ def convert(
         finally:
             recorder.finish()
             report.seconds = time.monotonic() - start
+    if report.results:
+        report.warnings = warnings_of_store(writer)
     # A worker of a run that was killed may have been alive at the first call, and have ended since.
     writer.recover_staged(sample_ids)
     if part is None or all(sample_id in writer.manifest.samples for sample_id in source.sample_ids()):

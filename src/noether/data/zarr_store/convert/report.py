@@ -26,10 +26,12 @@ REPORT_NAME = "conversion.json"
 
 # Of a store that is added to every day, the last runs are enough.
 _MAX_RUNS = 100
-# A record has eight values, a traceback commas of its own: enough for half a million samples, or fewer that failed.
+# A record has nine values and one for each domain, a traceback commas of its own: enough for 350,000 samples, or fewer
+# that failed.
 _MAX_VALUES = 1 << 22
 
 Outcome = Literal["converted", "skipped", "failed"]
+Association = Literal["cell", "point"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class SampleResult:
         Bytes of the arrays it was made from, and of its objects, where it was converted.
     peak_memory_bytes : int
         Most memory that its process had taken by then.
+    associations : dict of str to {"cell", "point"}
+        By domain, whether its points are the cells or the points of a mesh, where it was converted from one.
     """
 
     sample_id: str
@@ -65,6 +69,7 @@ class SampleResult:
     source_bytes: int = 0
     stored_bytes: int = 0
     peak_memory_bytes: int = 0
+    associations: dict[str, Association] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -79,11 +84,14 @@ class ConversionReport:
         Time that all took.
     is_indexed : bool
         Whether the store has a chunk index now.
+    warnings : list of str
+        What is wrong with the samples of the store taken together, and what to do.
     """
 
     results: list[SampleResult] = field(default_factory=list)
     seconds: float = 0.0
     is_indexed: bool = False
+    warnings: list[str] = field(default_factory=list)
 
     def having(self, outcome: Outcome) -> list[SampleResult]:
         """List the samples of one outcome, by id."""
@@ -100,6 +108,7 @@ class SampleRecord(BaseModel):
     source_bytes: int = 0
     stored_bytes: int = 0
     peak_memory_bytes: int = 0
+    associations: dict[str, Association] = {}
     run: str = ""
 
 
@@ -196,7 +205,7 @@ class ReportFile(BaseModel):
         for result in results:
             known = samples.get(result.sample_id)
             if not (result.outcome == "skipped" and known is not None and known.outcome == "converted"):
-                samples[result.sample_id] = _record(result, run)
+                samples[result.sample_id] = _record(result, run, known)
         runs = {one.run: one for one in self.runs} | {run.run: run}
         return ReportFile(runs=list(runs.values())[-_MAX_RUNS:], samples=dict(sorted(samples.items())))
 
@@ -209,7 +218,9 @@ class ReportFile(BaseModel):
         return {sample_id for sample_id, record in self.samples.items() if record.outcome == "failed"}
 
 
-def _record(result: SampleResult, run: RunRecord) -> SampleRecord:
+def _record(result: SampleResult, run: RunRecord, known: SampleRecord | None) -> SampleRecord:
+    # A sample that fails leaves what the store has of it as it was.
+    made = result if known is None or result.outcome == "converted" else known
     return SampleRecord(
         outcome=result.outcome,
         reason=result.reason,
@@ -218,6 +229,7 @@ def _record(result: SampleResult, run: RunRecord) -> SampleRecord:
         source_bytes=result.source_bytes,
         stored_bytes=result.stored_bytes,
         peak_memory_bytes=result.peak_memory_bytes,
+        associations=made.associations,
         run=run.run,
     )
 

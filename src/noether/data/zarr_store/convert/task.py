@@ -89,6 +89,7 @@ class SampleTask:
             source_bytes=sum(np.dtype(one.dtype).itemsize * prod(one.shape) for one in sample.fields.values()),
             stored_bytes=stored_bytes,
             peak_memory_bytes=peak_memory_bytes(),
+            associations=dict(sample.associations),
         )
 
 

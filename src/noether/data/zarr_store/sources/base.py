@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,10 +33,13 @@ class SourceSample:
         By canonical field name, in the source's order of points.
     attributes : dict
         The sample's attributes, such as design parameters.
+    associations : dict of str to {"cell", "point"}
+        By domain, whether its points are the cells or the points of a mesh. Domains without a mesh are left out.
     """
 
     fields: dict[str, NDArray[Any]]
     attributes: dict[str, Any] = field(default_factory=dict)
+    associations: dict[str, Literal["cell", "point"]] = field(default_factory=dict)
 
 
 class SampleSource(Protocol):

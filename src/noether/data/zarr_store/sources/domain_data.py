@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from noether.data.zarr_store.sources.mapping import Association
 from noether.data.zarr_store.sources.patterns import PathPattern
 
 __all__ = ["DomainData", "SampleFile"]
@@ -77,8 +78,11 @@ class DomainData:
     triangles : callable, or None
         Gives the corners of its faces, split into triangles, shape ``(n_triangles, 3, 3)``; None where its cells are
         no faces, or there are none.
+    association : {"cell", "point"} or None
+        Whether its points are the cells or the points of a mesh; None without a mesh.
     """
 
     fields: dict[str, Any]
     rows: NDArray[np.bool_] | None = None
     triangles: Callable[[], NDArray[Any]] | None = None
+    association: Association | None = None

@@ -79,7 +79,8 @@ class SampleLoader:
         for name, domain in domains.items():
             for field_name in dict.fromkeys([POSITION, *domain.fields]):
                 fields[self.mapping.spec(name, field_name).field] = self._field(name, field_name, data)
-        return SourceSample(fields, self._attributes(fields))
+        associations = {name: one.association for name, one in data.items() if one.association is not None}
+        return SourceSample(fields, self._attributes(fields), associations)
 
     def present_domains(self) -> dict[str, DomainMapping]:
         """Return the domains that the sample has, each of which has all its files."""

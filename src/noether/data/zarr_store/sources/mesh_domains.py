@@ -87,7 +87,7 @@ def _read_domain(file: SampleFile, name: str, domain: DomainMapping, parts: Sequ
         fields[POSITION] = view.positions()
     if used is not None:
         fields = {field_name: values[used] for field_name, values in fields.items()}
-    return DomainData(fields, view.rows(used), view.triangles if view.has_faces_only else None)
+    return DomainData(fields, view.rows(used), view.triangles if view.has_faces_only else None, association)
 
 
 def _choose_parts(

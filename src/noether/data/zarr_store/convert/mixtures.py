@@ -1,0 +1,49 @@
+"""Samples of one store that do not belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from noether.data.zarr_store.convert.report import Association, ReportFile
+from noether.data.zarr_store.writer import ZarrStoreWriter
+
+__all__ = ["mixed_associations", "warnings_of_store"]
+
+
+def warnings_of_store(writer: ZarrStoreWriter) -> list[str]:
+    """Return what is wrong with the samples of a store taken together, those of former runs among them."""
+    report = ReportFile.load(writer.store_root, storage_options=writer.settings.storage_options)
+    return mixed_associations(
+        {
+            sample_id: record.associations
+            for sample_id, record in report.samples.items()
+            if sample_id in writer.manifest.samples
+        }
+    )
+
+
+def mixed_associations(samples: Mapping[str, Mapping[str, Association]]) -> list[str]:
+    """Return a warning for each domain whose points are cells of a mesh in some samples, and points in others.
+
+    Parameters
+    ----------
+    samples : mapping of str to mapping of str to {"cell", "point"}
+        By sample id, the association of each domain that comes from a mesh.
+    """
+    by_domain: dict[str, dict[Association, list[str]]] = {}
+    for sample_id, associations in sorted(samples.items()):
+        for domain, association in associations.items():
+            by_domain.setdefault(domain, {}).setdefault(association, []).append(sample_id)
+    return [
+        f"{domain}: its points are the cells of the mesh in {_some(kinds['cell'])}, and the points of the mesh in "
+        f"{_some(kinds['point'])}; expected one kind in a store. Write association = 'cell' or 'point' in the mapping "
+        "and remove the samples of the other kind (noether-zarr remove STORE --sample ID), or convert each kind into "
+        "a store of its own"
+        for domain, kinds in by_domain.items()
+        if len(kinds) > 1
+    ]
+
+
+def _some(sample_ids: list[str]) -> str:
+    count = len(sample_ids)
+    return f"{count:,} samples, such as {sample_ids[0]!r}" if count > 1 else f"{sample_ids[0]!r}"

@@ -1,0 +1,99 @@
+"""Samples whose points are cells of a mesh, beside samples whose points are points of it, in one store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+import pyvista
+
+from noether.data.zarr_store.convert import ConversionReport, convert, open_writer
+from noether.data.zarr_store.convert.mixtures import mixed_associations
+from noether.data.zarr_store.sources import MappedSource, SourceMapping
+from support.meshes import surface_mapping
+from support.trees import call
+
+Association = Literal["cell", "point"]
+MIXED = (
+    "surface: its points are the cells of the mesh in 2 samples, such as 'bus', and the points of the mesh in 'van'; "
+    "expected one kind in a store"
+)
+
+
+def save_body(path: Path, *associations: Association) -> None:
+    mesh = pyvista.Sphere(theta_resolution=6, phi_resolution=6)
+    for association in associations:
+        data = mesh.cell_data if association == "cell" else mesh.point_data
+        data["p"] = np.arange(mesh.n_cells if association == "cell" else mesh.n_points, dtype=np.float32)
+    mesh.save(path)
+
+
+def save_bodies(root: Path) -> Path:
+    root.mkdir()
+    for name, association in (("bus", "cell"), ("car", "cell"), ("van", "point")):
+        save_body(root / f"{name}.vtp", association)  # type: ignore[arg-type]  # inferred as str
+    return root
+
+
+def mapping_of(association: str = "") -> SourceMapping:
+    head = f'association = "{association}"' if association else ""
+    return surface_mapping(file="{case}.vtp", domain=head)
+
+
+def run(root: Path, store: Path, association: str = "") -> ConversionReport:
+    source = MappedSource(root, mapping_of(association))
+    return convert(source, open_writer(store, source.filemap, "s"))
+
+
+def test_a_store_of_cells_and_points_is_warned_of(tmp_path: Path) -> None:
+    report = run(save_bodies(tmp_path / "in"), tmp_path / "store")
+    [warning] = report.warnings
+    assert warning.startswith(MIXED)
+    assert "association = 'cell' or 'point' in the mapping" in warning
+    assert "each kind into a store of its own" in warning
+
+
+def test_the_command_prints_the_warning(tmp_path: Path) -> None:
+    save_bodies(tmp_path / "in")
+    (tmp_path / "m.toml").write_text(
+        'name = "s"\nid = "{case}"\n[domains.surface]\nfile = "{case}.vtp"\n[domains.surface.fields]\npressure = "p"\n'
+    )
+    ran = call("convert", tmp_path / "in", tmp_path / "store", "--mapping", tmp_path / "m.toml", "--workers", 0)
+    assert ran.code == 0, ran.output
+    assert f"warning: {MIXED}" in ran.stderr
+
+
+def test_samples_of_former_runs_count_until_they_are_removed(tmp_path: Path) -> None:
+    root, store = save_bodies(tmp_path / "in"), tmp_path / "store"
+    (root / "van.vtp").rename(tmp_path / "van.vtp")
+    assert run(root, store).warnings == []
+    (tmp_path / "van.vtp").rename(root / "van.vtp")
+    assert len(run(root, store).warnings) == 1
+    failing = run(root, store, "cell")
+    assert [result.sample_id for result in failing.having("failed")] == ["van"]
+    assert len(failing.warnings) == 1, "the store still has the points of the van"
+    ran = call("remove", store, "--sample", "van")
+    assert ran.code == 0, ran.output
+    assert run(root, store, "cell").warnings == []
+
+
+@pytest.mark.parametrize("association", ["cell", "point"])
+def test_one_kind_is_not_warned_of(tmp_path: Path, association: Association) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("bus", "van"):
+        save_body(tmp_path / "in" / f"{name}.vtp", association)
+    assert run(tmp_path / "in", tmp_path / "store").warnings == []
+
+
+def test_each_domain_is_looked_at_alone() -> None:
+    samples: dict[str, dict[str, Association]] = {
+        "a": {"surface": "point", "volume": "cell"},
+        "b": {"surface": "point", "volume": "cell"},
+        "c": {},
+    }
+    assert mixed_associations(samples) == []
+    samples["c"] = {"volume": "point"}
+    [warning] = mixed_associations(samples)
+    assert warning.startswith("volume: its points are the cells of the mesh in 2 samples, such as 'a', and")
