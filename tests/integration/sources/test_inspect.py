@@ -105,7 +105,7 @@ def test_meshes_are_told_apart_by_their_cells(kind: str, place: str, request: py
     assert fields["surface_friction"].shape == (2041, 3)
     assert fields["volume_velocity"].shape == (1976, 3)
     assert '# "wallShearStress" is zero everywhere' in found.mapping.partition("[domains.volume]")[2]
-    without = re.findall("# parts without friction: (.*)", found.mapping)
+    without = re.findall("# parts left out, no body by their names: (.*)", found.mapping)
     assert without == (['"ground"'] if kind == "ensight" else [])
     assert {part.dimension for file in found.files for part in file.parts} == {2, 3}
     pressures = [array for file in found.files for array in file.arrays if array.name == "p"]

@@ -54,7 +54,8 @@ def print_inspection(found: Inspection, console: Console) -> None:
     """Print what files hold: a line and a table for each."""
     if not console.is_terminal:
         console.width = _PLAIN_WIDTH
-    counts = f"{found.n_files:,} files of known formats; of the first sample: {len(found.files):,}"
+    samples = f"{found.n_samples:,} sample{'' if found.n_samples == 1 else 's'}"
+    counts = f"{found.n_files:,} files of known formats, {samples}; of one sample: {len(found.files):,}"
     console.print(printable(f"{found.root}: {counts}"), soft_wrap=True)
     for notice in found.notices:
         console.print(printable(f"not read: {notice}"), soft_wrap=True)

@@ -37,6 +37,8 @@ def inspect_command(
             typer.echo(json.dumps(asdict(found), indent=2))
             return
         print_inspection(found, Console(markup=False, emoji=False, highlight=False))
+        if found.n_samples == 0:
+            typer.echo("\nno domain is complete: the comments of the mapping say what is missing", err=True)
         if mapping is None:
             typer.echo(
                 f"\nA mapping.toml for these files; check it before use:\n\n{printable(found.mapping)}", nl=False

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from noether.data.zarr_store.errors import SourceError, StorageError
+from noether.data.zarr_store.errors import ArgumentError, SourceError, StorageError
 from noether.data.zarr_store.sources.inspection.contents import (
     SUFFIXES,
     FileContents,
@@ -17,8 +17,11 @@ from noether.data.zarr_store.sources.inspection.contents import (
     read_contents,
 )
 from noether.data.zarr_store.sources.inspection.naming import SampleFiles, files_of_first_sample
+from noether.data.zarr_store.sources.inspection.other_samples import read_other_heads
 from noether.data.zarr_store.sources.inspection.proposal import propose_mapping
 from noether.data.zarr_store.sources.local_copies import LocalCopies, scratch_directory
+from noether.data.zarr_store.sources.mapping_files import parse_mapping
+from noether.data.zarr_store.sources.patterns import PathPattern
 from noether.data.zarr_store.sources.referenced_files import files_beside, named_files, names_files, pieces_in
 from noether.data.zarr_store.sources.suffixes import UNREAD_SUFFIXES, suffix_of, unread_files
 from noether.data.zarr_store.stores import Storage, StoredObject, is_remote, normalize_root, open_storage
@@ -38,6 +41,9 @@ class Inspection:
         Files of one sample.
     n_files : int
         Files of known formats that there are, those of other samples among them.
+    n_samples : int
+        Samples that the mapping finds; those in one file, as groups of HDF5, count as one. 0 where the comments of
+        the mapping say what it lacks.
     mapping : str
         Text of a ``mapping.toml`` that would read them; a proposal.
     notices : list of str
@@ -47,6 +53,7 @@ class Inspection:
     root: str
     files: list[FileContents]
     n_files: int
+    n_samples: int
     mapping: str
     notices: list[str]
 
@@ -81,10 +88,23 @@ def inspect(path: str | os.PathLike[str], storage_options: Mapping[str, Any] | N
         raise SourceError(f"{given}: no file of a format that is read; {'; '.join(notices)}")
     if not keys:
         raise SourceError(f"{given}: no file of a known format is here; expected one of {', '.join(SUFFIXES)}")
-    sample = files_of_first_sample(keys)
+    by_key = {item.key: item for item in listing}
+    sample = files_of_first_sample(keys, {key: by_key[key].size for key in keys})
     contents = list(_read(storage, sample, listing))
+    others = {key: read_other_heads(storage, by_key, key, sample.same_kind[key]) for key in sample.patterns}
     name = PurePosixPath(given).stem or "dataset"
-    return Inspection(given, contents, len(keys), propose_mapping(name, sample, contents), notices)
+    mapping = propose_mapping(name, sample, contents, others)
+    return Inspection(given, contents, len(keys), _count_samples(mapping, keys), mapping, notices)
+
+
+def _count_samples(mapping: str, keys: Sequence[str]) -> int:
+    try:
+        domains = parse_mapping(mapping, "proposal").domains.values()
+    except ArgumentError:
+        return 0
+    patterns = [PathPattern.parse(pattern) for domain in domains for pattern in domain.patterns]
+    found = [pattern.match(key) for pattern in patterns for key in keys]
+    return len({tuple(sorted(values.items())) for values in found if values is not None})
 
 
 def _listing(given: str, storage_options: Mapping[str, Any]) -> tuple[str, list[StoredObject], list[str]]:

@@ -10,8 +10,9 @@ from noether.data.zarr_store.sources.inspection.contents import FoundArray
 
 __all__ = ["join_components"]
 
-# A name ends in one of these, with or without a sign before it.
+# A name ends in one of these, with or without a sign before it, or begins with one, as x_velocity of Fluent.
 _LETTERS = re.compile(r"(?P<name>.*?)[_:. -]?\[?(?P<component>[xyzXYZ])\]?")
+_FIRST_LETTERS = re.compile(r"(?P<component>[xyzXYZ])[_-](?P<name>.+)")
 _NUMBERS = re.compile(r"(?P<name>.*?)[_:. -]?\[?(?P<component>[012])\]?")
 
 
@@ -33,7 +34,7 @@ def join_components(
         Each array with the names of the arrays that make it; three, or its own.
     """
     joined: dict[str, tuple[FoundArray, tuple[str, ...]]] = {}
-    for pattern, labels in ((_LETTERS, "xyz"), (_NUMBERS, "012")):
+    for pattern, labels in ((_LETTERS, "xyz"), (_FIRST_LETTERS, "xyz"), (_NUMBERS, "012")):
         found: dict[tuple[str, tuple[object, ...]], dict[str, FoundArray]] = {}
         for array in arrays:
             folder, _, bare = array.name.rpartition("/")

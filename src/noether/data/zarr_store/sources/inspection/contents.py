@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from noether.data.zarr_store.sources.formats import damage_reported, load_file
 from noether.data.zarr_store.sources.ghosts import GHOST_ARRAYS
 from noether.data.zarr_store.sources.hdf5 import HDF5_SUFFIXES, array_at, array_names, group_names, open_hdf5
-from noether.data.zarr_store.sources.inspection.naming import domain_named_in
+from noether.data.zarr_store.sources.inspection.domain_words import domain_named_in
 from noether.data.zarr_store.sources.mapping import Association
 from noether.data.zarr_store.sources.meshes import MESH_SUFFIXES, MeshFile
 from noether.data.zarr_store.sources.npy import load_members, member_heads

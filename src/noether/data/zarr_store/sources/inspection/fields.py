@@ -1,0 +1,139 @@
+"""Which field of the glossary an array is, by its name and width, and a domain's table of them. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from noether.data.zarr_store.layout import CANONICAL_TO_SPEC, POSITION
+from noether.data.zarr_store.sources.inspection.contents import FoundArray
+
+__all__ = ["DomainTable", "field_name", "is_vector", "toml_key", "toml_list", "toml_text", "toml_value"]
+
+# What solvers and datasets call a field; the first pattern that fits counts.
+_FIELD_NAMES = {
+    "position": r"(cell_?)?(cent(er|re)s?|points?|pos(itions?)?|coord(inate)?s?|vertices|xyz|x)",
+    "pressure": r"(static_?)?p(ressure)?(_?mean|_?avg)?",
+    "velocity": r"(u|vel(ocity)?)(_?mean|_?avg)?",
+    "vorticity": r"(vorticity|omega_vec)(_?mean|_?avg)?",
+    "friction": r"(wall_?shear_?stress|wss|tau_?w|friction)(_?mean|_?avg)?",
+    "normals": r"normals?",
+    "area": r"(cell_?)?areas?",
+    "sdf": r"(sdf|distance_?to_?surface|wall_?dist(ance)?)",
+}
+_VECTORS = {POSITION, "velocity", "vorticity", "friction", "normals"}
+# Where an array comes from, which says nothing of what it is.
+_AFFIXES = ("^(surface|volume)_", "^(cell|point)_", "_(surface|volume|vtp|vtu|stl)$")
+_BY_ATTRIBUTE = {spec.attribute: spec for spec in CANONICAL_TO_SPEC.values()}
+
+
+@dataclass(slots=True)
+class DomainTable:
+    """One table of a domain: what stands above its fields, its fields, and what is said of others.
+
+    Attributes
+    ----------
+    name : str
+        The domain.
+    kind : {"surface", "volume"}
+        The domain of the glossary that it is like.
+    head : list of str
+        Lines above the fields.
+    fields : dict of str to str
+        Values by the names of the fields, as TOML has them.
+    remarks : list of str
+        Lines of comments.
+    has_mesh : bool
+        Whether it comes from a mesh, which has positions.
+    """
+
+    name: str
+    kind: str
+    head: list[str] = field(default_factory=list)
+    fields: dict[str, str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    has_mesh: bool = False
+
+    def add(self, array: FoundArray, called: str, value: str) -> None:
+        """Add an array as a field, or a remark why not."""
+        name = field_name(self.kind, array, called)
+        if not array.dtype.startswith("float"):
+            self.remarks.append(f"# {toml_text(called)} holds {array.dtype}")
+            return
+        if array.minimum == array.maximum == 0:
+            self.remarks.append(f"# {toml_text(called)} is zero everywhere")
+            return
+        if name in self.fields or (name == POSITION and self.has_mesh):
+            self.remarks.append(f"# {toml_text(called)} would be another {name}")
+            return
+        width, known = _width_of(array), _known_width(self.name, name)
+        if known not in {None, width}:
+            name, known = f"{name}_{width}", None
+        if known is None and width > 1 and name != POSITION and not value.startswith("["):
+            value = value.removeprefix("{ ").removesuffix(" }") if value.startswith("{") else f"array = {value}"
+            value = f"{{ {value}, width = {width} }}"
+        self.fields[name] = value
+
+    def lines(self) -> Iterator[str]:
+        """Yield the lines of the table; comments where it lacks positions, which makes it no domain."""
+        lines = [f"[domains.{self.name}]", *self.head, "", f"[domains.{self.name}.fields]"]
+        lines += [f"{key} = {value}" for key, value in self.fields.items()]
+        yield ""
+        if self.has_mesh or POSITION in self.fields:
+            yield from lines
+        else:
+            yield "# No array of shape (n_points, 3) is called as positions are. With a position the domain would be:"
+            yield from (f"# {line}".rstrip() for line in lines)
+        yield from self.remarks
+
+
+def field_name(kind: str, array: FoundArray, called: str) -> str:
+    """Return the glossary's name of a field, where its width allows it, else one made of its own."""
+    bare = re.split(r"[/:]", called)[-1]
+    for affix in _AFFIXES:
+        bare = re.sub(affix, "", bare, flags=re.IGNORECASE)
+    width = _width_of(array)
+    for name, pattern in _FIELD_NAMES.items():
+        wanted = _known_width(kind, name) or (3 if name in _VECTORS else 1)
+        if re.fullmatch(pattern, bare, re.IGNORECASE) and width == wanted:
+            return name
+    own = re.sub("[^a-z0-9]+", "_", bare.lower()).strip("_")
+    own = own if own[:1].isalpha() else f"field_{own}".rstrip("_")
+    return f"{own}_{width}" if own in _FIELD_NAMES else own
+
+
+def is_vector(kind: str) -> Callable[[FoundArray, str], bool]:
+    """Return a function that says whether an array is a vector by its name."""
+    return lambda array, called: field_name(kind, array, called) in _VECTORS
+
+
+def toml_text(text: str) -> str:
+    """Return a text in quotes, as TOML has it."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def toml_key(text: str) -> str:
+    """Return a key, in quotes where TOML wants them."""
+    return text if re.fullmatch("[A-Za-z0-9_-]+", text) else toml_text(text)
+
+
+def toml_list(texts: Sequence[str]) -> str:
+    """Return texts as a list of TOML."""
+    return f"[{', '.join(map(toml_text, texts))}]"
+
+
+def toml_value(names: Sequence[str]) -> str:
+    """Return an array, or those of the components of a vector, as the value of a field."""
+    return toml_text(names[0]) if len(names) == 1 else toml_list(names)
+
+
+def _width_of(array: FoundArray) -> int:
+    return array.shape[1] if len(array.shape) == 2 else 1
+
+
+def _known_width(domain: str, name: str) -> int | None:
+    attribute = f"{domain}_{name}"
+    known = CANONICAL_TO_SPEC.get(attribute) or _BY_ATTRIBUTE.get(attribute)
+    return None if known is None else known.width

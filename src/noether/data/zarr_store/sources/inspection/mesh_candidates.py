@@ -1,0 +1,114 @@
+"""The domains that a mesh may make: its surfaces and its volumes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+from noether.data.zarr_store.core import name_matches
+from noether.data.zarr_store.sources.inspection.candidates import Candidate
+from noether.data.zarr_store.sources.inspection.components import join_components
+from noether.data.zarr_store.sources.inspection.contents import FileContents, FoundArray, FoundPart
+from noether.data.zarr_store.sources.inspection.domain_words import domain_named_in, is_outer
+from noether.data.zarr_store.sources.inspection.fields import (
+    DomainTable,
+    field_name,
+    is_vector,
+    toml_list,
+    toml_text,
+    toml_value,
+)
+from noether.data.zarr_store.sources.inspection.naming import SampleFiles
+from noether.data.zarr_store.sources.inspection.other_samples import OtherFiles
+
+__all__ = ["mesh_candidates"]
+
+
+def mesh_candidates(sample: SampleFiles, found: FileContents, others: OtherFiles) -> Iterator[Candidate]:
+    by_kind = {
+        "surface": [part for part in found.parts if part.dimension == 2],
+        "volume": [part for part in found.parts if part.dimension == 3],
+    }
+    if not any(by_kind.values()):
+        # Points without faces and cells are of what their name says.
+        by_kind[domain_named_in(PurePosixPath(found.key).name) or "volume"] = found.parts
+    for kind, parts in by_kind.items():
+        if parts:
+            sizes = frozenset({sum(part.n_cells for part in parts), sum(part.n_points for part in parts)})
+            table = _mesh_table(sample, found, kind, parts, others)
+            yield Candidate(kind, sample.patterns[found.key], sample.n_files(found.key), sizes, table)
+
+
+def _mesh_table(
+    sample: SampleFiles, found: FileContents, kind: str, parts: list[FoundPart], others: OtherFiles
+) -> Callable[[str], DomainTable]:
+    def make(name: str) -> DomainTable:
+        table = DomainTable(name, kind, [f"file = {toml_text(sample.patterns[found.key])}"], has_mesh=True)
+        chosen, left = _body(found, parts) if kind == "surface" else (parts, [])
+        names: set[str | None] = {part.name for part in chosen} if len(found.parts) > 1 else {None}
+        if len(found.parts) > 1:
+            table.head.append(f"parts = {{ {_selection(found, chosen)} }}")
+        in_all = _arrays_of_all_parts(found, names)
+        association, arrays, apart = others.associate(in_all)
+        table.head.append(f'association = "{association}"')
+        table.remarks += left + apart
+        for array, components in join_components(arrays, is_vector(kind)):
+            table.add(array, array.name, toml_value(components))
+        if kind == "surface":
+            for derived in ("normals", "area"):
+                if derived not in table.fields:
+                    table.remarks.append(f'# {derived} = {{ derive = "{derived}" }}')
+        return table
+
+    return make
+
+
+def _selection(found: FileContents, chosen: Sequence[FoundPart]) -> str:
+    """Write which parts are chosen; a name with * or ? in it may fit others, which are excluded."""
+    names = list(dict.fromkeys(part.name for part in chosen))
+    too = [
+        part.name for part in found.parts if part.name not in names and any(name_matches(part.name, n) for n in names)
+    ]
+    excluded = f", exclude = {toml_list(too)}" if too else ""
+    return f"include = {toml_list(names)}{excluded}"
+
+
+def _body(found: FileContents, parts: list[FoundPart]) -> tuple[list[FoundPart], list[str]]:
+    """Return the parts that are a body, and remarks on others: inlets, outlets, the ground, walls of a tunnel."""
+    remarks = []
+    inner = [part for part in parts if not is_outer(part.name)]
+    if inner and len(inner) < len(parts):
+        outer = [part.name for part in parts if part not in inner]
+        remarks.append(f"# parts left out, no body by their names: {', '.join(map(toml_text, outer))}")
+        parts = inner
+    with_friction = {
+        array.part
+        for array in found.arrays
+        if field_name("surface", array, array.name) == "friction" and (array.minimum or array.maximum)
+    }
+    wet = [part for part in parts if part.name in with_friction]
+    if wet and len(wet) < len(parts):
+        dry = [part.name for part in parts if part not in wet]
+        remarks.append(f"# parts left out, without friction: {', '.join(map(toml_text, dry))}")
+        parts = wet
+    return parts, remarks
+
+
+def _arrays_of_all_parts(found: FileContents, names: set[str | None]) -> list[FoundArray]:
+    """Return arrays that all of some parts have, with the ranges of all together."""
+    together: dict[tuple[str, str | None], list[FoundArray]] = {}
+    for array in found.arrays:
+        if array.part in names and array.name != "(positions)":
+            together.setdefault((array.name, array.association), []).append(array)
+    in_all = []
+    for same in together.values():
+        if {array.part for array in same} == names and len({array.shape[1:] for array in same}) == 1:
+            lowest, highest = ([getattr(one, end) for one in same] for end in ("minimum", "maximum"))
+            in_all.append(replace(same[0], minimum=_known(min, lowest), maximum=_known(max, highest)))
+    return in_all
+
+
+def _known(choose_end: Callable[[Iterable[float]], float], ends: Iterable[float | None]) -> float | None:
+    known = [end for end in ends if end is not None]
+    return choose_end(known) if known else None

@@ -1,0 +1,87 @@
+"""Names of files and directories, split into what may differ between samples and what stays. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["Token", "affixes", "split_name", "words_of"]
+
+# With a sign where nothing stands before it, with decimals, and with an exponent: "run_1", "0.15", "aoa_-5", "1e-05".
+_NUMBER = r"(?:(?<![A-Za-z0-9.)\]-])-)?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+(?![A-Za-z0-9]))?"
+_WORD = re.compile("[A-Za-z0-9]+")
+_SEPARATORS = "_-. "
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One piece of a name.
+
+    Attributes
+    ----------
+    kind : {"text", "number", "known"}
+        Text that stays, a number, or the value of a variable that is known from a directory above.
+    text : str
+        The piece.
+    variable : int or None
+        The number of the known variable.
+    """
+
+    kind: Literal["text", "number", "known"]
+    text: str
+    variable: int | None = None
+
+    @property
+    def shape(self) -> tuple[str, str, int | None]:
+        """What it has in common with the same piece of other names."""
+        return (self.kind, self.text if self.kind == "text" else "", self.variable)
+
+
+def split_name(name: str, known: Mapping[int, str] | None = None) -> list[Token]:
+    """Split a name into tokens.
+
+    Parameters
+    ----------
+    name : str
+        One component of a path.
+    known : mapping of int to str, optional
+        Values of variables, which are looked for as whole words.
+    """
+    known = known or {}
+    values = sorted(known, key=lambda variable: len(known[variable]), reverse=True)
+    words = [rf"(?P<v{number}>(?<![A-Za-z0-9]){re.escape(known[number])}(?![A-Za-z0-9]))" for number in values]
+    tokens: list[Token] = []
+    end = 0
+    for found in re.finditer("|".join([*words, f"(?P<number>{_NUMBER})"]), name):
+        if found.start() > end:
+            tokens.append(Token("text", name[end : found.start()]))
+        group = str(found.lastgroup)
+        tokens.append(
+            Token("number", found[0]) if group == "number" else Token("known", found[0], int(group.removeprefix("v")))
+        )
+        end = found.end()
+    if end < len(name):
+        tokens.append(Token("text", name[end:]))
+    return tokens
+
+
+def affixes(names: Sequence[str]) -> tuple[str, str]:
+    """Return what all names begin with, and what all end with, each up to a separator."""
+    before = _common_start(names)
+    before = before[: 1 + max(before.rfind(one) for one in _SEPARATORS)]
+    rests = [name[len(before) :][::-1] for name in names]
+    after = _common_start(rests)[::-1]
+    first = min((after.find(one) for one in _SEPARATORS if one in after), default=len(after))
+    return before, after[first:]
+
+
+def _common_start(texts: Sequence[str]) -> str:
+    low, high = min(texts), max(texts)
+    return next((low[:i] for i, letter in enumerate(low) if letter != high[i]), low)
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of a text: letters and digits that stand together."""
+    return _WORD.findall(text)

@@ -1,0 +1,79 @@
+"""The domains and attributes that files of one array each may make. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+
+from noether.data.zarr_store.sources.inspection.candidates import Candidate
+from noether.data.zarr_store.sources.inspection.contents import FileContents
+from noether.data.zarr_store.sources.inspection.domain_words import domain_named_in
+from noether.data.zarr_store.sources.inspection.fields import DomainTable, toml_key, toml_text
+from noether.data.zarr_store.sources.inspection.naming import SampleFiles
+from noether.data.zarr_store.sources.suffixes import suffix_of
+
+__all__ = ["single_attributes", "single_candidates"]
+
+
+def single_candidates(sample: SampleFiles, singles: Sequence[FileContents]) -> Iterator[Candidate]:
+    """Yield the domains that files of one array make: by format, and by the domain that their names speak of."""
+    by_domain: dict[tuple[str, str], list[FileContents]] = {}
+    lengths = _lengths(singles)
+    for found in singles:
+        if _is_of_points(found, lengths):
+            kind = domain_named_in(PurePosixPath(found.key).stem) or "volume"
+            by_domain.setdefault((kind, suffix_of(found.key)), []).append(found)
+    for (kind, _), files in by_domain.items():
+        sizes = frozenset({Counter(found.arrays[0].shape[0] for found in files).most_common(1)[0][0]})
+        n_samples = max(sample.n_files(found.key) for found in files)
+        pattern = sample.patterns[files[0].key]
+        yield Candidate(kind, pattern, n_samples, sizes, _single_table(sample, kind, files, n_samples))
+
+
+def _single_table(
+    sample: SampleFiles, kind: str, files: Sequence[FileContents], n_samples: int
+) -> Callable[[str], DomainTable]:
+    def make(name: str) -> DomainTable:
+        table = DomainTable(name, kind)
+        for found in files:
+            value = f"{{ file = {toml_text(sample.patterns[found.key])} }}"
+            n_files = sample.n_files(found.key)
+            if 2 * n_files >= n_samples:
+                table.add(found.arrays[0], PurePosixPath(found.key).stem, value)
+            if n_files < n_samples:
+                which = "such samples fail" if 2 * n_files >= n_samples else "left out"
+                missing = f"{n_samples - n_files:,} of {n_samples:,} samples have no"
+                table.remarks.append(f"# {missing} {toml_text(sample.patterns[found.key])}: {which}")
+        return table
+
+    return make
+
+
+def single_attributes(sample: SampleFiles, singles: Sequence[FileContents]) -> tuple[list[str], list[str]]:
+    """Return the lines of attributes that all samples have, and remarks on others."""
+    lengths = _lengths(singles)
+    lines, remarks = [], []
+    for found in singles:
+        if _is_of_points(found, lengths):
+            continue
+        pattern, n_files = toml_text(sample.patterns[found.key]), sample.n_files(found.key)
+        if n_files == sample.n_samples:
+            lines.append(f"{toml_key(PurePosixPath(found.key).stem)} = {{ file = {pattern} }}")
+        else:
+            remarks.append(f"# left out, an attribute of {n_files:,} of {sample.n_samples:,} samples: {pattern}")
+    return lines, remarks
+
+
+def _lengths(singles: Sequence[FileContents]) -> Counter[tuple[int, ...]]:
+    return Counter(found.arrays[0].shape[:1] for found in singles if _is_one_array(found))
+
+
+def _is_of_points(found: FileContents, lengths: Mapping[tuple[int, ...], int]) -> bool:
+    # What is of points has as many rows as others, the positions among them.
+    is_named = domain_named_in(PurePosixPath(found.key).stem) is not None
+    return _is_one_array(found) and (is_named or lengths[found.arrays[0].shape[:1]] > 1)
+
+
+def _is_one_array(found: FileContents) -> bool:
+    return [array.name for array in found.arrays] == [""] and len(found.arrays[0].shape) in {1, 2}
