@@ -210,7 +210,7 @@ TREES = {
     "time steps": _one_file_each(
         {f"case_{n}_{t}": f"case_{n}/VTK/case_{n}_{t}/" for n in (1, 2) for t in _STEPS},
         {"volume": ("internal.vtu", VOLUME)},
-        ("each {t} of each {n}",),
+        ("each {n} with each {t} is a sample",),
     ),
     "time steps of one case": _one_file_each(
         {f"flow_{t}": f"VTK/flow_{t}" for t in _STEPS}, {"volume": (".vtu", VOLUME)}

@@ -90,6 +90,16 @@ def test_the_proposed_mapping_converts_all_samples(tmp_path: Path, save: Callabl
             np.testing.assert_array_equal(stored[field].squeeze(), expected[field].squeeze())
 
 
+def test_groups_of_several_files_are_samples(tmp_path: Path) -> None:
+    for run in RUNS:
+        with h5py.File(tmp_path / f"{run}.h5", "w") as file:
+            for step in (0.1, 0.2, 1e-5):
+                file[f"step_{step}/points"], file[f"step_{step}/p"] = np.ones((4, 3)), np.arange(4) * step
+    source = MappedSource(tmp_path, parse_mapping(inspect(tmp_path).mapping, "proposal"))
+    assert source.sample_ids() == [f"{run}/step_{step}" for run in RUNS for step in (0.1, 0.2, 1e-5)]
+    np.testing.assert_array_equal(source.load("run_2/step_0.2").fields["volume_pressure"], np.arange(4) * 0.2)
+
+
 @pytest.mark.parametrize("kind", ["vtk", "ensight"])
 @pytest.mark.parametrize("place", ["local", "memory"])
 def test_meshes_are_told_apart_by_their_cells(kind: str, place: str, request: pytest.FixtureRequest) -> None:

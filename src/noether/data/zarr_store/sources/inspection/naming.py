@@ -255,9 +255,9 @@ def _remarks(written: Sequence[_Written], keeps_split: bool) -> list[str]:
         remarks.append(f"a sample is in several of {', '.join(splits)}, so that they are part of the ids")
     elif splits:
         remarks.append(f"the directories {', '.join(splits)} are no part of the ids; * stands for them")
-    numbers = [one for one in written[0].placeholders if one in {"{n}", "{t}"}]
-    if len(numbers) == 2:
-        remarks.append("each {t} of each {n}, such as a time step, is a sample of its own")
+    placeholders = [one for one in written[0].placeholders if one != "*"]
+    if "{t}" in placeholders:
+        remarks.append(f"each {' with each '.join(placeholders)} is a sample, as each time step of a case is")
     return remarks
 
 
