@@ -258,6 +258,17 @@ TREES = {
         },
         ('no body by their names: "ground"', 'without friction: "lid"'),
     ),
+    "parts of other names": Tree(
+        _files({f"run_{n}/run_{n}.case": _parts(n, {f"car [{n}]": True, "ground": True}) for n in (1, 2, 3)}),
+        {
+            f"run_{n}": {
+                "surface": Held(f"run_{n}/run_{n}.case", SURFACE, block=f"car [{n}]"),
+                "volume": Held(f"run_{n}/run_{n}.case", VOLUME, block="internalMesh"),
+            }
+            for n in (1, 2, 3)
+        },
+        ('other parts in "run_2/run_2.case": "car [2]"',),
+    ),
     "signs in the names of blocks": Tree(
         _files({"run_1/flow.vtm": _blocks({name: _BRACKETS[name] for name in ('wall[car] "1"', "inlet")})}),
         {

@@ -179,6 +179,13 @@ def test_without_positions_a_domain_is_only_a_comment(tmp_path: Path) -> None:
     assert '# pressure = "p"' in found.mapping
 
 
+def test_values_beyond_float16_are_told(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", points=np.ones((9, 3)), p=np.linspace(0, 1e5, 9), U=np.ones((9, 3)))
+    mapping = inspect(tmp_path / "a.npz").mapping
+    assert "# pressure reaches 100000, beyond float16: convert with --field-dtype volume_pressure=float32" in mapping
+    assert "velocity reaches" not in mapping
+
+
 def test_the_table_is_printed_with_the_mapping(tmp_path: Path) -> None:
     save_h5(tmp_path / "in")
     ran = call("inspect", tmp_path / "in" / "run_2.h5")

@@ -17,7 +17,7 @@ from noether.data.zarr_store.sources.inspection.contents import (
     read_contents,
 )
 from noether.data.zarr_store.sources.inspection.naming import SampleFiles, files_of_first_sample
-from noether.data.zarr_store.sources.inspection.other_samples import read_other_heads
+from noether.data.zarr_store.sources.inspection.other_samples import read_other_files
 from noether.data.zarr_store.sources.inspection.proposal import propose_mapping
 from noether.data.zarr_store.sources.local_copies import LocalCopies, scratch_directory
 from noether.data.zarr_store.sources.mapping_files import parse_mapping
@@ -91,7 +91,7 @@ def inspect(path: str | os.PathLike[str], storage_options: Mapping[str, Any] | N
     by_key = {item.key: item for item in listing}
     sample = files_of_first_sample(keys, {key: by_key[key].size for key in keys})
     contents = list(_read(storage, sample, listing))
-    others = {key: read_other_heads(storage, by_key, key, sample.same_kind[key]) for key in sample.patterns}
+    others = {key: read_other_files(storage, listing, key, sample.same_kind[key]) for key in sample.patterns}
     name = PurePosixPath(given).stem or "dataset"
     mapping = propose_mapping(name, sample, contents, others)
     return Inspection(given, contents, len(keys), _count_samples(mapping, keys), mapping, notices)

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 from noether.data.zarr_store.layout import CANONICAL_TO_SPEC, POSITION
 from noether.data.zarr_store.sources.inspection.contents import FoundArray
@@ -26,6 +27,7 @@ _FIELD_NAMES = {
 _VECTORS = {POSITION, "velocity", "vorticity", "friction", "normals"}
 # Where an array comes from, which says nothing of what it is.
 _AFFIXES = ("^(surface|volume)_", "^(cell|point)_", "_(surface|volume|vtp|vtu|stl)$")
+_FLOAT16_MAX = 65504
 _BY_ATTRIBUTE = {spec.attribute: spec for spec in CANONICAL_TO_SPEC.values()}
 
 
@@ -75,6 +77,11 @@ class DomainTable:
             value = value.removeprefix("{ ").removesuffix(" }") if value.startswith("{") else f"array = {value}"
             value = f"{{ {value}, width = {width} }}"
         self.fields[name] = value
+        largest = max((abs(end) for end in (array.minimum, array.maximum) if end is not None), default=0.0)
+        if _FLOAT16_MAX < largest < inf and name != POSITION:
+            self.remarks.append(
+                f"# {name} reaches {largest:.6g}, beyond float16: convert with --field-dtype {self.name}_{name}=float32"
+            )
 
     def lines(self) -> Iterator[str]:
         """Yield the lines of the table; comments where it lacks positions, which makes it no domain."""

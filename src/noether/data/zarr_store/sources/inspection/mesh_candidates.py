@@ -24,8 +24,11 @@ from noether.data.zarr_store.sources.inspection.other_samples import OtherFiles
 
 __all__ = ["mesh_candidates"]
 
+_MAX_SHOWN = 5
+
 
 def mesh_candidates(sample: SampleFiles, found: FileContents, others: OtherFiles) -> Iterator[Candidate]:
+    """Yield the surface and the volume of a file, or its points where it has no cells."""
     by_kind = {
         "surface": [part for part in found.parts if part.dimension == 2],
         "volume": [part for part in found.parts if part.dimension == 3],
@@ -48,7 +51,16 @@ def _mesh_table(
         chosen, left = _body(found, parts) if kind == "surface" else (parts, [])
         names: set[str | None] = {part.name for part in chosen} if len(found.parts) > 1 else {None}
         if len(found.parts) > 1:
-            table.head.append(f"parts = {{ {_selection(found, chosen)} }}")
+            instead = {
+                key: [one for one in called if kind == "volume" or not is_outer(one)]
+                for key, called in others.parts_instead([part.name for part in chosen], parts[0].dimension).items()
+            }
+            left += [
+                f"# other parts in {toml_text(key)}: {', '.join(map(toml_text, called)) or 'none'}"
+                for key, called in instead.items()
+            ][:_MAX_SHOWN]
+            wanted = [part.name for part in chosen] + [one for called in instead.values() for one in called]
+            table.head.append(f"parts = {{ {_selection(found, wanted)} }}")
         in_all = _arrays_of_all_parts(found, names)
         association, arrays, apart = others.associate(in_all)
         table.head.append(f'association = "{association}"')
@@ -64,9 +76,9 @@ def _mesh_table(
     return make
 
 
-def _selection(found: FileContents, chosen: Sequence[FoundPart]) -> str:
+def _selection(found: FileContents, wanted: Sequence[str]) -> str:
     """Write which parts are chosen; a name with * or ? in it may fit others, which are excluded."""
-    names = list(dict.fromkeys(part.name for part in chosen))
+    names = list(dict.fromkeys(wanted))
     too = [
         part.name for part in found.parts if part.name not in names and any(name_matches(part.name, n) for n in names)
     ]

@@ -1,23 +1,29 @@
-"""What the same file of other samples holds, by its head, and whether it is cell data or point data there."""
+"""What the same file of other samples holds: cell data or point data by its head, and the names of its parts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 
 from noether.data.zarr_store.errors import StoreError
 from noether.data.zarr_store.sources.inspection.contents import FoundArray
 from noether.data.zarr_store.sources.inspection.fields import field_name, toml_text
 from noether.data.zarr_store.sources.mapping import Association
+from noether.data.zarr_store.sources.meshes import MeshFile
 from noether.data.zarr_store.sources.range_reader import open_head
+from noether.data.zarr_store.sources.referenced_files import files_beside
 from noether.data.zarr_store.sources.suffixes import suffix_of
 from noether.data.zarr_store.sources.vtk_heads import HEAD_SUFFIXES, read_vtk_head
-from noether.data.zarr_store.stores import Storage, StoredObject
+from noether.data.zarr_store.stores import Storage, StoredObject, is_remote
 
-__all__ = ["OtherFiles", "read_other_heads"]
+__all__ = ["OtherFiles", "read_other_files"]
 
 # So many heads, evenly spread, tell enough of very many files.
 _MAX_HEADS = 100
+# Names of parts take reading a mesh: so many files at most, and so many bytes of them together.
+_MAX_MESHES, _MAX_MESH_BYTES = 20, 256 << 20
+_PARTED_SUFFIXES = (".case", ".vtm")
 
 Arrays = Mapping[Association, frozenset[str]]
 
@@ -30,9 +36,20 @@ class OtherFiles:
     ----------
     arrays : dict of str to dict of {"cell", "point"} to frozenset of str
         By the name of each file, the arrays that it holds.
+    parts : dict of str to dict of str to int
+        By the name of each file, the dimensions of its parts by their names.
     """
 
     arrays: Mapping[str, Arrays] = field(default_factory=dict)
+    parts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    def parts_instead(self, names: Sequence[str], dimension: int) -> dict[str, list[str]]:
+        """Return parts of files that have none of some names: those of a dimension, by file."""
+        return {
+            key: [name for name, of in parts.items() if of == dimension]
+            for key, parts in self.parts.items()
+            if parts.keys().isdisjoint(names)
+        }
 
     def associate(self, found: Sequence[FoundArray]) -> tuple[Association, list[FoundArray], list[str]]:
         """Choose between cell data and point data: those that most files have; of equals, cell data.
@@ -101,31 +118,57 @@ def _associations() -> tuple[Association, ...]:
     return ("cell", "point")
 
 
-def read_other_heads(
-    storage: Storage, listing: Mapping[str, StoredObject], first: str, keys: Iterable[str]
-) -> OtherFiles:
-    """Read the heads of the same file of other samples; those that cannot be read are passed over.
+def read_other_files(storage: Storage, listing: Sequence[StoredObject], first: str, keys: Iterable[str]) -> OtherFiles:
+    """Read what the same file of other samples holds; files that cannot be read are passed over.
 
     Parameters
     ----------
     storage : Storage
         Where they lie.
-    listing : mapping of str to StoredObject
-        Files by name.
+    listing : sequence of StoredObject
+        All files there.
     first : str
         The file of the first sample.
     keys : iterable of str
         The files of all samples.
     """
-    others = [key for key in keys if key != first] if suffix_of(first) in HEAD_SUFFIXES else []
-    step = max(1, -(-len(others) // _MAX_HEADS))
+    others = [key for key in keys if key != first]
+    if suffix_of(first) in HEAD_SUFFIXES:
+        by_key = {item.key: item for item in listing}
+        return OtherFiles(arrays=_read_heads(storage, [by_key[key] for key in _spread(others, _MAX_HEADS)]))
+    if suffix_of(first) in _PARTED_SUFFIXES and not is_remote(storage.root):
+        return OtherFiles(parts=_read_parts(storage, listing, _spread(others, _MAX_MESHES)))
+    return OtherFiles()
+
+
+def _spread(keys: Sequence[str], count: int) -> Sequence[str]:
+    return keys[:: max(1, -(-len(keys) // count))]
+
+
+def _read_heads(storage: Storage, items: Iterable[StoredObject]) -> dict[str, Arrays]:
     arrays: dict[str, Arrays] = {}
-    for key in others[::step]:
+    for item in items:
         try:
-            with open_head(storage, listing[key]) as file:
+            with open_head(storage, item) as file:
                 head = read_vtk_head(file)
         except (StoreError, ValueError, KeyError, TypeError, OSError):
             continue  # its own sample tells what is wrong with it
         if head.is_whole:
-            arrays[key] = {one: frozenset(held) for one, held in head.arrays.items()}
-    return OtherFiles(arrays)
+            arrays[item.key] = {one: frozenset(held) for one, held in head.arrays.items()}
+    return arrays
+
+
+def _read_parts(storage: Storage, listing: Sequence[StoredObject], keys: Sequence[str]) -> dict[str, dict[str, int]]:
+    beside = files_beside(keys, listing)
+    parts: dict[str, dict[str, int]] = {}
+    n_bytes = 0
+    for key in keys:
+        n_bytes += sum(item.size for item in beside[str(PurePosixPath(key).parent)])
+        if n_bytes > _MAX_MESH_BYTES:
+            break
+        try:
+            read = MeshFile(Path(storage.root, key), key).read({"cell": (), "point": ()})
+        except StoreError:
+            continue  # its own sample tells what is wrong with it
+        parts[key] = {part.name: part.dimension for part in read}
+    return parts
