@@ -60,7 +60,7 @@ def read_held(root: Path, held: Held, domain: str) -> dict[str, NDArray[Any]]:
     """Return the fields of a domain as VTK reads them."""
     if held.path.endswith(".npy"):
         return {f"{domain}_{name}": np.load(root / str(array)) for name, array in held.fields.items()}
-    mesh = pyvista.read(root / held.path)
+    mesh = pyvista.read(root / held.path, force_ext=".case" if held.path.endswith(".encas") else None)
     if held.block is not None:
         blocks = mesh.recursive_iterator("items", skip_none=True, prepend_names=True, separator="/")
         mesh = {name.strip(): block for name, block in blocks}[held.block]
@@ -100,7 +100,7 @@ def _files(meshes: Mapping[str, Any]) -> Callable[[Path], None]:
         for name, mesh in meshes.items():
             path = root / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            if path.suffix == ".case":
+            if path.suffix in {".case", ".encas"}:
                 write_ensight(path, mesh)
             elif path.suffix == ".npy":
                 np.save(path, mesh)
@@ -257,6 +257,16 @@ TREES = {
             for run in _TWO
         },
         ('no body by their names: "ground"', 'without friction: "lid"'),
+    ),
+    "suffixes written in two ways": Tree(
+        _files(
+            {"run_1/run_1.encas": _parts(1, {}), "run_2/run_2.case": _parts(2, {}), "run_3/run_3.case": _parts(3, {})}
+        ),
+        {
+            "run_1": {"volume": Held("run_1/run_1.encas", VOLUME, block="internalMesh")},
+            "run_2": {"volume": Held("run_2/run_2.case", VOLUME, block="internalMesh")},
+            "run_3": {"volume": Held("run_3/run_3.case", VOLUME, block="internalMesh")},
+        },
     ),
     "parts of other names": Tree(
         _files({f"run_{n}/run_{n}.case": _parts(n, {f"car [{n}]": True, "ground": True}) for n in (1, 2, 3)}),

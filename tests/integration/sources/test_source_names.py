@@ -19,7 +19,7 @@ from noether.data.zarr_store.sources import MappedSource, TreeSource
 from noether.data.zarr_store.sources.inspection import inspect
 from noether.data.zarr_store.sources.mapping_files import parse_mapping
 from support.ensight_files import EnSightPart, write_ensight
-from support.meshes import VTK
+from support.meshes import VTK, surface_mapping
 from support.trees import call
 
 N_FACES = 2041
@@ -80,6 +80,18 @@ def test_a_suffix_may_be_in_capitals(tmp_path: Path, suffix: str, save: Callable
     assert [file.key for file in inspection.files] == [f"run_1/body{suffix}"]
     fields = MappedSource(tmp_path, parse_mapping(inspection.mapping, "mapping")).load("run_2").fields
     assert ("surface_pressure" in fields) == (suffix != ".STL")
+
+
+def test_a_mapping_finds_suffixes_that_are_written_otherwise(tmp_path: Path) -> None:
+    for name, values in {"run_1.VTP": 1.0, "run_2.vtp": 2.0, "run_2.VTP": 3.0}.items():
+        mesh = pyvista.Sphere(theta_resolution=5, phi_resolution=5)
+        mesh.cell_data["p"] = np.full(mesh.n_cells, values)
+        mesh.save(tmp_path / "new.vtp")
+        (tmp_path / "new.vtp").rename(tmp_path / name)
+    source = MappedSource(tmp_path, surface_mapping(file="{case}.vtp"))
+    assert source.sample_ids() == ["run_1", "run_2"]
+    found = {name: source.load(name).fields["surface_pressure"].max() for name in source.sample_ids()}
+    assert found == {"run_1": 1.0, "run_2": 2.0}, "of two files, the one that is written as in the mapping"
 
 
 def test_a_tensor_may_have_its_suffix_in_capitals(tmp_path: Path) -> None:

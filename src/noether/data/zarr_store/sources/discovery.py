@@ -12,7 +12,7 @@ from noether.data.zarr_store.sources.mapping import AttributeFile, DomainMapping
 from noether.data.zarr_store.sources.patterns import PART, PathPattern
 from noether.data.zarr_store.sources.range_reader import open_ranged
 from noether.data.zarr_store.sources.referenced_files import files_beside, named_files, names_files
-from noether.data.zarr_store.sources.suffixes import unread_files
+from noether.data.zarr_store.sources.suffixes import unread_files, with_plain_suffix
 from noether.data.zarr_store.stores import Storage, StoredObject
 
 __all__ = ["FoundSample", "find_samples"]
@@ -124,6 +124,9 @@ class FoundSample:
 def find_samples(storage: Storage, mapping: SourceMapping) -> dict[str, FoundSample]:
     """List a root once, and sort its files by sample.
 
+    A suffix may be written otherwise than in the mapping, as ``.VTU`` and ``.encas`` are. Of both, the file that is
+    written as in the mapping is taken.
+
     Raises
     ------
     SourceError
@@ -134,12 +137,15 @@ def find_samples(storage: Storage, mapping: SourceMapping) -> dict[str, FoundSam
     of_domains, of_attributes = _patterns_of_domains(mapping), _patterns_of_attributes(mapping)
     patterns = of_domains | of_attributes
     sample_id = PathPattern.parse(mapping.id)
+    plain = {text: PathPattern.parse(with_plain_suffix(text)) for text in patterns}
     samples: dict[str, FoundSample] = {}
     groups = _groups_of_samples(mapping)
     listing = list(storage.objects())
     for item in listing:
         for text, pattern in patterns.items():
             values = pattern.match(item.key)
+            if values is None:
+                values = plain[text].match(with_plain_suffix(item.key))
             if values is not None:
                 values.pop(PART, None)
                 if text in groups:
@@ -155,6 +161,8 @@ def find_samples(storage: Storage, mapping: SourceMapping) -> dict[str, FoundSam
         )
     for found in samples.values():
         for text, objects in found.files.items():
+            as_written = [item for item in objects if patterns[text].match(item.key) is not None]
+            objects[:] = as_written or objects
             objects.sort(key=lambda item: _order(patterns[text], item.key))
     _add_files_beside(samples, listing)
     return samples

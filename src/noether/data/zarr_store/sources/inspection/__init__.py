@@ -23,7 +23,7 @@ from noether.data.zarr_store.sources.local_copies import LocalCopies, scratch_di
 from noether.data.zarr_store.sources.mapping_files import parse_mapping
 from noether.data.zarr_store.sources.patterns import PathPattern
 from noether.data.zarr_store.sources.referenced_files import files_beside, named_files, names_files, pieces_in
-from noether.data.zarr_store.sources.suffixes import UNREAD_SUFFIXES, suffix_of, unread_files
+from noether.data.zarr_store.sources.suffixes import UNREAD_SUFFIXES, suffix_of, unread_files, with_plain_suffix
 from noether.data.zarr_store.stores import Storage, StoredObject, is_remote, normalize_root, open_storage
 
 __all__ = ["FileContents", "FoundArray", "FoundPart", "Inspection", "inspect"]
@@ -102,8 +102,8 @@ def _count_samples(mapping: str, keys: Sequence[str]) -> int:
         domains = parse_mapping(mapping, "proposal").domains.values()
     except ArgumentError:
         return 0
-    patterns = [PathPattern.parse(pattern) for domain in domains for pattern in domain.patterns]
-    found = [pattern.match(key) for pattern in patterns for key in keys]
+    patterns = [PathPattern.parse(with_plain_suffix(text)) for domain in domains for text in domain.patterns]
+    found = [pattern.match(key) for pattern in patterns for key in map(with_plain_suffix, keys)]
     return len({tuple(sorted(values.items())) for values in found if values is not None})
 
 

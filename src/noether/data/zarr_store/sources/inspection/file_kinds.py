@@ -71,9 +71,13 @@ class _File:
 
     def tokens(self, known: Mapping[int, str] | None = None) -> list[Token]:
         """Split its name; the suffix of a file is one text, whatever numbers it has."""
-        suffix = f".{self.name.rpartition('.')[2]}" if len(self.rest) == 1 else ""
-        tokens = split_name(self.name.removesuffix(suffix), known)
-        return [*tokens, Token("text", suffix)] if suffix else tokens
+        tokens = split_name(self.name.removesuffix(self.suffix), known)
+        return [*tokens, Token("text", self.suffix)] if self.suffix else tokens
+
+    @property
+    def suffix(self) -> str:
+        """The suffix of a file, as it is written; empty for a directory."""
+        return f".{self.name.rpartition('.')[2]}" if len(self.rest) == 1 else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,10 @@ class _Node:
         return {i: file.values[i] for i, kind in enumerate(self.variables) if kind != "number"}
 
     def shape(self, file: _File) -> tuple[object, ...]:
-        return tuple(token.shape for token in file.tokens(self.known(file)))
+        tokens = file.tokens(self.known(file))
+        if file.suffix:
+            return (*(token.shape for token in tokens[:-1]), suffix_of(file.name))
+        return tuple(token.shape for token in tokens)
 
     def sample_of(self, file: _File) -> tuple[str, ...]:
         return _without_split(self.variables, file.values)
@@ -164,7 +171,7 @@ def _content(file: _File) -> str:
 
 
 def _groups_of_files(node: _Node, files: Sequence[_File]) -> Groups:
-    for same_format in _grouped(files, lambda file: file.name.rpartition(".")[2]):
+    for same_format in _grouped(files, lambda file: suffix_of(file.name)):
         shapes = _grouped(same_format, node.shape)
         is_single = suffix_of(same_format[0].name) in SINGLE_ARRAYS
         if is_single and node.has_samples:
@@ -225,12 +232,10 @@ def _by_numbers(node: _Node, files: Sequence[_File]) -> _Node:
 
 
 def _by_name(node: _Node, files: Sequence[_File]) -> _Node:
-    names = [file.name for file in files]
-    suffix = "." + names[0].rpartition(".")[2] if len(files[0].rest) == 1 else ""
-    before, after = affixes([name.removesuffix(suffix) for name in names])
-    after += suffix
+    names = [file.name.removesuffix(file.suffix) for file in files]
+    before, after = affixes(names)
     values = [name[len(before) : len(name) - len(after)] for name in names]
-    return _stepped(node, files, [before, ("name", values), after])
+    return _stepped(node, files, [before, ("name", values), after, files[0].suffix])
 
 
 def _by_split(node: _Node, files: Sequence[_File]) -> _Node:
