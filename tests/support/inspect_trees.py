@@ -129,7 +129,7 @@ def _one_file_each(
     return Tree(_files(meshes), samples, remarks)
 
 
-def _parts(seed: int, names: Mapping[str, bool]) -> list[EnSightPart]:
+def _parts(seed: int, names: Mapping[str, bool], n_faces: int = 2) -> list[EnSightPart]:
     """Return parts of an EnSight case; those that are not true have no friction."""
     rng = np.random.default_rng(seed)
     parts = [
@@ -142,8 +142,12 @@ def _parts(seed: int, names: Mapping[str, bool]) -> list[EnSightPart]:
         )
     ]
     for name, has_friction in names.items():
-        values = {"p": rng.normal(size=2)} | ({"wallShearStress": rng.normal(size=(2, 3))} if has_friction else {})
-        parts.append(EnSightPart(name, _HEXAHEDRON[:4], "tria3", np.array([[0, 1, 2], [0, 2, 3]]), values))
+        values = {"p": rng.normal(size=n_faces)} | (
+            {"wallShearStress": rng.normal(size=(n_faces, 3))} if has_friction else {}
+        )
+        parts.append(
+            EnSightPart(name, _HEXAHEDRON[:4], "tria3", np.tile([[0, 1, 2], [0, 2, 3]], (n_faces // 2, 1)), values)
+        )
     return parts
 
 
@@ -349,6 +353,35 @@ TREES = {
             'association = "point", into a store of its own',
         ),
         failing=("E_S_002",),
+    ),
+    "names that begin as others": Tree(
+        _files(
+            {f"run_{n}.vtu": _volume(n) for n in (1, 2)}
+            | {f"run_{n}_hot.vtu": _volume(n, 3) for n in (1, 2)}
+            | {f"run_{n}_ground.vtu": _surface(n).cast_to_unstructured_grid() for n in (1, 2)}
+        ),
+        {
+            f"run_{n}": {
+                "volume": Held(f"run_{n}.vtu", VOLUME),
+                "runhot": Held(f"run_{n}_hot.vtu", VOLUME),
+                "surface": Held(f"run_{n}_ground.vtu", SURFACE),
+            }
+            for n in (1, 2)
+        },
+    ),
+    "a case beside slices": Tree(
+        _files(
+            {f"run_{n}/run_{n}.case": _parts(n, {"body": True}, 2000) for n in (1, 2)}
+            | {f"run_{n}/slices/x_{x}.vtp": _surface(n, 3) for n in (1, 2) for x in (0.1, 0.2)}
+        ),
+        {
+            f"run_{n}": {
+                "surface": Held(f"run_{n}/run_{n}.case", SURFACE, block="body"),
+                "volume": Held(f"run_{n}/run_{n}.case", VOLUME, block="internalMesh"),
+            }
+            for n in (1, 2)
+        },
+        ("left out, not one for each sample: 4 files such as 'run_1/slices/x_0.1.vtp'",),
     ),
     "two levels": _one_file_each(
         {f"param{n}/{name}{n}": f"param{n}/{name}{n}/" for n in (0, 1) for name in ("6f0a", "bc2e")},

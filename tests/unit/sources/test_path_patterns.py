@@ -29,6 +29,10 @@ part_of_a_path = st.text(st.characters(exclude_characters="/"), min_size=1)
         pytest.param("a+(b)[c]", "a+(b)[c]", {}, id="so are other signs"),
         pytest.param("v.{part}.part", "v.07.part", {"part": "07"}, id="the number of a piece"),
         pytest.param("v.{part}.part", "v.x.part", None, id="the number of a piece is a number"),
+        pytest.param("run_{n:number}.vtp", "run_-1.5e-3.vtp", {"n": "-1.5e-3"}, id="a number"),
+        pytest.param("run_{n:number}.vtp", "run_1_ground.vtp", None, id="a number is no other text"),
+        pytest.param("r_{n:number}/b_{n:number}", "r_1/b_1", {"n": "1"}, id="a number twice"),
+        pytest.param("r_{n:number}/b_{n}", "r_1/b_2", None, id="a number twice, with two values"),
         pytest.param("run_{n}", "run_1/more", None, id="all of the path"),
     ],
 )
@@ -43,13 +47,17 @@ def test_what_is_filled_in_is_found_again(one: str, other: str) -> None:
     assert pattern.match(pattern.fill(values)) == values
 
 
+def test_a_number_is_filled_in() -> None:
+    assert PathPattern.parse("run_{n:number}/{n}.vtu").fill({"n": "0.5"}) == "run_0.5/0.5.vtu"
+
+
 @pytest.mark.parametrize("text", ["", "/a", "../a", "a/../b", "a//b", "a/", "./a", "a\\b"])
 def test_a_pattern_stays_below_the_root(text: str) -> None:
     with pytest.raises(ArgumentError, match=f"{re.escape(repr(text))}: expected a path below the source's root"):
         PathPattern.parse(text)
 
 
-@pytest.mark.parametrize("text", ["run_{", "run_}", "{}", "{1}", "{a b}", "{a{b}}"])
+@pytest.mark.parametrize("text", ["run_{", "run_}", "{}", "{1}", "{a b}", "{a{b}}", "{a:}", "{a:text}"])
 def test_a_placeholder_is_a_name_in_braces(text: str) -> None:
     with pytest.raises(ArgumentError, match=r"expected placeholders such as \{n\}, a name in braces"):
         PathPattern.parse(text)

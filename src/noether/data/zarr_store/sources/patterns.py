@@ -13,6 +13,9 @@ __all__ = ["PART", "PathPattern"]
 # The placeholder that numbers the pieces of a file.
 PART = "part"
 
+# What a placeholder stands for: "{n:number}" is a number, "{n}" any name.
+_KINDS = {"": "[^/]+", ":number": r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"}
+
 _TOKEN = re.compile(r"\{([^{}]*)\}|(\*)|([{}])|([^{}*]+)")
 
 
@@ -20,8 +23,8 @@ _TOKEN = re.compile(r"\{([^{}]*)\}|(\*)|([{}])|([^{}*]+)")
 class PathPattern:
     """A path below a source's root.
 
-    ``{name}`` stands for one or more characters without ``/``, the same wherever the name is used again; ``*`` for any
-    characters without ``/``.
+    ``{name}`` stands for one or more characters without ``/``, the same wherever the name is used again;
+    ``{name:number}`` for a number; ``*`` for any characters without ``/``.
 
     Attributes
     ----------
@@ -48,12 +51,13 @@ class PathPattern:
             raise ArgumentError(f"{text!r}: expected a path below the source's root, such as 'run_{{n}}/surface.vtp'")
         names: list[str] = []
         pieces = []
-        for name, star, brace, literal in _TOKEN.findall(text):
-            if brace or not (name.isidentifier() or star or literal):
-                raise ArgumentError(f"{text!r}: expected placeholders such as {{n}}, a name in braces")
+        for placeholder, star, brace, literal in _TOKEN.findall(text):
+            name, colon, kind = placeholder.partition(":")
+            if brace or not ((name.isidentifier() and colon + kind in _KINDS) or star or literal):
+                raise ArgumentError(f"{text!r}: expected placeholders such as {{n}}, a name in braces, or {{n:number}}")
             if name and name not in names:
                 names.append(name)
-                pieces.append(f"(?P<{name}>{'[0-9]+' if name == PART else '[^/]+'})")
+                pieces.append(f"(?P<{name}>{'[0-9]+' if name == PART else _KINDS[colon + kind]})")
             else:
                 pieces.append(f"(?P={name})" if name else "[^/]*" if star else re.escape(literal))
         return cls(text, tuple(names), re.compile("".join(pieces)))
@@ -65,4 +69,4 @@ class PathPattern:
 
     def fill(self, values: Mapping[str, str]) -> str:
         """Put values in the place of the placeholders."""
-        return re.sub(r"\{(\w+)\}", lambda name: values[name[1]], self.text)
+        return re.sub(r"\{(\w+)(?::\w+)?\}", lambda name: values[name[1]], self.text)

@@ -88,13 +88,22 @@ def inspect(path: str | os.PathLike[str], storage_options: Mapping[str, Any] | N
         raise SourceError(f"{given}: no file of a format that is read; {'; '.join(notices)}")
     if not keys:
         raise SourceError(f"{given}: no file of a known format is here; expected one of {', '.join(SUFFIXES)}")
-    by_key = {item.key: item for item in listing}
-    sample = files_of_first_sample(keys, {key: by_key[key].size for key in keys})
+    sample = files_of_first_sample(keys, _sizes(keys, listing))
     contents = list(_read(storage, sample, listing))
     others = {key: read_other_files(storage, listing, key, sample.same_kind[key]) for key in sample.patterns}
     name = PurePosixPath(given).stem or "dataset"
     mapping = propose_mapping(name, sample, contents, others)
     return Inspection(given, contents, len(keys), _count_samples(mapping, keys), mapping, notices)
+
+
+def _sizes(keys: Sequence[str], listing: Sequence[StoredObject]) -> dict[str, int]:
+    """Return the sizes of files, with the files that they name: those beside them that are not among `keys`."""
+    sizes = {item.key: item.size for item in listing}
+    naming, known = [key for key in keys if names_files(key)], set(keys)
+    beside = files_beside(naming, [item for item in listing if item.key not in known])
+    for key in naming:
+        sizes[key] += sum(item.size for item in beside[str(PurePosixPath(key).parent)])
+    return sizes
 
 
 def _count_samples(mapping: str, keys: Sequence[str]) -> int:

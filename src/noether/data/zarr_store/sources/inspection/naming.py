@@ -10,16 +10,18 @@ from math import inf
 from pathlib import PurePosixPath
 
 from noether.data.zarr_store.sources.inspection.file_kinds import FileKind, VariableKind, find_kinds
+from noether.data.zarr_store.sources.inspection.kind_patterns import (
+    UNWRITABLE,
+    KindPattern,
+    common_id,
+    natural_order,
+    placeholders_of,
+)
 from noether.data.zarr_store.sources.inspection.path_tokens import split_name
-from noether.data.zarr_store.sources.patterns import PathPattern
 from noether.data.zarr_store.sources.suffixes import suffix_of
 
 __all__ = ["SampleFiles", "files_of_first_sample", "group_beside", "pattern_of_names"]
 
-_PLACEHOLDERS = {"number": "n", "name": "case", "split": "split"}
-_LATER_PLACEHOLDERS = {"number": "t", "name": "name", "split": "split"}
-# Patterns have no escape for these.
-_UNWRITABLE = re.compile(r"[{}*\\]")
 _IS_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _MAX_REMARKS = 10
 
@@ -67,46 +69,31 @@ def files_of_first_sample(keys: Sequence[str], sizes: Mapping[str, int] | None =
     blocks = {str(PurePosixPath(key).with_suffix("")) for key in keys if suffix_of(key) == ".vtm"}
     keys = [key for key in keys if not blocks & {str(parent) for parent in PurePosixPath(key).parents}]
     kinds = find_kinds(keys)
-    by_signature: dict[tuple[VariableKind, ...], list[FileKind]] = {}
-    for kind in kinds:
-        by_signature.setdefault(kind.signature, []).append(kind)
-    weights = {one: sum(_weight(kind, sizes) for kind in same) for one, same in by_signature.items()}
-    chosen = max(by_signature, key=lambda one: (weights[one], -len(one)))
-    taken = by_signature[chosen]
-    main = max(taken, key=lambda kind: (len(kind.rows), _weight(kind, sizes)))
-    samples = _samples(main)
-    disjoint = [kind for kind in taken if samples.isdisjoint(_samples(kind))]
-    taken = [kind for kind in taken if kind not in disjoint]
+    taken, disjoint = _of_samples(kinds, sizes)
     keeps_split = _needs_split(taken)
     if keeps_split:
         taken = [kind for kind in taken if "split" in kind.variables]
-    written = [_Written(kind, _placeholders(kind.variables, keeps_split)) for kind in taken]
-    remarks = _remarks(written, keeps_split)
-    remarks += [remark for one in written for remark in _taken_too(one, keys)]
-    remarks += [_left_out(kind, "of other samples than the files below") for kind in disjoint]
+    written = [KindPattern(kind, placeholders_of(kind.variables, keeps_split)) for kind in taken]
+    written = [one.with_numbers() if one.takes_too(keys) else one for one in written]
     rest = [kind for kind in kinds if kind not in taken and kind not in disjoint]
-    remarks += [_left_out(kind, "not one for each sample") for kind in rest]
+    remarks = [
+        *_remarks(written, keeps_split),
+        *(remark for one in written for remark in _taken_too(one, keys)),
+        *(_left_out(kind, "of other samples than the files below") for kind in disjoint),
+        *(_left_out(kind, "not one for each sample") for kind in rest),
+    ]
     if len(remarks) > _MAX_REMARKS:
         remarks = [*remarks[:_MAX_REMARKS], f"left out: files of {len(remarks) - _MAX_REMARKS} more kinds"]
     first = _first_sample(taken)
-    files = {
-        next((key for key in one.kind.rows if one.kind.sample_of(key) == first), min(one.kind.rows, key=_natural)): one
-        for one in written
-    }
+    files = {_file_of(one.kind, first): one for one in written}
     files = dict(sorted(files.items()))
-    sample_id = _id_of(written) if chosen else _literal_id(list(files))
+    rows = [(kind, key) for kind in taken for key in kind.rows]
     return SampleFiles(
-        sample_id,
+        common_id(written) if taken[0].signature else _literal_id(list(files)),
         {key: one.pattern for key, one in files.items()},
         {key: tuple(one.kind.rows) for key, one in files.items()},
         remarks,
-        len(
-            {
-                (one.kind.rows[key] if keeps_split else one.kind.sample_of(key))
-                for one in written
-                for key in one.kind.rows
-            }
-        ),
+        len({kind.rows[key] if keeps_split else kind.sample_of(key) for kind, key in rows}),
     )
 
 
@@ -130,63 +117,35 @@ def group_beside(pattern: str, group: str) -> str:
     return group
 
 
-@dataclass(frozen=True, slots=True)
-class _Written:
-    """A kind of files, with the placeholders that its variables are written as."""
-
-    kind: FileKind
-    placeholders: tuple[str, ...]
-
-    @property
-    def components(self) -> list[str]:
-        """The components of its pattern."""
-        return [
-            "".join(_literal(piece) if isinstance(piece, str) else self.placeholders[piece] for piece in component)
-            for component in self.kind.components
-        ]
-
-    @property
-    def pattern(self) -> str:
-        return "/".join(self.components)
-
-    @property
-    def own_id(self) -> str:
-        """What it would have for the id of a sample: the least components that have all placeholders."""
-        named = [one for one in self.placeholders if one != "*"]
-        components = self.components
-        components[-1] = _up_to_last_placeholder(components[-1])
-        for component in components:
-            if all(one in component for one in named):
-                return component.replace("*", "_")
-        wanted, chosen = list(named), []
-        for component in components:
-            if any(one in component for one in wanted):
-                chosen.append(component.replace("*", "_"))
-                wanted = [one for one in wanted if one not in component]
-        return "/".join(chosen)
+def _of_samples(kinds: Sequence[FileKind], sizes: Mapping[str, int] | None) -> tuple[list[FileKind], list[FileKind]]:
+    """Return the kinds whose files are one for each sample, and those of samples that have no file of the others."""
+    by_signature: dict[tuple[VariableKind, ...], list[FileKind]] = {}
+    for kind in kinds:
+        by_signature.setdefault(kind.signature, []).append(kind)
+    weights = {one: sum(_weight(kind, sizes) for kind in same) for one, same in by_signature.items()}
+    same = by_signature[max(by_signature, key=lambda one: (weights[one], -len(one)))]
+    samples = _samples(max(same, key=lambda kind: (len(kind.rows), _weight(kind, sizes))))
+    taken = [kind for kind in same if not samples.isdisjoint(_samples(kind))]
+    return taken, [kind for kind in same if kind not in taken]
 
 
-def _placeholders(variables: Sequence[VariableKind], keeps_split: bool) -> tuple[str, ...]:
-    names: list[str] = []
-    for kind in variables:
-        if kind == "split" and not keeps_split:
-            names.append("*")
-            continue
-        choices = [_PLACEHOLDERS[kind], _LATER_PLACEHOLDERS[kind], *(f"{_PLACEHOLDERS[kind]}{i}" for i in range(3, 99))]
-        names.append(next(f"{{{name}}}" for name in choices if f"{{{name}}}" not in names))
-    return tuple(names)
+def _file_of(kind: FileKind, sample: tuple[str, ...]) -> str:
+    """Return the file of a sample, or the first one where it has none."""
+    return min((key for key in kind.rows if kind.sample_of(key) == sample), default=min(kind.rows, key=natural_order))
 
 
-def _id_of(written: Sequence[_Written]) -> str:
-    ids = {one.own_id for one in written}
-    return ids.pop() if len(ids) == 1 else "/".join(one for one in written[0].placeholders if one != "*")
+def _taken_too(written: KindPattern, keys: Sequence[str]) -> list[str]:
+    too = written.takes_too(keys)
+    return (
+        [] if too is None else [f"{written.pattern!r} also matches {too!r}, which becomes a sample; move it elsewhere"]
+    )
 
 
 def _literal_id(keys: Sequence[str]) -> str:
     """Return the name of the directory that all files lie in, or of the only file."""
     common = PurePosixPath(*_common(keys)).name
     name = common or (PurePosixPath(keys[0]).stem if len(keys) == 1 else "sample")
-    return _UNWRITABLE.sub("_", name)
+    return UNWRITABLE.sub("_", name)
 
 
 def _common(keys: Sequence[str]) -> list[str]:
@@ -196,15 +155,6 @@ def _common(keys: Sequence[str]) -> list[str]:
             break
         common.append(names[0])
     return common
-
-
-def _up_to_last_placeholder(text: str) -> str:
-    return text[: text.rfind("}") + 1]
-
-
-def _literal(text: str) -> str:
-    # Where a pattern cannot have a character, it takes any.
-    return _UNWRITABLE.sub("*", text)
 
 
 def _weight(kind: FileKind, sizes: Mapping[str, int] | None) -> int:
@@ -238,10 +188,10 @@ def _first_sample(kinds: Sequence[FileKind]) -> tuple[str, ...]:
 
 
 def _in_order(sample: tuple[str, ...]) -> list[tuple[float, list[tuple[int, str]]]]:
-    return [(float(one) if _IS_NUMBER.fullmatch(one) else -inf, _natural(one)) for one in sample]
+    return [(float(one) if _IS_NUMBER.fullmatch(one) else -inf, natural_order(one)) for one in sample]
 
 
-def _remarks(written: Sequence[_Written], keeps_split: bool) -> list[str]:
+def _remarks(written: Sequence[KindPattern], keeps_split: bool) -> list[str]:
     remarks = []
     splits = sorted(
         {
@@ -255,28 +205,13 @@ def _remarks(written: Sequence[_Written], keeps_split: bool) -> list[str]:
         remarks.append(f"a sample is in several of {', '.join(splits)}, so that they are part of the ids")
     elif splits:
         remarks.append(f"the directories {', '.join(splits)} are no part of the ids; * stands for them")
-    placeholders = [one for one in written[0].placeholders if one != "*"]
+    placeholders = [one for one in placeholders_of(written[0].kind.variables, keeps_split) if one != "*"]
     if "{t}" in placeholders:
         remarks.append(f"each {' with each '.join(placeholders)} is a sample, as each time step of a case is")
     return remarks
 
 
 def _left_out(kind: FileKind, why: str) -> str:
-    first = min(kind.rows, key=_natural)
+    first = min(kind.rows, key=natural_order)
     count = len(kind.rows)
     return f"left out, {why}: {f'{count:,} files such as ' if count > 1 else ''}{first!r}"
-
-
-def _taken_too(written: _Written, keys: Sequence[str]) -> list[str]:
-    """Say which files of another kind a pattern matches, as run_{n}.vtp does run_1_ground.vtp."""
-    pattern = PathPattern.parse(written.pattern)
-    others = [key for key in keys if key not in written.kind.rows and pattern.match(key) is not None]
-    if not others:
-        return []
-    return [
-        f"{written.pattern!r} also matches {min(others, key=_natural)!r}, which becomes a sample; move it elsewhere"
-    ]
-
-
-def _natural(text: str) -> list[tuple[int, str]]:
-    return [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in re.split("([0-9]+)", text)]

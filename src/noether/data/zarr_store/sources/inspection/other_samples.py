@@ -21,6 +21,8 @@ __all__ = ["OtherFiles", "read_other_files"]
 
 # So many heads, evenly spread, tell enough of very many files.
 _MAX_HEADS = 100
+# A head in object storage takes a request of some megabytes.
+_MAX_REMOTE_HEADS = 8
 # Names of parts take reading a mesh: so many files at most, and so many bytes of them together.
 _MAX_MESHES, _MAX_MESH_BYTES = 20, 256 << 20
 _PARTED_SUFFIXES = (".case", ".vtm")
@@ -134,8 +136,9 @@ def read_other_files(storage: Storage, listing: Sequence[StoredObject], first: s
     """
     others = [key for key in keys if key != first]
     if suffix_of(first) in HEAD_SUFFIXES:
+        count = _MAX_REMOTE_HEADS if is_remote(storage.root) else _MAX_HEADS
         by_key = {item.key: item for item in listing}
-        return OtherFiles(arrays=_read_heads(storage, [by_key[key] for key in _spread(others, _MAX_HEADS)]))
+        return OtherFiles(arrays=_read_heads(storage, [by_key[key] for key in _spread(others, count)]))
     if suffix_of(first) in _PARTED_SUFFIXES and not is_remote(storage.root):
         return OtherFiles(parts=_read_parts(storage, listing, _spread(others, _MAX_MESHES)))
     return OtherFiles()
