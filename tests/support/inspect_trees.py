@@ -176,6 +176,11 @@ def _components(seed: int) -> Any:
     return mesh
 
 
+def _bare(mesh: Any) -> Any:
+    mesh.clear_data()
+    return mesh
+
+
 def _copy(source: Path, root: Path) -> None:
     shutil.copytree(source, root, dirs_exist_ok=True)
 
@@ -407,6 +412,34 @@ TREES = {
             | {f"{run}/forces.csv": "Cd,Cl\n0.3,0.1\n" for run in _TWO}
         ),
         {run: {"volume": Held(f"{run}/v.vtu", {"velocity": _COMPONENTS})} for run in _TWO},
+    ),
+    "arrays beside meshes": Tree(
+        _files(
+            {f"{run}/quad.vtk": _bare(_surface(n)) for n, run in enumerate(_TWO)}
+            | {f"{run}/pressure.npy": np.arange(_surface(0).n_points, dtype="f4") + n for n, run in enumerate(_TWO)}
+            | {f"{run}/parameters.npy": np.arange(3.0) for run in _TWO}
+        ),
+        {run: {"surface": Held(f"{run}/quad.vtk", {}, "point")} for run in _TWO},
+        ('pressure = { file = "run_{n}/pressure.npy" }', "parameters = { file ="),
+    ),
+    "arrays of other lengths": Tree(
+        _files(
+            {
+                f"{run}/surface_{name}.npy": np.full(shape, 1 + n, "f4")
+                for n, run in enumerate(_TWO)
+                for name, shape in (("position", (9, 3)), ("p", 9), ("position_stl_resampled", (20, 3)))
+            }
+        ),
+        {
+            run: {
+                "surface": Held(
+                    f"{run}/surface_p.npy",
+                    {"position": f"{run}/surface_position.npy", "pressure": f"{run}/surface_p.npy"},
+                )
+            }
+            for run in _TWO
+        },
+        ('# "surface_position_stl_resampled" has the shape (20, 3)',),
     ),
     "points without cells": Tree(
         _files(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -27,7 +27,12 @@ __all__ = ["mesh_candidates"]
 _MAX_SHOWN = 5
 
 
-def mesh_candidates(sample: SampleFiles, found: FileContents, others: OtherFiles) -> Iterator[Candidate]:
+def mesh_candidates(
+    sample: SampleFiles,
+    found: FileContents,
+    others: OtherFiles,
+    beside: Mapping[tuple[str, int], Sequence[FileContents]],
+) -> Iterator[Candidate]:
     """Yield the surface and the volume of a file, or its points where it has no cells."""
     by_kind = {
         "surface": [part for part in found.parts if part.dimension == 2],
@@ -39,12 +44,18 @@ def mesh_candidates(sample: SampleFiles, found: FileContents, others: OtherFiles
     for kind, parts in by_kind.items():
         if parts:
             sizes = frozenset({sum(part.n_cells for part in parts), sum(part.n_points for part in parts)})
-            table = _mesh_table(sample, found, kind, parts, others)
+            of_files = beside.get((found.key, parts[0].dimension), ())
+            table = _mesh_table(sample, found, kind, parts, others, of_files)
             yield Candidate(kind, sample.patterns[found.key], sample.n_files(found.key), sizes, table)
 
 
 def _mesh_table(
-    sample: SampleFiles, found: FileContents, kind: str, parts: list[FoundPart], others: OtherFiles
+    sample: SampleFiles,
+    found: FileContents,
+    kind: str,
+    parts: list[FoundPart],
+    others: OtherFiles,
+    of_files: Sequence[FileContents],
 ) -> Callable[[str], DomainTable]:
     def make(name: str) -> DomainTable:
         table = DomainTable(name, kind, [f"file = {toml_text(sample.patterns[found.key])}"], has_mesh=True)
@@ -63,10 +74,19 @@ def _mesh_table(
             table.head.append(f"parts = {{ {_selection(found, wanted)} }}")
         in_all = _arrays_of_all_parts(found, names)
         association, arrays, apart = others.associate(in_all)
+        rows = {"cell": sum(part.n_cells for part in chosen), "point": sum(part.n_points for part in chosen)}
+        if not arrays and of_files:
+            association = "cell" if of_files[0].arrays[0].shape[0] == rows["cell"] else "point"
         table.head.append(f'association = "{association}"')
         table.remarks += left + apart
         for array, components in join_components(arrays, is_vector(kind)):
             table.add(array, array.name, toml_value(components))
+        for file in of_files:
+            stem, array = PurePosixPath(file.key).stem, file.arrays[0]
+            if array.shape[0] == rows[association]:
+                table.add(array, stem, f"{{ file = {toml_text(sample.patterns[file.key])} }}")
+            else:
+                table.remarks.append(f"# left out, no {association} data: {toml_text(sample.patterns[file.key])}")
         if kind == "surface":
             for derived in ("normals", "area"):
                 if derived not in table.fields:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from noether.data.zarr_store.sources.inspection.array_candidates import array_candidates
-from noether.data.zarr_store.sources.inspection.candidates import choose
+from noether.data.zarr_store.sources.inspection.candidates import Candidate, choose
 from noether.data.zarr_store.sources.inspection.contents import FileContents
 from noether.data.zarr_store.sources.inspection.fields import toml_text
 from noether.data.zarr_store.sources.inspection.file_kinds import SINGLE_ARRAYS
 from noether.data.zarr_store.sources.inspection.mesh_candidates import mesh_candidates
 from noether.data.zarr_store.sources.inspection.naming import SampleFiles, group_beside, pattern_of_names
 from noether.data.zarr_store.sources.inspection.other_samples import OtherFiles
-from noether.data.zarr_store.sources.inspection.single_candidates import single_attributes, single_candidates
+from noether.data.zarr_store.sources.inspection.single_candidates import (
+    arrays_of_meshes,
+    single_attributes,
+    single_candidates,
+)
 from noether.data.zarr_store.sources.suffixes import suffix_of
 
 __all__ = ["propose_mapping"]
@@ -50,12 +54,16 @@ def propose_mapping(
         ]
         read = grouped
     singles = [found for found in read if suffix_of(found.key) in SINGLE_ARRAYS]
-    candidates = list(single_candidates(sample, singles))
+    beside = arrays_of_meshes(singles, [found for found in read if found.parts])
+    attached = [found for same in beside.values() for found in same]
+    candidates: list[Candidate] = []
     for found in read:
         if found.parts:
-            candidates += mesh_candidates(sample, found, (others or {}).get(found.key, OtherFiles()))
+            candidates += mesh_candidates(sample, found, (others or {}).get(found.key, OtherFiles()), beside)
         elif found not in singles:
             candidates += array_candidates(sample, found)
+    singles = [found for found in singles if found not in attached]
+    candidates += single_candidates(sample, singles)
     choice = choose(candidates)
     lines = [f"name = {toml_text(name)}", f"id = {toml_text(sample_id)}", *remarks, *choice.remarks]
     attributes, missing = single_attributes(sample, singles)

@@ -6,14 +6,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
+from noether.data.zarr_store.layout import POSITION
 from noether.data.zarr_store.sources.inspection.candidates import Candidate
 from noether.data.zarr_store.sources.inspection.contents import FileContents
 from noether.data.zarr_store.sources.inspection.domain_words import domain_named_in
-from noether.data.zarr_store.sources.inspection.fields import DomainTable, toml_key, toml_text
+from noether.data.zarr_store.sources.inspection.fields import DomainTable, field_name, toml_key, toml_text
 from noether.data.zarr_store.sources.inspection.naming import SampleFiles
 from noether.data.zarr_store.sources.suffixes import suffix_of
 
-__all__ = ["single_attributes", "single_candidates"]
+__all__ = ["arrays_of_meshes", "single_attributes", "single_candidates"]
 
 
 def single_candidates(sample: SampleFiles, singles: Sequence[FileContents]) -> Iterator[Candidate]:
@@ -25,20 +26,26 @@ def single_candidates(sample: SampleFiles, singles: Sequence[FileContents]) -> I
             kind = domain_named_in(PurePosixPath(found.key).stem) or "volume"
             by_domain.setdefault((kind, suffix_of(found.key)), []).append(found)
     for (kind, _), files in by_domain.items():
-        sizes = frozenset({Counter(found.arrays[0].shape[0] for found in files).most_common(1)[0][0]})
+        n_points = _number_of_points(files)
         n_samples = max(sample.n_files(found.key) for found in files)
         pattern = sample.patterns[files[0].key]
-        yield Candidate(kind, pattern, n_samples, sizes, _single_table(sample, kind, files, n_samples))
+        yield Candidate(
+            kind, pattern, n_samples, frozenset({n_points}), _single_table(sample, kind, files, n_points, n_samples)
+        )
 
 
 def _single_table(
-    sample: SampleFiles, kind: str, files: Sequence[FileContents], n_samples: int
+    sample: SampleFiles, kind: str, files: Sequence[FileContents], n_points: int, n_samples: int
 ) -> Callable[[str], DomainTable]:
     def make(name: str) -> DomainTable:
         table = DomainTable(name, kind)
         for found in files:
             value = f"{{ file = {toml_text(sample.patterns[found.key])} }}"
             n_files = sample.n_files(found.key)
+            if found.arrays[0].shape[0] != n_points:
+                shape = found.arrays[0].shape
+                table.remarks.append(f"# {toml_text(PurePosixPath(found.key).stem)} has the shape {shape}")
+                continue
             if 2 * n_files >= n_samples:
                 table.add(found.arrays[0], PurePosixPath(found.key).stem, value)
             if n_files < n_samples:
@@ -63,6 +70,44 @@ def single_attributes(sample: SampleFiles, singles: Sequence[FileContents]) -> t
         else:
             remarks.append(f"# left out, an attribute of {n_files:,} of {sample.n_samples:,} samples: {pattern}")
     return lines, remarks
+
+
+def arrays_of_meshes(
+    singles: Sequence[FileContents], meshes: Sequence[FileContents]
+) -> dict[tuple[str, int], list[FileContents]]:
+    """Return files of one array that lie beside a mesh, with a row for each of its cells or points.
+
+    Returns
+    -------
+    dict of (str, int) to list of FileContents
+        By the file of the mesh and the dimension of its parts. Files that fit several meshes, or have positions beside
+        them, are left out.
+    """
+    rows: dict[int, set[tuple[str, int]]] = {}
+    for mesh in meshes:
+        for dimension in {part.dimension for part in mesh.parts}:
+            parts = [part for part in mesh.parts if part.dimension == dimension]
+            for size in (sum(part.n_cells for part in parts), sum(part.n_points for part in parts)):
+                rows.setdefault(size, set()).add((mesh.key, dimension))
+    positioned = {found.arrays[0].shape[0] for found in singles if _is_one_array(found) and _is_position(found)}
+    beside: dict[tuple[str, int], list[FileContents]] = {}
+    for found in singles:
+        if _is_one_array(found) and found.arrays[0].shape[0] not in positioned:
+            fitting = rows.get(found.arrays[0].shape[0], set())
+            if len(fitting) == 1:
+                beside.setdefault(next(iter(fitting)), []).append(found)
+    return beside
+
+
+def _is_position(found: FileContents) -> bool:
+    return field_name("volume", found.arrays[0], PurePosixPath(found.key).stem) == POSITION
+
+
+def _number_of_points(files: Sequence[FileContents]) -> int:
+    """Return the number of the positions, or else that of most arrays."""
+    lengths = Counter(found.arrays[0].shape[0] for found in files)
+    positions = [found.arrays[0].shape[0] for found in files if _is_position(found)]
+    return max(positions or lengths, key=lambda length: lengths[length])
 
 
 def _lengths(singles: Sequence[FileContents]) -> Counter[tuple[int, ...]]:
