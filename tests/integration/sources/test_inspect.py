@@ -220,6 +220,13 @@ def test_where_there_is_nothing_to_inspect_the_formats_are_named(tmp_path: Path)
         inspect(tmp_path / "nowhere")
 
 
+def test_pieces_of_files_are_told(tmp_path: Path) -> None:
+    for number in range(2):
+        (tmp_path / f"volume_1.vtu.{number:02}.part").touch()
+    with pytest.raises(SourceError, match=r"volume_1\.vtu\.00\.part is a piece of a file.*a mapping with concatenate"):
+        inspect(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("keys", "sample_id", "patterns"),
     [

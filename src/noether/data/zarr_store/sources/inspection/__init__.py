@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -27,6 +28,10 @@ from noether.data.zarr_store.sources.suffixes import UNREAD_SUFFIXES, suffix_of,
 from noether.data.zarr_store.stores import Storage, StoredObject, is_remote, normalize_root, open_storage
 
 __all__ = ["FileContents", "FoundArray", "FoundPart", "Inspection", "inspect"]
+
+
+# A file whose bytes are split, as volume_1.vtu.00.part.
+_PIECE = re.compile(r"\.(vt[upk]|h5|hdf5|npz)\.?[_-]?[0-9]+(\.part)?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,12 @@ def inspect(path: str | os.PathLike[str], storage_options: Mapping[str, Any] | N
     pieces = {piece for key in keys for piece in pieces_in(key, storage)}
     keys = [key for key in keys if key not in pieces]
     notices = unread_files(asked)
+    split = next((key for key in asked if _PIECE.search(key)), None)
+    if not keys and split is not None:
+        raise SourceError(
+            f"{given}: no whole file of a known format is here; {split} is a piece of a file, by its name: write a "
+            "mapping with concatenate (docs/sources.md), or join the pieces of one sample with cat and inspect that"
+        )
     if not keys and notices:
         raise SourceError(f"{given}: no file of a format that is read; {'; '.join(notices)}")
     if not keys:
