@@ -22,7 +22,7 @@ from noether.data.schemas import FileMap
 from noether.data.zarr_store import ZarrStoreWriter
 from noether.data.zarr_store.core.grid import Grid
 from noether.data.zarr_store.layout import ArrayLayout, build_domain_layouts
-from noether.data.zarr_store.sampling.shuffle import permutation
+from noether.data.zarr_store.sampling.shuffle import SHUFFLE_ALGORITHM, permutation
 from noether.data.zarr_store.writing import group_encoding
 from noether.data.zarr_store.writing.group_encoding import DomainArrays, Encoding, encoded, group_objects
 from noether.data.zarr_store.writing.reorder import GatheredRows, StoredRows
@@ -79,7 +79,7 @@ def test_every_field_of_a_domain_holds_each_source_row_once_and_in_one_order(
 ) -> None:
     rows = np.arange(n_points, dtype=np.float32)[:, np.newaxis]
     layout = build_domain_layouts(FileMap(volume_position="p", volume_pressure="c", volume_velocity="v"))["volume"]
-    order = permutation(n_points, shuffle_seed=seed, sample_id=sample_id, domain="volume")
+    order = permutation(n_points, algorithm=SHUFFLE_ALGORITHM, shuffle_seed=seed, sample_id=sample_id, domain="volume")
     arrays: list[tuple[ArrayLayout, StoredRows]] = [
         (array, GatheredRows(np.repeat(rows, array.dim, axis=1), order, np.dtype(array.dtype)))
         for array in layout.arrays.values()
