@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pickle
 import shutil
@@ -27,6 +26,7 @@ from noether.data.zarr_store.writing import group_encoding
 from noether.data.zarr_store.writing.group_encoding import DomainArrays, Encoding, encoded, group_objects
 from noether.data.zarr_store.writing.reorder import GatheredRows, StoredRows
 from support.ahmed import AHMED_FILEMAP, RUNS, Arrays, load_run
+from support.archive import hash_order_by_hand
 from support.lanes import few_fast
 from support.places import local_place
 from support.workers import processes, write_run
@@ -60,8 +60,7 @@ def test_stored_rows_are_source_rows_in_the_order_of_the_format(run_1: Arrays, t
     group = zarr.open_group(tmp_path / "run_1.zarr", mode="r")
     for field, source in run_1.items():
         domain, _, name = field.partition("_")
-        key = np.frombuffer(hashlib.sha256(f"7:run_1:{domain}".encode()).digest(), "<u4")
-        order = np.random.RandomState(key).permutation(len(source))
+        order = hash_order_by_hand("run_1", domain, len(source))
         stored = rows_of(group, f"{domain}/{name}")
         np.testing.assert_array_equal(stored, source.reshape(stored.shape)[order].astype(stored.dtype))
 
