@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from noether.data.zarr_store.core import positive_int
+from noether.data.zarr_store.core import default_threads, positive_int
 from noether.data.zarr_store.errors import (
     ArgumentError,
     OriginalOrderError,
@@ -41,7 +41,7 @@ from noether.data.zarr_store.reading import (
 )
 from noether.data.zarr_store.sampling import (
     CHUNK_ORDERS,
-    SHUFFLE_ALGORITHM,
+    SHUFFLE_ALGORITHMS,
     ChunkOrder,
     PlannedRead,
     permutation,
@@ -387,10 +387,17 @@ class ZarrChunkReader:
             raise UnknownNameError(
                 f"sample {sample_id!r} has no domain {domain!r}; {nearest_names(domain, entry.domains)}"
             )
-        self._require_original_order()
+        algorithm = self._require_original_order()
         n_points = entry.domains[domain].n_points
         try:
-            return permutation(n_points, shuffle_seed=self.manifest.shuffle_seed, sample_id=sample_id, domain=domain)
+            return permutation(
+                n_points,
+                algorithm=algorithm,
+                shuffle_seed=self.manifest.shuffle_seed,
+                sample_id=sample_id,
+                domain=domain,
+                threads=default_threads(),
+            )
         except MemoryError as error:
             raise TooLargeError(
                 f"sample {sample_id!r}, domain {domain!r}: the order of {n_points:,} points does not fit in memory"
@@ -414,18 +421,21 @@ class ZarrChunkReader:
         entry, entropy = self._fetcher.entry(sample_id), draw_entropy(generator)
         return plan_reads(self.manifest, sample_id, entry, fields, num_points, entropy, self.chunk_order)
 
-    def _require_original_order(self) -> None:
+    def _require_original_order(self) -> str:
+        """Return the shuffle of the store; raise where the order of the source is unknown."""
         algorithm, origin = self.manifest.shuffle_algorithm, self.manifest.copied_from
         if origin is not None:
             raise OriginalOrderError(
                 f"the store has {origin.fraction:g} of the points of {origin.store_root}, and the order of the source "
                 "is one of all points; read that store, or read with order='stored'"
             )
-        if algorithm != SHUFFLE_ALGORITHM:
+        if algorithm is None or algorithm not in SHUFFLE_ALGORITHMS:
             raise OriginalOrderError(
-                f"the manifest names {algorithm or 'no shuffle algorithm'}, and this release knows only "
-                f"{SHUFFLE_ALGORITHM}; the order of the source is unknown, all that can be read is order='stored'"
+                f"the manifest names {algorithm or 'no shuffle algorithm'}, and this release knows "
+                f"{', '.join(SHUFFLE_ALGORITHMS)}; the order of the source is unknown, all that can be read is "
+                "order='stored'"
             )
+        return algorithm
 
     def _restores_order(self, planned: Iterable[PlannedRead], order: Order) -> bool:
         """Tell whether the source's order is asked for; raise where it cannot be given."""
