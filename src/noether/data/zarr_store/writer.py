@@ -253,6 +253,7 @@ class ZarrStoreWriter:
             sample_id,
             fields,
             grids,
+            shuffle_algorithm=self.settings.shuffle_algorithm,
             shuffle_seed=self.shuffle_seed,
             non_finite=self.settings.non_finite,
             threads=self.settings.encoding.threads,
@@ -380,6 +381,7 @@ class ZarrStoreWriter:
         there = StoreManifest.load_if_there(self.store_root, storage_options=self.settings.storage_options)
         if there is None:
             return self.settings.manifest.model_copy(update={"samples": RecordedSamples({})})
+        self.settings = self.settings.of_store(there)
         there.require_same_settings(self.settings.manifest, join(self.store_root, MANIFEST_NAME))
         there.samples = RecordedSamples(there.samples)
         return there

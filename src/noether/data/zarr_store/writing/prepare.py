@@ -47,12 +47,14 @@ class PreparedSample:
         Its domains, as `validation.check_fields` gives them.
     grids : mapping of str to Grid
         Chunks and shards of each domain.
+    shuffle_algorithm : str
+        The shuffle of the store, one of `SHUFFLE_ALGORITHMS`.
     shuffle_seed : int
-        Seed of the shuffle of the store.
+        Its seed.
     non_finite : {"raise", "allow"}
         What to do with NaN and infinity.
     threads : int
-        Threads that check values.
+        Threads that check and shuffle.
 
     Attributes
     ----------
@@ -75,6 +77,7 @@ class PreparedSample:
         fields: Mapping[str, list[FieldValues]],
         grids: Mapping[str, Grid],
         *,
+        shuffle_algorithm: str,
         shuffle_seed: int,
         non_finite: NonFinite,
         threads: int,
@@ -82,6 +85,7 @@ class PreparedSample:
         self._sample_id = sample_id
         self._fields = fields
         self._grids = grids
+        self._shuffle_algorithm = shuffle_algorithm
         self._shuffle_seed = shuffle_seed
         self._non_finite: NonFinite = non_finite
         self._threads = threads
@@ -128,9 +132,11 @@ class PreparedSample:
     def _order(self, domain: str) -> NDArray[np.int64]:
         return permutation(
             self._grids[domain].n_points,
+            algorithm=self._shuffle_algorithm,
             shuffle_seed=self._shuffle_seed,
             sample_id=self._sample_id,
             domain=domain,
+            threads=self._threads,
         )
 
     def _check(self, layout: ArrayLayout) -> CastCheck:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Self, get_args
 
@@ -23,7 +23,7 @@ from noether.data.zarr_store.core import (
 from noether.data.zarr_store.errors import ArgumentError, require_one_of
 from noether.data.zarr_store.layout import DomainLayout, build_domain_layouts, stored_dtype
 from noether.data.zarr_store.manifest import FORMAT_VERSION, StoreManifest
-from noether.data.zarr_store.sampling import SHUFFLE_ALGORITHM
+from noether.data.zarr_store.sampling import SHUFFLE_ALGORITHM, SHUFFLE_ALGORITHMS
 from noether.data.zarr_store.stores import normalize_root
 from noether.data.zarr_store.writing.cast_loss import NonFinite
 from noether.data.zarr_store.writing.group_encoding import Encoding
@@ -61,6 +61,7 @@ class WriterSettings:
     non_finite: NonFinite = "raise"
     storage_options: dict[str, Any] = field(default_factory=dict)
     threads: int | None = None
+    shuffle_algorithm: str = SHUFFLE_ALGORITHM
 
     @classmethod
     def checked(
@@ -119,7 +120,7 @@ class WriterSettings:
             compressor=f"blosc-zstd-{self.compression_level}",
             domains=self.layouts,
             samples={},
-            shuffle_algorithm=SHUFFLE_ALGORITHM,
+            shuffle_algorithm=self.shuffle_algorithm,
             checksum=self.checksum,
         )
 
@@ -133,9 +134,19 @@ class WriterSettings:
         chunk_points = chunk_points_by_domain(self.chunk_points, self.layouts)[domain]
         return Grid.fit(n_points, chunk_points, self.shard_points)
 
+    def of_store(self, there: StoreManifest) -> Self:
+        """Return the settings with the shuffle of a store that is there, if this release knows it."""
+        if there.shuffle_algorithm not in SHUFFLE_ALGORITHMS:
+            return self
+        return replace(self, shuffle_algorithm=there.shuffle_algorithm)
+
     def to_init_kwargs(self) -> dict[str, object]:
-        """Return the keywords that build an identical writer; those with a default here only where they differ."""
-        return {one.name: copy(getattr(self, one.name)) for one in fields(self) if not self._has_default(one)}
+        """Return the keywords that build an identical writer; those with a default here only where they differ.
+
+        The shuffle is left out: a writer takes it from the store.
+        """
+        given = [one for one in fields(self) if one.name != "shuffle_algorithm" and not self._has_default(one)]
+        return {one.name: copy(getattr(self, one.name)) for one in given}
 
     def _has_default(self, one: Field[Any]) -> bool:
         default = one.default if one.default_factory is MISSING else one.default_factory()
