@@ -186,7 +186,7 @@ def _groups_of_files(node: _Node, files: Sequence[_File]) -> Groups:
 
 
 def _are_samples(node: _Node, shapes: list[list[_File]], beside: Sequence[_File]) -> bool:
-    """Say whether files of several shapes are samples, or else different files of each sample."""
+    """Return whether files of several shapes are samples, or else different files of each sample."""
     files = [file for shape in shapes for file in shape]
     if any(_is_of_split(file) for file in files):
         return True
@@ -211,7 +211,7 @@ def _numbers(file: _File) -> tuple[str, ...]:
 
 
 def _recurs(node: _Node, files: Sequence[_File]) -> bool:
-    """Say whether most samples have the same names."""
+    """Return whether most samples have the same names."""
     if not node.has_samples:
         return False
     pairs = {(node.sample_of(file), file.name) for file in files}

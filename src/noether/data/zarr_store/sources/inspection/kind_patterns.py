@@ -21,7 +21,15 @@ _NUMBER = ":number}"
 
 @dataclass(frozen=True, slots=True)
 class KindPattern:
-    """A kind of files, with the placeholders that its variables are written as."""
+    """A kind of files, with the placeholders that stand for its variables.
+
+    Attributes
+    ----------
+    kind : FileKind
+        The files.
+    placeholders : tuple of str
+        A placeholder for each variable, ``*`` among them for a split that is no part of the ids.
+    """
 
     kind: FileKind
     placeholders: tuple[str, ...]
@@ -36,6 +44,7 @@ class KindPattern:
 
     @property
     def pattern(self) -> str:
+        """The pattern of their paths."""
         return "/".join(self.components)
 
     def takes_too(self, keys: Sequence[str]) -> str | None:
@@ -54,7 +63,7 @@ class KindPattern:
 
     @property
     def own_id(self) -> str:
-        """What it would have for the id of a sample: the least components that have all placeholders."""
+        """The pattern of sample ids that these files alone would have: the components that have all placeholders."""
         if any(one.endswith(_NUMBER) for one in self.placeholders):
             return replace(self, placeholders=tuple(one.replace(_NUMBER, "}") for one in self.placeholders)).own_id
         named = [one for one in self.placeholders if one != "*"]
@@ -72,6 +81,7 @@ class KindPattern:
 
 
 def placeholders_of(variables: Sequence[VariableKind], keeps_split: bool) -> tuple[str, ...]:
+    """Return a placeholder for each variable: ``*`` for a split, unless it is to be part of the ids."""
     names: list[str] = []
     for kind in variables:
         if kind == "split" and not keeps_split:
@@ -83,12 +93,11 @@ def placeholders_of(variables: Sequence[VariableKind], keeps_split: bool) -> tup
 
 
 def common_id(written: Sequence[KindPattern]) -> str:
+    """Return the pattern of sample ids for several kinds of files: the placeholders alone where they disagree."""
     ids = {one.own_id for one in written}
-    return (
-        ids.pop()
-        if len(ids) == 1
-        else "/".join(one.replace(_NUMBER, "}") for one in written[0].placeholders if one != "*")
-    )
+    if len(ids) == 1:
+        return ids.pop()
+    return "/".join(one.replace(_NUMBER, "}") for one in written[0].placeholders if one != "*")
 
 
 def _up_to_last_placeholder(text: str) -> str:
@@ -101,4 +110,5 @@ def _literal(text: str) -> str:
 
 
 def natural_order(text: str) -> list[tuple[int, str]]:
-    return [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in re.split("([0-9]+)", text)]
+    """Return a key to sort names by, with numbers in them by their values."""
+    return [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in re.split("([0-9]+)", text)]

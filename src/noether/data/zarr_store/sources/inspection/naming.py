@@ -166,7 +166,7 @@ def _samples(kind: FileKind) -> set[tuple[str, ...]]:
 
 
 def _needs_split(kinds: Sequence[FileKind]) -> bool:
-    """Say whether a sample is in several splits, so that only both tell it."""
+    """Return whether a sample id is in several splits, so that only both together tell the sample."""
     splits: dict[tuple[str, ...], set[str]] = {}
     for kind in kinds:
         if "split" in kind.variables:

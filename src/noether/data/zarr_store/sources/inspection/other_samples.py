@@ -92,7 +92,7 @@ class OtherFiles:
         return association, list(arrays.values()), remarks
 
     def _remarks(self, association: Association, arrays: dict[str, FoundArray]) -> list[str]:
-        """Say which arrays some files lack; take those away that most lack."""
+        """Return which arrays some files lack, as comments; remove from `arrays` those that most files lack."""
         remarks = []
         other: Association = "point" if association == "cell" else "cell"
         for name in list(arrays):
