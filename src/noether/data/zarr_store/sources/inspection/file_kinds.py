@@ -129,7 +129,7 @@ Groups = Iterator[tuple[Step, Sequence[_File]]]
 
 def _groups_of_directories(node: _Node, files: Sequence[_File]) -> Groups:
     splits = {file.name for file in files if _SPLIT.fullmatch(file.name)}
-    if len(splits) > 1:
+    if len(splits) > 1 and "split" not in node.variables:
         yield _by_split, [file for file in files if file.name in splits]
         files = [file for file in files if file.name not in splits]
     for alike in _alike(node, files):

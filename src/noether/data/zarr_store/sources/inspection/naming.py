@@ -89,7 +89,7 @@ def files_of_first_sample(keys: Sequence[str], sizes: Mapping[str, int] | None =
     files = dict(sorted(files.items()))
     rows = [(kind, key) for kind in taken for key in kind.rows]
     return SampleFiles(
-        common_id(written) if taken[0].signature else _literal_id(list(files)),
+        common_id(written) if set(written[0].placeholders) - {"*"} else _literal_id(list(files)),
         {key: one.pattern for key, one in files.items()},
         {key: tuple(one.kind.rows) for key, one in files.items()},
         remarks,
