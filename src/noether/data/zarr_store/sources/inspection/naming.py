@@ -67,7 +67,8 @@ def files_of_first_sample(keys: Sequence[str], sizes: Mapping[str, int] | None =
         are those of the larger ones.
     """
     blocks = {str(PurePosixPath(key).with_suffix("")) for key in keys if suffix_of(key) == ".vtm"}
-    keys = [key for key in keys if not blocks & {str(parent) for parent in PurePosixPath(key).parents}]
+    if blocks:
+        keys = [key for key in keys if not blocks & {str(parent) for parent in PurePosixPath(key).parents}]
     kinds = find_kinds(keys)
     taken, disjoint = _of_samples(kinds, sizes)
     keeps_split = _needs_split(taken)

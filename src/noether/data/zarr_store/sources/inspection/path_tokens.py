@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 __all__ = ["Token", "affixes", "split_name", "words_of"]
 
 # With a sign where nothing stands before it, with decimals, and with an exponent: "run_1", "0.15", "aoa_-5", "1e-05".
-_NUMBER = r"(?:(?<![A-Za-z0-9.)\]-])-)?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+(?![A-Za-z0-9]))?"
+_NUMBER = re.compile(r"(?:(?<![A-Za-z0-9.)\]-])-)?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+(?![A-Za-z0-9]))?")
 _WORD = re.compile("[A-Za-z0-9]+")
 _SEPARATORS = "_-. "
 
@@ -49,22 +50,38 @@ def split_name(name: str, known: Mapping[int, str] | None = None) -> list[Token]
     known : mapping of int to str, optional
         Values of variables, which are looked for as whole words.
     """
-    known = known or {}
-    values = sorted(known, key=lambda variable: len(known[variable]), reverse=True)
-    words = [rf"(?P<v{number}>(?<![A-Za-z0-9]){re.escape(known[number])}(?![A-Za-z0-9]))" for number in values]
+    return list(_split(name, tuple((known or {}).items())))
+
+
+@lru_cache(maxsize=1 << 16)
+def _split(name: str, known: tuple[tuple[int, str], ...]) -> tuple[Token, ...]:
+    for variable, value in sorted(known, key=lambda one: len(one[1]), reverse=True):
+        start = _find_word(name, value)
+        if start >= 0:
+            rest = tuple(one for one in known if one[0] != variable)
+            middle = Token("known", value, variable)
+            return (*_split(name[:start], rest), middle, *_split(name[start + len(value) :], known))
     tokens: list[Token] = []
     end = 0
-    for found in re.finditer("|".join([*words, f"(?P<number>{_NUMBER})"]), name):
+    for found in _NUMBER.finditer(name):
         if found.start() > end:
             tokens.append(Token("text", name[end : found.start()]))
-        group = str(found.lastgroup)
-        tokens.append(
-            Token("number", found[0]) if group == "number" else Token("known", found[0], int(group.removeprefix("v")))
-        )
+        tokens.append(Token("number", found[0]))
         end = found.end()
     if end < len(name):
         tokens.append(Token("text", name[end:]))
-    return tokens
+    return tuple(tokens)
+
+
+def _find_word(text: str, word: str) -> int:
+    """Return where a text first has a word that no letter and no digit is beside; -1 where it has not."""
+    start = text.find(word)
+    while start >= 0:
+        around = text[max(0, start - 1) : start] + text[start + len(word) : start + len(word) + 1]
+        if not any(letter.isascii() and letter.isalnum() for letter in around):
+            return start
+        start = text.find(word, start + 1)
+    return -1
 
 
 def affixes(names: Sequence[str]) -> tuple[str, str]:
