@@ -98,7 +98,8 @@ def _preference(candidate: Candidate) -> tuple[bool, int, int, bool, str]:
     is_named = domain_named_in(candidate.stem) == candidate.kind
     # STL has no fields.
     has_none = candidate.suffix == ".stl"
-    return has_none, -candidate.n_samples, _FORMATS.index(candidate.suffix), not is_named, candidate.pattern
+    rank = _FORMATS.index(candidate.suffix) if candidate.suffix in _FORMATS else len(_FORMATS)
+    return has_none, -candidate.n_samples, rank, not is_named, candidate.pattern
 
 
 def _is_boundary(candidate: Candidate) -> bool:
