@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +12,7 @@ import pyvista
 
 from noether.data.zarr_store.convert import ConversionReport, convert, open_writer
 from noether.data.zarr_store.convert.mixtures import mixed_associations
+from noether.data.zarr_store.errors import MixedSamplesWarning
 from noether.data.zarr_store.sources import MappedSource, SourceMapping
 from support.meshes import surface_mapping
 from support.trees import call
@@ -42,19 +44,21 @@ def mapping_of(association: str = "") -> SourceMapping:
     return surface_mapping(file="{case}.vtp", domain=head)
 
 
-def run(root: Path, store: Path, association: str = "") -> ConversionReport:
+def run(root: Path, store: Path, association: str = "", *, warns: bool) -> ConversionReport:
     source = MappedSource(root, mapping_of(association))
-    return convert(source, open_writer(store, source.filemap, "s"))
+    with pytest.warns(MixedSamplesWarning) if warns else nullcontext():
+        return convert(source, open_writer(store, source.filemap, "s"))
 
 
 def test_a_store_of_cells_and_points_is_warned_of(tmp_path: Path) -> None:
-    report = run(save_bodies(tmp_path / "in"), tmp_path / "store")
+    report = run(save_bodies(tmp_path / "in"), tmp_path / "store", warns=True)
     [warning] = report.warnings
     assert warning.startswith(MIXED)
     assert "association = 'cell' or 'point' in the mapping" in warning
     assert "each kind into a store of its own" in warning
 
 
+@pytest.mark.filterwarnings("default:surface:noether.data.zarr_store.errors.MixedSamplesWarning")
 def test_the_command_prints_the_warning(tmp_path: Path) -> None:
     save_bodies(tmp_path / "in")
     (tmp_path / "m.toml").write_text(
@@ -68,15 +72,15 @@ def test_the_command_prints_the_warning(tmp_path: Path) -> None:
 def test_samples_of_former_runs_count_until_they_are_removed(tmp_path: Path) -> None:
     root, store = save_bodies(tmp_path / "in"), tmp_path / "store"
     (root / "van.vtp").rename(tmp_path / "van.vtp")
-    assert run(root, store).warnings == []
+    assert run(root, store, warns=False).warnings == []
     (tmp_path / "van.vtp").rename(root / "van.vtp")
-    assert len(run(root, store).warnings) == 1
-    failing = run(root, store, "cell")
+    assert len(run(root, store, warns=True).warnings) == 1
+    failing = run(root, store, "cell", warns=True)
     assert [result.sample_id for result in failing.having("failed")] == ["van"]
     assert len(failing.warnings) == 1, "the store still has the points of the van"
     ran = call("remove", store, "--sample", "van")
     assert ran.code == 0, ran.output
-    assert run(root, store, "cell").warnings == []
+    assert run(root, store, "cell", warns=False).warnings == []
 
 
 @pytest.mark.parametrize("association", ["cell", "point"])
@@ -84,7 +88,7 @@ def test_one_kind_is_not_warned_of(tmp_path: Path, association: Association) -> 
     (tmp_path / "in").mkdir()
     for name in ("bus", "van"):
         save_body(tmp_path / "in" / f"{name}.vtp", association)
-    assert run(tmp_path / "in", tmp_path / "store").warnings == []
+    assert run(tmp_path / "in", tmp_path / "store", warns=False).warnings == []
 
 
 def test_each_domain_is_looked_at_alone() -> None:

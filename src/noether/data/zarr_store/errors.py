@@ -21,7 +21,8 @@
     │   └── WorkerDiedError                       a process ended before its work was done
     └── MissingDependencyError     (ImportError)  an optional library is not installed
 
-Each is also the builtin that a caller would expect, in parentheses.
+Each is also the builtin that a caller would expect, in parentheses. `MixedSamplesWarning` and `PrecisionWarning` are
+no errors.
 """
 
 from __future__ import annotations
@@ -37,8 +38,10 @@ __all__ = [
     "ManifestError",
     "MeshError",
     "MissingDependencyError",
+    "MixedSamplesWarning",
     "NonFiniteError",
     "OriginalOrderError",
+    "PrecisionWarning",
     "SampleDataError",
     "SampleIdError",
     "SourceError",
@@ -169,6 +172,14 @@ class MissingDependencyError(StoreError, ImportError):
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions rebuild from `args`, which hold the finished message: worker processes send errors home.
         return (_rebuild, (type(self), str(self)))
+
+
+class MixedSamplesWarning(UserWarning):
+    """The samples of a store do not belong together: points of a domain are cells of a mesh in some of them only."""
+
+
+class PrecisionWarning(UserWarning):
+    """Positions are stored, or read, with fewer digits than they need to stay apart."""
 
 
 def _rebuild(kind: type[ImportError], message: str) -> ImportError:

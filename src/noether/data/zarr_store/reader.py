@@ -118,6 +118,14 @@ class ZarrChunkReader:
             verify_checksums,
         )
 
+    @property
+    def origin(self) -> tuple[float, float, float] | None:
+        """The point that was subtracted from all positions before they were stored; None where nothing was.
+
+        The positions of the source are ``stored.astype("float64") + origin``.
+        """
+        return self.manifest.origin
+
     def read_sample(
         self,
         sample_id: str,
@@ -349,7 +357,7 @@ class ZarrChunkReader:
         Returns
         -------
         torch.Tensor of float32, shape (T, 3)
-            In the unit of the source.
+            In the unit of the source, relative to the `origin` of the store.
         """
         require_domain(domain, self.manifest.domains)
         position = self.manifest.domains[domain].position

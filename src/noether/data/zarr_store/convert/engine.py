@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Generator
 from concurrent.futures import Executor, Future, as_completed, wait
 from contextlib import closing, nullcontext
@@ -18,6 +19,8 @@ from noether.data.zarr_store.core import positive_int, require_distinct
 from noether.data.zarr_store.errors import (
     ArgumentError,
     MissingDependencyError,
+    MixedSamplesWarning,
+    PrecisionWarning,
     WorkerDiedError,
     WorkerError,
     require_one_of,
@@ -94,6 +97,13 @@ def convert(
         Another writer has created the store meanwhile, with other settings.
     StorageError
         Manifest, report or chunk index cannot be saved.
+
+    Warns
+    -----
+    MixedSamplesWarning
+        The points of a domain are cells of a mesh in some samples of the store, and points in others.
+    PrecisionWarning
+        Positions of some samples lose too many digits; see `ZarrStoreWriter.write_group`.
     """
     sample_ids = select_samples(source, writer, mode=mode, limit=limit, part=part)
     _check_workers(workers, timeout, executor)
@@ -118,14 +128,20 @@ def convert(
         finally:
             recorder.finish()
             report.seconds = time.monotonic() - start
-    if report.results:
-        report.warnings = warnings_of_store(writer)
     # A worker of a run that was killed may have been alive at the first call, and have ended since.
     writer.recover_staged(sample_ids)
     if part is None or all(sample_id in writer.manifest.samples for sample_id in source.sample_ids()):
         if writer.manifest.samples and (recorder.has_saved_entries or not _is_indexed(writer)):
             write_chunk_index(writer.store_root, storage_options=writer.settings.storage_options)
         report.is_indexed = True
+    if report.results:
+        report.warnings = warnings_of_store(writer)
+        for warning in report.warnings:
+            warnings.warn(warning, MixedSamplesWarning, stacklevel=2)
+    losses = [loss for result in report.results for loss in result.position_losses]
+    if losses:
+        report.precision_warning = writer.warning_of(losses)
+        warnings.warn(report.precision_warning, PrecisionWarning, stacklevel=2)
     return report
 
 

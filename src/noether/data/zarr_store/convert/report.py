@@ -19,6 +19,7 @@ from noether.data.zarr_store.core import ZERO_CHECKSUM, parse_document, with_che
 from noether.data.zarr_store.errors import CorruptDataError
 from noether.data.zarr_store.manifest import SampleEntry
 from noether.data.zarr_store.stores import join, open_storage
+from noether.data.zarr_store.writing import PositionLoss
 
 __all__ = ["REPORT_NAME", "ConversionReport", "Outcome", "ReportFile", "RunRecord", "SampleRecord", "SampleResult"]
 
@@ -58,6 +59,8 @@ class SampleResult:
         Most memory that its process had taken by then.
     associations : dict of str to {"cell", "point"}
         By domain, whether its points are the cells or the points of a mesh, where it was converted from one.
+    position_losses : tuple of PositionLoss
+        The positions that lose too many digits.
     """
 
     sample_id: str
@@ -70,6 +73,7 @@ class SampleResult:
     stored_bytes: int = 0
     peak_memory_bytes: int = 0
     associations: dict[str, Association] = field(default_factory=dict)
+    position_losses: tuple[PositionLoss, ...] = ()
 
 
 @dataclass(slots=True)
@@ -86,12 +90,15 @@ class ConversionReport:
         Whether the store has a chunk index now.
     warnings : list of str
         What is wrong with the samples of the store taken together, and what to do.
+    precision_warning : str
+        The text of the warning of positions that lose too many digits; empty where none do.
     """
 
     results: list[SampleResult] = field(default_factory=list)
     seconds: float = 0.0
     is_indexed: bool = False
     warnings: list[str] = field(default_factory=list)
+    precision_warning: str = ""
 
     def having(self, outcome: Outcome) -> list[SampleResult]:
         """List the samples of one outcome, by id."""

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, Self, get_args
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from noether.data.schemas import FileMap
 from noether.data.zarr_store.core import (
@@ -22,11 +22,12 @@ from noether.data.zarr_store.core import (
 )
 from noether.data.zarr_store.errors import ArgumentError, require_one_of
 from noether.data.zarr_store.layout import DomainLayout, build_domain_layouts, stored_dtype
-from noether.data.zarr_store.manifest import FORMAT_VERSION, StoreManifest
+from noether.data.zarr_store.manifest import Origin, StoreManifest, format_version_for
 from noether.data.zarr_store.sampling import SHUFFLE_ALGORITHM, SHUFFLE_ALGORITHMS
 from noether.data.zarr_store.stores import normalize_root
 from noether.data.zarr_store.writing.cast_loss import NonFinite
 from noether.data.zarr_store.writing.group_encoding import Encoding
+from noether.data.zarr_store.writing.origin import checked_origin
 
 __all__ = ["WriterSettings"]
 
@@ -62,6 +63,7 @@ class WriterSettings:
     storage_options: dict[str, Any] = field(default_factory=dict)
     threads: int | None = None
     shuffle_algorithm: str = SHUFFLE_ALGORITHM
+    origin: Origin | None = None
 
     @classmethod
     def checked(
@@ -81,6 +83,7 @@ class WriterSettings:
         non_finite: NonFinite,
         storage_options: Mapping[str, Any] | None,
         threads: int | None,
+        origin: ArrayLike | None = None,
     ) -> Self:
         """Check parameters; they, and the errors, are those of `ZarrStoreWriter`."""
         require_one_of("non_finite", non_finite, get_args(NonFinite))
@@ -101,7 +104,7 @@ class WriterSettings:
             None if threads is None else positive_int(threads, "threads"),
         )
         chunk_points_by_domain(settings.chunk_points, settings.layouts)
-        return settings
+        return replace(settings, origin=checked_origin(origin, settings.layouts))
 
     @cached_property
     def layouts(self) -> dict[str, DomainLayout]:
@@ -113,7 +116,7 @@ class WriterSettings:
         """The manifest of a new store with these settings, without samples."""
         return StoreManifest(
             dataset_name=self.dataset_name,
-            format_version=FORMAT_VERSION,
+            format_version=format_version_for(self.origin),
             shuffle_seed=self.shuffle_seed,
             coords_dtype=self.coords_dtype,
             values_dtype=self.values_dtype,
@@ -122,6 +125,7 @@ class WriterSettings:
             samples={},
             shuffle_algorithm=self.shuffle_algorithm,
             checksum=self.checksum,
+            origin=self.origin,
         )
 
     @property

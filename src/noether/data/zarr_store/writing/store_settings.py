@@ -12,7 +12,7 @@ from noether.data.schemas import FileMap
 from noether.data.zarr_store.core import DEFAULT_CHUNK_POINTS, Grid
 from noether.data.zarr_store.errors import ManifestConflictError
 from noether.data.zarr_store.layout import present_specs
-from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
+from noether.data.zarr_store.manifest import Origin, SampleEntry, StoreManifest
 from noether.data.zarr_store.sampling import SHUFFLE_ALGORITHMS
 
 __all__ = ["StoreSettings", "compression_level_of"]
@@ -50,6 +50,7 @@ class StoreSettings:
     field_dtypes: dict[str, str]
     compression_level: int
     checksum: bool
+    origin: Origin | None
 
     @classmethod
     def of(cls, manifest: StoreManifest, origin: str, entries: Iterable[SampleEntry] | None = None) -> Self:
@@ -93,6 +94,7 @@ class StoreSettings:
             },
             compression_level=level,
             checksum=manifest.checksum,
+            origin=manifest.origin,
         )
 
     def to_init_kwargs(self, filemap: FileMap) -> dict[str, Any]:

@@ -97,6 +97,7 @@ class Reconversion:
             fields,
             attributes=attributes,
             fingerprint=fingerprint_of_sample(self._source, sample_id),
+            on_position_loss=lambda _: None,  # the sample is to be what it was, and who converted it was told
         )
 
     def _writer(self, sample_id: str) -> ZarrStoreWriter:

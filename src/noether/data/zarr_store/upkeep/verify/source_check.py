@@ -80,6 +80,8 @@ class SourceCheck:
             shuffle_seed=self._context.manifest.shuffle_seed,
             non_finite="allow",
             threads=self._threads,
+            positions={layout.position for layout in self._context.manifest.domains.values()},
+            origin=self._context.manifest.origin,
         )
         try:
             with prepared:
