@@ -302,8 +302,6 @@ def _blocks(mesh: Any, name: str) -> Iterator[tuple[str, pyvista.DataSet]]:
 
 
 def _part(name: str, dataset: pyvista.DataSet) -> MeshPart:
-    import pyvista
-
     grid = dataset.cast_to_unstructured_grid()
     data: dict[Association, Arrays] = {
         "cell": {key: np.asarray(values) for key, values in grid.cell_data.items()},
@@ -311,8 +309,7 @@ def _part(name: str, dataset: pyvista.DataSet) -> MeshPart:
     }
     offsets, connectivity = _lists(grid.GetCells())
     polyhedra = None
-    # Without polyhedra VTK may have empty lists of their faces, too.
-    if np.any(grid.celltypes == pyvista.CellType.POLYHEDRON):
+    if grid.GetPolyhedronFaces() is not None:
         polyhedra = Polyhedra(*_lists(grid.GetPolyhedronFaceLocations()), *_lists(grid.GetPolyhedronFaces()))
     cells = Cells(np.asarray(grid.celltypes), offsets, connectivity, polyhedra)
     own = own_cells(_flags(data["cell"]))
