@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
-import csv
 import pickle
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from noether.data.zarr_store.core import parse_document
+from noether.data.zarr_store.core import parse_document, parse_text_table
 from noether.data.zarr_store.errors import MissingDependencyError, SourceError
 from noether.data.zarr_store.sources.base import FieldDescription
 from noether.data.zarr_store.sources.npy import head_of_npy, head_of_npz, load_npy, load_npz
 from noether.data.zarr_store.sources.suffixes import suffix_of
 
-__all__ = ["ATTRIBUTE_FORMATS", "FORMATS", "damage_reported", "describe_file", "load_file"]
+__all__ = [
+    "ATTRIBUTE_FORMATS",
+    "FORMATS",
+    "TABLE_SEPARATORS",
+    "as_floats",
+    "damage_reported",
+    "describe_file",
+    "load_file",
+    "read_text",
+]
 
 T = TypeVar("T")
 
 # Attributes are a few numbers and names of a sample.
 _MAX_TEXT_BYTES = 16 << 20
+_MAX_VALUES = 1 << 17
+TABLE_SEPARATORS = {".csv": None, ".tsv": "\t"}
+"""What separates the cells of a table, by suffix; None where the table itself has to tell."""
+
 # To gather points from memory takes half the time that temporary files take; larger tensors do not get the memory.
 _MAP_BYTES = 1 << 30
 
@@ -112,28 +125,45 @@ def _to_numpy(value: Any) -> Any:
 
 
 def _load_json(file: BinaryIO) -> Any:
-    return parse_document(_read_text(file).encode(), finite=False)
+    return parse_document(read_text(file).encode(), finite=False)
 
 
-def _load_csv(file: BinaryIO) -> dict[str, float | str]:
-    rows = list(csv.reader(_read_text(file).splitlines(), skipinitialspace=True))
-    if len(rows) != 2 or len(rows[0]) != len(rows[1]):
-        raise ValueError(f"expected a line of names and a line with as many values, got {len(rows)} lines")
-    return {name.strip(): _as_number(value.strip()) for name, value in zip(*rows, strict=True)}
+def _load_row(file: BinaryIO, separator: str | None) -> dict[str, Any]:
+    """Load a table of a line of names and a line of values."""
+    table = parse_text_table(read_text(file), separator, _MAX_VALUES)
+    if len(table.rows) != 1:
+        raise ValueError(
+            "expected a line of names and a line with as many values, got "
+            f"{len(table.rows) + bool(table.names)} lines; in the mapping, a table of all samples names the column of "
+            "their ids: { file = ..., id = COLUMN }"
+        )
+    if all(map(_is_number, table.names)):
+        raise ValueError(f"expected a line of names, got {', '.join(table.names)}; write the names above the values")
+    return as_floats(table.values(table.rows[0]))
 
 
-def _read_text(file: BinaryIO) -> str:
-    data = file.read(_MAX_TEXT_BYTES + 1)
-    if len(data) > _MAX_TEXT_BYTES:
-        raise ValueError(f"it has more than {_MAX_TEXT_BYTES:,} bytes; expected a few attributes")
-    return data.decode("utf-8-sig")
-
-
-def _as_number(text: str) -> float | str:
+def _is_number(text: str) -> bool:
     try:
-        return float(text)
+        float(text)
     except ValueError:
-        return text
+        return False
+    return True
+
+
+def as_floats(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values with each integer as a float: a coefficient that is 1 in one sample is 0.9 in another."""
+    return {name: float(value) if isinstance(value, int) else value for name, value in values.items()}
+
+
+def read_text(file: BinaryIO, max_bytes: int = _MAX_TEXT_BYTES) -> str:
+    """Read text in UTF-8, with or without a byte order mark; `ValueError` where it is too long or is none."""
+    data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise ValueError(f"it has more than {max_bytes:,} bytes; expected a few attributes")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"expected text in UTF-8, which byte {error.start} is not; save it as UTF-8") from error
 
 
 FORMATS: dict[str, Callable[[BinaryIO], Any]] = {".pt": _load_pt, ".npy": load_npy, ".npz": load_npz}
@@ -142,7 +172,11 @@ _HEADS: dict[str, Callable[[BinaryIO], FieldDescription]] = {
     ".npy": head_of_npy,
     ".npz": head_of_npz,
 }
-ATTRIBUTE_FORMATS: dict[str, Callable[[BinaryIO], Any]] = {**FORMATS, ".json": _load_json, ".csv": _load_csv}
+ATTRIBUTE_FORMATS: dict[str, Callable[[BinaryIO], Any]] = {
+    **FORMATS,
+    ".json": _load_json,
+    **{suffix: partial(_load_row, separator=separator) for suffix, separator in TABLE_SEPARATORS.items()},
+}
 
 
 def load_file(file: BinaryIO, name: str, where: str) -> Any:
