@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import pickle
-import re
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from noether.data.zarr_store.core import parse_document, parse_text_table
@@ -16,6 +12,7 @@ from noether.data.zarr_store.errors import MissingDependencyError, SourceError
 from noether.data.zarr_store.sources.base import FieldDescription
 from noether.data.zarr_store.sources.npy import head_of_npy, head_of_npz, load_npy, load_npz
 from noether.data.zarr_store.sources.suffixes import suffix_of
+from noether.data.zarr_store.sources.torch_files import head_of_pt, load_pt
 
 __all__ = [
     "ATTRIBUTE_FORMATS",
@@ -35,93 +32,6 @@ _MAX_TEXT_BYTES = 16 << 20
 _MAX_VALUES = 1 << 17
 TABLE_SEPARATORS = {".csv": None, ".tsv": "\t"}
 """What separates the cells of a table, by suffix; None where the table itself has to tell."""
-
-# To gather points from memory takes half the time that temporary files take; larger tensors do not get the memory.
-_MAP_BYTES = 1 << 30
-
-
-def _load_pt(file: BinaryIO) -> Any:
-    return _to_numpy(_load_tensors(file, "cpu"))
-
-
-def _head_of_pt(file: BinaryIO) -> FieldDescription:
-    # On this device a tensor has no values, and none are read.
-    tensor = _load_tensors(file, "meta")
-    import torch
-
-    if not isinstance(tensor, torch.Tensor):
-        raise TypeError(f"it holds a {type(tensor).__name__}, where one tensor is expected")
-    _require_own_values(tensor)
-    # NumPy's form of another dtype is a copy.
-    in_memory = _path_to_map(file) is None or tensor.dtype == torch.bfloat16
-    return FieldDescription(tuple(tensor.shape), _to_numpy(torch.empty(0, dtype=tensor.dtype)).dtype, in_memory)
-
-
-def _load_tensors(file: BinaryIO, device: str) -> Any:
-    try:
-        import torch
-    except ImportError as error:
-        raise MissingDependencyError("torch", "reading .pt files", "torch") from error
-    path = _path_to_map(file)
-    _require_uncompressed(file)
-    try:
-        return torch.load(path or file, map_location=device, weights_only=True, mmap=path is not None)
-    except pickle.UnpicklingError as error:
-        # PyTorch's own message advises weights_only=False, which runs the code.
-        found = re.search(r"(?i)unsupported (?:global|class):? (?:GLOBAL )?([\w.]+)", str(error))
-        what = f"it holds {found[1]}" if found else "it is damaged, or holds something else"
-        raise ValueError(f"{what}, where only tensors are allowed") from error
-
-
-def _path_to_map(file: BinaryIO) -> str | None:
-    """Return a path of the very file that is open, where it is better mapped than loaded."""
-    try:
-        path = Path(f"/proc/self/fd/{file.fileno()}")
-    except OSError:  # it is in memory, or elsewhere
-        return None
-    is_large = path.is_file() and path.stat().st_size >= _MAP_BYTES
-    return str(path) if is_large and zipfile.is_zipfile(file) else None  # the older format cannot be mapped
-
-
-def _require_uncompressed(file: BinaryIO) -> None:
-    """Raise `ValueError` where an archive holds more than it has bytes.
-
-    `torch.save` compresses nothing, but `torch.load` decompresses whatever it finds.
-    """
-    if not file.seekable():
-        return  # a pipe
-    claimed = 0
-    if zipfile.is_zipfile(file):  # the older format is a pickle with the values behind it
-        with zipfile.ZipFile(file) as archive:
-            claimed = sum(info.file_size for info in archive.infolist())
-    size = file.seek(0, 2)
-    file.seek(0)
-    if claimed > size:
-        raise ValueError(f"it claims {claimed:,} bytes, and has {size:,}; expected what torch.save writes")
-
-
-def _require_own_values(tensor: Any) -> None:
-    """Raise `ValueError` where a tensor repeats the same values, as one of a few bytes can without end."""
-    claimed, stored = tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes()
-    if claimed > stored:
-        raise ValueError(
-            f"its tensor of shape {tuple(tensor.shape)} claims {claimed:,} bytes, and has {stored:,}; save it with "
-            ".contiguous()"
-        )
-
-
-def _to_numpy(value: Any) -> Any:
-    import torch
-
-    if isinstance(value, torch.Tensor) and value.layout == torch.strided:
-        _require_own_values(value)
-    if isinstance(value, torch.Tensor):
-        # NumPy has no bfloat16, and float32 holds all its values.
-        value = value.detach()
-        return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
-    if isinstance(value, dict):
-        return {key: _to_numpy(item) for key, item in value.items()}
-    return value
 
 
 def _load_json(file: BinaryIO) -> Any:
@@ -166,9 +76,9 @@ def read_text(file: BinaryIO, max_bytes: int = _MAX_TEXT_BYTES) -> str:
         raise ValueError(f"expected text in UTF-8, which byte {error.start} is not; save it as UTF-8") from error
 
 
-FORMATS: dict[str, Callable[[BinaryIO], Any]] = {".pt": _load_pt, ".npy": load_npy, ".npz": load_npz}
+FORMATS: dict[str, Callable[[BinaryIO], Any]] = {".pt": load_pt, ".npy": load_npy, ".npz": load_npz}
 _HEADS: dict[str, Callable[[BinaryIO], FieldDescription]] = {
-    ".pt": _head_of_pt,
+    ".pt": head_of_pt,
     ".npy": head_of_npy,
     ".npz": head_of_npz,
 }

@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 
 from noether.data.zarr_store.errors import SourceError
 from noether.data.zarr_store.layout import POSITION
-from noether.data.zarr_store.sources.array_files import ARRAY_SUFFIXES, read_hdf5_domains, read_npz_domains
+from noether.data.zarr_store.sources.array_files import (
+    ARRAY_SUFFIXES,
+    MEMBER_SUFFIXES,
+    read_hdf5_domains,
+    read_member_domains,
+)
 from noether.data.zarr_store.sources.assembly import transposed
 from noether.data.zarr_store.sources.attribute_tables import AttributeTables
 from noether.data.zarr_store.sources.base import SourceSample
@@ -49,7 +54,7 @@ Reader = Callable[[SampleFile, Mapping[str, DomainMapping]], dict[str, DomainDat
 READERS: dict[str, Reader] = {
     **dict.fromkeys(MESH_SUFFIXES, read_mesh_domains),
     **dict.fromkeys(HDF5_SUFFIXES, read_hdf5_domains),
-    ".npz": read_npz_domains,
+    **dict.fromkeys(MEMBER_SUFFIXES, read_member_domains),
 }
 
 
@@ -183,7 +188,7 @@ class SampleLoader:
         if not isinstance(values, np.ndarray):
             raise SourceError(
                 f"{self.where(domain, name)}: {self.found.key(field.file)} holds a {type(values).__name__}; expected "
-                "one tensor or array"
+                "one tensor or array; write a file of several as the file of the domain, and their names as fields"
             )
         values = transposed(values) if field.transpose else values
         rows = data[domain].rows if domain in data else None

@@ -189,7 +189,7 @@ class TreeSource:
         if not isinstance(values, np.ndarray):
             raise SourceError(
                 f"sample {sample_id!r}, field {spec.field}: {key} holds a {type(values).__name__}; "
-                "expected one tensor or array"
+                "expected one tensor or array; a mapping (--mapping) reads files of several"
             )
         return values
 
