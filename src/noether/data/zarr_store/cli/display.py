@@ -48,6 +48,10 @@ def print_summary(summary: StoreSummary, console: Console) -> None:
         console.print(printable(f"{key}: {value}"))
     console.print(_domain_table(summary.domains))
     console.print(_field_table(summary.domains))
+    for one in (field for domain in summary.domains for field in domain.fields):
+        if one.units or one.long_name:
+            said = [*([one.long_name] if one.long_name else []), *([f"[{one.units}]"] if one.units else [])]
+            console.print(printable(f"{one.field}: {' '.join(said)}"), soft_wrap=True)
 
 
 def print_inspection(found: Inspection, console: Console) -> None:

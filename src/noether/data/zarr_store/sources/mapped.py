@@ -54,6 +54,7 @@ class MappedSource:
         self.storage_options = dict(storage_options or {})
         self.mapping = mapping
         self.filemap = mapping.filemap()
+        self.field_attributes = mapping.field_attributes()
         self.notices: list[str] = []
         self._tables = AttributeTables()
         build_domain_layouts(self.filemap)

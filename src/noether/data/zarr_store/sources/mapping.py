@@ -14,12 +14,15 @@ from pydantic import (
     Field,
     JsonValue,
     PositiveInt,
+    SerializerFunctionWrapHandler,
     StringConstraints,
     Tag,
+    model_serializer,
     model_validator,
 )
 
 from noether.data.schemas import FileMap, extended_filemap
+from noether.data.zarr_store.core import is_plain
 from noether.data.zarr_store.errors import nearest_names
 from noether.data.zarr_store.layout import CANONICAL_TO_SPEC, POSITION, FieldSpec
 from noether.data.zarr_store.sources.patterns import PART, PathPattern
@@ -50,7 +53,14 @@ def _is_pattern(text: str) -> str:
     return text
 
 
+def _is_printable(text: str) -> str:
+    if not text or not is_plain(text):
+        raise ValueError(f"expected text that can be printed, got {text!r}")
+    return text
+
+
 Pattern = Annotated[str, AfterValidator(_is_pattern)]
+Text = Annotated[str, AfterValidator(_is_printable)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
@@ -59,8 +69,15 @@ class _Model(BaseModel):
 
 
 class _Field(_Model):
-    units: str | None = None
+    units: Text | None = None
+    long_name: Text | None = None
     width: PositiveInt | None = None
+
+    @model_serializer(mode="wrap")
+    def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # The fingerprint of a sample that was converted before there were long names stays what it was.
+        content: dict[str, Any] = handler(self)
+        return {key: value for key, value in content.items() if key != "long_name" or value is not None}
 
 
 class ArrayField(_Field):
@@ -381,9 +398,15 @@ class SourceMapping(_Model):
 
     def units(self) -> dict[str, str]:
         """Return the units of fields by canonical name, where the mapping tells them."""
-        return {
-            self.spec(domain_name, name).field: field.units
-            for domain_name, domain in self.domains.items()
-            for name, field in domain.fields.items()
-            if field.units is not None
-        }
+        return {field: one["units"] for field, one in self.field_attributes().items() if "units" in one}
+
+    def field_attributes(self) -> dict[str, dict[str, str]]:
+        """Return ``units`` and ``long_name`` of fields by canonical name, where the mapping tells them."""
+        attributes: dict[str, dict[str, str]] = {}
+        for domain_name, domain in self.domains.items():
+            for name, field in domain.fields.items():
+                said = {"units": field.units, "long_name": field.long_name}
+                known = {key: value for key, value in said.items() if value is not None}
+                if known:
+                    attributes[self.spec(domain_name, name).field] = known
+        return attributes

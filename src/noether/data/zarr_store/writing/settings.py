@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Self, get_args
 
@@ -22,7 +22,7 @@ from noether.data.zarr_store.core import (
 )
 from noether.data.zarr_store.errors import ArgumentError, require_one_of
 from noether.data.zarr_store.layout import DomainLayout, build_domain_layouts, stored_dtype
-from noether.data.zarr_store.manifest import FORMAT_VERSION, StoreManifest
+from noether.data.zarr_store.manifest import FORMAT_VERSION, FieldAttributes, StoreManifest, check_field_attributes
 from noether.data.zarr_store.sampling import SHUFFLE_ALGORITHM
 from noether.data.zarr_store.stores import normalize_root
 from noether.data.zarr_store.writing.cast_loss import NonFinite
@@ -61,6 +61,7 @@ class WriterSettings:
     non_finite: NonFinite = "raise"
     storage_options: dict[str, Any] = field(default_factory=dict)
     threads: int | None = None
+    field_attributes: FieldAttributes = field(default_factory=dict)
 
     @classmethod
     def checked(
@@ -80,6 +81,7 @@ class WriterSettings:
         non_finite: NonFinite,
         storage_options: Mapping[str, Any] | None,
         threads: int | None,
+        field_attributes: Mapping[str, Mapping[str, str]] | None,
     ) -> Self:
         """Check parameters; they, and the errors, are those of `ZarrStoreWriter`."""
         require_one_of("non_finite", non_finite, get_args(NonFinite))
@@ -100,7 +102,7 @@ class WriterSettings:
             None if threads is None else positive_int(threads, "threads"),
         )
         chunk_points_by_domain(settings.chunk_points, settings.layouts)
-        return settings
+        return replace(settings, field_attributes=check_field_attributes(field_attributes or {}, settings.layouts))
 
     @cached_property
     def layouts(self) -> dict[str, DomainLayout]:
