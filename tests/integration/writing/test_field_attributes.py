@@ -230,3 +230,22 @@ def test_a_mapping_without_long_names_keeps_its_fingerprints() -> None:
     text = 'name = "n"\nid = "{case}"\n[domains.surface]\nfile = "{case}/a.vtp"\nfields = { pressure = "p" }'
     dumped = parse_mapping(text, "mapping").model_dump(mode="json")["domains"]["surface"]["fields"]["pressure"]
     assert dumped == {"units": None, "width": None, "array": "p", "transpose": False}
+
+
+def test_fields_that_a_source_lacks_are_left_out(tmp_path: Path) -> None:
+    save_runs(tmp_path / "tree", ["run_1"])
+    for file in (tmp_path / "tree").rglob("volume_cell_sdf*"):
+        file.unlink()
+    preset, meaning = PRESETS["ahmedml"], {"volume_sdf": {"units": "m"}, "volume_pressure": {"units": "1"}}
+    source = TreeSource(tmp_path / "tree", preset.filemap, preset.optional, field_attributes=meaning)
+    assert source.field_attributes == {"volume_pressure": {"units": "1"}}
+
+
+def test_a_repair_by_the_recorded_file_names_gives_them_again(tmp_path: Path) -> None:
+    save_runs(tmp_path / "tree", ["run_1"])
+    ran = call("convert", tmp_path / "tree", tmp_path / "store", "--preset", "ahmedml", "--workers", "0")
+    assert ran.code == 0, ran.output
+    before = visible_files(tmp_path / "store" / "run_1.zarr")
+    shutil.rmtree(tmp_path / "store" / "run_1.zarr" / "volume")
+    call("repair", tmp_path / "store", "--source", tmp_path / "tree")
+    assert visible_files(tmp_path / "store" / "run_1.zarr") == before
