@@ -52,8 +52,8 @@ def s3_root(s3_server: S3Server, tmp_path: Path) -> str:
 
 @pytest.fixture
 def compiled() -> None:
-    """The compiled ways to decode chunks and to gather rows, which are optional for users."""
-    if native.decode is None or native.gather is None:
+    """The compiled ways to encode and decode chunks, which are optional for users."""
+    if native.decode is None or native.encode is None:
         pytest.skip("built without a C compiler or zstd's headers: apt-get install gcc libzstd-dev, install again")
 
 
@@ -61,10 +61,10 @@ def compiled() -> None:
 def python_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """The ways of numcodecs and NumPy alone."""
     monkeypatch.setattr(native, "decode", None)
-    monkeypatch.setattr(native, "gather", None)
+    monkeypatch.setattr(native, "encode", None)
 
 
 @pytest.fixture(params=["compiled", "python_only"], ids=["compiled", "python"])
 def compiled_or_not(request: pytest.FixtureRequest) -> None:
-    """Both ways to decode chunks and to gather rows, which differ in nothing but their speed."""
+    """Both ways to encode and decode chunks, which differ in nothing but their speed."""
     request.getfixturevalue(request.param)

@@ -96,7 +96,7 @@ def test_a_request_that_nobody_answers_is_sent_again_after_a_time(direct: Storag
 
 @pytest.mark.faults
 @pytest.mark.parametrize("storage", BOTH, indirect=True)
-@pytest.mark.parametrize("seed", range(60 if in_full_mode() else 4))
+@pytest.mark.parametrize("seed", range(20 if in_full_mode() else 4))
 def test_faults_of_all_kinds_one_after_the_other_pass(
     seed: int, storage: Storage, direct: Storage, proxy: FaultyProxy
 ) -> None:

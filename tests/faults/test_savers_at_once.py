@@ -21,7 +21,7 @@ from support.places import Place, make_place
 from support.s3_server import S3Server
 from support.workers import processes, save_together
 
-ROUNDS = 12 if in_full_mode() else 3
+ROUNDS = 6 if in_full_mode() else 3
 SCRIPTS = range(3 if in_full_mode() else 1)
 # So that eight that meet one another are done soon.
 RETRY = {
@@ -30,7 +30,7 @@ RETRY = {
 }
 
 
-@pytest.fixture(scope="module", params=range(2, 9) if in_full_mode() else (5,))
+@pytest.fixture(scope="module", params=(2, 5, 8) if in_full_mode() else (5,))
 def pool(request: pytest.FixtureRequest) -> Iterator[tuple[int, ProcessPoolExecutor]]:
     """So many processes that can wait for one another."""
     with processes(request.param) as pool:

@@ -29,7 +29,7 @@ from noether.data.zarr_store.sources.formats import describe_file, load_file
 from noether.data.zarr_store.stores import LocalStorage
 from support.edits import edit_by_bytes
 from support.hostile_stores import make_small_store
-from support.shards import Settings, encode_shards, with_crc
+from support.shards import Settings, encode_chunk, encode_shards, with_crc
 
 __all__ = ["TARGETS", "Target", "seeds_of"]
 
@@ -170,7 +170,7 @@ def seeds_of(target: str) -> list[bytes]:
         return [bytes([flags]) + shards[bool(flags & 1)] for flags in range(8)]
     if target == "chunk":
         codec = ChunkCodec(np.dtype("<f2"), 700, 3, checksum=False)
-        return [codec.encode(values.astype("<f2")), codec.encode(np.zeros((700, 3), "<f2"))]
+        return [encode_chunk(codec, values.astype("<f2")), encode_chunk(codec, np.zeros((700, 3), "<f2"))]
     if target == "sample_id":
         return [b"run_1", "part/\u00e9\u7ffc".encode(), b"../x", b"C:x"]
     npy, npz = BytesIO(), BytesIO()

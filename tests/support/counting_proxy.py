@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
@@ -27,11 +27,14 @@ class CountingProxy:
         Method and path of every request so far, and the bytes of the answer's body.
     in_flight : list of int
         How many requests were under way when each of them came.
+    on_request : list of callable of str
+        Each is called with method and path of a request before it is passed on.
     """
 
     endpoint: str
     handled: list[tuple[str, int]] = field(default_factory=list)
     in_flight: list[int] = field(default_factory=list)
+    on_request: list[Callable[[str], object]] = field(default_factory=list)
 
 
 @contextmanager
@@ -39,6 +42,7 @@ def counting_proxy(endpoint: str) -> Iterator[CountingProxy]:
     """Serve a proxy before the server at `endpoint` on loopback, from threads of this process."""
     handled: list[tuple[str, int]] = []
     in_flight: list[int] = []
+    on_request: list[Callable[[str], object]] = []
     under_way, lock = 0, threading.Lock()
 
     def begin_or_end(step: int) -> None:
@@ -57,6 +61,8 @@ def counting_proxy(endpoint: str) -> Iterator[CountingProxy]:
             connection = HTTPConnection(endpoint.removeprefix("http://"), timeout=30)
             begin_or_end(1)
             try:
+                for hook in on_request:
+                    hook(f"{self.command} {self.path}")
                 connection.request(self.command, self.path, headers=dict(self.headers))
                 answer = connection.getresponse()
                 body = answer.read()
@@ -79,7 +85,7 @@ def counting_proxy(endpoint: str) -> Iterator[CountingProxy]:
         serving = threading.Thread(target=server.serve_forever, name="counting-proxy")
         serving.start()
         try:
-            yield CountingProxy(f"http://127.0.0.1:{server.server_port}", handled, in_flight)
+            yield CountingProxy(f"http://127.0.0.1:{server.server_port}", handled, in_flight, on_request)
         finally:
             server.shutdown()
             serving.join()

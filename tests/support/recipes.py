@@ -34,6 +34,7 @@ from support.reading import write_samples
 from support.repository import ROOT
 
 __all__ = [
+    "EVEN_SAMPLES",
     "N_BATCHES",
     "N_EPOCHS",
     "N_RANKS",
@@ -55,6 +56,8 @@ N_BATCHES = 3
 """Batches that each rank is given in an epoch."""
 SAMPLES = tuple(f"sample_{number}" for number in range(11))
 """Neither the ranks nor the batches divide them."""
+EVEN_SAMPLES = SAMPLES[:8]
+"""Ranks and batches divide them: Accelerate fills the last batch with samples of the first batch of the run."""
 WHOLE = "whole"
 VALIDATION = ", validation"
 """The end of the name under which a run of Lightning has its batches of validation."""
@@ -245,11 +248,15 @@ def _accelerate(run: str, store: Path, directory: Path) -> dict[str, Any]:
 
 
 def _dispatched(run: str, store: Path, directory: Path) -> dict[str, Any]:
-    return _accelerated(run, _dataset(store, transform=_without_name), dispatch_batches=True)
+    dataset = _dataset(store, transform=_without_name).subset(EVEN_SAMPLES)
+    prepared = _accelerated(run, dataset, dispatch_batches=True)
+    # Rank 0 reads a batch for each rank, and Accelerate counts those.
+    return prepared | {"n_done": prepared["n_done"] * prepared["accelerator"].num_processes}
 
 
 def _split(run: str, store: Path, directory: Path) -> dict[str, Any]:
-    return _accelerated(run, _dataset(store, transform=_without_name), dispatch_batches=True, split_batches=True)
+    dataset = _dataset(store, transform=_without_name).subset(EVEN_SAMPLES)
+    return _accelerated(run, dataset, dispatch_batches=True, split_batches=True)
 
 
 def _ragged(run: str, store: Path, directory: Path) -> dict[str, Any]:
@@ -273,7 +280,8 @@ def _accelerated(run: str, dataset: ZarrStoreDataset, **options: Any) -> dict[st
     from accelerate import Accelerator
     from accelerate.utils import DataLoaderConfiguration
 
-    first_epoch, n_done = (0, 0) if run == WHOLE else divmod(int(run), N_BATCHES)
+    n_per_step = _BATCH_SIZE if options.get("split_batches") else _BATCH_SIZE * N_RANKS
+    first_epoch, n_done = (0, 0) if run == WHOLE else divmod(int(run), -(-len(dataset) // n_per_step))
     return {
         "accelerator": Accelerator(cpu=True, dataloader_config=DataLoaderConfiguration(**options)),
         "dataset": dataset,

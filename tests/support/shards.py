@@ -94,13 +94,19 @@ def write_with_zarrs(path: Path, values: NDArray[Any], settings: Settings, *, em
         settings.create(path)[:] = values
 
 
+def encode_chunk(codec: ChunkCodec, rows: NDArray[Any]) -> bytes:
+    data, _ = codec.encode_run(rows)
+    return data
+
+
 def encode_shards(values: NDArray[Any], settings: Settings) -> Iterator[bytes]:
     grid, codec = settings.grid, settings.codec
     per_shard = grid.shard_points // grid.chunk_points
     for first in range(0, grid.n_chunks, per_shard):
         chunks = range(first, min(first + per_shard, grid.n_chunks))
-        encoded = [codec.encode(np.ascontiguousarray(values[grid.rows(chunk, chunk + 1)])) for chunk in chunks]
-        yield b"".join(encoded) + ShardIndex.of_lengths([len(data) for data in encoded], per_shard).encode()
+        bounds = grid.rows(chunks[0], chunks[-1] + 1)
+        data, lengths = codec.encode_run(np.ascontiguousarray(values[bounds]))
+        yield data + ShardIndex.of_lengths(lengths, per_shard).encode()
 
 
 def with_ours(path: Path) -> NDArray[Any]:

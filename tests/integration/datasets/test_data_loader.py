@@ -81,10 +81,9 @@ FETCHED = [
 ]
 if in_full_mode():
     FETCHED += [
-        pytest.param(workers, method, persistent, batch_size, marks=pytest.mark.slow)
-        for workers in (1, 4)
+        pytest.param(4, method, persistent, batch_size, marks=pytest.mark.slow)
         for method in ("fork", "forkserver", "spawn")
-        for persistent, batch_size in ((True, 1), (True, 3), (False, 1), (False, 6))
+        for persistent, batch_size in ((True, 1), (False, 3))
     ]
 
 

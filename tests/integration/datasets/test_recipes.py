@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from support.recipes import N_BATCHES, N_EPOCHS, N_RANKS, SAMPLES, VALIDATION, WHOLE, Batch, train, write_store
+from support.recipes import (
+    EVEN_SAMPLES,
+    N_BATCHES,
+    N_EPOCHS,
+    N_RANKS,
+    SAMPLES,
+    VALIDATION,
+    WHOLE,
+    Batch,
+    train,
+    write_store,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -27,17 +39,17 @@ class Training:
     def run(self, *checkpoints: str) -> list[dict[str, list[Batch]]]:
         return train(self._variant, self._store, self._directory, *checkpoints, n_workers=self._n_workers)
 
-    def require_new_points_in_each_epoch(self) -> None:
+    def require_new_points_in_each_epoch(self, samples: Sequence[str] = SAMPLES, n_batches: int = N_BATCHES) -> None:
         drawn: dict[tuple[str, str], int] = {}
         for epoch in range(N_EPOCHS):
             batches = [
-                batch for batches in self.whole for batch in batches[WHOLE][epoch * N_BATCHES : (epoch + 1) * N_BATCHES]
+                batch for batches in self.whole for batch in batches[WHOLE][epoch * n_batches : (epoch + 1) * n_batches]
             ]
-            assert {sample for batch in batches for sample in batch} == set(SAMPLES)
+            assert {sample for batch in batches for sample in batch} == set(samples)
             for batch in batches:
                 for draw in batch.items():
                     assert drawn.setdefault(draw, epoch) == epoch
-        assert [len(batches[WHOLE]) for batches in self.whole] == [N_EPOCHS * N_BATCHES] * N_RANKS
+        assert [len(batches[WHOLE]) for batches in self.whole] == [N_EPOCHS * n_batches] * N_RANKS
 
     def require_exact_resumes(self, n_done_by_checkpoint: dict[str, int]) -> None:
         """Require the batches that remain, in processes of their own."""
@@ -95,11 +107,14 @@ def test_ranks_share_the_samples_that_lightning_predicts(store: Path, tmp_path: 
         assert [len(share) for share in shares] == [-(-len(SAMPLES) // N_RANKS)] * N_RANKS
 
 
-def test_batches_that_accelerate_dispatches_have_new_points_in_each_epoch(store: Path, tmp_path: Path) -> None:
-    """A resume within an epoch is not tested: Accelerate skips batches of rank 0 there, not of all ranks."""
-    training = Training("Accelerate, dispatched", store, tmp_path, 0)
-    training.require_new_points_in_each_epoch()
-    training.require_exact_resumes({"3": 3})
+@pytest.mark.parametrize(("variant", "n_batches"), [("dispatched", 2), ("dispatched and split", 4)])
+def test_batches_that_accelerate_dispatches_are_new_each_epoch_and_resume_exactly(
+    store: Path, tmp_path: Path, variant: str, n_batches: int
+) -> None:
+    """Exactly, within an epoch and at its end."""
+    training = Training(f"Accelerate, {variant}", store, tmp_path, 0)
+    training.require_new_points_in_each_epoch(EVEN_SAMPLES, n_batches)
+    training.require_exact_resumes({str(n_done): n_done for n_done in (1, n_batches, n_batches + 1)})
 
 
 @pytest.mark.parametrize("variant", ["ragged", "ragged and split"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import count
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -64,6 +66,28 @@ def test_without_a_chunk_index_a_read_that_was_planned_costs_what_the_plan_says(
     for num_points in DRAWS.values():
         for seed in SEEDS:
             require_cost(reader, proxy, "run_1", num_points, seed)
+
+
+def test_without_a_chunk_index_a_first_draw_takes_three_rounds(
+    s3_server: S3Server, s3_root: str, proxy: CountingProxy
+) -> None:
+    """The root of the group, the shard indexes of all fields at once, and the chunks."""
+    write_runs(s3_root, "run_1", chunk_points=256, storage_options=s3_server.obstore_options)
+    reader = ZarrChunkReader(s3_root, storage_options=replace(s3_server, endpoint=proxy.endpoint).obstore_options)
+    meeting, n_shard_requests = Barrier(len(FIELDS), timeout=30), count()
+
+    def meet(line: str) -> None:
+        if "/c/" in line and next(n_shard_requests) < len(FIELDS):
+            meeting.wait()
+
+    proxy.on_request.append(meet)
+    proxy.handled.clear()
+    reader.read_arrays("run_1", DRAWS["a chunk"], 0, FIELDS)
+    lines = [line for line, _ in proxy.handled]
+    assert lines[0].endswith("run_1.zarr/zarr.json")
+    cost = reader.cost("run_1", DRAWS["a chunk"], FIELDS, 0)
+    assert len(lines) == 1 + len(FIELDS) + sum(cost.requests[field] or 0 for field in FIELDS)
+    assert all("/c/" in line for line in lines[1:])
 
 
 def test_with_a_chunk_index_the_first_draw_of_a_sample_asks_for_its_chunks_alone(

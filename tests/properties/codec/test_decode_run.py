@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from noether.data.zarr_store import ZarrChunkReader
 from noether.data.zarr_store.codec.shard import MAX_RUN_CHUNKS, ChunkCodec
 from support.reading import write_runs
+from support.shards import encode_chunk
 
 CODECS = st.builds(
     ChunkCodec,
@@ -39,7 +40,7 @@ def rows_of(codec: ChunkCodec, kind: str, seed: int) -> NDArray[Any]:
 
 def run_of(codec: ChunkCodec, kinds: list[str], seed: int) -> tuple[NDArray[Any], bytes, list[int]]:
     rows = [rows_of(codec, kind, seed + i) for i, kind in enumerate(kinds)]
-    chunks = [codec.encode(chunk) for chunk in rows]
+    chunks = [encode_chunk(codec, chunk) for chunk in rows]
     return np.concatenate(rows), b"".join(chunks), np.cumsum([0, *map(len, chunks)]).tolist()
 
 
@@ -71,7 +72,7 @@ def test_every_float16_becomes_the_float32_of_its_value(repeats: int, rows: int)
     every = np.tile(np.arange(rows, dtype=np.uint16).view(np.float16), repeats)[:, None]
     shuffled = np.random.default_rng(0).permutation(every) if repeats == 1 else every
     codec = ChunkCodec(np.dtype("<f2"), len(every), 1)
-    data = codec.encode(shuffled)
+    data = encode_chunk(codec, shuffled)
     assert (len(data) > codec.n_bytes) == (repeats == 1)
     out = np.empty(every.shape, np.float32)
     assert codec.decode_run(data, [0, len(data)], out) == 1
@@ -93,12 +94,12 @@ def test_every_float16_becomes_the_float32_of_its_value(repeats: int, rows: int)
 def test_bounds_that_do_not_fit_are_refused(bounds: list[int]) -> None:
     codec = ChunkCodec(np.dtype("<f4"), 4, 1)
     with pytest.raises(ValueError, match=r"^(bounds|out): expected "):
-        codec.decode_run(codec.encode(np.zeros((4, 1), "<f4")), bounds, np.empty((4, 1), "<f4"))
+        codec.decode_run(encode_chunk(codec, np.zeros((4, 1), "<f4")), bounds, np.empty((4, 1), "<f4"))
 
 
 def test_a_run_has_at_most_as_many_chunks_as_the_codec_names() -> None:
     codec = ChunkCodec(np.dtype("<f4"), 1, 1)
-    chunk = codec.encode(np.ones((1, 1), "<f4"))
+    chunk = encode_chunk(codec, np.ones((1, 1), "<f4"))
     bounds = np.arange(MAX_RUN_CHUNKS + 2) * len(chunk)
     data, out = chunk * (MAX_RUN_CHUNKS + 1), np.zeros((MAX_RUN_CHUNKS + 1, 1), "<f4")
     assert codec.decode_run(data, bounds[:-1].tolist(), out[:-1]) == MAX_RUN_CHUNKS

@@ -16,14 +16,15 @@ import numpy as np
 import pytest
 
 from noether.data.zarr_store import codec as codec_wing
-from noether.data.zarr_store.codec import ChunkCodec, gather, native
+from noether.data.zarr_store.codec import ChunkCodec, native
 from support.repository import ROOT
+from support.shards import encode_chunk
 
 WING = ROOT / "src/noether/data/zarr_store/codec"
 ROWS = np.arange(300, dtype="<f4").reshape(100, 3)
 ORDER = np.arange(100)
 CODEC = ChunkCodec(ROWS.dtype, 100, 3)
-CHUNK = CODEC.encode(ROWS)
+CHUNK = encode_chunk(CODEC, ROWS)
 
 
 def test_only_the_module_itself_knows_python() -> None:
@@ -45,7 +46,7 @@ def test_the_stub_has_the_signatures_of_the_compiled_module() -> None:
         for node in stub.body
         if isinstance(node, ast.FunctionDef)
     }
-    assert written.keys() == {"decode", "gather"}
+    assert written.keys() == {"decode", "encode"}
     for name, (positional, keywords) in written.items():
         parameters = inspect.signature(getattr(native, name)).parameters.values()
         assert [one.name for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD] == positional
@@ -55,12 +56,12 @@ def test_the_stub_has_the_signatures_of_the_compiled_module() -> None:
 @pytest.mark.usefixtures("compiled")
 def test_sizes_and_flags_are_given_by_their_names_alone() -> None:
     assert native.decode is not None
-    assert native.gather is not None
+    assert native.encode is not None
     out = np.empty_like(ROWS)
     with pytest.raises(TypeError, match="positional"):
         native.decode(CHUNK, [0, len(CHUNK)], out, 4, False, True, True)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="positional"):
-        native.gather(ROWS, ORDER, out, 12, False)  # type: ignore[call-arg]
+        native.encode(ROWS, ORDER, 100, 3)  # type: ignore[call-arg]
 
 
 def test_the_implementation_is_named_after_the_module_being_there() -> None:
@@ -71,7 +72,7 @@ def test_the_implementation_is_named_after_the_module_being_there() -> None:
 def missing_module(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[warnings.WarningMessage]]:
     """A process where the module is missing and nothing is decoded yet; gives the warnings of the test."""
     monkeypatch.setattr(native, "decode", None)
-    monkeypatch.setattr(native, "gather", None)
+    monkeypatch.setattr(native, "encode", None)
     monkeypatch.setattr(native, "_first_use", threading.Lock())
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -84,11 +85,11 @@ def decode() -> None:
     np.testing.assert_array_equal(out, ROWS)
 
 
-def gather_all() -> None:
-    np.testing.assert_array_equal(gather(ROWS, ORDER, ROWS.dtype), ROWS)
+def encode() -> None:
+    assert encode_chunk(CODEC, ROWS) == CHUNK
 
 
-@pytest.mark.parametrize("uses", [[decode, gather_all], [gather_all, decode]], ids=["decode first", "gather first"])
+@pytest.mark.parametrize("uses", [[decode, encode], [encode, decode]], ids=["decode first", "encode first"])
 def test_the_first_use_of_the_slow_path_warns_and_no_later_one(
     missing_module: list[warnings.WarningMessage], uses: list[Callable[[], None]]
 ) -> None:
@@ -129,9 +130,9 @@ print(implementation, flush=True)
 print("used", file=sys.stderr, flush=True)
 rows = np.ones((100, 3), "<f4")
 codec = ChunkCodec(rows.dtype, 100, 3)
-codec.decode_into(codec.encode(rows), np.empty_like(rows))
+codec.decode_into(codec.encode_run(rows)[0], np.empty_like(rows))
 if os.fork() == 0:
-    codec.decode_into(codec.encode(rows), np.empty_like(rows))
+    codec.decode_into(codec.encode_run(rows)[0], np.empty_like(rows))
 else:
     os.wait()
 """

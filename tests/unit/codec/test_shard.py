@@ -21,14 +21,14 @@ from noether.data.zarr_store.codec.shard import MISSING, ChunkCodec, ShardIndex,
 from noether.data.zarr_store.core.grid import Grid
 from noether.data.zarr_store.errors import CorruptDataError
 from support.effort import in_full_mode
-from support.shards import Metadata, Settings, forge_header, forge_index, with_crc
+from support.shards import Metadata, Settings, encode_chunk, forge_header, forge_index, with_crc
 
 N_BYTES = 1000  # of the chunks, before the index
 TOP = 1 << 64
 SOUND = [(0, 400), (400, 600)]
 ROWS = np.arange(300, dtype="<f4").reshape(100, 3)
 CODEC = ChunkCodec(ROWS.dtype, 100, 3, checksum=False)
-CHUNK = CODEC.encode(ROWS)
+CHUNK = encode_chunk(CODEC, ROWS)
 CHECKED = ChunkCodec(ROWS.dtype, 100, 3, checksum=True)
 # Of chunks that are damaged at random.
 N_DAMAGED = 12_000 if in_full_mode() else 3_000
@@ -125,7 +125,7 @@ def test_a_wrong_checksum_is_passed_over_where_it_is_not_to_be_verified() -> Non
 def test_a_short_chunk_is_padded_with_the_fill_value() -> None:
     codec = ChunkCodec(ROWS.dtype, 100, 3, fill_value=-2.5)
     out = np.empty_like(ROWS)
-    codec.decode_into(codec.encode(ROWS[:4]), out)
+    codec.decode_into(encode_chunk(codec, ROWS[:4]), out)
     np.testing.assert_array_equal(out, np.concatenate([ROWS[:4], np.full((96, 3), -2.5)]))
 
 

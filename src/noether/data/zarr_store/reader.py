@@ -46,7 +46,7 @@ from noether.data.zarr_store.sampling import (
     PlannedRead,
     permutation,
 )
-from noether.data.zarr_store.stores import StoreFactory, normalize_root
+from noether.data.zarr_store.stores import StoreFactory, is_remote, normalize_root
 
 if TYPE_CHECKING:
     import torch
@@ -54,6 +54,9 @@ if TYPE_CHECKING:
 __all__ = ["Order", "SampleBatch", "StoreFactory", "ZarrChunkReader"]
 
 Order = Literal["stored", "original"]
+
+# Requests to object storage wait far more than they work; on a local disk threads only get into each other's way.
+_REMOTE_CONCURRENCY = 16
 
 
 class ZarrChunkReader:
@@ -67,8 +70,9 @@ class ZarrChunkReader:
         The store's manifest where the caller has it; else it is read once, here.
     store_factory : callable of str to zarr Store, optional
         Opens the group at a path or URL. If given, it carries every byte that is read of the groups.
-    read_concurrency : int
-        Most requests in flight; with 1 all is read in the caller's thread.
+    read_concurrency : int, optional
+        Most requests in flight; 1 for a local path and 16 for a URL unless it is given. With 1 all is read in the
+        caller's thread.
     storage_options : mapping, optional
         Options of the file system; see `stores.open_storage`.
     verify_checksums : bool
@@ -99,7 +103,7 @@ class ZarrChunkReader:
         store_root: str | os.PathLike[str],
         manifest: StoreManifest | None = None,
         store_factory: StoreFactory | None = None,
-        read_concurrency: int = 1,
+        read_concurrency: int | None = None,
         *,
         storage_options: Mapping[str, Any] | None = None,
         verify_checksums: bool = True,
@@ -107,6 +111,8 @@ class ZarrChunkReader:
     ) -> None:
         require_one_of("chunk_order", chunk_order, CHUNK_ORDERS)
         self.store_root = normalize_root(store_root)
+        if read_concurrency is None:
+            read_concurrency = _REMOTE_CONCURRENCY if is_remote(store_root) else 1
         self.read_concurrency = positive_int(read_concurrency, "read_concurrency")
         self.chunk_order: ChunkOrder = chunk_order
         self.storage_options = dict(storage_options or {})

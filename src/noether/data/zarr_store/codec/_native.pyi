@@ -44,27 +44,52 @@ def decode(
         The bounds do not ascend within `data`, or `out` is not that of a whole number of chunks.
     """
 
-def gather(values: NDArray[Any], order: NDArray[Any], out: NDArray[Any], *, row_bytes: int, narrow: bool) -> bool:
-    """Copy rows in another order.
+def encode(
+    values: NDArray[Any],
+    order: NDArray[Any] | None,
+    *,
+    chunk_rows: int,
+    width: int,
+    itemsize: int,
+    narrow: bool,
+    block_bytes: int,
+    level: int,
+    checksum: bool,
+    stored_header: bytes,
+) -> tuple[bytes, list[int]]:
+    """Gather rows, and encode them as neighbouring chunks.
 
     Parameters
     ----------
     values : ndarray, shape (n_rows, width)
         In C order.
-    order : ndarray of int64, shape (n,)
-        Row ``i`` of the result is row ``order[i]``.
-    out : ndarray, shape (n, width)
-        In C order; is overwritten.
-    row_bytes : int
-        Bytes of a row of `values`.
+    order : ndarray of int64, shape (n,), or None
+        Row ``i`` of the chunks is row ``order[i]``; None where rows keep their order. There are rows for whole chunks,
+        at most 4096 of them.
+    chunk_rows : int
+        Rows of a chunk.
+    width : int
+        Values of a row.
+    itemsize : int
+        Bytes of a stored value, 2 to 8.
     narrow : bool
-        Whether `values` are float32, at most 2048 in a row, and `out` is float16.
+        Whether `values` are float32, at most 2048 in a row, and are stored as float16.
+    block_bytes : int
+        Bytes of a block: whole values, at least 128 of them, and at most a chunk.
+    level : int
+        Level of zstd; 0 stores the values without compression.
+    checksum : bool
+        Whether a crc32c follows each chunk.
+    stored_header : bytes
+        The 16 bytes of the header of a chunk that is stored without compression.
 
     Returns
     -------
-    bool
-        False if one of the values to cast is NaN: processors and NumPy make different float16 of it. The values in
-        `out` are then not to be used.
+    bytes
+        The chunks, one after the other.
+    list of int
+        Bytes of each chunk. Empty where one of the values to cast is NaN: processors and NumPy make different float16
+        of it.
 
     Raises
     ------
@@ -72,4 +97,6 @@ def gather(values: NDArray[Any], order: NDArray[Any], out: NDArray[Any], *, row_
         The sizes do not fit together.
     IndexError
         An entry of `order` is not the number of a row.
+    MemoryError
+        There is no room for a chunk, or for the run.
     """

@@ -13,28 +13,30 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numcodecs import blosc, zstd
 from numpy.typing import NDArray
 
-__all__ = ["FRAME_HEADER", "encode_frame"]
+__all__ = ["BLOCK_BYTES", "FRAME_HEADER", "MIN_SPLIT_VALUES", "ZSTD_LEVELS", "encode_frame", "stored_header"]
 
 FRAME_HEADER = struct.Struct("<4BIII")
 """Versions of blosc and zstd, flags, bytes of a value; then bytes before compression, of a block, and of the frame."""
 
-# Of points in random order zstd gains what the frequencies of bytes give, and its lowest level finds all of that. So
-# the levels up to 5, the default, are zstd's level 1, whose streams are the fastest to read.
-_ZSTD_LEVELS = (0, 1, 1, 1, 1, 1, 3, 5, 7, 9)
+ZSTD_LEVELS = (0, 1, 1, 1, 1, 1, 3, 5, 7, 9)
+"""The level of zstd for each compression level. Of points in random order zstd gains what the frequencies of bytes
+give, and its lowest level finds all of that. So the levels up to 5, the default, are zstd's level 1, whose streams are
+the fastest to read."""
 
 _BLOSC_VERSION, _ZSTD_VERSION = 2, 1
 _SHUFFLED, _OF_ZSTD = 0x1, 4 << 5
 _LENGTH = struct.Struct("<I")
-# A core's cache holds two blocks.
-_BLOCK_BYTES = 256 << 10
-# To blosc, a block of fewer values is one stream, whatever the flags are.
-_MIN_VALUES = 128
+BLOCK_BYTES = 256 << 10
+"""Most bytes of a block: a core's cache holds two of them."""
+MIN_SPLIT_VALUES = 128
+"""To blosc, a block of fewer values is one stream, whatever the flags are."""
 
 
 def encode_frame(rows: NDArray[Any], level: int) -> bytes:
@@ -57,8 +59,8 @@ def encode_frame(rows: NDArray[Any], level: int) -> bytes:
         At most ``rows.nbytes + FRAME_HEADER.size`` of them.
     """
     size = rows.dtype.itemsize
-    block_bytes = min(rows.nbytes, _BLOCK_BYTES)
-    if level == 0 or block_bytes // size < _MIN_VALUES:
+    block_bytes = min(rows.nbytes, BLOCK_BYTES)
+    if level == 0 or block_bytes // size < MIN_SPLIT_VALUES:
         return bytes(blosc.compress(rows, b"zstd", level, blosc.SHUFFLE, 0, size))
     values = rows.reshape(-1).view(np.uint8).reshape(-1, size)
     blocks = []
@@ -66,7 +68,7 @@ def encode_frame(rows: NDArray[Any], level: int) -> bytes:
         streams = np.ascontiguousarray(values[first : first + block_bytes // size].T)
         # A shorter last block is always one stream.
         blocks.append(
-            _encode_streams(streams if streams.nbytes == block_bytes else streams.reshape(1, -1), _ZSTD_LEVELS[level])
+            _encode_streams(streams if streams.nbytes == block_bytes else streams.reshape(1, -1), ZSTD_LEVELS[level])
         )
     start = FRAME_HEADER.size + _LENGTH.size * len(blocks)
     ends = np.cumsum([start, *map(len, blocks)])
@@ -75,6 +77,12 @@ def encode_frame(rows: NDArray[Any], level: int) -> bytes:
     flags = _SHUFFLED | _OF_ZSTD
     header = FRAME_HEADER.pack(_BLOSC_VERSION, _ZSTD_VERSION, flags, size, rows.nbytes, block_bytes, int(ends[-1]))
     return b"".join([header, ends[:-1].astype("<u4").tobytes(), *blocks])
+
+
+@lru_cache
+def stored_header(n_bytes: int, itemsize: int) -> bytes:
+    """Return the header of a frame whose values are stored without compression."""
+    return encode_frame(np.zeros(n_bytes // itemsize, f"V{itemsize}"), 0)[: FRAME_HEADER.size]
 
 
 def _encode_streams(streams: Iterable[NDArray[np.uint8]], level: int) -> bytes:

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noether.data.zarr_store.codec import native
-
 __all__ = ["cast_into", "gather"]
 
 # The float32 of every float16, by its bits: looking values up takes half the time of NumPy's cast.
@@ -20,19 +18,16 @@ with np.errstate(invalid="ignore"):  # some processors warn of a signalling NaN
 # process that was forked after its parent had started such threads.
 _TORCH_VALUES = 1 << 15
 
-# Widest row that the compiled module casts (`gather.h`).
-_MAX_NATIVE_WIDTH = 2048
 
-
-def gather(values: NDArray[Any], order: NDArray[np.int64], dtype: np.dtype[Any]) -> NDArray[Any]:
+def gather(values: NDArray[Any], order: NDArray[np.int64] | None, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return rows in another order, cast.
 
     Parameters
     ----------
     values : ndarray, shape (n_rows, width)
         Any integer or floating dtype.
-    order : ndarray of int64, shape (n,)
-        Row ``i`` of the result is row ``order[i]``.
+    order : ndarray of int64, shape (n,), or None
+        Row ``i`` of the result is row ``order[i]``; None where rows keep their order.
     dtype : numpy.dtype
         Floating dtype of the result.
 
@@ -40,30 +35,10 @@ def gather(values: NDArray[Any], order: NDArray[np.int64], dtype: np.dtype[Any])
     -------
     ndarray, shape (n, width)
         In C order. A value beyond the range of `dtype` becomes infinite.
-
-    Warns
-    -----
-    RuntimeWarning
-        The compiled module is missing (once per process).
     """
-    rows = _gather_in_one_step(values, order, dtype)
-    if rows is not None:
-        return rows
+    rows = values if order is None else values.take(order, axis=0)
     with np.errstate(over="ignore", invalid="ignore"):  # some processors warn of a signalling NaN
-        return values.take(order, axis=0).astype(dtype, order="C", copy=False)
-
-
-def _gather_in_one_step(values: NDArray[Any], order: NDArray[np.int64], dtype: np.dtype[Any]) -> NDArray[Any] | None:
-    """Gather and cast in one pass; prefetching makes it 2 to 3 times as fast. Return None if that is not possible."""
-    narrow = values.dtype == np.float32 and dtype == np.float16 and values.shape[1] <= _MAX_NATIVE_WIDTH
-    if not (narrow or values.dtype == dtype) or not (values.flags.c_contiguous and order.flags.c_contiguous):
-        return None
-    if native.gather is None:
-        native.warn_of_slow_path()
-        return None
-    rows = np.empty((len(order), values.shape[1]), dtype)
-    row_bytes = values.itemsize * values.shape[1]
-    return rows if native.gather(values, order, rows, row_bytes=row_bytes, narrow=narrow) else None
+        return rows.astype(dtype, order="C", copy=False)
 
 
 def cast_into(out: NDArray[Any], rows: NDArray[Any]) -> None:

@@ -19,7 +19,9 @@ from numcodecs import blosc
 from numpy.typing import NDArray
 
 from noether.data.zarr_store.codec import native
-from noether.data.zarr_store.codec.blosc_encoding import FRAME_HEADER, encode_frame
+from noether.data.zarr_store.codec.blosc_encoding import FRAME_HEADER
+from noether.data.zarr_store.codec.casting import gather
+from noether.data.zarr_store.codec.encoding import crc_bytes, encode_chunks
 from noether.data.zarr_store.errors import CorruptDataError
 
 __all__ = ["MAX_RUN_CHUNKS", "MIN_STORED_BYTES", "MISSING", "ChunkCodec", "ShardIndex", "index_size"]
@@ -111,25 +113,30 @@ class ChunkCodec:
         except (AttributeError, LookupError, OverflowError, TypeError, ValueError):
             return None
 
-    def encode(self, rows: NDArray[Any]) -> bytes:
-        """Encode one chunk.
+    def encode_run(self, values: NDArray[Any], order: NDArray[np.int64] | None = None) -> tuple[bytes, list[int]]:
+        """Gather rows, cast them, and encode them as neighbouring chunks.
 
         Parameters
         ----------
-        rows : ndarray, shape (n, width), n <= self.rows
-            In the stored dtype and C order. Fewer rows than those of a chunk are padded.
+        values : ndarray, shape (n_rows, width)
+            Any integer or floating dtype.
+        order : ndarray of int64, shape (n,), optional
+            Row ``i`` of the chunks is row ``order[i]``; rows keep their order unless it is given. At most
+            `MAX_RUN_CHUNKS` chunks; if the last one has fewer rows, it is padded.
 
         Returns
         -------
         bytes
-            At most `max_stored_bytes` of them.
+            The chunks, one after the other, each of at most `max_stored_bytes`.
+        list of int
+            Bytes of each chunk.
         """
-        if len(rows) < self.rows:
-            padded = np.full((self.rows, self.width), self.fill_value, self.dtype)
-            padded[: len(rows)] = rows
-            rows = padded
-        packed = encode_frame(rows, self.level)
-        return packed + _crc(packed) if self.checksum else packed
+        n_rows = len(values) if order is None else len(order)
+        if n_rows % self.rows:
+            padded = np.full((-(-n_rows // self.rows) * self.rows, self.width), self.fill_value, self.dtype)
+            padded[:n_rows] = gather(values, order, self.dtype)
+            values, order = padded, None
+        return encode_chunks(values, order, self.dtype, self.rows, level=self.level, checksum=self.checksum)
 
     def decode_run(self, data: Buffer, bounds: list[int], out: NDArray[Any], *, verify: bool = True) -> int:
         """Decode neighbouring chunks in one step, as far as possible.
@@ -220,10 +227,6 @@ class ChunkCodec:
         return body
 
 
-def _crc(data: bytes) -> bytes:
-    return int(google_crc32c.value(data)).to_bytes(_CRC_BYTES, "little")
-
-
 def _sizes(shape: Any) -> tuple[int, int]:
     """Return a shape of two dimensions, or raise `ValueError`."""
     rows, width = shape
@@ -276,7 +279,7 @@ class ShardIndex:
     def encode(self) -> bytes:
         """Return the last bytes of the shard."""
         entries = np.stack([self.offsets, self.lengths], axis=1).astype("<u8").tobytes()
-        return entries + _crc(entries)
+        return entries + crc_bytes(entries)
 
     @classmethod
     def decode(cls, data: Buffer, n_chunks: int, shard_size: int) -> Self:

@@ -26,13 +26,8 @@ from noether.data.zarr_store.manifest import IfMissing, choose_samples
 from noether.data.zarr_store.reader import SampleBatch, ZarrChunkReader
 from noether.data.zarr_store.reading import ResultDtype, ResultDtypes
 from noether.data.zarr_store.sampling import ChunkOrder, Draw, DrawPlanner, IfShort, NumPoints, Schedule
-from noether.data.zarr_store.stores import is_remote
 
 __all__ = ["ZarrStoreDataset"]
-
-# Requests to object storage wait far more than they work; on a local disk threads only get into each other's way,
-# and there are as many processes as cores already.
-_REMOTE_CONCURRENCY = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +140,6 @@ class ZarrStoreDataset(Dataset[Item]):
         skips = check_on_error(on_error)
         if fixed and seed is None:
             raise ArgumentError("fixed=True: expected a seed, which decides on the points, got seed=None")
-        if read_concurrency is None:
-            read_concurrency = _REMOTE_CONCURRENCY if is_remote(store_root) else 1
         reader = ZarrChunkReader(
             store_root,
             read_concurrency=read_concurrency,

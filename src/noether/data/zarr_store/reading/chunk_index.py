@@ -316,7 +316,7 @@ def _lengths_of_array(array: ShardedArray, n_chunks: int) -> NDArray[np.uint32] 
     """Return the lengths of an array's chunks; None where they leave gaps, or begin later in the shard."""
     parts = []
     for shard in range(-(-n_chunks // array.chunks_per_shard)):
-        index = array.index(shard)
+        index = array.read_index(shard)
         stored = index.lengths != MISSING
         lengths = np.where(stored, index.lengths, 0)
         starts = np.cumsum(lengths) - lengths

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -84,7 +85,7 @@ class Fetcher:
     store_factory : callable of str to zarr Store or None
         If given, carries every byte.
     concurrency : int
-        Requests in flight.
+        Most requests in flight.
     verify : bool
         Whether to compare checksums.
     """
@@ -121,11 +122,38 @@ class Fetcher:
     def prepare(self, planned: Sequence[PlannedRead]) -> list[list[FieldRead]]:
         """Find out what the fields of each planned read take; reads metadata and indexes that are not known yet.
 
-        As many planned reads as the concurrency allows are prepared at once.
+        Where several requests may be in flight, that takes two rounds: the roots of all samples, and then the shard
+        indexes of all fields.
         """
-        if self._concurrency == 1 or len(planned) == 1:
-            return [self._prepare(one) for one in planned]
-        return list(self._pool(self._handles()).map(self._prepare, planned))
+        if self._concurrency > 1 and self._store_factory is None:
+            self._read_ahead(planned)
+        return [self._prepare(one) for one in planned]
+
+    def _read_ahead(self, planned: Sequence[PlannedRead]) -> None:
+        handles = self._handles()
+        unknown = [
+            (one, layout)
+            for one in planned
+            for layout in one.layouts
+            if layout.field not in self._indexed_arrays(handles, one.sample_id)
+        ]
+        samples = {one.sample_id: self._open_sample(handles, one.sample_id) for one, _ in unknown}
+        self._do_all(handles, [sample.nodes for sample in samples.values() if not sample.is_read])
+        indexes: dict[tuple[str, int], Callable[[], object]] = {}
+        for one, layout in unknown:
+            array = self._open_array(handles, one, layout)
+            for shard in array.unread_indexes(one.plan):
+                indexes[array.where, shard] = partial(array.read_index, shard)
+        self._do_all(handles, list(indexes.values()))
+
+    def _do_all(self, handles: _Handles, tasks: Sequence[Callable[[], object]]) -> None:
+        """Run tasks at once, as far as the concurrency goes, and raise the first of their errors."""
+        if self._concurrency == 1 or len(tasks) == 1:
+            for task in tasks:
+                task()
+        elif tasks:
+            for _ in self._pool(handles).map(lambda task: task(), tasks):
+                pass
 
     def _prepare(self, planned: PlannedRead) -> list[FieldRead]:
         handles = self._handles()
@@ -165,21 +193,12 @@ class Fetcher:
         """
         handles = self._handles()
         arrays = [empty_rows(one, dtypes) for one in reads] if places is None else list(places)
-        tasks = [(one, request, out) for one, out in zip(reads, arrays, strict=True) for request in one.requests]
-
-        def run(task: tuple[FieldRead, ReadRequest, NDArray[Any]]) -> None:
-            one, request, out = task
-            try:
-                one.array.read(request, out)
-            except MemoryError as error:
-                raise too_large(one, error) from error
-
-        if self._concurrency == 1 or len(tasks) == 1:
-            for task in tasks:
-                run(task)
-        else:
-            for _ in self._pool(handles).map(run, tasks):
-                pass
+        tasks = [
+            partial(_read_request, one, request, out)
+            for one, out in zip(reads, arrays, strict=True)
+            for request in one.requests
+        ]
+        self._do_all(handles, tasks)
         return arrays
 
     def _handles(self) -> _Handles:
@@ -223,6 +242,13 @@ class Fetcher:
             opened = OpenSample(handles.access, sample_id, relpath, missing_is_error, self._store_factory)
             sample = handles.samples.setdefault(sample_id, opened)
         return sample
+
+
+def _read_request(one: FieldRead, request: ReadRequest, out: NDArray[Any]) -> None:
+    try:
+        one.array.read(request, out)
+    except MemoryError as error:
+        raise too_large(one, error) from error
 
 
 def empty_rows(one: FieldRead, dtypes: ResultDtypes, n_before: int = 0) -> NDArray[Any]:

@@ -79,19 +79,29 @@ class OpenSample:
                 )
         return open_array(self._group, path, shape, where)
 
-    def metadata(self, path: str, where: str) -> Any:
-        """Return the metadata of a node, as they are in the store; `CorruptDataError` where there is none."""
+    @property
+    def is_read(self) -> bool:
+        """Whether the metadata of the group were read."""
+        return self._nodes is not None
+
+    def nodes(self) -> Metadata:
+        """Return the metadata of the nodes by path, as far as the root of the group has them; reads it once."""
         with self._lock:  # threads that read its fields at the same time ask once
             if self._nodes is None:
                 self._nodes = self._read_nodes()
-        if path not in self._nodes:
+            return self._nodes
+
+    def metadata(self, path: str, where: str) -> Any:
+        """Return the metadata of a node, as they are in the store; `CorruptDataError` where there is none."""
+        nodes = self.nodes()
+        if path not in nodes:
             # What the consolidated metadata lack is not there; without them each array is asked.
             key = f"{self.relpath}/{path}/{ROOT_KEY}"
             document = None if self._is_consolidated else self.access.storage.read_if_there(key)
             if document is None:
                 raise CorruptDataError(f"{where}: the group has no array {path}; convert the sample again")
-            self._nodes[path] = parse_array(document, where)
-        return self._nodes[path]
+            nodes[path] = parse_array(document, where)
+        return nodes[path]
 
     def _read_nodes(self) -> Metadata:
         where = f"sample {self.sample_id!r}"

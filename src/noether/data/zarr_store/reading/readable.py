@@ -35,6 +35,12 @@ class ReadableArray(Protocol[Request]):
     def dtype(self) -> np.dtype[Any]:
         """Stored dtype, in the byte order of the machine."""
 
+    def unread_indexes(self, plan: ReadPlan) -> Sequence[int]:
+        """Return the shards of a plan whose indexes `requests` would have to read, one after the other."""
+
+    def read_index(self, shard: int) -> object:
+        """Read the index of one shard ahead; errors are those of `read`."""
+
     def requests(self, plan: ReadPlan) -> Sequence[Request]:
         """Split the read of a plan into requests; may read indexes that say where the chunks are."""
 

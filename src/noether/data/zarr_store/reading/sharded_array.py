@@ -107,9 +107,16 @@ class ShardedArray:
         """Stored dtype, in the byte order of the machine."""
         return self.codec.dtype.newbyteorder("=")
 
+    def unread_indexes(self, plan: ReadPlan) -> list[int]:
+        """Return the shards of a plan whose indexes are neither in the cache nor in the chunk index."""
+        if self.lengths is not None:
+            return []
+        shards = dict.fromkeys(run.shard for run in plan.shard_runs(self.chunks_per_shard))
+        return [shard for shard in shards if self.access.indexes.get(self._shard_key(shard)) is None]
+
     def requests(self, plan: ReadPlan) -> list[RangeRequest]:
         """Plan the ranges that hold the chunks of `plan`; reads the shard indexes that are not in the cache."""
-        return list(plan_ranges(plan, self.chunks_per_shard, self.index))
+        return list(plan_ranges(plan, self.chunks_per_shard, self.read_index))
 
     def read(self, request: RangeRequest, out: NDArray[Any]) -> None:
         """Fetch one range and decode its chunks to where their rows go; see `ReadableArray.read`."""
@@ -196,20 +203,20 @@ class ShardedArray:
             raise self._damaged(f"chunk {request.parts[i].chunk}, in shard {request.shard},", error) from error
         return rows
 
-    def index(self, shard: int) -> ShardIndex:
+    def read_index(self, shard: int) -> ShardIndex:
         """Return the index of one shard, from the cache where it is there; `CorruptDataError` where it is damaged."""
         key, cache = self._shard_key(shard), self.access.indexes
         index = cache.get(key)
         if index is None:
             if self.lengths is None:
-                index = self._read_index(shard)
+                index = self._fetch_index(shard)
             else:
                 first = shard * self.chunks_per_shard
                 index = ShardIndex.of_lengths(self.lengths[first : first + self.chunks_per_shard])
             cache.put(key, index)
         return index
 
-    def _read_index(self, shard: int) -> ShardIndex:
+    def _fetch_index(self, shard: int) -> ShardIndex:
         # No more than is credible: what the metadata claim may be more than all of a large shard.
         length = index_size(min(self.chunks_per_shard, _MAX_CHUNKS_PER_SHARD))
         found = self.access.storage.read_tail(self._shard_key(shard), length)

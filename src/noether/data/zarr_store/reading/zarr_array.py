@@ -156,6 +156,13 @@ class ZarrArray:
         dtype: np.dtype[Any] = self.array.dtype.newbyteorder("=")
         return dtype
 
+    def unread_indexes(self, _plan: ReadPlan) -> tuple[int, ...]:
+        """Return no shard: zarr-python reads the indexes."""
+        return ()
+
+    def read_index(self, _shard: int) -> None:
+        """No-op; see `unread_indexes`."""
+
     def requests(self, plan: ReadPlan) -> list[WholeRead]:
         """Return one request for all rows of the plan."""
         return [WholeRead(plan)]

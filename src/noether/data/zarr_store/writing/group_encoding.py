@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import zarr
@@ -22,7 +22,7 @@ from zarr.abc.codec import BytesBytesCodec
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
 from zarr.storage import MemoryStore
 
-from noether.data.zarr_store.codec import ChunkCodec, ShardIndex
+from noether.data.zarr_store.codec import MAX_RUN_CHUNKS, ChunkCodec, ShardIndex
 from noether.data.zarr_store.core import ROOT_KEY, ZERO_CHECKSUM, Grid, with_checksum
 from noether.data.zarr_store.layout import ArrayLayout
 from noether.data.zarr_store.writing.reorder import StoredRows
@@ -39,6 +39,8 @@ __all__ = [
     "node_document",
     "root_document",
 ]
+
+_T = TypeVar("_T")
 
 POINT_DIMENSION = "point"
 
@@ -230,26 +232,25 @@ def _shard_parts(
     dtype = np.dtype(layout.dtype).newbyteorder("<")
     codec = ChunkCodec(dtype, grid.chunk_points, layout.dim, encoding.checksum, level=encoding.compression_level)
 
-    def make(chunks: Sequence[int]) -> list[bytes]:
-        parts = (grid.rows(chunk, chunk + 1) for chunk in chunks)
-        return [codec.encode(rows.chunk(part.start, part.stop)) for part in parts]
+    def make(chunks: Sequence[int]) -> tuple[bytes, list[int]]:
+        bounds = grid.rows(chunks[0], chunks[-1] + 1)
+        made = [codec.encode_run(values, order) for values, order in rows.parts(bounds.start, bounds.stop)]
+        return b"".join(data for data, _ in made), [length for _, lengths in made for length in lengths]
 
     per_shard = grid.shard_points // grid.chunk_points
     chunks = range(shard * per_shard, min((shard + 1) * per_shard, grid.n_chunks))
-    per_task = max(_TASK_BYTES // codec.n_bytes, 1)
+    per_task = min(max(_TASK_BYTES // codec.n_bytes, 1), MAX_RUN_CHUNKS)
     tasks = (partial(make, chunks[first : first + per_task]) for first in range(0, len(chunks), per_task))
     lengths: list[int] = []
-    for made in _in_order(pool, tasks, encoding.threads * _TASKS_AHEAD):
-        lengths += map(len, made)
-        yield b"".join(made)
+    for data, made in _in_order(pool, tasks, encoding.threads * _TASKS_AHEAD):
+        lengths += made
+        yield data
     yield ShardIndex.of_lengths(lengths, per_shard).encode()
 
 
-def _in_order(
-    pool: ThreadPoolExecutor, tasks: Iterable[Callable[[], list[bytes]]], ahead: int
-) -> Iterator[list[bytes]]:
+def _in_order(pool: ThreadPoolExecutor, tasks: Iterable[Callable[[], _T]], ahead: int) -> Iterator[_T]:
     """Run tasks in threads, at most `ahead` of them before their results are taken, and yield these in order."""
-    running: deque[Future[list[bytes]]] = deque()
+    running: deque[Future[_T]] = deque()
     try:
         for task in tasks:
             if len(running) == ahead:

@@ -20,10 +20,12 @@ from noether.data.zarr_store.core import Grid, map_again
 from noether.data.zarr_store.errors import SampleDataError
 from noether.data.zarr_store.sampling import invert
 
-__all__ = ["Block", "ExternalShuffle", "GatheredRows", "SourceRows", "StoredRows", "destinations"]
+__all__ = ["Block", "ExternalShuffle", "GatheredRows", "RowsInOrder", "SourceRows", "StoredRows", "destinations"]
 
 # Number of its first row, and rows, shape (n, width).
 Block = tuple[int, NDArray[Any]]
+# Rows, shape (n, width), and the numbers of those that are meant, in their order, int64; None for all rows in order.
+RowsInOrder = tuple[NDArray[Any], NDArray[np.int64] | None]
 
 # A bucket is read back whole, so this bounds the memory of a field that does not fit.
 _BUCKET_BYTES = 32 << 20
@@ -39,10 +41,13 @@ _LOW_BITS = 32
 
 
 class StoredRows(Protocol):
-    """The rows of one field in stored order and dtype, chunk by chunk. Safe to use from many threads."""
+    """The rows of one field in stored order. Safe to use from many threads."""
 
     def chunk(self, start: int, stop: int) -> NDArray[Any]:
-        """Return the rows `start` to `stop` of one chunk; shape ``(stop - start, width)``, C order."""
+        """Return the rows `start` to `stop` of one chunk in the stored dtype; shape ``(stop - start, width)``."""
+
+    def parts(self, start: int, stop: int) -> Iterator[RowsInOrder]:
+        """Yield the rows `start` to `stop` of neighbouring chunks, which are not gathered yet, in whole chunks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,10 @@ class GatheredRows:
         """Gather and cast; see `StoredRows`."""
         # Overflow was refused before: what becomes infinite here was infinite in the source.
         return gather(self.values, self.order[start:stop], self.dtype)
+
+    def parts(self, start: int, stop: int) -> Iterator[RowsInOrder]:
+        """Yield all rows at once; see `StoredRows`."""
+        yield self.values, self.order[start:stop]
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +273,7 @@ class ExternalShuffle:
         return self
 
     def chunk(self, start: int, stop: int) -> NDArray[Any]:
-        """Return the rows of one chunk; see `StoredRows`."""
+        """Return rows of one bucket; see `StoredRows`."""
         bucket, first = divmod(start, self._bucket_rows)
         with self._loading:
             rows = self._load(bucket)
@@ -272,6 +281,13 @@ class ExternalShuffle:
             if self._given[bucket] >= len(rows):  # all of it; other fields need the memory
                 del self._loaded[bucket], self._given[bucket]
         return rows[first : first + stop - start]
+
+    def parts(self, start: int, stop: int) -> Iterator[RowsInOrder]:
+        """Yield the rows of each bucket; see `StoredRows`."""
+        while start < stop:
+            end = min(stop, (start // self._bucket_rows + 1) * self._bucket_rows)
+            yield self.chunk(start, end), None
+            start = end
 
     def _scatter_block(self, files: Sequence[BinaryIO], stored_rows: NDArray[Any], block: NDArray[Any]) -> None:
         buckets, rows = np.divmod(stored_rows, self._bucket_rows)

@@ -15,7 +15,20 @@ static inline uint64_t row_number(const uint8_t *order, size_t i) {
     return number;
 }
 
+RowOrder part_of(const RowOrder *rows, size_t first, size_t n) {
+    RowOrder part = {rows->values, rows->row_bytes, rows->order, n};
+    if (rows->order == NULL) {
+        part.values += first * rows->row_bytes;
+    } else {
+        part.order += first * sizeof(int64_t);
+    }
+    return part;
+}
+
 bool has_valid_order(const RowOrder *rows, size_t n_rows) {
+    if (rows->order == NULL) {
+        return rows->n <= n_rows;
+    }
     int outside = 0;
     for (size_t i = 0; i < rows->n; i++) {
         outside |= row_number(rows->order, i) >= n_rows; /* a negative number is a large one here */
@@ -37,6 +50,10 @@ static inline __attribute__((always_inline)) void copy_rows(const RowOrder *rows
 }
 
 static void copy_part(const RowOrder *rows, size_t first, size_t stop, uint8_t *out) {
+    if (rows->order == NULL) {
+        memcpy(out, rows->values + first * rows->row_bytes, (stop - first) * rows->row_bytes);
+        return;
+    }
     switch (rows->row_bytes) {
     case sizeof(float):
         copy_rows(rows, first, stop, out, sizeof(float));

@@ -5,12 +5,16 @@
 #include <Python.h>
 
 #include "crc32c.h"
+#include "encode.h"
 #include "frame.h"
+#include "frame_format.h"
 #include "gather.h"
 #include "platform.h"
 
 /* Most chunks of one call; their bounds are on the stack. `shard.py` repeats the number. */
 enum { MAX_CHUNKS = 4096 };
+/* Most bytes of a chunk before compression, by blosc's format. */
+enum { MAX_CHUNK_BYTES = INT32_MAX - 16 };
 
 /* Read the ascending bounds of the chunks in `data`; return their number, or -1 with an exception set. */
 static Py_ssize_t read_bounds(PyObject *list, Py_ssize_t data_bytes, size_t *bounds) {
@@ -76,53 +80,119 @@ static PyObject *decode(PyObject *Py_UNUSED(module), PyObject *args, PyObject *k
     return result;
 }
 
-PyDoc_STRVAR(gather_doc,
-             "gather($module, values, order, out, *, row_bytes, narrow)\n--\n\n"
-             "Copy rows in another order; return whether all of them could be cast.");
+PyDoc_STRVAR(encode_doc,
+             "encode($module, values, order, *, chunk_rows, width, itemsize, narrow, block_bytes, level, checksum, "
+             "stored_header)\n--\n\n"
+             "Encode rows in another order as neighbouring chunks; return the bytes, and the length of each chunk.");
 
-static PyObject *gather(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"values", "order", "out", "row_bytes", "narrow", NULL};
+/* Return whether the sizes of a run of chunks fit together; an exception is set where they do not. */
+static bool check_run(const EncodedFormat *format, const RowOrder *rows, size_t width) {
+    const size_t n_rows = format->n_rows, row_bytes = width * format->itemsize;
+    if (rows->n % n_rows || rows->n / n_rows > MAX_CHUNKS || n_rows > MAX_CHUNK_BYTES / row_bytes) {
+        PyErr_Format(PyExc_ValueError, "chunk_rows: expected rows for at most %d whole chunks of less than 2 GiB",
+                     MAX_CHUNKS);
+    } else if (format->block_bytes % format->itemsize || format->block_bytes / format->itemsize < MIN_SPLIT_VALUES ||
+               format->block_bytes > n_rows * row_bytes) {
+        PyErr_SetString(PyExc_ValueError, "block_bytes: expected at least 128 values, and at most a chunk");
+    } else {
+        return true;
+    }
+    return false;
+}
+
+/* Return bytes and lengths of encoded chunks, which may be none. */
+static PyObject *build_run(const uint8_t *bytes, const size_t *lengths, size_t n_chunks) {
+    size_t n_bytes = 0;
+    PyObject *list = PyList_New((Py_ssize_t)n_chunks);
+    for (size_t i = 0; list != NULL && i < n_chunks; i++) {
+        PyObject *length = PyLong_FromSize_t(lengths[i]);
+        if (length == NULL || PyList_SetItem(list, (Py_ssize_t)i, length)) {
+            Py_CLEAR(list);
+        }
+        n_bytes += lengths[i];
+    }
+    return list == NULL ? NULL : Py_BuildValue("y#N", bytes, (Py_ssize_t)n_bytes, list);
+}
+
+static PyObject *encode_run(const EncodedFormat *format, const RowOrder *rows, size_t n_rows) {
+    Encoder *encoder = take_encoder(); /* the interpreter's lock is held here, and where it is given back */
+    if (encoder == NULL) {
+        return PyErr_NoMemory();
+    }
+    size_t lengths[MAX_CHUNKS];
+    const size_t n_chunks = rows->n / format->n_rows;
+    bool is_valid;
+    EncodeResult state = ENCODED;
+    Py_BEGIN_ALLOW_THREADS
+    is_valid = has_valid_order(rows, n_rows);
+    if (is_valid) {
+        state = encode_chunks(encoder, format, rows, lengths);
+    }
+    Py_END_ALLOW_THREADS
     PyObject *result = NULL;
-    Py_buffer values, order, out;
-    Py_ssize_t row_bytes;
-    int narrow;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "y*y*w*$np:gather", names, &values, &order, &out, &row_bytes,
-                                     &narrow)) {
+    if (!is_valid) {
+        PyErr_SetString(PyExc_IndexError, "order: expected numbers of rows");
+    } else if (state == NO_MEMORY) {
+        PyErr_NoMemory();
+    } else {
+        result = build_run(encoded_bytes(encoder), lengths, state == ENCODED ? n_chunks : 0);
+    }
+    give_back_encoder(encoder);
+    return result;
+}
+
+static PyObject *encode(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"values",      "order", "chunk_rows", "width",         "itemsize", "narrow",
+                            "block_bytes", "level", "checksum",   "stored_header", NULL};
+    PyObject *order_or_none, *result = NULL;
+    Py_buffer values, header, order = {0};
+    Py_ssize_t chunk_rows, width, itemsize, block_bytes;
+    int narrow, level, checksum;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "y*O$nnnpnipy*:encode", names, &values, &order_or_none, &chunk_rows,
+                                     &width, &itemsize, &narrow, &block_bytes, &level, &checksum, &header)) {
         return NULL;
     }
-    const size_t n = (size_t)order.len / sizeof(int64_t);
-    const size_t limit = narrow ? MAX_NARROWED_WIDTH * sizeof(float) : (size_t)PY_SSIZE_T_MAX;
-    if (row_bytes < 1 || (size_t)row_bytes > limit || (narrow && (size_t)row_bytes % sizeof(float)) ||
-        values.len % row_bytes || (size_t)order.len % sizeof(int64_t) || (n > 0 && (size_t)row_bytes > SIZE_MAX / n) ||
-        (size_t)out.len * (narrow ? 2 : 1) != n * (size_t)row_bytes) {
-        PyErr_SetString(PyExc_ValueError, "out: expected room for as many rows as there are in the order");
-    } else {
-        const RowOrder rows = {values.buf, (size_t)row_bytes, order.buf, n};
-        bool is_valid, done = true;
-        Py_BEGIN_ALLOW_THREADS
-        is_valid = has_valid_order(&rows, (size_t)(values.len / row_bytes));
-        if (is_valid && narrow) {
-            done = gather_narrowed(&rows, out.buf);
-        } else if (is_valid) {
-            gather_rows(&rows, out.buf);
-        }
-        Py_END_ALLOW_THREADS
-        if (is_valid) {
-            result = PyBool_FromLong(done);
-        } else {
-            PyErr_SetString(PyExc_IndexError, "order: expected numbers of rows");
-        }
+    const bool has_order = order_or_none != Py_None;
+    if (has_order && PyObject_GetBuffer(order_or_none, &order, PyBUF_SIMPLE)) {
+        goto done;
     }
+    const Py_ssize_t value_bytes = narrow ? (Py_ssize_t)sizeof(float) : itemsize;
+    if (chunk_rows < 1 || width < 1 || width > (narrow ? MAX_NARROWED_WIDTH : MAX_CHUNK_BYTES / MAX_ITEMSIZE) ||
+        itemsize < MIN_ITEMSIZE || itemsize > MAX_ITEMSIZE || (narrow && itemsize != 2) || block_bytes < 1 ||
+        header.len != HEADER_BYTES || values.len % (width * value_bytes) || (size_t)order.len % sizeof(int64_t)) {
+        PyErr_SetString(PyExc_ValueError, "values: expected whole rows of values of that size, and a header of 16 bytes");
+        goto done;
+    }
+    const size_t n_rows = (size_t)(values.len / (width * value_bytes));
+    const RowOrder rows = {
+        .values = values.buf,
+        .row_bytes = (size_t)(width * value_bytes),
+        .order = has_order ? order.buf : NULL,
+        .n = has_order ? (size_t)order.len / sizeof(int64_t) : n_rows,
+    };
+    const EncodedFormat format = {
+        .n_rows = (size_t)chunk_rows,
+        .itemsize = (size_t)itemsize,
+        .block_bytes = (size_t)block_bytes,
+        .narrow = narrow,
+        .has_checksum = checksum,
+        .level = level,
+        .stored_header = header.buf,
+    };
+    if (check_run(&format, &rows, (size_t)width)) {
+        result = encode_run(&format, &rows, n_rows);
+    }
+done:
     PyBuffer_Release(&values);
     PyBuffer_Release(&order);
-    PyBuffer_Release(&out);
+    PyBuffer_Release(&header);
     return result;
 }
 
 /* By way of `void (*)(void)`, as Python's documentation asks: the methods with keywords have another type. */
 static PyMethodDef methods[] = {
     {"decode", (PyCFunction)(void (*)(void))decode, METH_VARARGS | METH_KEYWORDS, decode_doc},
-    {"gather", (PyCFunction)(void (*)(void))gather, METH_VARARGS | METH_KEYWORDS, gather_doc},
+    {"encode", (PyCFunction)(void (*)(void))encode, METH_VARARGS | METH_KEYWORDS, encode_doc},
     {NULL, NULL, 0, NULL},
 };
 
@@ -140,7 +210,7 @@ static PyModuleDef_Slot slots[] = {{Py_mod_exec, initialize}, {0, NULL}};
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "noether.data.zarr_store.codec._native",
-    .m_doc = "Decodes runs of chunks, and gathers rows for them.",
+    .m_doc = "Encodes and decodes runs of chunks.",
     .m_slots = slots,
     .m_methods = methods,
 };
