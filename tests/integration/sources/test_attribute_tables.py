@@ -124,8 +124,17 @@ def test_a_table_that_does_not_tell_of_a_sample_fails_it(root: Path, name: str) 
 
 
 def test_only_the_sample_of_a_wrong_row_fails(root: Path) -> None:
-    (root / "all.csv").write_text("run;Cd\n1;0.3\n20;0,1\n")
+    (root / "all.csv").write_text("run;Cd\n1;0.3\n20;nan\n")
     assert source_of(root).load("run_1").attributes == {"coefficients": {"Cd": 0.3}}
+
+
+def test_a_decimal_comma_in_one_row_makes_the_points_of_others_unclear(root: Path) -> None:
+    """1.234 is 1234 to whoever writes 0,1."""
+    (root / "all.csv").write_text("run;Cd;cells\n1;1;1.234\n20;0,1;5\n")
+    with pytest.raises(
+        SourceError, match=r"^sample 'run_1', .* \(line 3, column 'Cd': expected a number with a decimal po"
+    ):
+        source_of(root).load("run_1")
 
 
 def test_a_table_that_is_missing_is_named(root: Path) -> None:

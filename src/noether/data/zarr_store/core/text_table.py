@@ -64,7 +64,8 @@ class TextTable:
         Raises
         ------
         ValueError
-            Two rows have the same cell, or a row has an empty one.
+            Two rows have the same cell, or a row has an empty one. Some number is written as no program reads it for
+            sure: where one has a decimal comma, the point of another may be one between thousands.
         """
         at = self.names.index(column)
         rows: dict[str, TextRow] = {}
@@ -76,6 +77,9 @@ class TextTable:
                     f"{'again' if row_id else 'as id'}"
                 )
             rows[row_id] = row
+            for name, cell in zip(self.names, row.cells, strict=True):
+                if name != column:
+                    _require_clear(cell, f"line {row.line}, column {name!r}")
         return rows
 
     def values(self, row: TextRow, leave_out: str | None = None) -> dict[str, int | float | str]:
@@ -211,11 +215,15 @@ def _value(cell: str, where: str) -> int | float | str:
         number = float(cell)
         if math.isfinite(number):
             return number
-    elif _LOCAL_NUMBER.fullmatch(cell):
+    elif not _NOT_FINITE.fullmatch(cell):
+        _require_clear(cell, where)
+        return cell
+    raise ValueError(f"{where}: expected a finite number or text, got {cell!r}; leave the cell empty")
+
+
+def _require_clear(cell: str, where: str) -> None:
+    if _LOCAL_NUMBER.fullmatch(cell) and not _FLOAT.fullmatch(cell):
         raise ValueError(
             f"{where}: expected a number with a decimal point and nothing between thousands, such as 1234.5, got "
             f"{cell!r}; save the table with such numbers"
         )
-    elif not _NOT_FINITE.fullmatch(cell):
-        return cell
-    raise ValueError(f"{where}: expected a finite number or text, got {cell!r}; leave the cell empty")
