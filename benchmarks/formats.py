@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from benchmarks.data import DOMAIN, FIELDS, FILEMAP, SAMPLE, Arrays, source_arrays
 from benchmarks.zarr_writing import STORED_DTYPES
 from noether.data.zarr_store import ZarrStoreWriter
-from noether.data.zarr_store.sampling import permutation
+from noether.data.zarr_store.sampling import SHUFFLE_ALGORITHM, permutation
 
 __all__ = ["Prepared", "prepare", "write_store"]
 
@@ -101,7 +101,7 @@ def _npy_files(directory: Path, source: Arrays) -> dict[str, Path]:
     files = {field: directory / f"{field}.npy" for field in FIELDS}
     if not (directory / "npy-complete").exists():
         n_points = len(source["volume_position"])
-        order = permutation(n_points, shuffle_seed=0, sample_id=SAMPLE, domain=DOMAIN)
+        order = permutation(n_points, algorithm=SHUFFLE_ALGORITHM, shuffle_seed=0, sample_id=SAMPLE, domain=DOMAIN)
         for field, file in files.items():
             np.save(file, np.asarray(source[field])[order].astype(STORED_DTYPES[field]))
         (directory / "npy-complete").touch()

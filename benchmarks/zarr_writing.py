@@ -9,7 +9,7 @@ import zarr
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
 
 from benchmarks.data import DOMAIN, FIELDS, Arrays
-from noether.data.zarr_store.sampling import permutation
+from noether.data.zarr_store.sampling import SHUFFLE_ALGORITHM, permutation
 
 __all__ = ["STORED_DTYPES", "array_path", "write_with_zarr"]
 
@@ -28,7 +28,7 @@ def write_with_zarr(path: Path, sample_id: str, arrays: Arrays, chunk_points: in
     """
     group = zarr.open_group(str(path), mode="w", zarr_format=3)
     rows = len(arrays["volume_position"])
-    order = permutation(rows, shuffle_seed=0, sample_id=sample_id, domain=DOMAIN)
+    order = permutation(rows, algorithm=SHUFFLE_ALGORITHM, shuffle_seed=0, sample_id=sample_id, domain=DOMAIN)
     for field, values in arrays.items():
         dtype = STORED_DTYPES[field]
         chunks = (min(chunk_points, rows), values.shape[1])

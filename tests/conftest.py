@@ -62,6 +62,7 @@ def python_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """The ways of numcodecs and NumPy alone."""
     monkeypatch.setattr(native, "decode", None)
     monkeypatch.setattr(native, "encode", None)
+    monkeypatch.setattr(native, "hash_order", None)
 
 
 @pytest.fixture(params=["compiled", "python_only"], ids=["compiled", "python"])

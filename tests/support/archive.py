@@ -27,6 +27,8 @@ STORE_WHOLE_BLOCKS = ARCHIVE / "store_whole_blocks"
 """The same by an earlier writer, of which blosc compressed each block as one."""
 STORE_ARRAY_PATHS = ARCHIVE / "store_array_paths"
 """The same by a later writer, whose manifest has the paths of arrays and whose level is 5."""
+STORE_HASH_ORDER = ARCHIVE / "store_hash_order"
+"""The same by a later writer, whose shuffle is ``hash-v1``."""
 FILEMAP = FileMap(
     surface_position="surface_position_vtp.npy",
     surface_pressure="surface_pressure.npy",
@@ -75,7 +77,8 @@ def domain_of(field: str) -> str:
     return field.partition("_")[0]
 
 
-def load_expected() -> Expected:
+def load_expected(store: Path = STORE) -> Expected:
+    """Return what readers of one of the stores have to get."""
     facts = json.loads((ARCHIVE / "expected.json").read_text())
     sources: dict[str, Arrays] = {sample_id: {} for sample_id in ATTRIBUTES}
     orders: dict[str, dict[str, NDArray[np.int64]]] = {sample_id: {} for sample_id in ATTRIBUTES}
@@ -86,6 +89,11 @@ def load_expected() -> Expected:
                 orders[sample_id][domain_of(name)] = array
             else:
                 sources[sample_id][name] = array
+    if store == STORE_HASH_ORDER:
+        orders = {
+            sample_id: {domain: hash_order_by_hand(sample_id, domain, n_points) for domain, n_points in points.items()}
+            for sample_id, points in _POINTS.items()
+        }
     return Expected(sources, orders, facts["made_with"])
 
 
@@ -136,6 +144,19 @@ def dataset_item(root: Path, asked: dict[str, Any]) -> Arrays:
 def _permutation(sample_id: str, domain: str, n_points: int) -> NDArray[np.int64]:
     key = np.frombuffer(hashlib.sha256(f"{SETTINGS['shuffle_seed']}:{sample_id}:{domain}".encode()).digest(), "<u4")
     return np.random.RandomState(key).permutation(n_points)
+
+
+def hash_order_by_hand(sample_id: str, domain: str, n_points: int) -> NDArray[np.int64]:
+    """Follow the text of the format, with Python's own integers."""
+    key = hashlib.sha256(f"{SETTINGS['shuffle_seed']}:{sample_id}:{domain}".encode()).digest()
+    first, second = (int.from_bytes(key[at : at + 8], "little") for at in (0, 8))
+
+    def mix(hashed: int) -> int:
+        for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
+            hashed = (hashed ^ hashed >> 33) * factor % 2**64
+        return hashed ^ hashed >> 33
+
+    return np.array(sorted(range(n_points), key=lambda row: mix(mix((row + first) % 2**64) ^ second)), np.int64)
 
 
 def _make_archive() -> None:

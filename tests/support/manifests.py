@@ -92,15 +92,22 @@ sample_entries = st.builds(
             max_abs_error=ERRORS,
             max_rel_error=ERRORS,
             flushed_to_zero=st.integers(0, 2**40),
+            needs_float64=st.booleans(),
         ),
         max_size=2,
     ),
 )
 samples = st.dictionaries(IDS, sample_entries, max_size=4)
+coordinates = st.floats(allow_nan=False, allow_infinity=False)
+
+
+def _with_version(keys: Json) -> Json:
+    return keys | {"format_version": 2 if "origin" in keys else 1}
+
+
 settings: st.SearchStrategy[Json] = st.fixed_dictionaries(
     {
         "dataset_name": PRINTED.filter(bool),
-        "format_version": st.just(1),
         "shuffle_seed": st.integers(),
         "coords_dtype": st.sampled_from(["float32", "float64"]),
         "values_dtype": st.sampled_from(["float16", "float32"]),
@@ -113,9 +120,10 @@ settings: st.SearchStrategy[Json] = st.fixed_dictionaries(
         "splits": st.dictionaries(PRINTED, st.lists(IDS)),
         "chunk_index": st.just("chunk_index-0f.npy"),
         "removing": st.dictionaries(IDS.map("removed/{}.zarr".format), IDS, max_size=2),
+        "origin": st.tuples(coordinates, coordinates, coordinates),
         "unit_system": JSON,
     },
-)
+).map(_with_version)
 manifests = st.builds(lambda keys, entries: StoreManifest(**keys, samples=entries), settings, samples)
 
 

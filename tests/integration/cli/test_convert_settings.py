@@ -22,6 +22,7 @@ SETTINGS = {
     "seed": ("--seed", "5"),
     "level": ("--compression-level", "8"),
     "checksum": ("--no-checksum",),
+    "origin": ("--origin", "-0.5,1,0"),
     "name": ("--name", "mine"),
 }
 
@@ -125,6 +126,11 @@ def test_options_that_name_the_settings_of_the_store_are_accepted(tree: Path, st
             ["--no-checksum"],
             "checksum: the store has True, False is asked for. "
             "All samples of a store share checksum: leave --checksum out, or write to another store.",
+        ),
+        (
+            ["--origin", "1,2,3.5"],
+            "origin: the store has None, (1.0, 2.0, 3.5) is asked for. "
+            "All samples of a store share origin: leave --origin out, or write to another store.",
         ),
         (
             ["--name", "mine"],

@@ -55,7 +55,7 @@ def test_the_table_of_a_store_shows_its_figures(store: Path) -> None:
     surface = summary.domains[0]
     assert ran.code == 0
     assert ran.stdout.splitlines()[0] == f"ahmedml: 2 samples in {store}"
-    assert ran.stdout.splitlines()[1].endswith("blosc-zstd-5, checksums on, shuffled by mt19937-v1 with seed 0")
+    assert ran.stdout.splitlines()[1].endswith("blosc-zstd-5, checksums on, shuffled by hash-v1 with seed 0")
     assert f"in {summary.n_objects} objects" in ran.stdout
     assert surface.source_bytes is not None
     assert cells(ran.stdout, "surface")[1:6] == ["2", "150", "64", "6", "2"]

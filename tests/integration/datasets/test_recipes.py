@@ -71,7 +71,7 @@ class Training:
 
 
 @pytest.mark.parametrize(
-    ("variant", "n_workers"), [("PyTorch", 0), ("PyTorch", 1), ("torchdata", 0), ("torchdata", 1), ("Accelerate", 1)]
+    ("variant", "n_workers"), [("PyTorch", 1), ("torchdata", 0), ("torchdata", 1), ("Accelerate", 1)]
 )
 def test_ranks_get_new_points_each_epoch_and_resume_exactly(
     store: Path, tmp_path: Path, variant: str, n_workers: int

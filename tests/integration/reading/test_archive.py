@@ -21,6 +21,7 @@ from support.archive import (
     SPLITS,
     STORE,
     STORE_ARRAY_PATHS,
+    STORE_HASH_ORDER,
     STORE_WHOLE_BLOCKS,
     Expected,
     domain_of,
@@ -36,11 +37,11 @@ OPTIONAL = ("shuffle_algorithm", "checksum", "splits", "chunk_index", "copied_fr
 
 
 @pytest.fixture(scope="module")
-def expected() -> Expected:
-    return load_expected()
+def expected(root: Path) -> Expected:
+    return load_expected(root)
 
 
-@pytest.fixture(scope="module", params=["with chunk index", "without", "whole blocks", "array paths"])
+@pytest.fixture(scope="module", params=["with chunk index", "without", "whole blocks", "array paths", "hash order"])
 def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     if request.param == "with chunk index":
         return STORE
@@ -48,6 +49,8 @@ def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         return STORE_WHOLE_BLOCKS
     if request.param == "array paths":
         return STORE_ARRAY_PATHS
+    if request.param == "hash order":
+        return STORE_HASH_ORDER
     copied = Path(shutil.copytree(STORE, tmp_path_factory.mktemp("archive") / "store"))
     StoreManifest.update(str(copied), lambda manifest: manifest.model_copy(update={"chunk_index": None}))
     next(copied.glob("chunk_index-*.npy")).unlink()
@@ -93,9 +96,9 @@ def test_an_archived_store_is_sound(root: Path) -> None:
 
 
 def test_an_archived_store_reads_where_its_manifest_has_the_required_keys_alone(
-    tmp_path: Path, expected: Expected
+    tmp_path: Path,
 ) -> None:
-    root = Path(shutil.copytree(STORE, tmp_path / "store"))
+    root, expected = Path(shutil.copytree(STORE, tmp_path / "store")), load_expected()
     manifest = json.loads((root / "manifest.json").read_text())
     samples = {name: {key: entry[key] for key in ("relpath", "domains")} for name, entry in manifest["samples"].items()}
     required = {key: value for key, value in manifest.items() if key not in OPTIONAL} | {"samples": samples}
@@ -117,7 +120,8 @@ def with_tensorstore(array: Path) -> Any:
 
 
 @pytest.mark.parametrize("read", [with_zarr_python, with_tensorstore])
-def test_other_readers_get_the_values_of_an_archived_store(expected: Expected, read: Callable[[Path], Any]) -> None:
+def test_other_readers_get_the_values_of_an_archived_store(read: Callable[[Path], Any]) -> None:
+    expected = load_expected()
     for sample_id in IDS:
         for field, values in expected.stored(sample_id).items():
             domain, _, name = field.partition("_")

@@ -14,7 +14,7 @@ import pytest
 from support.archive import (
     EPOCH_SAMPLE,
     EPOCHS,
-    STORE_ARRAY_PATHS,
+    STORE_HASH_ORDER,
     dataset_item,
     domain_of,
     load_expected,
@@ -25,7 +25,7 @@ from support.trees import visible_files
 
 
 def test_a_writer_of_today_makes_the_bytes_of_the_archived_store(tmp_path: Path) -> None:
-    made, archived = visible_files(write_store(tmp_path / "store")), visible_files(STORE_ARRAY_PATHS)
+    made, archived = visible_files(write_store(tmp_path / "store")), visible_files(STORE_HASH_ORDER)
     assert made.keys() == archived.keys()
     assert [key for key in archived if made[key] != archived[key]] == []
 
@@ -33,7 +33,7 @@ def test_a_writer_of_today_makes_the_bytes_of_the_archived_store(tmp_path: Path)
 @pytest.mark.parametrize("asked", EPOCHS, ids=[one["schedule"] for one in EPOCHS])
 def test_a_dataset_of_today_gives_the_archived_values_of_its_points(asked: dict[str, Any]) -> None:
     """The store was archived by an earlier version."""
-    item, stored = dataset_item(STORE_ARRAY_PATHS, asked), load_expected().stored(EPOCH_SAMPLE)
+    item, stored = dataset_item(STORE_HASH_ORDER, asked), load_expected(STORE_HASH_ORDER).stored(EPOCH_SAMPLE)
     rows = rows_of(item, stored)
     assert {domain: len(set(one)) for domain, one in rows.items()} == asked["num_points"]
     for field, values in stored.items():

@@ -227,8 +227,8 @@ def test_a_directory_without_a_manifest_is_no_store_and_the_error_says_what_to_d
     [
         pytest.param(lambda m: m.pop("samples"), "samples: Field required", id="key missing"),
         pytest.param(
-            lambda m: m.update(format_version=2, samples="elsewhere"),
-            "format version 2 is not known to this release, which reads version 1; upgrade: pip install",
+            lambda m: m.update(format_version=3, samples="elsewhere"),
+            "format version 3 is not known to this release, which reads versions up to 2; upgrade: pip install",
             id="higher version",
         ),
         pytest.param(

@@ -84,7 +84,7 @@ def test_the_manifest_says_what_it_is_a_fraction_of(root: Path, tmp_path: Path) 
     copy_store(str(root), str(tmp_path / "copy"), fraction=0.3)
     document = json.loads((tmp_path / "copy" / "manifest.json").read_bytes())
     assert document["copied_from"] == {"store_root": str(root), "fraction": 0.3}
-    assert document["shuffle_algorithm"] == "mt19937-v1-leading"
+    assert document["shuffle_algorithm"] == "hash-v1-leading"
 
 
 def test_the_order_of_the_source_is_refused_for_a_fraction(root: Path, tmp_path: Path) -> None:

@@ -427,8 +427,8 @@ def test_the_command_tells_what_it_removed(root: Path) -> None:
     assert (ran.code, ran.stderr) == (0, "")
     assert ran.stdout.splitlines() == [
         "removed run_2: 43 objects, 48.6 kB",
-        "removed part/run_1: 43 objects, 48.3 kB",
-        "removed 2 samples, 96.9 kB in all",
+        "removed part/run_1: 43 objects, 48.4 kB",
+        "removed 2 samples, 97.0 kB in all",
     ]
     assert list(manifest_of(root).samples) == ["run_3"]
 

@@ -108,7 +108,7 @@ def test_the_settings_are_those_the_store_was_written_with(tmp_path: Path) -> No
     write_store(tmp_path, shuffle_seed=7, compression_level=3, checksum=False)
     summary = summarize(tmp_path)
     assert summary.store_root == str(tmp_path)
-    assert (summary.dataset_name, summary.shuffle_seed, summary.shuffle_algorithm) == ("ahmed", 7, "mt19937-v1")
+    assert (summary.dataset_name, summary.shuffle_seed, summary.shuffle_algorithm) == ("ahmed", 7, "hash-v1")
     assert (summary.compressor, summary.checksum) == ("blosc-zstd-3", False)
 
 

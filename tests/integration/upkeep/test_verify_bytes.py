@@ -72,7 +72,7 @@ def change_every_byte(root: Path, keys: Iterable[str], level: Level, seed: int =
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(4 if in_full_mode() else 1))
+@pytest.mark.parametrize("seed", range(2 if in_full_mode() else 1))
 def test_every_byte_of_every_object_is_looked_at_where_checksums_are_on(tmp_path: Path, seed: int) -> None:
     root = write_tiny(tmp_path / "store", checksum=True)
     report = verify_store(root, workers=1)
@@ -108,7 +108,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(50 if in_full_mode() else 3))
+@pytest.mark.parametrize("seed", range(25 if in_full_mode() else 3))
 def test_changes_at_random_places_of_a_real_store_are_all_found(real: Path, tmp_path: Path, seed: int) -> None:
     root, rng = Path(shutil.copytree(real, tmp_path / "store")), random.Random(seed)
     shards = {key: data for key, data in objects_of(root).items() if "/c/" in key}
@@ -119,7 +119,7 @@ def test_changes_at_random_places_of_a_real_store_are_all_found(real: Path, tmp_
     assert damaged_objects(root) == shards.keys() | nodes.keys()
 
 
-@pytest.mark.parametrize("seed", range(50 if in_full_mode() else 5))
+@pytest.mark.parametrize("seed", range(25 if in_full_mode() else 5))
 def test_a_change_at_a_random_place_of_any_object_of_a_real_store_is_found(
     real: Path, tmp_path: Path, seed: int
 ) -> None:

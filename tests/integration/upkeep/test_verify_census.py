@@ -254,8 +254,8 @@ def test_where_nothing_is_there_is_no_store(tmp_path: Path) -> None:
 
 
 def test_a_newer_format_is_refused_and_not_called_damaged(root: Path) -> None:
-    rewrite_manifest(root, lambda manifest: manifest.update(format_version=2))
-    with pytest.raises(ManifestError, match="format version 2 is not known"):
+    rewrite_manifest(root, lambda manifest: manifest.update(format_version=3))
+    with pytest.raises(ManifestError, match="format version 3 is not known"):
         census(root)
 
 

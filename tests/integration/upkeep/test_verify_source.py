@@ -246,11 +246,11 @@ def test_a_store_whose_original_order_is_not_known_cannot_be_compared(
 ) -> None:
     copy_store(str(converted[0]), str(tmp_path / "part"), fraction=0.5)
     assert verify_store(tmp_path / "part").findings == ()
-    with pytest.raises(OriginalOrderError, match=r"mt19937-v1-leading.* verify the level 'data'"):
+    with pytest.raises(OriginalOrderError, match=r"hash-v1-leading.* verify the level 'data'"):
         verify_store(tmp_path / "part", level="source", source=source)
 
 
 def test_a_source_is_for_its_own_level_alone(root: Path, source: HeldSource) -> None:
     with pytest.raises(ArgumentError, match="source: the level 'source' compares with one, and no other does"):
         verify_store(root, source=source)
-    assert StoreManifest.load(str(root)).shuffle_algorithm == "mt19937-v1"
+    assert StoreManifest.load(str(root)).shuffle_algorithm == "hash-v1"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pickle
 import shutil
@@ -22,11 +21,12 @@ from noether.data.schemas import FileMap
 from noether.data.zarr_store import ZarrStoreWriter
 from noether.data.zarr_store.core.grid import Grid
 from noether.data.zarr_store.layout import ArrayLayout, build_domain_layouts
-from noether.data.zarr_store.sampling.shuffle import permutation
+from noether.data.zarr_store.sampling.shuffle import SHUFFLE_ALGORITHM, permutation
 from noether.data.zarr_store.writing import group_encoding
 from noether.data.zarr_store.writing.group_encoding import DomainArrays, Encoding, encoded, group_objects
 from noether.data.zarr_store.writing.reorder import GatheredRows, StoredRows
 from support.ahmed import AHMED_FILEMAP, RUNS, Arrays, load_run
+from support.archive import hash_order_by_hand
 from support.lanes import few_fast
 from support.places import local_place
 from support.workers import processes, write_run
@@ -60,8 +60,7 @@ def test_stored_rows_are_source_rows_in_the_order_of_the_format(run_1: Arrays, t
     group = zarr.open_group(tmp_path / "run_1.zarr", mode="r")
     for field, source in run_1.items():
         domain, _, name = field.partition("_")
-        key = np.frombuffer(hashlib.sha256(f"7:run_1:{domain}".encode()).digest(), "<u4")
-        order = np.random.RandomState(key).permutation(len(source))
+        order = hash_order_by_hand("run_1", domain, len(source))
         stored = rows_of(group, f"{domain}/{name}")
         np.testing.assert_array_equal(stored, source.reshape(stored.shape)[order].astype(stored.dtype))
 
@@ -79,7 +78,7 @@ def test_every_field_of_a_domain_holds_each_source_row_once_and_in_one_order(
 ) -> None:
     rows = np.arange(n_points, dtype=np.float32)[:, np.newaxis]
     layout = build_domain_layouts(FileMap(volume_position="p", volume_pressure="c", volume_velocity="v"))["volume"]
-    order = permutation(n_points, shuffle_seed=seed, sample_id=sample_id, domain="volume")
+    order = permutation(n_points, algorithm=SHUFFLE_ALGORITHM, shuffle_seed=seed, sample_id=sample_id, domain="volume")
     arrays: list[tuple[ArrayLayout, StoredRows]] = [
         (array, GatheredRows(np.repeat(rows, array.dim, axis=1), order, np.dtype(array.dtype)))
         for array in layout.arrays.values()

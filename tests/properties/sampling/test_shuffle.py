@@ -9,14 +9,15 @@ import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from noether.data.zarr_store.sampling.shuffle import invert, permutation
+from noether.data.zarr_store.sampling.shuffle import SHUFFLE_ALGORITHMS, invert, permutation
 
 SEEDS = st.integers(-(2**64), 2**64)
 IDS = st.text(min_size=1, max_size=30)
+ALGORITHMS = st.sampled_from(SHUFFLE_ALGORITHMS)
 DOMAINS = st.sampled_from(["surface", "volume", "surface_stl", "surface_stl_resampled"])
 
 
-def permutation_by_hand(n_points: int, seed: int, sample_id: str, domain: str) -> list[int]:
+def twisted_by_hand(n_points: int, seed: int, sample_id: str, domain: str) -> list[int]:
     """The format's text with the standard library alone: its Mersenne Twister, and Fisher-Yates from the end.
 
     Both seed the twister from eight 32-bit words by `init_by_array`, of which Python takes an int's, the lowest first.
@@ -33,29 +34,49 @@ def permutation_by_hand(n_points: int, seed: int, sample_id: str, domain: str) -
     return order
 
 
-@given(st.integers(0, 400), SEEDS, IDS, DOMAINS)
-def test_the_order_is_what_the_format_says(n_points: int, seed: int, sample_id: str, domain: str) -> None:
-    order = permutation(n_points, shuffle_seed=seed, sample_id=sample_id, domain=domain)
-    assert order.tolist() == permutation_by_hand(n_points, seed, sample_id, domain)
+def hashed_by_hand(n_points: int, seed: int, sample_id: str, domain: str) -> list[int]:
+    """The format's text with Python's own integers."""
+    key = hashlib.sha256(f"{seed}:{sample_id}:{domain}".encode()).digest()
+    first, second = int.from_bytes(key[:8], "little"), int.from_bytes(key[8:16], "little")
+
+    def mix(hashed: int) -> int:
+        hashed = (hashed ^ hashed >> 33) * 0xFF51AFD7ED558CCD % 2**64
+        hashed = (hashed ^ hashed >> 33) * 0xC4CEB9FE1A85EC53 % 2**64
+        return hashed ^ hashed >> 33
+
+    return sorted(range(n_points), key=lambda row: mix(mix((row + first) % 2**64) ^ second))
 
 
-@given(st.integers(0, 3_000), SEEDS, IDS, DOMAINS)
-def test_the_inverse_undoes_the_order_from_both_sides(n_points: int, seed: int, sample_id: str, domain: str) -> None:
-    order = permutation(n_points, shuffle_seed=seed, sample_id=sample_id, domain=domain)
+BY_HAND = {"mt19937-v1": twisted_by_hand, "hash-v1": hashed_by_hand}
+
+
+@given(ALGORITHMS, st.integers(0, 400), SEEDS, IDS, DOMAINS)
+def test_the_order_is_what_the_format_says(
+    algorithm: str, n_points: int, seed: int, sample_id: str, domain: str
+) -> None:
+    order = permutation(n_points, algorithm=algorithm, shuffle_seed=seed, sample_id=sample_id, domain=domain)
+    assert order.tolist() == BY_HAND[algorithm](n_points, seed, sample_id, domain)
+
+
+@given(ALGORITHMS, st.integers(0, 3_000), SEEDS, IDS, DOMAINS)
+def test_the_inverse_undoes_the_order_from_both_sides(
+    algorithm: str, n_points: int, seed: int, sample_id: str, domain: str
+) -> None:
+    order = permutation(n_points, algorithm=algorithm, shuffle_seed=seed, sample_id=sample_id, domain=domain)
     identity = np.arange(n_points)
     np.testing.assert_array_equal(invert(order)[order], identity)
     np.testing.assert_array_equal(order[invert(order)], identity)
 
 
-@given(SEEDS, SEEDS, IDS, IDS, DOMAINS, DOMAINS)
+@given(ALGORITHMS, SEEDS, SEEDS, IDS, IDS, DOMAINS, DOMAINS)
 def test_another_seed_or_id_or_domain_gives_another_order(
-    seed: int, other_seed: int, sample_id: str, other_id: str, domain: str, other_domain: str
+    algorithm: str, seed: int, other_seed: int, sample_id: str, other_id: str, domain: str, other_domain: str
 ) -> None:
     others = {(other_seed, sample_id, domain), (seed, other_id, domain), (seed, sample_id, other_domain)}
     others.discard((seed, sample_id, domain))
     assume(others)
     orders = [
-        permutation(100, shuffle_seed=s, sample_id=i, domain=d).tolist()
+        permutation(100, algorithm=algorithm, shuffle_seed=s, sample_id=i, domain=d).tolist()
         for s, i, d in [(seed, sample_id, domain), *others]
     ]
     assert all(orders[0] != other for other in orders[1:])

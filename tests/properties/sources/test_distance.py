@@ -53,6 +53,20 @@ def test_the_distance_to_one_triangle(position: list[float], distance: float) ->
     assert distance_to_triangles(np.array([position], float), TRIANGLE) == pytest.approx([distance])
 
 
+def test_triangles_in_single_precision_far_away_are_measured_in_double() -> None:
+    """A fan of many triangles around a hub; corners are whole numbers, which float32 has at 12,000 km.
+
+    Seeds in float32 would all lie on the hub, and tell nothing of which triangle is near.
+    """
+    angles = np.linspace(0, 2 * np.pi, 97)
+    rim = np.round(np.stack([np.cos(angles), np.sin(angles), 0 * angles], axis=1) * 40)
+    triangles = np.stack([np.zeros((96, 3)), rim[:-1], rim[1:]], axis=1)
+    positions = np.random.default_rng(0).random((300, 3)) * (2, 2, 0.001) - (1, 1, 0)
+    shift = np.array([12e6, 14e6, 0])
+    far = distance_to_triangles(positions + shift, (triangles + shift).astype(np.float32))
+    np.testing.assert_allclose(far, distance_to_triangles(positions, triangles), rtol=0, atol=1e-8)
+
+
 def test_a_triangle_without_area_is_an_edge_or_a_point() -> None:
     edge, point = TRIANGLE[:, [0, 1, 1]], TRIANGLE[:, [0, 0, 0]]
     position = np.array([[2.0, 3.0, 4.0]])

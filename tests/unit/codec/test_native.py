@@ -46,7 +46,7 @@ def test_the_stub_has_the_signatures_of_the_compiled_module() -> None:
         for node in stub.body
         if isinstance(node, ast.FunctionDef)
     }
-    assert written.keys() == {"decode", "encode"}
+    assert written.keys() == {"decode", "encode", "hash_order"}
     for name, (positional, keywords) in written.items():
         parameters = inspect.signature(getattr(native, name)).parameters.values()
         assert [one.name for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD] == positional
@@ -73,6 +73,7 @@ def missing_module(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[warnings.Wa
     """A process where the module is missing and nothing is decoded yet; gives the warnings of the test."""
     monkeypatch.setattr(native, "decode", None)
     monkeypatch.setattr(native, "encode", None)
+    monkeypatch.setattr(native, "hash_order", None)
     monkeypatch.setattr(native, "_first_use", threading.Lock())
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -65,14 +65,14 @@ def test_keys_of_a_sample_that_are_not_known_are_no_error() -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        pytest.param(minimal() | {"format_version": 2}, id="otherwise-readable"),
-        pytest.param({"format_version": 2}, id="all-else-missing"),
-        pytest.param({"samples": [7], "domains": 7, "dataset_name": None, "format_version": 2}, id="all-else-changed"),
+        pytest.param(minimal() | {"format_version": 3}, id="otherwise-readable"),
+        pytest.param({"format_version": 3}, id="all-else-missing"),
+        pytest.param({"samples": [7], "domains": 7, "dataset_name": None, "format_version": 3}, id="all-else-changed"),
     ],
 )
 def test_a_higher_format_version_is_refused_by_name(content: Json) -> None:
     """The store is refused even where nothing else of it can be read."""
-    message = r"^/store/manifest.json: .*format version 2 is not known .* reads version 1; upgrade: pip install"
+    message = r"^/store/manifest.json: .*format version 3 is not known .* reads versions up to 2; upgrade: pip install"
     with pytest.raises(ManifestError, match=message):
         parse(content)
 
@@ -255,8 +255,8 @@ def test_a_group_that_something_else_wrote_is_refused(data: bytes) -> None:
 
 
 def test_a_group_of_a_higher_format_version_is_refused_by_name() -> None:
-    group = {"attributes": {"attributes": {}, "manifest": minimal() | {"format_version": 2}}}
-    with pytest.raises(ManifestError, match="format version 2 is not known"):
+    group = {"attributes": {"attributes": {}, "manifest": minimal() | {"format_version": 3}}}
+    with pytest.raises(ManifestError, match="format version 3 is not known"):
         StoreManifest.of_group(json.dumps(group).encode(), "/store/run_1.zarr/zarr.json")
 
 

@@ -6,15 +6,18 @@ import hashlib
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
 
-from noether.data.zarr_store.sampling.shuffle import SHUFFLE_ALGORITHM, permutation
+from noether.data.zarr_store.codec import hash_order, native
+from noether.data.zarr_store.sampling.shuffle import SHUFFLE_ALGORITHM, SHUFFLE_ALGORITHMS, permutation
 
 N_LARGE = 100_000
 
-VECTORS = [
+VECTORS: dict[str, list[Any]] = {}
+VECTORS["mt19937-v1"] = [
     pytest.param(
         (0, "run_1", "surface"),
         [0, 3, 6, 4, 8, 9, 5, 2, 7, 1],
@@ -54,41 +57,97 @@ VECTORS = [
 ]
 
 
-def digest(n_points: int, seed: int, sample_id: str, domain: str) -> str:
-    order = permutation(n_points, shuffle_seed=seed, sample_id=sample_id, domain=domain)
+VECTORS["hash-v1"] = [
+    pytest.param(
+        (0, "run_1", "surface"),
+        [7, 1, 6, 8, 2, 4, 9, 5, 3, 0],
+        "56bbae9f61dbb03652e428dfe04d392bc03bb33e54a3f0182adcadd4bc3639d9",
+        id="surface",
+    ),
+    pytest.param(
+        (0, "run_1", "volume"),
+        [8, 3, 5, 9, 6, 2, 4, 1, 7, 0],
+        "efaf23bbe8dbe3628e6560cdabb0a303bf4c3c24cc83a4f5389d9f3824439384",
+        id="another-domain",
+    ),
+    pytest.param(
+        (1, "run_1", "surface"),
+        [9, 5, 2, 6, 3, 8, 1, 4, 7, 0],
+        "5aa91fb0a3d8fa6b48d422679fe747c26d036c4c0c3ce54dea16fa626507cc82",
+        id="another-seed",
+    ),
+    pytest.param(
+        (42, "param1/6f0a", "volume"),
+        [2, 1, 8, 4, 7, 9, 0, 5, 6, 3],
+        "440dd3e47269fad0448b19a392f6e3151b19697b4405d1a4561dd28d87e3f509",
+        id="nested-id",
+    ),
+    pytest.param(
+        (-3, "run_1", "surface_stl"),
+        [2, 5, 4, 3, 9, 6, 0, 7, 1, 8],
+        "3dd2af8cf23b6963170e76bf3037b173bb394ba50a5e8de4fae8516ef5b6f3b7",
+        id="negative-seed",
+    ),
+    pytest.param(
+        (2**70, "Ölkühler/翼-1", "volume"),
+        [9, 7, 8, 4, 2, 1, 3, 6, 5, 0],
+        "4bcfe11284cf81bb3e1c8250af516ba1e5297c8ac23c0e6201d9e172e924d652",
+        id="unicode-id-and-large-seed",
+    ),
+]
+FROZEN = [
+    pytest.param(algorithm, *one.values, id=f"{algorithm}-{one.id}")
+    for algorithm, vectors in VECTORS.items()
+    for one in vectors
+]
+OF_ONE: dict[str, Any] = {"sample_id": "run_1", "domain": "surface"}
+
+
+def digest(algorithm: str, n_points: int, seed: int, sample_id: str, domain: str) -> str:
+    order = permutation(n_points, algorithm=algorithm, shuffle_seed=seed, sample_id=sample_id, domain=domain)
     return hashlib.sha256(order.astype("<i8").tobytes()).hexdigest()
 
 
-def test_the_algorithm_keeps_its_name() -> None:
-    assert SHUFFLE_ALGORITHM == "mt19937-v1"
+def test_the_algorithms_keep_their_names() -> None:
+    assert SHUFFLE_ALGORITHM == "hash-v1"
+    assert sorted(SHUFFLE_ALGORITHMS) == ["hash-v1", "mt19937-v1"]
+    with pytest.raises(ValueError, match="algorithm: expected one of hash-v1, mt19937-v1, got 'philox'"):
+        permutation(3, algorithm="philox", shuffle_seed=0, **OF_ONE)
 
 
-@pytest.mark.parametrize(("key", "of_ten", "_large"), VECTORS)
-def test_the_order_of_ten_points_is_frozen(key: tuple[int, str, str], of_ten: list[int], _large: str) -> None:
-    seed, sample_id, domain = key
-    assert permutation(10, shuffle_seed=seed, sample_id=sample_id, domain=domain).tolist() == of_ten
-
-
-@pytest.mark.parametrize(("key", "_of_ten", "sha256"), VECTORS)
-def test_the_order_of_a_hundred_thousand_points_is_frozen(
-    key: tuple[int, str, str], _of_ten: list[int], sha256: str
+@pytest.mark.usefixtures("compiled_or_not")
+@pytest.mark.parametrize(("algorithm", "key", "of_ten", "_large"), FROZEN)
+def test_the_order_of_ten_points_is_frozen(
+    algorithm: str, key: tuple[int, str, str], of_ten: list[int], _large: str
 ) -> None:
-    assert digest(N_LARGE, *key) == sha256
+    seed, sample_id, domain = key
+    order = permutation(10, algorithm=algorithm, shuffle_seed=seed, sample_id=sample_id, domain=domain)
+    assert order.tolist() == of_ten
 
 
-def test_the_order_is_int64_and_owned_by_the_caller() -> None:
-    order = permutation(5, shuffle_seed=0, sample_id="run_1", domain="surface")
+@pytest.mark.usefixtures("compiled_or_not")
+@pytest.mark.parametrize(("algorithm", "key", "_of_ten", "sha256"), FROZEN)
+def test_the_order_of_a_hundred_thousand_points_is_frozen(
+    algorithm: str, key: tuple[int, str, str], _of_ten: list[int], sha256: str
+) -> None:
+    assert digest(algorithm, N_LARGE, *key) == sha256
+
+
+@pytest.mark.parametrize("algorithm", SHUFFLE_ALGORITHMS)
+def test_the_order_is_int64_and_owned_by_the_caller(algorithm: str) -> None:
+    order = permutation(5, algorithm=algorithm, shuffle_seed=0, **OF_ONE)
     assert order.dtype == np.int64
     order[:] = 0
-    assert sorted(permutation(5, shuffle_seed=0, sample_id="run_1", domain="surface")) == [0, 1, 2, 3, 4]
+    assert sorted(permutation(5, algorithm=algorithm, shuffle_seed=0, **OF_ONE)) == [0, 1, 2, 3, 4]
 
 
-def test_the_global_random_state_neither_sets_the_order_nor_is_advanced_by_it() -> None:
+@pytest.mark.parametrize("algorithm", SHUFFLE_ALGORITHMS)
+def test_the_global_random_state_neither_sets_the_order_nor_is_advanced_by_it(algorithm: str) -> None:
     np.random.seed(1)
     expected_next = np.random.RandomState(1).randint(2**31)
-    order = permutation(10, shuffle_seed=0, sample_id="run_1", domain="surface")
+    order = permutation(10, algorithm=algorithm, shuffle_seed=0, **OF_ONE)
     assert np.random.randint(2**31) == expected_next
-    assert order.tolist() == [0, 3, 6, 4, 8, 9, 5, 2, 7, 1]
+    assert order.tolist() == VECTORS[algorithm][0].values[1]
 
 
 @pytest.mark.parametrize(
@@ -102,12 +161,41 @@ def test_the_global_random_state_neither_sets_the_order_nor_is_advanced_by_it() 
         ),
     ],
 )
-def test_the_order_is_the_same_elsewhere(executor: Callable[[], Executor]) -> None:
+@pytest.mark.parametrize("algorithm", SHUFFLE_ALGORITHMS)
+def test_the_order_is_the_same_elsewhere(algorithm: str, executor: Callable[[], Executor]) -> None:
+    settings: dict[str, Any] = {"algorithm": algorithm, "shuffle_seed": 3, "domain": "volume"}
     ids = [f"run_{i}" for i in range(1, 17)]
     with executor() as pool:
-        futures = [
-            pool.submit(permutation, 1_000, shuffle_seed=3, sample_id=sample_id, domain="volume") for sample_id in ids
-        ]
+        futures = [pool.submit(permutation, 1_000, sample_id=sample_id, **settings) for sample_id in ids]
         elsewhere = [future.result().tolist() for future in futures]
-    here = [permutation(1_000, shuffle_seed=3, sample_id=sample_id, domain="volume").tolist() for sample_id in ids]
+    here = [permutation(1_000, sample_id=sample_id, **settings).tolist() for sample_id in ids]
     assert elsewhere == here
+
+
+@pytest.mark.usefixtures("compiled")
+@pytest.mark.parametrize("n_points", [0, 1, 2, 32_768, 32_769, 300_001])
+def test_threads_do_not_change_the_order(n_points: int) -> None:
+    """Sizes around that of a bucket, and of so many that several threads sort."""
+    one, two, five = (hash_order(n_points, 2**64 - 2, 7, threads) for threads in (1, 2, 5))
+    np.testing.assert_array_equal(one, two)
+    np.testing.assert_array_equal(one, five)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(native, "hash_order", None)
+        np.testing.assert_array_equal(one, hash_order(n_points, 2**64 - 2, 7))
+
+
+@pytest.mark.usefixtures("compiled")
+def test_rows_whose_hashes_begin_alike_are_in_order() -> None:
+    """Hashes of rows 60,700 and 66,825 agree in the 36 bits that the module compares first; the latter's is smaller."""
+    order = hash_order(300_001, 0, 0)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(native, "hash_order", None)
+        np.testing.assert_array_equal(order, hash_order(300_001, 0, 0))
+
+
+@pytest.mark.usefixtures("compiled")
+def test_the_compiled_module_refuses_what_it_cannot_order() -> None:
+    assert native.hash_order is not None
+    for out, threads in ((np.empty(7, np.uint8), 1), (np.empty(17, np.uint8)[1:], 1), (np.empty(2, np.int64), 0)):
+        with pytest.raises(ValueError, match=r"^(out|threads): expected"):
+            native.hash_order(out, first_key=1, second_key=2, threads=threads)

@@ -21,7 +21,7 @@
     │   └── WorkerDiedError                       a process ended before its work was done
     └── MissingDependencyError     (ImportError)  an optional library is not installed
 
-Each is also the builtin that a caller would expect, in parentheses.
+Each is also the builtin that a caller would expect, in parentheses. `PrecisionWarning` is no error.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ __all__ = [
     "MissingDependencyError",
     "NonFiniteError",
     "OriginalOrderError",
+    "PrecisionWarning",
     "SampleDataError",
     "SampleIdError",
     "SourceError",
@@ -169,6 +170,10 @@ class MissingDependencyError(StoreError, ImportError):
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions rebuild from `args`, which hold the finished message: worker processes send errors home.
         return (_rebuild, (type(self), str(self)))
+
+
+class PrecisionWarning(UserWarning):
+    """Positions are stored, or read, with fewer digits than they need to stay apart."""
 
 
 def _rebuild(kind: type[ImportError], message: str) -> ImportError:

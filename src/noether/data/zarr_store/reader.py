@@ -11,14 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noether.data.zarr_store.core import positive_int
-from noether.data.zarr_store.errors import (
-    ArgumentError,
-    OriginalOrderError,
-    TooLargeError,
-    UnknownNameError,
-    nearest_names,
-    require_one_of,
-)
+from noether.data.zarr_store.errors import ArgumentError, require_one_of
 from noether.data.zarr_store.layout import require_domain
 from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
 from noether.data.zarr_store.reading import (
@@ -37,15 +30,12 @@ from noether.data.zarr_store.reading import (
     place_side_by_side,
     plan_batches,
     plan_reads,
+    require_original_order,
+    require_whole_domains,
+    shuffle_of,
     to_tensors,
 )
-from noether.data.zarr_store.sampling import (
-    CHUNK_ORDERS,
-    SHUFFLE_ALGORITHM,
-    ChunkOrder,
-    PlannedRead,
-    permutation,
-)
+from noether.data.zarr_store.sampling import CHUNK_ORDERS, ChunkOrder, PlannedRead
 from noether.data.zarr_store.stores import StoreFactory, is_remote, normalize_root
 
 if TYPE_CHECKING:
@@ -127,6 +117,14 @@ class ZarrChunkReader:
             self.read_concurrency,
             verify_checksums,
         )
+
+    @property
+    def origin(self) -> tuple[float, float, float] | None:
+        """The point that was subtracted from all positions before they were stored; None where nothing was.
+
+        The positions of the source are ``stored.astype("float64") + origin``.
+        """
+        return self.manifest.origin
 
     def read_sample(
         self,
@@ -359,7 +357,7 @@ class ZarrChunkReader:
         Returns
         -------
         torch.Tensor of float32, shape (T, 3)
-            In the unit of the source.
+            In the unit of the source, relative to the `origin` of the store.
         """
         require_domain(domain, self.manifest.domains)
         position = self.manifest.domains[domain].position
@@ -382,19 +380,7 @@ class ZarrChunkReader:
         TooLargeError
             There is no memory for it.
         """
-        entry = self._fetcher.entry(sample_id)
-        if domain not in entry.domains:
-            raise UnknownNameError(
-                f"sample {sample_id!r} has no domain {domain!r}; {nearest_names(domain, entry.domains)}"
-            )
-        self._require_original_order()
-        n_points = entry.domains[domain].n_points
-        try:
-            return permutation(n_points, shuffle_seed=self.manifest.shuffle_seed, sample_id=sample_id, domain=domain)
-        except MemoryError as error:
-            raise TooLargeError(
-                f"sample {sample_id!r}, domain {domain!r}: the order of {n_points:,} points does not fit in memory"
-            ) from error
+        return shuffle_of(self.manifest, sample_id, self._fetcher.entry(sample_id), domain)
 
     def entry(self, sample_id: str) -> SampleEntry:
         """Return what the manifest says of a sample; that of the samples read last is at hand."""
@@ -414,31 +400,12 @@ class ZarrChunkReader:
         entry, entropy = self._fetcher.entry(sample_id), draw_entropy(generator)
         return plan_reads(self.manifest, sample_id, entry, fields, num_points, entropy, self.chunk_order)
 
-    def _require_original_order(self) -> None:
-        algorithm, origin = self.manifest.shuffle_algorithm, self.manifest.copied_from
-        if origin is not None:
-            raise OriginalOrderError(
-                f"the store has {origin.fraction:g} of the points of {origin.store_root}, and the order of the source "
-                "is one of all points; read that store, or read with order='stored'"
-            )
-        if algorithm != SHUFFLE_ALGORITHM:
-            raise OriginalOrderError(
-                f"the manifest names {algorithm or 'no shuffle algorithm'}, and this release knows only "
-                f"{SHUFFLE_ALGORITHM}; the order of the source is unknown, all that can be read is order='stored'"
-            )
-
     def _restores_order(self, planned: Iterable[PlannedRead], order: Order) -> bool:
-        """Tell whether the source's order is asked for; raise where it cannot be given."""
+        """Return whether the source's order is asked for; raise where it cannot be restored."""
         if order == "stored":
             return False
         if order != "original":
             raise ArgumentError(f"order: expected 'stored' or 'original', got {order!r}")
-        for one in planned:
-            plan = one.plan
-            if plan.n_points < plan.grid.n_points:
-                raise OriginalOrderError(
-                    f"order='original': domain {one.domain!r} is drawn ({plan.n_points} of {plan.grid.n_points} "
-                    "points), and only whole domains have an order to restore; leave it out of num_points"
-                )
-        self._require_original_order()
+        require_whole_domains(planned)
+        require_original_order(self.manifest)
         return True

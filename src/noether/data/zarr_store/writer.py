@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from typing import Any
 
-from numpy.typing import DTypeLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from noether.data.schemas import FileMap
 from noether.data.zarr_store.core import (
@@ -20,7 +21,7 @@ from noether.data.zarr_store.core import (
     portable_key,
     twin_error,
 )
-from noether.data.zarr_store.errors import SampleIdError
+from noether.data.zarr_store.errors import PrecisionWarning, SampleIdError
 from noether.data.zarr_store.layout import DomainLayout
 from noether.data.zarr_store.manifest import (
     MANIFEST_NAME,
@@ -35,6 +36,7 @@ from noether.data.zarr_store.reading import drop_chunk_index
 from noether.data.zarr_store.stores import join, open_storage
 from noether.data.zarr_store.writing import (
     NonFinite,
+    PositionLoss,
     PreparedSample,
     WriterSettings,
     check_attributes,
@@ -42,6 +44,7 @@ from noether.data.zarr_store.writing import (
     counted,
     encoded,
     group_objects,
+    position_warning,
 )
 
 __all__ = ["ZarrStoreWriter"]
@@ -83,6 +86,9 @@ class ZarrStoreWriter:
     field_attributes : mapping of str to mapping of str to str, optional
         By canonical field name, what the field means: ``{"units": "m2/s2", "long_name": "kinematic pressure"}``, either
         or both. They become attributes of the field's array in each sample that is written.
+    origin : three floats, optional
+        A point that is subtracted from every position, in float64, before the cast: for coordinates far from zero, of
+        which float32 drops digits. It is one for all samples. Readers return the positions without it; exports add it.
 
     Attributes
     ----------
@@ -124,6 +130,7 @@ class ZarrStoreWriter:
         storage_options: Mapping[str, Any] | None = None,
         threads: int | None = None,
         field_attributes: Mapping[str, Mapping[str, str]] | None = None,
+        origin: ArrayLike | None = None,
     ) -> None:
         self.settings = WriterSettings.checked(
             store_root=store_root,
@@ -141,10 +148,11 @@ class ZarrStoreWriter:
             storage_options=storage_options,
             threads=threads,
             field_attributes=field_attributes,
+            origin=origin,
         )
         self._storage = open_storage(self.store_root, self.settings.storage_options)
         self._recording = threading.Lock()
-        self._dropped_index = False
+        self._dropped_index = self._has_warned = False
         self.manifest = self._open_manifest()
         self._seen = SeenManifest.of(self.manifest)
         self._ids_by_key = {portable_key(sample_id): sample_id for sample_id in self.manifest.samples}
@@ -212,6 +220,7 @@ class ZarrStoreWriter:
         attributes: Mapping[str, Any] | None = None,
         fingerprint: str | None = None,
         on_bytes: Callable[[int], None] | None = None,
+        on_position_loss: Callable[[PositionLoss], None] | None = None,
     ) -> SampleEntry:
         """Write one sample, replacing it where it is there, and leave the manifest as it is.
 
@@ -233,6 +242,8 @@ class ZarrStoreWriter:
             Tells the state of the sample's source apart from others; kept with the sample.
         on_bytes : callable of int, optional
             Called with the number of bytes of every part of the group, as the storage takes it; from any thread.
+        on_position_loss : callable of PositionLoss, optional
+            Called for positions that lose too many digits, in place of the warning.
 
         Returns
         -------
@@ -248,6 +259,12 @@ class ZarrStoreWriter:
             The arrays or attributes are not fit to be stored. Nothing was written.
         StorageError
             The store, or the temporary files, cannot be written. What was written of the sample is removed.
+
+        Warns
+        -----
+        PrecisionWarning
+            Points that are apart in the source are stored at one place, or coordinates become coarse beside the
+            distances of points. A writer warns once.
         """
         check_sample_id(sample_id)
         self._require_distinct(sample_id)
@@ -258,9 +275,12 @@ class ZarrStoreWriter:
             sample_id,
             fields,
             grids,
+            shuffle_algorithm=self.settings.shuffle_algorithm,
             shuffle_seed=self.shuffle_seed,
             non_finite=self.settings.non_finite,
             threads=self.settings.encoding.threads,
+            positions={layout.position for layout in self.layouts.values()},
+            origin=self.settings.origin,
         )
         with prepared:
             entry = SampleEntry(
@@ -276,7 +296,22 @@ class ZarrStoreWriter:
                 objects = group_objects(domains, attributes_of_group)
                 self._before_replacing(sample_id)
                 self._storage.write_group(entry.relpath, objects if on_bytes is None else counted(objects, on_bytes))
+        if on_position_loss is not None:
+            deque(map(on_position_loss, prepared.position_losses), maxlen=0)
+        elif prepared.position_losses:
+            self._warn_once(prepared.position_losses)
         return entry
+
+    def warning_of(self, losses: Sequence[PositionLoss]) -> str:
+        """Return what a user is to know of positions that lose digits in this store: at least one."""
+        return position_warning(losses, self.settings.origin, self.coords_dtype)
+
+    def _warn_once(self, losses: Sequence[PositionLoss]) -> None:
+        with self._recording:
+            is_first, self._has_warned = not self._has_warned, True
+        if is_first:
+            text = f"{self.warning_of(losses)}; this writer does not warn of further samples"
+            warnings.warn(text, PrecisionWarning, stacklevel=3)
 
     def write_sample(
         self, sample_id: str, field_arrays: Mapping[str, Any], *, attributes: Mapping[str, Any] | None = None
@@ -386,6 +421,7 @@ class ZarrStoreWriter:
         there = StoreManifest.load_if_there(self.store_root, storage_options=self.settings.storage_options)
         if there is None:
             return self.settings.manifest.model_copy(update={"samples": RecordedSamples({})})
+        self.settings = self.settings.of_store(there)
         there.require_same_settings(self.settings.manifest, join(self.store_root, MANIFEST_NAME))
         there.samples = RecordedSamples(there.samples)
         return there

@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from noether.data.zarr_store._version import __version__
-from noether.data.zarr_store.errors import ArgumentError, StoreError
+from noether.data.zarr_store.errors import ArgumentError, PrecisionWarning, StoreError
 
 __all__ = [
     "DAMAGE_FOUND",
@@ -165,14 +165,14 @@ def errors_reported(
 
 @contextmanager
 def _warnings_reported() -> Iterator[None]:
-    """Print a warning of a storage as a line, without its place in the code."""
+    """Print a warning of a storage, or of lost digits, as a line, without its place in the code."""
     show = warnings.showwarning
 
     def show_line(message: Warning | str, category: type[Warning], *args: Any, **kwargs: Any) -> None:
         from noether.data.zarr_store.core import printable
         from noether.data.zarr_store.stores import StorageWarning
 
-        if issubclass(category, StorageWarning):
+        if issubclass(category, StorageWarning | PrecisionWarning):
             typer.echo(printable(f"warning: {message}"), err=True)
         else:
             show(message, category, *args, **kwargs)

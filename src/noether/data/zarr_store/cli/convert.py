@@ -110,6 +110,14 @@ def convert_command(
     compression_level: Annotated[
         int | None, typer.Option(help=f"0 to 9; 1 to 5 are the same, more gain little {_default('compression_level')}.")
     ] = None,
+    origin: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X,Y,Z",
+            help="Point that is subtracted from all positions before the cast, where they are far from 0 "
+            "(default: the store's, or none).",
+        ),
+    ] = None,
     checksum: Annotated[
         bool | None,
         typer.Option("--checksum/--no-checksum", help="Give every chunk a crc32c (default: as the store, or yes)."),
@@ -148,6 +156,7 @@ def convert_command(
             "field_dtypes": key_values(field_dtype, "--field-dtype", "FIELD=DTYPE") or None,
             "compression_level": compression_level,
             "checksum": checksum,
+            "origin": None if origin is None else _origin(origin),
         }
         writer = open_writer(
             store,
@@ -209,6 +218,14 @@ def _chunk_points(text: str) -> int | dict[str, int]:
             f"got {text!r}"
         ) from None
     return points.get("", points)
+
+
+def _origin(text: str) -> tuple[float, ...]:
+    try:
+        x, y, z = map(float, text.split(","))
+    except ValueError:
+        raise ArgumentError(f"--origin: expected three numbers such as 482000,5480000,0, got {text!r}") from None
+    return x, y, z
 
 
 def _workers(workers: int | None, timeout: float | None, dask: str | None) -> int:

@@ -22,7 +22,7 @@ from rich.table import Table
 from noether.data.zarr_store.core import printable
 from noether.data.zarr_store.sources.inspection import FoundArray, Inspection
 from noether.data.zarr_store.statistics import CONFIDENCE, RunningStats, position_bounds
-from noether.data.zarr_store.upkeep import DomainSummary, SplitSummary, StoreSummary
+from noether.data.zarr_store.upkeep import DomainSummary, FieldSummary, SplitSummary, StoreSummary
 
 __all__ = ["print_inspection", "print_statistics", "print_summary", "reading_progress"]
 
@@ -41,6 +41,8 @@ def print_summary(summary: StoreSummary, console: Console) -> None:
         f"checksums {'on' if summary.checksum else 'off'}, shuffled by {summary.shuffle_algorithm or 'another tool'} "
         f"with seed {summary.shuffle_seed}"
     )
+    if summary.origin is not None:
+        console.print(f"{_origin_line(summary.origin)}; export adds it", soft_wrap=True)
     if summary.splits:
         splits = [one.split if summary.sample_id is not None else _split(one) for one in summary.splits]
         console.print(f"splits: {', '.join(splits)}")
@@ -48,10 +50,29 @@ def print_summary(summary: StoreSummary, console: Console) -> None:
         console.print(printable(f"{key}: {value}"))
     console.print(_domain_table(summary.domains))
     console.print(_field_table(summary.domains))
-    for one in (field for domain in summary.domains for field in domain.fields):
+    fields = [field for domain in summary.domains for field in domain.fields]
+    for one in fields:
         if one.units or one.long_name:
-            said = [*([one.long_name] if one.long_name else []), *([f"[{one.units}]"] if one.units else [])]
-            console.print(printable(f"{one.field}: {' '.join(said)}"), soft_wrap=True)
+            console.print(_meaning_line(one), soft_wrap=True)
+    for one in fields:
+        if one.n_needing_float64:
+            console.print(_digits_line(one), soft_wrap=True)
+
+
+def _origin_line(origin: tuple[float, float, float]) -> str:
+    return f"positions are relative to the origin ({', '.join(f'{one:.17g}' for one in origin)})"
+
+
+def _meaning_line(field: FieldSummary) -> str:
+    said = [field.long_name, None if field.units is None else f"[{field.units}]"]
+    return printable(f"{field.field}: {' '.join(text for text in said if text)}")
+
+
+def _digits_line(field: FieldSummary) -> str:
+    which = f"note: {field.field} of {field.n_needing_float64:,} samples needs more digits than"
+    if field.dtype == "float64":
+        return f"{which} float32 has: read it with dtype={{{field.field!r}: 'float64'}}"
+    return f"{which} {field.dtype} has; a new store keeps them with --origin X,Y,Z or --coords-dtype float64"
 
 
 def print_inspection(found: Inspection, console: Console) -> None:
@@ -110,8 +131,10 @@ def reading_progress() -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-def print_statistics(stats: Mapping[str, RunningStats], console: Console) -> None:
-    """Print a table of the statistics of fields, and what has to be known about them."""
+def print_statistics(
+    stats: Mapping[str, RunningStats], console: Console, origin: tuple[float, float, float] | None = None
+) -> None:
+    """Print a table of the statistics of fields of a store with an origin, and what has to be known about them."""
     if not console.is_terminal:
         console.width = _PLAIN_WIDTH
     console.print(_statistics_table(stats))
@@ -119,6 +142,8 @@ def print_statistics(stats: Mapping[str, RunningStats], console: Console) -> Non
     if bounds is not None and not np.isnan(bounds).any():
         low, high = (", ".join(map(_figure, bound)) for bound in bounds)
         console.print(f"positions of all domains: from ({low}) to ({high})", soft_wrap=True)
+    if origin is not None:
+        console.print(f"{_origin_line(origin)}, and so are their statistics", soft_wrap=True)
     estimates = [one for one in stats.values() if one.is_estimate]
     if estimates:
         largest = max(one.points_read / one.count for one in estimates)

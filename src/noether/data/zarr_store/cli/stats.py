@@ -11,6 +11,7 @@ from rich.console import Console
 from noether.data.zarr_store.cli.app import Debug, StorageOption, command, errors_reported, parse_options
 from noether.data.zarr_store.cli.display import print_statistics, reading_progress
 from noether.data.zarr_store.cli.stats_output import FlatOutputOption, OutputOption, check_outputs, write_outputs
+from noether.data.zarr_store.manifest import StoreManifest
 from noether.data.zarr_store.statistics import calculate_store_statistics, plot_histograms, plot_path
 
 
@@ -65,7 +66,8 @@ def stats_command(
                 tolerance=tolerance,
                 seed=seed,
             )
-        print_statistics(stats, Console(markup=False, emoji=False, highlight=False))
+        origin = StoreManifest.load(store, storage_options=options).origin
+        print_statistics(stats, Console(markup=False, emoji=False, highlight=False), origin)
         write_outputs(stats, output, output_flat)
         if plot is not None:
             plot_histograms(store, stats, plot, split=split, limit=limit, storage_options=options, seed=seed)

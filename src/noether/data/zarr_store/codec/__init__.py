@@ -2,6 +2,7 @@
 
 from noether.data.zarr_store.codec.casting import cast_into, gather
 from noether.data.zarr_store.codec.native import implementation
+from noether.data.zarr_store.codec.row_order import hash_order
 from noether.data.zarr_store.codec.shard import (
     MAX_RUN_CHUNKS,
     MIN_STORED_BYTES,
@@ -19,6 +20,7 @@ __all__ = [
     "ShardIndex",
     "cast_into",
     "gather",
+    "hash_order",
     "implementation",
     "index_size",
 ]

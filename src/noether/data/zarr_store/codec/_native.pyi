@@ -100,3 +100,23 @@ def encode(
     MemoryError
         There is no room for a chunk, or for the run.
     """
+
+def hash_order(out: NDArray[Any], *, first_key: int, second_key: int, threads: int) -> None:
+    """Write the numbers of rows in ascending order of their keyed hashes.
+
+    Parameters
+    ----------
+    out : ndarray of int64, shape (n,)
+        Aligned, fewer than 2**32 entries; is overwritten.
+    first_key, second_key : int
+        The key of the hash, modulo 2**64.
+    threads : int
+        1 to 64.
+
+    Raises
+    ------
+    ValueError
+        `out` or `threads` are not such.
+    MemoryError
+        There is no room to sort.
+    """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Generator
 from concurrent.futures import Executor, Future, as_completed, wait
 from contextlib import closing, nullcontext
@@ -17,6 +18,7 @@ from noether.data.zarr_store.core import positive_int, require_distinct
 from noether.data.zarr_store.errors import (
     ArgumentError,
     MissingDependencyError,
+    PrecisionWarning,
     WorkerDiedError,
     WorkerError,
     require_one_of,
@@ -93,6 +95,11 @@ def convert(
         Another writer has created the store meanwhile, with other settings.
     StorageError
         Manifest, report or chunk index cannot be saved.
+
+    Warns
+    -----
+    PrecisionWarning
+        Positions of some samples lose too many digits; see `ZarrStoreWriter.write_group`.
     """
     sample_ids = select_samples(source, writer, mode=mode, limit=limit, part=part)
     _check_workers(workers, timeout, executor)
@@ -123,6 +130,10 @@ def convert(
         if writer.manifest.samples and (recorder.has_saved_entries or not _is_indexed(writer)):
             write_chunk_index(writer.store_root, storage_options=writer.settings.storage_options)
         report.is_indexed = True
+    losses = [loss for result in report.results for loss in result.position_losses]
+    if losses:
+        report.precision_warning = writer.warning_of(losses)
+        warnings.warn(report.precision_warning, PrecisionWarning, stacklevel=2)
     return report
 
 

@@ -69,4 +69,6 @@ class Recorder:
 def _settings_of(writer: ZarrStoreWriter) -> dict[str, Any]:
     """Return the settings of a writer but for the options of its file system, which may be secret."""
     settings = {key: value for key, value in writer.to_init_kwargs().items() if key != "storage_options"}
+    if writer.settings.origin is not None:
+        settings["origin"] = list(writer.settings.origin)
     return settings | {"filemap": writer.filemap.model_dump(exclude_none=True)}

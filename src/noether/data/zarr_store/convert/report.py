@@ -19,6 +19,7 @@ from noether.data.zarr_store.core import ZERO_CHECKSUM, parse_document, with_che
 from noether.data.zarr_store.errors import CorruptDataError
 from noether.data.zarr_store.manifest import SampleEntry
 from noether.data.zarr_store.stores import join, open_storage
+from noether.data.zarr_store.writing import PositionLoss
 
 __all__ = ["REPORT_NAME", "ConversionReport", "Outcome", "ReportFile", "RunRecord", "SampleRecord", "SampleResult"]
 
@@ -54,6 +55,8 @@ class SampleResult:
         Bytes of the arrays it was made from, and of its objects, where it was converted.
     peak_memory_bytes : int
         Most memory that its process had taken by then.
+    position_losses : tuple of PositionLoss
+        The positions that lose too many digits.
     """
 
     sample_id: str
@@ -65,6 +68,7 @@ class SampleResult:
     source_bytes: int = 0
     stored_bytes: int = 0
     peak_memory_bytes: int = 0
+    position_losses: tuple[PositionLoss, ...] = ()
 
 
 @dataclass(slots=True)
@@ -79,11 +83,14 @@ class ConversionReport:
         Time that all took.
     is_indexed : bool
         Whether the store has a chunk index now.
+    precision_warning : str
+        The text of the warning of positions that lose too many digits; empty where none do.
     """
 
     results: list[SampleResult] = field(default_factory=list)
     seconds: float = 0.0
     is_indexed: bool = False
+    precision_warning: str = ""
 
     def having(self, outcome: Outcome) -> list[SampleResult]:
         """List the samples of one outcome, by id."""

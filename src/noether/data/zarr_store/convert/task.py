@@ -17,6 +17,7 @@ from noether.data.zarr_store.manifest import SampleEntry
 from noether.data.zarr_store.sources import FingerprintedSource, SampleSource
 from noether.data.zarr_store.stores import StorageWarning
 from noether.data.zarr_store.writer import ZarrStoreWriter
+from noether.data.zarr_store.writing import PositionLoss
 
 __all__ = ["SampleTask", "failure", "fingerprint_of_sample", "is_current"]
 
@@ -73,13 +74,19 @@ class SampleTask:
         if entry is not None and is_current(entry, fingerprint, self._writer, keep_grids=self._keep_grids):
             return SampleResult(sample_id, "skipped", entry, seconds=time.perf_counter() - start)
         sample, stored_bytes = self._source.load(sample_id), 0
+        losses: list[PositionLoss] = []
 
         def count(n_bytes: int) -> None:
             nonlocal stored_bytes
             stored_bytes += n_bytes
 
         entry = self._writer.write_group(
-            sample_id, sample.fields, attributes=sample.attributes, fingerprint=fingerprint, on_bytes=count
+            sample_id,
+            sample.fields,
+            attributes=sample.attributes,
+            fingerprint=fingerprint,
+            on_bytes=count,
+            on_position_loss=losses.append,
         )
         return SampleResult(
             sample_id,
@@ -89,6 +96,7 @@ class SampleTask:
             source_bytes=sum(np.dtype(one.dtype).itemsize * prod(one.shape) for one in sample.fields.values()),
             stored_bytes=stored_bytes,
             peak_memory_bytes=peak_memory_bytes(),
+            position_losses=tuple(losses),
         )
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict, Unpack
 
-from numpy.typing import DTypeLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from noether.data.schemas import FileMap
 from noether.data.zarr_store.core import Grid, chunk_points_by_domain
@@ -28,6 +28,7 @@ _SHARED = {
     "field_dtypes": "--field-dtype",
     "compression_level": "--compression-level",
     "checksum": "--checksum",
+    "origin": "--origin",
 }
 
 
@@ -43,6 +44,7 @@ class NamedSettings(TypedDict, total=False):
     field_dtypes: Mapping[str, DTypeLike]
     compression_level: int
     checksum: bool
+    origin: ArrayLike
 
 
 def open_writer(

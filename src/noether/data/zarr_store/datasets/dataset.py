@@ -18,6 +18,7 @@ from noether.data.zarr_store.datasets.item_generator import item_randomness
 from noether.data.zarr_store.datasets.items import Item, complete, read_items
 from noether.data.zarr_store.datasets.loader import StoreLoader, make_loader
 from noether.data.zarr_store.datasets.parent_watch import end_with_main_process
+from noether.data.zarr_store.datasets.precision import NarrowPositions
 from noether.data.zarr_store.datasets.shared_epoch import SharedEpoch
 from noether.data.zarr_store.datasets.sharing import SharedPickle
 from noether.data.zarr_store.datasets.skipping import UNREADABLE, OnError, Skipped, check_on_error, read_or_next
@@ -104,6 +105,11 @@ class ZarrStoreDataset(Dataset[Item]):
     ManifestError
         There is no store.
 
+    Warns
+    -----
+    PrecisionWarning
+        Positions are stored as float64 and read as float32, and the conversion found that float32 has too few digits.
+
     Notes
     -----
     All of these come from the constructor, before a worker starts. A dataset may have been read from before it is
@@ -151,7 +157,7 @@ class ZarrStoreDataset(Dataset[Item]):
         if dtype is not None and not isinstance(dtype, Mapping):
             raise ArgumentError(f"dtype: expected a mapping such as {{'volume_position': 'float64'}}, got {dtype!r}")
         self._dtype: ResultDtype = "float32" if dtype is None else dict(dtype)
-        ResultDtypes.of(self._dtype, manifest.domains)
+        dtypes = ResultDtypes.of(self._dtype, manifest.domains)
         self._planner = DrawPlanner(
             manifest.domains,
             num_points,
@@ -163,8 +169,12 @@ class ZarrStoreDataset(Dataset[Item]):
             if_short=if_short,
         )
         chosen, missing = choose_samples(manifest, split, sample_ids, if_missing)
+        narrow = NarrowPositions(manifest.domains, self._planner.stored_fields, dtypes)
         for sample_id in chosen:
-            self._planner.check(sample_id, manifest.sample(sample_id))
+            entry = manifest.sample(sample_id)
+            self._planner.check(sample_id, entry)
+            narrow.check(sample_id, entry)
+        narrow.warn()
         self._seed = self._planner.seed
         self._is_fixed = bool(fixed)
         self._transform = transform
@@ -193,6 +203,11 @@ class ZarrStoreDataset(Dataset[Item]):
     def store_root(self) -> str:
         """Path or URL of the store."""
         return self._contents.value.reader.store_root
+
+    @property
+    def origin(self) -> tuple[float, float, float] | None:
+        """The point that positions are relative to; see `ZarrChunkReader.origin`."""
+        return self._contents.value.reader.origin
 
     @property
     def sample_ids(self) -> tuple[str, ...]:

@@ -105,13 +105,19 @@ class Content:
         return domains
 
     def positions(self, domain: str) -> NDArray[Any]:
-        """Read the positions of a domain in the order of the source, in their stored dtype."""
+        """Read the positions of a domain as they are stored, relative to the origin, in the order of the source."""
         return self._read([self.reader.manifest.domains[domain].position])[0]
 
     def arrays(self, domain: str) -> dict[str, NDArray[Any]]:
-        """Read what is to be exported of one domain, in the order of the source; float16 becomes float32."""
+        """Read what is to be exported of one domain, in the order of the source.
+
+        float16 becomes float32. Positions to which the origin of the store is added are float64.
+        """
         fields = self.fields_of(domain)
         arrays = dict(zip(fields, self._read(fields), strict=True))
+        position, origin = self.reader.manifest.domains[domain].position, self.reader.origin
+        if origin is not None and position in arrays:
+            arrays[position] = np.add(arrays[position], origin, dtype=np.float64)
         predictions = {name: values for name, values in self.predictions.items() if domain in self._domains_of(values)}
         if predictions:
             order = self.reader.permutation(self.sample_id, domain)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from noether.data.zarr_store.errors import ArgumentError, MeshError
 from noether.data.zarr_store.export.meshes import ASSOCIATIONS, Association, Part
+from noether.data.zarr_store.manifest import Origin
 
 __all__ = ["Fit", "choose_fit", "find_fits"]
 
@@ -47,17 +48,21 @@ class Fit:
         ends = np.cumsum([part.count(self.association) for part in self.parts])
         return list(zip(self.parts, np.split(values, ends[:-1]), strict=True))
 
-    def misplaced(self, positions: NDArray[Any]) -> tuple[int, float]:
+    def misplaced(self, positions: NDArray[Any], origin: Origin | None = None) -> tuple[int, float]:
         """Count the positions that are not those of the parts, and say how far off the worst of them is.
 
         Positions may differ by what rounding them explains: by the dtype they are stored in, or to the single
-        precision in which meshes are mostly written.
+        precision in which meshes are mostly written. With an origin, both positions and single precision are relative
+        to it, and the mesh has the precision of its own dtype.
         """
         count, worst = 0, 0.0
         eps = max(np.finfo(positions.dtype).eps, np.finfo(np.float32).eps)
         for part, rows in self.split(positions):
-            distances = part.distances(self.association, rows)
-            tolerance = 4 * eps * np.abs(part.grid.points).max()
+            distances = part.distances(self.association, rows, origin)
+            tolerance = 4 * eps * np.abs(part.points_from(origin)).max()
+            if origin is not None:
+                points = part.grid.points
+                tolerance = max(tolerance, 4 * np.finfo(points.dtype).eps * np.abs(points).max())
             wrong = distances[~(distances <= tolerance)]
             count += len(wrong)
             worst = max(float(wrong.max()), worst) if len(wrong) else worst
@@ -116,7 +121,12 @@ def find_fits(
 
 
 def choose_fit(
-    fits: Sequence[Fit], positions: Callable[[str], NDArray[Any]], *, check_positions: bool, where: str
+    fits: Sequence[Fit],
+    positions: Callable[[str], NDArray[Any]],
+    *,
+    check_positions: bool,
+    where: str,
+    origin: Origin | None = None,
 ) -> Fit:
     """Choose the one fit in which the points of the domain lie where the mesh has them.
 
@@ -130,6 +140,8 @@ def choose_fit(
         If false nothing is compared, and there has to be one fit alone.
     where : str
         Names sample and mesh, to begin an error with.
+    origin : tuple of three floats, optional
+        What the positions are relative to.
 
     Raises
     ------
@@ -139,7 +151,7 @@ def choose_fit(
         It is not clear which fit is meant.
     """
     if check_positions:
-        misplaced = {number: fit.misplaced(positions(fit.domain)) for number, fit in enumerate(fits)}
+        misplaced = {number: fit.misplaced(positions(fit.domain), origin) for number, fit in enumerate(fits)}
         agreeing = [fit for number, fit in enumerate(fits) if not misplaced[number][0]]
         if not agreeing:
             found = [

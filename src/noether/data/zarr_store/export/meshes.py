@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from noether.data.zarr_store.core import name_matches
 from noether.data.zarr_store.errors import ArgumentError, nearest_names
+from noether.data.zarr_store.manifest import Origin
 from noether.data.zarr_store.sources import MeshFile, suffix_of
 
 if TYPE_CHECKING:
@@ -84,7 +85,13 @@ class Part:
         """Return its arrays over cells or points."""
         return self.grid.cell_data if association == "cell" else self.grid.point_data
 
-    def distances(self, association: Association, positions: NDArray[Any]) -> NDArray[np.float64]:
+    def points_from(self, origin: Origin | None) -> NDArray[np.float64]:
+        """Return its points relative to an origin."""
+        return np.subtract(self.grid.points, origin or (0.0, 0.0, 0.0), dtype=np.float64)
+
+    def distances(
+        self, association: Association, positions: NDArray[Any], origin: Origin | None = None
+    ) -> NDArray[np.float64]:
         """Say how far positions lie from where they should, if they are those of the cells or points.
 
         A cell's centre, however a solver defines it, is a weighted mean of the cell's corners. So it lies in their
@@ -96,13 +103,15 @@ class Part:
             Whose positions.
         positions : ndarray, shape (count(association), 3)
             One for each cell or point, in their order.
+        origin : tuple of three floats, optional
+            What the positions are relative to.
 
         Returns
         -------
         ndarray of float64, shape (count(association),)
             Largest difference along an axis, 0 inside of the box; NaN where a position is.
         """
-        points = np.asarray(self.grid.points, dtype=np.float64)
+        points = self.points_from(origin)
         if association == "point":
             return np.asarray(np.abs(positions - points).max(axis=1))
         distances = np.empty(len(positions))

@@ -69,6 +69,7 @@ def export_sample(
 
     Values come in the mesh's order, under their canonical names, beside the arrays that the mesh has. float32 and
     float64 keep every bit in VTU, VTP and npz, and float16 becomes float32; an EnSight case holds float32 alone.
+    The origin of the store is added to positions, which are float64 then.
 
     Parameters
     ----------
@@ -164,7 +165,7 @@ def fit_mesh(
     where = f"sample {content.sample_id!r} onto {onto}"
     fits = find_fits(domains, picked, association, picked=parts is not None, where=where)
     positions = functools.cache(content.positions)
-    fit = choose_fit(fits, positions, check_positions=check_positions, where=where)
+    fit = choose_fit(fits, positions, check_positions=check_positions, where=where, origin=content.reader.origin)
     _check_format(path, fit)
     return mesh, fit
 

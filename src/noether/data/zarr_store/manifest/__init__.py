@@ -32,11 +32,20 @@ from noether.data.zarr_store.manifest.removals import (
 )
 from noether.data.zarr_store.manifest.sample_selection import IfMissing, choose_samples, select_samples
 from noether.data.zarr_store.manifest.splits import read_split_files, save_splits, split_store
-from noether.data.zarr_store.manifest.store_manifest import FORMAT_VERSION, MANIFEST_NAME, CopyOrigin, StoreManifest
+from noether.data.zarr_store.manifest.store_manifest import (
+    FORMAT_VERSION,
+    MANIFEST_NAME,
+    NEWEST_FORMAT_VERSION,
+    CopyOrigin,
+    Origin,
+    StoreManifest,
+    format_version_for,
+)
 
 __all__ = [
     "FORMAT_VERSION",
     "MANIFEST_NAME",
+    "NEWEST_FORMAT_VERSION",
     "ArrayLayout",
     "CopyOrigin",
     "DomainLayout",
@@ -46,6 +55,7 @@ __all__ = [
     "IfMissing",
     "Listing",
     "Metadata",
+    "Origin",
     "OwnManifest",
     "RecordedSamples",
     "SampleEntry",
@@ -57,6 +67,7 @@ __all__ = [
     "choose_samples",
     "directories_of",
     "end_removal",
+    "format_version_for",
     "groups_of",
     "is_own_key",
     "known_attributes",

@@ -11,7 +11,7 @@ from noether.data.zarr_store.core import check_relative_path, is_plain
 from noether.data.zarr_store.errors import ManifestError
 from noether.data.zarr_store.layout import STORED_DTYPES, ArrayLayout, DomainLayout
 
-__all__ = ["ChunkIndexName", "PlainText", "check_domain_layouts", "invalid_manifest", "settings_of"]
+__all__ = ["ChunkIndexName", "PlainText", "check_domain_layouts", "check_origin", "invalid_manifest", "settings_of"]
 
 _MAX_SHOWN = 80
 # pydantic makes 600 bytes of each problem, and as many again to name it.
@@ -54,6 +54,14 @@ def check_domain_layouts(domains: Mapping[str, DomainLayout]) -> None:
                 )
             fields.add(field)
             paths.add(array.array_name)
+
+
+def check_origin(origin: tuple[float, float, float] | None, domains: Mapping[str, DomainLayout]) -> None:
+    """Raise `ValueError` where a store has an origin, and positions that it cannot be subtracted from."""
+    for domain, layout in domains.items() if origin is not None else ():
+        width = layout.arrays[layout.position].dim
+        if width != len(origin or ()):
+            raise ValueError(f"origin: expected positions of 3 components, got {width} in domain {domain!r}")
 
 
 def _check_array(field: str, array: ArrayLayout) -> None:

@@ -23,10 +23,14 @@ class FieldFidelity:
         Values other than zero that are stored as zero.
     non_finite : int or None
         Values that are NaN or infinite; None where nobody counted them.
+    needs_float64 : bool
+        Whether these are positions of which the stored dtype, or float32 where that is float64, lets points fall
+        together, or makes coordinates coarse beside the distances of points.
 
     Notes
     -----
-    What float64 cannot hold, 64-bit integers beyond 2**53 and long doubles, counts as the float64 nearest to it.
+    Of a store with an origin, positions are given without it. What float64 cannot hold, 64-bit integers beyond 2**53
+    and long doubles, counts as the float64 nearest to it.
     """
 
     source_dtype: str
@@ -34,3 +38,4 @@ class FieldFidelity:
     max_rel_error: float = 0.0
     flushed_to_zero: int = 0
     non_finite: int | None = None
+    needs_float64: bool = False

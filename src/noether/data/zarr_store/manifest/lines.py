@@ -13,7 +13,15 @@ from dataclasses import field as dataclass_field
 from functools import cached_property
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, ConfigDict, JsonValue, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    ValidationError,
+    WrapSerializer,
+)
 from pydantic.dataclasses import dataclass
 from pydantic_core import to_json
 
@@ -82,6 +90,15 @@ class DomainSample:
         return cls(**content)
 
 
+def _without_rare_key(losses: dict[str, FieldFidelity], handler: SerializerFunctionWrapHandler) -> Any:
+    """Return losses as the manifest has them: `needs_float64` only where it is true."""
+    content = handler(losses)
+    for one in content.values():
+        if not one["needs_float64"]:
+            del one["needs_float64"]
+    return content
+
+
 @dataclass(frozen=True, slots=True, config=ConfigDict(allow_inf_nan=False))
 class SampleEntry:
     """One sample of the manifest.
@@ -103,12 +120,15 @@ class SampleEntry:
     relpath: SafePath
     domains: dict[str, DomainSample]
     attributes: dict[str, JsonValue] = dataclass_field(default_factory=dict)
-    fidelity: dict[str, FieldFidelity] = dataclass_field(default_factory=dict)
+    fidelity: Annotated[dict[str, FieldFidelity], WrapSerializer(_without_rare_key)] = dataclass_field(
+        default_factory=dict
+    )
     fingerprint: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entry as the manifest has it."""
-        return asdict(self)
+        content: dict[str, Any] = _ENTRY.dump_python(self)
+        return content
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:

@@ -38,6 +38,7 @@ from noether.data.zarr_store.manifest.checks import (
     ChunkIndexName,
     PlainText,
     check_domain_layouts,
+    check_origin,
     invalid_manifest,
     settings_of,
 )
@@ -56,15 +57,22 @@ from noether.data.zarr_store.stores import join, open_storage
 __all__ = [
     "FORMAT_VERSION",
     "MANIFEST_NAME",
+    "NEWEST_FORMAT_VERSION",
     "ArrayLayout",
     "CopyOrigin",
     "DomainLayout",
     "DomainSample",
+    "Origin",
     "SampleEntry",
     "StoreManifest",
+    "format_version_for",
 ]
 
+Origin = tuple[float, float, float]
+
 FORMAT_VERSION = 1
+NEWEST_FORMAT_VERSION = 2
+"""The version of a store with an origin; readers that do not know the key refuse it by name."""
 MANIFEST_NAME = "manifest.json"
 
 # What all samples of a store share; two writers that differ in one of these cannot write to the same store.
@@ -79,16 +87,22 @@ _SHARED_KEYS = (
     "checksum",
     "domains",
     "copied_from",
+    "origin",
 )
 
 
 def _known_version(version: int) -> int:
-    if version != FORMAT_VERSION:
+    if not FORMAT_VERSION <= version <= NEWEST_FORMAT_VERSION:
         raise ValueError(
-            f"format version {version} is not known to this release, which reads version {FORMAT_VERSION}; "
-            "upgrade: pip install --upgrade noether-zarr-store"
+            f"format version {version} is not known to this release, which reads versions up to "
+            f"{NEWEST_FORMAT_VERSION}; upgrade: pip install --upgrade noether-zarr-store"
         )
     return version
+
+
+def format_version_for(origin: Origin | None) -> int:
+    """Return the version of the format that a store with such an origin, or without one, has."""
+    return FORMAT_VERSION if origin is None else NEWEST_FORMAT_VERSION
 
 
 _SampleId = Annotated[str, AfterValidator(check_sample_id)]
@@ -119,7 +133,7 @@ class StoreManifest(BaseModel):
     dataset_name : str
         Name of the dataset.
     format_version : int
-        Version of the format.
+        Version of the format: 2 where there is an `origin`, else 1.
     shuffle_seed : int
         Seed of all shuffles.
     coords_dtype, values_dtype : str
@@ -140,6 +154,8 @@ class StoreManifest(BaseModel):
         Name of the chunk index file, which describes all samples.
     copied_from : CopyOrigin or None
         What it is a part of; ``None`` where it has all points.
+    origin : tuple of three floats, or None
+        The point that was subtracted from all positions; ``None`` where they are those of the source.
     removing : dict of str to str
         Sample ids by path of the groups that are being removed; see `removals`.
     """
@@ -160,6 +176,7 @@ class StoreManifest(BaseModel):
     splits: dict[PlainText, Annotated[list[str], FailFast()]] = {}
     chunk_index: ChunkIndexName | None = None
     copied_from: CopyOrigin | None = None
+    origin: Origin | None = None
     removing: dict[SafePath, _SampleId] = {}
 
     @property
@@ -177,6 +194,12 @@ class StoreManifest(BaseModel):
     def _names_agree(self) -> Self:
         self.domains = {domain: layout.with_paths(domain) for domain, layout in self.domains.items()}
         check_domain_layouts(self.domains)
+        check_origin(self.origin, self.domains)
+        if self.format_version != format_version_for(self.origin):
+            raise ValueError(
+                f"format_version: expected {format_version_for(self.origin)} for the origin {self.origin}, got "
+                f"{self.format_version}"
+            )
         for sample_id, entry in self.samples.items():
             unknown = entry.domains.keys() - self.domains.keys()
             if unknown:
@@ -346,9 +369,11 @@ class StoreManifest(BaseModel):
 
     def require_same_settings(self, other: StoreManifest, origin: str) -> None:
         """Raise `ManifestConflictError` unless `other` has the settings of this manifest, read from `origin`."""
+        keys = self.differing_settings(other)
         differing = [
             f"{key}: the store has {_short(getattr(self, key))}, this writer {_short(getattr(other, key))}"
-            for key in self.differing_settings(other)
+            for key in keys
+            if key != "format_version" or "origin" not in keys  # the version follows from the origin
         ]
         if differing:
             raise ManifestConflictError(
@@ -371,6 +396,8 @@ class StoreManifest(BaseModel):
         """
         alone = self.model_copy(update={"samples": {sample_id: entry}})
         left_out: dict[str, Any] = {"removing": True, "samples": {sample_id: {"attributes"}}}
+        if self.origin is None:
+            left_out["origin"] = True
         manifest = alone.model_dump(mode="json", exclude=left_out)
         return {"attributes": entry.attributes, "manifest": manifest}
 
@@ -405,8 +432,8 @@ class StoreManifest(BaseModel):
 
     def to_json(self, origin: str) -> bytes:
         """Return the bytes of the file, with their checksum, for the place `origin`, which errors name."""
-        # Almost never is anything being removed, and the key is for those who have to know.
-        left_out = {"samples"} if self.removing else {"samples", "removing"}
+        # These are rare, and the keys are for those who have to know.
+        left_out = {"samples", *(key for key in ("removing", "origin") if not getattr(self, key))}
         rest = ZERO_CHECKSUM | self.model_dump(mode="json", exclude=left_out, warnings="error")
         return with_checksum(join_samples(to_json(rest, indent=2), SampleLines.of(self.samples, self.domains, origin)))
 

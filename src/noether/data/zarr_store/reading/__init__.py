@@ -12,6 +12,7 @@ from noether.data.zarr_store.reading.fetch import Fetcher, flat_if_scalar
 from noether.data.zarr_store.reading.index_subset import write_index_without
 from noether.data.zarr_store.reading.iteration import SampleBatch, iter_batches, plan_batches
 from noether.data.zarr_store.reading.open_sample import OpenSample
+from noether.data.zarr_store.reading.original_order import require_original_order, require_whole_domains, shuffle_of
 from noether.data.zarr_store.reading.read_cost import ReadCost
 from noether.data.zarr_store.reading.read_plans import fields_by_domain, plan_reads
 from noether.data.zarr_store.reading.readable import ReadableArray
@@ -43,6 +44,9 @@ __all__ = [
     "place_side_by_side",
     "plan_batches",
     "plan_reads",
+    "require_original_order",
+    "require_whole_domains",
+    "shuffle_of",
     "to_tensors",
     "write_chunk_index",
     "write_index_without",

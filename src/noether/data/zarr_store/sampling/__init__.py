@@ -13,11 +13,12 @@ from noether.data.zarr_store.sampling.plan import (
 )
 from noether.data.zarr_store.sampling.planner import DrawPlanner, DrawRead, IfShort, NumPoints, Schedule
 from noether.data.zarr_store.sampling.read_plan import ChunkPart, ChunkRun, PlannedRead, Range, ReadPlan
-from noether.data.zarr_store.sampling.shuffle import SHUFFLE_ALGORITHM, invert, permutation
+from noether.data.zarr_store.sampling.shuffle import SHUFFLE_ALGORITHM, SHUFFLE_ALGORITHMS, invert, permutation
 
 __all__ = [
     "CHUNK_ORDERS",
     "SHUFFLE_ALGORITHM",
+    "SHUFFLE_ALGORITHMS",
     "ChunkOrder",
     "ChunkPart",
     "ChunkRun",

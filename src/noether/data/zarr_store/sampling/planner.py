@@ -80,6 +80,8 @@ class DrawPlanner:
     ----------
     names : tuple of str
         Of all fields that an item can have, in their order.
+    stored_fields : frozenset of str
+        The canonical names of the fields that are read for them.
     seed : int or None
         As given.
     is_random : bool
@@ -126,6 +128,9 @@ class DrawPlanner:
             raise ArgumentError("fields: expected at least one field, or draws, got none of both")
         members = [member for group in groups for member in group.members]
         self.is_random = callable(num_points) or any(member.num_points is not None for member in members)
+        self.stored_fields = frozenset(
+            layout.field for group in groups for read in group.reads for layout in read.layouts
+        )
         self.names = tuple(name for member in members for name in member.names.values())
         for name, count in Counter(self.names).items():
             if count > 1:

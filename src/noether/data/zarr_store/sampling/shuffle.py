@@ -1,31 +1,45 @@
 """The shuffle of a domain: seed derivation, permutation and its inverse. Pure.
 
-The algorithm is part of the format: the same seed, sample id and domain give the same order for good.
+The algorithms are part of the format: the same seed, sample id and domain give the same order for good.
 """
 
 from __future__ import annotations
 
 import hashlib
+import struct
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SHUFFLE_ALGORITHM", "invert", "permutation"]
+from noether.data.zarr_store.codec import hash_order
 
-SHUFFLE_ALGORITHM = "mt19937-v1"
+__all__ = ["SHUFFLE_ALGORITHM", "SHUFFLE_ALGORITHMS", "invert", "permutation"]
+
+SHUFFLE_ALGORITHM = "hash-v1"
+"""The shuffle of new stores."""
+
+_TWISTER = "mt19937-v1"
+SHUFFLE_ALGORITHMS = (SHUFFLE_ALGORITHM, _TWISTER)
+"""The shuffles whose order is known."""
 
 
-def permutation(n_points: int, *, shuffle_seed: int, sample_id: str, domain: str) -> NDArray[np.int64]:
+def permutation(
+    n_points: int, *, algorithm: str, shuffle_seed: int, sample_id: str, domain: str, threads: int = 1
+) -> NDArray[np.int64]:
     """Return the shuffle of one domain of one sample.
 
     Parameters
     ----------
     n_points : int
         Points of the domain.
+    algorithm : str
+        One of `SHUFFLE_ALGORITHMS`.
     shuffle_seed : int
         Seed of the store.
     sample_id, domain : str
         What is shuffled.
+    threads : int
+        Threads that sort; the order does not depend on it.
 
     Returns
     -------
@@ -34,12 +48,19 @@ def permutation(n_points: int, *, shuffle_seed: int, sample_id: str, domain: str
 
     Notes
     -----
-    The key is the SHA-256 of ``"{shuffle_seed}:{sample_id}:{domain}"`` as eight little-endian uint32. NumPy
-    has frozen the stream of `numpy.random.RandomState` for good (NEP 19), unlike that of its newer generators.
+    The key is the SHA-256 of ``"{shuffle_seed}:{sample_id}:{domain}"``. ``hash-v1`` sorts the rows by their hashes; the
+    first 16 bytes of the key, as two little-endian uint64, are the keys of the hash. ``mt19937-v1`` seeds
+    `numpy.random.RandomState` with the key as eight little-endian uint32; NumPy has frozen its stream for good (NEP
+    19), unlike that of its newer generators.
     """
-    digest = hashlib.sha256(f"{shuffle_seed}:{sample_id}:{domain}".encode()).digest()
-    key = np.frombuffer(digest, dtype="<u4")
-    return np.random.RandomState(key).permutation(n_points).astype(np.int64, copy=False)
+    key = hashlib.sha256(f"{shuffle_seed}:{sample_id}:{domain}".encode()).digest()
+    if algorithm == _TWISTER:
+        twister = np.random.RandomState(np.frombuffer(key, "<u4"))
+        return twister.permutation(n_points).astype(np.int64, copy=False)
+    if algorithm != SHUFFLE_ALGORITHM:
+        raise ValueError(f"algorithm: expected one of {', '.join(SHUFFLE_ALGORITHMS)}, got {algorithm!r}")
+    first_key, second_key = struct.unpack_from("<QQ", key)
+    return hash_order(n_points, first_key, second_key, threads)
 
 
 def invert(order: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -67,7 +67,8 @@ def distance_to_triangles(positions: Floats, corners: Floats) -> Floats:
     MissingDependencyError
         SciPy is not installed.
     """
-    centroids = corners.mean(axis=1, keepdims=True)
+    # Far from the origin, seeds in float32 would lie beside their triangles.
+    centroids = corners.mean(axis=1, keepdims=True, dtype=np.float64)
     seeds = np.concatenate([centroids, corners + _INSET * (centroids - corners)], axis=1)
     n_seeds = seeds.shape[1]
     distances = _empty_for(positions)

@@ -81,7 +81,8 @@ def calculate_store_statistics(
     Returns
     -------
     dict of str to RunningStats
-        By canonical field name, in the order of the store; fields that none of the samples has are left out.
+        By canonical field name, in the order of the store; fields that none of the samples has are left out. Those of
+        positions are relative to the origin of the store.
 
     Raises
     ------

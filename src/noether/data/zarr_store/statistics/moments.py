@@ -169,7 +169,7 @@ def log_scale(values: Floats) -> Floats:
 
 
 def merge_statistics(parts: Iterable[Mapping[str, RunningStats]]) -> dict[str, RunningStats]:
-    """Merge the statistics of stores, or of parts of one, that have no sample in common.
+    """Merge the statistics of stores, or of parts of one, that have no sample in common, and the same origin.
 
     Raises
     ------
@@ -193,6 +193,8 @@ def is_position(field: str) -> bool:
 
 def position_bounds(stats: Mapping[str, RunningStats]) -> tuple[Floats, Floats] | None:
     """Return the smallest and largest coordinates over the positions of all domains, in the unit of the source.
+
+    Those of a store with an origin are relative to it.
 
     Returns
     -------

@@ -5,10 +5,11 @@ from noether.data.zarr_store.upkeep.attributes import set_attributes
 from noether.data.zarr_store.upkeep.copying import copy_store
 from noether.data.zarr_store.upkeep.merge import merge_groups
 from noether.data.zarr_store.upkeep.remove import RemovedGroup, remove_samples
-from noether.data.zarr_store.upkeep.summary import DomainSummary, SplitSummary, StoreSummary, summarize
+from noether.data.zarr_store.upkeep.summary import DomainSummary, FieldSummary, SplitSummary, StoreSummary, summarize
 
 __all__ = [
     "DomainSummary",
+    "FieldSummary",
     "RemovedGroup",
     "SplitSummary",
     "StoreSummary",

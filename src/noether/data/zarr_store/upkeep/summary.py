@@ -37,6 +37,8 @@ class FieldSummary:
         Largest errors of the cast; None where the store does not say. See `fidelity.FieldFidelity`.
     flushed_to_zero : int or None
         Values other than zero that are stored as zero.
+    n_needing_float64 : int
+        Samples with positions that need more digits than float32, or a narrower stored dtype, has.
     """
 
     field: str
@@ -48,6 +50,7 @@ class FieldSummary:
     max_abs_error: float | None = 0.0
     max_rel_error: float | None = 0.0
     flushed_to_zero: int | None = 0
+    n_needing_float64: int = 0
 
 
 @dataclass(slots=True)
@@ -124,6 +127,8 @@ class StoreSummary:
         Codec and level.
     checksum : bool
         Whether each chunk carries a crc32c.
+    origin : tuple of three floats, or None
+        What was subtracted from all positions.
     n_objects, total_bytes : int
         Objects and bytes below the root (or of the sample), metadata included.
     attributes : dict
@@ -142,6 +147,7 @@ class StoreSummary:
     shuffle_algorithm: str | None
     compressor: str
     checksum: bool
+    origin: tuple[float, float, float] | None
     n_objects: int
     total_bytes: int
     attributes: dict[str, Any]
@@ -182,6 +188,7 @@ def summarize(
         shuffle_algorithm=manifest.shuffle_algorithm,
         compressor=manifest.compressor,
         checksum=manifest.checksum,
+        origin=manifest.origin,
         n_objects=len(objects),
         total_bytes=sum(item.size for item in objects),
         attributes={} if sample_id is None else dict(entries[sample_id].attributes),
@@ -247,6 +254,7 @@ def _sum_up_domain(
 def _add_fidelity(summary: FieldSummary, entry: SampleEntry, n_values: int) -> None:
     """Add one sample; what one sample does not say, the sum does not say."""
     fidelity = entry.fidelity.get(summary.field)
+    summary.n_needing_float64 += fidelity is not None and fidelity.needs_float64
     if fidelity is None or fidelity.source_dtype not in _SOURCE_DTYPES:
         summary.source_bytes = summary.max_abs_error = summary.max_rel_error = summary.flushed_to_zero = None
     if fidelity is None or summary.source_bytes is None:

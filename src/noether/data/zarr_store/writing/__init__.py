@@ -12,6 +12,8 @@ from noether.data.zarr_store.writing.group_encoding import (
     node_document,
     root_document,
 )
+from noether.data.zarr_store.writing.position_loss import PositionLoss
+from noether.data.zarr_store.writing.position_warning import position_warning
 from noether.data.zarr_store.writing.prepare import PreparedSample
 from noether.data.zarr_store.writing.reorder import SourceRows, StoredRows
 from noether.data.zarr_store.writing.settings import WriterSettings
@@ -23,6 +25,7 @@ __all__ = [
     "FieldValues",
     "GroupArray",
     "NonFinite",
+    "PositionLoss",
     "PreparedSample",
     "SourceRows",
     "StoreSettings",
@@ -37,5 +40,6 @@ __all__ = [
     "group_metadata",
     "group_objects",
     "node_document",
+    "position_warning",
     "root_document",
 ]

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from noether.data.zarr_store.codec import cast_into
 from noether.data.zarr_store.errors import NonFiniteError, ValueOverflowError
-from noether.data.zarr_store.manifest import FieldFidelity
+from noether.data.zarr_store.manifest import FieldFidelity, Origin
+from noether.data.zarr_store.writing.origin import minus_origin
 
 __all__ = ["CastCheck", "CastMeter", "NonFinite", "measure_cast"]
 
@@ -29,12 +30,13 @@ _BLOCKS_AT_ONCE = 8
 
 @dataclass(frozen=True, slots=True)
 class CastCheck:
-    """What to check, and how to name it in an error."""
+    """What to check, and how to name it in an error; an origin is subtracted from the values first."""
 
     sample_id: str
     field: str
     dtype: str
     non_finite: NonFinite
+    origin: Origin | None = None
 
 
 class CastMeter:
@@ -52,9 +54,10 @@ class CastMeter:
         self._check = check
         self._source = source_dtype
         self._target = np.dtype(check.dtype)
-        self._lossless = np.can_cast(source_dtype, self._target, "safe")
+        cast_from = source_dtype if check.origin is None else np.dtype(np.float64)
+        self._lossless = np.can_cast(cast_from, self._target, "safe")
         # A float32 loses nothing but in float16, and that loss has fewer digits than the value: float32 holds it.
-        narrow = source_dtype.kind == "f" and source_dtype.itemsize <= np.dtype(np.float32).itemsize
+        narrow = cast_from.kind == "f" and cast_from.itemsize <= np.dtype(np.float32).itemsize
         self._work = np.dtype(np.float32 if narrow else np.float64)
         self._merging = Lock()
         self._n_values = self._n_non_finite = self._flushed = 0
@@ -73,7 +76,7 @@ class CastMeter:
         """
         rows = max(_BLOCK_BYTES // (self._work.itemsize * block.shape[1]), 1)
         for start in range(0, len(block), rows):
-            self._add(block[start : start + rows], first_row + start)
+            self._add(minus_origin(block[start : start + rows], self._check.origin), first_row + start)
 
     def result(self) -> FieldFidelity:
         """Return the loss of all rows that were added, and refuse what must not be stored.
@@ -176,8 +179,9 @@ def _loss(given: NDArray[Any], size: NDArray[Any], stored: NDArray[Any]) -> tupl
 def _overflow(check: CastCheck, peak: float) -> ValueOverflowError:
     limit = float(np.finfo(check.dtype).max)
     wider = "float32" if peak <= float(np.finfo("float32").max) else "float64"
+    relative = "" if check.origin is None else f" relative to the origin {check.origin}"
     return ValueOverflowError(
-        f"sample {check.sample_id!r}, field {check.field}: the largest magnitude {peak:.6g} does not fit "
+        f"sample {check.sample_id!r}, field {check.field}: the largest magnitude {peak:.6g}{relative} does not fit "
         f"{check.dtype}, whose limit is {limit:.6g}; store this field wider: "
         f"field_dtypes={{{check.field!r}: {wider!r}}} "
         f"(--field-dtype {check.field}={wider})"

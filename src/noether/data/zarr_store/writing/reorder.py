@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from noether.data.zarr_store.codec import gather
 from noether.data.zarr_store.core import Grid, map_again
 from noether.data.zarr_store.errors import SampleDataError
+from noether.data.zarr_store.manifest import Origin
 from noether.data.zarr_store.sampling import invert
+from noether.data.zarr_store.writing.origin import minus_origin
 
 __all__ = ["Block", "ExternalShuffle", "GatheredRows", "RowsInOrder", "SourceRows", "StoredRows", "destinations"]
 
@@ -62,20 +64,30 @@ class GatheredRows:
         Stored row ``i`` is source row ``order[i]``.
     dtype : numpy.dtype
         What is stored.
+    origin : tuple of three floats, optional
+        What is subtracted before the cast.
     """
 
     values: NDArray[Any]
     order: NDArray[np.int64]
     dtype: np.dtype[Any]
+    origin: Origin | None = None
 
     def chunk(self, start: int, stop: int) -> NDArray[Any]:
         """Gather and cast; see `StoredRows`."""
         # Overflow was refused before: what becomes infinite here was infinite in the source.
-        return gather(self.values, self.order[start:stop], self.dtype)
+        if self.origin is None:
+            return gather(self.values, self.order[start:stop], self.dtype)
+        rows = gather(self.values, self.order[start:stop], self.values.dtype)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return minus_origin(rows, self.origin).astype(self.dtype, order="C", copy=False)
 
     def parts(self, start: int, stop: int) -> Iterator[RowsInOrder]:
         """Yield all rows at once; see `StoredRows`."""
-        yield self.values, self.order[start:stop]
+        if self.origin is None:
+            yield self.values, self.order[start:stop]
+        else:
+            yield self.chunk(start, stop), None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, Self, get_args
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from noether.data.schemas import FileMap
 from noether.data.zarr_store.core import (
@@ -22,11 +22,18 @@ from noether.data.zarr_store.core import (
 )
 from noether.data.zarr_store.errors import ArgumentError, require_one_of
 from noether.data.zarr_store.layout import DomainLayout, build_domain_layouts, stored_dtype
-from noether.data.zarr_store.manifest import FORMAT_VERSION, FieldAttributes, StoreManifest, check_field_attributes
-from noether.data.zarr_store.sampling import SHUFFLE_ALGORITHM
+from noether.data.zarr_store.manifest import (
+    FieldAttributes,
+    Origin,
+    StoreManifest,
+    check_field_attributes,
+    format_version_for,
+)
+from noether.data.zarr_store.sampling import SHUFFLE_ALGORITHM, SHUFFLE_ALGORITHMS
 from noether.data.zarr_store.stores import normalize_root
 from noether.data.zarr_store.writing.cast_loss import NonFinite
 from noether.data.zarr_store.writing.group_encoding import Encoding
+from noether.data.zarr_store.writing.origin import checked_origin
 
 __all__ = ["WriterSettings"]
 
@@ -62,6 +69,8 @@ class WriterSettings:
     storage_options: dict[str, Any] = field(default_factory=dict)
     threads: int | None = None
     field_attributes: FieldAttributes = field(default_factory=dict)
+    shuffle_algorithm: str = SHUFFLE_ALGORITHM
+    origin: Origin | None = None
 
     @classmethod
     def checked(
@@ -82,6 +91,7 @@ class WriterSettings:
         storage_options: Mapping[str, Any] | None,
         threads: int | None,
         field_attributes: Mapping[str, Mapping[str, str]] | None,
+        origin: ArrayLike | None = None,
     ) -> Self:
         """Check parameters; they, and the errors, are those of `ZarrStoreWriter`."""
         require_one_of("non_finite", non_finite, get_args(NonFinite))
@@ -102,7 +112,11 @@ class WriterSettings:
             None if threads is None else positive_int(threads, "threads"),
         )
         chunk_points_by_domain(settings.chunk_points, settings.layouts)
-        return replace(settings, field_attributes=check_field_attributes(field_attributes or {}, settings.layouts))
+        return replace(
+            settings,
+            field_attributes=check_field_attributes(field_attributes or {}, settings.layouts),
+            origin=checked_origin(origin, settings.layouts),
+        )
 
     @cached_property
     def layouts(self) -> dict[str, DomainLayout]:
@@ -114,15 +128,16 @@ class WriterSettings:
         """The manifest of a new store with these settings, without samples."""
         return StoreManifest(
             dataset_name=self.dataset_name,
-            format_version=FORMAT_VERSION,
+            format_version=format_version_for(self.origin),
             shuffle_seed=self.shuffle_seed,
             coords_dtype=self.coords_dtype,
             values_dtype=self.values_dtype,
             compressor=f"blosc-zstd-{self.compression_level}",
             domains=self.layouts,
             samples={},
-            shuffle_algorithm=SHUFFLE_ALGORITHM,
+            shuffle_algorithm=self.shuffle_algorithm,
             checksum=self.checksum,
+            origin=self.origin,
         )
 
     @property
@@ -135,9 +150,19 @@ class WriterSettings:
         chunk_points = chunk_points_by_domain(self.chunk_points, self.layouts)[domain]
         return Grid.fit(n_points, chunk_points, self.shard_points)
 
+    def of_store(self, there: StoreManifest) -> Self:
+        """Return the settings with the shuffle of a store that is there, if this release knows it."""
+        if there.shuffle_algorithm not in SHUFFLE_ALGORITHMS:
+            return self
+        return replace(self, shuffle_algorithm=there.shuffle_algorithm)
+
     def to_init_kwargs(self) -> dict[str, object]:
-        """Return the keywords that build an identical writer; those with a default here only where they differ."""
-        return {one.name: copy(getattr(self, one.name)) for one in fields(self) if not self._has_default(one)}
+        """Return the keywords that build an identical writer; those with a default here only where they differ.
+
+        The shuffle is left out: a writer takes it from the store.
+        """
+        given = [one for one in fields(self) if one.name != "shuffle_algorithm" and not self._has_default(one)]
+        return {one.name: copy(getattr(self, one.name)) for one in given}
 
     def _has_default(self, one: Field[Any]) -> bool:
         default = one.default if one.default_factory is MISSING else one.default_factory()

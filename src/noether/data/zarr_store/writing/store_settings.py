@@ -12,8 +12,8 @@ from noether.data.schemas import FileMap
 from noether.data.zarr_store.core import DEFAULT_CHUNK_POINTS, Grid
 from noether.data.zarr_store.errors import ManifestConflictError
 from noether.data.zarr_store.layout import present_specs
-from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
-from noether.data.zarr_store.sampling import SHUFFLE_ALGORITHM
+from noether.data.zarr_store.manifest import Origin, SampleEntry, StoreManifest
+from noether.data.zarr_store.sampling import SHUFFLE_ALGORITHMS
 
 __all__ = ["StoreSettings", "compression_level_of"]
 
@@ -50,6 +50,7 @@ class StoreSettings:
     field_dtypes: dict[str, str]
     compression_level: int
     checksum: bool
+    origin: Origin | None
 
     @classmethod
     def of(cls, manifest: StoreManifest, origin: str, entries: Iterable[SampleEntry] | None = None) -> Self:
@@ -70,11 +71,12 @@ class StoreSettings:
             No writer of this release makes such a store.
         """
         level = compression_level_of(manifest)
-        if level is None or manifest.shuffle_algorithm != SHUFFLE_ALGORITHM:
+        if level is None or manifest.shuffle_algorithm not in SHUFFLE_ALGORITHMS:
             raise ManifestConflictError(
-                f"{origin}: this release cannot add to the store. It writes the shuffle {SHUFFLE_ALGORITHM} and the "
-                f"compressors blosc-zstd-0 to blosc-zstd-9; the store has the shuffle {manifest.shuffle_algorithm} and "
-                f"the compressor {manifest.compressor}. Write to another store, or use the release that wrote this one."
+                f"{origin}: this release cannot add to the store. It writes the shuffles "
+                f"{', '.join(SHUFFLE_ALGORITHMS)} and the compressors blosc-zstd-0 to blosc-zstd-9; the store has the "
+                f"shuffle {manifest.shuffle_algorithm} and the compressor {manifest.compressor}. Write to another "
+                "store, or use the release that wrote this one."
             )
         grids: dict[str, list[Grid]] = {}
         for entry in manifest.samples.values() if entries is None else entries:
@@ -92,6 +94,7 @@ class StoreSettings:
             },
             compression_level=level,
             checksum=manifest.checksum,
+            origin=manifest.origin,
         )
 
     def to_init_kwargs(self, filemap: FileMap) -> dict[str, Any]:

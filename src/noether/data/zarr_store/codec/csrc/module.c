@@ -9,6 +9,7 @@
 #include "frame.h"
 #include "frame_format.h"
 #include "gather.h"
+#include "hash_order.h"
 #include "platform.h"
 
 /* Most chunks of one call; their bounds are on the stack. `shard.py` repeats the number. */
@@ -189,10 +190,42 @@ done:
     return result;
 }
 
+PyDoc_STRVAR(hash_rows_doc,
+             "hash_order($module, out, *, first_key, second_key, threads)\n--\n\n"
+             "Write the numbers of rows in ascending order of their keyed hashes.");
+
+static PyObject *hash_rows(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"out", "first_key", "second_key", "threads", NULL};
+    PyObject *result = NULL;
+    Py_buffer out;
+    HashKey key;
+    Py_ssize_t threads;
+    unsigned long long first, second;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*$KKn:hash_order", names, &out, &first, &second, &threads)) {
+        return NULL;
+    }
+    key = (HashKey){first, second};
+    const size_t n = (size_t)out.len / sizeof(uint64_t);
+    if ((size_t)out.len % sizeof(uint64_t) || (uintptr_t)out.buf % _Alignof(uint64_t) || n > MAX_HASHED_ROWS) {
+        PyErr_SetString(PyExc_ValueError, "out: expected aligned int64, fewer than 2**32 of them");
+    } else if (threads < 1 || threads > MAX_HASH_THREADS) {
+        PyErr_Format(PyExc_ValueError, "threads: expected 1 to %d, got %zd", MAX_HASH_THREADS, threads);
+    } else {
+        bool done;
+        Py_BEGIN_ALLOW_THREADS
+        done = hash_order(key, out.buf, n, (size_t)threads);
+        Py_END_ALLOW_THREADS
+        result = done ? Py_NewRef(Py_None) : PyErr_NoMemory();
+    }
+    PyBuffer_Release(&out);
+    return result;
+}
+
 /* By way of `void (*)(void)`, as Python's documentation asks: the methods with keywords have another type. */
 static PyMethodDef methods[] = {
     {"decode", (PyCFunction)(void (*)(void))decode, METH_VARARGS | METH_KEYWORDS, decode_doc},
     {"encode", (PyCFunction)(void (*)(void))encode, METH_VARARGS | METH_KEYWORDS, encode_doc},
+    {"hash_order", (PyCFunction)(void (*)(void))hash_rows, METH_VARARGS | METH_KEYWORDS, hash_rows_doc},
     {NULL, NULL, 0, NULL},
 };
 
@@ -210,7 +243,7 @@ static PyModuleDef_Slot slots[] = {{Py_mod_exec, initialize}, {0, NULL}};
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "noether.data.zarr_store.codec._native",
-    .m_doc = "Encodes and decodes runs of chunks.",
+    .m_doc = "Encodes and decodes runs of chunks, and orders rows.",
     .m_slots = slots,
     .m_methods = methods,
 };

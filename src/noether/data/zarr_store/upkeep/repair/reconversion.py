@@ -9,7 +9,7 @@ from noether.data.zarr_store.convert import fingerprint_of_sample
 from noether.data.zarr_store.errors import ArgumentError
 from noether.data.zarr_store.layout import present_specs
 from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
-from noether.data.zarr_store.sampling import SHUFFLE_ALGORITHM
+from noether.data.zarr_store.sampling import SHUFFLE_ALGORITHMS
 from noether.data.zarr_store.sources import SampleSource, field_attributes_of
 from noether.data.zarr_store.writer import ZarrStoreWriter
 from noether.data.zarr_store.writing import Encoding, NonFinite, StoreSettings, compression_level_of
@@ -56,7 +56,7 @@ class Reconversion:
         storage_options: Mapping[str, Any],
     ) -> None:
         encoding = encoding_of(manifest, threads)
-        if encoding is None or manifest.shuffle_algorithm != SHUFFLE_ALGORITHM:
+        if encoding is None or manifest.shuffle_algorithm not in SHUFFLE_ALGORITHMS:
             raise ArgumentError(
                 f"source: {root} was not converted by this library from a source (compressor {manifest.compressor}, "
                 f"shuffle {manifest.shuffle_algorithm}); repair it without one"
@@ -99,6 +99,7 @@ class Reconversion:
             fields,
             attributes=attributes,
             fingerprint=fingerprint_of_sample(self._source, sample_id),
+            on_position_loss=lambda _: None,  # the sample is to be what it was, and who converted it was told
         )
 
     def _writer(self, sample_id: str) -> ZarrStoreWriter:

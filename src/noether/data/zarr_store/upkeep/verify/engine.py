@@ -107,16 +107,17 @@ def verify_store(
     findings = Findings(root)
     context, listing, samples = _open(open_storage(root, storage_options), findings, level, sample_ids)
     n_bytes = sum(size for one in samples for inside, size in one.sizes.items() if "/c/" in inside)
-    if source is not None:
-        require_original_order(context.manifest, root)
 
     def run(tasks: Iterable[Task]) -> None:
         run_tasks(tasks, n_workers, lambda: None if progress is None else progress(context.n_bytes, n_bytes))
 
+    comparison = None
+    if source is not None:
+        algorithm = require_original_order(context.manifest, root)
+        comparison = SourceCheck(context, source, algorithm, n_workers, run)
     checks = [SampleCheck(context, sample) for sample in samples]
     run(checks)
-    if source is not None:
-        comparison = SourceCheck(context, source, n_workers, run)
+    if comparison is not None:
         for check in checks:
             if check.is_readable:
                 comparison.compare(check)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from noether.data.zarr_store.errors import MissingDependencyError, OriginalOrderError, SampleDataError, reason_of
 from noether.data.zarr_store.manifest import StoreManifest
-from noether.data.zarr_store.sampling import SHUFFLE_ALGORITHM
+from noether.data.zarr_store.sampling import SHUFFLE_ALGORITHMS
 from noether.data.zarr_store.sources import FingerprintedSource, SampleSource
 from noether.data.zarr_store.upkeep.verify.context import Context, ListedSample
 from noether.data.zarr_store.upkeep.verify.findings import FindingKind
@@ -23,14 +23,16 @@ from noether.data.zarr_store.writing import (
 __all__ = ["SourceCheck", "require_original_order"]
 
 
-def require_original_order(manifest: StoreManifest, origin: str) -> None:
-    """Raise `OriginalOrderError` unless the order of the source is known."""
-    if manifest.shuffle_algorithm != SHUFFLE_ALGORITHM:
-        named = manifest.shuffle_algorithm or "no shuffle algorithm"
+def require_original_order(manifest: StoreManifest, origin: str) -> str:
+    """Return the shuffle of a store; raise `OriginalOrderError` unless the order of the source is known."""
+    algorithm = manifest.shuffle_algorithm
+    if algorithm is None or algorithm not in SHUFFLE_ALGORITHMS:
+        named = algorithm or "no shuffle algorithm"
         raise OriginalOrderError(
-            f"{origin}: the manifest names {named}, and this release knows only {SHUFFLE_ALGORITHM}; the order of the "
-            "source is unknown, so it cannot be compared: verify the level 'data'"
+            f"{origin}: the manifest names {named}, and this release knows {', '.join(SHUFFLE_ALGORITHMS)}; the order "
+            "of the source is unknown, so it cannot be compared: verify the level 'data'"
         )
+    return algorithm
 
 
 class SourceCheck:
@@ -42,6 +44,8 @@ class SourceCheck:
         What is verified.
     source : SampleSource
         Where the samples came from.
+    shuffle_algorithm : str
+        The shuffle of the store, which is known.
     threads : int
         Threads that read the source.
     run : callable
@@ -49,9 +53,15 @@ class SourceCheck:
     """
 
     def __init__(
-        self, context: Context, source: SampleSource, threads: int, run: Callable[[Iterable[Task]], None]
+        self,
+        context: Context,
+        source: SampleSource,
+        shuffle_algorithm: str,
+        threads: int,
+        run: Callable[[Iterable[Task]], None],
     ) -> None:
         self._context = context
+        self._algorithm = shuffle_algorithm
         self._source = source
         self._threads = threads
         self._run = run
@@ -66,9 +76,12 @@ class SourceCheck:
             sample.sample_id,
             fields,
             {domain: found.grid for domain, found in sample.entry.domains.items()},
+            shuffle_algorithm=self._algorithm,
             shuffle_seed=self._context.manifest.shuffle_seed,
             non_finite="allow",
             threads=self._threads,
+            positions={layout.position for layout in self._context.manifest.domains.values()},
+            origin=self._context.manifest.origin,
         )
         try:
             with prepared:

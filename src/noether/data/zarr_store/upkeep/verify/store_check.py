@@ -14,8 +14,8 @@ from noether.data.zarr_store.convert import REPORT_NAME, ReportFile
 from noether.data.zarr_store.core import ROOT_KEY, ChecksumState, checksum_state, sample_id_of
 from noether.data.zarr_store.errors import CorruptDataError, ManifestError
 from noether.data.zarr_store.manifest import (
-    FORMAT_VERSION,
     MANIFEST_NAME,
+    NEWEST_FORMAT_VERSION,
     Listing,
     OwnManifest,
     StoreManifest,
@@ -82,7 +82,7 @@ def read_manifest(storage: Storage) -> ReadManifest:
         dict(manifest.samples)  # each is checked when it is asked for
     except ManifestError as error:
         version = content.get("format_version") if isinstance(content, dict) else None
-        if state != "broken" and isinstance(version, int) and version > FORMAT_VERSION:
+        if state != "broken" and isinstance(version, int) and version > NEWEST_FORMAT_VERSION:
             raise
         return ReadManifest(None, state, problem or str(error), data)
     return ReadManifest(manifest, state, problem, data)

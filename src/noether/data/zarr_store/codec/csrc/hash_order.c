@@ -1,0 +1,210 @@
+#include "hash_order.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A bucket has the rows whose hashes begin with the same bits. It is sorted in a core's cache; more buckets than the
+ * processor's table of pages has entries would be written slowly. */
+enum { BUCKET_ROWS = 1 << 15, MAX_BUCKET_BITS = 11, MAX_BUCKETS = 1 << MAX_BUCKET_BITS };
+/* Below this, threads cost more than they save. */
+enum { MIN_ROWS_OF_THREAD = 1 << 17 };
+
+/* An entry is the 32 bits of the hash behind those of the bucket, and the number of the row. */
+enum { ROW_BITS = 32 };
+#define ROW_MASK UINT32_MAX
+
+/* What all threads of a call share. */
+typedef struct {
+    HashKey key;
+    uint64_t *out;
+    size_t n, n_threads;
+    unsigned bucket_bits;
+    size_t starts[MAX_BUCKETS + 1];
+    size_t (*places)[MAX_BUCKETS]; /* of each thread: its rows of each bucket, then where the next one goes */
+    bool failed;
+} Sort;
+
+typedef struct {
+    Sort *sort;
+    size_t number;
+} Thread;
+
+static inline uint64_t mix(uint64_t hash) {
+    hash = (hash ^ hash >> 33) * 0xFF51AFD7ED558CCD;
+    hash = (hash ^ hash >> 33) * 0xC4CEB9FE1A85EC53;
+    return hash ^ hash >> 33;
+}
+
+static inline uint64_t hash_of(HashKey key, uint64_t row) { return mix(mix(row + key.first) ^ key.second); }
+
+static inline size_t bucket_of(const Sort *sort, uint64_t hash) {
+    return sort->bucket_bits == 0 ? 0 : (size_t)(hash >> (64 - sort->bucket_bits));
+}
+
+static size_t first_row(const Sort *sort, size_t thread) { return (size_t)((__uint128_t)sort->n * thread / sort->n_threads); }
+
+static void *count_rows(void *argument) {
+    const Thread *thread = argument;
+    const Sort *sort = thread->sort;
+    size_t *counts = sort->places[thread->number];
+    const size_t stop = first_row(sort, thread->number + 1);
+    memset(counts, 0, sizeof sort->places[0]);
+    for (size_t row = first_row(sort, thread->number); row < stop; row++) {
+        counts[bucket_of(sort, hash_of(sort->key, row))]++;
+    }
+    return NULL;
+}
+
+/* Turn the counts of each thread into places: buckets one after the other, and in each the rows of one thread after
+ * those of another. */
+static void place_buckets(Sort *sort) {
+    size_t place = 0;
+    for (size_t bucket = 0; bucket < (size_t)1 << sort->bucket_bits; bucket++) {
+        sort->starts[bucket] = place;
+        for (size_t thread = 0; thread < sort->n_threads; thread++) {
+            const size_t count = sort->places[thread][bucket];
+            sort->places[thread][bucket] = place;
+            place += count;
+        }
+    }
+    sort->starts[(size_t)1 << sort->bucket_bits] = place;
+}
+
+static void *scatter_rows(void *argument) {
+    const Thread *thread = argument;
+    const Sort *sort = thread->sort;
+    size_t *places = sort->places[thread->number];
+    const size_t stop = first_row(sort, thread->number + 1);
+    for (size_t row = first_row(sort, thread->number); row < stop; row++) {
+        const uint64_t hash = hash_of(sort->key, row);
+        const uint64_t next_bits = hash << sort->bucket_bits >> ROW_BITS;
+        sort->out[places[bucket_of(sort, hash)]++] = next_bits << ROW_BITS | row;
+    }
+    return NULL;
+}
+
+static void sort_by_insertion(uint64_t *entries, size_t n) {
+    for (size_t i = 1; i < n; i++) {
+        const uint64_t entry = entries[i];
+        size_t place = i;
+        for (; place > 0 && entries[place - 1] > entry; place--) {
+            entries[place] = entries[place - 1];
+        }
+        entries[place] = entry;
+    }
+}
+
+/* Sort entries `first` to `stop` of `out`, which are numbers of rows by now, by their whole hashes. */
+static void sort_by_hash(const Sort *sort, size_t first, size_t stop) {
+    for (size_t i = first + 1; i < stop; i++) {
+        const uint64_t row = sort->out[i];
+        size_t place = i;
+        for (; place > first && hash_of(sort->key, sort->out[place - 1]) > hash_of(sort->key, row); place--) {
+            sort->out[place] = sort->out[place - 1];
+        }
+        sort->out[place] = row;
+    }
+}
+
+/* Sort one bucket: entries are put into bins by their upper bits, about one to a bin, and then by insertion. */
+static void sort_bucket(const Sort *sort, size_t first, size_t stop, unsigned bin_bits, uint64_t *entries, uint32_t *bins) {
+    const size_t n = stop - first;
+    const unsigned shift = 64 - bin_bits;
+    memset(bins, 0, sizeof *bins << bin_bits);
+    for (size_t i = first; i < stop; i++) {
+        bins[sort->out[i] >> shift]++;
+    }
+    uint32_t place = 0;
+    for (size_t bin = 0; bin < (size_t)1 << bin_bits; bin++) {
+        const uint32_t count = bins[bin];
+        bins[bin] = place;
+        place += count;
+    }
+    for (size_t i = first; i < stop; i++) {
+        entries[bins[sort->out[i] >> shift]++] = sort->out[i];
+    }
+    sort_by_insertion(entries, n);
+    size_t equal = 0; /* entries before this one with the same bits of the hash */
+    for (size_t i = 0; i < n; i++) {
+        sort->out[first + i] = entries[i] & ROW_MASK;
+        equal = i > 0 && entries[i] >> ROW_BITS == entries[i - 1] >> ROW_BITS ? equal + 1 : 0;
+        if (equal > 0) {
+            sort_by_hash(sort, first + i - equal, first + i + 1);
+        }
+    }
+}
+
+static void *sort_buckets(void *argument) {
+    const Thread *thread = argument;
+    Sort *sort = thread->sort;
+    const size_t n_buckets = (size_t)1 << sort->bucket_bits, *starts = sort->starts;
+    size_t most = 0;
+    for (size_t bucket = 0; bucket < n_buckets; bucket++) {
+        most = starts[bucket + 1] - starts[bucket] > most ? starts[bucket + 1] - starts[bucket] : most;
+    }
+    unsigned bin_bits = 1;
+    while ((size_t)1 << bin_bits < most && bin_bits < ROW_BITS - 1) {
+        bin_bits++;
+    }
+    uint64_t *entries = malloc((most + 1) * sizeof *entries);
+    uint32_t *bins = malloc(sizeof *bins << bin_bits);
+    if (entries == NULL || bins == NULL) {
+        __atomic_store_n(&sort->failed, true, __ATOMIC_RELAXED);
+    } else {
+        for (size_t bucket = thread->number; bucket < n_buckets; bucket += sort->n_threads) {
+            sort_bucket(sort, starts[bucket], starts[bucket + 1], bin_bits, entries, bins);
+        }
+    }
+    free(entries);
+    free(bins);
+    return NULL;
+}
+
+/* Have each thread do its part of a step; the caller's does its own, and those of threads that cannot be made. */
+static void run_step(Sort *sort, void *(*step)(void *)) {
+    Thread threads[MAX_HASH_THREADS];
+    pthread_t handles[MAX_HASH_THREADS];
+    bool is_running[MAX_HASH_THREADS];
+    for (size_t i = 0; i < sort->n_threads; i++) {
+        threads[i] = (Thread){sort, i};
+        is_running[i] = i > 0 && pthread_create(&handles[i], NULL, step, &threads[i]) == 0;
+    }
+    for (size_t i = 0; i < sort->n_threads; i++) {
+        if (!is_running[i]) {
+            step(&threads[i]);
+        }
+    }
+    for (size_t i = 0; i < sort->n_threads; i++) {
+        if (is_running[i]) {
+            pthread_join(handles[i], NULL);
+        }
+    }
+}
+
+bool hash_order(HashKey key, uint64_t *out, size_t n, size_t n_threads) {
+    Sort *sort = calloc(1, sizeof *sort);
+    if (sort == NULL) {
+        return false;
+    }
+    const size_t useful = n / MIN_ROWS_OF_THREAD + 1;
+    sort->key = key;
+    sort->out = out;
+    sort->n = n;
+    sort->n_threads = n_threads < useful ? n_threads : useful;
+    while (n >> sort->bucket_bits > BUCKET_ROWS && sort->bucket_bits < MAX_BUCKET_BITS) {
+        sort->bucket_bits++;
+    }
+    sort->places = malloc(sort->n_threads * sizeof *sort->places);
+    bool done = false;
+    if (sort->places != NULL) {
+        run_step(sort, count_rows);
+        place_buckets(sort);
+        run_step(sort, scatter_rows);
+        run_step(sort, sort_buckets);
+        done = !sort->failed;
+    }
+    free(sort->places);
+    free(sort);
+    return done;
+}
