@@ -50,12 +50,22 @@ def print_summary(summary: StoreSummary, console: Console) -> None:
         console.print(printable(f"{key}: {value}"))
     console.print(_domain_table(summary.domains))
     console.print(_field_table(summary.domains))
-    for one in (field for domain in summary.domains for field in domain.fields if field.n_needing_float64):
-        console.print(_digits_line(one), soft_wrap=True)
+    fields = [field for domain in summary.domains for field in domain.fields]
+    for one in fields:
+        if one.units or one.long_name:
+            console.print(_meaning_line(one), soft_wrap=True)
+    for one in fields:
+        if one.n_needing_float64:
+            console.print(_digits_line(one), soft_wrap=True)
 
 
 def _origin_line(origin: tuple[float, float, float]) -> str:
     return f"positions are relative to the origin ({', '.join(f'{one:.17g}' for one in origin)})"
+
+
+def _meaning_line(field: FieldSummary) -> str:
+    said = [field.long_name, None if field.units is None else f"[{field.units}]"]
+    return printable(f"{field.field}: {' '.join(text for text in said if text)}")
 
 
 def _digits_line(field: FieldSummary) -> str:

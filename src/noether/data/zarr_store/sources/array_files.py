@@ -1,4 +1,4 @@
-"""The domains of a sample that lie in a file of named arrays: ``.npz`` and HDF5."""
+"""The domains of a sample that lie in a file of named arrays: ``.npz``, ``.pt`` and HDF5."""
 
 from __future__ import annotations
 
@@ -14,16 +14,27 @@ from noether.data.zarr_store.sources.hdf5 import HDF5_SUFFIXES, array_at, array_
 from noether.data.zarr_store.sources.mapping import AreaField, ArrayField, DomainMapping, NormalsField
 from noether.data.zarr_store.sources.npy import load_members, member_heads
 from noether.data.zarr_store.sources.suffixes import suffix_of
+from noether.data.zarr_store.sources.torch_files import load_tensors, tensor_heads
 
-__all__ = ["ARRAY_SUFFIXES", "check_array_domain", "describe_npz_domains", "read_hdf5_domains", "read_npz_domains"]
+__all__ = [
+    "ARRAY_SUFFIXES",
+    "MEMBER_SUFFIXES",
+    "check_array_domain",
+    "describe_member_domains",
+    "read_hdf5_domains",
+    "read_member_domains",
+]
 
-ARRAY_SUFFIXES = (".npz", *HDF5_SUFFIXES)
+# Files that hold a few arrays, which are read at once: what tells of them, and what loads those that are asked for.
+_MEMBERS = {".npz": (member_heads, load_members), ".pt": (tensor_heads, load_tensors)}
+MEMBER_SUFFIXES = tuple(_MEMBERS)
+ARRAY_SUFFIXES = (*MEMBER_SUFFIXES, *HDF5_SUFFIXES)
 
 _MAX_SHOWN = 40
 
 
-def read_npz_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) -> dict[str, DomainData]:
-    """Load the domains that lie in one ``.npz``: of its arrays, those that are asked for.
+def read_member_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) -> dict[str, DomainData]:
+    """Load the domains that lie in one ``.npz`` or ``.pt``: of its arrays, those that are asked for.
 
     Raises
     ------
@@ -31,19 +42,20 @@ def read_npz_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) -> 
         The file is damaged, claims more than it holds or than fits in memory, or lacks an array.
     """
     wanted = {array for domain in domains.values() for names in domain.arrays.values() for array in names}
+    heads_of, load = _MEMBERS[suffix_of(file.path)]
     with damage_reported(file.key, f"sample {file.sample_id!r}"), file.open() as opened:
-        there = list(member_heads(opened))
-        loaded = load_members(opened, wanted.intersection(there))
+        there = list(heads_of(opened))
+        loaded = load(opened, wanted.intersection(there))
     return {
         name: _gather(file, name, domain, lambda array, _: loaded.get(array), lambda: there)
         for name, domain in domains.items()
     }
 
 
-def describe_npz_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) -> dict[str, DomainData]:
-    """Do as `read_npz_domains`, with a `FieldDescription` in the place of each array."""
+def describe_member_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) -> dict[str, DomainData]:
+    """Do as `read_member_domains`, with a `FieldDescription` in the place of each array."""
     with damage_reported(file.key, f"sample {file.sample_id!r}"):
-        heads = member_heads(file.open())
+        heads = _MEMBERS[suffix_of(file.path)][0](file.open())
     return {
         name: _gather(file, name, domain, lambda array, _: heads.get(array), lambda: list(heads))
         for name, domain in domains.items()

@@ -11,7 +11,7 @@ import numpy as np
 
 from noether.data.zarr_store.errors import MissingDependencyError
 from noether.data.zarr_store.layout import POSITION
-from noether.data.zarr_store.sources.array_files import ARRAY_SUFFIXES, describe_npz_domains, read_hdf5_domains
+from noether.data.zarr_store.sources.array_files import ARRAY_SUFFIXES, describe_member_domains, read_hdf5_domains
 from noether.data.zarr_store.sources.assembly import transposed
 from noether.data.zarr_store.sources.base import FieldDescription
 from noether.data.zarr_store.sources.domain_data import SampleFile
@@ -95,7 +95,8 @@ class SampleDescriber:
                 field: FieldDescription(tuple(one.shape), one.dtype, in_memory=False) for field, one in arrays.items()
             }
         if suffix in ARRAY_SUFFIXES:
-            return describe_npz_domains(file, {name: domain})[name].fields
+            with open_head(loader.storage, item) as opened:
+                return describe_member_domains(replace(file, stream=opened), {name: domain})[name].fields
         if suffix in HEAD_SUFFIXES and domain.parts is None and domain.unused_points == "keep":
             with damage_reported(file.key, f"sample {file.sample_id!r}"):
                 head = read_vtk_head(file.open())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from noether.data.zarr_store.errors import SourceError
 from noether.data.zarr_store.sources.hdf5 import group_names, open_hdf5
-from noether.data.zarr_store.sources.mapping import AttributeFile, DomainMapping, SourceMapping
+from noether.data.zarr_store.sources.mapping import AttributeTable, DomainMapping, SourceMapping
 from noether.data.zarr_store.sources.patterns import PART, PathPattern
 from noether.data.zarr_store.sources.range_reader import open_ranged
 from noether.data.zarr_store.sources.referenced_files import files_beside, named_files, names_files
@@ -49,6 +49,11 @@ class FoundSample:
         """Return the name of the file that a pattern stands for here."""
         named = self.files.get(pattern)
         return named[0].key if named else PathPattern.parse(pattern).fill(self.values)
+
+    def ids_beside(self, pattern: str) -> list[str]:
+        """Return what a table may call it: its id, or what the one placeholder that its file lacks stands for."""
+        lacking = [value for name, value in self.values.items() if name not in PathPattern.parse(pattern).names]
+        return list(dict.fromkeys([self.sample_id, *(lacking if len(lacking) == 1 else [])]))
 
     def has(self, domain: DomainMapping, pattern: str) -> bool:
         """Say whether a file is there, or its pieces are."""
@@ -131,7 +136,7 @@ def find_samples(storage: Storage, mapping: SourceMapping) -> dict[str, FoundSam
     MissingDependencyError
         Such a file needs h5py, which is not installed.
     """
-    of_domains, of_attributes = _patterns_of_domains(mapping), _patterns_of_attributes(mapping)
+    of_domains, of_attributes = _patterns_of_domains(mapping), _patterns_of_attributes(mapping, of_tables=False)
     patterns = of_domains | of_attributes
     sample_id = PathPattern.parse(mapping.id)
     samples: dict[str, FoundSample] = {}
@@ -156,6 +161,7 @@ def find_samples(storage: Storage, mapping: SourceMapping) -> dict[str, FoundSam
     for found in samples.values():
         for text, objects in found.files.items():
             objects.sort(key=lambda item: _order(patterns[text], item.key))
+    _add_tables(samples, _patterns_of_attributes(mapping, of_tables=True), listing)
     _add_files_beside(samples, listing)
     return samples
 
@@ -215,9 +221,25 @@ def _patterns_of_domains(mapping: SourceMapping) -> dict[str, PathPattern]:
     }
 
 
-def _patterns_of_attributes(mapping: SourceMapping) -> dict[str, PathPattern]:
-    files = [value.file for value in mapping.attributes.values() if isinstance(value, AttributeFile)]
+def _patterns_of_attributes(mapping: SourceMapping, *, of_tables: bool) -> dict[str, PathPattern]:
+    files = [one.file for one in mapping.attribute_files().values() if isinstance(one, AttributeTable) == of_tables]
     return {file: PathPattern.parse(file) for file in files}
+
+
+def _add_tables(
+    samples: dict[str, FoundSample], tables: Mapping[str, PathPattern], listing: Sequence[StoredObject]
+) -> None:
+    """Add tables of many samples to each of those that have the same placeholders."""
+    for text, pattern in tables.items():
+        found: dict[tuple[str, ...], list[StoredObject]] = {}
+        for item in listing:
+            values = pattern.match(item.key)
+            if values is not None:
+                found.setdefault(tuple(values[name] for name in pattern.names), []).append(item)
+        for sample in samples.values():
+            objects = found.get(tuple(sample.values[name] for name in pattern.names))
+            if objects:
+                sample.files[text] = list(objects)
 
 
 def _add_files_beside(samples: dict[str, FoundSample], listing: list[StoredObject]) -> None:

@@ -13,8 +13,14 @@ from numpy.typing import NDArray
 
 from noether.data.zarr_store.errors import SourceError
 from noether.data.zarr_store.layout import POSITION
-from noether.data.zarr_store.sources.array_files import ARRAY_SUFFIXES, read_hdf5_domains, read_npz_domains
+from noether.data.zarr_store.sources.array_files import (
+    ARRAY_SUFFIXES,
+    MEMBER_SUFFIXES,
+    read_hdf5_domains,
+    read_member_domains,
+)
 from noether.data.zarr_store.sources.assembly import transposed
+from noether.data.zarr_store.sources.attribute_tables import AttributeTables
 from noether.data.zarr_store.sources.base import SourceSample
 from noether.data.zarr_store.sources.discovery import FoundSample
 from noether.data.zarr_store.sources.distance import distance_to_positions, distance_to_triangles
@@ -24,7 +30,7 @@ from noether.data.zarr_store.sources.hdf5 import HDF5_SUFFIXES
 from noether.data.zarr_store.sources.local_copies import LocalCopies, scratch_directory
 from noether.data.zarr_store.sources.mapping import (
     ArrayField,
-    AttributeFile,
+    AttributeTable,
     DistanceField,
     DomainMapping,
     FileField,
@@ -48,7 +54,7 @@ Reader = Callable[[SampleFile, Mapping[str, DomainMapping]], dict[str, DomainDat
 READERS: dict[str, Reader] = {
     **dict.fromkeys(MESH_SUFFIXES, read_mesh_domains),
     **dict.fromkeys(HDF5_SUFFIXES, read_hdf5_domains),
-    ".npz": read_npz_domains,
+    **dict.fromkeys(MEMBER_SUFFIXES, read_member_domains),
 }
 
 
@@ -64,11 +70,14 @@ class SampleLoader:
         Where they lie.
     found : FoundSample
         Which they are.
+    tables : AttributeTables
+        Tables of attributes of many samples.
     """
 
     mapping: SourceMapping
     storage: Storage
     found: FoundSample
+    tables: AttributeTables
 
     def load(self) -> SourceSample:
         """Load fields and attributes; errors are those of `MappedSource.load`."""
@@ -179,7 +188,7 @@ class SampleLoader:
         if not isinstance(values, np.ndarray):
             raise SourceError(
                 f"{self.where(domain, name)}: {self.found.key(field.file)} holds a {type(values).__name__}; expected "
-                "one tensor or array"
+                "one tensor or array; write a file of several as the file of the domain, and their names as fields"
             )
         values = transposed(values) if field.transpose else values
         rows = data[domain].rows if domain in data else None
@@ -203,21 +212,26 @@ class SampleLoader:
         return distance_to_triangles(positions, triangles())
 
     def _attributes(self, fields: Mapping[str, object]) -> dict[str, Any]:
-        attributes: dict[str, Any] = {}
-        for name, value in self.mapping.attributes.items():
-            if isinstance(value, AttributeFile):
-                attributes[name] = self._load_file(value.file, f"sample {self.found.sample_id!r}, {name}")
+        attributes: dict[str, Any] = dict(self.mapping.attributes)
+        for name, attribute in self.mapping.attribute_files().items():
+            where = f"sample {self.found.sample_id!r}, {name}"
+            if isinstance(attribute, AttributeTable):
+                item, ids = self._own_object(attribute.file, where), self.found.ids_beside(attribute.file)
+                attributes[name] = self.tables.row(self.storage, item, attribute.id, ids, where)
             else:
-                attributes[name] = value
+                attributes[name] = self._load_file(attribute.file, where)
         units = {field: units for field, units in self.mapping.units().items() if field in fields}
         return attributes | ({"units": units} if units else {})
 
     def _load_file(self, pattern: str, where: str) -> Any:
-        key = self.found.key(pattern)
-        if pattern not in self.found.files:
-            raise SourceError(f"{where}: the file {key} is missing; add it")
+        key = self._own_object(pattern, where).key
         with self.storage.open_file(key) as file:
             return load_file(file, key, where)
+
+    def _own_object(self, pattern: str, where: str) -> StoredObject:
+        if pattern not in self.found.files:
+            raise SourceError(f"{where}: the file {self.found.key(pattern)} is missing; add it")
+        return self.found.files[pattern][0]
 
     def where(self, domain: str, name: str) -> str:
         """Name sample and field, to begin an error with."""

@@ -9,12 +9,13 @@ from typing import Any
 from noether.data.zarr_store.errors import ArgumentError, SourceError, nearest_names
 from noether.data.zarr_store.layout import build_domain_layouts
 from noether.data.zarr_store.sources.array_files import check_array_domain
+from noether.data.zarr_store.sources.attribute_tables import AttributeTables
 from noether.data.zarr_store.sources.base import FieldDescription, SourceSample, fingerprint_of
 from noether.data.zarr_store.sources.describing import SampleDescriber
 from noether.data.zarr_store.sources.discovery import FoundSample, find_samples
-from noether.data.zarr_store.sources.formats import ATTRIBUTE_FORMATS, FORMATS
+from noether.data.zarr_store.sources.formats import ATTRIBUTE_FORMATS, FORMATS, TABLE_SEPARATORS
 from noether.data.zarr_store.sources.loading import READERS, SampleLoader
-from noether.data.zarr_store.sources.mapping import AttributeFile, FileField, SourceMapping
+from noether.data.zarr_store.sources.mapping import AttributeTable, FileField, SourceMapping
 from noether.data.zarr_store.sources.suffixes import suffix_of, unread_format
 from noether.data.zarr_store.stores import Storage, normalize_root, open_storage
 
@@ -53,7 +54,9 @@ class MappedSource:
         self.storage_options = dict(storage_options or {})
         self.mapping = mapping
         self.filemap = mapping.filemap()
+        self.field_attributes = mapping.field_attributes()
         self.notices: list[str] = []
+        self._tables = AttributeTables()
         build_domain_layouts(self.filemap)
         _check_formats(mapping)
         self._samples = find_samples(self._storage(), mapping)
@@ -75,7 +78,7 @@ class MappedSource:
         MissingDependencyError
             A library that a file needs is not installed.
         """
-        return SampleLoader(self.mapping, self._storage(), self._found(sample_id)).load()
+        return self._loader(sample_id).load()
 
     def describe(self, sample_id: str) -> dict[str, FieldDescription] | None:
         """Read shapes and dtypes of a sample from the heads of its files.
@@ -83,7 +86,7 @@ class MappedSource:
         None where they do not tell: of EnSight, STL, legacy VTK, ``.vtm`` and ``.pvtu``, of meshes with ghosts, or
         where the mapping chooses parts or drops points. Errors are those of `load`.
         """
-        return SampleDescriber(SampleLoader(self.mapping, self._storage(), self._found(sample_id))).describe()
+        return SampleDescriber(self._loader(sample_id)).describe()
 
     def fingerprint(self, sample_id: str) -> str:
         """Return a text that changes with the files of a sample, by name, size and time or entity tag, or the mapping.
@@ -96,6 +99,9 @@ class MappedSource:
         found = self._found(sample_id)
         mapping = self.mapping.model_dump(mode="json", exclude={"name"})
         return fingerprint_of(mapping, found.files, found.named_files(self._storage()))
+
+    def _loader(self, sample_id: str) -> SampleLoader:
+        return SampleLoader(self.mapping, self._storage(), self._found(sample_id), self._tables)
 
     def _found(self, sample_id: str) -> FoundSample:
         if sample_id not in self._samples:
@@ -122,9 +128,9 @@ def _check_formats(mapping: SourceMapping) -> None:
         for field_name, field in domain.fields.items():
             if isinstance(field, FileField):
                 _check_suffix(field.file, FORMATS, f"field {name}_{field_name}")
-    for name, value in mapping.attributes.items():
-        if isinstance(value, AttributeFile):
-            _check_suffix(value.file, ATTRIBUTE_FORMATS, f"attribute {name!r}")
+    for name, attribute in mapping.attribute_files().items():
+        formats = TABLE_SEPARATORS if isinstance(attribute, AttributeTable) else ATTRIBUTE_FORMATS
+        _check_suffix(attribute.file, formats, f"attribute {name!r}")
 
 
 def _check_suffix(pattern: str, formats: Mapping[str, object], what: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -13,12 +14,15 @@ from pydantic import (
     Field,
     JsonValue,
     PositiveInt,
+    SerializerFunctionWrapHandler,
     StringConstraints,
     Tag,
+    model_serializer,
     model_validator,
 )
 
 from noether.data.schemas import FileMap, extended_filemap
+from noether.data.zarr_store.core import is_plain
 from noether.data.zarr_store.errors import nearest_names
 from noether.data.zarr_store.layout import CANONICAL_TO_SPEC, POSITION, FieldSpec
 from noether.data.zarr_store.sources.patterns import PART, PathPattern
@@ -28,6 +32,7 @@ __all__ = [
     "ArrayField",
     "Association",
     "AttributeFile",
+    "AttributeTable",
     "DistanceField",
     "DomainMapping",
     "FieldMapping",
@@ -48,7 +53,14 @@ def _is_pattern(text: str) -> str:
     return text
 
 
+def _is_printable(text: str) -> str:
+    if not text or not is_plain(text):
+        raise ValueError(f"expected text that can be printed, got {text!r}")
+    return text
+
+
 Pattern = Annotated[str, AfterValidator(_is_pattern)]
+Text = Annotated[str, AfterValidator(_is_printable)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
@@ -57,8 +69,15 @@ class _Model(BaseModel):
 
 
 class _Field(_Model):
-    units: str | None = None
+    units: Text | None = None
+    long_name: Text | None = None
     width: PositiveInt | None = None
+
+    @model_serializer(mode="wrap")
+    def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # The fingerprint of a sample that was converted before there were long names stays what it was.
+        content: dict[str, Any] = handler(self)
+        return {key: value for key, value in content.items() if key != "long_name" or value is not None}
 
 
 class ArrayField(_Field):
@@ -227,19 +246,56 @@ def _require_own_files(domain: DomainMapping) -> None:
 
 
 class AttributeFile(_Model):
-    """An attribute of the samples that lies in a file of its own: ``.npy``, ``.pt``, ``.json``, or ``.csv``."""
+    """An attribute of the samples that lies in a file of its own: ``.npy``, ``.pt``, ``.json``, ``.csv``, ``.tsv``."""
 
     file: Pattern
 
 
+class AttributeTable(AttributeFile):
+    """An attribute of the samples that lies in a table with a row for each: ``.csv``, ``.tsv``.
+
+    Attributes
+    ----------
+    file : str
+        The table; a pattern, which may lack placeholders of the id.
+    id : str
+        The column whose cells name the samples: by their ids, or by the value of the one placeholder that the file
+        lacks.
+    """
+
+    id: Annotated[str, StringConstraints(min_length=1)]
+
+
 def _kind_of_attribute(value: Any) -> str:
-    is_file = isinstance(value, AttributeFile) or (isinstance(value, dict) and value.keys() == {"file"})
-    return "file" if is_file else "value"
+    if isinstance(value, AttributeFile):
+        value = value.model_dump()
+    if not isinstance(value, dict) or "file" not in value:
+        return "value"
+    return "table" if "id" in value else "file"
 
 
 AttributeMapping = Annotated[
-    Annotated[AttributeFile, Tag("file")] | Annotated[JsonValue, Tag("value")], Discriminator(_kind_of_attribute)
+    Annotated[AttributeFile, Tag("file")]
+    | Annotated[AttributeTable, Tag("table")]
+    | Annotated[JsonValue, Tag("value")],
+    Discriminator(_kind_of_attribute),
 ]
+
+
+def _check_attribute_file(name: str, attribute: AttributeFile, of_id: Sequence[str]) -> None:
+    names, is_table = set(PathPattern.parse(attribute.file).names), isinstance(attribute, AttributeTable)
+    has_fewer = names < set(of_id)
+    if names == set(of_id) or (is_table and has_fewer):
+        return
+    hint = f"; a table of all samples names the column of their ids: {{ file = {attribute.file!r}, id = COLUMN }}"
+    raise ValueError(
+        f"attribute {name!r}: file {attribute.file!r}: expected the placeholders of the id: {_shown(of_id)}"
+        f"{hint if has_fewer else ''}"
+    )
+
+
+def _shown(placeholders: Sequence[str]) -> str:
+    return ", ".join(f"{{{name}}}" for name in placeholders) or "none"
 
 
 class SourceMapping(_Model):
@@ -250,10 +306,11 @@ class SourceMapping(_Model):
     name : str
         Name of the dataset.
     id : str
-        Sample id; its placeholders tell samples apart, and each pattern of a file has all of them and no other.
+        Sample id; its placeholders tell samples apart. Each pattern of a file has all of them and no other, but for
+        those of tables of many samples, which may have fewer.
     domains : dict of str to DomainMapping
         By name.
-    attributes : dict of str to JSON value or AttributeFile
+    attributes : dict of str to JSON value, AttributeFile or AttributeTable
         Attributes of every sample.
     """
 
@@ -269,8 +326,9 @@ class SourceMapping(_Model):
             raise ValueError(f"id: expected names and placeholders only, without * and {{{PART}}}, got {self.id!r}")
         for pattern, group in self._all_patterns():
             if set(PathPattern.parse(pattern).names + group) - {PART} != set(names):
-                expected = ", ".join(f"{{{name}}}" for name in names) or "none"
-                raise ValueError(f"file {pattern!r}: expected the placeholders of the id {self.id!r}: {expected}")
+                raise ValueError(f"file {pattern!r}: expected the placeholders of the id {self.id!r}: {_shown(names)}")
+        for name, attribute in self.attribute_files().items():
+            _check_attribute_file(name, attribute, names)
         for name, domain in self.domains.items():
             self._check_domain(name, domain)
         if _UNITS in self.attributes:
@@ -296,14 +354,17 @@ class SourceMapping(_Model):
         self.spec(name, POSITION)
 
     def _all_patterns(self) -> list[tuple[str, tuple[str, ...]]]:
-        """List patterns of files, each with the placeholders that the group in it has."""
+        """List patterns of the domains' files, each with the placeholders that the group in it has."""
         patterns: list[tuple[str, tuple[str, ...]]] = []
         for domain in self.domains.values():
             group = PathPattern.parse(domain.group).names if domain.group else ()
             patterns += [(pattern, group if pattern == domain.file else ()) for pattern in domain.patterns]
             patterns += [(domain.concatenate, group)] if domain.concatenate else []
-        attributes = [value.file for value in self.attributes.values() if isinstance(value, AttributeFile)]
-        return patterns + [(file, ()) for file in attributes]
+        return patterns
+
+    def attribute_files(self) -> dict[str, AttributeFile]:
+        """Return the attributes that lie in files, by name."""
+        return {name: value for name, value in self.attributes.items() if isinstance(value, AttributeFile)}
 
     def spec(self, domain: str, name: str) -> FieldSpec:
         """Return attribute, canonical name and width of a field of this mapping."""
@@ -337,9 +398,15 @@ class SourceMapping(_Model):
 
     def units(self) -> dict[str, str]:
         """Return the units of fields by canonical name, where the mapping tells them."""
-        return {
-            self.spec(domain_name, name).field: field.units
-            for domain_name, domain in self.domains.items()
-            for name, field in domain.fields.items()
-            if field.units is not None
-        }
+        return {field: one["units"] for field, one in self.field_attributes().items() if "units" in one}
+
+    def field_attributes(self) -> dict[str, dict[str, str]]:
+        """Return ``units`` and ``long_name`` of fields by canonical name, where the mapping tells them."""
+        attributes: dict[str, dict[str, str]] = {}
+        for domain_name, domain in self.domains.items():
+            for name, field in domain.fields.items():
+                said = {"units": field.units, "long_name": field.long_name}
+                known = {key: value for key, value in said.items() if value is not None}
+                if known:
+                    attributes[self.spec(domain_name, name).field] = known
+        return attributes

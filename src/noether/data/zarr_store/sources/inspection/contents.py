@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from noether.data.zarr_store.errors import SourceError
 from noether.data.zarr_store.sources.formats import damage_reported, load_file
 from noether.data.zarr_store.sources.ghosts import GHOST_ARRAYS
 from noether.data.zarr_store.sources.hdf5 import HDF5_SUFFIXES, array_at, array_names, group_names, open_hdf5
@@ -18,9 +19,10 @@ from noether.data.zarr_store.sources.mapping import Association
 from noether.data.zarr_store.sources.meshes import MESH_SUFFIXES, MeshFile
 from noether.data.zarr_store.sources.npy import load_members, member_heads
 from noether.data.zarr_store.sources.suffixes import suffix_of
+from noether.data.zarr_store.sources.torch_files import flattened, tensor_heads
 from noether.data.zarr_store.writing import SourceRows
 
-__all__ = ["SUFFIXES", "FileContents", "FoundArray", "FoundPart", "read_contents"]
+__all__ = ["SUFFIXES", "FileContents", "FoundArray", "FoundPart", "holds_several", "read_contents"]
 
 SUFFIXES = (".pt", ".npy", ".npz", *HDF5_SUFFIXES, *MESH_SUFFIXES)
 
@@ -36,7 +38,7 @@ class FoundArray:
     shape : tuple of int
         As the file has it.
     dtype : str
-        As NumPy calls it.
+        As NumPy calls it; what Python calls a value that is no array.
     minimum, maximum : float or None
         Of the values that are not NaN; None where there are none, or they are no numbers.
     n_nan : int
@@ -130,8 +132,31 @@ def read_contents(path: Path, key: str) -> FileContents:
                 names = list(member_heads(file))
                 return FileContents(key, [_measure(name, [load_members(file, [name])[name]]) for name in names])
         loaded = load_file(file, key, "file")
-    values = loaded if isinstance(loaded, dict) else {"": loaded}
-    return FileContents(key, [_measure(str(name), [np.asarray(value)]) for name, value in values.items()])
+    if not isinstance(loaded, np.ndarray | dict):
+        raise SourceError(
+            f"file: {key} holds a {type(loaded).__name__}; expected a tensor or a dict of tensors: save each sample to "
+            "a file of its own"
+        )
+    with damage_reported(key, "file"):
+        values = flattened(loaded) if isinstance(loaded, dict) else {"": loaded}
+    return FileContents(key, [_measure_value(name, value) for name, value in values.items()])
+
+
+def holds_several(file: BinaryIO, key: str) -> bool:
+    """Return whether a file of a format of single arrays holds several: a dict of tensors, in a ``.pt``."""
+    if suffix_of(key) != ".pt":
+        return False
+    try:
+        with damage_reported(key, "file"):
+            return bool(tensor_heads(file))
+    except SourceError:
+        return False
+
+
+def _measure_value(name: str, value: Any) -> FoundArray:
+    if isinstance(value, np.ndarray | bool | int | float):
+        return _measure(name, [np.asarray(value)])
+    return FoundArray(name, (), type(value).__name__)
 
 
 def _read_hdf5(path: Path, key: str) -> FileContents:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -34,19 +34,24 @@ class SampleFiles:
     patterns: dict[str, str]
 
 
-def files_of_first_sample(keys: Sequence[str]) -> SampleFiles:
+def files_of_first_sample(keys: Sequence[str], holds_several: Callable[[str], bool] = lambda _: False) -> SampleFiles:
     """Find the files of the first sample: those of its directory, or that have its number or name.
 
     Parameters
     ----------
     keys : sequence of str
         Names of files, relative to a root.
+    holds_several : callable
+        Says whether a file of a format of single arrays holds several nevertheless.
     """
     blocks = {str(PurePosixPath(key).with_suffix("")) for key in keys if suffix_of(key) == ".vtm"}
     keys = [key for key in keys if not blocks & {str(parent) for parent in PurePosixPath(key).parents}]
     prefix = _common_directory(keys)
     below = [key.removeprefix(prefix) for key in keys]
-    found = _in_directories(below) if any("/" in key for key in below) else _in_one_directory(below, prefix)
+    if any("/" in key for key in below):
+        found = _in_directories(below)
+    else:
+        found = _in_one_directory(below, prefix, lambda key: holds_several(prefix + key))
     return SampleFiles(found.id, {prefix + key: prefix + pattern for key, pattern in found.patterns.items()})
 
 
@@ -83,7 +88,7 @@ def _in_directories(keys: Sequence[str]) -> SampleFiles:
     return SampleFiles(sample_id, patterns)
 
 
-def _in_one_directory(keys: Sequence[str], prefix: str) -> SampleFiles:
+def _in_one_directory(keys: Sequence[str], prefix: str, holds_several: Callable[[str], bool]) -> SampleFiles:
     """Sort files that lie side by side by what they are called without their first number that differs."""
     kinds: dict[str, list[str]] = {}
     for key in sorted(keys, key=_natural):
@@ -93,9 +98,9 @@ def _in_one_directory(keys: Sequence[str], prefix: str) -> SampleFiles:
     if numbered:
         stems = {pattern[: pattern.index("{n}")] + "{n}" for pattern in numbered.values()}
         return SampleFiles(stems.pop() if len(stems) == 1 else "{n}", numbered)
-    suffixes = {suffix_of(key) for key in keys}
-    if len(keys) > 1 and len(suffixes - _SINGLE) == len(suffixes) == 1 and not any(map(domain_named_in, keys)):
-        first = sorted(keys, key=_natural)[0]
+    first, suffixes = min(keys, key=_natural), {suffix_of(key) for key in keys}
+    is_alone = len(keys) > 1 and len(suffixes) == 1 and not any(map(domain_named_in, keys))
+    if is_alone and (not suffixes & _SINGLE or holds_several(first)):
         return SampleFiles("{case}", {first: "{case}" + PurePosixPath(first).suffix})
     name = PurePosixPath(prefix).name or (PurePosixPath(keys[0]).stem if len(keys) == 1 else "sample")
     return SampleFiles(name, {key: key for key in sorted(keys)})

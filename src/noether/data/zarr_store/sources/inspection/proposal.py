@@ -74,6 +74,8 @@ def propose_mapping(name: str, sample: SampleFiles, contents: Sequence[FileConte
                 domain = domains.setdefault(domain_named_in(stem) or "volume", _Domain())
                 value = f"{{ file = {_text(pattern)} }}"
                 _add_field(domain, domain_named_in(stem) or "volume", found.arrays[0], stem, value)
+            elif any(len(array.shape) == 2 for array in found.arrays if array.name):
+                _add_arrays(domains, pattern, None, found)
             else:
                 attributes.append(f"{_key(stem)} = {{ file = {_text(pattern)} }}")
         else:
@@ -154,7 +156,8 @@ def _add_arrays(domains: dict[str, _Domain], pattern: str, group: str | None, fo
         joined = join_components([_upright(array, n_columns) for array in arrays], _is_vector(kind))
         turned = {array.name for array in arrays if _upright(array, n_columns) != array}
         n_points = _number_of_points(kind, [array for array, _ in joined])
-        for array, components in joined:
+        # Where there are other positions, PyG calls the features of its nodes x.
+        for array, components in sorted(joined, key=lambda one: _bare_name(one[0].name) == "x"):
             if array.shape[:1] == (n_points,) and len(array.shape) <= 2:
                 value = _value(components)
                 value = f"{{ array = {value}, transpose = true }}" if turned.intersection(components) else value
@@ -227,6 +230,8 @@ def _add_field(
 ) -> None:
     """Add an array as a field, or a remark why not."""
     name = _field_name(kind, array, called)
+    if name == POSITION in domain.fields and _bare_name(called) == "x":
+        name = "x"
     if not array.dtype.startswith("float"):
         domain.remarks.append(f"# {_text(called)} holds {array.dtype}")
     elif array.minimum == array.maximum == 0:
@@ -245,9 +250,7 @@ def _add_field(
 
 def _field_name(kind: str, array: FoundArray, called: str) -> str:
     """Return the glossary's name of a field, where its width allows it, else one made of its own."""
-    bare = re.split(r"[/:]", called)[-1]
-    for affix in _AFFIXES:
-        bare = re.sub(affix, "", bare, flags=re.IGNORECASE)
+    bare = _bare_name(called)
     width = array.shape[1] if len(array.shape) == 2 else 1
     for name, pattern in _FIELD_NAMES.items():
         if re.fullmatch(pattern, bare, re.IGNORECASE) and width == _width(kind, name):
@@ -255,6 +258,14 @@ def _field_name(kind: str, array: FoundArray, called: str) -> str:
     own = re.sub("[^a-z0-9]+", "_", bare.lower()).strip("_")
     own = own if own[:1].isalpha() else f"field_{own}".rstrip("_")
     return f"{own}_{width}" if own in _FIELD_NAMES else own
+
+
+def _bare_name(called: str) -> str:
+    """Return the last part of a name, without what says where it comes from."""
+    bare = re.split(r"[/:]", called)[-1]
+    for affix in _AFFIXES:
+        bare = re.sub(affix, "", bare, flags=re.IGNORECASE)
+    return bare
 
 
 def _width(kind: str, name: str) -> int:
