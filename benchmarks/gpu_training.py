@@ -128,7 +128,7 @@ def contenders(root: Path, steps: int) -> Iterator[tuple[str, int, bool, int, Ma
 
     def peer(dataset: Dataset[Batch]) -> Make:
         def make(workers: int, pin_memory: bool) -> Iterable[Batch]:
-            sampler = RandomSampler(dataset, replacement=True, num_samples=EPOCH_SAMPLES)
+            sampler = RandomSampler(range(n_samples), replacement=True, num_samples=EPOCH_SAMPLES)
             options: dict[str, Any] = {"num_workers": workers, "pin_memory": pin_memory, "persistent_workers": True}
             return DataLoader(dataset, BATCH, sampler=sampler, **options)
 
