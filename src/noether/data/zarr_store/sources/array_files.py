@@ -15,7 +15,15 @@ from noether.data.zarr_store.sources.mapping import AreaField, ArrayField, Domai
 from noether.data.zarr_store.sources.npy import load_members, member_heads
 from noether.data.zarr_store.sources.suffixes import suffix_of
 
-__all__ = ["ARRAY_SUFFIXES", "check_array_domain", "describe_npz_domains", "read_hdf5_domains", "read_npz_domains"]
+__all__ = [
+    "ARRAY_SUFFIXES",
+    "check_array_domain",
+    "describe_npz_domains",
+    "read_hdf5_domains",
+    "read_npz_domains",
+    "unfit_for_arrays",
+    "unfit_for_mesh",
+]
 
 ARRAY_SUFFIXES = (".npz", *HDF5_SUFFIXES)
 
@@ -67,6 +75,8 @@ def read_hdf5_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) ->
 def check_array_domain(name: str, domain: DomainMapping) -> None:
     """Check that a domain asks nothing of a file of arrays that only a mesh has; and a mesh for no group.
 
+    An HDF5 file holds either, and may be asked for what a mesh has, unless what arrays have is asked for, too.
+
     Raises
     ------
     ArgumentError
@@ -79,25 +89,41 @@ def check_array_domain(name: str, domain: DomainMapping) -> None:
             "group out"
         )
     if suffix not in ARRAY_SUFFIXES:
-        turned = [one for one, field in domain.fields.items() if isinstance(field, ArrayField) and field.transpose]
+        turned = _turned(domain)
         if turned:
             raise ArgumentError(
                 f"mapping: domain {name!r}: arrays of a mesh have a row for each cell or point; leave transpose out of "
                 f"{', '.join(turned)}"
             )
         return
+    may_be_mesh = suffix in HDF5_SUFFIXES and domain.concatenate is None and not (domain.group or _turned(domain))
+    problem = None if may_be_mesh else unfit_for_arrays(domain)
+    if problem is not None:
+        raise ArgumentError(f"mapping: domain {name!r}: {domain.file!r} {problem}")
+
+
+def unfit_for_arrays(domain: DomainMapping) -> str | None:
+    """Say what a domain asks for that a file of arrays does not have; None where there is nothing."""
     of_meshes = sorted({"association", "concatenate", "parts", "unused_points"} & domain.model_fields_set)
     of_meshes += [one for one, field in domain.fields.items() if isinstance(field, NormalsField | AreaField)]
     if of_meshes:
-        raise ArgumentError(
-            f"mapping: domain {name!r}: {domain.file!r} holds arrays and no mesh; leave {', '.join(of_meshes)} out, "
-            "or name an array"
-        )
+        return f"holds arrays and no mesh; leave {', '.join(of_meshes)} out, or name an array"
     if POSITION not in domain.fields:
-        raise ArgumentError(
-            f"mapping: domain {name!r}: {domain.file!r} holds arrays and no mesh; say which of them is the position, "
-            "such as position = 'points'"
-        )
+        return "holds arrays and no mesh; say which of them is the position, such as position = 'points'"
+    return None
+
+
+def unfit_for_mesh(domain: DomainMapping) -> str | None:
+    """Say what a domain asks for that a mesh in an HDF5 file does not have; None where there is nothing."""
+    of_arrays = (["group"] if domain.group is not None else []) + [f"transpose of {one}" for one in _turned(domain)]
+    if of_arrays:
+        return f"holds a mesh (VTKHDF), which is read as one; leave {', '.join(of_arrays)} out"
+    return None
+
+
+def _turned(domain: DomainMapping) -> list[str]:
+    """List the fields whose arrays are to be transposed."""
+    return [one for one, field in domain.fields.items() if isinstance(field, ArrayField) and field.transpose]
 
 
 def _open_domain(file: SampleFile, opened: Any, name: str, domain: DomainMapping) -> DomainData:

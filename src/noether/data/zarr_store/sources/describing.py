@@ -90,6 +90,8 @@ class SampleDescriber:
         suffix, path = suffix_of(key), Path(loader.storage.root, key)
         file = SampleFile(loader.found.sample_id, key, path, loader.found.values, open_ranged(loader.storage, item))
         if suffix in HDF5_SUFFIXES:
+            if loader.holds_mesh(key, file.open()):
+                return None
             arrays = read_hdf5_domains(file, {name: domain})[name].fields
             return {
                 field: FieldDescription(tuple(one.shape), one.dtype, in_memory=False) for field, one in arrays.items()

@@ -144,7 +144,7 @@ FieldMapping = Annotated[
 
 
 class PartSelection(_Model):
-    """Which parts of a file a domain is made of: parts of an EnSight case, blocks of a ``.vtm``.
+    """Which parts of a file a domain is made of: parts of an EnSight case, blocks of a ``.vtm`` or of VTKHDF.
 
     Attributes
     ----------

@@ -31,6 +31,8 @@ __all__ = ["association_of", "read_mesh_domains"]
 
 ASSOCIATIONS: tuple[Association, ...] = get_args(Association)
 
+# The arrays of VTKHDF as an HDF5 file has them.
+_VTKHDF_PATH = "VTKHDF/"
 # A flat surface has no inside; rounding of float32 coordinates stays below this.
 _FLAT = 1e-5
 
@@ -158,6 +160,8 @@ def association_of(file: SampleFile, name: str, domain: DomainMapping, names: Na
 def _missing(file: SampleFile, field: str, array: str, allowed: Sequence[Association], names: Names) -> str:
     near = nearest_names(array, {one for association in allowed for one in names[association]})
     hint = f"; {near}" if near.startswith("did you mean") else ""
+    if array.startswith(_VTKHDF_PATH):
+        hint = "; VTKHDF is read as a mesh: call its arrays by their names there, and leave the position out"
     there = "; ".join(f"{one} data: {', '.join(sorted(names[one])) or 'none'}" for one in ASSOCIATIONS)
     of_kind = f" in its {allowed[0]} data" if len(allowed) == 1 else ""
     return f"{file.where(field)} has no array {array!r}{of_kind}{hint} (it has {there})"

@@ -1,11 +1,11 @@
-"""Files of meshes, read through PyVista: VTK, EnSight Gold, STL."""
+"""Files of meshes, read through PyVista: VTK, VTKHDF, EnSight Gold, STL."""
 
 from __future__ import annotations
 
 import re
 import threading
 import weakref
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sized
+from collections.abc import Collection, Iterator, Mapping, Sized
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +18,14 @@ from noether.data.zarr_store.errors import MissingDependencyError, SourceError
 from noether.data.zarr_store.sources.ensight_case import parse_case
 from noether.data.zarr_store.sources.geometry import Cells, Polyhedra, faces
 from noether.data.zarr_store.sources.ghosts import GHOST_ARRAYS, own_cells, own_points
+from noether.data.zarr_store.sources.hdf5_meshes import (
+    HDF5_MESH_FILE_SUFFIXES,
+    HDF5_MESH_SUFFIXES,
+    checked_mesh_suffix,
+)
 from noether.data.zarr_store.sources.local_copies import scratch_directory
 from noether.data.zarr_store.sources.mapping import Association
+from noether.data.zarr_store.sources.mesh_readers import blocks_of, open_reader
 from noether.data.zarr_store.sources.referenced_files import PIECED_SUFFIXES, names_in
 from noether.data.zarr_store.sources.suffixes import suffix_of
 
@@ -28,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MESH_SUFFIXES", "MeshFile", "MeshPart"]
 
-MESH_SUFFIXES = (".vtu", ".vtp", ".pvtu", ".pvtp", ".vtk", ".vtm", ".case", ".stl")
+MESH_SUFFIXES = (".vtu", ".vtp", ".pvtu", ".pvtp", ".vtk", ".vtm", ".case", ".stl", *HDF5_MESH_SUFFIXES)
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -38,7 +44,7 @@ _vtk_lock = threading.RLock()
 
 @dataclass(frozen=True, slots=True)
 class MeshPart:
-    """One part of an EnSight case, one block of a ``.vtm``, or all of another file.
+    """One part of an EnSight case, one block of a ``.vtm`` or of VTKHDF, or all of another file.
 
     Attributes
     ----------
@@ -113,7 +119,7 @@ class MeshFile:
     Parameters
     ----------
     path : Path
-        Local file; the suffix says its format.
+        Local file; the suffix says its format, or else the root of an HDF5 file.
     where : str
         Names sample and file, to begin an error with.
     way_out : str
@@ -129,7 +135,7 @@ class MeshFile:
     SourceError
         It cannot be read, or a piece that it names is not there.
     MissingDependencyError
-        PyVista is not installed.
+        PyVista is not installed, or h5py for formats that are HDF5.
     """
 
     def __init__(self, path: Path, where: str, way_out: str = "make the file again") -> None:
@@ -140,12 +146,14 @@ class MeshFile:
         self._where, self._way_out, self._name = where, way_out, path.stem
         self._aliases: dict[str, str] = {}
         suffix = suffix_of(path)
-        if suffix in PIECED_SUFFIXES:
+        if suffix in HDF5_MESH_FILE_SUFFIXES:
+            suffix = checked_mesh_suffix(path, where)
+        elif suffix in PIECED_SUFFIXES:
             _require_pieces(path, where)
         elif suffix == ".case":
             path, self._aliases = self._case_of_last_step(path)
         with self._errors_raised():
-            self._reader: Any = _reader_of(path, suffix)
+            self._reader: Any = open_reader(path, suffix)
         self.names: dict[Association, list[str]] | None = None
         if hasattr(self._reader, "cell_array_names"):
             self.names = {"cell": list(self._reader.cell_array_names), "point": list(self._reader.point_array_names)}
@@ -225,30 +233,13 @@ class MeshFile:
         return _vtk_errors_raised(self._where, self._way_out, self._aliases)
 
     def _update(self) -> list[tuple[str, pyvista.DataSet]]:
-        import pyvista
-
         # Not `read` of PyVista's reader, which reads again what has failed.
         self._reader.reader.Update()
-        return list(_blocks(pyvista.wrap(self._reader.reader.GetOutput()), self._name))
+        return list(blocks_of(self._reader.reader.GetOutputDataObject(0), self._name, self._where))
 
     def _require_found(self, parts: Sized) -> None:
         if not len(parts):
             raise SourceError(f"{self._where} holds no mesh; {self._way_out}")
-
-
-def _reader_of(path: Path, suffix: str) -> Any:
-    import pyvista
-
-    if suffix != ".pvtp":
-        return pyvista.get_reader(path, suffix)  # type: ignore[no-untyped-call]  # of pyvista
-    from vtkmodules.vtkIOXML import vtkXMLPPolyDataReader
-
-    class PiecedReader(pyvista.XMLPolyDataReader):
-        # PyVista has no reader of these files, and does not know VTK's by name.
-        _vtk_class_name = ""
-        _class_reader = vtkXMLPPolyDataReader
-
-    return PiecedReader(path)
 
 
 def _require_pieces(path: Path, where: str) -> None:
@@ -287,18 +278,6 @@ def _length(time_set: Any) -> int:
 def _text_of(path: Path) -> str:
     # Names of files are bytes.
     return path.read_text(errors="surrogateescape") if path.is_file() else ""
-
-
-def _blocks(mesh: Any, name: str) -> Iterator[tuple[str, pyvista.DataSet]]:
-    """Yield the blocks with their names, also those in blocks; those that are empty are passed over."""
-    import pyvista
-
-    blocks: Iterable[tuple[str, pyvista.DataSet]] = [(name, mesh)]
-    if isinstance(mesh, pyvista.MultiBlock):
-        blocks = mesh.recursive_iterator("items", skip_none=True, prepend_names=True, separator="/")
-    for block_name, block in blocks:
-        if block.n_points:
-            yield block_name.strip(), block  # EnSight fills names up with blanks
 
 
 def _part(name: str, dataset: pyvista.DataSet) -> MeshPart:
@@ -342,7 +321,7 @@ def _vtk_errors_raised(where: str, way_out: str, aliases: Mapping[str, str]) -> 
     ):
         try:
             yield
-        except MemoryError:
+        except (MemoryError, SourceError):
             raise
         except Exception as error:  # noqa: BLE001 - PyVista meets what VTK left undone: AttributeError, IndexError
             failure = error

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from noether.data.zarr_store.sources.formats import damage_reported, load_file
 from noether.data.zarr_store.sources.ghosts import GHOST_ARRAYS
 from noether.data.zarr_store.sources.hdf5 import HDF5_SUFFIXES, array_at, array_names, group_names, open_hdf5
+from noether.data.zarr_store.sources.hdf5_meshes import mesh_suffix
 from noether.data.zarr_store.sources.inspection.naming import domain_named_in
 from noether.data.zarr_store.sources.mapping import Association
 from noether.data.zarr_store.sources.meshes import MESH_SUFFIXES, MeshFile
@@ -44,7 +45,7 @@ class FoundArray:
     association : {"cell", "point"} or None
         Whether it is data of cells or points; None where there is no mesh.
     part : str or None
-        The part of an EnSight case, or block of a ``.vtm``, that it lies in; None without parts.
+        The part of an EnSight case, or block of a ``.vtm`` or of VTKHDF, that it lies in; None without parts.
     """
 
     name: str
@@ -136,6 +137,8 @@ def read_contents(path: Path, key: str) -> FileContents:
 
 def _read_hdf5(path: Path, key: str) -> FileContents:
     with open_hdf5(path, key) as file:
+        if mesh_suffix(file) is not None:
+            return _read_mesh(path, key)
         samples = _sample_groups(file, key)
         group = file[samples[0]] if samples else file
         arrays = []

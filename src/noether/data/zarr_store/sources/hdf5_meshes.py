@@ -1,0 +1,107 @@
+"""HDF5 files that hold a mesh, VTKHDF: what they are, and what of them cannot be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from noether.data.zarr_store.errors import SourceError
+from noether.data.zarr_store.sources.hdf5 import HDF5_SUFFIXES, open_hdf5
+from noether.data.zarr_store.sources.suffixes import suffix_of
+
+__all__ = ["HDF5_MESH_FILE_SUFFIXES", "HDF5_MESH_SUFFIXES", "checked_mesh_suffix", "mesh_suffix"]
+
+HDF5_MESH_SUFFIXES = (".vtkhdf",)
+# Files of the last ones hold a mesh or arrays, as their root says.
+HDF5_MESH_FILE_SUFFIXES = (*HDF5_MESH_SUFFIXES, *HDF5_SUFFIXES)
+
+# The group of the root that each format has.
+_ROOT_GROUPS = {"VTKHDF": ".vtkhdf"}
+_PARAVIEW = "save it as .vtu or .vtm in ParaView (File > Save Data)"
+# Types of VTKHDF without a mesh of explicit cells.
+_UNREAD_TYPES = {
+    "OverlappingAMR": f"an adaptive mesh, whose levels overlap; {_PARAVIEW}",
+    "HyperTreeGrid": f"a tree of cells; {_PARAVIEW}",
+    "Table": "a table and no mesh; write its columns as arrays into an .h5 or .npz file",
+}
+
+
+def mesh_suffix(file: Any) -> str | None:
+    """Return the suffix of the format of the mesh that an open HDF5 file holds; None where it holds arrays."""
+    import h5py
+
+    for name, suffix in _ROOT_GROUPS.items():
+        is_own = file.get(name, getclass=True, getlink=True) is h5py.HardLink
+        if is_own and file.get(name, getclass=True) is h5py.Group:
+            return suffix
+    return None
+
+
+def checked_mesh_suffix(path: Path, where: str) -> str:
+    """Return the suffix of the format of a file's mesh, once it is known that VTK reads all of it.
+
+    Parameters
+    ----------
+    path : Path
+        A file of one of `HDF5_MESH_FILE_SUFFIXES`.
+    where : str
+        Names sample and file, to begin an error with.
+
+    Raises
+    ------
+    SourceError
+        The file holds no mesh, or is one that VTK does not read, or reads in part.
+    MissingDependencyError
+        h5py is not installed.
+    """
+    with open_hdf5(path, where) as file:
+        suffix = mesh_suffix(file)
+        if suffix is None or suffix_of(path) not in {suffix, *HDF5_SUFFIXES}:
+            roots = " or ".join(name for name, one in _ROOT_GROUPS.items() if suffix_of(path) in {one, *HDF5_SUFFIXES})
+            raise SourceError(f"{where} holds no mesh: its root has no group {roots}; check the file")
+        _require_own_values(file, where)
+        if suffix == ".vtkhdf":
+            _check_vtkhdf(file["VTKHDF"], where)
+    return suffix
+
+
+def _require_own_values(file: Any, where: str) -> None:
+    """Raise `SourceError` where values lie in other files: VTK takes zeros for those of a file that is not there."""
+    import h5py
+
+    elsewhere: list[str] = []
+
+    def note_link(name: str, link: Any) -> None:
+        if not isinstance(link, h5py.HardLink | h5py.SoftLink):
+            elsewhere.append(name)
+
+    def note_array(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
+            elsewhere.append(name)
+
+    file.visititems_links(note_link)
+    file.visititems(note_array)
+    if elsewhere:
+        raise SourceError(
+            f"{where}: the values of {elsewhere[0]!r} lie in other files; write the mesh into one file, or save it as "
+            ".vtu or .vtm in ParaView"
+        )
+
+
+def _check_vtkhdf(root: Any, where: str) -> None:
+    kind = root.attrs.get("Type", "")
+    kind = kind.decode(errors="replace") if isinstance(kind, bytes) else str(kind)
+    if kind in _UNREAD_TYPES:
+        raise SourceError(f"{where} is VTKHDF of the type {kind}, {_UNREAD_TYPES[kind]}")
+    steps = [group["Steps"] for group in (root, *_blocks(root)) if "Steps" in group]
+    without = next((group for group in steps if "NSteps" not in group.attrs), None)
+    if without is not None:
+        raise SourceError(
+            f"{where} is VTKHDF with time steps, and its group {without.name} has no attribute NSteps, the number of "
+            f"steps, without which VTK reads the first; write it, with h5py: "
+            f"file[{without.name!r}].attrs['NSteps'] = {len(without.get('Values', ()))}"
+        )
+
+
+def _blocks(root: Any) -> list[Any]:
+    return [item for item in root.values() if hasattr(item, "keys")]
