@@ -129,6 +129,7 @@ def test_only_the_arrays_asked_for_are_read(tmp_path: Path, monkeypatch: pytest.
     assert seen == [{"p", "vtkGhostType"}]
 
 
+@pytest.mark.slow
 def test_inspect_proposes_a_mapping_that_converts(tmp_path: Path) -> None:
     path = save(tmp_path / "in", name="volume.h5")
     arrays = {(array.name, array.association): array.shape for array in inspect(path).files[0].arrays}
@@ -168,8 +169,9 @@ def test_arrays_are_not_read_as_a_mesh(tmp_path: Path) -> None:
     source = MappedSource(tmp_path, mapping("flow.h5"))
     assert len(source.load("run_1").fields) == 2
     expected = r"^sample 'run_2', domain 'volume': run_2/flow\.h5 holds arrays and no mesh; leave association out"
-    with pytest.raises(SourceError, match=expected):
-        source.load("run_2")
+    for use in (source.load, source.describe):
+        with pytest.raises(SourceError, match=expected):
+            use("run_2")
 
 
 def without_steps(file: h5py.File) -> None:

@@ -11,6 +11,7 @@ from noether.data.zarr_store.sources.assembly import assemble
 from noether.data.zarr_store.sources.domain_data import DomainData, SampleFile
 from noether.data.zarr_store.sources.formats import damage_reported
 from noether.data.zarr_store.sources.hdf5 import HDF5_SUFFIXES, array_at, array_names, leads_elsewhere, open_hdf5
+from noether.data.zarr_store.sources.hdf5_meshes import HDF5_MESH_FILE_SUFFIXES
 from noether.data.zarr_store.sources.mapping import AreaField, ArrayField, DomainMapping, NormalsField
 from noether.data.zarr_store.sources.npy import load_members, member_heads
 from noether.data.zarr_store.sources.suffixes import suffix_of
@@ -19,6 +20,7 @@ __all__ = [
     "ARRAY_SUFFIXES",
     "check_array_domain",
     "describe_npz_domains",
+    "hdf5_domains",
     "read_hdf5_domains",
     "read_npz_domains",
     "unfit_for_arrays",
@@ -26,6 +28,9 @@ __all__ = [
 ]
 
 ARRAY_SUFFIXES = (".npz", *HDF5_SUFFIXES)
+
+# Files that may have several time steps.
+STEP_SUFFIXES = (".case", *HDF5_MESH_FILE_SUFFIXES)
 
 _MAX_SHOWN = 40
 
@@ -69,6 +74,11 @@ def read_hdf5_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) ->
         h5py is not installed.
     """
     opened = open_hdf5(file.path if file.stream is None else file.stream, file.where())
+    return hdf5_domains(file, opened, domains)
+
+
+def hdf5_domains(file: SampleFile, opened: Any, domains: Mapping[str, DomainMapping]) -> dict[str, DomainData]:
+    """Do as `read_hdf5_domains`, with a file that is open."""
     return {name: _open_domain(file, opened, name, domain) for name, domain in domains.items()}
 
 
@@ -88,6 +98,11 @@ def check_array_domain(name: str, domain: DomainMapping) -> None:
             f"mapping: domain {name!r}: only {', '.join(HDF5_SUFFIXES)} have groups, got {domain.file!r}; leave "
             "group out"
         )
+    if domain.step is not None and suffix not in STEP_SUFFIXES:
+        raise ArgumentError(
+            f"mapping: domain {name!r}: only {', '.join(STEP_SUFFIXES)} have time steps, got {domain.file!r}; leave "
+            "step out"
+        )
     if suffix not in ARRAY_SUFFIXES:
         turned = _turned(domain)
         if turned:
@@ -104,7 +119,7 @@ def check_array_domain(name: str, domain: DomainMapping) -> None:
 
 def unfit_for_arrays(domain: DomainMapping) -> str | None:
     """Say what a domain asks for that a file of arrays does not have; None where there is nothing."""
-    of_meshes = sorted({"association", "concatenate", "parts", "unused_points"} & domain.model_fields_set)
+    of_meshes = sorted({"association", "concatenate", "parts", "step", "unused_points"} & domain.model_fields_set)
     of_meshes += [one for one, field in domain.fields.items() if isinstance(field, NormalsField | AreaField)]
     if of_meshes:
         return f"holds arrays and no mesh; leave {', '.join(of_meshes)} out, or name an array"

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from noether.data.zarr_store.errors import SourceError
-from noether.data.zarr_store.sources.hdf5 import HDF5_SUFFIXES, open_hdf5
+from noether.data.zarr_store.sources.hdf5 import HDF5_SUFFIXES, array_at, open_hdf5
+from noether.data.zarr_store.sources.steps import MAX_STEPS, Steps
 from noether.data.zarr_store.sources.suffixes import suffix_of
 
-__all__ = ["HDF5_MESH_FILE_SUFFIXES", "HDF5_MESH_SUFFIXES", "checked_mesh_suffix", "mesh_suffix"]
+__all__ = ["HDF5_MESH_FILE_SUFFIXES", "HDF5_MESH_SUFFIXES", "check_mesh_file", "mesh_suffix", "vtkhdf_steps"]
 
 HDF5_MESH_SUFFIXES = (".vtkhdf",)
 # Files of the last ones hold a mesh or arrays, as their root says.
@@ -37,8 +38,8 @@ def mesh_suffix(file: Any) -> str | None:
     return None
 
 
-def checked_mesh_suffix(path: Path, where: str) -> str:
-    """Return the suffix of the format of a file's mesh, once it is known that VTK reads all of it.
+def check_mesh_file(path: Path, where: str) -> tuple[str, Steps]:
+    """Check that VTK reads all of a file; return the suffix of the format of its mesh, and its time steps.
 
     Parameters
     ----------
@@ -60,9 +61,42 @@ def checked_mesh_suffix(path: Path, where: str) -> str:
             roots = " or ".join(name for name, one in _ROOT_GROUPS.items() if suffix_of(path) in {one, *HDF5_SUFFIXES})
             raise SourceError(f"{where} holds no mesh: its root has no group {roots}; check the file")
         _require_own_values(file, where)
+        steps = Steps()
         if suffix == ".vtkhdf":
-            _check_vtkhdf(file["VTKHDF"], where)
-    return suffix
+            _check_type(file["VTKHDF"], where)
+            steps = vtkhdf_steps(file, where)
+    return suffix, steps
+
+
+def vtkhdf_steps(file: Any, where: str) -> Steps:
+    """Return the time steps of an open file of VTKHDF, which all its blocks have.
+
+    Raises
+    ------
+    SourceError
+        The file does not tell how many steps there are, or blocks have different numbers of them.
+    """
+    root = file["VTKHDF"]
+    groups = [one["Steps"] for one in (root, *root.values()) if hasattr(one, "keys") and "Steps" in one]
+    counts: dict[int, str] = {}
+    for group in groups:
+        if "NSteps" not in group.attrs:
+            raise SourceError(
+                f"{where} is VTKHDF with time steps, and its group {group.name} has no attribute NSteps, the number of "
+                f"steps, without which VTK reads the first; write it, with h5py: "
+                f"file[{group.name!r}].attrs['NSteps'] = {len(group.get('Values', ()))}"
+            )
+        counts[int(group.attrs["NSteps"])] = group.name
+    if len(counts) > 1:
+        shown = ", ".join(f"{name} has {count:,}" for count, name in counts.items())
+        raise SourceError(f"{where}: its blocks have different numbers of time steps ({shown}); write a file for each")
+    values = array_at(groups[0], "Values", where) if groups else None
+    count = max(counts, default=0)
+    if count < 0 or count > MAX_STEPS:
+        raise SourceError(f"{where} claims {count:,} time steps; make the file again")
+    if values is None or values.shape != (count,):
+        return Steps(count)
+    return Steps(count, tuple(map(float, values[:])))
 
 
 def _require_own_values(file: Any, where: str) -> None:
@@ -88,20 +122,8 @@ def _require_own_values(file: Any, where: str) -> None:
         )
 
 
-def _check_vtkhdf(root: Any, where: str) -> None:
+def _check_type(root: Any, where: str) -> None:
     kind = root.attrs.get("Type", "")
     kind = kind.decode(errors="replace") if isinstance(kind, bytes) else str(kind)
     if kind in _UNREAD_TYPES:
         raise SourceError(f"{where} is VTKHDF of the type {kind}, {_UNREAD_TYPES[kind]}")
-    steps = [group["Steps"] for group in (root, *_blocks(root)) if "Steps" in group]
-    without = next((group for group in steps if "NSteps" not in group.attrs), None)
-    if without is not None:
-        raise SourceError(
-            f"{where} is VTKHDF with time steps, and its group {without.name} has no attribute NSteps, the number of "
-            f"steps, without which VTK reads the first; write it, with h5py: "
-            f"file[{without.name!r}].attrs['NSteps'] = {len(without.get('Values', ()))}"
-        )
-
-
-def _blocks(root: Any) -> list[Any]:
-    return [item for item in root.values() if hasattr(item, "keys")]

@@ -147,13 +147,14 @@ class SampleLoader:
             with streamed(self.storage, objects[0]) as stream:
                 if suffix in HDF5_SUFFIXES:
                     is_mesh = self.holds_mesh(key, stream)
-                    self._require_fit(key, domains, is_mesh=is_mesh)
+                    self.require_fit(key, domains, is_mesh=is_mesh)
                     read = read_mesh_domains if is_mesh else read
                 if is_remote(self.storage.root) and read is not read_mesh_domains:
                     # Of a file with many samples, or of many arrays, what is not asked for stays where it is.
                     return read(SampleFile(self.found.sample_id, key, Path(key), self.found.values, stream), domains)
         with scratch_directory() as directory:
-            path = LocalCopies(self.storage, directory).local_file(key, objects, self.found.named_files(self.storage))
+            named = self.found.named_files(self.storage, self.mapping)
+            path = LocalCopies(self.storage, directory).local_file(key, objects, named)
             n_pieces = 0 if objects[0].key == key else len(objects)
             return read(SampleFile(self.found.sample_id, key, path, self.found.values, n_pieces=n_pieces), domains)
 
@@ -162,7 +163,8 @@ class SampleLoader:
         with open_hdf5(stream, f"sample {self.found.sample_id!r}: {key}") as file:
             return mesh_suffix(file) is not None
 
-    def _require_fit(self, key: str, domains: Mapping[str, DomainMapping], *, is_mesh: bool) -> None:
+    def require_fit(self, key: str, domains: Mapping[str, DomainMapping], *, is_mesh: bool) -> None:
+        """Raise `SourceError` where a domain asks an HDF5 file for what a mesh, or arrays, do not have."""
         for name, domain in domains.items():
             problem = unfit_for_mesh(domain) if is_mesh else unfit_for_arrays(domain)
             if problem is not None:

@@ -98,7 +98,7 @@ class MappedSource:
         """
         found = self._found(sample_id)
         mapping = self.mapping.model_dump(mode="json", exclude={"name"})
-        return fingerprint_of(mapping, found.files, found.named_files(self._storage()))
+        return fingerprint_of(mapping, found.files, found.named_files(self._storage(), self.mapping))
 
     def _found(self, sample_id: str) -> FoundSample:
         if sample_id not in self._samples:

@@ -18,6 +18,7 @@ from noether.data.zarr_store.sources.inspection.naming import domain_named_in
 from noether.data.zarr_store.sources.mapping import Association
 from noether.data.zarr_store.sources.meshes import MESH_SUFFIXES, MeshFile
 from noether.data.zarr_store.sources.npy import load_members, member_heads
+from noether.data.zarr_store.sources.steps import Steps
 from noether.data.zarr_store.sources.suffixes import suffix_of
 from noether.data.zarr_store.writing import SourceRows
 
@@ -96,6 +97,10 @@ class FileContents:
         Those of a mesh; one where the format knows no parts.
     sample_groups : list of str
         Groups of an HDF5 file that hold the same arrays, as those of samples do; `arrays` are then those of the first.
+    steps : Steps
+        Time steps of a mesh.
+    step : int or None
+        The step that `arrays` are of; None where there are none.
     n_bytes : int
         Its size.
     problem : str or None
@@ -106,6 +111,8 @@ class FileContents:
     arrays: list[FoundArray] = field(default_factory=list)
     parts: list[FoundPart] = field(default_factory=list)
     sample_groups: list[str] = field(default_factory=list)
+    steps: Steps = Steps()  # noqa: RUF009 - it is frozen
+    step: int | None = None
     n_bytes: int = 0
     problem: str | None = None
 
@@ -168,7 +175,8 @@ def _sample_groups(file: Any, key: str) -> list[str]:
 
 
 def _read_mesh(path: Path, key: str) -> FileContents:
-    read = MeshFile(path, key).read()
+    mesh = MeshFile(path, key)
+    read = mesh.read()
     arrays, parts = [], []
     for one in read:
         part = one.name if len(read) > 1 else None
@@ -182,7 +190,7 @@ def _read_mesh(path: Path, key: str) -> FileContents:
         points, cells = (int(one.is_own(of).sum()) for of in ("point", "cell"))
         ghosts = one.n_ghosts("point"), one.n_ghosts("cell")
         parts.append(FoundPart(one.name, points, cells, one.dimension, *ghosts))
-    return FileContents(key, arrays, parts)
+    return FileContents(key, arrays, parts, steps=mesh.steps, step=mesh.step)
 
 
 def _measure(
