@@ -147,7 +147,7 @@ def test_inspect_proposes_a_mapping_that_converts(tmp_path: Path) -> None:
     ("head", "fields", "message"),
     [
         ("", 'position = "VTKHDF/Points"', r"has no array 'VTKHDF/Points'; VTKHDF is read as a mesh: call its arrays"),
-        ('group = "VTKHDF"', 'position = "Points"', r"holds a mesh \(VTKHDF\), .* leave group out"),
+        ('group = "VTKHDF"', 'position = "Points"', r"holds a mesh \(VTKHDF or CGNS\), .* leave group out"),
         ("", 'position = { array = "Points", transpose = true }', "holds a mesh .* leave transpose of position out"),
     ],
     ids=["path", "group", "transpose"],

@@ -24,7 +24,7 @@ def export_command(
     onto: Annotated[
         Path | None,
         typer.Option(
-            help="Mesh that the sample was made from: .vtu, .vtp, .pvtu, .pvtp, .vtk, .vtm, .case, .vtkhdf or .h5."
+            help="Mesh that the sample is of: .vtu, .vtp, .pvtu, .pvtp, .vtk, .vtm, .case, .vtkhdf, .cgns or .h5."
         ),
     ] = None,
     part: Annotated[

@@ -32,7 +32,7 @@ __all__ = [
 
 Association = Literal["cell", "point"]
 ASSOCIATIONS: tuple[Association, ...] = ("cell", "point")
-MESH_SUFFIXES = (".vtu", ".vtp", ".pvtu", ".pvtp", ".vtk", ".vtm", ".case", ".vtkhdf", ".h5", ".hdf5", ".hdf")
+MESH_SUFFIXES = (".vtu", ".vtp", ".pvtu", ".pvtp", ".vtk", ".vtm", ".case", ".vtkhdf", ".cgns", ".h5", ".hdf5", ".hdf")
 
 # Cells whose corners are gathered at once: some hundred megabytes of coordinates.
 _BLOCK_CELLS = 1 << 20

@@ -132,7 +132,7 @@ def unfit_for_mesh(domain: DomainMapping) -> str | None:
     """Say what a domain asks for that a mesh in an HDF5 file does not have; None where there is nothing."""
     of_arrays = (["group"] if domain.group is not None else []) + [f"transpose of {one}" for one in _turned(domain)]
     if of_arrays:
-        return f"holds a mesh (VTKHDF), which is read as one; leave {', '.join(of_arrays)} out"
+        return f"holds a mesh (VTKHDF or CGNS), which is read as one; leave {', '.join(of_arrays)} out"
     return None
 
 

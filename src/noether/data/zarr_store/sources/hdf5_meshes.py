@@ -1,4 +1,4 @@
-"""HDF5 files that hold a mesh, VTKHDF: what they are, and what of them cannot be read."""
+"""HDF5 files that hold a mesh, VTKHDF and CGNS: what they are, and what of them cannot be read."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from noether.data.zarr_store.sources.suffixes import suffix_of
 
 __all__ = ["HDF5_MESH_FILE_SUFFIXES", "HDF5_MESH_SUFFIXES", "check_mesh_file", "mesh_suffix", "vtkhdf_steps"]
 
-HDF5_MESH_SUFFIXES = (".vtkhdf",)
+HDF5_MESH_SUFFIXES = (".vtkhdf", ".cgns")
 # Files of the last ones hold a mesh or arrays, as their root says.
 HDF5_MESH_FILE_SUFFIXES = (*HDF5_MESH_SUFFIXES, *HDF5_SUFFIXES)
 
 # The group of the root that each format has.
-_ROOT_GROUPS = {"VTKHDF": ".vtkhdf"}
+_ROOT_GROUPS = {"VTKHDF": ".vtkhdf", "CGNSLibraryVersion": ".cgns"}
 _PARAVIEW = "save it as .vtu or .vtm in ParaView (File > Save Data)"
 # Types of VTKHDF without a mesh of explicit cells.
 _UNREAD_TYPES = {
@@ -39,7 +39,7 @@ def mesh_suffix(file: Any) -> str | None:
 
 
 def check_mesh_file(path: Path, where: str) -> tuple[str, Steps]:
-    """Check that VTK reads all of a file; return the suffix of the format of its mesh, and its time steps.
+    """Check that VTK reads all of a file; return the suffix of the format of its mesh, and the steps of VTKHDF.
 
     Parameters
     ----------
@@ -55,6 +55,8 @@ def check_mesh_file(path: Path, where: str) -> tuple[str, Steps]:
     MissingDependencyError
         h5py is not installed.
     """
+    if suffix_of(path) == ".cgns" and _is_adf(path):
+        return ".cgns", Steps()  # CGNS of ADF is no HDF5
     with open_hdf5(path, where) as file:
         suffix = mesh_suffix(file)
         if suffix is None or suffix_of(path) not in {suffix, *HDF5_SUFFIXES}:
@@ -65,6 +67,8 @@ def check_mesh_file(path: Path, where: str) -> tuple[str, Steps]:
         if suffix == ".vtkhdf":
             _check_type(file["VTKHDF"], where)
             steps = vtkhdf_steps(file, where)
+        else:
+            _require_one_of_each_array(file, where)
     return suffix, steps
 
 
@@ -127,3 +131,48 @@ def _check_type(root: Any, where: str) -> None:
     kind = kind.decode(errors="replace") if isinstance(kind, bytes) else str(kind)
     if kind in _UNREAD_TYPES:
         raise SourceError(f"{where} is VTKHDF of the type {kind}, {_UNREAD_TYPES[kind]}")
+
+
+def _is_adf(path: Path) -> bool:
+    """Return whether a file of CGNS is of the older format, which begins with its name."""
+    with path.open("rb") as file:
+        return b"ADF Database" in file.read(32)
+
+
+def _require_one_of_each_array(file: Any, where: str) -> None:
+    """Raise `SourceError` where a zone has an array several times, and nothing tells their steps: VTK takes the first.
+
+    Parameters
+    ----------
+    file : h5py.File
+        A file of CGNS.
+    where : str
+        Names sample and file, to begin an error with.
+    """
+    for base in _children(file, "CGNSBase_t"):
+        for zone in _children(base, "Zone_t"):
+            pointers = (name for data in _children(zone, "ZoneIterativeData_t") for name in data)
+            if any(name.startswith("FlowSolution") and name.endswith("Pointers") for name in pointers):
+                continue
+            seen: dict[tuple[str, str], str] = {}
+            for solution in _children(zone, "FlowSolution_t"):
+                location = next((_text(one) for one in _children(solution, "GridLocation_t")), "Vertex")
+                for array in _children(solution, "DataArray_t"):
+                    key = location, array.name.rpartition("/")[2]
+                    if key in seen:
+                        raise SourceError(
+                            f"{where}: the zone {zone.name} has {key[1]!r} ({location}) in the solutions "
+                            f"{seen[key]!r} and {solution.name.rpartition('/')[2]!r}, of which VTK reads one; write "
+                            "FlowSolutionPointers if they are time steps, or leave one out"
+                        )
+                    seen[key] = solution.name.rpartition("/")[2]
+
+
+def _children(node: Any, label: str) -> list[Any]:
+    """Return the nodes of CGNS below one that have a label."""
+    groups = [one for one in node.values() if hasattr(one, "keys")]
+    return [one for one in groups if bytes(one.attrs.get("label", b"")) == label.encode()]
+
+
+def _text(node: Any) -> str:
+    return bytes(node[" data"][:]).decode(errors="replace").strip("\0 ")

@@ -83,7 +83,7 @@ class MappedSource:
     def describe(self, sample_id: str) -> dict[str, FieldDescription] | None:
         """Read shapes and dtypes of a sample from the heads of its files.
 
-        None where they do not tell: of EnSight, STL, legacy VTK, ``.vtm``, ``.pvtu``, VTKHDF, of meshes with
+        None where they do not tell: of EnSight, STL, legacy VTK, ``.vtm``, ``.pvtu``, VTKHDF, CGNS, of meshes with
         ghosts, or where the mapping chooses parts or drops points. Errors are those of `load`.
         """
         return SampleDescriber(SampleLoader(self.mapping, self._storage(), self._found(sample_id))).describe()

@@ -147,7 +147,7 @@ FieldMapping = Annotated[
 
 
 class PartSelection(_Model):
-    """Which parts of a file a domain is made of: parts of an EnSight case, blocks of a ``.vtm`` or of VTKHDF.
+    """Which parts of a file a domain is made of: parts of an EnSight case, blocks of a ``.vtm``, of VTKHDF or of CGNS.
 
     Attributes
     ----------

@@ -11,7 +11,7 @@ from noether.data.zarr_store.errors import SourceError
 if TYPE_CHECKING:
     import pyvista
 
-__all__ = ["blocks_of", "open_reader"]
+__all__ = ["blocks_of", "open_reader", "times_of", "without_points_of_the_volume"]
 
 
 def open_reader(path: Path, suffix: str) -> Any:
@@ -22,6 +22,8 @@ def open_reader(path: Path, suffix: str) -> Any:
         return _pieced_reader(path)
     if suffix == ".vtkhdf":
         return _hdf_reader(path)
+    if suffix == ".cgns":
+        return _cgns_reader(path)
     return pyvista.get_reader(path, suffix)  # type: ignore[no-untyped-call]  # of pyvista
 
 
@@ -65,6 +67,41 @@ def _hdf_reader(path: Path) -> Any:
     reader = HdfReader(path)
     reader.reader.UpdateInformation()
     return reader
+
+
+def _cgns_reader(path: Path) -> Any:
+    import pyvista
+
+    reader = pyvista.CGNSReader(path)
+    # VTK reads the first base alone, unless it is told to.
+    reader.enable_all_bases()
+    reader.reader.UpdateInformation()
+    reader.enable_all_cell_arrays()
+    reader.enable_all_point_arrays()
+    return reader
+
+
+def times_of(reader: Any) -> tuple[float, ...]:
+    """Return the times that VTK's reader of a file tells."""
+    from vtkmodules.vtkCommonExecutionModel import vtkStreamingDemandDrivenPipeline
+
+    times = reader.reader.GetOutputInformation(0).Get(vtkStreamingDemandDrivenPipeline.TIME_STEPS())
+    return tuple(map(float, times or ()))
+
+
+def without_points_of_the_volume(block: Any) -> Any:
+    """Return a block of a file of CGNS; a boundary, which VTK gives all points of its volume, has its own points."""
+    import pyvista
+    from vtkmodules.vtkFiltersCore import vtkRemoveUnusedPoints
+
+    flags = block.field_data.get("ispatch", [0])
+    if not flags[0] or not isinstance(block, pyvista.UnstructuredGrid):
+        return block
+    remove = vtkRemoveUnusedPoints()
+    remove.SetGenerateOriginalPointIds(False)
+    remove.SetInputData(block)
+    remove.Update()
+    return pyvista.wrap(remove.GetOutput())
 
 
 def blocks_of(output: Any, name: str, where: str) -> Iterator[tuple[str, pyvista.DataSet]]:

@@ -1,4 +1,4 @@
-"""Files of meshes, read through PyVista: VTK, VTKHDF, EnSight Gold, STL."""
+"""Files of meshes, read through PyVista: VTK, VTKHDF, CGNS, EnSight Gold, STL."""
 
 from __future__ import annotations
 
@@ -26,7 +26,12 @@ from noether.data.zarr_store.sources.hdf5_meshes import (
 )
 from noether.data.zarr_store.sources.local_copies import scratch_directory
 from noether.data.zarr_store.sources.mapping import Association
-from noether.data.zarr_store.sources.mesh_readers import blocks_of, open_reader
+from noether.data.zarr_store.sources.mesh_readers import (
+    blocks_of,
+    open_reader,
+    times_of,
+    without_points_of_the_volume,
+)
 from noether.data.zarr_store.sources.referenced_files import PIECED_SUFFIXES, names_in
 from noether.data.zarr_store.sources.steps import Step, Steps
 from noether.data.zarr_store.sources.suffixes import suffix_of
@@ -46,7 +51,7 @@ _vtk_lock = threading.RLock()
 
 @dataclass(frozen=True, slots=True)
 class MeshPart:
-    """One part of an EnSight case, one block of a ``.vtm`` or of VTKHDF, or all of another file.
+    """One part of an EnSight case, one block of a ``.vtm``, of VTKHDF or of CGNS, or all of another file.
 
     Attributes
     ----------
@@ -163,12 +168,16 @@ class MeshFile:
             path = self._case_of_step(path, step)
         with self._errors_raised():
             self._reader: Any = open_reader(path, suffix)
+            if suffix == ".cgns":
+                self.steps = _steps_of_cgns(self._reader)
         self.step = self.steps.choose(step, where)
         self.names: dict[Association, list[str]] | None = None
         if hasattr(self._reader, "cell_array_names"):
             self.names = {"cell": list(self._reader.cell_array_names), "point": list(self._reader.point_array_names)}
         if self.step is not None and suffix == ".vtkhdf":
-            self._reader.reader.SetStep(self.step)
+            self._reader.reader.SetStep(self.step)  # a time would leave the blocks of a composite at the first step
+        self._is_cgns = suffix == ".cgns"
+        self._time = self.steps.times[self.step] if self.step is not None and self._is_cgns else None
 
     def _case_of_step(self, path: Path, step: Step) -> Path:
         """Write a case of one step, that of each time set, with links to its files; return it.
@@ -237,12 +246,22 @@ class MeshFile:
 
     def _update(self) -> list[tuple[str, pyvista.DataSet]]:
         # Not `read` of PyVista's reader, which reads again what has failed.
-        self._reader.reader.Update()
-        return list(blocks_of(self._reader.reader.GetOutputDataObject(0), self._name, self._where))
+        if self._time is None:
+            self._reader.reader.Update()
+        else:
+            self._reader.reader.UpdateTimeStep(self._time)
+        blocks = blocks_of(self._reader.reader.GetOutputDataObject(0), self._name, self._where)
+        return [(name, without_points_of_the_volume(block) if self._is_cgns else block) for name, block in blocks]
 
     def _require_found(self, parts: Sized) -> None:
         if not len(parts):
             raise SourceError(f"{self._where} holds no mesh; {self._way_out}")
+
+
+def _steps_of_cgns(reader: Any) -> Steps:
+    """Return the steps of a file of CGNS; VTK tells one time of a file that knows none."""
+    times = times_of(reader)
+    return Steps(len(times), times) if len(times) > 1 else Steps()
 
 
 def _require_pieces(path: Path, where: str) -> None:

@@ -8,6 +8,8 @@ from noether.data.zarr_store.errors import SourceError
 from noether.data.zarr_store.sources.ensight_case import parse_case
 from noether.data.zarr_store.sources.hdf5 import open_hdf5
 from noether.data.zarr_store.sources.hdf5_meshes import mesh_suffix, vtkhdf_steps
+from noether.data.zarr_store.sources.local_copies import LocalCopies, scratch_directory
+from noether.data.zarr_store.sources.meshes import MeshFile
 from noether.data.zarr_store.sources.range_reader import streamed
 from noether.data.zarr_store.sources.steps import Steps
 from noether.data.zarr_store.sources.suffixes import suffix_of
@@ -43,5 +45,11 @@ def _steps(storage: Storage, item: StoredObject, where: str) -> Steps:
             return (storage.read_if_there(key) or b"").decode(errors="replace")
 
         return parse_case(read(posixpath.basename(item.key)), where).steps(read)
-    with streamed(storage, item) as stream, open_hdf5(stream, where) as file:
-        return vtkhdf_steps(file, where) if mesh_suffix(file) == ".vtkhdf" else Steps()
+    with streamed(storage, item) as stream:
+        if suffix_of(item.key) != ".cgns":
+            with open_hdf5(stream, where) as file:
+                suffix = mesh_suffix(file)
+                if suffix != ".cgns":
+                    return vtkhdf_steps(file, where) if suffix == ".vtkhdf" else Steps()
+    with scratch_directory() as directory:
+        return MeshFile(LocalCopies(storage, directory).local_file(item.key, [item]), where).steps

@@ -46,7 +46,7 @@ class FoundArray:
     association : {"cell", "point"} or None
         Whether it is data of cells or points; None where there is no mesh.
     part : str or None
-        The part of an EnSight case, or block of a ``.vtm`` or of VTKHDF, that it lies in; None without parts.
+        The part of an EnSight case, or block of a ``.vtm``, of VTKHDF or of CGNS, that it lies in; None without parts.
     """
 
     name: str
