@@ -180,10 +180,11 @@ def test_every_step_has_the_values_that_vtk_reads_at_its_time(
 
 def test_sets_of_one_step_make_no_step_of_the_case(tmp_path: Path) -> None:
     """A constant set may have any time; VTK counts it, and gives early steps the last one of results."""
-    write_steps(tmp_path, STATIC, [K, P], TWO_SETS.replace("values: 0.0\n", "values: 7.0\n"))
+    constant = TWO_SETS.replace("time values: 0.0\n", "filename start number: 3\ntime values: 7.0\n")
+    write_steps(tmp_path, STATIC, ["scalar per element: 1 k k***", P], constant)
     for step in range(4):
         given = load(tmp_path, at_step(step))
-        assert (given["p"][0], given["k"][0]) == (100.5 + 100 * step, 1.25)
+        assert (given["p"][0], given["k"][0]) == (100.5 + 100 * step, 3.25)
     with pytest.raises(SourceError, match=r"run_1\.case has no step 4; it has 4 time steps, from step 0 \(time 0\) to"):
         load(tmp_path, at_step(4))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -200,10 +201,9 @@ def _integers(words: Iterable[str]) -> list[int]:
 
 
 def _numbers(words: Iterable[str]) -> list[float]:
-    numbers = []
-    for word in words:
-        try:
-            numbers.append(float(word))
-        except ValueError:
-            return []
-    return numbers
+    """Return finite numbers; none where any word is no such number."""
+    try:
+        numbers = [float(word) for word in words]
+    except ValueError:
+        return []
+    return numbers if all(map(math.isfinite, numbers)) else []
