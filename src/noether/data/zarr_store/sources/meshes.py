@@ -310,7 +310,8 @@ def _part(name: str, dataset: pyvista.DataSet) -> MeshPart:
     }
     offsets, connectivity = _lists(grid.GetCells())
     polyhedra = None
-    if grid.GetPolyhedronFaces() is not None:
+    # VTK's reader of pieces gives, now and then, lists without entries to meshes without polyhedra.
+    if grid.GetPolyhedronFaces() is not None and grid.GetPolyhedronFaces().GetNumberOfCells():
         polyhedra = Polyhedra(*_lists(grid.GetPolyhedronFaceLocations()), *_lists(grid.GetPolyhedronFaces()))
     cells = Cells(np.asarray(grid.celltypes), offsets, connectivity, polyhedra)
     own = own_cells(_flags(data["cell"]))
