@@ -78,7 +78,7 @@ def read_hdf5_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) ->
 
 
 def hdf5_domains(file: SampleFile, opened: Any, domains: Mapping[str, DomainMapping]) -> dict[str, DomainData]:
-    """Do as `read_hdf5_domains`, with a file that is open."""
+    """Open the domains of an HDF5 file that is open; errors are those of `read_hdf5_domains`."""
     return {name: _open_domain(file, opened, name, domain) for name, domain in domains.items()}
 
 
@@ -118,7 +118,7 @@ def check_array_domain(name: str, domain: DomainMapping) -> None:
 
 
 def unfit_for_arrays(domain: DomainMapping) -> str | None:
-    """Say what a domain asks for that a file of arrays does not have; None where there is nothing."""
+    """Return an error's text on settings of a domain that a file of arrays does not have; None where there are none."""
     of_meshes = sorted({"association", "concatenate", "parts", "step", "unused_points"} & domain.model_fields_set)
     of_meshes += [one for one, field in domain.fields.items() if isinstance(field, NormalsField | AreaField)]
     if of_meshes:
@@ -129,7 +129,7 @@ def unfit_for_arrays(domain: DomainMapping) -> str | None:
 
 
 def unfit_for_mesh(domain: DomainMapping) -> str | None:
-    """Say what a domain asks for that a mesh in an HDF5 file does not have; None where there is nothing."""
+    """Return an error's text on settings of a domain that a mesh in HDF5 does not have; None where there are none."""
     of_arrays = (["group"] if domain.group is not None else []) + [f"transpose of {one}" for one in _turned(domain)]
     if of_arrays:
         return f"holds a mesh (VTKHDF or CGNS), which is read as one; leave {', '.join(of_arrays)} out"

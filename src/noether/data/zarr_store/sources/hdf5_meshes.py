@@ -1,4 +1,4 @@
-"""HDF5 files that hold a mesh, VTKHDF and CGNS: what they are, and what of them cannot be read."""
+"""Meshes in HDF5 files, VTKHDF and CGNS: their format, and checks before VTK reads them."""
 
 from __future__ import annotations
 

@@ -164,7 +164,7 @@ class SampleLoader:
             return mesh_suffix(file) is not None
 
     def require_fit(self, key: str, domains: Mapping[str, DomainMapping], *, is_mesh: bool) -> None:
-        """Raise `SourceError` where a domain asks an HDF5 file for what a mesh, or arrays, do not have."""
+        """Raise `SourceError` where a domain has settings for arrays and its HDF5 file a mesh, or vice versa."""
         for name, domain in domains.items():
             problem = unfit_for_mesh(domain) if is_mesh else unfit_for_arrays(domain)
             if problem is not None:

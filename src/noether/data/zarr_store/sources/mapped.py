@@ -110,7 +110,7 @@ class MappedSource:
         return open_storage(self.root, self.storage_options)
 
     def _check_first_files(self) -> None:
-        """Raise `ArgumentError` where a domain asks for what a mesh has, and its first HDF5 file holds arrays."""
+        """Raise `ArgumentError` where a domain has settings for a mesh, and its first HDF5 file holds arrays."""
         for name, domain in self.mapping.domains.items():
             problem = unfit_for_arrays(domain) if suffix_of(domain.file or "") in HDF5_SUFFIXES else None
             found = next((one for one in self._samples.values() if domain.file in one.files), None)

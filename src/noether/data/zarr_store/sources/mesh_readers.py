@@ -1,4 +1,4 @@
-"""VTK's readers of meshes by format, and the blocks of what they read."""
+"""VTK's readers of meshes by format, and the blocks of their output."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def without_points_of_the_volume(block: Any) -> Any:
 
 
 def blocks_of(output: Any, name: str, where: str) -> Iterator[tuple[str, pyvista.DataSet]]:
-    """Yield the meshes of what VTK has read, with their names; those that are empty are passed over.
+    """Yield the meshes of VTK's output with their names, but no empty ones.
 
     Blocks in blocks have the names of both, joined with ``/``. The partitions of one mesh are joined.
 
@@ -136,7 +136,7 @@ def blocks_of(output: Any, name: str, where: str) -> Iterator[tuple[str, pyvista
 
 
 def _leaves(output: Any, name: str, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield what a data object holds that is no composite itself."""
+    """Yield the leaves of a data object, which are no composites, with their names."""
     if output.IsA("vtkPartitionedDataSet"):
         yield from ((name, joined) for joined in _joined(output))
     elif output.IsA("vtkPartitionedDataSetCollection"):
