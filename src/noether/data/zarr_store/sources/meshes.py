@@ -166,9 +166,12 @@ class MeshFile:
             _require_pieces(path, where)
         elif suffix == ".case":
             path = self._case_of_step(path, step)
+        self._is_cgns = suffix == ".cgns"
+        if self._is_cgns:
+            self._way_out += ", or export it as EnSight Gold or VTK: VTK's reader does not know all of CGNS"
         with self._errors_raised():
             self._reader: Any = open_reader(path, suffix)
-            if suffix == ".cgns":
+            if self._is_cgns:
                 self.steps = _steps_of_cgns(self._reader)
         self.step = self.steps.choose(step, where)
         self.names: dict[Association, list[str]] | None = None
@@ -176,7 +179,6 @@ class MeshFile:
             self.names = {"cell": list(self._reader.cell_array_names), "point": list(self._reader.point_array_names)}
         if self.step is not None and suffix == ".vtkhdf":
             self._reader.reader.SetStep(self.step)  # a time would leave the blocks of a composite at the first step
-        self._is_cgns = suffix == ".cgns"
         self._time = self.steps.times[self.step] if self.step is not None and self._is_cgns else None
 
     def _case_of_step(self, path: Path, step: Step) -> Path:
