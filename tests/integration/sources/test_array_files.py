@@ -319,7 +319,7 @@ def test_a_group_that_a_file_lacks_is_named(tmp_path: Path) -> None:
             r"holds arrays and no mesh; leave area out, or name an arr",
         ),
         ("[domains.surface.fields]", 'association = "cell"\n[domains.surface.fields]', "leave association out"),
-        ("[domains.surface.fields]", 'group = "g"\n[domains.surface.fields]', r"only \.h5, \.hdf5 have groups"),
+        ("[domains.surface.fields]", 'group = "g"\n[domains.surface.fields]', r"only \.h5, \.hdf5, \.hdf have groups"),
     ],
     ids=["position", "area", "association", "group"],
 )

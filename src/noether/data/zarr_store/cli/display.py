@@ -96,6 +96,10 @@ def print_inspection(found: Inspection, console: Console) -> None:
         if file.sample_groups:
             first = file.sample_groups[0]
             console.print(printable(f"{len(file.sample_groups):,} groups with the same arrays; this is {first}"))
+        if file.steps.count:
+            console.print(f"{file.steps.described()}; this is {file.steps.at(file.step or 0)}", soft_wrap=True)
+        elif file.steps.problem is not None:
+            console.print(f"last step of each time set, since {file.steps.problem}", soft_wrap=True)
         for part in file.parts:
             size = f"{part.n_points:,} points, {part.n_cells:,} cells of {part.dimension} dimensions"
             console.print(printable(f"part {part.name}: {size}"))

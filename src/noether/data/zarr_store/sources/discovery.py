@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from noether.data.zarr_store.errors import SourceError
 from noether.data.zarr_store.sources.hdf5 import group_names, open_hdf5
-from noether.data.zarr_store.sources.mapping import AttributeTable, DomainMapping, SourceMapping
+from noether.data.zarr_store.sources.mapping import AttributeTable, DomainMapping, SourceMapping, step_of
 from noether.data.zarr_store.sources.patterns import PART, PathPattern
 from noether.data.zarr_store.sources.range_reader import open_ranged
 from noether.data.zarr_store.sources.referenced_files import files_beside, named_files, names_files
+from noether.data.zarr_store.sources.step_counts import count_steps
+from noether.data.zarr_store.sources.steps import ALL_STEPS, STEP
 from noether.data.zarr_store.sources.suffixes import unread_files
 from noether.data.zarr_store.stores import Storage, StoredObject
 
@@ -89,20 +91,21 @@ class FoundSample:
                     f"{objects[0].key} and {objects[1].key} among them; expected one"
                 )
 
-    def named_files(self, storage: Storage) -> list[StoredObject]:
-        """Return the files that files of the sample name: parts of an EnSight case, blocks of a ``.vtm``.
+    def named_files(self, storage: Storage, mapping: SourceMapping) -> list[StoredObject]:
+        """Return the files that files of the sample name: those of a step of an EnSight case, blocks of a ``.vtm``.
 
         Raises
         ------
         SourceError
             Such a file lies outside of the root, or a case is not valid.
         """
-        keys = [one.key for objects in self.files.values() for one in objects if names_files(one.key)]
-        return [
-            named
-            for key in keys
-            for named in named_files(key, self.beside, storage, f"sample {self.sample_id!r}: {key}")
-        ]
+        named: list[StoredObject] = []
+        for pattern, objects in self.files.items():
+            domains = [domain for domain in mapping.domains.values() if domain.file == pattern]
+            steps = {step_of(domain, self.values) for domain in domains} or {None}
+            for key in (one.key for one in objects if names_files(one.key)):
+                named += named_files(key, self.beside, storage, f"sample {self.sample_id!r}: {key}", steps)
+        return named
 
     def objects(self, domain: DomainMapping) -> Sequence[StoredObject]:
         """Return the file of a domain, or the pieces of it in order.
@@ -132,7 +135,7 @@ def find_samples(storage: Storage, mapping: SourceMapping) -> dict[str, FoundSam
     Raises
     ------
     SourceError
-        There is no sample, or a file that holds several is damaged.
+        There is no sample, or a file that holds several is damaged, or has no steps although they are samples.
     MissingDependencyError
         Such a file needs h5py, which is not installed.
     """
@@ -140,7 +143,8 @@ def find_samples(storage: Storage, mapping: SourceMapping) -> dict[str, FoundSam
     patterns = of_domains | of_attributes
     sample_id = PathPattern.parse(mapping.id)
     samples: dict[str, FoundSample] = {}
-    groups = _groups_of_samples(mapping)
+    groups, stepped = _groups_of_samples(mapping), _files_of_steps(mapping)
+    of_all_steps: list[tuple[str, dict[str, str], StoredObject]] = []
     listing = list(storage.objects())
     for item in listing:
         for text, pattern in patterns.items():
@@ -149,8 +153,14 @@ def find_samples(storage: Storage, mapping: SourceMapping) -> dict[str, FoundSam
                 values.pop(PART, None)
                 if text in groups:
                     _add_groups(samples, sample_id, storage, item, text, values, groups[text])
+                elif text in stepped:
+                    for step in range(count_steps(storage, item)):
+                        _add(samples, sample_id, values | {STEP: str(step)}, text, item)
+                elif stepped and STEP not in pattern.names:
+                    of_all_steps.append((text, values, item))
                 else:
                     _add(samples, sample_id, values, text, item)
+    _add_to_all_steps(samples, of_all_steps)
     samples = {name: samples[name] for name in sorted(samples) if samples[name].files.keys() & of_domains.keys()}
     if not samples:
         seen = f"among {len(listing)} files" if listing else "where no file is"
@@ -197,6 +207,24 @@ def _add_groups(
             if of_group is not None and all(values.get(one, value) == value for one, value in of_group.items()):
                 found = _add(samples, sample_id, values | of_group, text, item)
                 found.groups.add((text, group.text))
+
+
+def _files_of_steps(mapping: SourceMapping) -> set[str]:
+    """Return the patterns of the files whose time steps are samples."""
+    return {str(domain.file) for domain in mapping.domains.values() if domain.step == ALL_STEPS}
+
+
+def _add_to_all_steps(
+    samples: Mapping[str, FoundSample], files: Iterable[tuple[str, dict[str, str], StoredObject]]
+) -> None:
+    """Add files that do not tell steps apart to the samples of all steps, which have the same other placeholders."""
+    alike: dict[frozenset[tuple[str, str]], list[FoundSample]] = {}
+    for found in samples.values():
+        others = frozenset((name, value) for name, value in found.values.items() if name != STEP)
+        alike.setdefault(others, []).append(found)
+    for text, values, item in files:
+        for found in alike.get(frozenset(values.items()), []):
+            found.files.setdefault(text, []).append(item)
 
 
 def _depth(group: PathPattern) -> int:

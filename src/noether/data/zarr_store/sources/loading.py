@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, BinaryIO, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from noether.data.zarr_store.sources.array_files import (
     MEMBER_SUFFIXES,
     read_hdf5_domains,
     read_member_domains,
+    unfit_for_arrays,
+    unfit_for_mesh,
 )
 from noether.data.zarr_store.sources.assembly import transposed
 from noether.data.zarr_store.sources.attribute_tables import AttributeTables
@@ -26,7 +28,8 @@ from noether.data.zarr_store.sources.discovery import FoundSample
 from noether.data.zarr_store.sources.distance import distance_to_positions, distance_to_triangles
 from noether.data.zarr_store.sources.domain_data import DomainData, SampleFile
 from noether.data.zarr_store.sources.formats import load_file
-from noether.data.zarr_store.sources.hdf5 import HDF5_SUFFIXES
+from noether.data.zarr_store.sources.hdf5 import HDF5_SUFFIXES, open_hdf5
+from noether.data.zarr_store.sources.hdf5_meshes import mesh_suffix
 from noether.data.zarr_store.sources.local_copies import LocalCopies, scratch_directory
 from noether.data.zarr_store.sources.mapping import (
     ArrayField,
@@ -137,23 +140,40 @@ class SampleLoader:
                 by_file.setdefault(domain.file, {})[name] = domain
         data: dict[str, DomainData] = {}
         for pattern, there in by_file.items():
-            key, objects = self.found.key(pattern), self.objects(next(iter(there.values())))
-            suffix = suffix_of(key)
-            self.require_read(key)
-            if suffix in ARRAY_SUFFIXES and is_remote(self.storage.root):
-                # Of a file with many samples, or of many arrays, what is not asked for stays where it is.
-                with streamed(self.storage, objects[0]) as stream:
-                    file = SampleFile(self.found.sample_id, key, Path(key), self.found.values, stream)
-                    data |= READERS[suffix](file, there)
-                continue
-            with scratch_directory() as directory:
-                path = LocalCopies(self.storage, directory).local_file(
-                    key, objects, self.found.named_files(self.storage)
-                )
-                n_pieces = 0 if objects[0].key == key else len(objects)
-                file = SampleFile(self.found.sample_id, key, path, self.found.values, n_pieces=n_pieces)
-                data |= READERS[suffix](file, there)
+            data |= self._read_file(pattern, there)
         return data
+
+    def _read_file(self, pattern: str, domains: Mapping[str, DomainMapping]) -> dict[str, DomainData]:
+        key, objects = self.found.key(pattern), self.objects(next(iter(domains.values())))
+        suffix = suffix_of(key)
+        self.require_read(key)
+        read = READERS[suffix]
+        if suffix in ARRAY_SUFFIXES and (suffix in HDF5_SUFFIXES or is_remote(self.storage.root)):
+            with streamed(self.storage, objects[0]) as stream:
+                if suffix in HDF5_SUFFIXES:
+                    is_mesh = self.holds_mesh(key, stream)
+                    self.require_fit(key, domains, is_mesh=is_mesh)
+                    read = read_mesh_domains if is_mesh else read
+                if is_remote(self.storage.root) and read is not read_mesh_domains:
+                    # Of a file with many samples, or of many arrays, what is not asked for stays where it is.
+                    return read(SampleFile(self.found.sample_id, key, Path(key), self.found.values, stream), domains)
+        with scratch_directory() as directory:
+            named = self.found.named_files(self.storage, self.mapping)
+            path = LocalCopies(self.storage, directory).local_file(key, objects, named)
+            n_pieces = 0 if objects[0].key == key else len(objects)
+            return read(SampleFile(self.found.sample_id, key, path, self.found.values, n_pieces=n_pieces), domains)
+
+    def holds_mesh(self, key: str, stream: BinaryIO) -> bool:
+        """Return whether an HDF5 file holds a mesh, as its root says, and no arrays of any names."""
+        with open_hdf5(stream, f"sample {self.found.sample_id!r}: {key}") as file:
+            return mesh_suffix(file) is not None
+
+    def require_fit(self, key: str, domains: Mapping[str, DomainMapping], *, is_mesh: bool) -> None:
+        """Raise `SourceError` where a domain has settings for arrays and its HDF5 file a mesh, or vice versa."""
+        for name, domain in domains.items():
+            problem = unfit_for_mesh(domain) if is_mesh else unfit_for_arrays(domain)
+            if problem is not None:
+                raise SourceError(f"sample {self.found.sample_id!r}, domain {name!r}: {key} {problem}")
 
     def require_read(self, key: str) -> None:
         """Raise `SourceError` where a file that a pattern matches is of a format that is not read."""

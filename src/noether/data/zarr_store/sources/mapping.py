@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -26,6 +26,7 @@ from noether.data.zarr_store.core import is_plain
 from noether.data.zarr_store.errors import nearest_names
 from noether.data.zarr_store.layout import CANONICAL_TO_SPEC, POSITION, FieldSpec
 from noether.data.zarr_store.sources.patterns import PART, PathPattern
+from noether.data.zarr_store.sources.steps import ALL_STEPS, STEP, Step
 
 __all__ = [
     "AreaField",
@@ -40,6 +41,7 @@ __all__ = [
     "NormalsField",
     "PartSelection",
     "SourceMapping",
+    "step_of",
 ]
 
 Association = Literal["cell", "point"]
@@ -163,7 +165,7 @@ FieldMapping = Annotated[
 
 
 class PartSelection(_Model):
-    """Which parts of a file a domain is made of: parts of an EnSight case, blocks of a ``.vtm``.
+    """Which parts of a file a domain is made of: parts of an EnSight case, blocks of a ``.vtm``, of VTKHDF or of CGNS.
 
     Attributes
     ----------
@@ -176,6 +178,17 @@ class PartSelection(_Model):
     include: Annotated[tuple[str, ...], Field(strict=False)] = ("*",)
     exclude: Annotated[tuple[str, ...], Field(strict=False)] = ()
     having: str | None = None
+
+
+def _is_step(value: Any) -> Any:
+    if value in ("last", ALL_STEPS) or (type(value) is int and value >= 0):
+        return value
+    raise ValueError(
+        f"expected 'last', 'all', or the number of a step, which is counted from 0 as inspect shows it; got {value!r}"
+    )
+
+
+StepChoice = Annotated[int | str, BeforeValidator(_is_step)]
 
 
 class DomainMapping(_Model):
@@ -194,6 +207,9 @@ class DomainMapping(_Model):
         Whether the domain's points are the cells or the points of the mesh. None is enough where the arrays say it.
     parts : PartSelection or None
         Which parts of the file.
+    step : int, "last", "all" or None
+        Which time step of the file: its number, counted from 0; the last, also where it is None and there are steps;
+        or all, each of which is a sample then, which the placeholder ``{step}`` of the id tells apart.
     unused_points : {"keep", "drop"}
         What to do with points that no cell uses.
     fields : dict of str to FieldMapping
@@ -205,11 +221,14 @@ class DomainMapping(_Model):
     group: Pattern | None = None
     association: Association | None = None
     parts: PartSelection | None = None
+    step: StepChoice | None = None
     unused_points: Literal["keep", "drop"] = "keep"
     fields: dict[Name, FieldMapping] = {}
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
+        if self.step == ALL_STEPS and self.concatenate is not None:
+            raise ValueError("step = 'all': the steps of a file in pieces are not known; join the pieces first")
         if self.file is None:
             _require_own_files(self)
         if self.concatenate is not None and PART not in PathPattern.parse(self.concatenate).names:
@@ -282,10 +301,11 @@ AttributeMapping = Annotated[
 ]
 
 
-def _check_attribute_file(name: str, attribute: AttributeFile, of_id: Sequence[str]) -> None:
+def _check_attribute_file(name: str, attribute: AttributeFile, of_id: Sequence[str], of_files: Sequence[str]) -> None:
+    """Check the placeholders of an attribute's file; files that have all time steps lack that of the step."""
     names, is_table = set(PathPattern.parse(attribute.file).names), isinstance(attribute, AttributeTable)
     has_fewer = names < set(of_id)
-    if names == set(of_id) or (is_table and has_fewer):
+    if names in (set(of_id), set(of_files)) or (is_table and has_fewer):
         return
     hint = f"; a table of all samples names the column of their ids: {{ file = {attribute.file!r}, id = COLUMN }}"
     raise ValueError(
@@ -321,19 +341,45 @@ class SourceMapping(_Model):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        names = PathPattern.parse(self.id).names
+        of_id = PathPattern.parse(self.id).names
+        names = set(of_id)
         if "*" in self.id or PART in names:
             raise ValueError(f"id: expected names and placeholders only, without * and {{{PART}}}, got {self.id!r}")
+        self._check_steps(names)
         for pattern, group in self._all_patterns():
-            if set(PathPattern.parse(pattern).names + group) - {PART} != set(names):
-                raise ValueError(f"file {pattern!r}: expected the placeholders of the id {self.id!r}: {_shown(names)}")
+            own = set(PathPattern.parse(pattern).names + group) - {PART}
+            if own != names and not (self.has_steps_as_samples and own == names - {STEP}):
+                way_out = (
+                    "; or write step = 'all' in its domain, if the file has all steps" if names - own == {STEP} else ""
+                )
+                raise ValueError(
+                    f"file {pattern!r}: expected the placeholders of the id {self.id!r}: {_shown(of_id)}{way_out}"
+                )
+        of_files = [one for one in of_id if one != STEP or not self.has_steps_as_samples]
         for name, attribute in self.attribute_files().items():
-            _check_attribute_file(name, attribute, names)
+            _check_attribute_file(name, attribute, of_id, of_files)
         for name, domain in self.domains.items():
             self._check_domain(name, domain)
         if _UNITS in self.attributes:
             raise ValueError(f"attributes: {_UNITS!r} is made of the units of the fields; choose another name")
         return self
+
+    @property
+    def has_steps_as_samples(self) -> bool:
+        """Whether the time steps of a file are samples; files without steps belong to each of them."""
+        return any(domain.step == ALL_STEPS for domain in self.domains.values())
+
+    def _check_steps(self, names: Set[str]) -> None:
+        for name, domain in self.domains.items():
+            if domain.step != ALL_STEPS:
+                continue
+            if STEP not in names:
+                raise ValueError(
+                    f"id: expected the placeholder {{{STEP}}} in {self.id!r}, since each step of domain {name!r} is a "
+                    f"sample (step = 'all'), such as '{self.id}_{{{STEP}}}'"
+                )
+            if STEP in PathPattern.parse(domain.file or "-").names or domain.group is not None:
+                raise ValueError(f"domain {name!r}: step = 'all': the file may have neither {{{STEP}}} nor a group")
 
     def _check_domain(self, name: str, domain: DomainMapping) -> None:
         specs = {field_name: self.spec(name, field_name) for field_name in domain.fields}
@@ -410,3 +456,8 @@ class SourceMapping(_Model):
                 if known:
                     attributes[self.spec(domain_name, name).field] = known
         return attributes
+
+
+def step_of(domain: DomainMapping, values: Mapping[str, str]) -> Step:
+    """Return the time step of a domain in a sample, of which `values` says what the placeholders stand for."""
+    return int(values[STEP]) if domain.step == ALL_STEPS else domain.step  # type: ignore[return-value]  # as was checked

@@ -124,6 +124,9 @@ def _add_mesh(domains: dict[str, _Domain], pattern: str, found: FileContents) ->
             shown = ", ".join(_text(part.name) for part in parts)
             domain.head.append(f"parts = {{ include = [{shown}] }}")
         domain.head.append(f'association = "{association}"')
+        if found.steps.count > 1:
+            said = f'{found.steps.described()}; "all" makes each a sample, with {{step}} in the id'
+            domain.head.append(f'step = "last"  # of {said}')
         if others:
             domain.remarks.append(f"# parts without friction: {', '.join(map(_text, others))}")
         in_all: list[FoundArray] = []
