@@ -174,7 +174,7 @@ def test_a_mesh_that_cannot_be_read_is_refused(
         (
             {"onto": "mesh.msh"},
             ArgumentError,
-            "onto: expected a mesh in one of .vtu, .vtp, .pvtu, .pvtp, .vtk, .vtm, .case, got",
+            "onto: expected a mesh in one of .vtu, .vtp, .pvtu, .pvtp, .vtk, .vtm, .case, .vtkhdf, ",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""``.npz`` and HDF5 files as a source: a file per sample, or a group per sample in one file."""
+"""``.npz``, ``.pt`` and HDF5 files as a source: a file per sample, or a group per sample in one file."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from noether.data.zarr_store import ZarrChunkReader, ZarrStoreWriter
 from noether.data.zarr_store.errors import ArgumentError, SourceError, StorageError
@@ -44,6 +45,7 @@ NAMES = {
 }
 FILES = {
     "npz": 'file = "run_{n}.npz"',
+    "pt": 'file = "run_{n}.pt"',
     "h5": 'file = "h5/run_{n}.h5"',
     "groups": 'file = "all.hdf5"\ngroup = "set/run_{n}"',
 }
@@ -56,10 +58,15 @@ def arrays(run: str = "run_1") -> Arrays:
 
 def save(root: Path, kind: str, run: str, values: Arrays) -> Path:
     """Save one sample in one of the ways that `FILES` names."""
-    path = root / {"npz": f"{run}.npz", "h5": f"h5/{run}.h5", "groups": "all.hdf5"}[kind]
+    path = root / {"npz": f"{run}.npz", "pt": f"{run}.pt", "h5": f"h5/{run}.h5", "groups": "all.hdf5"}[kind]
     path.parent.mkdir(parents=True, exist_ok=True)
     if kind == "npz":
         np.savez_compressed(path, **values)  # type: ignore[arg-type]  # its stub takes them for allow_pickle
+    elif kind == "pt":
+        nested: dict[str, dict[str, torch.Tensor]] = {}
+        for name, array in values.items():
+            nested.setdefault(name.partition("/")[0], {})[name.partition("/")[2]] = torch.tensor(array)
+        torch.save(nested, path)
     else:
         with h5py.File(path, "a") as file:
             group = file.require_group(f"set/{run}") if kind == "groups" else file
@@ -312,7 +319,7 @@ def test_a_group_that_a_file_lacks_is_named(tmp_path: Path) -> None:
             r"holds arrays and no mesh; leave area out, or name an arr",
         ),
         ("[domains.surface.fields]", 'association = "cell"\n[domains.surface.fields]', "leave association out"),
-        ("[domains.surface.fields]", 'group = "g"\n[domains.surface.fields]', r"only \.h5, \.hdf5 have groups"),
+        ("[domains.surface.fields]", 'group = "g"\n[domains.surface.fields]', r"only \.h5, \.hdf5, \.hdf have groups"),
     ],
     ids=["position", "area", "association", "group"],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,15 @@ import numpy as np
 import pytest
 import pyvista
 from numpy.typing import NDArray
-from vtkmodules.vtkIOEnSight import vtkEnSightGoldCombinedReader
+from vtkmodules.vtkIOEnSight import vtkEnSightGoldCombinedReader, vtkGenericEnSightReader
 
 from noether.data.zarr_store.errors import SourceError
-from noether.data.zarr_store.sources import MappedSource
+from noether.data.zarr_store.sources import MappedSource, SourceMapping
+from noether.data.zarr_store.sources.ensight_files import extract_step
 from noether.data.zarr_store.sources.inspection import inspect
 from noether.data.zarr_store.sources.mapping_files import parse_mapping
 from support.ensight_files import EnSightPart, write_ensight
+from support.trees import call
 
 MAPPING = """
 name = "steps"
@@ -56,13 +59,17 @@ def write_steps(root: Path, geometry: str, variables: list[str], time: str) -> P
     return case
 
 
-def load(root: Path) -> dict[str, NDArray[Any]]:
-    fields = MappedSource(root, parse_mapping(MAPPING, "mapping")).load("run_1").fields
+def at_step(step: object) -> SourceMapping:
+    return parse_mapping(MAPPING.replace("association", f"step = {step}\nassociation"), "mapping")
+
+
+def load(root: Path, mapping: SourceMapping | None = None) -> dict[str, NDArray[Any]]:
+    fields = MappedSource(root, mapping or parse_mapping(MAPPING, "mapping")).load("run_1").fields
     return {"p": fields["volume_pressure"], "k": fields["volume_k"], "position": fields["volume_position"]}
 
 
-def read_with_vtk(case: Path) -> dict[str, NDArray[Any]]:
-    """Read the last step as `vtkEnSightGoldCombinedReader` does."""
+def read_with_vtk(case: Path, time: float | None = None) -> dict[str, NDArray[Any]]:
+    """Read a time, or the last step, as `vtkEnSightGoldCombinedReader` does."""
     reader = vtkEnSightGoldCombinedReader()
     reader.SetCaseFileName(os.fspath(case))
     reader.UpdateInformation()
@@ -73,7 +80,8 @@ def read_with_vtk(case: Path) -> dict[str, NDArray[Any]]:
     if times is None or not times.GetNumberOfValues():
         reader.Update()
     else:
-        reader.UpdateTimeStep(max(times.GetValue(number) for number in range(times.GetNumberOfValues())))
+        last = max(times.GetValue(number) for number in range(times.GetNumberOfValues()))
+        reader.UpdateTimeStep(last if time is None else time)
     grid = reader.GetOutputDataObject(0).GetPartitionedDataSet(0).GetPartition(0)
     mesh: Any = pyvista.wrap(grid)
     arrays = {name: np.asarray(mesh.cell_data[name]) for name in ("p", "k")}
@@ -143,23 +151,164 @@ def test_a_variable_is_read_at_the_last_step_of_its_time_set(
         np.testing.assert_array_equal(given[name].reshape(values.shape), values, err_msg=name)
 
 
-def in_one_file(directory: Path, name: str, *, head: bytes = b"") -> None:
-    """Put the files of four steps into one."""
+@pytest.mark.parametrize(
+    ("geometry", "variables", "time"),
+    [
+        pytest.param(STATIC, [K, P], TWO_SETS, id="constants in set 1"),
+        pytest.param("model: 2 geo***", [K, P], TWO_SETS, id="moving geometry"),
+        pytest.param(
+            "model: 1 geo***",
+            ["scalar per element: 3 k k***", P],
+            "time set: 1\nnumber of steps: 2\nfilename start number: 1\nfilename increment: 1\ntime values: 0.05 0.25\n"
+            + TWO_SETS[TWO_SETS.index("time set: 2") :]
+            + "time set: 3\nnumber of steps: 3\nfilename numbers: 1 2 9\ntime values: 0.0 0.2 0.4",
+            id="three sets",
+        ),
+    ],
+)  # fmt: skip
+def test_every_step_has_the_values_that_vtk_reads_at_its_time(
+    tmp_path: Path, geometry: str, variables: list[str], time: str
+) -> None:
+    case = write_steps(tmp_path, geometry, variables, time)
+    steps = inspect(case).files[0].steps
+    assert list(steps.times) == sorted({float(word) for word in re.findall(r"0\.[0-9]+", time)})
+    for step, at in enumerate(steps.times):
+        given = load(tmp_path, at_step(step))
+        for name, values in read_with_vtk(case, at).items():
+            np.testing.assert_array_equal(given[name].reshape(values.shape), values, err_msg=f"{name} at {at}")
+
+
+def test_sets_of_one_step_make_no_step_of_the_case(tmp_path: Path) -> None:
+    """A constant set may have any time; VTK counts it, and gives early steps the last one of results."""
+    constant = TWO_SETS.replace("time values: 0.0\n", "filename start number: 3\ntime values: 7.0\n")
+    write_steps(tmp_path, STATIC, ["scalar per element: 1 k k***", P], constant)
+    for step in range(4):
+        given = load(tmp_path, at_step(step))
+        assert (given["p"][0], given["k"][0]) == (100.5 + 100 * step, 3.25)
+    with pytest.raises(SourceError, match=r"run_1\.case has no step 4; it has 4 time steps, from step 0 \(time 0\) to"):
+        load(tmp_path, at_step(4))
+
+
+def test_steps_without_times_are_counted_by_files(tmp_path: Path) -> None:
+    write_steps(tmp_path, STATIC, [K, P], TWO_SETS.replace("time values: 0.0 0.1 0.2 0.3", ""))
+    assert load(tmp_path, at_step(1))["p"].tolist() == [200.5]
+    assert inspect(tmp_path).files[0].steps.described() == "4 time steps, from step 0 to step 3"
+
+
+def test_sets_whose_steps_cannot_be_ordered_have_their_last_ones_alone(tmp_path: Path) -> None:
+    three = TWO_SETS.replace("steps: 1\n", "steps: 3\nfilename start number: 1\n")
+    write_steps(tmp_path, STATIC, ["scalar per element: 1 k k***", P], three)
+    for mapping in (parse_mapping(MAPPING, "mapping"), at_step('"last"')):
+        given = load(tmp_path, mapping)
+        assert (given["p"][0], given["k"][0]) == (400.5, 3.25)
+    with pytest.raises(
+        SourceError, match=r"times that do not rise, or are not listed \(set 1 has 3 steps, set 2 has 4"
+    ):
+        load(tmp_path, at_step(0))
+    assert "last step of each time set, since its time sets have times" in call("inspect", tmp_path).output
+
+
+def test_a_case_without_steps_refuses_a_step(tmp_path: Path) -> None:
+    write_steps(tmp_path, STATIC, ["scalar per element: k k003", "scalar per element: p p002"], "")
+    with pytest.raises(SourceError, match=r"run_1\.case has no time steps; leave step out of the mapping"):
+        load(tmp_path, at_step(0))
+
+
+C_BINARY = b"C Binary".ljust(80, b"\0")
+NO_NUMBERS = TWO_SETS.replace("filename start number: 1\nfilename increment: 1\n", "")
+OF_STEPS = ["scalar per element: 2 1 p p", "scalar per element: 2 1 k k"]
+
+
+def in_one_file(directory: Path, name: str, steps: tuple[int, ...] = (1, 2, 3, 4), number: str = "") -> None:
+    """Put the files of some steps into one."""
+    head = C_BINARY if name == "geo" else b""
     begin, end = (text.ljust(80, b"\0") for text in (b"BEGIN TIME STEP", b"END TIME STEP"))
-    steps = [(directory / f"{name}{step:03}").read_bytes().removeprefix(head) for step in (1, 2, 3, 4)]
-    (directory / name).write_bytes(head + b"".join(begin + step + end for step in steps))
+    contents = [(directory / f"{name}{step:03}").read_bytes().removeprefix(head) for step in steps]
+    (directory / f"{name}{number}").write_bytes(head + b"".join(begin + one + end for one in contents))
 
 
-def test_of_a_file_that_holds_several_steps_the_last_is_read(tmp_path: Path) -> None:
-    sets = TWO_SETS.replace("filename start number: 1\nfilename increment: 1\n", "")
+def read_single_files_with_vtk(case: Path, time: float) -> dict[str, float]:
+    """Read files of several steps with VTK's other reader, which does so where none is numbered."""
+    reader: Any = vtkGenericEnSightReader()
+    reader.SetCaseFileName(os.fspath(case))
+    reader.ReadAllVariablesOn()
+    reader.SetTimeValue(time)
+    reader.Update()
+    mesh: Any = pyvista.wrap(reader.GetOutput())[0]
+    return {name: float(mesh.cell_data[name][0]) for name in ("p", "k")} | {"position": float(mesh.points.mean())}
+
+
+def test_each_step_of_files_that_hold_several_is_that_of_vtk(tmp_path: Path) -> None:
     files = "FILE\nfile set: 1\nnumber of steps: 4\n"
-    variables = ["scalar per element: 2 1 p p", "scalar per element: 2 1 k k"]
-    case = write_steps(tmp_path, "model: 2 1 geo", variables, f"{sets}{files}")
-    in_one_file(case.parent, "geo", head=b"C Binary".ljust(80, b"\0"))
-    in_one_file(case.parent, "p")
-    in_one_file(case.parent, "k")
-    given = load(tmp_path)
-    assert (given["position"][0, 0], given["p"][0], given["k"][0]) == (2.0, 400.5, 4.25)
+    case = write_steps(tmp_path, "model: 2 1 geo", OF_STEPS, f"{NO_NUMBERS}{files}")
+    for name in ("geo", "p", "k"):
+        in_one_file(case.parent, name)
+    for step, time in enumerate((0.0, 0.1, 0.2, 0.3)):
+        given = load(tmp_path, at_step(step))
+        shown = {name: float(values.mean()) for name, values in given.items()}
+        assert shown == read_single_files_with_vtk(case, time)
+        assert shown["p"] == 100.5 + 100 * step
+    assert load(tmp_path)["p"].tolist() == [400.5]
+
+
+@pytest.mark.parametrize("geometry", ["model: 2 1 geo_**", "model: geo002"], ids=["moving", "static"])
+def test_files_of_several_steps_that_are_numbered_are_one_after_the_other(tmp_path: Path, geometry: str) -> None:
+    """VTK's readers do not end, or give no values, so the oracle is the same steps in one file each."""
+    files = "FILE\nfile set: 1\nfilename index: 3\nnumber of steps: 3\nfilename index: 12\nnumber of steps: 1\n"
+    variables = [f"{line}_**" for line in OF_STEPS]
+    case = write_steps(tmp_path, geometry, variables, f"{NO_NUMBERS}{files}")
+    for name in ("geo", "p", "k"):
+        in_one_file(case.parent, name, (1, 2, 3), "_03")
+        in_one_file(case.parent, name, (4,), "_12")
+    alone = geometry.replace("2 1 geo_**", "2 geo***")
+    write_steps(tmp_path / "alone", alone, [P, K.replace("1 k k001", "2 k k***")], TWO_SETS)
+    for step in (0, 1, 2, 3, '"last"'):
+        given, expected = load(tmp_path, at_step(step)), load(tmp_path / "alone", at_step(step))
+        for name, values in expected.items():
+            np.testing.assert_array_equal(given[name], values)
+
+
+def fortran(record: bytes) -> bytes:
+    return np.int32(len(record)).tobytes() + record + np.int32(len(record)).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("record", "head"),
+    [
+        (lambda text: text.ljust(80), b"C Binary".ljust(80)),
+        (lambda text: text + b"\n", b""),
+        (lambda text: text + b" \r\n", b"head\r\n"),
+        (lambda text: fortran(text.ljust(80)), fortran(b"Fortran Binary".ljust(80))),
+    ],
+    ids=["C", "text", "text of Windows", "Fortran"],
+)
+def test_a_step_is_cut_out_of_every_kind_of_file(tmp_path: Path, record: Any, head: bytes) -> None:
+    begin, end = record(b"BEGIN TIME STEP"), record(b"END TIME STEP")
+    (tmp_path / "p").write_bytes(
+        head + b"".join(begin + b"values %d\n" % step + end for step in range(3)) + b"FILE_INDEX"
+    )
+    for step in range(3):
+        extract_step(tmp_path / "p", step, tmp_path / f"p{step}", "case")
+        assert (tmp_path / f"p{step}").read_bytes() == head + b"values %d\n" % step
+
+
+@pytest.mark.parametrize(
+    ("steps", "claimed", "message"),
+    [
+        ((1, 2, 3), 4, "p holds 3 whole time steps .*, and step 3 of it is asked for, counted from 0; correct the"),
+        ((), 4, "p is not there, or empty; add it"),
+        ((1, 2, 3, 4), 3, "file set 1 has 3 steps, and time set 2 4; correct the sections TIME and FILE"),
+    ],
+    ids=["fewer", "none", "sets"],
+)
+def test_a_file_with_fewer_steps_than_its_case_says_is_refused(
+    tmp_path: Path, steps: tuple[int, ...], claimed: int, message: str
+) -> None:
+    files = f"FILE\nfile set: 1\nnumber of steps: {claimed}\n"
+    case = write_steps(tmp_path, STATIC, OF_STEPS[:1], f"{NO_NUMBERS}{files}")
+    in_one_file(case.parent, "p", steps)
+    with pytest.raises(SourceError, match=rf"^sample 'run_1': run_1/run_1\.case: {message}"):
+        load(tmp_path)
 
 
 def test_inspect_shows_the_last_step_of_each_variable(tmp_path: Path) -> None:
@@ -175,8 +324,10 @@ def test_inspect_shows_the_last_step_of_each_variable(tmp_path: Path) -> None:
         ("model: 7 geo001", [K, P], TWO_SETS, "model refers to time set 7, which the case does not define"),
         (STATIC, ["scalar per element: p p***"], "", "p refers to time set 1, .* its time sets: none; correct"),
         (STATIC, [K, P], TWO_SETS.replace("start number: 1", ""), "time set 2 has 4 steps, and no number of a file"),
+        (STATIC, [K, "scalar per element: 2 3 p p"], TWO_SETS, "p refers to file set 3, .* its file sets: none; cor"),
+        (STATIC, [K, P], TWO_SETS.replace("steps: 4", "steps: 9999999"), "time set 2 claims 9,999,999 steps; correct"),
     ],
-    ids=["variable", "geometry", "asterisks without a set", "no numbers"],
+    ids=["variable", "geometry", "asterisks without a set", "no numbers", "file set", "too many"],
 )  # fmt: skip
 def test_a_time_set_that_is_not_there_is_named(
     tmp_path: Path, geometry: str, variables: list[str], time: str, message: str

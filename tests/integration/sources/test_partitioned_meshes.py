@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import pyvista
 from numpy.typing import NDArray
+from vtkmodules.vtkCommonDataModel import vtkCellArray
 
 from noether.data.zarr_store.errors import SourceError
 from noether.data.zarr_store.export.meshes import read_parts
-from noether.data.zarr_store.sources import MappedSource
+from noether.data.zarr_store.sources import MappedSource, MeshFile
 from noether.data.zarr_store.sources.inspection import inspect
 from noether.data.zarr_store.sources.mapping_files import parse_mapping
 from support.meshes import VTK, copy_case, cut_mapping, surface_mapping
@@ -276,6 +277,25 @@ def test_pieces_are_fetched_from_object_storage(in_memory: Place, tmp_path: Path
     for place in (in_memory.root, f"{in_memory.root}/run_1/vol.pvtu"):
         found = inspect(place, in_memory.options)
         assert [(file.key.rpartition("/")[2], file.problem) for file in found.files] == [("vol.pvtu", None)]
+
+
+def test_lists_of_faces_without_entries_are_those_of_no_polyhedra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """VTK's reader of pieces gives them to about one mesh in a hundred."""
+    save_volume(tmp_path)
+    expected = load(tmp_path, volume_mapping("vol.pvtu"))["volume_pressure"]
+    update = MeshFile._update
+
+    def with_lists(mesh: MeshFile) -> Any:
+        blocks: Any = update(mesh)
+        for _, grid in blocks:
+            types = pyvista.convert_array(np.asarray(grid.celltypes))
+            grid.SetPolyhedralCells(types, grid.GetCells(), vtkCellArray(), vtkCellArray())
+        return blocks
+
+    monkeypatch.setattr(MeshFile, "_update", with_lists)
+    np.testing.assert_array_equal(load(tmp_path, volume_mapping("vol.pvtu"))["volume_pressure"], expected)
 
 
 def test_inspect_counts_ghosts_and_reads_what_is_left(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_each_format_is_read_whichever_the_file_map_names(tmp_path: Path, named:
 def test_a_large_tensor_is_mapped_and_not_loaded(
     disk_path: Path, monkeypatch: pytest.MonkeyPatch, legacy: bool
 ) -> None:
-    monkeypatch.setattr("noether.data.zarr_store.sources.formats._MAP_BYTES", 100_000)
+    monkeypatch.setattr("noether.data.zarr_store.sources.torch_files._MAP_BYTES", 100_000)
     points, pressure = np.random.default_rng(0).normal(size=(10_000, 3)), np.zeros(10_000, np.float32)
     (disk_path / "run_1").mkdir()
     for name, values in {"points": points, "pressure": pressure}.items():

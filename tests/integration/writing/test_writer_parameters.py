@@ -245,6 +245,7 @@ def test_a_rebuilt_writer_has_every_parameter_of_the_first(tmp_path: Path) -> No
         "non_finite": "allow",
         "storage_options": {"driver": "fsspec"},
         "threads": 3,
+        "field_attributes": {"surface_area": {"units": "m2"}},
         "origin": (1.5, -2e6, 0.0),
     }
     assert different.keys() == inspect.signature(ZarrStoreWriter).parameters.keys()

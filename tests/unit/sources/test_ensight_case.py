@@ -14,7 +14,7 @@ TIME = "TIME\ntime set: 1 steps of the solver\nnumber of steps: 3\nfilename star
 
 def last_files(section: str, line: str, time: str = TIME) -> list[str]:
     case = parse_case(f"# made by hand\r\nFORMAT\r\ntype: ensight gold\r\n{section}\r\n{line}\r\n\r\n{time}", "c.case")
-    return [name for entry in case.last_step({"numbers": "1\n 4\n5"}.get, "c.case") for name in entry.files]  # type: ignore[arg-type]
+    return [name for entry in case.at_step(None, {"numbers": "1\n 4\n5"}.__getitem__, "c.case") for name in entry.files]
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,6 @@ def test_the_last_step_of_a_time_set_has_a_number(time: str, number: str) -> Non
 def test_any_text_is_parsed_or_refused(text: str) -> None:
     for head in ("", "GEOMETRY\n", "VARIABLE\n", "GEOMETRY\nmodel: 1 a*\nTIME\n"):
         try:
-            parse_case(head + text, "c.case").last_step(lambda _: "", "c.case")
+            parse_case(head + text, "c.case").at_step(None, lambda _: "", "c.case")
         except SourceError as error:
             assert str(error).startswith("c.case: ")  # noqa: PT017

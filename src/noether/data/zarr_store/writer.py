@@ -83,6 +83,9 @@ class ZarrStoreWriter:
         Options of the file system; see `stores.open_storage`.
     threads : int, optional
         Threads that compress the chunks of a sample; the bytes do not depend on it. Without it, one for each core.
+    field_attributes : mapping of str to mapping of str to str, optional
+        By canonical field name, what the field means: ``{"units": "m2/s2", "long_name": "kinematic pressure"}``, either
+        or both. They become attributes of the field's array in each sample that is written.
     origin : three floats, optional
         A point that is subtracted from every position, in float64, before the cast: for coordinates far from zero, of
         which float32 drops digits. It is one for all samples. Readers return the positions without it; exports add it.
@@ -126,6 +129,7 @@ class ZarrStoreWriter:
         non_finite: NonFinite = "raise",
         storage_options: Mapping[str, Any] | None = None,
         threads: int | None = None,
+        field_attributes: Mapping[str, Mapping[str, str]] | None = None,
         origin: ArrayLike | None = None,
     ) -> None:
         self.settings = WriterSettings.checked(
@@ -143,6 +147,7 @@ class ZarrStoreWriter:
             non_finite=non_finite,
             storage_options=storage_options,
             threads=threads,
+            field_attributes=field_attributes,
             origin=origin,
         )
         self._storage = open_storage(self.store_root, self.settings.storage_options)
@@ -286,7 +291,8 @@ class ZarrStoreWriter:
                 fingerprint=fingerprint,
             )
             attributes_of_group = self.settings.manifest.as_group_attributes(sample_id, entry)
-            with closing(encoded(prepared.domains(), self.settings.encoding)) as domains:
+            of_fields = self.settings.field_attributes
+            with closing(encoded(prepared.domains(), self.settings.encoding, of_fields)) as domains:
                 objects = group_objects(domains, attributes_of_group)
                 self._before_replacing(sample_id)
                 self._storage.write_group(entry.relpath, objects if on_bytes is None else counted(objects, on_bytes))

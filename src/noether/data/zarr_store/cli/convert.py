@@ -44,6 +44,7 @@ from noether.data.zarr_store.convert.executors import DaskExecutor
 from noether.data.zarr_store.core import printable
 from noether.data.zarr_store.errors import ArgumentError
 from noether.data.zarr_store.manifest import read_split_files, save_splits
+from noether.data.zarr_store.sources import field_attributes_of
 from noether.data.zarr_store.writer import ZarrStoreWriter
 
 SOME_FAILED = 3
@@ -167,6 +168,7 @@ def convert_command(
             storage_options=parse_options(storage_option, "--storage-option"),
             # A Dask worker has others beside it, and each of its own threads converts a sample.
             threads=None if dask is None else 1,
+            field_attributes=field_attributes_of(tree),
         )
         split_files = key_values(split_file, "--split-file", "NAME=FILE")
         splits, split_notices = read_split_files(split_files, {*tree.sample_ids(), *writer.manifest.samples})

@@ -50,12 +50,22 @@ def print_summary(summary: StoreSummary, console: Console) -> None:
         console.print(printable(f"{key}: {value}"))
     console.print(_domain_table(summary.domains))
     console.print(_field_table(summary.domains))
-    for one in (field for domain in summary.domains for field in domain.fields if field.n_needing_float64):
-        console.print(_digits_line(one), soft_wrap=True)
+    fields = [field for domain in summary.domains for field in domain.fields]
+    for one in fields:
+        if one.units or one.long_name:
+            console.print(_meaning_line(one), soft_wrap=True)
+    for one in fields:
+        if one.n_needing_float64:
+            console.print(_digits_line(one), soft_wrap=True)
 
 
 def _origin_line(origin: tuple[float, float, float]) -> str:
     return f"positions are relative to the origin ({', '.join(f'{one:.17g}' for one in origin)})"
+
+
+def _meaning_line(field: FieldSummary) -> str:
+    said = [field.long_name, None if field.units is None else f"[{field.units}]"]
+    return printable(f"{field.field}: {' '.join(text for text in said if text)}")
 
 
 def _digits_line(field: FieldSummary) -> str:
@@ -87,6 +97,10 @@ def print_inspection(found: Inspection, console: Console) -> None:
         if file.sample_groups:
             first = file.sample_groups[0]
             console.print(printable(f"{len(file.sample_groups):,} groups with the same arrays; this is {first}"))
+        if file.steps.count:
+            console.print(f"{file.steps.described()}; this is {file.steps.at(file.step or 0)}", soft_wrap=True)
+        elif file.steps.problem is not None:
+            console.print(f"last step of each time set, since {file.steps.problem}", soft_wrap=True)
         for part in file.parts:
             size = f"{part.n_points:,} points, {part.n_cells:,} cells of {part.dimension} dimensions"
             console.print(printable(f"part {part.name}: {size}"))

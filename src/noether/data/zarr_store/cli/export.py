@@ -23,7 +23,9 @@ def export_command(
     target: Annotated[Path, typer.Argument(help="File to write: .vtu, .vtp, .case (EnSight), or .npz without a mesh.")],
     onto: Annotated[
         Path | None,
-        typer.Option(help="Mesh that the sample was made from: .vtu, .vtp, .pvtu, .pvtp, .vtk, .vtm or .case."),
+        typer.Option(
+            help="Mesh that the sample is of: .vtu, .vtp, .pvtu, .pvtp, .vtk, .vtm, .case, .vtkhdf, .cgns or .h5."
+        ),
     ] = None,
     part: Annotated[
         list[str] | None,

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from noether.data.schemas import FileMap
 from noether.data.zarr_store.convert import ReportFile
@@ -49,7 +49,7 @@ def open_source(
             return MappedSource(source, chosen, options), chosen.name
         if preset is not None:
             known = find_preset(preset)
-            return TreeSource(source, known.filemap, known.optional, options), known.name
+            return TreeSource(source, known.filemap, known.optional, options, known.field_attributes), known.name
         if filemap is not None:
             name = PurePosixPath(normalize_root(source)).name
             return TreeSource(source, _read_filemap(filemap), frozenset(), options), name
@@ -70,23 +70,28 @@ def open_former_source(
 ) -> TreeSource | MappedSource:
     """Open the source of a store; without an option, the file names are those of its last conversion."""
     if preset is None and filemap is None and mapping is None:
-        files = _recorded_filemap(store, storage_options)
-        if files is not None:
-            return TreeSource(source, files, frozenset(), options)
+        recorded = _recorded_files(store, storage_options)
+        if recorded is not None:
+            files, field_attributes = recorded
+            return TreeSource(source, files, frozenset(), options, field_attributes)
     opened, _ = open_source(source, preset, filemap, mapping, options)
     return opened
 
 
-def _recorded_filemap(store: str, storage_options: Mapping[str, Any]) -> FileMap | None:
+def _recorded_files(store: str, storage_options: Mapping[str, Any]) -> tuple[FileMap, dict[str, dict[str, str]]] | None:
+    """Return the file map of the last conversion, and what it said of the fields' meaning."""
     try:
         runs = ReportFile.load(store, storage_options=storage_options).runs
-        recorded = [run.settings["filemap"] for run in runs if "filemap" in run.settings]
-        files = FileMap.model_validate(recorded[-1]) if recorded else None
+        recorded = [run.settings for run in runs if "filemap" in run.settings]
+        if not recorded:
+            return None
+        files = FileMap.model_validate(recorded[-1]["filemap"])
+        meaning = TypeAdapter(dict[str, dict[str, str]]).validate_python(recorded[-1].get("field_attributes", {}))
     except (ArgumentError, CorruptDataError, ValidationError):
         return None  # damaged, or of a subclass, with fields that nobody knows here
     # A mapping is more than the names that are recorded of it: "VTK/run.vtu:pMean".
-    is_mapping = files is not None and any(":" in name for name in files.model_dump(exclude_none=True).values())
-    return None if is_mapping else files
+    is_mapping = any(":" in name for name in files.model_dump(exclude_none=True).values())
+    return None if is_mapping else (files, meaning)
 
 
 def _read_filemap(path: Path) -> FileMap:

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, DTypeLike
 from noether.data.schemas import FileMap
 from noether.data.zarr_store.core import Grid, chunk_points_by_domain
 from noether.data.zarr_store.errors import ArgumentError
-from noether.data.zarr_store.manifest import MANIFEST_NAME, StoreManifest
-from noether.data.zarr_store.stores import join, normalize_root
+from noether.data.zarr_store.manifest import MANIFEST_NAME, StoreManifest, stored_field_attributes
+from noether.data.zarr_store.stores import join, normalize_root, open_storage
 from noether.data.zarr_store.writer import ZarrStoreWriter
 from noether.data.zarr_store.writing import NonFinite, StoreSettings, WriterSettings
 
@@ -56,6 +56,7 @@ def open_writer(
     non_finite: NonFinite = "raise",
     storage_options: Mapping[str, Any] | None = None,
     threads: int | None = None,
+    field_attributes: Mapping[str, Mapping[str, str]] | None = None,
     **named: Unpack[NamedSettings],
 ) -> ZarrStoreWriter:
     """Open a writer that adds to a store with the settings of the store.
@@ -65,7 +66,7 @@ def open_writer(
 
     Parameters
     ----------
-    store_root, filemap, non_finite, storage_options, threads
+    store_root, filemap, non_finite, storage_options, threads, field_attributes
         See `ZarrStoreWriter`.
     default_name : str
         The name of the dataset in a new store, unless `dataset_name` is named.
@@ -82,7 +83,12 @@ def open_writer(
         The store has other fields, or this release cannot add to it.
     """
     root = normalize_root(store_root)
-    rest: dict[str, Any] = {"non_finite": non_finite, "storage_options": storage_options, "threads": threads}
+    rest: dict[str, Any] = {
+        "non_finite": non_finite,
+        "storage_options": storage_options,
+        "threads": threads,
+        "field_attributes": field_attributes,
+    }
     there = StoreManifest.load_if_there(root, storage_options=storage_options)
     if there is None:
         of_new: dict[str, Any] = {"dataset_name": default_name, **named}
@@ -91,7 +97,24 @@ def open_writer(
     merged = _merged(of_store, named)
     wanted = WriterSettings.checked(store_root=root, filemap=filemap, **merged, **rest)
     _require_no_conflict(there, of_store, wanted, named, overwrite=overwrite)
+    if not overwrite:
+        _require_same_units(there, wanted)
     return ZarrStoreWriter(root, filemap, **merged, **rest)
+
+
+def _require_same_units(there: StoreManifest, wanted: WriterSettings) -> None:
+    """Check that the samples of a store, as far as the first one tells, have the units that a writer would give."""
+    if not any("units" in attributes for attributes in wanted.field_attributes.values()):
+        return
+    storage = open_storage(wanted.store_root, wanted.storage_options)
+    stored = stored_field_attributes(storage, there.domains, there.samples.values())
+    for field, attributes in wanted.field_attributes.items():
+        unit, former = attributes.get("units"), stored.get(field, {}).get("units")
+        if unit is not None and former is not None and unit != former:
+            raise ArgumentError(
+                f"{join(wanted.store_root, MANIFEST_NAME)}: units of {field}: the store has {former!r}, the source "
+                f"{unit!r}. Write to another store; if the unit was wrong, convert all samples anew with --overwrite."
+            )
 
 
 def _merged(of_store: Mapping[str, Any], named: NamedSettings) -> dict[str, Any]:

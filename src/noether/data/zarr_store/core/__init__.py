@@ -1,4 +1,4 @@
-"""What every wing needs: grids, names, a bounded cache, memory, JSON from elsewhere, checksums of documents."""
+"""What every wing needs: grids, names, a cache, memory, JSON and tables from elsewhere, checksums of documents."""
 
 from noether.data.zarr_store.core.bounded_json import parse_document, require_few_values
 from noether.data.zarr_store.core.cache import BoundedCache
@@ -31,6 +31,7 @@ from noether.data.zarr_store.core.names import (
     sample_id_of,
     twin_error,
 )
+from noether.data.zarr_store.core.text_table import TextRow, TextTable, parse_text_table
 from noether.data.zarr_store.core.threads import default_threads
 
 __all__ = [
@@ -42,6 +43,8 @@ __all__ = [
     "BoundedCache",
     "ChecksumState",
     "Grid",
+    "TextRow",
+    "TextTable",
     "available_memory_bytes",
     "check_relative_path",
     "check_sample_id",
@@ -54,6 +57,7 @@ __all__ = [
     "memory_bytes",
     "name_matches",
     "parse_document",
+    "parse_text_table",
     "peak_memory_bytes",
     "portable_key",
     "positive_int",

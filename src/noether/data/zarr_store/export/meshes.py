@@ -32,7 +32,7 @@ __all__ = [
 
 Association = Literal["cell", "point"]
 ASSOCIATIONS: tuple[Association, ...] = ("cell", "point")
-MESH_SUFFIXES = (".vtu", ".vtp", ".pvtu", ".pvtp", ".vtk", ".vtm", ".case")
+MESH_SUFFIXES = (".vtu", ".vtp", ".pvtu", ".pvtp", ".vtk", ".vtm", ".case", ".vtkhdf", ".cgns", ".h5", ".hdf5", ".hdf")
 
 # Cells whose corners are gathered at once: some hundred megabytes of coordinates.
 _BLOCK_CELLS = 1 << 20
@@ -64,7 +64,7 @@ class Ragged:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """One part of a mesh: all of a VTU or VTP file, one block of a VTM file, one part of an EnSight case.
+    """One part of a mesh: all of a VTU or VTP file, one block of a VTM or VTKHDF file, one part of an EnSight case.
 
     Attributes
     ----------

@@ -2,6 +2,12 @@
 
 from noether.data.zarr_store.layout import ArrayLayout, DomainLayout
 from noether.data.zarr_store.manifest.fidelity import FieldFidelity
+from noether.data.zarr_store.manifest.field_attributes import (
+    FieldAttributes,
+    check_field_attributes,
+    known_attributes,
+    stored_field_attributes,
+)
 from noether.data.zarr_store.manifest.lines import DomainSample, SampleEntry, parse_json
 from noether.data.zarr_store.manifest.listing import (
     Listing,
@@ -44,6 +50,7 @@ __all__ = [
     "CopyOrigin",
     "DomainLayout",
     "DomainSample",
+    "FieldAttributes",
     "FieldFidelity",
     "IfMissing",
     "Listing",
@@ -55,6 +62,7 @@ __all__ = [
     "SeenManifest",
     "StoreManifest",
     "begin_removal",
+    "check_field_attributes",
     "checksum_state_of_root",
     "choose_samples",
     "directories_of",
@@ -62,6 +70,7 @@ __all__ = [
     "format_version_for",
     "groups_of",
     "is_own_key",
+    "known_attributes",
     "list_store",
     "parse_array",
     "parse_group",
@@ -74,6 +83,7 @@ __all__ = [
     "select_samples",
     "shards_by_array",
     "split_store",
+    "stored_field_attributes",
     "unfinished_removals",
     "united",
 ]

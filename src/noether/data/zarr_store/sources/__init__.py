@@ -1,11 +1,13 @@
 """Where samples come from: files of many formats, one protocol."""
 
 from noether.data.zarr_store.sources.base import (
+    AnnotatedSource,
     DescribedSource,
     FieldDescription,
     FingerprintedSource,
     SampleSource,
     SourceSample,
+    field_attributes_of,
 )
 from noether.data.zarr_store.sources.mapped import MappedSource
 from noether.data.zarr_store.sources.mapping import SourceMapping
@@ -15,6 +17,7 @@ from noether.data.zarr_store.sources.suffixes import suffix_of
 from noether.data.zarr_store.sources.tree import TreeSource
 
 __all__ = [
+    "AnnotatedSource",
     "DescribedSource",
     "FieldDescription",
     "FingerprintedSource",
@@ -24,6 +27,7 @@ __all__ = [
     "SourceMapping",
     "SourceSample",
     "TreeSource",
+    "field_attributes_of",
     "find_mapping",
     "load_mapping",
     "shipped_mappings",

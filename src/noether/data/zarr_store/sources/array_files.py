@@ -1,4 +1,4 @@
-"""The domains of a sample that lie in a file of named arrays: ``.npz`` and HDF5."""
+"""The domains of a sample that lie in a file of named arrays: ``.npz``, ``.pt`` and HDF5."""
 
 from __future__ import annotations
 
@@ -11,19 +11,37 @@ from noether.data.zarr_store.sources.assembly import assemble
 from noether.data.zarr_store.sources.domain_data import DomainData, SampleFile
 from noether.data.zarr_store.sources.formats import damage_reported
 from noether.data.zarr_store.sources.hdf5 import HDF5_SUFFIXES, array_at, array_names, leads_elsewhere, open_hdf5
+from noether.data.zarr_store.sources.hdf5_meshes import HDF5_MESH_FILE_SUFFIXES
 from noether.data.zarr_store.sources.mapping import AreaField, ArrayField, DomainMapping, NormalsField
 from noether.data.zarr_store.sources.npy import load_members, member_heads
 from noether.data.zarr_store.sources.suffixes import suffix_of
+from noether.data.zarr_store.sources.torch_files import load_tensors, tensor_heads
 
-__all__ = ["ARRAY_SUFFIXES", "check_array_domain", "describe_npz_domains", "read_hdf5_domains", "read_npz_domains"]
+__all__ = [
+    "ARRAY_SUFFIXES",
+    "MEMBER_SUFFIXES",
+    "check_array_domain",
+    "describe_member_domains",
+    "hdf5_domains",
+    "read_hdf5_domains",
+    "read_member_domains",
+    "unfit_for_arrays",
+    "unfit_for_mesh",
+]
 
-ARRAY_SUFFIXES = (".npz", *HDF5_SUFFIXES)
+# Files that hold a few arrays, which are read at once: what tells of them, and what loads those that are asked for.
+_MEMBERS = {".npz": (member_heads, load_members), ".pt": (tensor_heads, load_tensors)}
+MEMBER_SUFFIXES = tuple(_MEMBERS)
+ARRAY_SUFFIXES = (*MEMBER_SUFFIXES, *HDF5_SUFFIXES)
+
+# Files that may have several time steps.
+STEP_SUFFIXES = (".case", *HDF5_MESH_FILE_SUFFIXES)
 
 _MAX_SHOWN = 40
 
 
-def read_npz_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) -> dict[str, DomainData]:
-    """Load the domains that lie in one ``.npz``: of its arrays, those that are asked for.
+def read_member_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) -> dict[str, DomainData]:
+    """Load the domains that lie in one ``.npz`` or ``.pt``: of its arrays, those that are asked for.
 
     Raises
     ------
@@ -31,19 +49,20 @@ def read_npz_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) -> 
         The file is damaged, claims more than it holds or than fits in memory, or lacks an array.
     """
     wanted = {array for domain in domains.values() for names in domain.arrays.values() for array in names}
+    heads_of, load = _MEMBERS[suffix_of(file.path)]
     with damage_reported(file.key, f"sample {file.sample_id!r}"), file.open() as opened:
-        there = list(member_heads(opened))
-        loaded = load_members(opened, wanted.intersection(there))
+        there = list(heads_of(opened))
+        loaded = load(opened, wanted.intersection(there))
     return {
         name: _gather(file, name, domain, lambda array, _: loaded.get(array), lambda: there)
         for name, domain in domains.items()
     }
 
 
-def describe_npz_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) -> dict[str, DomainData]:
-    """Do as `read_npz_domains`, with a `FieldDescription` in the place of each array."""
+def describe_member_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) -> dict[str, DomainData]:
+    """Do as `read_member_domains`, with a `FieldDescription` in the place of each array."""
     with damage_reported(file.key, f"sample {file.sample_id!r}"):
-        heads = member_heads(file.open())
+        heads = _MEMBERS[suffix_of(file.path)][0](file.open())
     return {
         name: _gather(file, name, domain, lambda array, _: heads.get(array), lambda: list(heads))
         for name, domain in domains.items()
@@ -61,11 +80,18 @@ def read_hdf5_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) ->
         h5py is not installed.
     """
     opened = open_hdf5(file.path if file.stream is None else file.stream, file.where())
+    return hdf5_domains(file, opened, domains)
+
+
+def hdf5_domains(file: SampleFile, opened: Any, domains: Mapping[str, DomainMapping]) -> dict[str, DomainData]:
+    """Open the domains of an HDF5 file that is open; errors are those of `read_hdf5_domains`."""
     return {name: _open_domain(file, opened, name, domain) for name, domain in domains.items()}
 
 
 def check_array_domain(name: str, domain: DomainMapping) -> None:
     """Check that a domain asks nothing of a file of arrays that only a mesh has; and a mesh for no group.
+
+    An HDF5 file holds either, and may be asked for what a mesh has, unless what arrays have is asked for, too.
 
     Raises
     ------
@@ -78,26 +104,47 @@ def check_array_domain(name: str, domain: DomainMapping) -> None:
             f"mapping: domain {name!r}: only {', '.join(HDF5_SUFFIXES)} have groups, got {domain.file!r}; leave "
             "group out"
         )
+    if domain.step is not None and suffix not in STEP_SUFFIXES:
+        raise ArgumentError(
+            f"mapping: domain {name!r}: only {', '.join(STEP_SUFFIXES)} have time steps, got {domain.file!r}; leave "
+            "step out"
+        )
     if suffix not in ARRAY_SUFFIXES:
-        turned = [one for one, field in domain.fields.items() if isinstance(field, ArrayField) and field.transpose]
+        turned = _turned(domain)
         if turned:
             raise ArgumentError(
                 f"mapping: domain {name!r}: arrays of a mesh have a row for each cell or point; leave transpose out of "
                 f"{', '.join(turned)}"
             )
         return
-    of_meshes = sorted({"association", "concatenate", "parts", "unused_points"} & domain.model_fields_set)
+    may_be_mesh = suffix in HDF5_SUFFIXES and domain.concatenate is None and not (domain.group or _turned(domain))
+    problem = None if may_be_mesh else unfit_for_arrays(domain)
+    if problem is not None:
+        raise ArgumentError(f"mapping: domain {name!r}: {domain.file!r} {problem}")
+
+
+def unfit_for_arrays(domain: DomainMapping) -> str | None:
+    """Return an error's text on settings of a domain that a file of arrays does not have; None where there are none."""
+    of_meshes = sorted({"association", "concatenate", "parts", "step", "unused_points"} & domain.model_fields_set)
     of_meshes += [one for one, field in domain.fields.items() if isinstance(field, NormalsField | AreaField)]
     if of_meshes:
-        raise ArgumentError(
-            f"mapping: domain {name!r}: {domain.file!r} holds arrays and no mesh; leave {', '.join(of_meshes)} out, "
-            "or name an array"
-        )
+        return f"holds arrays and no mesh; leave {', '.join(of_meshes)} out, or name an array"
     if POSITION not in domain.fields:
-        raise ArgumentError(
-            f"mapping: domain {name!r}: {domain.file!r} holds arrays and no mesh; say which of them is the position, "
-            "such as position = 'points'"
-        )
+        return "holds arrays and no mesh; say which of them is the position, such as position = 'points'"
+    return None
+
+
+def unfit_for_mesh(domain: DomainMapping) -> str | None:
+    """Return an error's text on settings of a domain that a mesh in HDF5 does not have; None where there are none."""
+    of_arrays = (["group"] if domain.group is not None else []) + [f"transpose of {one}" for one in _turned(domain)]
+    if of_arrays:
+        return f"holds a mesh (VTKHDF or CGNS), which is read as one; leave {', '.join(of_arrays)} out"
+    return None
+
+
+def _turned(domain: DomainMapping) -> list[str]:
+    """List the fields whose arrays are to be transposed."""
+    return [one for one, field in domain.fields.items() if isinstance(field, ArrayField) and field.transpose]
 
 
 def _open_domain(file: SampleFile, opened: Any, name: str, domain: DomainMapping) -> DomainData:

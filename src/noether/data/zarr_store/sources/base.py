@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -14,11 +15,13 @@ from numpy.typing import NDArray
 from noether.data.schemas import FileMap
 
 __all__ = [
+    "AnnotatedSource",
     "DescribedSource",
     "FieldDescription",
     "FingerprintedSource",
     "SampleSource",
     "SourceSample",
+    "field_attributes_of",
     "fingerprint_of",
 ]
 
@@ -105,6 +108,21 @@ class DescribedSource(Protocol):
 
         None where only loading tells, of this sample and so of all. `SourceError` where files are missing or broken.
         """
+
+
+@runtime_checkable
+class AnnotatedSource(Protocol):
+    """A `SampleSource` that tells what its fields mean."""
+
+    field_attributes: Mapping[str, Mapping[str, str]]
+    """By canonical name, the ``units`` and ``long_name`` of the fields of which they are known."""
+
+
+def field_attributes_of(source: SampleSource) -> dict[str, dict[str, str]]:
+    """Return units and long names of the fields of a source, as far as it tells them."""
+    if not isinstance(source, AnnotatedSource):
+        return {}
+    return {field: dict(attributes) for field, attributes in source.field_attributes.items()}
 
 
 def fingerprint_of(*parts: object) -> str:

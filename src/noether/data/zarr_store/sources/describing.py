@@ -11,13 +11,14 @@ import numpy as np
 
 from noether.data.zarr_store.errors import MissingDependencyError
 from noether.data.zarr_store.layout import POSITION
-from noether.data.zarr_store.sources.array_files import ARRAY_SUFFIXES, describe_npz_domains, read_hdf5_domains
+from noether.data.zarr_store.sources.array_files import ARRAY_SUFFIXES, describe_member_domains, hdf5_domains
 from noether.data.zarr_store.sources.assembly import transposed
 from noether.data.zarr_store.sources.base import FieldDescription
 from noether.data.zarr_store.sources.domain_data import SampleFile
 from noether.data.zarr_store.sources.formats import damage_reported, describe_file
 from noether.data.zarr_store.sources.ghosts import GHOST_ARRAYS
-from noether.data.zarr_store.sources.hdf5 import HDF5_SUFFIXES
+from noether.data.zarr_store.sources.hdf5 import HDF5_SUFFIXES, open_hdf5
+from noether.data.zarr_store.sources.hdf5_meshes import mesh_suffix
 from noether.data.zarr_store.sources.loading import SampleLoader
 from noether.data.zarr_store.sources.mapping import (
     AreaField,
@@ -90,12 +91,18 @@ class SampleDescriber:
         suffix, path = suffix_of(key), Path(loader.storage.root, key)
         file = SampleFile(loader.found.sample_id, key, path, loader.found.values, open_ranged(loader.storage, item))
         if suffix in HDF5_SUFFIXES:
-            arrays = read_hdf5_domains(file, {name: domain})[name].fields
+            opened = open_hdf5(file.open(), file.where())
+            is_mesh = mesh_suffix(opened) is not None
+            loader.require_fit(key, {name: domain}, is_mesh=is_mesh)
+            if is_mesh:
+                return None
+            arrays = hdf5_domains(file, opened, {name: domain})[name].fields
             return {
                 field: FieldDescription(tuple(one.shape), one.dtype, in_memory=False) for field, one in arrays.items()
             }
         if suffix in ARRAY_SUFFIXES:
-            return describe_npz_domains(file, {name: domain})[name].fields
+            with open_head(loader.storage, item) as opened:
+                return describe_member_domains(replace(file, stream=opened), {name: domain})[name].fields
         if suffix in HEAD_SUFFIXES and domain.parts is None and domain.unused_points == "keep":
             with damage_reported(file.key, f"sample {file.sample_id!r}"):
                 head = read_vtk_head(file.open())

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from noether.data.zarr_store.errors import SourceError
 from noether.data.zarr_store.sources.hdf5 import group_names, open_hdf5
-from noether.data.zarr_store.sources.mapping import AttributeFile, DomainMapping, SourceMapping
+from noether.data.zarr_store.sources.mapping import AttributeTable, DomainMapping, SourceMapping, step_of
 from noether.data.zarr_store.sources.patterns import PART, PathPattern
 from noether.data.zarr_store.sources.range_reader import open_ranged
 from noether.data.zarr_store.sources.referenced_files import files_beside, named_files, names_files
+from noether.data.zarr_store.sources.step_counts import count_steps
+from noether.data.zarr_store.sources.steps import ALL_STEPS, STEP
 from noether.data.zarr_store.sources.suffixes import unread_files, with_plain_suffix
 from noether.data.zarr_store.stores import Storage, StoredObject
 
@@ -50,6 +52,11 @@ class FoundSample:
         named = self.files.get(pattern)
         return named[0].key if named else PathPattern.parse(pattern).fill(self.values)
 
+    def ids_beside(self, pattern: str) -> list[str]:
+        """Return what a table may call it: its id, or what the one placeholder that its file lacks stands for."""
+        lacking = [value for name, value in self.values.items() if name not in PathPattern.parse(pattern).names]
+        return list(dict.fromkeys([self.sample_id, *(lacking if len(lacking) == 1 else [])]))
+
     def has(self, domain: DomainMapping, pattern: str) -> bool:
         """Say whether a file is there, or its pieces are."""
         if pattern == domain.file and domain.has_samples_as_groups:
@@ -84,20 +91,21 @@ class FoundSample:
                     f"{objects[0].key} and {objects[1].key} among them; expected one"
                 )
 
-    def named_files(self, storage: Storage) -> list[StoredObject]:
-        """Return the files that files of the sample name: parts of an EnSight case, blocks of a ``.vtm``.
+    def named_files(self, storage: Storage, mapping: SourceMapping) -> list[StoredObject]:
+        """Return the files that files of the sample name: those of a step of an EnSight case, blocks of a ``.vtm``.
 
         Raises
         ------
         SourceError
             Such a file lies outside of the root, or a case is not valid.
         """
-        keys = [one.key for objects in self.files.values() for one in objects if names_files(one.key)]
-        return [
-            named
-            for key in keys
-            for named in named_files(key, self.beside, storage, f"sample {self.sample_id!r}: {key}")
-        ]
+        named: list[StoredObject] = []
+        for pattern, objects in self.files.items():
+            domains = [domain for domain in mapping.domains.values() if domain.file == pattern]
+            steps = {step_of(domain, self.values) for domain in domains} or {None}
+            for key in (one.key for one in objects if names_files(one.key)):
+                named += named_files(key, self.beside, storage, f"sample {self.sample_id!r}: {key}", steps)
+        return named
 
     def objects(self, domain: DomainMapping) -> Sequence[StoredObject]:
         """Return the file of a domain, or the pieces of it in order.
@@ -130,16 +138,17 @@ def find_samples(storage: Storage, mapping: SourceMapping) -> dict[str, FoundSam
     Raises
     ------
     SourceError
-        There is no sample, or a file that holds several is damaged.
+        There is no sample, or a file that holds several is damaged, or has no steps although they are samples.
     MissingDependencyError
         Such a file needs h5py, which is not installed.
     """
-    of_domains, of_attributes = _patterns_of_domains(mapping), _patterns_of_attributes(mapping)
+    of_domains, of_attributes = _patterns_of_domains(mapping), _patterns_of_attributes(mapping, of_tables=False)
     patterns = of_domains | of_attributes
     sample_id = PathPattern.parse(mapping.id)
     plain = {text: PathPattern.parse(with_plain_suffix(text)) for text in patterns}
     samples: dict[str, FoundSample] = {}
-    groups = _groups_of_samples(mapping)
+    groups, stepped = _groups_of_samples(mapping), _files_of_steps(mapping)
+    of_all_steps: list[tuple[str, dict[str, str], StoredObject]] = []
     listing = list(storage.objects())
     for item in listing:
         for text, pattern in patterns.items():
@@ -150,8 +159,14 @@ def find_samples(storage: Storage, mapping: SourceMapping) -> dict[str, FoundSam
                 values.pop(PART, None)
                 if text in groups:
                     _add_groups(samples, sample_id, storage, item, text, values, groups[text])
+                elif text in stepped:
+                    for step in range(count_steps(storage, item)):
+                        _add(samples, sample_id, values | {STEP: str(step)}, text, item)
+                elif stepped and STEP not in pattern.names:
+                    of_all_steps.append((text, values, item))
                 else:
                     _add(samples, sample_id, values, text, item)
+    _add_to_all_steps(samples, of_all_steps)
     samples = {name: samples[name] for name in sorted(samples) if samples[name].files.keys() & of_domains.keys()}
     if not samples:
         seen = f"among {len(listing)} files" if listing else "where no file is"
@@ -164,6 +179,7 @@ def find_samples(storage: Storage, mapping: SourceMapping) -> dict[str, FoundSam
             as_written = [item for item in objects if patterns[text].match(item.key) is not None]
             objects[:] = as_written or objects
             objects.sort(key=lambda item: _order(patterns[text], item.key))
+    _add_tables(samples, _patterns_of_attributes(mapping, of_tables=True), listing)
     _add_files_beside(samples, listing)
     return samples
 
@@ -201,6 +217,24 @@ def _add_groups(
                 found.groups.add((text, group.text))
 
 
+def _files_of_steps(mapping: SourceMapping) -> set[str]:
+    """Return the patterns of the files whose time steps are samples."""
+    return {str(domain.file) for domain in mapping.domains.values() if domain.step == ALL_STEPS}
+
+
+def _add_to_all_steps(
+    samples: Mapping[str, FoundSample], files: Iterable[tuple[str, dict[str, str], StoredObject]]
+) -> None:
+    """Add files that do not tell steps apart to the samples of all steps, which have the same other placeholders."""
+    alike: dict[frozenset[tuple[str, str]], list[FoundSample]] = {}
+    for found in samples.values():
+        others = frozenset((name, value) for name, value in found.values.items() if name != STEP)
+        alike.setdefault(others, []).append(found)
+    for text, values, item in files:
+        for found in alike.get(frozenset(values.items()), []):
+            found.files.setdefault(text, []).append(item)
+
+
 def _depth(group: PathPattern) -> int:
     return group.text.count("/") + 1
 
@@ -223,9 +257,25 @@ def _patterns_of_domains(mapping: SourceMapping) -> dict[str, PathPattern]:
     }
 
 
-def _patterns_of_attributes(mapping: SourceMapping) -> dict[str, PathPattern]:
-    files = [value.file for value in mapping.attributes.values() if isinstance(value, AttributeFile)]
+def _patterns_of_attributes(mapping: SourceMapping, *, of_tables: bool) -> dict[str, PathPattern]:
+    files = [one.file for one in mapping.attribute_files().values() if isinstance(one, AttributeTable) == of_tables]
     return {file: PathPattern.parse(file) for file in files}
+
+
+def _add_tables(
+    samples: dict[str, FoundSample], tables: Mapping[str, PathPattern], listing: Sequence[StoredObject]
+) -> None:
+    """Add tables of many samples to each of those that have the same placeholders."""
+    for text, pattern in tables.items():
+        found: dict[tuple[str, ...], list[StoredObject]] = {}
+        for item in listing:
+            values = pattern.match(item.key)
+            if values is not None:
+                found.setdefault(tuple(values[name] for name in pattern.names), []).append(item)
+        for sample in samples.values():
+            objects = found.get(tuple(sample.values[name] for name in pattern.names))
+            if objects:
+                sample.files[text] = list(objects)
 
 
 def _add_files_beside(samples: dict[str, FoundSample], listing: list[StoredObject]) -> None:

@@ -10,8 +10,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from noether.data.zarr_store.sources.mapping import Association
+from noether.data.zarr_store.sources.mapping import Association, DomainMapping, step_of
 from noether.data.zarr_store.sources.patterns import PathPattern
+from noether.data.zarr_store.sources.steps import Step
 
 __all__ = ["DomainData", "SampleFile"]
 
@@ -58,6 +59,10 @@ class SampleFile:
     def way_out(self) -> str:
         """What to do where it cannot be read."""
         return "one piece may be missing: fetch all of them again" if self.n_pieces else "make the file again"
+
+    def step(self, domain: DomainMapping) -> Step:
+        """Return which time step a domain has here: where each step is a sample, the sample's."""
+        return step_of(domain, self.values)
 
     def group(self, pattern: str) -> str:
         """Return the group that a pattern stands for here."""

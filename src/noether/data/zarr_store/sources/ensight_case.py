@@ -1,47 +1,35 @@
-"""The text of an EnSight case: which files it names, and which of them hold the last step. Pure."""
+"""The text of an EnSight case: which files it names, and which of them hold a step. Pure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from noether.data.zarr_store.errors import SourceError
+from noether.data.zarr_store.sources.ensight_sets import (
+    LINE,
+    MAX_DIGITS,
+    FileSet,
+    Timeline,
+    TimeSet,
+    parse_file_sets,
+    parse_time_sets,
+    unquoted,
+)
+from noether.data.zarr_store.sources.steps import MAX_STEPS, Step, Steps
 
-__all__ = ["CaseEntry", "EnSightCase", "TimeSet", "parse_case"]
+__all__ = ["CaseEntry", "EnSightCase", "StepFile", "case_of_one_step", "parse_case"]
+
+# The name of a file; and which step in it, where it holds several.
+StepFile = tuple[str, int | None]
 
 _SECTIONS = {"FORMAT", "GEOMETRY", "VARIABLE", "TIME", "FILE", "MATERIAL", "BLOCK_CONTINUATION", "SCRIPTS"}
-_LINE = re.compile(r"([A-Za-z_][A-Za-z_ ]*):(.*)")
 _WORD = re.compile(r'"([^"]*)"|(\S+)')
 # A number of a set is followed by a description or a file; a file may be called by a number itself.
 _SET = re.compile(r"\s*([0-9]+)\s+(?=\S)")
 _OPTIONS = re.compile(r"\s+(change_coords_only(\s+[0-9]+)?|changing_geometry_per_part)$")
 _WILDCARDS = re.compile(r"\*+")
-# A file name has so many digits at most, and a time set so many steps.
-_MAX_DIGITS = 18
-
-
-@dataclass(frozen=True, slots=True)
-class TimeSet:
-    """One time set.
-
-    Attributes
-    ----------
-    n_steps : int
-        Its number of steps.
-    numbers : tuple of int
-        Numbers of the files, one for each step; empty where the case does not list them.
-    start, increment : int or None
-        First number and difference of the numbers, where the case does not list them.
-    numbers_file : str or None
-        File that lists the numbers.
-    """
-
-    n_steps: int = 1
-    numbers: tuple[int, ...] = ()
-    start: int | None = None
-    increment: int = 1
-    numbers_file: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +44,12 @@ class CaseEntry:
         Names of files, relative to the case; ``*`` stands for the digits of a step.
     description : str or None
         Name of the variable; None for geometry.
-    time_set : int or None
-        Number of the time set; None where the line has none.
+    time_set, file_set : int or None
+        Numbers of the time set and the file set; None where the line has none.
     rest : str
         Text after the files.
+    step_in_file : int or None
+        Where each of the files holds several steps: which of them is taken.
     """
 
     key: str
@@ -67,6 +57,21 @@ class CaseEntry:
     description: str | None = None
     time_set: int | None = None
     rest: str = ""
+    file_set: int | None = None
+    step_in_file: int | None = None
+
+    @property
+    def step_files(self) -> list[StepFile]:
+        """Its files, each with the step in it."""
+        return [(name, self.step_in_file) for name in self.files]
+
+    @property
+    def set_of_files(self) -> int | None:
+        """Number of the time set that its files change with; None where they do not."""
+        if self.file_set is None and not any("*" in name for name in self.files):
+            return None
+        # As VTK does: a name with asterisks and no time set is one of the first.
+        return 1 if self.time_set is None else self.time_set
 
 
 @dataclass(slots=True)
@@ -81,25 +86,35 @@ class EnSightCase:
         Geometry and variables, in the order of the case. Constants have no values on a mesh, and are left out.
     time_sets : dict of int to TimeSet
         By number.
-    has_file_sets : bool
-        Whether files hold several steps each.
+    file_sets : dict of int to FileSet
+        By number.
     """
 
     header: list[str] = field(default_factory=list)
     entries: list[CaseEntry] = field(default_factory=list)
     time_sets: dict[int, TimeSet] = field(default_factory=dict)
-    has_file_sets: bool = False
+    file_sets: dict[int, FileSet] = field(default_factory=dict)
 
     def names(self) -> list[str]:
         """Return every name of a file as the case has it."""
-        of_sets = [one.numbers_file for one in self.time_sets.values() if one.numbers_file is not None]
-        return list(dict.fromkeys([name for entry in self.entries for name in entry.files] + of_sets))
+        return list(dict.fromkeys([name for entry in self.entries for name in entry.files] + self.files_of_sets))
 
-    def last_step(self, read: Callable[[str], str], where: str) -> list[CaseEntry]:
-        """Return the entries with the files of the last step of their own time set.
+    @property
+    def files_of_sets(self) -> list[str]:
+        """Names of the files that list numbers and times of time sets."""
+        return [name for one in self.time_sets.values() for name in one.files]
+
+    def steps(self, read: Callable[[str], str]) -> Steps:
+        """Return the time steps; `read` is that of `at_step`."""
+        return self._timeline(read).steps
+
+    def at_step(self, step: Step, read: Callable[[str], str], where: str) -> list[CaseEntry]:
+        """Return the entries with the files of a step; of the last one, those of each time set's own.
 
         Parameters
         ----------
+        step : int, "last" or None
+            Number of a step.
         read : callable
             Returns the text of a file that is named relative to the case; empty where the file does not exist.
         where : str
@@ -108,28 +123,66 @@ class EnSightCase:
         Raises
         ------
         SourceError
-            A time set does not tell the number of its last file.
+            There is no such step, or a set does not tell which file holds it.
         """
-        return [
-            replace(entry, files=tuple(self._last_file(name, entry, read, where) for name in entry.files))
-            for entry in self.entries
-        ]
+        timeline = self._timeline(read)
+        chosen = timeline.steps.choose(step, where)
+        number = chosen if isinstance(step, int) else None
+        return [self._entry_at(entry, timeline, number, read, where) for entry in self.entries]
 
-    def _last_file(self, name: str, entry: CaseEntry, read: Callable[[str], str], where: str) -> str:
-        if "*" not in name:
-            return name
-        # As VTK does: a name with asterisks and no time set is one of the first.
-        number = 1 if entry.time_set is None else entry.time_set
+    def _timeline(self, read: Callable[[str], str]) -> Timeline:
+        numbers = dict.fromkeys(entry.set_of_files for entry in self.entries)
+        used = {number: self.time_sets[number] for number in numbers if number in self.time_sets}
+        # Files that do not change are one step, where the case tells its time.
+        return Timeline.of(used or {number: one for number, one in self.time_sets.items() if one.n_steps == 1}, read)
+
+    def _entry_at(
+        self, entry: CaseEntry, timeline: Timeline, step: int | None, read: Callable[[str], str], where: str
+    ) -> CaseEntry:
+        number = entry.set_of_files
+        if number is None:
+            return entry
         if number not in self.time_sets:
             raise SourceError(_undefined(self, entry, number, where))
-        last = _last_number(self.time_sets[number], read)
-        if last is None:
+        time_set = self.time_sets[number]
+        index = timeline.index(number, time_set.n_steps, step)
+        number_of_file, step_in_file = time_set.number_of_file(index, read), None
+        if entry.file_set is not None:
+            found = self.file_sets[entry.file_set].place(index)
+            if found is None:
+                raise SourceError(
+                    f"{where}: file set {entry.file_set} has {self.file_sets[entry.file_set].n_steps:,} steps, and "
+                    f"time set {number} {time_set.n_steps:,}; correct the sections TIME and FILE"
+                )
+            number_of_file = number_of_file if found[0] is None else found[0]
+            step_in_file = found[1]
+        if number_of_file is None and any("*" in name for name in entry.files):
             raise SourceError(
-                f"{where}: time set {number} has {self.time_sets[number].n_steps} steps, and no number of a file for "
-                f"the last one, which {name!r} needs; correct its 'filename numbers', or its 'filename start number' "
-                "and 'filename increment'"
+                f"{where}: time set {number} has {time_set.n_steps} steps, and no number of a file for "
+                f"step {index}, which {entry.files[0]!r} needs; correct its 'filename numbers', or its 'filename "
+                "start number' and 'filename increment'"
             )
-        return _WILDCARDS.sub(lambda stars: str(last).zfill(len(stars[0])), name)
+        names = (_WILDCARDS.sub(lambda stars: str(number_of_file).zfill(len(stars[0])), name) for name in entry.files)
+        return replace(entry, files=tuple(names), step_in_file=step_in_file)
+
+
+def case_of_one_step(header: Iterable[str], entries: Sequence[CaseEntry], links: Mapping[StepFile, str]) -> str:
+    """Write a case without time sets.
+
+    Parameters
+    ----------
+    header : iterable of str
+        Lines of the section FORMAT.
+    entries : sequence of CaseEntry
+        As `EnSightCase.at_step` returns them.
+    links : mapping of StepFile to str
+        What to call the files of the entries.
+    """
+    lines: dict[bool, list[str]] = {False: [], True: []}
+    for entry in entries:
+        words = [entry.description or "", *(links[one] for one in entry.step_files), entry.rest]
+        lines[entry.description is not None].append(f"{entry.key}: {' '.join(filter(None, words))}")
+    return "\n".join(["FORMAT", *header, "GEOMETRY", *lines[False], "VARIABLE", *lines[True], ""])
 
 
 def parse_case(text: str, where: str) -> EnSightCase:
@@ -145,53 +198,60 @@ def parse_case(text: str, where: str) -> EnSightCase:
     Raises
     ------
     SourceError
-        A line refers to a time set that the case does not define.
+        A line refers to a time set or file set that the case does not define, or a set has more than a million steps.
     """
     case = EnSightCase()
     time_lines: list[str] = []
+    file_lines: list[str] = []
     section = ""
     for line in (line.strip() for line in text.splitlines()):
         if not line or line.startswith("#"):
             continue
         if line in _SECTIONS:
             section = line
-            case.has_file_sets |= section == "FILE"
         elif section == "FORMAT":
             case.header.append(line)
         elif section == "TIME":
             time_lines.append(line)
+        elif section == "FILE":
+            file_lines.append(line)
         elif section in {"GEOMETRY", "VARIABLE"}:
             case.entries += _entry(line, is_variable=section == "VARIABLE")
-    case.time_sets = _time_sets(time_lines)
+    case.time_sets, case.file_sets = parse_time_sets(time_lines), parse_file_sets(file_lines)
+    for number, one in case.time_sets.items():
+        if one.n_steps > MAX_STEPS:
+            raise SourceError(f"{where}: time set {number} claims {one.n_steps:,} steps; correct the section TIME")
     for entry in case.entries:
         if entry.time_set is not None and entry.time_set not in case.time_sets:
             raise SourceError(_undefined(case, entry, entry.time_set, where))
+        if entry.file_set is not None and entry.file_set not in case.file_sets:
+            raise SourceError(_undefined(case, entry, entry.file_set, where, "file"))
     return case
 
 
-def _undefined(case: EnSightCase, entry: CaseEntry, number: int, where: str) -> str:
-    there = ", ".join(map(str, sorted(case.time_sets))) or "none"
+def _undefined(case: EnSightCase, entry: CaseEntry, number: int, where: str, kind: str = "time") -> str:
+    there = ", ".join(map(str, sorted(case.time_sets if kind == "time" else case.file_sets))) or "none"
     return (
-        f"{where}: {entry.description or entry.key} refers to time set {number}, which the case does not define; its "
-        f"time sets: {there}; correct the section TIME"
+        f"{where}: {entry.description or entry.key} refers to {kind} set {number}, which the case does not define; "
+        f"its {kind} sets: {there}; correct the section {kind.upper()}"
     )
 
 
 def _entry(line: str, *, is_variable: bool) -> Iterator[CaseEntry]:
     """Yield the entry of a line; none where the line names no file with values on a mesh."""
-    found = _LINE.fullmatch(line)
+    found = LINE.fullmatch(line)
     if found is None or found[1].startswith("constant per"):
         return
     key, rest = found[1], found[2]
     numbers: list[int] = []
-    while len(numbers) < 2 and (number := _SET.match(rest)) and len(number[1]) <= _MAX_DIGITS:
+    while len(numbers) < 2 and (number := _SET.match(rest)) and len(number[1]) <= MAX_DIGITS:
         numbers.append(int(number[1]))
         rest = rest[number.end() :]
-    time_set = numbers[0] if numbers else None
+    time_set, file_set = [*numbers, None, None][:2]
     rest = rest.strip()
     if not is_variable:
         if rest:
-            yield CaseEntry(key, (_unquoted(_OPTIONS.sub("", rest)),), None, time_set)
+            yield CaseEntry(key, (unquoted(_OPTIONS.sub("", rest)),), None, time_set, file_set=file_set)
         return
     word = _WORD.match(rest)
     if word is None or not rest[word.end() :].strip():
@@ -199,57 +259,6 @@ def _entry(line: str, *, is_variable: bool) -> Iterator[CaseEntry]:
     description, rest = word[1] or word[2], rest[word.end() :].strip()
     if key.startswith("complex"):
         words = [quoted or bare for quoted, bare in _WORD.findall(rest)]
-        yield CaseEntry(key, tuple(words[:2]), description, time_set, " ".join(words[2:]))
+        yield CaseEntry(key, tuple(words[:2]), description, time_set, " ".join(words[2:]), file_set)
     else:
-        yield CaseEntry(key, (_unquoted(rest),), description, time_set)
-
-
-def _unquoted(text: str) -> str:
-    """Return the name in quotes, if there are any; without quotes a name may have blanks, too."""
-    quoted = re.match(r'"([^"]*)"', text)
-    return quoted[1] if quoted else text
-
-
-def _time_sets(lines: Iterable[str]) -> dict[int, TimeSet]:
-    sets: dict[int, dict[str, list[str]]] = {}
-    # A case with one time set need not number it.
-    number = 1
-    words: list[str] = []
-    for line in lines:
-        found = _LINE.fullmatch(line)
-        if found is None:
-            words += line.split()  # numbers that go on
-        elif found[1] == "time set":
-            number = (_integers(found[2].split()[:1]) or [1])[0]
-            words = sets.setdefault(number, {}).setdefault("", [])
-        else:
-            words = sets.setdefault(number, {}).setdefault(found[1], [])
-            words += found[2].split() if not found[1].endswith("file") else [_unquoted(found[2].strip())]
-    return {number: _time_set(keys) for number, keys in sets.items()}
-
-
-def _time_set(keys: dict[str, list[str]]) -> TimeSet:
-    numbers = _integers(keys.get("filename numbers", []))
-    start = _integers(keys.get("filename start number", [])[:1])
-    increment = _integers(keys.get("filename increment", [])[:1])
-    n_steps = _integers(keys.get("number of steps", [])[:1]) or [len(numbers) or len(keys.get("time values", [])) or 1]
-    return TimeSet(
-        max(n_steps[0], 1),
-        tuple(numbers),
-        start[0] if start else None,
-        increment[0] if increment else 1,
-        next(iter(keys.get("filename numbers file", [])), None),
-    )
-
-
-def _last_number(time_set: TimeSet, read: Callable[[str], str]) -> int | None:
-    if time_set.start is not None:
-        return time_set.start + (time_set.n_steps - 1) * time_set.increment
-    numbers: Iterable[int] = time_set.numbers
-    if not numbers and time_set.numbers_file is not None:
-        numbers = _integers(read(time_set.numbers_file).split())
-    return next(iter(list(numbers)[time_set.n_steps - 1 : time_set.n_steps]), None)
-
-
-def _integers(words: Iterable[str]) -> list[int]:
-    return [int(word) for word in words if re.fullmatch(f"[0-9]{{1,{_MAX_DIGITS}}}", word)]
+        yield CaseEntry(key, (unquoted(rest),), description, time_set, file_set=file_set)

@@ -11,7 +11,7 @@ from noether.data.zarr_store.errors import MissingDependencyError, SourceError
 
 __all__ = ["HDF5_SUFFIXES", "array_at", "array_names", "group_names", "leads_elsewhere", "open_hdf5"]
 
-HDF5_SUFFIXES = (".h5", ".hdf5")
+HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf")
 
 # Links to links end, and HDF5 follows no more by itself (H5Pset_nlinks).
 _MAX_LINKS = 16

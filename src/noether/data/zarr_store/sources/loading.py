@@ -6,25 +6,34 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, BinaryIO, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from noether.data.zarr_store.errors import SourceError
 from noether.data.zarr_store.layout import POSITION
-from noether.data.zarr_store.sources.array_files import ARRAY_SUFFIXES, read_hdf5_domains, read_npz_domains
+from noether.data.zarr_store.sources.array_files import (
+    ARRAY_SUFFIXES,
+    MEMBER_SUFFIXES,
+    read_hdf5_domains,
+    read_member_domains,
+    unfit_for_arrays,
+    unfit_for_mesh,
+)
 from noether.data.zarr_store.sources.assembly import transposed
+from noether.data.zarr_store.sources.attribute_tables import AttributeTables
 from noether.data.zarr_store.sources.base import SourceSample
 from noether.data.zarr_store.sources.discovery import FoundSample
 from noether.data.zarr_store.sources.distance import distance_to_positions, distance_to_triangles
 from noether.data.zarr_store.sources.domain_data import DomainData, SampleFile
 from noether.data.zarr_store.sources.formats import load_file
-from noether.data.zarr_store.sources.hdf5 import HDF5_SUFFIXES
+from noether.data.zarr_store.sources.hdf5 import HDF5_SUFFIXES, open_hdf5
+from noether.data.zarr_store.sources.hdf5_meshes import mesh_suffix
 from noether.data.zarr_store.sources.local_copies import LocalCopies, scratch_directory
 from noether.data.zarr_store.sources.mapping import (
     ArrayField,
-    AttributeFile,
+    AttributeTable,
     DistanceField,
     DomainMapping,
     FileField,
@@ -48,7 +57,7 @@ Reader = Callable[[SampleFile, Mapping[str, DomainMapping]], dict[str, DomainDat
 READERS: dict[str, Reader] = {
     **dict.fromkeys(MESH_SUFFIXES, read_mesh_domains),
     **dict.fromkeys(HDF5_SUFFIXES, read_hdf5_domains),
-    ".npz": read_npz_domains,
+    **dict.fromkeys(MEMBER_SUFFIXES, read_member_domains),
 }
 
 
@@ -64,11 +73,14 @@ class SampleLoader:
         Where they lie.
     found : FoundSample
         Which they are.
+    tables : AttributeTables
+        Tables of attributes of many samples.
     """
 
     mapping: SourceMapping
     storage: Storage
     found: FoundSample
+    tables: AttributeTables
 
     def load(self) -> SourceSample:
         """Load fields and attributes; errors are those of `MappedSource.load`."""
@@ -129,23 +141,40 @@ class SampleLoader:
                 by_file.setdefault(domain.file, {})[name] = domain
         data: dict[str, DomainData] = {}
         for pattern, there in by_file.items():
-            key, objects = self.found.key(pattern), self.objects(next(iter(there.values())))
-            suffix = suffix_of(key)
-            self.require_read(key)
-            if suffix in ARRAY_SUFFIXES and is_remote(self.storage.root):
-                # Of a file with many samples, or of many arrays, what is not asked for stays where it is.
-                with streamed(self.storage, objects[0]) as stream:
-                    file = SampleFile(self.found.sample_id, key, Path(key), self.found.values, stream)
-                    data |= READERS[suffix](file, there)
-                continue
-            with scratch_directory() as directory:
-                path = LocalCopies(self.storage, directory).local_file(
-                    key, objects, self.found.named_files(self.storage)
-                )
-                n_pieces = 0 if objects[0].key == key else len(objects)
-                file = SampleFile(self.found.sample_id, key, path, self.found.values, n_pieces=n_pieces)
-                data |= READERS[suffix](file, there)
+            data |= self._read_file(pattern, there)
         return data
+
+    def _read_file(self, pattern: str, domains: Mapping[str, DomainMapping]) -> dict[str, DomainData]:
+        key, objects = self.found.key(pattern), self.objects(next(iter(domains.values())))
+        suffix = suffix_of(key)
+        self.require_read(key)
+        read = READERS[suffix]
+        if suffix in ARRAY_SUFFIXES and (suffix in HDF5_SUFFIXES or is_remote(self.storage.root)):
+            with streamed(self.storage, objects[0]) as stream:
+                if suffix in HDF5_SUFFIXES:
+                    is_mesh = self.holds_mesh(key, stream)
+                    self.require_fit(key, domains, is_mesh=is_mesh)
+                    read = read_mesh_domains if is_mesh else read
+                if is_remote(self.storage.root) and read is not read_mesh_domains:
+                    # Of a file with many samples, or of many arrays, what is not asked for stays where it is.
+                    return read(SampleFile(self.found.sample_id, key, Path(key), self.found.values, stream), domains)
+        with scratch_directory() as directory:
+            named = self.found.named_files(self.storage, self.mapping)
+            path = LocalCopies(self.storage, directory).local_file(key, objects, named)
+            n_pieces = 0 if objects[0].key == key else len(objects)
+            return read(SampleFile(self.found.sample_id, key, path, self.found.values, n_pieces=n_pieces), domains)
+
+    def holds_mesh(self, key: str, stream: BinaryIO) -> bool:
+        """Return whether an HDF5 file holds a mesh, as its root says, and no arrays of any names."""
+        with open_hdf5(stream, f"sample {self.found.sample_id!r}: {key}") as file:
+            return mesh_suffix(file) is not None
+
+    def require_fit(self, key: str, domains: Mapping[str, DomainMapping], *, is_mesh: bool) -> None:
+        """Raise `SourceError` where a domain has settings for arrays and its HDF5 file a mesh, or vice versa."""
+        for name, domain in domains.items():
+            problem = unfit_for_mesh(domain) if is_mesh else unfit_for_arrays(domain)
+            if problem is not None:
+                raise SourceError(f"sample {self.found.sample_id!r}, domain {name!r}: {key} {problem}")
 
     def require_read(self, key: str) -> None:
         """Raise `SourceError` where a file that a pattern matches is of a format that is not read."""
@@ -180,7 +209,7 @@ class SampleLoader:
         if not isinstance(values, np.ndarray):
             raise SourceError(
                 f"{self.where(domain, name)}: {self.found.key(field.file)} holds a {type(values).__name__}; expected "
-                "one tensor or array"
+                "one tensor or array; write a file of several as the file of the domain, and their names as fields"
             )
         values = transposed(values) if field.transpose else values
         rows = data[domain].rows if domain in data else None
@@ -204,21 +233,26 @@ class SampleLoader:
         return distance_to_triangles(positions, triangles())
 
     def _attributes(self, fields: Mapping[str, object]) -> dict[str, Any]:
-        attributes: dict[str, Any] = {}
-        for name, value in self.mapping.attributes.items():
-            if isinstance(value, AttributeFile):
-                attributes[name] = self._load_file(value.file, f"sample {self.found.sample_id!r}, {name}")
+        attributes: dict[str, Any] = dict(self.mapping.attributes)
+        for name, attribute in self.mapping.attribute_files().items():
+            where = f"sample {self.found.sample_id!r}, {name}"
+            if isinstance(attribute, AttributeTable):
+                item, ids = self._own_object(attribute.file, where), self.found.ids_beside(attribute.file)
+                attributes[name] = self.tables.row(self.storage, item, attribute.id, ids, where)
             else:
-                attributes[name] = value
+                attributes[name] = self._load_file(attribute.file, where)
         units = {field: units for field, units in self.mapping.units().items() if field in fields}
         return attributes | ({"units": units} if units else {})
 
     def _load_file(self, pattern: str, where: str) -> Any:
-        key = self.found.key(pattern)
-        if pattern not in self.found.files:
-            raise SourceError(f"{where}: the file {key} is missing; add it")
+        key = self._own_object(pattern, where).key
         with self.storage.open_file(key) as file:
             return load_file(file, key, where)
+
+    def _own_object(self, pattern: str, where: str) -> StoredObject:
+        if pattern not in self.found.files:
+            raise SourceError(f"{where}: the file {self.found.key(pattern)} is missing; add it")
+        return self.found.files[pattern][0]
 
     def where(self, domain: str, name: str) -> str:
         """Name sample and field, to begin an error with."""

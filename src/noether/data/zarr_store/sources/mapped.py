@@ -8,13 +8,16 @@ from typing import Any
 
 from noether.data.zarr_store.errors import ArgumentError, SourceError, nearest_names
 from noether.data.zarr_store.layout import build_domain_layouts
-from noether.data.zarr_store.sources.array_files import check_array_domain
+from noether.data.zarr_store.sources.array_files import check_array_domain, unfit_for_arrays
+from noether.data.zarr_store.sources.attribute_tables import AttributeTables
 from noether.data.zarr_store.sources.base import FieldDescription, SourceSample, fingerprint_of
 from noether.data.zarr_store.sources.describing import SampleDescriber
 from noether.data.zarr_store.sources.discovery import FoundSample, find_samples
-from noether.data.zarr_store.sources.formats import ATTRIBUTE_FORMATS, FORMATS
+from noether.data.zarr_store.sources.formats import ATTRIBUTE_FORMATS, FORMATS, TABLE_SEPARATORS
+from noether.data.zarr_store.sources.hdf5 import HDF5_SUFFIXES
 from noether.data.zarr_store.sources.loading import READERS, SampleLoader
-from noether.data.zarr_store.sources.mapping import AttributeFile, FileField, SourceMapping
+from noether.data.zarr_store.sources.mapping import AttributeTable, FileField, SourceMapping
+from noether.data.zarr_store.sources.range_reader import streamed
 from noether.data.zarr_store.sources.suffixes import suffix_of, unread_format
 from noether.data.zarr_store.stores import Storage, normalize_root, open_storage
 
@@ -53,10 +56,13 @@ class MappedSource:
         self.storage_options = dict(storage_options or {})
         self.mapping = mapping
         self.filemap = mapping.filemap()
+        self.field_attributes = mapping.field_attributes()
         self.notices: list[str] = []
+        self._tables = AttributeTables()
         build_domain_layouts(self.filemap)
         _check_formats(mapping)
         self._samples = find_samples(self._storage(), mapping)
+        self._check_first_files()
         self._notice_missing_domains()
 
     def sample_ids(self) -> list[str]:
@@ -75,15 +81,15 @@ class MappedSource:
         MissingDependencyError
             A library that a file needs is not installed.
         """
-        return SampleLoader(self.mapping, self._storage(), self._found(sample_id)).load()
+        return self._loader(sample_id).load()
 
     def describe(self, sample_id: str) -> dict[str, FieldDescription] | None:
         """Read shapes and dtypes of a sample from the heads of its files.
 
-        None where they do not tell: of EnSight, STL, legacy VTK, ``.vtm`` and ``.pvtu``, of meshes with ghosts, or
-        where the mapping chooses parts or drops points. Errors are those of `load`.
+        None where they do not tell: of EnSight, STL, legacy VTK, ``.vtm``, ``.pvtu``, VTKHDF, CGNS, of meshes with
+        ghosts, or where the mapping chooses parts or drops points. Errors are those of `load`.
         """
-        return SampleDescriber(SampleLoader(self.mapping, self._storage(), self._found(sample_id))).describe()
+        return SampleDescriber(self._loader(sample_id)).describe()
 
     def fingerprint(self, sample_id: str) -> str:
         """Return a text that changes with the files of a sample, by name, size and time or entity tag, or the mapping.
@@ -95,7 +101,10 @@ class MappedSource:
         """
         found = self._found(sample_id)
         mapping = self.mapping.model_dump(mode="json", exclude={"name"})
-        return fingerprint_of(mapping, found.files, found.named_files(self._storage()))
+        return fingerprint_of(mapping, found.files, found.named_files(self._storage(), self.mapping))
+
+    def _loader(self, sample_id: str) -> SampleLoader:
+        return SampleLoader(self.mapping, self._storage(), self._found(sample_id), self._tables)
 
     def _found(self, sample_id: str) -> FoundSample:
         if sample_id not in self._samples:
@@ -105,6 +114,22 @@ class MappedSource:
     def _storage(self) -> Storage:
         # Opened on use: what is open does not go to another process.
         return open_storage(self.root, self.storage_options)
+
+    def _check_first_files(self) -> None:
+        """Raise `ArgumentError` where a domain has settings for a mesh, and its first HDF5 file holds arrays."""
+        for name, domain in self.mapping.domains.items():
+            problem = unfit_for_arrays(domain) if suffix_of(domain.file or "") in HDF5_SUFFIXES else None
+            found = next((one for one in self._samples.values() if domain.file in one.files), None)
+            if problem is None or found is None:
+                continue
+            item = found.files[str(domain.file)][0]
+            try:
+                with streamed(self._storage(), item) as stream:
+                    is_mesh = self._loader(found.sample_id).holds_mesh(item.key, stream)
+            except SourceError:
+                continue  # its sample fails alone
+            if not is_mesh:
+                raise ArgumentError(f"mapping: domain {name!r}: {domain.file!r} {problem}")
 
     def _notice_missing_domains(self) -> None:
         for name, domain in self.mapping.domains.items():
@@ -122,9 +147,9 @@ def _check_formats(mapping: SourceMapping) -> None:
         for field_name, field in domain.fields.items():
             if isinstance(field, FileField):
                 _check_suffix(field.file, FORMATS, f"field {name}_{field_name}")
-    for name, value in mapping.attributes.items():
-        if isinstance(value, AttributeFile):
-            _check_suffix(value.file, ATTRIBUTE_FORMATS, f"attribute {name!r}")
+    for name, attribute in mapping.attribute_files().items():
+        formats = TABLE_SEPARATORS if isinstance(attribute, AttributeTable) else ATTRIBUTE_FORMATS
+        _check_suffix(attribute.file, formats, f"attribute {name!r}")
 
 
 def _check_suffix(pattern: str, formats: Mapping[str, object], what: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence, Set
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -13,21 +14,26 @@ from pydantic import (
     Field,
     JsonValue,
     PositiveInt,
+    SerializerFunctionWrapHandler,
     StringConstraints,
     Tag,
+    model_serializer,
     model_validator,
 )
 
 from noether.data.schemas import FileMap, extended_filemap
+from noether.data.zarr_store.core import is_plain
 from noether.data.zarr_store.errors import nearest_names
 from noether.data.zarr_store.layout import CANONICAL_TO_SPEC, POSITION, FieldSpec
 from noether.data.zarr_store.sources.patterns import PART, PathPattern
+from noether.data.zarr_store.sources.steps import ALL_STEPS, STEP, Step
 
 __all__ = [
     "AreaField",
     "ArrayField",
     "Association",
     "AttributeFile",
+    "AttributeTable",
     "DistanceField",
     "DomainMapping",
     "FieldMapping",
@@ -35,6 +41,7 @@ __all__ = [
     "NormalsField",
     "PartSelection",
     "SourceMapping",
+    "step_of",
 ]
 
 Association = Literal["cell", "point"]
@@ -48,7 +55,14 @@ def _is_pattern(text: str) -> str:
     return text
 
 
+def _is_printable(text: str) -> str:
+    if not text or not is_plain(text):
+        raise ValueError(f"expected text that can be printed, got {text!r}")
+    return text
+
+
 Pattern = Annotated[str, AfterValidator(_is_pattern)]
+Text = Annotated[str, AfterValidator(_is_printable)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
@@ -57,8 +71,15 @@ class _Model(BaseModel):
 
 
 class _Field(_Model):
-    units: str | None = None
+    units: Text | None = None
+    long_name: Text | None = None
     width: PositiveInt | None = None
+
+    @model_serializer(mode="wrap")
+    def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # The fingerprint of a sample that was converted before there were long names stays what it was.
+        content: dict[str, Any] = handler(self)
+        return {key: value for key, value in content.items() if key != "long_name" or value is not None}
 
 
 class ArrayField(_Field):
@@ -144,7 +165,7 @@ FieldMapping = Annotated[
 
 
 class PartSelection(_Model):
-    """Which parts of a file a domain is made of: parts of an EnSight case, blocks of a ``.vtm``.
+    """Which parts of a file a domain is made of: parts of an EnSight case, blocks of a ``.vtm``, of VTKHDF or of CGNS.
 
     Attributes
     ----------
@@ -157,6 +178,17 @@ class PartSelection(_Model):
     include: Annotated[tuple[str, ...], Field(strict=False)] = ("*",)
     exclude: Annotated[tuple[str, ...], Field(strict=False)] = ()
     having: str | None = None
+
+
+def _is_step(value: Any) -> Any:
+    if value in ("last", ALL_STEPS) or (type(value) is int and value >= 0):
+        return value
+    raise ValueError(
+        f"expected 'last', 'all', or the number of a step, which is counted from 0 as inspect shows it; got {value!r}"
+    )
+
+
+StepChoice = Annotated[int | str, BeforeValidator(_is_step)]
 
 
 class DomainMapping(_Model):
@@ -175,6 +207,9 @@ class DomainMapping(_Model):
         Whether the domain's points are the cells or the points of the mesh. None is enough where the arrays say it.
     parts : PartSelection or None
         Which parts of the file.
+    step : int, "last", "all" or None
+        Which time step of the file: its number, counted from 0; the last, also where it is None and there are steps;
+        or all, each of which is a sample then, which the placeholder ``{step}`` of the id tells apart.
     unused_points : {"keep", "drop"}
         What to do with points that no cell uses.
     fields : dict of str to FieldMapping
@@ -186,11 +221,14 @@ class DomainMapping(_Model):
     group: Pattern | None = None
     association: Association | None = None
     parts: PartSelection | None = None
+    step: StepChoice | None = None
     unused_points: Literal["keep", "drop"] = "keep"
     fields: dict[Name, FieldMapping] = {}
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
+        if self.step == ALL_STEPS and self.concatenate is not None:
+            raise ValueError("step = 'all': the steps of a file in pieces are not known; join the pieces first")
         if self.file is None:
             _require_own_files(self)
         if self.concatenate is not None and PART not in PathPattern.parse(self.concatenate).names:
@@ -227,19 +265,57 @@ def _require_own_files(domain: DomainMapping) -> None:
 
 
 class AttributeFile(_Model):
-    """An attribute of the samples that lies in a file of its own: ``.npy``, ``.pt``, ``.json``, or ``.csv``."""
+    """An attribute of the samples that lies in a file of its own: ``.npy``, ``.pt``, ``.json``, ``.csv``, ``.tsv``."""
 
     file: Pattern
 
 
+class AttributeTable(AttributeFile):
+    """An attribute of the samples that lies in a table with a row for each: ``.csv``, ``.tsv``.
+
+    Attributes
+    ----------
+    file : str
+        The table; a pattern, which may lack placeholders of the id.
+    id : str
+        The column whose cells name the samples: by their ids, or by the value of the one placeholder that the file
+        lacks.
+    """
+
+    id: Annotated[str, StringConstraints(min_length=1)]
+
+
 def _kind_of_attribute(value: Any) -> str:
-    is_file = isinstance(value, AttributeFile) or (isinstance(value, dict) and value.keys() == {"file"})
-    return "file" if is_file else "value"
+    if isinstance(value, AttributeFile):
+        value = value.model_dump()
+    if not isinstance(value, dict) or "file" not in value:
+        return "value"
+    return "table" if "id" in value else "file"
 
 
 AttributeMapping = Annotated[
-    Annotated[AttributeFile, Tag("file")] | Annotated[JsonValue, Tag("value")], Discriminator(_kind_of_attribute)
+    Annotated[AttributeFile, Tag("file")]
+    | Annotated[AttributeTable, Tag("table")]
+    | Annotated[JsonValue, Tag("value")],
+    Discriminator(_kind_of_attribute),
 ]
+
+
+def _check_attribute_file(name: str, attribute: AttributeFile, of_id: Sequence[str], of_files: Sequence[str]) -> None:
+    """Check the placeholders of an attribute's file; files that have all time steps lack that of the step."""
+    names, is_table = set(PathPattern.parse(attribute.file).names), isinstance(attribute, AttributeTable)
+    has_fewer = names < set(of_id)
+    if names in (set(of_id), set(of_files)) or (is_table and has_fewer):
+        return
+    hint = f"; a table of all samples names the column of their ids: {{ file = {attribute.file!r}, id = COLUMN }}"
+    raise ValueError(
+        f"attribute {name!r}: file {attribute.file!r}: expected the placeholders of the id: {_shown(of_id)}"
+        f"{hint if has_fewer else ''}"
+    )
+
+
+def _shown(placeholders: Sequence[str]) -> str:
+    return ", ".join(f"{{{name}}}" for name in placeholders) or "none"
 
 
 class SourceMapping(_Model):
@@ -250,10 +326,11 @@ class SourceMapping(_Model):
     name : str
         Name of the dataset.
     id : str
-        Sample id; its placeholders tell samples apart, and each pattern of a file has all of them and no other.
+        Sample id; its placeholders tell samples apart. Each pattern of a file has all of them and no other, but for
+        those of tables of many samples, which may have fewer.
     domains : dict of str to DomainMapping
         By name.
-    attributes : dict of str to JSON value or AttributeFile
+    attributes : dict of str to JSON value, AttributeFile or AttributeTable
         Attributes of every sample.
     """
 
@@ -264,18 +341,45 @@ class SourceMapping(_Model):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        names = PathPattern.parse(self.id).names
+        of_id = PathPattern.parse(self.id).names
+        names = set(of_id)
         if "*" in self.id or PART in names:
             raise ValueError(f"id: expected names and placeholders only, without * and {{{PART}}}, got {self.id!r}")
+        self._check_steps(names)
         for pattern, group in self._all_patterns():
-            if set(PathPattern.parse(pattern).names + group) - {PART} != set(names):
-                expected = ", ".join(f"{{{name}}}" for name in names) or "none"
-                raise ValueError(f"file {pattern!r}: expected the placeholders of the id {self.id!r}: {expected}")
+            own = set(PathPattern.parse(pattern).names + group) - {PART}
+            if own != names and not (self.has_steps_as_samples and own == names - {STEP}):
+                way_out = (
+                    "; or write step = 'all' in its domain, if the file has all steps" if names - own == {STEP} else ""
+                )
+                raise ValueError(
+                    f"file {pattern!r}: expected the placeholders of the id {self.id!r}: {_shown(of_id)}{way_out}"
+                )
+        of_files = [one for one in of_id if one != STEP or not self.has_steps_as_samples]
+        for name, attribute in self.attribute_files().items():
+            _check_attribute_file(name, attribute, of_id, of_files)
         for name, domain in self.domains.items():
             self._check_domain(name, domain)
         if _UNITS in self.attributes:
             raise ValueError(f"attributes: {_UNITS!r} is made of the units of the fields; choose another name")
         return self
+
+    @property
+    def has_steps_as_samples(self) -> bool:
+        """Whether the time steps of a file are samples; files without steps belong to each of them."""
+        return any(domain.step == ALL_STEPS for domain in self.domains.values())
+
+    def _check_steps(self, names: Set[str]) -> None:
+        for name, domain in self.domains.items():
+            if domain.step != ALL_STEPS:
+                continue
+            if STEP not in names:
+                raise ValueError(
+                    f"id: expected the placeholder {{{STEP}}} in {self.id!r}, since each step of domain {name!r} is a "
+                    f"sample (step = 'all'), such as '{self.id}_{{{STEP}}}'"
+                )
+            if STEP in PathPattern.parse(domain.file or "-").names or domain.group is not None:
+                raise ValueError(f"domain {name!r}: step = 'all': the file may have neither {{{STEP}}} nor a group")
 
     def _check_domain(self, name: str, domain: DomainMapping) -> None:
         specs = {field_name: self.spec(name, field_name) for field_name in domain.fields}
@@ -296,14 +400,17 @@ class SourceMapping(_Model):
         self.spec(name, POSITION)
 
     def _all_patterns(self) -> list[tuple[str, tuple[str, ...]]]:
-        """List patterns of files, each with the placeholders that the group in it has."""
+        """List patterns of the domains' files, each with the placeholders that the group in it has."""
         patterns: list[tuple[str, tuple[str, ...]]] = []
         for domain in self.domains.values():
             group = PathPattern.parse(domain.group).names if domain.group else ()
             patterns += [(pattern, group if pattern == domain.file else ()) for pattern in domain.patterns]
             patterns += [(domain.concatenate, group)] if domain.concatenate else []
-        attributes = [value.file for value in self.attributes.values() if isinstance(value, AttributeFile)]
-        return patterns + [(file, ()) for file in attributes]
+        return patterns
+
+    def attribute_files(self) -> dict[str, AttributeFile]:
+        """Return the attributes that lie in files, by name."""
+        return {name: value for name, value in self.attributes.items() if isinstance(value, AttributeFile)}
 
     def spec(self, domain: str, name: str) -> FieldSpec:
         """Return attribute, canonical name and width of a field of this mapping."""
@@ -337,9 +444,20 @@ class SourceMapping(_Model):
 
     def units(self) -> dict[str, str]:
         """Return the units of fields by canonical name, where the mapping tells them."""
-        return {
-            self.spec(domain_name, name).field: field.units
-            for domain_name, domain in self.domains.items()
-            for name, field in domain.fields.items()
-            if field.units is not None
-        }
+        return {field: one["units"] for field, one in self.field_attributes().items() if "units" in one}
+
+    def field_attributes(self) -> dict[str, dict[str, str]]:
+        """Return ``units`` and ``long_name`` of fields by canonical name, where the mapping tells them."""
+        attributes: dict[str, dict[str, str]] = {}
+        for domain_name, domain in self.domains.items():
+            for name, field in domain.fields.items():
+                said = {"units": field.units, "long_name": field.long_name}
+                known = {key: value for key, value in said.items() if value is not None}
+                if known:
+                    attributes[self.spec(domain_name, name).field] = known
+        return attributes
+
+
+def step_of(domain: DomainMapping, values: Mapping[str, str]) -> Step:
+    """Return the time step of a domain in a sample, of which `values` says what the placeholders stand for."""
+    return int(values[STEP]) if domain.step == ALL_STEPS else domain.step  # type: ignore[return-value]  # as was checked

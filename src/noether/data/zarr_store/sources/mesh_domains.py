@@ -26,11 +26,15 @@ from noether.data.zarr_store.sources.mapping import (
     PartSelection,
 )
 from noether.data.zarr_store.sources.meshes import MeshFile, MeshPart
+from noether.data.zarr_store.sources.patterns import PathPattern
+from noether.data.zarr_store.sources.steps import STEP, Step, Steps
 
 __all__ = ["association_of", "read_mesh_domains"]
 
 ASSOCIATIONS: tuple[Association, ...] = get_args(Association)
 
+# The arrays of VTKHDF as an HDF5 file has them.
+_VTKHDF_PATH = "VTKHDF/"
 # A flat surface has no inside; rounding of float32 coordinates stays below this.
 _FLAT = 1e-5
 
@@ -38,7 +42,7 @@ Names = Mapping[Association, Collection[str]]
 
 
 def read_mesh_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) -> dict[str, DomainData]:
-    """Read the domains that lie in one file of a mesh, which is read once.
+    """Read the domains that lie in one file of a mesh, which is read once for each time step that they have.
 
     Parameters
     ----------
@@ -50,12 +54,24 @@ def read_mesh_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) ->
     Raises
     ------
     SourceError
-        The file is damaged, or lacks an array or a part; an array's association is not clear; or what is to be
+        The file is damaged, or lacks an array, a part or a step; an array's association is not clear; or what is to be
         computed needs faces and there are other cells.
     MissingDependencyError
         PyVista is not installed.
     """
-    mesh = MeshFile(file.path, file.where(), file.way_out)
+    by_step: dict[Step, dict[str, DomainMapping]] = {}
+    for name, domain in domains.items():
+        by_step.setdefault(file.step(domain), {})[name] = domain
+    data: dict[str, DomainData] = {}
+    for step, there in by_step.items():
+        data |= _read_at_step(file, there, step)
+    return {name: data[name] for name in domains}
+
+
+def _read_at_step(file: SampleFile, domains: Mapping[str, DomainMapping], step: Step) -> dict[str, DomainData]:
+    mesh = MeshFile(file.path, file.where(), file.way_out, step)
+    if step is None and mesh.steps.count > 1:
+        _require_step_where_steps_are_samples(file, domains, mesh.steps)
     wanted: dict[Association, set[str]] = {association: set() for association in ASSOCIATIONS}
     if mesh.names is not None:
         # The header tells of a missing array before gigabytes are read.
@@ -66,6 +82,16 @@ def read_mesh_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) ->
                     wanted[association].update({domain.parts.having} & set(mesh.names[association]))
     parts = mesh.read(wanted)
     return {name: _read_domain(file, name, domain, parts) for name, domain in domains.items()}
+
+
+def _require_step_where_steps_are_samples(file: SampleFile, domains: Mapping[str, DomainMapping], steps: Steps) -> None:
+    """Raise `SourceError` where all samples of a file would have its last step, and nobody asked for that."""
+    for name, domain in domains.items():
+        if STEP in file.values and STEP not in PathPattern.parse(str(domain.file)).names:
+            raise SourceError(
+                f"{file.where()} has {steps.described()}, and samples are steps; write step = 'all' for domain "
+                f"{name!r} too, or 'last' if all samples have that one"
+            )
 
 
 def _read_domain(file: SampleFile, name: str, domain: DomainMapping, parts: Sequence[MeshPart]) -> DomainData:
@@ -158,6 +184,8 @@ def association_of(file: SampleFile, name: str, domain: DomainMapping, names: Na
 def _missing(file: SampleFile, field: str, array: str, allowed: Sequence[Association], names: Names) -> str:
     near = nearest_names(array, {one for association in allowed for one in names[association]})
     hint = f"; {near}" if near.startswith("did you mean") else ""
+    if array.startswith(_VTKHDF_PATH):
+        hint = "; VTKHDF is read as a mesh: call its arrays by their names there, and leave the position out"
     there = "; ".join(f"{one} data: {', '.join(sorted(names[one])) or 'none'}" for one in ASSOCIATIONS)
     of_kind = f" in its {allowed[0]} data" if len(allowed) == 1 else ""
     return f"{file.where(field)} has no array {array!r}{of_kind}{hint} (it has {there})"

@@ -1,11 +1,11 @@
-"""Files of meshes, read through PyVista: VTK, EnSight Gold, STL."""
+"""Files of meshes, read through PyVista: VTK, VTKHDF, CGNS, EnSight Gold, STL."""
 
 from __future__ import annotations
 
 import re
 import threading
 import weakref
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sized
+from collections.abc import Collection, Iterator, Mapping, Sized
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,12 +15,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noether.data.zarr_store.errors import MissingDependencyError, SourceError
-from noether.data.zarr_store.sources.ensight_case import parse_case
+from noether.data.zarr_store.sources.ensight_case import case_of_one_step, parse_case
+from noether.data.zarr_store.sources.ensight_files import extract_step
 from noether.data.zarr_store.sources.geometry import Cells, Polyhedra, faces
 from noether.data.zarr_store.sources.ghosts import GHOST_ARRAYS, own_cells, own_points
+from noether.data.zarr_store.sources.hdf5_meshes import (
+    HDF5_MESH_FILE_SUFFIXES,
+    HDF5_MESH_SUFFIXES,
+    check_mesh_file,
+)
 from noether.data.zarr_store.sources.local_copies import scratch_directory
 from noether.data.zarr_store.sources.mapping import Association
+from noether.data.zarr_store.sources.mesh_readers import (
+    blocks_of,
+    open_reader,
+    times_of,
+    without_points_of_the_volume,
+)
 from noether.data.zarr_store.sources.referenced_files import PIECED_SUFFIXES, names_in
+from noether.data.zarr_store.sources.steps import Step, Steps
 from noether.data.zarr_store.sources.suffixes import suffix_of
 
 if TYPE_CHECKING:
@@ -28,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MESH_SUFFIXES", "MeshFile", "MeshPart"]
 
-MESH_SUFFIXES = (".vtu", ".vtp", ".pvtu", ".pvtp", ".vtk", ".vtm", ".case", ".stl")
+MESH_SUFFIXES = (".vtu", ".vtp", ".pvtu", ".pvtp", ".vtk", ".vtm", ".case", ".stl", *HDF5_MESH_SUFFIXES)
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -38,7 +51,7 @@ _vtk_lock = threading.RLock()
 
 @dataclass(frozen=True, slots=True)
 class MeshPart:
-    """One part of an EnSight case, one block of a ``.vtm``, or all of another file.
+    """One part of an EnSight case, one block of a ``.vtm``, of VTKHDF or of CGNS, or all of another file.
 
     Attributes
     ----------
@@ -113,81 +126,90 @@ class MeshFile:
     Parameters
     ----------
     path : Path
-        Local file; the suffix says its format.
+        Local file; the suffix says its format, or else the root of an HDF5 file.
     where : str
         Names sample and file, to begin an error with.
     way_out : str
         What to do where it cannot be read, to end an error with.
+    step : int, "last" or None
+        Which time step is read; the last of a file that has steps where it is None.
 
     Attributes
     ----------
+    steps : Steps
+        Time steps that it has.
+    step : int or None
+        The step that is read; None where there are none, or they have no numbers.
     names : dict of {"cell", "point"} to list of str, or None
         Arrays that it holds; None where its format tells them only with the data.
 
     Raises
     ------
     SourceError
-        It cannot be read, or a piece that it names is not there.
+        It cannot be read, a piece that it names is not there, or the step is not.
     MissingDependencyError
-        PyVista is not installed.
+        PyVista is not installed, or h5py for formats that are HDF5.
     """
 
-    def __init__(self, path: Path, where: str, way_out: str = "make the file again") -> None:
+    def __init__(self, path: Path, where: str, way_out: str = "make the file again", step: Step = None) -> None:
         try:
             import pyvista  # noqa: F401 - whether it is there
         except ImportError as error:
             raise MissingDependencyError("pyvista", f"reading {suffix_of(path)} files", "mesh") from error
         self._where, self._way_out, self._name = where, way_out, path.stem
         self._aliases: dict[str, str] = {}
+        self.steps = Steps()
         suffix = suffix_of(path)
-        if suffix in PIECED_SUFFIXES:
+        if suffix in HDF5_MESH_FILE_SUFFIXES:
+            suffix, self.steps = check_mesh_file(path, where)
+        elif suffix in PIECED_SUFFIXES:
             _require_pieces(path, where)
         elif suffix == ".case":
-            path, self._aliases = self._case_of_last_step(path)
+            path = self._case_of_step(path, step)
+        self._is_cgns = suffix == ".cgns"
+        if self._is_cgns:
+            self._way_out += ", or export it as EnSight Gold or VTK: VTK's reader does not know all of CGNS"
         with self._errors_raised():
-            self._reader: Any = _reader_of(path, suffix)
+            self._reader: Any = open_reader(path, suffix)
+            if self._is_cgns:
+                self.steps = _steps_of_cgns(self._reader)
+        self.step = self.steps.choose(step, where)
         self.names: dict[Association, list[str]] | None = None
         if hasattr(self._reader, "cell_array_names"):
             self.names = {"cell": list(self._reader.cell_array_names), "point": list(self._reader.point_array_names)}
-        time_sets = getattr(self._reader.reader, "GetTimeSets", lambda: ())() or ()
-        if times := [float(time_set.GetValue(row)) for time_set in time_sets for row in range(_length(time_set))]:
-            # A file of several steps: each variable has its last step at the latest time of all.
-            self._reader.reader.SetTimeValue(max(times))
+        if self.step is not None and suffix == ".vtkhdf":
+            self._reader.reader.SetStep(self.step)  # a time would leave the blocks of a composite at the first step
+        self._time = self.steps.times[self.step] if self.step is not None and self._is_cgns else None
 
-    def _case_of_last_step(self, path: Path) -> tuple[Path, dict[str, str]]:
-        """Write a case of one step, the last one of each time set, with links to its files.
+    def _case_of_step(self, path: Path, step: Step) -> Path:
+        """Write a case of one step, that of each time set, with links to its files; return it.
 
-        VTK's reader of cases takes a time for all time sets, and cannot read names with blanks. A case whose files hold
-        several steps each, or that names no files, stays as it is.
-
-        Returns
-        -------
-        path : Path
-            The case to read.
-        aliases : dict of str to str
-            Names of files as the case has them, by the path of the link.
+        VTK's reader of cases takes a time for all time sets, cannot read names with blanks, and does not end where a
+        file of several steps lacks one. A case that names no files stays.
         """
         case = parse_case(_text_of(path), self._where)
-        if case.has_file_sets or not case.header or not case.entries:
-            return path, {}
-        entries = case.last_step(lambda name: _text_of(path.parent / name), self._where)
+        if not case.header or not case.entries:
+            return path
         stack = ExitStack()
         weakref.finalize(self, stack.close)
         directory = stack.enter_context(scratch_directory())
-        names = list(dict.fromkeys(name for entry in entries for name in entry.files))
-        links = {name: f"file{number}" for number, name in enumerate(names)}
-        for name, link in links.items():
-            (directory / link).symlink_to(Path(path.parent, name).absolute())
-        lines = ["FORMAT", *case.header, "GEOMETRY"]
-        for is_variable in (False, True):
-            lines += ["VARIABLE"] if is_variable else []
-            for entry in entries:
-                if (entry.description is not None) == is_variable:
-                    words = [entry.description or "", *(links[name] for name in entry.files), entry.rest]
-                    lines.append(f"{entry.key}: {' '.join(filter(None, words))}")
+
+        def read(name: str) -> str:
+            return _text_of(path.parent / name)
+
+        self.steps = case.steps(read)
+        entries = case.at_step(step, read, self._where)
+        files = list(dict.fromkeys(one for entry in entries for one in entry.step_files))
+        links = {one: f"file{number}" for number, one in enumerate(files)}
+        for (name, step_in_file), link in links.items():
+            if step_in_file is None:
+                (directory / link).symlink_to(Path(path.parent, name).absolute())
+            else:
+                extract_step(path.parent / name, step_in_file, directory / link, self._where)
+        self._aliases = {str(directory / link): str(path.parent / name) for (name, _), link in links.items()}
         written = directory / path.name
-        written.write_text("\n".join([*lines, ""]), errors="surrogateescape")
-        return written, {str(directory / link): str(path.parent / name) for name, link in links.items()}
+        written.write_text(case_of_one_step(case.header, entries, links), errors="surrogateescape")
+        return written
 
     def read(self, wanted: Mapping[Association, Collection[str]] | None = None) -> list[MeshPart]:
         """Read the parts, with the arrays that are wanted, by association; formats that cannot choose give all.
@@ -225,30 +247,23 @@ class MeshFile:
         return _vtk_errors_raised(self._where, self._way_out, self._aliases)
 
     def _update(self) -> list[tuple[str, pyvista.DataSet]]:
-        import pyvista
-
         # Not `read` of PyVista's reader, which reads again what has failed.
-        self._reader.reader.Update()
-        return list(_blocks(pyvista.wrap(self._reader.reader.GetOutput()), self._name))
+        if self._time is None:
+            self._reader.reader.Update()
+        else:
+            self._reader.reader.UpdateTimeStep(self._time)
+        blocks = blocks_of(self._reader.reader.GetOutputDataObject(0), self._name, self._where)
+        return [(name, without_points_of_the_volume(block) if self._is_cgns else block) for name, block in blocks]
 
     def _require_found(self, parts: Sized) -> None:
         if not len(parts):
             raise SourceError(f"{self._where} holds no mesh; {self._way_out}")
 
 
-def _reader_of(path: Path, suffix: str) -> Any:
-    import pyvista
-
-    if suffix != ".pvtp":
-        return pyvista.get_reader(path, suffix)  # type: ignore[no-untyped-call]  # of pyvista
-    from vtkmodules.vtkIOXML import vtkXMLPPolyDataReader
-
-    class PiecedReader(pyvista.XMLPolyDataReader):
-        # PyVista has no reader of these files, and does not know VTK's by name.
-        _vtk_class_name = ""
-        _class_reader = vtkXMLPPolyDataReader
-
-    return PiecedReader(path)
+def _steps_of_cgns(reader: Any) -> Steps:
+    """Return the steps of a file of CGNS; VTK tells one time of a file that knows none."""
+    times = times_of(reader)
+    return Steps(len(times), times) if len(times) > 1 else Steps()
 
 
 def _require_pieces(path: Path, where: str) -> None:
@@ -289,18 +304,6 @@ def _text_of(path: Path) -> str:
     return path.read_text(errors="surrogateescape") if path.is_file() else ""
 
 
-def _blocks(mesh: Any, name: str) -> Iterator[tuple[str, pyvista.DataSet]]:
-    """Yield the blocks with their names, also those in blocks; those that are empty are passed over."""
-    import pyvista
-
-    blocks: Iterable[tuple[str, pyvista.DataSet]] = [(name, mesh)]
-    if isinstance(mesh, pyvista.MultiBlock):
-        blocks = mesh.recursive_iterator("items", skip_none=True, prepend_names=True, separator="/")
-    for block_name, block in blocks:
-        if block.n_points:
-            yield block_name.strip(), block  # EnSight fills names up with blanks
-
-
 def _part(name: str, dataset: pyvista.DataSet) -> MeshPart:
     grid = dataset.cast_to_unstructured_grid()
     data: dict[Association, Arrays] = {
@@ -309,7 +312,8 @@ def _part(name: str, dataset: pyvista.DataSet) -> MeshPart:
     }
     offsets, connectivity = _lists(grid.GetCells())
     polyhedra = None
-    if grid.GetPolyhedronFaces() is not None:
+    # VTK's reader of pieces gives, now and then, lists without entries to meshes without polyhedra.
+    if grid.GetPolyhedronFaces() is not None and grid.GetPolyhedronFaces().GetNumberOfCells():
         polyhedra = Polyhedra(*_lists(grid.GetPolyhedronFaceLocations()), *_lists(grid.GetPolyhedronFaces()))
     cells = Cells(np.asarray(grid.celltypes), offsets, connectivity, polyhedra)
     own = own_cells(_flags(data["cell"]))
@@ -342,7 +346,7 @@ def _vtk_errors_raised(where: str, way_out: str, aliases: Mapping[str, str]) -> 
     ):
         try:
             yield
-        except MemoryError:
+        except (MemoryError, SourceError):
             raise
         except Exception as error:  # noqa: BLE001 - PyVista meets what VTK left undone: AttributeError, IndexError
             failure = error

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from noether.data.schemas import FileMap
 from noether.data.zarr_store.errors import ArgumentError, nearest_names
@@ -24,12 +25,15 @@ class Preset:
         Attributes of the file map whose files are not in every copy of the dataset.
     origin : str
         The dataset that the names come from.
+    field_attributes : mapping of str to mapping of str to str
+        By canonical field name, ``units`` and ``long_name`` of fields that are not what their name says.
     """
 
     name: str
     filemap: FileMap
     optional: frozenset[str]
     origin: str
+    field_attributes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 # DrivAerML and AhmedML share the names of their tensors. `volume_cell_totalpcoeff` holds the total pressure
@@ -60,6 +64,8 @@ _AUTOMOTIVE_CFD_OPTIONAL = frozenset(
     }
 )
 
+_AUTOMOTIVE_CFD_ATTRIBUTES = {"volume_pressure": {"units": "1", "long_name": "total pressure coefficient"}}
+
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
@@ -82,12 +88,14 @@ PRESETS: dict[str, Preset] = {
             _AUTOMOTIVE_CFD,
             _AUTOMOTIVE_CFD_OPTIONAL,
             "AhmedML (Ashton et al., 2024), 500 Ahmed bodies, hybrid RANS-LES",
+            _AUTOMOTIVE_CFD_ATTRIBUTES,
         ),
         Preset(
             "drivaerml",
             _AUTOMOTIVE_CFD,
             _AUTOMOTIVE_CFD_OPTIONAL,
             "DrivAerML (Ashton et al., 2024), 500 notchback DrivAer cars, hybrid RANS-LES",
+            _AUTOMOTIVE_CFD_ATTRIBUTES,
         ),
         Preset(
             "drivaernet",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from html import unescape
 from pathlib import PurePosixPath
 
 from noether.data.zarr_store.errors import SourceError
 from noether.data.zarr_store.sources.ensight_case import parse_case
+from noether.data.zarr_store.sources.steps import Step
 from noether.data.zarr_store.sources.suffixes import suffix_of
 from noether.data.zarr_store.stores import Storage, StoredObject
 
@@ -33,8 +34,14 @@ def files_beside(keys: Iterable[str], listing: Iterable[StoredObject]) -> dict[s
     return beside
 
 
-def named_files(key: str, beside: Mapping[str, list[StoredObject]], storage: Storage, where: str) -> list[StoredObject]:
-    """Return the files that a file names, of those beside it; of a case, those of the last step.
+def named_files(
+    key: str,
+    beside: Mapping[str, list[StoredObject]],
+    storage: Storage,
+    where: str,
+    steps: Collection[Step] = (None,),
+) -> list[StoredObject]:
+    """Return the files that a file names, of those beside it; of a case, those of some steps.
 
     Parameters
     ----------
@@ -46,11 +53,14 @@ def named_files(key: str, beside: Mapping[str, list[StoredObject]], storage: Sto
         Where the files lie.
     where : str
         Names sample and file, to begin an error with.
+    steps : collection of Step
+        Which steps of a case.
 
     Raises
     ------
     SourceError
-        A file lies outside of the storage's root, or a case has no time set that one of its lines refers to.
+        A file lies outside of the storage's root, or a case has no time set that one of its lines refers to, or not
+        the steps.
     """
 
     def read(name: str) -> str:
@@ -66,14 +76,13 @@ def named_files(key: str, beside: Mapping[str, list[StoredObject]], storage: Sto
             f"{where} names the file {outside!r}, which lies outside of {storage.root}; put it below, or give a source "
             "that holds both"
         )
-    if case is not None and not case.has_file_sets:
-        of_sets = [one.numbers_file for one in case.time_sets.values() if one.numbers_file is not None]
-        names = [name for entry in case.last_step(read, where) for name in entry.files] + of_sets
+    if case is not None:
+        entries = [entry for step in steps for entry in case.at_step(step, read, where)]
+        names = [name for entry in entries for name in entry.files] + case.files_of_sets
     directory = str(PurePosixPath(key).parent)
     start = 0 if directory == "." else len(directory) + 1
-    # Of files that hold several steps each, the numbers stay open.
-    patterns = [re.compile(_pattern_of(name)) for name in dict.fromkeys(map(posixpath.normpath, names))]
-    return [item for item in beside[directory] if any(pattern.fullmatch(item.key[start:]) for pattern in patterns)]
+    wanted = set(map(posixpath.normpath, names))
+    return [item for item in beside[directory] if item.key[start:] in wanted]
 
 
 def name_outside(key: str, names: Iterable[str]) -> str | None:
@@ -107,7 +116,3 @@ def names_in(key: str, text: str) -> list[str]:
     attribute = "Source" if suffix_of(key) in PIECED_SUFFIXES else "file"
     names = [unescape(name) for name in re.findall(rf"""\b{attribute}\s*=\s*["']([^"']+)["']""", text)]
     return list(dict.fromkeys(names))
-
-
-def _pattern_of(name: str) -> str:
-    return "[0-9]+".join(re.escape(text) for text in re.split(r"\*+", name))

@@ -43,6 +43,8 @@ class TreeSource:
         Attributes of the file map that are left out, with a notice, unless all samples have their file.
     storage_options : mapping, optional
         Options of the file system; see `stores.open_storage`.
+    field_attributes : mapping of str to mapping of str to str, optional
+        By canonical field name, its ``units`` and ``long_name``, where they are known.
 
     Raises
     ------
@@ -58,6 +60,7 @@ class TreeSource:
         filemap: FileMap,
         optional: Set[str] = frozenset(),
         storage_options: Mapping[str, Any] | None = None,
+        field_attributes: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         self.root = normalize_root(root)
         self.storage_options = dict(storage_options or {})
@@ -66,6 +69,8 @@ class TreeSource:
         _check_filemap(filemap)
         self._samples = self._find_samples(filemap)
         self.filemap = self._without_missing(filemap)
+        there = {spec.field for spec in present_specs(self.filemap)}
+        self.field_attributes = {field: one for field, one in (field_attributes or {}).items() if field in there}
 
     def sample_ids(self) -> list[str]:
         """List the samples, sorted."""
@@ -189,7 +194,7 @@ class TreeSource:
         if not isinstance(values, np.ndarray):
             raise SourceError(
                 f"sample {sample_id!r}, field {spec.field}: {key} holds a {type(values).__name__}; "
-                "expected one tensor or array"
+                "expected one tensor or array; a mapping (--mapping) reads files of several"
             )
         return values
 

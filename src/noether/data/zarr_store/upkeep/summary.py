@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from noether.data.zarr_store.core import ROOT_KEY
-from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
+from noether.data.zarr_store.manifest import SampleEntry, StoreManifest, stored_field_attributes
 from noether.data.zarr_store.stores import StoredObject, normalize_root, open_storage
 
 __all__ = ["DomainSummary", "FieldSummary", "SplitSummary", "StoreSummary", "summarize"]
@@ -27,6 +27,8 @@ class FieldSummary:
     ----------
     field, dtype : str
         Canonical name and stored dtype.
+    units, long_name : str or None
+        What its array says that it means, in the first sample that has it; None where it does not say.
     stored_bytes : int
         Bytes of its objects.
     source_bytes : int or None
@@ -41,6 +43,8 @@ class FieldSummary:
 
     field: str
     dtype: str
+    units: str | None = None
+    long_name: str | None = None
     stored_bytes: int = 0
     source_bytes: int | None = 0
     max_abs_error: float | None = 0.0
@@ -157,7 +161,7 @@ def summarize(
     *,
     storage_options: Mapping[str, Any] | None = None,
 ) -> StoreSummary:
-    """Sum up a store, or one sample of it, from its manifest and one listing of its objects.
+    """Sum up a store, or one sample of it, from its manifest, one listing of its objects, and the root of one sample.
 
     Raises
     ------
@@ -171,8 +175,10 @@ def summarize(
     # Each is parsed as it is asked for, and is asked for several times here.
     entries = dict(manifest.samples) if sample_id is None else {sample_id: manifest.sample(sample_id)}
     prefix = "" if sample_id is None else entries[sample_id].relpath
-    objects = list(open_storage(root, storage_options).objects(prefix))
+    storage = open_storage(root, storage_options)
+    objects = list(storage.objects(prefix))
     sizes = _bytes_by_array(objects)
+    meanings = stored_field_attributes(storage, manifest.domains, entries.values())
     return StoreSummary(
         store_root=root,
         dataset_name=manifest.dataset_name,
@@ -192,7 +198,9 @@ def summarize(
             if sample_id is None or sample_id in ids
         ],
         domains=[
-            _sum_up_domain(manifest, domain, [entry for entry in entries.values() if domain in entry.domains], sizes)
+            _sum_up_domain(
+                manifest, domain, [entry for entry in entries.values() if domain in entry.domains], sizes, meanings
+            )
             for domain in manifest.domains
             if any(domain in entry.domains for entry in entries.values())
         ],
@@ -210,7 +218,11 @@ def _bytes_by_array(objects: Iterable[StoredObject]) -> dict[str, int]:
 
 
 def _sum_up_domain(
-    manifest: StoreManifest, domain: str, entries: list[SampleEntry], sizes: Mapping[str, int]
+    manifest: StoreManifest,
+    domain: str,
+    entries: list[SampleEntry],
+    sizes: Mapping[str, int],
+    meanings: Mapping[str, Mapping[str, str]],
 ) -> DomainSummary:
     grids = [entry.domains[domain].grid for entry in entries]
     summary = DomainSummary(
@@ -224,7 +236,8 @@ def _sum_up_domain(
         chunk_points=sorted({grid.chunk_points for grid in grids}),
     )
     for layout in manifest.domains[domain].arrays.values():
-        one = FieldSummary(layout.field, layout.dtype)
+        meaning = meanings.get(layout.field, {})
+        one = FieldSummary(layout.field, layout.dtype, meaning.get("units"), meaning.get("long_name"))
         for entry in entries:
             one.stored_bytes += sizes.get(f"{entry.relpath}/{layout.array_name}", 0)
             _add_fidelity(one, entry, entry.domains[domain].n_points * layout.dim)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -42,6 +43,8 @@ __all__ = [
 _T = TypeVar("_T")
 
 POINT_DIMENSION = "point"
+
+_NO_ATTRIBUTES: Mapping[str, Any] = MappingProxyType({})
 
 # A thread makes chunks of about so many bytes at a time: handing over every single one takes a tenth of the time.
 _TASK_BYTES = 1 << 18
@@ -154,19 +157,26 @@ def node_document(metadata: Mapping[str, Any]) -> bytes:
 
 
 def encoded(
-    domains: Iterable[tuple[str, DomainArrays]], encoding: Encoding
+    domains: Iterable[tuple[str, DomainArrays]],
+    encoding: Encoding,
+    field_attributes: Mapping[str, Mapping[str, str]] = _NO_ATTRIBUTES,
 ) -> Generator[tuple[str, Iterator[GroupArray]]]:
     """Encode the arrays of each domain, in threads; one domain at a time is held."""
     with ThreadPoolExecutor(encoding.threads, thread_name_prefix="noether-write") as pool:
         for domain, content in domains:
-            yield domain, _encoded_arrays(content, encoding, pool)
+            yield domain, _encoded_arrays(content, encoding, field_attributes, pool)
             del content  # the next domain may be as large
 
 
-def _encoded_arrays(content: DomainArrays, encoding: Encoding, pool: ThreadPoolExecutor) -> Iterator[GroupArray]:
+def _encoded_arrays(
+    content: DomainArrays,
+    encoding: Encoding,
+    field_attributes: Mapping[str, Mapping[str, str]],
+    pool: ThreadPoolExecutor,
+) -> Iterator[GroupArray]:
     grid = content.grid
     for layout, rows in content.arrays:
-        document = array_document(layout, grid, encoding)
+        document = array_document(layout, grid, encoding, field_attributes.get(layout.field, _NO_ATTRIBUTES))
         shards = (_shard_parts(shard, layout, rows, grid, encoding, pool) for shard in range(grid.n_shards))
         yield GroupArray(layout.array_name, document, shards)
 
@@ -189,8 +199,10 @@ def counted(
             yield key, count(parts)
 
 
-def array_document(layout: ArrayLayout, grid: Grid, encoding: Encoding) -> bytes:
-    """Return the ``zarr.json`` of an array."""
+def array_document(
+    layout: ArrayLayout, grid: Grid, encoding: Encoding, attributes: Mapping[str, str] = _NO_ATTRIBUTES
+) -> bytes:
+    """Return the ``zarr.json`` of an array with these attributes, or none."""
     dtype = np.dtype(layout.dtype)
     memory: dict[str, Buffer] = {}
     zarr.create_array(
@@ -204,6 +216,7 @@ def array_document(layout: ArrayLayout, grid: Grid, encoding: Encoding) -> bytes
         compressors=encoding.compressors(dtype),
         fill_value=0,
         dimension_names=(POINT_DIMENSION, f"{layout.name}_component"),
+        attributes=dict(attributes),
     )
     # zarr-python can be told to lay its JSON out otherwise.
     return node_document(json.loads(memory[f"{layout.array_name}/{ROOT_KEY}"].to_bytes()))

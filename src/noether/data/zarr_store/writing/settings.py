@@ -22,7 +22,13 @@ from noether.data.zarr_store.core import (
 )
 from noether.data.zarr_store.errors import ArgumentError, require_one_of
 from noether.data.zarr_store.layout import DomainLayout, build_domain_layouts, stored_dtype
-from noether.data.zarr_store.manifest import Origin, StoreManifest, format_version_for
+from noether.data.zarr_store.manifest import (
+    FieldAttributes,
+    Origin,
+    StoreManifest,
+    check_field_attributes,
+    format_version_for,
+)
 from noether.data.zarr_store.sampling import SHUFFLE_ALGORITHM, SHUFFLE_ALGORITHMS
 from noether.data.zarr_store.stores import normalize_root
 from noether.data.zarr_store.writing.cast_loss import NonFinite
@@ -62,6 +68,7 @@ class WriterSettings:
     non_finite: NonFinite = "raise"
     storage_options: dict[str, Any] = field(default_factory=dict)
     threads: int | None = None
+    field_attributes: FieldAttributes = field(default_factory=dict)
     shuffle_algorithm: str = SHUFFLE_ALGORITHM
     origin: Origin | None = None
 
@@ -83,6 +90,7 @@ class WriterSettings:
         non_finite: NonFinite,
         storage_options: Mapping[str, Any] | None,
         threads: int | None,
+        field_attributes: Mapping[str, Mapping[str, str]] | None,
         origin: ArrayLike | None = None,
     ) -> Self:
         """Check parameters; they, and the errors, are those of `ZarrStoreWriter`."""
@@ -104,7 +112,11 @@ class WriterSettings:
             None if threads is None else positive_int(threads, "threads"),
         )
         chunk_points_by_domain(settings.chunk_points, settings.layouts)
-        return replace(settings, origin=checked_origin(origin, settings.layouts))
+        return replace(
+            settings,
+            field_attributes=check_field_attributes(field_attributes or {}, settings.layouts),
+            origin=checked_origin(origin, settings.layouts),
+        )
 
     @cached_property
     def layouts(self) -> dict[str, DomainLayout]:

@@ -15,6 +15,7 @@ from noether.data.zarr_store.sources.inspection.contents import (
     FileContents,
     FoundArray,
     FoundPart,
+    holds_several,
     read_contents,
 )
 from noether.data.zarr_store.sources.inspection.naming import SampleFiles, files_of_first_sample
@@ -23,6 +24,7 @@ from noether.data.zarr_store.sources.inspection.proposal import propose_mapping
 from noether.data.zarr_store.sources.local_copies import LocalCopies, scratch_directory
 from noether.data.zarr_store.sources.mapping_files import parse_mapping
 from noether.data.zarr_store.sources.patterns import PathPattern
+from noether.data.zarr_store.sources.range_reader import open_head
 from noether.data.zarr_store.sources.referenced_files import files_beside, named_files, names_files, pieces_in
 from noether.data.zarr_store.sources.suffixes import UNREAD_SUFFIXES, suffix_of, unread_files, with_plain_suffix
 from noether.data.zarr_store.stores import Storage, StoredObject, is_remote, normalize_root, open_storage
@@ -99,7 +101,13 @@ def inspect(path: str | os.PathLike[str], storage_options: Mapping[str, Any] | N
         raise SourceError(f"{given}: no file of a format that is read; {'; '.join(notices)}")
     if not keys:
         raise SourceError(f"{given}: no file of a known format is here; expected one of {', '.join(SUFFIXES)}")
-    sample = files_of_first_sample(keys, _sizes(keys, listing))
+    by_key = {item.key: item for item in listing}
+
+    def is_of_several(key: str) -> bool:
+        with open_head(storage, by_key[key]) as file:
+            return holds_several(file, key)
+
+    sample = files_of_first_sample(keys, _sizes(keys, listing), is_of_several)
     contents = list(_read(storage, sample, listing))
     others = {key: read_other_files(storage, listing, key, sample.same_kind[key]) for key in sample.patterns}
     name = PurePosixPath(given).stem or "dataset"

@@ -11,7 +11,14 @@ from noether.data.zarr_store.sources.inspection.candidates import Candidate
 from noether.data.zarr_store.sources.inspection.components import join_components
 from noether.data.zarr_store.sources.inspection.contents import FileContents, FoundArray
 from noether.data.zarr_store.sources.inspection.domain_words import domain_named_in
-from noether.data.zarr_store.sources.inspection.fields import DomainTable, field_name, is_vector, toml_text, toml_value
+from noether.data.zarr_store.sources.inspection.fields import (
+    DomainTable,
+    bare_name,
+    field_name,
+    is_vector,
+    toml_text,
+    toml_value,
+)
 from noether.data.zarr_store.sources.inspection.naming import SampleFiles, group_beside, pattern_of_names
 
 __all__ = ["array_candidates"]
@@ -52,7 +59,8 @@ def _array_table(
         table = DomainTable(name, kind, [f"file = {toml_text(pattern)}"])
         if found.sample_groups:
             table.head.append(f"group = {toml_text(group_beside(pattern, pattern_of_names(found.sample_groups)))}")
-        for array, components in joined:
+        # Where there are other positions, PyG calls the features of its nodes x.
+        for array, components in sorted(joined, key=lambda one: bare_name(one[0].name) == "x"):
             if array.shape[:1] == (n_points,) and len(array.shape) <= 2:
                 value = toml_value(components)
                 value = f"{{ array = {value}, transpose = true }}" if turned.intersection(components) else value

@@ -14,7 +14,10 @@ from noether.data.zarr_store.sources.suffixes import suffix_of
 __all__ = ["Candidate", "Choice", "choose"]
 
 # Where the same is there in several formats: those that tell most of a mesh first.
-_FORMATS = (".vtu", ".vtp", ".pvtu", ".pvtp", ".vtm", ".vtk", ".case", ".h5", ".hdf5", ".npz", ".pt", ".npy", ".stl")
+_FORMATS = (
+    *(".vtu", ".vtp", ".pvtu", ".pvtp", ".vtkhdf", ".vtm", ".vtk", ".cgns", ".case"),
+    *(".h5", ".hdf5", ".hdf", ".npz", ".pt", ".npy", ".stl"),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from noether.data.zarr_store.errors import SourceError
 from noether.data.zarr_store.sources.formats import damage_reported, load_file
 from noether.data.zarr_store.sources.ghosts import GHOST_ARRAYS
 from noether.data.zarr_store.sources.hdf5 import HDF5_SUFFIXES, array_at, array_names, group_names, open_hdf5
+from noether.data.zarr_store.sources.hdf5_meshes import mesh_suffix
 from noether.data.zarr_store.sources.inspection.domain_words import domain_named_in
 from noether.data.zarr_store.sources.mapping import Association
 from noether.data.zarr_store.sources.meshes import MESH_SUFFIXES, MeshFile
 from noether.data.zarr_store.sources.npy import load_members, member_heads
+from noether.data.zarr_store.sources.steps import Steps
 from noether.data.zarr_store.sources.suffixes import suffix_of
+from noether.data.zarr_store.sources.torch_files import flattened, tensor_heads
 from noether.data.zarr_store.writing import SourceRows
 
-__all__ = ["SUFFIXES", "FileContents", "FoundArray", "FoundPart", "read_contents"]
+__all__ = ["SUFFIXES", "FileContents", "FoundArray", "FoundPart", "holds_several", "read_contents"]
 
 SUFFIXES = (".pt", ".npy", ".npz", *HDF5_SUFFIXES, *MESH_SUFFIXES)
 
@@ -36,7 +40,7 @@ class FoundArray:
     shape : tuple of int
         As the file has it.
     dtype : str
-        As NumPy calls it.
+        As NumPy calls it; what Python calls a value that is no array.
     minimum, maximum : float or None
         Of the values that are not NaN; None where there are none, or they are no numbers.
     n_nan : int
@@ -44,7 +48,7 @@ class FoundArray:
     association : {"cell", "point"} or None
         Whether it is data of cells or points; None where there is no mesh.
     part : str or None
-        The part of an EnSight case, or block of a ``.vtm``, that it lies in; None without parts.
+        The part of an EnSight case, or block of a ``.vtm``, of VTKHDF or of CGNS, that it lies in; None without parts.
     """
 
     name: str
@@ -95,6 +99,10 @@ class FileContents:
         Those of a mesh; one where the format knows no parts.
     sample_groups : list of str
         Groups of an HDF5 file that hold the same arrays, as those of samples do; `arrays` are then those of the first.
+    steps : Steps
+        Time steps of a mesh.
+    step : int or None
+        The step that `arrays` are of; None where there are none.
     n_bytes : int
         Its size.
     problem : str or None
@@ -105,6 +113,8 @@ class FileContents:
     arrays: list[FoundArray] = field(default_factory=list)
     parts: list[FoundPart] = field(default_factory=list)
     sample_groups: list[str] = field(default_factory=list)
+    steps: Steps = Steps()  # noqa: RUF009 - it is frozen
+    step: int | None = None
     n_bytes: int = 0
     problem: str | None = None
 
@@ -130,12 +140,37 @@ def read_contents(path: Path, key: str) -> FileContents:
                 names = list(member_heads(file))
                 return FileContents(key, [_measure(name, [load_members(file, [name])[name]]) for name in names])
         loaded = load_file(file, key, "file")
-    values = loaded if isinstance(loaded, dict) else {"": loaded}
-    return FileContents(key, [_measure(str(name), [np.asarray(value)]) for name, value in values.items()])
+    if not isinstance(loaded, np.ndarray | dict):
+        raise SourceError(
+            f"file: {key} holds a {type(loaded).__name__}; expected a tensor or a dict of tensors: save each sample to "
+            "a file of its own"
+        )
+    with damage_reported(key, "file"):
+        values = flattened(loaded) if isinstance(loaded, dict) else {"": loaded}
+    return FileContents(key, [_measure_value(name, value) for name, value in values.items()])
+
+
+def holds_several(file: BinaryIO, key: str) -> bool:
+    """Return whether a file of a format of single arrays holds several: a dict of tensors, in a ``.pt``."""
+    if suffix_of(key) != ".pt":
+        return False
+    try:
+        with damage_reported(key, "file"):
+            return bool(tensor_heads(file))
+    except SourceError:
+        return False
+
+
+def _measure_value(name: str, value: Any) -> FoundArray:
+    if isinstance(value, np.ndarray | bool | int | float):
+        return _measure(name, [np.asarray(value)])
+    return FoundArray(name, (), type(value).__name__)
 
 
 def _read_hdf5(path: Path, key: str) -> FileContents:
     with open_hdf5(path, key) as file:
+        if mesh_suffix(file) is not None:
+            return _read_mesh(path, key)
         samples = _sample_groups(file, key)
         group = file[samples[0]] if samples else file
         arrays = []
@@ -165,7 +200,8 @@ def _sample_groups(file: Any, key: str) -> list[str]:
 
 
 def _read_mesh(path: Path, key: str) -> FileContents:
-    read = MeshFile(path, key).read()
+    mesh = MeshFile(path, key)
+    read = mesh.read()
     arrays, parts = [], []
     for one in read:
         part = one.name if len(read) > 1 else None
@@ -179,7 +215,7 @@ def _read_mesh(path: Path, key: str) -> FileContents:
         points, cells = (int(one.is_own(of).sum()) for of in ("point", "cell"))
         ghosts = one.n_ghosts("point"), one.n_ghosts("cell")
         parts.append(FoundPart(one.name, points, cells, one.dimension, *ghosts))
-    return FileContents(key, arrays, parts)
+    return FileContents(key, arrays, parts, steps=mesh.steps, step=mesh.step)
 
 
 def _measure(

@@ -11,7 +11,7 @@ from math import inf
 from noether.data.zarr_store.layout import CANONICAL_TO_SPEC, POSITION
 from noether.data.zarr_store.sources.inspection.contents import FoundArray
 
-__all__ = ["DomainTable", "field_name", "is_vector", "toml_key", "toml_list", "toml_text", "toml_value"]
+__all__ = ["DomainTable", "bare_name", "field_name", "is_vector", "toml_key", "toml_list", "toml_text", "toml_value"]
 
 # What solvers and datasets call a field; the first pattern that fits counts.
 _FIELD_NAMES = {
@@ -61,6 +61,8 @@ class DomainTable:
     def add(self, array: FoundArray, called: str, value: str) -> None:
         """Add an array as a field, or a remark why not."""
         name = field_name(self.kind, array, called)
+        if name == POSITION in self.fields and bare_name(called) == "x":
+            name = "x"
         if not array.dtype.startswith("float"):
             self.remarks.append(f"# {toml_text(called)} holds {array.dtype}")
             return
@@ -98,9 +100,7 @@ class DomainTable:
 
 def field_name(kind: str, array: FoundArray, called: str) -> str:
     """Return the glossary's name of a field, where its width allows it, else one made of its own."""
-    bare = re.split(r"[/:]", called)[-1]
-    for affix in _AFFIXES:
-        bare = re.sub(affix, "", bare, flags=re.IGNORECASE)
+    bare = bare_name(called)
     width = _width_of(array)
     for name, pattern in _FIELD_NAMES.items():
         wanted = _known_width(kind, name) or (3 if name in _VECTORS else 1)
@@ -109,6 +109,14 @@ def field_name(kind: str, array: FoundArray, called: str) -> str:
     own = re.sub("[^a-z0-9]+", "_", bare.lower()).strip("_")
     own = own if own[:1].isalpha() else f"field_{own}".rstrip("_")
     return f"{own}_{width}" if own in _FIELD_NAMES else own
+
+
+def bare_name(called: str) -> str:
+    """Return the last part of a name, without what says where it comes from."""
+    bare = re.split(r"[/:]", called)[-1]
+    for affix in _AFFIXES:
+        bare = re.sub(affix, "", bare, flags=re.IGNORECASE)
+    return bare
 
 
 def is_vector(kind: str) -> Callable[[FoundArray, str], bool]:

@@ -106,19 +106,20 @@ class _Node:
         return any(kind != "split" for kind in self.variables)
 
 
-def find_kinds(keys: Collection[str]) -> list[FileKind]:
+def find_kinds(keys: Collection[str], holds_several: Callable[[str], bool] = lambda _: False) -> list[FileKind]:
     """Sort files by kind.
 
     A name of a directory or file is split into texts and numbers. Where texts differ too, and the directories hold the
-    same, the whole name tells samples apart. What differs is a variable, unless it is equal to one in all files.
+    same, the whole name tells samples apart. What differs is a variable, unless it is equal to one in all files. Where
+    `holds_several` says that a file of a format of single arrays has several, it is no part of a sample but all of it.
     """
-    return list(_walk(_Node((), (), [_File(key, tuple(key.split("/")), ()) for key in keys])))
+    return list(_walk(_Node((), (), [_File(key, tuple(key.split("/")), ()) for key in keys]), holds_several))
 
 
-def _walk(node: _Node) -> Iterator[FileKind]:
+def _walk(node: _Node, holds_several: Callable[[str], bool]) -> Iterator[FileKind]:
     for step, files in _groups_of_directories(node, [file for file in node.files if len(file.rest) > 1]):
-        yield from _walk(step(node, files))
-    for step, files in _groups_of_files(node, [file for file in node.files if len(file.rest) == 1]):
+        yield from _walk(step(node, files), holds_several)
+    for step, files in _groups_of_files(node, [file for file in node.files if len(file.rest) == 1], holds_several):
         found = step(node, files)
         yield FileKind(found.components, found.variables, {file.key: file.values for file in found.files})
 
@@ -170,10 +171,10 @@ def _content(file: _File) -> str:
     return "/".join(re.sub("[A-Za-z0-9]+", lambda word: "@" if word[0] in own else word[0], text) for text in texts)
 
 
-def _groups_of_files(node: _Node, files: Sequence[_File]) -> Groups:
+def _groups_of_files(node: _Node, files: Sequence[_File], holds_several: Callable[[str], bool]) -> Groups:
     for same_format in _grouped(files, lambda file: suffix_of(file.name)):
         shapes = _grouped(same_format, node.shape)
-        is_single = suffix_of(same_format[0].name) in SINGLE_ARRAYS
+        is_single = suffix_of(same_format[0].name) in SINGLE_ARRAYS and not holds_several(same_format[0].key)
         if is_single and node.has_samples:
             for shape in shapes:
                 # Arrays that every sample has are told apart by their numbers, not samples.

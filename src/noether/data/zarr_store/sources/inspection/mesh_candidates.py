@@ -78,6 +78,9 @@ def _mesh_table(
         if not arrays and of_files:
             association = "cell" if of_files[0].arrays[0].shape[0] == rows["cell"] else "point"
         table.head.append(f'association = "{association}"')
+        if found.steps.count > 1:
+            said = f'{found.steps.described()}; "all" makes each a sample, with {{step}} in the id'
+            table.head.append(f'step = "last"  # of {said}')
         table.remarks += left + apart
         for array, components in join_components(arrays, is_vector(kind)):
             table.add(array, array.name, toml_value(components))

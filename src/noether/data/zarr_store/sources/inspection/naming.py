@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import PurePosixPath
@@ -55,7 +55,11 @@ class SampleFiles:
         return len(self.same_kind.get(key, (key,)))
 
 
-def files_of_first_sample(keys: Sequence[str], sizes: Mapping[str, int] | None = None) -> SampleFiles:
+def files_of_first_sample(
+    keys: Sequence[str],
+    sizes: Mapping[str, int] | None = None,
+    holds_several: Callable[[str], bool] = lambda _: False,
+) -> SampleFiles:
     """Find what tells samples apart in the names of files, and the files of the first sample.
 
     Parameters
@@ -65,11 +69,13 @@ def files_of_first_sample(keys: Sequence[str], sizes: Mapping[str, int] | None =
     sizes : mapping of str to int, optional
         Their sizes. Where some files are one for each sample, and others one for all or several for each, the samples
         are those of the larger ones.
+    holds_several : callable
+        Says whether a file of a format of single arrays holds several nevertheless.
     """
     blocks = {str(PurePosixPath(key).with_suffix("")) for key in keys if suffix_of(key) == ".vtm"}
     if blocks:
         keys = [key for key in keys if not blocks & {str(parent) for parent in PurePosixPath(key).parents}]
-    kinds = find_kinds(keys)
+    kinds = find_kinds(keys, holds_several)
     taken, disjoint = _of_samples(kinds, sizes)
     keeps_split = _needs_split(taken)
     if keeps_split:

@@ -25,7 +25,7 @@ _MAX_HEADS = 100
 _MAX_REMOTE_HEADS = 8
 # Names of parts take reading a mesh: so many files at most, and so many bytes of them together.
 _MAX_MESHES, _MAX_MESH_BYTES = 20, 256 << 20
-_PARTED_SUFFIXES = (".case", ".vtm")
+_PARTED_SUFFIXES = (".case", ".vtm", ".vtkhdf", ".cgns")
 
 Arrays = Mapping[Association, frozenset[str]]
 

@@ -53,7 +53,7 @@ def propose_mapping(
             f"# left out, no groups as samples have: {toml_text(one.key)}" for one in read if one not in grouped
         ]
         read = grouped
-    singles = [found for found in read if suffix_of(found.key) in SINGLE_ARRAYS]
+    singles = [found for found in read if suffix_of(found.key) in SINGLE_ARRAYS and not _has_named_arrays(found)]
     beside = arrays_of_meshes(singles, [found for found in read if found.parts])
     attached = [found for same in beside.values() for found in same]
     candidates: list[Candidate] = []
@@ -76,6 +76,10 @@ def propose_mapping(
             table.remarks.append('# sdf = { derive = "distance", to = "surface" }')
         lines += table.lines()
     return "\n".join(lines) + "\n"
+
+
+def _has_named_arrays(found: FileContents) -> bool:
+    return any(array.name and len(array.shape) == 2 for array in found.arrays)
 
 
 def _id_of_groups(sample_id: str, group: str) -> str:

@@ -6,8 +6,14 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from noether.data.zarr_store.core import ROOT_KEY
-from noether.data.zarr_store.manifest import SampleEntry, StoreManifest, checksum_state_of_root, parse_group
+from noether.data.zarr_store.core import ROOT_KEY, parse_document
+from noether.data.zarr_store.manifest import (
+    SampleEntry,
+    StoreManifest,
+    checksum_state_of_root,
+    known_attributes,
+    parse_group,
+)
 from noether.data.zarr_store.stores import Storage
 from noether.data.zarr_store.writing import Encoding, array_document, group_metadata, node_document, root_document
 
@@ -20,7 +26,7 @@ def restored_documents(
     """Return each ``zarr.json`` of a group that is not what it should be, as it should be.
 
     An intact root has copies of all others. Without one, all are made again from the manifest, as the writer makes
-    them.
+    them; units and long names of an array, which the manifest lacks, are those that its own document says.
 
     Parameters
     ----------
@@ -46,14 +52,23 @@ def restored_documents(
     copies = (parse_group(root, sample_id) or {}) if is_intact else {}
     restored, metadata = {}, {}
     for path, made in _nodes(manifest, encoding, entry):
-        metadata[path] = copies.get(path, made)
-        key, document = f"{entry.relpath}/{path}/{ROOT_KEY}", node_document(metadata[path])
-        if storage.read_if_there(key) != document:
+        key = f"{entry.relpath}/{path}/{ROOT_KEY}"
+        current = storage.read_if_there(key)
+        metadata[path] = copies.get(path) or made | {"attributes": _own_attributes(current)}
+        document = node_document(metadata[path])
+        if current != document:
             restored[key] = document
     if not is_intact:
         attributes = manifest.settings_alone().as_group_attributes(sample_id, entry)
         restored[root_key] = root_document(attributes, metadata)
     return restored
+
+
+def _own_attributes(document: bytes | None) -> dict[str, str]:
+    try:
+        return known_attributes(parse_document(document or b""))
+    except ValueError:
+        return {}
 
 
 def _nodes(manifest: StoreManifest, encoding: Encoding, entry: SampleEntry) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -10,7 +10,7 @@ from noether.data.zarr_store.errors import ArgumentError
 from noether.data.zarr_store.layout import present_specs
 from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
 from noether.data.zarr_store.sampling import SHUFFLE_ALGORITHMS
-from noether.data.zarr_store.sources import SampleSource
+from noether.data.zarr_store.sources import SampleSource, field_attributes_of
 from noether.data.zarr_store.writer import ZarrStoreWriter
 from noether.data.zarr_store.writing import Encoding, NonFinite, StoreSettings, compression_level_of
 
@@ -76,6 +76,8 @@ class Reconversion:
             )
         beyond = {spec.attribute: None for field, spec in specs.items() if field not in self._fields}
         self._filemap = source.filemap.model_copy(update=beyond)
+        said = field_attributes_of(source)
+        self._field_attributes = {field: said[field] for field in self._fields if field in said}
         self._there = frozenset(source.sample_ids())
 
     def has(self, sample_id: str) -> bool:
@@ -111,6 +113,7 @@ class Reconversion:
             non_finite=self._non_finite(),
             storage_options=self._storage_options,
             threads=self._encoding.threads,
+            field_attributes=self._field_attributes,
         )
 
     def _non_finite(self) -> NonFinite:

@@ -1,0 +1,81 @@
+"""What fields mean: the units and long names that arrays carry as attributes, as xarray and the CF conventions do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from noether.data.zarr_store.core import ROOT_KEY, is_plain
+from noether.data.zarr_store.errors import ArgumentError, CorruptDataError, nearest_names
+from noether.data.zarr_store.layout import DomainLayout
+from noether.data.zarr_store.manifest.lines import SampleEntry
+from noether.data.zarr_store.manifest.node_metadata import parse_group
+from noether.data.zarr_store.stores import Storage
+
+__all__ = ["FieldAttributes", "check_field_attributes", "known_attributes", "stored_field_attributes"]
+
+FieldAttributes = dict[str, dict[str, str]]
+"""By canonical name of a field: its ``units`` and its ``long_name``, as far as they are known."""
+
+_NAMES = ("units", "long_name")
+
+
+def check_field_attributes(
+    field_attributes: Mapping[str, Mapping[str, Any]], domains: Mapping[str, DomainLayout]
+) -> FieldAttributes:
+    """Return attributes of fields in their plain form, fields without any left out.
+
+    Raises
+    ------
+    ArgumentError
+        A field is not of these domains, or an attribute is no ``units`` or ``long_name``, or no text to be printed.
+    """
+    fields = [field for layout in domains.values() for field in layout.arrays]
+    for field, attributes in field_attributes.items():
+        if field not in fields:
+            raise ArgumentError(f"field_attributes: unknown field {field!r}; {nearest_names(field, fields)}")
+        for name, value in attributes.items():
+            where = f"field_attributes: {field}"
+            if name not in _NAMES:
+                raise ArgumentError(f"{where}: expected {' or '.join(map(repr, _NAMES))}, got {name!r}")
+            if not isinstance(value, str) or not value or not is_plain(value):
+                raise ArgumentError(f"{where}: {name}: expected text that can be printed, got {value!r}")
+    checked = {field: {name: str(value) for name, value in one.items()} for field, one in field_attributes.items()}
+    return {field: attributes for field, attributes in checked.items() if attributes}
+
+
+def known_attributes(metadata: Any) -> dict[str, str]:
+    """Return units and long name of an array, from its metadata, which may say anything."""
+    attributes = metadata.get("attributes") if isinstance(metadata, dict) else None
+    if not isinstance(attributes, dict):
+        return {}
+    return {name: attributes[name] for name in _NAMES if isinstance(attributes.get(name), str)}
+
+
+def stored_field_attributes(
+    storage: Storage, domains: Mapping[str, DomainLayout], entries: Iterable[SampleEntry]
+) -> FieldAttributes:
+    """Return the attributes of the fields of a store, each from the first of some samples that has its domain.
+
+    A group that is missing or damaged says nothing.
+    """
+    found: FieldAttributes = {}
+    wanted = set(domains)
+    for entry in entries:
+        if not wanted:
+            break
+        there = wanted & entry.domains.keys()
+        nodes = _nodes(storage, entry) if there else {}
+        for layout in (domains[domain] for domain in domains if domain in there):
+            said = {field: known_attributes(nodes.get(array.array_name)) for field, array in layout.arrays.items()}
+            found |= {field: attributes for field, attributes in said.items() if attributes}
+        wanted -= there
+    return found
+
+
+def _nodes(storage: Storage, entry: SampleEntry) -> Mapping[str, Any]:
+    document = storage.read_if_there(f"{entry.relpath}/{ROOT_KEY}")
+    try:
+        return parse_group(document or b"", entry.relpath) or {}
+    except CorruptDataError:
+        return {}
