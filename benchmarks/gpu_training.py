@@ -3,7 +3,8 @@
 The store is made first, of samples that differ; beside it the same samples as `.pt` files, and the store as zarr-python
 reads it. Every loader gives the same number of points of each sample to the same model. The share of waiting is the
 time in which the training has no batch, over all time; copying to the GPU is not waiting. The result is a table in
-Markdown, with the card's name. It needs a GPU, and nothing else of this project does.
+Markdown, with the card's name, which is kept as ``benchmarks/results/gpu.md``. It needs a GPU, and nothing else of this
+project does.
 """
 
 from __future__ import annotations

@@ -37,6 +37,14 @@ _INTRODUCTION = """\
 - A target says what was hoped for when the library was designed; it is marked as missed where it was.
 """
 
+_ON_GPU = """\
+## Training on a GPU
+
+A small network is trained on draws of a store on local disk, by `python -m benchmarks.gpu_training`, on a machine of 16
+cores. Waiting is the time in which the training has no batch, over all time; copies to the GPU are not waiting. Before
+that, the script requires that pinned batches of several workers have, once on the GPU, the values that the dataset
+itself gives. The peers read the same store by `array[start:stop]`, and `.pt` files of the same samples."""
+
 _CHAPTERS = {
     "draws": _Chapter(
         "A draw from local disk",
@@ -131,6 +139,9 @@ def write_report(settings: Settings) -> Path:
     for comparison in comparisons:
         plot_comparison(comparison, images / f"bench-{comparison.name}.png")
         blocks += _chapter(comparison)
+    on_gpu = settings.results_dir / "gpu.md"
+    if on_gpu.exists():
+        blocks += [_ON_GPU, on_gpu.read_text().rstrip()]
     path = settings.docs_dir / "benchmarks.md"
     path.write_text("\n\n".join(blocks) + "\n")
     return path
