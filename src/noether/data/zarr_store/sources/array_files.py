@@ -12,7 +12,8 @@ from noether.data.zarr_store.sources.domain_data import DomainData, SampleFile
 from noether.data.zarr_store.sources.formats import damage_reported
 from noether.data.zarr_store.sources.hdf5 import HDF5_SUFFIXES, array_at, array_names, leads_elsewhere, open_hdf5
 from noether.data.zarr_store.sources.hdf5_meshes import HDF5_MESH_FILE_SUFFIXES
-from noether.data.zarr_store.sources.mapping import AreaField, ArrayField, DomainMapping, NormalsField
+from noether.data.zarr_store.sources.mapping import DomainMapping
+from noether.data.zarr_store.sources.mapping_fields import AreaField, ArrayField, NormalsField
 from noether.data.zarr_store.sources.npy import load_members, member_heads
 from noether.data.zarr_store.sources.suffixes import suffix_of
 from noether.data.zarr_store.sources.torch_files import load_tensors, tensor_heads

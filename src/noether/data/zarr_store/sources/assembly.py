@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from noether.data.zarr_store.errors import SourceError
 from noether.data.zarr_store.sources.base import FieldDescription
-from noether.data.zarr_store.sources.mapping import ArrayField
+from noether.data.zarr_store.sources.mapping_fields import ArrayField
 
 __all__ = ["assemble", "transposed"]
 

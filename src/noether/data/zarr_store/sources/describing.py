@@ -20,14 +20,8 @@ from noether.data.zarr_store.sources.ghosts import GHOST_ARRAYS
 from noether.data.zarr_store.sources.hdf5 import HDF5_SUFFIXES, open_hdf5
 from noether.data.zarr_store.sources.hdf5_meshes import mesh_suffix
 from noether.data.zarr_store.sources.loading import SampleLoader
-from noether.data.zarr_store.sources.mapping import (
-    AreaField,
-    ArrayField,
-    DistanceField,
-    DomainMapping,
-    FileField,
-    NormalsField,
-)
+from noether.data.zarr_store.sources.mapping import DomainMapping
+from noether.data.zarr_store.sources.mapping_fields import AreaField, ArrayField, DistanceField, FileField, NormalsField
 from noether.data.zarr_store.sources.mesh_domains import association_of
 from noether.data.zarr_store.sources.range_reader import open_head, open_ranged
 from noether.data.zarr_store.sources.suffixes import suffix_of

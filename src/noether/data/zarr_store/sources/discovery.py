@@ -8,7 +8,8 @@ from pathlib import PurePosixPath
 
 from noether.data.zarr_store.errors import SourceError
 from noether.data.zarr_store.sources.hdf5 import group_names, open_hdf5
-from noether.data.zarr_store.sources.mapping import AttributeTable, DomainMapping, SourceMapping, step_of
+from noether.data.zarr_store.sources.mapping import DomainMapping, SourceMapping, step_of
+from noether.data.zarr_store.sources.mapping_attributes import AttributeTable
 from noether.data.zarr_store.sources.patterns import PART, PathPattern
 from noether.data.zarr_store.sources.range_reader import open_ranged
 from noether.data.zarr_store.sources.referenced_files import files_beside, named_files, names_files

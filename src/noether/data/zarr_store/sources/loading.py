@@ -31,14 +31,9 @@ from noether.data.zarr_store.sources.formats import load_file
 from noether.data.zarr_store.sources.hdf5 import HDF5_SUFFIXES, open_hdf5
 from noether.data.zarr_store.sources.hdf5_meshes import mesh_suffix
 from noether.data.zarr_store.sources.local_copies import LocalCopies, scratch_directory
-from noether.data.zarr_store.sources.mapping import (
-    ArrayField,
-    AttributeTable,
-    DistanceField,
-    DomainMapping,
-    FileField,
-    SourceMapping,
-)
+from noether.data.zarr_store.sources.mapping import DomainMapping, SourceMapping
+from noether.data.zarr_store.sources.mapping_attributes import AttributeTable
+from noether.data.zarr_store.sources.mapping_fields import ArrayField, DistanceField, FileField
 from noether.data.zarr_store.sources.mesh_domains import read_mesh_domains
 from noether.data.zarr_store.sources.meshes import MESH_SUFFIXES
 from noether.data.zarr_store.sources.range_reader import streamed

@@ -16,7 +16,9 @@ from noether.data.zarr_store.sources.discovery import FoundSample, find_samples
 from noether.data.zarr_store.sources.formats import ATTRIBUTE_FORMATS, FORMATS, TABLE_SEPARATORS
 from noether.data.zarr_store.sources.hdf5 import HDF5_SUFFIXES
 from noether.data.zarr_store.sources.loading import READERS, SampleLoader
-from noether.data.zarr_store.sources.mapping import AttributeTable, FileField, SourceMapping
+from noether.data.zarr_store.sources.mapping import SourceMapping
+from noether.data.zarr_store.sources.mapping_attributes import AttributeTable
+from noether.data.zarr_store.sources.mapping_fields import FileField
 from noether.data.zarr_store.sources.range_reader import streamed
 from noether.data.zarr_store.sources.suffixes import suffix_of, unread_format
 from noether.data.zarr_store.stores import Storage, normalize_root, open_storage

@@ -2,169 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Set
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    JsonValue,
-    PositiveInt,
-    SerializerFunctionWrapHandler,
-    StringConstraints,
-    Tag,
-    model_serializer,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from noether.data.schemas import FileMap, extended_filemap
-from noether.data.zarr_store.core import is_plain
 from noether.data.zarr_store.errors import nearest_names
 from noether.data.zarr_store.layout import CANONICAL_TO_SPEC, POSITION, FieldSpec
+from noether.data.zarr_store.sources.mapping_attributes import (
+    AttributeFile,
+    AttributeMapping,
+    check_attribute_file,
+    shown,
+)
+from noether.data.zarr_store.sources.mapping_fields import (
+    ArrayField,
+    DistanceField,
+    FieldMapping,
+    FileField,
+    MappingModel,
+    NormalsField,
+    Pattern,
+)
 from noether.data.zarr_store.sources.patterns import PART, PathPattern
 from noether.data.zarr_store.sources.steps import ALL_STEPS, STEP, Step
 
-__all__ = [
-    "AreaField",
-    "ArrayField",
-    "Association",
-    "AttributeFile",
-    "AttributeTable",
-    "DistanceField",
-    "DomainMapping",
-    "FieldMapping",
-    "FileField",
-    "NormalsField",
-    "PartSelection",
-    "SourceMapping",
-    "step_of",
-]
+__all__ = ["Association", "DomainMapping", "PartSelection", "SourceMapping", "step_of"]
 
 Association = Literal["cell", "point"]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 
 _UNITS = "units"
 _BY_ATTRIBUTE = {spec.attribute: spec for spec in CANONICAL_TO_SPEC.values()}
 
 
-def _is_pattern(text: str) -> str:
-    PathPattern.parse(text)
-    return text
-
-
-def _is_printable(text: str) -> str:
-    if not text or not is_plain(text):
-        raise ValueError(f"expected text that can be printed, got {text!r}")
-    return text
-
-
-Pattern = Annotated[str, AfterValidator(_is_pattern)]
-Text = Annotated[str, AfterValidator(_is_printable)]
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class _Field(_Model):
-    units: Text | None = None
-    long_name: Text | None = None
-    width: PositiveInt | None = None
-
-    @model_serializer(mode="wrap")
-    def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # The fingerprint of a sample that was converted before there were long names stays what it was.
-        content: dict[str, Any] = handler(self)
-        return {key: value for key, value in content.items() if key != "long_name" or value is not None}
-
-
-class ArrayField(_Field):
-    """A field that is an array of the domain's file, named there; or several, one for each component.
-
-    With `transpose`, the file has a column for each point, as MATLAB's have.
-    """
-
-    array: str | Annotated[tuple[str, ...], Field(strict=False)]
-    transpose: bool = False
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of its arrays."""
-        return (self.array,) if isinstance(self.array, str) else self.array
-
-
-class FileField(_Field):
-    """A field that is a file of its own, ``.npy`` or ``.pt``."""
-
-    file: Pattern
-    transpose: bool = False
-
-
-class NormalsField(_Field):
-    """Unit normals of a surface, computed.
-
-    Faces are taken to wind all the same way, as solvers write them. `orient` says which: ``"outward"`` turns them
-    to look away from the middle of the surface, and so out of a closed body; ``"winding"`` takes them as they wind;
-    ``"reversed"`` is the opposite of that.
-    """
-
-    derive: Literal["normals"]
-    orient: Literal["outward", "winding", "reversed"] = "outward"
-
-
-class AreaField(_Field):
-    """Areas of the faces of a surface, computed."""
-
-    derive: Literal["area"]
-
-
-class DistanceField(_Field):
-    """Distance of each position to another domain, computed; not negative.
-
-    `method` says to what: ``"faces"`` is exact, to the nearest point of its faces; ``"positions"`` is the distance to
-    its nearest position, found in a KD-tree, for domains that have no faces.
-    """
-
-    derive: Literal["distance"]
-    to: str
-    method: Literal["faces", "positions"] = "faces"
-
-
-def _kind_of_field(value: Any) -> str | None:
-    if isinstance(value, BaseModel):
-        value = value.model_dump()
-    if not isinstance(value, dict):
-        return None
-    kinds = {"array", "file", "derive"} & value.keys()
-    if len(kinds) != 1:
-        return None
-    kind = kinds.pop()
-    return value["derive"] if kind == "derive" and isinstance(value["derive"], str) else kind
-
-
-FieldMapping = Annotated[
-    Annotated[ArrayField, Tag("array")]
-    | Annotated[FileField, Tag("file")]
-    | Annotated[NormalsField, Tag("normals")]
-    | Annotated[AreaField, Tag("area")]
-    | Annotated[DistanceField, Tag("distance")],
-    Discriminator(
-        _kind_of_field,
-        custom_error_type="field",
-        custom_error_message=(
-            "expected the name of an array, a list of names, or a table with one of array = NAME, file = FILE, "
-            "derive = 'normals', 'area' or 'distance'"
-        ),
-    ),
-    BeforeValidator(lambda value: {"array": value} if isinstance(value, str | list) else value),
-]
-
-
-class PartSelection(_Model):
+class PartSelection(MappingModel):
     """Which parts of a file a domain is made of: parts of an EnSight case, blocks of a ``.vtm``, of VTKHDF or of CGNS.
 
     Attributes
@@ -191,7 +64,7 @@ def _is_step(value: Any) -> Any:
 StepChoice = Annotated[int | str, BeforeValidator(_is_step)]
 
 
-class DomainMapping(_Model):
+class DomainMapping(MappingModel):
     """Where the fields of one domain come from.
 
     Attributes
@@ -223,7 +96,7 @@ class DomainMapping(_Model):
     parts: PartSelection | None = None
     step: StepChoice | None = None
     unused_points: Literal["keep", "drop"] = "keep"
-    fields: dict[Name, FieldMapping] = {}
+    fields: dict[Name, FieldMapping] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
@@ -264,61 +137,7 @@ def _require_own_files(domain: DomainMapping) -> None:
         raise ValueError("without a file the position is not known: name one, or give the position a file of its own")
 
 
-class AttributeFile(_Model):
-    """An attribute of the samples that lies in a file of its own: ``.npy``, ``.pt``, ``.json``, ``.csv``, ``.tsv``."""
-
-    file: Pattern
-
-
-class AttributeTable(AttributeFile):
-    """An attribute of the samples that lies in a table with a row for each: ``.csv``, ``.tsv``.
-
-    Attributes
-    ----------
-    file : str
-        The table; a pattern, which may lack placeholders of the id.
-    id : str
-        The column whose cells name the samples: by their ids, or by the value of the one placeholder that the file
-        lacks.
-    """
-
-    id: Annotated[str, StringConstraints(min_length=1)]
-
-
-def _kind_of_attribute(value: Any) -> str:
-    if isinstance(value, AttributeFile):
-        value = value.model_dump()
-    if not isinstance(value, dict) or "file" not in value:
-        return "value"
-    return "table" if "id" in value else "file"
-
-
-AttributeMapping = Annotated[
-    Annotated[AttributeFile, Tag("file")]
-    | Annotated[AttributeTable, Tag("table")]
-    | Annotated[JsonValue, Tag("value")],
-    Discriminator(_kind_of_attribute),
-]
-
-
-def _check_attribute_file(name: str, attribute: AttributeFile, of_id: Sequence[str], of_files: Sequence[str]) -> None:
-    """Check the placeholders of an attribute's file; files that have all time steps lack that of the step."""
-    names, is_table = set(PathPattern.parse(attribute.file).names), isinstance(attribute, AttributeTable)
-    has_fewer = names < set(of_id)
-    if names in (set(of_id), set(of_files)) or (is_table and has_fewer):
-        return
-    hint = f"; a table of all samples names the column of their ids: {{ file = {attribute.file!r}, id = COLUMN }}"
-    raise ValueError(
-        f"attribute {name!r}: file {attribute.file!r}: expected the placeholders of the id: {_shown(of_id)}"
-        f"{hint if has_fewer else ''}"
-    )
-
-
-def _shown(placeholders: Sequence[str]) -> str:
-    return ", ".join(f"{{{name}}}" for name in placeholders) or "none"
-
-
-class SourceMapping(_Model):
+class SourceMapping(MappingModel):
     """What a source's files hold.
 
     Attributes
@@ -337,7 +156,7 @@ class SourceMapping(_Model):
     name: Annotated[str, StringConstraints(min_length=1)]
     id: Pattern
     domains: Annotated[dict[Name, DomainMapping], Field(min_length=1)]
-    attributes: dict[str, AttributeMapping] = {}
+    attributes: dict[str, AttributeMapping] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -353,11 +172,11 @@ class SourceMapping(_Model):
                     "; or write step = 'all' in its domain, if the file has all steps" if names - own == {STEP} else ""
                 )
                 raise ValueError(
-                    f"file {pattern!r}: expected the placeholders of the id {self.id!r}: {_shown(of_id)}{way_out}"
+                    f"file {pattern!r}: expected the placeholders of the id {self.id!r}: {shown(of_id)}{way_out}"
                 )
         of_files = [one for one in of_id if one != STEP or not self.has_steps_as_samples]
         for name, attribute in self.attribute_files().items():
-            _check_attribute_file(name, attribute, of_id, of_files)
+            check_attribute_file(name, attribute, of_id, of_files)
         for name, domain in self.domains.items():
             self._check_domain(name, domain)
         if _UNITS in self.attributes:

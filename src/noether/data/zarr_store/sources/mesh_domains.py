@@ -17,14 +17,8 @@ from noether.data.zarr_store.layout import POSITION
 from noether.data.zarr_store.sources.assembly import assemble
 from noether.data.zarr_store.sources.domain_data import DomainData, SampleFile
 from noether.data.zarr_store.sources.geometry import Cells, cell_centers, face_vectors, outward_sign, point_vectors
-from noether.data.zarr_store.sources.mapping import (
-    AreaField,
-    ArrayField,
-    Association,
-    DomainMapping,
-    NormalsField,
-    PartSelection,
-)
+from noether.data.zarr_store.sources.mapping import Association, DomainMapping, PartSelection
+from noether.data.zarr_store.sources.mapping_fields import AreaField, ArrayField, NormalsField
 from noether.data.zarr_store.sources.meshes import MeshFile, MeshPart
 from noether.data.zarr_store.sources.patterns import PathPattern
 from noether.data.zarr_store.sources.steps import STEP, Step, Steps
