@@ -183,9 +183,7 @@ def test_a_store_without_units_takes_samples_with_units(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("preset", ["ahmedml", "drivaerml"])
-def test_the_volume_pressure_of_a_preset_is_a_total_pressure_coefficient(
-    tmp_path: Path, preset: str
-) -> None:
+def test_the_volume_pressure_of_a_preset_is_a_total_pressure_coefficient(tmp_path: Path, preset: str) -> None:
     save_runs(tmp_path / "tree", ["run_1"])
     ran = call("convert", tmp_path / "tree", tmp_path / "store", "--preset", preset, "--workers", "0")
     assert ran.code == 0, ran.output
