@@ -28,7 +28,7 @@ IDS = ("part/run_1", "run_2")
 # They fork, and conversions have threads.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 # Of some hundred moments, every so many.
-STRIDE = 2 if in_full_mode() else 13
+STRIDE = 3 if in_full_mode() else 13
 
 
 def convert_tree(tree: Path, store: Path | str, mode: Mode = "resume", limit: int | None = None) -> None:

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.faults
 IDS = [f"run_{number}" for number in range(1, 9)]
 SETTINGS = ("--chunk-points", 16, "--shard-points", 32)
 FIELDS = {"surface_position", "surface_pressure", "volume_position", "volume_velocity"}
-N_KILLS = 10 if in_full_mode() else 3
+N_KILLS = 6 if in_full_mode() else 3
 
 
 class Undisturbed(NamedTuple):

@@ -39,7 +39,7 @@ def require_no_process_left(process: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("method", METHODS if in_full_mode() else ["fork"])
+@pytest.mark.parametrize("method", ["fork", "spawn"] if in_full_mode() else ["fork"])
 def test_a_loop_that_was_killed_resumes_in_mid_epoch_with_the_remaining_batches(
     root: Path, tmp_path: Path, method: str
 ) -> None:
