@@ -70,9 +70,7 @@ class Training:
         assert sorted(sample for sample, _ in drawn) == sorted(SAMPLES)
 
 
-@pytest.mark.parametrize(
-    ("variant", "n_workers"), [("PyTorch", 1), ("torchdata", 0), ("torchdata", 1), ("Accelerate", 1)]
-)
+@pytest.mark.parametrize(("variant", "n_workers"), [("PyTorch", 1), ("torchdata", 1), ("Accelerate", 1)])
 def test_ranks_get_new_points_each_epoch_and_resume_exactly(
     store: Path, tmp_path: Path, variant: str, n_workers: int
 ) -> None:

@@ -20,7 +20,7 @@ from support.s3_server import S3Server
 
 pytestmark = pytest.mark.s3
 
-SAMPLES = 10_000 if in_full_mode() else 2_500
+SAMPLES = 5_000 if in_full_mode() else 2_500
 # S3 gives no more of a listing at a time.
 PAGE = 1_000
 MAPPING = 'name = "n"\nid = "{run}"\n[domains.surface]\nfile = "{run}/p.npz"\nfields.position = "x"'
