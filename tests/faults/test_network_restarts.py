@@ -127,7 +127,7 @@ def test_a_conversion_goes_on_when_the_server_is_there_again(
     assert files_at(root, options) == undisturbed
 
 
-@pytest.mark.parametrize("seed", range(8 if in_full_mode() else 1))
+@pytest.mark.parametrize("seed", range(5 if in_full_mode() else 1))
 def test_a_conversion_whose_server_was_killed_is_finished_by_the_next_one(
     seed: int, mortal: MortalS3, options: dict[str, Any], tree: TreeSource, undisturbed: Files, tmp_path: Path
 ) -> None:

@@ -28,7 +28,7 @@ from support.trees import TREE_FILEMAP, Files, save_runs, visible_files
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 
 IDS = ("run_1", "run_2", "run_3")
-SCRIPTS = range(20 if in_full_mode() else 2)
+SCRIPTS = range(10 if in_full_mode() else 2)
 WAIT_SECONDS = 60
 BACKOFF = {"init_backoff": timedelta(milliseconds=2), "max_backoff": timedelta(milliseconds=20)}
 PATIENT: dict[str, Any] = {"retry_config": {"max_retries": 12, "backoff": BACKOFF}}
