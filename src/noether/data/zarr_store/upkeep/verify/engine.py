@@ -15,7 +15,7 @@ from noether.data.zarr_store.stores import Storage, is_remote, normalize_root, o
 from noether.data.zarr_store.upkeep.verify.context import Context, ListedSample
 from noether.data.zarr_store.upkeep.verify.findings import LEVELS, Findings, Level, VerifyReport
 from noether.data.zarr_store.upkeep.verify.sample_check import SampleCheck
-from noether.data.zarr_store.upkeep.verify.source_check import SourceCheck, require_original_order
+from noether.data.zarr_store.upkeep.verify.source_check import SourceCheck, require_known_order
 from noether.data.zarr_store.upkeep.verify.store_check import (
     check_around,
     find_unlisted,
@@ -113,7 +113,7 @@ def verify_store(
 
     comparison = None
     if source is not None:
-        algorithm = require_original_order(context.manifest, root)
+        algorithm = require_known_order(context.manifest, root)
         comparison = SourceCheck(context, source, algorithm, n_workers, run)
     checks = [SampleCheck(context, sample) for sample in samples]
     run(checks)

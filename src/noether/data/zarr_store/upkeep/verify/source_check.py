@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from noether.data.zarr_store.errors import MissingDependencyError, OriginalOrderError, SampleDataError, reason_of
 from noether.data.zarr_store.manifest import StoreManifest
-from noether.data.zarr_store.sampling import SHUFFLE_ALGORITHMS
+from noether.data.zarr_store.reading import require_original_order
 from noether.data.zarr_store.sources import FingerprintedSource, SampleSource
 from noether.data.zarr_store.upkeep.verify.context import Context, ListedSample
 from noether.data.zarr_store.upkeep.verify.findings import FindingKind
@@ -20,19 +20,17 @@ from noether.data.zarr_store.writing import (
     check_fields,
 )
 
-__all__ = ["SourceCheck", "require_original_order"]
+__all__ = ["SourceCheck", "require_known_order"]
 
 
-def require_original_order(manifest: StoreManifest, origin: str) -> str:
+def require_known_order(manifest: StoreManifest, origin: str) -> str:
     """Return the shuffle of a store; raise `OriginalOrderError` unless the order of the source is known."""
-    algorithm = manifest.shuffle_algorithm
-    if algorithm is None or algorithm not in SHUFFLE_ALGORITHMS:
-        named = algorithm or "no shuffle algorithm"
+    try:
+        return require_original_order(manifest)
+    except OriginalOrderError as error:
         raise OriginalOrderError(
-            f"{origin}: the manifest names {named}, and this release knows {', '.join(SHUFFLE_ALGORITHMS)}; the order "
-            "of the source is unknown, so it cannot be compared: verify the level 'data'"
-        )
-    return algorithm
+            f"{origin}: it cannot be compared with a source: {error}; verify the level 'data'"
+        ) from error
 
 
 class SourceCheck:
