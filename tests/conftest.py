@@ -63,6 +63,7 @@ def python_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "decode", None)
     monkeypatch.setattr(native, "encode", None)
     monkeypatch.setattr(native, "hash_order", None)
+    monkeypatch.setattr(native, "read", None)
 
 
 @pytest.fixture(params=["compiled", "python_only"], ids=["compiled", "python"])

@@ -94,6 +94,9 @@ class _OneObject:
     def read_range(self, _key: str, start: int, length: int) -> bytes:
         return self._data[start : start + length]
 
+    def local_file(self, _key: str) -> None:
+        """There is none: `read_range` reads."""
+
     def read_tail(self, _key: str, length: int) -> tuple[bytes, int]:
         return self._data[max(len(self._data) - length, 0) :], len(self._data)
 

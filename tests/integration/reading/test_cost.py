@@ -20,6 +20,7 @@ from noether.data.zarr_store.manifest.lines import DomainSample
 from noether.data.zarr_store.reading.chunk_index import write_chunk_index
 from noether.data.zarr_store.stores import CountingStore, LocalStorage, Traffic, make_store
 from support.hostile_stores import FILEMAP, SAMPLE
+from support.local_reads import LocalRead, note_reads
 from support.reading import write_runs, write_samples
 
 FIELDS = ["volume_position", "volume_pressure", "surface_position"]
@@ -31,18 +32,8 @@ def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
-    """Every range that is read of a local file, by key and bytes that came."""
-    seen: list[tuple[str, int]] = []
-    read_range = LocalStorage.read_range
-
-    def noted(self: LocalStorage, key: str, start: int, length: int) -> Any:
-        data = read_range(self, key, start, length)
-        seen.append((key, len(data)))
-        return data
-
-    monkeypatch.setattr(LocalStorage, "read_range", noted)
-    return seen
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[LocalRead]:
+    return note_reads(monkeypatch)
 
 
 @pytest.mark.parametrize(
@@ -53,16 +44,16 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 @pytest.mark.parametrize("chunk_order", ["consecutive", "scattered"])
 @pytest.mark.parametrize("concurrency", [1, 4])
 def test_a_read_costs_what_its_plan_says(
-    root: Path, reads: list[tuple[str, int]], num_points: Mapping[str, int] | None, chunk_order: Any, concurrency: int
+    root: Path, reads: list[LocalRead], num_points: Mapping[str, int] | None, chunk_order: Any, concurrency: int
 ) -> None:
     reader = ZarrChunkReader(root, chunk_order=chunk_order, read_concurrency=concurrency)
     for seed in range(5):
         cost = reader.cost("run_1", num_points, FIELDS, seed)
         assert reads == []
         arrays = reader.read_arrays("run_1", num_points, seed, FIELDS)
-        assert (len(reads), sum(size for _, size in reads)) == (cost.total_requests, cost.total_bytes)
+        assert (len(reads), sum(read.n_bytes for read in reads)) == (cost.total_requests, cost.total_bytes)
         for field in FIELDS:
-            of_field = [size for key, size in reads if f"/{field.replace('_', '/', 1)}/c/" in key]
+            of_field = [read.n_bytes for read in reads if f"/{field.replace('_', '/', 1)}/c/" in read.key]
             assert (len(of_field), sum(of_field)) == (cost.requests[field], cost.n_bytes[field])
         assert cost.points == {field.partition("_")[0]: len(arrays[field]) for field in FIELDS}
         reads.clear()
@@ -90,7 +81,7 @@ def _one_shard(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 def test_with_a_chunk_index_a_draw_reads_its_chunks_and_nothing_else(
-    root: Path, reads: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+    root: Path, reads: list[LocalRead], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_chunk_index(root)
     reader = ZarrChunkReader(root)

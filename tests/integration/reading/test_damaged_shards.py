@@ -237,3 +237,13 @@ def test_a_flipped_bit_is_found_only_where_checksums_are_verified(root: Path, ex
         ZarrChunkReader(root).read_arrays("run_1")
     values = ZarrChunkReader(root, verify_checksums=False).read_arrays("run_1")[FIELD]
     np.testing.assert_array_equal(values, expected["run_1"][FIELD])
+
+
+def test_a_shard_that_is_cut_while_it_is_open_is_refused(root: Path, expected: dict[str, Arrays]) -> None:
+    """The index is known and the file is open: what is missing shows when the chunks are read."""
+    reader, field = ZarrChunkReader(root), "volume_velocity"
+    np.testing.assert_array_equal(reader.read_arrays("run_1", fields=[field])[field], expected["run_1"][field])
+    start, length = entries_of(shard_of(root).read_bytes())[-1]
+    os.truncate(shard_of(root), start + length - 1)
+    with pytest.raises(CorruptDataError, match=rf"'run_1', field {field}: shard {SHARD} is damaged: it ends early"):
+        reader.read_arrays("run_1", fields=[field])

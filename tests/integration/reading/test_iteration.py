@@ -18,9 +18,11 @@ from noether.data.zarr_store import ZarrChunkReader
 from noether.data.zarr_store.errors import ArgumentError, CorruptDataError, TooLargeError, UnknownNameError
 from noether.data.zarr_store.reader import SampleBatch
 from noether.data.zarr_store.reading import iteration
-from noether.data.zarr_store.stores import CountingStore, LocalStorage, Traffic, make_store
+from noether.data.zarr_store.reading.sharded_array import ShardedArray
+from noether.data.zarr_store.stores import CountingStore, Traffic, make_store
 from support.damage import flip
 from support.hostile_stores import Document, edit_json
+from support.local_reads import note_reads
 from support.places import PLACES, make_place
 from support.reading import FIELDS, N_POINTS, write_runs, write_samples
 
@@ -98,17 +100,10 @@ def test_every_chunk_is_fetched_once(intact: Path, monkeypatch: pytest.MonkeyPat
     """The bytes of all batches are those of a whole read, also where batches end within chunks."""
     reader = ZarrChunkReader(intact)
     expected = reader.cost("run_1", fields=VOLUME).total_bytes
-    read: list[int] = []
-    read_range = LocalStorage.read_range
-
-    def noted(self: LocalStorage, key: str, start: int, length: int) -> Any:
-        read.append(length)
-        return read_range(self, key, start, length)
-
-    monkeypatch.setattr(LocalStorage, "read_range", noted)
+    reads = note_reads(monkeypatch)
     for _ in reader.iter_sample("run_1", batch_points, fields=VOLUME):
         pass
-    assert sum(read) == expected
+    assert sum(read.n_bytes for read in reads) == expected
 
 
 @pytest.mark.parametrize("kind", PLACES)
@@ -214,15 +209,15 @@ def test_the_next_batch_is_read_while_the_caller_works_and_no_further_one(
 ) -> None:
     read: list[str] = []
     second = threading.Event()
-    read_range = LocalStorage.read_range
+    read_request = ShardedArray.read
 
-    def noted(self: LocalStorage, key: str, start: int, length: int) -> Any:
+    def noted(self: ShardedArray, request: Any, out: Any) -> None:
         read.append(threading.current_thread().name)
         if len(read) == 2:
             second.set()
-        return read_range(self, key, start, length)
+        read_request(self, request, out)
 
-    monkeypatch.setattr(LocalStorage, "read_range", noted)
+    monkeypatch.setattr(ShardedArray, "read", noted)
     batches = reader.iter_sample("run_1", CHUNK_POINTS, fields=["volume_pressure"])
     next(batches)
     assert second.wait(60), "nobody reads ahead"

@@ -46,7 +46,7 @@ def test_the_stub_has_the_signatures_of_the_compiled_module() -> None:
         for node in stub.body
         if isinstance(node, ast.FunctionDef)
     }
-    assert written.keys() == {"decode", "encode", "hash_order"}
+    assert written.keys() == {"decode", "encode", "hash_order", "read"}
     for name, (positional, keywords) in written.items():
         parameters = inspect.signature(getattr(native, name)).parameters.values()
         assert [one.name for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD] == positional
@@ -59,7 +59,7 @@ def test_sizes_and_flags_are_given_by_their_names_alone() -> None:
     assert native.encode is not None
     out = np.empty_like(ROWS)
     with pytest.raises(TypeError, match="positional"):
-        native.decode(CHUNK, [0, len(CHUNK)], out, 4, False, True, True)  # type: ignore[call-arg]
+        native.decode(CHUNK, [0, len(CHUNK)], None, out, 0, 100, 3, 4, False, True, True)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="positional"):
         native.encode(ROWS, ORDER, 100, 3)  # type: ignore[call-arg]
 
@@ -74,6 +74,7 @@ def missing_module(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[warnings.Wa
     monkeypatch.setattr(native, "decode", None)
     monkeypatch.setattr(native, "encode", None)
     monkeypatch.setattr(native, "hash_order", None)
+    monkeypatch.setattr(native, "read", None)
     monkeypatch.setattr(native, "_first_use", threading.Lock())
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

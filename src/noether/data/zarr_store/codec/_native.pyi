@@ -7,8 +7,12 @@ from numpy.typing import NDArray
 def decode(
     data: bytes | memoryview,
     bounds: list[int],
+    rows: list[tuple[tuple[int, int], ...]] | None,
     out: NDArray[Any],
+    first_row: int,
     *,
+    chunk_rows: int,
+    width: int,
     itemsize: int,
     widen: bool,
     checksum: bool,
@@ -22,8 +26,14 @@ def decode(
         Holds the stored chunks.
     bounds : list of int
         Ascending offsets in `data`: chunk ``i`` lies from ``bounds[i]`` to ``bounds[i + 1]``. At most 4097 of them.
+    rows : list of tuples of pairs of int, or None
+        For each chunk the rows that are taken: half-open, ascending ranges of them. None takes all rows.
     out : ndarray
-        Contiguous memory for the values of all chunks; is overwritten.
+        Contiguous memory for the values; the rows that are taken overwrite those from `first_row` on.
+    first_row : int
+        Row of `out` where the first one goes.
+    chunk_rows, width : int
+        Shape of a chunk.
     itemsize : int
         Bytes of a stored value, 2 to 8.
     widen : bool
@@ -41,7 +51,47 @@ def decode(
     Raises
     ------
     ValueError
-        The bounds do not ascend within `data`, or `out` is not that of a whole number of chunks.
+        The bounds do not ascend within `data`, the rows do not within their chunk, or `out` has no room for them.
+    MemoryError
+        There is no room to decode.
+    """
+
+def read(
+    descriptor: int,
+    start: int,
+    bounds: list[int],
+    rows: list[tuple[tuple[int, int], ...]] | None,
+    out: NDArray[Any],
+    first_row: int,
+    *,
+    chunk_rows: int,
+    width: int,
+    itemsize: int,
+    widen: bool,
+    checksum: bool,
+    verify: bool,
+) -> int:
+    """Read neighbouring chunks of a file in one step, and decode them, as far as possible.
+
+    Parameters
+    ----------
+    descriptor : int
+        Of the file.
+    start : int
+        Offset in the file that the `bounds` are counted from.
+    bounds, rows, out, first_row, chunk_rows, width, itemsize, widen, checksum, verify
+        Those of `decode`.
+
+    Returns
+    -------
+    int
+        The result of `decode`; 0 where the file ends before the last bound or cannot be read, where a signal came, or
+        where a chunk has more bytes than its values can have in a shard.
+
+    Raises
+    ------
+    ValueError, MemoryError
+        Those of `decode`.
     """
 
 def encode(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import warnings
 
-__all__ = ["decode", "encode", "hash_order", "implementation", "warn_of_slow_path"]
+__all__ = ["decode", "encode", "hash_order", "implementation", "read", "warn_of_slow_path"]
 
 _error = ""
 try:
     from noether.data.zarr_store.codec._native import decode as _decode
     from noether.data.zarr_store.codec._native import encode as _encode
     from noether.data.zarr_store.codec._native import hash_order as _hash_order
+    from noether.data.zarr_store.codec._native import read as _read
 except ImportError as error:
     _error = str(error) or "ImportError"
 
@@ -23,6 +24,9 @@ encode = None if _error else _encode
 
 hash_order = None if _error else _hash_order
 """Orders rows by their hashes; None where the module is missing."""
+
+read = None if _error else _read
+"""Reads chunks of a file, and decodes them; None where the module is missing."""
 
 implementation: str = "python" if _error else "native"
 """Which code encodes and decodes chunks: ``"native"``, the compiled module, or ``"python"``, the slower one."""

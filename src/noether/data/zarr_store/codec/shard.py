@@ -31,13 +31,15 @@ __all__ = ["MAX_RUN_CHUNKS", "MIN_STORED_BYTES", "MISSING", "ChunkCodec", "Shard
 blosc.use_threads = False
 
 Buffer = bytes | memoryview
+RowRanges = tuple[tuple[int, int], ...]
 
 MISSING = (1 << 64) - 1
 """Offset and length of a chunk that is not stored: all its values are the fill value."""
 
 MAX_RUN_CHUNKS = 4096
-"""Most chunks that are decoded in one step: the compiled module has room for the bounds of so many (`module.c`)."""
+"""Most chunks that are encoded or decoded in one step of the compiled module (`module.c`)."""
 
+_FLOAT16, _FLOAT32 = np.dtype(np.float16), np.dtype(np.float32)
 _CRC_BYTES = 4
 _ENTRY_BYTES = 16
 # Larger than any array, and small enough that numbers computed from it fit in 64 bits.
@@ -138,7 +140,16 @@ class ChunkCodec:
             values, order = padded, None
         return encode_chunks(values, order, self.dtype, self.rows, level=self.level, checksum=self.checksum)
 
-    def decode_run(self, data: Buffer, bounds: list[int], out: NDArray[Any], *, verify: bool = True) -> int:
+    def decode_run(
+        self,
+        data: Buffer,
+        bounds: list[int],
+        out: NDArray[Any],
+        *,
+        rows: list[RowRanges] | None = None,
+        first_row: int = 0,
+        verify: bool = True,
+    ) -> int:
         """Decode neighbouring chunks in one step, as far as possible.
 
         Parameters
@@ -147,8 +158,12 @@ class ChunkCodec:
             Holds the stored chunks.
         bounds : list of int
             Offsets in `data` where each chunk begins, and where the last ends; at most `MAX_RUN_CHUNKS` chunks.
-        out : ndarray, shape (n_chunks * rows, width)
-            Has a dtype that the codec `can_decode_to`, in C order; is overwritten.
+        out : ndarray, shape (n_rows, width)
+            Has a dtype that the codec `can_decode_to`, in C order; rows from `first_row` on are overwritten.
+        rows : list of tuples of pairs of int, optional
+            For each chunk the rows to take: half-open, ascending ranges of them. Without it, all rows are taken.
+        first_row : int
+            Row of `out` where the first one goes.
         verify : bool
             Whether to compare the checksums, if there are checksums.
 
@@ -161,18 +176,70 @@ class ChunkCodec:
         Raises
         ------
         ValueError
-            The bounds do not ascend within `data`, or `out` is not that of a whole number of chunks.
+            The bounds do not ascend within `data`, the rows do not within their chunk, or `out` has no room for them.
         """
         if native.decode is None:
             return 0
         size = self.dtype.itemsize
         return native.decode(
-            data, bounds, out, itemsize=size, widen=out.itemsize > size, checksum=self.checksum, verify=verify
+            *(data, bounds, rows, out, first_row),
+            chunk_rows=self.rows,
+            width=self.width,
+            itemsize=size,
+            widen=out.itemsize > size,
+            checksum=self.checksum,
+            verify=verify,
+        )
+
+    def read_run(
+        self,
+        descriptor: int,
+        start: int,
+        bounds: list[int],
+        out: NDArray[Any],
+        *,
+        rows: list[RowRanges] | None = None,
+        first_row: int = 0,
+        verify: bool = True,
+    ) -> int:
+        """Read neighbouring chunks of a file and decode them in one step, as far as possible.
+
+        The bytes become no object of Python, and take no new memory.
+
+        Parameters
+        ----------
+        descriptor, start : int
+            The file, and the offset in it that the `bounds` are counted from.
+        bounds, out, rows, first_row, verify
+            See `decode_run`.
+
+        Returns
+        -------
+        int
+            The result of `decode_run`; 0 where the bytes cannot be read, or a chunk has more than `max_stored_bytes`.
+            The caller reads again in another way, which raises the error.
+
+        Raises
+        ------
+        ValueError
+            As in `decode_run`.
+        """
+        if native.read is None:
+            return 0
+        size = self.dtype.itemsize
+        return native.read(
+            *(descriptor, start, bounds, rows, out, first_row),
+            chunk_rows=self.rows,
+            width=self.width,
+            itemsize=size,
+            widen=out.itemsize > size,
+            checksum=self.checksum,
+            verify=verify,
         )
 
     def can_decode_to(self, dtype: np.dtype[Any]) -> bool:
-        """Return whether `decode_run` decodes to values of `dtype`."""
-        widens = self.dtype == np.float16 and dtype == np.float32
+        """Return whether `decode_run` and `read_run` decode to values of `dtype`."""
+        widens = dtype == _FLOAT32 and self.dtype == _FLOAT16
         return native.decode is not None and (dtype == self.dtype or widens)
 
     def decode_into(self, data: Buffer, out: NDArray[Any], *, verify: bool = True) -> None:
@@ -316,6 +383,21 @@ class ShardIndex:
         stop = chunk + n_chunks
         ranges = zip(self.offsets[chunk:stop].tolist(), self.lengths[chunk:stop].tolist(), strict=True)
         return [(0, 0) if length == MISSING else (offset, length) for offset, length in ranges]
+
+    def bounds_of(self, chunk: int, n_chunks: int) -> tuple[int, list[int]] | None:
+        """Return the offset of `n_chunks` chunks, from `chunk` on, and where each begins and the last ends from there.
+
+        None where one is not stored, or they are not one behind the other.
+        """
+        offsets = self.offsets[chunk : chunk + n_chunks].tolist()
+        start = end = offsets[0]
+        bounds = [0]
+        for offset, length in zip(offsets, self.lengths[chunk : chunk + n_chunks].tolist(), strict=True):
+            if offset != end or length == MISSING:
+                return None
+            end += length
+            bounds.append(end - start)
+        return start, bounds
 
     @property
     def n_bytes(self) -> int:

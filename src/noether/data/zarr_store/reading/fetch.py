@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -66,7 +66,7 @@ class _Handles:
     pid: int = field(default_factory=os.getpid)
     entries: BoundedCache[SampleEntry] = field(default_factory=lambda: BoundedCache(_MAX_OPEN_SAMPLES))
     samples: BoundedCache[OpenSample] = field(default_factory=lambda: BoundedCache(_MAX_OPEN_SAMPLES))
-    indexed: BoundedCache[dict[str, ShardedArray]] = field(default_factory=lambda: BoundedCache(_MAX_OPEN_SAMPLES))
+    arrays: BoundedCache[dict[str, ShardedArray]] = field(default_factory=lambda: BoundedCache(_MAX_OPEN_SAMPLES))
     lock: Lock = field(default_factory=Lock)
     pool: ThreadPoolExecutor | None = None
 
@@ -127,7 +127,8 @@ class Fetcher:
         """
         if self._concurrency > 1 and self._store_factory is None:
             self._read_ahead(planned)
-        return [self._prepare(one) for one in planned]
+        handles = self._handles()
+        return [self._prepare(handles, one) for one in planned]
 
     def _read_ahead(self, planned: Sequence[PlannedRead]) -> None:
         handles = self._handles()
@@ -135,7 +136,7 @@ class Fetcher:
             (one, layout)
             for one in planned
             for layout in one.layouts
-            if layout.field not in self._indexed_arrays(handles, one.sample_id)
+            if layout.field not in self._sharded_arrays(handles, one.sample_id)
         ]
         samples = {one.sample_id: self._open_sample(handles, one.sample_id) for one, _ in unknown}
         self._do_all(handles, [sample.nodes for sample in samples.values() if not sample.is_read])
@@ -155,13 +156,12 @@ class Fetcher:
             for _ in self._pool(handles).map(lambda task: task(), tasks):
                 pass
 
-    def _prepare(self, planned: PlannedRead) -> list[FieldRead]:
-        handles = self._handles()
-        indexed = self._indexed_arrays(handles, planned.sample_id)
+    def _prepare(self, handles: _Handles, planned: PlannedRead) -> list[FieldRead]:
+        arrays, domain, plan = self._sharded_arrays(handles, planned.sample_id), planned.domain, planned.plan
         reads = []
         for layout in planned.layouts:
-            array = indexed.get(layout.field) or self._open_array(handles, planned, layout)
-            reads.append(FieldRead(planned.domain, layout, planned.plan, array, array.requests(planned.plan)))
+            array = arrays.get(layout.field) or self._open_array(handles, planned, layout)
+            reads.append(FieldRead(domain, layout, plan, array, array.requests(plan)))
         return reads
 
     def read(
@@ -191,14 +191,17 @@ class Fetcher:
         TooLargeError
             There is no memory for them, or for a chunk.
         """
-        handles = self._handles()
         arrays = [empty_rows(one, dtypes) for one in reads] if places is None else list(places)
+        if self._concurrency == 1:
+            for one, out in zip(reads, arrays, strict=True):
+                _read_requests(one, one.requests, out)
+            return arrays
         tasks = [
-            partial(_read_request, one, request, out)
+            partial(_read_requests, one, (request,), out)
             for one, out in zip(reads, arrays, strict=True)
             for request in one.requests
         ]
-        self._do_all(handles, tasks)
+        self._do_all(self._handles(), tasks)
         return arrays
 
     def _handles(self) -> _Handles:
@@ -217,23 +220,25 @@ class Fetcher:
                 handles.pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="noether-read")
             return handles.pool
 
-    def _indexed_arrays(self, handles: _Handles, sample_id: str) -> dict[str, ShardedArray]:
-        if handles.chunk_index is None:
-            return {}
-        arrays = handles.indexed.get(sample_id)
+    def _sharded_arrays(self, handles: _Handles, sample_id: str) -> dict[str, ShardedArray]:
+        """Return the arrays of a sample that the chunk index describes, or that were opened, by canonical name."""
+        arrays = handles.arrays.get(sample_id)
         if arrays is None:
-            arrays = handles.chunk_index.arrays(sample_id, handles.access)
-            handles.indexed.put(sample_id, arrays)
+            index = handles.chunk_index
+            arrays = {} if index is None else index.arrays(sample_id, handles.access)
+            arrays = handles.arrays.setdefault(sample_id, arrays)
         return arrays
 
     def _open_array(self, handles: _Handles, planned: PlannedRead, layout: ArrayLayout) -> ReadableArray[Any]:
         sample, grid = self._open_sample(handles, planned.sample_id), planned.plan.grid
         shape = grid.n_points, layout.dim
         where = f"sample {planned.sample_id!r}, field {layout.field}"
-        array = None
         if self._store_factory is None:
             array = sample.sharded_array(layout.array_name, shape, grid.chunk_points, where)
-        return array or sample.zarr_array(layout.array_name, shape, where)
+            if array is not None:
+                self._sharded_arrays(handles, planned.sample_id)[layout.field] = array
+                return array
+        return sample.zarr_array(layout.array_name, shape, where)
 
     def _open_sample(self, handles: _Handles, sample_id: str) -> OpenSample:
         sample = handles.samples.get(sample_id)
@@ -244,9 +249,10 @@ class Fetcher:
         return sample
 
 
-def _read_request(one: FieldRead, request: ReadRequest, out: NDArray[Any]) -> None:
+def _read_requests(one: FieldRead, requests: Iterable[ReadRequest], out: NDArray[Any]) -> None:
     try:
-        one.array.read(request, out)
+        for request in requests:
+            one.array.read(request, out)
     except MemoryError as error:
         raise too_large(one, error) from error
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from noether.data.zarr_store.codec import ShardIndex
-from noether.data.zarr_store.sampling import ChunkPart, ReadPlan
+from noether.data.zarr_store.sampling import ChunkPart, ChunkRun, ReadPlan
 
 __all__ = ["RangeRequest", "plan_ranges"]
 
@@ -44,8 +44,8 @@ class RangeRequest(NamedTuple):
         return self.bounds[-1]
 
 
-def plan_ranges(plan: ReadPlan, chunks_per_shard: int, index_of: Callable[[int], ShardIndex]) -> Iterator[RangeRequest]:
-    """Yield the requests of one field: chunks whose bytes are neighbours in a shard are one.
+def plan_ranges(plan: ReadPlan, chunks_per_shard: int, index_of: Callable[[int], ShardIndex]) -> list[RangeRequest]:
+    """Return the requests of one field: chunks whose bytes are neighbours in a shard are one.
 
     Parameters
     ----------
@@ -54,12 +54,25 @@ def plan_ranges(plan: ReadPlan, chunks_per_shard: int, index_of: Callable[[int],
     chunks_per_shard : int
         Chunks that a shard has room for.
     index_of : callable of int to ShardIndex
-        The index of a shard; called once for each that the plan touches.
+        The index of a shard; called once for each that the plan touches, as long as they are in ascending order.
     """
+    runs = plan.shard_runs(chunks_per_shard)
+    if len(runs) == 1:  # as in nearly every draw
+        shard, first, n_chunks = runs[0]
+        found = index_of(shard).bounds_of(first, n_chunks)
+        if found is not None and found[1][-1] <= MAX_REQUEST_BYTES:
+            return [RangeRequest(shard, found[0], plan.parts, 0, found[1])]
+    return list(_split_ranges(plan, runs, index_of))
+
+
+def _split_ranges(
+    plan: ReadPlan, runs: list[ChunkRun], index_of: Callable[[int], ShardIndex]
+) -> Iterator[RangeRequest]:
+    """Yield the requests of one field; see `plan_ranges`."""
     shard, index = -1, None
     first = stop = first_row = start = 0
     bounds = [0]
-    for run in plan.shard_runs(chunks_per_shard):
+    for run in runs:
         changes = run.shard != shard
         if index is None or changes:
             index = index_of(run.shard)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -36,7 +36,7 @@ class ResultDtypes:
     by_field: Mapping[str, np.dtype[Any]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, dtype: ResultDtype, domains: Mapping[str, DomainLayout]) -> Self:
+    def of(cls, dtype: ResultDtype, domains: Mapping[str, DomainLayout]) -> ResultDtypes:
         """Return the dtypes that a caller asks for.
 
         Parameters
@@ -57,7 +57,7 @@ class ResultDtypes:
         if dtype is None:
             return cls(None)
         if isinstance(dtype, str) and dtype == "float32":  # of nearly every read, and quicker than NumPy's names
-            return cls(_DEFAULT)
+            return _ALL_FLOAT32
         if not isinstance(dtype, Mapping):
             return cls(np.dtype(stored_dtype(dtype, "dtype")))
         by_field: Mapping[str, Any] = dtype
@@ -71,3 +71,6 @@ class ResultDtypes:
         """Return the dtype of one field, which `array` reads."""
         dtype = self.by_field.get(name, self.default)
         return array.dtype if dtype is None else dtype
+
+
+_ALL_FLOAT32 = ResultDtypes(_DEFAULT)

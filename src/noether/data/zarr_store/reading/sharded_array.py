@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from operator import attrgetter, sub
@@ -116,23 +116,42 @@ class ShardedArray:
 
     def requests(self, plan: ReadPlan) -> list[RangeRequest]:
         """Plan the ranges that hold the chunks of `plan`; reads the shard indexes that are not in the cache."""
-        return list(plan_ranges(plan, self.chunks_per_shard, self.read_index))
+        return plan_ranges(plan, self.chunks_per_shard, self.read_index)
 
     def read(self, request: RangeRequest, out: NDArray[Any]) -> None:
-        """Fetch one range and decode its chunks to where their rows go; see `ReadableArray.read`."""
-        verify = self.access.verify
-        data = self._fetch(request)
-        codec, row = self.codec, request.first_row
-        for first, stop, whole in _runs(request, codec):
-            if whole and codec.can_decode_to(out.dtype):
-                bounds = request.bounds[first : stop + 1]
-                n_rows = (stop - first) * codec.rows
-                done = codec.decode_run(data, bounds, out[row : row + n_rows], verify=verify)
-                first, row = first + done, row + done * codec.rows
+        """Fetch one range and decode its chunks to where their rows go; see `ReadableArray.read`.
+
+        What the compiled module cannot read from a file, for whatever reason, is read again by `_read_from`, which
+        knows all storages and encodings, and raises the errors.
+        """
+        shard, start, parts, first_row, bounds = request
+        codec, access, n_done = self.codec, self.access, 0
+        # Where some are not stored, only `_read_from` goes on behind these.
+        is_run = len(parts) <= MAX_RUN_CHUNKS and (self.missing_is_error or len(set(bounds)) == len(bounds))
+        if is_run and codec.can_decode_to(out.dtype):
+            file = access.storage.local_file(self._shard_key(shard))
+            if file is not None:
+                rows = [part.ranges for part in parts]
+                n_done = codec.read_run(
+                    file.descriptor, start, bounds, out, rows=rows, first_row=first_row, verify=access.verify
+                )
+        if n_done < len(parts):
+            self._read_from(n_done, request, out)
+
+    def _read_from(self, n_done: int, request: RangeRequest, out: NDArray[Any]) -> None:
+        """Fetch one range and decode its chunks, except for the first `n_done` ones."""
+        data, codec, verify = self._fetch(request), self.codec, self.access.verify
+        row = request.first_row + sum(part.n_points for part in request.parts[:n_done])
+        for first, stop in _runs(request.bounds, n_done, codec):
+            if codec.can_decode_to(out.dtype):
+                bounds, parts = request.bounds[first : stop + 1], request.parts[first:stop]
+                rows = [part.ranges for part in parts]
+                done = codec.decode_run(data, bounds, out, rows=rows, first_row=row, verify=verify)
+                first, row = first + done, row + sum(part.n_points for part in parts[:done])
             for i in range(first, stop):
-                rows = self._decode_alone(request, i, data, out.dtype)
+                values = self._decode_alone(request, i, data)
                 for begin, end in request.parts[i].ranges:
-                    cast_into(out[row : row + end - begin], rows[begin:end])
+                    cast_into(out[row : row + end - begin], values[begin:end])
                     row += end - begin
 
     def leading_shards(self, grid: Grid) -> Iterator[Iterator[bytes]]:
@@ -185,18 +204,13 @@ class ShardedArray:
             raise self._damaged(f"shard {request.shard}", CorruptDataError(missing))
         return data
 
-    def _decode_alone(self, request: RangeRequest, i: int, data: memoryview, dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Return all rows of one chunk of a request, as `dtype` where that costs nothing, else in the stored dtype."""
-        codec, verify = self.codec, self.access.verify
+    def _decode_alone(self, request: RangeRequest, i: int, data: memoryview) -> NDArray[Any]:
+        """Return all rows of one chunk of a request, in the stored dtype."""
+        rows = np.empty((self.codec.rows, self.codec.width), self.codec.dtype)
         start, stop = request.bounds[i : i + 2]
-        if start < stop and codec.can_decode_to(dtype):
-            rows = np.empty((codec.rows, codec.width), dtype)
-            if codec.decode_run(data, [start, stop], rows, verify=verify):
-                return rows
-        rows = np.empty((codec.rows, codec.width), codec.dtype)
         try:
             if start < stop:
-                codec.decode_into(data[start:stop], rows, verify=verify)
+                self.codec.decode_into(data[start:stop], rows, verify=self.access.verify)
             else:
                 self._fill(rows)
         except CorruptDataError as error:
@@ -260,14 +274,12 @@ class ShardedArray:
         return f"{self.key}/c/{shard}/0"
 
 
-def _runs(request: RangeRequest, codec: ChunkCodec) -> Iterator[tuple[int, int, bool]]:
-    """Yield first and stop of neighbours that are stored and taken whole, and True; every other chunk with False."""
-    parts, bounds = request.parts, request.bounds
-    whole, limit = ((0, codec.rows),), min(max(_MAX_RUN_BYTES // codec.n_bytes, 1), MAX_RUN_CHUNKS)
-    first = 0
-    while first < len(parts):
-        stop = first
-        while stop < min(len(parts), first + limit) and parts[stop].ranges == whole and bounds[stop] < bounds[stop + 1]:
+def _runs(bounds: Sequence[int], first: int, codec: ChunkCodec) -> Iterator[tuple[int, int]]:
+    """Yield first and stop of neighbours that are stored, and of every other chunk alone, from chunk `first` on."""
+    limit, n_chunks = min(max(_MAX_RUN_BYTES // codec.n_bytes, 1), MAX_RUN_CHUNKS), len(bounds) - 1
+    while first < n_chunks:
+        stop = first + 1
+        while bounds[first] < bounds[stop] and stop < min(n_chunks, first + limit) and bounds[stop] < bounds[stop + 1]:
             stop += 1
-        yield first, max(stop, first + 1), stop > first
-        first = max(stop, first + 1)
+        yield first, stop
+        first = stop

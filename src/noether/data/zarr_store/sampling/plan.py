@@ -138,13 +138,13 @@ def plan_window(grid: Grid, start: int, n_points: int) -> ReadPlan:
 
 def _plan_ranges(grid: Grid, ranges: Iterable[Range]) -> ReadPlan:
     """Plan to read half-open, ascending ranges of the rows of a domain."""
-    parts: dict[int, list[Range]] = {}
+    size = grid.chunk_points
+    parts: dict[int, tuple[Range, ...]] = {}
     for first, stop in ranges:
-        for chunk in range(first // grid.chunk_points, -(-stop // grid.chunk_points)):
-            rows = grid.rows(chunk, chunk + 1)
-            inside = max(first, rows.start) - rows.start, min(stop, rows.stop) - rows.start
-            parts.setdefault(chunk, []).append(inside)
-    return ReadPlan(grid, tuple(ChunkPart(chunk, tuple(of_chunk)) for chunk, of_chunk in parts.items()))
+        for chunk in range(first // size, -(-stop // size)):
+            start = chunk * size
+            parts[chunk] = (*parts.get(chunk, ()), (max(first - start, 0), min(stop - start, size)))
+    return ReadPlan(grid, tuple([ChunkPart(*part) for part in parts.items()]))
 
 
 def cyclic_window(size: int, length: int, start: int) -> tuple[Range, ...]:

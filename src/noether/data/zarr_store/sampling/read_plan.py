@@ -64,7 +64,11 @@ class ReadPlan:
     _shard_runs: dict[int, list[ChunkRun]] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "n_points", sum(part.n_points for part in self.parts))
+        n_points = 0
+        for _, ranges in self.parts:
+            for start, stop in ranges:
+                n_points += stop - start
+        object.__setattr__(self, "n_points", n_points)
 
     def runs(self) -> Iterator[tuple[ChunkPart, ...]]:
         """Group the parts into runs of neighbouring chunks, each of which one request can fetch."""

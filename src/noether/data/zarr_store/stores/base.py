@@ -17,6 +17,7 @@ __all__ = [
     "MAX_DOCUMENT_BYTES",
     "NO_BUCKET",
     "Buffer",
+    "LocalFile",
     "Storage",
     "StorageByObjects",
     "StoreFactory",
@@ -63,6 +64,14 @@ class StoredObject(NamedTuple):
     version: str
 
 
+class LocalFile(Protocol):
+    """A file that stays open as long as somebody refers to this object."""
+
+    @property
+    def descriptor(self) -> int:
+        """Its file descriptor, which is not to be closed nor moved."""
+
+
 class Storage(Protocol):
     """The objects below one root. Safe to use from many threads; not to be carried over a fork."""
 
@@ -73,6 +82,9 @@ class Storage(Protocol):
 
     def read_range(self, key: str, start: int, length: int) -> Buffer:
         """Read `length` bytes of an object, or fewer where it ends; `StorageError` where there is none."""
+
+    def local_file(self, key: str) -> LocalFile | None:
+        """Return the open file of an object for code that reads it itself; None where `read_range` has to read."""
 
     def read_tail(self, key: str, length: int) -> tuple[Buffer, int] | None:
         """Read the last `length` bytes of an object, or all of a shorter one, and its size; None without one."""
@@ -145,6 +157,9 @@ class StorageByObjects:
     def read_if_there(self, key: str) -> bytes | None:
         """Read a document; see `Storage`."""
         return self._read(key, MAX_DOCUMENT_BYTES)
+
+    def local_file(self, key: str) -> None:
+        """Return None: no file of this machine holds an object; see `Storage`."""
 
     @abstractmethod
     def _read(self, key: str, max_bytes: int | None = None) -> bytes | None:

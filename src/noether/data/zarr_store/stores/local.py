@@ -52,8 +52,8 @@ _WAYS_OUT = {
 }
 
 
-class _OpenFile:
-    """A file descriptor that is closed once nobody, in no thread, uses it any more."""
+class OpenFile:
+    """A file descriptor that is closed once nobody, in no thread, uses it any more; see `LocalFile`."""
 
     __slots__ = ("descriptor",)
 
@@ -75,7 +75,7 @@ class LocalStorage:
     def __init__(self, root: str) -> None:
         self.root = root
         self._root = Path(root)
-        self._files: BoundedCache[_OpenFile] = BoundedCache(_MAX_OPEN_FILES)
+        self._files: BoundedCache[OpenFile] = BoundedCache(_MAX_OPEN_FILES)
 
     def read_if_there(self, key: str) -> bytes | None:
         """Read a file; see `Storage`."""
@@ -91,13 +91,23 @@ class LocalStorage:
     def read_range(self, key: str, start: int, length: int) -> Buffer:
         """Read a part of a file; see `Storage`."""
         try:
-            file = self._files.get(key)
-            if file is None:
-                file = _OpenFile(f"{self.root}/{key}")
-                self._files.put(key, file)
+            file = self._files.get(key) or self._open_kept(key)
             return os.pread(file.descriptor, length, start)
         except OSError as error:
             raise StorageError(f"cannot read {self._root / key}: {error.strerror}") from error
+
+    def local_file(self, key: str) -> OpenFile | None:
+        """Return an open file, or None where it cannot be opened; see `Storage`."""
+        file = self._files.get(key)
+        if file is None:
+            with suppress(OSError):
+                file = self._open_kept(key)
+        return file
+
+    def _open_kept(self, key: str) -> OpenFile:
+        file = OpenFile(f"{self.root}/{key}")
+        self._files.put(key, file)
+        return file
 
     def read_tail(self, key: str, length: int) -> tuple[Buffer, int] | None:
         """Read the end of a file; see `Storage`."""

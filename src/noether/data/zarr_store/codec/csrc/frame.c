@@ -8,11 +8,19 @@
 #include "float16.h"
 #include "frame_format.h"
 
+enum { MAX_KEPT_BYTES = 4 << 20 };
+
+/* Memory that grows. */
+typedef struct {
+    uint8_t *bytes;
+    size_t capacity;
+} Room;
+
 struct Decoder {
     Decoder *next; /* in the list of those that no call uses */
     ZSTD_DCtx *zstd;
-    uint8_t *block; /* after zstd, and before the shuffle is undone */
-    size_t block_capacity;
+    Room block;   /* after zstd, and before the shuffle is undone */
+    Room fetched; /* stored chunks that were read from a file */
 };
 
 static Decoder *free_decoders = NULL;
@@ -32,18 +40,24 @@ Decoder *take_decoder(void) {
 }
 
 void give_back_decoder(Decoder *decoder) {
+    if (decoder->fetched.capacity > MAX_KEPT_BYTES) { /* few reads need so much, and decoders are kept for good */
+        free(decoder->fetched.bytes);
+        decoder->fetched = (Room){0};
+    }
     decoder->next = free_decoders;
     free_decoders = decoder;
 }
 
-static bool has_room(Decoder *decoder, size_t n_bytes) {
-    if (decoder->block_capacity < n_bytes) {
-        free(decoder->block);
-        decoder->block = malloc(n_bytes);
-        decoder->block_capacity = decoder->block == NULL ? 0 : n_bytes;
+static uint8_t *make_room(Room *room, size_t n_bytes) {
+    if (room->capacity < n_bytes) {
+        free(room->bytes);
+        room->bytes = malloc(n_bytes);
+        room->capacity = room->bytes == NULL ? 0 : n_bytes;
     }
-    return decoder->block != NULL;
+    return room->bytes;
 }
+
+uint8_t *make_room_to_fetch(Decoder *decoder, size_t n_bytes) { return make_room(&decoder->fetched, n_bytes); }
 
 static uint32_t read_u32(const uint8_t *at) {
     return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
@@ -97,63 +111,101 @@ static const uint8_t *decode_stream(Decoder *decoder, const uint8_t **data, size
     return ZSTD_decompressDCtx(decoder->zstd, room, n_bytes, stream, stored) == n_bytes ? room : NULL;
 }
 
-/* Decode one block of `n_bytes` bytes, which ends within the `available` bytes. */
+/* What is still to be taken of a chunk, and where it goes. */
+typedef struct {
+    const ValueRange *next, *end; /* ranges of the chunk's values, of which none is empty */
+    uint8_t *out;
+} Taking;
+
+/* Return whether some of the values up to `stop` are still to be taken. */
+static bool takes_before(const Taking *taking, size_t stop) {
+    return taking->next != taking->end && taking->next->first < stop;
+}
+
+/* Take what is wanted of a block: values `first` to `first + n` of the chunk, in planes of bytes. */
+static void take_values(const ChunkFormat *format, Taking *taking, const uint8_t *const planes[], size_t first,
+                        size_t n) {
+    const size_t stop = first + n, out_size = format->itemsize * (format->widen ? 2 : 1);
+    while (takes_before(taking, stop)) {
+        const ValueRange *range = taking->next;
+        const size_t from = range->first > first ? range->first : first, to = range->stop < stop ? range->stop : stop;
+        const uint8_t *shifted[MAX_ITEMSIZE];
+        for (size_t k = 0; k < format->itemsize; k++) {
+            shifted[k] = planes[k] + (from - first);
+        }
+        if (format->widen) {
+            widen(shifted[0], shifted[1], taking->out, to - from);
+        } else {
+            unshuffle(shifted, taking->out, to - from, format->itemsize);
+        }
+        taking->out += (to - from) * out_size;
+        if (range->stop > stop) {
+            return; /* the next block has the rest */
+        }
+        taking->next++;
+    }
+}
+
+/* Decode one block of `n_bytes` bytes, which ends within the `available` bytes, and take what is wanted of it; `first`
+ * is the number of its first value. */
 static bool decode_block(Decoder *decoder, const ChunkFormat *format, const uint8_t *data, size_t available,
-                         uint8_t *out, size_t n_bytes, bool is_split) {
+                         Taking *taking, size_t first, size_t n_bytes, bool is_split) {
     const uint8_t *planes[MAX_ITEMSIZE];
     const size_t itemsize = format->itemsize, n = n_bytes / itemsize, stream_bytes = is_split ? n : n_bytes;
     for (size_t k = 0; k < itemsize; k++) {
-        uint8_t *const room = decoder->block + k * n;
+        uint8_t *const room = decoder->block.bytes + k * n;
         if (k > 0 && !is_split) {
             planes[k] = planes[0] + k * n;
         } else if ((planes[k] = decode_stream(decoder, &data, &available, room, stream_bytes)) == NULL) {
             return false;
         }
     }
-    if (format->widen) {
-        widen(planes[0], planes[1], out, n);
-    } else {
-        unshuffle(planes, out, n, itemsize);
-    }
+    take_values(format, taking, planes, first, n);
     return true;
 }
 
-/* Decode the blocks of a frame whose header is sound. */
+/* Decode those blocks of a frame, whose header is sound, of which something is taken. */
 static bool decode_blocks(Decoder *decoder, const ChunkFormat *format, const uint8_t *frame, size_t frame_bytes,
-                          uint8_t *out, size_t block_bytes, bool may_split) {
-    const size_t n_blocks = (format->n_bytes + block_bytes - 1) / block_bytes, scale = format->widen ? 2 : 1;
-    if (n_blocks > (frame_bytes - HEADER_BYTES) / LENGTH_BYTES || !has_room(decoder, block_bytes)) {
+                          Taking *taking, size_t block_bytes, bool may_split) {
+    const size_t n_blocks = (format->n_bytes + block_bytes - 1) / block_bytes, itemsize = format->itemsize;
+    if (n_blocks > (frame_bytes - HEADER_BYTES) / LENGTH_BYTES || make_room(&decoder->block, block_bytes) == NULL) {
         return false;
     }
     for (size_t i = 0; i < n_blocks; i++) {
         const size_t start = read_u32(frame + HEADER_BYTES + LENGTH_BYTES * i), first = i * block_bytes;
         const size_t wanted = format->n_bytes - first < block_bytes ? format->n_bytes - first : block_bytes;
         /* A shorter last block is never split. */
-        const bool is_split = may_split && wanted == block_bytes && block_bytes / format->itemsize >= MIN_SPLIT_VALUES;
-        if (start > frame_bytes || !decode_block(decoder, format, frame + start, frame_bytes - start,
-                                                 out + first * scale, wanted, is_split)) {
+        const bool is_split = may_split && wanted == block_bytes && block_bytes / itemsize >= MIN_SPLIT_VALUES;
+        if (takes_before(taking, (first + wanted) / itemsize) &&
+            (start > frame_bytes || !decode_block(decoder, format, frame + start, frame_bytes - start, taking,
+                                                  first / itemsize, wanted, is_split))) {
             return false;
         }
     }
     return true;
 }
 
-/* Decode the values that blosc stored without compression and shuffle, since compression made them no smaller. */
-static bool copy_stored(const ChunkFormat *format, const uint8_t *frame, size_t frame_bytes, uint8_t *out) {
+/* Take values that blosc stored without compression and shuffle, since compression made them no smaller. */
+static bool copy_stored(const ChunkFormat *format, const uint8_t *frame, size_t frame_bytes, Taking *taking) {
     if (frame_bytes != HEADER_BYTES + format->n_bytes) {
         return false;
     }
-    if (format->widen) {
-        widen(frame + HEADER_BYTES, NULL, out, format->n_bytes / 2);
-    } else {
-        memcpy(out, frame + HEADER_BYTES, format->n_bytes);
+    for (; taking->next != taking->end; taking->next++) {
+        const uint8_t *values = frame + HEADER_BYTES + taking->next->first * format->itemsize;
+        const size_t n = taking->next->stop - taking->next->first, n_bytes = n * format->itemsize;
+        if (format->widen) {
+            widen(values, NULL, taking->out, n);
+        } else {
+            memcpy(taking->out, values, n_bytes);
+        }
+        taking->out += format->widen ? 2 * n_bytes : n_bytes;
     }
     return true;
 }
 
 /* Decode one frame; return false if it is damaged, or was made in a way that is not known here. */
 static bool decode_frame(Decoder *decoder, const ChunkFormat *format, const uint8_t *frame, size_t frame_bytes,
-                         uint8_t *out) {
+                         Taking *taking) {
     if (frame_bytes < HEADER_BYTES || frame[0] != BLOSC_VERSION || frame[1] != ZSTD_VERSION) {
         return false;
     }
@@ -165,28 +217,30 @@ static bool decode_frame(Decoder *decoder, const ChunkFormat *format, const uint
         return false;
     }
     if (flags & STORED) {
-        return copy_stored(format, frame, frame_bytes, out);
+        return copy_stored(format, frame, frame_bytes, taking);
     }
     if (flags & BIT_SHUFFLE || !(flags & BYTE_SHUFFLE) || flags >> 5 != ZSTD || block_bytes % format->itemsize) {
         return false;
     }
-    return decode_blocks(decoder, format, frame, frame_bytes, out, block_bytes, !(flags & NOT_SPLIT));
+    return decode_blocks(decoder, format, frame, frame_bytes, taking, block_bytes, !(flags & NOT_SPLIT));
 }
 
-size_t decode_chunks(Decoder *decoder, const ChunkFormat *format, const uint8_t *data, const size_t *bounds,
+size_t decode_chunks(Decoder *decoder, const ChunkFormat *format, const uint8_t *data, const StoredChunk *chunks,
                      size_t n_chunks, uint8_t *out) {
-    const size_t tail = format->has_checksum ? CRC_BYTES : 0, out_bytes = format->n_bytes * (format->widen ? 2 : 1);
+    const size_t tail = format->has_checksum ? CRC_BYTES : 0;
     for (size_t i = 0; i < n_chunks; i++) {
-        const uint8_t *chunk = data + bounds[i];
-        const size_t chunk_bytes = bounds[i + 1] - bounds[i];
-        if (chunk_bytes < tail) {
+        const StoredChunk *chunk = &chunks[i];
+        if (chunk->n_bytes < tail) {
             return i;
         }
-        const size_t frame_bytes = chunk_bytes - tail;
-        if ((tail && format->verify && crc32c(chunk, frame_bytes) != read_u32(chunk + frame_bytes)) ||
-            !decode_frame(decoder, format, chunk, frame_bytes, out + i * out_bytes)) {
+        const uint8_t *frame = data + chunk->start;
+        const size_t frame_bytes = chunk->n_bytes - tail;
+        Taking taking = {.next = chunk->ranges, .end = chunk->ranges + chunk->n_ranges, .out = out};
+        if ((tail && format->verify && crc32c(frame, frame_bytes) != read_u32(frame + frame_bytes)) ||
+            !decode_frame(decoder, format, frame, frame_bytes, &taking)) {
             return i;
         }
+        out = taking.out;
     }
     return n_chunks;
 }

@@ -34,12 +34,27 @@ typedef struct Decoder Decoder;
 Decoder *take_decoder(void);
 void give_back_decoder(Decoder *decoder);
 
-/* Decode neighbouring chunks, as far as possible.
+/* Values of a chunk from number `first` up to, but not including, number `stop`, which is larger. */
+typedef struct {
+    size_t first, stop;
+} ValueRange;
+
+/* One stored chunk, and what is taken of it. */
+typedef struct {
+    size_t start, n_bytes;    /* of the stored bytes */
+    const ValueRange *ranges; /* ascending, and within the chunk */
+    size_t n_ranges;
+} StoredChunk;
+
+/* Decode chunks, as far as possible, and write the values that are taken to `out`, one range behind the other.
  *
- * Chunk `i` lies in `data` from bounds[i] to bounds[i + 1]; its values go to `out` behind those of the chunks before.
- * `out` has room for `n_chunks` chunks, twice their bytes where values are widened. Return the number of chunks before
- * the first that is damaged, or was made in a way that is not known here. */
-size_t decode_chunks(Decoder *decoder, const ChunkFormat *format, const uint8_t *data, const size_t *bounds,
+ * Blocks of which nothing is taken are not decoded. Return the number of chunks before the first that is damaged, or
+ * was made in a way that is not known here. */
+size_t decode_chunks(Decoder *decoder, const ChunkFormat *format, const uint8_t *data, const StoredChunk *chunks,
                      size_t n_chunks, uint8_t *out);
+
+/* Return memory of a decoder for stored chunks, or NULL if there is no memory; it is valid until the next call, or until
+ * the decoder is given back. */
+uint8_t *make_room_to_fetch(Decoder *decoder, size_t n_bytes);
 
 #endif
