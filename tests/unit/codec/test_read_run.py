@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from noether.data.zarr_store.codec.shard import ChunkCodec
+from noether.data.zarr_store.core import peak_memory_bytes
 from support.shards import encode_chunk
 
 pytestmark = pytest.mark.usefixtures("compiled")
@@ -58,6 +59,32 @@ def test_bytes_that_cannot_be_read_are_no_chunk(
 ) -> None:
     assert CODEC.read_run(file, start, bounds, out) == 0
     assert (out == 7).all()
+
+
+def test_a_file_that_was_cut_is_not_completed_by_what_was_read_before(tmp_path: Path, file: int) -> None:
+    plain = ChunkCodec(CODEC.dtype, CODEC.rows, CODEC.width, checksum=False, level=0)
+    path, out = tmp_path / "plain", np.full((100, 3), 7, "<f4")
+    path.write_bytes(encode_chunk(plain, ROWS))
+    bounds = [0, path.stat().st_size]
+    descriptor = os.open(path, os.O_RDONLY)
+    assert plain.read_run(descriptor, 0, bounds, out) == 1
+    out[:] = 7
+    os.truncate(path, bounds[1] - 1)
+    assert plain.read_run(descriptor, 0, bounds, out) == 0
+    assert (out == 7).all()
+    os.close(descriptor)
+
+
+def test_no_memory_is_taken_for_a_chunk_that_claims_too_much(tmp_path: Path, out: np.ndarray[Any, Any]) -> None:
+    claimed = 256 << 20
+    with (tmp_path / "sparse").open("wb") as file:
+        file.truncate(claimed)
+    descriptor = os.open(tmp_path / "sparse", os.O_RDONLY)
+    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak: proc_pid_clear_refs(5)
+    before = peak_memory_bytes()
+    assert CODEC.read_run(descriptor, 0, [0, claimed], out) == 0
+    assert peak_memory_bytes() - before < claimed // 4
+    os.close(descriptor)
 
 
 def test_a_file_that_cannot_be_read_has_no_chunk(tmp_path: Path, out: np.ndarray[Any, Any]) -> None:
