@@ -61,16 +61,16 @@ class Prepared:
         }
 
 
-def prepare(work_dir: Path, n_points: int, chunk_points: int) -> Prepared:
-    """Write the sample in all formats; what is not ours is kept for the next run."""
+def prepare(work_dir: Path, n_points: int, chunk_points: int, level: int = 5) -> Prepared:
+    """Write the sample in all formats; what is not ours is kept for the next run. The level is that of our store."""
     source = source_arrays(work_dir, n_points)
     directory = source["volume_position"].filename  # type: ignore[attr-defined]  # a memory map has one
     formats = Path(directory).parent / "formats"
     formats.mkdir(exist_ok=True)
     npy_files = _npy_files(formats, source)
     shuffled = {field: np.load(file, mmap_mode="r") for field, file in npy_files.items()}
-    store_root = work_dir / f"store-{n_points}-{chunk_points}"
-    write_store(store_root, source, chunk_points)
+    store_root = work_dir / (f"store-{n_points}-{chunk_points}" + ("" if level == 5 else f"-level-{level}"))
+    write_store(store_root, source, chunk_points, level=level)
     return Prepared(
         n_points,
         chunk_points,
@@ -87,11 +87,19 @@ def write_store(
     arrays: Mapping[str, Any],
     chunk_points: int,
     storage_options: Mapping[str, Any] | None = None,
+    level: int = 5,
 ) -> None:
     """Write the sample with the code under test; anew each time, since it is that code that is measured."""
     if isinstance(root, Path):
         shutil.rmtree(root, ignore_errors=True)
-    writer = ZarrStoreWriter(root, FILEMAP, "benchmark", chunk_points=chunk_points, storage_options=storage_options)
+    writer = ZarrStoreWriter(
+        root,
+        FILEMAP,
+        "benchmark",
+        chunk_points=chunk_points,
+        compression_level=level,
+        storage_options=storage_options,
+    )
     writer.write_sample(SAMPLE, {field: np.asarray(values) for field, values in arrays.items()})
     writer.save_manifest()
 

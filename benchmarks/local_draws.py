@@ -13,6 +13,7 @@ from benchmarks.formats import Prepared, prepare
 from benchmarks.results import Case, Comparison, Row
 from benchmarks.settings import CHUNK_POINTS, DRAW_POINTS, Settings, cores
 from benchmarks.timing import Contender, race
+from benchmarks.uncompressed import race_uncompressed
 from benchmarks.verification import require_draw, require_equal
 
 __all__ = ["aligned_window", "compare_draws", "compare_whole"]
@@ -21,6 +22,7 @@ FANCY = "zarr-python, fancy"
 SLICES = "zarr-python, slices"
 TENSORSTORE = "tensorstore"
 FLOOR = "floor: mapped .npy"
+DECODING = "decoding alone, of the same chunks in memory"
 
 _TENSORSTORE_CACHE_BYTES = 16_000_000
 _SLOW_REPETITIONS = 5
@@ -36,10 +38,14 @@ def compare_draws(settings: Settings) -> Comparison:
         few = chunk_points == CHUNK_POINTS[0]
         case.faster(FANCY, at_least=25 if few else 20)
         case.faster(SLICES, at_least=12 if few else 6)
-        case.faster(TENSORSTORE, at_least=2)
+        case.faster(TENSORSTORE, at_least=2 if few else 2.5)
         if few:
             case.within(FLOOR, at_most=3)
+        else:
+            case.within(DECODING, at_most=1.5)
         cases.append(case)
+    stored = [prepare(settings.work_dir, settings.n_points, chunk_points, level=0) for chunk_points in CHUNK_POINTS]
+    cases.append(race_uncompressed(stored, repetitions))
     parameters = {
         "points": settings.n_points,
         "points_drawn": DRAW_POINTS,
@@ -109,6 +115,7 @@ def _race_draws(prepared: Prepared, repetitions: int) -> Case:
         "h5py, slices": peers.h5py_slices(prepared),
         FLOOR: peers.npy_slices(prepared),
     }
+    decoding = peers.decoding_alone(prepared, DRAW_POINTS, repetitions)
     fancy = peers.zarr_fancy(prepared)
     loaded, mapped = peers.torch_rows(prepared, mmap=False), peers.torch_rows(prepared, mmap=True)
 
@@ -126,6 +133,7 @@ def _race_draws(prepared: Prepared, repetitions: int) -> Case:
 
     contenders = [
         Contender("noether", peers.ours(prepared, DRAW_POINTS)),
+        Contender(DECODING, decoding),
         Contender(FANCY, lambda seed: fancy(indices(seed))),
         Contender("zarr-python, fancy, rows anywhere", lambda seed: fancy(anywhere(seed)), _SLOW_REPETITIONS),
         *(Contender(name, _windows(read, prepared)) for name, read in slices.items()),

@@ -5,8 +5,8 @@ Every maker opens its files once, as a training loop does, and gives a function 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import h5py
 import hdf5plugin  # noqa: F401 - its import registers the blosc filter
@@ -20,10 +20,16 @@ from benchmarks.data import DOMAIN, FIELDS, SAMPLE, Arrays
 from benchmarks.formats import Prepared
 from benchmarks.zarr_writing import array_path
 from noether.data.zarr_store import ZarrChunkReader
+from noether.data.zarr_store.codec import ChunkCodec, ShardIndex, index_size
+from noether.data.zarr_store.layout import ArrayLayout
+from noether.data.zarr_store.manifest import StoreManifest
+from noether.data.zarr_store.reading import plan_reads
+from noether.data.zarr_store.sampling import ChunkPart, Range
 
 __all__ = [
     "ReadRows",
     "ReadSlice",
+    "decoding_alone",
     "h5py_slices",
     "npy_slices",
     "ours",
@@ -45,6 +51,71 @@ def ours(prepared: Prepared, num_points: int | None, read_concurrency: int = 1) 
     reader = ZarrChunkReader(prepared.store_root, read_concurrency=read_concurrency)
     wanted = {DOMAIN: num_points}
     return lambda seed: reader.read_arrays(SAMPLE, wanted, generator=seed)
+
+
+def decoding_alone(prepared: Prepared, num_points: int, n_draws: int) -> Callable[[int], Arrays]:
+    """Decode the chunks of the draws of `ours`, which are in memory, to arrays that are there: what no reader avoids.
+
+    Only the rows that are drawn are written. The same arrays are filled by every call.
+    """
+    manifest = StoreManifest.load(str(prepared.store_root))
+    entry = manifest.sample(SAMPLE)
+    outs = {field: np.zeros((num_points, values.shape[1]), np.float32) for field, values in prepared.shuffled.items()}
+    shards = {field: _Shard.load(prepared, manifest.domains[DOMAIN].arrays[field], manifest.checksum) for field in outs}
+
+    def fetch(seed: int) -> Iterator[_Stored]:
+        (planned,) = plan_reads(manifest, SAMPLE, entry, None, {DOMAIN: num_points}, (seed,), "consecutive")
+        for field, shard in shards.items():
+            first_row = 0
+            for parts in planned.plan.runs():
+                yield shard.take(parts, outs[field], first_row)
+                first_row += sum(part.n_points for part in parts)
+
+    draws = [list(fetch(seed)) for seed in range(n_draws)]
+    result = {field: as_result(out) for field, out in outs.items()}
+
+    def decode(seed: int) -> Arrays:
+        for codec, data, bounds, rows, out, first_row in draws[seed]:
+            codec.decode_run(data, bounds, out, rows=rows, first_row=first_row)
+        return result
+
+    return decode
+
+
+class _Stored(NamedTuple):
+    """Neighbouring chunks in memory, and where their rows go: the arguments of `ChunkCodec.decode_run`."""
+
+    codec: ChunkCodec
+    data: bytes
+    bounds: list[int]
+    rows: list[tuple[Range, ...]]
+    out: NDArray[Any]
+    first_row: int
+
+
+class _Shard(NamedTuple):
+    """The one shard of a field, in memory."""
+
+    codec: ChunkCodec
+    data: bytes
+    places: ShardIndex
+
+    @classmethod
+    def load(cls, prepared: Prepared, layout: ArrayLayout, checksum: bool) -> _Shard:
+        """Read all of it."""
+        n_chunks = -(-prepared.n_points // prepared.chunk_points)
+        data = (prepared.group / layout.array_name / "c" / "0" / "0").read_bytes()
+        codec = ChunkCodec(np.dtype(layout.dtype).newbyteorder("<"), prepared.chunk_points, layout.dim, checksum)
+        return cls(codec, data, ShardIndex.decode(data[-index_size(n_chunks) :], n_chunks, len(data)))
+
+    def take(self, parts: Sequence[ChunkPart], out: NDArray[Any], first_row: int) -> _Stored:
+        """Return the chunks of one range."""
+        found = self.places.bounds_of(parts[0].chunk, len(parts))
+        if found is None:
+            raise ValueError(f"chunks from {parts[0].chunk} on are no neighbours")
+        start, bounds = found
+        rows = [part.ranges for part in parts]
+        return _Stored(self.codec, self.data[start : start + bounds[-1]], bounds, rows, out, first_row)
 
 
 def zarr_slices(prepared: Prepared) -> ReadSlice:

@@ -49,11 +49,15 @@ _CHAPTERS = {
     "draws": _Chapter(
         "A draw from local disk",
         "All four fields of 16,384 random points. The contenders named *slices* and *fancy* read the points of a run "
-        "of whole chunks, as this library does, by `array[start:stop]` or `array.oindex[rows]`. *Rows anywhere* draws "
-        "each point on its own, as one has to where points are not shuffled; so do the `.pt` files. h5py reads a file "
-        "with the same compressor and no checksums; its cache of decoded chunks is switched off, as a loop over many "
-        "samples has no use for it. tensorstore with a cache may find chunks that it has decoded before. The floor "
-        "copies and casts neighbouring rows of uncompressed files.",
+        "of whole chunks, by `array[start:stop]` or `array.oindex[rows]`; in a domain of fewer than 512 chunks, draws "
+        "of this library begin at any row, and so read and decode up to one chunk more. *Decoding alone* has the bytes "
+        "of the same chunks in memory, and writes the rows that are drawn to arrays that are there. *Rows anywhere* "
+        "draws each point on its own, as one has to where points are not shuffled; so do the `.pt` files. h5py reads "
+        "a file with the same compressor and no checksums; its cache of decoded chunks is switched off, as a loop over "
+        "many samples has no use for it. tensorstore with a cache may find chunks that it has decoded before. The "
+        "floor copies and casts neighbouring rows of uncompressed files. Without compression, the contenders are "
+        "processes that take turns: MosaicML Streaming needs an older NumPy. One of its records holds 16,384 points "
+        "as raw bytes, without a checksum, and is read whole.",
     ),
     "whole": _Chapter("A whole sample from local disk", "All points of all four fields, in stored order."),
     "iteration": _Chapter(

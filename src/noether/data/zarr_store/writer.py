@@ -74,7 +74,8 @@ class ZarrStoreWriter:
         Stored dtypes by canonical field name, over both.
     compression_level : int
         0 to 9. Points in random order have next to nothing that high levels find, so the levels 1 to 5 are the same,
-        and the fastest to read; see `blosc_encoding.encode_frame`.
+        and the fastest to decode; see `blosc_encoding.encode_frame`. Level 0 stores the values without compression:
+        draws from a local disk with room are faster, and draws from object storage fetch more bytes.
     checksum : bool
         Give every chunk a crc32c, so that a read of part of a shard can be verified.
     non_finite : {"raise", "allow"}
