@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 import pytest
@@ -191,3 +193,30 @@ def test_attributes_are_those_of_the_sample_and_the_callers_to_change(reader: Za
     assert attributes == {"name": "run_2"}
     attributes["name"] = "changed"
     assert reader.attributes("run_2") == {"name": "run_2"}
+
+
+@pytest.mark.usefixtures("compiled")
+def test_a_field_more_takes_few_steps_of_python(tmp_path: Path) -> None:
+    """In a training, most steps have left the caches of the processor: a draw takes as long as it has steps.
+
+    Calls of Python's own library, which differ between versions, are the same for any number of fields.
+    """
+    reader = ZarrChunkReader(write_runs(tmp_path / "store", "run_1", chunk_points=CHUNK_POINTS))
+
+    def count(fields: list[str]) -> int:
+        reader.read_arrays("run_1", {"volume": CHUNK_POINTS}, 1, fields)  # opens files and arrays
+        calls: list[str] = []
+
+        def note(frame: FrameType, event: str, _: object) -> None:
+            if event == "call":
+                calls.append(frame.f_code.co_name)
+
+        sys.setprofile(note)
+        try:
+            reader.read_arrays("run_1", {"volume": CHUNK_POINTS}, 1, fields)
+        finally:
+            sys.setprofile(None)
+        return len(calls)
+
+    one, three = count(FIELDS["volume"][:1]), count(FIELDS["volume"][:3])
+    assert (three - one) / 2 <= 24

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,3 +42,18 @@ def test_the_sizes_of_all_values_together_stay_within_the_bound(puts: list[tuple
         assert len(cache.get(key) or []) == size
     kept = [value for key in "abcdef" if (value := cache.get(key)) is not None]
     assert sum(map(len, kept)) <= bound
+
+
+def test_a_value_that_makes_room_while_it_is_looked_up_is_still_returned() -> None:
+    """`get` takes no lock: another thread may put a value between its two steps."""
+    cache = BoundedCache[str](1)
+
+    class Meddling(OrderedDict[str, str]):
+        def move_to_end(self, key: str, last: bool = True) -> None:
+            cache.put("other", "y")
+            super().move_to_end(key, last)
+
+    cache.put("a", "x")
+    cache._values = Meddling(cache._values)
+    assert cache.get("a") == "x"
+    assert cache.get("other") == "y"
