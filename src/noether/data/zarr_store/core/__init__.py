@@ -32,7 +32,7 @@ from noether.data.zarr_store.core.names import (
     twin_error,
 )
 from noether.data.zarr_store.core.text_table import TextRow, TextTable, parse_text_table
-from noether.data.zarr_store.core.threads import default_threads
+from noether.data.zarr_store.core.threads import default_threads, run_all, run_in_order
 
 __all__ = [
     "CHECKSUM_KEY",
@@ -64,6 +64,8 @@ __all__ = [
     "printable",
     "require_distinct",
     "require_few_values",
+    "run_all",
+    "run_in_order",
     "sample_id_of",
     "twin_error",
     "whole_number",

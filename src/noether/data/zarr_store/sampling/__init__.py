@@ -13,7 +13,13 @@ from noether.data.zarr_store.sampling.plan import (
 )
 from noether.data.zarr_store.sampling.planner import DrawPlanner, DrawRead, IfShort, NumPoints, Schedule
 from noether.data.zarr_store.sampling.read_plan import ChunkPart, ChunkRun, PlannedRead, Range, ReadPlan
-from noether.data.zarr_store.sampling.shuffle import SHUFFLE_ALGORITHM, SHUFFLE_ALGORITHMS, invert, permutation
+from noether.data.zarr_store.sampling.shuffle import (
+    SHUFFLE_ALGORITHM,
+    SHUFFLE_ALGORITHMS,
+    hash_key,
+    invert,
+    permutation,
+)
 
 __all__ = [
     "CHUNK_ORDERS",
@@ -33,6 +39,7 @@ __all__ = [
     "Schedule",
     "check_num_points",
     "count_draws",
+    "hash_key",
     "invert",
     "permutation",
     "plan_draw",
