@@ -1,4 +1,4 @@
-"""An HTTP proxy that delays every request, as distance does, and counts requests and bytes.
+"""An HTTP proxy that delays every request, as distance does, and counts requests, bytes and rounds.
 
 It runs as a process of its own, ``python -m benchmarks.proxy HOST PORT DELAY_S``, so that it takes no time from the
 interpreter whose reads are timed. It prints its port, answers every line on stdin with its counts as JSON, and ends
@@ -28,10 +28,22 @@ _LATE_BODY_S = 0.1
 
 
 class Counts(NamedTuple):
-    """What went through: requests, and bytes of the bodies of responses."""
+    """What went through.
+
+    Attributes
+    ----------
+    requests : int
+        Number of requests.
+    n_bytes : int
+        Bytes of the bodies of responses.
+    rounds : int
+        Length of the longest chain of requests each of which came after the response to the one before: so often the
+        delay was waited for.
+    """
 
     requests: int
     n_bytes: int
+    rounds: int
 
 
 @dataclass(frozen=True)
@@ -72,6 +84,7 @@ class _Server:
         self._host, self._port, self._delay_s = host, port, delay_s
         self.requests = 0
         self.n_bytes = 0
+        self.rounds = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection of a client over one connection to the server, for as long as the client keeps it."""
@@ -88,6 +101,7 @@ class _Server:
         """Pass one request on and its response back; give whether the client's connection lives on."""
         request = await _read_head(reader)
         self.requests += 1
+        round_number = self.rounds + 1
         await asyncio.sleep(self._delay_s)
         answers, server = await upstream.connected()
         server.write(request.data)
@@ -95,6 +109,7 @@ class _Server:
         sending = asyncio.create_task(_copy_body(reader, server, request.body_length(default=0), request.chunked))
         try:
             response = await self._pass_back(request, answers, writer)
+            self.rounds = max(self.rounds, round_number)
             # A server that answers before it has the whole body wants no more of it; then the connection ends.
             await asyncio.wait({sending}, timeout=_LATE_BODY_S)
             sent = sending.done()
@@ -234,7 +249,7 @@ async def _main(host: str, port: int, delay_s: float) -> None:
     sys.stdout.flush()
     loop = asyncio.get_running_loop()
     while await loop.run_in_executor(None, sys.stdin.readline):
-        sys.stdout.write(json.dumps([proxy.requests, proxy.n_bytes]) + "\n")
+        sys.stdout.write(json.dumps([proxy.requests, proxy.n_bytes, proxy.rounds]) + "\n")
         sys.stdout.flush()
 
 
