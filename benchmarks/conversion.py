@@ -50,6 +50,8 @@ def compare_conversion(settings: Settings) -> Comparison:
         engine.below(0.005, ours=row.name)
     shutil.rmtree(root)
     cases = [_compare_conversions(settings, size, repetitions) for size in settings.converted_sizes]
+    cases[0].faster(_ONE, at_least=1.8)
+    cases[0].faster(_ZARR, at_least=5)
     cases += [engine, _compare_memory(settings, repetitions)]
     parameters = {
         "samples": _SAMPLES,
@@ -80,8 +82,6 @@ def _compare_conversions(settings: Settings, n_points: int, repetitions: int) ->
         repetitions,
     )
     _require_same(many, *roots.values())
-    case.faster(_ONE, at_least=1.7)
-    case.faster(_ZARR, at_least=2.5)
     for root in roots.values():
         shutil.rmtree(root)
     return case
