@@ -8,14 +8,17 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from typing import TypeVar
 
+from noether.data.zarr_store.core.control_groups import OWN_GROUPS, ControlGroups, quota_of_cores
+
 __all__ = ["default_threads", "run_all", "run_in_order"]
 
 _T = TypeVar("_T")
 
 
-def default_threads() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def default_threads(groups: ControlGroups = OWN_GROUPS) -> int:
+    """Return the number of cores that this process may use, as far as its container or batch system lets it."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, quota_of_cores(groups) or cores)
 
 
 def run_in_order(pool: Executor, tasks: Iterable[Callable[[], _T]], ahead: int) -> Iterator[_T]:
