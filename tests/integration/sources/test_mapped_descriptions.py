@@ -63,8 +63,12 @@ def save_arrays(root: Path, kind: str, n_points: int = 70) -> SourceMapping:
 
 
 def require_told_as_loaded(source: MappedSource) -> None:
-    told, loaded = source.describe("run_1"), source.load("run_1").fields
+    told, sample = source.describe("run_1"), source.load("run_1")
     assert told is not None
+    loaded = sample.fields
+    positions = {domain: told[f"{domain}_position"] for domain in source.mapping.domains}
+    associations = {domain: one.association for domain, one in positions.items() if one.association is not None}
+    assert associations == sample.associations
     assert {field: (one.shape, one.dtype) for field, one in told.items()} == {
         field: (tuple(values.shape), values.dtype) for field, values in loaded.items()
     }

@@ -31,6 +31,7 @@ from noether.data.zarr_store.core.names import (
     sample_id_of,
     twin_error,
 )
+from noether.data.zarr_store.core.scratch import scratch_root
 from noether.data.zarr_store.core.text_table import TextRow, TextTable, parse_text_table
 from noether.data.zarr_store.core.threads import default_threads, run_all, run_in_order
 
@@ -67,6 +68,7 @@ __all__ = [
     "run_all",
     "run_in_order",
     "sample_id_of",
+    "scratch_root",
     "twin_error",
     "whole_number",
     "with_checksum",
