@@ -10,9 +10,9 @@ import pytest
 
 from noether.data.zarr_store import ZarrStoreWriter
 from noether.data.zarr_store.convert import WorkerCount, choose_workers, convert, plan_conversion, planning
-from noether.data.zarr_store.convert.sample_sizes import Seen, look
+from noether.data.zarr_store.convert.looking import Patience, Seen, look
 from noether.data.zarr_store.convert.worker_count import Machine
-from noether.data.zarr_store.errors import SourceError
+from noether.data.zarr_store.errors import ArgumentError, SourceError
 from noether.data.zarr_store.sources import FieldDescription, SampleSource, SourceSample
 from support.bad_sources import HostileSource
 from support.sized_sources import NamedSource, SizedSource
@@ -63,6 +63,13 @@ class BrokenHeads(SizedSource):
         return super().describe(sample_id)
 
 
+class HostileUndescribed(HostileSource):
+    """Tells sizes only by loading."""
+
+    def describe(self, sample_id: str) -> None:  # type: ignore[override]  # noqa: ARG002 - protocols allow it
+        return None
+
+
 @pytest.fixture
 def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with enough of all else."""
@@ -98,8 +105,8 @@ def test_the_memory_of_the_largest_sample_limits_the_number(tmp_path: Path, monk
     ("source", "reason"),
     [
         (BrokenSource(SourceError("sample 'run_1': broken")), "sample 'run_1': broken"),
-        (BrokenSource(ZeroDivisionError("by zero")), "ZeroDivisionError: by zero"),
-        (BrokenHeads({"run_1": -1, "run_2": -1}), "run_1 is broken"),
+        (BrokenSource(ZeroDivisionError("by zero")), "sample 'run_1': ZeroDivisionError: by zero"),
+        (BrokenHeads({"run_1": -1, "run_2": -1}), "sample 'run_1': run_1 is broken"),
     ],
     ids=["no sample", "a library", "heads"],
 )
@@ -115,12 +122,35 @@ def test_a_broken_sample_among_others_does_not_count(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("four_cores")
 @pytest.mark.parametrize(("act", "reason"), [("crashed", "SIGSEGV"), ("hung", "it was stopped after the 2 s")])
-def test_a_process_that_dies_of_a_sample_makes_one_worker(act: str, reason: str, tmp_path: Path) -> None:
-    source = HostileSource(save_runs(tmp_path / "tree"), TREE_FILEMAP, {"run_1": act})
+def test_a_process_that_dies_of_every_sample_makes_one_worker(act: str, reason: str, tmp_path: Path) -> None:
+    source = HostileSource(save_runs(tmp_path / "tree"), TREE_FILEMAP, {"run_1": act, "run_2": act})
     made = chosen(source, tmp_path / "store", timeout=2)
     assert made.n_workers == 1
-    assert made.reason.startswith(NO_SIZES)
+    assert made.reason.startswith(f"{NO_SIZES}sample 'run_1': ")
     assert reason in made.reason
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("four_cores")
+@pytest.mark.parametrize("act", ["crashed", "hung"])
+def test_a_sample_that_hangs_or_crashes_does_not_count(
+    act: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where others were looked at before it."""
+    monkeypatch.setattr(planning, "_PATIENCE", Patience(60, 2, 60))
+    source = HostileSource(save_runs(tmp_path / "tree", ["a", "b", "c"]), TREE_FILEMAP, {"b": act})
+    assert chosen(source, tmp_path / "store") == WorkerCount(3, "as many as samples to convert")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("four_cores")
+@pytest.mark.parametrize("kind", [HostileSource, HostileUndescribed])
+def test_a_conversion_does_not_wait_for_a_sample_that_hangs(
+    kind: type[HostileSource], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "_PATIENCE", Patience(8 if kind is HostileSource else 60, 1, 1))
+    source = kind(save_runs(tmp_path / "tree"), TREE_FILEMAP, {"run_1": "hung"})
+    assert chosen(source, tmp_path / "store") == WorkerCount(1, f"{NO_SIZES}no sample told it in time")
 
 
 @pytest.mark.usefixtures("four_cores")
@@ -141,9 +171,9 @@ def test_looking_at_samples_takes_a_limited_time(tmp_path: Path, monkeypatch: py
     assert (len(source.fingerprinted), source.described) == (20, [])
     assert chosen(source, tmp_path, mode="overwrite").n_workers == 4
     assert (len(source.fingerprinted), len(source.described)) == (20, 20)
-    monkeypatch.setattr(planning, "_LOOK_SECONDS", -1)
+    monkeypatch.setattr(planning, "_PATIENCE", Patience(60, -1, 60))
     assert chosen(source, tmp_path).n_workers == 4
-    assert (len(source.fingerprinted), len(source.described)) == (20, 21)
+    assert len(source.fingerprinted) == 20
 
 
 def workers_of(store: Path) -> list[int]:
@@ -169,9 +199,9 @@ def test_the_command_says_how_many_workers_it_takes(tmp_path: Path) -> None:
 def test_a_dry_run_looks_at_samples_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[list[str]] = []
 
-    def counting_look(source: SampleSource, sample_ids: list[str], seconds: float) -> Seen:
+    def counting_look(source: SampleSource, sample_ids: list[str], **settings: Any) -> Seen:
         looked.append(sample_ids)
-        return look(source, sample_ids, seconds)
+        return look(source, sample_ids, **settings)
 
     monkeypatch.setattr(planning, "look", counting_look)
     ran = call("convert", save_runs(tmp_path / "tree"), tmp_path / "store", *PRESET, "--dry-run")
@@ -188,7 +218,13 @@ def test_a_number_that_is_named_stays(workers: int, tmp_path: Path, monkeypatch:
     assert workers_of(tmp_path / "store") == [workers]
 
 
-@pytest.mark.parametrize("text", ["-1", "1.5", "many", "AUTO", ""])
+def test_a_plan_of_fewer_than_no_workers_is_refused(tmp_path: Path) -> None:
+    source = SizedSource({"run_1": 9})
+    with pytest.raises(ArgumentError, match="workers: expected a whole number of at least 0, got -1"):
+        plan_conversion(source, ZarrStoreWriter(tmp_path, source.filemap, "n"), ["run_1"], workers=-1)
+
+
+@pytest.mark.parametrize("text", ["1.5", "many", "AUTO", ""])
 def test_anything_else_is_refused(text: str, tmp_path: Path) -> None:
     ran = call("convert", save_runs(tmp_path / "tree"), tmp_path / "store", *PRESET, f"--workers={text}")
     assert (ran.code, ran.stderr) == (2, f"error: --workers: expected a whole number or auto, got {text!r}\n")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from noether.data.schemas import FileMap
 from noether.data.zarr_store import ZarrStoreWriter
-from noether.data.zarr_store.convert import ConversionPlan, convert, plan_conversion, planning, sample_sizes
+from noether.data.zarr_store.convert import ConversionPlan, convert, looking, plan_conversion, planning
 from noether.data.zarr_store.core.memory import available_memory_bytes
 from noether.data.zarr_store.errors import WorkerDiedError
 from noether.data.zarr_store.sources import SampleSource, TreeSource
@@ -120,7 +120,7 @@ def test_samples_that_cannot_be_converted_are_named(tree: Path, tmp_path: Path) 
 
 @given(st.integers(1, 700), st.data())
 def test_some_samples_are_spread_however_early_one_stops(count: int, data: st.DataObject) -> None:
-    order = [int(sample_id) for sample_id in sample_sizes._spread([str(number) for number in range(count)])]
+    order = [int(sample_id) for sample_id in looking._spread([str(number) for number in range(count)])]
     assert len(set(order)) == len(order) == min(count, 200)
     n_seen = data.draw(st.integers(1, len(order)))
     seen = sorted([*order[:n_seen], count])

@@ -244,9 +244,10 @@ def _workers(text: str | None, timeout: float | None, dask: str | None) -> int |
         return 0
     if text is None or text == "auto":
         return "auto"
-    if not re.fullmatch("[0-9]{1,9}", text):
-        raise ArgumentError(f"--workers: expected a whole number or auto, got {text!r}")
-    return int(text)
+    try:
+        return int(text)
+    except ValueError:
+        raise ArgumentError(f"--workers: expected a whole number or auto, got {text!r}") from None
 
 
 def _part(text: str | None) -> tuple[int, int] | None:

@@ -9,14 +9,14 @@ from typing import Literal
 
 from noether.data.zarr_store.convert.conversion_plan import ConversionPlan, DomainPlan
 from noether.data.zarr_store.convert.engine import Mode
-from noether.data.zarr_store.convert.executors.processes import ProcessExecutor
+from noether.data.zarr_store.convert.looking import Patience, Seen, look
 from noether.data.zarr_store.convert.mixtures import warnings_of_store
 from noether.data.zarr_store.convert.plan_warnings import plan_warnings
 from noether.data.zarr_store.convert.report import Association
-from noether.data.zarr_store.convert.sample_sizes import SampleSize, Seen, look, row_bytes
+from noether.data.zarr_store.convert.sample_sizes import SampleSize, row_bytes
 from noether.data.zarr_store.convert.task import fingerprint_of_sample, is_current
 from noether.data.zarr_store.convert.worker_count import Machine, WorkerCount, count_workers
-from noether.data.zarr_store.core import Grid
+from noether.data.zarr_store.core import Grid, whole_number
 from noether.data.zarr_store.errors import reason_of
 from noether.data.zarr_store.sources import SampleSource
 from noether.data.zarr_store.writer import ZarrStoreWriter
@@ -28,8 +28,8 @@ __all__ = ["choose_workers", "plan_conversion"]
 _ADVISED_CHUNKS = 2048
 _LEAST_CHUNK_POINTS, _MOST_CHUNK_POINTS = 1024, 16384
 
-# States, and sizes, of samples are looked at for so long before a conversion begins.
-_LOOK_SECONDS = 10.0
+# How long a conversion waits for the number of its workers: a file may hang, as all of a network may that has gone.
+_PATIENCE = Patience(first_seconds=60.0, more_seconds=10.0, load_seconds=600.0)
 
 
 def plan_conversion(
@@ -60,11 +60,14 @@ def plan_conversion(
 
     Raises
     ------
+    ArgumentError
+        `workers` is out of its range.
     WorkerError
         The process died.
     """
+    named = None if workers == "auto" else WorkerCount(whole_number(workers, "workers"))
     open_ids = _open_ids(source, writer, sample_ids, mode, keep_grids)
-    seen, machine = _look_in_process(source, open_ids), Machine.now()
+    seen, machine = look(source, open_ids), Machine.now()
     sizes = [SampleSize.of(writer, fields) for fields in seen.described.values()]
     share = len(open_ids) / max(1, len(sizes))
     plan = ConversionPlan(
@@ -83,7 +86,7 @@ def plan_conversion(
         memory_bytes=_memory_bytes(seen, sizes),
         scratch_bytes=_scratch_bytes(sizes),
         scratch_directory=machine.scratch_directory,
-        workers=_fitting(len(open_ids), machine, seen, sizes) if workers == "auto" else WorkerCount(workers),
+        workers=named or _fitting(len(open_ids), machine, seen, sizes),
     )
     # Of samples that nobody has looked at, nothing is known; the store may have others in their place.
     unknown: dict[str, dict[str, Association]] = {sample_id: {} for sample_id in open_ids}
@@ -103,8 +106,8 @@ def choose_workers(
 ) -> WorkerCount:
     """Return as many worker processes as have cores, samples, memory and room for temporary files; at least one.
 
-    It looks at samples for some seconds, or loads one where only that tells sizes. Whatever goes wrong with that,
-    there is one worker, and the reason says why.
+    It looks at samples for some seconds, or loads one where only that tells sizes. Where nothing tells them, there is
+    one worker, and the reason says why.
 
     Parameters
     ----------
@@ -114,13 +117,12 @@ def choose_workers(
         Seconds that loading a sample may take.
     """
     try:
-        open_ids = _open_ids(source, writer, sample_ids, mode, keep_grids, _LOOK_SECONDS)
+        open_ids = _open_ids(source, writer, sample_ids, mode, keep_grids, _PATIENCE.more_seconds)
         machine = Machine.now()
         most = count_workers(len(open_ids), machine)
         if most.n_workers == 1:
             return most
-        seconds = _LOOK_SECONDS if timeout is None else min(_LOOK_SECONDS, timeout / 2)
-        seen = _look_in_process(source, open_ids, timeout=timeout, seconds=seconds)
+        seen = look(source, open_ids, timeout=timeout, patience=_PATIENCE)
         sizes = [SampleSize.of(writer, fields) for fields in seen.described.values()]
         return _fitting(len(open_ids), machine, seen, sizes)
     except Exception as error:  # noqa: BLE001 - whatever a broken file makes a library raise, the conversion goes on
@@ -154,18 +156,6 @@ def _is_complete(source: SampleSource, writer: ZarrStoreWriter, sample_id: str, 
     )
 
 
-def _look_in_process(
-    source: SampleSource, sample_ids: list[str], *, timeout: float | None = None, seconds: float = math.inf
-) -> Seen:
-    with ProcessExecutor(1, timeout=timeout) as executor:
-        seen = executor.submit(look, source, sample_ids, seconds)
-        try:
-            return seen.result()
-        except KeyboardInterrupt:
-            executor.terminate()
-            raise
-
-
 def _memory_bytes(seen: Seen, sizes: Sequence[SampleSize]) -> int:
     return seen.memory_bytes + max((size.memory_bytes for size in sizes), default=0)
 
@@ -176,7 +166,7 @@ def _scratch_bytes(sizes: Sequence[SampleSize]) -> int:
 
 def _fitting(n_samples: int, machine: Machine, seen: Seen, sizes: Sequence[SampleSize]) -> WorkerCount:
     if n_samples and not sizes:
-        return _unknown(next(iter(seen.failures.values()), "the source tells none"))
+        return _unknown(next(iter(seen.failures.values()), "no sample told it in time"))
     memory, scratch = _memory_bytes(seen, sizes), _scratch_bytes(sizes)
     return count_workers(n_samples, machine, memory_bytes=memory, scratch_bytes=scratch)
 
