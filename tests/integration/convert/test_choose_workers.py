@@ -153,7 +153,7 @@ def test_a_conversion_does_not_wait_for_a_sample_that_hangs(
     assert chosen(source, tmp_path / "store") == WorkerCount(1, f"{NO_SIZES}no sample told it in time")
 
 
-@pytest.mark.usefixtures("four_cores")
+@pytest.mark.usefixtures("looked_at_here", "four_cores")
 def test_one_sample_is_not_looked_at(tmp_path: Path) -> None:
     """One worker it is, whatever it takes."""
     source = CountingSource({"run_1": 10**12})

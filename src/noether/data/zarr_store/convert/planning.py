@@ -88,8 +88,8 @@ def plan_conversion(
         scratch_directory=machine.scratch_directory,
         workers=named or _fitting(len(open_ids), machine, seen, sizes),
     )
-    # Of samples that nobody has looked at, nothing is known; the store may have others in their place.
-    unknown: dict[str, dict[str, Association]] = {sample_id: {} for sample_id in open_ids}
+    # Samples that would fail stay in the store as they are. Of those that nobody has looked at, nothing is known.
+    unknown: dict[str, dict[str, Association]] = {one: {} for one in open_ids if one not in seen.failures}
     associations = unknown | seen.associations(writer)
     plan.warnings.extend([*warnings_of_store(writer, associations), *plan_warnings(plan, writer, sample_ids, machine)])
     return plan
