@@ -8,7 +8,7 @@ import pytest
 
 from noether.data.zarr_store.writing import bucket_order, source_rows, validation
 
-__all__ = ["scratch_files", "shrink"]
+__all__ = ["scratch_bytes", "scratch_files", "shrink"]
 
 
 def shrink(
@@ -37,3 +37,15 @@ def scratch_files(directory: Path) -> list[str]:
         except FileNotFoundError:  # that of the listing itself
             continue
     return [path.name for path in directory.iterdir()] + [link for link in links if link.startswith(f"{directory}/")]
+
+
+def scratch_bytes(directory: Path) -> int:
+    """Return the size of the files there that this process has open, and that have no name."""
+    sizes = []
+    for link in Path("/proc/self/fd").iterdir():
+        try:
+            if str(link.readlink()).startswith(f"{directory}/"):
+                sizes.append(link.stat().st_size)
+        except FileNotFoundError:  # that of the listing itself
+            continue
+    return sum(sizes)

@@ -13,12 +13,12 @@ import numpy as np
 
 from noether.data.zarr_store.convert.executors.processes import ProcessExecutor
 from noether.data.zarr_store.convert.report import Association
-from noether.data.zarr_store.convert.sample_sizes import LARGE_BYTES
-from noether.data.zarr_store.core import map_again, memory_bytes, peak_memory_bytes
+from noether.data.zarr_store.core import memory_bytes, peak_memory_bytes
 from noether.data.zarr_store.errors import StoreError, WorkerDiedError, WorkerError, reason_of
 from noether.data.zarr_store.layout import present_specs
 from noether.data.zarr_store.sources import DescribedSource, FieldDescription, SampleSource
 from noether.data.zarr_store.writer import ZarrStoreWriter
+from noether.data.zarr_store.writing import SourceRows
 
 __all__ = ["Patience", "Seen", "look"]
 
@@ -149,10 +149,8 @@ def _load(source: SampleSource, sample_id: str) -> _Sight:
 
 def _is_in_memory(values: Any) -> bool:
     """Return whether an array is in memory as the writer takes it: no file, HDF5 dataset or Zarr array."""
-    if not isinstance(values, np.ndarray):
-        return not isinstance(getattr(values, "dtype", None), np.dtype)  # a tensor has a dtype of its own kind
-    may_be_mapped = values.base is not None and values.nbytes > LARGE_BYTES
-    return not isinstance(values, np.memmap) and not (may_be_mapped and map_again(values) is not None)
+    is_mapped = isinstance(values, np.ndarray) and SourceRows.of_mapped(values, "") is not None
+    return not is_mapped and SourceRows.of(values, "") is None
 
 
 def _spread(sample_ids: Sequence[str]) -> list[str]:

@@ -19,9 +19,16 @@ from noether.data.zarr_store.writing.settings import WriterSettings
 from noether.data.zarr_store.writing.source_rows import SourceRows
 from noether.data.zarr_store.writing.store_settings import StoreSettings, compression_level_of
 from noether.data.zarr_store.writing.stored_rows import StoredRows
-from noether.data.zarr_store.writing.validation import FieldValues, check_attributes, check_fields
+from noether.data.zarr_store.writing.validation import (
+    PERMUTATION_BYTES,
+    FieldValues,
+    check_attributes,
+    check_fields,
+    fits_in_memory,
+)
 
 __all__ = [
+    "PERMUTATION_BYTES",
     "Encoding",
     "FieldValues",
     "GroupArray",
@@ -38,6 +45,7 @@ __all__ = [
     "compression_level_of",
     "counted",
     "encoded",
+    "fits_in_memory",
     "group_metadata",
     "group_objects",
     "node_document",

@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from noether.data.zarr_store.core import scratch_root
 from noether.data.zarr_store.errors import StorageError
 
 __all__ = ["ScratchFile"]
@@ -40,8 +41,7 @@ class ScratchFile:
     """
 
     def __init__(self, n_bytes: int, where: str) -> None:
-        # tempfile reads TMPDIR once, which may be before a program sets it.
-        self._directory = os.environ.get("TMPDIR") or tempfile.gettempdir()
+        self._directory = scratch_root()
         self._n_bytes = n_bytes
         self._where = where
         with self._failures():

@@ -15,15 +15,15 @@ from noether.data.zarr_store.errors import SampleDataError, nearest_names
 from noether.data.zarr_store.layout import ArrayLayout, DomainLayout
 from noether.data.zarr_store.writing.source_rows import SourceRows
 
-__all__ = ["FieldValues", "check_attributes", "check_fields"]
+__all__ = ["PERMUTATION_BYTES", "FieldValues", "check_attributes", "check_fields", "fits_in_memory"]
 
 # So that whoever reads the manifest can bound what it takes; see `documents`.
 _MAX_ATTRIBUTE_VALUES = 1 << 16
 _MAX_ATTRIBUTE_DEPTH = 100
 
-# A sample that is not in memory is loaded where it takes no more than this with the permutation of a domain.
 _LOADED_BYTES = 256 << 20
-_PERMUTATION_BYTES = 8
+PERMUTATION_BYTES = 8
+"""Memory that a permutation takes for each point."""
 
 # A field's layout with its values: an array of shape (n_points, width), or what yields blocks of such rows.
 FieldValues = tuple[ArrayLayout, NDArray[Any] | SourceRows]
@@ -70,6 +70,19 @@ def check_fields(
             f"sample {sample_id!r}: it has no field; expected all fields of at least one of {', '.join(layouts)}"
         )
     return _loaded_if_small(sample_id, domains)
+
+
+def fits_in_memory(n_bytes: int, most_points: int) -> bool:
+    """Say whether a sample that is not in memory is loaded.
+
+    Parameters
+    ----------
+    n_bytes : int
+        Bytes of its fields, in the dtypes of the source.
+    most_points : int
+        Points of its largest domain; the permutation counts in.
+    """
+    return n_bytes + most_points * PERMUTATION_BYTES <= _LOADED_BYTES
 
 
 def _check_domain(
@@ -120,8 +133,7 @@ def _loaded_if_small(sample_id: str, domains: dict[str, list[FieldValues]]) -> d
     """Load what is not in memory, where the sample is small; else leave all of a domain with such fields to be read."""
     values = [rows for domain in domains.values() for _, rows in domain]
     n_bytes = sum(prod(rows.shape) * rows.dtype.itemsize for rows in values)
-    n_bytes += max(rows.shape[0] for rows in values) * _PERMUTATION_BYTES
-    is_small = n_bytes <= _LOADED_BYTES
+    is_small = fits_in_memory(n_bytes, max(rows.shape[0] for rows in values))
     found = {}
     for domain, fields in domains.items():
         if not any(isinstance(rows, SourceRows) for _, rows in fields):
