@@ -17,7 +17,6 @@ from noether.data.zarr_store.sampling.shuffle import (
     SHUFFLE_ALGORITHM,
     SHUFFLE_ALGORITHMS,
     hash_key,
-    invert,
     permutation,
 )
 
@@ -40,7 +39,6 @@ __all__ = [
     "check_num_points",
     "count_draws",
     "hash_key",
-    "invert",
     "permutation",
     "plan_draw",
     "plan_whole",

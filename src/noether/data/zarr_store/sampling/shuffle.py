@@ -1,4 +1,4 @@
-"""The shuffle of a domain: seed derivation, permutation and its inverse. Pure.
+"""The shuffle of a domain: seed derivation and permutation. Pure.
 
 The algorithms are part of the format: the same seed, sample id and domain give the same order for good.
 """
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from noether.data.zarr_store.codec import HashKey, hash_order
 
-__all__ = ["SHUFFLE_ALGORITHM", "SHUFFLE_ALGORITHMS", "hash_key", "invert", "permutation"]
+__all__ = ["SHUFFLE_ALGORITHM", "SHUFFLE_ALGORITHMS", "hash_key", "permutation"]
 
 SHUFFLE_ALGORITHM = "hash-v1"
 """The shuffle of new stores."""
@@ -70,10 +70,3 @@ def hash_key(shuffle_seed: int, sample_id: str, domain: str) -> HashKey:
 
 def _digest(shuffle_seed: int, sample_id: str, domain: str) -> bytes:
     return hashlib.sha256(f"{shuffle_seed}:{sample_id}:{domain}".encode()).digest()
-
-
-def invert(order: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the inverse of a permutation: ``invert(p)[p] == arange(len(p))``."""
-    inverse = np.empty_like(order)
-    inverse[order] = np.arange(len(order), dtype=order.dtype)
-    return inverse
