@@ -135,7 +135,7 @@ def convert(
             write_chunk_index(writer.store_root, storage_options=writer.settings.storage_options)
         report.is_indexed = True
     if report.results:
-        report.warnings = warnings_of_store(writer)
+        report.warnings = warnings_of_store(writer, recorder.report_file)
         for warning in report.warnings:
             warnings.warn(warning, MixedSamplesWarning, stacklevel=2)
     losses = [loss for result in report.results for loss in result.position_losses]

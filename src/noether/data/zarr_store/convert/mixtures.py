@@ -11,7 +11,7 @@ __all__ = ["mixed_associations", "warnings_of_store"]
 
 
 def warnings_of_store(
-    writer: ZarrStoreWriter, planned: Mapping[str, Mapping[str, Association]] | None = None
+    writer: ZarrStoreWriter, report: ReportFile, planned: Mapping[str, Mapping[str, Association]] | None = None
 ) -> list[str]:
     """Return what is wrong with the samples of a store taken together, those of former runs among them.
 
@@ -19,10 +19,11 @@ def warnings_of_store(
     ----------
     writer : ZarrStoreWriter
         Has the store.
+    report : ReportFile
+        Of the store.
     planned : mapping of str to mapping of str to {"cell", "point"}, optional
         Samples that are to be converted, also in place of those that are there; see `mixed_associations`.
     """
-    report = ReportFile.load(writer.store_root, storage_options=writer.settings.storage_options)
     stored = {
         sample_id: record.associations
         for sample_id, record in report.samples.items()
