@@ -25,6 +25,7 @@ COMPARISONS = (
     "hdf5",
     "npy",
     "conversion",
+    "many",
     "manifest",
     "size",
 )
