@@ -138,14 +138,14 @@ _CHAPTERS = {
     "many": _Chapter(
         "Many processes, one large store",
         "Eight processes convert new samples into a store in S3 that lists 100,000, all begun at once and each with "
-        "its part, as the tasks of an array job. A sample takes ten seconds, in which its source waits, as a large one "
-        "takes to be converted; it has eight points, and its bytes do not count. A process that converts for ten "
+        "its part, as the tasks of an array job. A sample takes ten seconds, in which its source waits, as a large "
+        "one takes to be converted; it has eight points, and its bytes do not count. A process that converts for ten "
         "seconds at the rate of *Converting many samples* reads 36 million points of 40 bytes, and writes some 20 "
         "bytes for each: 2.2 GB. Bytes of manifest and report, `conversion.json`, are counted at a proxy in both "
-        "directions. A put is refused where another process put the same object meanwhile; it is then made again, after "
-        "another read. The time of a process beside its samples is all that it takes to open the store and to save at its end, "
-        "and its wait until the others have saved. In a run this short it saves once; in a longer one, saves between "
-        "samples come on top, at most a hundredth of the time.",
+        "directions. A put is refused where another process put the same object meanwhile; it is then made again, "
+        "after another read. The time of a process beside its samples is all that it takes to open the store and to "
+        "save at its end, and its wait until the others have saved. In a run this short it saves once; in a longer "
+        "one, saves between samples come on top, at most a hundredth of the time.",
     ),
     "manifest": _Chapter(
         "Opening a store of many samples",
