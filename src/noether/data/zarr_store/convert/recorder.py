@@ -41,7 +41,7 @@ class Recorder:
     has_saved_entries : bool
         Whether the manifest was saved with a sample.
     report_file : ReportFile
-        The report as it was saved last; empty before that.
+        The report as `finish` saved it; empty before that.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Recorder:
         if self._has_results:
             self._run = self._run.finished()
             with self._turn(wait=True):
-                self._save()
+                self.report_file = self._save()
 
     def _is_known(self, result: SampleResult) -> bool:
         return result.outcome == "skipped" and self._writer.manifest.samples.get(result.sample_id) == result.entry
@@ -87,16 +87,17 @@ class Recorder:
         with self._turns.turn(wait=wait) as has_turn:
             yield has_turn
 
-    def _save(self) -> None:
+    def _save(self) -> ReportFile:
         start = self._clock()
         options = self._writer.settings.storage_options
         if self._has_entries:
             self._writer.save_manifest()
             self._has_entries, self.has_saved_entries = False, True
-        self.report_file = ReportFile.add(self._writer.store_root, self._run, self._unsaved, storage_options=options)
+        report = ReportFile.add(self._writer.store_root, self._run, self._unsaved, storage_options=options)
         self._unsaved.clear()
         end = self._clock()
         self._next_save = end + _pause_after(end - start)
+        return report
 
 
 def _pause_after(seconds: float) -> float:
