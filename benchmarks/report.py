@@ -145,7 +145,8 @@ _CHAPTERS = {
         "directions. A put is refused where another process put the same object meanwhile; it is then made again, "
         "after another read. The time of a process beside its samples is all that it takes to open the store and to "
         "save at its end, and its wait until the others have saved. In a run this short it saves once; in a longer "
-        "one, saves between samples come on top, at most a hundredth of the time. The target is a hundredth of an hour.",
+        "one, saves between samples come on top, at most a hundredth of the time. The target is a hundredth of an "
+        "hour.",
     ),
     "manifest": _Chapter(
         "Opening a store of many samples",
