@@ -12,7 +12,7 @@ from noether.data.zarr_store.convert.engine import Mode
 from noether.data.zarr_store.convert.looking import Patience, Seen, look
 from noether.data.zarr_store.convert.mixtures import warnings_of_store
 from noether.data.zarr_store.convert.plan_warnings import plan_warnings
-from noether.data.zarr_store.convert.report import Association
+from noether.data.zarr_store.convert.report import Association, ReportFile
 from noether.data.zarr_store.convert.sample_sizes import SampleSize, row_bytes
 from noether.data.zarr_store.convert.task import fingerprint_of_sample, is_current
 from noether.data.zarr_store.convert.worker_count import Machine, WorkerCount, count_workers
@@ -91,7 +91,9 @@ def plan_conversion(
     # Samples that would fail stay in the store as they are. Of those that nobody has looked at, nothing is known.
     unknown: dict[str, dict[str, Association]] = {one: {} for one in open_ids if one not in seen.failures}
     associations = unknown | seen.associations(writer)
-    plan.warnings.extend([*warnings_of_store(writer, associations), *plan_warnings(plan, writer, sample_ids, machine)])
+    report = ReportFile.load(writer.store_root, storage_options=writer.settings.storage_options)
+    plan.warnings.extend(warnings_of_store(writer, report, associations))
+    plan.warnings.extend(plan_warnings(plan, writer, sample_ids, machine))
     return plan
 
 
