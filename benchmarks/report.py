@@ -130,7 +130,7 @@ _CHAPTERS = {
         "where nothing else is said. Times are those of the whole run: processes are started, and import PyTorch, "
         "which takes some two seconds however large the samples are; the manifest and the chunk index are made. "
         "zarr-python gets each sample from `torch.load` in a process pool, and writes it as in *Writing a sample from "
-        "memory*; both stores are compared value by value. The targets are those of the smaller samples. *A sample "
+        "memory*; both stores are compared value by value. *A sample "
         "that takes no work* is one that is complete and unchanged, out of very many, the start of the processes "
         "included; or a call of a function that does nothing, in processes that run. The memory of a worker is planned "
         "by `--dry-run`, from the heads of files.",

@@ -68,11 +68,6 @@ class Settings:
         return self.points or _POINTS[self.mode]
 
     @property
-    def converted_sizes(self) -> tuple[int, int]:
-        """Points of the samples of which many are converted: of the larger ones, processes start for more work."""
-        return self.n_points, 2 * self.n_points
-
-    @property
     def n_large_points(self) -> int:
         """Points of the sample that is written from HDF5, or read batch by batch."""
         return self.points or _LARGE_POINTS[self.mode]
