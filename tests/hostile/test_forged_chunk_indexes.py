@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from noether.data.zarr_store import ZarrChunkReader
 from noether.data.zarr_store.errors import CorruptDataError
-from noether.data.zarr_store.reading.chunk_index import write_chunk_index
+from noether.data.zarr_store.reading import write_chunk_index
 from support.bounds import bounded
 from support.hostile_stores import make_small_store
 from support.lanes import few_fast

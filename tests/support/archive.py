@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from noether.data.schemas import FileMap
 from noether.data.zarr_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter
-from noether.data.zarr_store.reading.chunk_index import write_chunk_index
+from noether.data.zarr_store.reading import write_chunk_index
 from support.ahmed import Arrays, load_run
 
 ARCHIVE = Path(__file__).parents[1] / "data" / "archived_v1"

@@ -13,7 +13,8 @@ from zarr.codecs import GzipCodec
 
 from noether.data.zarr_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter
 from noether.data.zarr_store.errors import CorruptDataError, ManifestError
-from noether.data.zarr_store.reading.chunk_index import open_chunk_index, write_chunk_index
+from noether.data.zarr_store.reading.chunk_index import open_chunk_index
+from noether.data.zarr_store.reading.index_making import write_chunk_index
 from noether.data.zarr_store.stores import open_storage
 from support.ahmed import AHMED_FILEMAP, load_run
 from support.lanes import few_fast

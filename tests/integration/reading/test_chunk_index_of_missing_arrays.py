@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from noether.data.zarr_store import StoreManifest, ZarrChunkReader
-from noether.data.zarr_store.reading.chunk_index import open_chunk_index, write_chunk_index
+from noether.data.zarr_store.reading.chunk_index import open_chunk_index
+from noether.data.zarr_store.reading.index_making import write_chunk_index
 from noether.data.zarr_store.stores import open_storage
 from support.damage import all_of, remove
 from support.foreign_stores import CODECS, write_foreign

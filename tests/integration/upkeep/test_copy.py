@@ -28,7 +28,7 @@ from noether.data.zarr_store.errors import (
     UnknownNameError,
 )
 from noether.data.zarr_store.manifest import StoreManifest
-from noether.data.zarr_store.reading.chunk_index import write_chunk_index
+from noether.data.zarr_store.reading import write_chunk_index
 from noether.data.zarr_store.stores import open_storage
 from noether.data.zarr_store.stores.local import LocalStorage
 from noether.data.zarr_store.upkeep.copying import copy_store, leading_grid

@@ -15,7 +15,7 @@ from noether.data.zarr_store import StoreManifest, ZarrChunkReader, ZarrStoreWri
 from noether.data.zarr_store.convert import convert
 from noether.data.zarr_store.convert.report import ReportFile
 from noether.data.zarr_store.errors import ArgumentError, ManifestError, StorageError, UnknownNameError
-from noether.data.zarr_store.reading import chunk_index, write_chunk_index
+from noether.data.zarr_store.reading import index_making, write_chunk_index
 from noether.data.zarr_store.sources import TreeSource
 from noether.data.zarr_store.stores.local import LocalStorage
 from noether.data.zarr_store.upkeep import RemovedGroup, copy_store, merge_groups, remove_samples
@@ -217,7 +217,7 @@ def test_the_new_chunk_index_is_that_of_the_other_samples_and_no_shard_is_read(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(chunk_index, "_gather_sample", fail)
+        patched.setattr(index_making, "_gather_sample", fail)
         remove_samples(root, ["run_2"])
     name = manifest_of(root).chunk_index
     assert name is not None
@@ -229,7 +229,7 @@ def test_the_new_chunk_index_is_that_of_the_other_samples_and_no_shard_is_read(
 def test_a_store_without_a_chunk_index_gets_none(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (root / str(manifest_of(root).chunk_index)).unlink()
     StoreManifest.update(str(root), lambda manifest: manifest.model_copy(update={"chunk_index": None}))
-    monkeypatch.setattr(chunk_index, "_gather_sample", fail)
+    monkeypatch.setattr(index_making, "_gather_sample", fail)
     remove_samples(root, ["run_2"])
     assert manifest_of(root).chunk_index is None
 

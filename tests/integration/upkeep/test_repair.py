@@ -14,7 +14,7 @@ from noether.data.zarr_store import StoreManifest, ZarrChunkReader, ZarrStoreWri
 from noether.data.zarr_store.convert import convert
 from noether.data.zarr_store.convert.report import ReportFile
 from noether.data.zarr_store.errors import SourceError
-from noether.data.zarr_store.reading.chunk_index import write_chunk_index
+from noether.data.zarr_store.reading import write_chunk_index
 from noether.data.zarr_store.sources import TreeSource
 from noether.data.zarr_store.upkeep.repair import Action, ActionKind, repair_store
 from noether.data.zarr_store.upkeep.verify import verify_store

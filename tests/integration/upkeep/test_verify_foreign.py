@@ -12,7 +12,7 @@ from noether.data.zarr_store import ZarrChunkReader
 from noether.data.zarr_store.codec.shard import MISSING
 from noether.data.zarr_store.core.document_checksum import CHECKSUM_KEY
 from noether.data.zarr_store.errors import CorruptDataError
-from noether.data.zarr_store.reading.chunk_index import write_chunk_index
+from noether.data.zarr_store.reading import write_chunk_index
 from noether.data.zarr_store.upkeep.repair import repair_store
 from noether.data.zarr_store.upkeep.verify import verify_store
 from support.damage import flip, found, remove

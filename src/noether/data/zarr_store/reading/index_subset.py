@@ -6,8 +6,9 @@ from collections.abc import Set
 
 from noether.data.zarr_store.errors import CorruptDataError
 from noether.data.zarr_store.manifest import StoreManifest
-from noether.data.zarr_store.reading.chunk_index import encode_index, open_chunk_index
+from noether.data.zarr_store.reading.chunk_index import open_chunk_index
 from noether.data.zarr_store.reading.index_cache import index_name
+from noether.data.zarr_store.reading.index_making import encode_index
 from noether.data.zarr_store.stores import Storage
 
 __all__ = ["write_index_without"]
