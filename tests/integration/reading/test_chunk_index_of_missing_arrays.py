@@ -65,7 +65,7 @@ def test_an_array_that_a_group_lacks_is_told_and_the_others_are_indexed(
     damage(root)
     name, missing = make_index(root)
     assert missing == {"run_1": ("surface_pressure",)}
-    assert StoreManifest.load(str(root)).chunk_index == name
+    assert StoreManifest.load(str(root)).index_name == name
     fields = {*FIELDS["surface"], *FIELDS["volume"]}
     assert (indexed(root, "run_1"), indexed(root, "run_2")) == (fields - {"surface_pressure"}, fields)
     assert len(ZarrChunkReader(root).read_arrays("run_2")) == len(fields)

@@ -76,7 +76,7 @@ def kinds(actions: tuple[Action, ...]) -> Kinds:
 
 OF_ITSELF: dict[str, tuple[Damage, Kinds]] = {
     "nothing": (all_of(), []),
-    "a byte of the manifest": (flip("manifest.json", -20), ["save_manifest", "make_chunk_index"]),
+    "a byte of the manifest": (flip("manifest.json", -50), ["save_manifest", "make_chunk_index"]),
     "a byte of a root": (flip(ROOT), ["restore_metadata"]),
     "a root and a node": (all_of(flip(ROOT), remove(f"{ARRAY}/zarr.json")), ["restore_metadata", "restore_metadata"]),
     "a byte of a node": (flip(f"{ARRAY}/zarr.json"), ["restore_metadata"]),
@@ -127,7 +127,7 @@ FROM_THE_SOURCE: dict[str, Damage] = {
         move(GROUP, "x"), move(f"{IDS[0]}.zarr", GROUP), move("x", f"{IDS[0]}.zarr")
     ),
     "a chunk behind a damaged root": all_of(flip(SHARD, 20), flip(ROOT)),
-    "a root and the manifest": all_of(flip(ROOT), flip("manifest.json", -20)),
+    "a root and the manifest": all_of(flip(ROOT), flip("manifest.json", -50)),
 }
 
 

@@ -19,15 +19,15 @@ from noether.data.zarr_store.errors import CorruptDataError
 from noether.data.zarr_store.layout import ArrayLayout
 from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
 from noether.data.zarr_store.reading.index_cache import fetch_copy, forget_copy
+from noether.data.zarr_store.reading.index_layouts import REMEDY, IndexLayout, LengthsById, LengthsInOrder
 from noether.data.zarr_store.reading.sharded_array import ShardAccess, ShardedArray
 from noether.data.zarr_store.stores import Storage, is_remote, open_storage
 
 __all__ = [
     "NOT_INDEXED",
-    "REMEDY",
     "ChunkIndex",
     "arrays_of",
-    "has_chunk_index",
+    "has_whole_index",
     "load_words",
     "open_chunk_index",
     "promised_array",
@@ -35,49 +35,49 @@ __all__ = [
 
 NOT_INDEXED = 0xFFFFFFFF
 """Stands for each chunk of an array whose shards only their own indexes describe."""
-REMEDY = "make it anew: noether-zarr index STORE"
-"""Ends the errors of a chunk index that is damaged."""
 
 # What NumPy raises over a file whose head is Python's text for a dict no more.
 _NO_ARRAY = (ValueError, TypeError, EOFError, SyntaxError, TokenError, OverflowError, MemoryError, RecursionError)
 
 
 class ChunkIndex:
-    """The lengths of all chunks of a store.
+    """The lengths of all chunks of samples of a store.
+
+    The lengths of a sample are in the order of the manifest: domains, arrays, chunks. A length is 0 where a chunk is
+    not stored, and the largest uint32 throughout an array that is not described here.
 
     Parameters
     ----------
     words : ndarray of uint32
-        For n samples, 2 (n + 1) words with the start of each sample's lengths and the end of the last, as uint64; then
-        the lengths, in the order of the manifest: samples, domains, arrays, chunks. A length is 0 where a chunk is not
-        stored, and the largest uint32 throughout an array that is not described here.
+        The content of the file `manifest.index_name`; see `index_layouts` for the two layouts.
     manifest : StoreManifest
-        What it is the index of.
+        The manifest of the store, which tells the samples that the index describes.
 
     Raises
     ------
     CorruptDataError
-        It is the index of another number of samples, or was cut short.
+        The file is not the index of the store, or was cut short.
     """
 
     def __init__(self, words: NDArray[np.uint32], manifest: StoreManifest) -> None:
-        n_head = 2 * (len(manifest.samples) + 1)
-        fits = words.ndim == 1 and words.dtype == np.dtype("<u4") and len(words) >= n_head
-        starts = words[:n_head].view("<u8") if fits else np.zeros(1, "<u8")
-        if not fits or int(starts[-1]) != len(words) - n_head:
-            raise CorruptDataError(
-                f"the chunk index {manifest.chunk_index} is not that of the {len(manifest.samples)} samples of the "
-                f"store; {REMEDY}"
-            )
         self._manifest = manifest
-        self._starts = starts
-        self._lengths = words[n_head:]
-        self._numbers = {sample_id: number for number, sample_id in enumerate(manifest.samples)}
+        self._layout: IndexLayout = (
+            LengthsById(words, manifest.sample_index)
+            if manifest.chunk_index is None
+            else LengthsInOrder(words, manifest)
+        )
 
-    def words_of(self, sample_id: str) -> NDArray[np.uint32]:
-        """Return the lengths of all chunks of a sample, as the file has them."""
-        number = self._numbers[sample_id]
-        return self._lengths[int(self._starts[number]) : int(self._starts[number + 1])]
+    def words_of(self, sample_id: str) -> NDArray[np.uint32] | None:
+        """Return the lengths of all chunks of a sample, as the file has them; None where it does not describe it."""
+        return self._layout.words_of(sample_id, self._manifest.sample(sample_id))
+
+    def describes_all(self) -> bool:
+        """Say whether it describes all samples of the store."""
+        return self._layout.describes_all(self._manifest)
+
+    def require_sound(self) -> None:
+        """Raise `CorruptDataError` where any part of the file contradicts another; reads all of it."""
+        self._layout.require_sound()
 
     def lengths(self, sample_id: str) -> dict[str, NDArray[np.uint32]]:
         """Return the lengths of the chunks of a sample, by canonical field name; arrays that are not indexed lack.
@@ -87,21 +87,12 @@ class ChunkIndex:
         CorruptDataError
             The index does not fit the sample.
         """
-        entry, number = self._manifest.sample(sample_id), self._numbers[sample_id]
-        at, stop = int(self._starts[number]), int(self._starts[number + 1])
-        found = {}
-        for _, layout, n_chunks in arrays_of(self._manifest, entry):
-            lengths = self._lengths[at : at + n_chunks]
-            at += n_chunks
-            if len(lengths) == n_chunks and lengths[0] != NOT_INDEXED:
-                found[layout.field] = lengths
-        if at != stop:
-            raise CorruptDataError(f"sample {sample_id!r}: the chunk index does not fit the manifest; {REMEDY}")
-        return found
+        return self._lengths(sample_id, self._manifest.sample(sample_id))
 
     def arrays(self, sample_id: str, access: ShardAccess) -> dict[str, ShardedArray]:
         """Return the arrays of a sample that are indexed, by canonical field name; errors are those of `lengths`."""
-        entry, lengths = self._manifest.sample(sample_id), self.lengths(sample_id)
+        entry = self._manifest.sample(sample_id)
+        lengths = self._lengths(sample_id, entry)
         return {
             layout.field: promised_array(
                 self._manifest, sample_id, entry, domain, layout, access, lengths[layout.field]
@@ -110,13 +101,27 @@ class ChunkIndex:
             if layout.field in lengths
         }
 
+    def _lengths(self, sample_id: str, entry: SampleEntry) -> dict[str, NDArray[np.uint32]]:
+        words = self._layout.words_of(sample_id, entry)
+        if words is None:
+            return {}
+        found, at = {}, 0
+        for _, layout, n_chunks in arrays_of(self._manifest, entry):
+            lengths = words[at : at + n_chunks]
+            at += n_chunks
+            if len(lengths) == n_chunks and lengths[0] != NOT_INDEXED:
+                found[layout.field] = lengths
+        if at != len(words):
+            raise CorruptDataError(f"sample {sample_id!r}: the chunk index does not fit the manifest; {REMEDY}")
+        return found
+
 
 def open_chunk_index(storage: Storage, manifest: StoreManifest) -> ChunkIndex | None:
     """Map the chunk index that a manifest names; None where it names none, or the file is gone.
 
     That of a remote store is fetched into a cache directory of the user, once for all processes of the machine.
     """
-    name = manifest.chunk_index
+    name = manifest.index_name
     if name is None:
         return None
     if not is_remote(storage.root):
@@ -151,10 +156,13 @@ def load_words(file: Path | BinaryIO) -> NDArray[np.uint32]:
     return words
 
 
-def has_chunk_index(root: str, manifest: StoreManifest, *, storage_options: Mapping[str, Any] | None = None) -> bool:
-    """Say whether the manifest of a store names a chunk index that is there."""
-    name = manifest.chunk_index
-    return name is not None and open_storage(root, storage_options).read_tail(name, 1) is not None
+def has_whole_index(root: str, manifest: StoreManifest, *, storage_options: Mapping[str, Any] | None = None) -> bool:
+    """Say whether the manifest of a store names a chunk index that is there, and describes all samples."""
+    try:
+        index = open_chunk_index(open_storage(root, storage_options), manifest)
+        return index is not None and index.describes_all()
+    except CorruptDataError:
+        return False
 
 
 def arrays_of(manifest: StoreManifest, entry: SampleEntry) -> Iterator[tuple[str, ArrayLayout, int]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -15,15 +14,16 @@ from numpy.typing import NDArray
 
 from noether.data.zarr_store.codec import MISSING
 from noether.data.zarr_store.core import ROOT_KEY
-from noether.data.zarr_store.errors import CorruptDataError, StorageError, TooLargeError
+from noether.data.zarr_store.errors import CorruptDataError, TooLargeError
 from noether.data.zarr_store.manifest import StoreManifest
 from noether.data.zarr_store.reading.chunk_index import NOT_INDEXED, arrays_of, promised_array
 from noether.data.zarr_store.reading.index_cache import forget_copy, index_name
+from noether.data.zarr_store.reading.index_layouts import checksum_of, encode_index
 from noether.data.zarr_store.reading.open_sample import OpenSample
 from noether.data.zarr_store.reading.sharded_array import ShardAccess, ShardedArray
 from noether.data.zarr_store.stores import Storage, normalize_root, open_storage
 
-__all__ = ["drop_chunk_index", "encode_index", "write_chunk_index"]
+__all__ = ["drop_chunk_index", "write_chunk_index"]
 
 _logger = logging.getLogger(__name__)
 
@@ -43,6 +43,9 @@ def write_chunk_index(
     on_missing: Callable[[dict[str, tuple[str, ...]]], None] | None = None,
 ) -> str:
     """Read the index of every shard of a store, write the chunk index, and name it in the manifest.
+
+    Where samples are added or written again at the same time, it is made up to three times. The samples that it does
+    not describe in the end are read by their own metadata, until it is made anew.
 
     Works for every store that can be read, also those written by others. Arrays that cannot be described, since
     they have other codecs, other places for their chunks, or damage, are left to their own indexes.
@@ -69,37 +72,30 @@ def write_chunk_index(
     TooLargeError
         The manifest claims more than 1,073,741,824 chunks, or more than memory holds the lengths of.
     StorageError
-        The storage fails, or samples were added all the time.
+        The storage fails.
     """
     root = normalize_root(root)
     storage = open_storage(root, storage_options)
     for _ in range(_TRIES):
         manifest = StoreManifest.load(root, storage_options=storage_options)
         try:
-            gathered = _gather(storage, manifest)
-            data = encode_index([lengths for lengths, _ in gathered])
+            gathered = dict(zip(manifest.samples, _gather(storage, manifest), strict=True))
+            lengths = {sample_id: words for sample_id, (words, _) in gathered.items()}
+            data = encode_index(lengths)
         except MemoryError as error:
             raise TooLargeError(f"{root}: the chunk index does not fit in memory ({error})") from error
         name = index_name(data)
         forget_copy(name)  # a damaged copy would outlast this
         storage.write(name, data)
-        if _name_in_manifest(root, storage_options, manifest, name):
-            if manifest.chunk_index not in (None, name):
-                storage.delete([manifest.chunk_index])
-            _tell_missing(root, manifest, [fields for _, fields in gathered], on_missing)
-            return name
-        storage.delete([name])
-    raise StorageError(f"{root}: samples were added while the chunk index was made, {_TRIES} times; try again")
+        checksums = {sample_id: checksum_of(words) for sample_id, words in lengths.items()}
+        if _name_in_manifest(root, storage, storage_options, manifest, name, checksums):
+            break
+    _tell_missing(root, {sample_id: fields for sample_id, (_, fields) in gathered.items() if fields}, on_missing)
+    return name
 
 
-def _tell_missing(
-    root: str,
-    manifest: StoreManifest,
-    fields: list[tuple[str, ...]],
-    on_missing: Callable[[_MissingFields], None] | None,
-) -> None:
+def _tell_missing(root: str, missing: _MissingFields, on_missing: Callable[[_MissingFields], None] | None) -> None:
     """Tell, or log, the fields of each sample whose arrays its group lacks."""
-    missing = {sample_id: lacking for sample_id, lacking in zip(manifest.samples, fields, strict=True) if lacking}
     if missing and on_missing is not None:
         on_missing(missing)
     elif missing:
@@ -111,32 +107,50 @@ def _tell_missing(
         )
 
 
-def drop_chunk_index(root: str, *, storage_options: Mapping[str, Any] | None = None) -> None:
-    """Delete the chunk index of a store, if there is one: samples that it describes are about to be replaced."""
+def drop_chunk_index(root: str, sample_id: str, *, storage_options: Mapping[str, Any] | None = None) -> bool:
+    """Delete the chunk index of a store if it describes a sample, which is about to be replaced.
+
+    Returns whether the store has no chunk index now.
+    """
     storage = open_storage(root, storage_options)
     there = StoreManifest.load_if_there(root, storage_options=storage_options)
-    if there is None or there.chunk_index is None:
-        return
+    if there is None or not there.index_names:
+        return True
+    if sample_id not in there.samples or (there.chunk_index is None and there.sample(sample_id).lengths_crc32c is None):
+        return False
 
     def change(current: StoreManifest) -> StoreManifest:
-        if current.chunk_index is not None:
-            storage.delete([current.chunk_index])
-        return current.model_copy(update={"chunk_index": None})
+        storage.delete(current.index_names)
+        return current.model_copy(update={"chunk_index": None, "sample_index": None})
 
     StoreManifest.update(root, change, storage_options=storage_options)
+    return True
 
 
-def _name_in_manifest(root: str, storage_options: Mapping[str, Any] | None, indexed: StoreManifest, name: str) -> bool:
-    """Name the index in the manifest, unless other samples have come."""
-    fits = True
+def _name_in_manifest(
+    root: str,
+    storage: Storage,
+    storage_options: Mapping[str, Any] | None,
+    indexed: StoreManifest,
+    name: str,
+    checksums: Mapping[str, str],
+) -> bool:
+    """Name the index in the manifest, and delete the former one; return whether it describes all samples.
+
+    It describes no sample that was added or written again since `indexed` was read.
+    """
+    former: list[str] = []
+    is_whole = True
 
     def change(current: StoreManifest) -> StoreManifest:
-        nonlocal fits
-        fits = list(current.samples) == list(indexed.samples)
-        return current.model_copy(update={"chunk_index": name}) if fits else current
+        nonlocal former, is_whole
+        former = [one for one in current.index_names if one != name]
+        named, is_whole = current.with_index(name, checksums, indexed)
+        return named
 
     StoreManifest.update(root, change, storage_options=storage_options)
-    return fits
+    storage.delete(former)
+    return is_whole
 
 
 def _gather(storage: Storage, manifest: StoreManifest) -> list[tuple[NDArray[np.uint32], tuple[str, ...]]]:
@@ -190,12 +204,3 @@ def _lengths_of_array(array: ShardedArray, n_chunks: int) -> NDArray[np.uint32] 
             return None
         parts.append(lengths.astype(np.uint32))
     return np.concatenate(parts)[:n_chunks]
-
-
-def encode_index(samples: list[NDArray[np.uint32]]) -> bytes:
-    """Return the bytes of the chunk index file for the lengths of each sample's chunks."""
-    starts = np.zeros(len(samples) + 1, "<u8")
-    np.cumsum([len(lengths) for lengths in samples], out=starts[1:])
-    file = io.BytesIO()
-    np.save(file, np.concatenate([starts.view("<u4"), *samples]).astype("<u4"))
-    return file.getvalue()
