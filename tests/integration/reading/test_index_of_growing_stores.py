@@ -260,15 +260,18 @@ def test_a_sample_that_comes_while_the_index_is_made_is_described_too(
     assert len(list(root.glob("*_index-*"))) == 1
 
 
+@pytest.mark.parametrize("is_indexed", [False, True], ids=["alone", "and indexed by another process"])
 def test_a_sample_that_is_replaced_while_the_index_is_made_each_time_is_left_out(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, monkeypatch: pytest.MonkeyPatch, is_indexed: bool
 ) -> None:
     update, seeds = StoreManifest.update, iter(range(10, 20))
 
     def replace_first(*arguments: Any, **options: Any) -> None:
         with pytest.MonkeyPatch.context() as undone:
             undone.setattr(StoreManifest, "update", update)
-            write(root, "s1", sample(next(seeds), n_points=60 + next(seeds)))
+            write(root, "s1", sample(0, n_points=20 * next(seeds)))
+            if is_indexed:
+                write_chunk_index(root)
         update(*arguments, **options)
 
     monkeypatch.setattr(StoreManifest, "update", replace_first)
