@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 
 from noether.data.zarr_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter
+from noether.data.zarr_store.convert import convert
 from noether.data.zarr_store.reading import write_chunk_index
 from noether.data.zarr_store.reading.chunk_index import has_whole_index, open_chunk_index
+from noether.data.zarr_store.sources import TreeSource
 from noether.data.zarr_store.stores import LocalStorage, open_storage
 from noether.data.zarr_store.upkeep import copy_store, merge_groups, remove_samples, set_attributes
 from noether.data.zarr_store.upkeep.verify import verify_store
@@ -24,6 +26,7 @@ from support.ahmed import Arrays
 from support.hostile_stores import FILEMAP, make_small_store
 from support.old_indexes import write_index_in_order
 from support.places import PLACES, make_place
+from support.trees import TREE_FILEMAP, save_runs
 
 NUM_POINTS = {"surface": 10}
 
@@ -242,6 +245,23 @@ def test_an_index_describes_all_samples_or_not(root: Path) -> None:
     assert not has_whole_index(str(root), StoreManifest.load(str(root)))
     merge_groups(root)
     assert has_whole_index(str(root), StoreManifest.load(str(root)))
+
+
+def test_a_conversion_makes_whole_what_one_that_was_killed_before_its_index_left(tmp_path: Path) -> None:
+    source = TreeSource(save_runs(tmp_path / "tree", ("run_1", "run_2")), TREE_FILEMAP)
+    root = tmp_path / "converted"
+
+    def run(**settings: Any) -> None:
+        convert(source, ZarrStoreWriter(root, TREE_FILEMAP, "ahmed", chunk_points=4096), **settings)
+
+    run(limit=1)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("noether.data.zarr_store.convert.engine.write_chunk_index", lambda *_, **__: "")
+        run()
+    assert metadata_read(root, "run_1") == []
+    assert metadata_read(root, "run_2") != []
+    run()
+    assert metadata_read(root, "run_2") == []
 
 
 def test_a_sample_that_comes_while_the_index_is_made_is_described_too(
