@@ -207,7 +207,6 @@ def _settings_of_copy(
         "samples": {},
         "splits": {name: ids for name, ids in kept.items() if ids},
         "chunk_index": None,
-        "sample_index": None,
         "domains": _domains_of_copy(manifest, fields),
     }
     if fraction < 1:
