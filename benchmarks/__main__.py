@@ -14,6 +14,8 @@ from benchmarks.costs import compare_manifest, compare_sizes
 from benchmarks.iteration import compare_iteration
 from benchmarks.loading import compare_loading
 from benchmarks.local_draws import compare_draws, compare_whole
+from benchmarks.many_writers import compare_many_writers
+from benchmarks.npy_conversion import compare_npy
 from benchmarks.object_storage import compare_object_storage
 from benchmarks.report import write_report
 from benchmarks.results import Comparison
@@ -32,14 +34,16 @@ _RUNNERS: dict[str, Callable[[Settings], Comparison]] = {
     "s3": compare_object_storage,
     "write": compare_writes,
     "hdf5": compare_hdf5,
+    "npy": compare_npy,
     "conversion": compare_conversion,
+    "many": compare_many_writers,
     "manifest": compare_manifest,
     "size": compare_sizes,
 }
 
 
-# Two gigabytes are not written in the time of a quick run, nor are many processes started, which import PyTorch.
-_SLOW = ("hdf5", "loading", "conversion")
+# Gigabytes are not written in the time of a quick run, nor are many processes started, which import PyTorch.
+_SLOW = ("hdf5", "npy", "loading", "conversion", "many")
 
 
 def main() -> None:

@@ -49,16 +49,17 @@ def compare_conversion(settings: Settings) -> Comparison:
     for row in engine.rows:
         engine.below(0.005, ours=row.name)
     shutil.rmtree(root)
-    cases = [_compare_conversions(settings, size, repetitions) for size in settings.converted_sizes]
-    cases += [engine, _compare_memory(settings, repetitions)]
+    conversions = _compare_conversions(settings, n_points, repetitions)
+    conversions.faster(_ONE, at_least=1.8)
+    conversions.faster(_ZARR, at_least=5)
     parameters = {
         "samples": _SAMPLES,
-        "points": list(settings.converted_sizes),
-        "points of the sample whose memory is measured": n_points,
+        "points": n_points,
         "chunk_points": CHUNK_POINTS[0],
         "samples without work": n_calls,
         "repetitions": repetitions,
     }
+    cases = [conversions, engine, _compare_memory(settings, repetitions)]
     return Comparison.of("conversion", settings, parameters, cases)
 
 
@@ -80,8 +81,6 @@ def _compare_conversions(settings: Settings, n_points: int, repetitions: int) ->
         repetitions,
     )
     _require_same(many, *roots.values())
-    case.faster(_ONE, at_least=1.7)
-    case.faster(_ZARR, at_least=2.5)
     for root in roots.values():
         shutil.rmtree(root)
     return case

@@ -14,9 +14,9 @@ from benchmarks.formats import write_store
 from benchmarks.jobs import run_job
 from benchmarks.results import Case, Comparison, Row, Target
 from benchmarks.settings import CHUNK_POINTS, DRAW_POINTS, Settings
-from noether.data.zarr_store import ZarrChunkReader, ZarrStoreWriter
+from noether.data.zarr_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter
 
-__all__ = ["compare_manifest", "compare_sizes"]
+__all__ = ["MANIFEST_SAMPLES", "compare_manifest", "compare_sizes", "list_many"]
 
 MANIFEST_SAMPLES = 100_000
 
@@ -109,6 +109,11 @@ def _write_manifests(work_dir: Path, small_root: Path, large_root: Path) -> None
     # Attributes as a parametric study has them.
     writer.write_sample(SAMPLE, source, attributes={"design_parameters": [25.0, 1.044, 0.288, 40.0]})
     writer.save_manifest()
-    entry = writer.manifest.sample(SAMPLE)
+    list_many(writer.manifest).save(str(large_root))
+
+
+def list_many(manifest: StoreManifest) -> StoreManifest:
+    """Give a manifest that lists many samples like the one of another."""
+    entry = manifest.sample(SAMPLE)
     many = {f"run_{i:06d}": replace(entry, relpath=f"run_{i:06d}.zarr") for i in range(MANIFEST_SAMPLES)}
-    writer.manifest.model_copy(update={"samples": many}).save(str(large_root))
+    return manifest.model_copy(update={"samples": many})

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.data import DOMAIN, FIELDS, FILEMAP, SAMPLE, Arrays, source_arrays
+from benchmarks.earlier import environment_of
 from benchmarks.memory import peak_bytes, resident_bytes, start_peak
 from benchmarks.settings import DRAW_POINTS, REPOSITORY
 
-__all__ = ["JobError", "Measured", "run_job"]
+__all__ = ["JobError", "Measured", "run_earlier_job", "run_job"]
 
 _WARM_UP_POINTS = 20_000
 _WARM_UP_DRAWS = 10
@@ -58,8 +59,20 @@ def run_job(name: str, **arguments: Any) -> Measured:
     JobError
         It failed.
     """
+    return run_earlier_job(None, name, **arguments)
+
+
+def run_earlier_job(library: Path | None, name: str, /, **arguments: Any) -> Measured:
+    """Run a job in a fresh process that imports the library from a directory; see `earlier_library`.
+
+    Raises
+    ------
+    JobError
+        It failed.
+    """
     command = [sys.executable, "-m", "benchmarks.jobs", name, json.dumps(arguments)]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    environment = environment_of(library)
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise JobError(done.stderr.strip().splitlines()[-1])
     return Measured(**json.loads(done.stdout.splitlines()[-1]))
@@ -107,6 +120,23 @@ def write_hdf5(work_dir: str, source: str, chunk_points: int) -> Measured:
     with h5py.File(source, "r") as file:
         datasets = {field: file[field] for field in FIELDS}
         measured = _measure(lambda: writer.write_group(SAMPLE, datasets))
+    shutil.rmtree(root)
+    return measured
+
+
+def write_hdf5_zarr(work_dir: str, source: str, chunk_points: int) -> Measured:
+    """Read the fields of an HDF5 file whole, and write them with zarr-python."""
+    import h5py
+
+    from benchmarks.zarr_writing import write_with_zarr
+
+    root = Path(work_dir) / "written-hdf5-zarr"
+    shutil.rmtree(root, ignore_errors=True)
+    write_with_zarr(root, SAMPLE, _first_points(work_dir), chunk_points)
+    with h5py.File(source, "r") as file:
+        measured = _measure(
+            lambda: write_with_zarr(root, SAMPLE, {field: file[field][:] for field in FIELDS}, chunk_points)
+        )
     shutil.rmtree(root)
     return measured
 
@@ -209,7 +239,17 @@ def _measure(work: Callable[[], object]) -> Measured:
 
 _JOBS: dict[str, Callable[..., Measured]] = {
     job.__name__: job
-    for job in (write_ours, write_zarr, write_hdf5, open_manifest, iterate, read_whole, first_batch, worker_memory)
+    for job in (
+        write_ours,
+        write_zarr,
+        write_hdf5,
+        write_hdf5_zarr,
+        open_manifest,
+        iterate,
+        read_whole,
+        first_batch,
+        worker_memory,
+    )
 }
 
 if __name__ == "__main__":

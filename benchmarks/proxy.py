@@ -1,8 +1,9 @@
-"""An HTTP proxy that delays every request, as distance does, and counts requests and bytes.
+"""An HTTP proxy that delays every request, as distance does, and counts requests, bytes and rounds.
 
 It runs as a process of its own, ``python -m benchmarks.proxy HOST PORT DELAY_S``, so that it takes no time from the
 interpreter whose reads are timed. It prints its port, answers every line on stdin with its counts as JSON, and ends
-with stdin, so that it never outlives the run. `start_proxy` does all that.
+with stdin, so that it never outlives the run. `start_proxy` does all that. Counts are kept by the name of the object,
+the last part of its key.
 """
 
 from __future__ import annotations
@@ -18,20 +19,55 @@ from typing import NamedTuple
 
 from benchmarks.settings import REPOSITORY
 
-__all__ = ["Counts", "Proxy", "start_proxy"]
+__all__ = ["Counts", "ObjectCounts", "Proxy", "start_proxy"]
 
 _PIECE_BYTES = 1 << 18
 _LIMIT_BYTES = 1 << 20
 _BODILESS = frozenset({204, 304})
 _FIRST_FINAL = 200
+_PRECONDITION_FAILED = 412
 _LATE_BODY_S = 0.1
 
 
 class Counts(NamedTuple):
-    """What went through: requests, and bytes of the bodies of responses."""
+    """What went through.
+
+    Attributes
+    ----------
+    requests : int
+        Number of requests.
+    n_bytes : int
+        Bytes of the bodies of responses.
+    rounds : int
+        Length of the longest chain of requests each of which came after the response to the one before: so often the
+        delay was waited for.
+    """
 
     requests: int
     n_bytes: int
+    rounds: int
+
+
+class ObjectCounts(NamedTuple):
+    """What went through for the objects of one name.
+
+    Attributes
+    ----------
+    requests, puts, refused : int
+        All requests, the puts among them, and the puts that the server refused since another one came before.
+    received, sent : int
+        Bytes of the bodies of responses and of requests.
+    """
+
+    requests: int = 0
+    puts: int = 0
+    refused: int = 0
+    received: int = 0
+    sent: int = 0
+
+    def plus(self, other: ObjectCounts) -> ObjectCounts:
+        """Return the sums of both."""
+        return ObjectCounts(*map(sum, zip(self, other, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -43,12 +79,23 @@ class Proxy:
 
     def counts(self) -> Counts:
         """Ask what went through so far."""
+        by_name, rounds = self._ask()
+        requests = sum(each.requests for each in by_name.values())
+        return Counts(requests, sum(each.received for each in by_name.values()), rounds)
+
+    def counts_by_name(self) -> dict[str, ObjectCounts]:
+        """Ask what went through so far, by the name of the object; requests to the bucket have the bucket's."""
+        by_name, _ = self._ask()
+        return by_name
+
+    def _ask(self) -> tuple[dict[str, ObjectCounts], int]:
         stdin, stdout = self._process.stdin, self._process.stdout
         if stdin is None or stdout is None:
             raise RuntimeError("the proxy was started without pipes")
         stdin.write("counts\n")
         stdin.flush()
-        return Counts(*json.loads(stdout.readline()))
+        by_name, rounds = json.loads(stdout.readline())
+        return {name: ObjectCounts(*counts) for name, counts in by_name.items()}, rounds
 
 
 @contextmanager
@@ -70,8 +117,8 @@ def start_proxy(endpoint: str, delay_s: float) -> Iterator[Proxy]:
 class _Server:
     def __init__(self, host: str, port: int, delay_s: float) -> None:
         self._host, self._port, self._delay_s = host, port, delay_s
-        self.requests = 0
-        self.n_bytes = 0
+        self.by_name: dict[str, ObjectCounts] = {}
+        self.rounds = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection of a client over one connection to the server, for as long as the client keeps it."""
@@ -87,7 +134,8 @@ class _Server:
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, upstream: _Upstream) -> bool:
         """Pass one request on and its response back; give whether the client's connection lives on."""
         request = await _read_head(reader)
-        self.requests += 1
+        self._count(request, ObjectCounts(requests=1, puts=int(request.is_put)))
+        round_number = self.rounds + 1
         await asyncio.sleep(self._delay_s)
         answers, server = await upstream.connected()
         server.write(request.data)
@@ -95,9 +143,12 @@ class _Server:
         sending = asyncio.create_task(_copy_body(reader, server, request.body_length(default=0), request.chunked))
         try:
             response = await self._pass_back(request, answers, writer)
+            self.rounds = max(self.rounds, round_number)
             # A server that answers before it has the whole body wants no more of it; then the connection ends.
             await asyncio.wait({sending}, timeout=_LATE_BODY_S)
             sent = sending.done()
+            if sent:
+                self._count(request, ObjectCounts(sent=sending.result()))
         finally:
             sending.cancel()
             with suppress(asyncio.CancelledError):
@@ -116,8 +167,15 @@ class _Server:
                 break
         if not (request.is_head or response.bodiless):
             length = response.body_length(default=None)
-            self.n_bytes += await _copy_body(answers, writer, length, response.chunked)
+            received = await _copy_body(answers, writer, length, response.chunked)
+            self._count(request, ObjectCounts(received=received))
+        if request.is_put and response.status == _PRECONDITION_FAILED:
+            self._count(request, ObjectCounts(refused=1))
         return response
+
+    def _count(self, request: _Head, counts: ObjectCounts) -> None:
+        name = request.object_name
+        self.by_name[name] = self.by_name.get(name, ObjectCounts()).plus(counts)
 
 
 class _Upstream:
@@ -156,6 +214,15 @@ class _Head:
     @property
     def is_head(self) -> bool:
         return self.start[0] == "HEAD"
+
+    @property
+    def is_put(self) -> bool:
+        return self.start[0] == "PUT"
+
+    @property
+    def object_name(self) -> str:
+        """The last part of the key that a request names."""
+        return self.start[1].partition("?")[0].rpartition("/")[2]
 
     @property
     def chunked(self) -> bool:
@@ -234,7 +301,7 @@ async def _main(host: str, port: int, delay_s: float) -> None:
     sys.stdout.flush()
     loop = asyncio.get_running_loop()
     while await loop.run_in_executor(None, sys.stdin.readline):
-        sys.stdout.write(json.dumps([proxy.requests, proxy.n_bytes]) + "\n")
+        sys.stdout.write(json.dumps([proxy.by_name, proxy.rounds]) + "\n")
         sys.stdout.flush()
 
 

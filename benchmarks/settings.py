@@ -23,7 +23,9 @@ COMPARISONS = (
     "s3",
     "write",
     "hdf5",
+    "npy",
     "conversion",
+    "many",
     "manifest",
     "size",
 )
@@ -35,6 +37,8 @@ _POINTS: dict[Mode, int] = {"quick": 1_000_000, "full": 5_000_000}
 _LARGEST: dict[Mode, int] = {"quick": 1_000_000, "full": 10_000_000}
 # Four float32 fields of widths 3, 1, 3, 3 take 40 bytes a point, so 50 million points are the 2 GB.
 _LARGE_POINTS: dict[Mode, int] = {"quick": 1_000_000, "full": 50_000_000}
+# Three float32 fields of widths 3, 1, 3 take 28 bytes a point: 2.8 GB.
+_LARGEST_CONVERTED: dict[Mode, int] = {"quick": 1_000_000, "full": 100_000_000}
 
 
 @dataclass(frozen=True)
@@ -64,14 +68,19 @@ class Settings:
         return self.points or _POINTS[self.mode]
 
     @property
-    def converted_sizes(self) -> tuple[int, int]:
-        """Points of the samples of which many are converted: of the larger ones, processes start for more work."""
-        return self.n_points, 2 * self.n_points
-
-    @property
     def n_large_points(self) -> int:
         """Points of the sample that is written from HDF5, or read batch by batch."""
         return self.points or _LARGE_POINTS[self.mode]
+
+    @property
+    def hdf5_sizes(self) -> tuple[int, int]:
+        """Points of the samples that are written from HDF5: memory must not grow with them."""
+        return self.n_large_points // 5, self.n_large_points
+
+    @property
+    def n_npy_points(self) -> int:
+        """Points of the sample of ``.npy`` files that the command line converts."""
+        return self.points or _LARGEST_CONVERTED[self.mode]
 
     @property
     def sizes(self) -> list[int]:

@@ -12,6 +12,7 @@ import pytest
 
 from noether.data.zarr_store.codec import native
 from support.ahmed import Arrays, load_run
+from support.native_functions import take_away
 from support.s3_server import S3Server, serve_s3
 
 # Laws are tried on more examples where time allows: `./scripts/test --full`.
@@ -60,10 +61,7 @@ def compiled() -> None:
 @pytest.fixture
 def python_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """The ways of numcodecs and NumPy alone."""
-    monkeypatch.setattr(native, "decode", None)
-    monkeypatch.setattr(native, "encode", None)
-    monkeypatch.setattr(native, "hash_order", None)
-    monkeypatch.setattr(native, "read", None)
+    take_away(monkeypatch)
 
 
 @pytest.fixture(params=["compiled", "python_only"], ids=["compiled", "python"])

@@ -12,9 +12,9 @@ import pytest
 from noether.data.schemas import FileMap
 from noether.data.zarr_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter
 from noether.data.zarr_store.errors import StorageError
-from noether.data.zarr_store.writing import reorder
 from support.ahmed import AHMED, RUNS
 from support.disks import SmallMount, forbid_writing, small_mount, without_privileges, writing_allowed_again
+from support.out_of_core import scratch_files, shrink
 from support.places import local_place
 from support.storm import read_whole, stored_bytes
 from support.trees import Ran, call, finish, save_runs, start
@@ -204,7 +204,7 @@ def test_a_temporary_directory_without_room_fails_the_sample_that_needs_it(
     small: SmallMount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sample leaves nothing there."""
-    monkeypatch.setattr(reorder, "_BUCKET_BYTES", 1 << 16)
+    shrink(monkeypatch, 1 << 16)
     monkeypatch.setenv("TMPDIR", str(small.path))
     np.save(tmp_path / "positions.npy", np.random.default_rng(0).random((200_000, 3), "f4"))
     positions = np.load(tmp_path / "positions.npy", mmap_mode="r")
@@ -212,10 +212,10 @@ def test_a_temporary_directory_without_room_fails_the_sample_that_needs_it(
     with pytest.raises(StorageError) as raised:
         writer.write_sample("large", {"volume_position": positions})
     assert str(raised.value) == (
-        f"sample 'large', field volume_position: cannot write temporary files below {small.path} (No space left on "
-        "device); set TMPDIR to a directory with room for what does not fit in memory"
+        f"sample 'large', field volume_position: cannot keep 2,400,000 bytes in a temporary file in {small.path} (No "
+        "space left on device); set TMPDIR to a directory with room for what does not fit in memory"
     )
-    assert list(small.path.iterdir()) == []
+    assert scratch_files(small.path) == []
     assert not (tmp_path / "store").exists()
     writer.write_sample("small", {"volume_position": positions[:1000]})
     monkeypatch.setenv("TMPDIR", str(tmp_path))

@@ -144,7 +144,7 @@ def test_a_kill_before_any_change_ends_well(finish: Act, kind: str, before: Path
 
 def samples_and_groups(files: dict[str, bytes]) -> set[str]:
     """The keys of a store but for that of the chunk index, which a repair may leave unmade."""
-    return {key for key in files if not key.startswith("chunk_index")}
+    return {key for key in files if not key.startswith("sample_index")}
 
 
 def test_a_loss_of_power_at_any_moment_ends_well(before: Path, quick_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_a_group_that_was_moved_aside_is_missed_by_name_and_put_back(
 def test_without_the_chunk_index_that_the_manifest_names_all_is_read(tree: Path, store: Path) -> None:
     """The next run makes the index."""
     before, expected = visible_files(store), ZarrChunkReader(store).read_arrays("run_3")
-    name = StoreManifest.load(str(store)).chunk_index
+    name = StoreManifest.load(str(store)).index_name
     assert name is not None
     (store / name).unlink()
     found = ZarrChunkReader(store).read_arrays("run_3")
@@ -88,7 +88,7 @@ def test_without_the_chunk_index_that_the_manifest_names_all_is_read(tree: Path,
 def test_an_index_that_no_manifest_names_yet_disturbs_nobody(tree: Path, store: Path) -> None:
     """The next run names the index."""
     before = visible_files(store)
-    StoreManifest.update(str(store), lambda manifest: manifest.model_copy(update={"chunk_index": None}))
+    StoreManifest.update(str(store), lambda manifest: manifest.model_copy(update={"sample_index": None}))
     assert len(ZarrChunkReader(store).read_arrays("run_3", {"surface": 10}, 0)[FIELD]) == 10
     run(tree, store)
     assert visible_files(store) == before

@@ -31,7 +31,10 @@ TOKENS = [
     "9223372036854775808",
     "\\x0a  }\\x0a}\\x0a",
 ]
-KEYS = "samples domains arrays relpath n_points chunk_points shard_points n_chunks splits chunk_index codecs shape PK"
+KEYS = (
+    "samples domains arrays relpath n_points chunk_points shard_points n_chunks splits chunk_index sample_index "
+    "lengths_crc32c codecs shape PK"
+)
 
 
 def main() -> int:

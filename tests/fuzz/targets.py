@@ -23,12 +23,13 @@ from noether.data.zarr_store.core.names import check_sample_id, is_plain, portab
 from noether.data.zarr_store.errors import CorruptDataError, ManifestError, SampleIdError, SourceError
 from noether.data.zarr_store.manifest import StoreManifest
 from noether.data.zarr_store.manifest.node_metadata import parse_array, parse_group, require_array
-from noether.data.zarr_store.reading import ShardAccess, ShardedArray
+from noether.data.zarr_store.reading import ChunkIndex, ShardAccess, ShardedArray, load_words, write_chunk_index
 from noether.data.zarr_store.sampling import plan_whole
 from noether.data.zarr_store.sources.formats import describe_file, load_file
 from noether.data.zarr_store.stores import LocalStorage
 from support.edits import edit_by_bytes
 from support.hostile_stores import make_small_store
+from support.old_indexes import write_index_in_order
 from support.shards import Settings, encode_chunk, encode_shards, with_crc
 
 __all__ = ["TARGETS", "Target", "seeds_of"]
@@ -150,8 +151,47 @@ def source_file(data: bytes) -> None:
             read(BytesIO(data[1:]), name, "field")
 
 
+@cache
+def _indexed_manifests() -> dict[str, StoreManifest]:
+    """Return the manifest of a small store by the form of its chunk index."""
+    manifests = {}
+    for make in (write_chunk_index, write_index_in_order):
+        with TemporaryDirectory() as directory:
+            root = make_small_store(Path(directory) / "store")
+            name = make(root)
+            manifests[name.partition("-")[0]] = StoreManifest.load(str(root))
+    return manifests
+
+
+def chunk_index(data: bytes) -> None:
+    """Read a chunk index of each form for a store of two samples: lengths for all chunks of an array, or an error."""
+    for one in _indexed_manifests().values():
+        with suppress(CorruptDataError):
+            index = ChunkIndex(load_words(BytesIO(data)), one)
+            for read in (index.require_sound, index.describes_all):
+                with suppress(CorruptDataError):
+                    read()
+            for name, entry in one.samples.items():
+                with suppress(CorruptDataError):
+                    if any(
+                        len(lengths) != entry.domains["surface"].n_chunks for lengths in index.lengths(name).values()
+                    ):
+                        raise AssertionError("an array has lengths for more or fewer chunks than it has")
+
+
+def words_of_index(data: bytes) -> None:
+    """Read a chunk index whose words are these bytes, and the arrays' head is in order."""
+    file = BytesIO()
+    np.save(file, np.frombuffer(data[: len(data) // 4 * 4], "<u4"))
+    chunk_index(file.getvalue())
+
+
 TARGETS: Mapping[str, Target] = {
-    one.__name__: one for one in (manifest, edited_manifest, group, edited_group, shard, chunk, sample_id, source_file)
+    one.__name__: one
+    for one in (
+        *(manifest, edited_manifest, group, edited_group, shard, chunk, sample_id, source_file),
+        *(chunk_index, words_of_index),
+    )
 }
 
 
@@ -171,6 +211,13 @@ def seeds_of(target: str) -> list[bytes]:
             on: next(encode_shards(values[:50].astype("<f4"), Settings(GRID, checksum=on))) for on in (False, True)
         }
         return [bytes([flags]) + shards[bool(flags & 1)] for flags in range(8)]
+    if target in {"chunk_index", "words_of_index"}:
+        files = []
+        for make in (write_chunk_index, write_index_in_order):
+            with TemporaryDirectory() as directory:
+                root = make_small_store(Path(directory) / "store")
+                files.append((root / make(root)).read_bytes())
+        return files if target == "chunk_index" else [np.load(BytesIO(data)).tobytes() for data in files]
     if target == "chunk":
         codec = ChunkCodec(np.dtype("<f2"), 700, 3, checksum=False)
         return [encode_chunk(codec, values.astype("<f2")), encode_chunk(codec, np.zeros((700, 3), "<f2"))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Callable
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ from numpy.typing import NDArray
 
 from noether.data.zarr_store import ZarrChunkReader
 from noether.data.zarr_store.errors import CorruptDataError
-from noether.data.zarr_store.reading.chunk_index import write_chunk_index
+from noether.data.zarr_store.reading import write_chunk_index
+from noether.data.zarr_store.upkeep.verify import verify_store
 from support.bounds import bounded
-from support.hostile_stores import make_small_store
+from support.hostile_stores import edit_json, make_small_store
 from support.lanes import few_fast
+from support.old_indexes import write_index_in_order
 
 Words = NDArray[np.uint32]
 
@@ -100,10 +103,94 @@ LIES: dict[str, Callable[[Words], bytes]] = {
 }
 
 
-def lie(root: Path, make: Callable[[Words], bytes]) -> Path:
-    path = root / write_chunk_index(root)
+def with_starts(at: int, *numbers: int) -> Callable[[Words], bytes]:
+    """Claim other starts in an index with ids, from a word on."""
+
+    def change(words: Words) -> None:
+        words[at : at + 2 * len(numbers)] = np.array(numbers, "<u8").view("<u4")
+
+    return changed(change)
+
+
+def put(at: int | slice, value: Any) -> Callable[[Words], bytes]:
+    return changed(lambda words: words.__setitem__(at, value))
+
+
+def ids(text: bytes) -> Callable[[Words], bytes]:
+    return put(slice(16, 17), np.frombuffer(text, "<u4"))
+
+
+# With ids: 2 samples in words 0 and 1, starts 0, 14, 28 of lengths, starts 0, 2, 4 of ids, two checksums, "s1s2".
+LIES_WITH_IDS: dict[str, Callable[[Words], bytes]] = {
+    **{name: make for name, make in LIES.items() if name.startswith(("of ", "in an", "with a head"))},
+    "of more samples than a manifest has": with_starts(0, 2**21),
+    "of 64 bits of samples": with_starts(0, 2**64 - 1),
+    "of one sample more": with_starts(0, 3),
+    "of one sample fewer": with_starts(0, 1),
+    "an end past the end": with_starts(2, 0, 14, 2**63),
+    "an end before the end": with_starts(2, 0, 14, 27),
+    "starts in the other order": with_starts(2, 28, 14, 28),
+    "starts past the end": with_starts(2, 2**40, 14, 28),
+    "starts that are the same": with_starts(2, 14, 14, 28),
+    "ids past the end": with_starts(8, 0, 2**40, 4),
+    "ids of gigabytes": with_starts(8, 0, 2, 2**40),
+    "ids that begin after they end": with_starts(8, 3, 2, 4),
+    "the id twice, with fewer lengths": lambda words: npy(
+        np.concatenate([words[:2], np.array([0, 3, 28, 0, 2, 4], "<u8").view("<u4"), words[[14, 14]]])
+    ),
+    "lengths of 4 GB": put(slice(17, None), 2**32 - 2),
+    "lengths of a byte": put(slice(17, None), 1),
+    "chunks that are not stored": put(slice(17, None), 0),
+}
+
+# Samples that are not found, or have another checksum, are read by their own metadata.
+IGNORED: dict[str, Callable[[Words], bytes]] = {
+    "other ids": ids(b"t1t2"),
+    "ids in the other order": ids(b"s2s1"),
+    "an id twice": ids(b"s2s2"),
+    "ids that are no text": ids(b"\xff\xfe\xfd\xfc"),
+    "checksums of others": put(slice(14, 16), 7),
+    "no samples": lambda _: npy(np.zeros(6, "<u4")),
+}
+
+
+def lie(root: Path, make: Callable[[Words], bytes], write: Callable[[Path], str] = write_index_in_order) -> Path:
+    path = root / write(root)
     path.write_bytes(make(np.load(path)))
     return path
+
+
+@pytest.mark.parametrize("name", LIES_WITH_IDS)
+def test_an_index_with_ids_that_lies_is_refused_with_the_way_out(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lie(root, LIES_WITH_IDS[name], write_chunk_index)
+    with bounded(), pytest.raises(CorruptDataError, match="noether-zarr index STORE"):
+        ZarrChunkReader(root).read_arrays("s1")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", IGNORED)
+def test_an_index_of_other_samples_is_ignored_and_found_by_verify(root: Path, name: str) -> None:
+    expected = ZarrChunkReader(root).read_arrays("s1")
+    lie(root, IGNORED[name], write_chunk_index)
+    for field, values in ZarrChunkReader(root).read_arrays("s1").items():
+        np.testing.assert_array_equal(values, expected[field])
+    assert [one.kind for one in verify_store(root).findings] == ["chunk_index_damaged"]
+    write_chunk_index(root)
+    assert verify_store(root).findings == ()
+
+
+def test_verify_finds_ids_twice_in_a_file_whose_name_has_the_right_hash(root: Path) -> None:
+    """So it is the content that is looked at, and not the hash alone."""
+    path = lie(root, ids(b"s2s2"), write_chunk_index)
+    named = f"sample_index-{sha256(path.read_bytes()).hexdigest()[:16]}.npy"
+    path.rename(root / named)
+    edit_json(root / "manifest.json", lambda manifest: (manifest.pop("crc32c"), manifest.update(sample_index=named)))
+    assert {one.explanation.partition("(")[2] for one in verify_store(root).findings} == {
+        "its sample ids do not ascend); make it anew: noether-zarr index STORE"
+    }
 
 
 @pytest.mark.parametrize("name", LIES)
@@ -133,7 +220,7 @@ def test_any_edit_of_an_index_leads_to_the_right_data_or_to_an_error(
     root = tmp_path_factory.getbasetemp() / "edited-index"
     if not root.exists():
         make_small_store(root)
-    path = root / write_chunk_index(root)
+    path = root / data.draw(st.sampled_from([write_chunk_index, write_index_in_order]))(root)
     expected = ZarrChunkReader(root).read_arrays("s1")
     edited = bytearray(path.read_bytes())
     for at in data.draw(st.lists(st.integers(0, len(edited) - 1), min_size=1, max_size=4)):

@@ -13,7 +13,7 @@ import pytest
 
 from noether.data.zarr_store.core.grid import Grid
 from noether.data.zarr_store.errors import CorruptDataError, ManifestError, StoreError, TooLargeError
-from noether.data.zarr_store.reading.chunk_index import write_chunk_index
+from noether.data.zarr_store.reading import write_chunk_index
 from noether.data.zarr_store.sampling.joint_plan import JointPlan
 from support.bounds import bounded
 from support.hostile_stores import ACTIONS, Document, edit_json, fresh_copy, make_small_store, outcome_of

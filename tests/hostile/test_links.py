@@ -11,7 +11,7 @@ import pytest
 
 from noether.data.zarr_store import ZarrChunkReader, ZarrStoreWriter
 from noether.data.zarr_store.errors import CorruptDataError, SourceError, StorageError
-from noether.data.zarr_store.reading.chunk_index import write_chunk_index
+from noether.data.zarr_store.reading import write_chunk_index
 from noether.data.zarr_store.sources import TreeSource
 from noether.data.zarr_store.stores import Storage, open_storage
 from support.bounds import bounded

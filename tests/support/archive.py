@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from noether.data.schemas import FileMap
 from noether.data.zarr_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter
-from noether.data.zarr_store.reading.chunk_index import write_chunk_index
+from noether.data.zarr_store.reading import write_chunk_index
 from support.ahmed import Arrays, load_run
 
 ARCHIVE = Path(__file__).parents[1] / "data" / "archived_v1"
@@ -29,6 +29,8 @@ STORE_ARRAY_PATHS = ARCHIVE / "store_array_paths"
 """The same by a later writer, whose manifest has the paths of arrays and whose level is 5."""
 STORE_HASH_ORDER = ARCHIVE / "store_hash_order"
 """The same by a later writer, whose shuffle is ``hash-v1``."""
+INDEX_WITH_IDS = ARCHIVE / "index_with_ids"
+"""The chunk index of that store, and its manifest, by a later release whose index has the ids of samples."""
 FILEMAP = FileMap(
     surface_position="surface_position_vtp.npy",
     surface_pressure="surface_pressure.npy",

@@ -109,7 +109,7 @@ def unlist(sample_id: str) -> Damage:
 
 
 def chunk_index_of(root: Path) -> str:
-    name = StoreManifest.load(str(root)).chunk_index
+    name = StoreManifest.load(str(root)).index_name
     assert name is not None
     return name
 

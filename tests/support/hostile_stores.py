@@ -14,7 +14,7 @@ import numpy as np
 from noether.data.schemas import FileMap
 from noether.data.zarr_store import StoreManifest, ZarrChunkReader
 from noether.data.zarr_store.errors import StoreError
-from noether.data.zarr_store.reading.chunk_index import write_chunk_index
+from noether.data.zarr_store.reading import write_chunk_index
 from noether.data.zarr_store.stores import make_store
 from noether.data.zarr_store.upkeep.summary import summarize
 from support.reading import write_samples

@@ -12,7 +12,11 @@ __all__ = ["begin"]
 
 def begin(root: Path, *sample_ids: str) -> None:
     """Leave a store as a removal does that is killed after its first step, but for the new chunk index."""
-    name = StoreManifest.load(str(root)).chunk_index
-    StoreManifest.update(str(root), lambda manifest: begin_removal(manifest, sample_ids))
+    name = StoreManifest.load(str(root)).index_name
+
+    def change(manifest: StoreManifest) -> StoreManifest:
+        return begin_removal(manifest, sample_ids).model_copy(update={"sample_index": None})
+
+    StoreManifest.update(str(root), change)
     if name is not None:
         (root / name).unlink()

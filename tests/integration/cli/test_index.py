@@ -20,7 +20,7 @@ def root(tmp_path: Path) -> Path:
 def test_the_index_is_named_and_the_exit_code_is_0(root: Path) -> None:
     ran = call("index", root)
     assert (ran.code, ran.stderr) == (0, "")
-    assert ran.stdout == f"chunk index: {root / str(StoreManifest.load(str(root)).chunk_index)}\n"
+    assert ran.stdout == f"chunk index: {root / str(StoreManifest.load(str(root)).index_name)}\n"
 
 
 def test_arrays_that_groups_lack_are_named_with_the_way_out_and_exit_code_4(root: Path) -> None:
@@ -29,7 +29,7 @@ def test_arrays_that_groups_lack_are_named_with_the_way_out_and_exit_code_4(root
         remove(key)(root)
     ran = call("index", root)
     assert ran.code == 4
-    assert ran.stdout == f"chunk index: {root / str(StoreManifest.load(str(root)).chunk_index)}\n"
+    assert ran.stdout == f"chunk index: {root / str(StoreManifest.load(str(root)).index_name)}\n"
     assert ran.stderr.splitlines() == [
         "damage: sample 'run_1': the group lacks arrays that the manifest lists: surface_area, volume_sdf",
         "damage: sample 'run_2': the group lacks arrays that the manifest lists: volume_sdf",

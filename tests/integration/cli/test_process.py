@@ -12,7 +12,8 @@ import pytest
 from noether.data.zarr_store import StoreManifest
 from support.trees import call, finish, identities, run_on_terminal, save_runs, start
 
-PRESET = ("--preset", "ahmedml")
+# One after the other, whatever the machine has.
+PRESET = ("--preset", "ahmedml", "--workers", "1")
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 

@@ -95,16 +95,16 @@ def test_convert_records_the_splits_of_files_and_says_what_they_lack(
     assert splits_of(store) == {"train": ["run_1", "run_2"], "test": ["run_3"]}
     assert "splits: train 2, test 1\n" in call("info", store).stdout
     manifest = json.loads((store / "manifest.json").read_text())
-    assert (store / manifest["chunk_index"]).is_file()
+    assert (store / manifest["sample_index"]).is_file()
 
 
 def test_a_conversion_of_what_is_complete_still_records_splits(tree: Path, tmp_path: Path, files: list[str]) -> None:
     store = tmp_path / "store"
     call("convert", tree, store, *PRESET)
-    index = StoreManifest.load(str(store)).chunk_index
+    index = StoreManifest.load(str(store)).index_name
     assert call("convert", tree, store, *PRESET, *files).code == 0
     assert splits_of(store) == {"train": ["run_1", "run_2"], "test": ["run_3"]}
-    assert StoreManifest.load(str(store)).chunk_index == index
+    assert StoreManifest.load(str(store)).index_name == index
 
 
 def test_a_split_may_list_samples_that_are_not_converted_yet(tree: Path, tmp_path: Path, files: list[str]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,11 @@ import numpy as np
 import pytest
 
 from noether.data.zarr_store import StoreManifest, ZarrStoreWriter
-from noether.data.zarr_store.convert import ConversionReport, convert
+from noether.data.zarr_store.convert import ConversionReport, convert, turns
 from noether.data.zarr_store.errors import ManifestConflictError, StorageError
 from noether.data.zarr_store.manifest import save_splits
 from noether.data.zarr_store.sources import SourceSample, TreeSource
+from noether.data.zarr_store.stores import Storage, is_remote, open_storage
 from support.places import PLACES, Place, local_place, make_place
 from support.trees import TREE_FILEMAP, call, expected_fields, identities, save_array, save_runs
 
@@ -152,3 +155,42 @@ def test_where_there_is_no_sample_to_convert_nothing_is_saved(tree: Path, tmp_pa
     before = identities(tmp_path)
     assert run(WatchingSource(tree, place), place, mode="retry-failed").results == []
     assert identities(tmp_path) == before
+
+
+def test_a_large_manifest_in_object_storage_is_not_written_first(
+    tree: Path, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small object is, and nothing of it stays."""
+    run(WatchingSource(tree, place), place, limit=1)
+    monkeypatch.setattr(turns, "_MANY_SAMPLES", 1)
+    written: list[str] = []
+    storage = type(open_storage(place.root, place.options))
+    update = storage.update
+
+    def watched(self: Storage, key: str, change: Callable[[bytes | None], bytes]) -> None:
+        written.append(key)
+        update(self, key, change)
+
+    monkeypatch.setattr(storage, "update", watched)
+    before = place.files()
+    source = WatchingSource(tree, place)
+    run(source, place)
+    before_the_manifest = ["noether-zarr.probe", "noether-zarr.turn"] if is_remote(place.root) else []
+    assert written[: written.index("manifest.json")] == before_the_manifest
+    assert source.seen == [before]
+    assert "noether-zarr.probe" not in place.files()
+
+
+def test_a_large_store_that_can_no_longer_be_written_is_an_error_first(
+    tree: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = make_place("memory", request)
+    run(WatchingSource(tree, place), place, limit=1)
+    monkeypatch.setattr(turns, "_MANY_SAMPLES", 1)
+    before = place.files()
+    full = replace(place, root=str(place.root).replace("memory", "smallmemory"), options={"budget": 0})
+    source = WatchingSource(tree, place)
+    with pytest.raises(StorageError, match=r"cannot write .*noether-zarr\.probe: .*No space left on device"):
+        run(source, full)
+    assert source.seen == []
+    assert {key: data for key, data in place.files().items() if data} == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from noether.data.zarr_store.convert import SampleResult, convert, engine
 from noether.data.zarr_store.convert.report import ReportFile
 from noether.data.zarr_store.errors import ArgumentError, WorkerError
 from noether.data.zarr_store.sources import TreeSource
-from support.bad_sources import GatedSource, HostileSource
+from support.bad_sources import GatedSource, HostileSource, RaisingSource
+from support.places import make_place
 from support.trees import TREE_FILEMAP, save_runs, visible_files
 
 IDS = [f"run_{number}" for number in range(1, 7)]
@@ -36,7 +38,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "store"
 
 
-def open_writer(root: Path, **settings: Any) -> ZarrStoreWriter:
+def open_writer(root: Path | str, **settings: Any) -> ZarrStoreWriter:
     return ZarrStoreWriter(root, TREE_FILEMAP, "ahmed", chunk_points=64, **settings)
 
 
@@ -101,6 +103,31 @@ def test_a_run_after_one_that_was_killed_finishes_the_store_to_the_same_bytes(tr
     convert(TreeSource(tree, TREE_FILEMAP), open_writer(store))
     convert(TreeSource(tree, TREE_FILEMAP), open_writer(store.with_name("at_once")))
     assert visible_files(store) == visible_files(store.with_name("at_once"))
+
+
+@pytest.mark.parametrize("kind", ["local", pytest.param("s3-obstore", marks=pytest.mark.s3)])
+def test_a_run_that_is_killed_between_two_saves_loses_no_complete_sample(
+    tree: Path, kind: str, request: pytest.FixtureRequest
+) -> None:
+    """The next run records these samples, and does not load them again."""
+    place = make_place(kind, request)
+    # Opened before the fork, which then knows that this process uses obstore.
+    writer = open_writer(place.root, storage_options=place.options)
+    hostile = HostileSource(tree, TREE_FILEMAP, {"run_4": "killed"})
+    process = multiprocessing.get_context("fork").Process(target=convert, args=(hostile, writer))
+    process.start()
+    process.join(WAIT_SECONDS)
+    hangs = process.is_alive()
+    process.kill()
+    process.join()
+    assert (hangs, process.exitcode) == (False, -signal.SIGKILL)
+    assert list(StoreManifest.load(str(place.root), storage_options=place.options).samples) == []
+    source = RaisingSource(tree, TREE_FILEMAP, {one: AssertionError("it is complete") for one in IDS[:3]})
+    report = convert(source, open_writer(place.root, storage_options=place.options))
+    assert [result.sample_id for result in report.having("skipped")] == IDS[:3]
+    assert [result.sample_id for result in report.having("converted")] == IDS[3:]
+    assert list(StoreManifest.load(str(place.root), storage_options=place.options).samples) == IDS
+    assert set(ReportFile.load(str(place.root), storage_options=place.options).samples) == set(IDS)
 
 
 @pytest.fixture

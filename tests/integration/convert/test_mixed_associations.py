@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import pyvista
 
-from noether.data.zarr_store.convert import ConversionReport, convert, open_writer
+from noether.data.zarr_store.convert import ConversionReport, convert, looking, open_writer, plan_conversion
 from noether.data.zarr_store.convert.mixtures import mixed_associations
 from noether.data.zarr_store.errors import MixedSamplesWarning
 from noether.data.zarr_store.sources import MappedSource, SourceMapping
@@ -67,6 +67,41 @@ def test_the_command_prints_the_warning(tmp_path: Path) -> None:
     ran = call("convert", tmp_path / "in", tmp_path / "store", "--mapping", tmp_path / "m.toml", "--workers", 0)
     assert ran.code == 0, ran.output
     assert f"warning: {MIXED}" in ran.stderr
+
+
+@pytest.mark.usefixtures("looked_at_here")
+def test_a_plan_warns_before_anything_is_converted(tmp_path: Path) -> None:
+    source = MappedSource(save_bodies(tmp_path / "in"), mapping_of())
+    writer = open_writer(tmp_path / "store", source.filemap, "s")
+    [warning] = plan_conversion(source, writer, source.sample_ids()).warnings
+    assert warning.startswith(MIXED)
+    assert plan_conversion(source, writer, ["bus", "car"]).warnings == []
+
+
+@pytest.mark.usefixtures("looked_at_here")
+def test_a_plan_counts_the_samples_of_former_runs_that_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, store = save_bodies(tmp_path / "in"), tmp_path / "store"
+    (root / "van.vtp").rename(tmp_path / "van.vtp")
+    run(root, store, warns=False)
+    (tmp_path / "van.vtp").rename(root / "van.vtp")
+    source = MappedSource(root, mapping_of())
+    writer = open_writer(store, source.filemap, "s")
+    [warning] = plan_conversion(source, writer, ["van"]).warnings
+    assert warning.startswith(MIXED)
+    for name in ("bus", "car"):
+        save_body(root / f"{name}.vtp", "point")
+    source = MappedSource(root, mapping_of())
+    assert plan_conversion(source, writer, source.sample_ids()).warnings == []
+    with monkeypatch.context() as patched:
+        patched.setattr(looking, "_MAX_DESCRIBED", 1)
+        plan = plan_conversion(source, writer, source.sample_ids())
+    assert (plan.n_described, plan.warnings) == (1, []), "the car and the van are changed, and not looked at"
+    (root / "car.vtp").write_bytes(b"broken")
+    source = MappedSource(root, mapping_of())
+    plan = plan_conversion(source, writer, source.sample_ids())
+    [warning] = plan.warnings
+    assert warning.startswith("surface: its points are the cells of the mesh in 'car', and the points of the mesh in")
+    assert list(plan.failures) == ["car"]
 
 
 def test_samples_of_former_runs_count_until_they_are_removed(tmp_path: Path) -> None:

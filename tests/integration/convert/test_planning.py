@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from noether.data.schemas import FileMap
 from noether.data.zarr_store import ZarrStoreWriter
-from noether.data.zarr_store.convert import ConversionPlan, convert, plan_conversion, planning
+from noether.data.zarr_store.convert import ConversionPlan, convert, looking, plan_conversion, planning
 from noether.data.zarr_store.core.memory import available_memory_bytes
 from noether.data.zarr_store.errors import WorkerDiedError
 from noether.data.zarr_store.sources import SampleSource, TreeSource
@@ -34,12 +35,6 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path / "tree"
 
 
-@pytest.fixture
-def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look at the sources here, which saves the start of a process; how much memory a worker takes is not told then."""
-    monkeypatch.setattr(planning, "ProcessExecutor", ThreadPoolExecutor)
-
-
 def plan_of(source: SampleSource, root: Path | str, *, workers: int = 1, **settings: Any) -> ConversionPlan:
     writer = ZarrStoreWriter(root, source.filemap, "plan", **settings)
     return plan_conversion(source, writer, source.sample_ids(), workers=workers)
@@ -49,7 +44,7 @@ def plan(tree: Path, store: Path, **settings: Any) -> ConversionPlan:
     return plan_of(TreeSource(tree, FILEMAP), store, **settings)
 
 
-@pytest.mark.usefixtures("_in_this_process")
+@pytest.mark.usefixtures("looked_at_here")
 def test_points_chunks_and_shards_of_each_domain_are_those_of_the_heads_of_files(tree: Path, tmp_path: Path) -> None:
     made = plan(tree, tmp_path / "store", chunk_points={"surface": 64, "volume": 100}, shard_points=200)
     surface, volume = made.domains
@@ -60,7 +55,7 @@ def test_points_chunks_and_shards_of_each_domain_are_those_of_the_heads_of_files
     assert (made.n_samples, made.n_complete, made.n_described) == (3, 0, 3)
 
 
-@pytest.mark.usefixtures("_in_this_process")
+@pytest.mark.usefixtures("looked_at_here")
 def test_objects_and_bytes_are_those_that_the_conversion_makes(tree: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     made = plan(tree, store, chunk_points=64, shard_points=200)
@@ -85,7 +80,7 @@ def test_the_memory_of_a_worker_is_within_30_percent_of_what_it_takes(tmp_path: 
     assert 0.7 * taken <= made.memory_bytes <= 1.3 * taken
 
 
-@pytest.mark.usefixtures("_in_this_process")
+@pytest.mark.usefixtures("looked_at_here")
 def test_samples_that_are_complete_and_unchanged_are_counted_and_left_out(tree: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     convert(TreeSource(tree, FILEMAP), ZarrStoreWriter(store, FILEMAP, "plan"))
@@ -95,7 +90,15 @@ def test_samples_that_are_complete_and_unchanged_are_counted_and_left_out(tree: 
     assert plan(tree, store, chunk_points=50).n_complete == 0
 
 
-@pytest.mark.usefixtures("_in_this_process")
+@pytest.mark.usefixtures("looked_at_here")
+def test_samples_that_are_to_be_overwritten_are_not_complete(tree: Path, tmp_path: Path) -> None:
+    source, writer = TreeSource(tree, FILEMAP), ZarrStoreWriter(tmp_path / "store", FILEMAP, "plan")
+    convert(source, writer)
+    made = plan_conversion(source, writer, source.sample_ids(), mode="overwrite", keep_grids=True)
+    assert (made.n_samples, made.n_complete, made.n_described) == (3, 0, 3)
+
+
+@pytest.mark.usefixtures("looked_at_here")
 def test_of_very_many_samples_some_are_looked_at_and_the_rest_is_taken_to_be_alike(tmp_path: Path) -> None:
     made = plan_of(SizedSource({f"run_{number:03}": 1000 + number for number in range(1000)}), tmp_path)
     [volume] = made.domains
@@ -105,7 +108,7 @@ def test_of_very_many_samples_some_are_looked_at_and_the_rest_is_taken_to_be_ali
     assert made.source_bytes == pytest.approx(1000 * 1499.5 * 16, rel=0.01)
 
 
-@pytest.mark.usefixtures("_in_this_process")
+@pytest.mark.usefixtures("looked_at_here")
 def test_samples_that_cannot_be_converted_are_named(tree: Path, tmp_path: Path) -> None:
     (tree / "run_1" / "xv.npy").write_bytes(b"broken")
     (tree / "run_2" / "p.npy").unlink()
@@ -115,7 +118,16 @@ def test_samples_that_cannot_be_converted_are_named(tree: Path, tmp_path: Path) 
     assert (made.n_described, made.n_samples) == (1, 3)
 
 
-@pytest.mark.usefixtures("_in_this_process")
+@given(st.integers(1, 700), st.data())
+def test_some_samples_are_spread_however_early_one_stops(count: int, data: st.DataObject) -> None:
+    order = [int(sample_id) for sample_id in looking._spread([str(number) for number in range(count)])]
+    assert len(set(order)) == len(order) == min(count, 200)
+    n_seen = data.draw(st.integers(1, len(order)))
+    seen = sorted([*order[:n_seen], count])
+    assert max(np.diff(seen)) <= 4 * count / n_seen + 1
+
+
+@pytest.mark.usefixtures("looked_at_here")
 def test_a_source_that_can_tell_no_sizes_has_one_sample_loaded(tmp_path: Path) -> None:
     made = plan_of(NamedSource(["run_1", "run_2"]), tmp_path)
     assert (made.n_described, made.domains[0].points_max, made.source_bytes) == (1, 9, 2 * 9 * 16)
@@ -142,7 +154,7 @@ def test_a_plan_in_which_nothing_stands_out_warns_of_nothing(tmp_path: Path) -> 
     assert plan_of(SizedSource({"run_1": 1000}), tmp_path, workers=2).warnings == []
 
 
-@pytest.mark.usefixtures("_in_this_process")
+@pytest.mark.usefixtures("looked_at_here")
 @pytest.mark.parametrize(
     ("points", "settings", "warning"),
     [
@@ -173,7 +185,7 @@ def test_what_a_storage_does_not_like_is_warned_of_with_the_way_out(
     assert warning in plan_of(SizedSource(points), "memory://plan", **settings).warnings
 
 
-@pytest.mark.usefixtures("_in_this_process")
+@pytest.mark.usefixtures("looked_at_here")
 def test_a_target_that_is_too_small_is_warned_of(tmp_path: Path) -> None:
     free = shutil.disk_usage(tmp_path).free
     [warning] = [text for text in plan_of(SizedSource({"run_1": free}), tmp_path / "store").warnings if "free" in text]

@@ -16,8 +16,8 @@ from noether.data.zarr_store import StoreManifest, ZarrChunkReader, ZarrStoreWri
 from noether.data.zarr_store.convert import ConversionReport, convert
 from noether.data.zarr_store.errors import PrecisionWarning
 from noether.data.zarr_store.sources import TreeSource
-from noether.data.zarr_store.writing import reorder
 from support.far_points import FAR, FAR_FILEMAP, ORIGIN, far_points, far_sample, save_far_tree
+from support.out_of_core import shrink
 from support.trees import call
 
 MAPPING = """
@@ -157,7 +157,7 @@ def test_of_half_precision_single_precision_is_the_way_out(tmp_path: Path) -> No
 
 
 def test_data_that_do_not_fit_in_memory_are_looked_at_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reorder, "_BUCKET_BYTES", 1 << 10)
+    shrink(monkeypatch, 1 << 10)
     losses: list[Any] = []
     writer = writer_of(tmp_path / "store")
     with h5py.File(tmp_path / "a.h5", "w") as file:

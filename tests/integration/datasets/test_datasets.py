@@ -19,7 +19,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from noether.data.zarr_store import StoreManifest, ZarrStoreWriter
 from noether.data.zarr_store.datasets import Draw, Item, ZarrStoreDataset
 from noether.data.zarr_store.errors import ArgumentError, ManifestError, UnknownNameError
-from noether.data.zarr_store.reading.chunk_index import write_chunk_index
+from noether.data.zarr_store.reading import write_chunk_index
 from support.ahmed import AHMED_FILEMAP, Arrays, load_run
 from support.reading import FIELDS, N_POINTS, as_stored, source_rows, write_runs, write_samples
 from support.repository import ROOT

@@ -14,10 +14,13 @@ import tensorstore
 import zarr
 
 from noether.data.zarr_store import StoreManifest, ZarrChunkReader
+from noether.data.zarr_store.reading.chunk_index import open_chunk_index
+from noether.data.zarr_store.stores import open_storage
 from noether.data.zarr_store.upkeep.verify import verify_store
 from support.archive import (
     ATTRIBUTES,
     DRAWS,
+    INDEX_WITH_IDS,
     SPLITS,
     STORE,
     STORE_ARRAY_PATHS,
@@ -38,10 +41,20 @@ OPTIONAL = ("shuffle_algorithm", "checksum", "splits", "chunk_index", "copied_fr
 
 @pytest.fixture(scope="module")
 def expected(root: Path) -> Expected:
-    return load_expected(root)
+    return load_expected(STORE_HASH_ORDER if StoreManifest.load(str(root)).shuffle_algorithm == "hash-v1" else root)
 
 
-@pytest.fixture(scope="module", params=["with chunk index", "without", "whole blocks", "array paths", "hash order"])
+def with_ids(root: Path) -> Path:
+    """Return a copy of the last of the archived stores with the chunk index that a later release made of it."""
+    copied = Path(shutil.copytree(STORE_HASH_ORDER, root))
+    next(copied.glob("chunk_index-*.npy")).unlink()
+    return Path(shutil.copytree(INDEX_WITH_IDS, copied, dirs_exist_ok=True))
+
+
+@pytest.fixture(
+    scope="module",
+    params=["with chunk index", "without", "whole blocks", "array paths", "hash order", "index with ids"],
+)
 def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     if request.param == "with chunk index":
         return STORE
@@ -51,6 +64,8 @@ def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         return STORE_ARRAY_PATHS
     if request.param == "hash order":
         return STORE_HASH_ORDER
+    if request.param == "index with ids":
+        return with_ids(tmp_path_factory.mktemp("archive") / "store")
     copied = Path(shutil.copytree(STORE, tmp_path_factory.mktemp("archive") / "store"))
     StoreManifest.update(str(copied), lambda manifest: manifest.model_copy(update={"chunk_index": None}))
     next(copied.glob("chunk_index-*.npy")).unlink()
@@ -93,6 +108,18 @@ def test_an_archived_store_keeps_attributes_and_splits(root: Path) -> None:
 def test_an_archived_store_is_sound(root: Path) -> None:
     report = verify_store(root, workers=1)
     assert (report.findings, report.limits) == ((), ())
+
+
+@pytest.mark.parametrize("form", ["in order", "with ids"])
+def test_an_archived_chunk_index_describes_every_chunk(tmp_path: Path, form: str) -> None:
+    root = STORE if form == "in order" else with_ids(tmp_path / "store")
+    manifest = StoreManifest.load(str(root))
+    index = open_chunk_index(open_storage(str(root)), manifest)
+    assert index is not None
+    for sample_id, entry in manifest.samples.items():
+        fields = {field for domain in entry.domains for field in manifest.domains[domain].arrays}
+        assert index.lengths(sample_id).keys() == fields
+    assert len(list(root.glob("*_index-*.npy"))) == 1
 
 
 def test_an_archived_store_reads_where_its_manifest_has_the_required_keys_alone(

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from noether.data.zarr_store import StoreManifest, ZarrChunkReader
-from noether.data.zarr_store.reading.chunk_index import open_chunk_index, write_chunk_index
+from noether.data.zarr_store.reading.chunk_index import open_chunk_index
+from noether.data.zarr_store.reading.index_making import write_chunk_index
 from noether.data.zarr_store.stores import open_storage
 from support.damage import all_of, remove
 from support.foreign_stores import CODECS, write_foreign
@@ -64,7 +65,7 @@ def test_an_array_that_a_group_lacks_is_told_and_the_others_are_indexed(
     damage(root)
     name, missing = make_index(root)
     assert missing == {"run_1": ("surface_pressure",)}
-    assert StoreManifest.load(str(root)).chunk_index == name
+    assert StoreManifest.load(str(root)).index_name == name
     fields = {*FIELDS["surface"], *FIELDS["volume"]}
     assert (indexed(root, "run_1"), indexed(root, "run_2")) == (fields - {"surface_pressure"}, fields)
     assert len(ZarrChunkReader(root).read_arrays("run_2")) == len(fields)

@@ -17,7 +17,7 @@ from noether.data.zarr_store import ZarrChunkReader
 from noether.data.zarr_store.core.grid import Grid
 from noether.data.zarr_store.manifest import StoreManifest
 from noether.data.zarr_store.manifest.lines import DomainSample
-from noether.data.zarr_store.reading.chunk_index import write_chunk_index
+from noether.data.zarr_store.reading import write_chunk_index
 from noether.data.zarr_store.stores import CountingStore, LocalStorage, Traffic, make_store
 from support.hostile_stores import FILEMAP, SAMPLE
 from support.local_reads import LocalRead, note_reads

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from noether.data.zarr_store import ZarrChunkReader
-from noether.data.zarr_store.reading.chunk_index import write_chunk_index
+from noether.data.zarr_store.reading import write_chunk_index
 from support.counting_proxy import CountingProxy, counting_proxy
 from support.reading import write_runs
 from support.s3_server import S3Server

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from noether.data.zarr_store import ZarrChunkReader, ZarrStoreWriter
-from noether.data.zarr_store.reading.chunk_index import write_chunk_index
+from noether.data.zarr_store.reading import write_chunk_index
 from support.ahmed import AHMED_FILEMAP, load_run
 from support.s3_server import S3Server
 

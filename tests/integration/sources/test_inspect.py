@@ -20,7 +20,7 @@ from noether.data.zarr_store.sources import MappedSource
 from noether.data.zarr_store.sources.inspection import FoundArray, inspect
 from noether.data.zarr_store.sources.inspection.naming import files_of_first_sample
 from noether.data.zarr_store.sources.mapping_files import parse_mapping
-from noether.data.zarr_store.writing import reorder
+from noether.data.zarr_store.writing import source_rows
 from support.lanes import few_fast
 from support.meshes import MESHES
 from support.places import make_place
@@ -124,7 +124,7 @@ def test_meshes_are_told_apart_by_their_cells(kind: str, place: str, request: py
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".h5", ".pt"])
 def test_ranges_leave_nan_out_and_count_it(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reorder, "_BLOCK_BYTES", 512)
+    monkeypatch.setattr(source_rows, "_BLOCK_BYTES", 512)
     values = np.linspace(-5, 7, 3000, dtype=np.float32).reshape(1000, 3)
     values[100:200, 1] = np.nan
     path = tmp_path / f"velocity{suffix}"

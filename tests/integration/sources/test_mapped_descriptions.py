@@ -63,8 +63,12 @@ def save_arrays(root: Path, kind: str, n_points: int = 70) -> SourceMapping:
 
 
 def require_told_as_loaded(source: MappedSource) -> None:
-    told, loaded = source.describe("run_1"), source.load("run_1").fields
+    told, sample = source.describe("run_1"), source.load("run_1")
     assert told is not None
+    loaded = sample.fields
+    positions = {domain: told[f"{domain}_position"] for domain in source.mapping.domains}
+    associations = {domain: one.association for domain, one in positions.items() if one.association is not None}
+    assert associations == sample.associations
     assert {field: (one.shape, one.dtype) for field, one in told.items()} == {
         field: (tuple(values.shape), values.dtype) for field, values in loaded.items()
     }
@@ -123,6 +127,28 @@ def test_pieces_are_told_by_the_first_of_them(appended: Path) -> None:
         path.with_suffix(f".vtu.{piece}.part").write_bytes(half)
     pieces = ('file = "{case}/volume.vtu"', 'file = "{case}/volume.vtu"\nconcatenate = "{case}/volume.vtu.{part}.part"')
     require_told_as_loaded(MappedSource(appended, cut_mapping("vtk", pieces)))
+
+
+def scratch_bytes(source: MappedSource) -> dict[str, int]:
+    told = source.describe("run_1")
+    assert told is not None
+    return {field: one.scratch_bytes for field, one in told.items() if one.scratch_bytes}
+
+
+def test_the_copy_of_a_file_in_object_storage_or_of_pieces_is_told(appended: Path, tmp_path: Path) -> None:
+    path = appended / "run_1" / "volume.vtu"
+    size = path.stat().st_size
+    assert scratch_bytes(MappedSource(appended, cut_mapping("vtk"))) == {}
+    (tmp_path / "root").mkdir()
+    shutil.copytree(appended / "run_1", tmp_path / "root" / "run_1")
+    assert scratch_bytes(MappedSource(counted_root(tmp_path / "root"), cut_mapping("vtk"))) == {
+        "surface_position": (appended / "run_1" / "surface.vtp").stat().st_size,
+        "volume_position": size,
+    }
+    pieces = ('file = "{case}/volume.vtu"', 'file = "{case}/volume.vtu"\nconcatenate = "{case}/volume.vtu.{part}.part"')
+    path.rename(path.with_suffix(".vtu.0.part"))
+    path.with_suffix(".vtu.1.part").write_bytes(b"\n")
+    assert scratch_bytes(MappedSource(appended, cut_mapping("vtk", pieces))) == {"volume_position": size + 1}
 
 
 @pytest.mark.parametrize("block_bytes", [64, 1000, 1 << 16])

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from noether.data.zarr_store import ZarrChunkReader
 from noether.data.zarr_store.errors import ArgumentError, SourceError
-from noether.data.zarr_store.sources import MappedSource, torch_files
+from noether.data.zarr_store.sources import MappedSource, mapped_files, torch_files
 from noether.data.zarr_store.sources.inspection import inspect
 from noether.data.zarr_store.sources.mapping_files import parse_mapping
 from support.bounds import bounded
@@ -98,7 +98,7 @@ def test_a_dict_of_tensors_is_read_by_its_keys(
     tmp_path: Path, zipped: bool, is_large: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if is_large:
-        monkeypatch.setattr(torch_files, "_MAP_BYTES", 1)
+        monkeypatch.setattr(mapped_files, "_MAP_BYTES", 1)
     content = {
         "pos": torch.tensor(values(12, 3)).double(),
         "fields": {"pressure": torch.tensor(values(12)).bfloat16(), "deep": {"x": torch.tensor(values(12, 5))}},

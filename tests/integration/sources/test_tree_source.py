@@ -10,6 +10,7 @@ import fsspec
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from noether.data.schemas import FileMap
 from noether.data.zarr_store.core.memory import map_again
@@ -77,22 +78,24 @@ def test_each_format_is_read_whichever_the_file_map_names(tmp_path: Path, named:
     assert_same_arrays(source.load("run_1").fields, expected_fields())
 
 
-@pytest.mark.parametrize("legacy", [False, True], ids=["a file as of today", "one of the older format"])
-def test_a_large_tensor_is_mapped_and_not_loaded(
-    disk_path: Path, monkeypatch: pytest.MonkeyPatch, legacy: bool
-) -> None:
-    monkeypatch.setattr("noether.data.zarr_store.sources.torch_files._MAP_BYTES", 100_000)
+@pytest.mark.parametrize("kind", ["npy", "pt", "pt of the older format"])
+def test_a_large_file_is_mapped_and_not_loaded(disk_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr("noether.data.zarr_store.sources.mapped_files._MAP_BYTES", 100_000)
     points, pressure = np.random.default_rng(0).normal(size=(10_000, 3)), np.zeros(10_000, np.float32)
     (disk_path / "run_1").mkdir()
-    for name, values in {"points": points, "pressure": pressure}.items():
-        path = disk_path / "run_1" / f"{name}.pt"
-        torch.save(torch.from_numpy(values), path, _use_new_zipfile_serialization=not legacy)
+    arrays: dict[str, NDArray[Any]] = {"points": points, "pressure": pressure}
+    for name, values in arrays.items():
+        path = disk_path / "run_1" / f"{name}.{kind[:3].strip()}"
+        if kind == "npy":
+            np.save(path, values)
+        else:
+            torch.save(torch.from_numpy(values), path, _use_new_zipfile_serialization=kind == "pt")
     source = TreeSource(disk_path, FileMap(surface_position="points.pt", surface_pressure="pressure.pt"))
     fields, described = source.load("run_1").fields, source.describe("run_1")
     assert_same_arrays(fields, {"surface_position": points, "surface_pressure": pressure})
     mapped = {name for name, values in fields.items() if map_again(values) is not None}
     assert mapped == {name for name, one in described.items() if not one.in_memory}
-    assert mapped == (set() if legacy else {"surface_position"})
+    assert mapped == ({"surface_position"} if kind in ("npy", "pt") else set())
 
 
 @pytest.mark.parametrize(("named", "other"), [(".npy", ".pt"), (".pt", ".npy")])

@@ -28,7 +28,7 @@ from noether.data.zarr_store.errors import (
     UnknownNameError,
 )
 from noether.data.zarr_store.manifest import StoreManifest
-from noether.data.zarr_store.reading.chunk_index import write_chunk_index
+from noether.data.zarr_store.reading import write_chunk_index
 from noether.data.zarr_store.stores import open_storage
 from noether.data.zarr_store.stores.local import LocalStorage
 from noether.data.zarr_store.upkeep.copying import copy_store, leading_grid
@@ -96,7 +96,7 @@ def test_the_order_of_the_source_is_refused_for_a_fraction(root: Path, tmp_path:
 def test_draws_of_a_copy_cost_what_its_chunk_index_says(root: Path, tmp_path: Path) -> None:
     copy_store(str(root), str(tmp_path / "copy"), fraction=0.5)
     reader = ZarrChunkReader(tmp_path / "copy")
-    assert reader.manifest.chunk_index is not None
+    assert reader.manifest.index_name is not None
     cost = reader.cost("run_1", {"volume": CHUNK_POINTS}, ["volume_velocity"], generator=0)
     assert (cost.total_requests, cost.points["volume"]) == (1, CHUNK_POINTS)
 

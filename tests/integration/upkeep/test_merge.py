@@ -44,15 +44,15 @@ def forget(store: Path, *sample_ids: str) -> None:
     manifest = json.loads((store / "manifest.json").read_bytes())
     for sample_id in sample_ids:
         del manifest["samples"][sample_id]
-    manifest["chunk_index"] = None
+    manifest["sample_index"] = None
     (store / "manifest.json").write_text(json.dumps(manifest))
-    for index in store.glob("chunk_index-*"):
+    for index in store.glob("sample_index-*"):
         index.unlink()
 
 
 def forget_all(store: Path) -> None:
     (store / "manifest.json").unlink()
-    for index in store.glob("chunk_index-*"):
+    for index in store.glob("sample_index-*"):
         index.unlink()
 
 
@@ -88,7 +88,7 @@ def test_groups_elsewhere_are_united_too(kind: str, request: pytest.FixtureReque
         writer.write_group(run, load_run(run))
     assert merge_groups(place.root, storage_options=place.options).added == ["run_1", "run_2"]
     manifest = StoreManifest.load(str(place.root), storage_options=place.options)
-    assert manifest.chunk_index in place.files()
+    assert manifest.index_name in place.files()
 
 
 def test_a_group_that_was_replaced_since_brings_its_new_entry(store: Path) -> None:

@@ -15,7 +15,7 @@ from noether.data.zarr_store import StoreManifest, ZarrChunkReader, ZarrStoreWri
 from noether.data.zarr_store.convert import convert
 from noether.data.zarr_store.convert.report import ReportFile
 from noether.data.zarr_store.errors import ArgumentError, ManifestError, StorageError, UnknownNameError
-from noether.data.zarr_store.reading import chunk_index, write_chunk_index
+from noether.data.zarr_store.reading import index_making, write_chunk_index
 from noether.data.zarr_store.sources import TreeSource
 from noether.data.zarr_store.stores.local import LocalStorage
 from noether.data.zarr_store.upkeep import RemovedGroup, copy_store, merge_groups, remove_samples
@@ -64,13 +64,13 @@ def manifest_of(root: Path) -> StoreManifest:
 
 def test_a_sample_goes_and_all_else_stays_to_the_byte(root: Path) -> None:
     before = every_file(root)
-    index = manifest_of(root).chunk_index
+    index = manifest_of(root).index_name
     remove_samples(root, ["run_2"])
     after = every_file(root)
     changed = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
     now = manifest_of(root)
     of_sample = {key for key in before if key.startswith(f"{GROUP}/")}
-    assert changed == of_sample | {"manifest.json", "conversion.json", index, now.chunk_index}
+    assert changed == of_sample | {"manifest.json", "conversion.json", index, now.index_name}
     assert not (root / GROUP).exists()
     assert list(now.samples) == list(STAY)
     assert (now.splits, now.model_extra) == ({"train": ["part/run_1"], "test": ["run_3"]}, {"unit_system": "SI"})
@@ -116,7 +116,7 @@ def test_samples_are_removed_wherever_a_store_lies(place: Place) -> None:
     write_runs(str(place.root), "run_1", "run_2", chunk_points=4096, storage_options=place.options)
     write_chunk_index(str(place.root), storage_options=place.options)
     remove_samples(place.root, ["run_1"], storage_options=place.options)
-    name = StoreManifest.load(str(place.root), storage_options=place.options).chunk_index
+    name = StoreManifest.load(str(place.root), storage_options=place.options).index_name
     assert {key for key in place.files() if not key.startswith("run_2.zarr/")} == {"manifest.json", name}
     assert verify_store(place.root, storage_options=place.options).findings == ()
 
@@ -217,9 +217,9 @@ def test_the_new_chunk_index_is_that_of_the_other_samples_and_no_shard_is_read(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(chunk_index, "_gather_sample", fail)
+        patched.setattr(index_making, "_gather_sample", fail)
         remove_samples(root, ["run_2"])
-    name = manifest_of(root).chunk_index
+    name = manifest_of(root).index_name
     assert name is not None
     data = (root / name).read_bytes()
     assert write_chunk_index(root) == name
@@ -227,11 +227,11 @@ def test_the_new_chunk_index_is_that_of_the_other_samples_and_no_shard_is_read(
 
 
 def test_a_store_without_a_chunk_index_gets_none(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (root / str(manifest_of(root).chunk_index)).unlink()
-    StoreManifest.update(str(root), lambda manifest: manifest.model_copy(update={"chunk_index": None}))
-    monkeypatch.setattr(chunk_index, "_gather_sample", fail)
+    (root / str(manifest_of(root).index_name)).unlink()
+    StoreManifest.update(str(root), lambda manifest: manifest.model_copy(update={"sample_index": None}))
+    monkeypatch.setattr(index_making, "_gather_sample", fail)
     remove_samples(root, ["run_2"])
-    assert manifest_of(root).chunk_index is None
+    assert manifest_of(root).index_name is None
 
 
 def flip_the_end(key: str) -> Damage:
@@ -242,10 +242,10 @@ def flip_the_end(key: str) -> Damage:
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", [flip_the_end, remove], ids=["damaged", "gone"])
 def test_a_chunk_index_that_is_damaged_is_made_anew(root: Path, damage: Callable[[str], Damage]) -> None:
-    name = str(manifest_of(root).chunk_index)
+    name = str(manifest_of(root).index_name)
     damage(name)(root)
     remove_samples(root, ["run_2"])
-    assert manifest_of(root).chunk_index not in (None, name)
+    assert manifest_of(root).index_name not in (None, name)
     assert verify_store(root).findings == ()
 
 
@@ -270,7 +270,7 @@ def test_a_sample_that_comes_meanwhile_is_in_the_chunk_index(
     remove_samples(root, ["run_2"])
     now = manifest_of(root)
     assert list(now.samples) == [*STAY, "run_4"]
-    assert now.chunk_index is not None
+    assert now.index_name is not None
     assert verify_store(root).findings == ()
 
 

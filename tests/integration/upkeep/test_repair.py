@@ -14,7 +14,7 @@ from noether.data.zarr_store import StoreManifest, ZarrChunkReader, ZarrStoreWri
 from noether.data.zarr_store.convert import convert
 from noether.data.zarr_store.convert.report import ReportFile
 from noether.data.zarr_store.errors import SourceError
-from noether.data.zarr_store.reading.chunk_index import write_chunk_index
+from noether.data.zarr_store.reading import write_chunk_index
 from noether.data.zarr_store.sources import TreeSource
 from noether.data.zarr_store.upkeep.repair import Action, ActionKind, repair_store
 from noether.data.zarr_store.upkeep.verify import verify_store
@@ -76,7 +76,7 @@ def kinds(actions: tuple[Action, ...]) -> Kinds:
 
 OF_ITSELF: dict[str, tuple[Damage, Kinds]] = {
     "nothing": (all_of(), []),
-    "a byte of the manifest": (flip("manifest.json", -20), ["save_manifest", "make_chunk_index"]),
+    "a byte of the manifest": (flip("manifest.json", -50), ["save_manifest", "make_chunk_index"]),
     "a byte of a root": (flip(ROOT), ["restore_metadata"]),
     "a root and a node": (all_of(flip(ROOT), remove(f"{ARRAY}/zarr.json")), ["restore_metadata", "restore_metadata"]),
     "a byte of a node": (flip(f"{ARRAY}/zarr.json"), ["restore_metadata"]),
@@ -127,7 +127,7 @@ FROM_THE_SOURCE: dict[str, Damage] = {
         move(GROUP, "x"), move(f"{IDS[0]}.zarr", GROUP), move("x", f"{IDS[0]}.zarr")
     ),
     "a chunk behind a damaged root": all_of(flip(SHARD, 20), flip(ROOT)),
-    "a root and the manifest": all_of(flip(ROOT), flip("manifest.json", -20)),
+    "a root and the manifest": all_of(flip(ROOT), flip("manifest.json", -50)),
 }
 
 

@@ -76,7 +76,7 @@ def test_repair_finishes_an_interrupted_removal(
     report = repair_store(root, source=source if has_source else None)
     assert [(action.kind, action.object) for action in report.actions] == [("finish_removal", GROUP)]
     assert report.is_sound
-    index = next(key for key in removed if key.startswith("chunk_index"))
+    index = next(key for key in removed if key.startswith("sample_index"))
     left = {key: data for key, data in every_file(root).items() if key != "manifest.json"}
     assert left == {key: data for key, data in removed.items() if key not in ("manifest.json", index)}
     assert list(StoreManifest.load(str(root)).samples) == [IDS[0]]

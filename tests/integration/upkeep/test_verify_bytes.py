@@ -14,7 +14,7 @@ from noether.data.zarr_store import StoreManifest, ZarrStoreWriter
 from noether.data.zarr_store.codec.shard import index_size
 from noether.data.zarr_store.convert import SampleResult
 from noether.data.zarr_store.convert.report import ReportFile, RunRecord
-from noether.data.zarr_store.reading.chunk_index import write_chunk_index
+from noether.data.zarr_store.reading import write_chunk_index
 from noether.data.zarr_store.upkeep.verify import Level, verify_store
 from support.ahmed import load_run
 from support.damage import changed, chunk_index_of

@@ -12,7 +12,7 @@ from noether.data.zarr_store import ZarrChunkReader
 from noether.data.zarr_store.codec.shard import MISSING
 from noether.data.zarr_store.core.document_checksum import CHECKSUM_KEY
 from noether.data.zarr_store.errors import CorruptDataError
-from noether.data.zarr_store.reading.chunk_index import write_chunk_index
+from noether.data.zarr_store.reading import write_chunk_index
 from noether.data.zarr_store.upkeep.repair import repair_store
 from noether.data.zarr_store.upkeep.verify import verify_store
 from support.damage import flip, found, remove
@@ -89,11 +89,11 @@ def test_metadata_and_their_copies_that_disagree_are_found(tmp_path: Path) -> No
 
 
 def test_a_chunk_index_with_a_hash_of_another_kind_is_compared_with_the_shards(tmp_path: Path) -> None:
-    root, other = write_foreign(tmp_path / "store", CODECS["no checksums"]), "chunk_index-0f.npy"
+    root, other = write_foreign(tmp_path / "store", CODECS["no checksums"]), "sample_index-0f.npy"
     name = write_chunk_index(root)
     manifest = json.loads((root / "manifest.json").read_text())
     del manifest[CHECKSUM_KEY]
-    (root / "manifest.json").write_text(json.dumps(manifest | {"chunk_index": other}))
+    (root / "manifest.json").write_text(json.dumps(manifest | {"sample_index": other}))
     (root / name).rename(root / other)
     assert verify_store(root).findings == ()
     flip(other, -1)(root)

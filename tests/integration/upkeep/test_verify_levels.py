@@ -21,7 +21,7 @@ from noether.data.zarr_store import ZarrStoreWriter
 from noether.data.zarr_store.codec.shard import MISSING
 from noether.data.zarr_store.core.document_checksum import ZERO_CHECKSUM, with_checksum
 from noether.data.zarr_store.errors import ArgumentError, StorageError
-from noether.data.zarr_store.reading.chunk_index import write_chunk_index
+from noether.data.zarr_store.reading import write_chunk_index
 from noether.data.zarr_store.upkeep.verify import LEVELS, FindingKind, Level, VerifyReport, verify_store
 from support.damage import Damage, flip, found
 from support.reading import write_runs

@@ -18,7 +18,7 @@ from zarr.codecs import GzipCodec, ZstdCodec
 
 from noether.data.zarr_store import ZarrChunkReader
 from noether.data.zarr_store.errors import CorruptDataError, OriginalOrderError
-from noether.data.zarr_store.reading.chunk_index import write_chunk_index
+from noether.data.zarr_store.reading import write_chunk_index
 from support.ahmed import Arrays
 from support.lanes import few_fast
 from support.reading import FIELDS, N_POINTS, as_stored, source_rows, write_runs

@@ -24,7 +24,7 @@ from noether.data.zarr_store.layout import ArrayLayout, build_domain_layouts
 from noether.data.zarr_store.sampling.shuffle import SHUFFLE_ALGORITHM, permutation
 from noether.data.zarr_store.writing import group_encoding
 from noether.data.zarr_store.writing.group_encoding import DomainArrays, Encoding, encoded, group_objects
-from noether.data.zarr_store.writing.reorder import GatheredRows, StoredRows
+from noether.data.zarr_store.writing.stored_rows import GatheredRows, StoredRows
 from support.ahmed import AHMED_FILEMAP, RUNS, Arrays, load_run
 from support.archive import hash_order_by_hand
 from support.lanes import few_fast

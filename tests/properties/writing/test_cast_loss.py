@@ -52,6 +52,7 @@ def measured_one_by_one(values: NDArray[Any], dtype: str) -> FieldFidelity:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("compiled_or_not")
 @pytest.mark.parametrize(("source", "target"), CASTS, ids=lambda name: name)
 @given(st.data())
 def test_the_loss_of_a_cast_is_what_each_value_loses(source: str, target: str, data: st.DataObject) -> None:

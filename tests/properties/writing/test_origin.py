@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import zarr
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from noether.data.schemas import FileMap
 from noether.data.zarr_store import ZarrChunkReader, ZarrStoreWriter
 from noether.data.zarr_store.export import export_sample
-from noether.data.zarr_store.writing import reorder
+from support.out_of_core import shrink
 
 FILEMAP = FileMap(surface_position="a.npy", volume_position="b.npy", volume_velocity="c.npy")
 coordinates = st.floats(-1e7, 1e7)
@@ -64,8 +65,8 @@ def test_data_that_do_not_fit_in_memory_lose_the_same_origin(
     origin: tuple[float, float, float], seed: int, dtype: str
 ) -> None:
     points = (np.random.default_rng(seed).random((300, 3)) * 10 + origin).astype(dtype)
-    before, reorder._BUCKET_BYTES = reorder._BUCKET_BYTES, 1 << 10
-    try:
+    with pytest.MonkeyPatch.context() as patched:
+        shrink(patched, 1 << 10)
         with tempfile.TemporaryDirectory(dir="/dev/shm") as root:
             np.save(f"{root}/points.npy", points)
             mapped = np.load(f"{root}/points.npy", mmap_mode="r")
@@ -78,5 +79,3 @@ def test_data_that_do_not_fit_in_memory_lose_the_same_origin(
                 files = sorted(Path(root, name).rglob("*"))
                 found.append([path.read_bytes() for path in files if path.is_file()])
             assert found[0] == found[1]
-    finally:
-        reorder._BUCKET_BYTES = before

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from noether.data.zarr_store.codec import hash_order, native
 from noether.data.zarr_store.sampling.shuffle import SHUFFLE_ALGORITHM, SHUFFLE_ALGORITHMS, permutation
 
 N_LARGE = 100_000
@@ -170,32 +169,3 @@ def test_the_order_is_the_same_elsewhere(algorithm: str, executor: Callable[[], 
         elsewhere = [future.result().tolist() for future in futures]
     here = [permutation(1_000, sample_id=sample_id, **settings).tolist() for sample_id in ids]
     assert elsewhere == here
-
-
-@pytest.mark.usefixtures("compiled")
-@pytest.mark.parametrize("n_points", [0, 1, 2, 32_768, 32_769, 300_001])
-def test_threads_do_not_change_the_order(n_points: int) -> None:
-    """Sizes around that of a bucket, and of so many that several threads sort."""
-    one, two, five = (hash_order(n_points, 2**64 - 2, 7, threads) for threads in (1, 2, 5))
-    np.testing.assert_array_equal(one, two)
-    np.testing.assert_array_equal(one, five)
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(native, "hash_order", None)
-        np.testing.assert_array_equal(one, hash_order(n_points, 2**64 - 2, 7))
-
-
-@pytest.mark.usefixtures("compiled")
-def test_rows_whose_hashes_begin_alike_are_in_order() -> None:
-    """Hashes of rows 60,700 and 66,825 agree in the 36 bits that the module compares first; the latter's is smaller."""
-    order = hash_order(300_001, 0, 0)
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(native, "hash_order", None)
-        np.testing.assert_array_equal(order, hash_order(300_001, 0, 0))
-
-
-@pytest.mark.usefixtures("compiled")
-def test_the_compiled_module_refuses_what_it_cannot_order() -> None:
-    assert native.hash_order is not None
-    for out, threads in ((np.empty(7, np.uint8), 1), (np.empty(17, np.uint8)[1:], 1), (np.empty(2, np.int64), 0)):
-        with pytest.raises(ValueError, match=r"^(out|threads): expected"):
-            native.hash_order(out, first_key=1, second_key=2, threads=threads)

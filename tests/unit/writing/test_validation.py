@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from noether.data.schemas import FileMap
 from noether.data.zarr_store.errors import SampleDataError
 from noether.data.zarr_store.layout import build_domain_layouts
-from noether.data.zarr_store.writing.reorder import SourceRows
+from noether.data.zarr_store.writing.source_rows import SourceRows
 from noether.data.zarr_store.writing.validation import check_attributes, check_fields
 from support.ahmed import AHMED_FILEMAP, Arrays
 

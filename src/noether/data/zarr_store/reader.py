@@ -180,7 +180,8 @@ class ZarrChunkReader:
         fields : iterable of str, optional
             Canonical names of what to read; nothing else costs a byte. Without it, all that the sample has.
         order : {"stored", "original"}
-            Whether rows come as they lie in the store, or as they were in the source (whole domains only).
+            Whether rows come as they lie in the store, or as they were in the source: of whole domains only, and it
+            takes 8 bytes a point beside the result.
         dtype : dtype-like, mapping of str to dtype-like, or None
             Floating dtype of the result; None keeps the stored ones. A mapping has the dtypes of some fields by
             canonical name, and all others are float32: ``{"volume_position": "float64"}``.

@@ -21,7 +21,7 @@ from noether.data.zarr_store.core import (
     portable_key,
     twin_error,
 )
-from noether.data.zarr_store.errors import PrecisionWarning, SampleIdError
+from noether.data.zarr_store.errors import PrecisionWarning, SampleIdError, StorageError
 from noether.data.zarr_store.layout import DomainLayout
 from noether.data.zarr_store.manifest import (
     MANIFEST_NAME,
@@ -387,6 +387,7 @@ class ZarrStoreWriter:
             url = saved.save(self.store_root, seen=self._seen, storage_options=self.settings.storage_options)
             self.manifest.samples.mark_saved(saved.samples, recorded)
             self._seen = SeenManifest.of(saved)
+            self._dropped_index = False  # somebody may have made another
             removed = [sample_id for sample_id in recorded if sample_id not in saved.samples]
             for sample_id in recorded:
                 self._ids_by_key.setdefault(portable_key(sample_id), sample_id)
@@ -409,9 +410,16 @@ class ZarrStoreWriter:
     def _before_replacing(self, sample_id: str) -> None:
         """Take the chunk index away before a sample that it describes gets other bytes, whatever happens then."""
         with self._recording:
-            if sample_id in self.manifest.samples and not self._dropped_index:
-                drop_chunk_index(self.store_root, storage_options=self.settings.storage_options)
-                self._dropped_index = True
+            if not self._dropped_index and (sample_id in self.manifest.samples or self._has_group(sample_id)):
+                options = self.settings.storage_options
+                self._dropped_index = drop_chunk_index(self.store_root, sample_id, storage_options=options)
+
+    def _has_group(self, sample_id: str) -> bool:
+        """Say whether a sample has a complete group, which another writer may have made since this one was opened."""
+        try:
+            return self._storage.read_tail(f"{group_path(sample_id)}/{ROOT_KEY}", 1) is not None
+        except StorageError:
+            return False  # the write, which comes next, says what is wrong with the place
 
     def _require_distinct(self, sample_id: str) -> None:
         twin = self._ids_by_key.get(portable_key(sample_id), sample_id)

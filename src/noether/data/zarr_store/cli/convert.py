@@ -10,7 +10,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from inspect import signature
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -35,6 +35,7 @@ from noether.data.zarr_store.cli.source_options import (
 from noether.data.zarr_store.convert import (
     ConversionReport,
     Mode,
+    choose_workers,
     convert,
     open_writer,
     plan_conversion,
@@ -65,8 +66,12 @@ def convert_command(
         str | None, typer.Option(help="Name of the dataset (default: the store's, the preset's, or the source's).")
     ] = None,
     workers: Annotated[
-        int | None,
-        typer.Option(help="Processes that convert at the same time (default: 1); 0: all in this one, for debugging."),
+        str | None,
+        typer.Option(
+            metavar="N|auto",
+            help="Processes that convert at the same time; auto, the default: as many as cores, memory and room for "
+            "temporary files allow; 0: all in this one, for debugging.",
+        ),
     ] = None,
     timeout: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="Stop a sample that takes longer; it has failed.")
@@ -179,28 +184,30 @@ def convert_command(
         for notice in (*tree.notices, *split_notices, *_name_notices(writer, name, default_name)):
             typer.echo(printable(f"note: {notice}"))
         sample_ids = select_samples(tree, writer, mode=mode, limit=limit, part=part_of)
-        n_workers = _workers(workers, timeout, dask)
+        wanted = _workers(workers, timeout, dask)
         if dry_run:
-            plan = plan_conversion(tree, writer, sample_ids, workers=n_workers, keep_grids=mode != "overwrite")
+            here = 1 if wanted == 0 and dask is None else wanted
+            plan = plan_conversion(tree, writer, sample_ids, workers=here, mode=mode, keep_grids=True)
             print_plan(plan, writer.store_root, Console(markup=False, emoji=False, highlight=False))
             return
-        with (
-            _termination_interrupts(),
-            _executor(dask) as executor,
-            conversion_progress(len(sample_ids)) as show,
-        ):
-            report = convert(
-                tree,
-                writer,
-                workers=n_workers,
-                timeout=timeout,
-                executor=executor,
-                mode=mode,
-                limit=limit,
-                part=part_of,
-                keep_grids=True,
-                on_result=show,
-            )
+        with _termination_interrupts(), _executor(dask) as executor:
+            if wanted == "auto":
+                count = choose_workers(tree, writer, sample_ids, timeout=timeout, mode=mode, keep_grids=True)
+                typer.echo(printable(str(count)))
+                wanted = count.n_workers
+            with conversion_progress(len(sample_ids)) as show:
+                report = convert(
+                    tree,
+                    writer,
+                    workers=wanted,
+                    timeout=timeout,
+                    executor=executor,
+                    mode=mode,
+                    limit=limit,
+                    part=part_of,
+                    keep_grids=True,
+                    on_result=show,
+                )
         if splits and writer.manifest.samples:
             save_splits(writer.store_root, splits, storage_options=writer.settings.storage_options)
         raise typer.Exit(_report(report, writer.store_root, debug))
@@ -232,14 +239,19 @@ def _origin(text: str) -> tuple[float, ...]:
     return x, y, z
 
 
-def _workers(workers: int | None, timeout: float | None, dask: str | None) -> int:
-    """Return the number of worker processes of this machine."""
-    if dask is None:
-        return 1 if workers is None else workers
-    for option, value in (("--workers", workers), ("--timeout", timeout)):
-        if value is not None:
-            raise ArgumentError(f"{option}: not with --dask, whose workers are the cluster's own")
-    return 0
+def _workers(text: str | None, timeout: float | None, dask: str | None) -> int | Literal["auto"]:
+    """Return the number of worker processes of this machine, or that it is to be chosen."""
+    if dask is not None:
+        for option, value in (("--workers", text), ("--timeout", timeout)):
+            if value is not None:
+                raise ArgumentError(f"{option}: not with --dask, whose workers are the cluster's own")
+        return 0
+    if text is None or text == "auto":
+        return "auto"
+    try:
+        return int(text)
+    except ValueError:
+        raise ArgumentError(f"--workers: expected a whole number or auto, got {text!r}") from None
 
 
 def _part(text: str | None) -> tuple[int, int] | None:

@@ -127,8 +127,12 @@ def print_plan(plan: ConversionPlan, store_root: str, console: Console) -> None:
         about = "" if plan.n_described == to_do else f" (from the sizes of {plan.n_described:,} of them)"
         console.print(
             f"{decimal(plan.source_bytes)} in, at most {decimal(plan.stored_bytes)} out before compression, "
-            f"{plan.n_objects:,} objects{about}; {decimal(plan.memory_bytes)} of memory a worker"
+            f"{plan.n_objects:,} objects{about}; {decimal(plan.memory_bytes)} of memory a worker",
+            soft_wrap=True,
         )
+        console.print(printable(_temporary_files(plan)), soft_wrap=True)
+    if plan.workers.reason:
+        console.print(printable(str(plan.workers)), soft_wrap=True)
     for warning in plan.warnings:
         console.print(f"warning: {warning}", soft_wrap=True)
     failures = list(plan.failures.values())
@@ -136,6 +140,14 @@ def print_plan(plan: ConversionPlan, store_root: str, console: Console) -> None:
         console.print(printable(f"would fail: {reason}"), soft_wrap=True)
     if len(failures) > _MAX_NAMED:
         console.print(f"would fail: {len(failures) - _MAX_NAMED} more")
+
+
+def _temporary_files(plan: ConversionPlan) -> str:
+    if not plan.scratch_bytes:
+        return "no temporary files"
+    count, each = plan.workers.n_workers, decimal(plan.scratch_bytes)
+    of_all = f", {decimal(count * plan.scratch_bytes)} for {count} at the same time" if count > 1 else ""
+    return f"at most {each} of temporary files a worker{of_all}, in {plan.scratch_directory}"
 
 
 def _domain_table(plan: ConversionPlan) -> Table:

@@ -23,7 +23,7 @@ def index_command(
 ) -> None:
     """Make the chunk index of STORE, with which a draw reads nothing but its chunks.
 
-    Every conversion ends with this; it is for stores that were written otherwise, also by other tools. Exit codes: 0
+    Every conversion ends with this; it is for samples that were written otherwise, also by other tools. Exit codes: 0
     made, 4 made, but groups lack arrays that the manifest lists, 2 wrong usage, 1 the store cannot be read.
     """
     with errors_reported(debug):

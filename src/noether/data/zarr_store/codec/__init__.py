@@ -1,8 +1,9 @@
 """Bytes of chunks and shards, encoded and decoded; the compiled module does it faster where it was built."""
 
-from noether.data.zarr_store.codec.casting import cast_into, gather
+from noether.data.zarr_store.codec.casting import cast_into, gather, measure_loss
 from noether.data.zarr_store.codec.native import implementation
-from noether.data.zarr_store.codec.row_order import hash_order
+from noether.data.zarr_store.codec.row_order import HashKey, hash_buckets, hash_order, hash_order_of
+from noether.data.zarr_store.codec.scattering import MAX_BUCKETS, scatter
 from noether.data.zarr_store.codec.shard import (
     MAX_RUN_CHUNKS,
     MIN_STORED_BYTES,
@@ -13,14 +14,20 @@ from noether.data.zarr_store.codec.shard import (
 )
 
 __all__ = [
+    "MAX_BUCKETS",
     "MAX_RUN_CHUNKS",
     "MIN_STORED_BYTES",
     "MISSING",
     "ChunkCodec",
+    "HashKey",
     "ShardIndex",
     "cast_into",
     "gather",
+    "hash_buckets",
     "hash_order",
+    "hash_order_of",
     "implementation",
     "index_size",
+    "measure_loss",
+    "scatter",
 ]

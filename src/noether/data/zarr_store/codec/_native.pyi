@@ -123,7 +123,8 @@ def encode(
     itemsize : int
         Bytes of a stored value, 2 to 8.
     narrow : bool
-        Whether `values` are float32, at most 2048 in a row, and are stored as float16.
+        Whether `values` have twice that size, at most 2048 in a row, and are cast: float32 to float16, or float64 to
+        float32.
     block_bytes : int
         Bytes of a block: whole values, at least 128 of them, and at most a chunk.
     level : int
@@ -138,7 +139,7 @@ def encode(
     bytes
         The chunks, one after the other.
     list of int
-        Bytes of each chunk. Empty where one of the values to cast is NaN: processors and NumPy make different float16
+        Bytes of each chunk. Empty where one of the float32 to cast is NaN: processors and NumPy make different float16
         of it.
 
     Raises
@@ -151,22 +152,121 @@ def encode(
         There is no room for a chunk, or for the run.
     """
 
-def hash_order(out: NDArray[Any], *, first_key: int, second_key: int, threads: int) -> None:
-    """Write the numbers of rows in ascending order of their keyed hashes.
+def hash_order(
+    out: NDArray[Any],
+    *,
+    rows: NDArray[Any] | None,
+    first_key: int,
+    second_key: int,
+    same_bits: int,
+    threads: int,
+) -> None:
+    """Write the places of rows in ascending order of their keyed hashes.
 
     Parameters
     ----------
     out : ndarray of int64, shape (n,)
-        Aligned, fewer than 2**32 entries; is overwritten.
+        Aligned, fewer than 2**32 entries; is overwritten with the numbers 0 to n - 1.
+    rows : ndarray of uint32, shape (n,), or None
+        The number of the row at each place; None for rows 0 to n - 1.
     first_key, second_key : int
         The key of the hash, modulo 2**64.
+    same_bits : int
+        First bits, 0 to 16, which the hashes of all these rows have in common.
     threads : int
         1 to 64.
 
     Raises
     ------
     ValueError
-        `out` or `threads` are not such.
+        An argument is not such.
     MemoryError
         There is no room to sort.
+    """
+
+def hash_buckets(out: NDArray[Any], *, first_row: int, first_key: int, second_key: int, bits: int) -> None:
+    """Write the first bits of the keyed hashes of neighbouring rows.
+
+    Parameters
+    ----------
+    out : ndarray of uint16, shape (n,)
+        Aligned; is overwritten.
+    first_row : int
+        Number of the first row.
+    first_key, second_key : int
+        The key of the hash, modulo 2**64.
+    bits : int
+        0 to 16.
+
+    Raises
+    ------
+    ValueError
+        An argument is not such.
+    """
+
+def scatter(
+    values: NDArray[Any],
+    buckets: NDArray[Any],
+    out: NDArray[Any],
+    counts: NDArray[Any],
+    *,
+    itemsize: int,
+    narrow: bool,
+) -> bool:
+    """Write rows grouped by bucket, and count those of each.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n, width)
+        In C order.
+    buckets : ndarray of uint16, shape (n,)
+        The bucket of each row.
+    out : ndarray, shape (n, width)
+        In C order; is overwritten with the rows of bucket 0, then those of bucket 1, and so on, each in their order.
+    counts : ndarray of int64, shape (n_buckets,)
+        Aligned, at most 4096; is overwritten with the number of rows of each bucket.
+    itemsize : int
+        Bytes of a value in `out`.
+    narrow : bool
+        Whether `values` have twice that size, and are cast: float32 to float16, or float64 to float32. At most 2048 in
+        a row.
+
+    Returns
+    -------
+    bool
+        False where `out` is not to be used, since one of the float32 to cast is NaN: processors and NumPy make
+        different float16 of it.
+
+    Raises
+    ------
+    ValueError
+        The sizes do not fit together.
+    IndexError
+        An entry of `buckets` is not the number of a bucket.
+    """
+
+def measure_loss(
+    values: NDArray[Any], *, itemsize: int, stored_itemsize: int
+) -> tuple[float, float, float, int] | None:
+    """Measure what a cast loses.
+
+    Parameters
+    ----------
+    values : ndarray of float32 or float64
+        In C order.
+    itemsize : int
+        Bytes of a value.
+    stored_itemsize : int
+        As many, or half of them: float32 is stored as float32 or float16, float64 as float64 or float32.
+
+    Returns
+    -------
+    tuple of (float, float, float, int) or None
+        The largest magnitude, the largest absolute and relative error, and the number of values that are stored as zero
+        and were not; these have no relative error. None where a value is not finite, before or after the cast.
+
+    Raises
+    ------
+    ValueError
+        The sizes are others.
     """

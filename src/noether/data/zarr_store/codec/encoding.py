@@ -17,12 +17,9 @@ from noether.data.zarr_store.codec.blosc_encoding import (
     encode_frame,
     stored_header,
 )
-from noether.data.zarr_store.codec.casting import gather
+from noether.data.zarr_store.codec.casting import gather, is_cast_natively
 
 __all__ = ["crc_bytes", "encode_chunks"]
-
-# Widest row that the compiled module casts; `gather.h` has the number too.
-_MAX_NARROWED_WIDTH = 2048
 
 
 def encode_chunks(
@@ -79,7 +76,7 @@ def encode_chunks(
             checksum=checksum,
             stored_header=stored_header(n_bytes, dtype.itemsize),
         )
-        if _is_cast_natively(values, dtype):
+        if is_cast_natively(values, dtype):
             data, lengths = encode(values, order, narrow=values.dtype != dtype)
             if lengths:
                 return data, lengths
@@ -89,11 +86,6 @@ def encode_chunks(
     frames = [encode_frame(rows[first : first + chunk_rows], level) for first in range(0, len(rows), chunk_rows)]
     chunks = [frame + crc_bytes(frame) for frame in frames] if checksum else frames
     return b"".join(chunks), [len(chunk) for chunk in chunks]
-
-
-def _is_cast_natively(values: NDArray[Any], dtype: np.dtype[Any]) -> bool:
-    is_narrowed = values.dtype == np.float32 and dtype == np.float16 and values.shape[1] <= _MAX_NARROWED_WIDTH
-    return (is_narrowed or values.dtype == dtype) and values.flags.c_contiguous
 
 
 def crc_bytes(data: bytes) -> bytes:

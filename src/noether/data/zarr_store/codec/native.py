@@ -5,14 +5,27 @@ from __future__ import annotations
 import threading
 import warnings
 
-__all__ = ["decode", "encode", "hash_order", "implementation", "read", "warn_of_slow_path"]
+__all__ = [
+    "decode",
+    "encode",
+    "hash_buckets",
+    "hash_order",
+    "implementation",
+    "measure_loss",
+    "read",
+    "scatter",
+    "warn_of_slow_path",
+]
 
 _error = ""
 try:
     from noether.data.zarr_store.codec._native import decode as _decode
     from noether.data.zarr_store.codec._native import encode as _encode
+    from noether.data.zarr_store.codec._native import hash_buckets as _hash_buckets
     from noether.data.zarr_store.codec._native import hash_order as _hash_order
+    from noether.data.zarr_store.codec._native import measure_loss as _measure_loss
     from noether.data.zarr_store.codec._native import read as _read
+    from noether.data.zarr_store.codec._native import scatter as _scatter
 except ImportError as error:
     _error = str(error) or "ImportError"
 
@@ -22,11 +35,20 @@ decode = None if _error else _decode
 encode = None if _error else _encode
 """Gathers rows, and encodes them as chunks; None where the module is missing."""
 
+hash_buckets = None if _error else _hash_buckets
+"""Tells the buckets of rows; None where the module is missing."""
+
 hash_order = None if _error else _hash_order
 """Orders rows by their hashes; None where the module is missing."""
 
+measure_loss = None if _error else _measure_loss
+"""Measures what a cast loses; None where the module is missing."""
+
 read = None if _error else _read
 """Reads chunks of a file, and decodes them; None where the module is missing."""
+
+scatter = None if _error else _scatter
+"""Groups rows by bucket; None where the module is missing."""
 
 implementation: str = "python" if _error else "native"
 """Which code encodes and decodes chunks: ``"native"``, the compiled module, or ``"python"``, the slower one."""

@@ -1,4 +1,9 @@
-"""The order of row numbers by their keyed hashes. Pure."""
+"""Rows by their keyed hashes: their order, and the buckets that begin with the same bits. Pure.
+
+The hash of row ``i`` is ``mix(mix(i + first) ^ second)``, modulo 2**64, for a key of two numbers. ``mix`` is the
+finalizer of MurmurHash3 for 64 bits (https://github.com/aappleby/smhasher/blob/master/src/MurmurHash3.cpp), a
+bijection: no two rows have the same hash.
+"""
 
 from __future__ import annotations
 
@@ -7,24 +12,28 @@ from numpy.typing import NDArray
 
 from noether.data.zarr_store.codec import native
 
-__all__ = ["hash_order"]
+__all__ = ["HashKey", "hash_buckets", "hash_order", "hash_order_of"]
+
+HashKey = tuple[int, int]
+"""The key of the hash: two numbers from 0 to 2**64 - 1."""
 
 # `hash_order.h` has these numbers too.
 _MAX_NATIVE_ROWS = (1 << 32) - 1
 _MAX_THREADS = 64
 # Rows whose hashes are computed at once.
 _BLOCK_ROWS = 1 << 16
+_HASH_BITS = 64
 
 
-def hash_order(n_rows: int, first_key: int, second_key: int, threads: int = 1) -> NDArray[np.int64]:
+def hash_order(n_rows: int, key: HashKey, threads: int = 1) -> NDArray[np.int64]:
     """Return row numbers in ascending order of their hashes.
 
     Parameters
     ----------
     n_rows : int
         How many rows.
-    first_key, second_key : int
-        The key of the hash, 0 to 2**64 - 1 each.
+    key : tuple of two ints
+        The key of the hash.
     threads : int
         Threads that sort.
 
@@ -37,27 +46,79 @@ def hash_order(n_rows: int, first_key: int, second_key: int, threads: int = 1) -
     -----
     RuntimeWarning
         The compiled module is missing (once per process).
-
-    Notes
-    -----
-    The hash of row ``i`` is ``mix(mix(i + first_key) ^ second_key)``, modulo 2**64. ``mix`` is the finalizer of
-    MurmurHash3 for 64 bits (https://github.com/aappleby/smhasher/blob/master/src/MurmurHash3.cpp), a bijection: no two
-    rows have the same hash.
     """
     if native.hash_order is None:
         native.warn_of_slow_path()
     elif n_rows <= _MAX_NATIVE_ROWS:
-        order = np.empty(n_rows, np.int64)
-        native.hash_order(order, first_key=first_key, second_key=second_key, threads=min(threads, _MAX_THREADS))
+        order, threads = np.empty(n_rows, np.int64), min(threads, _MAX_THREADS)
+        native.hash_order(order, rows=None, first_key=key[0], second_key=key[1], same_bits=0, threads=threads)
         return order
     hashes = np.arange(n_rows, dtype=np.uint64)
-    for first in range(0, n_rows, _BLOCK_ROWS):
-        rows = hashes[first : first + _BLOCK_ROWS]
-        rows += np.uint64(first_key)
-        _mix(rows)
-        rows ^= np.uint64(second_key)
-        _mix(rows)
+    _hash(hashes, key)
     return hashes.argsort().astype(np.int64, copy=False)
+
+
+def hash_order_of(rows: NDArray[np.unsignedinteger], key: HashKey, same_bits: int) -> NDArray[np.int64]:
+    """Return the places of some rows in ascending order of the rows' hashes.
+
+    Parameters
+    ----------
+    rows : ndarray of an unsigned dtype, shape (n,)
+        Numbers of different rows.
+    key : tuple of two ints
+        The key of the hash.
+    same_bits : int
+        First bits of the hash, at most 16, which all these rows have in common.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+        The numbers 0 to n - 1.
+    """
+    if native.hash_order is not None and rows.dtype == np.uint32:
+        order, rows = np.empty(len(rows), np.int64), np.ascontiguousarray(rows)
+        native.hash_order(order, rows=rows, first_key=key[0], second_key=key[1], same_bits=same_bits, threads=1)
+        return order
+    hashes = rows.astype(np.uint64)
+    _hash(hashes, key)
+    return hashes.argsort().astype(np.int64, copy=False)
+
+
+def hash_buckets(first_row: int, n_rows: int, key: HashKey, bits: int) -> NDArray[np.uint16]:
+    """Return the first bits of the hash of each of neighbouring rows.
+
+    Parameters
+    ----------
+    first_row, n_rows : int
+        Number of the first row, and how many there are.
+    key : tuple of two ints
+        The key of the hash.
+    bits : int
+        How many bits, 0 to 16.
+
+    Returns
+    -------
+    ndarray of uint16, shape (n_rows,)
+        Their number: the bucket of each row, of `2**bits` buckets.
+    """
+    if native.hash_buckets is not None:
+        buckets = np.empty(n_rows, np.uint16)
+        native.hash_buckets(buckets, first_row=first_row, first_key=key[0], second_key=key[1], bits=bits)
+        return buckets
+    hashes = np.arange(first_row, first_row + n_rows, dtype=np.uint64)
+    _hash(hashes, key)
+    # Not by all 64 bits at once, which would leave a number as it is.
+    return (hashes >> np.uint64(_HASH_BITS - 16) >> np.uint64(16 - bits)).astype(np.uint16)
+
+
+def _hash(rows: NDArray[np.uint64], key: HashKey) -> None:
+    """Replace row numbers by their hashes, a block at a time."""
+    for first in range(0, len(rows), _BLOCK_ROWS):
+        hashes = rows[first : first + _BLOCK_ROWS]
+        hashes += np.uint64(key[0])
+        _mix(hashes)
+        hashes ^= np.uint64(key[1])
+        _mix(hashes)
 
 
 def _mix(hashes: NDArray[np.uint64]) -> None:

@@ -25,7 +25,7 @@ from noether.data.zarr_store.errors import (
     WorkerError,
     require_one_of,
 )
-from noether.data.zarr_store.reading import has_chunk_index, write_chunk_index
+from noether.data.zarr_store.reading import has_whole_index, write_chunk_index
 from noether.data.zarr_store.sources import SampleSource
 from noether.data.zarr_store.writer import ZarrStoreWriter
 
@@ -135,7 +135,7 @@ def convert(
             write_chunk_index(writer.store_root, storage_options=writer.settings.storage_options)
         report.is_indexed = True
     if report.results:
-        report.warnings = warnings_of_store(writer)
+        report.warnings = warnings_of_store(writer, recorder.report_file)
         for warning in report.warnings:
             warnings.warn(warning, MixedSamplesWarning, stacklevel=2)
     losses = [loss for result in report.results for loss in result.position_losses]
@@ -146,7 +146,7 @@ def convert(
 
 
 def _is_indexed(writer: ZarrStoreWriter) -> bool:
-    return has_chunk_index(writer.store_root, writer.manifest, storage_options=writer.settings.storage_options)
+    return has_whole_index(writer.store_root, writer.manifest, storage_options=writer.settings.storage_options)
 
 
 def select_samples(

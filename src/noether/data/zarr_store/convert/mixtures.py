@@ -10,16 +10,26 @@ from noether.data.zarr_store.writer import ZarrStoreWriter
 __all__ = ["mixed_associations", "warnings_of_store"]
 
 
-def warnings_of_store(writer: ZarrStoreWriter) -> list[str]:
-    """Return what is wrong with the samples of a store taken together, those of former runs among them."""
-    report = ReportFile.load(writer.store_root, storage_options=writer.settings.storage_options)
-    return mixed_associations(
-        {
-            sample_id: record.associations
-            for sample_id, record in report.samples.items()
-            if sample_id in writer.manifest.samples
-        }
-    )
+def warnings_of_store(
+    writer: ZarrStoreWriter, report: ReportFile, planned: Mapping[str, Mapping[str, Association]] | None = None
+) -> list[str]:
+    """Return what is wrong with the samples of a store taken together, those of former runs among them.
+
+    Parameters
+    ----------
+    writer : ZarrStoreWriter
+        Has the store.
+    report : ReportFile
+        Of the store.
+    planned : mapping of str to mapping of str to {"cell", "point"}, optional
+        Samples that are to be converted, also in place of those that are there; see `mixed_associations`.
+    """
+    stored = {
+        sample_id: record.associations
+        for sample_id, record in report.samples.items()
+        if sample_id in writer.manifest.samples
+    }
+    return mixed_associations({**stored, **(planned or {})})
 
 
 def mixed_associations(samples: Mapping[str, Mapping[str, Association]]) -> list[str]:

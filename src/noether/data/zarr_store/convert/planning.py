@@ -1,113 +1,35 @@
-"""What a conversion would do: samples, points, objects, bytes and memory, from the heads of files."""
+"""What a conversion would do: samples, points, objects, bytes, memory and workers, from the heads of files."""
 
 from __future__ import annotations
 
-import shutil
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+import math
+import time
+from collections.abc import Sequence
+from typing import Literal
 
-import numpy as np
-
-from noether.data.zarr_store.convert.executors.processes import ProcessExecutor
+from noether.data.zarr_store.convert.conversion_plan import ConversionPlan, DomainPlan
+from noether.data.zarr_store.convert.engine import Mode
+from noether.data.zarr_store.convert.looking import Patience, Seen, look
+from noether.data.zarr_store.convert.mixtures import warnings_of_store
+from noether.data.zarr_store.convert.plan_warnings import plan_warnings
+from noether.data.zarr_store.convert.report import Association, ReportFile
+from noether.data.zarr_store.convert.sample_sizes import SampleSize, row_bytes
 from noether.data.zarr_store.convert.task import fingerprint_of_sample, is_current
-from noether.data.zarr_store.core import Grid, available_memory_bytes, memory_bytes, peak_memory_bytes
-from noether.data.zarr_store.errors import StoreError
-from noether.data.zarr_store.layout import ArrayLayout
-from noether.data.zarr_store.sources import DescribedSource, FieldDescription, SampleSource
-from noether.data.zarr_store.stores import is_remote
+from noether.data.zarr_store.convert.worker_count import Machine, WorkerCount, count_workers
+from noether.data.zarr_store.core import Grid, whole_number
+from noether.data.zarr_store.errors import reason_of
+from noether.data.zarr_store.sources import SampleSource
 from noether.data.zarr_store.writer import ZarrStoreWriter
 
-__all__ = ["ConversionPlan", "DomainPlan", "plan_conversion"]
-
-# Of very many samples, so many tell enough of the rest.
-_MAX_DESCRIBED = 200
-
-_MAX_SHARD_BYTES = 10**9
-_MAX_ENTRIES_OF_DIRECTORY = 10_000
-# Of a shard that is to be smaller.
-_ADVISED_SHARD_BYTES = 256 << 20
+__all__ = ["choose_workers", "plan_conversion"]
 
 # A draw begins at any chunk of a domain: with so many, two draws of a sample seldom are the same. It reads up to a
 # chunk more than is asked for, so chunks are not to be large; but each takes time and has a place in the index.
 _ADVISED_CHUNKS = 2048
 _LEAST_CHUNK_POINTS, _MOST_CHUNK_POINTS = 1024, 16384
 
-# Beside the sample and a permutation: chunks on their way through the threads, and what is being sent.
-_BUFFER_BYTES = 16 << 20
-# Of a field that is not read into memory: two buckets at a time.
-_BUCKET_BYTES = 2 * (32 << 20)
-
-
-@dataclass(frozen=True, slots=True)
-class DomainPlan:
-    """What becomes of a domain, in the samples that were described.
-
-    Attributes
-    ----------
-    domain : str
-        Its name.
-    n_samples, n_fields : int
-        Samples that have it, and its fields.
-    points_min, points_max : int
-        Fewest and most points of a sample.
-    chunk_points : int
-        Points of a chunk, as asked for.
-    advised_chunk_points : int
-        Points of a chunk that suit its largest sample.
-    n_shards : int
-        Most shards of a field.
-    shard_bytes : int
-        Bytes of the largest shard, before compression.
-    """
-
-    domain: str
-    n_samples: int
-    n_fields: int
-    points_min: int
-    points_max: int
-    chunk_points: int
-    advised_chunk_points: int
-    n_shards: int
-    shard_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class ConversionPlan:
-    """What a conversion would do.
-
-    Attributes
-    ----------
-    n_samples, n_complete : int
-        Samples to look at, and those of them that the manifest has as they are.
-    n_described : int
-        Samples whose sizes were looked at; those of the others are taken to be alike.
-    failures : dict of str to str
-        By sample id, why one could not be described.
-    domains : list of DomainPlan
-        The domains.
-    source_bytes, stored_bytes : int
-        Bytes of the arrays of all samples that are to be converted, in the source and in the store, there before
-        compression.
-    n_objects : int
-        Objects of these.
-    memory_bytes : int
-        Memory that a worker takes for the largest sample.
-    warnings : list of str
-        What should be looked at first.
-    """
-
-    n_samples: int
-    n_complete: int
-    n_described: int
-    failures: dict[str, str]
-    domains: list[DomainPlan]
-    source_bytes: int
-    stored_bytes: int
-    n_objects: int
-    memory_bytes: int
-    warnings: list[str] = field(default_factory=list)
+# How long a conversion waits for the number of its workers: a file may hang, as all of a network may that has gone.
+_PATIENCE = Patience(first_seconds=60.0, more_seconds=10.0, load_seconds=600.0)
 
 
 def plan_conversion(
@@ -115,7 +37,8 @@ def plan_conversion(
     writer: ZarrStoreWriter,
     sample_ids: Sequence[str],
     *,
-    workers: int = 1,
+    workers: int | Literal["auto"] = 1,
+    mode: Mode = "resume",
     keep_grids: bool = False,
 ) -> ConversionPlan:
     """Plan what `convert` would do, from the heads of files; a source that cannot tell sizes has one sample loaded.
@@ -130,20 +53,22 @@ def plan_conversion(
         Where they would go.
     sample_ids : sequence of str
         Samples to look at; see `select_samples`.
-    workers : int
-        Processes that would work at the same time on this machine.
-    keep_grids : bool
+    workers : int or "auto"
+        Processes that would work at the same time on this machine; or as many as `choose_workers` chooses.
+    mode, keep_grids
         See `convert`.
 
     Raises
     ------
+    ArgumentError
+        `workers` is out of its range.
     WorkerError
         The process died.
     """
-    open_ids = [sample_id for sample_id in sample_ids if not _is_complete(source, writer, sample_id, keep_grids)]
-    with ProcessExecutor(1) as executor:
-        seen = executor.submit(_look, source, open_ids).result()
-    sizes = [_SampleSize.of(writer, fields) for fields in seen.described]
+    named = None if workers == "auto" else WorkerCount(whole_number(workers, "workers"))
+    open_ids = _open_ids(source, writer, sample_ids, mode, keep_grids)
+    seen, machine = look(source, open_ids), Machine.now()
+    sizes = [SampleSize.of(writer, fields) for fields in seen.described.values()]
     share = len(open_ids) / max(1, len(sizes))
     plan = ConversionPlan(
         n_samples=len(sample_ids),
@@ -158,39 +83,72 @@ def plan_conversion(
         source_bytes=round(share * sum(size.source_bytes for size in sizes)),
         stored_bytes=round(share * sum(size.stored_bytes for size in sizes)),
         n_objects=round(share * sum(size.n_objects for size in sizes)),
-        memory_bytes=seen.memory_bytes + max((size.memory_bytes for size in sizes), default=0),
+        memory_bytes=_memory_bytes(seen, sizes),
+        scratch_bytes=_scratch_bytes(sizes),
+        scratch_directory=machine.scratch_directory,
+        workers=named or _fitting(len(open_ids), machine, seen, sizes),
     )
-    plan.warnings.extend(_warnings(plan, writer, sample_ids, workers))
+    # Samples that would fail stay in the store as they are. Of those that nobody has looked at, nothing is known.
+    unknown: dict[str, dict[str, Association]] = {one: {} for one in open_ids if one not in seen.failures}
+    associations = unknown | seen.associations(writer)
+    report = ReportFile.load(writer.store_root, storage_options=writer.settings.storage_options)
+    plan.warnings.extend(warnings_of_store(writer, report, associations))
+    plan.warnings.extend(plan_warnings(plan, writer, sample_ids, machine))
     return plan
 
 
-@dataclass(frozen=True, slots=True)
-class _SampleSize:
-    """What one sample comes to; of its memory, what a process takes for it beside what it has taken already."""
+def choose_workers(
+    source: SampleSource,
+    writer: ZarrStoreWriter,
+    sample_ids: Sequence[str],
+    *,
+    timeout: float | None = None,
+    mode: Mode = "resume",
+    keep_grids: bool = False,
+) -> WorkerCount:
+    """Return as many worker processes as have cores, samples, memory and room for temporary files; at least one.
 
-    grids: dict[str, Grid]
-    source_bytes: int
-    stored_bytes: int
-    n_objects: int
-    memory_bytes: int
+    It looks at samples for some seconds, or loads one where only that tells sizes. Where nothing tells them, there is
+    one worker, and the reason says why.
 
-    @classmethod
-    def of(cls, writer: ZarrStoreWriter, fields: Mapping[str, FieldDescription]) -> _SampleSize:
-        grids: dict[str, Grid] = {}
-        stored_bytes, n_objects = 0, 1
-        for domain, layout in writer.layouts.items():
-            arrays = [array for field, array in layout.arrays.items() if field in fields]
-            if arrays:
-                grids[domain] = grid = writer.settings.grid(domain, fields[arrays[0].field].shape[0])
-                stored_bytes += sum(grid.n_points * _row_bytes(array) for array in arrays)
-                n_objects += 1 + len(arrays) * (1 + grid.n_shards)
-        loaded = sum(one.n_bytes for one in fields.values() if one.in_memory)
-        loading = max((one.loading_bytes for one in fields.values()), default=0)
-        writing = max((grid.n_points for grid in grids.values()), default=0) * np.dtype(np.int64).itemsize
-        writing += _BUFFER_BYTES if all(one.in_memory for one in fields.values()) else _BUFFER_BYTES + _BUCKET_BYTES
-        return cls(
-            grids, sum(one.n_bytes for one in fields.values()), stored_bytes, n_objects, loaded + max(loading, writing)
-        )
+    Parameters
+    ----------
+    source, writer, sample_ids, mode, keep_grids
+        See `plan_conversion`.
+    timeout : float, optional
+        Seconds that loading a sample may take.
+    """
+    try:
+        open_ids = _open_ids(source, writer, sample_ids, mode, keep_grids, _PATIENCE.more_seconds)
+        machine = Machine.now()
+        most = count_workers(len(open_ids), machine)
+        if most.n_workers == 1:
+            return most
+        seen = look(source, open_ids, timeout=timeout, patience=_PATIENCE)
+        sizes = [SampleSize.of(writer, fields) for fields in seen.described.values()]
+        return _fitting(len(open_ids), machine, seen, sizes)
+    except Exception as error:  # noqa: BLE001 - whatever a broken file makes a library raise, the conversion goes on
+        return _unknown(reason_of(error))
+
+
+def _open_ids(
+    source: SampleSource,
+    writer: ZarrStoreWriter,
+    sample_ids: Sequence[str],
+    mode: Mode,
+    keep_grids: bool,
+    seconds: float = math.inf,
+) -> list[str]:
+    """List the samples that are to be converted; after `seconds`, those that may have to be."""
+    if mode == "overwrite":
+        return list(sample_ids)
+    end = time.monotonic() + seconds
+    return [
+        sample_id
+        for sample_id in sample_ids
+        # The state of a source may lie in a file for each sample.
+        if time.monotonic() > end or not _is_complete(source, writer, sample_id, keep_grids)
+    ]
 
 
 def _is_complete(source: SampleSource, writer: ZarrStoreWriter, sample_id: str, keep_grids: bool) -> bool:
@@ -200,44 +158,23 @@ def _is_complete(source: SampleSource, writer: ZarrStoreWriter, sample_id: str, 
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What a worker process saw of some samples, why not of others, and the memory that it takes without a sample."""
-
-    described: Sequence[Mapping[str, FieldDescription]]
-    failures: dict[str, str]
-    memory_bytes: int
+def _memory_bytes(seen: Seen, sizes: Sequence[SampleSize]) -> int:
+    return seen.memory_bytes + max((size.memory_bytes for size in sizes), default=0)
 
 
-def _look(source: SampleSource, sample_ids: list[str]) -> _Seen:
-    """Describe samples, evenly spread where they are very many; or load the first one."""
-    if not isinstance(source, DescribedSource):
-        return _load_first(source, sample_ids)
-    described, failures = [], {}
-    count = min(len(sample_ids), _MAX_DESCRIBED)
-    for number in range(count):
-        sample_id = sample_ids[number * len(sample_ids) // count]
-        try:
-            found = source.describe(sample_id)
-        except StoreError as error:
-            failures[sample_id] = str(error)
-            continue
-        if found is None:
-            return _load_first(source, sample_ids)
-        described.append(found)
-    return _Seen(described, failures, memory_bytes())
+def _scratch_bytes(sizes: Sequence[SampleSize]) -> int:
+    return max((size.scratch_bytes for size in sizes), default=0)
 
 
-def _load_first(source: SampleSource, sample_ids: list[str]) -> _Seen:
-    if not sample_ids:
-        return _Seen([], {}, memory_bytes())
-    try:
-        fields = source.load(sample_ids[0]).fields
-    except StoreError as error:
-        return _Seen([], {sample_ids[0]: str(error)}, memory_bytes())
-    described = {name: FieldDescription(values.shape, values.dtype) for name, values in fields.items()}
-    # What it took to load them stays part of it: a mesh is larger than the arrays that are made of it.
-    return _Seen([described], {}, peak_memory_bytes() - sum(one.n_bytes for one in described.values()))
+def _fitting(n_samples: int, machine: Machine, seen: Seen, sizes: Sequence[SampleSize]) -> WorkerCount:
+    if n_samples and not sizes:
+        return _unknown(next(iter(seen.failures.values()), "no sample told it in time"))
+    memory, scratch = _memory_bytes(seen, sizes), _scratch_bytes(sizes)
+    return count_workers(n_samples, machine, memory_bytes=memory, scratch_bytes=scratch)
+
+
+def _unknown(reason: str) -> WorkerCount:
+    return WorkerCount(1, f"the sizes of samples are not known (--workers N sets another number): {reason}")
 
 
 def _plan_domain(writer: ZarrStoreWriter, domain: str, grids: list[Grid]) -> DomainPlan:
@@ -252,7 +189,7 @@ def _plan_domain(writer: ZarrStoreWriter, domain: str, grids: list[Grid]) -> Dom
         chunk_points=max(grid.chunk_points for grid in grids),
         advised_chunk_points=_advised_chunk_points(max(points)),
         n_shards=max(grid.n_shards for grid in grids),
-        shard_bytes=max(grid.shard_points for grid in grids) * max(map(_row_bytes, arrays)),
+        shard_bytes=max(grid.shard_points for grid in grids) * max(map(row_bytes, arrays)),
     )
 
 
@@ -260,41 +197,3 @@ def _advised_chunk_points(n_points: int) -> int:
     """Return the largest power of two that makes enough chunks, within limits; see above for the reasons."""
     power = 1 << (max(n_points // _ADVISED_CHUNKS, 1)).bit_length() - 1
     return min(max(power, _LEAST_CHUNK_POINTS), _MOST_CHUNK_POINTS)
-
-
-def _row_bytes(array: ArrayLayout) -> int:
-    return array.dim * np.dtype(array.dtype).itemsize
-
-
-def _warnings(plan: ConversionPlan, writer: ZarrStoreWriter, sample_ids: Sequence[str], workers: int) -> Iterator[str]:
-    for domain in plan.domains:
-        if domain.shard_bytes > _MAX_SHARD_BYTES:
-            row_bytes = max(map(_row_bytes, writer.layouts[domain.domain].arrays.values()))
-            advised = _ADVISED_SHARD_BYTES // row_bytes // domain.chunk_points * domain.chunk_points
-            yield (
-                f"{domain.domain}: a shard of {domain.shard_bytes / 1e9:.1f} GB before compression, one object that is "
-                f"sent again as a whole when a connection breaks; --shard-points {advised} splits it"
-            )
-        if domain.n_shards > _MAX_ENTRIES_OF_DIRECTORY:
-            yield f"{domain.domain}: {domain.n_shards:,} shards of a field in one directory; give more --shard-points"
-    parents = Counter(sample_id.rpartition("/")[0] for sample_id in {*sample_ids, *writer.manifest.samples})
-    for parent, count in parents.items():
-        if count > _MAX_ENTRIES_OF_DIRECTORY:
-            yield f"{parent or 'the root'}: {count:,} samples in one directory; sample ids may have more of them: a/b/c"
-    free = None if is_remote(writer.store_root) else _free_bytes(Path(writer.store_root))
-    if free is not None and plan.stored_bytes > free:
-        yield (f"{plan.stored_bytes / 1e9:.1f} GB before compression, and {free / 1e9:.1f} GB is free on the target")
-    available, wanted = available_memory_bytes(), workers * plan.memory_bytes
-    if available is not None and wanted > available:
-        fit = available // plan.memory_bytes
-        way_out = f"--workers {fit}" if fit else "not even one fits"
-        yield (
-            f"{workers} workers may take {wanted / 1e9:.1f} GB of memory, and {available / 1e9:.1f} GB is "
-            f"available: {way_out}"
-        )
-
-
-def _free_bytes(path: Path) -> int:
-    """Return the free space where a directory is, or is to be."""
-    there = next(one for one in [path, *path.parents] if one.exists())
-    return shutil.disk_usage(there).free

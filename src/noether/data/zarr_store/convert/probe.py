@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from noether.data.zarr_store.convert.turns import is_costly
 from noether.data.zarr_store.errors import StorageError
 from noether.data.zarr_store.manifest import MANIFEST_NAME, StoreManifest
 from noether.data.zarr_store.stores import join, open_storage
 from noether.data.zarr_store.writer import ZarrStoreWriter
 
-__all__ = ["manifest_saved_first"]
+__all__ = ["PROBE_NAME", "manifest_saved_first"]
+
+PROBE_NAME = "noether-zarr.probe"
 
 
 @contextmanager
 def manifest_saved_first(writer: ZarrStoreWriter) -> Iterator[None]:
     """Save the manifest as it is, or one without samples, and afterwards remove one that still has none.
+
+    Where that would move many bytes over a network, a small object is written in the same way, and deleted.
 
     Raises
     ------
@@ -26,6 +31,13 @@ def manifest_saved_first(writer: ZarrStoreWriter) -> Iterator[None]:
     """
     url = join(writer.store_root, MANIFEST_NAME)
     storage = open_storage(writer.store_root, writer.settings.storage_options)
+    if is_costly(writer):
+        # The writer has read the manifest, with the same settings.
+        storage.update(PROBE_NAME, lambda _: b"probe")
+        with suppress(StorageError):
+            storage.delete([PROBE_NAME])
+        yield
+        return
     without_samples, is_new = writer.settings.manifest.to_json(url), False
 
     def same(current: bytes | None) -> bytes:

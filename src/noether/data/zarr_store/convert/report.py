@@ -194,14 +194,17 @@ class ReportFile(BaseModel):
         results: Iterable[SampleResult],
         *,
         storage_options: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Add what a run did to the report at `root`, in one atomic step, beside what other runs add."""
-        origin, added = join(root, REPORT_NAME), list(results)
+    ) -> ReportFile:
+        """Add what a run did to the report at `root`, in one atomic step, beside what other runs add; return it."""
+        origin, added, report = join(root, REPORT_NAME), list(results), cls()
 
         def change(current: bytes | None) -> bytes:
-            return cls.parse(current, origin).with_results(run, added).to_json()
+            nonlocal report
+            report = cls.parse(current, origin).with_results(run, added)
+            return report.to_json()
 
         open_storage(root, storage_options).update(REPORT_NAME, change)
+        return report
 
     def with_results(self, run: RunRecord, results: Iterable[SampleResult]) -> ReportFile:
         """Return a copy with a run, in place of its former record, and what became of some samples in it.

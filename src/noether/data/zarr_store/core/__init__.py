@@ -31,8 +31,9 @@ from noether.data.zarr_store.core.names import (
     sample_id_of,
     twin_error,
 )
+from noether.data.zarr_store.core.scratch import scratch_root
 from noether.data.zarr_store.core.text_table import TextRow, TextTable, parse_text_table
-from noether.data.zarr_store.core.threads import default_threads
+from noether.data.zarr_store.core.threads import default_threads, run_all, run_in_order
 
 __all__ = [
     "CHECKSUM_KEY",
@@ -64,7 +65,10 @@ __all__ = [
     "printable",
     "require_distinct",
     "require_few_values",
+    "run_all",
+    "run_in_order",
     "sample_id_of",
+    "scratch_root",
     "twin_error",
     "whole_number",
     "with_checksum",

@@ -15,6 +15,8 @@ from numpy.lib.array_utils import byte_bounds
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from noether.data.zarr_store.core.control_groups import OWN_GROUPS, ControlGroups, memory_left_bytes
+
 __all__ = ["available_memory_bytes", "map_again", "memory_bytes", "peak_memory_bytes"]
 
 _STATUS = Path("/proc/self/status")
@@ -37,9 +39,13 @@ def peak_memory_bytes() -> int:
     return _bytes_in(_STATUS, "VmHWM:") or _peak_of_usage()
 
 
-def available_memory_bytes() -> int | None:
-    """Return the memory that this machine can still give; None where the system does not tell."""
-    return _bytes_in(_MEMINFO, "MemAvailable:") or None
+def available_memory_bytes(groups: ControlGroups = OWN_GROUPS) -> int | None:
+    """Return the memory that this process can still get; None where the system does not tell.
+
+    The machine may have less than a container or a batch system allows, or the other way round.
+    """
+    of_machine = _bytes_in(_MEMINFO, "MemAvailable:") or None
+    return min((one for one in (of_machine, memory_left_bytes(groups)) if one is not None), default=None)
 
 
 def _bytes_in(file: Path, key: str) -> int:

@@ -1,12 +1,41 @@
-"""How many threads a process may use."""
+"""How many threads a process may use, and tasks that they do without running far ahead."""
 
 from __future__ import annotations
 
 import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from typing import TypeVar
 
-__all__ = ["default_threads"]
+from noether.data.zarr_store.core.control_groups import OWN_GROUPS, ControlGroups, quota_of_cores
+
+__all__ = ["default_threads", "run_all", "run_in_order"]
+
+_T = TypeVar("_T")
 
 
-def default_threads() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def default_threads(groups: ControlGroups = OWN_GROUPS) -> int:
+    """Return the number of cores that this process may use, as far as its container or batch system lets it."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, quota_of_cores(groups) or cores)
+
+
+def run_in_order(pool: Executor, tasks: Iterable[Callable[[], _T]], ahead: int) -> Iterator[_T]:
+    """Run tasks in threads, at most `ahead` of them before their results are taken, and yield these in order."""
+    running: deque[Future[_T]] = deque()
+    try:
+        for task in tasks:
+            if len(running) == ahead:
+                yield running.popleft().result()
+            running.append(pool.submit(task))
+        while running:
+            yield running.popleft().result()
+    finally:
+        for future in running:
+            future.cancel()
+
+
+def run_all(pool: Executor, tasks: Iterable[Callable[[], object]], ahead: int) -> None:
+    """Run tasks in threads, at most `ahead` of them before the first is done, and wait for the last."""
+    deque(run_in_order(pool, tasks, ahead), maxlen=0)

@@ -11,7 +11,15 @@ from noether.data.zarr_store.core import check_relative_path, is_plain
 from noether.data.zarr_store.errors import ManifestError
 from noether.data.zarr_store.layout import STORED_DTYPES, ArrayLayout, DomainLayout
 
-__all__ = ["ChunkIndexName", "PlainText", "check_domain_layouts", "check_origin", "invalid_manifest", "settings_of"]
+__all__ = [
+    "ChunkIndexName",
+    "PlainText",
+    "SampleIndexName",
+    "check_domain_layouts",
+    "check_origin",
+    "invalid_manifest",
+    "settings_of",
+]
 
 _MAX_SHOWN = 80
 # pydantic makes 600 bytes of each problem, and as many again to name it.
@@ -29,6 +37,9 @@ PlainText = Annotated[str, AfterValidator(_plain)]
 
 ChunkIndexName = Annotated[str, Field(pattern=r"^chunk_index-[0-9a-f]{1,64}\.npy$")]
 """Name of a chunk index. What it names is deleted when another takes its place, so it can be nothing else."""
+
+SampleIndexName = Annotated[str, Field(pattern=r"^sample_index-[0-9a-f]{1,64}\.npy$")]
+"""Name of a chunk index that has the ids of its samples."""
 
 
 def settings_of(content: Mapping[str, Any]) -> dict[str, Any]:

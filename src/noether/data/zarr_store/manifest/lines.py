@@ -16,6 +16,7 @@ from typing import Annotated, Any, Self
 from pydantic import (
     AfterValidator,
     ConfigDict,
+    Field,
     JsonValue,
     SerializerFunctionWrapHandler,
     TypeAdapter,
@@ -30,6 +31,7 @@ from noether.data.zarr_store.manifest.checks import invalid_manifest
 from noether.data.zarr_store.manifest.fidelity import FieldFidelity
 
 __all__ = [
+    "LENGTHS_KEY",
     "DomainSample",
     "SafePath",
     "SampleEntry",
@@ -50,6 +52,9 @@ _RELPATH = re.compile(rb' {4}"(?:[^"\\]|\\.)*": \{"relpath":"([^"\\]*)"')
 # So that a manifest from elsewhere is read, or refused, in bounded time and memory.
 _MAX_SAMPLES = 1 << 20
 _MAX_VALUES_AT_ONCE = 1 << 21
+
+LENGTHS_KEY = "lengths_crc32c"
+"""The key of an entry that an index of chunk lengths is compared with."""
 
 SafePath = Annotated[str, AfterValidator(lambda path: check_relative_path(path, "path"))]
 
@@ -115,6 +120,9 @@ class SampleEntry:
         By canonical field name, what storing it lost.
     fingerprint : str or None
         Tells the state of the source that the sample was made from apart from others; None where it is not known.
+    lengths_crc32c : str or None
+        The checksum of the lengths of its chunks, as the maker of the chunk index read them. A sample that is written
+        again has none until the next index is made. Two entries that differ in nothing else are equal.
     """
 
     relpath: SafePath
@@ -124,11 +132,17 @@ class SampleEntry:
         default_factory=dict
     )
     fingerprint: str | None = None
+    lengths_crc32c: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")] | None = dataclass_field(
+        default=None, compare=False
+    )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entry as the manifest has it."""
-        content: dict[str, Any] = _ENTRY.dump_python(self)
+        content: dict[str, Any] = _ENTRY.dump_python(self, exclude=self._left_out())
         return content
+
+    def _left_out(self) -> set[str] | None:
+        return {LENGTHS_KEY} if self.lengths_crc32c is None else None
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
@@ -220,6 +234,21 @@ class SampleLines(MutableMapping[str, SampleEntry]):
         rest = SampleLines(self._domains, self._origin, self._data)
         rest._lines = {sample_id: line for sample_id, line in self._lines.items() if sample_id not in sample_ids}
         return rest
+
+    def unchanged_since(self, seen: SampleLines) -> list[str]:
+        """Return the ids of the samples whose lines are those of `seen`."""
+        return [one for one in self._lines if one in seen and self._line(one) == seen._line(one)]
+
+    def with_lengths(self, checksums: Mapping[str, str]) -> SampleLines:
+        """Return the samples, some of them with the checksums of their lengths; keys that are unknown stay."""
+        named = SampleLines(self._domains, self._origin, self._data)
+        named._lines = dict(self._lines)
+        for sample_id, checksum in checksums.items():
+            _, content = _parse_line(self._line(sample_id))
+            if content.get(LENGTHS_KEY) != checksum:
+                member = to_json(sample_id), to_json({**content, LENGTHS_KEY: checksum})
+                named._lines[sample_id] = b"    %b: %b" % member
+        return named
 
     def relpaths(self) -> Iterator[tuple[str, str]]:
         """Yield each sample id and the path of its group; a line that this library wrote is not parsed for it."""
@@ -340,4 +369,4 @@ def _parse_line(line: memoryview | bytes) -> tuple[str, Any]:
 
 
 def _to_line(sample_id: str, entry: SampleEntry) -> bytes:
-    return b"    %b: %b" % (to_json(sample_id), _ENTRY.dump_json(entry))
+    return b"    %b: %b" % (to_json(sample_id), _ENTRY.dump_json(entry, exclude=entry._left_out()))

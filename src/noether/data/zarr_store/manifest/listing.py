@@ -224,7 +224,9 @@ def united(
         samples = {name: entry for name, entry in dict(current.samples).items() if entry.relpath not in taken}
         beside = {"splits": current.splits, **(current.model_extra or {})}
     samples = dict(sorted((samples | fitting).items()))
-    return settings.model_copy(update={"samples": samples, "chunk_index": None, "removing": removing, **beside})
+    return settings.model_copy(
+        update={"samples": samples, "chunk_index": None, "sample_index": None, "removing": removing, **beside}
+    )
 
 
 def _most_common(manifests: Sequence[StoreManifest]) -> StoreManifest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
+from dataclasses import replace
 
 from noether.data.zarr_store.core import check_sample_id
 from noether.data.zarr_store.errors import ArgumentError
@@ -45,6 +46,8 @@ class RecordedSamples(MutableMapping[str, SampleEntry]):
             raise ArgumentError(
                 f"sample {sample_id!r}: expected a SampleEntry, got {entry!r}; assign what write_group returns"
             )
+        if entry.lengths_crc32c is not None:  # the chunks may be others than those that an index was made of
+            entry = replace(entry, lengths_crc32c=None)
         self.recorded[check_sample_id(sample_id)] = entry
 
     def __delitem__(self, sample_id: str) -> None:

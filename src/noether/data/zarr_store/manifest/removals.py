@@ -114,7 +114,9 @@ def groups_of(manifest: StoreManifest, sample_ids: Collection[str]) -> dict[str,
 
 
 def begin_removal(manifest: StoreManifest, sample_ids: Collection[str]) -> StoreManifest:
-    """Return a manifest without samples, also in its splits and without a chunk index, which says what is removed.
+    """Return a manifest without samples, also in its splits, which says what is removed.
+
+    It names no chunk index of the earlier form, which describes exactly the samples of a manifest.
 
     Raises
     ------

@@ -37,12 +37,14 @@ from noether.data.zarr_store.layout import ArrayLayout, DomainLayout
 from noether.data.zarr_store.manifest.checks import (
     ChunkIndexName,
     PlainText,
+    SampleIndexName,
     check_domain_layouts,
     check_origin,
     invalid_manifest,
     settings_of,
 )
 from noether.data.zarr_store.manifest.lines import (
+    LENGTHS_KEY,
     DomainSample,
     SafePath,
     SampleEntry,
@@ -151,7 +153,9 @@ class StoreManifest(BaseModel):
     splits : dict of str to list of str
         Sample ids by split.
     chunk_index : str or None
-        Name of the chunk index file, which describes all samples.
+        Name of a chunk index file of the earlier form, which describes all samples.
+    sample_index : str or None
+        Name of a chunk index file with the ids of the samples that it describes.
     copied_from : CopyOrigin or None
         What it is a part of; ``None`` where it has all points.
     origin : tuple of three floats, or None
@@ -175,6 +179,7 @@ class StoreManifest(BaseModel):
     checksum: bool = False
     splits: dict[PlainText, Annotated[list[str], FailFast()]] = {}
     chunk_index: ChunkIndexName | None = None
+    sample_index: SampleIndexName | None = None
     copied_from: CopyOrigin | None = None
     origin: Origin | None = None
     removing: dict[SafePath, _SampleId] = {}
@@ -183,6 +188,16 @@ class StoreManifest(BaseModel):
     def promises_all_chunks(self) -> bool:
         """Whether a missing chunk is a lost one: this library stores all chunks, others leave fill values out."""
         return self.shuffle_algorithm is not None
+
+    @property
+    def index_name(self) -> str | None:
+        """The name of the chunk index: where there are two, an earlier program made the one of all samples last."""
+        return self.chunk_index or self.sample_index
+
+    @property
+    def index_names(self) -> list[str]:
+        """The names of all chunk index files."""
+        return [name for name in (self.chunk_index, self.sample_index) if name is not None]
 
     @model_validator(mode="before")
     @classmethod
@@ -268,7 +283,7 @@ class StoreManifest(BaseModel):
 
         What others recorded there stays; of a sample or split that both have, this manifest's is kept. Samples are
         written in the order of their ids, so that the file does not depend on the order in which they were made.
-        Afterwards `samples`, `splits`, `chunk_index` and `removing` are those of the file.
+        Afterwards `samples`, `splits`, `chunk_index`, `sample_index` and `removing` are those of the file.
 
         Parameters
         ----------
@@ -296,7 +311,7 @@ class StoreManifest(BaseModel):
 
         def merge(current: bytes | None) -> bytes:
             nonlocal merged
-            none: dict[str, Any] = {"samples": {}, "removing": {}}
+            none: dict[str, Any] = {"samples": {}, "removing": {}, "sample_index": None}
             there = self.model_copy(update=none) if current is None else type(self).parse(current, url)
             live = live_records(there, self.samples, seen or SeenManifest(), has_root)
             merged = there.merged_with(self.model_copy(update={"samples": live}), url)
@@ -308,7 +323,7 @@ class StoreManifest(BaseModel):
 
         storage.update(MANIFEST_NAME, merge)
         self.samples, self.splits, self.chunk_index = merged.samples, merged.splits, merged.chunk_index
-        self.removing = merged.removing
+        self.sample_index, self.removing = merged.sample_index, merged.removing
         return url
 
     @classmethod
@@ -344,8 +359,9 @@ class StoreManifest(BaseModel):
     def merged_with(self, other: StoreManifest, origin: str) -> Self:
         """Return a copy with the samples and splits of `other` added; its entries replace those of the same name.
 
-        With samples added, the copy names no chunk index: even one whose entry is the same may have other bytes. A
-        group that is added is not being removed any more.
+        With samples added, the copy names no chunk index of the earlier form: even one whose entry is the same may have
+        other bytes. The entry of an added sample says nothing of its chunk lengths, so that an index with the ids of
+        its samples goes on describing the others. A group that is added is not being removed any more.
 
         Raises
         ------
@@ -366,6 +382,19 @@ class StoreManifest(BaseModel):
                 "chunk_index": None if other.samples else self.chunk_index,
             }
         )
+
+    def with_index(self, name: str, checksums: Mapping[str, str], seen: StoreManifest) -> tuple[Self, bool]:
+        """Return a copy that names a chunk index, and whether the index describes all samples.
+
+        Samples get the checksums of their lengths in the index, unless their entries are others than in `seen`, the
+        manifest of which the index was made.
+        """
+        lines = SampleLines.of(self.samples, self.domains, name)
+        unchanged = lines.unchanged_since(SampleLines.of(seen.samples, seen.domains, name))
+        described = {sample_id: checksums[sample_id] for sample_id in unchanged if sample_id in checksums}
+        samples = lines.with_lengths(described)
+        named = self.model_copy(update={"samples": samples, "chunk_index": None, "sample_index": name})
+        return named, len(described) == len(lines)
 
     def require_same_settings(self, other: StoreManifest, origin: str) -> None:
         """Raise `ManifestConflictError` unless `other` has the settings of this manifest, read from `origin`."""
@@ -395,7 +424,11 @@ class StoreManifest(BaseModel):
         `of_group` reads that manifest back, so a store's manifest can be rebuilt from its groups.
         """
         alone = self.model_copy(update={"samples": {sample_id: entry}})
-        left_out: dict[str, Any] = {"removing": True, "samples": {sample_id: {"attributes"}}}
+        left_out: dict[str, Any] = {
+            "removing": True,
+            "sample_index": True,
+            "samples": {sample_id: {"attributes", LENGTHS_KEY}},
+        }
         if self.origin is None:
             left_out["origin"] = True
         manifest = alone.model_dump(mode="json", exclude=left_out)
@@ -433,7 +466,7 @@ class StoreManifest(BaseModel):
     def to_json(self, origin: str) -> bytes:
         """Return the bytes of the file, with their checksum, for the place `origin`, which errors name."""
         # These are rare, and the keys are for those who have to know.
-        left_out = {"samples", *(key for key in ("removing", "origin") if not getattr(self, key))}
+        left_out = {"samples", *(key for key in ("removing", "origin", "sample_index") if not getattr(self, key))}
         rest = ZERO_CHECKSUM | self.model_dump(mode="json", exclude=left_out, warnings="error")
         return with_checksum(join_samples(to_json(rest, indent=2), SampleLines.of(self.samples, self.domains, origin)))
 

@@ -1,14 +1,9 @@
 """How `ZarrChunkReader` reads: planned rows to byte ranges, and those to arrays."""
 
 from noether.data.zarr_store.reading.batch_layout import Allocate, place_side_by_side
-from noether.data.zarr_store.reading.chunk_index import (
-    ChunkIndex,
-    drop_chunk_index,
-    has_chunk_index,
-    load_words,
-    write_chunk_index,
-)
+from noether.data.zarr_store.reading.chunk_index import ChunkIndex, has_whole_index, load_words
 from noether.data.zarr_store.reading.fetch import Fetcher, flat_if_scalar
+from noether.data.zarr_store.reading.index_making import drop_chunk_index, write_chunk_index
 from noether.data.zarr_store.reading.index_subset import write_index_without
 from noether.data.zarr_store.reading.iteration import SampleBatch, iter_batches, plan_batches
 from noether.data.zarr_store.reading.open_sample import OpenSample
@@ -38,7 +33,7 @@ __all__ = [
     "fields_by_domain",
     "flat_if_scalar",
     "global_generator",
-    "has_chunk_index",
+    "has_whole_index",
     "iter_batches",
     "load_words",
     "place_side_by_side",

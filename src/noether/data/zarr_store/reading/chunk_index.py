@@ -5,92 +5,79 @@ With it a draw costs its range requests and nothing else: no metadata and no sha
 
 from __future__ import annotations
 
-import io
-import logging
-import os
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from noether.data.zarr_store.codec import MISSING, ChunkCodec
-from noether.data.zarr_store.core import ROOT_KEY
-from noether.data.zarr_store.errors import CorruptDataError, StorageError, TooLargeError
+from noether.data.zarr_store.codec import ChunkCodec
+from noether.data.zarr_store.errors import CorruptDataError
 from noether.data.zarr_store.layout import ArrayLayout
 from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
-from noether.data.zarr_store.reading.index_cache import fetch_copy, forget_copy, index_name
-from noether.data.zarr_store.reading.open_sample import OpenSample
+from noether.data.zarr_store.reading.index_cache import fetch_copy, forget_copy
+from noether.data.zarr_store.reading.index_layouts import REMEDY, IndexLayout, LengthsById, LengthsInOrder
 from noether.data.zarr_store.reading.sharded_array import ShardAccess, ShardedArray
-from noether.data.zarr_store.stores import Storage, is_remote, normalize_root, open_storage
+from noether.data.zarr_store.stores import Storage, is_remote, open_storage
 
 __all__ = [
+    "NOT_INDEXED",
     "ChunkIndex",
-    "drop_chunk_index",
-    "encode_index",
-    "has_chunk_index",
+    "arrays_of",
+    "has_whole_index",
     "load_words",
     "open_chunk_index",
-    "write_chunk_index",
+    "promised_array",
 ]
 
-_logger = logging.getLogger(__name__)
-
-_MissingFields: TypeAlias = dict[str, tuple[str, ...]]
-
-# Stands for each chunk of an array whose shards only their own indexes describe.
-_NOT_INDEXED = 0xFFFFFFFF
-# Almost all the time goes into waiting for the storage.
-_THREADS = 16
-_TRIES = 3
-# A file of 4 GiB, of some 50 TB of values in chunks of the default size. The manifest may claim any number.
-_MAX_LENGTHS = 1 << 30
-_REMEDY = "make it anew: noether-zarr index STORE"
+NOT_INDEXED = 0xFFFFFFFF
+"""Stands for each chunk of an array whose shards only their own indexes describe."""
 
 # What NumPy raises over a file whose head is Python's text for a dict no more.
 _NO_ARRAY = (ValueError, TypeError, EOFError, SyntaxError, TokenError, OverflowError, MemoryError, RecursionError)
 
 
 class ChunkIndex:
-    """The lengths of all chunks of a store.
+    """The lengths of all chunks of samples of a store.
+
+    The lengths of a sample are in the order of the manifest: domains, arrays, chunks. A length is 0 where a chunk is
+    not stored, and the largest uint32 throughout an array that is not described here.
 
     Parameters
     ----------
     words : ndarray of uint32
-        For n samples, 2 (n + 1) words with the start of each sample's lengths and the end of the last, as uint64; then
-        the lengths, in the order of the manifest: samples, domains, arrays, chunks. A length is 0 where a chunk is not
-        stored, and the largest uint32 throughout an array that is not described here.
+        The content of the file `manifest.index_name`; see `index_layouts` for the two layouts.
     manifest : StoreManifest
-        What it is the index of.
+        The manifest of the store, which tells the samples that the index describes.
 
     Raises
     ------
     CorruptDataError
-        It is the index of another number of samples, or was cut short.
+        The file is not the index of the store, or was cut short.
     """
 
     def __init__(self, words: NDArray[np.uint32], manifest: StoreManifest) -> None:
-        n_head = 2 * (len(manifest.samples) + 1)
-        fits = words.ndim == 1 and words.dtype == np.dtype("<u4") and len(words) >= n_head
-        starts = words[:n_head].view("<u8") if fits else np.zeros(1, "<u8")
-        if not fits or int(starts[-1]) != len(words) - n_head:
-            raise CorruptDataError(
-                f"the chunk index {manifest.chunk_index} is not that of the {len(manifest.samples)} samples of the "
-                f"store; {_REMEDY}"
-            )
         self._manifest = manifest
-        self._starts = starts
-        self._lengths = words[n_head:]
-        self._numbers = {sample_id: number for number, sample_id in enumerate(manifest.samples)}
+        self._layout: IndexLayout = (
+            LengthsById(words, manifest.sample_index)
+            if manifest.chunk_index is None
+            else LengthsInOrder(words, manifest)
+        )
 
-    def words_of(self, sample_id: str) -> NDArray[np.uint32]:
-        """Return the lengths of all chunks of a sample, as the file has them."""
-        number = self._numbers[sample_id]
-        return self._lengths[int(self._starts[number]) : int(self._starts[number + 1])]
+    def words_of(self, sample_id: str) -> NDArray[np.uint32] | None:
+        """Return the lengths of all chunks of a sample, as the file has them; None where it does not describe it."""
+        return self._layout.words_of(sample_id, self._manifest.sample(sample_id))
+
+    def describes_all(self) -> bool:
+        """Say whether it describes all samples of the store."""
+        return self._layout.describes_all(self._manifest)
+
+    def require_sound(self) -> None:
+        """Raise `CorruptDataError` where any part of the file contradicts another; reads all of it."""
+        self._layout.require_sound()
 
     def lengths(self, sample_id: str) -> dict[str, NDArray[np.uint32]]:
         """Return the lengths of the chunks of a sample, by canonical field name; arrays that are not indexed lack.
@@ -100,28 +87,33 @@ class ChunkIndex:
         CorruptDataError
             The index does not fit the sample.
         """
-        entry, number = self._manifest.sample(sample_id), self._numbers[sample_id]
-        at, stop = int(self._starts[number]), int(self._starts[number + 1])
-        found = {}
-        for _, layout, n_chunks in _arrays_of(self._manifest, entry):
-            lengths = self._lengths[at : at + n_chunks]
-            at += n_chunks
-            if len(lengths) == n_chunks and lengths[0] != _NOT_INDEXED:
-                found[layout.field] = lengths
-        if at != stop:
-            raise CorruptDataError(f"sample {sample_id!r}: the chunk index does not fit the manifest; {_REMEDY}")
-        return found
+        return self._lengths(sample_id, self._manifest.sample(sample_id))
 
     def arrays(self, sample_id: str, access: ShardAccess) -> dict[str, ShardedArray]:
         """Return the arrays of a sample that are indexed, by canonical field name; errors are those of `lengths`."""
-        entry, lengths = self._manifest.sample(sample_id), self.lengths(sample_id)
+        entry = self._manifest.sample(sample_id)
+        lengths = self._lengths(sample_id, entry)
         return {
-            layout.field: _promised_array(
+            layout.field: promised_array(
                 self._manifest, sample_id, entry, domain, layout, access, lengths[layout.field]
             )
-            for domain, layout, _ in _arrays_of(self._manifest, entry)
+            for domain, layout, _ in arrays_of(self._manifest, entry)
             if layout.field in lengths
         }
+
+    def _lengths(self, sample_id: str, entry: SampleEntry) -> dict[str, NDArray[np.uint32]]:
+        words = self._layout.words_of(sample_id, entry)
+        if words is None:
+            return {}
+        found, at = {}, 0
+        for _, layout, n_chunks in arrays_of(self._manifest, entry):
+            lengths = words[at : at + n_chunks]
+            at += n_chunks
+            if len(lengths) == n_chunks and lengths[0] != NOT_INDEXED:
+                found[layout.field] = lengths
+        if at != len(words):
+            raise CorruptDataError(f"sample {sample_id!r}: the chunk index does not fit the manifest; {REMEDY}")
+        return found
 
 
 def open_chunk_index(storage: Storage, manifest: StoreManifest) -> ChunkIndex | None:
@@ -129,7 +121,7 @@ def open_chunk_index(storage: Storage, manifest: StoreManifest) -> ChunkIndex | 
 
     That of a remote store is fetched into a cache directory of the user, once for all processes of the machine.
     """
-    name = manifest.chunk_index
+    name = manifest.index_name
     if name is None:
         return None
     if not is_remote(storage.root):
@@ -160,182 +152,20 @@ def load_words(file: Path | BinaryIO) -> NDArray[np.uint32]:
             else np.lib.format.read_array(file, allow_pickle=False)
         )
     except _NO_ARRAY as error:
-        raise CorruptDataError(f"the chunk index {file} is damaged ({error}); {_REMEDY}") from error
+        raise CorruptDataError(f"the chunk index {file} is damaged ({error}); {REMEDY}") from error
     return words
 
 
-def write_chunk_index(
-    root: str | os.PathLike[str],
-    *,
-    storage_options: Mapping[str, Any] | None = None,
-    on_missing: Callable[[dict[str, tuple[str, ...]]], None] | None = None,
-) -> str:
-    """Read the index of every shard of a store, write the chunk index, and name it in the manifest.
-
-    Works for every store that can be read, also those written by others. Arrays that cannot be described, since
-    they have other codecs, other places for their chunks, or damage, are left to their own indexes.
-
-    Parameters
-    ----------
-    root : str or path
-        Local path or URL of the store.
-    storage_options : mapping, optional
-        Options of the file system; see `stores.open_storage`.
-    on_missing : callable of dict of str to tuple of str, optional
-        Called where groups lack arrays that the manifest lists, with their fields by sample id. Without it, a warning
-        is logged. All other arrays are indexed.
-
-    Returns
-    -------
-    str
-        Name of the file.
-
-    Raises
-    ------
-    ManifestError
-        There is no store.
-    TooLargeError
-        The manifest claims more than 1,073,741,824 chunks, or more than memory holds the lengths of.
-    StorageError
-        The storage fails, or samples were added all the time.
-    """
-    root = normalize_root(root)
-    storage = open_storage(root, storage_options)
-    for _ in range(_TRIES):
-        manifest = StoreManifest.load(root, storage_options=storage_options)
-        try:
-            gathered = _gather(storage, manifest)
-            data = encode_index([lengths for lengths, _ in gathered])
-        except MemoryError as error:
-            raise TooLargeError(f"{root}: the chunk index does not fit in memory ({error})") from error
-        name = index_name(data)
-        forget_copy(name)  # a damaged copy would outlast this
-        storage.write(name, data)
-        if _name_in_manifest(root, storage_options, manifest, name):
-            if manifest.chunk_index not in (None, name):
-                storage.delete([manifest.chunk_index])
-            _tell_missing(root, manifest, [fields for _, fields in gathered], on_missing)
-            return name
-        storage.delete([name])
-    raise StorageError(f"{root}: samples were added while the chunk index was made, {_TRIES} times; try again")
+def has_whole_index(root: str, manifest: StoreManifest, *, storage_options: Mapping[str, Any] | None = None) -> bool:
+    """Say whether the manifest of a store names a chunk index that is there, and describes all samples."""
+    try:
+        index = open_chunk_index(open_storage(root, storage_options), manifest)
+        return index is not None and index.describes_all()
+    except CorruptDataError:
+        return False
 
 
-def _tell_missing(
-    root: str,
-    manifest: StoreManifest,
-    fields: list[tuple[str, ...]],
-    on_missing: Callable[[_MissingFields], None] | None,
-) -> None:
-    """Tell, or log, the fields of each sample whose arrays its group lacks."""
-    missing = {sample_id: lacking for sample_id, lacking in zip(manifest.samples, fields, strict=True) if lacking}
-    if missing and on_missing is not None:
-        on_missing(missing)
-    elif missing:
-        sample_id, (field, *_) = next(iter(missing.items()))
-        _logger.warning(
-            "%s: groups of %d samples lack arrays that the manifest lists, such as %s of sample %r; "
-            "see noether-zarr verify %s --level census",
-            *(root, len(missing), field, sample_id, root),
-        )
-
-
-def has_chunk_index(root: str, manifest: StoreManifest, *, storage_options: Mapping[str, Any] | None = None) -> bool:
-    """Say whether the manifest of a store names a chunk index that is there."""
-    name = manifest.chunk_index
-    return name is not None and open_storage(root, storage_options).read_tail(name, 1) is not None
-
-
-def drop_chunk_index(root: str, *, storage_options: Mapping[str, Any] | None = None) -> None:
-    """Delete the chunk index of a store, if there is one: samples that it describes are about to be replaced."""
-    storage = open_storage(root, storage_options)
-    there = StoreManifest.load_if_there(root, storage_options=storage_options)
-    if there is None or there.chunk_index is None:
-        return
-
-    def change(current: StoreManifest) -> StoreManifest:
-        if current.chunk_index is not None:
-            storage.delete([current.chunk_index])
-        return current.model_copy(update={"chunk_index": None})
-
-    StoreManifest.update(root, change, storage_options=storage_options)
-
-
-def _name_in_manifest(root: str, storage_options: Mapping[str, Any] | None, indexed: StoreManifest, name: str) -> bool:
-    """Name the index in the manifest, unless other samples have come."""
-    fits = True
-
-    def change(current: StoreManifest) -> StoreManifest:
-        nonlocal fits
-        fits = list(current.samples) == list(indexed.samples)
-        return current.model_copy(update={"chunk_index": name}) if fits else current
-
-    StoreManifest.update(root, change, storage_options=storage_options)
-    return fits
-
-
-def _gather(storage: Storage, manifest: StoreManifest) -> list[tuple[NDArray[np.uint32], tuple[str, ...]]]:
-    """Return, in the order of the manifest, the lengths of each sample's chunks and the fields that its group lacks."""
-    entries = (manifest.sample(sample_id) for sample_id in manifest.samples)
-    n_lengths = sum(n_chunks for entry in entries for _, _, n_chunks in _arrays_of(manifest, entry))
-    if n_lengths > _MAX_LENGTHS:
-        raise TooLargeError(
-            f"{storage.root}: the manifest claims {n_lengths:,} chunks; expected at most {_MAX_LENGTHS:,} for a chunk "
-            "index: convert with larger chunks, unless the manifest is wrong"
-        )
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="noether-index") as pool:
-        return list(pool.map(lambda sample_id: _gather_sample(storage, manifest, sample_id), manifest.samples))
-
-
-def _gather_sample(
-    storage: Storage, manifest: StoreManifest, sample_id: str
-) -> tuple[NDArray[np.uint32], tuple[str, ...]]:
-    entry = manifest.sample(sample_id)
-    access = ShardAccess(storage)
-    sample = OpenSample(access, sample_id, entry.relpath, manifest.promises_all_chunks)
-    parts, missing = [], []
-    for domain, layout, n_chunks in _arrays_of(manifest, entry):
-        where = f"sample {sample_id!r}, field {layout.field}"
-        grid = entry.domains[domain].grid
-        lengths = None
-        # Damage is for the reader to report, of what it reads.
-        with suppress(CorruptDataError):
-            array = sample.sharded_array(layout.array_name, (grid.n_points, layout.dim), grid.chunk_points, where)
-            promised = _promised_array(manifest, sample_id, entry, domain, layout, access)
-            if array is not None and array == promised:
-                lengths = _lengths_of_array(array, n_chunks)
-        # Without a chunk it may be an array of fill values, or one that only the copies in the root still list.
-        node = f"{entry.relpath}/{layout.array_name}/{ROOT_KEY}"
-        if (lengths is None or not lengths.any()) and storage.read_tail(node, 1) is None:
-            missing.append(layout.field)
-            lengths = None
-        parts.append(np.full(n_chunks, _NOT_INDEXED, np.uint32) if lengths is None else lengths)
-    return np.concatenate(parts) if parts else np.empty(0, np.uint32), tuple(missing)
-
-
-def _lengths_of_array(array: ShardedArray, n_chunks: int) -> NDArray[np.uint32] | None:
-    """Return the lengths of an array's chunks; None where they leave gaps, or begin later in the shard."""
-    parts = []
-    for shard in range(-(-n_chunks // array.chunks_per_shard)):
-        index = array.read_index(shard)
-        stored = index.lengths != MISSING
-        lengths = np.where(stored, index.lengths, 0)
-        starts = np.cumsum(lengths) - lengths
-        if np.any(index.offsets[stored] != starts[stored]) or np.any(lengths >= _NOT_INDEXED):
-            return None
-        parts.append(lengths.astype(np.uint32))
-    return np.concatenate(parts)[:n_chunks]
-
-
-def encode_index(samples: list[NDArray[np.uint32]]) -> bytes:
-    """Return the bytes of the chunk index file for the lengths of each sample's chunks."""
-    starts = np.zeros(len(samples) + 1, "<u8")
-    np.cumsum([len(lengths) for lengths in samples], out=starts[1:])
-    file = io.BytesIO()
-    np.save(file, np.concatenate([starts.view("<u4"), *samples]).astype("<u4"))
-    return file.getvalue()
-
-
-def _arrays_of(manifest: StoreManifest, entry: SampleEntry) -> Iterator[tuple[str, ArrayLayout, int]]:
+def arrays_of(manifest: StoreManifest, entry: SampleEntry) -> Iterator[tuple[str, ArrayLayout, int]]:
     """Yield domain, layout and number of chunks of each array of a sample, in the order of the index."""
     for domain, layout in manifest.domains.items():
         if domain in entry.domains:
@@ -343,7 +173,7 @@ def _arrays_of(manifest: StoreManifest, entry: SampleEntry) -> Iterator[tuple[st
                 yield domain, array, entry.domains[domain].n_chunks
 
 
-def _promised_array(
+def promised_array(
     manifest: StoreManifest,
     sample_id: str,
     entry: SampleEntry,

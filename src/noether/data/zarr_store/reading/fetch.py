@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Lock
 from typing import Any, NamedTuple
@@ -29,7 +29,7 @@ __all__ = ["Fetcher", "FieldRead", "empty_rows", "flat_if_scalar", "too_large"]
 
 # An open sample is the metadata of its arrays, a few kilobytes; a shard index has 16 bytes a chunk.
 _MAX_OPEN_SAMPLES = 512
-# Those that the chunk index gives are made again in microseconds, and each worker of a loader has its own.
+# Shard indexes that the chunk index gives are made again in microseconds, and each worker of a loader has its own.
 _MAX_MADE_INDEX_BYTES = 8 << 20
 
 
@@ -62,6 +62,7 @@ class _Handles:
     """What belongs to the process that opened it."""
 
     access: ShardAccess
+    indexed_access: ShardAccess
     chunk_index: ChunkIndex | None
     pid: int = field(default_factory=os.getpid)
     entries: BoundedCache[SampleEntry] = field(default_factory=lambda: BoundedCache(_MAX_OPEN_SAMPLES))
@@ -210,8 +211,10 @@ class Fetcher:
         if handles is None or handles.pid != os.getpid():
             storage = open_storage(self._root, self._storage_options)
             index = None if self._store_factory else open_chunk_index(storage, self._manifest)
-            indexes = index_cache() if index is None else index_cache(_MAX_MADE_INDEX_BYTES)
-            self._opened = handles = _Handles(ShardAccess(storage, indexes, self._verify), index)
+            access = ShardAccess(storage, verify=self._verify)
+            self._opened = handles = _Handles(
+                access, replace(access, indexes=index_cache(_MAX_MADE_INDEX_BYTES)), index
+            )
         return handles
 
     def _pool(self, handles: _Handles) -> ThreadPoolExecutor:
@@ -225,7 +228,7 @@ class Fetcher:
         arrays = handles.arrays.get(sample_id)
         if arrays is None:
             index = handles.chunk_index
-            arrays = {} if index is None else index.arrays(sample_id, handles.access)
+            arrays = {} if index is None else index.arrays(sample_id, handles.indexed_access)
             arrays = handles.arrays.setdefault(sample_id, arrays)
         return arrays
 

@@ -12,12 +12,17 @@ from typing import BinaryIO
 
 from noether.data.zarr_store.stores import Storage
 
-__all__ = ["fetch_copy", "forget_copy", "index_name"]
+__all__ = ["fetch_copy", "forget_copy", "has_named_hash", "index_name"]
 
 
-def index_name(data: bytes) -> str:
-    """Return the name of a chunk index, which ends in a hash of its content."""
-    return f"chunk_index-{hashlib.sha256(data).hexdigest()[:16]}.npy"
+def index_name(data: bytes, form: str = "sample_index") -> str:
+    """Return the name of a chunk index of one of the forms, which ends in a hash of its content."""
+    return f"{form}-{hashlib.sha256(data).hexdigest()[:16]}.npy"
+
+
+def has_named_hash(name: str, data: bytes) -> bool:
+    """Say whether the content of a chunk index has the hash that its name says."""
+    return name == index_name(data, name.partition("-")[0])
 
 
 def fetch_copy(storage: Storage, name: str) -> Path | BinaryIO | None:
@@ -31,7 +36,7 @@ def fetch_copy(storage: Storage, name: str) -> Path | BinaryIO | None:
     data = storage.read_if_there(name)
     if data is None:
         return None
-    if path is not None and name == index_name(data):
+    if path is not None and has_named_hash(name, data):
         with suppress(OSError):  # a disk that is full, or a home that nothing can be written to, as in containers
             _keep(path, data)
             return path

@@ -13,7 +13,12 @@ from noether.data.zarr_store.sampling.plan import (
 )
 from noether.data.zarr_store.sampling.planner import DrawPlanner, DrawRead, IfShort, NumPoints, Schedule
 from noether.data.zarr_store.sampling.read_plan import ChunkPart, ChunkRun, PlannedRead, Range, ReadPlan
-from noether.data.zarr_store.sampling.shuffle import SHUFFLE_ALGORITHM, SHUFFLE_ALGORITHMS, invert, permutation
+from noether.data.zarr_store.sampling.shuffle import (
+    SHUFFLE_ALGORITHM,
+    SHUFFLE_ALGORITHMS,
+    hash_key,
+    permutation,
+)
 
 __all__ = [
     "CHUNK_ORDERS",
@@ -33,7 +38,7 @@ __all__ = [
     "Schedule",
     "check_num_points",
     "count_draws",
-    "invert",
+    "hash_key",
     "permutation",
     "plan_draw",
     "plan_whole",

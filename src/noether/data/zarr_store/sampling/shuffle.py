@@ -1,4 +1,4 @@
-"""The shuffle of a domain: seed derivation, permutation and its inverse. Pure.
+"""The shuffle of a domain: seed derivation and permutation. Pure.
 
 The algorithms are part of the format: the same seed, sample id and domain give the same order for good.
 """
@@ -11,9 +11,9 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
-from noether.data.zarr_store.codec import hash_order
+from noether.data.zarr_store.codec import HashKey, hash_order
 
-__all__ = ["SHUFFLE_ALGORITHM", "SHUFFLE_ALGORITHMS", "invert", "permutation"]
+__all__ = ["SHUFFLE_ALGORITHM", "SHUFFLE_ALGORITHMS", "hash_key", "permutation"]
 
 SHUFFLE_ALGORITHM = "hash-v1"
 """The shuffle of new stores."""
@@ -53,18 +53,20 @@ def permutation(
     `numpy.random.RandomState` with the key as eight little-endian uint32; NumPy has frozen its stream for good (NEP
     19), unlike that of its newer generators.
     """
-    key = hashlib.sha256(f"{shuffle_seed}:{sample_id}:{domain}".encode()).digest()
+    key = _digest(shuffle_seed, sample_id, domain)
     if algorithm == _TWISTER:
         twister = np.random.RandomState(np.frombuffer(key, "<u4"))
         return twister.permutation(n_points).astype(np.int64, copy=False)
     if algorithm != SHUFFLE_ALGORITHM:
         raise ValueError(f"algorithm: expected one of {', '.join(SHUFFLE_ALGORITHMS)}, got {algorithm!r}")
-    first_key, second_key = struct.unpack_from("<QQ", key)
-    return hash_order(n_points, first_key, second_key, threads)
+    return hash_order(n_points, hash_key(shuffle_seed, sample_id, domain), threads)
 
 
-def invert(order: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the inverse of a permutation: ``invert(p)[p] == arange(len(p))``."""
-    inverse = np.empty_like(order)
-    inverse[order] = np.arange(len(order), dtype=order.dtype)
-    return inverse
+def hash_key(shuffle_seed: int, sample_id: str, domain: str) -> HashKey:
+    """Return the key of the hash by which ``hash-v1`` sorts; see `permutation`."""
+    first, second = struct.unpack_from("<QQ", _digest(shuffle_seed, sample_id, domain))
+    return first, second
+
+
+def _digest(shuffle_seed: int, sample_id: str, domain: str) -> bytes:
+    return hashlib.sha256(f"{shuffle_seed}:{sample_id}:{domain}".encode()).digest()

@@ -86,12 +86,18 @@ class FieldDescription:
         Whether `SampleSource.load` reads it into memory.
     loading_bytes : int
         Memory that it takes beside the values while it is read.
+    scratch_bytes : int
+        Temporary files while it is read.
+    association : {"cell", "point"} or None
+        Whether its points are the cells or the points of a mesh; None without a mesh.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     in_memory: bool = True
     loading_bytes: int = 0
+    scratch_bytes: int = 0
+    association: Literal["cell", "point"] | None = None
 
     @property
     def n_bytes(self) -> int:

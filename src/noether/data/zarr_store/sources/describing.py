@@ -124,8 +124,19 @@ class SampleDescriber:
                 width = heads[0][1] if len(heads) == 1 else len(heads)
             if not isinstance(field, FileField | DistanceField):
                 fields[field_name] = FieldDescription((rows, width) if width > 1 else (rows,), dtype)
-        fields[POSITION] = replace(fields[POSITION], loading_bytes=_mesh_bytes(file, domain, head.n_cells))
+        fields[POSITION] = replace(
+            fields[POSITION],
+            loading_bytes=_mesh_bytes(file, domain, head.n_cells),
+            scratch_bytes=self._fetched_bytes(file.key, domain),
+            association=association,
+        )
         return fields
+
+    def _fetched_bytes(self, key: str, domain: DomainMapping) -> int:
+        """Return the size of the copy that is made of a file: one in object storage, or of pieces."""
+        objects = self.loader.objects(domain)
+        is_in_place = not is_remote(self.loader.storage.root) and [item.key for item in objects] == [key]
+        return 0 if is_in_place else sum(item.size for item in objects)
 
     def _describe_own_file(self, domain: str, name: str, field: FileField) -> FieldDescription:
         loader, key = self.loader, self.loader.found.key(field.file)

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from noether.data.zarr_store.core import check_relative_path
+from noether.data.zarr_store.core import check_relative_path, scratch_root
 from noether.data.zarr_store.errors import SampleIdError, StorageError
 from noether.data.zarr_store.stores import Storage, StoredObject, is_remote
 
@@ -29,8 +29,7 @@ def scratch_directory() -> Iterator[Path]:
     StorageError
         It cannot be made.
     """
-    # tempfile reads TMPDIR once, which may be before a program sets it.
-    root = os.environ.get("TMPDIR") or tempfile.gettempdir()
+    root = scratch_root()
     with _room_reported(root):
         directory = tempfile.TemporaryDirectory(prefix="noether-zarr-", dir=root)
     with directory as path:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import IO, Any, BinaryIO
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from noether.data.zarr_store.core import available_memory_bytes
 from noether.data.zarr_store.sources.base import FieldDescription
+from noether.data.zarr_store.sources.mapped_files import path_to_map
 
 __all__ = ["head_of_npy", "head_of_npz", "load_members", "load_npy", "load_npz", "member_heads"]
 
@@ -27,10 +29,14 @@ _SLACK_BYTES = 1 << 12
 
 
 def load_npy(file: BinaryIO) -> NDArray[Any]:
-    """Load a ``.npy``; `ValueError` where it is none, holds Python objects, or ends early."""
+    """Load a ``.npy``, or map a large one; `ValueError` where it is none, holds Python objects, or ends early."""
     if file.seekable():  # all but pipes
         start = file.tell()
         head_of_npy(file)
+        path = path_to_map(file)
+        if path is not None:
+            mapped: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+            return mapped
         file.seek(start)
     # Not np.load: it takes a text file for a pickle, and advises to load that.
     array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
@@ -45,7 +51,7 @@ def head_of_npy(file: BinaryIO) -> FieldDescription:
     file.seek(at)
     if head.n_bytes > size:
         raise ValueError(f"it ends early: expected {head.n_bytes} bytes got {size}")
-    return head
+    return replace(head, in_memory=path_to_map(file) is None)
 
 
 def load_npz(file: BinaryIO) -> NDArray[Any] | dict[str, NDArray[Any]]:

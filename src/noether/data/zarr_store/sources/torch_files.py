@@ -8,7 +8,6 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from itertools import count
-from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO
 
@@ -16,11 +15,10 @@ from numpy.typing import NDArray
 
 from noether.data.zarr_store.errors import MissingDependencyError
 from noether.data.zarr_store.sources.base import FieldDescription
+from noether.data.zarr_store.sources.mapped_files import path_to_map
 
 __all__ = ["flattened", "head_of_pt", "load_pt", "load_tensors", "tensor_heads"]
 
-# To gather points from memory takes half the time that temporary files take; larger tensors do not get the memory.
-_MAP_BYTES = 1 << 30
 # A dict of a few bytes can hold others over and over, without end.
 _MAX_VALUES = 1 << 17
 
@@ -160,13 +158,9 @@ def _refusal(error: pickle.UnpicklingError) -> ValueError:
 
 
 def _path_to_map(file: BinaryIO) -> str | None:
-    """Return a path of the very file that is open, where it is better mapped than loaded."""
-    try:
-        path = Path(f"/proc/self/fd/{file.fileno()}")
-    except OSError:  # it is in memory, or elsewhere
-        return None
-    is_large = path.is_file() and path.stat().st_size >= _MAP_BYTES
-    return str(path) if is_large and zipfile.is_zipfile(file) else None  # the older format cannot be mapped
+    """Return a path of a file that PyTorch can map, where that is better than loading it."""
+    path = path_to_map(file)
+    return path if path is not None and zipfile.is_zipfile(file) else None  # the older format cannot be mapped
 
 
 def _require_uncompressed(file: BinaryIO) -> None:

@@ -6,17 +6,31 @@ import ctypes
 import errno
 import os
 import shutil
+from collections import deque
 from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from noether.data.zarr_store.core import ROOT_KEY
 from noether.data.zarr_store.stores.staging import FORMER_SUFFIX
 
-__all__ = ["make_directory", "put_in_place", "remove_durably", "sync_directory", "sync_tree", "write_durably"]
+__all__ = [
+    "SyncedFiles",
+    "make_directory",
+    "put_in_place",
+    "remove_durably",
+    "sync_directory",
+    "sync_tree",
+    "write_durably",
+]
 
 # Of <fcntl.h> and <linux/fs.h>.
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+# Each is an open file.
+_MAX_WAITING = 64
 
 
 def write_durably(path: Path, parts: Iterable[bytes]) -> None:
@@ -25,6 +39,47 @@ def write_durably(path: Path, parts: Iterable[bytes]) -> None:
         file.writelines(parts)
         file.flush()
         os.fsync(file.fileno())
+
+
+class SyncedFiles:
+    """Files that outlast a loss of power once `wait` has returned: the disk takes one while the next ones are made.
+
+    To be left, as a context, when no more files come; that waits as well, and does not say what has failed.
+    """
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="noether-sync")
+        self._waiting: deque[Future[None]] = deque()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown()
+
+    def write(self, path: Path, parts: Iterable[bytes]) -> None:
+        """Write a file, which is not on the disk yet."""
+        with path.open("wb") as file:
+            file.writelines(parts)
+            file.flush()
+            descriptor = os.dup(file.fileno())
+        self._waiting.append(self._pool.submit(_sync_and_close, descriptor))
+        if len(self._waiting) > _MAX_WAITING:
+            self._waiting.popleft().result()
+
+    def wait(self) -> None:
+        """Wait until all files are on the disk; `OSError` where one of them did not get there."""
+        while self._waiting:
+            self._waiting.popleft().result()
+
+
+def _sync_and_close(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def make_directory(path: Path) -> None:

@@ -19,6 +19,7 @@ from noether.data.zarr_store.core import ROOT_KEY, BoundedCache
 from noether.data.zarr_store.errors import StorageError
 from noether.data.zarr_store.stores.base import MAX_DOCUMENT_BYTES, Buffer, StoredObject, require_size
 from noether.data.zarr_store.stores.durable import (
+    SyncedFiles,
     make_directory,
     put_in_place,
     remove_durably,
@@ -160,10 +161,14 @@ class LocalStorage:
         with _reported(f"cannot write {path}"):
             try:
                 make_directory(path.parent)
-                for key, parts in objects:
-                    file = staged / key
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    write_durably(file, parts)
+                with SyncedFiles() as files:
+                    for key, parts in objects:
+                        file = staged / key
+                        file.parent.mkdir(parents=True, exist_ok=True)
+                        if key == ROOT_KEY:
+                            files.wait()
+                        files.write(file, parts)
+                    files.wait()
                 sync_tree(staged)
                 put_in_place(staged, path)
             finally:

@@ -178,7 +178,8 @@ class _Copier:
         # What casts lost was counted over all points, and the source's state is that of all points.
         whole = self._fraction == 1
         fidelity = {field: lost for field, lost in entry.fidelity.items() if whole and field in fields}
-        return replace(entry, domains=domains, fidelity=fidelity, fingerprint=entry.fingerprint if whole else None)
+        fingerprint = entry.fingerprint if whole else None
+        return replace(entry, domains=domains, fidelity=fidelity, fingerprint=fingerprint, lengths_crc32c=None)
 
     def _arrays(self, sample: OpenSample, domain: str, grid: Grid, sizes: list[int]) -> Iterator[GroupArray]:
         whole = self._manifest.sample(sample.sample_id).domains[domain].grid

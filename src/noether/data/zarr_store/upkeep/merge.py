@@ -17,7 +17,7 @@ from noether.data.zarr_store.manifest import (
     read_own_manifests,
     unfinished_removals,
 )
-from noether.data.zarr_store.reading import write_chunk_index
+from noether.data.zarr_store.reading import has_whole_index, write_chunk_index
 from noether.data.zarr_store.stores import join, normalize_root, open_storage
 
 __all__ = ["MergeReport", "merge_groups"]
@@ -96,7 +96,7 @@ def merge_groups(
         seen = SeenManifest(frozenset(changed), frozenset())
         added = settings.model_copy(update={"samples": changed, "splits": {}})
         added.save(root, seen=seen, storage_options=storage_options)
-    if changed or (manifest is not None and manifest.chunk_index is None):
+    if changed or (manifest is not None and not has_whole_index(root, manifest, storage_options=storage_options)):
         write_chunk_index(root, storage_options=storage_options)
     return report
 

@@ -154,24 +154,28 @@ def _begin(
 
     Returns whether the chunk index has to be made anew: another process changed the manifest, or it was damaged.
     """
-    index = write_index_without(storage, manifest, frozenset(sample_ids))
+    index, checksums = write_index_without(storage, manifest, frozenset(sample_ids)) or (None, {})
     name, needs_index = index, False
 
     def change(current: StoreManifest) -> StoreManifest:
         nonlocal name, needs_index
         begun = begin_removal(current, sample_ids)
-        is_same = current.chunk_index == manifest.chunk_index and list(current.samples) == list(manifest.samples)
+        is_same = current.index_names == manifest.index_names
         name = index if is_same else None
-        was_indexed = manifest.chunk_index is not None or current.chunk_index is not None
-        needs_index = was_indexed and name is None and len(begun.samples) > 0
-        if current.chunk_index not in (None, name):
-            # It goes first: a file that no manifest names would stay for ever.
-            storage.delete([current.chunk_index])
-        return begun.model_copy(update={"chunk_index": name})
+        needs_index = bool(manifest.index_names or current.index_names) and name is None and len(begun.samples) > 0
+        # They go first: a file that no manifest names would stay for ever.
+        storage.delete([one for one in current.index_names if one != name])
+        if name is None:
+            return begun.model_copy(update={"chunk_index": None, "sample_index": None})
+        return begun.with_index(name, checksums, manifest)[0]
 
-    StoreManifest.update(root, change, storage_options=storage_options)
-    if index is not None and index != name:
-        storage.delete([index])
+    is_saved = False
+    try:
+        StoreManifest.update(root, change, storage_options=storage_options)
+        is_saved = True
+    finally:
+        if index is not None and index not in manifest.index_names and not (is_saved and index == name):
+            storage.delete([index])
     return needs_index
 
 
@@ -220,9 +224,9 @@ def _end(
     def change(current: StoreManifest) -> StoreManifest:
         nonlocal again, is_dropped
         ended, again = end_removal(current, groups, has_root)
-        is_dropped = current.chunk_index is not None and ended.chunk_index is None
-        if current.chunk_index is not None and is_dropped:
-            storage.delete([current.chunk_index])
+        dropped = [one for one in current.index_names if one not in ended.index_names]
+        is_dropped = bool(dropped)
+        storage.delete(dropped)
         return ended
 
     StoreManifest.update(root, change, storage_options=storage_options)

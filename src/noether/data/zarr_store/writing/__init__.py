@@ -15,12 +15,20 @@ from noether.data.zarr_store.writing.group_encoding import (
 from noether.data.zarr_store.writing.position_loss import PositionLoss
 from noether.data.zarr_store.writing.position_warning import position_warning
 from noether.data.zarr_store.writing.prepare import PreparedSample
-from noether.data.zarr_store.writing.reorder import SourceRows, StoredRows
 from noether.data.zarr_store.writing.settings import WriterSettings
+from noether.data.zarr_store.writing.source_rows import SourceRows
 from noether.data.zarr_store.writing.store_settings import StoreSettings, compression_level_of
-from noether.data.zarr_store.writing.validation import FieldValues, check_attributes, check_fields
+from noether.data.zarr_store.writing.stored_rows import StoredRows
+from noether.data.zarr_store.writing.validation import (
+    PERMUTATION_BYTES,
+    FieldValues,
+    check_attributes,
+    check_fields,
+    fits_in_memory,
+)
 
 __all__ = [
+    "PERMUTATION_BYTES",
     "Encoding",
     "FieldValues",
     "GroupArray",
@@ -37,6 +45,7 @@ __all__ = [
     "compression_level_of",
     "counted",
     "encoded",
+    "fits_in_memory",
     "group_metadata",
     "group_objects",
     "node_document",

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from noether.data.zarr_store.codec import cast_into
+from noether.data.zarr_store.codec import cast_into, measure_loss
 from noether.data.zarr_store.errors import NonFiniteError, ValueOverflowError
 from noether.data.zarr_store.manifest import FieldFidelity, Origin
 from noether.data.zarr_store.writing.origin import minus_origin
@@ -95,7 +95,12 @@ class CastMeter:
         return FieldFidelity(self._source.name, self._max_abs, self._max_rel, self._flushed, self._n_non_finite)
 
     def _add(self, block: NDArray[Any], first_row: int) -> None:
-        finite, bad_row = np.ascontiguousarray(block).reshape(-1), None
+        block = np.ascontiguousarray(block)
+        measured = measure_loss(block, self._target)
+        if measured is not None:
+            self._merge(block.size, 0, None, *measured)
+            return
+        finite, bad_row = block.reshape(-1), None
         with np.errstate(over="ignore", invalid="ignore"):  # refused later, with more to say than a warning
             given, size, peak = self._magnitudes(finite)
             # The largest of many is NaN where one of them is.
@@ -106,15 +111,28 @@ class CastMeter:
             loss = (0.0, 0.0, 0)
             if not self._lossless and finite.size and not self._overflows(peak):
                 loss = _loss(given, size, finite.astype(self._target))
+        self._merge(block.size, block.size - finite.size, bad_row, peak, *loss)
+
+    def _merge(
+        self,
+        n_values: int,
+        n_non_finite: int,
+        bad_row: int | None,
+        peak: float,
+        max_abs: float,
+        max_rel: float,
+        flushed: int,
+    ) -> None:
+        """Count in what a block loses."""
         with self._merging:
-            self._n_values += block.size
-            self._n_non_finite += block.size - finite.size
+            self._n_values += n_values
+            self._n_non_finite += n_non_finite
             if bad_row is not None and (self._first_bad_row is None or bad_row < self._first_bad_row):
                 self._first_bad_row = bad_row
             self._peak = max(self._peak, peak)
-            self._max_abs = max(self._max_abs, loss[0])
-            self._max_rel = max(self._max_rel, loss[1])
-            self._flushed += loss[2]
+            self._max_abs = max(self._max_abs, max_abs)
+            self._max_rel = max(self._max_rel, max_rel)
+            self._flushed += flushed
 
     def _magnitudes(self, values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], float]:
         """Return values, their magnitudes and the largest of these."""

@@ -7,13 +7,12 @@ ever whole in memory: a shard is made a few chunks at a time, as fast as whoever
 from __future__ import annotations
 
 import json
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import zarr
@@ -23,9 +22,9 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
 from zarr.storage import MemoryStore
 
 from noether.data.zarr_store.codec import MAX_RUN_CHUNKS, ChunkCodec, ShardIndex
-from noether.data.zarr_store.core import ROOT_KEY, ZERO_CHECKSUM, Grid, with_checksum
+from noether.data.zarr_store.core import ROOT_KEY, ZERO_CHECKSUM, Grid, run_in_order, with_checksum
 from noether.data.zarr_store.layout import ArrayLayout
-from noether.data.zarr_store.writing.reorder import StoredRows
+from noether.data.zarr_store.writing.stored_rows import StoredRows
 
 __all__ = [
     "DomainArrays",
@@ -40,7 +39,6 @@ __all__ = [
     "root_document",
 ]
 
-_T = TypeVar("_T")
 
 POINT_DIMENSION = "point"
 
@@ -242,25 +240,10 @@ def _shard_parts(
     per_task = min(max(_TASK_BYTES // codec.n_bytes, 1), MAX_RUN_CHUNKS)
     tasks = (partial(make, chunks[first : first + per_task]) for first in range(0, len(chunks), per_task))
     lengths: list[int] = []
-    for data, made in _in_order(pool, tasks, encoding.threads * _TASKS_AHEAD):
+    for data, made in run_in_order(pool, tasks, encoding.threads * _TASKS_AHEAD):
         lengths += made
         yield data
     yield ShardIndex.of_lengths(lengths, per_shard).encode()
-
-
-def _in_order(pool: ThreadPoolExecutor, tasks: Iterable[Callable[[], _T]], ahead: int) -> Iterator[_T]:
-    """Run tasks in threads, at most `ahead` of them before their results are taken, and yield these in order."""
-    running: deque[Future[_T]] = deque()
-    try:
-        for task in tasks:
-            if len(running) == ahead:
-                yield running.popleft().result()
-            running.append(pool.submit(task))
-        while running:
-            yield running.popleft().result()
-    finally:
-        for future in running:
-            future.cancel()
 
 
 def group_metadata(attributes: Mapping[str, Any]) -> dict[str, Any]:

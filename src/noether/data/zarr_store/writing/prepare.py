@@ -2,41 +2,44 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
-from pathlib import Path
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from noether.data.zarr_store.core import Grid
-from noether.data.zarr_store.errors import StorageError
+from noether.data.zarr_store.core import Grid, run_all
 from noether.data.zarr_store.layout import ArrayLayout
 from noether.data.zarr_store.manifest import FieldFidelity, Origin
-from noether.data.zarr_store.sampling import permutation
+from noether.data.zarr_store.sampling import SHUFFLE_ALGORITHM, hash_key, permutation
+from noether.data.zarr_store.writing.bucket_order import (
+    BucketOrder,
+    RunAll,
+    hashed_buckets,
+    n_buckets_for,
+    permuted_buckets,
+)
 from noether.data.zarr_store.writing.cast_loss import CastCheck, CastMeter, NonFinite, measure_cast
+from noether.data.zarr_store.writing.external_shuffle import ExternalShuffle
 from noether.data.zarr_store.writing.group_encoding import DomainArrays
 from noether.data.zarr_store.writing.origin import minus_origin
 from noether.data.zarr_store.writing.position_loss import PositionLoss, PositionMeter, measure_positions
-from noether.data.zarr_store.writing.reorder import (
-    Block,
-    ExternalShuffle,
-    GatheredRows,
-    SourceRows,
-    StoredRows,
-    destinations,
-)
+from noether.data.zarr_store.writing.scattered_rows import ScatteredRows
+from noether.data.zarr_store.writing.scratch import ScratchFile
+from noether.data.zarr_store.writing.source_rows import SourceRows
+from noether.data.zarr_store.writing.stored_rows import GatheredRows, StoredRows
 from noether.data.zarr_store.writing.validation import FieldValues
 
 __all__ = ["PreparedSample"]
 
 _WIDE, _READ_AS = "float64", "float32"
+# Of a source that is not in memory, so many blocks at most are under way; each takes its bytes three times.
+_MAX_BLOCKS = 8
 
 
 class PreparedSample:
@@ -49,7 +52,7 @@ class PreparedSample:
     sample_id : str
         Which sample.
     fields : mapping of str to list of (ArrayLayout, ndarray or SourceRows)
-        Its domains, as `validation.check_fields` gives them.
+        Its domains, as `validation.check_fields` returns them.
     grids : mapping of str to Grid
         Chunks and shards of each domain.
     shuffle_algorithm : str
@@ -105,15 +108,17 @@ class PreparedSample:
         self._positions = positions
         self._origin = origin
         self._temporary = ExitStack()
-        self._scattered: dict[str, ExternalShuffle] = {}
+        self._scattered: dict[str, list[tuple[ArrayLayout, ExternalShuffle]]] = {}
         self.fidelity: dict[str, FieldFidelity] = {}
         self.position_losses: list[PositionLoss] = []
 
     def __enter__(self) -> Self:
         with self._temporary as temporary:
-            measured = self._measure_in_memory()
-            for domain in self._fields:
-                measured |= self._scatter(domain, temporary)
+            # Its threads have ended when the files are closed.
+            with ThreadPoolExecutor(self._threads, thread_name_prefix="noether-check") as pool:
+                measured = self._measure_in_memory(pool)
+                for domain in self._fields:
+                    measured |= self._scatter(domain, pool, temporary)
             # In the order of the layouts, wherever the values were.
             self.fidelity = {
                 layout.field: measured[layout.field] for domain in self._fields.values() for layout, _ in domain
@@ -132,18 +137,15 @@ class PreparedSample:
             yield domain, self._domain(domain)
 
     def _domain(self, domain: str) -> DomainArrays:
-        fields, order = self._fields[domain], np.empty(0, np.int64)
-        if any(layout.field not in self._scattered for layout, _ in fields):
+        in_memory = [(layout, rows) for layout, rows in self._fields[domain] if not isinstance(rows, SourceRows)]
+        arrays: list[tuple[ArrayLayout, StoredRows]] = list(self._scattered.get(domain, ()))
+        if in_memory:
             order = self._order(domain)
-        arrays = [(layout, self._stored_rows(layout, values, order)) for layout, values in fields]
+            arrays = [
+                (layout, GatheredRows(values, order, np.dtype(layout.dtype), self._origin_of(layout)))
+                for layout, values in in_memory
+            ]
         return DomainArrays(self._grids[domain], arrays)
-
-    def _stored_rows(
-        self, layout: ArrayLayout, values: NDArray[Any] | SourceRows, order: NDArray[np.int64]
-    ) -> StoredRows:
-        if isinstance(values, SourceRows):
-            return self._scattered[layout.field]
-        return GatheredRows(values, order, np.dtype(layout.dtype), self._origin_of(layout))
 
     def _order(self, domain: str) -> NDArray[np.int64]:
         return permutation(
@@ -161,23 +163,22 @@ class PreparedSample:
     def _origin_of(self, layout: ArrayLayout) -> Origin | None:
         return self._origin if layout.field in self._positions else None
 
-    def _measure_in_memory(self) -> dict[str, FieldFidelity]:
+    def _measure_in_memory(self, pool: ThreadPoolExecutor) -> dict[str, FieldFidelity]:
         in_memory = [
             (layout, values)
             for domain in self._fields.values()
             for layout, values in domain
             if not isinstance(values, SourceRows)
         ]
-        with ThreadPoolExecutor(self._threads, thread_name_prefix="noether-check") as pool:
-            measured = {}
-            for layout, values in in_memory:
-                lost = measure_cast(values, self._check(layout), pool.map)
-                meter = self._position_meter(layout, values)
-                if meter is not None and (lost.max_abs_error or layout.dtype == _WIDE):
-                    measure_positions(values, meter, pool.map)
-                    lost = self._with_position_loss(lost, layout, meter)
-                measured[layout.field] = lost
-            return measured
+        measured = {}
+        for layout, values in in_memory:
+            lost = measure_cast(values, self._check(layout), pool.map)
+            meter = self._position_meter(layout, values)
+            if meter is not None and (lost.max_abs_error or layout.dtype == _WIDE):
+                measure_positions(values, meter, pool.map)
+                lost = self._with_position_loss(lost, layout, meter)
+            measured[layout.field] = lost
+        return measured
 
     def _position_meter(self, layout: ArrayLayout, values: NDArray[Any] | SourceRows) -> PositionMeter | None:
         """Return what measures a field if it is a position that loses digits by the cast, or by one to float32."""
@@ -198,44 +199,54 @@ class PreparedSample:
             self.position_losses.append(loss)
         return replace(lost, needs_float64=True)
 
-    def _scatter(self, domain: str, temporary: ExitStack) -> dict[str, FieldFidelity]:
+    def _scatter(self, domain: str, pool: ThreadPoolExecutor, held: ExitStack) -> dict[str, FieldFidelity]:
         """Read the fields of a domain that are not in memory into files; the same pass measures them."""
         sources = [(layout, values) for layout, values in self._fields[domain] if isinstance(values, SourceRows)]
         if not sources:
             return {}
-        stored_rows = destinations(self._order(domain))
-        measured = {}
+        run = partial(run_all, pool, ahead=min(self._threads, _MAX_BLOCKS) + 1)
+        order = self._bucket_order(domain, max(_row_bytes(layout) for layout, _ in sources), run, held)
+        measured, shuffled = {}, []
         for layout, source in sources:
-            meter = CastMeter(self._check(layout), source.dtype)
-            positions = self._position_meter(layout, source)
-            with _scratch(source.where, temporary) as directory:
-                rows = ExternalShuffle(directory, self._grids[domain], stored_rows, layout.dim, np.dtype(layout.dtype))
-                rows.scatter(_metered(source.blocks(), meter, positions, self._origin_of(layout)))
+            file = held.enter_context(ScratchFile(source.shape[0] * _row_bytes(layout), source.where))
+            rows = ScatteredRows(file, order.n_buckets, layout.dim, np.dtype(layout.dtype))
+            meter, positions = CastMeter(self._check(layout), source.dtype), self._position_meter(layout, source)
+            blocks = _Blocks(rows, order, meter, positions, self._origin_of(layout))
+            run(partial(blocks.take, *block) for block in source.blocks())
             lost = meter.result()
             measured[layout.field] = lost if positions is None else self._with_position_loss(lost, layout, positions)
-            self._scattered[layout.field] = rows
+            shuffled.append((layout, ExternalShuffle(rows, order, self._grids[domain].chunk_points)))
+        self._scattered[domain] = shuffled
         return measured
 
-
-def _metered(
-    blocks: Iterator[Block], meter: CastMeter, positions: PositionMeter | None, origin: Origin | None
-) -> Iterator[Block]:
-    for first_row, block in blocks:
-        meter.add(block, first_row)
-        if positions is not None:
-            positions.add(block)
-        yield first_row, minus_origin(block, origin)
+    def _bucket_order(self, domain: str, row_bytes: int, run: RunAll, held: ExitStack) -> BucketOrder:
+        where, n_points = f"sample {self._sample_id!r}, domain {domain}", self._grids[domain].n_points
+        n_buckets = n_buckets_for(n_points, row_bytes)
+        if self._shuffle_algorithm == SHUFFLE_ALGORITHM:
+            key = hash_key(self._shuffle_seed, self._sample_id, domain)
+            return hashed_buckets(n_points, key, n_buckets, where, run, held)
+        return permuted_buckets(self._order(domain), n_buckets, where, run, held)
 
 
-@contextmanager
-def _scratch(where: str, held: ExitStack) -> Iterator[Path]:
-    """Yield a new directory for temporary files, which is removed with `held`, and report what fails in it."""
-    # tempfile reads TMPDIR once, which may be before a program sets it.
-    root = os.environ.get("TMPDIR") or tempfile.gettempdir()
-    try:
-        yield Path(held.enter_context(tempfile.TemporaryDirectory(prefix="noether-zarr-", dir=root)))
-    except OSError as error:
-        raise StorageError(
-            f"{where}: cannot write temporary files below {root} ({error.strerror or error}); set TMPDIR to a "
-            "directory with room for what does not fit in memory"
-        ) from error
+@dataclass(frozen=True, slots=True)
+class _Blocks:
+    """Takes the blocks of a field, in any thread: measures them, and scatters them into buckets."""
+
+    rows: ScatteredRows
+    order: BucketOrder
+    meter: CastMeter
+    positions: PositionMeter | None
+    origin: Origin | None
+
+    def take(self, first_row: int, block: NDArray[Any]) -> None:
+        """Take a block; see `SourceRows.blocks`."""
+        self.meter.add(block, first_row)
+        if self.positions is not None:
+            self.positions.add(block)
+        self.rows.add(
+            first_row, minus_origin(block, self.origin), self.order.buckets(first_row, first_row + len(block))
+        )
+
+
+def _row_bytes(layout: ArrayLayout) -> int:
+    return layout.dim * np.dtype(layout.dtype).itemsize

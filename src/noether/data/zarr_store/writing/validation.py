@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,17 @@ from numpy.typing import NDArray
 from noether.data.zarr_store.core import parse_document
 from noether.data.zarr_store.errors import SampleDataError, nearest_names
 from noether.data.zarr_store.layout import ArrayLayout, DomainLayout
-from noether.data.zarr_store.writing.reorder import SourceRows
+from noether.data.zarr_store.writing.source_rows import SourceRows
 
-__all__ = ["FieldValues", "check_attributes", "check_fields"]
+__all__ = ["PERMUTATION_BYTES", "FieldValues", "check_attributes", "check_fields", "fits_in_memory"]
 
 # So that whoever reads the manifest can bound what it takes; see `documents`.
 _MAX_ATTRIBUTE_VALUES = 1 << 16
 _MAX_ATTRIBUTE_DEPTH = 100
+
+_LOADED_BYTES = 256 << 20
+PERMUTATION_BYTES = 8
+"""Memory that a permutation takes for each point."""
 
 # A field's layout with its values: an array of shape (n_points, width), or what yields blocks of such rows.
 FieldValues = tuple[ArrayLayout, NDArray[Any] | SourceRows]
@@ -35,14 +40,15 @@ def check_fields(
         For the errors.
     field_arrays : mapping of str to array-like
         By canonical field name: shape ``(n_points, width)``, or ``(n_points,)`` where the width is 1. What is not in
-        memory is loaded if it is small, else not read.
+        memory is loaded where the whole sample is small, else not read.
     layouts : mapping of str to DomainLayout
         The domains that the store knows.
 
     Returns
     -------
     dict of str to list of (ArrayLayout, ndarray of shape (n_points, width) or SourceRows)
-        The domains that the sample has, with all their fields, in the order of the layouts.
+        The domains that the sample has, with all their fields, in the order of the layouts. The fields of a domain are
+        all in memory, or none of them is.
 
     Raises
     ------
@@ -63,7 +69,20 @@ def check_fields(
         raise SampleDataError(
             f"sample {sample_id!r}: it has no field; expected all fields of at least one of {', '.join(layouts)}"
         )
-    return domains
+    return _loaded_if_small(sample_id, domains)
+
+
+def fits_in_memory(n_bytes: int, most_points: int) -> bool:
+    """Say whether a sample that is not in memory is loaded.
+
+    Parameters
+    ----------
+    n_bytes : int
+        Bytes of its fields, in the dtypes of the source.
+    most_points : int
+        Points of its largest domain; the permutation counts in.
+    """
+    return n_bytes + most_points * PERMUTATION_BYTES <= _LOADED_BYTES
 
 
 def _check_domain(
@@ -87,7 +106,7 @@ def _check_domain(
 
 
 def _check_field(sample_id: str, layout: ArrayLayout, given: Any) -> NDArray[Any] | SourceRows:
-    where = f"sample {sample_id!r}, field {layout.field}"
+    where = _where(sample_id, layout)
     if np.ma.is_masked(given):
         masked = np.count_nonzero(np.ma.getmaskarray(given))
         raise SampleDataError(
@@ -107,9 +126,30 @@ def _check_field(sample_id: str, layout: ArrayLayout, given: Any) -> NDArray[Any
         raise SampleDataError(f"{where}: expected shape {expected}, got {values.shape}")
     if not values.shape[0]:
         raise SampleDataError(f"{where}: it has no points; leave an empty domain out")
-    if isinstance(values, SourceRows):
-        return values.load() if values.is_small else values
-    return values.reshape(len(values), layout.dim)
+    return values if isinstance(values, SourceRows) else values.reshape(len(values), layout.dim)
+
+
+def _loaded_if_small(sample_id: str, domains: dict[str, list[FieldValues]]) -> dict[str, list[FieldValues]]:
+    """Load what is not in memory, where the sample is small; else leave all of a domain with such fields to be read."""
+    values = [rows for domain in domains.values() for _, rows in domain]
+    n_bytes = sum(prod(rows.shape) * rows.dtype.itemsize for rows in values)
+    is_small = fits_in_memory(n_bytes, max(rows.shape[0] for rows in values))
+    found = {}
+    for domain, fields in domains.items():
+        if not any(isinstance(rows, SourceRows) for _, rows in fields):
+            found[domain] = fields
+        elif is_small:
+            found[domain] = [(layout, rows.load() if isinstance(rows, SourceRows) else rows) for layout, rows in fields]
+        else:  # one field in memory would need the permutation there as well
+            found[domain] = [
+                (layout, rows if isinstance(rows, SourceRows) else SourceRows(rows, _where(sample_id, layout)))
+                for layout, rows in fields
+            ]
+    return found
+
+
+def _where(sample_id: str, layout: ArrayLayout) -> str:
+    return f"sample {sample_id!r}, field {layout.field}"
 
 
 def _as_array(where: str, given: Any) -> NDArray[Any]:

@@ -164,7 +164,7 @@ EncodeResult encode_chunks(Encoder *encoder, const EncodedFormat *format, const 
         const RowOrder part = part_of(rows, i * format->n_rows, format->n_rows);
         if (!format->narrow) {
             gather_rows(&part, encoder->chunk.bytes);
-        } else if (!gather_narrowed(&part, encoder->chunk.bytes)) {
+        } else if (!gather_narrowed(&part, encoder->chunk.bytes, format->itemsize)) {
             return HAS_NAN;
         }
         lengths[i] = encode_frame(encoder, format, n_bytes, out);

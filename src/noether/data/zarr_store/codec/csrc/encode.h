@@ -13,7 +13,7 @@ typedef struct {
     size_t n_rows;                /* of a chunk */
     size_t itemsize;              /* bytes of a stored value, MIN_ITEMSIZE to MAX_ITEMSIZE */
     size_t block_bytes;           /* of a block: whole values, at least MIN_SPLIT_VALUES of them, at most a chunk */
-    bool narrow;                  /* whether the rows are float32, and are stored as float16 (itemsize 2) */
+    bool narrow;                  /* whether the rows have values of twice the size; see `narrow_values` */
     bool has_checksum;            /* whether a crc32c follows each frame */
     int level;                    /* of zstd, or 0 for no compression */
     const uint8_t *stored_header; /* of a frame whose values are stored without compression */
@@ -32,7 +32,7 @@ typedef enum { ENCODED, NO_MEMORY, HAS_NAN } EncodeResult;
 /* Gather the rows of a run of whole chunks, cast them, and encode them one after the other.
  *
  * The number of rows must be a multiple of `format->n_rows`, the order valid, and rows that are narrowed have at most
- * MAX_NARROWED_WIDTH values. Write the bytes of each chunk to `lengths`. HAS_NAN: see `gather_narrowed`. */
+ * MAX_NARROWED_WIDTH values. Write the bytes of each chunk to `lengths`. HAS_NAN: see `narrow_values`. */
 EncodeResult encode_chunks(Encoder *encoder, const EncodedFormat *format, const RowOrder *rows, size_t *lengths);
 
 /* Return the bytes of the run that was encoded last; they are there until the encoder is given back. */

@@ -68,13 +68,24 @@ static void copy_part(const RowOrder *rows, size_t first, size_t stop, uint8_t *
 
 void gather_rows(const RowOrder *rows, uint8_t *out) { copy_part(rows, 0, rows->n, out); }
 
-bool gather_narrowed(const RowOrder *rows, uint8_t *out) {
-    float gathered[MAX_NARROWED_WIDTH]; /* small enough for the first cache */
-    const size_t width = rows->row_bytes / sizeof *gathered, n_at_once = MAX_NARROWED_WIDTH / width;
+bool narrow_values(const WideValues *in, uint8_t *out, size_t n, size_t itemsize) {
+    if (itemsize == 2) {
+        return narrow(in->singles, out, n);
+    }
+    for (size_t i = 0; i < n; i++) {
+        const float value = (float)in->doubles[i];
+        memcpy(out + i * sizeof value, &value, sizeof value);
+    }
+    return true;
+}
+
+bool gather_narrowed(const RowOrder *rows, uint8_t *out, size_t itemsize) {
+    WideValues gathered; /* small enough for the first cache */
+    const size_t width = rows->row_bytes / (2 * itemsize), n_at_once = MAX_NARROWED_WIDTH / width;
     for (size_t first = 0; first < rows->n; first += n_at_once) {
         const size_t stop = rows->n - first < n_at_once ? rows->n : first + n_at_once;
-        copy_part(rows, first, stop, (uint8_t *)gathered);
-        if (!narrow(gathered, out + 2 * first * width, (stop - first) * width)) {
+        copy_part(rows, first, stop, (uint8_t *)&gathered);
+        if (!narrow_values(&gathered, out + itemsize * first * width, (stop - first) * width, itemsize)) {
             return false;
         }
     }

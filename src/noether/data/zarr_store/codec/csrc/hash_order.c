@@ -10,15 +10,15 @@ enum { BUCKET_ROWS = 1 << 15, MAX_BUCKET_BITS = 11, MAX_BUCKETS = 1 << MAX_BUCKE
 /* Below this, threads cost more than they save. */
 enum { MIN_ROWS_OF_THREAD = 1 << 17 };
 
-/* An entry is the 32 bits of the hash behind those of the bucket, and the number of the row. */
+/* An entry is the 32 bits of the hash behind those of the bucket, and the place of the row. */
 enum { ROW_BITS = 32 };
 #define ROW_MASK UINT32_MAX
 
 /* What all threads of a call share. */
 typedef struct {
-    HashKey key;
+    HashedRows rows;
     uint64_t *out;
-    size_t n, n_threads;
+    size_t n_threads;
     unsigned bucket_bits;
     size_t starts[MAX_BUCKETS + 1];
     size_t (*places)[MAX_BUCKETS]; /* of each thread: its rows of each bucket, then where the next one goes */
@@ -38,11 +38,20 @@ static inline uint64_t mix(uint64_t hash) {
 
 static inline uint64_t hash_of(HashKey key, uint64_t row) { return mix(mix(row + key.first) ^ key.second); }
 
+/* Return the hash of the row at a place, without the bits that all rows have in common. */
+static inline uint64_t hash_at(const HashedRows *rows, uint64_t place) {
+    uint32_t number = (uint32_t)place;
+    if (rows->numbers != NULL) {
+        memcpy(&number, rows->numbers + place * sizeof number, sizeof number);
+    }
+    return hash_of(rows->key, number) << rows->same_bits;
+}
+
 static inline size_t bucket_of(const Sort *sort, uint64_t hash) {
     return sort->bucket_bits == 0 ? 0 : (size_t)(hash >> (64 - sort->bucket_bits));
 }
 
-static size_t first_row(const Sort *sort, size_t thread) { return (size_t)((__uint128_t)sort->n * thread / sort->n_threads); }
+static size_t first_row(const Sort *sort, size_t thread) { return (size_t)((__uint128_t)sort->rows.n * thread / sort->n_threads); }
 
 static void *count_rows(void *argument) {
     const Thread *thread = argument;
@@ -51,7 +60,7 @@ static void *count_rows(void *argument) {
     const size_t stop = first_row(sort, thread->number + 1);
     memset(counts, 0, sizeof sort->places[0]);
     for (size_t row = first_row(sort, thread->number); row < stop; row++) {
-        counts[bucket_of(sort, hash_of(sort->key, row))]++;
+        counts[bucket_of(sort, hash_at(&sort->rows, row))]++;
     }
     return NULL;
 }
@@ -77,7 +86,7 @@ static void *scatter_rows(void *argument) {
     size_t *places = sort->places[thread->number];
     const size_t stop = first_row(sort, thread->number + 1);
     for (size_t row = first_row(sort, thread->number); row < stop; row++) {
-        const uint64_t hash = hash_of(sort->key, row);
+        const uint64_t hash = hash_at(&sort->rows, row);
         const uint64_t next_bits = hash << sort->bucket_bits >> ROW_BITS;
         sort->out[places[bucket_of(sort, hash)]++] = next_bits << ROW_BITS | row;
     }
@@ -95,12 +104,12 @@ static void sort_by_insertion(uint64_t *entries, size_t n) {
     }
 }
 
-/* Sort entries `first` to `stop` of `out`, which are numbers of rows by now, by their whole hashes. */
+/* Sort entries `first` to `stop` of `out`, which are places of rows by now, by their whole hashes. */
 static void sort_by_hash(const Sort *sort, size_t first, size_t stop) {
     for (size_t i = first + 1; i < stop; i++) {
         const uint64_t row = sort->out[i];
         size_t place = i;
-        for (; place > first && hash_of(sort->key, sort->out[place - 1]) > hash_of(sort->key, row); place--) {
+        for (; place > first && hash_at(&sort->rows, sort->out[place - 1]) > hash_at(&sort->rows, row); place--) {
             sort->out[place] = sort->out[place - 1];
         }
         sort->out[place] = row;
@@ -182,15 +191,14 @@ static void run_step(Sort *sort, void *(*step)(void *)) {
     }
 }
 
-bool hash_order(HashKey key, uint64_t *out, size_t n, size_t n_threads) {
+bool hash_order(const HashedRows *rows, uint64_t *out, size_t n_threads) {
     Sort *sort = calloc(1, sizeof *sort);
     if (sort == NULL) {
         return false;
     }
-    const size_t useful = n / MIN_ROWS_OF_THREAD + 1;
-    sort->key = key;
+    const size_t n = rows->n, useful = n / MIN_ROWS_OF_THREAD + 1;
+    sort->rows = *rows;
     sort->out = out;
-    sort->n = n;
     sort->n_threads = n_threads < useful ? n_threads : useful;
     while (n >> sort->bucket_bits > BUCKET_ROWS && sort->bucket_bits < MAX_BUCKET_BITS) {
         sort->bucket_bits++;
@@ -207,4 +215,10 @@ bool hash_order(HashKey key, uint64_t *out, size_t n, size_t n_threads) {
     free(sort->places);
     free(sort);
     return done;
+}
+
+void hash_buckets(HashKey key, uint64_t first, unsigned bits, uint16_t *out, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        out[i] = bits == 0 ? 0 : (uint16_t)(hash_of(key, first + i) >> (64 - bits));
+    }
 }

@@ -18,10 +18,21 @@ typedef struct {
 
 /* Most rows, and most threads, of one call. */
 #define MAX_HASHED_ROWS UINT32_MAX
-enum { MAX_HASH_THREADS = 64 };
+enum { MAX_HASH_THREADS = 64, MAX_SAME_BITS = 16, MAX_BUCKET_NUMBER_BITS = 16 };
 
-/* Write the numbers 0 to `n` - 1 to `out` in ascending order of their hashes, in some threads, of which one is the
+/* Some rows of a domain. */
+typedef struct {
+    HashKey key;
+    const uint8_t *numbers; /* `n` uint32 at any address; NULL for rows 0 to `n` - 1 */
+    size_t n;
+    unsigned same_bits; /* first bits of the hash, which all these rows have in common; at most MAX_SAME_BITS */
+} HashedRows;
+
+/* Write the places 0 to `n` - 1 of rows to `out` in ascending order of their hashes, in some threads, of which one is the
  * caller's. Beside `out`, this takes a few megabytes. Return false if there is no memory for them. */
-bool hash_order(HashKey key, uint64_t *out, size_t n, size_t n_threads);
+bool hash_order(const HashedRows *rows, uint64_t *out, size_t n_threads);
+
+/* Write the first `bits` bits, at most MAX_BUCKET_NUMBER_BITS, of the hash of each of `n` rows from row `first` on. */
+void hash_buckets(HashKey key, uint64_t first, unsigned bits, uint16_t *out, size_t n);
 
 #endif

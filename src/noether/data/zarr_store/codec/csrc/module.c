@@ -1,8 +1,6 @@
-/* The functions of this directory for Python: arguments are parsed and checked here, buffers are held, and the
+/* The functions on chunks for Python, and the module itself: arguments are parsed and checked here, buffers are held, and the
  * interpreter's lock is released. `_native.pyi` has their types. */
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
+#include "module_rows.h"
 
 #include "crc32c.h"
 #include "encode.h"
@@ -10,7 +8,6 @@
 #include "frame.h"
 #include "frame_format.h"
 #include "gather.h"
-#include "hash_order.h"
 #include "platform.h"
 
 /* Most chunks of one call. `shard.py` repeats the number. */
@@ -339,9 +336,9 @@ static PyObject *encode(PyObject *Py_UNUSED(module), PyObject *args, PyObject *k
     if (has_order && PyObject_GetBuffer(order_or_none, &order, PyBUF_SIMPLE)) {
         goto done;
     }
-    const Py_ssize_t value_bytes = narrow ? (Py_ssize_t)sizeof(float) : itemsize;
+    const Py_ssize_t value_bytes = narrow ? 2 * itemsize : itemsize;
     if (chunk_rows < 1 || width < 1 || width > (narrow ? MAX_NARROWED_WIDTH : MAX_CHUNK_BYTES / MAX_ITEMSIZE) ||
-        itemsize < MIN_ITEMSIZE || itemsize > MAX_ITEMSIZE || (narrow && itemsize != 2) || block_bytes < 1 ||
+        itemsize < MIN_ITEMSIZE || itemsize > MAX_ITEMSIZE || (narrow && itemsize != 2 && itemsize != 4) || block_bytes < 1 ||
         header.len != HEADER_BYTES || values.len % (width * value_bytes) || (size_t)order.len % sizeof(int64_t)) {
         PyErr_SetString(PyExc_ValueError, "values: expected whole rows of values of that size, and a header of 16 bytes");
         goto done;
@@ -372,43 +369,14 @@ done:
     return result;
 }
 
-PyDoc_STRVAR(hash_rows_doc,
-             "hash_order($module, out, *, first_key, second_key, threads)\n--\n\n"
-             "Write the numbers of rows in ascending order of their keyed hashes.");
-
-static PyObject *hash_rows(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"out", "first_key", "second_key", "threads", NULL};
-    PyObject *result = NULL;
-    Py_buffer out;
-    HashKey key;
-    Py_ssize_t threads;
-    unsigned long long first, second;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*$KKn:hash_order", names, &out, &first, &second, &threads)) {
-        return NULL;
-    }
-    key = (HashKey){first, second};
-    const size_t n = (size_t)out.len / sizeof(uint64_t);
-    if ((size_t)out.len % sizeof(uint64_t) || (uintptr_t)out.buf % _Alignof(uint64_t) || n > MAX_HASHED_ROWS) {
-        PyErr_SetString(PyExc_ValueError, "out: expected aligned int64, fewer than 2**32 of them");
-    } else if (threads < 1 || threads > MAX_HASH_THREADS) {
-        PyErr_Format(PyExc_ValueError, "threads: expected 1 to %d, got %zd", MAX_HASH_THREADS, threads);
-    } else {
-        bool done;
-        Py_BEGIN_ALLOW_THREADS
-        done = hash_order(key, out.buf, n, (size_t)threads);
-        Py_END_ALLOW_THREADS
-        result = done ? Py_NewRef(Py_None) : PyErr_NoMemory();
-    }
-    PyBuffer_Release(&out);
-    return result;
-}
-
-/* By way of `void (*)(void)`, as Python's documentation asks: the methods with keywords have another type. */
 static PyMethodDef methods[] = {
-    {"decode", (PyCFunction)(void (*)(void))decode, METH_VARARGS | METH_KEYWORDS, decode_doc},
-    {"encode", (PyCFunction)(void (*)(void))encode, METH_VARARGS | METH_KEYWORDS, encode_doc},
-    {"read", (PyCFunction)(void (*)(void))read_file, METH_VARARGS | METH_KEYWORDS, read_doc},
-    {"hash_order", (PyCFunction)(void (*)(void))hash_rows, METH_VARARGS | METH_KEYWORDS, hash_rows_doc},
+    {"decode", WITH_KEYWORDS(decode), METH_VARARGS | METH_KEYWORDS, decode_doc},
+    {"encode", WITH_KEYWORDS(encode), METH_VARARGS | METH_KEYWORDS, encode_doc},
+    {"hash_buckets", WITH_KEYWORDS(py_hash_buckets), METH_VARARGS | METH_KEYWORDS, hash_buckets_doc},
+    {"hash_order", WITH_KEYWORDS(py_hash_order), METH_VARARGS | METH_KEYWORDS, hash_order_doc},
+    {"measure_loss", WITH_KEYWORDS(py_measure_loss), METH_VARARGS | METH_KEYWORDS, measure_loss_doc},
+    {"read", WITH_KEYWORDS(read_file), METH_VARARGS | METH_KEYWORDS, read_doc},
+    {"scatter", WITH_KEYWORDS(py_scatter), METH_VARARGS | METH_KEYWORDS, scatter_doc},
     {NULL, NULL, 0, NULL},
 };
 
@@ -426,7 +394,7 @@ static PyModuleDef_Slot slots[] = {{Py_mod_exec, initialize}, {0, NULL}};
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "noether.data.zarr_store.codec._native",
-    .m_doc = "Encodes, reads and decodes runs of chunks, and orders rows.",
+    .m_doc = "Encodes, reads and decodes runs of chunks; orders, scatters and measures rows.",
     .m_slots = slots,
     .m_methods = methods,
 };

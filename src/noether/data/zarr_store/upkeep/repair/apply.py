@@ -147,8 +147,8 @@ class Mender:
             return manifest.to_json(join(self._root, MANIFEST_NAME))
 
         self.planner.storage.update(MANIFEST_NAME, change)
-        if self.found.manifest is not None and self.found.manifest.chunk_index is not None:
-            self.planner.storage.delete([self.found.manifest.chunk_index])
+        if self.found.manifest is not None:
+            self.planner.storage.delete(self.found.manifest.index_names)
 
     def _convert(self, sample_id: str) -> dict[str, SampleEntry]:
         """Convert a sample; give its entry, or nothing where that fails."""
@@ -167,9 +167,9 @@ class Mender:
         former: list[str] = []
 
         def change(current: StoreManifest) -> StoreManifest:
-            former[:] = [] if current.chunk_index is None else [current.chunk_index]
+            former[:] = current.index_names
             samples = dict(sorted((dict(current.samples) | dict(converted)).items()))
-            return current.model_copy(update={"samples": samples, "chunk_index": None})
+            return current.model_copy(update={"samples": samples, "chunk_index": None, "sample_index": None})
 
         if converted:
             StoreManifest.update(self._root, change, storage_options=self.storage_options)

@@ -198,4 +198,4 @@ class Planner:
         return self.reconversion is not None and self.reconversion.has(sample_id)
 
     def _make_index(self, reason: str) -> Action:
-        return Action("make_chunk_index", self.manifest.chunk_index or "chunk_index-*.npy", None, reason)
+        return Action("make_chunk_index", self.manifest.index_name or "sample_index-*.npy", None, reason)

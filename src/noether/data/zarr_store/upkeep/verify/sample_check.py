@@ -300,7 +300,7 @@ class SampleCheck:
         try:
             return index.lengths(self.sample.sample_id)
         except CorruptDataError as error:
-            self._context.findings.add("chunk_index_damaged", str(error), key=self._context.manifest.chunk_index)
+            self._context.findings.add("chunk_index_damaged", str(error), key=self._context.manifest.index_name)
             return {}
 
     def _add(self, kind: FindingKind, explanation: str, *, field: str | None = None, key: str | None = None) -> None:

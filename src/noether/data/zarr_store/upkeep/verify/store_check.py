@@ -32,7 +32,7 @@ from noether.data.zarr_store.upkeep.verify.findings import Findings
 
 __all__ = ["ReadManifest", "check_around", "find_unlisted", "open_index", "read_manifest", "require_manifest"]
 
-_INDEX_NAME = re.compile(r"chunk_index-([0-9a-f]{16})\.npy")
+_INDEX_NAME = re.compile(r"(?:chunk|sample)_index-([0-9a-f]{16})\.npy")
 
 _UNSEALED_MANIFEST = "{places} carries no checksum, so that only what contradicts the groups is found"
 _MAX_NAMED = 5
@@ -114,7 +114,7 @@ def require_manifest(storage: Storage, found: ReadManifest, listing: Listing, fi
 
 def open_index(storage: Storage, manifest: StoreManifest, findings: Findings) -> ChunkIndex | None:
     """Read the chunk index; that of a local store is mapped, that of another is held in memory."""
-    name = manifest.chunk_index
+    name = manifest.index_name
     if name is None:
         return None
     data = storage.read_if_there(name) if is_remote(storage.root) else None
@@ -126,12 +126,16 @@ def open_index(storage: Storage, manifest: StoreManifest, findings: Findings) ->
         if data is None:
             with path.open("rb") as file:
                 _require_hash(name, hashlib.file_digest(file, "sha256").hexdigest())
-            return ChunkIndex(load_words(path), manifest)
-        _require_hash(name, hashlib.sha256(data).hexdigest())
-        return ChunkIndex(load_words(BytesIO(data)), manifest)
+            words = load_words(path)
+        else:
+            _require_hash(name, hashlib.sha256(data).hexdigest())
+            words = load_words(BytesIO(data))
+        index = ChunkIndex(words, manifest)
+        index.require_sound()
     except CorruptDataError as error:
         findings.add("chunk_index_damaged", str(error), key=name)
         return None
+    return index
 
 
 def _require_hash(name: str, digest: str) -> None:
@@ -192,7 +196,7 @@ def check_around(
     storage: Storage, manifest: StoreManifest, former: ReadManifest, listing: Listing, findings: Findings
 ) -> None:
     """Check what is no sample: files beside the groups, what writers left, the report, the splits."""
-    named = {MANIFEST_NAME, REPORT_NAME, manifest.chunk_index}
+    named = {MANIFEST_NAME, REPORT_NAME, *manifest.index_names}
     for key in listing.others.keys() - named:
         if _INDEX_NAME.fullmatch(key):
             if not former.problem:  # else nobody knows whether it was named

@@ -1,0 +1,19 @@
+/* The functions on rows for Python; `_native.pyi` has their types. */
+#ifndef ZARR_STORE_MODULE_ROWS_H
+#define ZARR_STORE_MODULE_ROWS_H
+
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030B0000
+#include <Python.h>
+
+/* Python's documentation asks for a cast by way of `void (*)(void)`: methods with keywords have another type. */
+#define WITH_KEYWORDS(function) ((PyCFunction)(void (*)(void))(function))
+
+PyObject *py_hash_order(PyObject *module, PyObject *args, PyObject *kwargs);
+PyObject *py_hash_buckets(PyObject *module, PyObject *args, PyObject *kwargs);
+PyObject *py_scatter(PyObject *module, PyObject *args, PyObject *kwargs);
+PyObject *py_measure_loss(PyObject *module, PyObject *args, PyObject *kwargs);
+
+extern const char hash_order_doc[], hash_buckets_doc[], scatter_doc[], measure_loss_doc[];
+
+#endif

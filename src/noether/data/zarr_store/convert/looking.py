@@ -1,0 +1,203 @@
+"""What a source tells of its samples before they are converted, asked in a worker process."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from noether.data.zarr_store.convert.executors.processes import ProcessExecutor
+from noether.data.zarr_store.convert.report import Association
+from noether.data.zarr_store.core import memory_bytes, peak_memory_bytes
+from noether.data.zarr_store.errors import StoreError, WorkerDiedError, WorkerError, reason_of
+from noether.data.zarr_store.layout import present_specs
+from noether.data.zarr_store.sources import DescribedSource, FieldDescription, SampleSource
+from noether.data.zarr_store.writer import ZarrStoreWriter
+from noether.data.zarr_store.writing import SourceRows
+
+__all__ = ["Patience", "Seen", "look"]
+
+# Of very many samples, so many tell enough of the rest.
+_MAX_DESCRIBED = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait for what a source tells.
+
+    Attributes
+    ----------
+    first_seconds, more_seconds : float
+        For the head of the first sample, the start of the process included; and after that, for those of others.
+    load_seconds : float
+        For the first sample to be loaded, where heads do not tell.
+    """
+
+    first_seconds: float = math.inf
+    more_seconds: float = math.inf
+    load_seconds: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a worker process saw of some samples, why not of others, and the memory that it takes without a sample."""
+
+    described: dict[str, Mapping[str, FieldDescription]]
+    failures: dict[str, str]
+    memory_bytes: int
+
+    def associations(self, writer: ZarrStoreWriter) -> dict[str, dict[str, Association]]:
+        """Return by sample and domain whether its points are cells or points of a mesh, as far as that is known."""
+        return {
+            sample_id: {
+                domain: association
+                for domain, layout in writer.layouts.items()
+                if layout.position in fields and (association := fields[layout.position].association) is not None
+            }
+            for sample_id, fields in self.described.items()
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    """One sample; None where heads do not tell. And the memory of the process without it."""
+
+    fields: Mapping[str, FieldDescription] | None
+    memory_bytes: int
+
+
+_Sights = Mapping["Future[_Sight]", str]
+
+
+def look(
+    source: SampleSource,
+    sample_ids: Sequence[str],
+    *,
+    timeout: float | None = None,
+    patience: Patience | None = None,
+) -> Seen:
+    """Describe samples, evenly spread where they are very many; or load the first one.
+
+    Parameters
+    ----------
+    source : SampleSource
+        Has the samples.
+    sample_ids : sequence of str
+        The samples.
+    timeout : float, optional
+        Seconds that each of them may take.
+    patience : Patience, optional
+        Seconds to wait. What is known by then has to do, and whatever goes wrong with a sample is a failure of it.
+
+    Raises
+    ------
+    WorkerError
+        No process can be started; without `patience`, also if one died.
+    """
+    if not sample_ids:
+        return Seen({}, {}, 0)
+    with ProcessExecutor(1, timeout=timeout) as executor:
+        asked: dict[Future[_Sight], str] = {}
+        try:
+            if isinstance(source, DescribedSource):
+                describe = _Describer(source)
+                asked |= {executor.submit(describe, sample_id): sample_id for sample_id in _spread(sample_ids)}
+                seen = _gathered(asked, sample_ids, patience)
+                if seen is not None:
+                    return seen
+                for future in asked:
+                    future.cancel()
+            loaded = {executor.submit(_load, source, sample_ids[0]): sample_ids[0]}
+            asked |= loaded
+            limit = None if patience is None else Patience(patience.load_seconds)
+            return _gathered(loaded, sample_ids, limit) or Seen({}, {}, 0)
+        finally:
+            if not all(future.done() for future in asked):
+                executor.terminate()
+
+
+class _Describer:
+    """Describes samples of a source, each by a call; it goes to a process once."""
+
+    def __init__(self, source: DescribedSource) -> None:
+        self._source = source
+
+    def __call__(self, sample_id: str) -> _Sight:
+        return _Sight(self._source.describe(sample_id), memory_bytes())
+
+
+def _load(source: SampleSource, sample_id: str) -> _Sight:
+    sample = source.load(sample_id)
+    domains, associations = {spec.field: spec.domain for spec in present_specs(source.filemap)}, sample.associations
+    described = {
+        name: FieldDescription(
+            values.shape,
+            values.dtype,
+            in_memory=_is_in_memory(values),
+            association=associations.get(domains.get(name, "")),
+        )
+        for name, values in sample.fields.items()
+    }
+    # What it took to load them stays part of it: a mesh is larger than the arrays that are made of it.
+    return _Sight(described, peak_memory_bytes() - sum(one.n_bytes for one in described.values() if one.in_memory))
+
+
+def _is_in_memory(values: Any) -> bool:
+    """Return whether an array is in memory as the writer takes it: no file, HDF5 dataset or Zarr array."""
+    is_mapped = isinstance(values, np.ndarray) and SourceRows.of_mapped(values, "") is not None
+    return not is_mapped and SourceRows.of(values, "") is None
+
+
+def _spread(sample_ids: Sequence[str]) -> list[str]:
+    """Return some samples in an order whose every beginning is evenly spread: each step halves the gaps."""
+    count = min(len(sample_ids), _MAX_DESCRIBED)
+    digits = _MAX_DESCRIBED.bit_length()
+    numbers = sorted(range(count), key=lambda number: f"{number:0{digits}b}"[::-1])
+    return [sample_ids[number * len(sample_ids) // count] for number in numbers]
+
+
+def _gathered(asked: _Sights, sample_ids: Sequence[str], patience: Patience | None) -> Seen | None:
+    """Gather what is told; None where only loading tells."""
+    described: dict[str, Mapping[str, FieldDescription]] = {}
+    failures: dict[str, str] = {}
+    memory = 0
+    for future in _in_time(asked, patience or Patience()):
+        try:
+            sight = future.result()
+        except Exception as error:
+            if not _is_of_sample(error, is_strict=patience is None):
+                raise
+            sample_id, reason = asked[future], reason_of(error)
+            failures[sample_id] = reason if repr(sample_id) in reason else f"sample {sample_id!r}: {reason}"
+            continue
+        if sight.fields is None:
+            return None
+        described[asked[future]] = sight.fields
+        memory = max(memory, sight.memory_bytes)
+    in_order = {sample_id: failures[sample_id] for sample_id in sample_ids if sample_id in failures}
+    return Seen(described, in_order, memory)
+
+
+def _is_of_sample(error: Exception, *, is_strict: bool) -> bool:
+    if isinstance(error, WorkerDiedError):
+        return not is_strict
+    return not isinstance(error, WorkerError) and (isinstance(error, StoreError) or not is_strict)
+
+
+def _in_time(asked: _Sights, patience: Patience) -> Iterator[Future[_Sight]]:
+    """Yield what is done, until patience ends."""
+    pending, end = set(asked), time.monotonic() + patience.first_seconds
+    is_first = True
+    while pending:
+        left = end - time.monotonic()
+        done, pending = wait(pending, None if left == math.inf else max(left, 0), FIRST_COMPLETED)
+        if not done:
+            return
+        if is_first:
+            is_first, end = False, time.monotonic() + patience.more_seconds
+        yield from done

@@ -1,0 +1,105 @@
+"""What samples come to in a store, in memory and on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from noether.data.zarr_store.core import Grid
+from noether.data.zarr_store.layout import ArrayLayout
+from noether.data.zarr_store.sources import FieldDescription
+from noether.data.zarr_store.writer import ZarrStoreWriter
+from noether.data.zarr_store.writing import PERMUTATION_BYTES, fits_in_memory
+
+__all__ = ["SampleSize", "row_bytes", "scratch_bytes_of"]
+
+# Beside the sample and a permutation: chunks on their way through the threads, and what is being sent.
+_BUFFER_BYTES = 16 << 20
+# Of a sample that is read in blocks: each of these twice, one more than there are threads, up to eight of these.
+_BLOCK_BYTES = 8 << 20
+_MAX_BLOCKS = 8
+# Two buckets with the numbers of their rows, and a third that comes.
+_BUCKETS_BYTES = 40 << 20
+# In temporary files, each point of a domain has its number.
+_ROW_NUMBER_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class SampleSize:
+    """What one sample comes to; of its memory, what a process takes for it beside what it has taken already."""
+
+    grids: dict[str, Grid]
+    source_bytes: int
+    stored_bytes: int
+    n_objects: int
+    memory_bytes: int
+    scratch_bytes: int
+
+    @classmethod
+    def of(cls, writer: ZarrStoreWriter, fields: Mapping[str, FieldDescription]) -> Self:
+        """Reckon up a sample from the descriptions of its fields."""
+        grids: dict[str, Grid] = {}
+        stored_bytes, n_objects = 0, 1
+        for domain, layout in writer.layouts.items():
+            arrays = [array for field, array in layout.arrays.items() if field in fields]
+            if arrays:
+                grids[domain] = grid = writer.settings.grid(domain, fields[arrays[0].field].shape[0])
+                stored_bytes += sum(grid.n_points * row_bytes(array) for array in arrays)
+                n_objects += 1 + len(arrays) * (1 + grid.n_shards)
+        return cls(
+            grids,
+            sum(one.n_bytes for one in fields.values()),
+            stored_bytes,
+            n_objects,
+            _memory_bytes_of(writer, fields),
+            scratch_bytes_of(writer, fields),
+        )
+
+
+def scratch_bytes_of(writer: ZarrStoreWriter, fields: Mapping[str, FieldDescription]) -> int:
+    """Return the most bytes of temporary files while a sample is converted.
+
+    Copies of files are gone when the sample is loaded. Rows in stored order stay until it is done, those of all fields.
+    """
+    copied = max((one.scratch_bytes for one in fields.values()), default=0)
+    reordered = 0
+    for domain in _domains_in_blocks(writer, fields):
+        arrays = [array for field, array in writer.layouts[domain].arrays.items() if field in fields]
+        reordered += fields[arrays[0].field].shape[0] * (sum(map(row_bytes, arrays)) + _ROW_NUMBER_BYTES)
+    return max(copied, reordered)
+
+
+def _memory_bytes_of(writer: ZarrStoreWriter, fields: Mapping[str, FieldDescription]) -> int:
+    """Return what loading and writing a sample take at most."""
+    in_blocks = _domains_in_blocks(writer, fields)
+    loaded, writing = 0, 0
+    for domain, layout in writer.layouts.items():
+        there = [fields[field] for field in layout.arrays if field in fields]
+        loaded += sum(one.n_bytes for one in there if one.in_memory or domain not in in_blocks)
+        if there and domain not in in_blocks:
+            writing = max(writing, there[0].shape[0] * PERMUTATION_BYTES)
+    if in_blocks:
+        n_blocks = min(writer.settings.encoding.threads, _MAX_BLOCKS) + 1
+        writing = max(writing, _BUCKETS_BYTES, 2 * n_blocks * _BLOCK_BYTES)
+    loading = max((one.loading_bytes for one in fields.values()), default=0)
+    return loaded + max(loading, writing + _BUFFER_BYTES)
+
+
+def _domains_in_blocks(writer: ZarrStoreWriter, fields: Mapping[str, FieldDescription]) -> set[str]:
+    """Return the domains that are read in blocks, through temporary files."""
+    n_bytes, most_points = sum(one.n_bytes for one in fields.values()), max(one.shape[0] for one in fields.values())
+    if fits_in_memory(n_bytes, most_points):
+        return set()
+    return {
+        domain
+        for domain, layout in writer.layouts.items()
+        if any(field in fields and not fields[field].in_memory for field in layout.arrays)
+    }
+
+
+def row_bytes(array: ArrayLayout) -> int:
+    """Return the stored bytes of a point, before compression."""
+    return array.dim * np.dtype(array.dtype).itemsize

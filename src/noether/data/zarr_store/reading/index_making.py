@@ -1,0 +1,206 @@
+"""Making the chunk index of a store: the index of every shard is read once, and the manifest names the file."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noether.data.zarr_store.codec import MISSING
+from noether.data.zarr_store.core import ROOT_KEY
+from noether.data.zarr_store.errors import CorruptDataError, TooLargeError
+from noether.data.zarr_store.manifest import StoreManifest
+from noether.data.zarr_store.reading.chunk_index import NOT_INDEXED, arrays_of, promised_array
+from noether.data.zarr_store.reading.index_cache import forget_copy, index_name
+from noether.data.zarr_store.reading.index_layouts import checksum_of, encode_index
+from noether.data.zarr_store.reading.open_sample import OpenSample
+from noether.data.zarr_store.reading.sharded_array import ShardAccess, ShardedArray
+from noether.data.zarr_store.stores import Storage, normalize_root, open_storage
+
+__all__ = ["drop_chunk_index", "write_chunk_index"]
+
+_logger = logging.getLogger(__name__)
+
+_MissingFields: TypeAlias = dict[str, tuple[str, ...]]
+
+# Almost all the time goes into waiting for the storage.
+_THREADS = 16
+_TRIES = 3
+# A file of 4 GiB, of some 50 TB of values in chunks of the default size. The manifest may claim any number.
+_MAX_LENGTHS = 1 << 30
+
+
+def write_chunk_index(
+    root: str | os.PathLike[str],
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    on_missing: Callable[[dict[str, tuple[str, ...]]], None] | None = None,
+) -> str:
+    """Read the index of every shard of a store, write the chunk index, and name it in the manifest.
+
+    Where samples are added or written again at the same time, it is made up to three times. The samples that it does
+    not describe in the end are read by their own metadata, until it is made anew.
+
+    Works for every store that can be read, also those written by others. Arrays that cannot be described, since
+    they have other codecs, other places for their chunks, or damage, are left to their own indexes.
+
+    Parameters
+    ----------
+    root : str or path
+        Local path or URL of the store.
+    storage_options : mapping, optional
+        Options of the file system; see `stores.open_storage`.
+    on_missing : callable of dict of str to tuple of str, optional
+        Called where groups lack arrays that the manifest lists, with their fields by sample id. Without it, a warning
+        is logged. All other arrays are indexed.
+
+    Returns
+    -------
+    str
+        Name of the file.
+
+    Raises
+    ------
+    ManifestError
+        There is no store.
+    TooLargeError
+        The manifest claims more than 1,073,741,824 chunks, or more than memory holds the lengths of.
+    StorageError
+        The storage fails.
+    """
+    root = normalize_root(root)
+    storage = open_storage(root, storage_options)
+    for _ in range(_TRIES):
+        manifest = StoreManifest.load(root, storage_options=storage_options)
+        try:
+            gathered = dict(zip(manifest.samples, _gather(storage, manifest), strict=True))
+            lengths = {sample_id: words for sample_id, (words, _) in gathered.items()}
+            data = encode_index(lengths)
+        except MemoryError as error:
+            raise TooLargeError(f"{root}: the chunk index does not fit in memory ({error})") from error
+        name = index_name(data)
+        forget_copy(name)  # a damaged copy would outlast this
+        storage.write(name, data)
+        checksums = {sample_id: checksum_of(words) for sample_id, words in lengths.items()}
+        if _name_in_manifest(root, storage, storage_options, manifest, name, checksums):
+            break
+    _tell_missing(root, {sample_id: fields for sample_id, (_, fields) in gathered.items() if fields}, on_missing)
+    return name
+
+
+def _tell_missing(root: str, missing: _MissingFields, on_missing: Callable[[_MissingFields], None] | None) -> None:
+    """Tell, or log, the fields of each sample whose arrays its group lacks."""
+    if missing and on_missing is not None:
+        on_missing(missing)
+    elif missing:
+        sample_id, (field, *_) = next(iter(missing.items()))
+        _logger.warning(
+            "%s: groups of %d samples lack arrays that the manifest lists, such as %s of sample %r; "
+            "see noether-zarr verify %s --level census",
+            *(root, len(missing), field, sample_id, root),
+        )
+
+
+def drop_chunk_index(root: str, sample_id: str, *, storage_options: Mapping[str, Any] | None = None) -> bool:
+    """Delete the chunk index of a store if it describes a sample, which is about to be replaced.
+
+    Returns whether the store has no chunk index now.
+    """
+    storage = open_storage(root, storage_options)
+    there = StoreManifest.load_if_there(root, storage_options=storage_options)
+    if there is None or not there.index_names:
+        return True
+    if sample_id not in there.samples or (there.chunk_index is None and there.sample(sample_id).lengths_crc32c is None):
+        return False
+
+    def change(current: StoreManifest) -> StoreManifest:
+        storage.delete(current.index_names)
+        return current.model_copy(update={"chunk_index": None, "sample_index": None})
+
+    StoreManifest.update(root, change, storage_options=storage_options)
+    return True
+
+
+def _name_in_manifest(
+    root: str,
+    storage: Storage,
+    storage_options: Mapping[str, Any] | None,
+    indexed: StoreManifest,
+    name: str,
+    checksums: Mapping[str, str],
+) -> bool:
+    """Name the index in the manifest, and delete the former one; return whether it describes all samples.
+
+    It describes no sample that was added or written again since `indexed` was read.
+    """
+    former: list[str] = []
+    is_whole = True
+
+    def change(current: StoreManifest) -> StoreManifest:
+        nonlocal former, is_whole
+        former = [one for one in current.index_names if one != name]
+        named, is_whole = current.with_index(name, checksums, indexed)
+        return named
+
+    StoreManifest.update(root, change, storage_options=storage_options)
+    storage.delete(former)
+    return is_whole
+
+
+def _gather(storage: Storage, manifest: StoreManifest) -> list[tuple[NDArray[np.uint32], tuple[str, ...]]]:
+    """Return, in the order of the manifest, the lengths of each sample's chunks and the fields that its group lacks."""
+    entries = (manifest.sample(sample_id) for sample_id in manifest.samples)
+    n_lengths = sum(n_chunks for entry in entries for _, _, n_chunks in arrays_of(manifest, entry))
+    if n_lengths > _MAX_LENGTHS:
+        raise TooLargeError(
+            f"{storage.root}: the manifest claims {n_lengths:,} chunks; expected at most {_MAX_LENGTHS:,} for a chunk "
+            "index: convert with larger chunks, unless the manifest is wrong"
+        )
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="noether-index") as pool:
+        return list(pool.map(lambda sample_id: _gather_sample(storage, manifest, sample_id), manifest.samples))
+
+
+def _gather_sample(
+    storage: Storage, manifest: StoreManifest, sample_id: str
+) -> tuple[NDArray[np.uint32], tuple[str, ...]]:
+    entry = manifest.sample(sample_id)
+    access = ShardAccess(storage)
+    sample = OpenSample(access, sample_id, entry.relpath, manifest.promises_all_chunks)
+    parts, missing = [], []
+    for domain, layout, n_chunks in arrays_of(manifest, entry):
+        where = f"sample {sample_id!r}, field {layout.field}"
+        grid = entry.domains[domain].grid
+        lengths = None
+        # Damage is for the reader to report, of what it reads.
+        with suppress(CorruptDataError):
+            array = sample.sharded_array(layout.array_name, (grid.n_points, layout.dim), grid.chunk_points, where)
+            promised = promised_array(manifest, sample_id, entry, domain, layout, access)
+            if array is not None and array == promised:
+                lengths = _lengths_of_array(array, n_chunks)
+        # Without a chunk it may be an array of fill values, or one that only the copies in the root still list.
+        node = f"{entry.relpath}/{layout.array_name}/{ROOT_KEY}"
+        if (lengths is None or not lengths.any()) and storage.read_tail(node, 1) is None:
+            missing.append(layout.field)
+            lengths = None
+        parts.append(np.full(n_chunks, NOT_INDEXED, np.uint32) if lengths is None else lengths)
+    return np.concatenate(parts) if parts else np.empty(0, np.uint32), tuple(missing)
+
+
+def _lengths_of_array(array: ShardedArray, n_chunks: int) -> NDArray[np.uint32] | None:
+    """Return the lengths of an array's chunks; None where they leave gaps, or begin later in the shard."""
+    parts = []
+    for shard in range(-(-n_chunks // array.chunks_per_shard)):
+        index = array.read_index(shard)
+        stored = index.lengths != MISSING
+        lengths = np.where(stored, index.lengths, 0)
+        starts = np.cumsum(lengths) - lengths
+        if np.any(index.offsets[stored] != starts[stored]) or np.any(lengths >= NOT_INDEXED):
+            return None
+        parts.append(lengths.astype(np.uint32))
+    return np.concatenate(parts)[:n_chunks]

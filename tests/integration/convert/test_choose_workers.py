@@ -1,0 +1,230 @@
+"""``--workers auto``: as many processes as cores, samples, memory and temporary files allow, and a line of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from noether.data.zarr_store import ZarrStoreWriter
+from noether.data.zarr_store.convert import WorkerCount, choose_workers, convert, plan_conversion, planning
+from noether.data.zarr_store.convert.looking import Patience, Seen, look
+from noether.data.zarr_store.convert.worker_count import Machine
+from noether.data.zarr_store.errors import ArgumentError, SourceError
+from noether.data.zarr_store.sources import FieldDescription, SampleSource, SourceSample
+from support.bad_sources import HostileSource
+from support.sized_sources import NamedSource, SizedSource
+from support.trees import TREE_FILEMAP, call, save_runs
+
+GB = 10**9
+NO_SIZES = "the sizes of samples are not known (--workers N sets another number): "
+PRESET = ("--preset", "ahmedml")
+
+
+class CountingSource(SizedSource):
+    """Counts what it is asked, and takes samples for unchanged."""
+
+    def __init__(self, points: dict[str, int]) -> None:
+        super().__init__(points)
+        self.described: list[str] = []
+        self.fingerprinted: list[str] = []
+
+    def load(self, sample_id: str) -> SourceSample:
+        raise AssertionError(f"{sample_id} was loaded")
+
+    def describe(self, sample_id: str) -> dict[str, FieldDescription]:
+        self.described.append(sample_id)
+        return super().describe(sample_id)
+
+    def fingerprint(self, sample_id: str) -> str:
+        self.fingerprinted.append(sample_id)
+        return "unchanged"
+
+
+class BrokenSource(NamedSource):
+    """Raises what it is told to, however it is asked for sizes."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(["run_1", "run_2"])
+        self.error = error
+
+    def load(self, sample_id: str) -> SourceSample:  # noqa: ARG002 - it fails for all
+        raise self.error
+
+
+class BrokenHeads(SizedSource):
+    """Names the sample that is asked for."""
+
+    def describe(self, sample_id: str) -> dict[str, FieldDescription]:
+        if self.points[sample_id] < 0:
+            raise SourceError(f"{sample_id} is broken")
+        return super().describe(sample_id)
+
+
+class HostileUndescribed(HostileSource):
+    """Tells sizes only by loading."""
+
+    def describe(self, sample_id: str) -> None:  # type: ignore[override]  # noqa: ARG002 - protocols allow it
+        return None
+
+
+@pytest.fixture
+def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with enough of all else."""
+    monkeypatch.setattr(Machine, "now", lambda: Machine(4, 10**15, 10**15, "/scratch"))
+
+
+def chosen(source: SampleSource, root: Path, **settings: Any) -> WorkerCount:
+    return choose_workers(source, ZarrStoreWriter(root, source.filemap, "n"), source.sample_ids(), **settings)
+
+
+@pytest.mark.usefixtures("looked_at_here", "four_cores")
+@pytest.mark.parametrize(("n_samples", "expected"), [(9, 4), (3, 3), (1, 1)])
+def test_cores_and_samples_limit_the_number(n_samples: int, expected: int, tmp_path: Path) -> None:
+    assert chosen(SizedSource(dict.fromkeys("abcdefghi"[:n_samples], 10)), tmp_path).n_workers == expected
+
+
+@pytest.mark.usefixtures("looked_at_here")
+def test_the_memory_of_the_largest_sample_limits_the_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = SizedSource({"a": 10, "b": 10**9, "c": 10, "d": 10})
+    monkeypatch.setattr(Machine, "now", lambda: Machine(4, 70 * GB, 10**15, "/scratch"))
+    made = chosen(source, tmp_path)
+    assert made.n_workers == 2
+    # Values of 16 bytes a point and a permutation of 8, beside the process that this test runs in.
+    assert made.reason.startswith("3 of 24.")
+    assert made.reason.endswith("GB would not fit in the 70.0 GB of memory that are available")
+    writer = ZarrStoreWriter(tmp_path, source.filemap, "n")
+    plan = plan_conversion(source, writer, source.sample_ids(), workers="auto")
+    assert (plan.workers.n_workers, [text for text in plan.warnings if "memory" in text]) == (2, [])
+
+
+@pytest.mark.usefixtures("looked_at_here", "four_cores")
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        (BrokenSource(SourceError("sample 'run_1': broken")), "sample 'run_1': broken"),
+        (BrokenSource(ZeroDivisionError("by zero")), "sample 'run_1': ZeroDivisionError: by zero"),
+        (BrokenHeads({"run_1": -1, "run_2": -1}), "sample 'run_1': run_1 is broken"),
+    ],
+    ids=["no sample", "a library", "heads"],
+)
+def test_sizes_that_nobody_tells_make_one_worker(source: SampleSource, reason: str, tmp_path: Path) -> None:
+    assert chosen(source, tmp_path) == WorkerCount(1, NO_SIZES + reason)
+
+
+@pytest.mark.usefixtures("looked_at_here", "four_cores")
+def test_a_broken_sample_among_others_does_not_count(tmp_path: Path) -> None:
+    assert chosen(BrokenHeads({"run_1": -1, "run_2": 9, "run_3": 9}), tmp_path).n_workers == 3
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("four_cores")
+@pytest.mark.parametrize(("act", "reason"), [("crashed", "SIGSEGV"), ("hung", "it was stopped after the 2 s")])
+def test_a_process_that_dies_of_every_sample_makes_one_worker(act: str, reason: str, tmp_path: Path) -> None:
+    source = HostileSource(save_runs(tmp_path / "tree"), TREE_FILEMAP, {"run_1": act, "run_2": act})
+    made = chosen(source, tmp_path / "store", timeout=2)
+    assert made.n_workers == 1
+    assert made.reason.startswith(f"{NO_SIZES}sample 'run_1': ")
+    assert reason in made.reason
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("four_cores")
+@pytest.mark.parametrize("act", ["crashed", "hung"])
+def test_a_sample_that_hangs_or_crashes_does_not_count(
+    act: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where others were looked at before it."""
+    monkeypatch.setattr(planning, "_PATIENCE", Patience(60, 2, 60))
+    source = HostileSource(save_runs(tmp_path / "tree", ["a", "b", "c"]), TREE_FILEMAP, {"b": act})
+    assert chosen(source, tmp_path / "store") == WorkerCount(3, "as many as samples to convert")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("four_cores")
+@pytest.mark.parametrize("kind", [HostileSource, HostileUndescribed])
+def test_a_conversion_does_not_wait_for_a_sample_that_hangs(
+    kind: type[HostileSource], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "_PATIENCE", Patience(8 if kind is HostileSource else 60, 1, 1))
+    source = kind(save_runs(tmp_path / "tree"), TREE_FILEMAP, {"run_1": "hung"})
+    assert chosen(source, tmp_path / "store") == WorkerCount(1, f"{NO_SIZES}no sample told it in time")
+
+
+@pytest.mark.usefixtures("looked_at_here", "four_cores")
+def test_one_sample_is_not_looked_at(tmp_path: Path) -> None:
+    """One worker it is, whatever it takes."""
+    source = CountingSource({"run_1": 10**12})
+    assert chosen(source, tmp_path) == WorkerCount(1, "as many as samples to convert")
+    assert source.described == []
+
+
+@pytest.mark.usefixtures("looked_at_here", "four_cores")
+def test_looking_at_samples_takes_a_limited_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples whose state is not known by then may have to be converted."""
+    sized = SizedSource({f"run_{number}": 9 for number in range(20)})
+    convert(sized, ZarrStoreWriter(tmp_path, sized.filemap, "n"))
+    source = CountingSource(sized.points)
+    assert chosen(source, tmp_path) == WorkerCount(1, "no sample is to be converted")
+    assert (len(source.fingerprinted), source.described) == (20, [])
+    assert chosen(source, tmp_path, mode="overwrite").n_workers == 4
+    assert (len(source.fingerprinted), len(source.described)) == (20, 20)
+    monkeypatch.setattr(planning, "_PATIENCE", Patience(60, -1, 60))
+    assert chosen(source, tmp_path).n_workers == 4
+    assert len(source.fingerprinted) == 20
+
+
+def workers_of(store: Path) -> list[int]:
+    """The number of workers of each run."""
+    return [run["settings"]["workers"] for run in json.loads((store / "conversion.json").read_text())["runs"]]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("four_cores")
+def test_the_command_says_how_many_workers_it_takes(tmp_path: Path) -> None:
+    tree, store = save_runs(tmp_path / "tree"), tmp_path / "store"
+    ran = call("convert", tree, store, *PRESET)
+    assert (ran.code, ran.stdout.count("worker:"), ran.stdout.count("workers:")) == (0, 0, 1)
+    assert "2 workers: as many as samples to convert" in ran.stdout.splitlines()
+    assert "2 converted, 0 complete before, 0 failed" in ran.stdout
+    ran = call("convert", tree, store, *PRESET, "--workers", "auto")
+    assert "1 worker: no sample is to be converted" in ran.stdout.splitlines()
+    assert (ran.code, "0 converted, 2 complete before, 0 failed" in ran.stdout) == (0, True)
+    assert workers_of(store) == [2, 1]
+
+
+@pytest.mark.usefixtures("looked_at_here", "four_cores")
+def test_a_dry_run_looks_at_samples_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[list[str]] = []
+
+    def counting_look(source: SampleSource, sample_ids: list[str], **settings: Any) -> Seen:
+        looked.append(sample_ids)
+        return look(source, sample_ids, **settings)
+
+    monkeypatch.setattr(planning, "look", counting_look)
+    ran = call("convert", save_runs(tmp_path / "tree"), tmp_path / "store", *PRESET, "--dry-run")
+    assert "2 workers: as many as samples to convert" in ran.stdout.splitlines()
+    assert looked == [["run_1", "run_2"]]
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(3, marks=pytest.mark.slow)])
+def test_a_number_that_is_named_stays(workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is looked at for it, and nothing is said."""
+    monkeypatch.setattr("noether.data.zarr_store.cli.convert.choose_workers", None)
+    ran = call("convert", save_runs(tmp_path / "tree"), tmp_path / "store", *PRESET, "--workers", workers)
+    assert (ran.code, "worker:" in ran.stdout, "workers:" in ran.stdout) == (0, False, False)
+    assert workers_of(tmp_path / "store") == [workers]
+
+
+def test_a_plan_of_fewer_than_no_workers_is_refused(tmp_path: Path) -> None:
+    source = SizedSource({"run_1": 9})
+    with pytest.raises(ArgumentError, match="workers: expected a whole number of at least 0, got -1"):
+        plan_conversion(source, ZarrStoreWriter(tmp_path, source.filemap, "n"), ["run_1"], workers=-1)
+
+
+@pytest.mark.parametrize("text", ["1.5", "many", "AUTO", ""])
+def test_anything_else_is_refused(text: str, tmp_path: Path) -> None:
+    ran = call("convert", save_runs(tmp_path / "tree"), tmp_path / "store", *PRESET, f"--workers={text}")
+    assert (ran.code, ran.stderr) == (2, f"error: --workers: expected a whole number or auto, got {text!r}\n")

@@ -1,0 +1,132 @@
+"""Calls what works on rows with sizes that fit and that do not; memory on both sides of all buffers may not be touched.
+
+Run as a module, with a seed and a number of calls, since it may take its process down; prints how many were done and
+how many refused.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noether.data.zarr_store.codec import native
+from support.guarded import GuardedBytes
+
+MAX_BYTES = 1 << 17
+SIZES = [1, 2, 3, 4, 8, 255, 1_024, 1_025, 4_096]
+
+
+class Memory:
+    """Buffers of any size at the edges of guarded memory."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._largest = [GuardedBytes(MAX_BYTES) for _ in range(4)]
+
+    def take(self, number: int, n_bytes: int) -> NDArray[np.uint8]:
+        """Return that many random bytes, which end or begin where memory may not be touched."""
+        n_bytes = min(n_bytes, MAX_BYTES)
+        whole = self._largest[number]
+        part = whole.at_end[MAX_BYTES - n_bytes :] if self._rng.integers(4) else whole.at_start[:n_bytes]
+        part[:] = self._rng.integers(256, size=n_bytes)
+        return part
+
+
+def size_of(rng: np.random.Generator) -> int:
+    return int(rng.choice(SIZES)) + int(rng.integers(-1, 2))
+
+
+def nearly(rng: np.random.Generator, right: int) -> int:
+    """Return the right number, or, one time in five, another one."""
+    return right if rng.integers(5) else int(rng.choice([0, 1, right - 1, right + 1, 2 * right, 2**31, 2**63 - 1, -1]))
+
+
+def scatter(memory: Memory, rng: np.random.Generator) -> None:
+    n_rows, width, itemsize = size_of(rng), int(rng.integers(1, 5)), int(rng.choice([2, 4, 8]))
+    narrow, n_buckets = bool(rng.integers(2)), size_of(rng)
+    values = memory.take(0, max(nearly(rng, n_rows * width * itemsize * (2 if narrow else 1)) % MAX_BYTES, 0))
+    buckets = memory.take(1, 2 * n_rows)
+    if rng.integers(5):
+        buckets.view("<u2")[:] = rng.integers(max(n_buckets, 1), size=n_rows)
+    out, counts = memory.take(2, nearly(rng, n_rows * width * itemsize) % MAX_BYTES), memory.take(3, 8 * n_buckets)
+    assert native.scatter is not None
+    native.scatter(values, buckets, out, counts, itemsize=nearly(rng, itemsize), narrow=narrow)
+
+
+def hash_order(memory: Memory, rng: np.random.Generator) -> None:
+    n_rows, has_rows = size_of(rng), bool(rng.integers(2))
+    out, rows = memory.take(0, 8 * n_rows), memory.take(1, nearly(rng, 4 * n_rows) % MAX_BYTES)
+    keys = {"first_key": int(rng.integers(2**63)), "second_key": int(rng.integers(2**63))}
+    assert native.hash_order is not None
+    same_bits = nearly(rng, int(rng.integers(17)))
+    native.hash_order(out, rows=rows if has_rows else None, same_bits=same_bits, threads=nearly(rng, 3), **keys)
+
+
+def hash_buckets(memory: Memory, rng: np.random.Generator) -> None:
+    keys = {"first_key": int(rng.integers(2**63)), "second_key": int(rng.integers(2**63))}
+    out, bits = memory.take(0, nearly(rng, 2 * size_of(rng)) % MAX_BYTES), nearly(rng, int(rng.integers(17)))
+    assert native.hash_buckets is not None
+    native.hash_buckets(out, first_row=int(rng.integers(2**62)), bits=bits, **keys)
+
+
+def measure_loss(memory: Memory, rng: np.random.Generator) -> None:
+    itemsize = int(rng.choice([4, 8]))
+    values = memory.take(0, nearly(rng, itemsize * size_of(rng)) % MAX_BYTES)
+    values.view(np.uint8)[3::4] = 0x3F  # most of them finite
+    assert native.measure_loss is not None
+    native.measure_loss(values, itemsize=nearly(rng, itemsize), stored_itemsize=nearly(rng, itemsize // 2))
+
+
+def encode(memory: Memory, rng: np.random.Generator) -> None:
+    n_rows, width, itemsize, narrow = (
+        size_of(rng),
+        int(rng.integers(1, 5)),
+        int(rng.choice([2, 4, 8])),
+        bool(rng.integers(2)),
+    )
+    chunk_rows = max(int(rng.integers(1, 600)), -(-128 // width))
+    values = memory.take(0, n_rows * width * itemsize * (2 if narrow else 1))
+    order = memory.take(1, 8 * chunk_rows * int(rng.integers(1, 4)))
+    if rng.integers(5) and len(order) % 8 == 0:
+        order.view("<i8")[:] = rng.integers(max(n_rows, 1), size=len(order) // 8)
+    n_bytes = chunk_rows * width * itemsize
+    assert native.encode is not None
+    native.encode(
+        values,
+        order if rng.integers(3) else None,
+        chunk_rows=nearly(rng, chunk_rows),
+        width=nearly(rng, width),
+        itemsize=itemsize,
+        narrow=narrow,
+        block_bytes=nearly(rng, min(n_bytes, 1 << 13)),
+        level=int(rng.integers(3)),
+        checksum=bool(rng.integers(2)),
+        stored_header=bytes(nearly(rng, 16) % 32),
+    )
+
+
+def main(seed: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    memory = Memory(rng)
+    calls: list[Callable[[Memory, np.random.Generator], None]] = [
+        scatter,
+        hash_order,
+        hash_buckets,
+        measure_loss,
+        encode,
+    ]
+    done = 0
+    for number in range(count):
+        try:
+            calls[number % len(calls)](memory, rng)
+            done += 1
+        except (ValueError, IndexError, OverflowError, MemoryError):
+            pass
+    print(done, count - done)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

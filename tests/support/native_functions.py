@@ -1,0 +1,17 @@
+"""The functions of the compiled module, and how to be without them."""
+
+from __future__ import annotations
+
+import pytest
+
+from noether.data.zarr_store.codec import native
+
+__all__ = ["FUNCTIONS", "take_away"]
+
+FUNCTIONS = ("decode", "encode", "hash_buckets", "hash_order", "measure_loss", "read", "scatter")
+
+
+def take_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the ways of numcodecs and NumPy alone, as where the module is missing."""
+    for name in FUNCTIONS:
+        monkeypatch.setattr(native, name, None)
