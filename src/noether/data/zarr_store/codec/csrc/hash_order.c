@@ -219,6 +219,6 @@ bool hash_order(const HashedRows *rows, uint64_t *out, size_t n_threads) {
 
 void hash_buckets(HashKey key, uint64_t first, unsigned bits, uint16_t *out, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        out[i] = bits == 0 ? 0 : (uint16_t)(hash_of(key, first + i) >> (64 - bits));
+        out[i] = (uint16_t)(bits == 0 ? 0 : hash_of(key, first + i) >> (64 - bits));
     }
 }
