@@ -74,6 +74,8 @@ class CastMeter:
         first_row : int
             Number of the first of them.
         """
+        if self._check.origin is None and self._measures_natively(block):
+            return
         rows = max(_BLOCK_BYTES // (self._work.itemsize * block.shape[1]), 1)
         for start in range(0, len(block), rows):
             self._add(minus_origin(block[start : start + rows], self._check.origin), first_row + start)
@@ -95,12 +97,9 @@ class CastMeter:
         return FieldFidelity(self._source.name, self._max_abs, self._max_rel, self._flushed, self._n_non_finite)
 
     def _add(self, block: NDArray[Any], first_row: int) -> None:
-        block = np.ascontiguousarray(block)
-        measured = measure_loss(block, self._target)
-        if measured is not None:
-            self._merge(block.size, 0, None, *measured)
+        if self._measures_natively(block):
             return
-        finite, bad_row = block.reshape(-1), None
+        finite, bad_row = np.ascontiguousarray(block).reshape(-1), None
         with np.errstate(over="ignore", invalid="ignore"):  # refused later, with more to say than a warning
             given, size, peak = self._magnitudes(finite)
             # The largest of many is NaN where one of them is.
@@ -112,6 +111,13 @@ class CastMeter:
             if not self._lossless and finite.size and not self._overflows(peak):
                 loss = _loss(given, size, finite.astype(self._target))
         self._merge(block.size, block.size - finite.size, bad_row, peak, *loss)
+
+    def _measures_natively(self, block: NDArray[Any]) -> bool:
+        """Count in a block, unless it is left to NumPy."""
+        measured = measure_loss(np.ascontiguousarray(block), self._target)
+        if measured is not None:
+            self._merge(block.size, 0, None, *measured)
+        return measured is not None
 
     def _merge(
         self,
