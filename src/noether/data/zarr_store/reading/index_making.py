@@ -135,21 +135,21 @@ def _name_in_manifest(
     name: str,
     checksums: Mapping[str, str],
 ) -> bool:
-    """Name the index in the manifest, and delete the former one; return whether it describes all samples.
+    """Delete the former index, and name the new one in the manifest; return whether it describes all samples.
 
     It describes no sample that was added or written again since `indexed` was read.
     """
-    former: list[str] = []
     is_whole = True
 
     def change(current: StoreManifest) -> StoreManifest:
-        nonlocal former, is_whole
-        former = [one for one in current.index_names if one != name]
+        nonlocal is_whole
+        # First: a process that is killed between the two leaves an index that is named and gone, which the next run
+        # makes anew, and not one that nobody knows of.
+        storage.delete([one for one in current.index_names if one != name])
         named, is_whole = current.with_index(name, checksums, indexed)
         return named
 
     StoreManifest.update(root, change, storage_options=storage_options)
-    storage.delete(former)
     return is_whole
 
 
