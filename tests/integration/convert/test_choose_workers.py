@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +93,8 @@ def test_the_memory_of_the_largest_sample_limits_the_number(tmp_path: Path, monk
     monkeypatch.setattr(Machine, "now", lambda: Machine(4, 70 * GB, 10**15, "/scratch"))
     made = chosen(source, tmp_path)
     assert made.n_workers == 2
-    # Values of 16 bytes a point and a permutation of 8, beside the process that this test runs in.
-    assert made.reason.startswith("3 of 24.")
+    # Values of 16 bytes a point and a permutation of 8, beside the process that this test runs in, of a gigabyte or so.
+    assert re.match(r"3 of 2[4-6]\.", made.reason)
     assert made.reason.endswith("GB would not fit in the 70.0 GB of memory that are available")
     writer = ZarrStoreWriter(tmp_path, source.filemap, "n")
     plan = plan_conversion(source, writer, source.sample_ids(), workers="auto")
