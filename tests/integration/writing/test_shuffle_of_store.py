@@ -13,10 +13,12 @@ from noether.data.zarr_store import StoreManifest, ZarrChunkReader, ZarrStoreWri
 from noether.data.zarr_store.convert import convert
 from noether.data.zarr_store.errors import ManifestConflictError
 from noether.data.zarr_store.sampling.shuffle import permutation
-from noether.data.zarr_store.sources import TreeSource
+from noether.data.zarr_store.sources import TreeSource, mapped_files
 from noether.data.zarr_store.upkeep.repair import repair_store
 from noether.data.zarr_store.upkeep.verify import verify_store
 from support.archive import FILEMAP, SETTINGS, STORE_ARRAY_PATHS, source_fields
+from support.out_of_core import shrink
+from support.places import local_place
 from support.trees import assert_same_arrays
 
 NEW = "run_9"
@@ -51,7 +53,29 @@ def test_a_sample_that_is_added_has_the_shuffle_of_the_store(root: Path) -> None
     assert_same_arrays(restored, {name: values.astype(restored[name].dtype) for name, values in fields.items()})
 
 
-def test_a_store_of_either_shuffle_is_verified_and_repaired_from_its_source(root: Path, tmp_path: Path) -> None:
+def test_data_that_do_not_fit_in_memory_give_the_same_bytes_in_the_shuffle_of_the_store(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = source_fields("part/run_1")
+    ZarrStoreWriter(root, FILEMAP, "ahmed", **SETTINGS).write_group("in_memory/run_9", fields)
+    mapped = {}
+    for name, values in fields.items():
+        np.save(tmp_path / f"{name}.npy", values)
+        mapped[name] = np.load(tmp_path / f"{name}.npy", mmap_mode="r")
+    other = Path(shutil.copytree(STORE_ARRAY_PATHS, tmp_path / "other"))
+    shrink(monkeypatch, 1 << 12, block_bytes=1 << 11, block_rows=300)
+    ZarrStoreWriter(other, FILEMAP, "ahmed", **SETTINGS).write_group("in_memory/run_9", mapped)
+    expected, found = (local_place(store / "in_memory").files() for store in (root, other))
+    assert found == expected
+
+
+@pytest.mark.parametrize("fits_in_memory", [True, False])
+def test_a_store_of_either_shuffle_is_verified_and_repaired_from_its_source(
+    fits_in_memory: bool, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not fits_in_memory:
+        shrink(monkeypatch, 1 << 12, block_bytes=1 << 11, block_rows=300)
+        monkeypatch.setattr(mapped_files, "_MAP_BYTES", 1)
     for name, values in source_fields("run_2").items():
         (tmp_path / "tree/run_2").mkdir(parents=True, exist_ok=True)
         np.save(tmp_path / "tree/run_2" / getattr(FILEMAP, name), values)

