@@ -261,7 +261,7 @@ def test_the_way_out_of_a_copy_with_wrong_lengths_leads_out(remote: Place, tmp_p
     words[-40:] += 1
     np.save(file, words)
     with pytest.raises(CorruptDataError, match="noether-zarr index STORE"):
-        ZarrChunkReader(remote.root).read_arrays("run_1", NUM_POINTS, 0)
+        ZarrChunkReader(remote.root).read_arrays("run_1")
     write_chunk_index(remote.root)
     assert_same_reads(str(remote.root), before)
 

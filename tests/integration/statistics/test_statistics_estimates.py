@@ -47,7 +47,8 @@ def test_the_true_mean_is_within_the_interval_95_times_of_100(
                     hits.setdefault(f"{field} {component} {name}", []).append(bool(is_within))
     rates = {name: float(np.mean(each)) for name, each in hits.items()}
     assert len(rates) == 2 * sum(true[field].width for field in FIELDS[domain])
-    assert 0.935 <= np.mean(list(rates.values())) <= 0.965, rates
+    # The fields of a draw hit or miss together: over so many seeds, the mean has a standard error of 0.008.
+    assert 0.92 <= np.mean(list(rates.values())) <= 0.98, rates
     assert min(rates.values()) >= 0.88, rates  # three standard errors below
 
 
@@ -85,7 +86,9 @@ def test_an_estimate_reads_whole_chunks_of_samples_with_few(root: Path, seed: in
     selection = select(StoreManifest.load(str(root)), fields=FIELDS["surface"])
     for planned in selection.blocks(selection.shares(0.9), seed):
         short = planned.plan.grid.n_chunks - 1
-        assert [part.n_points for part in planned.plan.parts if part.chunk != short] in ([32], [])
+        of_short = sum(part.n_points for part in planned.plan.parts if part.chunk == short)
+        of_others = [part.n_points for part in planned.plan.parts if part.chunk != short]
+        assert of_others == ([32 - of_short] if of_short < 32 else [])
 
 
 def test_extremes_and_bounds_of_positions_are_not_known(root: Path) -> None:

@@ -10,7 +10,8 @@ The bytes may be damaged or forged: no size is used before it is compared with t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, Self
 
 import google_crc32c
@@ -323,6 +324,13 @@ class ShardIndex:
 
     offsets: NDArray[np.uint64]
     lengths: NDArray[np.uint64]
+    _n_in_a_row: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        is_stored = self.lengths != np.uint64(MISSING)
+        is_stored[1:] &= self.offsets[1:] == self.offsets[:-1] + self.lengths[:-1]
+        n_in_a_row = len(is_stored) if is_stored.all() else int(np.argmin(is_stored))
+        object.__setattr__(self, "_n_in_a_row", n_in_a_row)
 
     @classmethod
     def of_lengths(cls, lengths: Sequence[int] | NDArray[np.integer[Any]], capacity: int | None = None) -> Self:
@@ -387,17 +395,12 @@ class ShardIndex:
     def bounds_of(self, chunk: int, n_chunks: int) -> tuple[int, list[int]] | None:
         """Return the offset of `n_chunks` chunks, from `chunk` on, and where each begins and the last ends from there.
 
-        None where one is not stored, or they are not one behind the other.
+        None where one of them, or one before them, is not stored, or not behind the one before it.
         """
-        offsets = self.offsets[chunk : chunk + n_chunks].tolist()
-        start = end = offsets[0]
-        bounds = [0]
-        for offset, length in zip(offsets, self.lengths[chunk : chunk + n_chunks].tolist(), strict=True):
-            if offset != end or length == MISSING:
-                return None
-            end += length
-            bounds.append(end - start)
-        return start, bounds
+        if chunk + n_chunks > self._n_in_a_row:
+            return None
+        lengths = self.lengths[chunk : chunk + n_chunks].tolist()
+        return int(self.offsets[chunk]), list(accumulate(lengths, initial=0))
 
     @property
     def n_bytes(self) -> int:

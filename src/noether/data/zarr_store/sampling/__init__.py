@@ -9,9 +9,9 @@ from noether.data.zarr_store.sampling.plan import (
     plan_draw,
     plan_whole,
     plan_window,
-    random_stream,
 )
 from noether.data.zarr_store.sampling.planner import DrawPlanner, DrawRead, IfShort, NumPoints, Schedule
+from noether.data.zarr_store.sampling.random_stream import random_stream
 from noether.data.zarr_store.sampling.read_plan import ChunkPart, ChunkRun, PlannedRead, Range, ReadPlan
 from noether.data.zarr_store.sampling.shuffle import (
     SHUFFLE_ALGORITHM,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from random import Random
 from typing import Self
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from noether.data.zarr_store.core import Grid
 from noether.data.zarr_store.errors import TooLargeError
 from noether.data.zarr_store.sampling.plan import ChunkOrder, cyclic_window, plan_draw, plan_whole, plan_window
+from noether.data.zarr_store.sampling.random_stream import Choices
 from noether.data.zarr_store.sampling.read_plan import Range, ReadPlan
 
 __all__ = ["JointPlan", "sweep_length", "sweep_start"]
@@ -42,7 +42,7 @@ class JointPlan:
         return cls(plan_whole(grid), (((0, grid.n_points),),))
 
     @classmethod
-    def of_draws(cls, grid: Grid, counts: Sequence[int], rng: Random, chunk_order: ChunkOrder = "consecutive") -> Self:
+    def of_draws(cls, grid: Grid, counts: Sequence[int], rng: Choices, chunk_order: ChunkOrder = "consecutive") -> Self:
         """Plan draws of so many random points each.
 
         Parameters
@@ -51,7 +51,7 @@ class JointPlan:
             The grid of the domain.
         counts : sequence of int
             Points of each draw, together no more than the domain has.
-        rng : random.Random
+        rng : Choices
             Makes the random choices.
         chunk_order : {"consecutive", "scattered"}
             See `sampling.plan_draw`.
@@ -68,7 +68,7 @@ class JointPlan:
         return cls(plan, _deal(counts, rng.randrange(total) if len(counts) > 1 else 0))
 
     @classmethod
-    def of_sweep(cls, grid: Grid, counts: Sequence[int], step: int, rng: Random) -> Self:
+    def of_sweep(cls, grid: Grid, counts: Sequence[int], step: int, rng: Choices) -> Self:
         """Plan one step of a sweep of the first draw; the others get the rows that follow on its own.
 
         Parameters
@@ -79,7 +79,7 @@ class JointPlan:
             Points of each draw, together no more than the domain has.
         step : int
             Number of the step; see `sweep_start`.
-        rng : random.Random
+        rng : Choices
             Makes the random choices of the whole sweep.
 
         Notes
@@ -115,7 +115,7 @@ def sweep_length(grid: Grid, n_points: int) -> int:
     return -(-grid.n_points // n_points)
 
 
-def sweep_start(grid: Grid, n_points: int, step: int, rng: Random) -> int:
+def sweep_start(grid: Grid, n_points: int, step: int, rng: Choices) -> int:
     """Say with which row one draw of a sweep begins; its points are the `n_points` rows from there on.
 
     Parameters
@@ -126,7 +126,7 @@ def sweep_start(grid: Grid, n_points: int, step: int, rng: Random) -> int:
         Points of each draw.
     step : int
         Number of the draw, from 0 up to but not including `sweep_length`.
-    rng : random.Random
+    rng : Choices
         Makes the random choices of the whole sweep, so it has to be in the same state for each draw of one.
 
     Raises

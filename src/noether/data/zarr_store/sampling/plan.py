@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from math import comb
-from random import Random
 from typing import Literal
 
 from noether.data.zarr_store.core import Grid, positive_int
 from noether.data.zarr_store.errors import ArgumentError, TooLargeError, require_one_of
 from noether.data.zarr_store.layout import DomainLayout, require_domain
+from noether.data.zarr_store.sampling.random_stream import Choices
 from noether.data.zarr_store.sampling.read_plan import ChunkPart, Range, ReadPlan
 
 __all__ = [
@@ -29,7 +29,6 @@ __all__ = [
     "plan_draw",
     "plan_whole",
     "plan_window",
-    "random_stream",
 ]
 
 ChunkOrder = Literal["consecutive", "scattered"]
@@ -72,23 +71,14 @@ def check_num_points(
         The store has no such domain.
     """
     counts = {} if num_points is None else num_points
-    if not isinstance(counts, Mapping):
+    if type(counts) is not dict and not isinstance(counts, Mapping):
         raise ArgumentError(f"num_points: expected a mapping such as {{'volume': 16384}}, got {num_points!r}")
-    for domain in counts:
+    checked = dict(counts)
+    for domain, count in checked.items():
         require_domain(domain, domains)
-    return {
-        domain: None if count is None else positive_int(count, f"num_points[{domain!r}]")
-        for domain, count in counts.items()
-    }
-
-
-def random_stream(*key: int | str) -> Random:
-    """Start a stream of random choices; the same key gives the same stream, in every process.
-
-    Python's generator, not NumPy's: a plan takes a handful of whole numbers, and making a generator for them in a
-    process whose caches hold other things takes NumPy some 200 µs and Python 50, where a whole draw takes some 600.
-    """
-    return Random(repr(key))
+        if count is not None and (type(count) is not int or count < 1):
+            checked[domain] = positive_int(count, f"num_points[{domain!r}]")
+    return checked
 
 
 def plan_whole(grid: Grid) -> ReadPlan:
@@ -156,7 +146,7 @@ def cyclic_window(size: int, length: int, start: int) -> tuple[Range, ...]:
 
 
 def plan_draw(
-    grid: Grid, n_points: int, rng: Random, chunk_order: ChunkOrder = "consecutive", *, whole_chunks: bool = False
+    grid: Grid, n_points: int, rng: Choices, chunk_order: ChunkOrder = "consecutive", *, whole_chunks: bool = False
 ) -> ReadPlan:
     """Plan one draw of `n_points` random points.
 
@@ -166,7 +156,7 @@ def plan_draw(
         The grid of the domain.
     n_points : int
         Points to draw, T; as many as the domain has, or more, read it whole.
-    rng : random.Random
+    rng : Choices
         Makes the random choices.
     chunk_order : {"consecutive", "scattered"}
         Whether the chunks are a run of neighbours, which one request can fetch, or chosen independently.
@@ -221,14 +211,14 @@ def _begins_at_any_row(grid: Grid, wanted: int, chunk_order: ChunkOrder) -> bool
     return in_a_run and grid.n_full_chunks < FEW_CHUNKS
 
 
-def _rows_of_short_chunk(total: int, short: int, wanted: int, rng: Random) -> int:
+def _rows_of_short_chunk(total: int, short: int, wanted: int, rng: Choices) -> int:
     """Return min(r, T) rows with chance max(r, T)/N, which is both cases of the law, and else none."""
     if not short:
         return 0
     return min(short, wanted) if rng.randrange(total) < max(short, wanted) else 0
 
 
-def _full_parts(grid: Grid, wanted: int, rng: Random, chunk_order: ChunkOrder) -> list[ChunkPart]:
+def _full_parts(grid: Grid, wanted: int, rng: Choices, chunk_order: ChunkOrder) -> list[ChunkPart]:
     """Take `wanted` rows of the full chunks."""
     if not wanted:
         return []
@@ -251,7 +241,7 @@ def _full_parts(grid: Grid, wanted: int, rng: Random, chunk_order: ChunkOrder) -
     return parts
 
 
-def _random_window(size: int, length: int, rng: Random) -> tuple[Range, ...]:
+def _random_window(size: int, length: int, rng: Choices) -> tuple[Range, ...]:
     """Return a cyclic window of a chunk, from a uniform start; where it is the whole chunk, nothing is chosen."""
     return cyclic_window(size, length, rng.randrange(size) if length < size else 0)
 

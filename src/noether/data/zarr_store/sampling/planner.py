@@ -6,7 +6,6 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from random import Random
 from typing import Literal, TypeAlias, get_args
 
 from noether.data.zarr_store.core import Grid, whole_number
@@ -15,7 +14,8 @@ from noether.data.zarr_store.layout import DomainLayout
 from noether.data.zarr_store.manifest import SampleEntry
 from noether.data.zarr_store.sampling.joint_draws import Draw, JointDraws, join_draws
 from noether.data.zarr_store.sampling.joint_plan import JointPlan, sweep_length
-from noether.data.zarr_store.sampling.plan import ChunkOrder, random_stream
+from noether.data.zarr_store.sampling.plan import ChunkOrder
+from noether.data.zarr_store.sampling.random_stream import Choices, random_stream
 from noether.data.zarr_store.sampling.read_plan import PlannedRead, Range
 
 __all__ = ["DrawPlanner", "DrawRead", "IfShort", "NumPoints", "Schedule", "Share"]
@@ -210,5 +210,5 @@ class DrawPlanner:
             return JointPlan.of_sweep(grid, counts, step, self._stream("sweep", sweep, *key))
         return JointPlan.of_draws(grid, counts, self._stream("epoch", epoch, *key), self._chunk_order)
 
-    def _stream(self, *key: int | str) -> Random:
+    def _stream(self, *key: int | str) -> Choices:
         return random_stream(secrets.randbits(128)) if self.seed is None else random_stream(self.seed, *key)
