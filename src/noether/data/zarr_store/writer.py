@@ -235,8 +235,9 @@ class ZarrStoreWriter:
             By canonical field name: shape ``(n_points, width)``, or ``(n_points,)`` for a width of 1; NumPy arrays or
             CPU tensors of an integer or floating dtype. A domain may be missing; one that is there has all its fields.
             What is not in memory (`numpy.memmap`, HDF5, Zarr, anything that gives an array for a slice; on Linux also
-            the tensors of ``torch.load(mmap=True)``) is read once, front to back, into temporary files of about its
-            size below ``TMPDIR``.
+            the tensors of ``torch.load(mmap=True)``) is loaded where the sample takes up to 256 MiB. Otherwise it is
+            read once, front to back, through temporary files in ``TMPDIR``: of the bytes of its fields as they are
+            stored, before compression, and 4 bytes a point of each domain.
         attributes : mapping, optional
             Anything that JSON can hold; kept with the sample.
         fingerprint : str, optional
