@@ -95,3 +95,10 @@ class HostileSource(TreeSource):
         if sample_id in self.acts:
             ACTS[self.acts[sample_id]]()
         return super().describe(sample_id)
+
+
+class HostileUndescribed(HostileSource):
+    """Tells sizes only by loading."""
+
+    def describe(self, sample_id: str) -> None:  # type: ignore[override]  # noqa: ARG002 - protocols allow it
+        return None

@@ -15,7 +15,7 @@ from noether.data.zarr_store.convert.looking import Patience, Seen, look
 from noether.data.zarr_store.convert.worker_count import Machine
 from noether.data.zarr_store.errors import ArgumentError, SourceError
 from noether.data.zarr_store.sources import FieldDescription, SampleSource, SourceSample
-from support.bad_sources import HostileSource
+from support.bad_sources import HostileSource, HostileUndescribed
 from support.sized_sources import NamedSource, SizedSource
 from support.trees import TREE_FILEMAP, call, save_runs
 
@@ -62,13 +62,6 @@ class BrokenHeads(SizedSource):
         if self.points[sample_id] < 0:
             raise SourceError(f"{sample_id} is broken")
         return super().describe(sample_id)
-
-
-class HostileUndescribed(HostileSource):
-    """Tells sizes only by loading."""
-
-    def describe(self, sample_id: str) -> None:  # type: ignore[override]  # noqa: ARG002 - protocols allow it
-        return None
 
 
 @pytest.fixture
