@@ -53,7 +53,7 @@ def test_a_sample_that_is_added_has_the_shuffle_of_the_store(root: Path) -> None
     assert_same_arrays(restored, {name: values.astype(restored[name].dtype) for name, values in fields.items()})
 
 
-def test_data_that_do_not_fit_in_memory_give_the_same_bytes_in_the_shuffle_of_the_store(
+def test_data_that_do_not_fit_in_memory_have_the_shuffle_of_the_store_too(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fields = source_fields("part/run_1")
