@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from noether.data.zarr_store.codec.shard import ChunkCodec, index_size
+from noether.data.zarr_store.codec.shard import ChunkCodec
+from noether.data.zarr_store.codec.shard_index import index_size
 from noether.data.zarr_store.core.grid import Grid
 from noether.data.zarr_store.core.names import check_sample_id, is_plain, portable_key, printable
 from noether.data.zarr_store.errors import CorruptDataError, ManifestError, SampleIdError, SourceError

@@ -21,9 +21,9 @@ def shrink(
     """Make buckets and samples that are loaded so small; and what is read at once, unless that is to stay."""
     monkeypatch.setattr(source_rows, "_SMALL_BYTES", bucket_bytes)
     monkeypatch.setattr(validation, "_LOADED_BYTES", bucket_bytes)
-    monkeypatch.setattr(bucket_order, "_BUCKET_BYTES", bucket_bytes)
+    monkeypatch.setattr(bucket_order, "BUCKET_BYTES", bucket_bytes)
     if block_bytes is not None:
-        monkeypatch.setattr(source_rows, "_BLOCK_BYTES", block_bytes)
+        monkeypatch.setattr(source_rows, "BLOCK_BYTES", block_bytes)
     if block_rows is not None:
         monkeypatch.setattr(bucket_order, "_BLOCK_ROWS", block_rows)
 

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from zarr.abc.codec import Codec
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec
 
-from noether.data.zarr_store.codec.shard import ChunkCodec, ShardIndex, index_size
+from noether.data.zarr_store.codec.shard import ChunkCodec
+from noether.data.zarr_store.codec.shard_index import ShardIndex, index_size
 from noether.data.zarr_store.core.grid import Grid
 
 Metadata = dict[str, Any]

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from noether.data.zarr_store import ZarrChunkReader
-from noether.data.zarr_store.codec.shard import MISSING
+from noether.data.zarr_store.codec.shard_index import MISSING
 from noether.data.zarr_store.errors import CorruptDataError
 from support.ahmed import Arrays
 from support.lanes import few_fast

@@ -124,7 +124,7 @@ def test_meshes_are_told_apart_by_their_cells(kind: str, place: str, request: py
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".h5", ".pt"])
 def test_ranges_leave_nan_out_and_count_it(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source_rows, "_BLOCK_BYTES", 512)
+    monkeypatch.setattr(source_rows, "BLOCK_BYTES", 512)
     values = np.linspace(-5, 7, 3000, dtype=np.float32).reshape(1000, 3)
     values[100:200, 1] = np.nan
     path = tmp_path / f"velocity{suffix}"

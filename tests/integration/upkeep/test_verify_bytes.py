@@ -11,7 +11,7 @@ import pytest
 
 from noether.data.schemas import FileMap
 from noether.data.zarr_store import StoreManifest, ZarrStoreWriter
-from noether.data.zarr_store.codec.shard import index_size
+from noether.data.zarr_store.codec.shard_index import index_size
 from noether.data.zarr_store.convert import SampleResult
 from noether.data.zarr_store.convert.report import ReportFile, RunRecord
 from noether.data.zarr_store.reading import write_chunk_index

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from noether.data.zarr_store import ZarrChunkReader
-from noether.data.zarr_store.codec.shard import MISSING
+from noether.data.zarr_store.codec.shard_index import MISSING
 from noether.data.zarr_store.core.document_checksum import CHECKSUM_KEY
 from noether.data.zarr_store.errors import CorruptDataError
 from noether.data.zarr_store.reading import write_chunk_index

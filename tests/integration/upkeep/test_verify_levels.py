@@ -18,7 +18,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from noether.data.schemas import FileMap
 from noether.data.zarr_store import ZarrStoreWriter
-from noether.data.zarr_store.codec.shard import MISSING
+from noether.data.zarr_store.codec.shard_index import MISSING
 from noether.data.zarr_store.core.document_checksum import ZERO_CHECKSUM, with_checksum
 from noether.data.zarr_store.errors import ArgumentError, StorageError
 from noether.data.zarr_store.reading import write_chunk_index

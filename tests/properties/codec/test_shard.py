@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from numcodecs import blosc
 from numpy.typing import NDArray
 
-from noether.data.zarr_store.codec.shard import MISSING, ChunkCodec, ShardIndex, index_size
+from noether.data.zarr_store.codec.shard import ChunkCodec
+from noether.data.zarr_store.codec.shard_index import MISSING, ShardIndex, index_size
 from noether.data.zarr_store.core.grid import Grid
 from noether.data.zarr_store.errors import CorruptDataError
 from support.shards import (

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noether.data.zarr_store.codec.shard import MISSING, ShardIndex
+from noether.data.zarr_store.codec.shard_index import MISSING, ShardIndex
 from noether.data.zarr_store.core.grid import Grid
 from noether.data.zarr_store.reading.ranges import MAX_REQUEST_BYTES, RangeRequest, plan_ranges
 from noether.data.zarr_store.sampling.plan import CHUNK_ORDERS, plan_draw, plan_whole

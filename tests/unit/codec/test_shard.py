@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import struct
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
@@ -17,10 +14,12 @@ from hypothesis import strategies as st
 from zarr.codecs import ShardingCodec
 from zarr.core.metadata.v3 import ArrayV3Metadata
 
-from noether.data.zarr_store.codec.shard import MISSING, ChunkCodec, ShardIndex, index_size
+from noether.data.zarr_store.codec.shard import ChunkCodec
+from noether.data.zarr_store.codec.shard_index import MISSING, ShardIndex, index_size
 from noether.data.zarr_store.core.grid import Grid
 from noether.data.zarr_store.errors import CorruptDataError
 from support.effort import in_full_mode
+from support.guarded import run_fuzzer
 from support.shards import Metadata, Settings, encode_chunk, forge_header, forge_index, with_crc
 
 N_BYTES = 1000  # of the chunks, before the index
@@ -131,20 +130,8 @@ def test_a_short_chunk_is_padded_with_the_fill_value() -> None:
 
 @pytest.mark.parametrize("seed", [1, 2] if in_full_mode() else [1])
 def test_damaged_chunks_never_crash_nor_reach_beyond_their_buffers(seed: int) -> None:
-    """The chunks are decoded in a process of their own, so that a crash fails this test alone.
-
-    They take no more memory than sound ones either.
-    """
-    done = subprocess.run(
-        [sys.executable, "-m", "support.fuzz_chunks", str(seed), str(N_DAMAGED)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    assert done.returncode == 0, done.stderr
-    decoded, refused = map(int, done.stdout.split())
+    """They take no more memory than sound ones either."""
+    decoded, refused = run_fuzzer("support.fuzz_chunks", seed, N_DAMAGED)
     assert min(decoded, refused) > N_DAMAGED // 12
     assert decoded + refused == N_DAMAGED
 

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from noether.data.zarr_store.codec.shard import ShardIndex
+from noether.data.zarr_store.codec.shard_index import ShardIndex
 from noether.data.zarr_store.core.grid import Grid
 from noether.data.zarr_store.reading.ranges import MAX_REQUEST_BYTES, plan_ranges
 from noether.data.zarr_store.sampling.plan import plan_draw, plan_whole

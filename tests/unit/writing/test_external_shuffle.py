@@ -44,7 +44,7 @@ def shuffled(held: ExitStack, rows: Grid = GRID) -> ExternalShuffle:
 
 @pytest.fixture
 def small_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bucket_order, "_BUCKET_BYTES", BUCKET_BYTES)
+    monkeypatch.setattr(bucket_order, "BUCKET_BYTES", BUCKET_BYTES)
     monkeypatch.setattr(bucket_order, "_BLOCK_ROWS", 1 << 14)
 
 

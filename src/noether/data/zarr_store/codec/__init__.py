@@ -4,14 +4,8 @@ from noether.data.zarr_store.codec.casting import cast_into, gather, measure_los
 from noether.data.zarr_store.codec.native import implementation
 from noether.data.zarr_store.codec.row_order import HashKey, hash_buckets, hash_order, hash_order_of
 from noether.data.zarr_store.codec.scattering import MAX_BUCKETS, scatter
-from noether.data.zarr_store.codec.shard import (
-    MAX_RUN_CHUNKS,
-    MIN_STORED_BYTES,
-    MISSING,
-    ChunkCodec,
-    ShardIndex,
-    index_size,
-)
+from noether.data.zarr_store.codec.shard import MAX_RUN_CHUNKS, MIN_STORED_BYTES, ChunkCodec
+from noether.data.zarr_store.codec.shard_index import MISSING, ShardIndex, index_size
 
 __all__ = [
     "MAX_BUCKETS",

@@ -12,19 +12,12 @@ from noether.data.zarr_store.core import Grid
 from noether.data.zarr_store.layout import ArrayLayout
 from noether.data.zarr_store.sources import FieldDescription
 from noether.data.zarr_store.writer import ZarrStoreWriter
-from noether.data.zarr_store.writing import PERMUTATION_BYTES, fits_in_memory
+from noether.data.zarr_store.writing import PERMUTATION_BYTES, RANK_BYTES, fits_in_memory, memory_of_blocks
 
 __all__ = ["SampleSize", "row_bytes", "scratch_bytes_of"]
 
 # Beside the sample and a permutation: chunks on their way through the threads, and what is being sent.
 _BUFFER_BYTES = 16 << 20
-# Of a sample that is read in blocks: each of these twice, one more than there are threads, up to eight of these.
-_BLOCK_BYTES = 8 << 20
-_MAX_BLOCKS = 8
-# Two buckets with the numbers of their rows, and a third that comes.
-_BUCKETS_BYTES = 40 << 20
-# In temporary files, each point of a domain has its number.
-_ROW_NUMBER_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +61,7 @@ def scratch_bytes_of(writer: ZarrStoreWriter, fields: Mapping[str, FieldDescript
     reordered = 0
     for domain in _domains_in_blocks(writer, fields):
         arrays = [array for field, array in writer.layouts[domain].arrays.items() if field in fields]
-        reordered += fields[arrays[0].field].shape[0] * (sum(map(row_bytes, arrays)) + _ROW_NUMBER_BYTES)
+        reordered += fields[arrays[0].field].shape[0] * (sum(map(row_bytes, arrays)) + RANK_BYTES)
     return max(copied, reordered)
 
 
@@ -82,8 +75,7 @@ def _memory_bytes_of(writer: ZarrStoreWriter, fields: Mapping[str, FieldDescript
         if there and domain not in in_blocks:
             writing = max(writing, there[0].shape[0] * PERMUTATION_BYTES)
     if in_blocks:
-        n_blocks = min(writer.settings.encoding.threads, _MAX_BLOCKS) + 1
-        writing = max(writing, _BUCKETS_BYTES, 2 * n_blocks * _BLOCK_BYTES)
+        writing = max(writing, memory_of_blocks(writer.settings.encoding.threads))
     loading = max((one.loading_bytes for one in fields.values()), default=0)
     return loaded + max(loading, writing + _BUFFER_BYTES)
 

@@ -1,5 +1,6 @@
 """How `ZarrStoreWriter` writes: samples checked, put in stored order, encoded."""
 
+from noether.data.zarr_store.writing.bucket_order import RANK_BYTES
 from noether.data.zarr_store.writing.cast_loss import NonFinite
 from noether.data.zarr_store.writing.group_encoding import (
     Encoding,
@@ -14,7 +15,7 @@ from noether.data.zarr_store.writing.group_encoding import (
 )
 from noether.data.zarr_store.writing.position_loss import PositionLoss
 from noether.data.zarr_store.writing.position_warning import position_warning
-from noether.data.zarr_store.writing.prepare import PreparedSample
+from noether.data.zarr_store.writing.prepare import PreparedSample, memory_of_blocks
 from noether.data.zarr_store.writing.settings import WriterSettings
 from noether.data.zarr_store.writing.source_rows import SourceRows
 from noether.data.zarr_store.writing.store_settings import StoreSettings, compression_level_of
@@ -29,6 +30,7 @@ from noether.data.zarr_store.writing.validation import (
 
 __all__ = [
     "PERMUTATION_BYTES",
+    "RANK_BYTES",
     "Encoding",
     "FieldValues",
     "GroupArray",
@@ -48,6 +50,7 @@ __all__ = [
     "fits_in_memory",
     "group_metadata",
     "group_objects",
+    "memory_of_blocks",
     "node_document",
     "position_warning",
     "root_document",

@@ -14,17 +14,20 @@ from noether.data.zarr_store.codec import MAX_BUCKETS, HashKey, hash_buckets, ha
 from noether.data.zarr_store.writing.scattered_rows import ScatteredRows
 from noether.data.zarr_store.writing.scratch import ScratchFile
 
-__all__ = ["BucketOrder", "RunAll", "hashed_buckets", "n_buckets_for", "permuted_buckets"]
+__all__ = ["BUCKET_BYTES", "RANK_BYTES", "BucketOrder", "RunAll", "hashed_buckets", "n_buckets_for", "permuted_buckets"]
 
 # Runs tasks in threads, a few at a time, and waits for the last.
 RunAll = Callable[[Iterable[Callable[[], object]]], None]
 
-# A bucket is read back whole, so this bounds the memory of a field that does not fit.
-_BUCKET_BYTES = 16 << 20
+BUCKET_BYTES = 16 << 20
+"""A bucket is read back whole, so this bounds the memory of a field that does not fit."""
+
 # Rows whose buckets are found at once.
 _BLOCK_ROWS = 1 << 20
-# Row numbers within a bucket.
-_RANK = np.dtype("<u4")
+RANK_BYTES = 4
+"""The number of a row within its bucket, as temporary files have it for each point of a domain."""
+
+_RANK = np.dtype(f"<u{RANK_BYTES}")
 _MAX_RANKED_ROWS = 1 << 32
 
 
@@ -55,13 +58,13 @@ class BucketOrder:
         """Read, for each stored row of a bucket, its number among the bucket's rows in the source's order."""
         start, stop = self.starts[bucket : bucket + 2]
         ranks: NDArray[np.uint32] = np.empty(stop - start, _RANK)
-        self.ranks_file.read_into(ranks, start * _RANK.itemsize)
+        self.ranks_file.read_into(ranks, start * RANK_BYTES)
         return ranks
 
 
 def n_buckets_for(n_points: int, row_bytes: int) -> int:
     """Return how many buckets, a power of two, keep one small; `row_bytes` is what the widest field has in a row."""
-    wanted = -(-n_points * row_bytes // _BUCKET_BYTES)
+    wanted = -(-n_points * row_bytes // BUCKET_BYTES)
     return min(1 << max(wanted - 1, 0).bit_length(), MAX_BUCKETS)
 
 
@@ -144,10 +147,10 @@ def _ranks_file(
     held: ExitStack,
 ) -> ScratchFile:
     """Write the ranks of all buckets, one after the other, to a new file."""
-    file = held.enter_context(ScratchFile(starts[-1] * _RANK.itemsize, where))
+    file = held.enter_context(ScratchFile(starts[-1] * RANK_BYTES, where))
 
     def write(bucket: int) -> None:
-        file.write(ranks(bucket).astype(_RANK), starts[bucket] * _RANK.itemsize)
+        file.write(ranks(bucket).astype(_RANK), starts[bucket] * RANK_BYTES)
 
     run(partial(write, bucket) for bucket in range(len(starts) - 1))
     return file

@@ -18,6 +18,7 @@ from noether.data.zarr_store.layout import ArrayLayout
 from noether.data.zarr_store.manifest import FieldFidelity, Origin
 from noether.data.zarr_store.sampling import SHUFFLE_ALGORITHM, hash_key, permutation
 from noether.data.zarr_store.writing.bucket_order import (
+    BUCKET_BYTES,
     BucketOrder,
     RunAll,
     hashed_buckets,
@@ -31,15 +32,15 @@ from noether.data.zarr_store.writing.origin import minus_origin
 from noether.data.zarr_store.writing.position_loss import PositionLoss, PositionMeter, measure_positions
 from noether.data.zarr_store.writing.scattered_rows import ScatteredRows
 from noether.data.zarr_store.writing.scratch import ScratchFile
-from noether.data.zarr_store.writing.source_rows import SourceRows
+from noether.data.zarr_store.writing.source_rows import BLOCK_BYTES, SourceRows
 from noether.data.zarr_store.writing.stored_rows import GatheredRows, StoredRows
 from noether.data.zarr_store.writing.validation import FieldValues
 
-__all__ = ["PreparedSample"]
+__all__ = ["PreparedSample", "memory_of_blocks"]
 
 _WIDE, _READ_AS = "float64", "float32"
-# Of a source that is not in memory, so many blocks at most are under way; each takes its bytes three times.
-_MAX_BLOCKS = 8
+# Of a source that is not in memory, a block for each thread is under way, and the next one, but no more than these.
+_MAX_BLOCKS = 9
 
 
 class PreparedSample:
@@ -204,7 +205,7 @@ class PreparedSample:
         sources = [(layout, values) for layout, values in self._fields[domain] if isinstance(values, SourceRows)]
         if not sources:
             return {}
-        run = partial(run_all, pool, ahead=min(self._threads, _MAX_BLOCKS) + 1)
+        run = partial(run_all, pool, ahead=_n_blocks(self._threads))
         order = self._bucket_order(domain, max(_row_bytes(layout) for layout, _ in sources), run, held)
         measured, shuffled = {}, []
         for layout, source in sources:
@@ -246,6 +247,17 @@ class _Blocks:
         self.rows.add(
             first_row, minus_origin(block, self.origin), self.order.buckets(first_row, first_row + len(block))
         )
+
+
+def memory_of_blocks(threads: int) -> int:
+    """Return the memory that the fields of a sample take which are read in blocks, whatever their size."""
+    blocks = 2 * _n_blocks(threads) * BLOCK_BYTES  # as they were read, and grouped by bucket
+    buckets = 5 * BUCKET_BYTES // 2  # two with the numbers of their rows
+    return max(blocks, buckets)
+
+
+def _n_blocks(threads: int) -> int:
+    return min(threads + 1, _MAX_BLOCKS)
 
 
 def _row_bytes(layout: ArrayLayout) -> int:

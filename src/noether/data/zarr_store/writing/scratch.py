@@ -62,7 +62,7 @@ class ScratchFile:
         self.close()
 
     def close(self) -> None:
-        """Give the room back."""
+        """Free the room."""
         self._file.close()
 
     def write(self, values: NDArray[Any], at: int) -> None:

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from noether.data.zarr_store.core import map_again
 from noether.data.zarr_store.errors import SampleDataError
 
-__all__ = ["Block", "SourceRows"]
+__all__ = ["BLOCK_BYTES", "Block", "SourceRows"]
 
 # Number of its first row, and rows, shape (n, width).
 Block = tuple[int, NDArray[Any]]
 
 # Whether smaller arrays lie in a mapped file makes no difference.
 _SMALL_BYTES = 32 << 20
-# What is read at once.
-_BLOCK_BYTES = 8 << 20
+BLOCK_BYTES = 8 << 20
+"""What is read at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class SourceRows:
         return prod(self.shape[1:]) * self.dtype.itemsize
 
     def _block_rows(self) -> int:
-        rows = max(_BLOCK_BYTES // self._row_bytes, 1)
+        rows = max(BLOCK_BYTES // self._row_bytes, 1)
         chunks = getattr(self.values, "chunks", None)
         if not (isinstance(chunks, tuple) and chunks and isinstance(chunks[0], int)):
             return rows
