@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from noether.data.zarr_store.codec import hash_order
 from noether.data.zarr_store.core.grid import Grid
+from noether.data.zarr_store.core.scratch import ScratchFile
 from noether.data.zarr_store.writing import bucket_order
 from noether.data.zarr_store.writing.bucket_order import BucketOrder, hashed_buckets, permuted_buckets
 from noether.data.zarr_store.writing.external_shuffle import ExternalShuffle
 from noether.data.zarr_store.writing.scattered_rows import ScatteredRows
-from noether.data.zarr_store.writing.scratch import ScratchFile
 from noether.data.zarr_store.writing.stored_rows import GatheredRows, StoredRows
 
 GRIDS = st.builds(Grid.fit, st.integers(1, 400), st.integers(1, 60), st.none() | st.integers(1, 200))

@@ -11,12 +11,12 @@ import pytest
 
 from noether.data.zarr_store.codec import MAX_BUCKETS, hash_order
 from noether.data.zarr_store.core.grid import Grid
+from noether.data.zarr_store.core.scratch import ScratchFile
 from noether.data.zarr_store.errors import StorageError
 from noether.data.zarr_store.writing import bucket_order
 from noether.data.zarr_store.writing.bucket_order import BucketOrder, hashed_buckets, n_buckets_for
 from noether.data.zarr_store.writing.external_shuffle import ExternalShuffle
 from noether.data.zarr_store.writing.scattered_rows import ScatteredRows
-from noether.data.zarr_store.writing.scratch import ScratchFile
 from noether.data.zarr_store.writing.stored_rows import GatheredRows
 
 BUCKET_BYTES = 1 << 18

@@ -31,7 +31,7 @@ from noether.data.zarr_store.core.names import (
     sample_id_of,
     twin_error,
 )
-from noether.data.zarr_store.core.scratch import scratch_root
+from noether.data.zarr_store.core.scratch import ScratchFile, scratch_root
 from noether.data.zarr_store.core.text_table import TextRow, TextTable, parse_text_table
 from noether.data.zarr_store.core.threads import default_threads, run_all, run_in_order
 
@@ -44,6 +44,7 @@ __all__ = [
     "BoundedCache",
     "ChecksumState",
     "Grid",
+    "ScratchFile",
     "TextRow",
     "TextTable",
     "available_memory_bytes",

@@ -1,14 +1,107 @@
-"""Where temporary files go."""
+"""Temporary files, and where they go."""
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self
 
-__all__ = ["scratch_root"]
+import numpy as np
+from numpy.typing import NDArray
+
+from noether.data.zarr_store.errors import StorageError
+
+__all__ = ["ScratchFile", "scratch_root"]
+
+# File systems that cannot reserve room say so in these ways; there, a full disk comes out later.
+_CANNOT_RESERVE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
 
 def scratch_root() -> str:
     """Return the directory for temporary files: ``TMPDIR``, or what the system names."""
     # tempfile reads TMPDIR once, which may be before a program sets it.
     return os.environ.get("TMPDIR") or tempfile.gettempdir()
+
+
+class ScratchFile:
+    """A temporary file of a known size. It has no name, so that nothing is left where the process is killed.
+
+    Threads may write and read it at the same time, at places that they know.
+
+    Parameters
+    ----------
+    n_bytes : int
+        Its size. The room is reserved at once, where the system can do that.
+    where : str
+        What it is for, to begin an error with.
+
+    Raises
+    ------
+    StorageError
+        There is no room, or no directory that can be written; so do all methods.
+    """
+
+    def __init__(self, n_bytes: int, where: str) -> None:
+        self._directory = scratch_root()
+        self._n_bytes = n_bytes
+        self._where = where
+        with self._failures():
+            self._file = tempfile.TemporaryFile(dir=self._directory, buffering=0)  # noqa: SIM115  # `close` does
+        try:
+            with self._failures():
+                self._reserve()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the room."""
+        self._file.close()
+
+    def write(self, values: NDArray[Any], at: int) -> None:
+        """Write an array in C order from byte `at` on."""
+        rest = values.reshape(-1).view(np.uint8).data
+        with self._failures():
+            while rest:
+                n_written = os.pwrite(self._file.fileno(), rest, at)
+                rest, at = rest[n_written:], at + n_written
+
+    def read_into(self, values: NDArray[Any], at: int) -> None:
+        """Fill an array in C order with the bytes from `at` on."""
+        rest = values.reshape(-1).view(np.uint8).data
+        with self._failures():
+            while rest:
+                n_read = os.preadv(self._file.fileno(), [rest], at)
+                if not n_read:
+                    raise OSError(errno.EIO, "it has become shorter")
+                rest, at = rest[n_read:], at + n_read
+
+    def _reserve(self) -> None:
+        if self._n_bytes and hasattr(os, "posix_fallocate"):
+            try:
+                os.posix_fallocate(self._file.fileno(), 0, self._n_bytes)
+            except OSError as error:
+                if error.errno not in _CANNOT_RESERVE:
+                    raise
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StorageError(
+                f"{self._where}: cannot keep {self._n_bytes:,} bytes in a temporary file in {self._directory} "
+                f"({error.strerror or error}); set TMPDIR to a directory with room for what does not fit in memory"
+            ) from error

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noether.data.zarr_store.codec import MAX_BUCKETS, HashKey, hash_buckets, hash_order_of
+from noether.data.zarr_store.core import ScratchFile
 from noether.data.zarr_store.writing.scattered_rows import ScatteredRows
-from noether.data.zarr_store.writing.scratch import ScratchFile
 
 __all__ = ["BUCKET_BYTES", "RANK_BYTES", "BucketOrder", "RunAll", "hashed_buckets", "n_buckets_for", "permuted_buckets"]
 

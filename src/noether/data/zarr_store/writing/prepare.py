@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from noether.data.zarr_store.core import Grid, run_all
+from noether.data.zarr_store.core import Grid, ScratchFile, run_all
 from noether.data.zarr_store.layout import ArrayLayout
 from noether.data.zarr_store.manifest import FieldFidelity, Origin
 from noether.data.zarr_store.sampling import SHUFFLE_ALGORITHM, hash_key, permutation
@@ -31,7 +31,6 @@ from noether.data.zarr_store.writing.group_encoding import DomainArrays
 from noether.data.zarr_store.writing.origin import minus_origin
 from noether.data.zarr_store.writing.position_loss import PositionLoss, PositionMeter, measure_positions
 from noether.data.zarr_store.writing.scattered_rows import ScatteredRows
-from noether.data.zarr_store.writing.scratch import ScratchFile
 from noether.data.zarr_store.writing.source_rows import BLOCK_BYTES, SourceRows
 from noether.data.zarr_store.writing.stored_rows import GatheredRows, StoredRows
 from noether.data.zarr_store.writing.validation import FieldValues

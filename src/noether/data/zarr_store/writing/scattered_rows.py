@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noether.data.zarr_store.codec import scatter
-from noether.data.zarr_store.writing.scratch import ScratchFile
+from noether.data.zarr_store.core import ScratchFile
 
 __all__ = ["ScatteredRows"]
 
