@@ -24,7 +24,7 @@ class Memory:
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
-        self._largest = [GuardedBytes(MAX_BYTES) for _ in range(4)]
+        self._largest = [GuardedBytes(MAX_BYTES) for _ in range(7)]
 
     def take(self, number: int, n_bytes: int) -> NDArray[np.uint8]:
         """Return that many random bytes, which end or begin where memory may not be touched."""
@@ -108,6 +108,53 @@ def encode(memory: Memory, rng: np.random.Generator) -> None:
     )
 
 
+def mesh_of(memory: Memory, rng: np.random.Generator) -> tuple[list[NDArray[np.uint8]], int, int]:
+    """Return points, types, offsets and connectivity, right for the most part; the cells; the bytes of a coordinate."""
+    n_points, n_cells, itemsize = size_of(rng) % 600 + 8, size_of(rng) % 600, int(rng.choice([4, 8]))
+    points = memory.take(0, nearly(rng, 3 * n_points * itemsize) % MAX_BYTES)
+    types = memory.take(1, n_cells)
+    types[:] = rng.choice([3, 5, 7, 8, 9, 10, 11, 12, 13, 14, 42], size=n_cells)
+    sizes = np.array([{10: 4, 11: 8, 12: 8, 13: 6, 14: 5}.get(int(kind), 4) for kind in types], np.int64)
+    if n_cells and rng.integers(3) == 0:
+        sizes[rng.integers(n_cells)] += int(rng.integers(-3, 4))
+    ends = np.concatenate([[0], np.cumsum(sizes)])
+    offsets = memory.take(2, nearly(rng, 8 * (n_cells + 1)) % MAX_BYTES // 8 * 8)
+    offsets.view(np.int64)[:] = np.resize(ends, len(offsets) // 8)
+    connectivity = memory.take(3, nearly(rng, 8 * int(ends[-1])) % MAX_BYTES // 8 * 8)
+    connectivity.view(np.int64)[:] = rng.integers(n_points, size=len(connectivity) // 8)
+    if len(connectivity) and rng.integers(3) == 0:
+        connectivity.view(np.int64)[rng.integers(len(connectivity) // 8)] = rng.choice([-1, n_points, 2**62, -(2**62)])
+    return [points, types, offsets, connectivity], n_cells, itemsize
+
+
+def require_sound(unsound: int | None) -> None:
+    if unsound is not None:
+        raise ValueError(f"cell {unsound} is not sound")
+
+
+def cell_centers(memory: Memory, rng: np.random.Generator) -> None:
+    mesh, n_cells, itemsize = mesh_of(memory, rng)
+    polyhedra = None
+    if rng.integers(2):  # each cell has four faces, whose corners are the points of cells
+        ids, ends = memory.take(4, 32 * n_cells), memory.take(5, 8 * (n_cells + 1))
+        ids.view(np.int64)[:] = rng.integers(-1 if rng.integers(4) == 0 else 0, n_cells + 1, size=4 * n_cells)
+        ends.view(np.int64)[:] = 4 * np.arange(n_cells + 1)
+        polyhedra = (ends, ids, mesh[2], mesh[3])
+    start = int(rng.integers(n_cells + 1))
+    out = memory.take(6, nearly(rng, 3 * itemsize * (n_cells - start)) % MAX_BYTES)
+    sizes = {"start": nearly(rng, start), "stop": nearly(rng, n_cells), "itemsize": nearly(rng, itemsize)}
+    assert native.cell_centers is not None
+    require_sound(native.cell_centers(mesh[0], mesh[1], mesh[2], mesh[3], polyhedra, out, **sizes))
+
+
+def face_vectors(memory: Memory, rng: np.random.Generator) -> None:
+    mesh, n_cells, itemsize = mesh_of(memory, rng)
+    centers, vectors = (memory.take(number, nearly(rng, 24 * n_cells) % MAX_BYTES) for number in (4, 5))
+    sizes = {"start": 0, "stop": nearly(rng, n_cells), "itemsize": itemsize}
+    assert native.face_vectors is not None
+    require_sound(native.face_vectors(mesh[0], mesh[1], mesh[2], mesh[3], centers, vectors, **sizes))
+
+
 def main(seed: int, count: int) -> None:
     rng = np.random.default_rng(seed)
     memory = Memory(rng)
@@ -117,6 +164,8 @@ def main(seed: int, count: int) -> None:
         hash_buckets,
         measure_loss,
         encode,
+        cell_centers,
+        face_vectors,
     ]
     done = 0
     for number in range(count):

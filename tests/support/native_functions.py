@@ -8,7 +8,17 @@ from noether.data.zarr_store.codec import native
 
 __all__ = ["FUNCTIONS", "take_away"]
 
-FUNCTIONS = ("decode", "encode", "hash_buckets", "hash_order", "measure_loss", "read", "scatter")
+FUNCTIONS = (
+    "cell_centers",
+    "decode",
+    "encode",
+    "face_vectors",
+    "hash_buckets",
+    "hash_order",
+    "measure_loss",
+    "read",
+    "scatter",
+)
 
 
 def take_away(monkeypatch: pytest.MonkeyPatch) -> None:

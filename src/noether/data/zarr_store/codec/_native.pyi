@@ -4,6 +4,55 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+_Polyhedra = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]
+
+def cell_centers(
+    points: NDArray[Any],
+    types: NDArray[Any],
+    offsets: NDArray[Any],
+    connectivity: NDArray[Any],
+    polyhedra: _Polyhedra | None,
+    out: NDArray[Any],
+    *,
+    start: int,
+    stop: int,
+    itemsize: int,
+) -> int | None:
+    """Compute the centres of cells, as `sources.geometry.cell_centers` defines them.
+
+    Parameters
+    ----------
+    points : ndarray of float32 or float64, shape (n_points, 3)
+        In C order, aligned.
+    types : ndarray of uint8, shape (n_cells,)
+        VTK's types.
+    offsets : ndarray of int64, shape (n_cells + 1,)
+        The points of cell ``i`` are ``connectivity[offsets[i]:offsets[i + 1]]``.
+    connectivity : ndarray of int64
+        Numbers of points.
+    polyhedra : tuple of four ndarray of int64, or None
+        The attributes of `sources.cells.Polyhedra`, in their order.
+    out : ndarray, shape (stop - start, 3)
+        In the dtype of `points`; is overwritten.
+    start, stop : int
+        Which cells.
+    itemsize : int
+        Bytes of a coordinate.
+
+    Returns
+    -------
+    int or None
+        The number of a cell that does not have the points of its type, or where a number leads outside its array; None
+        where all are sound.
+
+    Raises
+    ------
+    ValueError
+        The sizes do not fit together, or an array is not aligned.
+    MemoryError
+        There is no room for the faces of a polyhedron.
+    """
+
 def decode(
     data: bytes | memoryview,
     bounds: list[int],
@@ -150,6 +199,38 @@ def encode(
         An entry of `order` is not the number of a row.
     MemoryError
         There is no room for a chunk, or for the run.
+    """
+
+def face_vectors(
+    points: NDArray[Any],
+    types: NDArray[Any],
+    offsets: NDArray[Any],
+    connectivity: NDArray[Any],
+    centers: NDArray[Any],
+    vectors: NDArray[Any],
+    *,
+    start: int,
+    stop: int,
+    itemsize: int,
+) -> int | None:
+    """Compute the centres and area vectors of triangles, quadrilaterals, pixels and polygons.
+
+    Parameters
+    ----------
+    points, types, offsets, connectivity, start, stop, itemsize
+        Those of `cell_centers`.
+    centers, vectors : ndarray of float64, shape (stop - start, 3)
+        Are overwritten; other cells have zeros.
+
+    Returns
+    -------
+    int or None
+        The result of `cell_centers`.
+
+    Raises
+    ------
+    ValueError
+        The sizes do not fit together, or an array is not aligned.
     """
 
 def hash_order(

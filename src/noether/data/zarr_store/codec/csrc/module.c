@@ -1,6 +1,7 @@
 /* The function that encodes, for Python, and the module itself: arguments are parsed and checked here, buffers are held,
  * and the interpreter's lock is released. `_native.pyi` has their types. */
 #include "module_decode.h"
+#include "module_geometry.h"
 #include "module_rows.h"
 
 #include "crc32c.h"
@@ -120,8 +121,10 @@ done:
 }
 
 static PyMethodDef methods[] = {
+    {"cell_centers", WITH_KEYWORDS(py_cell_centers), METH_VARARGS | METH_KEYWORDS, cell_centers_doc},
     {"decode", WITH_KEYWORDS(py_decode), METH_VARARGS | METH_KEYWORDS, decode_doc},
     {"encode", WITH_KEYWORDS(encode), METH_VARARGS | METH_KEYWORDS, encode_doc},
+    {"face_vectors", WITH_KEYWORDS(py_face_vectors), METH_VARARGS | METH_KEYWORDS, face_vectors_doc},
     {"hash_buckets", WITH_KEYWORDS(py_hash_buckets), METH_VARARGS | METH_KEYWORDS, hash_buckets_doc},
     {"hash_order", WITH_KEYWORDS(py_hash_order), METH_VARARGS | METH_KEYWORDS, hash_order_doc},
     {"measure_loss", WITH_KEYWORDS(py_measure_loss), METH_VARARGS | METH_KEYWORDS, measure_loss_doc},
@@ -144,7 +147,7 @@ static PyModuleDef_Slot slots[] = {{Py_mod_exec, initialize}, {0, NULL}};
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "noether.data.zarr_store.codec._native",
-    .m_doc = "Encodes, reads and decodes runs of chunks; orders, scatters and measures rows.",
+    .m_doc = "Encodes, reads and decodes runs of chunks; orders, scatters and measures rows; computes centres of cells.",
     .m_slots = slots,
     .m_methods = methods,
 };

@@ -1,0 +1,84 @@
+/* Faces as triangles around the mean of their corners, and cells as pyramids around the mean of their face centres; two at
+ * a time, in vectors. Coordinates are relative to a point of the cell, so that no digits are lost far from the origin. */
+#ifndef ZARR_STORE_FAN_H
+#define ZARR_STORE_FAN_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+/* As many as fit in the vectors that all processors of a kind have. */
+enum { N_LANES = 2 };
+typedef double Lanes __attribute__((vector_size(N_LANES * sizeof(double))));
+typedef int64_t LaneMask __attribute__((vector_size(N_LANES * sizeof(int64_t)))); /* all bits, or none */
+
+ALWAYS_INLINE Lanes choose(LaneMask mask, Lanes chosen, Lanes other) {
+    return (Lanes)((mask & (LaneMask)chosen) | (~mask & (LaneMask)other));
+}
+
+ALWAYS_INLINE Lanes magnitudes(Lanes values) { return choose(values < 0, -values, values); }
+
+ALWAYS_INLINE Lanes square_roots(Lanes values) {
+    for (size_t lane = 0; lane < N_LANES; lane++) {
+        values[lane] = sqrt(values[lane]);
+    }
+    return values;
+}
+
+typedef struct {
+    Lanes vector[3]; /* of the area */
+    Lanes moment[3]; /* of the triangles' areas, three times, relative to the mean of the corners */
+    Lanes area;      /* of the triangles, whichever way they look */
+} Fan;
+
+/* Add the triangle of two corners and the mean of all, to which they are relative. That of a corner and itself adds zeros. */
+ALWAYS_INLINE void add_triangle(Fan *fan, const Lanes *corner, const Lanes *following) {
+    const Lanes x = 0.5 * (corner[1] * following[2] - corner[2] * following[1]);
+    const Lanes y = 0.5 * (corner[2] * following[0] - corner[0] * following[2]);
+    const Lanes z = 0.5 * (corner[0] * following[1] - corner[1] * following[0]);
+    const Lanes area = square_roots(x * x + y * y + z * z);
+    fan->vector[0] += x;
+    fan->vector[1] += y;
+    fan->vector[2] += z;
+    fan->area += area;
+    for (size_t axis = 0; axis < 3; axis++) {
+        fan->moment[axis] += (corner[axis] + following[axis]) * area;
+    }
+}
+
+/* Compute the centres of the faces. */
+ALWAYS_INLINE void finish_fan(const Fan *fan, const Lanes *mean, Lanes *center) {
+    const Lanes ones = {1, 1}, share = 1 / (3 * choose(fan->area > 0, fan->area, ones));
+    for (size_t axis = 0; axis < 3; axis++) {
+        center[axis] = mean[axis] + fan->moment[axis] * share;
+    }
+}
+
+typedef struct {
+    Lanes moment[3];
+    Lanes volume;
+    Lanes scale; /* sum of the magnitudes of all products in `volume` */
+} Pyramids;
+
+/* Add the pyramid of a face with an area vector; its centre is relative to the mean of all. */
+ALWAYS_INLINE void add_pyramid(Pyramids *pyramids, const Lanes *vector, const Lanes *arm) {
+    const Lanes x = vector[0] * arm[0], y = vector[1] * arm[1], z = vector[2] * arm[2], volume = x + y + z;
+    pyramids->volume += volume;
+    pyramids->scale += magnitudes(x) + magnitudes(y) + magnitudes(z);
+    for (size_t axis = 0; axis < 3; axis++) {
+        pyramids->moment[axis] += 0.75 * volume * arm[axis];
+    }
+}
+
+/* A smaller part of `scale` is no volume, but what rounding has left. `geometry.py` repeats the number. */
+#define LEAST_VOLUME 1e-13
+
+/* Return by what the moments are to be divided; infinity where there is no volume. */
+ALWAYS_INLINE Lanes divisor_of(const Pyramids *pyramids) {
+    const Lanes none = {INFINITY, INFINITY};
+    return choose(magnitudes(pyramids->volume) > LEAST_VOLUME * pyramids->scale, pyramids->volume, none);
+}
+
+#endif
