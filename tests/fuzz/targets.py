@@ -27,11 +27,14 @@ from noether.data.zarr_store.manifest.node_metadata import parse_array, parse_gr
 from noether.data.zarr_store.reading import ChunkIndex, ShardAccess, ShardedArray, load_words, write_chunk_index
 from noether.data.zarr_store.sampling import plan_whole
 from noether.data.zarr_store.sources.formats import describe_file, load_file
+from noether.data.zarr_store.sources.geometry import cell_centers
+from noether.data.zarr_store.sources.vtk_xml import ByteSource, NotStreamedError, StreamedMesh
 from noether.data.zarr_store.stores import LocalStorage
 from support.edits import edit_by_bytes
 from support.hostile_stores import make_small_store
 from support.old_indexes import write_index_in_order
 from support.shards import Settings, encode_chunk, encode_shards, with_crc
+from support.vtk_bytes import small_vtk_files
 
 __all__ = ["TARGETS", "Target", "seeds_of"]
 
@@ -187,11 +190,27 @@ def words_of_index(data: bytes) -> None:
     chunk_index(file.getvalue())
 
 
+def vtk_file(data: bytes) -> None:
+    """Read a VTK file in XML with all its arrays and cells: values, or the error that says why not."""
+    source = ByteSource([(lambda start, length: data[start : start + length], len(data))])
+    with suppress(NotStreamedError, SourceError):
+        mesh = StreamedMesh([source], "a", "sample 's': a.vtu", "make it again")
+        for part in mesh.read(mesh.names):
+            for association, arrays in part.data.items():
+                part.is_own(association)
+                for values in arrays.values():
+                    np.asarray(values)
+            np.asarray(part.point_positions())
+            np.asarray(part.cell_positions())
+            part.used_points()
+            cell_centers(part.points, part.own_cells())
+
+
 TARGETS: Mapping[str, Target] = {
     one.__name__: one
     for one in (
         *(manifest, edited_manifest, group, edited_group, shard, chunk, sample_id, source_file),
-        *(chunk_index, words_of_index),
+        *(chunk_index, words_of_index, vtk_file),
     )
 }
 
@@ -222,6 +241,8 @@ def seeds_of(target: str) -> list[bytes]:
     if target == "chunk":
         codec = ChunkCodec(np.dtype("<f2"), 700, 3, checksum=False)
         return [encode_chunk(codec, values.astype("<f2")), encode_chunk(codec, np.zeros((700, 3), "<f2"))]
+    if target == "vtk_file":
+        return small_vtk_files()
     if target == "sample_id":
         return [b"run_1", "part/\u00e9\u7ffc".encode(), b"../x", b"C:x"]
     npy, npz = BytesIO(), BytesIO()

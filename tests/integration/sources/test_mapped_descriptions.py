@@ -135,20 +135,24 @@ def scratch_bytes(source: MappedSource) -> dict[str, int]:
     return {field: one.scratch_bytes for field, one in told.items() if one.scratch_bytes}
 
 
-def test_the_copy_of_a_file_in_object_storage_or_of_pieces_is_told(appended: Path, tmp_path: Path) -> None:
-    path = appended / "run_1" / "volume.vtu"
-    size = path.stat().st_size
-    assert scratch_bytes(MappedSource(appended, cut_mapping("vtk"))) == {}
+def test_the_copy_of_a_file_in_object_storage_is_told(appended: Path, tmp_path: Path) -> None:
+    assert scratch_bytes(MappedSource(VTK, cut_mapping("vtk"))) == {}
     (tmp_path / "root").mkdir()
-    shutil.copytree(appended / "run_1", tmp_path / "root" / "run_1")
+    shutil.copytree(VTK / "run_1", tmp_path / "root" / "run_1")
     assert scratch_bytes(MappedSource(counted_root(tmp_path / "root"), cut_mapping("vtk"))) == {
-        "surface_position": (appended / "run_1" / "surface.vtp").stat().st_size,
-        "volume_position": size,
+        f"{domain}_position": (VTK / "run_1" / file).stat().st_size
+        for domain, file in (("surface", "surface.vtp"), ("volume", "volume.vtu"))
     }
+    shutil.copytree(appended / "run_1", tmp_path / "root" / "run_1", dirs_exist_ok=True)
+    assert scratch_bytes(MappedSource(counted_root(tmp_path / "root"), cut_mapping("vtk"))) == {}
+
+
+def test_parts_of_a_file_need_no_copy(appended: Path) -> None:
+    path = appended / "run_1" / "volume.vtu"
     pieces = ('file = "{case}/volume.vtu"', 'file = "{case}/volume.vtu"\nconcatenate = "{case}/volume.vtu.{part}.part"')
     path.rename(path.with_suffix(".vtu.0.part"))
     path.with_suffix(".vtu.1.part").write_bytes(b"\n")
-    assert scratch_bytes(MappedSource(appended, cut_mapping("vtk", pieces))) == {"volume_position": size + 1}
+    assert scratch_bytes(MappedSource(appended, cut_mapping("vtk", pieces))) == {}
 
 
 @pytest.mark.parametrize("block_bytes", [64, 1000, 1 << 16])

@@ -15,7 +15,7 @@ import pyvista
 from noether.data.zarr_store.errors import MissingDependencyError, SourceError
 from noether.data.zarr_store.sources import MappedSource
 from noether.data.zarr_store.sources.meshes import MeshFile
-from support.meshes import VTK, copy_case, cut_mapping, load_cut, surface_mapping
+from support.meshes import ENSIGHT, VTK, copy_case, cut_mapping, load_cut, surface_mapping
 
 CELLS = 'association = "cell"'
 
@@ -244,7 +244,9 @@ def test_other_samples_convert_beside_a_broken_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("library", "fields", "message"),
     [
-        pytest.param("pyvista", 'pressure = "p"', "reading .vtp files needs pyvista", id="pyvista"),
+        pytest.param(
+            "pyvista", 'sdf = { derive = "distance", to = "other" }', "distances to faces needs pyvista", id="pyvista"
+        ),
         pytest.param(
             "scipy.spatial", 'sdf = { derive = "distance", to = "other" }', "distances needs scipy", id="scipy"
         ),
@@ -258,6 +260,19 @@ def test_a_missing_library_says_how_to_install_it(
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(MissingDependencyError, match=rf"{message}.* pip install 'noether-zarr-store\[mesh\]'"):
         source.load("run_1")
+
+
+def test_files_that_vtk_reads_need_pyvista(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = MappedSource(ENSIGHT, cut_mapping("ensight"))
+    monkeypatch.setitem(sys.modules, "pyvista", None)
+    with pytest.raises(MissingDependencyError, match=r"reading \.case files needs pyvista.* pip install 'noether"):
+        source.load("run_1")
+
+
+def test_vtk_files_in_xml_need_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    for library in ("pyvista", "vtkmodules", "scipy"):
+        monkeypatch.setitem(sys.modules, library, None)
+    assert len(MappedSource(VTK, cut_mapping("vtk")).load("run_1").fields["surface_normals"]) > 0
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 from noether.data.zarr_store.errors import SourceError
 from noether.data.zarr_store.sources import MappedSource
 from noether.data.zarr_store.sources.mapping_files import parse_mapping
-from noether.data.zarr_store.sources.meshes import MeshFile, MeshPart
+from noether.data.zarr_store.sources.mesh_part import MeshPart
+from noether.data.zarr_store.sources.meshes import MeshFile
+from noether.data.zarr_store.sources.vtk_xml import StreamedMesh
 from support.meshes import (
     ENSIGHT,
     VTK,
@@ -189,15 +192,18 @@ def shifted(faces: NDArray[Any], offset: int) -> NDArray[Any]:
 def arrays_read(monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
     """The arrays of the first part, for each time that a file is read."""
     seen: list[set[str]] = []
-    read = MeshFile.read
+    for kind in (MeshFile, StreamedMesh):
+        monkeypatch.setattr(kind, "read", _watched(kind.read, seen))
+    return seen
 
-    def watched(self: MeshFile, wanted: Any) -> list[MeshPart]:
+
+def _watched(read: Callable[[Any, Any], Sequence[MeshPart]], seen: list[set[str]]) -> Any:
+    def watched(self: Any, wanted: Any) -> Sequence[MeshPart]:
         parts = read(self, wanted)
         seen.append({*parts[0].data["cell"], *parts[0].data["point"]})
         return parts
 
-    monkeypatch.setattr(MeshFile, "read", watched)
-    return seen
+    return watched
 
 
 def test_a_file_with_two_domains_is_read_once(arrays_read: list[set[str]]) -> None:

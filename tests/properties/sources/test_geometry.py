@@ -11,15 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from noether.data.zarr_store.sources.geometry import (
-    Cells,
-    Polyhedra,
-    cell_centers,
-    face_vectors,
-    faces,
-    outward_sign,
-    point_vectors,
-)
+from noether.data.zarr_store.sources.cells import Cells, Polyhedra, faces
+from noether.data.zarr_store.sources.geometry import cell_centers, face_vectors, outward_sign, point_vectors
+from noether.data.zarr_store.sources.mesh_part import LoadedPart
+
+pytestmark = pytest.mark.usefixtures("compiled_or_not")
 
 Floats = NDArray[np.float64]
 
@@ -187,8 +183,8 @@ def test_the_corners_of_a_cube_look_along_its_diagonals() -> None:
 
 def test_a_mesh_without_cells_has_no_faces() -> None:
     none = np.empty(0, int)
-    assert not Cells(none, np.zeros(1, int), none).are_faces
-    assert surface(*CUBE_FACES).are_faces
+    assert not LoadedPart("a", CUBE, Cells(none, np.zeros(1, int), none)).has_faces_only
+    assert LoadedPart("a", CUBE, surface(*CUBE_FACES)).has_faces_only
 
 
 def test_every_face_of_every_cell_is_given_once() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import tempfile
 from collections.abc import Iterator
@@ -87,6 +88,13 @@ class ScratchFile:
                 if not n_read:
                     raise OSError(errno.EIO, "it has become shorter")
                 rest, at = rest[n_read:], at + n_read
+
+    def mapped(self, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return the file as an array that is read only. It may be closed; its room is free when the array is gone."""
+        if not self._n_bytes:
+            return np.empty(0, dtype)
+        with self._failures():
+            return np.frombuffer(mmap.mmap(self._file.fileno(), self._n_bytes, access=mmap.ACCESS_READ), dtype)
 
     def _reserve(self) -> None:
         if self._n_bytes and hasattr(os, "posix_fallocate"):

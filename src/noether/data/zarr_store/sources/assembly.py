@@ -6,14 +6,14 @@ Arrays that are not in memory stay there: rows are read as they are asked for.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from noether.data.zarr_store.errors import SourceError
 from noether.data.zarr_store.sources.base import FieldDescription
+from noether.data.zarr_store.sources.lazy_arrays import StackedArray, TransposedArray
 from noether.data.zarr_store.sources.mapping_fields import ArrayField
 
 __all__ = ["assemble", "transposed"]
@@ -68,7 +68,7 @@ def assemble(field: ArrayField, arrays: Sequence[Any], where: str) -> Any:
     shape = (arrays[0].shape[0], len(arrays))
     if all(isinstance(array, FieldDescription) for array in arrays):
         return FieldDescription(shape, dtype, loading_bytes=shape[0] * dtype.itemsize * len(arrays))
-    stacked = _Stacked(shape, dtype, tuple(arrays))
+    stacked = StackedArray(shape, dtype, tuple(arrays))
     return stacked[:] if all(isinstance(array, np.ndarray) for array in arrays) else stacked
 
 
@@ -78,58 +78,8 @@ def transposed(array: Any) -> Any:
         return replace(array, shape=array.shape[::-1])
     if len(array.shape) != 2:
         return array
-    return array.T if isinstance(array, np.ndarray) else _Transposed(array.shape[::-1], array.dtype, array)
+    return array.T if isinstance(array, np.ndarray) else TransposedArray(array.shape[::-1], array.dtype, array)
 
 
 def _shown(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names))
-
-
-@dataclass(frozen=True, slots=True)
-class _Lazy:
-    """An array that reads the rows that it is sliced for."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-
-    def __getitem__(self, rows: Any) -> NDArray[Any]:
-        raise NotImplementedError
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.asarray(self[:], dtype)
-
-
-@dataclass(frozen=True, slots=True)
-class _Stacked(_Lazy):
-    """Arrays of one value a point, as the columns of one array."""
-
-    columns: tuple[Any, ...]
-
-    @property
-    def chunks(self) -> tuple[int, ...] | None:
-        """Rows that are cheap to read together; None where any number is."""
-        rows = [one.chunks[0] for one in self.columns if getattr(one, "chunks", None)]
-        return (max(rows), self.shape[1]) if rows else None
-
-    def __getitem__(self, rows: Any) -> NDArray[Any]:
-        columns = [np.asarray(one[rows]).reshape(-1) for one in self.columns]
-        stacked = np.empty((len(columns[0]), len(columns)), self.dtype)
-        for number, column in enumerate(columns):
-            stacked[:, number] = column
-        return stacked
-
-
-@dataclass(frozen=True, slots=True)
-class _Transposed(_Lazy):
-    """An array with its rows as columns."""
-
-    source: Any
-
-    @property
-    def chunks(self) -> tuple[int, ...] | None:
-        """Rows and columns that are cheap to read together; None where any are."""
-        chunks: tuple[int, ...] | None = getattr(self.source, "chunks", None)
-        return None if chunks is None else chunks[::-1]
-
-    def __getitem__(self, rows: Any) -> NDArray[Any]:
-        return np.asarray(self.source[:, rows]).T

@@ -19,17 +19,21 @@ from noether.data.zarr_store.sources.formats import damage_reported, describe_fi
 from noether.data.zarr_store.sources.ghosts import GHOST_ARRAYS
 from noether.data.zarr_store.sources.hdf5 import HDF5_SUFFIXES, open_hdf5
 from noether.data.zarr_store.sources.hdf5_meshes import mesh_suffix
+from noether.data.zarr_store.sources.lazy_arrays import read_threads
 from noether.data.zarr_store.sources.loading import SampleLoader
 from noether.data.zarr_store.sources.mapping import DomainMapping
 from noether.data.zarr_store.sources.mapping_fields import AreaField, ArrayField, DistanceField, FileField, NormalsField
-from noether.data.zarr_store.sources.mesh_domains import association_of
+from noether.data.zarr_store.sources.mesh_domains import SMALL_DOMAIN_BYTES, association_of
 from noether.data.zarr_store.sources.range_reader import open_head, open_ranged
 from noether.data.zarr_store.sources.suffixes import suffix_of
 from noether.data.zarr_store.sources.vtk_heads import HEAD_SUFFIXES, VtkHead, read_vtk_head
+from noether.data.zarr_store.sources.vtk_xml import SMALL_ARRAY_BYTES
 from noether.data.zarr_store.stores import is_remote
 
 __all__ = ["SampleDescriber"]
 
+# What a thread decodes at once of a file whose arrays are read as they are asked for, with what is made of it.
+_STREAM_BYTES = 16 << 20
 # Memory beside the arrays that are asked for, as it was measured of meshes of hexahedra and of quadrilaterals: VTK's
 # own copies of the mesh, by cell; areas and normals, by face; a tree of the triangles that distances are measured to.
 _CELL_BYTES = 150
@@ -104,7 +108,10 @@ class SampleDescriber:
         return None
 
     def _describe_mesh(self, file: SampleFile, name: str, domain: DomainMapping, head: VtkHead) -> Descriptions | None:
-        _require_pyvista(file.path.suffix)
+        is_here = not is_remote(self.loader.storage.root)
+        is_streamed = not head.has_other_cells and (is_here or head.is_appended)
+        if not is_streamed:
+            _require_pyvista(file.path.suffix)
         association = domain.association
         if head.is_whole:
             association = association_of(file, name, domain, head.arrays)
@@ -124,13 +131,21 @@ class SampleDescriber:
                 width = heads[0][1] if len(heads) == 1 else len(heads)
             if not isinstance(field, FileField | DistanceField):
                 fields[field_name] = FieldDescription((rows, width) if width > 1 else (rows,), dtype)
+        fields[POSITION] = replace(fields[POSITION], association=association)
+        if not is_streamed:
+            needed, fetched = _mesh_bytes(file, domain, head.n_cells), self._fetched_bytes(file.key, domain)
+            fields[POSITION] = replace(fields[POSITION], loading_bytes=needed, scratch_bytes=fetched)
+            return fields
+        points = 3 * head.n_points * head.points_dtype.itemsize if association == "cell" else 0
+        is_mapped = points > SMALL_ARRAY_BYTES
+        held = _STREAM_BYTES * (read_threads() + 1) + (0 if is_mapped else points)
         fields[POSITION] = replace(
             fields[POSITION],
-            loading_bytes=_mesh_bytes(file, domain, head.n_cells),
-            scratch_bytes=self._fetched_bytes(file.key, domain),
-            association=association,
+            loading_bytes=held + _derived_bytes(domain, head.n_cells),
+            scratch_bytes=points if is_mapped else 0,
         )
-        return fields
+        is_small = sum(one.n_bytes for one in fields.values()) <= SMALL_DOMAIN_BYTES
+        return {field: replace(one, in_memory=is_small) for field, one in fields.items()}
 
     def _fetched_bytes(self, key: str, domain: DomainMapping) -> int:
         """Return the size of the copy that is made of a file: one in object storage, or of pieces."""
@@ -159,8 +174,13 @@ def _mesh_bytes(file: SampleFile, domain: DomainMapping, n_cells: int) -> int:
     """Return the memory that a mesh takes while it is read."""
     if suffix_of(file.path) == ".vtu":
         return _CELL_BYTES * n_cells
+    return _FACE_BYTES * n_cells + _derived_bytes(domain, n_cells)
+
+
+def _derived_bytes(domain: DomainMapping, n_cells: int) -> int:
+    """Return the memory that areas and normals take while they are computed."""
     is_derived = any(isinstance(field, NormalsField | AreaField) for field in domain.fields.values())
-    return (_FACE_BYTES + (_DERIVED_FACE_BYTES if is_derived else 0)) * n_cells
+    return _DERIVED_FACE_BYTES * n_cells if is_derived else 0
 
 
 def _require_pyvista(suffix: str) -> None:

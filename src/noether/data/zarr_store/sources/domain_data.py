@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from noether.data.zarr_store.sources.mapping import Association, DomainMapping, step_of
 from noether.data.zarr_store.sources.patterns import PathPattern
 from noether.data.zarr_store.sources.steps import Step
+from noether.data.zarr_store.sources.vtk_xml import ByteSource
 
 __all__ = ["DomainData", "SampleFile"]
 
@@ -34,7 +35,9 @@ class SampleFile:
     stream : binary file or None
         Where it is not fetched: the file, which can seek.
     n_pieces : int
-        Pieces that it was joined from; 0 where it was published whole.
+        Pieces that it was published in; 0 where it was published whole.
+    source : ByteSource or None
+        Where it is not one file of this machine: its bytes.
     """
 
     sample_id: str
@@ -43,6 +46,7 @@ class SampleFile:
     values: Mapping[str, str] = field(default_factory=dict)
     stream: BinaryIO | None = None
     n_pieces: int = 0
+    source: ByteSource | None = None
 
     def open(self) -> BinaryIO:
         """Open it for reading."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from noether.data.zarr_store.sources.geometry import Cells
+from noether.data.zarr_store.sources.cells import Cells
 
 __all__ = ["GHOST_ARRAYS", "own_cells", "own_points"]
 
@@ -33,7 +34,7 @@ def own_cells(flags: NDArray[Any] | None) -> Mask | None:
     return _without(flags, _GHOST_CELL)
 
 
-def own_points(flags: NDArray[Any] | None, n_points: int, cells: Cells, own: Mask | None) -> Mask | None:
+def own_points(flags: NDArray[Any] | None, n_points: int, blocks: Iterable[Cells], own: Mask | None) -> Mask | None:
     """Return which points of a mesh are no ghosts; None where all are.
 
     A point that only ghosts of cells use is one, too. A point that no cell uses is none.
@@ -44,17 +45,22 @@ def own_points(flags: NDArray[Any] | None, n_points: int, cells: Cells, own: Mas
         Point data ``vtkGhostType``.
     n_points : int
         Points of the mesh.
-    cells : Cells
-        Cells of the mesh, the ghosts among them.
+    blocks : iterable of Cells
+        All cells of the mesh in order, the ghosts among them, whose points are there.
     own : ndarray of bool or None
         Which of the cells are no ghosts, as `own_cells` returns them.
     """
     mask = _without(flags, _GHOST_POINT)
     if own is None:
         return mask
-    foreign = np.zeros(n_points, np.bool_)
-    foreign[cells.connectivity[np.repeat(~own, np.diff(cells.offsets))]] = True
-    foreign[cells.connectivity[np.repeat(own, np.diff(cells.offsets))]] = False
+    used, foreign = np.zeros((2, n_points), np.bool_)
+    first = 0
+    for cells in blocks:
+        of_own = np.repeat(own[first : first + len(cells)], np.diff(cells.offsets))
+        used[cells.connectivity[of_own]] = True
+        foreign[cells.connectivity[~of_own]] = True
+        first += len(cells)
+    foreign &= ~used
     if not foreign.any():
         return mask
     return ~foreign if mask is None else mask & ~foreign

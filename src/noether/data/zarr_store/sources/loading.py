@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, TypeGuard
 
@@ -38,6 +39,14 @@ from noether.data.zarr_store.sources.mesh_domains import read_mesh_domains
 from noether.data.zarr_store.sources.meshes import MESH_SUFFIXES
 from noether.data.zarr_store.sources.range_reader import streamed
 from noether.data.zarr_store.sources.suffixes import suffix_of, unread_format
+from noether.data.zarr_store.sources.vtk_heads import HEAD_SUFFIXES
+from noether.data.zarr_store.sources.vtk_xml import (
+    MAX_OPEN_FILES,
+    ByteSource,
+    NotStreamedError,
+    local_bytes,
+    stored_bytes,
+)
 from noether.data.zarr_store.stores import Storage, StoredObject, is_remote
 
 __all__ = ["READERS", "SampleLoader"]
@@ -153,11 +162,22 @@ class SampleLoader:
                 if is_remote(self.storage.root) and read is not read_mesh_domains:
                     # Of a file with many samples, or of many arrays, what is not asked for stays where it is.
                     return read(SampleFile(self.found.sample_id, key, Path(key), self.found.values, stream), domains)
+        n_pieces = 0 if objects[0].key == key else len(objects)
+        file = SampleFile(self.found.sample_id, key, Path(key), self.found.values, n_pieces=n_pieces)
+        is_whole_here = not is_remote(self.storage.root) and not n_pieces
+        if suffix in HEAD_SUFFIXES and not is_whole_here and len(objects) <= MAX_OPEN_FILES:
+            with suppress(NotStreamedError):
+                return read(replace(file, source=self._bytes_of(objects)), domains)
         with scratch_directory() as directory:
             named = self.found.named_files(self.storage, self.mapping)
             path = LocalCopies(self.storage, directory).local_file(key, objects, named)
-            n_pieces = 0 if objects[0].key == key else len(objects)
-            return read(SampleFile(self.found.sample_id, key, path, self.found.values, n_pieces=n_pieces), domains)
+            return read(replace(file, path=path), domains)
+
+    def _bytes_of(self, objects: Sequence[StoredObject]) -> ByteSource:
+        """Return the bytes of a file, or of its pieces, where they lie."""
+        if is_remote(self.storage.root):
+            return stored_bytes(self.storage, objects)
+        return local_bytes([Path(self.storage.root, item.key) for item in objects])
 
     def holds_mesh(self, key: str, stream: BinaryIO) -> bool:
         """Return whether an HDF5 file holds a mesh, as its root says, and no arrays of any names."""
@@ -211,7 +231,7 @@ class SampleLoader:
         return values if rows is None or len(rows) != len(values) else values[rows]
 
     def _distance(self, domain: str, name: str, field: DistanceField, data: Mapping[str, DomainData]) -> Any:
-        positions, targets = (self._field(one, POSITION, data) for one in (domain, field.to))
+        positions, targets = (np.asarray(self._field(one, POSITION, data)) for one in (domain, field.to))
         for of, values in ((domain, positions), (field.to, targets)):
             if not np.isfinite(values).all():
                 raise SourceError(

@@ -3,36 +3,47 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, get_args
+from math import prod
+from operator import methodcaller
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from noether.data.zarr_store.core import name_matches
+from noether.data.zarr_store.core import default_threads, name_matches
 from noether.data.zarr_store.errors import SourceError, nearest_names
 from noether.data.zarr_store.layout import POSITION
 from noether.data.zarr_store.sources.assembly import assemble
+from noether.data.zarr_store.sources.cells import UnsoundCellError
 from noether.data.zarr_store.sources.domain_data import DomainData, SampleFile
-from noether.data.zarr_store.sources.geometry import Cells, cell_centers, face_vectors, outward_sign, point_vectors
+from noether.data.zarr_store.sources.geometry import face_vectors, outward_sign, point_vectors
+from noether.data.zarr_store.sources.lazy_arrays import LazyArray, chosen_rows, joined
 from noether.data.zarr_store.sources.mapping import Association, DomainMapping, PartSelection
 from noether.data.zarr_store.sources.mapping_fields import AreaField, ArrayField, NormalsField
-from noether.data.zarr_store.sources.meshes import MeshFile, MeshPart
+from noether.data.zarr_store.sources.mesh_part import MeshPart
+from noether.data.zarr_store.sources.meshes import MeshFile
 from noether.data.zarr_store.sources.patterns import PathPattern
 from noether.data.zarr_store.sources.steps import STEP, Step, Steps
+from noether.data.zarr_store.sources.streamed_files import open_streamed
+from noether.data.zarr_store.sources.vtk_xml import NotStreamedError
 
-__all__ = ["association_of", "read_mesh_domains"]
+__all__ = ["SMALL_DOMAIN_BYTES", "association_of", "read_mesh_domains"]
 
 ASSOCIATIONS: tuple[Association, ...] = get_args(Association)
 
 # The arrays of VTKHDF as an HDF5 file has them.
 _VTKHDF_PATH = "VTKHDF/"
+SMALL_DOMAIN_BYTES = 32 << 20
+"""The arrays of a domain that has no more are loaded, and not read while they are written."""
+
 # A flat surface has no inside; rounding of float32 coordinates stays below this.
 _FLAT = 1e-5
 
 Names = Mapping[Association, Collection[str]]
+_T = TypeVar("_T")
 
 
 def read_mesh_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) -> dict[str, DomainData]:
@@ -63,19 +74,39 @@ def read_mesh_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) ->
 
 
 def _read_at_step(file: SampleFile, domains: Mapping[str, DomainMapping], step: Step) -> dict[str, DomainData]:
-    mesh = MeshFile(file.path, file.where(), file.way_out, step)
-    if step is None and mesh.steps.count > 1:
-        _require_step_where_steps_are_samples(file, domains, mesh.steps)
+    parts = _streamed_parts(file, domains)
+    if parts is None:
+        mesh = MeshFile(file.path, file.where(), file.way_out, step)
+        if step is None and mesh.steps.count > 1:
+            _require_step_where_steps_are_samples(file, domains, mesh.steps)
+        parts = mesh.read(_wanted_arrays(file, domains, mesh.names))
+    return {name: _read_domain(file, name, domain, parts) for name, domain in domains.items()}
+
+
+def _streamed_parts(file: SampleFile, domains: Mapping[str, DomainMapping]) -> Sequence[MeshPart] | None:
+    """Open a file whose arrays are read when they are asked for; None where PyVista is to read it."""
+    try:
+        mesh = open_streamed(file.path, file.where(), file.way_out, file.source)
+        return mesh.read(_wanted_arrays(file, domains, mesh.names))
+    except NotStreamedError:
+        if file.source is not None:  # PyVista reads local files alone
+            raise
+        return None
+
+
+def _wanted_arrays(
+    file: SampleFile, domains: Mapping[str, DomainMapping], names: Names | None
+) -> dict[Association, set[str]]:
+    """Return the arrays of a file that domains need, by association; none where only its data tell what it has."""
     wanted: dict[Association, set[str]] = {association: set() for association in ASSOCIATIONS}
-    if mesh.names is not None:
+    if names is not None:
         # The header tells of a missing array before gigabytes are read.
         for name, domain in domains.items():
-            wanted[association_of(file, name, domain, mesh.names)].update(*domain.arrays.values())
+            wanted[association_of(file, name, domain, names)].update(*domain.arrays.values())
             if domain.parts is not None and domain.parts.having is not None:
                 for association in ASSOCIATIONS:
-                    wanted[association].update({domain.parts.having} & set(mesh.names[association]))
-    parts = mesh.read(wanted)
-    return {name: _read_domain(file, name, domain, parts) for name, domain in domains.items()}
+                    wanted[association].update({domain.parts.having} & set(names[association]))
+    return wanted
 
 
 def _require_step_where_steps_are_samples(file: SampleFile, domains: Mapping[str, DomainMapping], steps: Steps) -> None:
@@ -95,7 +126,7 @@ def _read_domain(file: SampleFile, name: str, domain: DomainMapping, parts: Sequ
     _require_in_all_parts(file, name, domain, association, chosen)
     view = _DomainView(file, name, association, chosen)
     used = view.used_points() if domain.unused_points == "drop" else None
-    fields: dict[str, NDArray[Any]] = {}
+    fields: dict[str, Any] = {}
     for field_name, field in domain.fields.items():
         if isinstance(field, ArrayField):
             fields[field_name] = view.values(field_name, field)
@@ -106,8 +137,17 @@ def _read_domain(file: SampleFile, name: str, domain: DomainMapping, parts: Sequ
     if POSITION not in domain.fields:
         fields[POSITION] = view.positions()
     if used is not None:
-        fields = {field_name: values[used] for field_name, values in fields.items()}
-    return DomainData(fields, view.rows(used), view.triangles if view.has_faces_only else None, association)
+        fields = {field_name: chosen_rows(values, used) for field_name, values in fields.items()}
+    triangles = view.triangles if view.has_faces_only else None
+    return DomainData(_loaded_if_small(fields), view.rows(used), triangles, association)
+
+
+def _loaded_if_small(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the arrays of a domain that are not in memory, where all of them together are small."""
+    n_bytes = sum(prod(one.shape) * one.dtype.itemsize for one in fields.values() if isinstance(one, LazyArray))
+    if n_bytes > SMALL_DOMAIN_BYTES:
+        return dict(fields)
+    return {name: np.asarray(values) for name, values in fields.items()}
 
 
 def _choose_parts(
@@ -194,15 +234,15 @@ class _DomainView:
     association: Association
     parts: Sequence[MeshPart]
 
-    def positions(self) -> NDArray[Any]:
+    def positions(self) -> Any:
         if self.association == "point":
-            return _joined([part.without_ghosts("point", part.points) for part in self.parts])
-        return _joined([cell_centers(part.points, cells) for part, cells in self._cells])
+            return joined([part.point_positions() for part in self.parts])
+        return joined([self._computed(part, methodcaller("cell_positions")) for part in self.parts])
 
     def values(self, field_name: str, field: ArrayField) -> Any:
         of, where = self.association, self.file.where(f"{self.name}_{field_name}")
         arrays = [
-            _joined([part.without_ghosts(of, part.data[of][array]) for part in self.parts]) for array in field.names
+            joined([part.without_ghosts(of, part.data[of][array]) for part in self.parts]) for array in field.names
         ]
         return assemble(field, arrays, where)
 
@@ -231,16 +271,13 @@ class _DomainView:
                 f"{self.file.where()}: unused_points = 'drop' is for point data, and the points of domain "
                 f"{self.name!r} are cells; leave it out"
             )
-        masks = []
-        for part, cells in self._cells:
-            used = np.zeros(len(part.points), dtype=np.bool_)
-            used[cells.connectivity] = True
-            masks.append(part.without_ghosts("point", used))
-        return np.concatenate(masks)
+        return np.concatenate(
+            [part.without_ghosts("point", self._computed(part, methodcaller("used_points"))) for part in self.parts]
+        )
 
     @property
     def has_faces_only(self) -> bool:
-        return all(cells.are_faces for _, cells in self._cells)
+        return all(part.has_faces_only for part in self.parts)
 
     def triangles(self) -> NDArray[Any]:
         return np.concatenate([part.triangles() for part in self.parts])
@@ -252,17 +289,23 @@ class _DomainView:
 
     @cached_property
     def _faces(self) -> list[tuple[NDArray[Any], NDArray[Any]]]:
-        return [face_vectors(part.points, cells) for part, cells in self._cells]
+        return [
+            self._computed(part, lambda one: face_vectors(one.points, one.own_cells(), default_threads()))
+            for part in self.parts
+        ]
 
-    @cached_property
-    def _cells(self) -> list[tuple[MeshPart, Cells]]:
-        """Each part, and its cells without the ghosts."""
-        return [(part, part.own_cells()) for part in self.parts]
+    def _computed(self, part: MeshPart, compute: Callable[[MeshPart], _T]) -> _T:
+        try:
+            return compute(part)
+        except UnsoundCellError as error:
+            raise SourceError(
+                f"{self.file.where()} cannot be read (part {part.name!r}: {error}); {self.file.way_out}"
+            ) from error
 
     def _shares(self, field_name: str) -> list[tuple[NDArray[Any], NDArray[Any]]]:
         """Return area vectors and areas of each part's cells or points."""
-        for part, cells in self._cells:
-            if not cells.are_faces:
+        for part in self.parts:
+            if not part.has_faces_only:
                 raise SourceError(
                     f"{self.file.where(f'{self.name}_{field_name}')}: it is computed from faces, and part "
                     f"{part.name!r} has other cells; derive it in the domain of a surface"
@@ -270,8 +313,8 @@ class _DomainView:
         if self.association == "cell":
             return [(vectors, np.linalg.norm(vectors, axis=1)) for _, vectors in self._faces]
         shares = []
-        for (part, cells), (_, vectors) in zip(self._cells, self._faces, strict=True):
-            of_points = point_vectors(len(part.points), cells, vectors)
+        for part, (_, vectors) in zip(self.parts, self._faces, strict=True):
+            of_points = point_vectors(part.size("point"), part.own_cells(), vectors)
             total, areas = (part.without_ghosts("point", values) for values in of_points)
             shares.append((total, areas))
         return shares
@@ -284,7 +327,3 @@ class _DomainView:
                 "write orient = 'winding' or 'reversed' in the mapping"
             )
         return float(np.sign(sign))
-
-
-def _joined(pieces: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)

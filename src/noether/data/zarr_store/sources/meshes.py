@@ -7,7 +7,6 @@ import threading
 import weakref
 from collections.abc import Collection, Iterator, Mapping, Sized
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noether.data.zarr_store.errors import MissingDependencyError, SourceError
+from noether.data.zarr_store.sources.cells import Cells, Polyhedra
 from noether.data.zarr_store.sources.ensight_case import case_of_one_step, parse_case
 from noether.data.zarr_store.sources.ensight_files import extract_step
-from noether.data.zarr_store.sources.geometry import Cells, Polyhedra, faces
 from noether.data.zarr_store.sources.ghosts import GHOST_ARRAYS, own_cells, own_points
 from noether.data.zarr_store.sources.hdf5_meshes import (
     HDF5_MESH_FILE_SUFFIXES,
@@ -26,6 +25,7 @@ from noether.data.zarr_store.sources.hdf5_meshes import (
 )
 from noether.data.zarr_store.sources.local_copies import scratch_directory
 from noether.data.zarr_store.sources.mapping import Association
+from noether.data.zarr_store.sources.mesh_part import Arrays, LoadedPart, MeshPart
 from noether.data.zarr_store.sources.mesh_readers import (
     blocks_of,
     open_reader,
@@ -39,85 +39,12 @@ from noether.data.zarr_store.sources.suffixes import suffix_of
 if TYPE_CHECKING:
     import pyvista
 
-__all__ = ["MESH_SUFFIXES", "MeshFile", "MeshPart"]
+__all__ = ["MESH_SUFFIXES", "MeshFile"]
 
 MESH_SUFFIXES = (".vtu", ".vtp", ".pvtu", ".pvtp", ".vtk", ".vtm", ".case", ".stl", *HDF5_MESH_SUFFIXES)
 
-Arrays = dict[str, NDArray[Any]]
-
 # VTK reports to one window for the whole process.
 _vtk_lock = threading.RLock()
-
-
-@dataclass(frozen=True, slots=True)
-class MeshPart:
-    """One part of an EnSight case, one block of a ``.vtm``, of VTKHDF or of CGNS, or all of another file.
-
-    Attributes
-    ----------
-    name : str
-        Its name; blocks in blocks are joined with ``/``. The file's, without its suffix, where it has no parts.
-    points : ndarray, shape (n_points, 3)
-        In the dtype of the file.
-    cells : Cells
-        Cells by their points, the ghosts among them.
-    data : dict of {"cell", "point"} to dict of str to ndarray
-        Arrays by association and name.
-    own : dict of {"cell", "point"} to ndarray of bool, or None
-        Which of the cells and points are no ghosts of another piece's; None where all are.
-    """
-
-    name: str
-    points: NDArray[Any]
-    cells: Cells
-    data: dict[Association, Arrays] = field(default_factory=dict)
-    own: dict[Association, NDArray[np.bool_] | None] = field(default_factory=lambda: {"cell": None, "point": None})
-
-    def size(self, association: Association) -> int:
-        """Count its cells or points, the ghosts among them."""
-        return len(self.cells) if association == "cell" else len(self.points)
-
-    def is_own(self, association: Association) -> NDArray[np.bool_]:
-        """Return which of its cells or points are no ghosts."""
-        own = self.own[association]
-        return np.ones(self.size(association), np.bool_) if own is None else own
-
-    def without_ghosts(self, association: Association, values: NDArray[Any]) -> NDArray[Any]:
-        """Return the rows of an array that belong to no ghosts."""
-        own = self.own[association]
-        return values if own is None else values[own]
-
-    def n_ghosts(self, association: Association) -> int:
-        """Count the ghosts among its cells or points."""
-        own = self.own[association]
-        return 0 if own is None else int(np.count_nonzero(~own))
-
-    def own_cells(self) -> Cells:
-        """Return its cells without the ghosts."""
-        own = self.own["cell"]
-        return self.cells if own is None else self.cells.only(own)
-
-    @property
-    def dimension(self) -> int:
-        """3 where it has volume cells, 2 where it has faces, less for lines and points."""
-        import pyvista
-
-        return max((pyvista.CellType(kind).dimension for kind in np.unique(self.own_cells().types)), default=0)
-
-    def triangles(self) -> NDArray[np.float64]:
-        """Return its faces without the ghosts, split into triangles as VTK does; shape ``(n_triangles, 3, 3)``."""
-        import pyvista
-
-        lists = [np.empty(0, np.int64)]
-        for _, corners in faces(self.own_cells()):
-            # VTK's form of a list of lists: each length goes before its numbers.
-            rows = np.full((corners.shape[1], len(corners) + 1), len(corners), np.int64)
-            rows[:, 1:] = corners.T
-            lists.append(rows.ravel())
-        with pyvista.vtk_verbosity("off"):  # it prints a line for each face without area
-            polygons = pyvista.PolyData(self.points, faces=np.concatenate(lists)).triangulate()
-        loops: NDArray[np.float64] = self.points.astype(np.float64)[polygons.faces.reshape(-1, 4)[:, 1:]]
-        return loops
 
 
 class MeshFile:
@@ -229,7 +156,7 @@ class MeshFile:
             for name in {*wanted["point"], *GHOST_ARRAYS}.intersection(self.names["point"]):
                 self._reader.enable_point_array(name)
         with self._errors_raised():
-            parts = [_part(name, block) for name, block in self._update()]
+            parts: list[MeshPart] = [_part(name, block) for name, block in self._update()]
         self._require_found(parts)
         return parts
 
@@ -304,7 +231,7 @@ def _text_of(path: Path) -> str:
     return path.read_text(errors="surrogateescape") if path.is_file() else ""
 
 
-def _part(name: str, dataset: pyvista.DataSet) -> MeshPart:
+def _part(name: str, dataset: pyvista.DataSet) -> LoadedPart:
     grid = dataset.cast_to_unstructured_grid()
     data: dict[Association, Arrays] = {
         "cell": {key: np.asarray(values) for key, values in grid.cell_data.items()},
@@ -317,9 +244,13 @@ def _part(name: str, dataset: pyvista.DataSet) -> MeshPart:
         polyhedra = Polyhedra(*_lists(grid.GetPolyhedronFaceLocations()), *_lists(grid.GetPolyhedronFaces()))
     cells = Cells(np.asarray(grid.celltypes), offsets, connectivity, polyhedra)
     own = own_cells(_flags(data["cell"]))
+    if own is not None:
+        cells.require_points_below(grid.n_points)
     points = np.asarray(grid.points)
-    owned = own_points(_flags(data["point"]), len(points), cells, own)
-    return MeshPart(name, points, cells, data, {"cell": own, "point": owned})
+    if points.dtype.kind != "f":  # centres and normals have no whole numbers
+        points = points.astype(np.float64)
+    owned = own_points(_flags(data["point"]), len(points), [cells], own)
+    return LoadedPart(name, points, cells, data, {"cell": own, "point": owned})
 
 
 def _lists(cells: Any) -> tuple[NDArray[Any], NDArray[Any]]:

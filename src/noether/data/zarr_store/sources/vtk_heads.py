@@ -22,7 +22,8 @@ _BLOCK_BYTES = 1 << 16
 _MAX_TAG_BYTES = 1 << 14
 _TAG = re.compile(rb"<(/?)([A-Za-z]\w*)([^<>]*)>")
 _ATTRIBUTE = re.compile(rb"""(\w+)\s*=\s*["']([^"']*)["']""")
-_COUNTS_OF_CELLS = ("NumberOfCells", "NumberOfVerts", "NumberOfLines", "NumberOfStrips", "NumberOfPolys")
+_COUNTS_OF_CELLS = ("NumberOfCells", "NumberOfPolys")
+_COUNTS_OF_OTHERS = ("NumberOfVerts", "NumberOfLines", "NumberOfStrips")
 _SECTIONS: dict[str, Association] = {"PointData": "point", "CellData": "cell"}
 _POINTS = "Points"
 
@@ -41,6 +42,10 @@ class VtkHead:
         Dtype and number of components, by association and name.
     is_whole : bool
         Whether there can be no other array.
+    is_appended : bool
+        Whether the values of all arrays follow the head, as far as it was read.
+    has_other_cells : bool
+        Whether there are vertices, lines or strips beside polygons.
     """
 
     n_points: int = 0
@@ -50,6 +55,8 @@ class VtkHead:
         default_factory=lambda: {"cell": {}, "point": {}}
     )
     is_whole: bool = False
+    is_appended: bool = True
+    has_other_cells: bool = False
 
 
 def read_vtk_head(file: BinaryIO) -> VtkHead:
@@ -59,10 +66,12 @@ def read_vtk_head(file: BinaryIO) -> VtkHead:
         if name == "Piece" and not closes:
             has_piece = True
             head.n_points += _count(attributes, "NumberOfPoints")
-            head.n_cells += sum(_count(attributes, key) for key in _COUNTS_OF_CELLS)
+            head.n_cells += sum(_count(attributes, key) for key in (*_COUNTS_OF_CELLS, *_COUNTS_OF_OTHERS))
+            head.has_other_cells |= any(_count(attributes, key) for key in _COUNTS_OF_OTHERS)
         elif name in {*_SECTIONS, _POINTS}:
             section = "" if closes else name
         elif name == "DataArray" and not closes and section:
+            head.is_appended &= attributes.get("format") == "appended"
             dtype = np.dtype(attributes["type"].lower())
             if section == _POINTS:
                 head.points_dtype = dtype

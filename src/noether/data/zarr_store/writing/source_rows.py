@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noether.data.zarr_store.core import map_again
-from noether.data.zarr_store.errors import SampleDataError
+from noether.data.zarr_store.errors import SampleDataError, StoreError
 
 __all__ = ["BLOCK_BYTES", "Block", "SourceRows"]
 
@@ -134,6 +134,8 @@ class SourceRows:
         kind = type(self.values).__name__
         try:
             block = np.asarray(self.values[start:stop])
+        except StoreError:  # says what is wrong, and what to do
+            raise
         except Exception as error:
             raise SampleDataError(
                 f"{self.where}: rows {start} to {stop} of the {kind} cannot be read ({error}); mend the source"

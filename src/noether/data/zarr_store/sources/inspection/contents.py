@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,12 +16,16 @@ from noether.data.zarr_store.sources.ghosts import GHOST_ARRAYS
 from noether.data.zarr_store.sources.hdf5 import HDF5_SUFFIXES, array_at, array_names, group_names, open_hdf5
 from noether.data.zarr_store.sources.hdf5_meshes import mesh_suffix
 from noether.data.zarr_store.sources.inspection.domain_words import domain_named_in
+from noether.data.zarr_store.sources.lazy_arrays import LazyArray
 from noether.data.zarr_store.sources.mapping import Association
+from noether.data.zarr_store.sources.mesh_part import MeshPart
 from noether.data.zarr_store.sources.meshes import MESH_SUFFIXES, MeshFile
 from noether.data.zarr_store.sources.npy import load_members, member_heads
 from noether.data.zarr_store.sources.steps import Steps
+from noether.data.zarr_store.sources.streamed_files import open_streamed
 from noether.data.zarr_store.sources.suffixes import suffix_of
 from noether.data.zarr_store.sources.torch_files import flattened, tensor_heads
+from noether.data.zarr_store.sources.vtk_xml import NotStreamedError
 from noether.data.zarr_store.writing import SourceRows
 
 __all__ = ["SUFFIXES", "FileContents", "FoundArray", "FoundPart", "holds_several", "read_contents"]
@@ -200,22 +204,35 @@ def _sample_groups(file: Any, key: str) -> list[str]:
 
 
 def _read_mesh(path: Path, key: str) -> FileContents:
-    mesh = MeshFile(path, key)
-    read = mesh.read()
+    steps, step = Steps(), None
+    read: Sequence[MeshPart]
+    try:
+        streamed = open_streamed(path, key, "make the file again")
+        read = streamed.read(streamed.names)
+    except NotStreamedError:
+        mesh = MeshFile(path, key)
+        read, steps, step = mesh.read(), mesh.steps, mesh.step
     arrays, parts = [], []
     for one in read:
         part = one.name if len(read) > 1 else None
-        held: list[tuple[str, Association, NDArray[Any]]] = [("(positions)", "point", one.points)]
-        held += [(name, of, values) for of, data in one.data.items() for name, values in data.items()]
+        held: list[tuple[str, Association, Any]] = [("(positions)", "point", one.point_positions())]
+        held += [
+            (name, of, one.without_ghosts(of, values)) for of, data in one.data.items() for name, values in data.items()
+        ]
         arrays += [
-            _measure(name, [one.without_ghosts(of, values)], association=of, part=part)
+            _measure(name, _blocks_of(values, f"{key}: {name}"), values.shape, association=of, part=part)
             for name, of, values in held
             if name not in GHOST_ARRAYS
         ]
         points, cells = (int(one.is_own(of).sum()) for of in ("point", "cell"))
         ghosts = one.n_ghosts("point"), one.n_ghosts("cell")
         parts.append(FoundPart(one.name, points, cells, one.dimension, *ghosts))
-    return FileContents(key, arrays, parts, steps=mesh.steps, step=mesh.step)
+    return FileContents(key, arrays, parts, steps=steps, step=step)
+
+
+def _blocks_of(values: Any, where: str) -> Iterable[NDArray[Any]]:
+    """Return an array, or its rows a block at a time where it is not in memory."""
+    return (block for _, block in SourceRows(values, where).blocks()) if isinstance(values, LazyArray) else [values]
 
 
 def _measure(

@@ -1,0 +1,94 @@
+"""The bytes of an array as a VTK file has them: plain, or encoded in base64."""
+
+from __future__ import annotations
+
+import binascii
+from functools import cached_property
+
+from noether.data.zarr_store.sources.vtk_xml.byte_source import Buffer, ByteSource
+from noether.data.zarr_store.sources.vtk_xml.document import ArrayHead
+
+__all__ = ["ArrayBytes", "DamagedArrayError"]
+
+_STEP_BYTES = 1 << 16
+
+
+class DamagedArrayError(ValueError):
+    """The values of an array are not those that its head promises; the text names array and byte."""
+
+
+class ArrayBytes:
+    """The stored bytes of an array. Safe to use from many threads.
+
+    An encoded text begins at a place of the file, and counts the bytes that it stands for from there.
+
+    Parameters
+    ----------
+    source : ByteSource
+        The file.
+    head : ArrayHead
+        The array.
+    """
+
+    def __init__(self, source: ByteSource, head: ArrayHead) -> None:
+        self._source = source
+        self._head = head
+
+    @cached_property
+    def start(self) -> int:
+        """Where they begin in the file, behind blanks."""
+        at = self._head.start
+        while self._head.is_base64 and at < self._head.stop:
+            text = self.text(at, min(at + _STEP_BYTES, self._head.stop))
+            blanks = len(text) - len(text.lstrip())
+            at += blanks
+            if blanks < len(text):
+                break
+        return at
+
+    def room_from(self, first: int) -> int:
+        """Return how many bytes there are at most from a place of the file on."""
+        n_bytes = max(self._head.stop - first, 0)
+        return n_bytes * 3 // 4 if self._head.is_base64 else n_bytes
+
+    def encoded_length(self, n_bytes: int) -> int:
+        """Return the bytes of the file that hold a text of some bytes."""
+        return -(-n_bytes // 3) * 4 if self._head.is_base64 else n_bytes
+
+    def read(self, first: int, start: int, stop: int) -> Buffer:
+        """Read the bytes `start` to `stop` of the text that begins at the place `first` of the file.
+
+        Raises
+        ------
+        DamagedArrayError
+            They are not there.
+        """
+        if not self._head.is_base64:
+            return self.text(first + start, first + stop)
+        begin = start // 3
+        text = self.text(first + 4 * begin, first + self.encoded_length(stop))
+        try:
+            data = binascii.a2b_base64(text, strict_mode=True)
+        except binascii.Error as error:
+            raise self.damaged(f"no base64 is at byte {first + 4 * begin:,} ({error})") from error
+        found = memoryview(data)[start - 3 * begin : stop - 3 * begin]
+        if len(found) != stop - start:
+            raise self.damaged(f"its base64 at byte {first:,} ends after {3 * begin + len(data):,} bytes")
+        return found
+
+    def text(self, start: int, stop: int) -> bytes:
+        """Read a range of the file; errors are those of `read`."""
+        if stop > self._head.stop:
+            raise self.damaged(f"it ends at byte {self._head.stop:,}; expected bytes {start:,} to {stop:,}")
+        try:
+            return bytes(self._source.read(start, stop))
+        except ValueError as error:
+            raise self.damaged(str(error)) from error
+
+    def place(self, first: int, start: int) -> int:
+        """Return about where in the file a byte of a text lies."""
+        return first + (start // 3 * 4 if self._head.is_base64 else start)
+
+    def damaged(self, reason: str) -> DamagedArrayError:
+        """Return an error that names the array."""
+        return DamagedArrayError(f"array {self._head.name!r}: {reason}")

@@ -1,0 +1,177 @@
+"""The values of an array in a VTK file, read a range at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noether.data.zarr_store.core import ScratchFile, run_in_order
+from noether.data.zarr_store.sources.lazy_arrays import read_threads
+from noether.data.zarr_store.sources.vtk_xml.array_bytes import ArrayBytes
+from noether.data.zarr_store.sources.vtk_xml.block_table import read_block_table
+from noether.data.zarr_store.sources.vtk_xml.byte_source import Buffer
+from noether.data.zarr_store.sources.vtk_xml.compression import decompress
+from noether.data.zarr_store.sources.vtk_xml.document import ArrayHead, Document, NotStreamedError
+from noether.data.zarr_store.sources.vtk_xml.text_numbers import parse_numbers
+
+__all__ = ["SMALL_ARRAY_BYTES", "ArrayValues", "open_array"]
+
+# Larger blocks are decompressed once, to a temporary file, and not again for each range in them.
+_LARGE_BLOCK_BYTES = 4 << 20
+_MAX_BLOCK_BYTES = 256 << 20
+_STEP_VALUES = 1 << 18
+SMALL_ARRAY_BYTES = 64 << 20
+"""An array that is read whole is held in memory if it has no more, else in a temporary file."""
+
+
+class ArrayValues(Protocol):
+    """The values of an array, in the order of bytes of this machine. Safe to use from many threads."""
+
+    name: str
+    """Of the array."""
+
+    dtype: np.dtype[Any]
+    """Of the values."""
+
+    width: int
+    """Values of a row."""
+
+    def __len__(self) -> int:
+        """Count the values."""
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Read some values; shape ``(stop - start,)``.
+
+        Raises
+        ------
+        DamagedArrayError
+            The file ends before, or a block holds other values than it promises.
+        """
+
+    def whole(self) -> NDArray[Any]:
+        """Read all values, into memory if they are few, else into a temporary file that is mapped; errors as `read`."""
+
+
+def open_array(document: Document, head: ArrayHead, n_rows: int | None = None) -> ArrayValues:
+    """Open an array: its header is read, and its values as they are asked for.
+
+    Numbers in decimal, and large blocks, are decoded to a temporary file here.
+
+    Parameters
+    ----------
+    document : Document
+        The file.
+    head : ArrayHead
+        The array.
+    n_rows : int, optional
+        Rows that it is to have.
+
+    Raises
+    ------
+    DamagedArrayError
+        It holds other values than it promises, or not as many as it is to have.
+    NotStreamedError
+        A block is too large for memory.
+    """
+    stored, dtype = ArrayBytes(document.source, head), head.dtype.newbyteorder("=")
+    values: ArrayValues
+    if head.is_text:
+        n_values = sum(map(len, parse_numbers(stored, head, dtype)))
+        values = _Decoded(head, dtype, _spill(parse_numbers(stored, head, dtype), n_values, dtype, head.name))
+    else:
+        encoded = _Encoded(document, head, stored)
+        largest = encoded.largest_block
+        if largest > _MAX_BLOCK_BYTES:
+            raise NotStreamedError(f"array {head.name!r} has a block of {largest:,} bytes")
+        values = encoded if largest <= _LARGE_BLOCK_BYTES else _Decoded(head, dtype, encoded.whole())
+    if n_rows is not None and len(values) != n_rows * head.width:
+        raise stored.damaged(f"it has {len(values):,} values; expected {n_rows * head.width:,}")
+    return values
+
+
+class _Decoded:
+    def __init__(self, head: ArrayHead, dtype: np.dtype[Any], values: NDArray[Any]) -> None:
+        self.name, self.dtype, self.width = head.name, dtype, head.width
+        self._values = values
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        return self._values[start:stop]
+
+    def whole(self) -> NDArray[Any]:
+        return self._values
+
+
+class _Encoded:
+    def __init__(self, document: Document, head: ArrayHead, stored: ArrayBytes) -> None:
+        self.name, self.dtype, self.width = head.name, head.dtype.newbyteorder("="), head.width
+        self._file_dtype = head.dtype
+        self._compression = document.compression
+        self._stored = stored
+        self._table = read_block_table(stored, document.header, document.compression)
+        if self._table.n_bytes % self.dtype.itemsize:
+            raise stored.damaged(f"it has {self._table.n_bytes:,} bytes; expected whole values of {self.dtype}")
+
+    def __len__(self) -> int:
+        return self._table.n_bytes // self.dtype.itemsize
+
+    @property
+    def largest_block(self) -> int:
+        return self._table.largest if self._compression else 0
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        size = self.dtype.itemsize
+        data = self._bytes(start * size, stop * size) if start < stop else b""
+        # What base64 made may begin at any address.
+        return np.require(np.frombuffer(data, self._file_dtype), self.dtype, "A")
+
+    def whole(self) -> NDArray[Any]:
+        if self._table.n_bytes <= SMALL_ARRAY_BYTES:
+            return self.read(0, len(self))
+        step, threads = max(_STEP_VALUES, self.largest_block // self.dtype.itemsize), read_threads()
+        tasks = (partial(self.read, start, min(start + step, len(self))) for start in range(0, len(self), step))
+        with ThreadPoolExecutor(threads, thread_name_prefix="noether-read") as pool:
+            return _spill(run_in_order(pool, tasks, ahead=threads + 1), len(self), self.dtype, self.name)
+
+    def _bytes(self, start: int, stop: int) -> Buffer | bytearray:
+        table = self._table
+        if not self._compression:
+            before = int(table.ends[0])
+            return self._stored.read(table.first, before + start, before + stop)
+        first, last = (np.searchsorted(table.made_ends, [start, stop - 1], "right") - 1).tolist()
+        begin = int(table.ends[first])
+        data = memoryview(self._stored.read(table.first, begin, int(table.ends[last + 1])))
+        out = bytearray(stop - start)
+        for block in range(first, last + 1):
+            made, at = self._block(data, begin, block), int(table.made_ends[block])
+            out[max(at - start, 0) : at + len(made) - start] = made[max(start - at, 0) : stop - at]
+        return out
+
+    def _block(self, data: memoryview, begin: int, block: int) -> bytes:
+        table = self._table
+        start, stop = table.ends[block : block + 2].tolist()
+        n_bytes = int(table.made_ends[block + 1] - table.made_ends[block])
+        try:
+            return decompress(data[start - begin : stop - begin], n_bytes, self._compression or "zlib")
+        except ValueError as error:
+            place = self._stored.place(table.first, start)
+            raise self._stored.damaged(f"block {block} at byte {place:,}: {error}") from error
+
+
+def _spill(steps: Iterator[NDArray[Any]], n_values: int, dtype: np.dtype[Any], name: str) -> NDArray[Any]:
+    """Return values as one array: in memory if they are few, else in a temporary file that is mapped."""
+    if n_values * dtype.itemsize <= SMALL_ARRAY_BYTES:
+        return np.concatenate([np.empty(0, dtype), *steps])
+    done = 0
+    with ScratchFile(n_values * dtype.itemsize, f"array {name!r}") as file:
+        for values in steps:
+            file.write(values, done)
+            done += values.nbytes
+        return file.mapped(dtype)

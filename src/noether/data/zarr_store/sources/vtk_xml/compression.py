@@ -1,0 +1,50 @@
+"""Blocks of an array, decompressed: never to more bytes than they are to have."""
+
+from __future__ import annotations
+
+import lzma
+import zlib
+from typing import Any, Literal
+
+from numcodecs import lz4
+
+__all__ = ["MOST_TIMES", "Compression", "decompress"]
+
+Compression = Literal["zlib", "lz4", "lzma"]
+
+MOST_TIMES: dict[Compression, int] = {"zlib": 1_032, "lz4": 255, "lzma": 1 << 14}
+"""How many bytes a compressed byte makes at most: of zlib and LZ4 by their formats, of LZMA twice what zeros take."""
+
+# Dictionaries of the highest level take less.
+_LZMA_BYTES = 1 << 28
+
+
+def decompress(data: bytes | memoryview, n_bytes: int, compression: Compression) -> bytes:
+    """Decompress a block.
+
+    Parameters
+    ----------
+    data : bytes-like
+        The block.
+    n_bytes : int
+        What it is to make; fewer than 2**31.
+    compression : {"zlib", "lz4", "lzma"}
+        Its format.
+
+    Raises
+    ------
+    ValueError
+        It is damaged, or makes another number of bytes.
+    """
+    try:
+        if compression == "lz4":
+            # numcodecs takes the number of bytes from before the block.
+            made = bytes(lz4.decompress(n_bytes.to_bytes(4, "little") + bytes(data)))
+        else:
+            stream: Any = zlib.decompressobj() if compression == "zlib" else lzma.LZMADecompressor(memlimit=_LZMA_BYTES)
+            made = stream.decompress(data, n_bytes + 1)
+    except (zlib.error, lzma.LZMAError, RuntimeError) as error:
+        raise ValueError(f"it cannot be decompressed ({error})") from error
+    if len(made) != n_bytes:
+        raise ValueError(f"expected {n_bytes:,} bytes from it, got {'more' if len(made) > n_bytes else len(made)}")
+    return made

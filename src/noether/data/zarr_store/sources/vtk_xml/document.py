@@ -1,0 +1,247 @@
+"""What a VTK file in XML holds: pieces, and the arrays of each with the places of their values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from noether.data.zarr_store.sources.vtk_xml.byte_source import ByteSource
+from noether.data.zarr_store.sources.vtk_xml.compression import Compression
+from noether.data.zarr_store.sources.vtk_xml.tags import Tag, read_tags
+
+__all__ = ["ArrayHead", "Document", "NotStreamedError", "Piece", "read_document"]
+
+_COMPRESSORS: dict[str, Compression] = {
+    "vtkZLibDataCompressor": "zlib",
+    "vtkLZ4DataCompressor": "lz4",
+    "vtkLZMADataCompressor": "lzma",
+}
+_ORDERS = {"LittleEndian": "<", "BigEndian": ">"}
+_DTYPES = {
+    f"{kind}Int{bits}": f"{code}{bits // 8}" for kind, code in (("", "i"), ("U", "u")) for bits in (8, 16, 32, 64)
+}
+_DTYPES |= {"Float32": "f4", "Float64": "f8"}
+_SECTIONS = ("PointData", "CellData", "Points", "Cells", "Polys")
+# Cells of PolyData that are no faces: VTK orders their data in its own way.
+_OTHER_CELLS = ("NumberOfVerts", "NumberOfLines", "NumberOfStrips")
+_MAX_COUNT = 1 << 48
+
+
+class NotStreamedError(Exception):
+    """A file has what only VTK's own reader knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayHead:
+    """Where an array's values lie, and what they are.
+
+    Attributes
+    ----------
+    name : str
+        Of the array.
+    dtype : numpy.dtype
+        As the file has it, with its order of bytes.
+    width : int
+        Values of a row.
+    is_text : bool
+        Whether they are written as decimal numbers.
+    is_base64 : bool
+        Whether the bytes are.
+    start : int
+        Where they begin, in the file.
+    stop : int
+        Where they end at the latest.
+    """
+
+    name: str
+    dtype: np.dtype[Any]
+    width: int
+    is_text: bool
+    is_base64: bool
+    start: int
+    stop: int
+
+
+@dataclass(slots=True)
+class Piece:
+    """One piece of a mesh, with numbers of points of its own.
+
+    Attributes
+    ----------
+    n_points, n_cells : int
+        How many it has.
+    arrays : dict of str to dict of str to ArrayHead
+        By section (``"PointData"``, ``"CellData"``, ``"Points"``, ``"Cells"`` or ``"Polys"``), and name.
+    """
+
+    n_points: int
+    n_cells: int
+    arrays: dict[str, dict[str, ArrayHead]] = field(default_factory=lambda: {section: {} for section in _SECTIONS})
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A VTK file in XML.
+
+    Attributes
+    ----------
+    source : ByteSource
+        Its bytes.
+    is_surface : bool
+        Whether it is PolyData, of polygons alone, else an unstructured grid.
+    header : numpy.dtype
+        Of the sizes before the values of an array.
+    compression : {"zlib", "lz4", "lzma"} or None
+        Of the values.
+    pieces : list of Piece
+        In the order of the file.
+    """
+
+    source: ByteSource
+    is_surface: bool
+    header: np.dtype[Any]
+    compression: Compression | None
+    pieces: list[Piece]
+
+
+def read_document(source: ByteSource) -> Document:
+    """Find the arrays of a file.
+
+    Parameters
+    ----------
+    source : ByteSource
+        The file.
+
+    Raises
+    ------
+    NotStreamedError
+        It is no unstructured grid and no surface of polygons, or has several time steps, or arrays in a form that is
+        not known; or it is far away, and values lie among the tags, which would be looked through.
+    ValueError
+        It is damaged.
+    """
+    tags = read_tags(source)
+    root = next((tag for tag in tags if tag.name == "VTKFile"), None)
+    if root is None or root.attributes.get("type") not in ("UnstructuredGrid", "PolyData"):
+        raise NotStreamedError("it is neither an unstructured grid nor PolyData")
+    order = _ORDERS.get(root.attributes.get("byte_order", "LittleEndian"))
+    compressor, header = root.attributes.get("compressor"), root.attributes.get("header_type", "UInt32")
+    if order is None or header not in ("UInt32", "UInt64") or (compressor and compressor not in _COMPRESSORS):
+        raise NotStreamedError(f"its encoding is not known: {root.attributes}")
+    scan = _Scan(source, order)
+    scan.run(tags)
+    return Document(
+        source,
+        root.attributes["type"] == "PolyData",
+        np.dtype(order + _DTYPES[header]),
+        _COMPRESSORS[compressor] if compressor else None,
+        scan.pieces,
+    )
+
+
+class _Scan:
+    """Collects the pieces of a file from its tags."""
+
+    def __init__(self, source: ByteSource, order: str) -> None:
+        self.pieces: list[Piece] = []
+        self._source = source
+        self._order = order
+        self._section = ""
+        # An inline array whose values go on until the next tag.
+        self._open: tuple[Piece, str, ArrayHead] | None = None
+        # Arrays at an offset in the appended data, which is found last.
+        self._appended: list[tuple[Piece, str, ArrayHead]] = []
+
+    def run(self, tags: Iterator[Tag]) -> None:
+        """Take all tags up to the appended data, or the end."""
+        has_ended = False
+        for tag in tags:
+            self._end_inline(tag)
+            if tag.name == "Piece" and tag.opens:
+                self.pieces.append(_piece_of(tag))
+            elif tag.name in _SECTIONS and self.pieces:
+                self._section = tag.name if tag.opens and not tag.closes else ""
+            elif tag.name == "DataArray" and tag.opens and self._section:
+                self._take_array(tag)
+            elif tag.name == "AppendedData" and tag.opens:
+                self._place_appended(tag)
+                has_ended = True
+                break
+            has_ended = tag.name == "VTKFile" and tag.closes
+        if not has_ended or self._appended:
+            raise ValueError("it ends early")
+        if not self.pieces:
+            raise ValueError("it has no piece")
+
+    def _take_array(self, tag: Tag) -> None:
+        said = tag.attributes
+        form, kind = said.get("format", "ascii"), said.get("type", "")
+        if "TimeStep" in said or kind not in _DTYPES or form not in ("ascii", "binary", "appended"):
+            raise NotStreamedError(f"an array is not known: {said}")
+        name = said.get("Name", "") or self._section
+        head = ArrayHead(
+            name,
+            np.dtype(self._order + _DTYPES[kind]),
+            max(_count(said, "NumberOfComponents"), 1),
+            is_text=form == "ascii",
+            is_base64=form == "binary",
+            start=tag.stop,
+            stop=tag.stop,
+        )
+        piece = self.pieces[-1]
+        if name in piece.arrays[self._section]:
+            raise NotStreamedError(f"there are two arrays {name!r}")
+        piece.arrays[self._section][name] = head
+        if form == "appended":
+            at = _count(said, "offset")
+            self._appended.append((piece, self._section, _moved(head, at, at)))
+        elif self._source.is_far:
+            raise NotStreamedError("its values lie among its tags")
+        elif not tag.closes:
+            self._open = (piece, self._section, head)
+
+    def _end_inline(self, tag: Tag) -> None:
+        if self._open is not None:
+            piece, section, head = self._open
+            piece.arrays[section][head.name] = _moved(head, head.start, tag.start)
+            self._open = None
+
+    def _place_appended(self, tag: Tag) -> None:
+        encoding = tag.attributes.get("encoding", "base64")
+        if encoding not in ("raw", "base64"):
+            raise NotStreamedError(f"the encoding {encoding!r} is not known")
+        head = bytes(self._source.read(tag.stop, min(tag.stop + 4096, self._source.size)))
+        mark = len(head) - len(head.lstrip())
+        if head[mark : mark + 1] != b"_":
+            raise ValueError(f"its appended data at byte {tag.stop:,} do not begin with an underscore")
+        first = tag.stop + mark + 1
+        for piece, section, array in self._appended:
+            placed = _moved(array, first + array.start, self._source.size, is_base64=encoding == "base64")
+            piece.arrays[section][array.name] = placed
+        self._appended = []
+
+
+def _moved(head: ArrayHead, start: int, stop: int, *, is_base64: bool | None = None) -> ArrayHead:
+    encoded = head.is_base64 if is_base64 is None else is_base64
+    return ArrayHead(head.name, head.dtype, head.width, head.is_text, encoded, start, stop)
+
+
+def _piece_of(tag: Tag) -> Piece:
+    if any(_count(tag.attributes, key) for key in _OTHER_CELLS):
+        raise NotStreamedError("it has vertices, lines or strips beside polygons")
+    n_cells = _count(tag.attributes, "NumberOfCells") + _count(tag.attributes, "NumberOfPolys")
+    return Piece(_count(tag.attributes, "NumberOfPoints"), n_cells)
+
+
+def _count(attributes: dict[str, str], key: str) -> int:
+    text = attributes.get(key) or "0"
+    try:
+        count = int(text)
+    except ValueError:
+        count = -1
+    if not 0 <= count < _MAX_COUNT:
+        raise ValueError(f"its {key} is {text[:40]!r}")
+    return count

@@ -1,0 +1,73 @@
+"""Faces of polyhedra as older VTK files have them: one stream of numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noether.data.zarr_store.sources.cells import Polyhedra
+from noether.data.zarr_store.sources.vtk_xml.array_bytes import DamagedArrayError
+
+__all__ = ["split_face_stream"]
+
+Integers = NDArray[np.int64]
+
+
+def split_face_stream(numbers: Integers, bounds: Integers, has_faces: NDArray[np.bool_], name: str) -> Polyhedra:
+    """Split a stream into faces.
+
+    The stream has for each polyhedron the number of its faces, and for each face the number of its points and these.
+
+    Parameters
+    ----------
+    numbers : ndarray of int64
+        The stream.
+    bounds : ndarray of int64, shape (n_polyhedra + 1,)
+        Where in it each polyhedron begins and ends, ascending.
+    has_faces : ndarray of bool, shape (n_cells,)
+        Which cells are polyhedra.
+    name : str
+        Of the array, to begin an error with.
+
+    Raises
+    ------
+    DamagedArrayError
+        The faces of a polyhedron do not end where they are to.
+    """
+    starts, stops = bounds[:-1], bounds[1:]
+    if np.any(starts == stops):
+        raise DamagedArrayError(f"array {name!r}: a polyhedron has no numbers")
+    n_faces = numbers[starts]
+    # Face by face of all polyhedra at once; `heads` marks the numbers that count others.
+    at = starts + 1
+    heads = np.zeros(len(numbers), np.bool_)
+    left = n_faces.copy()
+    while True:
+        going = left > 0
+        if not going.any():
+            break
+        here = at[going]
+        if np.any(here >= stops[going]):
+            break
+        sizes = numbers[here]
+        if np.any((sizes < 1) | (sizes > stops[going] - here - 1)):
+            break
+        heads[here] = True
+        at[going] = here + 1 + sizes
+        left[going] -= 1
+    if np.any(at != stops) or np.any(left != 0):
+        wrong = int(np.argmax((at != stops) | (left != 0)))
+        raise DamagedArrayError(
+            f"array {name!r}: the faces of a polyhedron, {wrong} of a block, do not end where the next one begins"
+        )
+    sizes = numbers[heads]
+    is_corner = ~heads
+    is_corner[starts] = False
+    counts = np.zeros(len(has_faces), np.int64)
+    counts[has_faces] = n_faces
+    return Polyhedra(
+        np.concatenate([[0], np.cumsum(counts)]),
+        np.arange(len(sizes)),
+        np.concatenate([[0], np.cumsum(sizes)]),
+        numbers[is_corner],
+    )

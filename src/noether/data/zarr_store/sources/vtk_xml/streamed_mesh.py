@@ -1,0 +1,117 @@
+"""A VTK file in XML, opened: the places of its arrays are known."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from noether.data.zarr_store.errors import SourceError
+from noether.data.zarr_store.sources.ghosts import GHOST_ARRAYS
+from noether.data.zarr_store.sources.mapping import Association
+from noether.data.zarr_store.sources.vtk_xml.array_bytes import DamagedArrayError
+from noether.data.zarr_store.sources.vtk_xml.byte_source import ByteSource
+from noether.data.zarr_store.sources.vtk_xml.document import ArrayHead, NotStreamedError, Piece, read_document
+from noether.data.zarr_store.sources.vtk_xml.streamed_part import StreamedPart, StreamedPiece
+from noether.data.zarr_store.sources.vtk_xml.tags import read_tags
+
+__all__ = ["StreamedMesh"]
+
+_SECTIONS: dict[Association, str] = {"cell": "CellData", "point": "PointData"}
+
+
+class StreamedMesh:
+    """An unstructured grid or a surface of polygons, in one file or in the pieces that a file names.
+
+    Parameters
+    ----------
+    files : sequence of ByteSource
+        The file, or the files of its pieces, in order.
+    name : str
+        Name of the file, without its suffix.
+    where : str
+        Names sample and file, to begin an error with.
+    way_out : str
+        What to do where it cannot be read, to end an error with.
+    summary : ByteSource, optional
+        The file that names the pieces, which has only the arrays that it lists.
+
+    Attributes
+    ----------
+    names : dict of {"cell", "point"} to list of str
+        Arrays by association.
+    is_surface : bool
+        Whether it is PolyData.
+
+    Raises
+    ------
+    NotStreamedError
+        Only VTK's own reader knows the file.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[ByteSource],
+        name: str,
+        where: str,
+        way_out: str,
+        summary: ByteSource | None = None,
+    ) -> None:
+        self._name, self._where, self._way_out = name, where, way_out
+        try:
+            documents = [read_document(file) for file in files]
+            listed = None if summary is None else _listed_arrays(summary)
+        except ValueError as error:  # VTK finds the same, or reads it after all
+            raise NotStreamedError(str(error)) from error
+        self._pieces = [(one, piece) for one in documents for piece in one.pieces if piece.n_points or piece.n_cells]
+        if not self._pieces:
+            raise NotStreamedError("it has no cells and no points")
+        self.is_surface = documents[0].is_surface
+        if any(one.is_surface != self.is_surface for one in documents):
+            raise NotStreamedError("its pieces are grids and surfaces")
+        first = self._pieces[0][1]
+        _require_same_arrays(first, [piece for _, piece in self._pieces])
+        self.names: dict[Association, list[str]] = {
+            of: [array for array in first.arrays[section] if listed is None or array in listed[section]]
+            for of, section in _SECTIONS.items()
+        }
+        if any(GHOST_ARRAYS[1] in arrays for arrays in self.names.values()):
+            raise NotStreamedError("its ghosts are written as VTK did up to version 6")
+
+    def read(self, wanted: Mapping[Association, Collection[str]]) -> list[StreamedPart]:
+        """Open the arrays that are wanted, by association.
+
+        Raises
+        ------
+        NotStreamedError
+            Only VTK's own reader knows one of them.
+        SourceError
+            One is damaged.
+        """
+        chosen = {of: [name for name in names if name in wanted[of]] for of, names in self.names.items()}
+        try:
+            pieces = [StreamedPiece(document, piece) for document, piece in self._pieces]
+            return [StreamedPart(self._name, pieces, chosen, self._where, self._way_out)]
+        except DamagedArrayError as error:
+            raise SourceError(f"{self._where} cannot be read ({error}); {self._way_out}") from error
+
+
+def _require_same_arrays(first: Piece, pieces: Sequence[Piece]) -> None:
+    def kinds(arrays: Mapping[str, ArrayHead]) -> dict[str, Any]:
+        return {name: (head.dtype, head.width) for name, head in arrays.items()}
+
+    for piece in pieces:
+        for section in (*_SECTIONS.values(), "Points"):
+            if kinds(piece.arrays[section]) != kinds(first.arrays[section]):
+                raise NotStreamedError(f"its pieces differ in their {section}")
+
+
+def _listed_arrays(summary: ByteSource) -> dict[str, set[str]]:
+    """Return the arrays that a file lists for all its pieces, by section."""
+    listed: dict[str, set[str]] = {section: set() for section in _SECTIONS.values()}
+    section = ""
+    for tag in read_tags(summary):
+        if tag.name.removeprefix("P") in listed:
+            section = tag.name.removeprefix("P") if tag.opens and not tag.closes else ""
+        elif section and tag.opens and tag.name in ("PDataArray", "DataArray"):
+            listed[section].add(tag.attributes.get("Name", ""))
+    return listed

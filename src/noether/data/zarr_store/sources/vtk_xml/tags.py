@@ -1,0 +1,105 @@
+"""The tags of an XML file, found without a look at what lies between them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import unescape
+
+from noether.data.zarr_store.sources.vtk_xml.byte_source import ByteSource
+
+__all__ = ["Tag", "read_tags"]
+
+_BLOCK_BYTES = 1 << 20
+# Appended values follow tags of some kilobytes.
+_FAR_BLOCK_BYTES = 1 << 16
+_MAX_TAG_BYTES = 1 << 14
+_TAG = re.compile(rb"""<(/?)([A-Za-z_][\w:.-]*)((?:[^<>"']|"[^"]*"|'[^']*')*?)(/?)>""")
+_ATTRIBUTE = re.compile(rb"""([\w:.-]+)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
+# What begins with a bracket and is no tag, and how it ends.
+_OTHERS = ((b"<!--", b"-->"), (b"<?", b"?>"), (b"<!", b">"))
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """One tag.
+
+    Attributes
+    ----------
+    name : str
+        Of the element.
+    opens, closes : bool
+        Whether it begins the element, and whether it ends it; a tag without content does both.
+    attributes : dict of str to str
+        By name.
+    start, stop : int
+        Where it lies in the file.
+    """
+
+    name: str
+    opens: bool
+    closes: bool
+    attributes: dict[str, str]
+    start: int
+    stop: int
+
+
+def read_tags(source: ByteSource) -> Iterator[Tag]:
+    """Yield the tags of a file in order; comments and declarations are passed over.
+
+    Raises
+    ------
+    ValueError
+        What begins as a tag does not end as one.
+    """
+    window, at = _Window(source), 0
+    while True:
+        found = window.find(b"<", at)
+        if found is None:
+            return
+        head = window.read(found, found + _MAX_TAG_BYTES)
+        other = next((end for start, end in _OTHERS if head.startswith(start)), None)
+        if other is not None:
+            end = window.find(other, found + 2)
+            if end is None:
+                raise ValueError(f"what begins at byte {found:,} does not end")
+            at = end + len(other)
+            continue
+        match = _TAG.match(head)
+        if match is None:
+            raise ValueError(f"byte {found:,} begins no tag")
+        at = found + match.end()
+        attributes = {
+            key.decode("utf-8", "replace"): unescape((double or single).decode("utf-8", "replace"))
+            for key, double, single in _ATTRIBUTE.findall(match[3])
+        }
+        yield Tag(match[2].decode(), not match[1], bool(match[1] or match[4]), attributes, found, at)
+
+
+class _Window:
+    """A file that is gone over front to back; the bytes that were read last are held."""
+
+    def __init__(self, source: ByteSource) -> None:
+        self._source = source
+        self._block_bytes = _FAR_BLOCK_BYTES if source.is_far else _BLOCK_BYTES
+        self._start = 0
+        self._data = b""
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Return the bytes of a range, as far as the file goes."""
+        stop = min(stop, self._source.size)
+        if not self._start <= start <= stop <= self._start + len(self._data):
+            end = min(max(stop, start + self._block_bytes), self._source.size)
+            self._start, self._data = start, bytes(self._source.read(start, end))
+        return self._data[start - self._start : stop - self._start]
+
+    def find(self, sought: bytes, start: int) -> int | None:
+        """Return the first place of some bytes from `start` on; None where they are not there."""
+        while start < self._source.size:
+            self.read(start, start + len(sought))
+            found = self._data.find(sought, start - self._start)
+            if found >= 0:
+                return self._start + found
+            start = max(self._start + len(self._data) - len(sought), start) + 1
+        return None
