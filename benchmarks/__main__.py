@@ -22,6 +22,7 @@ from benchmarks.results import Comparison
 from benchmarks.settings import COMPARISONS, Settings
 from benchmarks.statistics import compare_statistics
 from benchmarks.verifying import compare_verification
+from benchmarks.vtu_conversion import compare_vtu
 from benchmarks.writing import compare_hdf5, compare_writes
 
 _RUNNERS: dict[str, Callable[[Settings], Comparison]] = {
@@ -35,6 +36,7 @@ _RUNNERS: dict[str, Callable[[Settings], Comparison]] = {
     "write": compare_writes,
     "hdf5": compare_hdf5,
     "npy": compare_npy,
+    "vtu": compare_vtu,
     "conversion": compare_conversion,
     "many": compare_many_writers,
     "manifest": compare_manifest,
@@ -43,7 +45,7 @@ _RUNNERS: dict[str, Callable[[Settings], Comparison]] = {
 
 
 # Gigabytes are not written in the time of a quick run, nor are many processes started, which import PyTorch.
-_SLOW = ("hdf5", "npy", "loading", "conversion", "many")
+_SLOW = ("hdf5", "npy", "vtu", "loading", "conversion", "many")
 
 
 def main() -> None:

@@ -129,6 +129,14 @@ _CHAPTERS = {
         "cannot drop. That is anonymous and shared memory, and changed pages of mapped files; unchanged pages of the "
         "mapped `.npy` files are not counted, as the system drops them when it needs memory.",
     ),
+    "vtu": _Chapter(
+        "Converting a VTK file by the command line",
+        "`noether-zarr convert` converts a `.vtu` of hexahedra, in VTK's blocks of 32,768 bytes, compressed by zlib: "
+        "centres and three fields of its cells. *VTK, reading alone* is a process that reads the file with "
+        "`vtkXMLUnstructuredGridReader`, and does nothing with it. Both times are those of whole processes. Memory is "
+        "measured as in *Converting a sample by the command line*. *Two parts* are the bytes of one file, split; the "
+        "processes that convert it may take 2 GB of memory that is not a mapped file (`RLIMIT_DATA`).",
+    ),
     "conversion": _Chapter(
         "Converting many samples",
         "Samples lie in directories of `.pt` files, a file for each field. A process has one thread that compresses, "

@@ -24,6 +24,7 @@ COMPARISONS = (
     "write",
     "hdf5",
     "npy",
+    "vtu",
     "conversion",
     "many",
     "manifest",
@@ -39,6 +40,8 @@ _LARGEST: dict[Mode, int] = {"quick": 1_000_000, "full": 10_000_000}
 _LARGE_POINTS: dict[Mode, int] = {"quick": 1_000_000, "full": 50_000_000}
 # Three float32 fields of widths 3, 1, 3 take 28 bytes a point: 2.8 GB.
 _LARGEST_CONVERTED: dict[Mode, int] = {"quick": 1_000_000, "full": 100_000_000}
+_VTU_CELLS: dict[Mode, int] = {"quick": 1_000_000, "full": 20_000_000}
+_LIMITED_CELLS = 60_000_000
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,16 @@ class Settings:
     def n_npy_points(self) -> int:
         """Points of the sample of ``.npy`` files that the command line converts."""
         return self.points or _LARGEST_CONVERTED[self.mode]
+
+    @property
+    def n_vtu_cells(self) -> int:
+        """Cells of the ``.vtu`` that the command line converts."""
+        return self.points or _VTU_CELLS[self.mode]
+
+    @property
+    def n_limited_cells(self) -> int:
+        """Cells of the ``.vtu`` that is converted in little memory."""
+        return self.points or _LIMITED_CELLS
 
     @property
     def sizes(self) -> list[int]:
