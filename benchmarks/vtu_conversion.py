@@ -21,8 +21,7 @@ from benchmarks.settings import Settings, cores
 from benchmarks.timing import order_of
 from benchmarks.vtk_files import box_shape, write_hexahedra
 from noether.data.zarr_store.codec import native
-from noether.data.zarr_store.sources.cells import Cells, Polyhedra
-from noether.data.zarr_store.sources.geometry import cell_centers
+from noether.data.zarr_store.sources import Cells, Polyhedra, cell_centers
 
 __all__ = ["compare_vtu"]
 

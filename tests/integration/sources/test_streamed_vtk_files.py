@@ -86,6 +86,7 @@ def test_parts_of_a_file_are_converted_without_joining_them(tmp_path: Path, monk
     assert store_of(source_of(tmp_path / "in", IN_PARTS), tmp_path / "parts") == expected
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("large")
 def test_memory_holds_the_points_and_a_few_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streamed_part, "_STEP_CELLS", 2_048)

@@ -42,10 +42,10 @@ encodings = st.builds(
 kinds = st.lists(st.sampled_from(sorted(KINDS)), min_size=1, max_size=40)
 
 
-@pytest.fixture(autouse=True, params=[2 << 20, 100], ids=["", "small-steps"])
+@pytest.fixture(autouse=True, params=[False, pytest.param(True, marks=pytest.mark.slow)], ids=["", "small-steps"])
 def steps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also read blocks of a few cells, and a few bytes at a time, as large files are."""
-    if request.param == 100:
+    if request.param:
         monkeypatch.setattr("noether.data.zarr_store.sources.vtk_xml.streamed_part._STEP_BYTES", 100)
         monkeypatch.setattr("noether.data.zarr_store.sources.vtk_xml.streamed_part._STEP_CELLS", 3)
         monkeypatch.setattr("noether.data.zarr_store.sources.vtk_xml.piece_cells._BLOCK_CELLS", 2)
