@@ -125,6 +125,10 @@ def _compute_in_blocks(compute: Callable[[int, int], None], n_cells: int, thread
         native.warn_of_slow_path()
     starts = range(0, n_cells, _BLOCK_CELLS)
     tasks = (partial(compute, start, min(start + _BLOCK_CELLS, n_cells)) for start in starts)
+    if threads == 1:  # to start a thread takes as long as a block
+        for task in tasks:
+            task()
+        return
     with ThreadPoolExecutor(threads, thread_name_prefix="noether-geometry") as pool:
         run_all(pool, tasks, ahead=2 * threads)
 
