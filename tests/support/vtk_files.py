@@ -118,7 +118,7 @@ def old_polyhedra(grid: Any, path: Path) -> Path:
         return f'<DataArray type="{kind}" Name="{name}" NumberOfComponents="{width}" format="ascii">{text}</DataArray>'
 
     path.write_text(
-        '<?xml version="1.0"?><!-- > as foamToVTK writes it --><VTKFile type="UnstructuredGrid" version="1.0" '
+        '<?xml version="1.0"?><!-- <a> <Piece NumberOfPoints="9"> --><VTKFile type="UnstructuredGrid" version="1.0" '
         'byte_order="LittleEndian" header_type="UInt64"><UnstructuredGrid>'
         f'<Piece NumberOfPoints="{grid.n_points}" NumberOfCells="{grid.n_cells}"><PointData/><CellData>'
         f"{array('id', 'Int64', grid.cell_data['id'])}</CellData>"

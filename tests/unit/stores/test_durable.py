@@ -91,6 +91,27 @@ def test_a_file_system_that_cannot_sync_directories_is_written_to(
         write(tmp_path, b"newer")
 
 
+@pytest.mark.parametrize("file", ["volume/zarr.json", "zarr.json"])
+def test_a_file_that_does_not_get_to_the_disk_is_an_error_and_the_old_group_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    """Disks report late that they are full, or broken: files are synced while others are written."""
+    write(tmp_path, b"old")
+    sync = os.fsync
+
+    def fail(descriptor: int) -> None:
+        staged = str(Path(f"/proc/self/fd/{descriptor}").readlink()).partition("/.run_1.zarr.")[2]
+        if staged.partition("/")[2] == file:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StorageError, match=r"cannot write .*run_1\.zarr: Input/output error"):
+        write(tmp_path, b"new")
+    monkeypatch.undo()
+    assert files(tmp_path) == with_root(b"old")
+
+
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_directory_may_be_made_where_others_may_not_be_listed(tmp_path: Path) -> None:
     with writing_allowed_again(tmp_path):
