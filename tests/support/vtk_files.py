@@ -118,8 +118,8 @@ def old_polyhedra(grid: Any, path: Path) -> Path:
         return f'<DataArray type="{kind}" Name="{name}" NumberOfComponents="{width}" format="ascii">{text}</DataArray>'
 
     path.write_text(
-        '<?xml version="1.0"?><!-- <a> <Piece NumberOfPoints="9"> --><VTKFile type="UnstructuredGrid" version="1.0" '
-        'byte_order="LittleEndian" header_type="UInt64"><UnstructuredGrid>'
+        '<?xml version="1.0"?><VTKFile type="UnstructuredGrid" version="1.0" '
+        'byte_order="LittleEndian" header_type="UInt64"><UnstructuredGrid><!-- <a> <Piece NumberOfPoints="9"> -->'
         f'<Piece NumberOfPoints="{grid.n_points}" NumberOfCells="{grid.n_cells}"><PointData/><CellData>'
         f"{array('id', 'Int64', grid.cell_data['id'])}</CellData>"
         f"<Points>{array('Points', 'Float64', np.asarray(grid.points, float), 3)}</Points><Cells>"
