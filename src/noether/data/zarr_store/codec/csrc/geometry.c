@@ -114,7 +114,7 @@ ALWAYS_INLINE bool load_corners(const MeshPoints *points, const Numbers *faces, 
     return true;
 }
 
-/* Compute centres and area vectors of two faces with any numbers of corners, relative to `base`. */
+/* Compute centres and area vectors of four faces with any numbers of corners, relative to `base`. */
 ALWAYS_INLINE bool fan_faces(const MeshPoints *points, const Numbers *faces, const double *base, Lanes *center,
                              Lanes *vector) {
     size_t most = 0;
@@ -130,7 +130,7 @@ ALWAYS_INLINE bool fan_faces(const MeshPoints *points, const Numbers *faces, con
         if (!load_corners(points, faces, i, base, corner)) {
             return false;
         }
-        const Lanes number = (Lanes){1, 1} * (double)i, none = {0};
+        const Lanes number = (Lanes){1, 1, 1, 1} * (double)i, none = {0};
         for (size_t axis = 0; axis < 3; axis++) {
             sum[axis] += choose(number < counts, corner[axis], none);
         }
@@ -246,11 +246,11 @@ ALWAYS_INLINE bool add_to_batch(const MeshPoints *points, const Shape *shape, Nu
     return true;
 }
 
-/* Two faces of a polyhedron: a face in each lane. */
+/* Four faces of a polyhedron: a face in each lane. */
 typedef struct {
     Lanes center[3];
     Lanes vector[3];
-    LaneMask is_face; /* the last lane may be empty */
+    LaneMask is_face; /* the last lanes may be empty */
 } FaceGroup;
 
 /* Room for the faces of a polyhedron. */
@@ -268,7 +268,7 @@ static bool make_room(FaceRoom *room, size_t n) {
     return room->n >= n;
 }
 
-/* Take the corners of two faces, or of the last one again where there is no other. */
+/* Take the corners of four faces, or of the first one again where there are fewer. */
 ALWAYS_INLINE bool take_faces(const MeshCells *cells, Numbers faces, size_t first, Numbers *corners, LaneMask *is_face) {
     for (size_t lane = 0; lane < N_LANES; lane++) {
         const bool is_there = first + lane < faces.n;
@@ -281,7 +281,7 @@ ALWAYS_INLINE bool take_faces(const MeshCells *cells, Numbers faces, size_t firs
     return true;
 }
 
-ALWAYS_INLINE double sum_of(Lanes values) { return values[0] + values[1]; }
+ALWAYS_INLINE double sum_of(Lanes values) { return (values[0] + values[1]) + (values[2] + values[3]); }
 
 ALWAYS_INLINE GeometryResult polyhedron_center(const MeshPoints *points, const MeshCells *cells, Numbers faces,
                                                FaceRoom *room, double *base, double *center) {
@@ -324,7 +324,7 @@ ALWAYS_INLINE GeometryResult polyhedron_center(const MeshPoints *points, const M
 static bool is_polygon(uint8_t type) { return type == TRIANGLE_TYPE || type == POLYGON_TYPE || type == QUAD_TYPE; }
 
 /* Compute centre and area vector of a face, which may be a pixel: its corners do not go around it. */
-static bool polygon_fan(const MeshPoints *points, uint8_t type, Numbers corners, double *base, double *center,
+ALWAYS_INLINE bool polygon_fan(const MeshPoints *points, uint8_t type, Numbers corners, double *base, double *center,
                         double *vector) {
     int64_t around[4];
     if (type == PIXEL_TYPE) {
@@ -335,7 +335,7 @@ static bool polygon_fan(const MeshPoints *points, uint8_t type, Numbers corners,
                sizeof around);
         corners.numbers = around;
     }
-    const Numbers lanes[N_LANES] = {corners, corners};
+    const Numbers lanes[N_LANES] = {corners, corners, corners, corners};
     Lanes centers[3], vectors[3];
     if (corners.n == 0 || !load_point(points, corners.numbers[0], base) ||
         !fan_faces(points, lanes, base, centers, vectors)) {
@@ -354,7 +354,7 @@ typedef struct {
     FaceRoom room;
 } Workspace;
 
-static GeometryResult center_of(const MeshPoints *points, const MeshCells *cells, size_t cell, size_t row,
+ALWAYS_INLINE GeometryResult center_of(const MeshPoints *points, const MeshCells *cells, size_t cell, size_t row,
                                 Workspace *space, uint8_t *out) {
     const uint8_t type = cells->types[cell];
     Numbers corners, faces = {NULL, 0};
@@ -389,8 +389,8 @@ static GeometryResult center_of(const MeshPoints *points, const MeshCells *cells
     return result;
 }
 
-GeometryResult cell_centers(const MeshPoints *points, const MeshCells *cells, size_t start, size_t stop, uint8_t *out,
-                            size_t *unsound) {
+WITH_WIDE_VECTORS GeometryResult cell_centers(const MeshPoints *points, const MeshCells *cells, size_t start,
+                                             size_t stop, uint8_t *out, size_t *unsound) {
     Workspace *space = aligned_alloc(sizeof(Lanes), sizeof *space);
     if (space == NULL) {
         return NO_MEMORY_FOR_FACES;
@@ -409,8 +409,8 @@ GeometryResult cell_centers(const MeshPoints *points, const MeshCells *cells, si
     return result;
 }
 
-GeometryResult face_vectors(const MeshPoints *points, const MeshCells *cells, size_t start, size_t stop, double *centers,
-                            double *vectors, size_t *unsound) {
+WITH_WIDE_VECTORS GeometryResult face_vectors(const MeshPoints *points, const MeshCells *cells, size_t start,
+                                             size_t stop, double *centers, double *vectors, size_t *unsound) {
     memset(centers, 0, (stop - start) * 3 * sizeof *centers);
     memset(vectors, 0, (stop - start) * 3 * sizeof *vectors);
     for (size_t cell = start; cell < stop; cell++) {
