@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import pyvista
 
 from noether.data.zarr_store.errors import SourceError, StorageError
 from noether.data.zarr_store.sources import MappedSource, SourceMapping, local_copies
 from noether.data.zarr_store.stores import StoredObject, open_storage
 from support.meshes import MESHES, cut_mapping, load_cut
 from support.places import Place, make_place
+from support.vtk_files import Encoding, write_vtk
 
 PIECES = ('file = "{case}/volume.vtu"', 'file = "{case}/volume.vtu"\nconcatenate = "{case}/volume.vtu.{part}.part"')
 
@@ -60,6 +62,33 @@ def test_a_remote_case_is_the_same_as_a_local_one(place: Place, kind: str) -> No
     source = open_source(place, cut_mapping(kind))
     assert source.sample_ids() == ["run_1"]
     assert_same(source.load("run_1").fields, load_cut(kind))
+
+
+@pytest.mark.parametrize("n_parts", [1, 3])
+def test_appended_values_are_read_by_ranges_also_in_parts(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_parts: int
+) -> None:
+    upload(place, "vtk")
+    arrays = load_cut("vtk")
+    path = tmp_path / "volume.vtu"
+    mesh: Any = pyvista.read(MESHES / "vtk" / "run_1" / "volume.vtu")
+    data = write_vtk(mesh, path, Encoding(block_bytes=1024)).read_bytes()
+    place.remove("run_1/volume.vtu")
+    step = -(-len(data) // n_parts)
+    for number, start in enumerate(range(0, len(data), step)):
+        name = "volume.vtu" if n_parts == 1 else f"volume.vtu.{number}.part"
+        place.fs.pipe_file(f"{place.path}/run_1/{name}", data[start : start + step])
+    fetched: list[str] = []
+    fetch = local_copies.LocalCopies._fetch
+
+    def watched(self: local_copies.LocalCopies, key: str, objects: Any) -> Path:
+        fetched.append(key)
+        return fetch(self, key, objects)
+
+    monkeypatch.setattr(local_copies.LocalCopies, "_fetch", watched)
+    changes = () if n_parts == 1 else (PIECES,)
+    assert_same(open_source(place, cut_mapping("vtk", *changes)).load("run_1").fields, arrays)
+    assert fetched == ["run_1/surface.vtp"]
 
 
 def test_blocks_that_a_vtm_names_are_fetched_with_it(in_memory: Place) -> None:
