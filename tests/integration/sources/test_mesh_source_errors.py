@@ -14,6 +14,7 @@ import pyvista
 
 from noether.data.zarr_store.errors import MissingDependencyError, SourceError
 from noether.data.zarr_store.sources import MappedSource
+from noether.data.zarr_store.sources.inspection.contents import read_contents
 from noether.data.zarr_store.sources.meshes import MeshFile
 from support.meshes import ENSIGHT, VTK, copy_case, cut_mapping, load_cut, surface_mapping
 
@@ -273,6 +274,7 @@ def test_vtk_files_in_xml_need_no_library(monkeypatch: pytest.MonkeyPatch) -> No
     for library in ("pyvista", "vtkmodules", "scipy"):
         monkeypatch.setitem(sys.modules, library, None)
     assert len(MappedSource(VTK, cut_mapping("vtk")).load("run_1").fields["surface_normals"]) > 0
+    assert read_contents(VTK / "run_1" / "volume.vtu", "volume.vtu").parts[0].dimension == 3
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from noether.data.zarr_store.sources.cells import Cells, Polyhedra, faces
+from noether.data.zarr_store.sources.cells import Cells, Polyhedra, dimension_of, faces
 from noether.data.zarr_store.sources.geometry import cell_centers, face_vectors, outward_sign, point_vectors
 from noether.data.zarr_store.sources.mesh_part import LoadedPart
 
@@ -185,6 +185,11 @@ def test_a_mesh_without_cells_has_no_faces() -> None:
     none = np.empty(0, int)
     assert not LoadedPart("a", CUBE, Cells(none, np.zeros(1, int), none)).has_faces_only
     assert LoadedPart("a", CUBE, surface(*CUBE_FACES)).has_faces_only
+
+
+@pytest.mark.parametrize("kind", list(pyvista.CellType), ids=lambda kind: kind.name)
+def test_cells_have_the_dimensions_that_vtk_gives_them(kind: pyvista.CellType) -> None:
+    assert dimension_of(np.array([1, int(kind)])) == kind.dimension
 
 
 def test_every_face_of_every_cell_is_given_once() -> None:

@@ -15,6 +15,7 @@ __all__ = [
     "Polyhedra",
     "UnsoundCellError",
     "are_face_types",
+    "dimension_of",
     "faces",
     "join_ranges",
     "joined_cells",
@@ -37,6 +38,10 @@ _FACES: dict[int, tuple[tuple[int, ...], ...]] = {
     14: ((0, 3, 2, 1), (0, 1, 4), (1, 2, 4), (2, 3, 4), (3, 0, 4)),  # pyramid
 }
 _FACE_TYPES = (*_POLYGONS, 8)
+# Types of cells by dimension, from vtkCellType.h; all others are volumes.
+_VERTICES = (0, 1, 2)
+_CURVES = (3, 4, 21, 35, 51, 60, 68, 75)
+_SURFACES = (5, 6, 7, 8, 9, 22, 23, 28, 30, 34, 36, 52, 53, 54, 61, 62, 63, 69, 70, 76, 77)
 _N_POINTS = {kind: 1 + max(map(max, faces)) for kind, faces in _FACES.items()}
 
 
@@ -122,6 +127,12 @@ class Cells:
         if len(numbers) and (numbers.min() < 0 or numbers.max() >= n_points):
             owners = np.repeat(np.arange(len(self)), np.diff(self.offsets))
             _require_below(numbers, n_points, owners, "point")
+
+
+def dimension_of(types: Indices) -> int:
+    """Return the highest dimension of some types of cells: 3 of volumes, 2 of surfaces, 1 of curves, 0 of vertices."""
+    dimensions = {**dict.fromkeys(_VERTICES, 0), **dict.fromkeys(_CURVES, 1), **dict.fromkeys(_SURFACES, 2)}
+    return max((dimensions.get(int(kind), 3) for kind in types), default=0)
 
 
 def are_face_types(types: Indices) -> bool:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from noether.data.zarr_store.core import default_threads
 from noether.data.zarr_store.errors import MissingDependencyError
-from noether.data.zarr_store.sources.cells import Cells, are_face_types, faces
+from noether.data.zarr_store.sources.cells import Cells, are_face_types, dimension_of, faces
 from noether.data.zarr_store.sources.geometry import cell_centers
 from noether.data.zarr_store.sources.lazy_arrays import chosen_rows
 from noether.data.zarr_store.sources.mapping import Association
@@ -102,9 +102,7 @@ class MeshPart:
     @property
     def dimension(self) -> int:
         """3 where it has volume cells, 2 where it has faces, less for lines and points."""
-        import pyvista
-
-        return max((pyvista.CellType(kind).dimension for kind in self.own_types()), default=0)
+        return dimension_of(self.own_types())
 
     def triangles(self) -> NDArray[np.float64]:
         """Return its faces without the ghosts, split into triangles as VTK does; shape ``(n_triangles, 3, 3)``.
