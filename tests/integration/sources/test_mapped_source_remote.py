@@ -40,6 +40,20 @@ def scratch_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     assert list(root.glob("noether-zarr-*")) == []
 
 
+@pytest.fixture
+def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files that are fetched."""
+    keys: list[str] = []
+    fetch = local_copies.LocalCopies._fetch
+
+    def watched(self: local_copies.LocalCopies, key: str, objects: Any) -> Path:
+        keys.append(key)
+        return fetch(self, key, objects)
+
+    monkeypatch.setattr(local_copies.LocalCopies, "_fetch", watched)
+    return keys
+
+
 def upload(place: Place, kind: str) -> None:
     for file in sorted((MESHES / kind).rglob("*")):
         if file.is_file():
@@ -66,7 +80,7 @@ def test_a_remote_case_is_the_same_as_a_local_one(place: Place, kind: str) -> No
 
 @pytest.mark.parametrize("n_parts", [1, 3])
 def test_appended_values_are_read_by_ranges_also_in_parts(
-    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_parts: int
+    place: Place, tmp_path: Path, fetched: list[str], n_parts: int
 ) -> None:
     upload(place, "vtk")
     arrays = load_cut("vtk")
@@ -78,14 +92,6 @@ def test_appended_values_are_read_by_ranges_also_in_parts(
     for number, start in enumerate(range(0, len(data), step)):
         name = "volume.vtu" if n_parts == 1 else f"volume.vtu.{number}.part"
         place.fs.pipe_file(f"{place.path}/run_1/{name}", data[start : start + step])
-    fetched: list[str] = []
-    fetch = local_copies.LocalCopies._fetch
-
-    def watched(self: local_copies.LocalCopies, key: str, objects: Any) -> Path:
-        fetched.append(key)
-        return fetch(self, key, objects)
-
-    monkeypatch.setattr(local_copies.LocalCopies, "_fetch", watched)
     changes = () if n_parts == 1 else (PIECES,)
     assert_same(open_source(place, cut_mapping("vtk", *changes)).load("run_1").fields, arrays)
     assert fetched == ["run_1/surface.vtp"]
@@ -103,18 +109,10 @@ def test_blocks_that_a_vtm_names_are_fetched_with_it(in_memory: Place) -> None:
     assert_same(open_source(in_memory, cut_mapping("vtk", surface, volume)).load("run_1").fields, load_cut("vtk"))
 
 
-def test_only_the_files_that_are_read_are_fetched(in_memory: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_files_that_are_read_are_fetched(in_memory: Place, fetched: list[str]) -> None:
     upload(in_memory, "ensight")
     for name in ("data/T.500", "log.txt", "run_1.vtu", "../run_2/run_2.txt"):
         in_memory.fs.pipe_file(f"{in_memory.path}/run_1/{name}", b"-")
-    fetched: list[str] = []
-    fetch = local_copies.LocalCopies._fetch
-
-    def watched(self: local_copies.LocalCopies, key: str, objects: Any) -> Path:
-        fetched.append(key)
-        return fetch(self, key, objects)
-
-    monkeypatch.setattr(local_copies.LocalCopies, "_fetch", watched)
     open_source(in_memory, cut_mapping("ensight")).load("run_1")
     arrays = ("U", "p", "row", "totalPressureCoeff", "vorticity", "wallShearStress")
     assert sorted(fetched) == [*(f"run_1/data/{name}.500" for name in arrays), "run_1/geometry", "run_1/run_1.case"]

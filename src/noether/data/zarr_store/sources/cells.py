@@ -28,7 +28,7 @@ POLYHEDRON = 42
 # Triangle, polygon, quadrilateral: their points go around them.
 _POLYGONS = (5, 7, 9)
 # Points of each face, by VTK's cell type; seen from outside they go around the face counterclockwise.
-# `geometry.c` has the same faces.
+# `shape_batch.h` has the same faces.
 _FACES: dict[int, tuple[tuple[int, ...], ...]] = {
     8: ((0, 1, 3, 2),),  # pixel
     10: ((0, 1, 3), (1, 2, 3), (2, 0, 3), (0, 2, 1)),  # tetrahedron

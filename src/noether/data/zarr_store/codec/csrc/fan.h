@@ -17,8 +17,6 @@
 #else
 #define WITH_WIDE_VECTORS
 #endif
-/* No vector is passed: all these functions are inlined. */
-#pragma GCC diagnostic ignored "-Wpsabi"
 
 enum { N_LANES = 4 };
 typedef double Lanes __attribute__((vector_size(N_LANES * sizeof(double))));
