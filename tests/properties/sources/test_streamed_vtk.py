@@ -18,6 +18,7 @@ from noether.data.zarr_store.sources.meshes import MeshFile
 from noether.data.zarr_store.sources.vtk_xml import StreamedMesh, local_bytes
 from noether.data.zarr_store.sources.vtk_xml.streamed_part import StreamedPart
 from support.meshes import VTK
+from support.vtk_bytes import cube_arrays, vtu_bytes
 from support.vtk_files import (
     KINDS,
     POLYHEDRON,
@@ -116,6 +117,15 @@ def test_polyhedra_of_older_files_have_the_same_faces(seed: int, kinds: list[int
     with TemporaryDirectory() as directory:
         grid = grid_of(np.random.default_rng(seed), kinds, wide=True)
         assert_read_as_vtk_does(old_polyhedra(grid, Path(directory, "a.vtu")))
+
+
+def test_a_polyhedron_without_faces_has_the_mean_of_its_points(tmp_path: Path) -> None:
+    parts = cube_arrays(2, polyhedra=True)
+    faces = parts.arrays["Cells"]["faces"][31:]
+    parts.arrays["Cells"] |= {"faces": np.concatenate([[0], faces]), "faceoffsets": np.array([1, 32])}
+    (tmp_path / "a.vtu").write_bytes(vtu_bytes(parts))
+    centers = np.asarray(streamed(tmp_path / "a.vtu").cell_positions())
+    np.testing.assert_allclose(centers, [[0.5, 0.5, 0.5], [1.5, 0.5, 0.5]])
 
 
 @given(seeds, st.lists(st.sampled_from([42, 42, 12]), min_size=2, max_size=20))

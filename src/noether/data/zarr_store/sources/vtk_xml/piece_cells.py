@@ -74,12 +74,11 @@ class PieceCells:
     def read(self, start: int, stop: int, *, faces_suffice: bool = False) -> Cells:
         """Read the cells `start` to `stop`; faces have numbers of their own there.
 
-        Where `faces_suffice`, the points that polyhedra list beside their faces are left out if no other cell needs
-        the array.
+        Where `faces_suffice`, the points that cells list beside their faces are left out if all cells have faces.
         """
         types = self.types(start, stop)
         polyhedra = self._polyhedra(types, start, stop)
-        if faces_suffice and polyhedra is not None and np.all(types == POLYHEDRON):
+        if faces_suffice and polyhedra is not None and np.all(np.diff(polyhedra.cell_offsets) > 0):
             return Cells(types, np.zeros(stop - start + 1, np.int64), np.empty(0, np.int64), polyhedra)
         return Cells(types, *_lists(self._array("offsets"), self._array("connectivity"), start, stop), polyhedra)
 
