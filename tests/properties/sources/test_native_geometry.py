@@ -19,7 +19,9 @@ pytestmark = pytest.mark.usefixtures("compiled")
 
 _CUBE: list[list[float]] = [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 1], [1, 0, 1], [1, 1, 1], [0, 1, 1]]
 _PRISM: list[list[float]] = [[0, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 1], [0, 1, 1], [1, 0, 1]]
-# Points of a cell of each of VTK's types.
+_PENTAGON: list[list[float]] = [[0, 0], [1, 0], [1.4, 1], [0.5, 1.6], [-0.4, 1]]
+_DRUM: list[list[float]] = [[*place, height] for height in (0, 1) for place in _PENTAGON]
+# Points of a cell of each of VTK's types; polyhedra have 100 and 200 more where they have other faces.
 SHAPES: dict[int, list[list[float]]] = {
     3: [[0, 0, 0], [1, 1, 1]],
     5: [[0, 0, 0], [1, 0, 0], [0, 1, 0]],
@@ -32,9 +34,14 @@ SHAPES: dict[int, list[list[float]]] = {
     13: _PRISM,
     14: [[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0], [0, 0, 2]],
     42: _CUBE,
+    142: _CUBE,
+    242: _DRUM,
 }
-FACES = ((0, 4, 7, 3), (1, 2, 6, 5), (0, 1, 5, 4), (3, 7, 6, 2), (0, 3, 2, 1), (4, 5, 6, 7))
-SPLIT = ((0, 4, 7, 3), (1, 2, 6, 5), (0, 1, 5, 4), (3, 7, 6, 2), (0, 3, 2), (0, 2, 1), (4, 5, 6, 7))
+FACES: dict[int, tuple[tuple[int, ...], ...]] = {
+    42: ((0, 4, 7, 3), (1, 2, 6, 5), (0, 1, 5, 4), (3, 7, 6, 2), (0, 3, 2, 1), (4, 5, 6, 7)),
+    142: ((0, 4, 7, 3), (1, 2, 6, 5), (0, 1, 5, 4), (3, 7, 6, 2), (0, 3, 2), (0, 2, 1), (4, 5, 6, 7)),
+    242: ((4, 3, 2, 1, 0), (0, 1, 6, 5), (1, 2, 7, 6), (5, 6, 7, 8, 9), (2, 3, 8, 7), (3, 4, 9, 8), (4, 0, 5, 9)),
+}
 
 seeds = st.integers(0, 2**32 - 1)
 kinds = st.lists(st.sampled_from(sorted(SHAPES)), min_size=1, max_size=60)
@@ -54,7 +61,7 @@ def mesh_of(seed: int, kinds: list[int], dtype: type) -> tuple[NDArray[Any], Cel
     loops: list[NDArray[np.int64]] = []
     counts = []
     for kind, first in zip(kinds, offsets, strict=False):
-        of_cell = (FACES if rng.integers(2) else SPLIT) if kind == 42 else ()
+        of_cell = FACES.get(kind, ())
         loops += [order[first + np.array(face)] for face in of_cell]
         counts.append(len(of_cell))
     shuffled = rng.permutation(len(loops))
@@ -64,7 +71,7 @@ def mesh_of(seed: int, kinds: list[int], dtype: type) -> tuple[NDArray[Any], Cel
         np.cumsum([0, *(len(loops[face]) for face in shuffled)]),
         np.concatenate([np.empty(0, np.int64), *(loops[face] for face in shuffled)]),
     )
-    return points, Cells(np.array(kinds, np.uint8), offsets, order, faces if loops else None)
+    return points, Cells(np.array([kind % 100 for kind in kinds], np.uint8), offsets, order, faces if loops else None)
 
 
 @given(seeds, kinds, dtypes, st.integers(1, 3))
