@@ -80,7 +80,9 @@ class SourceRows:
         return tuple(self.values.shape)
 
     def load(self) -> NDArray[Any]:
-        """Read all rows; shape ``(n_points, width)``."""
+        """Return all rows; shape ``(n_points, width)``. Those of a mapped file stay there: the system may drop them."""
+        if isinstance(self.values, np.memmap) and self.values.flags.c_contiguous:
+            return np.asarray(self.values).reshape(self.shape[0], -1)
         rows = np.empty((self.shape[0], prod(self.shape[1:])), self.dtype)
         for first_row, block in self.blocks():
             rows[first_row : first_row + len(block)] = block
