@@ -12,6 +12,7 @@ import pytest
 from noether.data.zarr_store.errors import SourceError
 from noether.data.zarr_store.sources import MappedSource
 from noether.data.zarr_store.sources.mapping_files import parse_mapping
+from noether.data.zarr_store.sources.vtk_xml import text_numbers
 from support.bounds import bounded
 from support.vtk_bytes import Parts, blocks_of, cube_arrays, vtu_bytes
 
@@ -151,6 +152,25 @@ def test_a_point_that_is_not_there_is_not_among_those_in_use(tmp_path: Path) -> 
     with_values("connectivity", 17, 320)(parts)
     with pytest.raises(SourceError, match=r"cell 2 names point 320; there are 320"):
         load(tmp_path, vtu_bytes(parts), POINTS)
+
+
+@pytest.mark.parametrize("array", ["1" * (4 << 20) + " 1 " * 2_000_000, "1" * (12 << 20)])
+def test_a_number_of_a_million_digits_is_gone_over_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, array: str
+) -> None:
+    monkeypatch.setattr(text_numbers, "_STEP_BYTES", 8 << 20)
+    arrays = f'<DataArray type="Float32" Name="p" format="ascii">{array}</DataArray>'
+    points = arrays.replace("Name", 'NumberOfComponents="3" Name')
+    data = (
+        '<VTKFile type="UnstructuredGrid"><UnstructuredGrid><Piece NumberOfPoints="1" NumberOfCells="1">'
+        f"<CellData>{arrays}</CellData><Points>{points}</Points><Cells>"
+        + "".join(
+            f'<DataArray type="Int64" Name="{name}">1</DataArray>' for name in ("connectivity", "offsets", "types")
+        )
+        + "</Cells></Piece></UnstructuredGrid></VTKFile>"
+    )
+    with pytest.raises(SourceError, match=r"array '\w+': (no list of numbers is|a number) at byte"):
+        load(tmp_path, data.encode())
 
 
 def test_numbers_without_an_end_are_refused(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ _BLOCK_BYTES = 1 << 20
 _FAR_BLOCK_BYTES = 1 << 16
 _MAX_TAG_BYTES = 1 << 14
 _TAG = re.compile(rb"""<(/?)([A-Za-z_][\w:.-]*)((?:[^<>"']|"[^"]*"|'[^']*')*?)(/?)>""")
-_ATTRIBUTE = re.compile(rb"""([\w:.-]+)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
+# Begins where a name does, so that a long one is gone over once.
+_ATTRIBUTE = re.compile(rb"""(?<![\w:.-])([\w:.-]+)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
 # What begins with a bracket and is no tag, and how it ends.
 _OTHERS = ((b"<!--", b"-->"), (b"<?", b"?>"), (b"<!", b">"))
 

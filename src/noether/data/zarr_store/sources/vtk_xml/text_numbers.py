@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +15,7 @@ __all__ = ["parse_numbers"]
 
 _STEP_BYTES = 1 << 20
 _MAX_DIGITS = 64
-_LAST_NUMBER = re.compile(rb"\S*\Z")
+_BLANKS = (b" ", b"\n", b"\t", b"\r")
 
 
 def parse_numbers(stored: ArrayBytes, head: ArrayHead, dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
@@ -33,8 +32,7 @@ def parse_numbers(stored: ArrayBytes, head: ArrayHead, dtype: np.dtype[Any]) -> 
         text = rest + stored.text(at, stop)
         end = len(text)
         if stop < head.stop:  # the last number may go on
-            found = _LAST_NUMBER.search(text)
-            end = found.start() if found else end
+            end = max(text.rfind(blank) for blank in _BLANKS) + 1
             if end + _MAX_DIGITS < len(text):
                 raise stored.damaged(f"a number at byte {at:,} does not end")
         words, rest = text[:end].split(), text[end:]
