@@ -108,7 +108,7 @@ class JoinedArray(LazyArray):
             end = min(stop, bounds[part + 1])
             pieces.append(np.asarray(self.parts[part][start - bounds[part] : end - bounds[part]]))
             start = end
-        return pieces[1] if len(pieces) == 2 else np.concatenate(pieces, dtype=self.dtype)
+        return np.asarray(pieces[1], self.dtype) if len(pieces) == 2 else np.concatenate(pieces, dtype=self.dtype)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,10 @@ from noether.data.zarr_store.sources.mapping import Association
 from noether.data.zarr_store.sources.vtk_xml.array_bytes import DamagedArrayError
 from noether.data.zarr_store.sources.vtk_xml.byte_source import ByteSource
 from noether.data.zarr_store.sources.vtk_xml.document import ArrayHead, NotStreamedError, Piece, read_document
-from noether.data.zarr_store.sources.vtk_xml.streamed_part import StreamedPart, StreamedPiece
+from noether.data.zarr_store.sources.vtk_xml.streamed_part import DATA_SECTIONS, StreamedPart, StreamedPiece
 from noether.data.zarr_store.sources.vtk_xml.tags import read_tags
 
 __all__ = ["StreamedMesh"]
-
-_SECTIONS: dict[Association, str] = {"cell": "CellData", "point": "PointData"}
 
 
 class StreamedMesh:
@@ -72,7 +70,7 @@ class StreamedMesh:
         _require_same_arrays(first, [piece for _, piece in self._pieces])
         self.names: dict[Association, list[str]] = {
             of: [array for array in first.arrays[section] if listed is None or array in listed[section]]
-            for of, section in _SECTIONS.items()
+            for of, section in DATA_SECTIONS.items()
         }
         if any(GHOST_ARRAYS[1] in arrays for arrays in self.names.values()):
             raise NotStreamedError("its ghosts are written as VTK did up to version 6")
@@ -100,14 +98,14 @@ def _require_same_arrays(first: Piece, pieces: Sequence[Piece]) -> None:
         return {name: (head.dtype, head.width) for name, head in arrays.items()}
 
     for piece in pieces:
-        for section in (*_SECTIONS.values(), "Points"):
+        for section in (*DATA_SECTIONS.values(), "Points"):
             if kinds(piece.arrays[section]) != kinds(first.arrays[section]):
                 raise NotStreamedError(f"its pieces differ in their {section}")
 
 
 def _listed_arrays(summary: ByteSource) -> dict[str, set[str]]:
     """Return the arrays that a file lists for all its pieces, by section."""
-    listed: dict[str, set[str]] = {section: set() for section in _SECTIONS.values()}
+    listed: dict[str, set[str]] = {section: set() for section in DATA_SECTIONS.values()}
     section = ""
     for tag in read_tags(summary):
         if tag.name.removeprefix("P") in listed:

@@ -25,7 +25,7 @@ from noether.data.zarr_store.sources.vtk_xml.array_values import ArrayValues, op
 from noether.data.zarr_store.sources.vtk_xml.document import Document, NotStreamedError, Piece
 from noether.data.zarr_store.sources.vtk_xml.piece_cells import PieceCells
 
-__all__ = ["StreamedPart", "StreamedPiece"]
+__all__ = ["DATA_SECTIONS", "StreamedPart", "StreamedPiece"]
 
 # Gives rows from a first one to one before another.
 Read = Callable[[int, int], NDArray[Any]]
@@ -35,7 +35,8 @@ _STEP_BYTES = 2 << 20
 _STEP_CELLS = 1 << 15
 # A request takes as long for more.
 _FAR_STEPS = 4
-_SECTIONS: dict[Association, str] = {"cell": "CellData", "point": "PointData"}
+DATA_SECTIONS: dict[Association, str] = {"cell": "CellData", "point": "PointData"}
+"""Where a piece has its arrays of cells, and of points."""
 
 
 @contextmanager
@@ -119,12 +120,12 @@ class StreamedPiece:
 
     def open(self, association: Association, name: str) -> ArrayValues:
         """Open an array of its cells or points."""
-        head = self._arrays[_SECTIONS[association]][name]
+        head = self._arrays[DATA_SECTIONS[association]][name]
         return open_array(self._document, head, self.n_cells if association == "cell" else self.n_points)
 
     def flags(self, association: Association) -> NDArray[Any] | None:
         """Read which cells or points are ghosts; None where the file does not say."""
-        if GHOST_ARRAYS[0] not in self._arrays[_SECTIONS[association]]:
+        if GHOST_ARRAYS[0] not in self._arrays[DATA_SECTIONS[association]]:
             return None
         values = self.open(association, GHOST_ARRAYS[0])
         return values.read(0, len(values)) if values.width == 1 else None
