@@ -26,9 +26,11 @@ from noether.data.zarr_store.manifest import StoreManifest
 from noether.data.zarr_store.manifest.node_metadata import parse_array, parse_group, require_array
 from noether.data.zarr_store.reading import ChunkIndex, ShardAccess, ShardedArray, load_words, write_chunk_index
 from noether.data.zarr_store.sampling import plan_whole
+from noether.data.zarr_store.sources.byte_source import ByteSource
 from noether.data.zarr_store.sources.formats import describe_file, load_file
 from noether.data.zarr_store.sources.geometry import cell_centers
-from noether.data.zarr_store.sources.vtk_xml import ByteSource, NotStreamedError, StreamedMesh
+from noether.data.zarr_store.sources.streamed_errors import NotStreamedError
+from noether.data.zarr_store.sources.vtk_xml import StreamedMesh
 from noether.data.zarr_store.stores import LocalStorage
 from support.edits import edit_by_bytes
 from support.hostile_stores import make_small_store

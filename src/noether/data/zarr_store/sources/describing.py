@@ -25,9 +25,9 @@ from noether.data.zarr_store.sources.mapping import DomainMapping
 from noether.data.zarr_store.sources.mapping_fields import AreaField, ArrayField, DistanceField, FileField, NormalsField
 from noether.data.zarr_store.sources.mesh_domains import SMALL_DOMAIN_BYTES, association_of
 from noether.data.zarr_store.sources.range_reader import open_head, open_ranged
+from noether.data.zarr_store.sources.spilled_arrays import SMALL_ARRAY_BYTES
 from noether.data.zarr_store.sources.suffixes import suffix_of
 from noether.data.zarr_store.sources.vtk_heads import HEAD_SUFFIXES, VtkHead, read_vtk_head
-from noether.data.zarr_store.sources.vtk_xml import SMALL_ARRAY_BYTES
 from noether.data.zarr_store.stores import is_remote
 
 __all__ = ["SampleDescriber"]

@@ -27,8 +27,8 @@ from noether.data.zarr_store.sources.mesh_part import MeshPart
 from noether.data.zarr_store.sources.meshes import MeshFile
 from noether.data.zarr_store.sources.patterns import PathPattern
 from noether.data.zarr_store.sources.steps import STEP, Step, Steps
+from noether.data.zarr_store.sources.streamed_errors import NotStreamedError
 from noether.data.zarr_store.sources.streamed_files import open_streamed
-from noether.data.zarr_store.sources.vtk_xml import NotStreamedError
 
 __all__ = ["SMALL_DOMAIN_BYTES", "association_of", "read_mesh_domains"]
 

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from noether.data.zarr_store.sources.byte_source import MAX_OPEN_FILES, ByteSource, local_bytes
 from noether.data.zarr_store.sources.referenced_files import PIECED_SUFFIXES, names_in
+from noether.data.zarr_store.sources.streamed_errors import NotStreamedError
 from noether.data.zarr_store.sources.suffixes import suffix_of
 from noether.data.zarr_store.sources.vtk_heads import HEAD_SUFFIXES
-from noether.data.zarr_store.sources.vtk_xml import (
-    MAX_OPEN_FILES,
-    ByteSource,
-    NotStreamedError,
-    StreamedMesh,
-    local_bytes,
-)
+from noether.data.zarr_store.sources.vtk_xml import StreamedMesh
 
 __all__ = ["open_streamed"]
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from noether.data.zarr_store.sources.vtk_xml.byte_source import ByteSource
+from noether.data.zarr_store.sources.byte_source import ByteSource
+from noether.data.zarr_store.sources.streamed_errors import NotStreamedError
 from noether.data.zarr_store.sources.vtk_xml.compression import Compression
 from noether.data.zarr_store.sources.vtk_xml.tags import Tag, read_tags
 
-__all__ = ["ArrayHead", "Document", "NotStreamedError", "Piece", "read_document"]
+__all__ = ["ArrayHead", "Document", "Piece", "read_document"]
 
 _COMPRESSORS: dict[str, Compression] = {
     "vtkZLibDataCompressor": "zlib",
@@ -28,10 +29,6 @@ _SECTIONS = ("PointData", "CellData", "Points", "Cells", "Polys")
 # Cells of PolyData that are no faces: VTK orders their data in its own way.
 _OTHER_CELLS = ("NumberOfVerts", "NumberOfLines", "NumberOfStrips")
 _MAX_COUNT = 1 << 48
-
-
-class NotStreamedError(Exception):
-    """A file has what only VTK's own reader knows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,14 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from noether.data.zarr_store.errors import SourceError
+from noether.data.zarr_store.sources.byte_source import ByteSource
 from noether.data.zarr_store.sources.ghosts import GHOST_ARRAYS
 from noether.data.zarr_store.sources.mapping import Association
-from noether.data.zarr_store.sources.vtk_xml.array_bytes import DamagedArrayError
-from noether.data.zarr_store.sources.vtk_xml.byte_source import ByteSource
-from noether.data.zarr_store.sources.vtk_xml.document import ArrayHead, NotStreamedError, Piece, read_document
-from noether.data.zarr_store.sources.vtk_xml.streamed_part import DATA_SECTIONS, StreamedPart, StreamedPiece
+from noether.data.zarr_store.sources.streamed_errors import DamagedArrayError, NotStreamedError
+from noether.data.zarr_store.sources.streamed_part import StreamedPart
+from noether.data.zarr_store.sources.vtk_xml.document import ArrayHead, Piece, read_document
 from noether.data.zarr_store.sources.vtk_xml.tags import read_tags
+from noether.data.zarr_store.sources.vtk_xml.xml_piece import DATA_SECTIONS, XmlPiece
 
 __all__ = ["StreamedMesh"]
 
@@ -87,7 +88,7 @@ class StreamedMesh:
         """
         chosen = {of: [name for name in names if name in wanted[of]] for of, names in self.names.items()}
         try:
-            pieces = [StreamedPiece(document, piece) for document, piece in self._pieces]
+            pieces = [XmlPiece(document, piece) for document, piece in self._pieces]
             return [StreamedPart(self._name, pieces, chosen, self._where, self._way_out)]
         except DamagedArrayError as error:
             raise SourceError(f"{self._where} cannot be read ({error}); {self._way_out}") from error
