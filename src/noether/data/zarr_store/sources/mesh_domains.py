@@ -28,9 +28,9 @@ from noether.data.zarr_store.sources.meshes import MeshFile
 from noether.data.zarr_store.sources.patterns import PathPattern
 from noether.data.zarr_store.sources.steps import STEP, Step, Steps
 from noether.data.zarr_store.sources.streamed_errors import NotStreamedError
-from noether.data.zarr_store.sources.streamed_files import open_streamed
+from noether.data.zarr_store.sources.streamed_files import StreamedFile, open_streamed
 
-__all__ = ["SMALL_DOMAIN_BYTES", "association_of", "read_mesh_domains"]
+__all__ = ["SMALL_DOMAIN_BYTES", "association_of", "read_mesh_domains", "streamed_parts"]
 
 ASSOCIATIONS: tuple[Association, ...] = get_args(Association)
 
@@ -74,20 +74,21 @@ def read_mesh_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) ->
 
 
 def _read_at_step(file: SampleFile, domains: Mapping[str, DomainMapping], step: Step) -> dict[str, DomainData]:
-    parts = _streamed_parts(file, domains)
+    parts = streamed_parts(file, domains, step)
     if parts is None:
         mesh = MeshFile(file.path, file.where(), file.way_out, step)
-        if step is None and mesh.steps.count > 1:
-            _require_step_where_steps_are_samples(file, domains, mesh.steps)
-        parts = mesh.read(_wanted_arrays(file, domains, mesh.names))
+        parts = mesh.read(_wanted_arrays(file, domains, mesh, step))
     return {name: _read_domain(file, name, domain, parts) for name, domain in domains.items()}
 
 
-def _streamed_parts(file: SampleFile, domains: Mapping[str, DomainMapping]) -> Sequence[MeshPart] | None:
-    """Open a file whose arrays are read when they are asked for; None where PyVista is to read it."""
+def streamed_parts(file: SampleFile, domains: Mapping[str, DomainMapping], step: Step) -> Sequence[MeshPart] | None:
+    """Open a file whose arrays are read when they are asked for; None where PyVista is to read it.
+
+    Parameters and errors are those of `read_mesh_domains`, at one time step.
+    """
     try:
-        mesh = open_streamed(file.path, file.where(), file.way_out, file.source)
-        return mesh.read(_wanted_arrays(file, domains, mesh.names))
+        mesh = open_streamed(file.path, file.where(), file.way_out, file.source, step)
+        return mesh.read(_wanted_arrays(file, domains, mesh, step))
     except NotStreamedError:
         if file.source is not None:  # PyVista reads local files alone
             raise
@@ -95,9 +96,12 @@ def _streamed_parts(file: SampleFile, domains: Mapping[str, DomainMapping]) -> S
 
 
 def _wanted_arrays(
-    file: SampleFile, domains: Mapping[str, DomainMapping], names: Names | None
+    file: SampleFile, domains: Mapping[str, DomainMapping], mesh: MeshFile | StreamedFile, step: Step
 ) -> dict[Association, set[str]]:
     """Return the arrays of a file that domains need, by association; none where only its data tell what it has."""
+    if step is None and mesh.steps.count > 1:
+        _require_step_where_steps_are_samples(file, domains, mesh.steps)
+    names = mesh.names
     wanted: dict[Association, set[str]] = {association: set() for association in ASSOCIATIONS}
     if names is not None:
         # The header tells of a missing array before gigabytes are read.

@@ -2,21 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from noether.data.zarr_store.sources.byte_source import MAX_OPEN_FILES, ByteSource, local_bytes
+from noether.data.zarr_store.sources.ensight_gold import GoldMesh
+from noether.data.zarr_store.sources.mapping import Association
+from noether.data.zarr_store.sources.mesh_part import MeshPart
 from noether.data.zarr_store.sources.referenced_files import PIECED_SUFFIXES, names_in
+from noether.data.zarr_store.sources.steps import Step, Steps
 from noether.data.zarr_store.sources.streamed_errors import NotStreamedError
 from noether.data.zarr_store.sources.suffixes import suffix_of
 from noether.data.zarr_store.sources.vtk_heads import HEAD_SUFFIXES
 from noether.data.zarr_store.sources.vtk_xml import StreamedMesh
 
-__all__ = ["open_streamed"]
+__all__ = ["StreamedFile", "open_streamed"]
 
 _SURFACES = (".vtp", ".pvtp")
 
 
-def open_streamed(path: Path, where: str, way_out: str, source: ByteSource | None = None) -> StreamedMesh:
+class StreamedFile(Protocol):
+    """A file of a mesh, opened: the places of its arrays are known."""
+
+    names: dict[Association, list[str]]
+    """Arrays by association."""
+
+    steps: Steps
+    """Time steps that it has."""
+
+    step: int | None
+    """The step that is read; None where there are none, or they have no numbers."""
+
+    def read(self, wanted: Mapping[Association, Collection[str]]) -> Sequence[MeshPart]:
+        """Open the arrays that are wanted, by association, of each part.
+
+        Raises
+        ------
+        NotStreamedError
+            Only VTK's own reader knows one of them.
+        SourceError
+            One is damaged.
+        """
+
+
+def open_streamed(
+    path: Path, where: str, way_out: str, source: ByteSource | None = None, step: Step = None
+) -> StreamedFile:
     """Open a file of a mesh: the places of its arrays are read.
 
     Parameters
@@ -29,13 +61,19 @@ def open_streamed(path: Path, where: str, way_out: str, source: ByteSource | Non
         What to do where it cannot be read, to end an error with.
     source : ByteSource, optional
         Its bytes, where it is not one file of this machine.
+    step : int, "last" or None
+        Which time step of a case is read; the last where it is None.
 
     Raises
     ------
     NotStreamedError
         Only VTK's own reader knows it.
+    SourceError
+        A case is damaged, or lacks a file or the step.
     """
     suffix, summary = suffix_of(path), None
+    if suffix == ".case":
+        return GoldMesh(path, where, way_out, step)
     if suffix in HEAD_SUFFIXES:
         files = [source or local_bytes([path])]
     elif suffix in PIECED_SUFFIXES:

@@ -23,7 +23,7 @@ from noether.data.zarr_store.sources.meshes import MESH_SUFFIXES, MeshFile
 from noether.data.zarr_store.sources.npy import load_members, member_heads
 from noether.data.zarr_store.sources.steps import Steps
 from noether.data.zarr_store.sources.streamed_errors import NotStreamedError
-from noether.data.zarr_store.sources.streamed_files import open_streamed
+from noether.data.zarr_store.sources.streamed_files import StreamedFile, open_streamed
 from noether.data.zarr_store.sources.suffixes import suffix_of
 from noether.data.zarr_store.sources.torch_files import flattened, tensor_heads
 from noether.data.zarr_store.writing import SourceRows
@@ -204,14 +204,14 @@ def _sample_groups(file: Any, key: str) -> list[str]:
 
 
 def _read_mesh(path: Path, key: str) -> FileContents:
-    steps, step = Steps(), None
+    mesh: StreamedFile | MeshFile
     read: Sequence[MeshPart]
     try:
-        streamed = open_streamed(path, key, "make the file again")
-        read = streamed.read(streamed.names)
+        mesh = open_streamed(path, key, "make the file again")
+        read = mesh.read(mesh.names)
     except NotStreamedError:
         mesh = MeshFile(path, key)
-        read, steps, step = mesh.read(), mesh.steps, mesh.step
+        read = mesh.read()
     arrays, parts = [], []
     for one in read:
         part = one.name if len(read) > 1 else None
@@ -227,7 +227,7 @@ def _read_mesh(path: Path, key: str) -> FileContents:
         points, cells = (int(one.is_own(of).sum()) for of in ("point", "cell"))
         ghosts = one.n_ghosts("point"), one.n_ghosts("cell")
         parts.append(FoundPart(one.name, points, cells, one.dimension, *ghosts))
-    return FileContents(key, arrays, parts, steps=steps, step=step)
+    return FileContents(key, arrays, parts, steps=mesh.steps, step=mesh.step)
 
 
 def _blocks_of(values: Any, where: str) -> Iterable[NDArray[Any]]:

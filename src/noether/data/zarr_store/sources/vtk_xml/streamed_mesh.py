@@ -9,6 +9,7 @@ from noether.data.zarr_store.errors import SourceError
 from noether.data.zarr_store.sources.byte_source import ByteSource
 from noether.data.zarr_store.sources.ghosts import GHOST_ARRAYS
 from noether.data.zarr_store.sources.mapping import Association
+from noether.data.zarr_store.sources.steps import Steps
 from noether.data.zarr_store.sources.streamed_errors import DamagedArrayError, NotStreamedError
 from noether.data.zarr_store.sources.streamed_part import StreamedPart
 from noether.data.zarr_store.sources.vtk_xml.document import ArrayHead, Piece, read_document
@@ -40,6 +41,10 @@ class StreamedMesh:
         Arrays by association.
     is_surface : bool
         Whether it is PolyData.
+    steps : Steps
+        None: where a file has time steps, VTK reads it.
+    step : None
+        The step that is read.
 
     Raises
     ------
@@ -56,6 +61,8 @@ class StreamedMesh:
         summary: ByteSource | None = None,
     ) -> None:
         self._name, self._where, self._way_out = name, where, way_out
+        self.steps = Steps()
+        self.step: int | None = None
         try:
             documents = [read_document(file) for file in files]
             listed = None if summary is None else _listed_arrays(summary)
