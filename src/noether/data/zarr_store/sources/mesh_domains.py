@@ -30,7 +30,7 @@ from noether.data.zarr_store.sources.steps import STEP, Step, Steps
 from noether.data.zarr_store.sources.streamed_errors import NotStreamedError
 from noether.data.zarr_store.sources.streamed_files import StreamedFile, open_streamed
 
-__all__ = ["SMALL_DOMAIN_BYTES", "association_of", "read_mesh_domains", "streamed_parts"]
+__all__ = ["SMALL_DOMAIN_BYTES", "DomainView", "association_of", "domain_view", "read_mesh_domains", "streamed_parts"]
 
 ASSOCIATIONS: tuple[Association, ...] = get_args(Association)
 
@@ -124,11 +124,7 @@ def _require_step_where_steps_are_samples(file: SampleFile, domains: Mapping[str
 
 
 def _read_domain(file: SampleFile, name: str, domain: DomainMapping, parts: Sequence[MeshPart]) -> DomainData:
-    chosen = _choose_parts(file, name, domain.parts, parts)
-    there = {one: {array for part in chosen for array in part.data[one]} for one in ASSOCIATIONS}
-    association = association_of(file, name, domain, there)
-    _require_in_all_parts(file, name, domain, association, chosen)
-    view = _DomainView(file, name, association, chosen)
+    view = domain_view(file, name, domain, parts)
     used = view.used_points() if domain.unused_points == "drop" else None
     fields: dict[str, Any] = {}
     for field_name, field in domain.fields.items():
@@ -143,7 +139,16 @@ def _read_domain(file: SampleFile, name: str, domain: DomainMapping, parts: Sequ
     if used is not None:
         fields = {field_name: chosen_rows(values, used) for field_name, values in fields.items()}
     triangles = view.triangles if view.has_faces_only else None
-    return DomainData(_loaded_if_small(fields), view.rows(used), triangles, association)
+    return DomainData(_loaded_if_small(fields), view.rows(used), triangles, view.association)
+
+
+def domain_view(file: SampleFile, name: str, domain: DomainMapping, parts: Sequence[MeshPart]) -> DomainView:
+    """Return the parts of a mesh that make a domain; parameters and errors are those of `read_mesh_domains`."""
+    chosen = _choose_parts(file, name, domain.parts, parts)
+    there = {one: {array for part in chosen for array in part.data[one]} for one in ASSOCIATIONS}
+    association = association_of(file, name, domain, there)
+    _require_in_all_parts(file, name, domain, association, chosen)
+    return DomainView(file, name, association, chosen)
 
 
 def _loaded_if_small(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -230,7 +235,7 @@ def _missing(file: SampleFile, field: str, array: str, allowed: Sequence[Associa
 
 
 @dataclass(frozen=True)
-class _DomainView:
+class DomainView:
     """The parts of a mesh that make a domain, with its points as cells or as points; all without ghosts."""
 
     file: SampleFile
