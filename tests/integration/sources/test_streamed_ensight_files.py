@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from noether.data.zarr_store import ZarrStoreWriter
 from noether.data.zarr_store.convert import convert
 from noether.data.zarr_store.sources import MappedSource, MeshFile, mesh_domains, spilled_arrays, streamed_part
 from noether.data.zarr_store.sources.ensight_gold import GoldMesh, gold_piece
+from noether.data.zarr_store.sources.inspection import inspect
 from noether.data.zarr_store.sources.mapping_files import parse_mapping
 from noether.data.zarr_store.sources.streamed_errors import NotStreamedError
 from support.ensight_files import GoldBlock, GoldForm, GoldPart, GoldWriter, write_gold
@@ -157,3 +159,12 @@ def test_memory_holds_the_points_and_a_few_elements(tmp_path: Path, monkeypatch:
     finally:
         tracemalloc.stop()
     assert peak < 3_000_000  # the points, 4.8 MB, lie in a temporary file
+
+
+def test_inspect_tells_the_parts_of_all_samples_without_vtk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for library in ("pyvista", "vtkmodules"):
+        monkeypatch.setitem(sys.modules, library, None)
+    for number, wall in enumerate(("wall", "wheel"), 1):
+        triangles = GoldPart(wall, POINTS, [GoldBlock("tria3", [[0, 1, 2]])], elements={"p": np.array([1.5])})
+        write_gold(tmp_path / f"run_{number}" / f"run_{number}.case", [PART, triangles])
+    assert '# other parts in "run_2/run_2.case": "wheel"' in inspect(tmp_path).mapping

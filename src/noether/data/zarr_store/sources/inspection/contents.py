@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -28,7 +28,7 @@ from noether.data.zarr_store.sources.suffixes import suffix_of
 from noether.data.zarr_store.sources.torch_files import flattened, tensor_heads
 from noether.data.zarr_store.writing import SourceRows
 
-__all__ = ["SUFFIXES", "FileContents", "FoundArray", "FoundPart", "holds_several", "read_contents"]
+__all__ = ["SUFFIXES", "FileContents", "FoundArray", "FoundPart", "holds_several", "read_contents", "read_parts"]
 
 SUFFIXES = (".pt", ".npy", ".npz", *HDF5_SUFFIXES, *MESH_SUFFIXES)
 
@@ -203,15 +203,28 @@ def _sample_groups(file: Any, key: str) -> list[str]:
     return groups if len(held) == 1 and held != {()} else []
 
 
-def _read_mesh(path: Path, key: str) -> FileContents:
-    mesh: StreamedFile | MeshFile
-    read: Sequence[MeshPart]
+def read_parts(
+    path: Path, key: str, wanted: Mapping[Association, Collection[str]] | None = None
+) -> tuple[StreamedFile | MeshFile, Sequence[MeshPart]]:
+    """Open a file of a mesh and its parts, with the arrays that are wanted; without `wanted`, with all.
+
+    Raises
+    ------
+    SourceError
+        The file is damaged, or holds nothing.
+    MissingDependencyError
+        Only VTK reads it, and PyVista is not installed.
+    """
     try:
-        mesh = open_streamed(path, key, "make the file again")
-        read = mesh.read(mesh.names)
+        streamed = open_streamed(path, key, "make the file again")
+        return streamed, streamed.read(streamed.names if wanted is None else wanted)
     except NotStreamedError:
         mesh = MeshFile(path, key)
-        read = mesh.read()
+        return mesh, mesh.read(wanted)
+
+
+def _read_mesh(path: Path, key: str) -> FileContents:
+    mesh, read = read_parts(path, key)
     arrays, parts = [], []
     for one in read:
         part = one.name if len(read) > 1 else None
