@@ -11,7 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SIZES", "EnSightPart", "GoldBlock", "GoldForm", "GoldPart", "write_ensight", "write_gold"]
+__all__ = [
+    "SIZES",
+    "EnSightPart",
+    "GoldBlock",
+    "GoldForm",
+    "GoldPart",
+    "GoldWriter",
+    "small_gold_files",
+    "write_ensight",
+    "write_gold",
+]
 
 # Points of an element; `nsided` and `nfaced` have lists of their own.
 SIZES = {"point": 1, "bar2": 2, "tria3": 3, "quad4": 4, "tetra4": 4, "pyramid5": 5, "penta6": 6, "hexa8": 8}
@@ -145,6 +155,23 @@ def write_gold(path: Path, parts: Sequence[GoldPart], form: GoldForm | None = No
         "\n".join(["FORMAT", "type: ensight gold", "GEOMETRY", f"model: {path.stem}.geo", "VARIABLE", *lines, ""])
     )
     return path
+
+
+def small_gold_files() -> list[list[bytes]]:
+    """Return a geometry and the values of its elements in each form, of two parts with elements of all kinds."""
+    faces = [[0, 1, 2], [0, 3, 1], [1, 3, 2], [2, 3, 0]]
+    points = np.random.default_rng(0).normal(size=(8, 3))
+    blocks = [GoldBlock(kind, [range(size)]) for kind, size in SIZES.items()]
+    lists = [GoldBlock("nsided", [range(5), range(3)]), GoldBlock("nfaced", [faces]), GoldBlock("g_bar2", [[0, 1]])]
+    parts = [
+        GoldPart("a", points, blocks, elements={"p": np.arange(8.0)}),
+        GoldPart("b", points, lists, elements={"p": np.arange(3.0)}),
+    ]
+    forms = [GoldForm(), GoldForm(True, False, "given", "ignore", True), GoldForm(big_endian=True)]
+    return [
+        [b"".join(writer.geometry(parts)), b"".join(writer.variable("p", parts, of_nodes=False))]
+        for writer in map(GoldWriter, forms)
+    ]
 
 
 def write_ensight(path: Path, parts: Sequence[EnSightPart]) -> None:
