@@ -69,7 +69,7 @@ def part_of(shape: tuple[list[str], set[str], set[str], bool], number: int, seed
     n_cells = sum(count for kind, count in zip(kinds, counts, strict=True) if not kind.startswith("g_"))
     elements = elements if n_cells or len(kinds) < 2 else set()
     return GoldPart(
-        f"part {number}" if rng.integers(4) else "",
+        ["", " x " * 26, "ä" * 30, f"part {number}"][rng.integers(4)],
         rng.normal(size=(n_points, 3)),
         blocks,
         {name: rng.normal(size=(n_points, *WIDTHS[name])) for name in sorted(nodes)},
@@ -106,6 +106,14 @@ def test_values_keep_their_bits(tmp_path: Path) -> None:
         mesh = GoldMesh(write_gold(tmp_path / "a.case", [part], GoldForm(big_endian=big_endian)), "sample", "")
         values = np.asarray(mesh.read(mesh.names)[0].data["point"]["s"])
         np.testing.assert_array_equal(values.view(np.uint32), patterns)
+
+
+def test_the_name_of_a_part_is_text_of_any_encoding(tmp_path: Path) -> None:
+    path = write_gold(tmp_path / "a.case", [GoldPart("Fluegel", np.eye(3))])
+    data = path.with_suffix(".geo").read_bytes()
+    for name in ("Flügel".encode(), "Flügel".encode("latin-1")):
+        path.with_suffix(".geo").write_bytes(data.replace(b"Fluegel", name.ljust(7)))
+        assert [part.name for part in GoldMesh(path, "sample", "").read({"cell": [], "point": []})] == ["Flügel"]
 
 
 def test_an_empty_part_hides_no_other(tmp_path: Path) -> None:

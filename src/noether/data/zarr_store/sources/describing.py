@@ -112,6 +112,7 @@ class SampleDescriber:
                 head = read_vtk_head(file.open())
             return self._describe_mesh(file, name, domain, head)
         if suffix == ".case" and not is_remote(loader.storage.root) and domain.unused_points == "keep":
+            loader.found.named_files(loader.storage, loader.mapping)  # refuses a case that names files outside
             parts = streamed_parts(file, {name: domain}, file.step(domain))
             return None if parts is None else self._describe_parts(domain, domain_view(file, name, domain, parts))
         return None

@@ -140,8 +140,8 @@ def read_geometry(file: GoldFile) -> Geometry:
     DamagedArrayError
         It ends early, or its numbers contradict each other.
     """
-    head = file.read(0, min(file.source.size, 80))
-    if b"binary" not in head.lower():
+    words = file.read(0, min(file.source.size, 80)).split()
+    if not any(word.startswith((b"Binary", b"binary")) for word in words[1:2]):  # as VTK tells it
         raise NotStreamedError("its geometry is text, or no EnSight Gold file")
     records = Records(file)
     _, description, _, *ids = (records.line() or "" for _ in range(5))

@@ -118,7 +118,10 @@ class Records:
         start = self._take(_LINE_BYTES, "a line")
         text = self.file.read(start, start + _LINE_BYTES)
         text = text[: _FORTRAN_CHARACTERS if self._is_fortran else _C_CHARACTERS].partition(b"\0")[0]
-        return text.decode(errors="surrogateescape")
+        try:
+            return text.decode()
+        except UnicodeDecodeError:
+            return text.decode("latin-1")
 
     def part_number(self) -> int:
         """Read the number of a part, which tells the order of bytes of a file of C."""
