@@ -131,6 +131,17 @@ def test_a_file_that_ends_early_is_named(tmp_path: Path, suffix: str, part: floa
         load(tmp_path)
 
 
+@pytest.mark.parametrize("form", [C, FORTRAN], ids=["C", "Fortran"])
+def test_a_file_may_end_with_blanks_but_not_in_a_line(tmp_path: Path, form: GoldForm) -> None:
+    file = write_gold(tmp_path / "run_1" / "run_1.case", PARTS, form).with_suffix(".geo")
+    data, size = file.read_bytes(), file.stat().st_size
+    file.write_bytes(data + b"\0 \r\n")
+    load(tmp_path)
+    file.write_bytes(data + GoldWriter(form).line("part")[:40])
+    with pytest.raises(SourceError, match=rf"run_1\.geo, byte {size:,}: it ends after 40 bytes of a line of 80"):
+        load(tmp_path)
+
+
 @pytest.mark.parametrize("suffix", [".geo", ".p"])
 def test_a_record_of_fortran_has_one_length(tmp_path: Path, suffix: str) -> None:
     file = write_gold(tmp_path / "run_1" / "run_1.case", PARTS, FORTRAN).with_suffix(suffix)
