@@ -28,7 +28,7 @@ from noether.data.zarr_store.sources.meshes import MeshFile
 from noether.data.zarr_store.sources.patterns import PathPattern
 from noether.data.zarr_store.sources.steps import STEP, Step, Steps
 from noether.data.zarr_store.sources.streamed_errors import NotStreamedError
-from noether.data.zarr_store.sources.streamed_files import StreamedFile, open_streamed
+from noether.data.zarr_store.sources.streamed_files import StreamedFile, open_streamed, warn_if_large
 
 __all__ = ["SMALL_DOMAIN_BYTES", "DomainView", "association_of", "domain_view", "read_mesh_domains", "streamed_parts"]
 
@@ -89,9 +89,10 @@ def streamed_parts(file: SampleFile, domains: Mapping[str, DomainMapping], step:
     try:
         mesh = open_streamed(file.path, file.where(), file.way_out, file.source, step)
         return mesh.read(_wanted_arrays(file, domains, mesh, step))
-    except NotStreamedError:
+    except NotStreamedError as reason:
         if file.source is not None:  # PyVista reads local files alone
             raise
+        warn_if_large(file.path, next(domain.file for domain in domains.values()) or file.key, reason)
         return None
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from noether.data.zarr_store.errors import WholeFileWarning
 from noether.data.zarr_store.sources.byte_source import MAX_OPEN_FILES, ByteSource, local_bytes
 from noether.data.zarr_store.sources.ensight_gold import GoldMesh
 from noether.data.zarr_store.sources.mapping import Association
@@ -17,9 +19,10 @@ from noether.data.zarr_store.sources.suffixes import suffix_of
 from noether.data.zarr_store.sources.vtk_heads import HEAD_SUFFIXES
 from noether.data.zarr_store.sources.vtk_xml import StreamedMesh
 
-__all__ = ["StreamedFile", "open_streamed"]
+__all__ = ["StreamedFile", "open_streamed", "warn_if_large"]
 
 _SURFACES = (".vtp", ".pvtp")
+_LARGE_BYTES = 256 << 20
 
 
 class StreamedFile(Protocol):
@@ -90,3 +93,29 @@ def open_streamed(
     if mesh.is_surface != (suffix in _SURFACES):
         raise NotStreamedError("its suffix is that of another kind of mesh")
     return mesh
+
+
+def warn_if_large(path: Path, shown: str, reason: NotStreamedError) -> None:
+    """Warn where a file that `open_streamed` refused is large: VTK holds all of it in memory.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    shown : str
+        Its name in the warning. The same name for all samples gives one warning for all.
+    reason : NotStreamedError
+        Why it was refused.
+    """
+    suffix, files = suffix_of(path), [path]
+    if suffix in PIECED_SUFFIXES:
+        files = [path.parent / name for name in names_in(path.name, path.read_text("utf-8", "replace"))]
+    elif suffix not in HEAD_SUFFIXES:
+        return
+    if sum(file.stat().st_size for file in files if file.is_file()) > _LARGE_BYTES:
+        warnings.warn(
+            f"{shown}: VTK reads this file whole into memory, because {reason}; --dry-run says how much memory that "
+            "takes; a file without it is read in parts",
+            WholeFileWarning,
+            stacklevel=2,
+        )
