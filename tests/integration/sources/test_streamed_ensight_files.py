@@ -12,7 +12,15 @@ import pytest
 
 from noether.data.zarr_store import ZarrStoreWriter
 from noether.data.zarr_store.convert import convert
-from noether.data.zarr_store.sources import MappedSource, MeshFile, mesh_domains, spilled_arrays, streamed_part
+from noether.data.zarr_store.errors import WholeFileWarning
+from noether.data.zarr_store.sources import (
+    MappedSource,
+    MeshFile,
+    mesh_domains,
+    spilled_arrays,
+    streamed_files,
+    streamed_part,
+)
 from noether.data.zarr_store.sources.ensight_gold import GoldMesh, gold_piece
 from noether.data.zarr_store.sources.inspection import inspect
 from noether.data.zarr_store.sources.mapping_files import parse_mapping
@@ -87,6 +95,15 @@ def test_what_only_vtk_knows_is_left_to_vtk(tmp_path: Path, change: Change) -> N
     mapping = parse_mapping(f'{text}parts = {{ include = ["fluid"] }}\nfields.temperature = "t"', "mapping test.toml")
     values = MappedSource(tmp_path, mapping).load("run_1").fields["volume_temperature"]
     np.testing.assert_array_equal(values, MeshFile(path, "sample").read()[0].data["point"]["t"])
+
+
+def test_a_large_case_that_is_read_whole_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streamed_files, "_LARGE_BYTES", 700)
+    source = write_cubes(tmp_path, 3)
+    source.load("run_1")  # a WholeFileWarning would be an error
+    edited(tmp_path / "run_1" / "run_1.case", ".p", WRITER.line("hexa8"), WRITER.line("hexa8 undef") + b"\0" * 4)
+    with pytest.warns(WholeFileWarning, match=r"^\{case\}/\{case\}\.case: VTK .* because it has 'hexa8 undef'"):
+        source.load("run_1")
 
 
 def test_only_the_files_of_arrays_that_are_mapped_are_opened(tmp_path: Path) -> None:

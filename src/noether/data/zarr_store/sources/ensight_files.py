@@ -11,7 +11,7 @@ from noether.data.zarr_store.errors import SourceError
 from noether.data.zarr_store.sources.ensight_case import CaseEntry, parse_case
 from noether.data.zarr_store.sources.steps import Step, Steps
 
-__all__ = ["CaseAtStep", "case_at_step", "extract_step", "step_ranges"]
+__all__ = ["CaseAtStep", "case_at_step", "extract_step", "files_of_case", "step_ranges"]
 
 _BEGIN, _END = b"BEGIN TIME STEP", b"END TIME STEP"
 _RECORD_BYTES = 80
@@ -49,6 +49,11 @@ def case_at_step(path: Path, step: Step, where: str) -> CaseAtStep:
         return _text_of(path.parent / name)
 
     return CaseAtStep(case.header, case.at_step(step, read, where), case.steps(read))
+
+
+def files_of_case(path: Path) -> list[Path]:
+    """Return the files that a case, a local file, names, but those whose names have a step's number."""
+    return [path.parent / name for name in parse_case(_text_of(path), path.name).names() if "*" not in name]
 
 
 def _text_of(path: Path) -> str:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from noether.data.zarr_store.errors import WholeFileWarning
 from noether.data.zarr_store.sources.byte_source import MAX_OPEN_FILES, ByteSource, local_bytes
+from noether.data.zarr_store.sources.ensight_files import files_of_case
 from noether.data.zarr_store.sources.ensight_gold import GoldMesh
 from noether.data.zarr_store.sources.mapping import Association
 from noether.data.zarr_store.sources.mesh_part import MeshPart
@@ -110,6 +111,8 @@ def warn_if_large(path: Path, shown: str, reason: NotStreamedError) -> None:
     suffix, files = suffix_of(path), [path]
     if suffix in PIECED_SUFFIXES:
         files = [path.parent / name for name in names_in(path.name, path.read_text("utf-8", "replace"))]
+    elif suffix == ".case":
+        files = files_of_case(path)
     elif suffix not in HEAD_SUFFIXES:
         return
     if sum(file.stat().st_size for file in files if file.is_file()) > _LARGE_BYTES:
