@@ -13,7 +13,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import TypeVar
 
-__all__ = ["STATUS", "from_to", "log_read", "logged", "logs_requests"]
+__all__ = ["STATUS", "from_to", "log_request", "logged", "logs_requests"]
 
 STATUS = re.compile(r"status code: (\d{3})")
 """Finds the status of an answer in the text of an error: obstore has one class for all that it has no name for."""
@@ -28,9 +28,9 @@ def logs_requests() -> bool:
     return _logger.isEnabledFor(logging.DEBUG)
 
 
-def log_read(key: str, start: int, length: int, seconds: float) -> None:
-    """Log that a range of a local file was read."""
-    _log(f"read {key}, {from_to(start, length)}", f"{length:,} bytes", seconds, 1)
+def log_request(what: str, outcome: str, seconds: float, tries: int = 1) -> None:
+    """Log a request that was sent."""
+    _logger.debug("%s: %s in %.1f ms, try %d", what, outcome, 1e3 * seconds, tries)
 
 
 def logged(
@@ -59,19 +59,16 @@ def logged(
     try:
         answer = send()
     except Exception as error:
-        _log(what, f"failed, {_reason(error)}", time.perf_counter() - start, tries)
+        log_request(what, f"failed, {_reason(error)}", time.perf_counter() - start, tries)
         raise
-    _log(what, "done" if n_bytes is None else f"{n_bytes(answer):,} bytes", time.perf_counter() - start, tries)
+    seconds = time.perf_counter() - start
+    log_request(what, "done" if n_bytes is None else f"{n_bytes(answer):,} bytes", seconds, tries)
     return answer
 
 
 def from_to(start: int, length: int) -> str:
     """Return the words for a range of bytes; the end is the first byte that is not read."""
     return f"bytes {start} to {start + length}"
-
-
-def _log(what: str, outcome: str, seconds: float, tries: int) -> None:
-    _logger.debug("%s: %s in %.1f ms, try %d", what, outcome, 1e3 * seconds, tries)
 
 
 def _reason(error: Exception) -> str:

@@ -240,9 +240,7 @@ class PatientBucket:
 
         return self._send(what, read, n_bytes)
 
-    def _send(
-        self, what: str, request: Callable[[], Answer], n_bytes: Callable[[Answer], int] | None = None
-    ) -> Answer:
+    def _send(self, what: str, request: Callable[[], Answer], n_bytes: Callable[[Answer], int] | None = None) -> Answer:
         """Send a request, again where that may help; each time is logged, and each but the first one counted."""
         tries = count(1)
 
