@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from noether.data.zarr_store.core import log_as_parent_does
 from noether.data.zarr_store.errors import WorkerDiedError, WorkerError
 
 __all__ = ["STOP_SECONDS", "Worker"]
@@ -149,6 +150,7 @@ def _answer_calls(pipe: Connection, scratch: str) -> None:
     # So that what is half done is removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
     os.environ["TMPDIR"] = tempfile.tempdir = scratch
+    log_as_parent_does()
     threading.Thread(target=_end_with_parent, args=(scratch,), name="noether-parent", daemon=True).start()
     functions: dict[int, Callable[..., Any]] = {}
     try:
