@@ -35,6 +35,7 @@ __all__ = [
 FAILED, WRONG_USAGE, DAMAGE_FOUND, INTERRUPTED = 1, 2, 4, 130
 
 COMMANDS = {
+    "bench": "Measure what a store gives on this machine, and what limits it.",
     "convert": "Convert a source into a store.",
     "copy": "Copy a store, or a fraction of its points.",
     "export": "Write fields or predictions onto the mesh of a sample.",
