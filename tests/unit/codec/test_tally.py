@@ -49,12 +49,10 @@ def test_a_range_of_which_the_caller_reads_on_is_not_counted_here(file: int, out
     assert min(tally[2:]) > 0  # the time was spent
 
 
-@pytest.mark.parametrize(
-    "wrong", [array("q", [0] * 3), array("q", [0] * 5), bytearray(31), memoryview(bytearray(33))[1:]]
-)
-def test_a_tally_of_another_size_is_refused(file: int, out: np.ndarray[Any, Any], wrong: Any) -> None:
+@pytest.mark.parametrize("wrong", [array("q", [0] * 3), bytearray(31), memoryview(bytearray(33))[1:]])
+def test_a_tally_that_is_too_small_is_refused(file: int, out: np.ndarray[Any, Any], wrong: Any) -> None:
     before = bytes(wrong)
-    with pytest.raises(ValueError, match="tally: expected 32 aligned bytes"):
+    with pytest.raises(ValueError, match="tally: expected at least 32 aligned bytes"):
         CODEC.read_run(file, 0, BOUNDS[:2], out, tally=wrong)
     assert bytes(wrong) == before
 

@@ -17,6 +17,7 @@ from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
 from noether.data.zarr_store.reading import (
     Allocate,
     Fetcher,
+    IoRow,
     IoStatistics,
     RandomSource,
     ReadCost,
@@ -393,10 +394,9 @@ class ZarrChunkReader:
         meter = self._fetcher.meter
         return IoStatistics() if meter is None else meter.so_far()
 
-    def take_io_numbers(self) -> list[float]:
-        """Return what was read since the last call, in the order of the attributes of `IoStatistics`; for datasets."""
-        meter = self._fetcher.meter
-        return [] if meter is None else meter.take()
+    def count_into(self, row: IoRow) -> None:
+        """Let this process count what it reads in other numbers from now on, such as those that workers share."""
+        self._fetcher.count_into(row)
 
     def entry(self, sample_id: str) -> SampleEntry:
         """Return what the manifest says of a sample; that of the samples read last is at hand."""

@@ -113,7 +113,7 @@ def read(
     rows: list[tuple[tuple[int, int], ...]] | None,
     out: NDArray[Any],
     first_row: int,
-    tally: array[int],
+    tally: memoryview | array[int],
     *,
     chunk_rows: int,
     width: int,
@@ -132,7 +132,7 @@ def read(
         Offset in the file that the `bounds` are counted from.
     bounds, rows, out, first_row, chunk_rows, width, itemsize, widen, checksum, verify
         Those of `decode`.
-    tally : array of int64, of four numbers
+    tally : buffer of int64, of at least four numbers
         See `Tally`; this call is added.
 
     Returns
@@ -144,7 +144,7 @@ def read(
     Raises
     ------
     ValueError, MemoryError
-        Those of `decode`; and where the tally has another size.
+        Those of `decode`; and where the tally is too small.
     """
 
 def encode(

@@ -7,8 +7,8 @@ from typing import TypeAlias
 
 __all__ = ["Tally", "new_tally"]
 
-Tally: TypeAlias = "array[int]"
-"""Requests, bytes, nanoseconds of waiting for bytes, nanoseconds of decoding, as int64.
+Tally: TypeAlias = "memoryview | array[int]"
+"""Numbers in int64, of which the first are: requests, bytes, nanoseconds of waiting for bytes and of decoding.
 
 A request is a range whose chunks were all decoded. The compiled module adds to a tally while it holds the interpreter's
 lock, so that threads may share one.

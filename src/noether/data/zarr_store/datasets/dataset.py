@@ -385,13 +385,12 @@ class ZarrStoreDataset(Dataset[Item]):
         """
         reader = self._contents.value.reader
         entry = reader.entry(sample_id)
+        reader.count_into(self._statistics.own_row())
         for number, batch in enumerate(reader.iter_sample(sample_id, num_points, fields=fields, dtype=self._dtype)):
             item = complete(batch.tensors(), sample_id, entry)
             if self._transform is not None:
                 item = self._transformed(self._transform, item, DrawIndex(0, 0, number))
-            self._statistics.add(reader.take_io_numbers())
             yield batch, item
-        self._statistics.add(reader.take_io_numbers())
 
     def _items(self, indices: Sequence[int], *, by_loader: bool) -> list[Item]:
         end_with_main_process()
@@ -423,10 +422,8 @@ class ZarrStoreDataset(Dataset[Item]):
 
     def _read(self, draws: Sequence[DrawIndex]) -> list[Item]:
         reader, sample_ids = self._contents.value.reader, [self.sample_ids[draw] for draw in draws]
-        try:
-            return read_items(reader, self._planner, sample_ids, draws, self._dtype)
-        finally:
-            self._statistics.add(reader.take_io_numbers())
+        reader.count_into(self._statistics.own_row())
+        return read_items(reader, self._planner, sample_ids, draws, self._dtype)
 
 
 _PARAMETERS = frozenset(inspect.signature(ZarrStoreDataset.__init__).parameters) - {"self"}

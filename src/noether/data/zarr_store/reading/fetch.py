@@ -18,7 +18,7 @@ from noether.data.zarr_store.errors import TooLargeError
 from noether.data.zarr_store.layout import ArrayLayout
 from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
 from noether.data.zarr_store.reading.chunk_index import ChunkIndex, open_chunk_index
-from noether.data.zarr_store.reading.io_meter import IoMeter
+from noether.data.zarr_store.reading.io_meter import IoMeter, IoRow
 from noether.data.zarr_store.reading.open_sample import OpenSample
 from noether.data.zarr_store.reading.readable import ReadableArray, ReadRequest
 from noether.data.zarr_store.reading.result_dtypes import ResultDtypes
@@ -126,6 +126,10 @@ class Fetcher:
         """Counts the reads of this process; None where it has not read yet."""
         handles = self._opened
         return None if handles is None or handles.pid != os.getpid() else handles.access.meter
+
+    def count_into(self, row: IoRow) -> None:
+        """Let this process count its reads in other numbers from now on."""
+        self._handles().access.meter.count_into(row)
 
     def prepare(self, planned: Sequence[PlannedRead]) -> list[list[FieldRead]]:
         """Find out what the fields of each planned read take; reads metadata and indexes that are not known yet.

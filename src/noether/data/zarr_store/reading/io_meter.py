@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
-from operator import add, attrgetter, sub
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
+from operator import add, sub
 from threading import Lock
 from time import perf_counter
-from typing import Any, Self, TypeVar
+from typing import Self, TypeAlias, TypeVar
 
-from noether.data.zarr_store.codec import new_tally
+import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["IO_NAMES", "IoMeter", "IoStatistics"]
+from noether.data.zarr_store.codec import Tally
+
+__all__ = ["IO_NUMBERS", "IoMeter", "IoRow", "IoStatistics"]
+
+IoRow: TypeAlias = NDArray[np.int64]
+"""The numbers that a meter counts: first those of a tally, then the others."""
+
+IO_NUMBERS = 9
+"""How many these are."""
 
 Answer = TypeVar("Answer")
 
-_NS = 1e-9
+_NS = 1_000_000_000
+_WAITING = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,51 +37,44 @@ class IoStatistics:
     requests, n_bytes : int
         Ranges of chunks that were read, and their bytes, as `ZarrChunkReader.cost` counts them. A range of a local file
         counts like one of an object.
-    metadata_requests, metadata_bytes : int
-        Other reads: metadata of samples and indexes of shards. A store with a chunk index needs none.
-    retries : int
-        How often a request was sent again, as far as this library sends it: those to object storage. File systems of
-        fsspec do not tell.
     seconds_waiting : float
         Time until the bytes of the requests were there, over all requests: of those that are in flight at the same
         time, each counts. Bytes that the operating system has in memory are there at once.
     seconds_decoding : float
         Time to check, decompress and cast chunks, over all threads. Where zarr-python reads, its time without the
         waiting.
+    metadata_requests, metadata_bytes : int
+        Other reads: metadata of samples and indexes of shards. A store with a chunk index needs none.
+    retries : int
+        How often a request was sent again, as far as this library sends it: those to object storage. File systems of
+        fsspec do not tell.
     cache_hits, cache_misses : int
         Ranges that a cache of this machine had, and had not.
     """
 
     requests: int = 0
     n_bytes: int = 0
+    seconds_waiting: float = 0.0
+    seconds_decoding: float = 0.0
     metadata_requests: int = 0
     metadata_bytes: int = 0
     retries: int = 0
-    seconds_waiting: float = 0.0
-    seconds_decoding: float = 0.0
     cache_hits: int = 0
     cache_misses: int = 0
 
     @classmethod
-    def of(cls, numbers: Iterable[float]) -> Self:
-        """Make them of the values of all attributes in their order, whose types are those of the attributes."""
-        values: list[Any] = [kind(number) for kind, number in zip(_KINDS, numbers, strict=True)]
-        return cls(*values)
+    def of_row(cls, row: Sequence[int]) -> Self:
+        """Make them of the numbers of an `IoRow`."""
+        requests, n_bytes, waiting_ns, decoding_ns, metadata_requests, metadata_bytes, *others = row
+        return cls(requests, n_bytes, waiting_ns / _NS, decoding_ns / _NS, metadata_requests, metadata_bytes, *others)
 
     def __add__(self, other: IoStatistics) -> IoStatistics:
         """Return the sums."""
-        return IoStatistics.of(map(add, _values(self), _values(other)))
+        return IoStatistics(*map(add, astuple(self), astuple(other)))
 
     def __sub__(self, other: IoStatistics) -> IoStatistics:
         """Return what came after `other`."""
-        return IoStatistics.of(map(sub, _values(self), _values(other)))
-
-
-IO_NAMES = tuple(one.name for one in fields(IoStatistics))
-_KINDS: list[type[int] | type[float]] = [float if name.startswith("seconds") else int for name in IO_NAMES]
-_values = attrgetter(*IO_NAMES)
-_REQUESTS, _BYTES, _RETRIES = map(IO_NAMES.index, ("requests", "n_bytes", "retries"))
-_WAITING, _DECODING = map(IO_NAMES.index, ("seconds_waiting", "seconds_decoding"))
+        return IoStatistics(*map(sub, astuple(self), astuple(other)))
 
 
 class IoMeter:
@@ -88,23 +91,52 @@ class IoMeter:
         Where the compiled module counts the requests that it does alone.
     """
 
+    tally: Tally
+
     def __init__(self, n_retries: Callable[[], int] = lambda: 0) -> None:
-        self.tally = new_tally()
         self._n_retries = n_retries
-        self._counts = [0.0] * len(IO_NAMES)
-        self._taken = [0.0] * len(IO_NAMES)
-        self._counting, self._taking = Lock(), Lock()
+        self._known_retries = 0
+        self._lock = Lock()
+        self.count_into(np.zeros(IO_NUMBERS, np.int64))
+
+    def count_into(self, row: IoRow) -> None:
+        """Add to these numbers from now on."""
+        self._row, self.tally = row, row.data
 
     @property
     def seconds_waiting(self) -> float:
-        """The seconds of waiting that `add` counted."""
-        return self._counts[_WAITING]
+        """The seconds of waiting so far."""
+        return int(self._row[_WAITING]) / _NS
 
-    def add(self, **counts: float) -> None:
-        """Add to some attributes of `IoStatistics`, by name."""
-        with self._counting:
-            for name, count in counts.items():
-                self._counts[IO_NAMES.index(name)] += count
+    def add(
+        self,
+        *,
+        requests: int = 0,
+        n_bytes: int = 0,
+        seconds_waiting: float = 0.0,
+        seconds_decoding: float = 0.0,
+        metadata_requests: int = 0,
+        metadata_bytes: int = 0,
+        cache_hits: int = 0,
+        cache_misses: int = 0,
+    ) -> None:
+        """Add to attributes of `IoStatistics`, and count the requests that were sent again meanwhile."""
+        waiting, decoding = round(seconds_waiting * _NS), round(seconds_decoding * _NS)
+        with self._lock:
+            before, self._known_retries = self._known_retries, self._n_retries()
+            retries = self._known_retries - before
+            # One step of NumPy, which holds the interpreter's lock: the compiled module adds to the same numbers.
+            self._row += (
+                requests,
+                n_bytes,
+                waiting,
+                decoding,
+                metadata_requests,
+                metadata_bytes,
+                retries,
+                cache_hits,
+                cache_misses,
+            )
 
     def of_metadata(self, read: Callable[[], Answer], n_bytes: Callable[[Answer], int]) -> Answer:
         """Count a request that reads no chunks; return what it reads."""
@@ -118,23 +150,4 @@ class IoMeter:
 
     def so_far(self) -> IoStatistics:
         """Return all counts."""
-        return IoStatistics.of(self._numbers())
-
-    def take(self) -> list[float]:
-        """Return what was counted since the last call, in the order of `IO_NAMES`: each read is in one result."""
-        with self._taking:
-            now = self._numbers()
-            new, self._taken = [number - before for number, before in zip(now, self._taken, strict=True)], now
-        return new
-
-    def _numbers(self) -> list[float]:
-        with self._counting:
-            numbers = self._counts.copy()
-        # All four at once, since other threads count meanwhile.
-        requests, n_bytes, waiting_ns, decoding_ns = self.tally.tolist()
-        numbers[_REQUESTS] += requests
-        numbers[_BYTES] += n_bytes
-        numbers[_WAITING] += waiting_ns * _NS
-        numbers[_DECODING] += decoding_ns * _NS
-        numbers[_RETRIES] += self._n_retries()
-        return numbers
+        return IoStatistics.of_row(self._row.tolist())

@@ -209,7 +209,7 @@ PyObject *py_decode(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwarg
     return result;
 }
 
-/* What a caller counts, as int64 numbers in this order. */
+/* What a caller counts, as int64 numbers that begin in this order. */
 typedef struct {
     int64_t requests, n_bytes; /* of ranges whose chunks were all decoded */
     int64_t waiting_ns, decoding_ns;
@@ -250,8 +250,8 @@ PyObject *py_read(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs)
         return NULL;
     }
     uint8_t *const out = read_run(&given, &run);
-    if (out != NULL && ((size_t)tally.len != sizeof(Tally) || (uintptr_t)tally.buf % _Alignof(Tally) != 0)) {
-        PyErr_Format(PyExc_ValueError, "tally: expected %zu aligned bytes", sizeof(Tally));
+    if (out != NULL && ((size_t)tally.len < sizeof(Tally) || (uintptr_t)tally.buf % _Alignof(Tally) != 0)) {
+        PyErr_Format(PyExc_ValueError, "tally: expected at least %zu aligned bytes", sizeof(Tally));
     } else if (out != NULL) {
         Decoder *decoder = take_decoder(); /* the interpreter's lock is held here, and where it is given back */
         if (decoder == NULL) {
