@@ -201,21 +201,32 @@ def patient(errors: list[BaseException], **bounds: Any) -> tuple[PatientBucket, 
     return PatientBucket(once, lambda: repeating, retries), log, waits  # type: ignore[arg-type, return-value]
 
 
-def test_obstore_repeats_reads_once_the_name_of_the_host_has_resolved() -> None:
-    """Before, it would look for a host that does not exist for half a minute."""
-    bucket, log, _ = patient([])
+def test_each_try_of_a_read_is_counted_where_the_server_answers() -> None:
+    bucket, log, _ = patient([GenericError(STATUS.format(503))] * 2)
     bucket.get("a")
-    bucket.get("a")
+    assert (log, bucket.n_retries) == (["once: get"] * 3, 2)
     bucket.put("a", b"")
-    assert log == ["once: get", "repeating: get", "once: put"]
+    assert (log[3:], bucket.n_retries) == (["once: put"], 2)
+
+
+def test_a_read_goes_on_in_obstore_after_a_connection_has_failed() -> None:
+    """It asks for the rest of a body; a host that does not exist it would look for half a minute."""
+    bucket, log, _ = patient([GenericError(NO_ADDRESS), GenericError(RESET), GenericError(STATUS.format(503))])
+    bucket.get("a")
+    assert (log, bucket.n_retries) == (["once: get", "once: get", "repeating: get", "repeating: get"], 3)
+    bucket.get("a")
+    assert log[4:] == ["once: get"]
 
 
 def test_an_object_that_is_not_there_tells_that_the_host_is() -> None:
-    bucket, log, _ = patient([FileNotFoundError("a")])
+    errors: list[BaseException] = [FileNotFoundError("a")]
+    bucket, log, waits = patient(errors, jitter=lambda _, most: most, growth=4.0)
     with pytest.raises(FileNotFoundError):
         bucket.get("a")
+    errors += [GenericError(NO_ADDRESS)] * 6
     bucket.get("a")
-    assert log == ["once: get", "repeating: get"]
+    assert log == ["once: get"] * 8
+    assert sum(waits) > 10
 
 
 def test_a_name_that_has_resolved_once_is_looked_up_for_the_usual_time() -> None:

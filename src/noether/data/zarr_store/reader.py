@@ -17,6 +17,8 @@ from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
 from noether.data.zarr_store.reading import (
     Allocate,
     Fetcher,
+    IoRow,
+    IoStatistics,
     RandomSource,
     ReadCost,
     ResultDtype,
@@ -41,7 +43,7 @@ from noether.data.zarr_store.stores import StoreFactory, is_remote, normalize_ro
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Order", "SampleBatch", "StoreFactory", "ZarrChunkReader"]
+__all__ = ["IoStatistics", "Order", "SampleBatch", "StoreFactory", "ZarrChunkReader"]
 
 Order = Literal["stored", "original"]
 
@@ -382,6 +384,19 @@ class ZarrChunkReader:
             There is no memory for it.
         """
         return shuffle_of(self.manifest, sample_id, self._fetcher.entry(sample_id), domain)
+
+    def io_statistics(self) -> IoStatistics:
+        """Return what this reader has read so far: requests, bytes, and the time of waiting and decoding.
+
+        It counts in each process by itself: a process that was forked, or got the reader in a pickle, begins anew. The
+        manifest and the file of the chunk index, which are read once, are not counted.
+        """
+        meter = self._fetcher.meter
+        return IoStatistics() if meter is None else meter.so_far()
+
+    def count_into(self, row: IoRow) -> None:
+        """Let this process count what it reads in other numbers from now on, such as those that workers share."""
+        self._fetcher.count_into(row)
 
     def entry(self, sample_id: str) -> SampleEntry:
         """Return what the manifest says of a sample; that of the samples read last is at hand."""

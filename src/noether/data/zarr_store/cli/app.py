@@ -6,7 +6,8 @@ import json
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from enum import StrEnum
 from importlib import import_module
 from typing import Annotated, Any, TypeVar
 
@@ -40,6 +41,7 @@ __all__ = [
 FAILED, WRONG_USAGE, DAMAGE_FOUND, INTERRUPTED = 1, 2, 4, 130
 
 COMMANDS = {
+    "bench": "Measure what a store gives on this machine, and what limits it.",
     "convert": "Convert a source into a store.",
     "copy": "Copy a store, or a fraction of its points.",
     "export": "Write fields or predictions onto the mesh of a sample.",
@@ -71,12 +73,53 @@ def command(name: str) -> Callable[[Function], Function]:
     return register
 
 
+class _Level(StrEnum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def _log_until_the_end(ctx: typer.Context, level: _Level | None) -> _Level | None:
+    if level is not None:
+        from noether.data.zarr_store.core import logged_to_stderr
+
+        logging = ExitStack()
+        logging.enter_context(logged_to_stderr(level.value))
+        ctx.call_on_close(logging.close)
+    return level
+
+
+_LogLevel = Annotated[
+    _Level | None,
+    typer.Option(
+        "--log-level",
+        callback=_log_until_the_end,
+        help="Log to stderr; with debug, a line for each request: the key, the bytes, the time and the try.",
+    ),
+]
+
+
+def _log_level_option() -> Any:
+    """Return the option as a parameter that a command can be given, and whose value its function does not see."""
+    owner = typer.Typer(add_completion=False)
+
+    @owner.command()
+    def _(log_level: _LogLevel = None) -> None: ...
+
+    [option] = (one for one in typer.main.get_command(owner).params if one.name == "log_level")
+    option.expose_value = False
+    return option
+
+
 def load_command(name: str) -> Any:
     """Import the module of a command, and return the command with its options, as Typer makes it."""
     import_module(f"noether.data.zarr_store.cli.{name.replace('-', '_')}")
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     single.command(name)(_functions[name])
-    return typer.main.get_command(single)
+    made = typer.main.get_command(single)
+    made.params.append(_log_level_option())
+    return made
 
 
 class _Unloaded(TyperCommand):
@@ -132,6 +175,7 @@ def _root(
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Show the version, and which code decodes."),
     ] = False,
+    log_level: _LogLevel = None,
 ) -> None: ...
 
 

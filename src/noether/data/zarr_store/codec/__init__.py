@@ -6,6 +6,7 @@ from noether.data.zarr_store.codec.row_order import HashKey, hash_buckets, hash_
 from noether.data.zarr_store.codec.scattering import MAX_BUCKETS, scatter
 from noether.data.zarr_store.codec.shard import MAX_RUN_CHUNKS, MIN_STORED_BYTES, ChunkCodec
 from noether.data.zarr_store.codec.shard_index import MISSING, ShardIndex, index_size
+from noether.data.zarr_store.codec.tally import Tally, new_tally
 
 __all__ = [
     "MAX_BUCKETS",
@@ -15,6 +16,7 @@ __all__ = [
     "ChunkCodec",
     "HashKey",
     "ShardIndex",
+    "Tally",
     "cast_into",
     "gather",
     "hash_buckets",
@@ -23,5 +25,6 @@ __all__ = [
     "implementation",
     "index_size",
     "measure_loss",
+    "new_tally",
     "scatter",
 ]

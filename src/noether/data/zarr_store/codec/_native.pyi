@@ -1,5 +1,6 @@
 """The compiled module. Its functions release the interpreter's lock, and may be called from many threads."""
 
+from array import array
 from typing import Any
 
 from numpy.typing import NDArray
@@ -112,6 +113,7 @@ def read(
     rows: list[tuple[tuple[int, int], ...]] | None,
     out: NDArray[Any],
     first_row: int,
+    tally: memoryview | array[int],
     *,
     chunk_rows: int,
     width: int,
@@ -130,6 +132,8 @@ def read(
         Offset in the file that the `bounds` are counted from.
     bounds, rows, out, first_row, chunk_rows, width, itemsize, widen, checksum, verify
         Those of `decode`.
+    tally : buffer of int64, of at least four numbers
+        See `Tally`; this call is added.
 
     Returns
     -------
@@ -140,7 +144,7 @@ def read(
     Raises
     ------
     ValueError, MemoryError
-        Those of `decode`.
+        Those of `decode`; and where the tally is too small.
     """
 
 def encode(

@@ -21,6 +21,7 @@ from noether.data.zarr_store.codec import native
 from noether.data.zarr_store.codec.blosc_encoding import FRAME_HEADER
 from noether.data.zarr_store.codec.casting import gather
 from noether.data.zarr_store.codec.encoding import encode_chunks
+from noether.data.zarr_store.codec.tally import Tally, new_tally
 from noether.data.zarr_store.errors import CorruptDataError
 
 __all__ = ["MAX_RUN_CHUNKS", "MIN_STORED_BYTES", "ChunkCodec"]
@@ -187,6 +188,7 @@ class ChunkCodec:
         rows: list[RowRanges] | None = None,
         first_row: int = 0,
         verify: bool = True,
+        tally: Tally | None = None,
     ) -> int:
         """Read neighbouring chunks of a file and decode them in one step, as far as possible.
 
@@ -198,6 +200,8 @@ class ChunkCodec:
             The file, and the offset in it that the `bounds` are counted from.
         bounds, out, rows, first_row, verify
             See `decode_run`.
+        tally : Tally, optional
+            The bytes and the time are added to it.
 
         Returns
         -------
@@ -212,7 +216,9 @@ class ChunkCodec:
         """
         if native.read is None:
             return 0
-        return native.read(descriptor, start, bounds, rows, out, first_row, **self._format(out), verify=verify)
+        if tally is None:
+            tally = new_tally()
+        return native.read(descriptor, start, bounds, rows, out, first_row, tally, **self._format(out), verify=verify)
 
     def _format(self, out: NDArray[Any]) -> dict[str, Any]:
         """Return what the compiled module asks of the chunks that it decodes to an array."""

@@ -16,6 +16,7 @@ from noether.data.zarr_store.core.grid import (
     positive_int,
     whole_number,
 )
+from noether.data.zarr_store.core.logs import log_as_parent_does, logged_to_stderr
 from noether.data.zarr_store.core.memory import available_memory_bytes, map_again, memory_bytes, peak_memory_bytes
 from noether.data.zarr_store.core.name_patterns import name_matches
 from noether.data.zarr_store.core.names import (
@@ -55,6 +56,8 @@ __all__ = [
     "default_threads",
     "group_path",
     "is_plain",
+    "log_as_parent_does",
+    "logged_to_stderr",
     "map_again",
     "memory_bytes",
     "name_matches",

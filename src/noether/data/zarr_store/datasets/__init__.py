@@ -15,6 +15,7 @@ from noether.data.zarr_store.datasets.item_generator import item_generator
 from noether.data.zarr_store.datasets.items import Item
 from noether.data.zarr_store.datasets.loader import StoreLoader
 from noether.data.zarr_store.datasets.ragged_batch import RaggedBatch
+from noether.data.zarr_store.datasets.throughput import Throughput, measure_throughput
 from noether.data.zarr_store.sampling import Draw
 
 __all__ = [
@@ -24,7 +25,9 @@ __all__ = [
     "Item",
     "RaggedBatch",
     "StoreLoader",
+    "Throughput",
     "ZarrStoreDataset",
     "collate_samples",
     "item_generator",
+    "measure_throughput",
 ]

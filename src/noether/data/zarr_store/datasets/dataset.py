@@ -20,12 +20,13 @@ from noether.data.zarr_store.datasets.loader import StoreLoader, make_loader
 from noether.data.zarr_store.datasets.parent_watch import end_with_main_process
 from noether.data.zarr_store.datasets.precision import NarrowPositions
 from noether.data.zarr_store.datasets.shared_epoch import SharedEpoch
+from noether.data.zarr_store.datasets.shared_statistics import SharedStatistics
 from noether.data.zarr_store.datasets.sharing import SharedPickle
 from noether.data.zarr_store.datasets.skipping import UNREADABLE, OnError, Skipped, check_on_error, read_or_next
 from noether.data.zarr_store.errors import ArgumentError, UnknownNameError, nearest_names
 from noether.data.zarr_store.manifest import IfMissing, choose_samples
 from noether.data.zarr_store.reader import SampleBatch, ZarrChunkReader
-from noether.data.zarr_store.reading import ResultDtype, ResultDtypes
+from noether.data.zarr_store.reading import IoStatistics, ResultDtype, ResultDtypes
 from noether.data.zarr_store.sampling import ChunkOrder, Draw, DrawPlanner, IfShort, NumPoints, Schedule
 
 __all__ = ["ZarrStoreDataset"]
@@ -185,6 +186,7 @@ class ZarrStoreDataset(Dataset[Item]):
         self._contents = SharedPickle(contents)
         self._skipped = Skipped(len(contents.sample_ids)) if skips else None
         self._epoch = SharedEpoch(len(contents.sample_ids), epoch)
+        self._statistics = SharedStatistics()
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "epoch":
@@ -228,6 +230,15 @@ class ZarrStoreDataset(Dataset[Item]):
     def n_skipped(self) -> int:
         """The items so far, of this process and all workers, in which another sample stood in; also over epochs."""
         return 0 if self._skipped is None else self._skipped.n_items
+
+    def io_statistics(self) -> IoStatistics:
+        """Return what this process and all workers have read so far: requests, bytes, waiting, decoding.
+
+        It counts from when the dataset was made, also over epochs and workers that have ended; the difference of two
+        results is what was read in between. A worker counts a batch when it has read it, and so ahead of the loop. A
+        subset counts by itself.
+        """
+        return self._statistics.total()
 
     @property
     def seed(self) -> int | None:
@@ -374,6 +385,7 @@ class ZarrStoreDataset(Dataset[Item]):
         """
         reader = self._contents.value.reader
         entry = reader.entry(sample_id)
+        reader.count_into(self._statistics.own_row())
         for number, batch in enumerate(reader.iter_sample(sample_id, num_points, fields=fields, dtype=self._dtype)):
             item = complete(batch.tensors(), sample_id, entry)
             if self._transform is not None:
@@ -410,6 +422,7 @@ class ZarrStoreDataset(Dataset[Item]):
 
     def _read(self, draws: Sequence[DrawIndex]) -> list[Item]:
         reader, sample_ids = self._contents.value.reader, [self.sample_ids[draw] for draw in draws]
+        reader.count_into(self._statistics.own_row())
         return read_items(reader, self._planner, sample_ids, draws, self._dtype)
 
 

@@ -5,6 +5,7 @@ from noether.data.zarr_store.reading.chunk_index import ChunkIndex, has_whole_in
 from noether.data.zarr_store.reading.fetch import Fetcher, flat_if_scalar
 from noether.data.zarr_store.reading.index_making import drop_chunk_index, write_chunk_index
 from noether.data.zarr_store.reading.index_subset import write_index_without
+from noether.data.zarr_store.reading.io_meter import IO_NUMBERS, IoRow, IoStatistics
 from noether.data.zarr_store.reading.iteration import SampleBatch, iter_batches, plan_batches
 from noether.data.zarr_store.reading.open_sample import OpenSample
 from noether.data.zarr_store.reading.original_order import require_original_order, require_whole_domains, shuffle_of
@@ -16,9 +17,12 @@ from noether.data.zarr_store.reading.sharded_array import ShardAccess, ShardedAr
 from noether.data.zarr_store.reading.tensors import RandomSource, draw_entropy, global_generator, to_tensors
 
 __all__ = [
+    "IO_NUMBERS",
     "Allocate",
     "ChunkIndex",
     "Fetcher",
+    "IoRow",
+    "IoStatistics",
     "OpenSample",
     "RandomSource",
     "ReadCost",

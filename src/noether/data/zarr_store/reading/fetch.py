@@ -18,6 +18,7 @@ from noether.data.zarr_store.errors import TooLargeError
 from noether.data.zarr_store.layout import ArrayLayout
 from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
 from noether.data.zarr_store.reading.chunk_index import ChunkIndex, open_chunk_index
+from noether.data.zarr_store.reading.io_meter import IoMeter, IoRow
 from noether.data.zarr_store.reading.open_sample import OpenSample
 from noether.data.zarr_store.reading.readable import ReadableArray, ReadRequest
 from noether.data.zarr_store.reading.result_dtypes import ResultDtypes
@@ -120,6 +121,16 @@ class Fetcher:
             entries.put(sample_id, entry)
         return entry
 
+    @property
+    def meter(self) -> IoMeter | None:
+        """Counts the reads of this process; None where it has not read yet."""
+        handles = self._opened
+        return None if handles is None or handles.pid != os.getpid() else handles.access.meter
+
+    def count_into(self, row: IoRow) -> None:
+        """Let this process count its reads in other numbers from now on."""
+        self._handles().access.meter.count_into(row)
+
     def prepare(self, planned: Sequence[PlannedRead]) -> list[list[FieldRead]]:
         """Find out what the fields of each planned read take; reads metadata and indexes that are not known yet.
 
@@ -211,7 +222,7 @@ class Fetcher:
         if handles is None or handles.pid != os.getpid():
             storage = open_storage(self._root, self._storage_options)
             index = None if self._store_factory else open_chunk_index(storage, self._manifest)
-            access = ShardAccess(storage, verify=self._verify)
+            access = ShardAccess(storage, verify=self._verify, meter=IoMeter(lambda: storage.n_retries))
             self._opened = handles = _Handles(
                 access, replace(access, indexes=index_cache(_MAX_MADE_INDEX_BYTES)), index
             )

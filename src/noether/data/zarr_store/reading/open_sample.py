@@ -11,6 +11,7 @@ import zarr
 from noether.data.zarr_store.core import ROOT_KEY
 from noether.data.zarr_store.errors import CorruptDataError
 from noether.data.zarr_store.manifest import Metadata, parse_array, parse_group, require_array
+from noether.data.zarr_store.reading.metered_store import MeteredStore
 from noether.data.zarr_store.reading.sharded_array import ShardAccess, ShardedArray
 from noether.data.zarr_store.reading.zarr_array import ZarrArray, open_array, open_group
 from noether.data.zarr_store.stores import StoreFactory, join
@@ -75,9 +76,11 @@ class OpenSample:
                     else self.access.storage.zarr_store(self.relpath, read_only=True)
                 )
                 self._group = open_group(
-                    store, missing_is_error=self.missing_is_error, where=f"sample {self.sample_id!r}"
+                    MeteredStore(store, self.access.meter),
+                    missing_is_error=self.missing_is_error,
+                    where=f"sample {self.sample_id!r}",
                 )
-        return open_array(self._group, path, shape, where)
+        return open_array(self._group, path, shape, where, self.access.meter)
 
     @property
     def is_read(self) -> bool:
@@ -97,7 +100,7 @@ class OpenSample:
         if path not in nodes:
             # What the consolidated metadata lack is not there; without them each array is asked.
             key = f"{self.relpath}/{path}/{ROOT_KEY}"
-            document = None if self._is_consolidated else self.access.storage.read_if_there(key)
+            document = None if self._is_consolidated else self._read(key)
             if document is None:
                 raise CorruptDataError(f"{where}: the group has no array {path}; convert the sample again")
             nodes[path] = parse_array(document, where)
@@ -105,7 +108,7 @@ class OpenSample:
 
     def _read_nodes(self) -> Metadata:
         where = f"sample {self.sample_id!r}"
-        document = self.access.storage.read_if_there(f"{self.relpath}/{ROOT_KEY}")
+        document = self._read(f"{self.relpath}/{ROOT_KEY}")
         if document is None:
             place = join(self.access.storage.root, self.relpath)
             raise CorruptDataError(
@@ -114,3 +117,8 @@ class OpenSample:
         nodes = parse_group(document, where)
         self._is_consolidated = nodes is not None
         return nodes or {}
+
+    def _read(self, key: str) -> bytes | None:
+        return self.access.meter.of_metadata(
+            lambda: self.access.storage.read_if_there(key), lambda document: len(document or b"")
+        )

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from operator import attrgetter, sub
+from time import perf_counter
 from typing import Any, Self
 
 import numpy as np
@@ -14,9 +15,10 @@ from numpy.typing import NDArray
 from noether.data.zarr_store.codec import MAX_RUN_CHUNKS, MISSING, ChunkCodec, ShardIndex, cast_into, index_size
 from noether.data.zarr_store.core import BoundedCache, Grid
 from noether.data.zarr_store.errors import CorruptDataError, StorageError
+from noether.data.zarr_store.reading.io_meter import IoMeter
 from noether.data.zarr_store.reading.ranges import RangeRequest, plan_ranges
 from noether.data.zarr_store.sampling import ReadPlan, plan_whole
-from noether.data.zarr_store.stores import Storage
+from noether.data.zarr_store.stores import Storage, from_to, log_request, logs_requests
 
 __all__ = ["IndexCache", "ShardAccess", "ShardedArray", "index_cache"]
 
@@ -46,11 +48,14 @@ class ShardAccess:
         Shard indexes that were read before.
     verify : bool
         Whether to compare checksums.
+    meter : IoMeter
+        Counts the reads.
     """
 
     storage: Storage
     indexes: IndexCache = field(default_factory=index_cache)
     verify: bool = True
+    meter: IoMeter = field(default_factory=IoMeter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,16 +136,36 @@ class ShardedArray:
         if is_run and codec.can_decode_to(out.dtype):
             file = access.storage.local_file(self._shard_key(shard))
             if file is not None:
-                rows = [part.ranges for part in parts]
+                rows, begun = [part.ranges for part in parts], perf_counter()
                 n_done = codec.read_run(
-                    file.descriptor, start, bounds, out, rows=rows, first_row=first_row, verify=access.verify
+                    file.descriptor,
+                    start,
+                    bounds,
+                    out,
+                    rows=rows,
+                    first_row=first_row,
+                    verify=access.verify,
+                    tally=access.meter.tally,
                 )
+                if n_done == len(parts) and logs_requests():
+                    self._log(request, perf_counter() - begun)
         if n_done < len(parts):
             self._read_from(n_done, request, out)
 
+    def _log(self, request: RangeRequest, seconds: float) -> None:
+        what = f"read {self._shard_key(request.shard)}, {from_to(request.start, request.length)}"
+        log_request(what, f"{request.length:,} bytes", seconds)
+
     def _read_from(self, n_done: int, request: RangeRequest, out: NDArray[Any]) -> None:
         """Fetch one range and decode its chunks, except for the first `n_done` ones."""
-        data, codec, verify = self._fetch(request), self.codec, self.access.verify
+        data, begun = self._fetch(request), perf_counter()
+        try:
+            self._decode(data, n_done, request, out)
+        finally:
+            self.access.meter.add(seconds_decoding=perf_counter() - begun)
+
+    def _decode(self, data: memoryview, n_done: int, request: RangeRequest, out: NDArray[Any]) -> None:
+        codec, verify = self.codec, self.access.verify
         row = request.first_row + sum(part.n_points for part in request.parts[:n_done])
         for first, stop in _runs(request.bounds, n_done, codec):
             if codec.can_decode_to(out.dtype):
@@ -193,12 +218,16 @@ class ShardedArray:
         self._require_credible(request)
         data = memoryview(b"")
         if request.length:
+            begun = perf_counter()
             try:
                 data = memoryview(
                     self.access.storage.read_range(self._shard_key(request.shard), request.start, request.length)
                 )
             except StorageError as error:
                 raise StorageError(f"{self.where}: {error}") from error.__cause__
+            finally:
+                seconds = perf_counter() - begun
+                self.access.meter.add(requests=1, n_bytes=len(data), seconds_waiting=seconds)
         if len(data) != request.length:
             missing = f"it ends early: expected {request.length} bytes at {request.start}, there are {len(data)}"
             raise self._damaged(f"shard {request.shard}", CorruptDataError(missing))
@@ -233,7 +262,10 @@ class ShardedArray:
     def _fetch_index(self, shard: int) -> ShardIndex:
         # No more than is credible: what the metadata claim may be more than all of a large shard.
         length = index_size(min(self.chunks_per_shard, _MAX_CHUNKS_PER_SHARD))
-        found = self.access.storage.read_tail(self._shard_key(shard), length)
+        found = self.access.meter.of_metadata(
+            lambda: self.access.storage.read_tail(self._shard_key(shard), length),
+            lambda tail: 0 if tail is None else len(tail[0]),
+        )
         try:
             if found is None:
                 return self._index_of_nothing()

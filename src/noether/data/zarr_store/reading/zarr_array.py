@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from gzip import BadGzipFile
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from zarr.storage import WrapperStore
 
 from noether.data.zarr_store.core import ROOT_KEY
 from noether.data.zarr_store.errors import CorruptDataError, StorageError
+from noether.data.zarr_store.reading.io_meter import IoMeter
 from noether.data.zarr_store.sampling import ReadPlan
 from noether.data.zarr_store.stores import STORAGE_ERRORS
 
@@ -92,7 +94,7 @@ def open_group(store: Store, *, missing_is_error: bool, where: str) -> zarr.Grou
         ) from error
 
 
-def open_array(group: zarr.Group, path: str, shape: tuple[int, int], where: str) -> ZarrArray:
+def open_array(group: zarr.Group, path: str, shape: tuple[int, int], where: str, meter: IoMeter) -> ZarrArray:
     """Open the array at `path` of a group.
 
     Parameters
@@ -105,6 +107,8 @@ def open_array(group: zarr.Group, path: str, shape: tuple[int, int], where: str)
         What the manifest says.
     where : str
         Names sample and field, to begin an error with.
+    meter : IoMeter
+        Counts the reads.
 
     Raises
     ------
@@ -124,7 +128,7 @@ def open_array(group: zarr.Group, path: str, shape: tuple[int, int], where: str)
         raise CorruptDataError(
             f"{where}: the manifest says an array of shape {shape}, there is {found}; convert the sample again"
         )
-    return ZarrArray(array, where)
+    return ZarrArray(array, where, meter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +149,13 @@ class ZarrArray:
         The field.
     where : str
         Names sample and field, to begin an error with.
+    meter : IoMeter
+        Counts the time of decoding; the store of the array counts all else.
     """
 
     array: zarr.Array[Any]
     where: str
+    meter: IoMeter = field(compare=False)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -172,12 +179,21 @@ class ZarrArray:
         grid, filled = request.plan.grid, 0
         for run in request.plan.runs():
             rows = grid.rows(run[0].chunk, run[-1].chunk + 1)
-            block = _read_rows(self.array, rows, self.where)
+            block = self._rows(rows)
             for part in run:
                 first = part.chunk * grid.chunk_points - rows.start
                 for start, stop in part.ranges:
                     out[filled : filled + stop - start] = block[first + start : first + stop]
                     filled += stop - start
+
+    def _rows(self, rows: slice) -> NDArray[Any]:
+        begun, waited = perf_counter(), self.meter.seconds_waiting
+        try:
+            return _read_rows(self.array, rows, self.where)
+        finally:
+            # Requests of one read are in flight at the same time, and may wait longer in all than it takes.
+            seconds = perf_counter() - begun - (self.meter.seconds_waiting - waited)
+            self.meter.add(seconds_decoding=max(seconds, 0.0))
 
 
 def _read_rows(array: zarr.Array[Any], rows: slice, where: str) -> NDArray[Any]:

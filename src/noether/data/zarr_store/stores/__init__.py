@@ -18,6 +18,7 @@ from noether.data.zarr_store.stores.counting import CountingStore, Traffic
 from noether.data.zarr_store.stores.fsspec_store import FsspecStorage
 from noether.data.zarr_store.stores.local import LocalStorage
 from noether.data.zarr_store.stores.object_store import OBSTORE_PROTOCOLS, ObstoreStorage
+from noether.data.zarr_store.stores.request_log import from_to, log_request, logs_requests
 from noether.data.zarr_store.stores.staging import StagedWrite
 from noether.data.zarr_store.stores.weaknesses import StorageWarning
 
@@ -32,8 +33,11 @@ __all__ = [
     "StoreFactory",
     "StoredObject",
     "Traffic",
+    "from_to",
     "is_remote",
     "join",
+    "log_request",
+    "logs_requests",
     "make_store",
     "normalize_root",
     "open_storage",

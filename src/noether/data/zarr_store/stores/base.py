@@ -77,6 +77,10 @@ class Storage(Protocol):
 
     root: str
 
+    @property
+    def n_retries(self) -> int:
+        """Requests that this process sent again so far, where the library that sends them does not hide it."""
+
     def read_if_there(self, key: str) -> bytes | None:
         """Read a document; ``None`` where there is none. `TooLargeError` where it has more than 1 GiB."""
 
@@ -153,6 +157,11 @@ class StorageByObjects:
     """Groups as objects that appear one by one: the root ``zarr.json`` goes first and comes last."""
 
     root: str
+
+    @property
+    def n_retries(self) -> int:
+        """Return 0: the file system does not tell; see `Storage`."""
+        return 0
 
     def read_if_there(self, key: str) -> bytes | None:
         """Read a document; see `Storage`."""

@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ from zarr.storage import FsspecStore
 from noether.data.zarr_store.errors import ArgumentError, StorageError, StoreError
 from noether.data.zarr_store.stores.base import Buffer, StorageByObjects, StoredObject, require_size
 from noether.data.zarr_store.stores.forks import keep_in_forks
+from noether.data.zarr_store.stores.request_log import from_to, logged
 from noether.data.zarr_store.stores.staging import StagedWrite, staged_name, target_of
 
 __all__ = ["FsspecStorage"]
@@ -91,6 +92,9 @@ class FsspecStorage(StorageByObjects):
         return fs, path
 
     def _read(self, key: str, max_bytes: int | None = None) -> bytes | None:
+        return logged(f"read {key}", lambda: self._read_whole(key, max_bytes), lambda data: len(data or b""))
+
+    def _read_whole(self, key: str, max_bytes: int | None) -> bytes | None:
         with _reported(f"cannot read {self.root}/{key}"):
             try:
                 size = None if max_bytes is None else self._fs.size(self._at(key))
@@ -103,10 +107,18 @@ class FsspecStorage(StorageByObjects):
     def read_range(self, key: str, start: int, length: int) -> Buffer:
         """Read a part of a file; see `Storage`."""
         with _reported(f"cannot read {self.root}/{key}"):
-            return bytes(self._fs.cat_file(self._at(key), start=start, end=start + length))
+            return logged(
+                f"read {key}, {from_to(start, length)}",
+                lambda: bytes(self._fs.cat_file(self._at(key), start=start, end=start + length)),
+                len,
+            )
 
     def read_tail(self, key: str, length: int) -> tuple[Buffer, int] | None:
         """Read the end of a file; see `Storage`."""
+        what = f"read {key}, its last {length} bytes"
+        return logged(what, lambda: self._read_tail(key, length), lambda found: 0 if found is None else len(found[0]))
+
+    def _read_tail(self, key: str, length: int) -> tuple[Buffer, int] | None:
         with _reported(f"cannot read {self.root}/{key}"):
             try:
                 size = int(self._fs.size(self._at(key)))
@@ -129,7 +141,7 @@ class FsspecStorage(StorageByObjects):
         top = self._at("")
         with _reported(f"cannot list {self.root}/{prefix}"):
             self._fs.invalidate_cache()
-            found = self._fs.find(self._at(prefix), detail=True)
+            found = logged(f"list {prefix or 'the root'}", lambda: self._fs.find(self._at(prefix), detail=True))
         for path, info in found.items():
             if info["type"] == "file":  # s3fs lists a directory that has become empty
                 yield StoredObject(path.removeprefix(top).lstrip("/"), int(info["size"]), _version(info))
@@ -144,6 +156,9 @@ class FsspecStorage(StorageByObjects):
         return f"{self._path}/{key}" if key else self._path
 
     def _put(self, key: str, parts: Iterable[bytes]) -> None:
+        logged(f"write {key}", lambda: self._put_parts(key, parts))
+
+    def _put_parts(self, key: str, parts: Iterable[bytes]) -> None:
         path = self._at(key)
         with _reported(f"cannot write {self.root}/{key}"):
             if not self._stages:
@@ -203,7 +218,7 @@ class FsspecStorage(StorageByObjects):
             for key in keys:
                 # One by one: `rm` takes names such as "run_[1]" for patterns, and deletes what matches.
                 with suppress(FileNotFoundError):
-                    self._fs.rm_file(self._at(key))
+                    logged(f"delete {key}", partial(self._fs.rm_file, self._at(key)))
 
 
 def _require_address(root: str, endpoint: object) -> None:

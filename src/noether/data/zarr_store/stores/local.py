@@ -29,6 +29,7 @@ from noether.data.zarr_store.stores.durable import (
 )
 from noether.data.zarr_store.stores.local_guards import DirectoryCount, open_regular, require_inside
 from noether.data.zarr_store.stores.locks import locked
+from noether.data.zarr_store.stores.request_log import from_to, logged, logs_requests
 from noether.data.zarr_store.stores.staging import (
     FORMER_SUFFIX,
     StagedWrite,
@@ -73,6 +74,8 @@ class LocalStorage:
     A group is staged beside its place, under a name that starts with a dot, and renamed.
     """
 
+    n_retries = 0
+
     def __init__(self, root: str) -> None:
         self.root = root
         self._root = Path(root)
@@ -80,6 +83,9 @@ class LocalStorage:
 
     def read_if_there(self, key: str) -> bytes | None:
         """Read a file; see `Storage`."""
+        return logged(f"read {key}", lambda: self._read(key), lambda data: len(data or b""))
+
+    def _read(self, key: str) -> bytes | None:
         with _reported(f"cannot read {self._root / key}"):
             try:
                 file = FileIO(open_regular(f"{self.root}/{key}"))
@@ -91,6 +97,11 @@ class LocalStorage:
 
     def read_range(self, key: str, start: int, length: int) -> Buffer:
         """Read a part of a file; see `Storage`."""
+        if logs_requests():
+            return logged(f"read {key}, {from_to(start, length)}", lambda: self._read_range(key, start, length), len)
+        return self._read_range(key, start, length)
+
+    def _read_range(self, key: str, start: int, length: int) -> bytes:
         try:
             file = self._files.get(key) or self._open_kept(key)
             return os.pread(file.descriptor, length, start)
@@ -112,6 +123,10 @@ class LocalStorage:
 
     def read_tail(self, key: str, length: int) -> tuple[Buffer, int] | None:
         """Read the end of a file; see `Storage`."""
+        what = f"read {key}, its last {length} bytes"
+        return logged(what, lambda: self._read_tail(key, length), lambda found: 0 if found is None else len(found[0]))
+
+    def _read_tail(self, key: str, length: int) -> tuple[Buffer, int] | None:
         try:
             with FileIO(open_regular(f"{self.root}/{key}")) as file:
                 size = file.seek(0, os.SEEK_END)

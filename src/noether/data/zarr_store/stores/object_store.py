@@ -199,13 +199,18 @@ class ObstoreStorage(StorageByObjects):
                 self._bucket.delete(keys)
 
     @property
+    def n_retries(self) -> int:
+        """Requests that this process sent again so far, other than parts of uploads; see `Storage`."""
+        return self._opened.n_retries if self._pid == os.getpid() else 0
+
+    @property
     def _bucket(self) -> Bucket:
         # A process that was forked since has to open one of its own.
         if self._pid != os.getpid():
             self._opened, self._pid = self._open_bucket(), os.getpid()
         return self._opened
 
-    def _open_bucket(self) -> Bucket:
+    def _open_bucket(self) -> PatientBucket:
         opened_by: Callable[[str, Mapping[str, Any]], Bucket] = ObstoreBucket if claim_obstore() else ForkedBucket
 
         def open_repeating() -> Bucket:

@@ -1,9 +1,9 @@
 """Requests to object storage that are sent again where the network or the server fails for a moment.
 
-obstore itself repeats reads and the parts of uploads, and asks for the rest of a body that was cut. All else is
-repeated here, within the same bounds: requests that obstore takes for unsafe to repeat (to delete), answers that end
-early where they are no objects (lists), and writes, which obstore would also repeat where a server does not implement
-them. So are the first requests: obstore would look for a host that does not exist for half a minute.
+obstore itself repeats the parts of uploads. All else is repeated here, within the same bounds: requests that obstore
+takes for unsafe to repeat (to delete), writes, which obstore would also repeat where a server does not implement them,
+and reads, so that each try is counted and logged. After a connection that failed, a read goes on in obstore, which asks
+for the rest of a body that was cut, and hides its own tries.
 """
 
 from __future__ import annotations
@@ -17,19 +17,21 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
 from http import HTTPStatus
+from itertools import count
+from threading import Lock
 from typing import Any, TypeVar
 
 from obstore.exceptions import GenericError
 
 from noether.data.zarr_store.stores.bucket import RETRY, Bucket, ByteRange, Meta
+from noether.data.zarr_store.stores.request_log import STATUS, from_to, logged
 
 __all__ = ["PatientBucket", "Retries", "is_not_implemented"]
 
 # Those of obstore, where a caller's back-off lacks them.
 _FIRST_WAIT_S, _LONGEST_WAIT_S, _GROWTH = 0.1, 15.0, 2.0
 
-# obstore has one class for all that it has no name for, so what happened is in its text alone.
-_STATUS = re.compile(r"status code: (\d{3})")
+# obstore has one class for all that it has no name for, so what happened is in its text alone; see `STATUS`.
 _REPEATED = re.compile(r"after (\d+) retries")
 _CONNECTION = "HTTP error"
 _NO_ADDRESS = "dns error"
@@ -113,7 +115,7 @@ def is_transient(error: BaseException) -> bool:
     """Say whether the same request may be answered the next time: no answer, or one of an overloaded server."""
     if not isinstance(error, GenericError):  # those that have a class of their own do not pass: 401, 403, 404, 412, …
         return False
-    status = _STATUS.search(str(error))
+    status = STATUS.search(str(error))
     if status is None:
         return _CONNECTION in str(error)
     if int(status[1]) == HTTPStatus.NOT_IMPLEMENTED:
@@ -125,7 +127,7 @@ def is_not_implemented(error: BaseException) -> bool:
     """Return whether the server does not implement a request (501), or obstore is told not to send it."""
     if isinstance(error, NotImplementedError):
         return True
-    status = _STATUS.search(str(error)) if isinstance(error, GenericError) else None
+    status = STATUS.search(str(error)) if isinstance(error, GenericError) else None
     return status is not None and int(status[1]) == HTTPStatus.NOT_IMPLEMENTED
 
 
@@ -154,16 +156,21 @@ def _repeated(error: GenericError) -> int:
 
 
 class PatientBucket:
-    """A bucket whose requests are sent again where they may be; see `Bucket`.
+    """A bucket whose requests are sent again where they may be, and logged; see `Bucket`.
 
     Parameters
     ----------
     once : Bucket
         Sends each request once.
     open_repeating : callable of Bucket
-        Opens the same bucket with the retries of obstore, which is used for reads and uploads.
+        Opens the same bucket with the retries of obstore, which sends uploads, and reads whose connection has failed.
     retries : Retries
         How often.
+
+    Attributes
+    ----------
+    n_retries : int
+        How often a request was sent again so far, without the tries that obstore hides.
 
     Notes
     -----
@@ -178,6 +185,8 @@ class PatientBucket:
         self._retries_of_a_name = replace(retries, name_timeout_s=_NAME_SECONDS)
         # A name that has resolved once is right: where it does not later, the name server is at fault.
         self._resolved = False
+        self.n_retries = 0
+        self._lock = Lock()
 
     @cached_property
     def _bucket(self) -> Bucket:
@@ -188,38 +197,76 @@ class PatientBucket:
         self, key: str, byte_range: ByteRange | None = None, max_bytes: int | None = None
     ) -> tuple[bytes | memoryview, Meta]:
         """Read an object; see `Bucket`."""
-        return self._send(lambda bucket: bucket.get(key, byte_range, max_bytes), is_read=True)
+        what = f"read {key}{_words_for(byte_range)}"
+        return self._read(what, lambda bucket: bucket.get(key, byte_range, max_bytes), lambda found: len(found[0]))
 
     def head(self, key: str) -> Meta:
         """Return what is known of an object; see `Bucket`."""
-        return self._send(lambda bucket: bucket.head(key), is_read=True)
+        return self._read(f"look for {key}", lambda bucket: bucket.head(key))
 
     def put(self, key: str, data: bytes, mode: Any = None) -> None:
         """Write an object; see `Bucket`."""
         if mode is None:
-            self._send(lambda bucket: bucket.put(key, data))
+            self._send(f"write {key}", lambda: self._once.put(key, data), lambda _: len(data))
         else:
-            self._once.put(key, data, mode)
+            logged(f"write {key} on a condition", lambda: self._once.put(key, data, mode), lambda _: len(data))
 
     def upload(self, key: str, parts: Iterable[bytes]) -> None:
         """Write a large object; see `Bucket`."""
-        self._bucket.upload(key, parts)
+        logged(f"write {key} in parts", lambda: self._bucket.upload(key, parts))
 
     def delete(self, keys: list[str]) -> None:
         """Delete objects; see `Bucket`."""
-        self._send(lambda bucket: bucket.delete(keys))
+        more = f" and {len(keys) - 1:,} more" if len(keys) > 1 else ""
+        self._send(f"delete {keys[0]}{more}" if keys else "delete nothing", lambda: self._once.delete(keys))
 
     def objects(self, prefix: str) -> list[Meta]:
         """List objects; see `Bucket`."""
-        return self._send(lambda bucket: bucket.objects(prefix), is_read=True)
+        return self._read(f"list {prefix or 'the root'}", lambda bucket: bucket.objects(prefix))
 
-    def _send(self, request: Callable[[Bucket], Answer], *, is_read: bool = False) -> Answer:
+    def _read(
+        self, what: str, request: Callable[[Bucket], Answer], n_bytes: Callable[[Answer], int] | None = None
+    ) -> Answer:
+        goes_on = False
+
+        def read() -> Answer:
+            nonlocal goes_on
+            try:
+                return request(self._bucket if goes_on else self._once)
+            except GenericError as error:
+                # obstore would look for a host that does not exist for half a minute.
+                goes_on = goes_on or (STATUS.search(str(error)) is None and _host_without_address(error) is None)
+                raise
+
+        return self._send(what, read, n_bytes)
+
+    def _send(self, what: str, request: Callable[[], Answer], n_bytes: Callable[[Answer], int] | None = None) -> Answer:
+        """Send a request, again where that may help; each time is logged, and each but the first one counted."""
+        tries = count(1)
+
+        def send() -> Answer:
+            number = next(tries)
+            if number > 1:
+                with self._lock:
+                    self.n_retries += 1
+            return logged(what, request, n_bytes, tries=number)
+
         if self._resolved:
-            return self._retries.call(lambda: request(self._bucket if is_read else self._once))
+            return self._retries.call(send)
         try:
-            answer = self._retries_of_a_name.call(lambda: request(self._once))
+            answer = self._retries_of_a_name.call(send)
         except Exception as error:
             self._resolved = not isinstance(error, GenericError) or _host_without_address(error) is None
             raise
         self._resolved = True
         return answer
+
+
+def _words_for(byte_range: ByteRange | None) -> str:
+    if byte_range is None:
+        return ""
+    if isinstance(byte_range, tuple):
+        return f", {from_to(byte_range[0], byte_range[1] - byte_range[0])}"
+    if "suffix" in byte_range:
+        return f", its last {byte_range['suffix']} bytes"
+    return f", from byte {byte_range['offset']} on"

@@ -1,5 +1,7 @@
 #include "module_decode.h"
 
+#include <time.h>
+
 #include "fetch.h"
 #include "frame.h"
 #include "frame_format.h"
@@ -207,42 +209,82 @@ PyObject *py_decode(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwarg
     return result;
 }
 
-const char read_doc[] = "read($module, descriptor, start, bounds, rows, out, first_row, *, chunk_rows, width, itemsize, "
-                        "widen, checksum, verify)\n--\n\n"
+/* What a caller counts, as int64 numbers that begin in this order. */
+typedef struct {
+    int64_t requests, n_bytes; /* of ranges whose chunks were all decoded */
+    int64_t waiting_ns, decoding_ns;
+} Tally;
+
+static int64_t now_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* Add to what the caller counts; only with the interpreter's lock, which keeps other threads out. */
+static void add_to_tally(const Py_buffer *buffer, const Tally *spent) {
+    Tally *const tally = buffer->buf;
+    tally->requests += spent->requests;
+    tally->n_bytes += spent->n_bytes;
+    tally->waiting_ns += spent->waiting_ns;
+    tally->decoding_ns += spent->decoding_ns;
+}
+
+const char read_doc[] = "read($module, descriptor, start, bounds, rows, out, first_row, tally, *, chunk_rows, width, "
+                        "itemsize, widen, checksum, verify)\n--\n\n"
                         "Read neighbouring chunks of a file, and decode them, as far as possible; return their number.";
 
 PyObject *py_read(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"descriptor", "start",    "bounds", "rows",     "out",    "first_row", "chunk_rows",
-                            "width",      "itemsize", "widen",  "checksum", "verify", NULL};
+    static char *names[] = {"descriptor", "start", "bounds",   "rows",  "out",      "first_row", "tally",
+                            "chunk_rows", "width", "itemsize", "widen", "checksum", "verify",    NULL};
     DecodeArguments given;
+    Py_buffer tally;
     int descriptor;
     long long start;
     Run run = {0};
     PyObject *result = NULL;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iLO!Ow*n$nnnppp:read", names, &descriptor, &start, &PyList_Type,
-                                     &given.bounds, &given.rows, &given.out, &given.first_row, &given.chunk_rows,
-                                     &given.width, &given.itemsize, &given.widen, &given.checksum, &given.verify)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iLO!Ow*nw*$nnnppp:read", names, &descriptor, &start, &PyList_Type,
+                                     &given.bounds, &given.rows, &given.out, &given.first_row, &tally,
+                                     &given.chunk_rows, &given.width, &given.itemsize, &given.widen, &given.checksum,
+                                     &given.verify)) {
         return NULL;
     }
     uint8_t *const out = read_run(&given, &run);
-    if (out != NULL) {
+    if (out != NULL && ((size_t)tally.len < sizeof(Tally) || (uintptr_t)tally.buf % _Alignof(Tally) != 0)) {
+        PyErr_Format(PyExc_ValueError, "tally: expected at least %zu aligned bytes", sizeof(Tally));
+    } else if (out != NULL) {
         Decoder *decoder = take_decoder(); /* the interpreter's lock is held here, and where it is given back */
         if (decoder == NULL) {
             PyErr_NoMemory();
         } else {
             size_t n_decoded = 0;
+            Tally spent = {0};
             Py_BEGIN_ALLOW_THREADS
+            const int64_t begun = now_ns();
+            int64_t fetched = begun;
             /* Memory is taken for no more bytes than the chunks can have. */
             uint8_t *data = run.is_credible ? make_room_to_fetch(decoder, run.stored_bytes) : NULL;
-            if (data != NULL && fetch(descriptor, start, data, run.stored_bytes)) {
-                n_decoded = decode_chunks(decoder, &run.format, data, run.chunks, run.n_chunks, out);
+            if (data != NULL) {
+                const bool is_there = fetch(descriptor, start, data, run.stored_bytes);
+                fetched = now_ns();
+                if (is_there) {
+                    n_decoded = decode_chunks(decoder, &run.format, data, run.chunks, run.n_chunks, out);
+                    spent.decoding_ns = now_ns() - fetched;
+                }
             }
+            spent.waiting_ns = fetched - begun;
             Py_END_ALLOW_THREADS
             give_back_decoder(decoder);
+            if (n_decoded == run.n_chunks) { /* else the caller reads again, and counts that */
+                spent.requests = 1;
+                spent.n_bytes = (int64_t)run.stored_bytes;
+            }
+            add_to_tally(&tally, &spent);
             result = PyLong_FromSize_t(n_decoded);
         }
     }
     free_run(&run);
+    PyBuffer_Release(&tally);
     PyBuffer_Release(&given.out);
     return result;
 }

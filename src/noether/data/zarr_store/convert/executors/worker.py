@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from noether.data.zarr_store.core import printable
+from noether.data.zarr_store.core import log_as_parent_does, printable
 from noether.data.zarr_store.errors import WorkerDiedError, WorkerError
 
 __all__ = ["STOP_SECONDS", "Worker"]
@@ -152,6 +152,7 @@ def _answer_calls(pipe: Connection, scratch: str) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
     os.environ["TMPDIR"] = tempfile.tempdir = scratch
     warnings.showwarning = _print_warning  # type: ignore[assignment]  # it takes all arguments
+    log_as_parent_does()
     threading.Thread(target=_end_with_parent, args=(scratch,), name="noether-parent", daemon=True).start()
     functions: dict[int, Callable[..., Any]] = {}
     try:

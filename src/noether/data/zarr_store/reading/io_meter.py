@@ -1,0 +1,153 @@
+"""Counting what the reads of one process cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
+from operator import add, sub
+from threading import Lock
+from time import perf_counter
+from typing import Self, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noether.data.zarr_store.codec import Tally
+
+__all__ = ["IO_NUMBERS", "IoMeter", "IoRow", "IoStatistics"]
+
+IoRow: TypeAlias = NDArray[np.int64]
+"""The numbers that a meter counts: first those of a tally, then the others."""
+
+IO_NUMBERS = 9
+"""How many these are."""
+
+Answer = TypeVar("Answer")
+
+_NS = 1_000_000_000
+_WAITING = 2
+
+
+@dataclass(frozen=True, slots=True)
+class IoStatistics:
+    """What reads cost so far. The difference of two is what was read in between: ``after - before``.
+
+    Attributes
+    ----------
+    requests, n_bytes : int
+        Ranges of chunks that were read, and their bytes, as `ZarrChunkReader.cost` counts them. A range of a local file
+        counts like one of an object.
+    seconds_waiting : float
+        Time until the bytes of the requests were there, over all requests: of those that are in flight at the same
+        time, each counts. Bytes that the operating system has in memory are there at once.
+    seconds_decoding : float
+        Time to check, decompress and cast chunks, over all threads. Where zarr-python reads, its time without the
+        waiting.
+    metadata_requests, metadata_bytes : int
+        Other reads: metadata of samples and indexes of shards. A store with a chunk index needs none.
+    retries : int
+        How often a request was sent again, as far as this library sends it: those to object storage. File systems of
+        fsspec do not tell.
+    cache_hits, cache_misses : int
+        Ranges that a cache of this machine had, and had not.
+    """
+
+    requests: int = 0
+    n_bytes: int = 0
+    seconds_waiting: float = 0.0
+    seconds_decoding: float = 0.0
+    metadata_requests: int = 0
+    metadata_bytes: int = 0
+    retries: int = 0
+    cache_hits: int = 0
+    cache_misses: int = 0
+
+    @classmethod
+    def of_row(cls, row: Sequence[int]) -> Self:
+        """Make them of the numbers of an `IoRow`."""
+        requests, n_bytes, waiting_ns, decoding_ns, metadata_requests, metadata_bytes, *others = row
+        return cls(requests, n_bytes, waiting_ns / _NS, decoding_ns / _NS, metadata_requests, metadata_bytes, *others)
+
+    def __add__(self, other: IoStatistics) -> IoStatistics:
+        """Return the sums."""
+        return IoStatistics(*map(add, astuple(self), astuple(other)))
+
+    def __sub__(self, other: IoStatistics) -> IoStatistics:
+        """Return what came after `other`."""
+        return IoStatistics(*map(sub, astuple(self), astuple(other)))
+
+
+class IoMeter:
+    """Counts the reads of one process. Safe to use from many threads.
+
+    Parameters
+    ----------
+    n_retries : callable
+        Returns how often requests were sent again so far.
+
+    Attributes
+    ----------
+    tally : Tally
+        Where the compiled module counts the requests that it does alone.
+    """
+
+    tally: Tally
+
+    def __init__(self, n_retries: Callable[[], int] = lambda: 0) -> None:
+        self._n_retries = n_retries
+        self._known_retries = 0
+        self._lock = Lock()
+        self.count_into(np.zeros(IO_NUMBERS, np.int64))
+
+    def count_into(self, row: IoRow) -> None:
+        """Add to these numbers from now on."""
+        self._row, self.tally = row, row.data
+
+    @property
+    def seconds_waiting(self) -> float:
+        """The seconds of waiting so far."""
+        return int(self._row[_WAITING]) / _NS
+
+    def add(
+        self,
+        *,
+        requests: int = 0,
+        n_bytes: int = 0,
+        seconds_waiting: float = 0.0,
+        seconds_decoding: float = 0.0,
+        metadata_requests: int = 0,
+        metadata_bytes: int = 0,
+        cache_hits: int = 0,
+        cache_misses: int = 0,
+    ) -> None:
+        """Add to attributes of `IoStatistics`, and count the requests that were sent again meanwhile."""
+        waiting, decoding = round(seconds_waiting * _NS), round(seconds_decoding * _NS)
+        with self._lock:
+            before, self._known_retries = self._known_retries, self._n_retries()
+            retries = self._known_retries - before
+            # One step of NumPy, which holds the interpreter's lock: the compiled module adds to the same numbers.
+            self._row += (
+                requests,
+                n_bytes,
+                waiting,
+                decoding,
+                metadata_requests,
+                metadata_bytes,
+                retries,
+                cache_hits,
+                cache_misses,
+            )
+
+    def of_metadata(self, read: Callable[[], Answer], n_bytes: Callable[[Answer], int]) -> Answer:
+        """Count a request that reads no chunks; return what it reads."""
+        begun, n_read = perf_counter(), 0
+        try:
+            answer = read()
+            n_read = n_bytes(answer)
+        finally:
+            self.add(metadata_requests=1, metadata_bytes=n_read, seconds_waiting=perf_counter() - begun)
+        return answer
+
+    def so_far(self) -> IoStatistics:
+        """Return all counts."""
+        return IoStatistics.of_row(self._row.tolist())
