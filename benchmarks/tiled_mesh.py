@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from benchmarks.vtk_files import Make, VtkArray, write_grid
 from noether.data.zarr_store import ZarrChunkReader
-from noether.data.zarr_store.sources import Cells
-from noether.data.zarr_store.sources.streamed_files import open_streamed
+from noether.data.zarr_store.sources import Cells, MeshFile
 
 __all__ = ["require_centres", "write_tiled"]
 
@@ -25,7 +24,7 @@ _MOST_ULP = 2.0
 
 def write_tiled(path: Path, n_cells: int) -> tuple[Path, int, int]:
     """Write copies with at least so many cells; a file that is there is kept. Return its cells and points, too."""
-    [part] = open_streamed(_MESH, "the mesh", "").read({"cell": ["p", "U", "vorticity"], "point": []})
+    [part] = MeshFile(_MESH, "the mesh").read({"cell": ["p", "U", "vorticity"], "point": []})
     cells, points = part.cells, part.points
     n_copies = -(-n_cells // len(cells))
     of_cells = {name: np.asarray(values) for name, values in part.data["cell"].items()}
@@ -51,7 +50,7 @@ def require_centres(root: Path, sample_id: str) -> float:
     RuntimeError
         By more than rounding explains: the coordinates of the mesh's points are float32, too.
     """
-    [part] = open_streamed(_MESH, "the mesh", "").read({"cell": ["row"], "point": []})
+    [part] = MeshFile(_MESH, "the mesh").read({"cell": ["row"], "point": []})
     centres = np.load(_CENTRES)[np.asarray(part.data["cell"]["row"])].astype(np.float64)
     stored = ZarrChunkReader(str(root)).read_arrays(sample_id, fields=["volume_position"], order="original")
     found = stored["volume_position"].reshape(-1, len(centres), 3)
