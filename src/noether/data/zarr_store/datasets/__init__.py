@@ -15,15 +15,17 @@ from noether.data.zarr_store.datasets.item_generator import item_generator
 from noether.data.zarr_store.datasets.items import Item
 from noether.data.zarr_store.datasets.loader import StoreLoader
 from noether.data.zarr_store.datasets.ragged_batch import RaggedBatch
-from noether.data.zarr_store.sampling import Draw
+from noether.data.zarr_store.sampling import Draw, Falloff, Weight
 
 __all__ = [
     "Draw",
     "DrawIndex",
     "EpochSampler",
+    "Falloff",
     "Item",
     "RaggedBatch",
     "StoreLoader",
+    "Weight",
     "ZarrStoreDataset",
     "collate_samples",
     "item_generator",
