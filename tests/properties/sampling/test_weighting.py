@@ -69,7 +69,7 @@ def test_the_line_is_exactly_as_long_as_rows_are_taken(data: st.DataObject) -> N
     assert not line.lengths[line.certain].any()
     assert not chances_of(line)[weights == 0].any()
     if len(line.certain) < n_taken:
-        assert chances_of(line)[weights / weights.max() > 2**-56].all()
+        assert chances_of(line)[weights / weights.max() > 2**-40].all()
 
 
 @given(PLAIN_WEIGHTS, st.data())
@@ -81,11 +81,11 @@ def test_chances_are_proportional_to_weights_up_to_certainty(weights: list[float
 
 
 @given(st.lists(st.floats(0.9, 1.1), min_size=40, max_size=60), st.integers(1, 20))
-def test_where_no_row_is_near_certain_chances_have_thirteen_digits(weights: list[float], n_taken: int) -> None:
+def test_where_no_row_is_near_certain_chances_have_twelve_digits(weights: list[float], n_taken: int) -> None:
     line = Line.of_weights(np.array(weights), n_taken)
     assert not len(line.certain)
     expected = n_taken * np.array(weights) / np.sum(weights)
-    np.testing.assert_allclose(chances_of(line), expected, rtol=1e-13)
+    np.testing.assert_allclose(chances_of(line), expected, rtol=1e-12)
     np.testing.assert_array_equal(line.probabilities(np.arange(len(weights))), chances_of(line))
 
 

@@ -32,11 +32,11 @@ class Draw:
     disjoint : bool
         Whether it shares no point with the main draw of the domain, nor with its other disjoint draws.
     weight : str, Falloff or Weight, optional
-        What makes points more likely: a field of the domain with one component, such as ``surface_area``; a falloff
-        from where such a field is 0; or any function of fields. Without it, all points are equally likely. The fields
-        of the weight are read, and not in the item unless `fields` asks for them.
+        The weight of each point: a field of the domain with one component, such as ``surface_area``; a `Falloff` from
+        where such a field is 0; or a `Weight`, any function of fields. Without it, all points are equally likely. The
+        fields of the weight are read, and not in the item unless `fields` asks for them.
     oversample : int
-        How many times `num_points` points a weighted draw reads, to take `num_points` of them.
+        A weighted draw reads this many times `num_points` points, and takes `num_points` of them.
     with_inverse : bool
         Whether the item has the inverse probabilities of a weighted draw: ``query_weight`` of the draw ``query``.
 
@@ -53,8 +53,8 @@ class Draw:
     so that each point is one of them with probability R/N, exactly. T of these are taken, candidate i with probability
     ``p_i = min(1, c w_i)``, where w_i is its weight, and c makes the probabilities of all candidates add up to T: those
     that would exceed 1 are taken for certain. They are taken by systematic sampling (Madow 1949) from one uniform
-    start, in the stored order, which is the random one of the shuffle, cut at 15 random places and put together anew:
-    neighbours in that order are seldom taken together.
+    start. The rows come in the stored order, which is the random one of the shuffle, cut into 16 stretches at random
+    places, and these in random order: neighbours are seldom taken together.
 
     The inverse probability of a point is ``N / (R p_i)``. So the sum of ``query_weight * f`` over the draw is an
     unbiased estimate of the sum of f over the domain (Horvitz and Thompson 1952), where all weights are above 0; points

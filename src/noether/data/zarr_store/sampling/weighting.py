@@ -47,7 +47,7 @@ N_RANDOM_BYTES = 8 + 4 * (2 * N_STRETCHES - 1)
 _ONE = 2.0**64
 
 # A row this close to certain is taken for certain. So no other piece gets longer than 1 by what is added to make the
-# line a whole number of ones: a unit for each row and 2**15 for each that is taken, at most.
+# line a whole number of ones: 2**11 units for each row and 2**15 for each that is taken, at most.
 _CERTAIN = 1 - 2.0**-24
 
 
@@ -79,7 +79,7 @@ class Line(NamedTuple):
         Notes
         -----
         Rows whose share of `n_taken` would be 1 or more are taken for certain, and the rest is shared out among the
-        others, until no share exceeds 1.
+        others, until no share exceeds 1. A share below 2**-53 is 0.
         """
         shares, certain, left = weights, [np.empty(0, np.intp)], n_taken
         total = _sum(shares)
@@ -91,8 +91,10 @@ class Line(NamedTuple):
             if not left:
                 return cls(np.zeros(len(shares), np.uint64), np.concatenate(certain))
             total = _sum(shares)
-        shares *= left / total * _ONE
-        lengths = shares.astype(np.uint64)
+        shares *= left / total
+        shares += 1  # the mantissa of a number from 1 to 2 is what it has above 1, in units of 2**-52
+        lengths = shares.view(np.uint64)
+        lengths <<= 12
         longest = lengths.argmax()
         lengths[longest : longest + 1] -= lengths.sum()  # nearly 0, since it leaves out whole numbers
         return cls(lengths, np.concatenate(certain))
