@@ -297,7 +297,8 @@ class ZarrChunkReader:
         Returns
         -------
         list of lists of dict of str to ndarray
-            For each `PlannedRead` the result of `read_arrays`.
+            For each `PlannedRead` the result of `read_arrays`; that of candidates lies apart from all others, in dtypes
+            of its own.
 
         Raises
         ------

@@ -63,13 +63,15 @@ class ZarrStoreDataset(Dataset[Item]):
     fields : iterable of str, optional
         Canonical names of the fields of the main draws; nothing else is read. Without it, all that a sample has.
     draws : mapping of str to Draw, optional
-        More draws, by name; what is ``volume_velocity`` in the store is ``query_velocity`` of the draw ``query``.
+        More draws, by name; what is ``volume_velocity`` in the store is ``query_velocity`` of the draw ``query``. Each
+        may follow a weight; see `Draw`.
     seed : int or None
         Of all draws; None makes every draw a fresh one.
     schedule : {"independent", "sweep"}
         Whether main draws of different epochs are independent, or go through all points: then, for T of N points,
         each ceil(N/T) epochs from a multiple of that on give every point once or twice, in an order of their own.
-        Disjoint draws take the points that follow on those of the main draw; all other draws stay independent.
+        Disjoint draws take the points that follow on those of the main draw, and so take no weights; all other draws
+        stay independent.
     if_short : {"all", "error"}
         What a draw gives of a sample that has fewer points: all there are, or an error.
     if_missing : {"error", "skip"}
@@ -360,7 +362,12 @@ class ZarrStoreDataset(Dataset[Item]):
         list of dict
             Each with a tensor by name of field, of shape ``(T,)`` for scalars and ``(T, width)`` otherwise, in float32
             unless `dtype` says otherwise; ``sample_id``, a str; and ``attributes``, those of the sample, numbers and
-            lists of these as float32 tensors.
+            lists of these as float32 tensors. A weighted draw may have its inverse probabilities, in float32.
+
+        Raises
+        ------
+        ArgumentError
+            The weights of a draw are not finite numbers of 0 and more, or too few of them are above 0.
 
         Warns
         -----

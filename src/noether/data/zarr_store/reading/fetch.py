@@ -26,7 +26,7 @@ from noether.data.zarr_store.reading.sharded_array import ShardAccess, ShardedAr
 from noether.data.zarr_store.sampling import PlannedRead, ReadPlan
 from noether.data.zarr_store.stores import StoreFactory, open_storage
 
-__all__ = ["Fetcher", "FieldRead", "empty_rows", "flat_if_scalar", "too_large"]
+__all__ = ["Fetcher", "FieldRead", "empty_rows", "flat_if_scalar", "row_dtype", "too_large"]
 
 # An open sample is the metadata of its arrays, a few kilobytes; a shard index has 16 bytes a chunk.
 _MAX_OPEN_SAMPLES = 512
@@ -49,6 +49,8 @@ class FieldRead(NamedTuple):
         What reads them.
     requests : sequence of ReadRequest
         The steps of the read.
+    are_candidates : bool
+        Whether some of the rows are taken for the result; see `PlannedRead`.
     """
 
     domain: str
@@ -56,6 +58,7 @@ class FieldRead(NamedTuple):
     plan: ReadPlan
     array: ReadableArray[Any]
     requests: Sequence[ReadRequest]
+    are_candidates: bool = False
 
 
 @dataclass(slots=True)
@@ -173,7 +176,7 @@ class Fetcher:
         reads = []
         for layout in planned.layouts:
             array = arrays.get(layout.field) or self._open_array(handles, planned, layout)
-            reads.append(FieldRead(domain, layout, plan, array, array.requests(plan)))
+            reads.append(FieldRead(domain, layout, plan, array, array.requests(plan), planned.are_candidates))
         return reads
 
     def read(
@@ -271,6 +274,13 @@ def _read_requests(one: FieldRead, requests: Iterable[ReadRequest], out: NDArray
         raise too_large(one, error) from error
 
 
+def row_dtype(one: FieldRead, dtypes: ResultDtypes) -> np.dtype[Any]:
+    """Return the dtype of the rows of a read."""
+    if one.are_candidates:
+        return np.promote_types(one.array.dtype, np.float32)
+    return dtypes.of_field(one.layout.field, one.array)
+
+
 def empty_rows(one: FieldRead, dtypes: ResultDtypes, n_before: int = 0) -> NDArray[Any]:
     """Return room for `n_before` rows and those of a read. It takes memory only as it is filled, from real chunks.
 
@@ -280,7 +290,7 @@ def empty_rows(one: FieldRead, dtypes: ResultDtypes, n_before: int = 0) -> NDArr
         There is no memory for them.
     """
     try:
-        return np.empty((n_before + one.plan.n_points, one.layout.dim), dtypes.of_field(one.layout.field, one.array))
+        return np.empty((n_before + one.plan.n_points, one.layout.dim), row_dtype(one, dtypes))
     except (MemoryError, ValueError) as error:
         raise too_large(one, error) from error
 
