@@ -11,7 +11,15 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from noether.data.zarr_store.codec import MAX_RUN_CHUNKS, MISSING, ChunkCodec, ShardIndex, cast_into, index_size
+from noether.data.zarr_store.codec import (
+    MAX_RUN_CHUNKS,
+    MISSING,
+    ChunkCodec,
+    ContentChecksum,
+    ShardIndex,
+    cast_into,
+    index_size,
+)
 from noether.data.zarr_store.core import BoundedCache, Grid
 from noether.data.zarr_store.errors import CorruptDataError, StorageError
 from noether.data.zarr_store.reading.ranges import RangeRequest, plan_ranges
@@ -154,13 +162,15 @@ class ShardedArray:
                     cast_into(out[row : row + end - begin], values[begin:end])
                     row += end - begin
 
-    def leading_shards(self, grid: Grid) -> Iterator[Iterator[bytes]]:
+    def leading_shards(self, grid: Grid, checksum: ContentChecksum) -> Iterator[Iterator[bytes]]:
         """Yield the shards of an array of the first chunks of this one, in parts; the chunks keep their bytes.
 
         Parameters
         ----------
         grid : Grid
             Of the other array: chunks of the same size, and as many of them a shard unless there are fewer in all.
+        checksum : ContentChecksum
+            Gets the chunks as they are taken.
 
         Raises
         ------
@@ -168,9 +178,9 @@ class ShardedArray:
             A shard ends early, or a chunk is lost or does not match its checksum.
         """
         for _, of_shard in groupby(self.requests(plan_whole(grid)), attrgetter("shard")):
-            yield self._copy(of_shard, grid.shard_points // grid.chunk_points)
+            yield self._copy(of_shard, grid.shard_points // grid.chunk_points, checksum)
 
-    def _copy(self, requests: Iterable[RangeRequest], capacity: int) -> Iterator[bytes]:
+    def _copy(self, requests: Iterable[RangeRequest], capacity: int, checksum: ContentChecksum) -> Iterator[bytes]:
         lengths: list[int] = []
         for request in requests:
             data = self._fetch(request)
@@ -180,6 +190,7 @@ class ShardedArray:
                 except CorruptDataError as error:
                     raise self._damaged(f"chunk {part.chunk}, in shard {request.shard},", error) from error
                 lengths.append(stop - start)
+            checksum.add(data, lengths[-len(request.parts) :])
             yield bytes(data)
         yield ShardIndex.of_lengths(lengths, capacity).encode()
 
