@@ -26,6 +26,7 @@ __all__ = [
     "app",
     "command",
     "errors_reported",
+    "group",
     "key_values",
     "load_command",
     "parse_options",
@@ -34,6 +35,7 @@ __all__ = [
 FAILED, WRONG_USAGE, DAMAGE_FOUND, INTERRUPTED = 1, 2, 4, 130
 
 COMMANDS = {
+    "cache": "Keep chunks of remote stores on this machine.",
     "convert": "Convert a source into a store.",
     "copy": "Copy a store, or a fraction of its points.",
     "export": "Write fields or predictions onto the mesh of a sample.",
@@ -52,6 +54,7 @@ COMMANDS = {
 """What `noether-zarr --help` says of each command. Their modules, and all that these need, load when they run."""
 
 _functions: dict[str, Callable[..., None]] = {}
+_groups: dict[str, typer.Typer] = {}
 Function = TypeVar("Function", bound=Callable[..., None])
 
 
@@ -65,9 +68,24 @@ def command(name: str) -> Callable[[Function], Function]:
     return register
 
 
+def group(name: str, help_text: str) -> typer.Typer:
+    """Register commands under the command `name`, in whose module they are; they are added to what this returns."""
+    _groups[name] = typer.Typer(
+        name=name,
+        help=help_text,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    return _groups[name]
+
+
 def load_command(name: str) -> Any:
     """Import the module of a command, and return the command with its options, as Typer makes it."""
     import_module(f"noether.data.zarr_store.cli.{name.replace('-', '_')}")
+    if name in _groups:
+        return typer.main.get_command(_groups[name])
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     single.command(name)(_functions[name])
     return typer.main.get_command(single)

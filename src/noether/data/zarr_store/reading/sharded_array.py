@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby, pairwise
 from operator import attrgetter, sub
 from typing import Any, Self
@@ -21,7 +22,8 @@ from noether.data.zarr_store.codec import (
     index_size,
 )
 from noether.data.zarr_store.core import BoundedCache, Grid
-from noether.data.zarr_store.errors import CorruptDataError, StorageError
+from noether.data.zarr_store.errors import ArgumentError, CorruptDataError, StorageError
+from noether.data.zarr_store.reading.near import NOT_CACHED, NearArray
 from noether.data.zarr_store.reading.ranges import RangeRequest, plan_ranges
 from noether.data.zarr_store.sampling import ReadPlan, plan_whole
 from noether.data.zarr_store.stores import Storage
@@ -82,6 +84,8 @@ class ShardedArray:
     lengths : ndarray of uint32 or None
         The lengths of all chunks, which lie one after the other in each shard, where the chunk index has them; else
         the shards' own indexes are read.
+    near : NearArray or None
+        What a cache on this machine has of it.
     """
 
     key: str
@@ -91,6 +95,7 @@ class ShardedArray:
     missing_is_error: bool
     access: ShardAccess = field(compare=False)
     lengths: NDArray[np.uint32] | None = None
+    near: NearArray | None = field(default=None, compare=False)
 
     @classmethod
     def of_metadata(
@@ -145,6 +150,26 @@ class ShardedArray:
                 )
         if n_done < len(parts):
             self._read_from(n_done, request, out)
+
+    def read_near(self, request: RangeRequest, out: NDArray[Any]) -> bool:
+        """Read a request from a cache on this machine; see `ReadableArray.read_near`."""
+        near, codec, (shard, start, parts, first_row, bounds) = self.near, self.codec, request
+        if near is None or len(parts) > MAX_RUN_CHUNKS or not codec.can_decode_to(out.dtype):
+            return False
+        rows = [part.ranges for part in parts]
+        for file in near.files(shard):
+            # Verified in any case: what the cache does not have are zeros.
+            n_done = codec.read_run(file.descriptor, start, bounds, out, rows=rows, first_row=first_row, verify=True)
+            if n_done == len(parts):
+                near.cache.count(hits=n_done, hit_bytes=request.length)
+                return True
+        return False
+
+    def keep_near(self, request: RangeRequest) -> None:
+        """Have a cache on this machine store the bytes of a request; see `ReadableArray.keep_near`."""
+        if self.near is None or not self.near.can_tell(request.shard):
+            raise ArgumentError(f"{self.where}: it cannot be cached: {NOT_CACHED}")
+        self._fetch(request)
 
     def _read_from(self, n_done: int, request: RangeRequest, out: NDArray[Any]) -> None:
         """Fetch one range and decode its chunks, except for the first `n_done` ones."""
@@ -202,17 +227,20 @@ class ShardedArray:
 
     def _fetch(self, request: RangeRequest) -> memoryview:
         self._require_credible(request)
-        data = memoryview(b"")
-        if request.length:
-            try:
-                data = memoryview(
-                    self.access.storage.read_range(self._shard_key(request.shard), request.start, request.length)
-                )
-            except StorageError as error:
-                raise StorageError(f"{self.where}: {error}") from error.__cause__
-        if len(data) != request.length:
-            missing = f"it ends early: expected {request.length} bytes at {request.start}, there are {len(data)}"
-            raise self._damaged(f"shard {request.shard}", CorruptDataError(missing))
+        if not request.length:
+            return memoryview(b"")
+        if self.near is None:
+            return self._fetch_range(request.shard, request.start, request.length)
+        return self.near.fetch(request, self.codec.check, partial(self._fetch_range, request.shard))
+
+    def _fetch_range(self, shard: int, start: int, length: int) -> memoryview:
+        try:
+            data = memoryview(self.access.storage.read_range(self._shard_key(shard), start, length))
+        except StorageError as error:
+            raise StorageError(f"{self.where}: {error}") from error.__cause__
+        if len(data) != length:
+            missing = f"it ends early: expected {length} bytes at {start}, there are {len(data)}"
+            raise self._damaged(f"shard {shard}", CorruptDataError(missing))
         return data
 
     def _decode_alone(self, request: RangeRequest, i: int, data: memoryview) -> NDArray[Any]:
@@ -244,13 +272,29 @@ class ShardedArray:
     def _fetch_index(self, shard: int) -> ShardIndex:
         # No more than is credible: what the metadata claim may be more than all of a large shard.
         length = index_size(min(self.chunks_per_shard, _MAX_CHUNKS_PER_SHARD))
+        index = self._near_index(shard, length)
+        if index is not None:
+            return index
         found = self.access.storage.read_tail(self._shard_key(shard), length)
         try:
             if found is None:
                 return self._index_of_nothing()
-            return ShardIndex.decode(found[0], self.chunks_per_shard, found[1])
+            index = ShardIndex.decode(found[0], self.chunks_per_shard, found[1])
         except CorruptDataError as error:
             raise self._damaged(f"shard {shard}", error) from error
+        if self.near is not None:
+            self.near.store(shard, found[1] - len(found[0]), found[0])
+        return index
+
+    def _near_index(self, shard: int, length: int) -> ShardIndex | None:
+        """Return the index of a shard that a cache on this machine has."""
+        if self.near is None:
+            return None
+        try:
+            data, size = self.near.read_tail(shard, length)
+            return ShardIndex.decode(data, self.chunks_per_shard, size)
+        except CorruptDataError:
+            return None
 
     def _index_of_nothing(self) -> ShardIndex:
         if self.missing_is_error:
