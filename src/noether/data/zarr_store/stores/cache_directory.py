@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from noether.data.zarr_store.errors import ArgumentError
 
-__all__ = ["CacheDirectory", "CachedFile", "store_name"]
+__all__ = ["BLOCK_BYTES", "CacheDirectory", "CachedFile", "store_name"]
 
 MARKER = "noether-zarr-cache"
 _MARKER_TEXT = b"A cache of noether-zarr. It may be deleted at any time; put nothing else here.\n"
@@ -35,8 +35,8 @@ _LOCK_SECONDS = 2.0
 _POLL_SECONDS = 0.001
 # Once over the limit, room is made for a while.
 _KEPT_SHARE = 0.9
-# What the ends of a range take beside its bytes.
-_BLOCK_BYTES = 4096
+BLOCK_BYTES = 4096
+"""The unit in which files take room on most disks."""
 _USAGE_DIGITS = 20
 
 
@@ -166,7 +166,7 @@ class CacheDirectory:
 
         To be called under the lock. Returns whether the bytes fit.
         """
-        needed = n_bytes + _BLOCK_BYTES
+        needed = n_bytes + BLOCK_BYTES
         used = self._usage()
         if used is None or used + needed > limit:
             used = self._shrink(limit, needed)

@@ -17,7 +17,7 @@ from typing import Self
 from noether.data.zarr_store.core import BoundedCache
 from noether.data.zarr_store.errors import ArgumentError
 from noether.data.zarr_store.stores.base import LocalFile
-from noether.data.zarr_store.stores.cache_directory import CacheDirectory, store_name
+from noether.data.zarr_store.stores.cache_directory import BLOCK_BYTES, CacheDirectory, store_name
 from noether.data.zarr_store.stores.cache_settings import CacheSettings
 
 __all__ = ["RangeCache"]
@@ -45,7 +45,10 @@ class _OpenFile:
 
     @property
     def is_removed(self) -> bool:
-        return os.fstat(self.descriptor).st_nlink == 0
+        try:
+            return os.fstat(self.descriptor).st_nlink == 0
+        except OSError:  # the disk fails: to open the file again tells how
+            return True
 
 
 class RangeCache:
@@ -106,6 +109,10 @@ class RangeCache:
         self.directory.claim()
         self._is_claimed = True
 
+    def room_for(self, n_bytes: int) -> int:
+        """Return what a range takes of the limit: its bytes, and the rest of the blocks at both of its ends."""
+        return n_bytes + 2 * BLOCK_BYTES
+
     def note_once(self, text: str) -> None:
         """Log a warning, once for this store and process."""
         with self._lock:
@@ -148,10 +155,13 @@ class RangeCache:
 
     def read_tail(self, name: str, length: int) -> tuple[bytes, int]:
         """Return the last bytes of a file, and its size: those of the shard, once its index was stored."""
-        for file in self.files(name):
-            size = os.fstat(file.descriptor).st_size
-            if size >= length:
-                return self.read(name, size - length, length), size
+        try:
+            for file in self.files(name):
+                size = os.fstat(file.descriptor).st_size
+                if size >= length:
+                    return os.pread(file.descriptor, length, size - length), size
+        except OSError as error:
+            self._give_up(error)
         return b"", 0
 
     def store(self, name: str, start: int, data: bytes | memoryview) -> None:

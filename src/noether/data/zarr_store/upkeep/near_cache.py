@@ -140,18 +140,21 @@ class _Filler:
         self._manifest = manifest
         self._fields = fields
         self._cache = cache
+        self._room = 0
 
     def fill(self, sample_id: str, on_sample: Callable[[str, int], None] | None) -> None:
         """Store a sample, if the cache has room for it beside those that were stored before."""
         reads = [one for reads in self._fetcher.prepare(self._planned(sample_id)) for one in reads]
-        n_bytes = sum(request.length or 0 for one in reads for request in one.requests)
-        if self.n_bytes + n_bytes > _FILLED_SHARE * self._cache.limit:
+        lengths = [request.length or 0 for one in reads for request in one.requests]
+        n_bytes, room = sum(lengths), sum(map(self._cache.room_for, lengths))
+        if self._room + room > _FILLED_SHARE * self._cache.limit:
             self.left_out.append(sample_id)
             return
         self._fetcher.keep_near(reads)
         _require_sound(self._cache)
         self.samples.append(sample_id)
         self.n_bytes += n_bytes
+        self._room += room
         if on_sample is not None:
             on_sample(sample_id, n_bytes)
 
