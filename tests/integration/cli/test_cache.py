@@ -48,9 +48,7 @@ def test_what_has_no_room_is_named_and_the_exit_code_is_1(root: Path, tmp_path: 
     ran = call("cache", "fill", as_remote(root), "--cache-dir", tmp_path, "--cache-limit", "5 kB")
     assert ran.code == 1
     assert ran.stdout == "0 samples in the cache, 0 bytes; 0 bytes fetched\n"
-    assert ran.stderr == (
-        "no room for 2 samples: run_1, run_2; raise --cache-limit, or name a --split or --field\n"
-    )
+    assert ran.stderr == ("no room for 2 samples: run_1, run_2; raise --cache-limit, or name a --split or --field\n")
 
 
 def test_the_environment_names_the_cache(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,6 +59,8 @@ def test_a_limit_below_one_item_is_refused(root: Path, tmp_path: Path) -> None:
             cache_limit=limit,
         )
 
-    with pytest.raises(ArgumentError, match=r"cache_limit: expected room for one item, got 100 bytes; .*'run_\d' reads up to"):
+    with pytest.raises(
+        ArgumentError, match=r"cache_limit: expected room for one item, got 100 bytes; .*'run_\d' reads up to"
+    ):
         make(100)
     make(most)

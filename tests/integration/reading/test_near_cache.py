@@ -214,7 +214,7 @@ def test_damage_of_the_cache_is_fetched_again(
         reader = open_reader(root, tmp_path, verify_checksums=verify)
 
 
-def test_damage_of_the_store_is_an_error_and_is_not_kept(tmp_path: Path) -> None:
+def test_damage_of_the_store_is_an_error_until_it_is_mended(tmp_path: Path) -> None:
     root = write_runs(tmp_path / "store", "run_1", chunk_points=256)
     write_chunk_index(root)
     shard = root / "run_1.zarr/volume/pressure/c/0/0"

@@ -71,7 +71,7 @@ class ZarrChunkReader:
         Whether the chunks of a draw are neighbours, which is fastest, or chosen independently.
     cache_dir : str or path, optional
         A directory of this machine that keeps the chunks that were read of a remote store, for all processes; without
-        it, that of the environment variable ``NOETHER_ZARR_CACHE_DIR``, if any. See `docs/trust.md`.
+        it, that of the environment variable ``NOETHER_ZARR_CACHE_DIR``, if any. See docs/cache.md.
     cache_limit : int or str, optional
         Most bytes of all files in `cache_dir`, such as ``"200 GB"``; without it, those of
         ``NOETHER_ZARR_CACHE_LIMIT``, or 100 GB.
