@@ -393,12 +393,13 @@ reader.read_arrays("run_1", {DRAW!r}, 3)
 entered = set()
 def watch(frame, event, argument):
     if event == "call":
-        entered.add(frame.f_code.co_filename.rpartition("/")[2])
+        entered.update((frame.f_code.co_filename.rpartition("/")[2], frame.f_code.co_name))
 sys.setprofile(watch)
 reader.read_arrays("run_1", {DRAW!r}, 3)
 sys.setprofile(None)
 assert "sharded_array.py" in entered, entered
 assert not entered & {{"near.py", "range_cache.py", "cache_directory.py", "cache_settings.py"}}, entered
+assert not entered & {{"read_near", "_not_near", "_do_all", "_pool"}}, entered
 """
     subprocess.run([sys.executable, "-c", code], check=True)
 

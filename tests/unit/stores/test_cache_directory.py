@@ -146,7 +146,8 @@ def test_only_files_of_the_caches_own_names_are_removed(tmp_path: Path) -> None:
     (store / name(5)).mkdir()
     for number in range(10, 30):
         cache.store(name(number), 0, KB * 20)
-    cache.store(name(4), 0, KB)
+    cache.store(name(4), 0, b"y")
+    assert cache.read(name(4), 0, 1) == b""
     CacheDirectory(tmp_path / "cache").clear()
     assert all(one.read_bytes() == KB * 50 for one in foreign)
     assert (outside / name(1)).read_bytes() == KB * 50
