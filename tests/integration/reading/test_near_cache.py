@@ -17,7 +17,7 @@ import pytest
 
 from noether.data.zarr_store import StoreManifest, ZarrChunkReader
 from noether.data.zarr_store.errors import ArgumentError, CorruptDataError, StorageError
-from noether.data.zarr_store.reading import write_chunk_index
+from noether.data.zarr_store.reading import ResultDtypes, write_chunk_index
 from noether.data.zarr_store.stores import make_store
 from noether.data.zarr_store.stores.weaknesses import StorageWarning, warn_once
 from noether.data.zarr_store.upkeep import clear_cache, fill_cache
@@ -75,6 +75,17 @@ def test_another_process_makes_no_request_either(root: Path, tmp_path: Path) -> 
     assert [one for one in requests if "sample_index" not in one] == []
     assert reader._fetcher.cache.misses == 0
     assert reader._fetcher.cache.hits == sum(reader.cost("run_1", DRAW, generator=3).chunks.values())
+
+
+def test_what_the_cache_has_is_read_without_threads(root: Path, tmp_path: Path) -> None:
+    """To hand a read to a thread takes longer than the read."""
+    fill_cache(as_remote(root), cache_dir=tmp_path)
+    reader = open_reader(root, tmp_path)
+    reads = reader._fetcher.prepare(reader._plan_reads("run_1", DRAW, 3, None))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reader._fetcher, "_pool", lambda _: pytest.fail("a thread was asked"))
+        for fields in reads:
+            reader._fetcher.read(fields, ResultDtypes.of("float32", reader.manifest.domains))
 
 
 def test_bytes_are_counted_as_they_are_fetched_and_read(root: Path, tmp_path: Path) -> None:
