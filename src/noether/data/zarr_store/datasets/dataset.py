@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike
 from torch.utils.data import Dataset, get_worker_info
 
 from noether.data.zarr_store.core import whole_number
+from noether.data.zarr_store.datasets.cache_room import require_room
 from noether.data.zarr_store.datasets.draw_index import DrawIndex
 from noether.data.zarr_store.datasets.item_generator import item_randomness
 from noether.data.zarr_store.datasets.items import Item, complete, read_items
@@ -96,6 +97,9 @@ class ZarrStoreDataset(Dataset[Item]):
         What to do about a sample that is damaged, or cannot be reached although it was tried again: raise an error
         that names it, or log it, count it and give the next sample of the dataset that can be read in its place, so
         that batches keep their number and their size. Which one that is depends on epoch and damage alone.
+    cache_dir, cache_limit
+        A directory of this machine that keeps the chunks that were read of a remote store, and its most bytes; see
+        `ZarrChunkReader`.
 
     Raises
     ------
@@ -104,7 +108,8 @@ class ZarrStoreDataset(Dataset[Item]):
     UnknownNameError
         The store has no such split, sample, domain or field, or a sample has none.
     ArgumentError
-        A parameter is out of its range, there is no sample, or one has too few points.
+        A parameter is out of its range, there is no sample, one has too few points, or `cache_limit` has no room for
+        one item.
     ManifestError
         There is no store.
 
@@ -145,6 +150,8 @@ class ZarrStoreDataset(Dataset[Item]):
         verify_checksums: bool = True,
         dtype: Mapping[str, DTypeLike] | None = None,
         on_error: OnError = "raise",
+        cache_dir: str | os.PathLike[str] | None = None,
+        cache_limit: int | str | None = None,
     ) -> None:
         skips = check_on_error(on_error)
         if fixed and seed is None:
@@ -155,6 +162,8 @@ class ZarrStoreDataset(Dataset[Item]):
             storage_options=storage_options,
             verify_checksums=verify_checksums,
             chunk_order=chunk_order,
+            cache_dir=cache_dir,
+            cache_limit=cache_limit,
         )
         manifest = reader.manifest
         if dtype is not None and not isinstance(dtype, Mapping):
@@ -178,6 +187,11 @@ class ZarrStoreDataset(Dataset[Item]):
             self._planner.check(sample_id, entry)
             narrow.check(sample_id, entry)
         narrow.warn()
+        if reader.cache_limit is not None:
+            largest = max(
+                chosen, key=lambda one: sum(there.n_points for there in manifest.sample(one).domains.values())
+            )
+            require_room(reader.cache_limit, largest, self._planner.plan(largest, manifest.sample(largest), 0))
         self._seed = self._planner.seed
         self._is_fixed = bool(fixed)
         self._transform = transform
