@@ -26,11 +26,16 @@ from noether.data.zarr_store.manifest import StoreManifest
 from noether.data.zarr_store.manifest.node_metadata import parse_array, parse_group, require_array
 from noether.data.zarr_store.reading import ChunkIndex, ShardAccess, ShardedArray, load_words, write_chunk_index
 from noether.data.zarr_store.sampling import plan_whole
+from noether.data.zarr_store.sources.byte_source import ByteSource
+from noether.data.zarr_store.sources.ensight_gold import GoldMesh
 from noether.data.zarr_store.sources.formats import describe_file, load_file
 from noether.data.zarr_store.sources.geometry import cell_centers
-from noether.data.zarr_store.sources.vtk_xml import ByteSource, NotStreamedError, StreamedMesh
+from noether.data.zarr_store.sources.streamed_errors import NotStreamedError
+from noether.data.zarr_store.sources.streamed_files import StreamedFile
+from noether.data.zarr_store.sources.vtk_xml import StreamedMesh
 from noether.data.zarr_store.stores import LocalStorage
 from support.edits import edit_by_bytes
+from support.ensight_files import small_gold_files
 from support.hostile_stores import make_small_store
 from support.old_indexes import write_index_in_order
 from support.shards import Settings, encode_chunk, encode_shards, with_crc
@@ -43,6 +48,7 @@ Target = Callable[[bytes], None]
 GRID = Grid(50, 8, 56)
 CAPACITY = GRID.shard_points // GRID.chunk_points
 FILES = ("a.npy", "a.npz", "a.json", "a.csv")
+_BETWEEN_FILES = b"<the variable>"
 
 
 def manifest(data: bytes) -> None:
@@ -194,23 +200,37 @@ def vtk_file(data: bytes) -> None:
     """Read a VTK file in XML with all its arrays and cells: values, or the error that says why not."""
     source = ByteSource([(lambda start, length: data[start : start + length], len(data))])
     with suppress(NotStreamedError, SourceError):
-        mesh = StreamedMesh([source], "a", "sample 's': a.vtu", "make it again")
-        for part in mesh.read(mesh.names):
-            for association, arrays in part.data.items():
-                part.is_own(association)
-                for values in arrays.values():
-                    np.asarray(values)
-            np.asarray(part.point_positions())
-            np.asarray(part.cell_positions())
-            part.used_points()
-            cell_centers(part.points, part.own_cells())
+        _read_all(StreamedMesh([source], "a", "sample 's': a.vtu", "make it again"))
+
+
+def ensight_case(data: bytes) -> None:
+    """Read an EnSight case with all its arrays and cells; the bytes are those of its geometry and of a variable."""
+    geometry, _, variable = data.partition(_BETWEEN_FILES)
+    with TemporaryDirectory() as directory, suppress(NotStreamedError, SourceError):
+        path = Path(directory, "a.case")
+        path.write_text("FORMAT\ntype: ensight gold\nGEOMETRY\nmodel: a.geo\nVARIABLE\nscalar per element: p a.p\n")
+        path.with_suffix(".geo").write_bytes(geometry)
+        path.with_suffix(".p").write_bytes(variable)
+        _read_all(GoldMesh(path, "sample 's': a.case", "make it again"))
+
+
+def _read_all(mesh: StreamedFile) -> None:
+    for part in mesh.read(mesh.names):
+        for association, arrays in part.data.items():
+            part.is_own(association)
+            for values in arrays.values():
+                np.asarray(values)
+        np.asarray(part.point_positions())
+        np.asarray(part.cell_positions())
+        part.used_points()
+        cell_centers(part.points, part.own_cells())
 
 
 TARGETS: Mapping[str, Target] = {
     one.__name__: one
     for one in (
         *(manifest, edited_manifest, group, edited_group, shard, chunk, sample_id, source_file),
-        *(chunk_index, words_of_index, vtk_file),
+        *(chunk_index, words_of_index, vtk_file, ensight_case),
     )
 }
 
@@ -243,6 +263,8 @@ def seeds_of(target: str) -> list[bytes]:
         return [encode_chunk(codec, values.astype("<f2")), encode_chunk(codec, np.zeros((700, 3), "<f2"))]
     if target == "vtk_file":
         return small_vtk_files()
+    if target == "ensight_case":
+        return [_BETWEEN_FILES.join(files) for files in small_gold_files()]
     if target == "sample_id":
         return [b"run_1", "part/\u00e9\u7ffc".encode(), b"../x", b"C:x"]
     npy, npz = BytesIO(), BytesIO()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from noether.data.zarr_store.core.grid import Grid
+from noether.data.zarr_store.datasets import Draw, ZarrStoreDataset
 from noether.data.zarr_store.errors import CorruptDataError, ManifestError, StoreError, TooLargeError
 from noether.data.zarr_store.reading import write_chunk_index
 from noether.data.zarr_store.sampling.joint_plan import JointPlan
@@ -218,3 +219,17 @@ def test_what_casts_lost_of_an_unknown_dtype_is_not_said(intact: Path, tmp_path:
     fidelity = {"surface_pressure": {"source_dtype": "(1000000000,)f4"}}
     edit_json(root / "manifest.json", lambda m: m["samples"]["s1"].update(fidelity=fidelity))
     assert outcome_of(ACTIONS["sum it up"], root) is None
+
+
+@pytest.mark.parametrize("num_points", [2**45, 10])
+def test_candidates_of_a_weighted_draw_get_no_memory_that_is_claimed(
+    intact: Path, tmp_path: Path, num_points: int
+) -> None:
+    """A chunk of a petabyte is refused, however few of its points are candidates."""
+    root = fresh_copy(intact, tmp_path / "store")
+    one_chunk_of_a_petabyte(root)
+    draws = {"q": Draw("surface", num_points, weight="surface_pressure")}
+    with bounded():
+        error = outcome_of(lambda root: ZarrStoreDataset(root, sample_ids=["s1"], fields=[], draws=draws)[0], root)
+    assert isinstance(error, StoreError)
+    assert re.search(MEMORY if num_points > 10 else "s1", str(error))

@@ -31,6 +31,8 @@ STORE_HASH_ORDER = ARCHIVE / "store_hash_order"
 """The same by a later writer, whose shuffle is ``hash-v1``."""
 INDEX_WITH_IDS = ARCHIVE / "index_with_ids"
 """The chunk index of that store, and its manifest, by a later release whose index has the ids of samples."""
+CONTENT_CHECKSUMS = ARCHIVE / "content_checksums"
+"""The manifest and the roots of the groups of that store, by a later release that writes checksums of the content."""
 FILEMAP = FileMap(
     surface_position="surface_position_vtp.npy",
     surface_pressure="surface_pressure.npy",

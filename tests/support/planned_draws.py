@@ -29,7 +29,7 @@ def drawn_rows(planner: DrawPlanner, entry: SampleEntry, epoch: int = 0, sample_
     for one in planner.plan(sample_id, entry, epoch):
         rows = rows_of(one.planned.plan)
         for share in one.shares:
-            for name in share.names:
+            for name in filter(None, share.names):
                 found[name] = [row for start, stop in share.ranges for row in rows[start:stop]]
     return found
 

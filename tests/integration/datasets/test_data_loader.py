@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, DistributedSampler
 
-from noether.data.zarr_store.datasets import Draw, Item, ZarrStoreDataset, collate_samples
+from noether.data.zarr_store.datasets import Draw, Falloff, Item, ZarrStoreDataset, collate_samples
 from noether.data.zarr_store.errors import CorruptDataError
 from support.ahmed import RUNS
 from support.effort import in_full_mode
@@ -26,7 +26,10 @@ WAIT_SECONDS = 60
 WANTED: dict[str, Any] = {
     "num_points": {"surface": 100, "volume": 500},
     "fields": ["surface_pressure", "volume_position", "volume_velocity"],
-    "draws": {"query": Draw("volume", 300, ["volume_position"], disjoint=True)},
+    "draws": {
+        "query": Draw("volume", 300, ["volume_position"], disjoint=True),
+        "near": Draw("volume", 80, ["volume_pressure"], weight=Falloff("volume_sdf", 0.02), with_inverse=True),
+    },
     "seed": 11,
 }
 EPOCHS = (0, 3, 1)

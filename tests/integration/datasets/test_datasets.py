@@ -131,8 +131,19 @@ class Together(MemoryFileSystem):  # type: ignore[misc]  # fsspec is not typed
 fsspec.register_implementation("together", Together, clobber=True)
 
 
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"fields": ["surface_position", "surface_friction", "volume_velocity"]},
+        {
+            "fields": ["surface_position"],
+            "draws": {"near": Draw("volume", 40, ["volume_velocity"], weight="volume_sdf")},
+        },
+    ],
+    ids=["main draws", "a weighted draw"],
+)
 def test_a_batch_is_read_in_one_round_of_concurrent_reads(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, root: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, wanted: dict[str, Any]
 ) -> None:
     place = f"together://{tmp_path.name}"
     writer = ZarrStoreWriter(place, AHMED_FILEMAP, "ahmed", chunk_points=256)
@@ -140,9 +151,8 @@ def test_a_batch_is_read_in_one_round_of_concurrent_reads(
         writer.write_sample(run, {field: values[:256] for field, values in load_run(run).items()})
     writer.save_manifest()
     write_chunk_index(place)
-    fields = ["surface_position", "surface_friction", "volume_velocity"]
-    expected = ZarrStoreDataset(place, fields=fields)
-    dataset = ZarrStoreDataset(place, fields=fields, read_concurrency=9)
+    expected = ZarrStoreDataset(place, **wanted)
+    dataset = ZarrStoreDataset(place, **wanted, read_concurrency=9)
     # Three fields of three samples: a read that waited for another would wait for ever.
     monkeypatch.setattr(Together, "barrier", threading.Barrier(9))
     batch = dataset.__getitems__(range(3))

@@ -17,7 +17,15 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from noether.data.zarr_store import ZarrChunkReader
-from noether.data.zarr_store.datasets import Draw, Item, RaggedBatch, ZarrStoreDataset, collate_samples, shared_buffers
+from noether.data.zarr_store.datasets import (
+    Draw,
+    Falloff,
+    Item,
+    RaggedBatch,
+    ZarrStoreDataset,
+    collate_samples,
+    shared_buffers,
+)
 from noether.data.zarr_store.reading import ResultDtype
 from noether.data.zarr_store.sampling import DrawPlanner
 from support.ahmed import RUNS
@@ -238,7 +246,15 @@ def as_conjugates(item: Item) -> Item:
 MORE_DRAWS = {"geometry": Draw("surface", 700), "query": Draw("volume", 600, disjoint=True)}
 
 
-@pytest.mark.parametrize("draws", [None, MORE_DRAWS], ids=["main draws", "more draws"])
+WEIGHTED_DRAWS = {
+    "near": Draw("volume", 1501, weight=Falloff("volume_sdf", 0.02), with_inverse=True),
+    "query": Draw("volume", 600, disjoint=True, weight="volume_sdf"),
+}
+
+
+@pytest.mark.parametrize(
+    "draws", [None, MORE_DRAWS, WEIGHTED_DRAWS], ids=["main draws", "more draws", "weighted draws"]
+)
 @pytest.mark.parametrize("transform", few_fast([None, with_a_copy, as_conjugates]))
 def test_draws_come_as_they_were_read_each_in_memory_of_its_own(
     root: Path, transform: Callable[[Item], Item] | None, draws: dict[str, Draw] | None
@@ -265,6 +281,24 @@ def test_draws_of_a_batch_are_joined_where_they_were_read_into(
     dataset = ZarrStoreDataset(root, num_points=num_points, fields=names)
     for found in batches(dataset, 3, addresses):
         assert found == [(name, True) for name in names]
+
+
+def test_weighted_draws_are_joined_where_they_were_taken_to(root: Path) -> None:
+    """All lie one behind the other, with no room for candidates between them."""
+
+    def addresses(items: list[Item]) -> Item:
+        batch = collate_samples(items)
+        found = {name: value for name, value in batch.items() if isinstance(value, torch.Tensor)}
+        ends = [value.data_ptr() + value.nbytes for value in found.values()]
+        span = max(ends) - min(value.data_ptr() for value in found.values())
+        copied = [name for name in found if found[name].data_ptr() != items[0][name].data_ptr()]
+        has_gaps = span > sum(value.nbytes + 64 for value in found.values())
+        return {"n_tensors": len(found), "copied": copied, "has_gaps": has_gaps}
+
+    num_points, fields = {"volume": 5000, "surface": 1900}, ["volume_position", "surface_position"]
+    dataset = ZarrStoreDataset(root, num_points=num_points, fields=fields, draws=WEIGHTED_DRAWS)
+    for found in batches(dataset, 3, addresses):
+        assert found == {"n_tensors": 13, "copied": [], "has_gaps": False}
 
 
 class DrawsOfDtypes(Dataset[Item]):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from support.archive import (
+    CONTENT_CHECKSUMS,
     EPOCH_SAMPLE,
     EPOCHS,
     INDEX_WITH_IDS,
@@ -26,10 +27,10 @@ from support.trees import visible_files
 
 
 def test_a_writer_of_today_makes_the_bytes_of_the_archived_store(tmp_path: Path) -> None:
-    """The groups, and the manifest and index of a later release."""
+    """The groups, the index of a later release, and the manifest and roots of one later still."""
     made = visible_files(write_store(tmp_path / "store"))
     groups = {key: data for key, data in visible_files(STORE_HASH_ORDER).items() if "/" in key}
-    archived = groups | visible_files(INDEX_WITH_IDS)
+    archived = groups | visible_files(INDEX_WITH_IDS) | visible_files(CONTENT_CHECKSUMS)
     assert made.keys() == archived.keys()
     assert [key for key in archived if made[key] != archived[key]] == []
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import count
+from pathlib import Path
 from threading import Barrier
 from typing import Any
 
 import pytest
 
-from noether.data.zarr_store import ZarrChunkReader
+from noether.data.zarr_store import StoreManifest, ZarrChunkReader
 from noether.data.zarr_store.reading import write_chunk_index
 from support.counting_proxy import CountingProxy, counting_proxy
 from support.reading import write_runs
@@ -119,3 +120,31 @@ def test_no_more_requests_are_in_flight_than_the_read_concurrency(
     reader.read_arrays("run_1", fields=FIELDS)
     assert len(proxy.in_flight) >= 9 + 9 + 1
     assert max(proxy.in_flight) <= concurrency
+
+
+def test_a_draw_that_a_cache_has_costs_no_request(
+    s3_server: S3Server, s3_root: str, proxy: CountingProxy, options: dict[str, Any], tmp_path: Path
+) -> None:
+    write_runs(s3_root, "run_1", chunk_points=256, storage_options=s3_server.obstore_options)
+    write_chunk_index(s3_root, storage_options=s3_server.obstore_options)
+    for number in range(3):
+        reader = ZarrChunkReader(s3_root, storage_options=options, cache_dir=tmp_path)
+        cost = reader.cost("run_1", DRAWS["two domains"], FIELDS, 3)
+        proxy.handled.clear()
+        reader.read_arrays("run_1", DRAWS["two domains"], 3, FIELDS)
+        assert len(proxy.handled) == (cost.total_requests if number == 0 else 0)
+
+
+def test_objects_of_earlier_releases_are_cached_by_their_versions(
+    s3_server: S3Server, s3_root: str, proxy: CountingProxy, options: dict[str, Any], tmp_path: Path
+) -> None:
+    write_runs(s3_root, "run_1", chunk_points=256, storage_options=s3_server.obstore_options)
+    manifest = StoreManifest.load(s3_root, storage_options=s3_server.obstore_options)
+    manifest.samples["run_1"] = replace(manifest.sample("run_1"), content_crc32c={})
+    for number in range(2):
+        reader = ZarrChunkReader(s3_root, manifest, storage_options=options, cache_dir=tmp_path)
+        proxy.handled.clear()
+        reader.read_arrays("run_1", DRAWS["two domains"], 3, FIELDS)
+        shards = [line for line, _ in proxy.handled if "/c/" in line]
+        assert (shards == []) == (number == 1)
+        assert len([line for line, _ in proxy.handled if "list-type" in line]) == 1

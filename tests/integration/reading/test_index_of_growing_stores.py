@@ -179,15 +179,25 @@ def test_a_writer_that_does_not_know_a_sample_uses_up_its_lengths_as_well(root: 
     assert index is None or index.words_of("a3") is None
 
 
+def root_without_content(path: Path) -> object:
+    """Return what the root of a group would say if an earlier release had written it."""
+    root = json.loads(path.read_bytes())
+    del root["attributes"]["crc32c"], root["attributes"]["manifest"]["samples"]["s1"]["content_crc32c"]
+    return root
+
+
 def test_a_sample_whose_root_is_the_same_to_the_byte_may_have_other_lengths(root: Path) -> None:
-    """So a checksum of the root would not tell the two apart: the lengths themselves have one."""
+    """So a checksum of the root would not tell the two apart: the lengths themselves have one.
+
+    That is so in stores of earlier releases, which wrote no checksums of the content.
+    """
     roots, checksums = [], []
     for values in (np.zeros(4000), np.random.default_rng(0).integers(0, 999, 4000)):
         numbers = values.astype(np.float32)
         fields = {"surface_position": numbers[:3000].reshape(1000, 3), "surface_pressure": numbers[3000:]}
         write(root, "s1", fields, chunk_points=256)
         assert_reads(root, "s1", fields)
-        roots.append((root / "s1.zarr/zarr.json").read_bytes())
+        roots.append(root_without_content(root / "s1.zarr/zarr.json"))
         write_chunk_index(root)
         checksums.append(StoreManifest.load(str(root)).sample("s1").lengths_crc32c)
     assert roots[0] == roots[1]

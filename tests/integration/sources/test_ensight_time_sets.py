@@ -305,7 +305,7 @@ def test_a_file_with_fewer_steps_than_its_case_says_is_refused(
     tmp_path: Path, steps: tuple[int, ...], claimed: int, message: str
 ) -> None:
     files = f"FILE\nfile set: 1\nnumber of steps: {claimed}\n"
-    case = write_steps(tmp_path, STATIC, OF_STEPS[:1], f"{NO_NUMBERS}{files}")
+    case = write_steps(tmp_path, STATIC, [OF_STEPS[0], "scalar per element: k k001"], f"{NO_NUMBERS}{files}")
     in_one_file(case.parent, "p", steps)
     with pytest.raises(SourceError, match=rf"^sample 'run_1': run_1/run_1\.case: {message}"):
         load(tmp_path)

@@ -15,9 +15,11 @@ from vtkmodules.vtkIOXML import vtkXMLPolyDataWriter, vtkXMLUnstructuredGridWrit
 from noether.data.zarr_store import ZarrStoreWriter
 from noether.data.zarr_store.convert import convert, plan_conversion
 from noether.data.zarr_store.errors import SourceError
-from noether.data.zarr_store.sources import MappedSource, SourceMapping, vtk_heads
+from noether.data.zarr_store.sources import MappedSource, SourceMapping, describing, vtk_heads
+from noether.data.zarr_store.sources.ensight_gold.records import GoldFile
 from noether.data.zarr_store.sources.mapping_files import parse_mapping
 from support.counting_disk import CountingDisk, counted_root
+from support.ensight_files import EnSightPart, write_ensight
 from support.meshes import ENSIGHT, VTK, copy_case, cut_mapping, edited, surface_mapping
 
 WITH_SDF = ('velocity = "U"', 'velocity = "U"\nsdf = { derive = "distance", to = "surface" }')
@@ -85,6 +87,38 @@ def test_vtk_files_tell_what_loading_gives_where_values_follow_their_heads() -> 
 def test_vtk_files_tell_what_loading_gives_where_values_are_appended(appended: Path, association: str) -> None:
     require_told_as_loaded(MappedSource(appended, cut_mapping("vtk", WITH_SDF)))
     require_told_as_loaded(MappedSource(appended, surface_mapping(domain=f'association = "{association}"')))
+
+
+def test_ensight_cases_tell_what_loading_gives() -> None:
+    require_told_as_loaded(MappedSource(ENSIGHT, cut_mapping("ensight", WITH_SDF)))
+    two = 'association = "cell"\nparts = { include = ["body", "ground"] }'
+    fields = 'friction = "wallShearStress"\narea = { derive = "area" }'
+    require_told_as_loaded(MappedSource(ENSIGHT, surface_mapping(fields, CASE, two)))
+    require_told_as_loaded(MappedSource(ENSIGHT, surface_mapping("", CASE, f'association = "point"{BODY}')))
+
+
+def test_only_the_heads_of_an_ensight_case_are_read_to_describe_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Points that do not fit in memory are counted as a temporary file."""
+    monkeypatch.setattr(describing, "SMALL_ARRAY_BYTES", 100)
+    reads: list[int] = []
+    read = GoldFile.read
+
+    def watched(file: GoldFile, start: int, stop: int) -> bytes:
+        reads.append(stop - start)
+        return read(file, start, stop)
+
+    monkeypatch.setattr(GoldFile, "read", watched)
+    triangles = np.arange(600).reshape(-1, 3)
+    write_ensight(
+        tmp_path / "run_1" / "run_1.case",
+        [EnSightPart("body", np.ones((600, 3)), "tria3", triangles, {"p": np.ones(200)})],
+    )
+    told = MappedSource(tmp_path, surface_mapping(file=CASE, domain=f'association = "cell"{BODY}')).describe("run_1")
+    assert told is not None
+    assert told["surface_position"].scratch_bytes == 7200
+    assert max(reads) <= 88
 
 
 @pytest.mark.parametrize("kind", ["npz", "h5", "groups"])
@@ -186,13 +220,14 @@ def test_a_file_without_a_head_is_named(tmp_path: Path, data: bytes) -> None:
 
 
 DROP = 'association = "point"\nunused_points = "drop"'
+CASE, BODY = "{case}/{case}.case", '\nparts = { include = ["body"] }'
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("root", "mapping"),
     [
-        pytest.param(ENSIGHT, cut_mapping("ensight"), id="EnSight"),
+        pytest.param(ENSIGHT, surface_mapping("", CASE, DROP + BODY), id="EnSight"),
         pytest.param(VTK, surface_mapping(domain=DROP), id="drop"),
     ],
 )

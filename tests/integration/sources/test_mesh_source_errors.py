@@ -91,18 +91,18 @@ def test_a_broken_vtk_file_is_named_with_what_vtk_says(
 @pytest.mark.parametrize(
     ("break_case", "message"),
     [
-        pytest.param(without_geometry, "Unable to open file: .*geometry", id="no geometry"),
-        pytest.param(cut_geometry_short, "Read failed", id="geometry cut short"),
-        pytest.param(without_variable, r"Unable to open file: .*p\.500", id="no variable"),
-        pytest.param(cut_variable_short, "Read failed", id="variable cut short"),
-        pytest.param(text_as_case, "Error determining EnSight", id="text"),
+        pytest.param(without_geometry, "names geometry, which is not there; add it", id="no geometry"),
+        pytest.param(cut_geometry_short, r"cannot be read \(geometry, byte [\d,]+: expected", id="geometry cut short"),
+        pytest.param(without_variable, r"names data/p\.500, which is not there; add it", id="no variable"),
+        pytest.param(cut_variable_short, r"cannot be read \(data/p\.500, byte [\d,]+: exp", id="variable cut short"),
+        pytest.param(text_as_case, r"cannot be read \(Error determining EnSight", id="text"),
     ],
 )
-def test_a_broken_ensight_case_is_named_with_what_vtk_says(
+def test_a_broken_ensight_case_is_named_with_the_file(
     tmp_path: Path, break_case: Callable[[Path], None], message: str
 ) -> None:
     break_case(copy_case("ensight", tmp_path))
-    with pytest.raises(SourceError, match=rf"^sample 'run_1': run_1/run_1\.case cannot be read \(.*{message}"):
+    with pytest.raises(SourceError, match=rf"^sample 'run_1': run_1/run_1\.case {message}"):
         load_cut("ensight", root=tmp_path)
 
 
@@ -228,10 +228,12 @@ def test_a_case_that_names_files_outside_of_the_source_is_refused(tmp_path: Path
         text = '<VTKFile type="vtkMultiBlockDataSet" version="1.0"><vtkMultiBlockDataSet><DataSet name="a" '
         (case / "m.vtm").write_text(text + 'file="../../surface.vtp"/></vtkMultiBlockDataSet></VTKFile>')
         mapping = surface_mapping(file="{case}/m.vtm", domain='association = "cell"')
-    with pytest.raises(
-        SourceError, match=r"^sample 'run_1': run_1/\S+ names the file '\.\./\.\./.* outside of .*/in; put"
-    ):
-        MappedSource(tmp_path / "in", mapping).load("run_1")
+    source = MappedSource(tmp_path / "in", mapping)
+    for read in (source.load, source.describe) if kind == "ensight" else (source.load,):
+        with pytest.raises(
+            SourceError, match=r"^sample 'run_1': run_1/\S+ names the file '\.\./\.\./.* outside of .*/in; put"
+        ):
+            read("run_1")
 
 
 def test_other_samples_convert_beside_a_broken_one(tmp_path: Path) -> None:
@@ -263,18 +265,22 @@ def test_a_missing_library_says_how_to_install_it(
         source.load("run_1")
 
 
-def test_files_that_vtk_reads_need_pyvista(monkeypatch: pytest.MonkeyPatch) -> None:
-    source = MappedSource(ENSIGHT, cut_mapping("ensight"))
+def test_files_that_vtk_reads_need_pyvista(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (copy_case("ensight", tmp_path) / "geometry").write_text("text\n")
+    source = MappedSource(tmp_path, cut_mapping("ensight"))
     monkeypatch.setitem(sys.modules, "pyvista", None)
     with pytest.raises(MissingDependencyError, match=r"reading \.case files needs pyvista.* pip install 'noether"):
         source.load("run_1")
 
 
-def test_vtk_files_in_xml_need_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("kind", "root", "file"), [("vtk", VTK, "volume.vtu"), ("ensight", ENSIGHT, "run_1.case")], ids=["XML", "EnSight"]
+)
+def test_streamed_files_need_no_library(monkeypatch: pytest.MonkeyPatch, kind: str, root: Path, file: str) -> None:
     for library in ("pyvista", "vtkmodules", "scipy"):
         monkeypatch.setitem(sys.modules, library, None)
-    assert len(MappedSource(VTK, cut_mapping("vtk")).load("run_1").fields["surface_normals"]) > 0
-    assert read_contents(VTK / "run_1" / "volume.vtu", "volume.vtu").parts[0].dimension == 3
+    assert len(MappedSource(root, cut_mapping(kind)).load("run_1").fields["surface_normals"]) > 0
+    assert read_contents(root / "run_1" / file, file).parts[0].dimension == 3
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from noether.data.zarr_store.errors import SourceError
 from noether.data.zarr_store.sources import MappedSource
+from noether.data.zarr_store.sources.ensight_gold import GoldMesh
 from noether.data.zarr_store.sources.mapping_files import parse_mapping
 from noether.data.zarr_store.sources.mesh_part import MeshPart
 from noether.data.zarr_store.sources.meshes import MeshFile
@@ -192,7 +193,7 @@ def shifted(faces: NDArray[Any], offset: int) -> NDArray[Any]:
 def arrays_read(monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
     """The arrays of the first part, for each time that a file is read."""
     seen: list[set[str]] = []
-    for kind in (MeshFile, StreamedMesh):
+    for kind in (MeshFile, StreamedMesh, GoldMesh):
         monkeypatch.setattr(kind, "read", _watched(kind.read, seen))
     return seen
 

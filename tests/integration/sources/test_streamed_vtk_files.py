@@ -13,9 +13,16 @@ import pytest
 from noether.data.zarr_store import ZarrStoreWriter
 from noether.data.zarr_store.convert import convert
 from noether.data.zarr_store.errors import SourceError, StorageError
-from noether.data.zarr_store.sources import MappedSource, MeshFile, mesh_domains, streamed_files
+from noether.data.zarr_store.sources import (
+    MappedSource,
+    MeshFile,
+    mesh_domains,
+    spilled_arrays,
+    streamed_files,
+    streamed_part,
+)
 from noether.data.zarr_store.sources.mapping_files import parse_mapping
-from noether.data.zarr_store.sources.vtk_xml import array_values, streamed_part
+from noether.data.zarr_store.sources.vtk_xml import array_values
 from support.counting_disk import CountingDisk, counted_root
 from support.out_of_core import scratch_files, shrink
 from support.vtk_bytes import Parts, blocks_of, cube_arrays, vtu_bytes
@@ -53,6 +60,7 @@ def large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mesh_domains, "SMALL_DOMAIN_BYTES", 0)
     monkeypatch.setattr(streamed_part, "_STEP_CELLS", 64)
     monkeypatch.setattr(streamed_part, "_STEP_BYTES", 1_000)
+    monkeypatch.setattr(spilled_arrays, "SMALL_ARRAY_BYTES", 1_000)
     monkeypatch.setattr(array_values, "SMALL_ARRAY_BYTES", 1_000)
     monkeypatch.setattr(array_values, "_STEP_VALUES", 20_000)
 

@@ -426,9 +426,9 @@ def test_the_command_tells_what_it_removed(root: Path) -> None:
     ran = call("remove", root, "--sample", "run_2", "--sample", "part/run_1")
     assert (ran.code, ran.stderr) == (0, "")
     assert ran.stdout.splitlines() == [
-        "removed run_2: 43 objects, 48.6 kB",
-        "removed part/run_1: 43 objects, 48.4 kB",
-        "removed 2 samples, 97.0 kB in all",
+        "removed run_2: 43 objects, 49.1 kB",
+        "removed part/run_1: 43 objects, 48.8 kB",
+        "removed 2 samples, 97.9 kB in all",
     ]
     assert list(manifest_of(root).samples) == ["run_3"]
 
@@ -436,7 +436,7 @@ def test_the_command_tells_what_it_removed(root: Path) -> None:
 def test_the_command_only_shows_what_a_dry_run_would_remove(root: Path) -> None:
     before = every_file(root)
     ran = call("remove", root, "--sample", "run_2", "--dry-run")
-    expected = ["would remove run_2: 43 objects, 48.6 kB", "would remove 1 sample, 48.6 kB in all"]
+    expected = ["would remove run_2: 43 objects, 49.1 kB", "would remove 1 sample, 49.1 kB in all"]
     assert (ran.code, ran.stdout.splitlines()) == (0, expected)
     assert every_file(root) == before
 

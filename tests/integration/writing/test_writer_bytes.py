@@ -87,7 +87,9 @@ def test_every_field_of_a_domain_holds_each_source_row_once_and_in_one_order(
     store = MemoryStore(
         {
             key: zarr.core.buffer.default_buffer_prototype().buffer.from_bytes(b"".join(parts))
-            for key, parts in group_objects(encoded([("volume", content)], Encoding(1, checksum=True, threads=2)), {})
+            for key, parts in group_objects(
+                encoded([("volume", content)], Encoding(1, checksum=True, threads=2)), lambda _: {}
+            )
         }
     )
     group = zarr.open_group(store, mode="r")

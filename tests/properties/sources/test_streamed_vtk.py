@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from noether.data.zarr_store.sources.byte_source import local_bytes
 from noether.data.zarr_store.sources.geometry import cell_centers
 from noether.data.zarr_store.sources.lazy_arrays import ReadArray, chosen_rows, joined
 from noether.data.zarr_store.sources.meshes import MeshFile
-from noether.data.zarr_store.sources.vtk_xml import StreamedMesh, local_bytes
-from noether.data.zarr_store.sources.vtk_xml.streamed_part import StreamedPart
+from noether.data.zarr_store.sources.streamed_part import StreamedPart
+from noether.data.zarr_store.sources.vtk_xml import StreamedMesh
 from support.meshes import VTK
 from support.vtk_bytes import cube_arrays, vtu_bytes
 from support.vtk_files import (
@@ -47,11 +48,12 @@ kinds = st.lists(st.sampled_from(sorted(KINDS)), min_size=1, max_size=40)
 def steps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also read blocks of a few cells, and a few bytes at a time, as large files are."""
     if request.param:
-        monkeypatch.setattr("noether.data.zarr_store.sources.vtk_xml.streamed_part._STEP_BYTES", 100)
-        monkeypatch.setattr("noether.data.zarr_store.sources.vtk_xml.streamed_part._STEP_CELLS", 3)
-        monkeypatch.setattr("noether.data.zarr_store.sources.vtk_xml.piece_cells._BLOCK_CELLS", 2)
+        monkeypatch.setattr("noether.data.zarr_store.sources.streamed_part._STEP_BYTES", 100)
+        monkeypatch.setattr("noether.data.zarr_store.sources.streamed_part._STEP_CELLS", 3)
+        monkeypatch.setattr("noether.data.zarr_store.sources.vtk_xml.xml_cells._BLOCK_CELLS", 2)
         monkeypatch.setattr("noether.data.zarr_store.sources.vtk_xml.tags._BLOCK_BYTES", 64)
         monkeypatch.setattr("noether.data.zarr_store.sources.vtk_xml.text_numbers._STEP_BYTES", 64)
+        monkeypatch.setattr("noether.data.zarr_store.sources.spilled_arrays.SMALL_ARRAY_BYTES", 256)
         monkeypatch.setattr("noether.data.zarr_store.sources.vtk_xml.array_values.SMALL_ARRAY_BYTES", 256)
         monkeypatch.setattr("noether.data.zarr_store.sources.vtk_xml.array_values._STEP_VALUES", 16)
         monkeypatch.setattr("noether.data.zarr_store.sources.vtk_xml.array_values._LARGE_BLOCK_BYTES", 512)
@@ -131,7 +133,7 @@ def test_a_polyhedron_without_faces_has_the_mean_of_its_points(tmp_path: Path) -
 @given(seeds, st.lists(st.sampled_from([42, 42, 12]), min_size=2, max_size=20))
 def test_faces_that_lie_far_apart_are_looked_up(seed: int, kinds: list[int]) -> None:
     with TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("noether.data.zarr_store.sources.vtk_xml.piece_cells._MOST_SPREAD", 0)
+        patch.setattr("noether.data.zarr_store.sources.vtk_xml.xml_cells._MOST_SPREAD", 0)
         grid = grid_of(np.random.default_rng(seed), kinds)
         assert_read_as_vtk_does(write_vtk(grid, Path(directory, "a.vtu"), Encoding()))
 

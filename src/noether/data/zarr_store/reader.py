@@ -38,7 +38,7 @@ from noether.data.zarr_store.reading import (
     to_tensors,
 )
 from noether.data.zarr_store.sampling import CHUNK_ORDERS, ChunkOrder, PlannedRead
-from noether.data.zarr_store.stores import StoreFactory, is_remote, normalize_root
+from noether.data.zarr_store.stores import StoreFactory, cache_settings, is_remote, normalize_root
 
 if TYPE_CHECKING:
     import torch
@@ -71,6 +71,12 @@ class ZarrChunkReader:
         Compare the crc32c of each chunk that carries one. zarr-python, where it has to read, does so in any case.
     chunk_order : {"consecutive", "scattered"}
         Whether the chunks of a draw are neighbours, which is fastest, or chosen independently.
+    cache_dir : str or path, optional
+        A directory of this machine that keeps the chunks that were read of a remote store, for all processes; without
+        it, that of the environment variable ``NOETHER_ZARR_CACHE_DIR``, if any. See docs/cache.md.
+    cache_limit : int or str, optional
+        Most bytes of all files in `cache_dir`, such as ``"200 GB"``; without it, those of
+        ``NOETHER_ZARR_CACHE_LIMIT``, or 100 GB.
 
     Attributes
     ----------
@@ -100,6 +106,8 @@ class ZarrChunkReader:
         storage_options: Mapping[str, Any] | None = None,
         verify_checksums: bool = True,
         chunk_order: ChunkOrder = "consecutive",
+        cache_dir: str | os.PathLike[str] | None = None,
+        cache_limit: int | str | None = None,
     ) -> None:
         require_one_of("chunk_order", chunk_order, CHUNK_ORDERS)
         self.store_root = normalize_root(store_root)
@@ -107,6 +115,9 @@ class ZarrChunkReader:
             read_concurrency = _REMOTE_CONCURRENCY if is_remote(store_root) else 1
         self.read_concurrency = positive_int(read_concurrency, "read_concurrency")
         self.chunk_order: ChunkOrder = chunk_order
+        self._cache = cache_settings(
+            cache_dir, cache_limit, is_remote=is_remote(self.store_root), has_factory=store_factory is not None
+        )
         self.storage_options = dict(storage_options or {})
         self.manifest = (
             StoreManifest.load(self.store_root, storage_options=self.storage_options) if manifest is None else manifest
@@ -118,7 +129,13 @@ class ZarrChunkReader:
             store_factory,
             self.read_concurrency,
             verify_checksums,
+            self._cache,
         )
+
+    @property
+    def cache_limit(self) -> int | None:
+        """Most bytes of the cache on this machine; None without one."""
+        return None if self._cache is None else self._cache.limit
 
     @property
     def origin(self) -> tuple[float, float, float] | None:
@@ -297,7 +314,8 @@ class ZarrChunkReader:
         Returns
         -------
         list of lists of dict of str to ndarray
-            For each `PlannedRead` the result of `read_arrays`.
+            For each `PlannedRead` the result of `read_arrays`; that of candidates lies apart from all others, in dtypes
+            of its own.
 
         Raises
         ------

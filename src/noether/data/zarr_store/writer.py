@@ -8,6 +8,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
+from dataclasses import replace
 from typing import Any
 
 from numpy.typing import ArrayLike, DTypeLike
@@ -292,10 +293,15 @@ class ZarrStoreWriter:
                 fidelity=prepared.fidelity,
                 fingerprint=fingerprint,
             )
-            attributes_of_group = self.settings.manifest.as_group_attributes(sample_id, entry)
+
+            def attributes_for(content: dict[str, str]) -> dict[str, Any]:
+                nonlocal entry
+                entry = replace(entry, content_crc32c=content)
+                return self.settings.manifest.as_group_attributes(sample_id, entry)
+
             of_fields = self.settings.field_attributes
             with closing(encoded(prepared.domains(), self.settings.encoding, of_fields)) as domains:
-                objects = group_objects(domains, attributes_of_group)
+                objects = group_objects(domains, attributes_for)
                 self._before_replacing(sample_id)
                 self._storage.write_group(entry.relpath, objects if on_bytes is None else counted(objects, on_bytes))
         if on_position_loss is not None:

@@ -15,7 +15,13 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from noether.data.zarr_store._version import __version__
-from noether.data.zarr_store.errors import ArgumentError, MixedSamplesWarning, PrecisionWarning, StoreError
+from noether.data.zarr_store.errors import (
+    ArgumentError,
+    MixedSamplesWarning,
+    PrecisionWarning,
+    StoreError,
+    WholeFileWarning,
+)
 
 __all__ = [
     "DAMAGE_FOUND",
@@ -27,6 +33,7 @@ __all__ = [
     "app",
     "command",
     "errors_reported",
+    "group",
     "key_values",
     "load_command",
     "parse_options",
@@ -36,6 +43,7 @@ FAILED, WRONG_USAGE, DAMAGE_FOUND, INTERRUPTED = 1, 2, 4, 130
 
 COMMANDS = {
     "bench": "Measure what a store gives on this machine, and what limits it.",
+    "cache": "Keep chunks of remote stores on this machine.",
     "convert": "Convert a source into a store.",
     "copy": "Copy a store, or a fraction of its points.",
     "export": "Write fields or predictions onto the mesh of a sample.",
@@ -54,6 +62,7 @@ COMMANDS = {
 """What `noether-zarr --help` says of each command. Their modules, and all that these need, load when they run."""
 
 _functions: dict[str, Callable[..., None]] = {}
+_groups: dict[str, typer.Typer] = {}
 Function = TypeVar("Function", bound=Callable[..., None])
 
 
@@ -106,9 +115,27 @@ def _log_level_option() -> Any:
     return option
 
 
+def group(name: str, help_text: str) -> typer.Typer:
+    """Register commands under the command `name`, in whose module they are; they are added to what this returns."""
+    _groups[name] = typer.Typer(
+        name=name,
+        help=help_text,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    return _groups[name]
+
+
 def load_command(name: str) -> Any:
     """Import the module of a command, and return the command with its options, as Typer makes it."""
     import_module(f"noether.data.zarr_store.cli.{name.replace('-', '_')}")
+    if name in _groups:
+        group: Any = typer.main.get_command(_groups[name])
+        for one in group.commands.values():
+            one.params.append(_log_level_option())
+        return group
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     single.command(name)(_functions[name])
     made = typer.main.get_command(single)
@@ -209,14 +236,14 @@ def errors_reported(
 
 @contextmanager
 def _warnings_reported() -> Iterator[None]:
-    """Print a warning of a storage, of lost digits or of mixed samples as a line, without its place in the code."""
+    """Print a warning of this library as a line, without its place in the code."""
     show = warnings.showwarning
 
     def show_line(message: Warning | str, category: type[Warning], *args: Any, **kwargs: Any) -> None:
         from noether.data.zarr_store.core import printable
         from noether.data.zarr_store.stores import StorageWarning
 
-        if issubclass(category, StorageWarning | PrecisionWarning | MixedSamplesWarning):
+        if issubclass(category, StorageWarning | PrecisionWarning | MixedSamplesWarning | WholeFileWarning):
             typer.echo(printable(f"warning: {message}"), err=True)
         else:
             show(message, category, *args, **kwargs)

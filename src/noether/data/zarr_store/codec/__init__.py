@@ -1,6 +1,7 @@
 """Bytes of chunks and shards, encoded and decoded; the compiled module does it faster where it was built."""
 
 from noether.data.zarr_store.codec.casting import cast_into, gather, measure_loss
+from noether.data.zarr_store.codec.content_checksum import ContentChecksum
 from noether.data.zarr_store.codec.native import implementation
 from noether.data.zarr_store.codec.row_order import HashKey, hash_buckets, hash_order, hash_order_of
 from noether.data.zarr_store.codec.scattering import MAX_BUCKETS, scatter
@@ -14,6 +15,7 @@ __all__ = [
     "MIN_STORED_BYTES",
     "MISSING",
     "ChunkCodec",
+    "ContentChecksum",
     "HashKey",
     "ShardIndex",
     "Tally",

@@ -1,6 +1,7 @@
 """What every wing needs: grids, names, a cache, memory, JSON and tables from elsewhere, checksums of documents."""
 
 from noether.data.zarr_store.core.bounded_json import parse_document, require_few_values
+from noether.data.zarr_store.core.byte_size import parse_byte_size
 from noether.data.zarr_store.core.cache import BoundedCache
 from noether.data.zarr_store.core.document_checksum import (
     CHECKSUM_KEY,
@@ -61,6 +62,7 @@ __all__ = [
     "map_again",
     "memory_bytes",
     "name_matches",
+    "parse_byte_size",
     "parse_document",
     "parse_text_table",
     "peak_memory_bytes",

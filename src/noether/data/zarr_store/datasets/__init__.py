@@ -16,16 +16,18 @@ from noether.data.zarr_store.datasets.items import Item
 from noether.data.zarr_store.datasets.loader import StoreLoader
 from noether.data.zarr_store.datasets.ragged_batch import RaggedBatch
 from noether.data.zarr_store.datasets.throughput import Throughput, measure_throughput
-from noether.data.zarr_store.sampling import Draw
+from noether.data.zarr_store.sampling import Draw, Falloff, Weight
 
 __all__ = [
     "Draw",
     "DrawIndex",
     "EpochSampler",
+    "Falloff",
     "Item",
     "RaggedBatch",
     "StoreLoader",
     "Throughput",
+    "Weight",
     "ZarrStoreDataset",
     "collate_samples",
     "item_generator",

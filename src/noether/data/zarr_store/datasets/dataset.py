@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike
 from torch.utils.data import Dataset, get_worker_info
 
 from noether.data.zarr_store.core import whole_number
+from noether.data.zarr_store.datasets.cache_room import require_room
 from noether.data.zarr_store.datasets.draw_index import DrawIndex
 from noether.data.zarr_store.datasets.item_generator import item_randomness
 from noether.data.zarr_store.datasets.items import Item, complete, read_items
@@ -63,13 +64,15 @@ class ZarrStoreDataset(Dataset[Item]):
     fields : iterable of str, optional
         Canonical names of the fields of the main draws; nothing else is read. Without it, all that a sample has.
     draws : mapping of str to Draw, optional
-        More draws, by name; what is ``volume_velocity`` in the store is ``query_velocity`` of the draw ``query``.
+        More draws, by name; what is ``volume_velocity`` in the store is ``query_velocity`` of the draw ``query``. Each
+        may follow a weight; see `Draw`.
     seed : int or None
         Of all draws; None makes every draw a fresh one.
     schedule : {"independent", "sweep"}
         Whether main draws of different epochs are independent, or go through all points: then, for T of N points,
         each ceil(N/T) epochs from a multiple of that on give every point once or twice, in an order of their own.
-        Disjoint draws take the points that follow on those of the main draw; all other draws stay independent.
+        Disjoint draws take the points that follow on those of the main draw, and so take no weights; all other draws
+        stay independent.
     if_short : {"all", "error"}
         What a draw gives of a sample that has fewer points: all there are, or an error.
     if_missing : {"error", "skip"}
@@ -94,6 +97,9 @@ class ZarrStoreDataset(Dataset[Item]):
         What to do about a sample that is damaged, or cannot be reached although it was tried again: raise an error
         that names it, or log it, count it and give the next sample of the dataset that can be read in its place, so
         that batches keep their number and their size. Which one that is depends on epoch and damage alone.
+    cache_dir, cache_limit
+        A directory of this machine that keeps the chunks that were read of a remote store, and its most bytes; see
+        `ZarrChunkReader`.
 
     Raises
     ------
@@ -102,7 +108,8 @@ class ZarrStoreDataset(Dataset[Item]):
     UnknownNameError
         The store has no such split, sample, domain or field, or a sample has none.
     ArgumentError
-        A parameter is out of its range, there is no sample, or one has too few points.
+        A parameter is out of its range, there is no sample, one has too few points, or `cache_limit` has no room for
+        one item.
     ManifestError
         There is no store.
 
@@ -143,6 +150,8 @@ class ZarrStoreDataset(Dataset[Item]):
         verify_checksums: bool = True,
         dtype: Mapping[str, DTypeLike] | None = None,
         on_error: OnError = "raise",
+        cache_dir: str | os.PathLike[str] | None = None,
+        cache_limit: int | str | None = None,
     ) -> None:
         skips = check_on_error(on_error)
         if fixed and seed is None:
@@ -153,6 +162,8 @@ class ZarrStoreDataset(Dataset[Item]):
             storage_options=storage_options,
             verify_checksums=verify_checksums,
             chunk_order=chunk_order,
+            cache_dir=cache_dir,
+            cache_limit=cache_limit,
         )
         manifest = reader.manifest
         if dtype is not None and not isinstance(dtype, Mapping):
@@ -176,6 +187,11 @@ class ZarrStoreDataset(Dataset[Item]):
             self._planner.check(sample_id, entry)
             narrow.check(sample_id, entry)
         narrow.warn()
+        if reader.cache_limit is not None:
+            largest = max(
+                chosen, key=lambda one: sum(there.n_points for there in manifest.sample(one).domains.values())
+            )
+            require_room(reader.cache_limit, largest, self._planner.plan(largest, manifest.sample(largest), 0))
         self._seed = self._planner.seed
         self._is_fixed = bool(fixed)
         self._transform = transform
@@ -360,7 +376,12 @@ class ZarrStoreDataset(Dataset[Item]):
         list of dict
             Each with a tensor by name of field, of shape ``(T,)`` for scalars and ``(T, width)`` otherwise, in float32
             unless `dtype` says otherwise; ``sample_id``, a str; and ``attributes``, those of the sample, numbers and
-            lists of these as float32 tensors.
+            lists of these as float32 tensors. A weighted draw may have its inverse probabilities, in float32.
+
+        Raises
+        ------
+        ArgumentError
+            The weights of a draw are not finite numbers of 0 and more, or too few of them are above 0.
 
         Warns
         -----

@@ -8,14 +8,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from noether.data.zarr_store.datasets.draw_index import DrawIndex
 from noether.data.zarr_store.datasets.shared_buffers import allocate
+from noether.data.zarr_store.datasets.taken_rows import TakenRows, share_out
 from noether.data.zarr_store.manifest import SampleEntry
 from noether.data.zarr_store.reader import ZarrChunkReader
-from noether.data.zarr_store.reading import ResultDtype
-from noether.data.zarr_store.sampling import DrawPlanner, DrawRead, Range
+from noether.data.zarr_store.reading import ResultDtype, ResultDtypes
+from noether.data.zarr_store.sampling import DrawPlanner
 
 __all__ = ["Item", "complete", "read_items"]
 
@@ -49,10 +49,11 @@ def read_items(
         planner.plan(sample_id, entry, draw.epoch, draw.repeat)
         for sample_id, entry, draw in zip(sample_ids, entries, draws, strict=True)
     ]
-    read = reader.read_planned([[one.planned for one in reads] for reads in planned], allocate, dtype)
+    taken_rows = TakenRows(planned, ResultDtypes.of(dtype, reader.manifest.domains), allocate)
+    read = reader.read_planned([[one.planned for one in reads] for reads in planned], taken_rows.allocate, dtype)
     items: list[Item] = []
     for sample_id, entry, reads, arrays in zip(sample_ids, entries, planned, read, strict=True):
-        fields = _share_out(reads, arrays)
+        fields = share_out(reads, arrays, taken_rows)
         tensors = {name: torch.from_numpy(fields[name]) for name in planner.names if name in fields}
         items.append(complete(tensors, sample_id, entry))
     return items
@@ -62,21 +63,6 @@ def complete(tensors: Mapping[str, torch.Tensor], sample_id: str, entry: SampleE
     """Return the item of a sample that has these tensors."""
     attributes = {name: _attribute(value) for name, value in entry.attributes.items()}
     return {**tensors, "sample_id": sample_id, "attributes": attributes}
-
-
-def _share_out(reads: Sequence[DrawRead], arrays: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
-    """Return the rows of each draw by the name of the field in the item."""
-    fields = {}
-    for one, read in zip(reads, arrays, strict=True):
-        for share in one.shares:
-            for layout, name in zip(one.planned.layouts, share.names, strict=True):
-                fields[name] = _rows(read[layout.field], share.ranges)
-    return fields
-
-
-def _rows(values: NDArray[Any], ranges: Sequence[Range]) -> NDArray[Any]:
-    parts = [values[start:stop] for start, stop in ranges]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _attribute(value: Any) -> Any:

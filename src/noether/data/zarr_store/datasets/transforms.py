@@ -55,7 +55,7 @@ class Normalize:
         What the bounds of the positions, axis by axis, are mapped to. With None, positions are treated as values.
     draws : mapping of str to Draw or str
         The named draws of the dataset, or the domain of each: fields of the draw ``query`` of ``volume`` are those of
-        ``volume`` under other names, such as ``query_velocity``.
+        ``volume`` under other names, such as ``query_velocity``. The inverse probabilities of a `Draw` are kept.
     keep : iterable of str
         Tensors of real numbers that have no statistics and are handed on as they are. Others of an item are an
         error: to train on what was forgotten is worse.
@@ -99,7 +99,8 @@ class Normalize:
                 self._scales[field] = _scale_of_values(field, one.mean, one.std)
         for name, draw in (draws or {}).items():
             self._add_draw(name, draw.domain if isinstance(draw, Draw) else draw)
-        self._keep = frozenset(keep)
+        inverse_names = [f"{name}_weight" for name, draw in (draws or {}).items() if _has_inverse(draw)]
+        self._keep = frozenset(keep).union(inverse_names)
 
     def __call__(self, item: Mapping[str, Any]) -> dict[str, Any]:
         """Normalize an item, or a batch of them.
@@ -161,6 +162,10 @@ class Normalize:
                 f"draws[{name!r}]: the statistics have no field of domain {domain!r}; {nearest_names(domain, domains)}"
             )
         self._scales |= {f"{name}_{rest}": scale for rest, scale in of_domain.items()}
+
+
+def _has_inverse(draw: Draw | str) -> bool:
+    return isinstance(draw, Draw) and draw.with_inverse
 
 
 def _scale_of_values(field: str, mean: NDArray[np.float64], std: NDArray[np.float64], is_log: bool = False) -> _Scale:

@@ -31,6 +31,7 @@ from noether.data.zarr_store.manifest.checks import invalid_manifest
 from noether.data.zarr_store.manifest.fidelity import FieldFidelity
 
 __all__ = [
+    "CONTENT_KEY",
     "LENGTHS_KEY",
     "DomainSample",
     "SafePath",
@@ -55,6 +56,10 @@ _MAX_VALUES_AT_ONCE = 1 << 21
 
 LENGTHS_KEY = "lengths_crc32c"
 """The key of an entry that an index of chunk lengths is compared with."""
+CONTENT_KEY = "content_crc32c"
+"""The key of an entry that tells the stored bytes of each field from others."""
+
+Crc32c = Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
 
 SafePath = Annotated[str, AfterValidator(lambda path: check_relative_path(path, "path"))]
 
@@ -120,6 +125,9 @@ class SampleEntry:
         By canonical field name, what storing it lost.
     fingerprint : str or None
         Tells the state of the source that the sample was made from apart from others; None where it is not known.
+    content_crc32c : dict of str to str
+        By canonical field name, the checksum of its stored values: it tells a sample that was written again from the
+        one before. Samples that an earlier release wrote have none.
     lengths_crc32c : str or None
         The checksum of the lengths of its chunks, as the maker of the chunk index read them. A sample that is written
         again has none until the next index is made. Two entries that differ in nothing else are equal.
@@ -132,17 +140,17 @@ class SampleEntry:
         default_factory=dict
     )
     fingerprint: str | None = None
-    lengths_crc32c: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")] | None = dataclass_field(
-        default=None, compare=False
-    )
+    content_crc32c: dict[str, Crc32c] = dataclass_field(default_factory=dict)
+    lengths_crc32c: Crc32c | None = dataclass_field(default=None, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entry as the manifest has it."""
-        content: dict[str, Any] = _ENTRY.dump_python(self, exclude=self._left_out())
+        content: dict[str, Any] = _ENTRY.dump_python(self, exclude=self.left_out())
         return content
 
-    def _left_out(self) -> set[str] | None:
-        return {LENGTHS_KEY} if self.lengths_crc32c is None else None
+    def left_out(self) -> set[str]:
+        """Return the optional keys that the manifest does not have of this sample."""
+        return {key for key in (LENGTHS_KEY, CONTENT_KEY) if not getattr(self, key)}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
@@ -369,4 +377,4 @@ def _parse_line(line: memoryview | bytes) -> tuple[str, Any]:
 
 
 def _to_line(sample_id: str, entry: SampleEntry) -> bytes:
-    return b"    %b: %b" % (to_json(sample_id), _ENTRY.dump_json(entry, exclude=entry._left_out()))
+    return b"    %b: %b" % (to_json(sample_id), _ENTRY.dump_json(entry, exclude=entry.left_out()))

@@ -427,7 +427,7 @@ class StoreManifest(BaseModel):
         left_out: dict[str, Any] = {
             "removing": True,
             "sample_index": True,
-            "samples": {sample_id: {"attributes", LENGTHS_KEY}},
+            "samples": {sample_id: {"attributes", LENGTHS_KEY} | entry.left_out()},
         }
         if self.origin is None:
             left_out["origin"] = True

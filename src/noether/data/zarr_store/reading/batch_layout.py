@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from noether.data.zarr_store.reading.fetch import FieldRead, too_large
+from noether.data.zarr_store.reading.fetch import FieldRead, row_dtype, too_large
 from noether.data.zarr_store.reading.result_dtypes import ResultDtypes
 
 __all__ = ["Allocate", "place_side_by_side"]
 
 Allocate: TypeAlias = Callable[[Sequence[int]], Sequence[NDArray[np.uint8]]]
+
+_ALIGNMENT = 64
 
 # Rows lie side by side where they have the same key: field, number of draws before that have it too, dtype.
 _Key: TypeAlias = tuple[str, int, np.dtype[Any]]
@@ -24,6 +27,8 @@ def place_side_by_side(
     samples: Sequence[Sequence[FieldRead]], allocate: Allocate, dtypes: ResultDtypes
 ) -> list[NDArray[Any]]:
     """Return an array of shape (plan.n_points, width) for each read, in its dtype.
+
+    Candidates, of which rows are taken for the result, lie apart from it.
 
     Parameters
     ----------
@@ -39,17 +44,41 @@ def place_side_by_side(
     TooLargeError
         There is no memory for them.
     """
+    kept = [[one for one in reads if not one.are_candidates] for reads in samples]
+    candidates = [[one for one in reads if one.are_candidates] for reads in samples]
+    try:
+        placed = iter(_place(kept, allocate, dtypes)), iter(_place(candidates, _allocate_apart, dtypes))
+    except MemoryError as error:
+        raise too_large(max((one for reads in samples for one in reads), key=_n_values), error) from error
+    return [next(placed[one.are_candidates]) for reads in samples for one in reads]
+
+
+def _place(samples: Sequence[Sequence[FieldRead]], allocate: Allocate, dtypes: ResultDtypes) -> list[NDArray[Any]]:
+    """Return an array for each read; parameters are those of `place_side_by_side`."""
     flat = [one for reads in samples for one in reads]
     keys = [key for reads in samples for key in _keys(reads, dtypes)]
     alike: dict[_Key, list[FieldRead]] = {}
     for key, one in zip(keys, flat, strict=True):
         alike.setdefault(key, []).append(one)
-    try:
-        memory = allocate([sum(map(_n_values, reads)) * dtype.itemsize for (_, _, dtype), reads in alike.items()])
-    except MemoryError as error:
-        raise too_large(max(flat, key=_n_values), error) from error
+    memory = allocate([sum(map(_n_values, reads)) * dtype.itemsize for (_, _, dtype), reads in alike.items()])
     places = {key: _split(piece.view(key[-1]), alike[key]) for key, piece in zip(alike, memory, strict=True)}
     return [next(places[key]) for key in keys]
+
+
+def _allocate_apart(sizes: Sequence[int]) -> list[NDArray[np.uint8]]:
+    """Return memory in one block, which the allocator keeps for the next batch sooner than many small ones.
+
+    Raises
+    ------
+    MemoryError
+        There is no memory for it.
+    """
+    starts = list(accumulate((-(-size // _ALIGNMENT) * _ALIGNMENT for size in sizes), initial=0))
+    try:
+        block = np.empty(starts[-1], np.uint8)
+    except ValueError as error:  # what NumPy says of very large sizes
+        raise MemoryError(str(error)) from error
+    return [block[start : start + size] for start, size in zip(starts[:-1], sizes, strict=True)]
 
 
 def _keys(reads: Sequence[FieldRead], dtypes: ResultDtypes) -> Iterator[_Key]:
@@ -57,7 +86,7 @@ def _keys(reads: Sequence[FieldRead], dtypes: ResultDtypes) -> Iterator[_Key]:
     seen: Counter[str] = Counter()
     for one in reads:
         field = one.layout.field
-        yield field, seen[field], dtypes.of_field(field, one.array)
+        yield field, seen[field], row_dtype(one, dtypes)
         seen[field] += 1
 
 

@@ -19,14 +19,15 @@ from noether.data.zarr_store.layout import ArrayLayout
 from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
 from noether.data.zarr_store.reading.chunk_index import ChunkIndex, open_chunk_index
 from noether.data.zarr_store.reading.io_meter import IoMeter, IoRow
+from noether.data.zarr_store.reading.near import NearSample
 from noether.data.zarr_store.reading.open_sample import OpenSample
 from noether.data.zarr_store.reading.readable import ReadableArray, ReadRequest
 from noether.data.zarr_store.reading.result_dtypes import ResultDtypes
 from noether.data.zarr_store.reading.sharded_array import ShardAccess, ShardedArray, index_cache
 from noether.data.zarr_store.sampling import PlannedRead, ReadPlan
-from noether.data.zarr_store.stores import StoreFactory, open_storage
+from noether.data.zarr_store.stores import CacheSettings, RangeCache, StoreFactory, open_storage
 
-__all__ = ["Fetcher", "FieldRead", "empty_rows", "flat_if_scalar", "too_large"]
+__all__ = ["Fetcher", "FieldRead", "empty_rows", "flat_if_scalar", "row_dtype", "too_large"]
 
 # An open sample is the metadata of its arrays, a few kilobytes; a shard index has 16 bytes a chunk.
 _MAX_OPEN_SAMPLES = 512
@@ -49,6 +50,8 @@ class FieldRead(NamedTuple):
         What reads them.
     requests : sequence of ReadRequest
         The steps of the read.
+    are_candidates : bool
+        Whether some of the rows are taken for the result; see `PlannedRead`.
     """
 
     domain: str
@@ -56,6 +59,7 @@ class FieldRead(NamedTuple):
     plan: ReadPlan
     array: ReadableArray[Any]
     requests: Sequence[ReadRequest]
+    are_candidates: bool = False
 
 
 @dataclass(slots=True)
@@ -65,9 +69,11 @@ class _Handles:
     access: ShardAccess
     indexed_access: ShardAccess
     chunk_index: ChunkIndex | None
+    cache: RangeCache | None
     pid: int = field(default_factory=os.getpid)
     entries: BoundedCache[SampleEntry] = field(default_factory=lambda: BoundedCache(_MAX_OPEN_SAMPLES))
     samples: BoundedCache[OpenSample] = field(default_factory=lambda: BoundedCache(_MAX_OPEN_SAMPLES))
+    near: BoundedCache[NearSample] = field(default_factory=lambda: BoundedCache(_MAX_OPEN_SAMPLES))
     arrays: BoundedCache[dict[str, ShardedArray]] = field(default_factory=lambda: BoundedCache(_MAX_OPEN_SAMPLES))
     lock: Lock = field(default_factory=Lock)
     pool: ThreadPoolExecutor | None = None
@@ -90,6 +96,13 @@ class Fetcher:
         Most requests in flight.
     verify : bool
         Whether to compare checksums.
+    cache : CacheSettings or None
+        A cache on this machine.
+
+    Raises
+    ------
+    ArgumentError
+        The directory of the cache holds other things.
     """
 
     def __init__(
@@ -100,6 +113,7 @@ class Fetcher:
         store_factory: StoreFactory | None,
         concurrency: int,
         verify: bool,
+        cache: CacheSettings | None = None,
     ) -> None:
         self._root = root
         self._manifest = manifest
@@ -107,6 +121,9 @@ class Fetcher:
         self._store_factory = store_factory
         self._concurrency = concurrency
         self._verify = verify
+        self._cache = cache
+        if cache is not None:
+            RangeCache.open(cache, root)  # only here is the time to refuse a directory
         self._opened: _Handles | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -173,7 +190,7 @@ class Fetcher:
         reads = []
         for layout in planned.layouts:
             array = arrays.get(layout.field) or self._open_array(handles, planned, layout)
-            reads.append(FieldRead(domain, layout, plan, array, array.requests(plan)))
+            reads.append(FieldRead(domain, layout, plan, array, array.requests(plan), planned.are_candidates))
         return reads
 
     def read(
@@ -204,17 +221,28 @@ class Fetcher:
             There is no memory for them, or for a chunk.
         """
         arrays = [empty_rows(one, dtypes) for one in reads] if places is None else list(places)
-        if self._concurrency == 1:
+        if self._concurrency == 1 and self._cache is None:
             for one, out in zip(reads, arrays, strict=True):
                 _read_requests(one, one.requests, out)
             return arrays
         tasks = [
             partial(_read_requests, one, (request,), out)
             for one, out in zip(reads, arrays, strict=True)
-            for request in one.requests
+            # Before threads are asked, which would take longer than a read of what is on this machine.
+            for request in (one.requests if self._cache is None else _not_near(one, out))
         ]
         self._do_all(self._handles(), tasks)
         return arrays
+
+    def keep_near(self, reads: Sequence[FieldRead]) -> None:
+        """Have the cache on this machine store the bytes of reads, unless it has them; errors are those of `read`."""
+        tasks = [partial(one.array.keep_near, request) for one in reads for request in one.requests]
+        self._do_all(self._handles(), tasks)
+
+    @property
+    def cache(self) -> RangeCache | None:
+        """The cache on this machine, as this process has opened it."""
+        return self._handles().cache
 
     def _handles(self) -> _Handles:
         handles = self._opened
@@ -223,9 +251,9 @@ class Fetcher:
             storage = open_storage(self._root, self._storage_options)
             index = None if self._store_factory else open_chunk_index(storage, self._manifest)
             access = ShardAccess(storage, verify=self._verify, meter=IoMeter(lambda: storage.n_retries))
-            self._opened = handles = _Handles(
-                access, replace(access, indexes=index_cache(_MAX_MADE_INDEX_BYTES)), index
-            )
+            indexed_access = replace(access, indexes=index_cache(_MAX_MADE_INDEX_BYTES))
+            cache = None if self._cache is None else RangeCache.open(self._cache, self._root)
+            self._opened = handles = _Handles(access, indexed_access, index, cache)
         return handles
 
     def _pool(self, handles: _Handles) -> ThreadPoolExecutor:
@@ -240,6 +268,9 @@ class Fetcher:
         if arrays is None:
             index = handles.chunk_index
             arrays = {} if index is None else index.arrays(sample_id, handles.indexed_access)
+            near = self._near_sample(handles, sample_id)
+            if near is not None:
+                arrays = {field: _brought_near(array, near, field) for field, array in arrays.items()}
             arrays = handles.arrays.setdefault(sample_id, arrays)
         return arrays
 
@@ -250,6 +281,9 @@ class Fetcher:
         if self._store_factory is None:
             array = sample.sharded_array(layout.array_name, shape, grid.chunk_points, where)
             if array is not None:
+                near = self._near_sample(handles, planned.sample_id)
+                if near is not None:
+                    array = _brought_near(array, near, layout.field)
                 self._sharded_arrays(handles, planned.sample_id)[layout.field] = array
                 return array
         return sample.zarr_array(layout.array_name, shape, where)
@@ -258,9 +292,30 @@ class Fetcher:
         sample = handles.samples.get(sample_id)
         if sample is None:
             relpath, missing_is_error = self.entry(sample_id).relpath, self._manifest.promises_all_chunks
-            opened = OpenSample(handles.access, sample_id, relpath, missing_is_error, self._store_factory)
+            near = self._near_sample(handles, sample_id)
+            opened = OpenSample(handles.access, sample_id, relpath, missing_is_error, self._store_factory, near)
             sample = handles.samples.setdefault(sample_id, opened)
         return sample
+
+    def _near_sample(self, handles: _Handles, sample_id: str) -> NearSample | None:
+        """Return what the cache on this machine may have of a sample; None without a cache."""
+        if handles.cache is None:
+            return None
+        near = handles.near.get(sample_id)
+        if near is None:
+            made = NearSample(handles.cache, handles.access.storage, self.entry(sample_id))
+            near = handles.near.setdefault(sample_id, made)
+        return near
+
+
+def _brought_near(array: ShardedArray, near: NearSample, canonical: str) -> ShardedArray:
+    """Return an array that a cache on this machine may have chunks of."""
+    return replace(array, near=near.array(array.key, array.codec, array.chunks_per_shard, canonical))
+
+
+def _not_near(one: FieldRead, out: NDArray[Any]) -> list[ReadRequest]:
+    """Read the requests of a field that a cache on this machine has, and return the others."""
+    return [request for request in one.requests if not one.array.read_near(request, out)]
 
 
 def _read_requests(one: FieldRead, requests: Iterable[ReadRequest], out: NDArray[Any]) -> None:
@@ -269,6 +324,13 @@ def _read_requests(one: FieldRead, requests: Iterable[ReadRequest], out: NDArray
             one.array.read(request, out)
     except MemoryError as error:
         raise too_large(one, error) from error
+
+
+def row_dtype(one: FieldRead, dtypes: ResultDtypes) -> np.dtype[Any]:
+    """Return the dtype of the rows of a read."""
+    if one.are_candidates:
+        return np.promote_types(one.array.dtype, np.float32)
+    return dtypes.of_field(one.layout.field, one.array)
 
 
 def empty_rows(one: FieldRead, dtypes: ResultDtypes, n_before: int = 0) -> NDArray[Any]:
@@ -280,7 +342,7 @@ def empty_rows(one: FieldRead, dtypes: ResultDtypes, n_before: int = 0) -> NDArr
         There is no memory for them.
     """
     try:
-        return np.empty((n_before + one.plan.n_points, one.layout.dim), dtypes.of_field(one.layout.field, one.array))
+        return np.empty((n_before + one.plan.n_points, one.layout.dim), row_dtype(one, dtypes))
     except (MemoryError, ValueError) as error:
         raise too_large(one, error) from error
 

@@ -49,7 +49,7 @@ class IoStatistics:
         How often a request was sent again, as far as this library sends it: those to object storage. File systems of
         fsspec do not tell.
     cache_hits, cache_misses : int
-        Ranges that a cache of this machine had, and had not.
+        Chunks of a remote store that a cache on this machine had, and had not.
     """
 
     requests: int = 0

@@ -12,6 +12,7 @@ from noether.data.zarr_store.core import ROOT_KEY
 from noether.data.zarr_store.errors import CorruptDataError
 from noether.data.zarr_store.manifest import Metadata, parse_array, parse_group, require_array
 from noether.data.zarr_store.reading.metered_store import MeteredStore
+from noether.data.zarr_store.reading.near import NearSample
 from noether.data.zarr_store.reading.sharded_array import ShardAccess, ShardedArray
 from noether.data.zarr_store.reading.zarr_array import ZarrArray, open_array, open_group
 from noether.data.zarr_store.stores import StoreFactory, join
@@ -33,6 +34,8 @@ class OpenSample:
         Whether a chunk that is not stored is a lost one, and not one of fill values.
     store_factory : callable of str to zarr Store or None
         Opens the group for zarr-python in place of the storage.
+    near : NearSample or None
+        What a cache on this machine has of it.
     """
 
     access: ShardAccess
@@ -40,6 +43,7 @@ class OpenSample:
     relpath: str
     missing_is_error: bool
     store_factory: StoreFactory | None = None
+    near: NearSample | None = None
     _lock: Lock = field(default_factory=Lock)
     _nodes: Metadata | None = None
     _is_consolidated: bool = False
@@ -108,7 +112,7 @@ class OpenSample:
 
     def _read_nodes(self) -> Metadata:
         where = f"sample {self.sample_id!r}"
-        document = self._read(f"{self.relpath}/{ROOT_KEY}")
+        document = self._read_root()
         if document is None:
             place = join(self.access.storage.root, self.relpath)
             raise CorruptDataError(
@@ -117,6 +121,14 @@ class OpenSample:
         nodes = parse_group(document, where)
         self._is_consolidated = nodes is not None
         return nodes or {}
+
+    def _read_root(self) -> bytes | None:
+        document = None if self.near is None else self.near.read_root()
+        if document is None:
+            document = self._read(f"{self.relpath}/{ROOT_KEY}")
+            if document is not None and self.near is not None:
+                self.near.keep_root(document)
+        return document
 
     def _read(self, key: str) -> bytes | None:
         return self.access.meter.of_metadata(

@@ -44,6 +44,20 @@ class ReadableArray(Protocol[Request]):
     def requests(self, plan: ReadPlan) -> Sequence[Request]:
         """Split the read of a plan into requests; may read indexes that say where the chunks are."""
 
+    def read_near(self, request: Request, out: NDArray[Any]) -> bool:
+        """Read a request from a cache on this machine, and return whether all of it was there; see `read`."""
+
+    def keep_near(self, request: Request) -> None:
+        """Have a cache on this machine store the bytes of a request, unless it has them.
+
+        Raises
+        ------
+        ArgumentError
+            The array cannot be cached.
+        CorruptDataError, StorageError
+            As in `read`.
+        """
+
     def read(self, request: Request, out: NDArray[Any]) -> None:
         """Fetch and decode the rows of one request.
 

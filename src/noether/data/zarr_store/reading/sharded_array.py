@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby, pairwise
 from operator import attrgetter, sub
 from time import perf_counter
@@ -12,10 +13,19 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from noether.data.zarr_store.codec import MAX_RUN_CHUNKS, MISSING, ChunkCodec, ShardIndex, cast_into, index_size
+from noether.data.zarr_store.codec import (
+    MAX_RUN_CHUNKS,
+    MISSING,
+    ChunkCodec,
+    ContentChecksum,
+    ShardIndex,
+    cast_into,
+    index_size,
+)
 from noether.data.zarr_store.core import BoundedCache, Grid
-from noether.data.zarr_store.errors import CorruptDataError, StorageError
+from noether.data.zarr_store.errors import ArgumentError, CorruptDataError, StorageError
 from noether.data.zarr_store.reading.io_meter import IoMeter
+from noether.data.zarr_store.reading.near import NOT_CACHED, NearArray
 from noether.data.zarr_store.reading.ranges import RangeRequest, plan_ranges
 from noether.data.zarr_store.sampling import ReadPlan, plan_whole
 from noether.data.zarr_store.stores import Storage, from_to, log_request, logs_requests
@@ -79,6 +89,8 @@ class ShardedArray:
     lengths : ndarray of uint32 or None
         The lengths of all chunks, which lie one after the other in each shard, where the chunk index has them; else
         the shards' own indexes are read.
+    near : NearArray or None
+        What a cache on this machine has of it.
     """
 
     key: str
@@ -88,6 +100,7 @@ class ShardedArray:
     missing_is_error: bool
     access: ShardAccess = field(compare=False)
     lengths: NDArray[np.uint32] | None = None
+    near: NearArray | None = field(default=None, compare=False)
 
     @classmethod
     def of_metadata(
@@ -156,6 +169,27 @@ class ShardedArray:
         what = f"read {self._shard_key(request.shard)}, {from_to(request.start, request.length)}"
         log_request(what, f"{request.length:,} bytes", seconds)
 
+    def read_near(self, request: RangeRequest, out: NDArray[Any]) -> bool:
+        """Read a request from a cache on this machine; see `ReadableArray.read_near`."""
+        near, codec, (shard, start, parts, first_row, bounds) = self.near, self.codec, request
+        if near is None or len(parts) > MAX_RUN_CHUNKS or not codec.can_decode_to(out.dtype):
+            return False
+        rows, begun = [part.ranges for part in parts], perf_counter()
+        for file in near.files(shard):
+            # Verified in any case: what the cache does not have are zeros.
+            n_done = codec.read_run(file.descriptor, start, bounds, out, rows=rows, first_row=first_row, verify=True)
+            if n_done == len(parts):
+                near.cache.count(hits=n_done, hit_bytes=request.length)
+                self.access.meter.add(cache_hits=n_done, seconds_decoding=perf_counter() - begun)
+                return True
+        return False
+
+    def keep_near(self, request: RangeRequest) -> None:
+        """Have a cache on this machine store the bytes of a request; see `ReadableArray.keep_near`."""
+        if self.near is None or not self.near.can_tell(request.shard):
+            raise ArgumentError(f"{self.where}: it cannot be cached: {NOT_CACHED}")
+        self._fetch(request)
+
     def _read_from(self, n_done: int, request: RangeRequest, out: NDArray[Any]) -> None:
         """Fetch one range and decode its chunks, except for the first `n_done` ones."""
         data, begun = self._fetch(request), perf_counter()
@@ -179,13 +213,15 @@ class ShardedArray:
                     cast_into(out[row : row + end - begin], values[begin:end])
                     row += end - begin
 
-    def leading_shards(self, grid: Grid) -> Iterator[Iterator[bytes]]:
+    def leading_shards(self, grid: Grid, checksum: ContentChecksum) -> Iterator[Iterator[bytes]]:
         """Yield the shards of an array of the first chunks of this one, in parts; the chunks keep their bytes.
 
         Parameters
         ----------
         grid : Grid
             Of the other array: chunks of the same size, and as many of them a shard unless there are fewer in all.
+        checksum : ContentChecksum
+            Gets the chunks as they are taken.
 
         Raises
         ------
@@ -193,9 +229,9 @@ class ShardedArray:
             A shard ends early, or a chunk is lost or does not match its checksum.
         """
         for _, of_shard in groupby(self.requests(plan_whole(grid)), attrgetter("shard")):
-            yield self._copy(of_shard, grid.shard_points // grid.chunk_points)
+            yield self._copy(of_shard, grid.shard_points // grid.chunk_points, checksum)
 
-    def _copy(self, requests: Iterable[RangeRequest], capacity: int) -> Iterator[bytes]:
+    def _copy(self, requests: Iterable[RangeRequest], capacity: int, checksum: ContentChecksum) -> Iterator[bytes]:
         lengths: list[int] = []
         for request in requests:
             data = self._fetch(request)
@@ -205,6 +241,7 @@ class ShardedArray:
                 except CorruptDataError as error:
                     raise self._damaged(f"chunk {part.chunk}, in shard {request.shard},", error) from error
                 lengths.append(stop - start)
+            checksum.add(data, lengths[-len(request.parts) :])
             yield bytes(data)
         yield ShardIndex.of_lengths(lengths, capacity).encode()
 
@@ -216,21 +253,25 @@ class ShardedArray:
 
     def _fetch(self, request: RangeRequest) -> memoryview:
         self._require_credible(request)
-        data = memoryview(b"")
-        if request.length:
-            begun = perf_counter()
-            try:
-                data = memoryview(
-                    self.access.storage.read_range(self._shard_key(request.shard), request.start, request.length)
-                )
-            except StorageError as error:
-                raise StorageError(f"{self.where}: {error}") from error.__cause__
-            finally:
-                seconds = perf_counter() - begun
-                self.access.meter.add(requests=1, n_bytes=len(data), seconds_waiting=seconds)
-        if len(data) != request.length:
-            missing = f"it ends early: expected {request.length} bytes at {request.start}, there are {len(data)}"
-            raise self._damaged(f"shard {request.shard}", CorruptDataError(missing))
+        if not request.length:
+            return memoryview(b"")
+        if self.near is None:
+            return self._fetch_range(request.shard, request.start, request.length)
+        data, n_hits, n_misses = self.near.fetch(request, self.codec.check, partial(self._fetch_range, request.shard))
+        self.access.meter.add(cache_hits=n_hits, cache_misses=n_misses)
+        return data
+
+    def _fetch_range(self, shard: int, start: int, length: int) -> memoryview:
+        data, begun = memoryview(b""), perf_counter()
+        try:
+            data = memoryview(self.access.storage.read_range(self._shard_key(shard), start, length))
+        except StorageError as error:
+            raise StorageError(f"{self.where}: {error}") from error.__cause__
+        finally:
+            self.access.meter.add(requests=1, n_bytes=len(data), seconds_waiting=perf_counter() - begun)
+        if len(data) != length:
+            missing = f"it ends early: expected {length} bytes at {start}, there are {len(data)}"
+            raise self._damaged(f"shard {shard}", CorruptDataError(missing))
         return data
 
     def _decode_alone(self, request: RangeRequest, i: int, data: memoryview) -> NDArray[Any]:
@@ -262,6 +303,9 @@ class ShardedArray:
     def _fetch_index(self, shard: int) -> ShardIndex:
         # No more than is credible: what the metadata claim may be more than all of a large shard.
         length = index_size(min(self.chunks_per_shard, _MAX_CHUNKS_PER_SHARD))
+        index = self._near_index(shard, length)
+        if index is not None:
+            return index
         found = self.access.meter.of_metadata(
             lambda: self.access.storage.read_tail(self._shard_key(shard), length),
             lambda tail: 0 if tail is None else len(tail[0]),
@@ -269,9 +313,22 @@ class ShardedArray:
         try:
             if found is None:
                 return self._index_of_nothing()
-            return ShardIndex.decode(found[0], self.chunks_per_shard, found[1])
+            index = ShardIndex.decode(found[0], self.chunks_per_shard, found[1])
         except CorruptDataError as error:
             raise self._damaged(f"shard {shard}", error) from error
+        if self.near is not None:
+            self.near.store(shard, found[1] - len(found[0]), found[0])
+        return index
+
+    def _near_index(self, shard: int, length: int) -> ShardIndex | None:
+        """Return the index of a shard that a cache on this machine has."""
+        if self.near is None:
+            return None
+        try:
+            data, size = self.near.read_tail(shard, length)
+            return ShardIndex.decode(data, self.chunks_per_shard, size)
+        except CorruptDataError:
+            return None
 
     def _index_of_nothing(self) -> ShardIndex:
         if self.missing_is_error:

@@ -16,7 +16,7 @@ from zarr.abc.store import ByteRequest, RangeByteRequest, Store
 from zarr.storage import WrapperStore
 
 from noether.data.zarr_store.core import ROOT_KEY
-from noether.data.zarr_store.errors import CorruptDataError, StorageError
+from noether.data.zarr_store.errors import ArgumentError, CorruptDataError, StorageError
 from noether.data.zarr_store.reading.io_meter import IoMeter
 from noether.data.zarr_store.sampling import ReadPlan
 from noether.data.zarr_store.stores import STORAGE_ERRORS
@@ -173,6 +173,14 @@ class ZarrArray:
     def requests(self, plan: ReadPlan) -> list[WholeRead]:
         """Return one request for all rows of the plan."""
         return [WholeRead(plan)]
+
+    def read_near(self, _request: WholeRead, _out: NDArray[Any]) -> bool:
+        """Return False: no cache has what zarr-python reads; see `ReadableArray.read_near`."""
+        return False
+
+    def keep_near(self, _request: WholeRead) -> None:
+        """Raise `ArgumentError`: no cache has what zarr-python reads; see `ReadableArray.keep_near`."""
+        raise ArgumentError(f"{self.where}: it cannot be cached: it has codecs that zarr-python reads")
 
     def read(self, request: WholeRead, out: NDArray[Any]) -> None:
         """Read the rows of a plan, each run of neighbouring chunks at once; see `ReadableArray.read`."""

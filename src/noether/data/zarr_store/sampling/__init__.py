@@ -1,5 +1,6 @@
 """Which rows make a draw: the shuffle, read plans, joint draws. Pure: nothing is read here."""
 
+from noether.data.zarr_store.sampling.candidates import Candidates, Taken
 from noether.data.zarr_store.sampling.joint_draws import Draw
 from noether.data.zarr_store.sampling.plan import (
     CHUNK_ORDERS,
@@ -10,7 +11,7 @@ from noether.data.zarr_store.sampling.plan import (
     plan_whole,
     plan_window,
 )
-from noether.data.zarr_store.sampling.planner import DrawPlanner, DrawRead, IfShort, NumPoints, Schedule
+from noether.data.zarr_store.sampling.planner import DrawPlanner, DrawRead, IfShort, NumPoints, Schedule, Share
 from noether.data.zarr_store.sampling.random_stream import random_stream
 from noether.data.zarr_store.sampling.read_plan import ChunkPart, ChunkRun, PlannedRead, Range, ReadPlan
 from noether.data.zarr_store.sampling.shuffle import (
@@ -19,23 +20,29 @@ from noether.data.zarr_store.sampling.shuffle import (
     hash_key,
     permutation,
 )
+from noether.data.zarr_store.sampling.weights import Falloff, Weight
 
 __all__ = [
     "CHUNK_ORDERS",
     "SHUFFLE_ALGORITHM",
     "SHUFFLE_ALGORITHMS",
+    "Candidates",
     "ChunkOrder",
     "ChunkPart",
     "ChunkRun",
     "Draw",
     "DrawPlanner",
     "DrawRead",
+    "Falloff",
     "IfShort",
     "NumPoints",
     "PlannedRead",
     "Range",
     "ReadPlan",
     "Schedule",
+    "Share",
+    "Taken",
+    "Weight",
     "check_num_points",
     "count_draws",
     "hash_key",

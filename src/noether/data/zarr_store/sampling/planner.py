@@ -12,11 +12,13 @@ from noether.data.zarr_store.core import Grid, whole_number
 from noether.data.zarr_store.errors import ArgumentError, UnknownNameError, require_one_of
 from noether.data.zarr_store.layout import DomainLayout
 from noether.data.zarr_store.manifest import SampleEntry
-from noether.data.zarr_store.sampling.joint_draws import Draw, JointDraws, join_draws
+from noether.data.zarr_store.sampling.candidates import Candidates
+from noether.data.zarr_store.sampling.joint_draws import Draw, JointDraws, Member, join_draws
 from noether.data.zarr_store.sampling.joint_plan import JointPlan, sweep_length
 from noether.data.zarr_store.sampling.plan import ChunkOrder
 from noether.data.zarr_store.sampling.random_stream import Choices, random_stream
 from noether.data.zarr_store.sampling.read_plan import PlannedRead, Range
+from noether.data.zarr_store.sampling.weighting import N_RANDOM_BYTES
 
 __all__ = ["DrawPlanner", "DrawRead", "IfShort", "NumPoints", "Schedule", "Share"]
 
@@ -32,14 +34,17 @@ class Share:
 
     Attributes
     ----------
-    names : tuple of str
-        What it calls the fields of the read in the item, in the same order.
+    names : tuple of str or None
+        What it calls the fields of the read in the item, in the same order; None for one that only its weight reads.
     ranges : tuple of (int, int)
         Half-open, ascending ranges of rows of the read.
+    candidates : Candidates or None
+        Takes some of these rows, where the draw is weighted; the same of all shares of a draw.
     """
 
-    names: tuple[str, ...]
+    names: tuple[str | None, ...]
     ranges: tuple[Range, ...]
+    candidates: Candidates | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,7 @@ class DrawPlanner:
     names : tuple of str
         Of all fields that an item can have, in their order.
     stored_fields : frozenset of str
-        The canonical names of the fields that are read for them.
+        The canonical names of the fields that are read for them; those that only a weight reads are left out.
     seed : int or None
         As given.
     is_random : bool
@@ -124,14 +129,14 @@ class DrawPlanner:
         self._wanted = domains, fields if fields is None or isinstance(fields, str) else tuple(fields), draws
         self._joined: tuple[int, tuple[JointDraws, ...]] | None = None
         groups = self._groups(0)
+        if schedule == "sweep":
+            _refuse_weights_in_sweeps(groups)
         if not groups:
             raise ArgumentError("fields: expected at least one field, or draws, got none of both")
         members = [member for group in groups for member in group.members]
         self.is_random = callable(num_points) or any(member.num_points is not None for member in members)
-        self.stored_fields = frozenset(
-            layout.field for group in groups for read in group.reads for layout in read.layouts
-        )
-        self.names = tuple(name for member in members for name in member.names.values())
+        self.stored_fields = frozenset(field for member in members for field in member.names)
+        self.names = tuple(name for member in members for name in member.item_names)
         for name, count in Counter(self.names).items():
             if count > 1:
                 raise ArgumentError(f"draws: two of them would give a field {name!r}; give one of them another name")
@@ -168,13 +173,15 @@ class DrawPlanner:
 
     def _check_counts(self, group: JointDraws, sample_id: str, n_points: int) -> None:
         where = f"sample {sample_id!r}, domain {group.domain!r}"
-        counts = {member.title: member.num_points or n_points for member in group.members}
-        if len(counts) > 1 and sum(counts.values()) > n_points:
-            shown = " and ".join(f"{count} of {title}" for title, count in counts.items())
+        n_read = sum(member.n_read(n_points) for member in group.members)
+        if len(group.members) > 1 and n_read > n_points:
+            shown = " and ".join(_shown_count(member, n_points) for member in group.members)
+            is_weighted = any(member.weighting is not None for member in group.members)
             raise ArgumentError(
-                f"{where}: {shown} share no point, which takes {sum(counts.values())}, and there are {n_points}; "
-                "ask for fewer"
+                f"{where}: {shown} share no point, which takes {n_read}, and there are {n_points}; ask for fewer"
+                f"{', or a lower oversample' if is_weighted else ''}"
             )
+        counts = {member.title: member.num_points or n_points for member in group.members}
         for title, count in counts.items():
             if count > n_points and self._if_short == "error":
                 raise ArgumentError(
@@ -192,14 +199,16 @@ class DrawPlanner:
             if callable(self._num_points):
                 self._check_counts(group, sample_id, grid.n_points)
             joint = self._plan_group(group, grid, sample_id, epoch, repeat)
+            candidates = [self._candidates(one, grid.n_points, sample_id, epoch, repeat) for one in group.members]
             for read in group.reads:
                 plan, shares = joint.part(read.takers)
-                planned = PlannedRead(sample_id, group.domain, read.layouts, plan)
-                reads.append(DrawRead(planned, tuple(map(Share, read.names, shares))))
+                takes = [candidates[number] for number in read.takers]
+                planned = PlannedRead(sample_id, group.domain, read.layouts, plan, are_candidates=any(takes))
+                reads.append(DrawRead(planned, tuple(map(Share, read.names, shares, takes))))
         return reads
 
     def _plan_group(self, group: JointDraws, grid: Grid, sample_id: str, epoch: int, repeat: int) -> JointPlan:
-        counts = [min(member.num_points or grid.n_points, grid.n_points) for member in group.members]
+        counts = [min(member.n_read(grid.n_points), grid.n_points) for member in group.members]
         if group.members[0].num_points is None:
             return JointPlan.whole(grid)
         key: tuple[int | str, ...] = (*group.stream, sample_id)
@@ -210,5 +219,31 @@ class DrawPlanner:
             return JointPlan.of_sweep(grid, counts, step, self._stream("sweep", sweep, *key))
         return JointPlan.of_draws(grid, counts, self._stream("epoch", epoch, *key), self._chunk_order)
 
+    def _candidates(self, member: Member, n_points: int, sample_id: str, epoch: int, repeat: int) -> Candidates | None:
+        """Return how a weighted draw takes its points of a sample; None for any other draw."""
+        if member.weighting is None or member.num_points is None:
+            return None
+        n_read, n_taken = (min(count, n_points) for count in (member.n_read(n_points), member.num_points))
+        stream = self._stream("weight", repeat, epoch, member.weighting.draw, sample_id)
+        where = f"sample {sample_id!r}, {member.title}"
+        random_bytes = stream.getrandbits(8 * N_RANDOM_BYTES).to_bytes(N_RANDOM_BYTES, "little")
+        return Candidates(where, member.weighting, n_read, n_taken, n_points / n_read, random_bytes)
+
     def _stream(self, *key: int | str) -> Choices:
         return random_stream(secrets.randbits(128)) if self.seed is None else random_stream(self.seed, *key)
+
+
+def _refuse_weights_in_sweeps(groups: Iterable[JointDraws]) -> None:
+    """Raise `ArgumentError` where a weighted draw would take its turn in a sweep."""
+    for group in groups:
+        for member in group.members if group.has_main else ():
+            if member.weighting is not None:
+                raise ArgumentError(
+                    f"schedule='sweep': {member.title} is weighted and disjoint, and a sweep takes all points in turn; "
+                    "give it no weight, or disjoint=False, or take schedule='independent'"
+                )
+
+
+def _shown_count(member: Member, n_points: int) -> str:
+    oversample = "" if member.weighting is None else f"{member.weighting.oversample} times "
+    return f"{oversample}{member.num_points or n_points} of {member.title}"

@@ -121,9 +121,13 @@ class PlannedRead:
         The fields to read.
     plan : ReadPlan
         The rows, the same for all of them.
+    are_candidates : bool
+        Whether some of the rows are taken for the result: they lie apart from it, in float32, or in float64 where
+        float32 does not have every stored value.
     """
 
     sample_id: str
     domain: str
     layouts: tuple[ArrayLayout, ...]
     plan: ReadPlan
+    are_candidates: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,19 @@ from noether.data.zarr_store.sources.lazy_arrays import read_threads
 from noether.data.zarr_store.sources.loading import SampleLoader
 from noether.data.zarr_store.sources.mapping import DomainMapping
 from noether.data.zarr_store.sources.mapping_fields import AreaField, ArrayField, DistanceField, FileField, NormalsField
-from noether.data.zarr_store.sources.mesh_domains import SMALL_DOMAIN_BYTES, association_of
+from noether.data.zarr_store.sources.mesh_domains import (
+    SMALL_DOMAIN_BYTES,
+    DomainView,
+    association_of,
+    domain_view,
+    streamed_parts,
+)
 from noether.data.zarr_store.sources.range_reader import open_head, open_ranged
+from noether.data.zarr_store.sources.spilled_arrays import SMALL_ARRAY_BYTES
+from noether.data.zarr_store.sources.streamed_errors import NotStreamedError
+from noether.data.zarr_store.sources.streamed_files import open_streamed
 from noether.data.zarr_store.sources.suffixes import suffix_of
 from noether.data.zarr_store.sources.vtk_heads import HEAD_SUFFIXES, VtkHead, read_vtk_head
-from noether.data.zarr_store.sources.vtk_xml import SMALL_ARRAY_BYTES
 from noether.data.zarr_store.stores import is_remote
 
 __all__ = ["SampleDescriber"]
@@ -105,11 +113,30 @@ class SampleDescriber:
             with damage_reported(file.key, f"sample {file.sample_id!r}"):
                 head = read_vtk_head(file.open())
             return self._describe_mesh(file, name, domain, head)
+        if suffix == ".case" and not is_remote(loader.storage.root) and domain.unused_points == "keep":
+            loader.found.named_files(loader.storage, loader.mapping)  # refuses a case that names files outside
+            parts = streamed_parts(file, {name: domain}, file.step(domain))
+            return None if parts is None else self._describe_parts(domain, domain_view(file, name, domain, parts))
         return None
 
+    def _describe_parts(self, domain: DomainMapping, view: DomainView) -> Descriptions:
+        """Describe what parts give whose arrays are read as they are asked for."""
+        positions = view.positions()
+        fields: Descriptions = {}
+        for field_name in dict.fromkeys([POSITION, *domain.fields]):
+            field, values = domain.fields.get(field_name), positions
+            if isinstance(field, ArrayField):
+                values = view.values(field_name, field)
+            shape = positions.shape[:1] if isinstance(field, AreaField) else values.shape
+            if not isinstance(field, FileField | DistanceField):
+                fields[field_name] = FieldDescription(tuple(shape), values.dtype)
+        fields[POSITION] = replace(fields[POSITION], association=view.association)
+        n_points = [part.size("point") for part in view.parts] if view.association == "cell" else []
+        points = [3 * count * positions.dtype.itemsize for count in n_points]
+        return _streamed(fields, domain, points, sum(part.size("cell") for part in view.parts))
+
     def _describe_mesh(self, file: SampleFile, name: str, domain: DomainMapping, head: VtkHead) -> Descriptions | None:
-        is_here = not is_remote(self.loader.storage.root)
-        is_streamed = not head.has_other_cells and (is_here or head.is_appended)
+        is_streamed = self._is_streamed(file, domain, head)
         if not is_streamed:
             _require_pyvista(file.path.suffix)
         association = domain.association
@@ -137,15 +164,17 @@ class SampleDescriber:
             fields[POSITION] = replace(fields[POSITION], loading_bytes=needed, scratch_bytes=fetched)
             return fields
         points = 3 * head.n_points * head.points_dtype.itemsize if association == "cell" else 0
-        is_mapped = points > SMALL_ARRAY_BYTES
-        held = _STREAM_BYTES * (read_threads() + 1) + (0 if is_mapped else points)
-        fields[POSITION] = replace(
-            fields[POSITION],
-            loading_bytes=held + _derived_bytes(domain, head.n_cells),
-            scratch_bytes=points if is_mapped else 0,
-        )
-        is_small = sum(one.n_bytes for one in fields.values()) <= SMALL_DOMAIN_BYTES
-        return {field: replace(one, in_memory=is_small) for field, one in fields.items()}
+        return _streamed(fields, domain, [points], head.n_cells)
+
+    def _is_streamed(self, file: SampleFile, domain: DomainMapping, head: VtkHead) -> bool:
+        if head.has_other_cells or not head.is_appended:
+            # Tags among the values cannot be looked for in little time.
+            return not head.has_other_cells and not is_remote(self.loader.storage.root)
+        try:
+            open_streamed(file.path, file.where(), file.way_out, self.loader.bytes_of(self.loader.objects(domain)))
+        except NotStreamedError:
+            return False
+        return True
 
     def _fetched_bytes(self, key: str, domain: DomainMapping) -> int:
         """Return the size of the copy that is made of a file: one in object storage, or of pieces."""
@@ -168,6 +197,28 @@ class SampleDescriber:
         needed = target * (_TREE_FACE_BYTES if field.method == "faces" else _TREE_FACE_BYTES // 8)
         dtype: np.dtype[Any] = np.result_type(own[POSITION].dtype, np.float32)
         return FieldDescription(own[POSITION].shape[:1], dtype, loading_bytes=needed)
+
+
+def _streamed(fields: Descriptions, domain: DomainMapping, points: Sequence[int], n_cells: int) -> Descriptions:
+    """Return fields whose arrays are read as they are asked for, with the memory and the files that this takes.
+
+    Parameters
+    ----------
+    fields : dict of str to FieldDescription
+        By name in the mapping.
+    domain : DomainMapping
+        Tells what is computed.
+    points : sequence of int
+        Bytes of the points of each mesh, which centres of cells need.
+    n_cells : int
+        Cells of all of them.
+    """
+    mapped = sum(n_bytes for n_bytes in points if n_bytes > SMALL_ARRAY_BYTES)
+    held = _STREAM_BYTES * (read_threads() + 1) + sum(points) - mapped
+    loading = held + _derived_bytes(domain, n_cells)
+    fields[POSITION] = replace(fields[POSITION], loading_bytes=loading, scratch_bytes=mapped)
+    is_small = sum(one.n_bytes for one in fields.values()) <= SMALL_DOMAIN_BYTES
+    return {field: replace(one, in_memory=is_small) for field, one in fields.items()}
 
 
 def _mesh_bytes(file: SampleFile, domain: DomainMapping, n_cells: int) -> int:

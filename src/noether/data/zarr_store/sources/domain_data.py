@@ -10,10 +10,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from noether.data.zarr_store.sources.byte_source import ByteSource
 from noether.data.zarr_store.sources.mapping import Association, DomainMapping, step_of
 from noether.data.zarr_store.sources.patterns import PathPattern
 from noether.data.zarr_store.sources.steps import Step
-from noether.data.zarr_store.sources.vtk_xml import ByteSource
 
 __all__ = ["DomainData", "SampleFile"]
 

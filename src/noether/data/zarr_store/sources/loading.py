@@ -25,6 +25,7 @@ from noether.data.zarr_store.sources.array_files import (
 from noether.data.zarr_store.sources.assembly import transposed
 from noether.data.zarr_store.sources.attribute_tables import AttributeTables
 from noether.data.zarr_store.sources.base import SourceSample
+from noether.data.zarr_store.sources.byte_source import MAX_OPEN_FILES, ByteSource, local_bytes, stored_bytes
 from noether.data.zarr_store.sources.discovery import FoundSample
 from noether.data.zarr_store.sources.distance import distance_to_positions, distance_to_triangles
 from noether.data.zarr_store.sources.domain_data import DomainData, SampleFile
@@ -38,15 +39,9 @@ from noether.data.zarr_store.sources.mapping_fields import ArrayField, DistanceF
 from noether.data.zarr_store.sources.mesh_domains import read_mesh_domains
 from noether.data.zarr_store.sources.meshes import MESH_SUFFIXES
 from noether.data.zarr_store.sources.range_reader import streamed
+from noether.data.zarr_store.sources.streamed_errors import NotStreamedError
 from noether.data.zarr_store.sources.suffixes import suffix_of, unread_format
 from noether.data.zarr_store.sources.vtk_heads import HEAD_SUFFIXES
-from noether.data.zarr_store.sources.vtk_xml import (
-    MAX_OPEN_FILES,
-    ByteSource,
-    NotStreamedError,
-    local_bytes,
-    stored_bytes,
-)
 from noether.data.zarr_store.stores import Storage, StoredObject, is_remote
 
 __all__ = ["READERS", "SampleLoader"]
@@ -167,13 +162,13 @@ class SampleLoader:
         is_whole_here = not is_remote(self.storage.root) and not n_pieces
         if suffix in HEAD_SUFFIXES and not is_whole_here and len(objects) <= MAX_OPEN_FILES:
             with suppress(NotStreamedError):
-                return read(replace(file, source=self._bytes_of(objects)), domains)
+                return read(replace(file, source=self.bytes_of(objects)), domains)
         with scratch_directory() as directory:
             named = self.found.named_files(self.storage, self.mapping)
             path = LocalCopies(self.storage, directory).local_file(key, objects, named)
             return read(replace(file, path=path), domains)
 
-    def _bytes_of(self, objects: Sequence[StoredObject]) -> ByteSource:
+    def bytes_of(self, objects: Sequence[StoredObject]) -> ByteSource:
         """Return the bytes of a file, or of its pieces, where they lie."""
         if is_remote(self.storage.root):
             return stored_bytes(self.storage, objects)

@@ -27,10 +27,10 @@ from noether.data.zarr_store.sources.mesh_part import MeshPart
 from noether.data.zarr_store.sources.meshes import MeshFile
 from noether.data.zarr_store.sources.patterns import PathPattern
 from noether.data.zarr_store.sources.steps import STEP, Step, Steps
-from noether.data.zarr_store.sources.streamed_files import open_streamed
-from noether.data.zarr_store.sources.vtk_xml import NotStreamedError
+from noether.data.zarr_store.sources.streamed_errors import NotStreamedError
+from noether.data.zarr_store.sources.streamed_files import StreamedFile, open_streamed, warn_if_large
 
-__all__ = ["SMALL_DOMAIN_BYTES", "association_of", "read_mesh_domains"]
+__all__ = ["SMALL_DOMAIN_BYTES", "DomainView", "association_of", "domain_view", "read_mesh_domains", "streamed_parts"]
 
 ASSOCIATIONS: tuple[Association, ...] = get_args(Association)
 
@@ -74,30 +74,35 @@ def read_mesh_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) ->
 
 
 def _read_at_step(file: SampleFile, domains: Mapping[str, DomainMapping], step: Step) -> dict[str, DomainData]:
-    parts = _streamed_parts(file, domains)
+    parts = streamed_parts(file, domains, step)
     if parts is None:
         mesh = MeshFile(file.path, file.where(), file.way_out, step)
-        if step is None and mesh.steps.count > 1:
-            _require_step_where_steps_are_samples(file, domains, mesh.steps)
-        parts = mesh.read(_wanted_arrays(file, domains, mesh.names))
+        parts = mesh.read(_wanted_arrays(file, domains, mesh, step))
     return {name: _read_domain(file, name, domain, parts) for name, domain in domains.items()}
 
 
-def _streamed_parts(file: SampleFile, domains: Mapping[str, DomainMapping]) -> Sequence[MeshPart] | None:
-    """Open a file whose arrays are read when they are asked for; None where PyVista is to read it."""
+def streamed_parts(file: SampleFile, domains: Mapping[str, DomainMapping], step: Step) -> Sequence[MeshPart] | None:
+    """Open a file whose arrays are read when they are asked for; None where PyVista is to read it.
+
+    Parameters and errors are those of `read_mesh_domains`, at one time step.
+    """
     try:
-        mesh = open_streamed(file.path, file.where(), file.way_out, file.source)
-        return mesh.read(_wanted_arrays(file, domains, mesh.names))
-    except NotStreamedError:
+        mesh = open_streamed(file.path, file.where(), file.way_out, file.source, step)
+        return mesh.read(_wanted_arrays(file, domains, mesh, step))
+    except NotStreamedError as reason:
         if file.source is not None:  # PyVista reads local files alone
             raise
+        warn_if_large(file.path, next(domain.file for domain in domains.values()) or file.key, reason)
         return None
 
 
 def _wanted_arrays(
-    file: SampleFile, domains: Mapping[str, DomainMapping], names: Names | None
+    file: SampleFile, domains: Mapping[str, DomainMapping], mesh: MeshFile | StreamedFile, step: Step
 ) -> dict[Association, set[str]]:
     """Return the arrays of a file that domains need, by association; none where only its data tell what it has."""
+    if step is None and mesh.steps.count > 1:
+        _require_step_where_steps_are_samples(file, domains, mesh.steps)
+    names = mesh.names
     wanted: dict[Association, set[str]] = {association: set() for association in ASSOCIATIONS}
     if names is not None:
         # The header tells of a missing array before gigabytes are read.
@@ -120,11 +125,7 @@ def _require_step_where_steps_are_samples(file: SampleFile, domains: Mapping[str
 
 
 def _read_domain(file: SampleFile, name: str, domain: DomainMapping, parts: Sequence[MeshPart]) -> DomainData:
-    chosen = _choose_parts(file, name, domain.parts, parts)
-    there = {one: {array for part in chosen for array in part.data[one]} for one in ASSOCIATIONS}
-    association = association_of(file, name, domain, there)
-    _require_in_all_parts(file, name, domain, association, chosen)
-    view = _DomainView(file, name, association, chosen)
+    view = domain_view(file, name, domain, parts)
     used = view.used_points() if domain.unused_points == "drop" else None
     fields: dict[str, Any] = {}
     for field_name, field in domain.fields.items():
@@ -139,7 +140,16 @@ def _read_domain(file: SampleFile, name: str, domain: DomainMapping, parts: Sequ
     if used is not None:
         fields = {field_name: chosen_rows(values, used) for field_name, values in fields.items()}
     triangles = view.triangles if view.has_faces_only else None
-    return DomainData(_loaded_if_small(fields), view.rows(used), triangles, association)
+    return DomainData(_loaded_if_small(fields), view.rows(used), triangles, view.association)
+
+
+def domain_view(file: SampleFile, name: str, domain: DomainMapping, parts: Sequence[MeshPart]) -> DomainView:
+    """Return the parts of a mesh that make a domain; parameters and errors are those of `read_mesh_domains`."""
+    chosen = _choose_parts(file, name, domain.parts, parts)
+    there = {one: {array for part in chosen for array in part.data[one]} for one in ASSOCIATIONS}
+    association = association_of(file, name, domain, there)
+    _require_in_all_parts(file, name, domain, association, chosen)
+    return DomainView(file, name, association, chosen)
 
 
 def _loaded_if_small(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -226,7 +236,7 @@ def _missing(file: SampleFile, field: str, array: str, allowed: Sequence[Associa
 
 
 @dataclass(frozen=True)
-class _DomainView:
+class DomainView:
     """The parts of a mesh that make a domain, with its points as cells or as points; all without ghosts."""
 
     file: SampleFile

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from noether.data.zarr_store.errors import MissingDependencyError, SourceError
 from noether.data.zarr_store.sources.cells import Cells, Polyhedra
-from noether.data.zarr_store.sources.ensight_case import case_of_one_step, parse_case
-from noether.data.zarr_store.sources.ensight_files import extract_step
+from noether.data.zarr_store.sources.ensight_case import case_of_one_step
+from noether.data.zarr_store.sources.ensight_files import case_at_step, extract_step
 from noether.data.zarr_store.sources.ghosts import GHOST_ARRAYS, own_cells, own_points
 from noether.data.zarr_store.sources.hdf5_meshes import (
     HDF5_MESH_FILE_SUFFIXES,
@@ -114,19 +114,14 @@ class MeshFile:
         VTK's reader of cases takes a time for all time sets, cannot read names with blanks, and does not end where a
         file of several steps lacks one. A case that names no files stays.
         """
-        case = parse_case(_text_of(path), self._where)
+        case = case_at_step(path, step, self._where)
         if not case.header or not case.entries:
             return path
         stack = ExitStack()
         weakref.finalize(self, stack.close)
         directory = stack.enter_context(scratch_directory())
-
-        def read(name: str) -> str:
-            return _text_of(path.parent / name)
-
-        self.steps = case.steps(read)
-        entries = case.at_step(step, read, self._where)
-        files = list(dict.fromkeys(one for entry in entries for one in entry.step_files))
+        self.steps = case.steps
+        files = list(dict.fromkeys(one for entry in case.entries for one in entry.step_files))
         links = {one: f"file{number}" for number, one in enumerate(files)}
         for (name, step_in_file), link in links.items():
             if step_in_file is None:
@@ -135,7 +130,7 @@ class MeshFile:
                 extract_step(path.parent / name, step_in_file, directory / link, self._where)
         self._aliases = {str(directory / link): str(path.parent / name) for (name, _), link in links.items()}
         written = directory / path.name
-        written.write_text(case_of_one_step(case.header, entries, links), errors="surrogateescape")
+        written.write_text(case_of_one_step(case.header, case.entries, links), errors="surrogateescape")
         return written
 
     def read(self, wanted: Mapping[Association, Collection[str]] | None = None) -> list[MeshPart]:
@@ -224,11 +219,6 @@ def _flags(data: Mapping[str, Any] | pyvista.DataSetAttributes) -> NDArray[Any] 
 
 def _length(time_set: Any) -> int:
     return int(time_set.GetNumberOfTuples())
-
-
-def _text_of(path: Path) -> str:
-    # Names of files are bytes.
-    return path.read_text(errors="surrogateescape") if path.is_file() else ""
 
 
 def _part(name: str, dataset: pyvista.DataSet) -> LoadedPart:

@@ -2,25 +2,57 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
+from noether.data.zarr_store.errors import WholeFileWarning
+from noether.data.zarr_store.sources.byte_source import MAX_OPEN_FILES, ByteSource, local_bytes
+from noether.data.zarr_store.sources.ensight_files import files_of_case
+from noether.data.zarr_store.sources.ensight_gold import GoldMesh
+from noether.data.zarr_store.sources.mapping import Association
+from noether.data.zarr_store.sources.mesh_part import MeshPart
 from noether.data.zarr_store.sources.referenced_files import PIECED_SUFFIXES, names_in
+from noether.data.zarr_store.sources.steps import Step, Steps
+from noether.data.zarr_store.sources.streamed_errors import NotStreamedError
 from noether.data.zarr_store.sources.suffixes import suffix_of
 from noether.data.zarr_store.sources.vtk_heads import HEAD_SUFFIXES
-from noether.data.zarr_store.sources.vtk_xml import (
-    MAX_OPEN_FILES,
-    ByteSource,
-    NotStreamedError,
-    StreamedMesh,
-    local_bytes,
-)
+from noether.data.zarr_store.sources.vtk_xml import StreamedMesh
 
-__all__ = ["open_streamed"]
+__all__ = ["StreamedFile", "open_streamed", "warn_if_large"]
 
 _SURFACES = (".vtp", ".pvtp")
+_LARGE_BYTES = 256 << 20
 
 
-def open_streamed(path: Path, where: str, way_out: str, source: ByteSource | None = None) -> StreamedMesh:
+class StreamedFile(Protocol):
+    """A file of a mesh, opened: the places of its arrays are known."""
+
+    names: dict[Association, list[str]]
+    """Arrays by association."""
+
+    steps: Steps
+    """Time steps that it has."""
+
+    step: int | None
+    """The step that is read; None where there are none, or they have no numbers."""
+
+    def read(self, wanted: Mapping[Association, Collection[str]]) -> Sequence[MeshPart]:
+        """Open the arrays that are wanted, by association, of each part.
+
+        Raises
+        ------
+        NotStreamedError
+            Only VTK's own reader knows one of them.
+        SourceError
+            One is damaged.
+        """
+
+
+def open_streamed(
+    path: Path, where: str, way_out: str, source: ByteSource | None = None, step: Step = None
+) -> StreamedFile:
     """Open a file of a mesh: the places of its arrays are read.
 
     Parameters
@@ -33,13 +65,19 @@ def open_streamed(path: Path, where: str, way_out: str, source: ByteSource | Non
         What to do where it cannot be read, to end an error with.
     source : ByteSource, optional
         Its bytes, where it is not one file of this machine.
+    step : int, "last" or None
+        Which time step of a case is read; the last where it is None.
 
     Raises
     ------
     NotStreamedError
         Only VTK's own reader knows it.
+    SourceError
+        A case is damaged, or lacks a file or the step.
     """
     suffix, summary = suffix_of(path), None
+    if suffix == ".case":
+        return GoldMesh(path, where, way_out, step)
     if suffix in HEAD_SUFFIXES:
         files = [source or local_bytes([path])]
     elif suffix in PIECED_SUFFIXES:
@@ -56,3 +94,31 @@ def open_streamed(path: Path, where: str, way_out: str, source: ByteSource | Non
     if mesh.is_surface != (suffix in _SURFACES):
         raise NotStreamedError("its suffix is that of another kind of mesh")
     return mesh
+
+
+def warn_if_large(path: Path, shown: str, reason: NotStreamedError) -> None:
+    """Warn where a file that `open_streamed` refused is large: VTK holds all of it in memory.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    shown : str
+        Its name in the warning. The same name for all samples gives one warning for all.
+    reason : NotStreamedError
+        Why it was refused.
+    """
+    suffix, files = suffix_of(path), [path]
+    if suffix in PIECED_SUFFIXES:
+        files = [path.parent / name for name in names_in(path.name, path.read_text("utf-8", "replace"))]
+    elif suffix == ".case":
+        files = files_of_case(path)
+    elif suffix not in HEAD_SUFFIXES:
+        return
+    if sum(file.stat().st_size for file in files if file.is_file()) > _LARGE_BYTES:
+        warnings.warn(
+            f"{shown}: VTK reads this file whole into memory, because {reason}; --dry-run says how much memory that "
+            "takes; a file without it is read in parts",
+            WholeFileWarning,
+            stacklevel=2,
+        )

@@ -13,26 +13,36 @@ from obstore.exceptions import BaseError
 from zarr.abc.store import Store
 
 from noether.data.zarr_store.errors import ArgumentError, require_one_of
-from noether.data.zarr_store.stores.base import Buffer, Storage, StoredObject, StoreFactory
+from noether.data.zarr_store.stores.base import Buffer, LocalFile, Storage, StoredObject, StoreFactory
+from noether.data.zarr_store.stores.cache_directory import CachedFile, CacheDirectory, store_name
+from noether.data.zarr_store.stores.cache_settings import CACHE_DIR_VARIABLE, CacheSettings, cache_settings
 from noether.data.zarr_store.stores.counting import CountingStore, Traffic
 from noether.data.zarr_store.stores.fsspec_store import FsspecStorage
 from noether.data.zarr_store.stores.local import LocalStorage
 from noether.data.zarr_store.stores.object_store import OBSTORE_PROTOCOLS, ObstoreStorage
+from noether.data.zarr_store.stores.range_cache import RangeCache
 from noether.data.zarr_store.stores.request_log import from_to, log_request, logs_requests
 from noether.data.zarr_store.stores.staging import StagedWrite
 from noether.data.zarr_store.stores.weaknesses import StorageWarning
 
 __all__ = [
+    "CACHE_DIR_VARIABLE",
     "STORAGE_ERRORS",
     "Buffer",
+    "CacheDirectory",
+    "CacheSettings",
+    "CachedFile",
     "CountingStore",
+    "LocalFile",
     "LocalStorage",
+    "RangeCache",
     "StagedWrite",
     "Storage",
     "StorageWarning",
     "StoreFactory",
     "StoredObject",
     "Traffic",
+    "cache_settings",
     "from_to",
     "is_remote",
     "join",
@@ -41,6 +51,7 @@ __all__ = [
     "make_store",
     "normalize_root",
     "open_storage",
+    "store_name",
 ]
 
 # What reading through a zarr Store raises where the storage is at fault, and not the bytes.

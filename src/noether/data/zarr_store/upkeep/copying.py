@@ -13,8 +13,9 @@ from fractions import Fraction
 from math import ceil
 from typing import Any
 
+from noether.data.zarr_store.codec import ContentChecksum
 from noether.data.zarr_store.core import CHECKSUM_KEY, ROOT_KEY, Grid, positive_int
-from noether.data.zarr_store.errors import ArgumentError
+from noether.data.zarr_store.errors import ArgumentError, ManifestError, UnknownNameError
 from noether.data.zarr_store.layout import ArrayLayout, DomainLayout, require_fields
 from noether.data.zarr_store.manifest import CopyOrigin, DomainSample, SampleEntry, StoreManifest, select_samples
 from noether.data.zarr_store.reading import OpenSample, ShardAccess, write_chunk_index
@@ -154,18 +155,39 @@ class _Copier:
         """Copy a sample; give its entry, and the bytes of its shards, or None where it was there before."""
         entry = self._entry_of_copy(sample_id)
         key = f"{entry.relpath}/{ROOT_KEY}"
-        attributes = self._settings.as_group_attributes(sample_id, entry)
         present = self._target.read_if_there(key)
-        if present is not None and _attributes_of(present) == json.loads(json.dumps(attributes)):
-            return entry, None
+        copied = None if present is None else self._copied_before(sample_id, entry, present)
+        if copied is not None:
+            return copied, None
         sizes: list[int] = []
         relpath, missing_is_error = self._manifest.sample(sample_id).relpath, self._manifest.promises_all_chunks
         sample = OpenSample(ShardAccess(self._source), sample_id, relpath, missing_is_error)
         domains = (
             (domain, self._arrays(sample, domain, entry.domains[domain].grid, sizes)) for domain in entry.domains
         )
-        self._target.write_group(entry.relpath, group_objects(domains, attributes))
+
+        def attributes_for(content: dict[str, str]) -> dict[str, Any]:
+            nonlocal entry
+            entry = replace(entry, content_crc32c=content)
+            return self._settings.as_group_attributes(sample_id, entry)
+
+        self._target.write_group(entry.relpath, group_objects(domains, attributes_for))
         return entry, sum(sizes)
+
+    def _copied_before(self, sample_id: str, entry: SampleEntry, document: bytes) -> SampleEntry | None:
+        """Return the entry of a group that is the copy of a sample already, from its root; None of any other group.
+
+        The content of the first chunks of a sample is not known before they are copied.
+        """
+        try:
+            content = StoreManifest.of_group(document, sample_id).sample(sample_id).content_crc32c
+        except (ManifestError, UnknownNameError):
+            return None
+        if entry.content_crc32c and content and content != entry.content_crc32c:
+            return None
+        copied = replace(entry, content_crc32c=content)
+        attributes = self._settings.as_group_attributes(sample_id, copied)
+        return copied if _attributes_of(document) == json.loads(json.dumps(attributes)) else None
 
     def _entry_of_copy(self, sample_id: str) -> SampleEntry:
         entry = self._manifest.sample(sample_id)
@@ -178,8 +200,15 @@ class _Copier:
         # What casts lost was counted over all points, and the source's state is that of all points.
         whole = self._fraction == 1
         fidelity = {field: lost for field, lost in entry.fidelity.items() if whole and field in fields}
-        fingerprint = entry.fingerprint if whole else None
-        return replace(entry, domains=domains, fidelity=fidelity, fingerprint=fingerprint, lengths_crc32c=None)
+        content = {field: digits for field, digits in entry.content_crc32c.items() if whole and field in fields}
+        return replace(
+            entry,
+            domains=domains,
+            fidelity=fidelity,
+            fingerprint=entry.fingerprint if whole else None,
+            lengths_crc32c=None,
+            content_crc32c=content,
+        )
 
     def _arrays(self, sample: OpenSample, domain: str, grid: Grid, sizes: list[int]) -> Iterator[GroupArray]:
         whole = self._manifest.sample(sample.sample_id).domains[domain].grid
@@ -192,9 +221,10 @@ class _Copier:
                     f"{where}: it has codecs or shards that cannot be copied as they are; read it with "
                     "ZarrChunkReader and write it with ZarrStoreWriter"
                 )
-            shards = array.leading_shards(grid)
+            checksum = ContentChecksum(follows_chunks=array.codec.checksum)
+            shards = (_counted(parts, sizes) for parts in array.leading_shards(grid, checksum))
             document = _metadata_of_copy(sample.metadata(path, where), grid, layout)
-            yield GroupArray(path, document, (_counted(parts, sizes) for parts in shards))
+            yield GroupArray(layout.field, path, document, shards, checksum)
 
 
 def _settings_of_copy(

@@ -21,7 +21,7 @@ from zarr.abc.codec import BytesBytesCodec
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
 from zarr.storage import MemoryStore
 
-from noether.data.zarr_store.codec import MAX_RUN_CHUNKS, ChunkCodec, ShardIndex
+from noether.data.zarr_store.codec import MAX_RUN_CHUNKS, ChunkCodec, ContentChecksum, ShardIndex
 from noether.data.zarr_store.core import ROOT_KEY, ZERO_CHECKSUM, Grid, run_in_order, with_checksum
 from noether.data.zarr_store.layout import ArrayLayout
 from noether.data.zarr_store.writing.stored_rows import StoredRows
@@ -89,28 +89,43 @@ class GroupArray:
 
     Attributes
     ----------
+    field : str
+        Canonical name.
     path : str
         In the group.
     metadata : bytes
         Its ``zarr.json``.
     shards : iterable of iterable of bytes
         Its shards in order, each in parts.
+    checksum : ContentChecksum
+        The checksum of the chunks of the shards, as they are taken.
     """
 
+    field: str
     path: str
     metadata: bytes
     shards: Iterable[Iterable[bytes]]
+    checksum: ContentChecksum
 
 
 def group_objects(
-    domains: Iterable[tuple[str, Iterable[GroupArray]]], attributes: Mapping[str, Any]
+    domains: Iterable[tuple[str, Iterable[GroupArray]]], attributes_for: Callable[[dict[str, str]], Mapping[str, Any]]
 ) -> Generator[tuple[str, Iterable[bytes]]]:
     """Yield the objects of a group as (key, parts), the root ``zarr.json`` last.
 
     The parts of an object are to be taken before the next object is asked for. The root holds the consolidated
     metadata of all nodes, so that whoever finds it finds the whole group. A domain is asked for when the one before
     it is done and forgotten.
+
+    Parameters
+    ----------
+    domains : iterable of (str, iterable of GroupArray)
+        The arrays of each domain.
+    attributes_for : callable of dict of str to str to mapping
+        Returns the attributes of the group for the checksums of its content, by canonical field name. Called once,
+        after all shards were taken.
     """
+    content: dict[str, str] = {}
     metadata: dict[str, Any] = {}
     for domain, arrays in domains:
         metadata[domain] = group_metadata({})
@@ -124,8 +139,9 @@ def group_objects(
             yield f"{array.path}/{ROOT_KEY}", [array.metadata]
             for shard, parts in enumerate(array.shards):
                 yield f"{array.path}/c/{shard}/0", parts
+            content[array.field] = array.checksum.digits
         del arrays, array  # the next domain may be as large
-    yield ROOT_KEY, [root_document(attributes, metadata)]
+    yield ROOT_KEY, [root_document(attributes_for(content), metadata)]
 
 
 def _groups_above(path: str) -> Iterator[str]:
@@ -175,8 +191,9 @@ def _encoded_arrays(
     grid = content.grid
     for layout, rows in content.arrays:
         document = array_document(layout, grid, encoding, field_attributes.get(layout.field, _NO_ATTRIBUTES))
-        shards = (_shard_parts(shard, layout, rows, grid, encoding, pool) for shard in range(grid.n_shards))
-        yield GroupArray(layout.array_name, document, shards)
+        checksum = ContentChecksum(follows_chunks=encoding.checksum)
+        make = partial(_shard_parts, layout, rows, grid, encoding, pool, checksum)
+        yield GroupArray(layout.field, layout.array_name, document, map(make, range(grid.n_shards)), checksum)
 
 
 def counted(
@@ -221,7 +238,13 @@ def array_document(
 
 
 def _shard_parts(
-    shard: int, layout: ArrayLayout, rows: StoredRows, grid: Grid, encoding: Encoding, pool: ThreadPoolExecutor
+    layout: ArrayLayout,
+    rows: StoredRows,
+    grid: Grid,
+    encoding: Encoding,
+    pool: ThreadPoolExecutor,
+    checksum: ContentChecksum,
+    shard: int,
 ) -> Iterator[bytes]:
     """Yield the chunks of a shard in order, then its index.
 
@@ -242,6 +265,7 @@ def _shard_parts(
     lengths: list[int] = []
     for data, made in run_in_order(pool, tasks, encoding.threads * _TASKS_AHEAD):
         lengths += made
+        checksum.add(data, made)
         yield data
     yield ShardIndex.of_lengths(lengths, per_shard).encode()
 

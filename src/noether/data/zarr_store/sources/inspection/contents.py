@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,13 +22,13 @@ from noether.data.zarr_store.sources.mesh_part import MeshPart
 from noether.data.zarr_store.sources.meshes import MESH_SUFFIXES, MeshFile
 from noether.data.zarr_store.sources.npy import load_members, member_heads
 from noether.data.zarr_store.sources.steps import Steps
-from noether.data.zarr_store.sources.streamed_files import open_streamed
+from noether.data.zarr_store.sources.streamed_errors import NotStreamedError
+from noether.data.zarr_store.sources.streamed_files import StreamedFile, open_streamed
 from noether.data.zarr_store.sources.suffixes import suffix_of
 from noether.data.zarr_store.sources.torch_files import flattened, tensor_heads
-from noether.data.zarr_store.sources.vtk_xml import NotStreamedError
 from noether.data.zarr_store.writing import SourceRows
 
-__all__ = ["SUFFIXES", "FileContents", "FoundArray", "FoundPart", "holds_several", "read_contents"]
+__all__ = ["SUFFIXES", "FileContents", "FoundArray", "FoundPart", "holds_several", "read_contents", "read_parts"]
 
 SUFFIXES = (".pt", ".npy", ".npz", *HDF5_SUFFIXES, *MESH_SUFFIXES)
 
@@ -203,15 +203,28 @@ def _sample_groups(file: Any, key: str) -> list[str]:
     return groups if len(held) == 1 and held != {()} else []
 
 
-def _read_mesh(path: Path, key: str) -> FileContents:
-    steps, step = Steps(), None
-    read: Sequence[MeshPart]
+def read_parts(
+    path: Path, key: str, wanted: Mapping[Association, Collection[str]] | None = None
+) -> tuple[StreamedFile | MeshFile, Sequence[MeshPart]]:
+    """Open a file of a mesh and its parts, with the arrays that are wanted; without `wanted`, with all.
+
+    Raises
+    ------
+    SourceError
+        The file is damaged, or holds nothing.
+    MissingDependencyError
+        Only VTK reads it, and PyVista is not installed.
+    """
     try:
         streamed = open_streamed(path, key, "make the file again")
-        read = streamed.read(streamed.names)
+        return streamed, streamed.read(streamed.names if wanted is None else wanted)
     except NotStreamedError:
         mesh = MeshFile(path, key)
-        read, steps, step = mesh.read(), mesh.steps, mesh.step
+        return mesh, mesh.read(wanted)
+
+
+def _read_mesh(path: Path, key: str) -> FileContents:
+    mesh, read = read_parts(path, key)
     arrays, parts = [], []
     for one in read:
         part = one.name if len(read) > 1 else None
@@ -227,7 +240,7 @@ def _read_mesh(path: Path, key: str) -> FileContents:
         points, cells = (int(one.is_own(of).sum()) for of in ("point", "cell"))
         ghosts = one.n_ghosts("point"), one.n_ghosts("cell")
         parts.append(FoundPart(one.name, points, cells, one.dimension, *ghosts))
-    return FileContents(key, arrays, parts, steps=steps, step=step)
+    return FileContents(key, arrays, parts, steps=mesh.steps, step=mesh.step)
 
 
 def _blocks_of(values: Any, where: str) -> Iterable[NDArray[Any]]:

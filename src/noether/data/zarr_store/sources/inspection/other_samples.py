@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from noether.data.zarr_store.errors import StoreError
-from noether.data.zarr_store.sources.inspection.contents import FoundArray
+from noether.data.zarr_store.sources.inspection.contents import FoundArray, read_parts
 from noether.data.zarr_store.sources.inspection.fields import field_name, toml_text
 from noether.data.zarr_store.sources.mapping import Association
-from noether.data.zarr_store.sources.meshes import MeshFile
 from noether.data.zarr_store.sources.range_reader import open_head
 from noether.data.zarr_store.sources.referenced_files import files_beside
 from noether.data.zarr_store.sources.suffixes import suffix_of
@@ -170,7 +169,7 @@ def _read_parts(storage: Storage, listing: Sequence[StoredObject], keys: Sequenc
         if n_bytes > _MAX_MESH_BYTES:
             break
         try:
-            read = MeshFile(Path(storage.root, key), key).read({"cell": (), "point": ()})
+            _, read = read_parts(Path(storage.root, key), key, {"cell": (), "point": ()})
         except StoreError:
             continue  # its own sample tells what is wrong with it
         parts[key] = {part.name: part.dimension for part in read}

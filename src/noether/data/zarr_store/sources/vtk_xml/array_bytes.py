@@ -5,16 +5,13 @@ from __future__ import annotations
 import binascii
 from functools import cached_property
 
-from noether.data.zarr_store.sources.vtk_xml.byte_source import Buffer, ByteSource
+from noether.data.zarr_store.sources.byte_source import Buffer, ByteSource
+from noether.data.zarr_store.sources.streamed_errors import DamagedArrayError
 from noether.data.zarr_store.sources.vtk_xml.document import ArrayHead
 
-__all__ = ["ArrayBytes", "DamagedArrayError"]
+__all__ = ["ArrayBytes"]
 
 _STEP_BYTES = 1 << 16
-
-
-class DamagedArrayError(ValueError):
-    """The values of an array are not those that its head promises; the text names array and byte."""
 
 
 class ArrayBytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Protocol
@@ -10,23 +9,23 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from noether.data.zarr_store.core import ScratchFile, run_in_order
+from noether.data.zarr_store.core import run_in_order
+from noether.data.zarr_store.sources.byte_source import Buffer
 from noether.data.zarr_store.sources.lazy_arrays import read_threads
+from noether.data.zarr_store.sources.spilled_arrays import SMALL_ARRAY_BYTES, spill
+from noether.data.zarr_store.sources.streamed_errors import NotStreamedError
 from noether.data.zarr_store.sources.vtk_xml.array_bytes import ArrayBytes
 from noether.data.zarr_store.sources.vtk_xml.block_table import read_block_table
-from noether.data.zarr_store.sources.vtk_xml.byte_source import Buffer
 from noether.data.zarr_store.sources.vtk_xml.compression import decompress
-from noether.data.zarr_store.sources.vtk_xml.document import ArrayHead, Document, NotStreamedError
+from noether.data.zarr_store.sources.vtk_xml.document import ArrayHead, Document
 from noether.data.zarr_store.sources.vtk_xml.text_numbers import parse_numbers
 
-__all__ = ["SMALL_ARRAY_BYTES", "ArrayValues", "open_array"]
+__all__ = ["ArrayValues", "open_array"]
 
 # Larger blocks are decompressed once, to a temporary file, and not again for each range in them.
 _LARGE_BLOCK_BYTES = 4 << 20
 _MAX_BLOCK_BYTES = 256 << 20
 _STEP_VALUES = 1 << 18
-SMALL_ARRAY_BYTES = 64 << 20
-"""An array that is read whole is held in memory if it has no more, else in a temporary file."""
 
 
 class ArrayValues(Protocol):
@@ -82,7 +81,7 @@ def open_array(document: Document, head: ArrayHead, n_rows: int | None = None) -
     values: ArrayValues
     if head.is_text:
         n_values = sum(map(len, parse_numbers(stored, head, dtype)))
-        values = _Decoded(head, dtype, _spill(parse_numbers(stored, head, dtype), n_values, dtype, head.name))
+        values = _Decoded(head, dtype, spill(parse_numbers(stored, head, dtype), n_values, dtype, head.name))
     else:
         encoded = _Encoded(document, head, stored)
         largest = encoded.largest_block
@@ -138,9 +137,9 @@ class _Encoded:
         step, threads = max(_STEP_VALUES, self.largest_block // self.dtype.itemsize), read_threads()
         tasks = (partial(self.read, start, min(start + step, len(self))) for start in range(0, len(self), step))
         with ThreadPoolExecutor(threads, thread_name_prefix="noether-read") as pool:
-            return _spill(run_in_order(pool, tasks, ahead=threads + 1), len(self), self.dtype, self.name)
+            return spill(run_in_order(pool, tasks, ahead=threads + 1), len(self), self.dtype, self.name)
 
-    def _bytes(self, start: int, stop: int) -> Buffer | bytearray:
+    def _bytes(self, start: int, stop: int) -> Buffer:
         table = self._table
         if not self._compression:
             before = int(table.ends[0])
@@ -148,11 +147,10 @@ class _Encoded:
         first, last = (np.searchsorted(table.made_ends, [start, stop - 1], "right") - 1).tolist()
         begin = int(table.ends[first])
         data = memoryview(self._stored.read(table.first, begin, int(table.ends[last + 1])))
-        out = bytearray(stop - start)
-        for block in range(first, last + 1):
-            made, at = self._block(data, begin, block), int(table.made_ends[block])
-            out[max(at - start, 0) : at + len(made) - start] = made[max(start - at, 0) : stop - at]
-        return out
+        made: list[Buffer] = [self._block(data, begin, block) for block in range(first, last + 1)]
+        made[-1] = memoryview(made[-1])[: stop - int(table.made_ends[last])]
+        made[0] = memoryview(made[0])[start - int(table.made_ends[first]) :]
+        return made[0] if first == last else b"".join(made)
 
     def _block(self, data: memoryview, begin: int, block: int) -> bytes:
         table = self._table
@@ -163,15 +161,3 @@ class _Encoded:
         except ValueError as error:
             place = self._stored.place(table.first, start)
             raise self._stored.damaged(f"block {block} at byte {place:,}: {error}") from error
-
-
-def _spill(steps: Iterator[NDArray[Any]], n_values: int, dtype: np.dtype[Any], name: str) -> NDArray[Any]:
-    """Return values as one array: in memory if they are few, else in a temporary file that is mapped."""
-    if n_values * dtype.itemsize <= SMALL_ARRAY_BYTES:
-        return np.concatenate([np.empty(0, dtype), *steps])
-    done = 0
-    with ScratchFile(n_values * dtype.itemsize, f"array {name!r}") as file:
-        for values in steps:
-            file.write(values, done)
-            done += values.nbytes
-        return file.mapped(dtype)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noether.data.zarr_store.sources.cells import Polyhedra
-from noether.data.zarr_store.sources.vtk_xml.array_bytes import DamagedArrayError
+from noether.data.zarr_store.sources.streamed_errors import DamagedArrayError
 
 __all__ = ["split_face_stream"]
 

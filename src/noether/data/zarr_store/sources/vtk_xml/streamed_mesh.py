@@ -6,13 +6,15 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from noether.data.zarr_store.errors import SourceError
+from noether.data.zarr_store.sources.byte_source import ByteSource
 from noether.data.zarr_store.sources.ghosts import GHOST_ARRAYS
 from noether.data.zarr_store.sources.mapping import Association
-from noether.data.zarr_store.sources.vtk_xml.array_bytes import DamagedArrayError
-from noether.data.zarr_store.sources.vtk_xml.byte_source import ByteSource
-from noether.data.zarr_store.sources.vtk_xml.document import ArrayHead, NotStreamedError, Piece, read_document
-from noether.data.zarr_store.sources.vtk_xml.streamed_part import DATA_SECTIONS, StreamedPart, StreamedPiece
+from noether.data.zarr_store.sources.steps import Steps
+from noether.data.zarr_store.sources.streamed_errors import DamagedArrayError, NotStreamedError
+from noether.data.zarr_store.sources.streamed_part import StreamedPart
+from noether.data.zarr_store.sources.vtk_xml.document import ArrayHead, Piece, read_document
 from noether.data.zarr_store.sources.vtk_xml.tags import read_tags
+from noether.data.zarr_store.sources.vtk_xml.xml_piece import DATA_SECTIONS, XmlPiece
 
 __all__ = ["StreamedMesh"]
 
@@ -39,6 +41,10 @@ class StreamedMesh:
         Arrays by association.
     is_surface : bool
         Whether it is PolyData.
+    steps : Steps
+        None: where a file has time steps, VTK reads it.
+    step : None
+        The step that is read.
 
     Raises
     ------
@@ -55,6 +61,8 @@ class StreamedMesh:
         summary: ByteSource | None = None,
     ) -> None:
         self._name, self._where, self._way_out = name, where, way_out
+        self.steps = Steps()
+        self.step: int | None = None
         try:
             documents = [read_document(file) for file in files]
             listed = None if summary is None else _listed_arrays(summary)
@@ -69,11 +77,16 @@ class StreamedMesh:
         first = self._pieces[0][1]
         _require_same_arrays(first, [piece for _, piece in self._pieces])
         self.names: dict[Association, list[str]] = {
-            of: [array for array in first.arrays[section] if listed is None or array in listed[section]]
+            of: [
+                array
+                for array in (*first.arrays[section], *sorted(first.unread[section]))
+                if listed is None or array in listed[section]
+            ]
             for of, section in DATA_SECTIONS.items()
         }
         if any(GHOST_ARRAYS[1] in arrays for arrays in self.names.values()):
             raise NotStreamedError("its ghosts are written as VTK did up to version 6")
+        _require_read(first, dict.fromkeys(DATA_SECTIONS, GHOST_ARRAYS))
 
     def read(self, wanted: Mapping[Association, Collection[str]]) -> list[StreamedPart]:
         """Open the arrays that are wanted, by association.
@@ -86,11 +99,18 @@ class StreamedMesh:
             One is damaged.
         """
         chosen = {of: [name for name in names if name in wanted[of]] for of, names in self.names.items()}
+        _require_read(self._pieces[0][1], chosen)
         try:
-            pieces = [StreamedPiece(document, piece) for document, piece in self._pieces]
+            pieces = [XmlPiece(document, piece) for document, piece in self._pieces]
             return [StreamedPart(self._name, pieces, chosen, self._where, self._way_out)]
         except DamagedArrayError as error:
             raise SourceError(f"{self._where} cannot be read ({error}); {self._way_out}") from error
+
+
+def _require_read(piece: Piece, wanted: Mapping[Association, Collection[str]]) -> None:
+    for of, names in wanted.items():
+        for name in piece.unread[DATA_SECTIONS[of]].intersection(names):
+            raise NotStreamedError(f"the values of array {name!r} are no numbers of whole bytes")
 
 
 def _require_same_arrays(first: Piece, pieces: Sequence[Piece]) -> None:
@@ -99,7 +119,8 @@ def _require_same_arrays(first: Piece, pieces: Sequence[Piece]) -> None:
 
     for piece in pieces:
         for section in (*DATA_SECTIONS.values(), "Points"):
-            if kinds(piece.arrays[section]) != kinds(first.arrays[section]):
+            are_same = kinds(piece.arrays[section]) == kinds(first.arrays[section])
+            if not are_same or piece.unread[section] != first.unread[section]:
                 raise NotStreamedError(f"its pieces differ in their {section}")
 
 

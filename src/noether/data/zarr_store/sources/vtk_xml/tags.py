@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from html import unescape
 
-from noether.data.zarr_store.sources.vtk_xml.byte_source import ByteSource
+from noether.data.zarr_store.sources.byte_source import ByteSource
 
 __all__ = ["Tag", "read_tags"]
 

@@ -312,9 +312,13 @@ class SampleCheck:
 def _differing_parts(listed: SampleEntry, own: SampleEntry, *, all_parts: bool) -> list[str]:
     """Name the parts of an entry that a group says otherwise: all parts, or those alone that the entry has."""
     parts = ("domains", "attributes", "fidelity", "fingerprint")
-    return [
+    differing = [
         part for part in parts if (all_parts or getattr(listed, part)) and getattr(listed, part) != getattr(own, part)
     ]
+    # Releases that do not know the key leave it out of what they save.
+    if listed.content_crc32c and own.content_crc32c and listed.content_crc32c != own.content_crc32c:
+        differing.append("content_crc32c")
+    return differing
 
 
 def _keeps_promise(array: ShardedArray | None, layout: ArrayLayout, grid: Grid) -> bool:

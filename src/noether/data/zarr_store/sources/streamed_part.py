@@ -1,13 +1,14 @@
-"""The mesh of VTK files in XML, whose arrays are read when they are sliced."""
+"""Meshes whose arrays are read when they are sliced."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property, partial
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +17,13 @@ from noether.data.zarr_store.core import run_in_order
 from noether.data.zarr_store.errors import SourceError, StoreError
 from noether.data.zarr_store.sources.cells import Cells, UnsoundCellError, joined_cells
 from noether.data.zarr_store.sources.geometry import cell_centers
-from noether.data.zarr_store.sources.ghosts import GHOST_ARRAYS, own_cells, own_points
+from noether.data.zarr_store.sources.ghosts import own_cells, own_points
 from noether.data.zarr_store.sources.lazy_arrays import ReadArray, joined, read_threads
 from noether.data.zarr_store.sources.mapping import Association
 from noether.data.zarr_store.sources.mesh_part import Mask, MeshPart
-from noether.data.zarr_store.sources.vtk_xml.array_bytes import DamagedArrayError
-from noether.data.zarr_store.sources.vtk_xml.array_values import ArrayValues, open_array
-from noether.data.zarr_store.sources.vtk_xml.document import Document, NotStreamedError, Piece
-from noether.data.zarr_store.sources.vtk_xml.piece_cells import PieceCells
+from noether.data.zarr_store.sources.streamed_errors import DamagedArrayError, NotStreamedError
 
-__all__ = ["DATA_SECTIONS", "StreamedPart", "StreamedPiece"]
+__all__ = ["PieceCells", "Rows", "StreamedPart", "StreamedPiece"]
 
 # Gives rows from a first one to one before another.
 Read = Callable[[int, int], NDArray[Any]]
@@ -35,8 +33,6 @@ _STEP_BYTES = 2 << 20
 _STEP_CELLS = 1 << 15
 # A request takes as long for more.
 _FAR_STEPS = 4
-DATA_SECTIONS: dict[Association, str] = {"cell": "CellData", "point": "PointData"}
-"""Where a piece has its arrays of cells, and of points."""
 
 
 @contextmanager
@@ -50,51 +46,86 @@ def _damage_reported(where: str, way_out: str) -> Iterator[None]:
         raise SourceError(f"{where} cannot be read ({error}); {way_out}") from error
 
 
+class PieceCells(Protocol):
+    """The cells of a piece. Safe to use from many threads."""
+
+    def check(self) -> None:
+        """Raise `DamagedArrayError` where there are not as many cells as the file claims."""
+
+    def types(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """Return VTK's types of some cells."""
+
+    def read(self, start: int, stop: int, *, faces_suffice: bool = False) -> Cells:
+        """Read some cells; where `faces_suffice`, the points that cells list beside their faces may be left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of an array, which are read as they are asked for.
+
+    Attributes
+    ----------
+    width : int
+        Values of a row.
+    dtype : numpy.dtype
+        Of the values.
+    read : callable
+        Returns the rows from a first one to one before another, from many threads; shape ``(n,)`` or ``(n, width)``.
+    """
+
+    width: int
+    dtype: np.dtype[Any]
+    read: Read
+
+
 class StreamedPiece:
-    """One piece of a file.
+    """A mesh, or one piece of it, whose arrays are read as they are asked for.
 
     Parameters
     ----------
-    document : Document
-        The file.
-    piece : Piece
-        Which of its pieces.
+    n_points, n_cells : int
+        How many it has.
+    cells : PieceCells
+        The cells.
+    is_far : bool
+        Whether each read is a request to another machine.
 
     Raises
     ------
-    NotStreamedError
-        It lacks an array, or has one in a form that is not known; so do the methods.
-    DamagedArrayError
-        An array is damaged; so do the methods.
+    DamagedArrayError, NotStreamedError
+        From the methods: an array is damaged, or has a form that is not known.
     """
 
-    def __init__(self, document: Document, piece: Piece) -> None:
-        heads = list(piece.arrays["Points"].values())
-        if len(heads) != 1 or heads[0].width != 3:
-            raise NotStreamedError("expected one array of points, with three coordinates")
-        self.n_points, self.n_cells = piece.n_points, piece.n_cells
-        self.is_far = document.source.is_far
-        self.cells = PieceCells(document, piece)
-        self._document = document
-        self._arrays = piece.arrays
-        self._points = open_array(document, heads[0], piece.n_points)
+    def __init__(self, n_points: int, n_cells: int, cells: PieceCells, *, is_far: bool) -> None:
+        self.n_points, self.n_cells, self.cells, self.is_far = n_points, n_cells, cells, is_far
         self._whole_points: NDArray[Any] | None = None
         self._loading = Lock()
 
     @property
     def points_dtype(self) -> np.dtype[Any]:
         """Dtype of `points`: that of the file, or float64 where that has whole numbers."""
-        return self._points.dtype if self._points.dtype.kind == "f" else np.dtype(np.float64)
+        raise NotImplementedError
 
     def points(self, start: int, stop: int) -> NDArray[Any]:
         """Read some points; shape ``(stop - start, 3)``."""
-        return self._points.read(3 * start, 3 * stop).astype(self.points_dtype, copy=False).reshape(-1, 3)
+        raise NotImplementedError
+
+    def open(self, association: Association, name: str) -> Rows:
+        """Open an array of its cells or points."""
+        raise NotImplementedError
+
+    def flags(self, association: Association) -> NDArray[Any] | None:
+        """Read which cells or points are ghosts; None where the file does not say."""
+        raise NotImplementedError
+
+    def _read_all_points(self) -> NDArray[Any]:
+        raise NotImplementedError
 
     def all_points(self) -> NDArray[Any]:
         """Return all points, in memory or in a temporary file that is mapped."""
         with self._loading:  # threads that need them wait for the first
             if self._whole_points is None:
-                self._whole_points = self._points.whole().astype(self.points_dtype, copy=False).reshape(-1, 3)
+                self._whole_points = self._read_all_points()
             return self._whole_points
 
     def centers(self, start: int, stop: int) -> NDArray[Any]:
@@ -118,26 +149,14 @@ class StreamedPiece:
             raise error.after(start) from error
         return block
 
-    def open(self, association: Association, name: str) -> ArrayValues:
-        """Open an array of its cells or points."""
-        head = self._arrays[DATA_SECTIONS[association]][name]
-        return open_array(self._document, head, self.n_cells if association == "cell" else self.n_points)
-
-    def flags(self, association: Association) -> NDArray[Any] | None:
-        """Read which cells or points are ghosts; None where the file does not say."""
-        if GHOST_ARRAYS[0] not in self._arrays[DATA_SECTIONS[association]]:
-            return None
-        values = self.open(association, GHOST_ARRAYS[0])
-        return values.read(0, len(values)) if values.width == 1 else None
-
 
 class StreamedPart(MeshPart):
-    """The mesh of a file, or of the files that a file names, as one part.
+    """A part of a mesh, in one piece or several.
 
     Parameters
     ----------
     name : str
-        Of the file, without its suffix.
+        Name of the part.
     pieces : sequence of StreamedPiece
         One after the other.
     wanted : mapping of {"cell", "point"} to sequence of str
@@ -150,7 +169,7 @@ class StreamedPart(MeshPart):
     Raises
     ------
     DamagedArrayError, NotStreamedError
-        From `open_array`, of an array that is wanted.
+        From `StreamedPiece.open`, of an array that is wanted.
     SourceError
         From the methods: what they need is damaged.
     """
@@ -228,9 +247,8 @@ class StreamedPart(MeshPart):
     def _array(self, association: Association, name: str) -> Any:
         parts = []
         for piece, n_rows in self._sized(association):
-            values = piece.open(association, name)
-            width = values.width
-            parts.append(self._rows(n_rows, width, values.dtype, partial(_rows_of, values)))
+            rows = piece.open(association, name)
+            parts.append(self._rows(n_rows, rows.width, rows.dtype, rows.read))
         return joined(parts)
 
     def _rows(self, n_rows: int, width: int, dtype: np.dtype[Any], read: Read) -> ReadArray:
@@ -273,11 +291,6 @@ class StreamedPart(MeshPart):
                 masks.append(own_points(piece.flags("point"), piece.n_points, piece.blocks(), of_piece))
                 first += piece.n_cells
         return _joined_masks(masks, self._sizes("point"))
-
-
-def _rows_of(values: ArrayValues, start: int, stop: int) -> NDArray[Any]:
-    rows = values.read(start * values.width, stop * values.width)
-    return rows.reshape(-1, values.width) if values.width > 1 else rows
 
 
 def _joined_masks(masks: Sequence[Mask | None], sizes: Sequence[int]) -> Mask | None:

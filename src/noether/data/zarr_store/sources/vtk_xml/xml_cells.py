@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noether.data.zarr_store.sources.cells import POLYHEDRON, Cells, Polyhedra, join_ranges
-from noether.data.zarr_store.sources.vtk_xml.array_bytes import DamagedArrayError
+from noether.data.zarr_store.sources.streamed_errors import DamagedArrayError, NotStreamedError
 from noether.data.zarr_store.sources.vtk_xml.array_values import ArrayValues, open_array
-from noether.data.zarr_store.sources.vtk_xml.document import Document, NotStreamedError, Piece
+from noether.data.zarr_store.sources.vtk_xml.document import Document, Piece
 from noether.data.zarr_store.sources.vtk_xml.face_streams import split_face_stream
 
-__all__ = ["PieceCells"]
+__all__ = ["XmlCells"]
 
 # Faces of polyhedra as VTK writes them from version 2.3 of its files on, and as it did before.
 _FACE_ARRAYS = ("polyhedron_offsets", "polyhedron_to_faces", "face_offsets", "face_connectivity")
@@ -30,7 +30,7 @@ _BLOCK_CELLS = 1 << 16
 Integers = NDArray[np.int64]
 
 
-class PieceCells:
+class XmlCells:
     """The cells of a piece. Safe to use from many threads.
 
     Parameters

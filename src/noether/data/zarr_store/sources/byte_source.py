@@ -12,7 +12,7 @@ from pathlib import Path
 from noether.data.zarr_store.errors import StorageError
 from noether.data.zarr_store.stores import Storage, StoredObject
 
-__all__ = ["MAX_OPEN_FILES", "ByteSource", "local_bytes", "stored_bytes"]
+__all__ = ["MAX_OPEN_FILES", "ByteSource", "local_bytes", "local_ranges", "stored_bytes"]
 
 MAX_OPEN_FILES = 256
 """More files of a sample are not held open: a process may have 1,024."""
@@ -69,6 +69,12 @@ def local_bytes(paths: Sequence[Path]) -> ByteSource:
     return ByteSource([(_reader_of(path), path.stat().st_size) for path in paths])
 
 
+def local_ranges(path: Path, ranges: Sequence[tuple[int, int]]) -> ByteSource:
+    """Open ranges of a local file, each its first byte and its stop, as if they were one file."""
+    read = _reader_of(path)
+    return ByteSource([(_from(read, start), stop - start) for start, stop in ranges])
+
+
 def _reader_of(path: Path) -> Reader:
     descriptor = os.open(path, os.O_RDONLY)
 
@@ -77,6 +83,10 @@ def _reader_of(path: Path) -> Reader:
 
     weakref.finalize(read, os.close, descriptor)
     return read
+
+
+def _from(read: Reader, first: int) -> Reader:
+    return lambda start, length: read(first + start, length)
 
 
 def stored_bytes(storage: Storage, objects: Sequence[StoredObject]) -> ByteSource:

@@ -1,0 +1,179 @@
+"""The records of an EnSight Gold file in binary: lines of 80 characters, whole numbers and values, of 4 bytes each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noether.data.zarr_store.sources.byte_source import ByteSource
+from noether.data.zarr_store.sources.streamed_errors import DamagedArrayError
+
+__all__ = ["VALUE_BYTES", "GoldFile", "Order", "Records"]
+
+Order = Literal["<", ">"]
+
+VALUE_BYTES = 4
+"""Bytes of a number."""
+
+_LINE_BYTES = 80
+_MARK_BYTES = 4
+# What a file needs for two lines to be told apart from records of Fortran.
+_HEAD_BYTES = _LINE_BYTES + 2 * _MARK_BYTES
+# VTK's reader does not look at more characters of a line.
+_C_CHARACTERS, _FORTRAN_CHARACTERS = 79, 76
+_ORDERS: tuple[Order, Order] = ("<", ">")
+# Part numbers are below; the wrong order of bytes makes larger ones of them.
+_MAX_PART = 1 << 16
+_STEP_VALUES = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class GoldFile:
+    """A file, or the ranges of it that hold one time step. Safe to use from many threads.
+
+    Attributes
+    ----------
+    name : str
+        As the case calls it.
+    source : ByteSource
+        The bytes.
+    ranges : sequence of (int, int)
+        Where in the file these bytes lie: first and stop of each range.
+    """
+
+    name: str
+    source: ByteSource
+    ranges: Sequence[tuple[int, int]]
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Read a range; `DamagedArrayError` where the file ends before."""
+        try:
+            return bytes(self.source.read(start, stop))
+        except ValueError as error:
+            raise self.damaged(start, str(error)) from error
+
+    def values(self, start: int, count: int, dtype: str) -> NDArray[Any]:
+        """Read values of 4 bytes; `dtype` has the order of bytes. Errors are those of `read`."""
+        return np.frombuffer(self.read(start, start + count * VALUE_BYTES), dtype)
+
+    def damaged(self, at: int, problem: str) -> DamagedArrayError:
+        """Return an error that names the file and a byte of it."""
+        return DamagedArrayError(f"{self.name}, byte {self._place(at):,}: {problem}")
+
+    def _place(self, at: int) -> int:
+        for start, stop in self.ranges:
+            if at < stop - start:
+                return start + at
+            at -= stop - start
+        return self.ranges[-1][1] + at
+
+
+class Records:
+    """The records of a file, one after the other.
+
+    Parameters
+    ----------
+    file : GoldFile
+        The file.
+    order : {"<", ">"}, optional
+        Order of its bytes, where another file of the case has told it.
+
+    Attributes
+    ----------
+    at : int
+        Where the next record begins.
+    line_at : int
+        Where the last line began.
+    order : {"<", ">"} or None
+        Order of its bytes; None before anything has told it.
+
+    Raises
+    ------
+    DamagedArrayError
+        From all methods: the file ends before a record does, or the lengths around one of Fortran are others.
+    """
+
+    def __init__(self, file: GoldFile, order: Order | None = None) -> None:
+        self.file, self.at, self.line_at, self.order = file, 0, 0, order
+        if file.source.size < _HEAD_BYTES:
+            raise file.damaged(file.source.size, f"it ends; expected lines of {_LINE_BYTES} characters")
+        head = file.read(0, _HEAD_BYTES)
+        told = [order for order in _ORDERS if head[:4] == head[-4:] == _bytes_of(_LINE_BYTES, order)]
+        self._is_fortran = bool(told)
+        if told and order not in (None, told[0]):
+            raise file.damaged(0, "the order of its bytes is not that of the geometry")
+        self.order = told[0] if told else order
+
+    def line(self) -> str | None:
+        """Read a line; None at the end of the file."""
+        rest, self.line_at = self.file.source.size - self.at, self.at
+        if rest < (_HEAD_BYTES if self._is_fortran else _LINE_BYTES):
+            if self.file.read(self.at, self.at + rest).strip(b"\0 \t\r\n"):
+                raise self.file.damaged(self.at, f"it ends after {rest} bytes of a line of {_LINE_BYTES}")
+            return None
+        start = self._take(_LINE_BYTES, "a line")
+        text = self.file.read(start, start + _LINE_BYTES)
+        text = text[: _FORTRAN_CHARACTERS if self._is_fortran else _C_CHARACTERS].partition(b"\0")[0]
+        try:
+            return text.decode()
+        except UnicodeDecodeError:
+            return text.decode("latin-1")
+
+    def part_number(self) -> int:
+        """Read the number of a part, which tells the order of bytes of a file of C."""
+        at = self.at
+        start = self._take(VALUE_BYTES, "the number of a part")
+        data = self.file.read(start, start + VALUE_BYTES)
+        if self.order is None:
+            self.order = "<" if int.from_bytes(data, "little") < _MAX_PART else ">"
+        number = int(np.frombuffer(data, f"{self.order}i4")[0])
+        if not 0 < number <= _MAX_PART:
+            raise self.file.damaged(at, f"expected the number of a part, 1 to {_MAX_PART:,}, got {number:,}")
+        return number
+
+    def count(self, of: str) -> int:
+        """Read how many there are of something."""
+        at = self.at
+        number = int(self.file.values(self._take(VALUE_BYTES, f"the number of {of}"), 1, f"{self.order}i4")[0])
+        if number < 0:
+            raise self.file.damaged(at, f"it claims {number:,} {of}")
+        return number
+
+    def skip(self, n_values: int, of: str) -> int:
+        """Pass over values; return where they begin."""
+        return self._take(n_values * VALUE_BYTES, of)
+
+    def integers(self, start: int, count: int) -> Iterator[NDArray[Any]]:
+        """Yield whole numbers that were passed over, some at a time."""
+        for first in range(0, count, _STEP_VALUES):
+            n_values = min(_STEP_VALUES, count - first)
+            yield self.file.values(start + first * VALUE_BYTES, n_values, f"{self.order}i4")
+
+    def _take(self, n_bytes: int, of: str) -> int:
+        """Pass over a record; return where its content begins."""
+        mark = _MARK_BYTES if self._is_fortran else 0
+        if not n_bytes:
+            # Some write an empty record, and some none.
+            empty = bytes(2 * mark)
+            if mark and self.at + len(empty) <= self.file.source.size:
+                self.at += len(empty) if self.file.read(self.at, self.at + len(empty)) == empty else 0
+            return self.at
+        start, stop = self.at + mark, self.at + mark + n_bytes
+        if stop + mark > self.file.source.size:
+            raise self.file.damaged(
+                self.at, f"expected {n_bytes:,} bytes of {of}; the file ends at byte {self.file.ranges[-1][1]:,}"
+            )
+        for at in (self.at, stop) if mark else ():
+            length = int.from_bytes(self.file.read(at, at + mark), "little" if self.order == "<" else "big")
+            if length != n_bytes:
+                raise self.file.damaged(at, f"expected a record of {n_bytes:,} bytes of {of}, got one of {length:,}")
+        self.at = stop + mark
+        return start
+
+
+def _bytes_of(number: int, order: Order) -> bytes:
+    return number.to_bytes(_MARK_BYTES, "little" if order == "<" else "big")
