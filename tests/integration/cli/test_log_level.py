@@ -45,9 +45,9 @@ def test_a_higher_level_hides_requests(store: Path) -> None:
 
 def test_the_level_ends_with_the_command(store: Path) -> None:
     logger = logging.getLogger("noether.data.zarr_store")
-    before = logger.level, list(logger.handlers)
+    assert (logger.level, logger.handlers) == (logging.NOTSET, [])
     call("--log-level", "debug", "info", store, "--log-level", "info")
-    assert (logger.level, logger.handlers) == before
+    assert (logger.level, logger.handlers) == (logging.NOTSET, [])
     assert call("info", store).stderr == ""
 
 

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from noether.data.zarr_store import ZarrChunkReader
-from noether.data.zarr_store.errors import StorageError
+from noether.data.zarr_store.errors import CorruptDataError, StorageError
 from noether.data.zarr_store.stores import CountingStore, Storage, Traffic, make_store, open_storage
 from support.counting_proxy import counting_proxy
+from support.damage import flip
 from support.faulty_proxy import FaultyProxy, Script, faulty_proxy
 from support.reading import write_runs
 from support.s3_server import S3Server
@@ -56,6 +57,18 @@ def test_each_read_of_a_local_store_is_a_line(tmp_path: Path, lines: Callable[[]
     assert sum(n_bytes) == counted.n_bytes + counted.metadata_bytes
     chunks = [line for line in found if "/c/" in line and "last" not in line]
     assert re.match(r"read run_1.zarr/surface/position/c/0/0, bytes \d+ to \d+: [\d,]+ bytes in ", chunks[0])
+
+
+@pytest.mark.usefixtures("compiled_or_not")
+def test_a_range_with_a_damaged_chunk_is_one_line(tmp_path: Path, lines: Callable[[], list[str]]) -> None:
+    root = write_runs(tmp_path / "store", "run_1", chunk_points=256)
+    flip("run_1.zarr/volume/pressure/c/0/0", -2000)(root)
+    reader = ZarrChunkReader(root)
+    reader.cost("run_1", None, ["volume_pressure"])
+    lines()
+    with pytest.raises(CorruptDataError):
+        reader.read_arrays("run_1", fields=["volume_pressure"])
+    assert len(lines()) == reader.io_statistics().requests == 1
 
 
 def test_what_zarr_python_reads_is_logged_too(tmp_path: Path, lines: Callable[[], list[str]]) -> None:

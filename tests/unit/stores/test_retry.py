@@ -209,13 +209,14 @@ def test_each_try_of_a_read_is_counted_where_the_server_answers() -> None:
     assert (log[3:], bucket.n_retries) == (["once: put"], 2)
 
 
-def test_a_read_goes_on_in_obstore_after_a_connection_has_failed() -> None:
+def test_a_read_goes_on_in_obstore_after_a_body_was_cut() -> None:
     """It asks for the rest of a body; a host that does not exist it would look for half a minute."""
-    bucket, log, _ = patient([GenericError(NO_ADDRESS), GenericError(RESET), GenericError(STATUS.format(503))])
+    errors = [NO_ADDRESS, RESET, CUT, STATUS.format(503)]
+    bucket, log, _ = patient([GenericError(text) for text in errors])
     bucket.get("a")
-    assert (log, bucket.n_retries) == (["once: get", "once: get", "repeating: get", "repeating: get"], 3)
+    assert (log, bucket.n_retries) == (["once: get"] * 3 + ["repeating: get"] * 2, 4)
     bucket.get("a")
-    assert log[4:] == ["once: get"]
+    assert log[5:] == ["once: get"]
 
 
 def test_an_object_that_is_not_there_tells_that_the_host_is() -> None:

@@ -2,8 +2,8 @@
 
 obstore itself repeats the parts of uploads. All else is repeated here, within the same bounds: requests that obstore
 takes for unsafe to repeat (to delete), writes, which obstore would also repeat where a server does not implement them,
-and reads, so that each try is counted and logged. After a connection that failed, a read goes on in obstore, which asks
-for the rest of a body that was cut, and hides its own tries.
+and reads, so that each try is counted and logged. After a body that was cut, or took too long, a read goes on in
+obstore, which asks for the rest of a body, and hides its own tries.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S, _GROWTH = 0.1, 15.0, 2.0
 # obstore has one class for all that it has no name for, so what happened is in its text alone; see `STATUS`.
 _REPEATED = re.compile(r"after (\d+) retries")
 _CONNECTION = "HTTP error"
+_CUT = "response body"
 _NO_ADDRESS = "dns error"
 _URL = re.compile(r"performing \w+ \w+://([^\s/:]+)")
 # A name may resolve the next moment, where a name server starts or is busy; a name that is wrong never does.
@@ -163,7 +164,7 @@ class PatientBucket:
     once : Bucket
         Sends each request once.
     open_repeating : callable of Bucket
-        Opens the same bucket with the retries of obstore, which sends uploads, and reads whose connection has failed.
+        Opens the same bucket with the retries of obstore, which sends uploads, and reads whose body was cut.
     retries : Retries
         How often.
 
@@ -234,8 +235,7 @@ class PatientBucket:
             try:
                 return request(self._bucket if goes_on else self._once)
             except GenericError as error:
-                # obstore would look for a host that does not exist for half a minute.
-                goes_on = goes_on or (STATUS.search(str(error)) is None and _host_without_address(error) is None)
+                goes_on = goes_on or _CUT in str(error)
                 raise
 
         return self._send(what, read, n_bytes)
