@@ -1,12 +1,28 @@
 """`manifest.json`: the model of a store, its lines and checks, the listing of groups, splits."""
 
 from noether.data.zarr_store.layout import ArrayLayout, DomainLayout
+from noether.data.zarr_store.manifest.added_fields import (
+    PendingFields,
+    added_fields,
+    domains_of_sample,
+    known_layouts,
+    later_fields,
+    new_fields,
+    without_fields,
+)
 from noether.data.zarr_store.manifest.fidelity import FieldFidelity
 from noether.data.zarr_store.manifest.field_attributes import (
     FieldAttributes,
     check_field_attributes,
     known_attributes,
     stored_field_attributes,
+)
+from noether.data.zarr_store.manifest.field_merging import entry_of_group, knowing_groups, known_domains, settled
+from noether.data.zarr_store.manifest.field_removals import (
+    begin_field_removal,
+    end_field_removal,
+    entry_without,
+    removable_fields,
 )
 from noether.data.zarr_store.manifest.lines import DomainSample, SampleEntry, parse_json
 from noether.data.zarr_store.manifest.listing import (
@@ -21,6 +37,14 @@ from noether.data.zarr_store.manifest.listing import (
     united,
 )
 from noether.data.zarr_store.manifest.node_metadata import Metadata, parse_array, parse_group, require_array
+from noether.data.zarr_store.manifest.pending import (
+    PendingField,
+    declared,
+    pending_of,
+    require_addable,
+    require_joined,
+    require_staying,
+)
 from noether.data.zarr_store.manifest.recorded_samples import RecordedSamples
 from noether.data.zarr_store.manifest.removals import (
     SeenManifest,
@@ -57,33 +81,54 @@ __all__ = [
     "Metadata",
     "Origin",
     "OwnManifest",
+    "PendingField",
+    "PendingFields",
     "RecordedSamples",
     "SampleEntry",
     "SeenManifest",
     "StoreManifest",
+    "added_fields",
+    "begin_field_removal",
     "begin_removal",
     "check_field_attributes",
     "checksum_state_of_root",
     "choose_samples",
+    "declared",
     "directories_of",
+    "domains_of_sample",
+    "end_field_removal",
     "end_removal",
+    "entry_of_group",
+    "entry_without",
     "format_version_for",
     "groups_of",
     "is_own_key",
+    "knowing_groups",
     "known_attributes",
+    "known_domains",
+    "known_layouts",
+    "later_fields",
     "list_store",
+    "new_fields",
     "parse_array",
     "parse_group",
     "parse_json",
+    "pending_of",
     "read_own_manifests",
     "read_split_files",
+    "removable_fields",
+    "require_addable",
     "require_apart",
     "require_array",
+    "require_joined",
+    "require_staying",
     "save_splits",
     "select_samples",
+    "settled",
     "shards_by_array",
     "split_store",
     "stored_field_attributes",
     "unfinished_removals",
     "united",
+    "without_fields",
 ]

@@ -208,6 +208,8 @@ class _Copier:
             fingerprint=entry.fingerprint if whole else None,
             lengths_crc32c=None,
             content_crc32c=content,
+            # In the copy, all fields are there from the beginning.
+            added_fields=(),
         )
 
     def _arrays(self, sample: OpenSample, domain: str, grid: Grid, sizes: list[int]) -> Iterator[GroupArray]:
@@ -237,6 +239,8 @@ def _settings_of_copy(
         "samples": {},
         "splits": {name: ids for name, ids in kept.items() if ids},
         "chunk_index": None,
+        "pending_fields": {},
+        "removing_fields": {},
         "domains": _domains_of_copy(manifest, fields),
     }
     if fraction < 1:
