@@ -97,7 +97,7 @@ def _recorded_files(store: str, storage_options: Mapping[str, Any]) -> tuple[Fil
     """Return the file map of the last conversion, and what it said of the fields' meaning."""
     try:
         runs = ReportFile.load(store, storage_options=storage_options).runs
-        recorded = [run.settings for run in runs if "filemap" in run.settings]
+        recorded = [run.settings for run in runs if run.kind == "convert" and "filemap" in run.settings]
         if not recorded:
             return None
         files = FileMap.model_validate(recorded[-1]["filemap"])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from noether.data.zarr_store.convert.report import ReportFile, RunRecord, SampleResult
+from noether.data.zarr_store.convert.report import ReportFile, RunKind, RunRecord, SampleResult
 from noether.data.zarr_store.convert.turns import Turns, is_costly
 from noether.data.zarr_store.stores import open_storage
 from noether.data.zarr_store.writer import ZarrStoreWriter
@@ -32,7 +32,9 @@ class Recorder:
     writer : ZarrStoreWriter
         Has the manifest.
     settings : dict
-        How the conversion was called.
+        How the run was called.
+    kind : {"convert", "add-fields", "map-fields"}
+        What the run does.
     clock : callable
         Tells the time in seconds.
 
@@ -45,10 +47,15 @@ class Recorder:
     """
 
     def __init__(
-        self, writer: ZarrStoreWriter, settings: dict[str, Any], *, clock: Callable[[], float] = time.monotonic
+        self,
+        writer: ZarrStoreWriter,
+        settings: dict[str, Any],
+        *,
+        kind: RunKind = "convert",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._writer = writer
-        self._run = RunRecord(settings=settings | _settings_of(writer))
+        self._run = RunRecord(kind=kind, settings=settings | _settings_of(writer))
         self._unsaved: list[SampleResult] = []
         self._has_results = self._has_entries = False
         self._clock = clock
