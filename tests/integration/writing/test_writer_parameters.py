@@ -247,6 +247,7 @@ def test_a_rebuilt_writer_has_every_parameter_of_the_first(tmp_path: Path) -> No
         "threads": 3,
         "field_attributes": {"surface_area": {"units": "m2"}},
         "origin": (1.5, -2e6, 0.0),
+        "adds_fields": True,
     }
     assert different.keys() == inspect.signature(ZarrStoreWriter).parameters.keys()
     keywords = ZarrStoreWriter(**different).to_init_kwargs()

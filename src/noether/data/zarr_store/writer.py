@@ -6,11 +6,11 @@ import os
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from typing import Any
+from typing import Any, get_args
 
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from noether.data.schemas import FileMap
 from noether.data.zarr_store.core import (
@@ -21,23 +21,37 @@ from noether.data.zarr_store.core import (
     portable_key,
     twin_error,
 )
-from noether.data.zarr_store.errors import PrecisionWarning, SampleIdError, StorageError
-from noether.data.zarr_store.layout import DomainLayout
+from noether.data.zarr_store.errors import (
+    ManifestConflictError,
+    PrecisionWarning,
+    SampleIdError,
+    StorageError,
+    require_one_of,
+)
+from noether.data.zarr_store.layout import ArrayLayout, DomainLayout
 from noether.data.zarr_store.manifest import (
     MANIFEST_NAME,
     DomainSample,
+    OwnManifest,
+    PendingFields,
     RecordedSamples,
     SampleEntry,
     SeenManifest,
     StoreManifest,
     checksum_state_of_root,
+    declared,
+    known_domains,
+    later_fields,
+    new_fields,
+    require_addable,
 )
-from noether.data.zarr_store.reading import drop_chunk_index
-from noether.data.zarr_store.stores import join, open_storage
+from noether.data.zarr_store.reading import drop_chunk_index, iter_stored_rows, join_fields, record_added_fields
+from noether.data.zarr_store.stores import is_remote, join, open_storage
 from noether.data.zarr_store.writing import (
+    FieldAdder,
     NonFinite,
     PositionLoss,
-    PreparedSample,
+    RowOrder,
     WriterSettings,
     check_attributes,
     check_fields,
@@ -45,9 +59,14 @@ from noether.data.zarr_store.writing import (
     encoded,
     group_objects,
     position_warning,
+    prepared_sample,
+    read_own_manifest,
 )
 
 __all__ = ["ZarrStoreWriter"]
+
+# Requests to object storage wait far more than they work.
+_REMOTE_CONCURRENCY = 16
 
 
 class ZarrStoreWriter:
@@ -90,6 +109,9 @@ class ZarrStoreWriter:
     origin : three floats, optional
         A point that is subtracted from every position, in float64, before the cast: for coordinates far from zero, of
         which float32 drops digits. It is one for all samples. Readers return the positions without it; exports add it.
+    adds_fields : bool
+        Whether the writer only adds fields to samples that are there. Then `filemap` need not name all fields of the
+        store, and chunks and shards are those of the samples.
 
     Attributes
     ----------
@@ -105,7 +127,10 @@ class ZarrStoreWriter:
     ArgumentError
         A parameter is out of its range.
     ManifestConflictError
-        The store exists, with other settings.
+        The store exists, with other settings. Fields that it lacks, of domains that it has, are no conflict:
+        `add_fields` adds them to samples.
+    OriginalOrderError
+        Fields are to be added to a store whose original order is unknown, or that has a part of the points.
 
     Notes
     -----
@@ -132,6 +157,7 @@ class ZarrStoreWriter:
         threads: int | None = None,
         field_attributes: Mapping[str, Mapping[str, str]] | None = None,
         origin: ArrayLike | None = None,
+        adds_fields: bool = False,
     ) -> None:
         self.settings = WriterSettings.checked(
             store_root=store_root,
@@ -150,12 +176,15 @@ class ZarrStoreWriter:
             threads=threads,
             field_attributes=field_attributes,
             origin=origin,
+            adds_fields=adds_fields,
         )
         self._storage = open_storage(self.store_root, self.settings.storage_options)
         self._recording = threading.Lock()
         self._dropped_index = self._has_warned = False
+        self._with_added: set[str] = set()
         self.manifest = self._open_manifest()
         self._seen = SeenManifest.of(self.manifest)
+        self._adder = FieldAdder(self.settings, self._storage, self._stored_rows, self._declare)
         self._ids_by_key = {portable_key(sample_id): sample_id for sample_id in self.manifest.samples}
 
     @property
@@ -259,6 +288,8 @@ class ZarrStoreWriter:
             of its characters, which some file systems take for the same.
         SampleDataError
             The arrays or attributes are not fit to be stored. Nothing was written.
+        ManifestConflictError
+            The writer has fields that the store lacks, or only adds fields. Nothing was written.
         StorageError
             The store, or the temporary files, cannot be written. What was written of the sample is removed.
 
@@ -270,29 +301,22 @@ class ZarrStoreWriter:
         """
         check_sample_id(sample_id)
         self._require_distinct(sample_id)
+        self.require_no_new_fields()
         fields = check_fields(sample_id, field_arrays, self.layouts)
         plain_attributes = check_attributes(sample_id, attributes)
         grids = {domain: self.settings.grid(domain, values[0][1].shape[0]) for domain, values in fields.items()}
-        prepared = PreparedSample(
-            sample_id,
-            fields,
-            grids,
-            shuffle_algorithm=self.settings.shuffle_algorithm,
-            shuffle_seed=self.shuffle_seed,
-            non_finite=self.settings.non_finite,
-            threads=self.settings.encoding.threads,
-            positions={layout.position for layout in self.layouts.values()},
-            origin=self.settings.origin,
-        )
-        with prepared:
+        with prepared_sample(self.settings, sample_id, fields, grids, self.settings.origin) as prepared:
+            later = later_fields(self.manifest)
+            written = (one.field for values in fields.values() for one, _ in values)
             entry = SampleEntry(
                 relpath=group_path(sample_id),
                 domains={domain: DomainSample.of(grid) for domain, grid in grids.items()},
                 attributes=plain_attributes,
                 fidelity=prepared.fidelity,
                 fingerprint=fingerprint,
+                added_fields=tuple(sorted(later.intersection(written))),
             )
-            attributes_of_group = self.settings.manifest.as_group_attributes(sample_id, entry)
+            attributes_of_group = self.settings.manifest.as_group_attributes(sample_id, entry, later)
             of_fields = self.settings.field_attributes
             with closing(encoded(prepared.domains(), self.settings.encoding, of_fields)) as domains:
                 objects = group_objects(domains, attributes_of_group)
@@ -330,10 +354,88 @@ class ZarrStoreWriter:
             self.manifest.samples[sample_id] = entry
             self._ids_by_key.setdefault(portable_key(sample_id), sample_id)
 
+    def add_fields_to_group(
+        self,
+        sample_id: str,
+        field_arrays: Mapping[str, Any],
+        *,
+        order: RowOrder = "original",
+        on_bytes: Callable[[int], None] | None = None,
+    ) -> SampleEntry:
+        """Write fields beside those of a sample, and leave what the manifest says of the sample as it is.
+
+        The new arrays have the order, chunks and shards of the sample's domain. Their objects are written first; then
+        the root of the group, which names them, is replaced in one step. No object of another array is read or changed,
+        but for positions that are given: they are compared with those that are stored. Safe to call from many threads
+        and processes at once. The first call for a field has the manifest list it as a pending one.
+
+        Parameters
+        ----------
+        sample_id : str
+            A sample of the store.
+        field_arrays : mapping of str to array-like
+            As in `write_group`, the fields to add. Positions of their domains may be among them. A field that was added
+            before is compared as well, and passed over.
+        order : {"original", "stored"}
+            Whether rows come as they were in the source, or as they lie in the store, where they have to fit in memory.
+        on_bytes : callable of int, optional
+            See `write_group`.
+
+        Returns
+        -------
+        SampleEntry
+            The sample with the fields, as its group says now. `record_added` takes the id for the manifest.
+
+        Raises
+        ------
+        UnknownNameError
+            The store has no such sample.
+        SampleDataError
+            The fields are not fit to be stored; they have another number of points than the sample; the positions are
+            others; or the sample has a field already, with other values. Nothing was written.
+        ManifestConflictError
+            The store knows a field with another dtype or width, or is removing it. Nothing was written.
+        CorruptDataError
+            The root of the group, or what is compared, is damaged.
+        StorageError
+            The store, or the temporary files, cannot be written, or another process writes the sample. The group does
+            not name the fields.
+        """
+        require_one_of("order", order, get_args(RowOrder))
+        path = self.manifest.sample(check_sample_id(sample_id)).relpath
+        own = read_own_manifest(self._storage, sample_id, path)
+        return self._adder.add(own, field_arrays, order, on_bytes)
+
+    def add_fields(self, sample_id: str, field_arrays: Mapping[str, Any], *, order: RowOrder = "original") -> None:
+        """Write fields beside those of a sample and record it; `add_fields_to_group` has the parameters and errors.
+
+        `save_manifest` makes the record last. A field is one of the store once all samples that have its domain have
+        it; until then it is pending, and readers do not find it.
+        """
+        self.add_fields_to_group(sample_id, field_arrays, order=order)
+        self.record_added(sample_id)
+
+    def record_added(self, sample_id: str) -> None:
+        """Have `save_manifest` record the fields that were added to a sample, here or in another process."""
+        with self._recording:
+            self._with_added.add(sample_id)
+
+    def require_no_new_fields(self) -> None:
+        """Raise `ManifestConflictError` where this writer can add fields to samples, and write no sample."""
+        new = [field for arrays in new_fields(self.manifest, self.layouts).values() for field in arrays]
+        if not new and not self.settings.adds_fields:
+            return
+        what = f"the store lacks {', '.join(new)}" if new else "this writer only adds fields"
+        raise ManifestConflictError(
+            f"{join(self.store_root, MANIFEST_NAME)}: {what}; samples are written with the fields of the store. Add "
+            "fields to samples that are there: noether-zarr add-fields STORE SOURCE, or ZarrStoreWriter.add_fields"
+        )
+
     def find_group(self, sample_id: str) -> SampleEntry | None:
         """Return the entry of a sample whose group is complete, whether or not the manifest has it; else ``None``.
 
-        One whose root is not what was written any more is not there either: nothing that it says can be believed.
+        One whose root is not what was written any more is not there either: nothing that it says can be believed. A
+        group that lacks an added field, which this writer has, is not complete; one that has more of them is.
 
         Raises
         ------
@@ -346,8 +448,15 @@ class ZarrStoreWriter:
             return None
         origin = join(self.store_root, key)
         single = StoreManifest.of_group(data, origin)
+        if new_fields(single, self.layouts) and self._lacks_later_fields(single):
+            return None
         single.require_same_settings(self.settings.manifest, origin)
         return single.sample(sample_id)
+
+    def _lacks_later_fields(self, single: StoreManifest) -> bool:
+        """Say whether all fields of this writer that a group lacks came to the store after others."""
+        new = {field for arrays in new_fields(single, self.layouts).values() for field in arrays}
+        return new <= later_fields(self.manifest)
 
     def remove_staged(self, sample_id: str, pid: int) -> None:
         """Remove what a process of this machine, which was killed while it wrote a sample, left of it.
@@ -384,14 +493,11 @@ class ZarrStoreWriter:
                 samples, self.manifest.samples = self.manifest.samples, RecordedSamples({})
                 self.manifest.samples.update(samples)
             recorded = dict(self.manifest.samples.recorded)
-            saved = self.settings.manifest.model_copy(update={"samples": dict(recorded)})
-            url = saved.save(self.store_root, seen=self._seen, storage_options=self.settings.storage_options)
-            self.manifest.samples.mark_saved(saved.samples, recorded)
-            self._seen = SeenManifest.of(saved)
-            self._dropped_index = False  # somebody may have made another
-            removed = [sample_id for sample_id in recorded if sample_id not in saved.samples]
-            for sample_id in recorded:
-                self._ids_by_key.setdefault(portable_key(sample_id), sample_id)
+            url, removed = join(self.store_root, MANIFEST_NAME), []
+            if recorded or not self._with_added:
+                removed = self._save_recorded(recorded)
+            if self._with_added or self.manifest.pending_fields:
+                self._save_added()
         if removed:
             warnings.warn(
                 f"{url}: {len(removed)} samples are not recorded, such as {removed[0]!r}: they were removed from the "
@@ -400,6 +506,32 @@ class ZarrStoreWriter:
             )
         return url
 
+    def _save_recorded(self, recorded: Mapping[str, SampleEntry]) -> list[str]:
+        """Save the samples that were recorded; return the ids of those that were removed since they were written."""
+        saved = self.settings.manifest.model_copy(update={"samples": dict(recorded)})
+        saved.save(self.store_root, seen=self._seen, storage_options=self.settings.storage_options)
+        self._show(saved, recorded)
+        for sample_id in recorded:
+            self._ids_by_key.setdefault(portable_key(sample_id), sample_id)
+        return [sample_id for sample_id in recorded if sample_id not in saved.samples]
+
+    def _save_added(self) -> None:
+        """Have the manifest say which samples have added fields, and which fields all samples have."""
+        options = self.settings.storage_options
+        if self._with_added:
+            record_added_fields(self.store_root, sorted(self._with_added), storage_options=options)
+        join_fields(self.store_root, storage_options=options)
+        self._with_added.clear()
+        self._show(StoreManifest.load(self.store_root, storage_options=options), {})
+
+    def _show(self, saved: StoreManifest, recorded: Mapping[str, SampleEntry]) -> None:
+        """Take what was saved for what the store holds."""
+        if isinstance(self.manifest.samples, RecordedSamples):
+            self.manifest.samples.mark_saved(saved.samples, recorded)
+        self.manifest.domains, self.manifest.pending_fields = saved.domains, saved.pending_fields
+        self._seen = SeenManifest.of(saved)
+        self._dropped_index = False  # somebody may have made another
+
     def to_init_kwargs(self) -> dict[str, object]:
         """Return the keywords that build an identical writer in another process; they can be pickled.
 
@@ -407,6 +539,34 @@ class ZarrStoreWriter:
         from their defaults.
         """
         return self.settings.to_init_kwargs()
+
+    def _stored_rows(self, own: OwnManifest, domain: str, layout: ArrayLayout) -> Iterator[tuple[range, NDArray[Any]]]:
+        return iter_stored_rows(
+            self.store_root,
+            own.alone,
+            own.sample_id,
+            domain,
+            layout,
+            concurrency=_REMOTE_CONCURRENCY if is_remote(self.store_root) else 1,
+            storage_options=self.settings.storage_options,
+        )
+
+    def _declare(self, fields: PendingFields) -> None:
+        """Have the manifest list fields, as pending ones unless it has them, so that everyone knows their arrays."""
+        where = join(self.store_root, MANIFEST_NAME)
+        with self._recording:
+            if declared(self.manifest, fields, where) is self.manifest:
+                return
+            pending: PendingFields = {}
+
+            def change(current: StoreManifest) -> StoreManifest:
+                nonlocal pending
+                known = declared(current, fields, where)
+                pending = known.pending_fields
+                return known
+
+            StoreManifest.update(self.store_root, change, storage_options=self.settings.storage_options)
+            self.manifest.pending_fields = pending
 
     def _before_replacing(self, sample_id: str) -> None:
         """Take the chunk index away before a sample that it describes gets other bytes, whatever happens then."""
@@ -432,6 +592,10 @@ class ZarrStoreWriter:
         if there is None:
             return self.settings.manifest.model_copy(update={"samples": RecordedSamples({})})
         self.settings = self.settings.of_store(there)
-        there.require_same_settings(self.settings.manifest, join(self.store_root, MANIFEST_NAME))
+        where, new = join(self.store_root, MANIFEST_NAME), new_fields(there, self.layouts)
+        if new or self.settings.adds_fields:
+            require_addable(there, where)
+        domains = known_domains(there, self.layouts, all_fields=not self.settings.adds_fields)
+        there.require_same_settings(self.settings.manifest.model_copy(update={"domains": domains}), where)
         there.samples = RecordedSamples(there.samples)
         return there

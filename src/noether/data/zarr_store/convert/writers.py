@@ -53,6 +53,7 @@ def open_writer(
     default_name: str,
     *,
     overwrite: bool = False,
+    adds_fields: bool = False,
     non_finite: NonFinite = "raise",
     storage_options: Mapping[str, Any] | None = None,
     threads: int | None = None,
@@ -66,7 +67,7 @@ def open_writer(
 
     Parameters
     ----------
-    store_root, filemap, non_finite, storage_options, threads, field_attributes
+    store_root, filemap, adds_fields, non_finite, storage_options, threads, field_attributes
         See `ZarrStoreWriter`.
     default_name : str
         The name of the dataset in a new store, unless `dataset_name` is named.
@@ -88,6 +89,7 @@ def open_writer(
         "storage_options": storage_options,
         "threads": threads,
         "field_attributes": field_attributes,
+        "adds_fields": adds_fields,
     }
     there = StoreManifest.load_if_there(root, storage_options=storage_options)
     if there is None:
@@ -99,7 +101,10 @@ def open_writer(
     _require_no_conflict(there, of_store, wanted, named, overwrite=overwrite)
     if not overwrite:
         _require_same_units(there, wanted)
-    return ZarrStoreWriter(root, filemap, **merged, **rest)
+    writer = ZarrStoreWriter(root, filemap, **merged, **rest)
+    if not adds_fields:
+        writer.require_no_new_fields()
+    return writer
 
 
 def _require_same_units(there: StoreManifest, wanted: WriterSettings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationError
@@ -16,6 +17,7 @@ __all__ = [
     "PlainText",
     "SampleIndexName",
     "check_domain_layouts",
+    "check_later_fields",
     "check_origin",
     "invalid_manifest",
     "settings_of",
@@ -65,6 +67,19 @@ def check_domain_layouts(domains: Mapping[str, DomainLayout]) -> None:
                 )
             fields.add(field)
             paths.add(array.array_name)
+
+
+def check_later_fields(domains: Mapping[str, DomainLayout], *later: Mapping[str, Mapping[str, ArrayLayout]]) -> None:
+    """Raise `ValueError` unless fields that are pending or being removed could be fields of the store."""
+    for fields in later:
+        unknown = fields.keys() - domains.keys()
+        if unknown:
+            raise ValueError(f"fields that came later, or go: domains {sorted(unknown)} are not among the store's")
+        united = {
+            domain: replace(layout, arrays={**fields.get(domain, {}), **layout.arrays})
+            for domain, layout in domains.items()
+        }
+        check_domain_layouts(united)
 
 
 def check_origin(origin: tuple[float, float, float] | None, domains: Mapping[str, DomainLayout]) -> None:

@@ -27,15 +27,17 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import to_json
 
 from noether.data.zarr_store.core import Grid, check_relative_path, check_sample_id, parse_document, require_few_values
-from noether.data.zarr_store.manifest.checks import invalid_manifest
+from noether.data.zarr_store.manifest.checks import PlainText, invalid_manifest
 from noether.data.zarr_store.manifest.fidelity import FieldFidelity
 
 __all__ = [
+    "ADDED_KEY",
     "LENGTHS_KEY",
     "DomainSample",
     "SafePath",
     "SampleEntry",
     "SampleLines",
+    "added_by_sample",
     "check_samples",
     "join_samples",
     "parse_json",
@@ -55,6 +57,9 @@ _MAX_VALUES_AT_ONCE = 1 << 21
 
 LENGTHS_KEY = "lengths_crc32c"
 """The key of an entry that an index of chunk lengths is compared with."""
+
+ADDED_KEY = "added_fields"
+"""The key of an entry that tells the fields that the sample got after it was converted."""
 
 SafePath = Annotated[str, AfterValidator(lambda path: check_relative_path(path, "path"))]
 
@@ -123,6 +128,8 @@ class SampleEntry:
     lengths_crc32c : str or None
         The checksum of the lengths of its chunks, as the maker of the chunk index read them. A sample that is written
         again has none until the next index is made. Two entries that differ in nothing else are equal.
+    added_fields : tuple of str
+        Canonical names, sorted, of the fields that the sample has of those that were added to samples of the store.
     """
 
     relpath: SafePath
@@ -135,14 +142,15 @@ class SampleEntry:
     lengths_crc32c: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")] | None = dataclass_field(
         default=None, compare=False
     )
+    added_fields: tuple[PlainText, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entry as the manifest has it."""
         content: dict[str, Any] = _ENTRY.dump_python(self, exclude=self._left_out())
         return content
 
-    def _left_out(self) -> set[str] | None:
-        return {LENGTHS_KEY} if self.lengths_crc32c is None else None
+    def _left_out(self) -> set[str]:
+        return {key for key in (LENGTHS_KEY, ADDED_KEY) if not getattr(self, key)}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
@@ -256,6 +264,15 @@ class SampleLines(MutableMapping[str, SampleEntry]):
             match = _RELPATH.match(self._line(sample_id))
             yield sample_id, self[sample_id].relpath if match is None else match[1].decode()
 
+    def added_by_sample(self) -> Iterator[tuple[str, Set[str], Set[str]]]:
+        """Yield what the function of this name does; entries are not checked, so that it takes a third of the time."""
+        for sample_id in self._lines:
+            _, content = _parse_line(self._line(sample_id))
+            said = content if isinstance(content, dict) else {}
+            domains, added = (said.get(key) for key in ("domains", ADDED_KEY))
+            names = (name for name in added if isinstance(name, str)) if isinstance(added, list) else ()
+            yield sample_id, frozenset(domains if isinstance(domains, dict) else ()), frozenset(names)
+
     def lines(self) -> Iterator[memoryview | bytes]:
         """Return the line of each sample, without the comma and the line end that follow it."""
         return map(self._line, self._lines)
@@ -265,6 +282,15 @@ class SampleLines(MutableMapping[str, SampleEntry]):
         if isinstance(line, bytes):
             return line
         return _line_at(self._data, line)
+
+
+def added_by_sample(samples: Mapping[str, SampleEntry]) -> Iterator[tuple[str, Set[str], Set[str]]]:
+    """Yield the id of each sample, its domains, and the fields that were added to it."""
+    if isinstance(samples, SampleLines):
+        yield from samples.added_by_sample()
+    else:
+        for sample_id, entry in samples.items():
+            yield sample_id, entry.domains.keys(), frozenset(entry.added_fields)
 
 
 def check_samples(samples: Mapping[str, Any], domains: Iterable[str], origin: str) -> dict[str, SampleEntry]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Set as AbstractSet
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -34,16 +35,25 @@ from noether.data.zarr_store.core import (
 )
 from noether.data.zarr_store.errors import ManifestConflictError, ManifestError, UnknownNameError, nearest_names
 from noether.data.zarr_store.layout import ArrayLayout, DomainLayout
+from noether.data.zarr_store.manifest.added_fields import (
+    PendingFields,
+    added_fields,
+    domains_of_sample,
+    fields_agree,
+    merged_fields,
+)
 from noether.data.zarr_store.manifest.checks import (
     ChunkIndexName,
     PlainText,
     SampleIndexName,
     check_domain_layouts,
+    check_later_fields,
     check_origin,
     invalid_manifest,
     settings_of,
 )
 from noether.data.zarr_store.manifest.lines import (
+    ADDED_KEY,
     LENGTHS_KEY,
     DomainSample,
     SafePath,
@@ -91,6 +101,9 @@ _SHARED_KEYS = (
     "copied_from",
     "origin",
 )
+
+# Where one of these says nothing, the file does not have it.
+_RARE_KEYS = ("removing", "origin", "sample_index", "pending_fields", "removing_fields")
 
 
 def _known_version(version: int) -> int:
@@ -162,6 +175,10 @@ class StoreManifest(BaseModel):
         The point that was subtracted from all positions; ``None`` where they are those of the source.
     removing : dict of str to str
         Sample ids by path of the groups that are being removed; see `removals`.
+    pending_fields : dict of str to dict of str to ArrayLayout
+        By domain and canonical name, fields that are added to the samples, and that not all samples have yet.
+    removing_fields : dict of str to dict of str to ArrayLayout
+        By domain and canonical name, fields that are being removed from the groups.
     """
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
@@ -183,6 +200,8 @@ class StoreManifest(BaseModel):
     copied_from: CopyOrigin | None = None
     origin: Origin | None = None
     removing: dict[SafePath, _SampleId] = {}
+    pending_fields: PendingFields = {}
+    removing_fields: PendingFields = {}
 
     @property
     def promises_all_chunks(self) -> bool:
@@ -209,6 +228,7 @@ class StoreManifest(BaseModel):
     def _names_agree(self) -> Self:
         self.domains = {domain: layout.with_paths(domain) for domain, layout in self.domains.items()}
         check_domain_layouts(self.domains)
+        check_later_fields(self.domains, self.pending_fields, self.removing_fields)
         check_origin(self.origin, self.domains)
         if self.format_version != format_version_for(self.origin):
             raise ValueError(
@@ -283,7 +303,8 @@ class StoreManifest(BaseModel):
 
         What others recorded there stays; of a sample or split that both have, this manifest's is kept. Samples are
         written in the order of their ids, so that the file does not depend on the order in which they were made.
-        Afterwards `samples`, `splits`, `chunk_index`, `sample_index` and `removing` are those of the file.
+        Afterwards `samples`, `splits`, `domains`, `pending_fields`, `removing` and the names of chunk indexes are those
+        of the file.
 
         Parameters
         ----------
@@ -304,26 +325,29 @@ class StoreManifest(BaseModel):
         ManifestConflictError
             The manifest there was written with other settings.
         """
-        url, storage, merged = join(root, MANIFEST_NAME), open_storage(root, storage_options), self
+        url, storage = join(root, MANIFEST_NAME), open_storage(root, storage_options)
+        merged: StoreManifest = self
 
         def has_root(relpath: str) -> bool:
             return storage.read_tail(f"{relpath}/{ROOT_KEY}", 1) is not None
 
         def merge(current: bytes | None) -> bytes:
             nonlocal merged
-            none: dict[str, Any] = {"samples": {}, "removing": {}, "sample_index": None}
+            none: dict[str, Any] = {"samples": {}, "removing": {}, "sample_index": None, "removing_fields": {}}
             there = self.model_copy(update=none) if current is None else type(self).parse(current, url)
             live = live_records(there, self.samples, seen or SeenManifest(), has_root)
             merged = there.merged_with(self.model_copy(update={"samples": live}), url)
             data = merged.to_json(url)
-            if there.chunk_index is not None and there.chunk_index != merged.chunk_index:
-                # It goes first: if this process ends between the two, a file that nothing names would stay for ever.
-                storage.delete([there.chunk_index])
+            # They go first: if this process ends between the two, a file that nothing names would stay for ever.
+            dropped = [name for name in there.index_names if name not in merged.index_names]
+            if dropped:
+                storage.delete(dropped)
             return data
 
         storage.update(MANIFEST_NAME, merge)
         self.samples, self.splits, self.chunk_index = merged.samples, merged.splits, merged.chunk_index
         self.sample_index, self.removing = merged.sample_index, merged.removing
+        self.domains, self.pending_fields = merged.domains, merged.pending_fields
         return url
 
     @classmethod
@@ -356,12 +380,13 @@ class StoreManifest(BaseModel):
         _require_found(storage.read_if_there(MANIFEST_NAME), root)
         storage.update(MANIFEST_NAME, replace)
 
-    def merged_with(self, other: StoreManifest, origin: str) -> Self:
+    def merged_with(self, other: StoreManifest, origin: str) -> StoreManifest:
         """Return a copy with the samples and splits of `other` added; its entries replace those of the same name.
 
         With samples added, the copy names no chunk index of the earlier form: even one whose entry is the same may have
         other bytes. The entry of an added sample says nothing of its chunk lengths, so that an index with the ids of
-        its samples goes on describing the others. A group that is added is not being removed any more.
+        its samples goes on describing the others. A group that is added is not being removed any more. A field that
+        came later, and that an added sample lacks, is pending again; then the copy names no chunk index at all.
 
         Raises
         ------
@@ -374,7 +399,7 @@ class StoreManifest(BaseModel):
             for path, sample_id in self.removing.items()
             if sample_id in other.samples and other.samples[sample_id].relpath == path
         }
-        return self.model_copy(
+        merged = self.model_copy(
             update={
                 "removing": {path: sample_id for path, sample_id in self.removing.items() if path not in added},
                 "samples": SampleLines.of(self.samples, self.domains, origin) | other.samples,
@@ -382,6 +407,7 @@ class StoreManifest(BaseModel):
                 "chunk_index": None if other.samples else self.chunk_index,
             }
         )
+        return merged_fields(self, other, merged)
 
     def with_index(self, name: str, checksums: Mapping[str, str], seen: StoreManifest) -> tuple[Self, bool]:
         """Return a copy that names a chunk index, and whether the index describes all samples.
@@ -390,11 +416,20 @@ class StoreManifest(BaseModel):
         manifest of which the index was made.
         """
         lines = SampleLines.of(self.samples, self.domains, name)
-        unchanged = lines.unchanged_since(SampleLines.of(seen.samples, seen.domains, name))
+        # With other fields, the lengths of a sample are others.
+        is_same = self.has_same_fields(seen)
+        unchanged = lines.unchanged_since(SampleLines.of(seen.samples, seen.domains, name)) if is_same else []
         described = {sample_id: checksums[sample_id] for sample_id in unchanged if sample_id in checksums}
         samples = lines.with_lengths(described)
         named = self.model_copy(update={"samples": samples, "chunk_index": None, "sample_index": name})
         return named, len(described) == len(lines)
+
+    def has_same_fields(self, other: StoreManifest) -> bool:
+        """Return whether another manifest has the same fields in the same order, which is that of a chunk index."""
+        mine, others = (
+            [(domain, list(layout.arrays)) for domain, layout in one.domains.items()] for one in (self, other)
+        )
+        return mine == others
 
     def require_same_settings(self, other: StoreManifest, origin: str) -> None:
         """Raise `ManifestConflictError` unless `other` has the settings of this manifest, read from `origin`."""
@@ -414,20 +449,32 @@ class StoreManifest(BaseModel):
         """Return what all samples share: no samples, splits, chunk index or keys that are not known here."""
         return StoreManifest(samples={}, **{key: getattr(self, key) for key in _SHARED_KEYS})
 
-    def differing_settings(self, other: StoreManifest) -> list[str]:
-        """List the keys of the settings, which all samples of a store share, that another manifest has otherwise."""
-        return [key for key in _SHARED_KEYS if getattr(self, key) != getattr(other, key)]
+    def differing_settings(self, other: StoreManifest, *, of_group: bool = False) -> list[str]:
+        """List the keys of the settings, which all samples of a store share, that another manifest has otherwise.
 
-    def as_group_attributes(self, sample_id: str, entry: SampleEntry) -> dict[str, Any]:
+        Fields that came later are no settings. With `of_group`, `other` is what a group says; see `fields_agree`.
+        """
+        differing = [key for key in _SHARED_KEYS if getattr(self, key) != getattr(other, key)]
+        if "domains" in differing and fields_agree(self, other, of_group=of_group):
+            differing.remove("domains")
+        return differing
+
+    def as_group_attributes(
+        self, sample_id: str, entry: SampleEntry, later: AbstractSet[str] | None = None
+    ) -> dict[str, Any]:
         """Return the attributes of a sample's group: its own, and a manifest of the sample alone.
 
-        `of_group` reads that manifest back, so a store's manifest can be rebuilt from its groups.
+        `of_group` reads that manifest back, so a store's manifest can be rebuilt from its groups. Of the fields of
+        `later`, which came after others, it has those that the entry has; without it, `added_fields` finds them.
         """
-        alone = self.model_copy(update={"samples": {sample_id: entry}})
+        domains = domains_of_sample(self, entry, added_fields(self) if later is None else later)
+        alone = self.model_copy(update={"samples": {sample_id: entry}, "domains": domains})
         left_out: dict[str, Any] = {
             "removing": True,
             "sample_index": True,
-            "samples": {sample_id: {"attributes", LENGTHS_KEY}},
+            "pending_fields": True,
+            "removing_fields": True,
+            "samples": {sample_id: {"attributes", LENGTHS_KEY, *(() if entry.added_fields else (ADDED_KEY,))}},
         }
         if self.origin is None:
             left_out["origin"] = True
@@ -466,7 +513,7 @@ class StoreManifest(BaseModel):
     def to_json(self, origin: str) -> bytes:
         """Return the bytes of the file, with their checksum, for the place `origin`, which errors name."""
         # These are rare, and the keys are for those who have to know.
-        left_out = {"samples", *(key for key in ("removing", "origin", "sample_index") if not getattr(self, key))}
+        left_out = {"samples", *(key for key in _RARE_KEYS if not getattr(self, key))}
         rest = ZERO_CHECKSUM | self.model_dump(mode="json", exclude=left_out, warnings="error")
         return with_checksum(join_samples(to_json(rest, indent=2), SampleLines.of(self.samples, self.domains, origin)))
 

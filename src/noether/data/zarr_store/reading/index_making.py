@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeAlias
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from noether.data.zarr_store.codec import MISSING
 from noether.data.zarr_store.core import ROOT_KEY
 from noether.data.zarr_store.errors import CorruptDataError, TooLargeError
+from noether.data.zarr_store.layout import ArrayLayout
 from noether.data.zarr_store.manifest import StoreManifest
 from noether.data.zarr_store.reading.chunk_index import NOT_INDEXED, arrays_of, promised_array
 from noether.data.zarr_store.reading.index_cache import forget_copy, index_name
@@ -23,7 +24,7 @@ from noether.data.zarr_store.reading.open_sample import OpenSample
 from noether.data.zarr_store.reading.sharded_array import ShardAccess, ShardedArray
 from noether.data.zarr_store.stores import Storage, normalize_root, open_storage
 
-__all__ = ["drop_chunk_index", "write_chunk_index"]
+__all__ = ["drop_chunk_index", "gather_fields", "write_chunk_index"]
 
 _logger = logging.getLogger(__name__)
 
@@ -169,11 +170,27 @@ def _gather(storage: Storage, manifest: StoreManifest) -> list[tuple[NDArray[np.
 def _gather_sample(
     storage: Storage, manifest: StoreManifest, sample_id: str
 ) -> tuple[NDArray[np.uint32], tuple[str, ...]]:
+    found = gather_fields(storage, manifest, sample_id, [layout.field for layout in _layouts_of(manifest, sample_id)])
+    parts = [words for words, _ in found.values()]
+    missing = tuple(field for field, (_, is_missing) in found.items() if is_missing)
+    return np.concatenate(parts) if parts else np.empty(0, np.uint32), missing
+
+
+def _layouts_of(manifest: StoreManifest, sample_id: str) -> list[ArrayLayout]:
+    return [layout for _, layout, _ in arrays_of(manifest, manifest.sample(sample_id))]
+
+
+def gather_fields(
+    storage: Storage, manifest: StoreManifest, sample_id: str, fields: Collection[str]
+) -> dict[str, tuple[NDArray[np.uint32], bool]]:
+    """Return the lengths of the chunks of some fields of a sample, and whether its group lacks the array."""
     entry = manifest.sample(sample_id)
     access = ShardAccess(storage)
     sample = OpenSample(access, sample_id, entry.relpath, manifest.promises_all_chunks)
-    parts, missing = [], []
+    found = {}
     for domain, layout, n_chunks in arrays_of(manifest, entry):
+        if layout.field not in fields:
+            continue
         where = f"sample {sample_id!r}, field {layout.field}"
         grid = entry.domains[domain].grid
         lengths = None
@@ -185,11 +202,11 @@ def _gather_sample(
                 lengths = _lengths_of_array(array, n_chunks)
         # Without a chunk it may be an array of fill values, or one that only the copies in the root still list.
         node = f"{entry.relpath}/{layout.array_name}/{ROOT_KEY}"
-        if (lengths is None or not lengths.any()) and storage.read_tail(node, 1) is None:
-            missing.append(layout.field)
-            lengths = None
-        parts.append(np.full(n_chunks, NOT_INDEXED, np.uint32) if lengths is None else lengths)
-    return np.concatenate(parts) if parts else np.empty(0, np.uint32), tuple(missing)
+        is_missing = (lengths is None or not lengths.any()) and storage.read_tail(node, 1) is None
+        if lengths is None or is_missing:
+            lengths = np.full(n_chunks, NOT_INDEXED, np.uint32)
+        found[layout.field] = lengths, is_missing
+    return found
 
 
 def _lengths_of_array(array: ShardedArray, n_chunks: int) -> NDArray[np.uint32] | None:

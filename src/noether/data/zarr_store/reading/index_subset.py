@@ -1,18 +1,28 @@
-"""The chunk index of a part of a store's samples, from that of all: no shard is read."""
+"""The chunk index of a part of a store's samples, or of other fields, from the index that there is."""
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Callable, Set
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from noether.data.zarr_store.errors import CorruptDataError
 from noether.data.zarr_store.manifest import StoreManifest
-from noether.data.zarr_store.reading.chunk_index import open_chunk_index
+from noether.data.zarr_store.reading.chunk_index import ChunkIndex, arrays_of, open_chunk_index
 from noether.data.zarr_store.reading.index_cache import fetch_copy, has_named_hash, index_name
 from noether.data.zarr_store.reading.index_layouts import checksum_of, encode_index
+from noether.data.zarr_store.reading.index_making import gather_fields
 from noether.data.zarr_store.stores import Storage, is_remote
 
-__all__ = ["write_index_without"]
+__all__ = ["write_index_of_fields", "write_index_without"]
+
+Words = NDArray[np.uint32]
+
+# Almost all the time goes into waiting for the storage.
+_THREADS = 16
 
 
 def write_index_without(
@@ -24,13 +34,64 @@ def write_index_without(
     None where the store has no chunk index, where that is damaged or was written by another program, and where it
     describes none of the samples that stay.
     """
+
+    def kept(index: ChunkIndex) -> dict[str, Words]:
+        found = (
+            (sample_id, index.words_of(sample_id)) for sample_id in manifest.samples if sample_id not in sample_ids
+        )
+        return {sample_id: words for sample_id, words in found if words is not None}
+
+    return _write_changed(storage, manifest, kept)
+
+
+def write_index_of_fields(
+    storage: Storage, manifest: StoreManifest, changed: StoreManifest
+) -> tuple[str, dict[str, str]] | None:
+    """Write the chunk index of a store that gets other fields; the shards of new fields alone are read.
+
+    Parameters
+    ----------
+    storage : Storage
+        Where the store lies.
+    manifest : StoreManifest
+        The manifest of the index that there is.
+    changed : StoreManifest
+        The same samples with the fields that the store is about to have.
+
+    Returns
+    -------
+    tuple of (str, dict of str to str) or None
+        As of `write_index_without`. A sample that the former index does not describe is not described.
+    """
+
+    def with_fields(index: ChunkIndex) -> dict[str, Words]:
+        described = [sample_id for sample_id in manifest.samples if index.words_of(sample_id) is not None]
+        with ThreadPoolExecutor(_THREADS, thread_name_prefix="noether-index") as pool:
+            words = pool.map(lambda sample_id: _changed_words(storage, index, changed, sample_id), described)
+            return dict(zip(described, words, strict=True))
+
+    return _write_changed(storage, manifest, with_fields)
+
+
+def _changed_words(storage: Storage, index: ChunkIndex, changed: StoreManifest, sample_id: str) -> Words:
+    known = index.lengths(sample_id)
+    arrays = list(arrays_of(changed, changed.sample(sample_id)))
+    # What the former index leaves to the shards is asked again as well, and found to be so again.
+    unknown = {layout.field for _, layout, _ in arrays} - known.keys()
+    gathered = gather_fields(storage, changed, sample_id, unknown) if unknown else {}
+    parts = [known[one.field] if one.field in known else gathered[one.field][0] for _, one, _ in arrays]
+    return np.concatenate(parts) if parts else np.empty(0, np.uint32)
+
+
+def _write_changed(
+    storage: Storage, manifest: StoreManifest, change: Callable[[ChunkIndex], dict[str, Words]]
+) -> tuple[str, dict[str, str]] | None:
     try:
         index = open_chunk_index(storage, manifest)
         # What is damaged would pass for sound in a file whose name has the right hash.
         if index is None or not _has_named_hash(storage, str(manifest.index_name)):
             return None
-        kept = ((sample_id, index.words_of(sample_id)) for sample_id in manifest.samples if sample_id not in sample_ids)
-        lengths = {sample_id: words for sample_id, words in kept if words is not None}
+        lengths = change(index)
         data = encode_index(lengths)
     except (CorruptDataError, MemoryError, FileNotFoundError):
         return None

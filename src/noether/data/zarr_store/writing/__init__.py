@@ -2,6 +2,7 @@
 
 from noether.data.zarr_store.writing.bucket_order import RANK_BYTES
 from noether.data.zarr_store.writing.cast_loss import NonFinite
+from noether.data.zarr_store.writing.field_adder import FieldAdder, RowOrder, prepared_sample, read_own_manifest
 from noether.data.zarr_store.writing.group_encoding import (
     Encoding,
     GroupArray,
@@ -32,11 +33,13 @@ __all__ = [
     "PERMUTATION_BYTES",
     "RANK_BYTES",
     "Encoding",
+    "FieldAdder",
     "FieldValues",
     "GroupArray",
     "NonFinite",
     "PositionLoss",
     "PreparedSample",
+    "RowOrder",
     "SourceRows",
     "StoreSettings",
     "StoredRows",
@@ -53,5 +56,7 @@ __all__ = [
     "memory_of_blocks",
     "node_document",
     "position_warning",
+    "prepared_sample",
+    "read_own_manifest",
     "root_document",
 ]

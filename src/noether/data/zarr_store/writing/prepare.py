@@ -67,6 +67,10 @@ class PreparedSample:
         The canonical names of the fields that are positions.
     origin : tuple of three floats, optional
         What is subtracted from positions.
+    compared : collection of str
+        The canonical names of the fields that are not stored: the digits that positions among them lose do not count.
+    in_stored_order : bool
+        Whether the rows come in stored order, all in memory.
 
     Attributes
     ----------
@@ -97,6 +101,8 @@ class PreparedSample:
         threads: int,
         positions: Collection[str],
         origin: Origin | None,
+        compared: Collection[str] = (),
+        in_stored_order: bool = False,
     ) -> None:
         self._sample_id = sample_id
         self._fields = fields
@@ -107,6 +113,8 @@ class PreparedSample:
         self._threads = threads
         self._positions = positions
         self._origin = origin
+        self._compared = compared
+        self._in_stored_order = in_stored_order
         self._temporary = ExitStack()
         self._scattered: dict[str, list[tuple[ArrayLayout, ExternalShuffle]]] = {}
         self.fidelity: dict[str, FieldFidelity] = {}
@@ -148,8 +156,11 @@ class PreparedSample:
         return DomainArrays(self._grids[domain], arrays)
 
     def _order(self, domain: str) -> NDArray[np.int64]:
+        n_points = self._grids[domain].n_points
+        if self._in_stored_order:
+            return np.arange(n_points)
         return permutation(
-            self._grids[domain].n_points,
+            n_points,
             algorithm=self._shuffle_algorithm,
             shuffle_seed=self._shuffle_seed,
             sample_id=self._sample_id,
@@ -186,7 +197,8 @@ class PreparedSample:
         dtype = _READ_AS if layout.dtype == _WIDE else layout.dtype
         origin = self._origin_of(layout)
         given = values.dtype if origin is None else np.dtype(_WIDE)
-        if layout.field not in self._positions or np.can_cast(given, dtype, "safe"):
+        is_stored_position = layout.field in self._positions and layout.field not in self._compared
+        if not is_stored_position or np.can_cast(given, dtype, "safe"):
             return None
         return PositionMeter(values.shape[0], layout.dim, dtype, origin)
 

@@ -71,6 +71,7 @@ class WriterSettings:
     field_attributes: FieldAttributes = field(default_factory=dict)
     shuffle_algorithm: str = SHUFFLE_ALGORITHM
     origin: Origin | None = None
+    adds_fields: bool = False
 
     @classmethod
     def checked(
@@ -92,6 +93,7 @@ class WriterSettings:
         threads: int | None,
         field_attributes: Mapping[str, Mapping[str, str]] | None,
         origin: ArrayLike | None = None,
+        adds_fields: bool = False,
     ) -> Self:
         """Check parameters; they, and the errors, are those of `ZarrStoreWriter`."""
         require_one_of("non_finite", non_finite, get_args(NonFinite))
@@ -116,6 +118,7 @@ class WriterSettings:
             settings,
             field_attributes=check_field_attributes(field_attributes or {}, settings.layouts),
             origin=checked_origin(origin, settings.layouts),
+            adds_fields=bool(adds_fields),
         )
 
     @cached_property

@@ -90,7 +90,12 @@ class StoreSettings:
             coords_dtype=manifest.coords_dtype,
             values_dtype=manifest.values_dtype,
             field_dtypes={
-                field: array.dtype for layout in manifest.domains.values() for field, array in layout.arrays.items()
+                field: array.dtype
+                for arrays in (
+                    *manifest.pending_fields.values(),
+                    *(layout.arrays for layout in manifest.domains.values()),
+                )
+                for field, array in arrays.items()
             },
             compression_level=level,
             checksum=manifest.checksum,

@@ -1,0 +1,152 @@
+"""Fields written beside those of a sample: compared, encoded, and named by the root of its group in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+from noether.data.zarr_store.core import ROOT_KEY, Grid
+from noether.data.zarr_store.errors import CorruptDataError, ManifestError, StorageError
+from noether.data.zarr_store.manifest import FieldFidelity, Origin, OwnManifest, PendingFields, SampleEntry
+from noether.data.zarr_store.stores import Storage, join
+from noether.data.zarr_store.writing.field_addition import FieldAddition, StoredRowsOf, array_objects
+from noether.data.zarr_store.writing.group_encoding import DomainArrays, counted, encoded
+from noether.data.zarr_store.writing.prepare import PreparedSample
+from noether.data.zarr_store.writing.settings import WriterSettings
+from noether.data.zarr_store.writing.validation import FieldValues
+
+__all__ = ["FieldAdder", "RowOrder", "prepared_sample", "read_own_manifest"]
+
+RowOrder = Literal["original", "stored"]
+
+
+def prepared_sample(
+    settings: WriterSettings,
+    sample_id: str,
+    fields: Mapping[str, list[FieldValues]],
+    grids: Mapping[str, Grid],
+    origin: Origin | None,
+    *,
+    compared: Collection[str] = (),
+    in_stored_order: bool = False,
+) -> PreparedSample:
+    """Return what checks the values of a sample and brings its rows into stored order; see `PreparedSample`."""
+    return PreparedSample(
+        sample_id,
+        fields,
+        grids,
+        shuffle_algorithm=settings.shuffle_algorithm,
+        shuffle_seed=settings.shuffle_seed,
+        non_finite=settings.non_finite,
+        threads=settings.encoding.threads,
+        positions={layout.position for layout in settings.layouts.values()},
+        origin=origin,
+        compared=compared,
+        in_stored_order=in_stored_order,
+    )
+
+
+def read_own_manifest(storage: Storage, sample_id: str, path: str) -> OwnManifest:
+    """Return what the group of a sample at `path` says; `CorruptDataError` where it is not what was written."""
+    document = storage.read_if_there(f"{path}/{ROOT_KEY}")
+    try:
+        own = OwnManifest.of_root(document or b"", path, join(storage.root, path))
+    except ManifestError as error:
+        raise _damaged(sample_id, str(error)) from error
+    if own.checksum_state == "broken" or own.sample_id != sample_id:
+        raise _damaged(sample_id, "it is not what was written")
+    return own
+
+
+@dataclass(frozen=True, slots=True)
+class FieldAdder:
+    """Adds fields to the groups of samples. Safe to use from many threads.
+
+    Attributes
+    ----------
+    settings : WriterSettings
+        The settings of the writer.
+    storage : Storage
+        Where the store lies.
+    stored : callable
+        Reads the rows that are there.
+    declare : callable of PendingFields
+        Has the manifest list fields before their first object is written.
+    """
+
+    settings: WriterSettings
+    storage: Storage
+    stored: StoredRowsOf
+    declare: Callable[[PendingFields], None]
+
+    def add(
+        self,
+        own: OwnManifest,
+        field_arrays: Mapping[str, Any],
+        order: RowOrder,
+        on_bytes: Callable[[int], None] | None,
+    ) -> SampleEntry:
+        """Add fields to a sample; see `ZarrStoreWriter.add_fields_to_group`."""
+        is_stored = order == "stored"
+        addition = FieldAddition.checked(own, field_arrays, self.settings.layouts, in_stored_order=is_stored)
+        prepared = prepared_sample(
+            self.settings,
+            own.sample_id,
+            addition.fields,
+            addition.grids,
+            # As readers return them, positions have no origin any more.
+            None if is_stored else self.settings.origin,
+            compared=addition.compared,
+            in_stored_order=is_stored,
+        )
+        with prepared:
+            contents = dict(prepared.domains())
+            addition.require_same(contents, partial(self.stored, own))
+            if not addition.new:
+                return own.entry
+            self.declare(addition.added)
+            documents = self._write_arrays(own.entry.relpath, addition.arrays(contents), on_bytes)
+        return self._name_arrays(addition, documents, prepared.fidelity)
+
+    def _write_arrays(
+        self, relpath: str, contents: Iterable[tuple[str, DomainArrays]], on_bytes: Callable[[int], None] | None
+    ) -> dict[str, bytes]:
+        """Write arrays into a group, each in one step; return the metadata of each by path."""
+        documents = {}
+        with closing(encoded(contents, self.settings.encoding, self.settings.field_attributes)) as domains:
+            for _, arrays in domains:
+                for array in arrays:
+                    place, objects = f"{relpath}/{array.path}", array_objects(array)
+                    self.storage.recover_own([place])
+                    self.storage.write_group(place, objects if on_bytes is None else counted(objects, on_bytes))
+                    documents[array.path] = array.metadata
+        return documents
+
+    def _name_arrays(
+        self, addition: FieldAddition, documents: Mapping[str, bytes], fidelity: Mapping[str, FieldFidelity]
+    ) -> SampleEntry:
+        """Have the root of a group name new arrays, if these are there; return what it says then."""
+        relpath = addition.own.entry.relpath
+        key = f"{relpath}/{ROOT_KEY}"
+        where, new = join(self.storage.root, key), b""
+
+        def change(current: bytes | None) -> bytes:
+            nonlocal new
+            new = addition.changed_root(current, documents, fidelity, where)
+            for path, document in documents.items():
+                if self.storage.read_if_there(f"{relpath}/{path}/{ROOT_KEY}") != document:
+                    raise StorageError(f"cannot write {where}: another process removed {path} meanwhile; run again")
+            return new
+
+        self.storage.update(key, change)
+        return OwnManifest.of_root(new, relpath, where).entry
+
+
+def _damaged(sample_id: str, reason: str) -> CorruptDataError:
+    return CorruptDataError(
+        f"sample {sample_id!r}: the root {ROOT_KEY} of its group is damaged or missing ({reason}); repair the store "
+        "first: noether-zarr repair STORE"
+    )
