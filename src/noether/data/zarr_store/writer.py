@@ -415,6 +415,19 @@ class ZarrStoreWriter:
         self.add_fields_to_group(sample_id, field_arrays, order=order)
         self.record_added(sample_id)
 
+    def entry_of_group(self, sample_id: str) -> SampleEntry:
+        """Return the entry of a sample of the store as its group says it at this moment.
+
+        Raises
+        ------
+        UnknownNameError
+            The store has no such sample.
+        CorruptDataError
+            The root of the group is damaged or missing.
+        """
+        path = self.manifest.sample(check_sample_id(sample_id)).relpath
+        return read_own_manifest(self._storage, sample_id, path).entry
+
     def record_added(self, sample_id: str) -> None:
         """Have `save_manifest` record the fields that were added to a sample, here or in another process."""
         with self._recording:
@@ -463,18 +476,27 @@ class ZarrStoreWriter:
 
         In object storage that stays, invisible, until the sample is written again: another machine may be at it.
         """
-        self._storage.remove_staged(group_path(check_sample_id(sample_id)), pid)
+        for path in self._written_paths(sample_id):
+            self._storage.remove_staged(path, pid)
 
     def recover_staged(self, sample_ids: Iterable[str]) -> None:
         """Put back or remove what processes of this machine that were killed while they wrote some samples left.
 
         In object storage nothing is left but objects in their places, which the next write of the sample replaces.
         """
-        relpaths = []
+        relpaths: list[str] = []
         for sample_id in sample_ids:
             with suppress(SampleIdError):  # what cannot be written has left nothing
-                relpaths.append(group_path(check_sample_id(sample_id)))
+                relpaths += self._written_paths(sample_id)
         self._storage.recover_own(relpaths)
+
+    def _written_paths(self, sample_id: str) -> list[str]:
+        """Return the paths of what this writer replaces of a sample: its group, or arrays in it and its root."""
+        group = group_path(check_sample_id(sample_id))
+        if not self.settings.adds_fields:
+            return [group]
+        arrays = [array.array_name for layout in self.layouts.values() for array in layout.arrays.values()]
+        return [f"{group}/{name}" for name in (*arrays, ROOT_KEY)]
 
     def save_manifest(self) -> str:
         """Save what was recorded, atomically, beside what others have saved; return the path or URL.
@@ -494,9 +516,9 @@ class ZarrStoreWriter:
                 self.manifest.samples.update(samples)
             recorded = dict(self.manifest.samples.recorded)
             url, removed = join(self.store_root, MANIFEST_NAME), []
-            if recorded or not self._with_added:
+            if recorded or not (self._with_added or self.settings.adds_fields):
                 removed = self._save_recorded(recorded)
-            if self._with_added or self.manifest.pending_fields:
+            if self._with_added or self.settings.adds_fields or self.manifest.pending_fields:
                 self._save_added()
         if removed:
             warnings.warn(
@@ -592,10 +614,14 @@ class ZarrStoreWriter:
         if there is None:
             return self.settings.manifest.model_copy(update={"samples": RecordedSamples({})})
         self.settings = self.settings.of_store(there)
+        self.require_same_settings(there)
+        there.samples = RecordedSamples(there.samples)
+        return there
+
+    def require_same_settings(self, there: StoreManifest) -> None:
+        """Raise `ManifestConflictError`, or `OriginalOrderError`, where this writer cannot write to such a store."""
         where, new = join(self.store_root, MANIFEST_NAME), new_fields(there, self.layouts)
         if new or self.settings.adds_fields:
             require_addable(there, where)
         domains = known_domains(there, self.layouts, all_fields=not self.settings.adds_fields)
         there.require_same_settings(self.settings.manifest.model_copy(update={"domains": domains}), where)
-        there.samples = RecordedSamples(there.samples)
-        return there

@@ -34,6 +34,7 @@ __all__ = [
 FAILED, WRONG_USAGE, DAMAGE_FOUND, INTERRUPTED = 1, 2, 4, 130
 
 COMMANDS = {
+    "add-fields": "Add fields of a source to the samples of a store.",
     "convert": "Convert a source into a store.",
     "copy": "Copy a store, or a fraction of its points.",
     "export": "Write fields or predictions onto the mesh of a sample.",

@@ -5,22 +5,19 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import Literal, get_args
 
 from noether.data.zarr_store.convert.conversion import Conversion
 from noether.data.zarr_store.convert.mixtures import warnings_of_store
 from noether.data.zarr_store.convert.recorder import Recorder
-from noether.data.zarr_store.convert.report import REPORT_NAME, ConversionReport, ReportFile, SampleResult
+from noether.data.zarr_store.convert.report import ConversionReport, SampleResult
 from noether.data.zarr_store.convert.running import run_samples
-from noether.data.zarr_store.core import positive_int, require_distinct
-from noether.data.zarr_store.errors import ArgumentError, MixedSamplesWarning, PrecisionWarning, require_one_of
+from noether.data.zarr_store.convert.selection import Mode, choose_samples
+from noether.data.zarr_store.errors import MixedSamplesWarning, PrecisionWarning
 from noether.data.zarr_store.reading import has_whole_index, write_chunk_index
 from noether.data.zarr_store.sources import SampleSource
 from noether.data.zarr_store.writer import ZarrStoreWriter
 
-__all__ = ["Mode", "convert", "select_samples"]
-
-Mode = Literal["resume", "retry-failed", "overwrite"]
+__all__ = ["convert", "select_samples"]
 
 
 def convert(
@@ -132,19 +129,4 @@ def select_samples(
     part: tuple[int, int] | None = None,
 ) -> list[str]:
     """List the samples that `convert` would look at; see there for parameters and errors."""
-    require_one_of("mode", mode, get_args(Mode))
-    sample_ids = source.sample_ids()[: None if limit is None else positive_int(limit, "limit")]
-    require_distinct(sample_ids)
-    if part is not None:
-        number, count = (positive_int(value, "part") for value in part)
-        if number > count:
-            raise ArgumentError(f"part: expected a number from 1 to {count}, got {number}")
-        # Neighbours are often alike, large or small: each part gets some of all.
-        sample_ids = sample_ids[number - 1 :: count]
-    if mode == "retry-failed":
-        former = ReportFile.load(writer.store_root, storage_options=writer.settings.storage_options)
-        if not former.runs:
-            raise ArgumentError(f"{writer.store_root} has no {REPORT_NAME}, which would say what has failed")
-        failed = former.failed()
-        sample_ids = [sample_id for sample_id in sample_ids if sample_id in failed]
-    return sample_ids
+    return choose_samples(source.sample_ids(), writer, mode=mode, limit=limit, part=part)
