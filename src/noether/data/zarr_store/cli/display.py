@@ -50,6 +50,9 @@ def print_summary(summary: StoreSummary, console: Console) -> None:
         console.print(printable(f"{key}: {value}"))
     console.print(_domain_table(summary.domains))
     console.print(_field_table(summary.domains))
+    for pending in summary.pending:
+        what = f"pending: {pending.field}: {pending.n_lacking:,} of {pending.n_samples:,} samples lack it"
+        console.print(printable(what), soft_wrap=True)
     fields = [field for domain in summary.domains for field in domain.fields]
     for one in fields:
         if one.units or one.long_name:

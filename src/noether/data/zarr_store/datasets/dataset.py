@@ -23,7 +23,7 @@ from noether.data.zarr_store.datasets.shared_epoch import SharedEpoch
 from noether.data.zarr_store.datasets.sharing import SharedPickle
 from noether.data.zarr_store.datasets.skipping import UNREADABLE, OnError, Skipped, check_on_error, read_or_next
 from noether.data.zarr_store.errors import ArgumentError, UnknownNameError, nearest_names
-from noether.data.zarr_store.manifest import IfMissing, choose_samples
+from noether.data.zarr_store.manifest import IfMissing, choose_samples, require_joined
 from noether.data.zarr_store.reader import SampleBatch, ZarrChunkReader
 from noether.data.zarr_store.reading import ResultDtype, ResultDtypes
 from noether.data.zarr_store.sampling import ChunkOrder, Draw, DrawPlanner, IfShort, NumPoints, Schedule
@@ -158,6 +158,9 @@ class ZarrStoreDataset(Dataset[Item]):
             raise ArgumentError(f"dtype: expected a mapping such as {{'volume_position': 'float64'}}, got {dtype!r}")
         self._dtype: ResultDtype = "float32" if dtype is None else dict(dtype)
         dtypes = ResultDtypes.of(self._dtype, manifest.domains)
+        fields = None if fields is None else require_joined(manifest, fields)
+        for draw in draws.values() if isinstance(draws, Mapping) else ():
+            require_joined(manifest, getattr(draw, "fields", None) or ())
         self._planner = DrawPlanner(
             manifest.domains,
             num_points,

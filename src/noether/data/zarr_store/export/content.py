@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noether.data.zarr_store.errors import ArgumentError, UnknownNameError, nearest_names
+from noether.data.zarr_store.manifest import require_joined
 from noether.data.zarr_store.reader import ZarrChunkReader
 
 __all__ = ["Content", "as_numbers", "check_no_field"]
@@ -67,7 +68,7 @@ class Content:
             raise ArgumentError(f"fields: expected a list of names, got the str {fields!r}; write [{fields!r}]")
         if fields is None and predictions is not None:
             fields = ()
-        named = None if fields is None else frozenset(fields)
+        named = None if fields is None else frozenset(require_joined(reader.manifest, fields))
         arrays = {name: _prediction(name, values, sample_id, n_points) for name, values in (predictions or {}).items()}
         if named is not None and not named and not arrays:
             raise ArgumentError(f"sample {sample_id!r}: nothing to export; name at least one field or prediction")

@@ -6,7 +6,7 @@ sample that has its domain has it. Until then it stands in `pending_fields`, whe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,6 +16,7 @@ from noether.data.zarr_store.layout import FIELD_SPECS, ArrayLayout, DomainLayou
 from noether.data.zarr_store.manifest.lines import SampleEntry, SampleLines, added_by_sample
 
 if TYPE_CHECKING:
+    from noether.data.zarr_store.manifest.listing import OwnManifest
     from noether.data.zarr_store.manifest.store_manifest import StoreManifest
 
 __all__ = [
@@ -24,8 +25,11 @@ __all__ = [
     "added_fields",
     "declared",
     "domains_of_sample",
+    "entry_of_group",
     "fields_agree",
+    "knowing_groups",
     "known_domains",
+    "known_layouts",
     "later_fields",
     "merged_fields",
     "new_fields",
@@ -33,7 +37,7 @@ __all__ = [
     "require_addable",
     "require_joined",
     "settled",
-    "with_marks",
+    "united_fields",
     "without_fields",
 ]
 
@@ -184,7 +188,38 @@ def fields_agree(store: StoreManifest, other: StoreManifest, *, of_group: bool =
     if any(known[field] != placed for field, placed in of_other.items() if field in known):
         return False
     lacking, more = of_store.keys() - of_other.keys(), of_other.keys() - known.keys()
-    return (not lacking or lacking <= added_fields(store)) and (not more or more <= added_fields(other))
+    return (not lacking or lacking <= added_fields(store)) and (not more or more <= _all_added(other))
+
+
+def _all_added(manifest: StoreManifest) -> set[str]:
+    return {field for _, _, added in added_by_sample(manifest.samples) for field in added}
+
+
+def known_layouts(manifest: StoreManifest) -> dict[str, DomainLayout]:
+    """Return the domains of a store with all fields that a group may have objects of, also pending and removed ones."""
+    return {
+        domain: replace(
+            layout,
+            arrays={
+                **manifest.removing_fields.get(domain, {}),
+                **manifest.pending_fields.get(domain, {}),
+                **layout.arrays,
+            },
+        )
+        for domain, layout in manifest.domains.items()
+    }
+
+
+def entry_of_group(manifest: StoreManifest, domains: Mapping[str, DomainLayout], entry: SampleEntry) -> SampleEntry:
+    """Return what a manifest is to say of a sample whose group has these domains and says `entry`.
+
+    It says nothing of fields that are being removed.
+    """
+    removing = _placed_pending(manifest.removing_fields)
+    entry = with_marks(manifest, domains, entry)
+    if not removing.keys() & entry.fidelity.keys():
+        return entry
+    return replace(entry, fidelity={field: one for field, one in entry.fidelity.items() if field not in removing})
 
 
 def with_marks(manifest: StoreManifest, domains: Mapping[str, DomainLayout], entry: SampleEntry) -> SampleEntry:
@@ -314,16 +349,69 @@ def merged_fields(there: StoreManifest, other: StoreManifest, merged: StoreManif
     later = added_fields(there)
     if not later and not there.pending_fields and not any(given.values()):
         return merged
-    more = {field: placed for field, placed in _placed(other.domains).items() if field in set().union(*given.values())}
-    pending = {domain: dict(arrays) for domain, arrays in there.pending_fields.items()}
-    for field, (domain, array) in more.items():
-        if field not in _placed(there.domains):
-            pending.setdefault(domain, {})[field] = array
-    there = there.model_copy(update={"pending_fields": _sorted(pending)})
+    there = there.model_copy(update={"pending_fields": _pending_with(there, other, _all_added(other))})
     marked = {sample_id: with_marks(there, other.domains, other.samples[sample_id]) for sample_id in given}
     samples = merged.samples | marked if isinstance(merged.samples, SampleLines) else {**merged.samples, **marked}
     update = {"samples": samples, "pending_fields": there.pending_fields}
     return settled(merged.model_copy(update=update), later, joins=False)
+
+
+def _pending_with(there: StoreManifest, other: StoreManifest, fields: AbstractSet[str]) -> PendingFields:
+    """Return the pending fields of a manifest, and those of another one that it lacks, as far as samples have them."""
+    pending = {domain: dict(arrays) for domain, arrays in there.pending_fields.items()}
+    known = _placed(there.domains).keys()
+    for field, (domain, array) in (_placed(other.domains) | _placed_pending(other.pending_fields)).items():
+        if field in fields and field not in known:
+            pending.setdefault(domain, {}).setdefault(field, array)
+    return _sorted(pending)
+
+
+def knowing_groups(settings: StoreManifest, groups: Iterable[OwnManifest], *, all_pending: bool) -> StoreManifest:
+    """Return settings that know the fields that groups got later, as pending ones where they did not know them.
+
+    Parameters
+    ----------
+    settings : StoreManifest
+        The manifest of a store, or of one group.
+    groups : iterable of OwnManifest
+        What the groups say.
+    all_pending : bool
+        Whether all fields that came later are pending ones, also those that `settings` has among its domains.
+    """
+    known, later = settings, set(added_fields(settings)) if all_pending else set[str]()
+    for one in groups:
+        added = frozenset(one.entry.added_fields)
+        later |= added if all_pending else frozenset()
+        known = known.model_copy(update={"pending_fields": _pending_with(known, one.alone, added)})
+    joined = {field: placed for field, placed in _placed(known.domains).items() if field in later}
+    if not joined:
+        return known
+    pending = {domain: dict(arrays) for domain, arrays in known.pending_fields.items()}
+    for field, (domain, array) in joined.items():
+        pending.setdefault(domain, {})[field] = array
+    domains = without_fields(known.domains, joined.keys())
+    return known.model_copy(update={"domains": domains, "pending_fields": _sorted(pending)})
+
+
+def united_fields(settings: StoreManifest, groups: Iterable[OwnManifest], united: StoreManifest) -> StoreManifest:
+    """Return `united`, which has the samples of groups, with the fields that came later settled.
+
+    Parameters
+    ----------
+    settings : StoreManifest
+        Has the settings; of a store, or of one group.
+    groups : iterable of OwnManifest
+        What the groups say.
+    united : StoreManifest
+        A manifest with all samples.
+    """
+    found = list(groups)
+    known = knowing_groups(settings, found, all_pending=True)
+    if not known.pending_fields:
+        return united
+    known = united.model_copy(update={"domains": known.domains, "pending_fields": known.pending_fields})
+    entries = {one.sample_id: entry_of_group(known, one.alone.domains, one.entry) for one in found}
+    return settled(known.model_copy(update={"samples": {**united.samples, **entries}}), frozenset())
 
 
 def pending_of(manifest: StoreManifest) -> list[PendingField]:
@@ -338,15 +426,17 @@ def pending_of(manifest: StoreManifest) -> list[PendingField]:
     return found
 
 
-def require_joined(manifest: StoreManifest, fields: Iterable[str]) -> None:
-    """Raise `UnknownNameError` where one of some fields is pending, with the samples that lack it."""
+def require_joined(manifest: StoreManifest, fields: Iterable[str]) -> Collection[str]:
+    """Return some fields; `UnknownNameError` where one of them is pending, with the samples that lack it."""
+    fields = fields if isinstance(fields, str) else list(fields)
     asked = _placed_pending(manifest.pending_fields).keys() & set(fields)
     for one in pending_of(manifest) if asked else ():
         if one.field in asked:
-            raise UnknownNameError(why_pending(one))
+            raise UnknownNameError(_why_pending(one))
+    return fields
 
 
-def why_pending(one: PendingField) -> str:
+def _why_pending(one: PendingField) -> str:
     """Return what to say to somebody who asks for a pending field."""
     if not one.lacking:
         return (

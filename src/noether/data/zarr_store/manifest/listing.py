@@ -13,6 +13,7 @@ from typing import Any
 from noether.data.zarr_store.core import GROUP_SUFFIX, ROOT_KEY, ChecksumState, checksum_state, parse_document
 from noether.data.zarr_store.errors import ManifestError
 from noether.data.zarr_store.layout import DomainLayout
+from noether.data.zarr_store.manifest.added_fields import united_fields
 from noether.data.zarr_store.manifest.lines import SampleEntry
 from noether.data.zarr_store.manifest.removals import unfinished_removals
 from noether.data.zarr_store.manifest.store_manifest import StoreManifest
@@ -215,7 +216,7 @@ def united(
     fitting = {
         one.sample_id: one.entry
         for one in found
-        if one.entry.relpath not in removing and not settings.differing_settings(one.alone)
+        if one.entry.relpath not in removing and not settings.differing_settings(one.alone, of_group=True)
     }
     samples, beside = dict[str, SampleEntry](), dict[str, Any]()
     if current is not None:
@@ -224,9 +225,10 @@ def united(
         samples = {name: entry for name, entry in dict(current.samples).items() if entry.relpath not in taken}
         beside = {"splits": current.splits, **(current.model_extra or {})}
     samples = dict(sorted((samples | fitting).items()))
-    return settings.model_copy(
+    made = settings.model_copy(
         update={"samples": samples, "chunk_index": None, "sample_index": None, "removing": removing, **beside}
     )
+    return united_fields(settings, [one for one in found if fitting.get(one.sample_id) is one.entry], made)
 
 
 def _most_common(manifests: Sequence[StoreManifest]) -> StoreManifest:

@@ -431,9 +431,12 @@ class StoreManifest(BaseModel):
         )
         return mine == others
 
-    def require_same_settings(self, other: StoreManifest, origin: str) -> None:
-        """Raise `ManifestConflictError` unless `other` has the settings of this manifest, read from `origin`."""
-        keys = self.differing_settings(other)
+    def require_same_settings(self, other: StoreManifest, origin: str, *, of_group: bool = False) -> None:
+        """Raise `ManifestConflictError` unless `other` has the settings of this manifest, read from `origin`.
+
+        See `differing_settings` for `of_group`.
+        """
+        keys = self.differing_settings(other, of_group=of_group)
         differing = [
             f"{key}: the store has {_short(getattr(self, key))}, this writer {_short(getattr(other, key))}"
             for key in keys

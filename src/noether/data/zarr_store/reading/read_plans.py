@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from noether.data.zarr_store.core import Grid
 from noether.data.zarr_store.errors import TooLargeError, UnknownNameError
 from noether.data.zarr_store.layout import ArrayLayout, require_fields
-from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
+from noether.data.zarr_store.manifest import SampleEntry, StoreManifest, require_joined
 from noether.data.zarr_store.sampling import (
     ChunkOrder,
     PlannedRead,
@@ -90,7 +90,7 @@ def fields_by_domain(
     there = {domain: layout.arrays for domain, layout in manifest.domains.items() if domain in entry.domains}
     if fields is None:
         return {domain: list(arrays.values()) for domain, arrays in there.items()}
-    asked = require_fields(fields, manifest.domains)
+    asked = require_fields(require_joined(manifest, fields), manifest.domains)
     for field in sorted(asked - {field for arrays in there.values() for field in arrays}):
         raise UnknownNameError(
             f"sample {sample_id!r} has no field {field!r}: of the store's domains it has only {', '.join(there)}"

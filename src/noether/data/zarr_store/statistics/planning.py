@@ -10,7 +10,7 @@ import numpy as np
 from noether.data.zarr_store.core import Grid, positive_int
 from noether.data.zarr_store.errors import ArgumentError, UnknownNameError
 from noether.data.zarr_store.layout import ArrayLayout, require_fields
-from noether.data.zarr_store.manifest import StoreManifest, select_samples
+from noether.data.zarr_store.manifest import StoreManifest, require_joined, select_samples
 from noether.data.zarr_store.sampling import PlannedRead, ReadPlan, plan_draw, plan_whole, random_stream
 from noether.data.zarr_store.statistics.estimates import points_to_read, share_to_read
 
@@ -105,7 +105,7 @@ def select(
     if limit is not None:
         chosen = chosen[: positive_int(limit, "limit")]
     excluded = require_fields(exclude_fields, manifest.domains)
-    asked = None if fields is None else require_fields(fields, manifest.domains)
+    asked = None if fields is None else require_fields(require_joined(manifest, fields), manifest.domains)
     layouts = {
         domain: tuple(
             array

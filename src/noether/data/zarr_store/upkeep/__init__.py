@@ -5,17 +5,28 @@ from noether.data.zarr_store.upkeep.attributes import set_attributes
 from noether.data.zarr_store.upkeep.copying import copy_store
 from noether.data.zarr_store.upkeep.merge import merge_groups
 from noether.data.zarr_store.upkeep.remove import RemovedGroup, remove_samples
-from noether.data.zarr_store.upkeep.summary import DomainSummary, FieldSummary, SplitSummary, StoreSummary, summarize
+from noether.data.zarr_store.upkeep.remove_fields import RemovedField, remove_fields
+from noether.data.zarr_store.upkeep.summary import (
+    DomainSummary,
+    FieldSummary,
+    PendingSummary,
+    SplitSummary,
+    StoreSummary,
+    summarize,
+)
 
 __all__ = [
     "DomainSummary",
     "FieldSummary",
+    "PendingSummary",
+    "RemovedField",
     "RemovedGroup",
     "SplitSummary",
     "StoreSummary",
     "copy_store",
     "merge_groups",
     "read_attribute_table",
+    "remove_fields",
     "remove_samples",
     "set_attributes",
     "summarize",

@@ -179,7 +179,15 @@ class _Copier:
         whole = self._fraction == 1
         fidelity = {field: lost for field, lost in entry.fidelity.items() if whole and field in fields}
         fingerprint = entry.fingerprint if whole else None
-        return replace(entry, domains=domains, fidelity=fidelity, fingerprint=fingerprint, lengths_crc32c=None)
+        # In the copy, all fields are there from the beginning.
+        return replace(
+            entry,
+            domains=domains,
+            fidelity=fidelity,
+            fingerprint=fingerprint,
+            lengths_crc32c=None,
+            added_fields=(),
+        )
 
     def _arrays(self, sample: OpenSample, domain: str, grid: Grid, sizes: list[int]) -> Iterator[GroupArray]:
         whole = self._manifest.sample(sample.sample_id).domains[domain].grid
@@ -207,6 +215,8 @@ def _settings_of_copy(
         "samples": {},
         "splits": {name: ids for name, ids in kept.items() if ids},
         "chunk_index": None,
+        "pending_fields": {},
+        "removing_fields": {},
         "domains": _domains_of_copy(manifest, fields),
     }
     if fraction < 1:

@@ -13,11 +13,13 @@ from noether.data.zarr_store.manifest import (
     SampleEntry,
     SeenManifest,
     StoreManifest,
+    entry_of_group,
+    knowing_groups,
     list_store,
     read_own_manifests,
     unfinished_removals,
 )
-from noether.data.zarr_store.reading import has_whole_index, write_chunk_index
+from noether.data.zarr_store.reading import has_whole_index, join_fields, write_chunk_index
 from noether.data.zarr_store.stores import join, normalize_root, open_storage
 
 __all__ = ["MergeReport", "merge_groups"]
@@ -75,19 +77,24 @@ def merge_groups(
     if manifest is None and not paths:
         raise ManifestError(f"{root}: neither a manifest nor a complete group is there; check the path")
     report, found, settings = MergeReport(removing=sorted(removing.values())), dict[str, SampleEntry](), manifest
+    own_manifests: dict[str, OwnManifest] = {}
     for path, own in read_own_manifests(storage, paths):
         try:
             own = _require_intact(own, join(root, path))
             settings = settings or own.alone
-            settings.require_same_settings(own.alone, join(root, path))
+            settings.require_same_settings(own.alone, join(root, path), of_group=True)
         except ManifestError as error:
             report.refused[path] = str(error)
         else:
-            found[own.sample_id] = own.entry
+            own_manifests[own.sample_id] = own
+    if settings is not None:
+        settings = knowing_groups(settings, own_manifests.values(), all_pending=manifest is None)
     known = {} if manifest is None else manifest.samples
-    for sample_id, entry in found.items():
+    for sample_id, own in own_manifests.items():
+        found[sample_id] = entry_of_group(settings or own.alone, own.alone.domains, own.entry)
         former = known.get(sample_id)
-        kind = report.added if former is None else report.unchanged if former == entry else report.updated
+        is_same = former == found[sample_id]
+        kind = report.added if former is None else report.unchanged if is_same else report.updated
         kind.append(sample_id)
     report.missing = [sample_id for sample_id in known if sample_id not in found]
     changed = {sample_id: found[sample_id] for sample_id in report.added + report.updated}
@@ -96,6 +103,7 @@ def merge_groups(
         seen = SeenManifest(frozenset(changed), frozenset())
         added = settings.model_copy(update={"samples": changed, "splits": {}})
         added.save(root, seen=seen, storage_options=storage_options)
+        join_fields(root, storage_options=storage_options)
     if changed or (manifest is not None and not has_whole_index(root, manifest, storage_options=storage_options)):
         write_chunk_index(root, storage_options=storage_options)
     return report

@@ -19,7 +19,7 @@ from noether.data.zarr_store.manifest import (
     require_apart,
     unfinished_removals,
 )
-from noether.data.zarr_store.reading import write_chunk_index, write_index_without
+from noether.data.zarr_store.reading import join_fields, write_chunk_index, write_index_without
 from noether.data.zarr_store.stores import Storage, is_remote, normalize_root, open_storage
 
 __all__ = ["RemovedGroup", "finish_removals", "remove_samples"]
@@ -203,6 +203,7 @@ def _finish(
         if needs_index:
             write_chunk_index(root, storage_options=storage_options)
         if not left:
+            join_fields(root, storage_options=storage_options)  # these may have been the ones that lacked a field
             return
         on_group, needs_index = None, False
     raise StorageError(

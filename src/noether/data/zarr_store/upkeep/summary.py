@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from noether.data.zarr_store.core import ROOT_KEY
-from noether.data.zarr_store.manifest import SampleEntry, StoreManifest, stored_field_attributes
+from noether.data.zarr_store.manifest import SampleEntry, StoreManifest, pending_of, stored_field_attributes
 from noether.data.zarr_store.stores import StoredObject, normalize_root, open_storage
 
-__all__ = ["DomainSummary", "FieldSummary", "SplitSummary", "StoreSummary", "summarize"]
+__all__ = ["DomainSummary", "FieldSummary", "PendingSummary", "SplitSummary", "StoreSummary", "summarize"]
 
 # What a source's array can be of; a manifest from elsewhere may say anything.
 _SOURCE_DTYPES = {np.dtype(code).name: np.dtype(code) for code in np.typecodes["AllInteger"] + np.typecodes["Float"]}
@@ -108,6 +108,24 @@ class SplitSummary:
 
 
 @dataclass(slots=True)
+class PendingSummary:
+    """A field that is added to the samples, and that not all of them have.
+
+    Attributes
+    ----------
+    field, domain : str
+        Canonical name and domain.
+    n_samples, n_lacking : int
+        Samples that have the domain, and those of them that lack the field.
+    """
+
+    field: str
+    domain: str
+    n_samples: int
+    n_lacking: int
+
+
+@dataclass(slots=True)
 class StoreSummary:
     """A store, or one sample of it.
 
@@ -137,6 +155,8 @@ class StoreSummary:
         The splits of the store, or those that list the sample.
     domains : list of DomainSummary
         Its domains.
+    pending : list of PendingSummary
+        The pending fields of the store; none of a sample alone.
     """
 
     store_root: str
@@ -153,6 +173,7 @@ class StoreSummary:
     attributes: dict[str, Any]
     splits: list[SplitSummary]
     domains: list[DomainSummary]
+    pending: list[PendingSummary]
 
 
 def summarize(
@@ -203,6 +224,11 @@ def summarize(
             )
             for domain in manifest.domains
             if any(domain in entry.domains for entry in entries.values())
+        ],
+        pending=[
+            PendingSummary(one.field, one.domain, one.n_samples, len(one.lacking))
+            for one in pending_of(manifest)
+            if sample_id is None
         ],
     )
 

@@ -2,6 +2,7 @@
 
 from noether.data.zarr_store.writing.bucket_order import RANK_BYTES
 from noether.data.zarr_store.writing.cast_loss import NonFinite
+from noether.data.zarr_store.writing.changed_roots import root_without
 from noether.data.zarr_store.writing.field_adder import FieldAdder, RowOrder, prepared_sample, read_own_manifest
 from noether.data.zarr_store.writing.group_encoding import (
     Encoding,
@@ -59,4 +60,5 @@ __all__ = [
     "prepared_sample",
     "read_own_manifest",
     "root_document",
+    "root_without",
 ]

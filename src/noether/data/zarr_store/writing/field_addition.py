@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noether.data.zarr_store.core import CHECKSUM_KEY, ROOT_KEY, Grid
+from noether.data.zarr_store.core import ROOT_KEY, Grid
 from noether.data.zarr_store.errors import SampleDataError, StorageError, nearest_names
 from noether.data.zarr_store.layout import ArrayLayout, DomainLayout
 from noether.data.zarr_store.manifest import (
@@ -19,9 +18,9 @@ from noether.data.zarr_store.manifest import (
     PendingFields,
     SampleEntry,
     domains_of_sample,
-    parse_group,
 )
-from noether.data.zarr_store.writing.group_encoding import DomainArrays, GroupArray, root_document
+from noether.data.zarr_store.writing.changed_roots import root_with
+from noether.data.zarr_store.writing.group_encoding import DomainArrays, GroupArray
 from noether.data.zarr_store.writing.source_rows import SourceRows
 from noether.data.zarr_store.writing.stored_rows import StoredRows
 from noether.data.zarr_store.writing.validation import FieldValues, check_fields
@@ -200,12 +199,7 @@ class FieldAddition:
         entry = self.entry(own.entry, fidelity)
         known = own.alone.model_copy(update={"pending_fields": self.added})
         domains = domains_of_sample(known, entry, frozenset(entry.added_fields))
-        order = [field for layout in domains.values() for field in layout.arrays]
-        entry = replace(entry, fidelity={one: entry.fidelity[one] for one in order if one in entry.fidelity})
-        alone = own.alone.model_copy(update={"domains": domains})
-        nodes = (parse_group(document, where) or {}) | {path: json.loads(one) for path, one in metadata.items()}
-        attributes = _other_attributes(document) | alone.as_group_attributes(own.sample_id, entry, frozenset())
-        return root_document(attributes, _in_order(nodes, domains, entry))
+        return root_with(document, own, entry, domains, metadata)
 
     def _is_same(self, own: OwnManifest) -> bool:
         """Return whether a group is still that of the same conversion; other fields may have come."""
@@ -269,21 +263,3 @@ def _loaded(rows: NDArray[Any] | SourceRows) -> NDArray[Any]:
 
 def _bits(rows: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(rows).view(f"u{rows.dtype.itemsize}")
-
-
-def _other_attributes(document: bytes) -> dict[str, Any]:
-    attributes = json.loads(document)["attributes"]
-    return {key: value for key, value in attributes.items() if key not in (CHECKSUM_KEY, "attributes", "manifest")}
-
-
-def _in_order(nodes: Mapping[str, Any], domains: Mapping[str, DomainLayout], entry: SampleEntry) -> dict[str, Any]:
-    """Return the metadata of nodes in the order in which a conversion writes them."""
-    paths = [
-        path
-        for domain, layout in domains.items()
-        if domain in entry.domains
-        for path in (domain, *(array.array_name for array in layout.arrays.values()))
-    ]
-    return {path: nodes[path] for path in paths if path in nodes} | {
-        path: node for path, node in nodes.items() if path not in paths
-    }

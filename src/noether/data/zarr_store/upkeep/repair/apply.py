@@ -13,14 +13,18 @@ from noether.data.zarr_store.manifest import (
     OwnManifest,
     SampleEntry,
     StoreManifest,
+    added_fields,
     is_own_key,
+    known_layouts,
     list_store,
     read_own_manifests,
+    settled,
     united,
 )
-from noether.data.zarr_store.reading import write_chunk_index
+from noether.data.zarr_store.reading import join_fields, write_chunk_index
 from noether.data.zarr_store.stores import join
 from noether.data.zarr_store.upkeep.remove import finish_removals, remove_samples
+from noether.data.zarr_store.upkeep.remove_fields import finish_field_removals
 from noether.data.zarr_store.upkeep.repair.plan import Action, Planner
 from noether.data.zarr_store.upkeep.verify.store_check import ReadManifest
 
@@ -78,6 +82,9 @@ class Mender:
                         taken = []
                     case "finish_removal":
                         finish_removals(self._root, storage_options=self.storage_options)
+                        finish_field_removals(self._root, storage_options=self.storage_options)
+                    case "join_fields":
+                        join_fields(self._root, storage_options=self.storage_options)
                     case "unlist":
                         if unlisted:  # else done with the first of them
                             remove_samples(self._root, unlisted, storage_options=self.storage_options)
@@ -111,7 +118,7 @@ class Mender:
                 storage.recover(staged)
                 return
         inside = [item.key for item in storage.objects(key)]
-        domains = self.planner.manifest.domains
+        domains = known_layouts(self.planner.manifest)
         storage.delete([one for one in inside if is_own_key(one[len(key) + 1 :], domains)] or [key])
 
     def _restore(self, key: str, sample_id: str) -> None:
@@ -169,7 +176,8 @@ class Mender:
         def change(current: StoreManifest) -> StoreManifest:
             former[:] = current.index_names
             samples = dict(sorted((dict(current.samples) | dict(converted)).items()))
-            return current.model_copy(update={"samples": samples, "chunk_index": None, "sample_index": None})
+            update = {"samples": samples, "chunk_index": None, "sample_index": None}
+            return settled(current.model_copy(update=update), added_fields(current), joins=False)
 
         if converted:
             StoreManifest.update(self._root, change, storage_options=self.storage_options)

@@ -11,7 +11,9 @@ from noether.data.zarr_store.manifest import (
     SampleEntry,
     StoreManifest,
     checksum_state_of_root,
+    domains_of_sample,
     known_attributes,
+    later_fields,
     parse_group,
 )
 from noether.data.zarr_store.stores import Storage
@@ -59,7 +61,8 @@ def restored_documents(
         if current != document:
             restored[key] = document
     if not is_intact:
-        attributes = manifest.settings_alone().as_group_attributes(sample_id, entry)
+        alone = manifest.settings_alone().model_copy(update={"pending_fields": manifest.pending_fields})
+        attributes = alone.as_group_attributes(sample_id, entry, later_fields(manifest))
         restored[root_key] = root_document(attributes, metadata)
     return restored
 
@@ -73,7 +76,7 @@ def _own_attributes(document: bytes | None) -> dict[str, str]:
 
 def _nodes(manifest: StoreManifest, encoding: Encoding, entry: SampleEntry) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the path and the metadata of each node below the root, as the writer makes them."""
-    for domain, layout in manifest.domains.items():
+    for domain, layout in domains_of_sample(manifest, entry, frozenset()).items():
         if domain in entry.domains:
             yield domain, group_metadata({})
             for array in layout.arrays.values():

@@ -31,6 +31,7 @@ ActionKind = Literal[
     "restore_metadata",
     "save_manifest",
     "finish_removal",
+    "join_fields",
     "unlist",
     "convert",
     "save_report",
@@ -114,6 +115,8 @@ class Planner:
                 actions.append(self._about_leftover(finding, abandoned))
             elif finding.kind == "unfinished_removal":
                 actions.append(Action("finish_removal", finding.object or "", finding.sample_id, finding.explanation))
+            elif finding.kind == "unfinished_addition":
+                actions.append(Action("join_fields", MANIFEST_NAME, None, finding.explanation))
             elif finding.kind in _OF_THE_INDEX:
                 actions.append(self._make_index(finding.explanation))
             elif finding.kind == "manifest_damaged":

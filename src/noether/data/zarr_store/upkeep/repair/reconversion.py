@@ -8,7 +8,7 @@ from typing import Any
 from noether.data.zarr_store.convert import fingerprint_of_sample
 from noether.data.zarr_store.errors import ArgumentError
 from noether.data.zarr_store.layout import present_specs
-from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
+from noether.data.zarr_store.manifest import SampleEntry, StoreManifest, added_fields
 from noether.data.zarr_store.sampling import SHUFFLE_ALGORITHMS
 from noether.data.zarr_store.sources import SampleSource, field_attributes_of
 from noether.data.zarr_store.writer import ZarrStoreWriter
@@ -68,7 +68,9 @@ class Reconversion:
         self._storage_options = dict(storage_options)
         self._fields = {field: array for layout in manifest.domains.values() for field, array in layout.arrays.items()}
         specs = {spec.field: spec for spec in present_specs(source.filemap)}
-        lacking = self._fields.keys() - specs.keys()
+        # What was added later need not be in this source; of a sample that is converted again, it is gone.
+        lacking = self._fields.keys() - specs.keys() - added_fields(manifest)
+        self._fields = {field: array for field, array in self._fields.items() if field in specs}
         if lacking:
             raise ArgumentError(
                 f"source: it lacks {', '.join(sorted(lacking))}, which the store has; give the source that the store "

@@ -25,6 +25,7 @@ FindingKind = Literal[
     "half_written_group",
     "missing_array",
     "unfinished_removal",
+    "unfinished_addition",
     "missing_object",
     "wrong_size",
     "leftover",
@@ -39,6 +40,7 @@ FindingKind = Literal[
     "not_converted",
     "not_recognised",
     "unknown_sample_in_split",
+    "pending_field",
 ]
 
 _REPAIR, _RECONVERT = "noether-zarr repair {store}", "noether-zarr repair {store} --source SOURCE"
@@ -53,6 +55,7 @@ _WAYS_OUT: dict[FindingKind, tuple[Severity, str]] = {
     "half_written_group": ("damage", _RECONVERT),
     "missing_array": ("damage", _RECONVERT),
     "unfinished_removal": ("damage", _REPAIR),
+    "unfinished_addition": ("damage", _REPAIR),
     "missing_object": ("damage", _RECONVERT),
     "wrong_size": ("damage", _RECONVERT),
     "leftover": ("damage", _REPAIR),
@@ -67,6 +70,7 @@ _WAYS_OUT: dict[FindingKind, tuple[Severity, str]] = {
     "not_converted": ("note", "noether-zarr convert SOURCE {store}"),
     "not_recognised": ("note", "nothing: it is left alone"),
     "unknown_sample_in_split": ("note", "convert it, or take it out of the split"),
+    "pending_field": ("note", "noether-zarr add-fields {store} SOURCE; or take it out: noether-zarr remove {store}"),
 }
 
 _MAX_CHUNKS_NAMED = 8

@@ -20,7 +20,10 @@ from noether.data.zarr_store.manifest import (
     SampleEntry,
     checksum_state_of_root,
     directories_of,
+    domains_of_sample,
+    entry_of_group,
     is_own_key,
+    known_layouts,
     parse_group,
     shards_by_array,
 )
@@ -176,11 +179,12 @@ class SampleCheck:
         self._is_own = True
         # Other programs write manifests that leave much out.
         said = manifest.model_fields_set
-        settings = [one for one in manifest.differing_settings(own.alone) if one in said]
+        settings = [one for one in manifest.differing_settings(own.alone, of_group=True) if one in said]
         if settings:
             self._add("settings_differ", f"it says otherwise than the manifest: {', '.join(settings)}", key=key)
             return False
-        parts = _differing_parts(entry, own.entry, all_parts=self._context.manifest_is_intact)
+        says = entry_of_group(manifest, own.alone.domains, own.entry)
+        parts = _differing_parts(entry, says, all_parts=self._context.manifest_is_intact)
         if own.sample_id != self.sample.sample_id:
             parts = [f"it is the sample {own.sample_id!r}"]
         if parts:
@@ -189,8 +193,9 @@ class SampleCheck:
 
     def _arrays(self) -> Iterator[tuple[ArrayLayout, Grid]]:
         """Yield layout and grid of each array that the manifest lists."""
+        domains = domains_of_sample(self._context.manifest, self.sample.entry, frozenset())
         for domain, found in self.sample.entry.domains.items():
-            for layout in self._context.manifest.domains[domain].arrays.values():
+            for layout in domains[domain].arrays.values():
                 yield layout, found.grid
 
     def _paths(self) -> dict[str, str | None]:
@@ -240,11 +245,21 @@ class SampleCheck:
             known |= {f"{path}/c/{number}/0" for number in found}
             if layout.field not in self._missing:
                 self._check_shards(self.sample.key(path), layout, grid, found, lengths.get(layout.field))
+        known |= self._removed_objects()
         for inside in self.sample.sizes.keys() - known:
-            if is_own_key(inside, self._context.manifest.domains):
+            if is_own_key(inside, known_layouts(self._context.manifest)):
                 self._add("leftover", "the sample has no such shard or array", key=self.sample.key(inside))
             else:
                 self._add("not_recognised", "it is no part of the sample", key=self.sample.key(inside))
+
+    def _removed_objects(self) -> set[str]:
+        """Return the objects of fields that are being removed, which is a finding of its own."""
+        paths = [
+            f"{array.array_name}/"
+            for arrays in self._context.manifest.removing_fields.values()
+            for array in arrays.values()
+        ]
+        return {inside for inside in self.sample.sizes if inside.startswith(tuple(paths))} if paths else set()
 
     def _check_shards(
         self, key: str, layout: ArrayLayout, grid: Grid, found: dict[int, int], lengths: NDArray[np.uint32] | None
@@ -311,7 +326,7 @@ class SampleCheck:
 
 def _differing_parts(listed: SampleEntry, own: SampleEntry, *, all_parts: bool) -> list[str]:
     """Name the parts of an entry that a group says otherwise: all parts, or those alone that the entry has."""
-    parts = ("domains", "attributes", "fidelity", "fingerprint")
+    parts = ("domains", "attributes", "fidelity", "fingerprint", "added_fields")
     return [
         part for part in parts if (all_parts or getattr(listed, part)) and getattr(listed, part) != getattr(own, part)
     ]

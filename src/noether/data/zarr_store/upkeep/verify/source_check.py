@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from noether.data.zarr_store.errors import MissingDependencyError, OriginalOrderError, SampleDataError, reason_of
-from noether.data.zarr_store.manifest import StoreManifest
+from noether.data.zarr_store.manifest import StoreManifest, later_fields, without_fields
 from noether.data.zarr_store.reading import require_original_order
 from noether.data.zarr_store.sources import FingerprintedSource, SampleSource
 from noether.data.zarr_store.upkeep.verify.context import Context, ListedSample
@@ -111,6 +111,8 @@ class SourceCheck:
         try:
             loaded = self._source.load(sample_id)
             layouts = self._context.manifest.domains
+            # Fields that came later need not be in this source.
+            layouts = without_fields(layouts, later_fields(self._context.manifest) - loaded.fields.keys())
             known = {field for layout in layouts.values() for field in layout.arrays}
             given = {field: values for field, values in loaded.fields.items() if field in known}
             domains = check_fields(sample_id, given, layouts)

@@ -19,8 +19,11 @@ from noether.data.zarr_store.manifest import (
     Listing,
     OwnManifest,
     StoreManifest,
+    entry_of_group,
     is_own_key,
+    known_layouts,
     parse_json,
+    pending_of,
     read_own_manifests,
     unfinished_removals,
     united,
@@ -154,24 +157,26 @@ def find_unlisted(
         findings.add("unfinished_removal", "its removal was begun and has not ended", sample_id=sample_id, key=path)
     listed = {entry.relpath for entry in dict(manifest.samples).values()} | removing.keys()
     others = {path: sizes for path, sizes in listing.groups.items() if path not in listed}
+    layouts = known_layouts(manifest)
     for path, sizes in others.items():
         if ROOT_KEY in sizes:
             continue
-        if all(is_own_key(inside, manifest.domains) for inside in sizes):
+        if all(is_own_key(inside, layouts) for inside in sizes):
             findings.add("leftover", f"a group without {ROOT_KEY}, which the manifest does not list", key=path)
         else:
             findings.add("not_recognised", f"a directory without {ROOT_KEY}", key=path)
     for path, own in read_own_manifests(storage, [path for path in listing.complete if path not in listed]):
         problem = _why_none_of(manifest, own)
         inside = others[path].keys() - {ROOT_KEY}
-        if _is_damaged(own) and inside and all(is_own_key(key, manifest.domains) for key in inside):
+        if _is_damaged(own) and inside and all(is_own_key(key, layouts) for key in inside):
             explanation = "it is damaged, in a group that the manifest does not list"
             findings.add("metadata_damaged", explanation, sample_id=sample_id_of(path), key=f"{path}/{ROOT_KEY}")
         elif isinstance(own, ManifestError) or problem:
             findings.add("not_recognised", problem, key=path)
         else:
             findings.add("unlisted_group", "the manifest does not list it", sample_id=own.sample_id, key=path)
-            yield ListedSample(own.sample_id, own.entry, others[path])
+            entry = entry_of_group(manifest, own.alone.domains, own.entry)
+            yield ListedSample(own.sample_id, entry, others[path])
 
 
 def _is_damaged(own: OwnManifest | ManifestError) -> bool:
@@ -184,7 +189,7 @@ def _why_none_of(manifest: StoreManifest, own: OwnManifest | ManifestError) -> s
         return str(own)
     if own.checksum_state == "broken":
         return f"a group that the manifest does not list, whose {ROOT_KEY} does not match its checksum"
-    differing = manifest.differing_settings(own.alone)
+    differing = manifest.differing_settings(own.alone, of_group=True)
     if differing:
         return f"a group that was written with other settings ({', '.join(differing)})"
     if own.sample_id in manifest.samples:
@@ -208,12 +213,29 @@ def check_around(
         findings.add("leftover", f"{what} {staged.target}", key=staged.key)
     if REPORT_NAME in listing.others:
         _check_report(storage, findings)
+    _check_later_fields(manifest, findings)
     for split, sample_ids in manifest.splits.items():
         unknown = [sample_id for sample_id in sample_ids if sample_id not in manifest.samples]
         if unknown:
             shown = ", ".join(map(repr, unknown[:_MAX_NAMED])) + (", …" if len(unknown) > _MAX_NAMED else "")
             explanation = f"split {split!r} names {len(unknown)} samples that are not in the store: {shown}"
             findings.add("unknown_sample_in_split", explanation, key=MANIFEST_NAME)
+
+
+def _check_later_fields(manifest: StoreManifest, findings: Findings) -> None:
+    """Name the fields that not all samples have, and those that are on their way in or out."""
+    for one in pending_of(manifest):
+        if one.lacking or not one.n_samples:
+            shown = ", ".join(map(repr, one.lacking[:_MAX_NAMED])) + (", …" if len(one.lacking) > _MAX_NAMED else "")
+            lacking = f"{len(one.lacking):,} of {one.n_samples:,} samples lack it{': ' if shown else ''}{shown}"
+            findings.add("pending_field", lacking, field=one.field, key=MANIFEST_NAME)
+        else:
+            explanation = "all samples have it, and the manifest lists it as pending"
+            findings.add("unfinished_addition", explanation, field=one.field, key=MANIFEST_NAME)
+    for arrays in manifest.removing_fields.values():
+        for field in arrays:
+            explanation = "its removal was begun and has not ended"
+            findings.add("unfinished_removal", explanation, field=field, key=MANIFEST_NAME)
 
 
 def _check_report(storage: Storage, findings: Findings) -> None:

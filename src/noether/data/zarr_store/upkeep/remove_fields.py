@@ -1,0 +1,210 @@
+"""Fields taken out of a store: the manifest says so first, then the roots of groups, then their objects go."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from noether.data.zarr_store.core import ROOT_KEY
+from noether.data.zarr_store.errors import ArgumentError, CorruptDataError, ManifestError, StorageError
+from noether.data.zarr_store.layout import ArrayLayout
+from noether.data.zarr_store.manifest import (
+    OwnManifest,
+    PendingFields,
+    SampleEntry,
+    StoreManifest,
+    begin_field_removal,
+    end_field_removal,
+    removable_fields,
+)
+from noether.data.zarr_store.reading import change_fields
+from noether.data.zarr_store.stores import Storage, is_remote, join, normalize_root, open_storage
+from noether.data.zarr_store.writing import root_without
+
+__all__ = ["RemovedField", "finish_field_removals", "remove_fields"]
+
+# Almost all the time goes into waiting for the storage.
+_REMOTE_WORKERS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedField:
+    """A field that is removed.
+
+    Attributes
+    ----------
+    field : str
+        The canonical name.
+    n_samples : int
+        The samples that had objects of it.
+    n_objects, n_bytes : int
+        The objects that were there, and their bytes.
+    """
+
+    field: str
+    n_samples: int
+    n_objects: int
+    n_bytes: int
+
+
+def remove_fields(
+    store_root: str | os.PathLike[str],
+    fields: Iterable[str],
+    *,
+    dry_run: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> tuple[RemovedField, ...]:
+    """Remove fields from all samples of a store; their arrays, and what manifest and chunk index say of them.
+
+    The manifest lists the fields no more before anything else changes; then the root of each group names them no more,
+    in one step; then their objects go. No shard of another field is read. After a kill at any moment, the same call
+    finishes the removal; so does `repair_store`.
+
+    Parameters
+    ----------
+    store_root : str or path
+        Local path or URL of the store.
+    fields : iterable of str
+        Canonical names; pending fields may be among them. Either all of them are removed, or none.
+    dry_run : bool
+        Whether to change nothing, and only return what would be removed.
+    storage_options : mapping, optional
+        Options of the file system; see `stores.open_storage`.
+
+    Returns
+    -------
+    tuple of RemovedField
+        The fields that were removed, or would be.
+
+    Raises
+    ------
+    ArgumentError
+        `fields` is empty or one str, has a position, or has all fields but positions. Nothing was changed.
+    UnknownNameError
+        The store has no such field. Nothing was changed.
+    ManifestError
+        There is no store.
+    CorruptDataError
+        The root of a group is damaged. The removal is finished once the store is repaired.
+    StorageError
+        The store cannot be reached or changed, or a link leads out of it.
+    """
+    root, names = normalize_root(store_root), _checked_names(fields)
+    storage = open_storage(root, storage_options)
+    manifest = StoreManifest.load(root, storage_options=storage_options)
+    layouts = removable_fields(manifest, names)
+    entries = dict(manifest.samples)
+    found = _found(storage, entries, layouts)
+    for entry in entries.values():
+        storage.require_changeable(f"{entry.relpath}/{ROOT_KEY}")
+    if dry_run:
+        return found
+    # What a kill of an earlier call left of the manifest, and of roots that it was writing.
+    storage.recover_own([f"{entry.relpath}/{ROOT_KEY}" for entry in entries.values()])
+    if not _are_removing(manifest, names):
+        begun = begin_field_removal(manifest, layouts)
+
+        def begin(current: StoreManifest) -> StoreManifest:
+            return begin_field_removal(current, removable_fields(current, names))
+
+        change_fields(root, manifest, begun, begin, storage_options=storage_options)
+    _finish(root, storage, storage_options, layouts)
+    return found
+
+
+def finish_field_removals(
+    store_root: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None
+) -> list[str]:
+    """Finish the removals of fields that were interrupted; return their names. Errors are those of `remove_fields`."""
+    root = normalize_root(store_root)
+    storage = open_storage(root, storage_options)
+    layouts = StoreManifest.load(root, storage_options=storage_options).removing_fields
+    if layouts:
+        _finish(root, storage, storage_options, layouts)
+    return sorted(field for arrays in layouts.values() for field in arrays)
+
+
+def _checked_names(fields: Iterable[str]) -> list[str]:
+    if isinstance(fields, str):
+        raise ArgumentError(f"fields: expected a list of names, got the str {fields!r}; write [{fields!r}]")
+    names = list(dict.fromkeys(fields))
+    if not names:
+        raise ArgumentError("fields: expected at least one field to remove, got none")
+    return names
+
+
+def _are_removing(manifest: StoreManifest, names: Iterable[str]) -> bool:
+    removing = {field for arrays in manifest.removing_fields.values() for field in arrays}
+    return removing.issuperset(names)
+
+
+def _found(storage: Storage, entries: Mapping[str, SampleEntry], layouts: PendingFields) -> tuple[RemovedField, ...]:
+    found = []
+    for domain, arrays in layouts.items():
+        for field, array in arrays.items():
+            places = (f"{entry.relpath}/{array.array_name}" for entry in entries.values() if domain in entry.domains)
+            sizes = [[item.size for item in storage.objects(place)] for place in places]
+            n_samples, flat = sum(map(bool, sizes)), [size for of_sample in sizes for size in of_sample]
+            found.append(RemovedField(field, n_samples, len(flat), sum(flat)))
+    return tuple(found)
+
+
+def _finish(root: str, storage: Storage, storage_options: Mapping[str, Any] | None, layouts: PendingFields) -> None:
+    """Take fields that the manifest says are being removed out of all groups; it forgets them in the end."""
+    manifest = StoreManifest.load(root, storage_options=storage_options)
+
+    def remove(sample_id: str) -> None:
+        entry = manifest.sample(sample_id)
+        arrays = {field: array for domain in entry.domains for field, array in layouts.get(domain, {}).items()}
+        _change_root(storage, manifest, sample_id, entry, layouts)
+        for array in arrays.values():
+            storage.remove_group(f"{entry.relpath}/{array.array_name}")
+
+    with ThreadPoolExecutor(_REMOTE_WORKERS if is_remote(root) else 1, "noether-remove") as pool:
+        for _ in pool.map(remove, manifest.samples):
+            pass
+    StoreManifest.update(root, lambda current: end_field_removal(current, layouts), storage_options=storage_options)
+
+
+def _change_root(
+    storage: Storage, manifest: StoreManifest, sample_id: str, entry: SampleEntry, layouts: PendingFields
+) -> None:
+    """Have the root of a group name fields no more; also in the manifest of its sample, where all domains stand."""
+    fields: dict[str, ArrayLayout] = {field: one for arrays in layouts.values() for field, one in arrays.items()}
+    key = f"{entry.relpath}/{ROOT_KEY}"
+
+    def change(current: bytes | None) -> bytes:
+        if current is None:
+            raise StorageError(
+                f"cannot write {join(storage.root, key)}: another process removed it meanwhile; run again"
+            )
+        return root_without(current, _own_manifest(storage, manifest, sample_id, entry, current), fields)
+
+    current = storage.read_if_there(key)
+    if current is not None and change(current) != current:
+        storage.update(key, change)
+
+
+def _own_manifest(
+    storage: Storage, manifest: StoreManifest, sample_id: str, entry: SampleEntry, document: bytes
+) -> OwnManifest | None:
+    """Return what the root of a group says of its sample; None where another program wrote it."""
+    try:
+        own = OwnManifest.of_root(document, entry.relpath, join(storage.root, entry.relpath))
+    except ManifestError as error:
+        if not manifest.promises_all_chunks:
+            return None
+        raise _damaged(sample_id, str(error)) from error
+    if own.checksum_state == "broken" or own.sample_id != sample_id:
+        raise _damaged(sample_id, "it is not what was written")
+    return own
+
+
+def _damaged(sample_id: str, reason: str) -> CorruptDataError:
+    return CorruptDataError(
+        f"sample {sample_id!r}: the root {ROOT_KEY} of its group is damaged ({reason}); repair the store, which "
+        "finishes the removal: noether-zarr repair STORE"
+    )
