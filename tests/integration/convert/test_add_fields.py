@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +16,7 @@ from noether.data.zarr_store import StoreManifest, ZarrChunkReader, ZarrStoreWri
 from noether.data.zarr_store.convert import AdditionReport, add_fields, convert, open_field_writer, open_writer
 from noether.data.zarr_store.convert.report import ReportFile
 from noether.data.zarr_store.errors import ArgumentError, OriginalOrderError, UnknownNameError
-from noether.data.zarr_store.sources import TreeSource
+from noether.data.zarr_store.sources import SourceSample, TreeSource
 from noether.data.zarr_store.upkeep import copy_store
 from support.bad_sources import HostileSource, RaisingSource
 from support.places import PLACES, make_place
@@ -264,3 +265,61 @@ def test_a_copy_of_a_fraction_takes_no_fields(tmp_path: Path, tree: Path, store:
 def test_a_writer_of_samples_adds_no_fields(tree: Path, store: Path) -> None:
     with pytest.raises(ArgumentError, match="writer: expected one of open_field_writer"):
         add_fields(TreeSource(tree, TREE_FILEMAP), open_writer(store, BASE, "ahmed"))
+
+
+N_MANY = (1 << 18) + 2 * (1 << 16)  # more than are compared
+
+
+class ManyPoints:
+    """A source in memory, of one sample, some of whose points may be elsewhere."""
+
+    filemap = FileMap(surface_position="x.npy", surface_pressure="p.npy")
+
+    def __init__(self, moved: Any = ()) -> None:
+        self.notices: list[str] = []
+        self.moved = np.asarray(moved, dtype=np.int64)
+
+    def sample_ids(self) -> list[str]:
+        return ["many"]
+
+    def load(self, sample_id: str) -> SourceSample:
+        assert sample_id == "many"
+        positions = np.arange(3 * N_MANY, dtype=np.float32).reshape(N_MANY, 3)
+        positions[self.moved] += 1
+        return SourceSample({"surface_position": positions, "surface_pressure": np.ones(N_MANY, np.float32)})
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    store = tmp_path_factory.mktemp("many") / "store"
+    filemap = FileMap(surface_position="x.npy")
+    writer = ZarrStoreWriter(store, filemap, "many", chunk_points=1 << 14, compression_level=0)
+    writer.write_sample("many", {"surface_position": ManyPoints().load("many").fields["surface_position"]})
+    writer.save_manifest()
+    return store
+
+
+@pytest.mark.parametrize("compare", ["some", "all"])
+@pytest.mark.parametrize(
+    ("rows", "found_by"),
+    [
+        (slice(None, None, 5000), {"some", "all"}),
+        (slice(5, 6), {"some", "all"}),
+        (slice((1 << 18) + 100, None), {"all"}),
+    ],
+    ids=["some all over", "one that is compared", "all others"],
+)
+def test_positions_of_some_points_are_compared_or_of_all(
+    tmp_path: Path, many: Path, compare: Any, rows: slice, found_by: set[str]
+) -> None:
+    """Which points these are follows from the order of the store."""
+    store = shutil.copytree(many, tmp_path / "store")
+    moved = ZarrChunkReader(store).permutation("many", "surface")[rows]
+    source = ManyPoints(moved)
+    report = add_fields(source, open_field_writer(store, source.filemap), compare=compare)
+    assert [result.outcome for result in report.results] == ["failed" if compare in found_by else "converted"]
+
+
+def test_an_unknown_comparison_is_refused(tree: Path, store: Path) -> None:
+    with pytest.raises(ArgumentError, match="compare: expected one of all, some, got 'few'"):
+        add(TreeSource(tree, TREE_FILEMAP), store, compare="few")

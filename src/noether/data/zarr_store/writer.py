@@ -6,7 +6,7 @@ import os
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from typing import Any, get_args
 
@@ -48,6 +48,7 @@ from noether.data.zarr_store.manifest import (
 from noether.data.zarr_store.reading import drop_chunk_index, iter_stored_rows, join_fields, record_added_fields
 from noether.data.zarr_store.stores import is_remote, join, open_storage
 from noether.data.zarr_store.writing import (
+    Comparison,
     FieldAdder,
     NonFinite,
     PositionLoss,
@@ -360,6 +361,7 @@ class ZarrStoreWriter:
         field_arrays: Mapping[str, Any],
         *,
         order: RowOrder = "original",
+        compare: Comparison = "all",
         on_bytes: Callable[[int], None] | None = None,
     ) -> SampleEntry:
         """Write fields beside those of a sample, and leave what the manifest says of the sample as it is.
@@ -378,6 +380,8 @@ class ZarrStoreWriter:
             before is compared as well, and passed over.
         order : {"original", "stored"}
             Whether rows come as they were in the source, or as they lie in the store, where they have to fit in memory.
+        compare : {"all", "some"}
+            Whether the positions of all points are compared, or those of 262,144 points that lie all over a domain.
         on_bytes : callable of int, optional
             See `write_group`.
 
@@ -402,9 +406,10 @@ class ZarrStoreWriter:
             not name the fields.
         """
         require_one_of("order", order, get_args(RowOrder))
+        require_one_of("compare", compare, get_args(Comparison))
         path = self.manifest.sample(check_sample_id(sample_id)).relpath
         own = read_own_manifest(self._storage, sample_id, path)
-        return self._adder.add(own, field_arrays, order, on_bytes)
+        return self._adder.add(own, field_arrays, order, compare, on_bytes)
 
     def add_fields(self, sample_id: str, field_arrays: Mapping[str, Any], *, order: RowOrder = "original") -> None:
         """Write fields beside those of a sample and record it; `add_fields_to_group` has the parameters and errors.
@@ -562,7 +567,7 @@ class ZarrStoreWriter:
         """
         return self.settings.to_init_kwargs()
 
-    def _stored_rows(self, own: OwnManifest, domain: str, layout: ArrayLayout) -> Iterator[tuple[range, NDArray[Any]]]:
+    def _stored_rows(self, own: OwnManifest, domain: str, layout: ArrayLayout) -> Generator[tuple[range, NDArray[Any]]]:
         return iter_stored_rows(
             self.store_root,
             own.alone,

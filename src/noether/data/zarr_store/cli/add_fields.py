@@ -73,6 +73,12 @@ def add_fields_command(
             help="Stored dtype of one field (default: that of the store's values). May be repeated.",
         ),
     ] = None,
+    compare: Annotated[
+        str,
+        typer.Option(
+            help="Positions to compare with the store: some, those of 262,144 points all over a domain, or all."
+        ),
+    ] = "some",
     workers: WorkersOption = None,
     timeout: TimeoutOption = None,
     dask: DaskOption = None,
@@ -134,6 +140,7 @@ def add_fields_command(
             report = add_fields(
                 narrowed,
                 writer,
+                compare=compare,  # type: ignore[arg-type] # it is checked there, with its own message
                 workers=wanted,
                 timeout=timeout,
                 executor=executor,

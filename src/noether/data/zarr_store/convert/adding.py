@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from noether.data.zarr_store.convert.additions import Addition, narrowed_source, samples_of_both
 from noether.data.zarr_store.convert.field_writers import fields_of_writer
@@ -14,10 +14,11 @@ from noether.data.zarr_store.convert.report import ConversionReport, RunKind, Sa
 from noether.data.zarr_store.convert.running import run_samples
 from noether.data.zarr_store.convert.selection import Mode, choose_samples
 from noether.data.zarr_store.convert.task import SampleWork
-from noether.data.zarr_store.errors import ArgumentError
+from noether.data.zarr_store.errors import ArgumentError, require_one_of
 from noether.data.zarr_store.manifest import PendingField, StoreManifest, pending_of
 from noether.data.zarr_store.sources import SampleSource
 from noether.data.zarr_store.writer import ZarrStoreWriter
+from noether.data.zarr_store.writing import Comparison
 
 __all__ = ["AdditionReport", "add_fields", "run_addition", "select_samples_of_both"]
 
@@ -42,6 +43,7 @@ def add_fields(
     source: SampleSource,
     writer: ZarrStoreWriter,
     *,
+    compare: Comparison = "some",
     workers: int = 0,
     timeout: float | None = None,
     executor: Executor | None = None,
@@ -64,6 +66,10 @@ def add_fields(
         Has the fields, and the positions of their domains.
     writer : ZarrStoreWriter
         The writer that `open_field_writer` returns: it knows which fields are added.
+    compare : {"some", "all"}
+        How many positions are compared: those of 262,144 points that lie all over a domain (of smaller ones, all), or
+        all. A source in which one point in 10,000 differs passes the first comparison with a chance of 4e-12; with one
+        in 50,000, of 0.5 %.
     workers, timeout, executor, part, on_result
         See `convert`.
     mode : {"resume", "retry-failed"}
@@ -85,10 +91,11 @@ def add_fields(
         Manifest, report or chunk index cannot be saved.
     """
     sample_ids = select_samples_of_both(source, writer, mode=mode, limit=limit, part=part)
-    called = {"mode": mode, "limit": limit, "part": part and f"{part[0]}/{part[1]}"}
+    require_one_of("compare", compare, get_args(Comparison))
+    called = {"mode": mode, "compare": compare, "limit": limit, "part": part and f"{part[0]}/{part[1]}"}
     fields = fields_of_writer(writer)
     return run_addition(
-        Addition(narrowed_source(source, writer), fields),
+        Addition(narrowed_source(source, writer), fields, compare),
         writer,
         sample_ids,
         fields,

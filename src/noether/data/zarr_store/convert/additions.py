@@ -14,7 +14,7 @@ from noether.data.zarr_store.errors import SourceError
 from noether.data.zarr_store.manifest import SampleEntry
 from noether.data.zarr_store.sources import SampleSource, SelectiveSource
 from noether.data.zarr_store.writer import ZarrStoreWriter
-from noether.data.zarr_store.writing import RowOrder
+from noether.data.zarr_store.writing import Comparison, RowOrder
 
 __all__ = ["Addition", "SamplesOfBoth", "added", "lacking_fields", "narrowed_source", "samples_of_both"]
 
@@ -89,10 +89,13 @@ class Addition:
         Has the fields.
     fields : dict of str to str
         The domains of the fields, by canonical name.
+    compare : {"all", "some"}
+        See `ZarrStoreWriter.add_fields_to_group`.
     """
 
     source: SampleSource
     fields: dict[str, str]
+    compare: Comparison = "all"
 
     def do(self, writer: ZarrStoreWriter, sample_id: str) -> SampleResult:
         """Add the fields that a sample lacks, with its positions, which are compared with those of the store."""
@@ -108,7 +111,8 @@ class Addition:
                 f"domain {', '.join(dict.fromkeys(lacking.values()))}, as the store has it"
             )
         positions = {writer.layouts[domain].position for domain in found.values()}
-        return added(writer, sample_id, {field: loaded[field] for field in loaded if field in positions | found.keys()})
+        arrays = {field: values for field, values in loaded.items() if field in positions or field in found}
+        return added(writer, sample_id, arrays, compare=self.compare)
 
 
 def added(
@@ -117,6 +121,7 @@ def added(
     arrays: Mapping[str, Any],
     *,
     order: RowOrder = "original",
+    compare: Comparison = "all",
 ) -> SampleResult:
     """Add fields to the group of a sample; return what became of it."""
     stored_bytes = 0
@@ -125,7 +130,7 @@ def added(
         nonlocal stored_bytes
         stored_bytes += n_bytes
 
-    entry = writer.add_fields_to_group(sample_id, arrays, order=order, on_bytes=count)
+    entry = writer.add_fields_to_group(sample_id, arrays, order=order, compare=compare, on_bytes=count)
     return SampleResult(
         sample_id,
         "converted",
