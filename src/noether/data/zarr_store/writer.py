@@ -44,6 +44,7 @@ from noether.data.zarr_store.manifest import (
     later_fields,
     new_fields,
     require_addable,
+    require_staying,
 )
 from noether.data.zarr_store.reading import drop_chunk_index, iter_stored_rows, join_fields, record_added_fields
 from noether.data.zarr_store.stores import is_remote, join, open_storage
@@ -408,6 +409,7 @@ class ZarrStoreWriter:
         require_one_of("order", order, get_args(RowOrder))
         require_one_of("compare", compare, get_args(Comparison))
         path = self.manifest.sample(check_sample_id(sample_id)).relpath
+        require_staying(self.manifest, field_arrays, join(self.store_root, MANIFEST_NAME))
         own = read_own_manifest(self._storage, sample_id, path)
         return self._adder.add(own, field_arrays, order, compare, on_bytes)
 

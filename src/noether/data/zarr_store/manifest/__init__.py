@@ -16,6 +16,7 @@ from noether.data.zarr_store.manifest.added_fields import (
     pending_of,
     require_addable,
     require_joined,
+    require_staying,
     settled,
     without_fields,
 )
@@ -121,6 +122,7 @@ __all__ = [
     "require_apart",
     "require_array",
     "require_joined",
+    "require_staying",
     "save_splits",
     "select_samples",
     "settled",

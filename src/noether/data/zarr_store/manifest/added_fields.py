@@ -36,6 +36,7 @@ __all__ = [
     "pending_of",
     "require_addable",
     "require_joined",
+    "require_staying",
     "settled",
     "united_fields",
     "without_fields",
@@ -256,6 +257,17 @@ def domains_of_sample(manifest: StoreManifest, entry: SampleEntry, later: Abstra
     }
 
 
+def require_staying(manifest: StoreManifest, fields: Iterable[str], origin: str) -> None:
+    """Raise `ManifestConflictError` where a field that is to be added is being removed."""
+    removing = _placed_pending(manifest.removing_fields)
+    for field in fields:
+        if field in removing:
+            raise ManifestConflictError(
+                f"{origin}: field {field!r} is being removed; finish that first: noether-zarr remove STORE "
+                f"--field {field}"
+            )
+
+
 def declared(manifest: StoreManifest, fields: PendingFields, origin: str) -> StoreManifest:
     """Return a manifest that knows fields, as pending ones unless it knows them already.
 
@@ -265,15 +277,10 @@ def declared(manifest: StoreManifest, fields: PendingFields, origin: str) -> Sto
         It knows one of them with another layout, or is removing it.
     """
     known = _placed(manifest.domains) | _placed_pending(manifest.pending_fields)
-    removing = _placed_pending(manifest.removing_fields)
+    require_staying(manifest, (field for arrays in fields.values() for field in arrays), origin)
     pending = {domain: dict(arrays) for domain, arrays in manifest.pending_fields.items()}
     for domain, arrays in fields.items():
         for field, array in arrays.items():
-            if field in removing:
-                raise ManifestConflictError(
-                    f"{origin}: field {field!r} is being removed; finish that first: noether-zarr remove STORE "
-                    f"--field {field}"
-                )
             if field not in known:
                 pending.setdefault(domain, {})[field] = array
             elif known[field] != (domain, array):

@@ -125,11 +125,11 @@ class SampleEntry:
         By canonical field name, what storing it lost.
     fingerprint : str or None
         Tells the state of the source that the sample was made from apart from others; None where it is not known.
+    added_fields : tuple of str
+        Canonical names, sorted, of the fields that the sample has of those that were added to samples of the store.
     lengths_crc32c : str or None
         The checksum of the lengths of its chunks, as the maker of the chunk index read them. A sample that is written
         again has none until the next index is made. Two entries that differ in nothing else are equal.
-    added_fields : tuple of str
-        Canonical names, sorted, of the fields that the sample has of those that were added to samples of the store.
     """
 
     relpath: SafePath
@@ -139,10 +139,10 @@ class SampleEntry:
         default_factory=dict
     )
     fingerprint: str | None = None
+    added_fields: tuple[PlainText, ...] = ()
     lengths_crc32c: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")] | None = dataclass_field(
         default=None, compare=False
     )
-    added_fields: tuple[PlainText, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entry as the manifest has it."""

@@ -103,6 +103,7 @@ class FieldAdder:
             compared=addition.compared,
             in_stored_order=is_stored,
         )
+        self._recover(addition)
         with prepared:
             contents = dict(prepared.domains())
             addition.require_same(contents, partial(self.stored, own), compare, self.settings.encoding.threads)
@@ -111,6 +112,13 @@ class FieldAdder:
             self.declare(addition.added)
             documents = self._write_arrays(own.entry.relpath, addition.arrays(contents), on_bytes)
         return self._name_arrays(addition, documents, prepared.fidelity)
+
+    def _recover(self, addition: FieldAddition) -> None:
+        """Remove what an earlier call, which was killed, left of the root and of arrays of the domains."""
+        own = addition.own
+        positions = [own.alone.domains[domain] for domain in addition.fields]
+        places = [ROOT_KEY, *(layout.arrays[layout.position].array_name for layout in positions)]
+        self.storage.recover_own([f"{own.entry.relpath}/{place}" for place in places])
 
     def _write_arrays(
         self, relpath: str, contents: Iterable[tuple[str, DomainArrays]], on_bytes: Callable[[int], None] | None
@@ -121,7 +129,6 @@ class FieldAdder:
             for _, arrays in domains:
                 for array in arrays:
                     place, objects = f"{relpath}/{array.path}", array_objects(array)
-                    self.storage.recover_own([place])
                     self.storage.write_group(place, objects if on_bytes is None else counted(objects, on_bytes))
                     documents[array.path] = array.metadata
         return documents

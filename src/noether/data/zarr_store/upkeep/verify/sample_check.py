@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -189,6 +190,9 @@ class SampleCheck:
             parts = [f"it is the sample {own.sample_id!r}"]
         if parts:
             self._add("entry_differs", f"it says otherwise than the manifest: {', '.join(parts)}", key=key)
+        # Arrays that the group names are no leftovers, whether or not the manifest knows it already.
+        added = tuple(sorted({*entry.added_fields, *says.added_fields}))
+        self.sample = replace(self.sample, entry=replace(entry, added_fields=added))
         return entry.domains == own.entry.domains
 
     def _arrays(self) -> Iterator[tuple[ArrayLayout, Grid]]:
