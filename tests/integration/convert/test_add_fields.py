@@ -10,15 +10,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+from distributed import LocalCluster
 
 from noether.data.schemas import FileMap
 from noether.data.zarr_store import StoreManifest, ZarrChunkReader, ZarrStoreWriter
-from noether.data.zarr_store.convert import AdditionReport, add_fields, convert, open_field_writer, open_writer
+from noether.data.zarr_store.convert import (
+    AdditionReport,
+    add_fields,
+    convert,
+    map_fields,
+    open_field_writer,
+    open_writer,
+)
+from noether.data.zarr_store.convert.executors import DaskExecutor
 from noether.data.zarr_store.convert.report import ReportFile
 from noether.data.zarr_store.errors import ArgumentError, OriginalOrderError, UnknownNameError
 from noether.data.zarr_store.sources import SourceSample, TreeSource
 from noether.data.zarr_store.upkeep import copy_store
 from support.bad_sources import HostileSource, RaisingSource
+from support.field_functions import doubled
 from support.places import PLACES, make_place
 from support.trees import TREE_FILEMAP, expected_fields, identities, save_array, save_runs, visible_files
 
@@ -206,6 +216,22 @@ def test_any_executor_does_the_work(tree: Path, store: Path, kind: Callable[[int
     with kind(2) as executor:
         report = add(TreeSource(tree, TREE_FILEMAP), store, executor=executor)
     assert outcomes(report) == dict.fromkeys(IDS, "converted")
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_adds_the_bytes_of_one_process(tmp_path: Path, tree: Path, store: Path) -> None:
+    other = tmp_path / "other"
+    convert(TreeSource(tree, BASE), new_writer(other, BASE))
+    add(TreeSource(tree, TREE_FILEMAP), other)
+    map_fields(other, doubled, reads=["surface_pressure"], writes="surface_twice")
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster,
+        DaskExecutor(cluster.scheduler_address) as executor,
+    ):
+        report = add(TreeSource(tree, TREE_FILEMAP), store, executor=executor)
+        map_fields(store, doubled, reads=["surface_pressure"], writes="surface_twice", executor=executor)
+    assert outcomes(report) == dict.fromkeys(IDS, "converted")
+    assert visible_files(store) == visible_files(other)
 
 
 @pytest.mark.slow

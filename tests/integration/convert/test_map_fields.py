@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +194,14 @@ def test_wrong_parameters_are_refused_at_once(
     with pytest.raises(kind, match=message):
         map_fields(store, lambda fields, _: fields["surface_pressure"], **wanted)
     assert visible_files(store) == before
+
+
+def test_a_function_that_no_other_process_can_import_is_refused_at_once(store: Path) -> None:
+    with (
+        ProcessPoolExecutor(1) as executor,
+        pytest.raises(ArgumentError, match=r"function: .* cannot be sent to worker"),
+    ):
+        map_fields(store, lambda fields, _: fields, reads=PRESSURE, writes="surface_new", executor=executor)
 
 
 def test_a_field_that_is_pending_cannot_be_read(store: Path) -> None:

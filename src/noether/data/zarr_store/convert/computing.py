@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,7 +113,7 @@ def map_fields(
     manifest = StoreManifest.load(root, storage_options=storage_options)
     names = _checked_reads(reads, manifest)
     spec = _spec_of(writes, width, manifest)
-    if workers:
+    if workers or not isinstance(executor, ThreadPoolExecutor | None):
         _require_picklable(function)
     said = {key: value for key, value in (("units", units), ("long_name", long_name)) if value is not None}
     writer = open_field_writer(
