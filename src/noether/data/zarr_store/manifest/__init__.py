@@ -2,22 +2,12 @@
 
 from noether.data.zarr_store.layout import ArrayLayout, DomainLayout
 from noether.data.zarr_store.manifest.added_fields import (
-    PendingField,
     PendingFields,
     added_fields,
-    declared,
     domains_of_sample,
-    entry_of_group,
-    knowing_groups,
-    known_domains,
     known_layouts,
     later_fields,
     new_fields,
-    pending_of,
-    require_addable,
-    require_joined,
-    require_staying,
-    settled,
     without_fields,
 )
 from noether.data.zarr_store.manifest.fidelity import FieldFidelity
@@ -27,6 +17,7 @@ from noether.data.zarr_store.manifest.field_attributes import (
     known_attributes,
     stored_field_attributes,
 )
+from noether.data.zarr_store.manifest.field_merging import entry_of_group, knowing_groups, known_domains, settled
 from noether.data.zarr_store.manifest.field_removals import (
     begin_field_removal,
     end_field_removal,
@@ -46,6 +37,14 @@ from noether.data.zarr_store.manifest.listing import (
     united,
 )
 from noether.data.zarr_store.manifest.node_metadata import Metadata, parse_array, parse_group, require_array
+from noether.data.zarr_store.manifest.pending import (
+    PendingField,
+    declared,
+    pending_of,
+    require_addable,
+    require_joined,
+    require_staying,
+)
 from noether.data.zarr_store.manifest.recorded_samples import RecordedSamples
 from noether.data.zarr_store.manifest.removals import (
     SeenManifest,

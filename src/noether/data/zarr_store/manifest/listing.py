@@ -13,7 +13,7 @@ from typing import Any
 from noether.data.zarr_store.core import GROUP_SUFFIX, ROOT_KEY, ChecksumState, checksum_state, parse_document
 from noether.data.zarr_store.errors import ManifestError
 from noether.data.zarr_store.layout import DomainLayout
-from noether.data.zarr_store.manifest.added_fields import united_fields
+from noether.data.zarr_store.manifest.field_merging import united_fields
 from noether.data.zarr_store.manifest.lines import SampleEntry
 from noether.data.zarr_store.manifest.removals import unfinished_removals
 from noether.data.zarr_store.manifest.store_manifest import StoreManifest

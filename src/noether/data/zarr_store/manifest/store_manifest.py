@@ -35,13 +35,7 @@ from noether.data.zarr_store.core import (
 )
 from noether.data.zarr_store.errors import ManifestConflictError, ManifestError, UnknownNameError, nearest_names
 from noether.data.zarr_store.layout import ArrayLayout, DomainLayout
-from noether.data.zarr_store.manifest.added_fields import (
-    PendingFields,
-    added_fields,
-    domains_of_sample,
-    fields_agree,
-    merged_fields,
-)
+from noether.data.zarr_store.manifest.added_fields import PendingFields, added_fields, domains_of_sample, field_order
 from noether.data.zarr_store.manifest.checks import (
     ChunkIndexName,
     PlainText,
@@ -52,6 +46,7 @@ from noether.data.zarr_store.manifest.checks import (
     invalid_manifest,
     settings_of,
 )
+from noether.data.zarr_store.manifest.field_merging import fields_agree, merged_fields
 from noether.data.zarr_store.manifest.lines import (
     ADDED_KEY,
     LENGTHS_KEY,
@@ -426,10 +421,7 @@ class StoreManifest(BaseModel):
 
     def has_same_fields(self, other: StoreManifest) -> bool:
         """Return whether another manifest has the same fields in the same order, which is that of a chunk index."""
-        mine, others = (
-            [(domain, list(layout.arrays)) for domain, layout in one.domains.items()] for one in (self, other)
-        )
-        return mine == others
+        return field_order(self.domains) == field_order(other.domains)
 
     def require_same_settings(self, other: StoreManifest, origin: str, *, of_group: bool = False) -> None:
         """Raise `ManifestConflictError` unless `other` has the settings of this manifest, read from `origin`.
