@@ -42,6 +42,7 @@ _LARGE_POINTS: dict[Mode, int] = {"quick": 1_000_000, "full": 50_000_000}
 _LARGEST_CONVERTED: dict[Mode, int] = {"quick": 1_000_000, "full": 100_000_000}
 _VTU_CELLS: dict[Mode, int] = {"quick": 1_000_000, "full": 20_000_000}
 _LIMITED_CELLS = 60_000_000
+_TILED_CELLS = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,11 @@ class Settings:
     def n_limited_cells(self) -> int:
         """Cells of the ``.vtu`` that is converted in little memory."""
         return self.points or _LIMITED_CELLS
+
+    @property
+    def n_tiled_cells(self) -> int:
+        """Cells of the ``.vtu`` that is made of copies of a real one, at least."""
+        return self.points or _TILED_CELLS
 
     @property
     def sizes(self) -> list[int]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from benchmarks.settings import cores
 from noether.data.zarr_store.core import run_in_order
 
-__all__ = ["FIELD_WIDTHS", "box_shape", "write_hexahedra"]
+__all__ = ["FIELD_WIDTHS", "Make", "VtkArray", "box_shape", "write_grid", "write_hexahedra"]
 
 FIELD_WIDTHS = {"p": 1, "U": 3, "vorticity": 3}
 
@@ -27,16 +27,34 @@ _STEP_CELLS = 1 << 17
 _NAMES = {"f4": "Float32", "i8": "Int64", "u1": "UInt8"}
 
 
+# Returns the rows from a first to a last one.
+Make = Callable[[int, int], NDArray[Any]]
+
+
 @dataclass(frozen=True)
-class _Array:
-    """One array of a file: `make` gives its rows from a first to a last one."""
+class VtkArray:
+    """One array of a file.
+
+    Attributes
+    ----------
+    section, name : str
+        Where the file has it, and what it is called.
+    dtype : str
+        NumPy's code of the values.
+    width : int
+        Values of a row.
+    n_rows : int
+        Rows of the array.
+    make : callable of (int, int) to ndarray
+        Returns the rows from a first to a last one.
+    """
 
     section: str
     name: str
     dtype: str
     width: int
     n_rows: int
-    make: Callable[[int, int], NDArray[Any]]
+    make: Make
 
 
 def box_shape(n_cells: int) -> tuple[int, int, int]:
@@ -47,18 +65,24 @@ def box_shape(n_cells: int) -> tuple[int, int, int]:
 
 def write_hexahedra(path: Path, shape: tuple[int, int, int]) -> Path:
     """Write a box of hexahedra with three fields; a file that is there is kept."""
-    if path.exists():
-        return path
-    staged = path.with_suffix(".part")
     n_cells = shape[0] * shape[1] * shape[2]
     n_points = (shape[0] + 1) * (shape[1] + 1) * (shape[2] + 1)
     arrays = [
-        *(_Array("CellData", name, "f4", width, n_cells, _values(width)) for name, width in FIELD_WIDTHS.items()),
-        _Array("Points", "Points", "f4", 3, n_points, _points(shape)),
-        _Array("Cells", "connectivity", "i8", 8, n_cells, _corners(shape)),
-        _Array("Cells", "offsets", "i8", 1, n_cells, lambda start, stop: 8 * np.arange(start + 1, stop + 1)),
-        _Array("Cells", "types", "u1", 1, n_cells, lambda start, stop: np.full(stop - start, 12)),
+        *(VtkArray("CellData", name, "f4", width, n_cells, _values(width)) for name, width in FIELD_WIDTHS.items()),
+        VtkArray("Points", "Points", "f4", 3, n_points, _points(shape)),
+        VtkArray("Cells", "connectivity", "i8", 8, n_cells, _corners(shape)),
+        VtkArray("Cells", "offsets", "i8", 1, n_cells, lambda start, stop: 8 * np.arange(start + 1, stop + 1)),
+        VtkArray("Cells", "types", "u1", 1, n_cells, lambda start, stop: np.full(stop - start, 12)),
     ]
+    write_grid(path, arrays, n_points=n_points, n_cells=n_cells)
+    return path
+
+
+def write_grid(path: Path, arrays: list[VtkArray], *, n_points: int, n_cells: int) -> None:
+    """Write an unstructured grid of such arrays, which appears whole; a file that is there is kept."""
+    if path.exists():
+        return
+    staged = path.with_suffix(".part")
     with staged.open("wb") as file, ThreadPoolExecutor(cores()) as pool:
         head = _head(arrays, [0] * len(arrays), n_points, n_cells)
         file.write(head)
@@ -70,10 +94,9 @@ def write_hexahedra(path: Path, shape: tuple[int, int, int]) -> Path:
         file.seek(0)
         file.write(_head(arrays, offsets, n_points, n_cells))
     staged.rename(path)
-    return path
 
 
-def _head(arrays: list[_Array], offsets: list[int], n_points: int, n_cells: int) -> bytes:
+def _head(arrays: list[VtkArray], offsets: list[int], n_points: int, n_cells: int) -> bytes:
     sections: dict[str, str] = {}
     for array, offset in zip(arrays, offsets, strict=True):
         width = 1 if array.section == "Cells" else array.width
@@ -90,7 +113,7 @@ def _head(arrays: list[_Array], offsets: list[int], n_points: int, n_cells: int)
     ).encode()
 
 
-def _append(file: BinaryIO, array: _Array, pool: ThreadPoolExecutor) -> None:
+def _append(file: BinaryIO, array: VtkArray, pool: ThreadPoolExecutor) -> None:
     """Write the blocks of an array, and then their sizes before them."""
     n_bytes = array.n_rows * array.width * np.dtype(array.dtype).itemsize
     n_blocks, at = -(-n_bytes // _BLOCK_BYTES), file.tell()
@@ -110,7 +133,7 @@ def _compress(data: bytes) -> list[bytes]:
     return [zlib.compress(data[at : at + _BLOCK_BYTES], _LEVEL) for at in range(0, len(data), _BLOCK_BYTES)]
 
 
-def _runs_of_blocks(array: _Array) -> Iterator[bytes]:
+def _runs_of_blocks(array: VtkArray) -> Iterator[bytes]:
     """Yield the bytes of an array, whole blocks at a time."""
     rest, run_bytes = b"", _STEP_BLOCKS * _BLOCK_BYTES
     for start in range(0, array.n_rows, _STEP_CELLS):

@@ -18,6 +18,7 @@ import numpy as np
 from benchmarks.memory import peak_unique_bytes
 from benchmarks.results import Case, Comparison, Row
 from benchmarks.settings import Settings, cores
+from benchmarks.tiled_mesh import require_centres, write_tiled
 from benchmarks.timing import order_of
 from benchmarks.vtk_files import box_shape, write_hexahedra
 from noether.data.zarr_store.codec import native
@@ -78,10 +79,27 @@ def compare_vtu(settings: Settings) -> Comparison:
     memory.below(400 + n_points * (3 * 4 + 2) / _MEGABYTE)
     cases = [times, memory, *_centers(repetitions)]
     if settings.mode == "full":
-        cases.append(_limited(settings))
+        cases += [*_real(settings), _limited(settings)]
     shutil.rmtree(root, ignore_errors=True)
     parameters = {"cells": n_cells, "file_bytes": file.stat().st_size, "repetitions": repetitions}
     return Comparison.of("vtu", settings, parameters, cases)
+
+
+def _real(settings: Settings) -> list[Case]:
+    """Convert copies of a part of a real mesh, with polyhedra; its centres are compared with OpenFOAM's."""
+    tree, root = settings.work_dir / "vtu-tiled", settings.work_dir / "converted-tiled"
+    (tree / "run_1").mkdir(parents=True, exist_ok=True)
+    _, n_cells, n_points = write_tiled(tree / "run_1" / "volume.vtu", settings.n_tiled_cells)
+    mapping = _MAPPING.replace("CONCATENATE\n", "")
+    convert = partial(_convert, tree, root, settings.work_dir / "vtu-tiled-mapping.toml", mapping)
+    peak = convert(watched=True)[1] / _MEGABYTE
+    seconds = convert()[0]
+    worst = require_centres(root, "run_1")
+    shutil.rmtree(root, ignore_errors=True)
+    of_case = f"{n_cells:,} cells of a real case"
+    memory = Case(f"peak memory, {of_case}", "MB", [Row(OURS, [peak])])
+    memory.below(400 + n_points * (3 * 4 + 2) / _MEGABYTE)
+    return [Case(of_case, "s", [Row(OURS, [seconds], {"float32 ulp from OpenFOAM's centres": worst})]), memory]
 
 
 def _limited(settings: Settings) -> Case:

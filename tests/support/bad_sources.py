@@ -7,10 +7,12 @@ import os
 import resource
 import signal
 import threading
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
 from noether.data.schemas import FileMap
+from noether.data.zarr_store.errors import WholeFileWarning
 from noether.data.zarr_store.sources import FieldDescription, SourceSample, TreeSource
 
 
@@ -102,3 +104,11 @@ class HostileUndescribed(HostileSource):
 
     def describe(self, sample_id: str) -> None:  # type: ignore[override]  # noqa: ARG002 - protocols allow it
         return None
+
+
+class WarningSource(TreeSource):
+    """Warns of every sample."""
+
+    def load(self, sample_id: str) -> SourceSample:
+        warnings.warn("this file is large", WholeFileWarning, stacklevel=1)
+        return super().load(sample_id)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from http import HTTPStatus
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
+import botocore.session
 import obstore
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
@@ -29,31 +30,36 @@ _SERVICES = ("master", "volume", "filer", "s3")
 
 @dataclass(frozen=True)
 class S3Server:
-    """Where the server listens, and the options that reach it. Any key is accepted."""
+    """Where the server listens, and the options that reach it. Any key is accepted, unless only the owner's is."""
 
     endpoint: str
     bucket: str = BUCKET
+    key: str = "any"
+    secret: str = "any"
 
     @property
     def obstore_options(self) -> dict[str, Any]:
         """`storage_options` for obstore, the default for ``s3://``."""
         return {
             "endpoint": self.endpoint,
-            "access_key_id": "any",
-            "secret_access_key": "any",
+            "access_key_id": self.key,
+            "secret_access_key": self.secret,
             "region": "us-east-1",
         }
 
     @property
     def s3fs_options(self) -> dict[str, Any]:
         """`storage_options` for s3fs."""
-        return {"driver": "fsspec", "endpoint_url": self.endpoint, "key": "any", "secret": "any"}
+        return {"driver": "fsspec", "endpoint_url": self.endpoint, "key": self.key, "secret": self.secret}
 
 
 @contextmanager
-def serve_s3(directory: Path) -> Iterator[S3Server]:
-    """Start the server with its data in `directory`, wait until it stores objects, and stop it at the end."""
-    with serve_mortal_s3(directory) as mortal:
+def serve_s3(directory: Path, *, has_owner: bool = False) -> Iterator[S3Server]:
+    """Start the server with its data in `directory`, wait until it stores objects, and stop it at the end.
+
+    With an owner, nobody else may do anything, until a policy of the bucket says so.
+    """
+    with serve_mortal_s3(directory, has_owner=has_owner) as mortal:
         yield mortal.server
 
 
@@ -86,7 +92,7 @@ class MortalS3:
 
 
 @contextmanager
-def serve_mortal_s3(directory: Path) -> Iterator[MortalS3]:
+def serve_mortal_s3(directory: Path, *, has_owner: bool = False) -> Iterator[MortalS3]:
     """Start a server that may be killed in between; see `serve_s3`."""
     weed = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if weed is None:
@@ -108,8 +114,12 @@ def serve_mortal_s3(directory: Path) -> Iterator[MortalS3]:
         "s3.port.lance": 0,
         **ports,
     }
+    server = S3Server(f"http://127.0.0.1:{ports['s3.port']}")
+    if has_owner:
+        server = replace(server, key="OWNER", secret="owner-secret")
+        options["s3.config"] = _owned_by(server, directory / "s3.json")
     command = [weed, "server", "-s3", *(f"-{flag}={value}" for flag, value in options.items())]
-    mortal = MortalS3(command, S3Server(f"http://127.0.0.1:{ports['s3.port']}"), directory / "weed.log")
+    mortal = MortalS3(command, server, directory / "weed.log")
     try:
         mortal.start()
         yield mortal
@@ -128,19 +138,37 @@ def _wait_until_ready(server: S3Server, process: BoundProcess, log: Path) -> Non
         try:
             _create_bucket(server)
             obstore.put(bucket, "ready", b"")
-        except (BaseError, OSError):
+        except (BaseError, BotoCoreError, ClientError):
             time.sleep(0.1)
         else:
             return
     raise RuntimeError(f"SeaweedFS did not come up within {START_SECONDS:.0f} s:\n{log.read_text()[-2000:]}")
 
 
+def _owned_by(server: S3Server, file: Path) -> Path:
+    key = {"accessKey": server.key, "secretKey": server.secret}
+    owner = {"name": "owner", "credentials": [key], "actions": ["Admin", "Read", "Write", "List"]}
+    file.write_text(json.dumps({"identities": [owner]}))
+    return file
+
+
+def s3_client(server: S3Server) -> Any:
+    """Return a client of AWS's own library, which signs every request."""
+    return botocore.session.get_session().create_client(
+        "s3",
+        endpoint_url=server.endpoint,
+        aws_access_key_id=server.key,
+        aws_secret_access_key=server.secret,
+        region_name="us-east-1",
+        config=Config(retries={"total_max_attempts": 1}),
+    )
+
+
 def _create_bucket(server: S3Server) -> None:
-    try:
-        urlopen(Request(f"{server.endpoint}/{server.bucket}", method="PUT"), timeout=5).close()
-    except HTTPError as error:
-        if error.code != HTTPStatus.CONFLICT:  # an earlier try has made it
-            raise
+    client = s3_client(server)
+    # An earlier try may have made it.
+    with suppress(client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists):
+        client.create_bucket(Bucket=server.bucket)
 
 
 def _free_ports(count: int) -> list[int]:

@@ -59,6 +59,11 @@ def without_bytes(parts: Parts) -> None:
     parts.blobs["p"] = header(1, 160, 0, len(block)) + block
 
 
+def without_checksum(parts: Parts) -> None:
+    block = zlib.compress(bytes(160))[:-4]
+    parts.blobs["p"] = header(1, 160, 0, len(block)) + block
+
+
 def flipped(parts: Parts) -> None:
     blob = bytearray(blocks_of(parts.arrays["CellData"]["p"]))
     blob[-20] ^= 0xFF
@@ -93,6 +98,10 @@ CASES: dict[str, tuple[Forge, str]] = {
     "a block that ends early": (
         without_bytes,
         r"block 0 at byte [\d,]+: expected 160 bytes from it, got 100",
+    ),
+    "a block without its checksum": (
+        without_checksum,
+        r"array 'p': block 0 at byte [\d,]+: its end, with the checksum, is missing",
     ),
     "a damaged block": (flipped, r"array 'p': block 0 at byte [\d,]+: it cannot be decompressed"),
     "more cells than values": (more_cells, r"array 'p': it has 40 values; expected 1,000,000,000,000"),

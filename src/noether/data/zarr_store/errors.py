@@ -21,8 +21,8 @@
     │   └── WorkerDiedError                       a process ended before its work was done
     └── MissingDependencyError     (ImportError)  an optional library is not installed
 
-Each is also the builtin that a caller would expect, in parentheses. `MixedSamplesWarning` and `PrecisionWarning` are
-no errors.
+Each is also the builtin that a caller would expect, in parentheses. `MixedSamplesWarning`, `PrecisionWarning` and
+`WholeFileWarning` are no errors.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ __all__ = [
     "TooLargeError",
     "UnknownNameError",
     "ValueOverflowError",
+    "WholeFileWarning",
     "WorkerDiedError",
     "WorkerError",
     "nearest_names",
@@ -180,6 +181,10 @@ class MixedSamplesWarning(UserWarning):
 
 class PrecisionWarning(UserWarning):
     """Positions are stored, or read, with fewer digits than they need to stay apart."""
+
+
+class WholeFileWarning(UserWarning):
+    """A large file of a source is read whole into memory, because it cannot be read in parts."""
 
 
 def _rebuild(kind: type[ImportError], message: str) -> ImportError:

@@ -14,7 +14,13 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from noether.data.zarr_store._version import __version__
-from noether.data.zarr_store.errors import ArgumentError, MixedSamplesWarning, PrecisionWarning, StoreError
+from noether.data.zarr_store.errors import (
+    ArgumentError,
+    MixedSamplesWarning,
+    PrecisionWarning,
+    StoreError,
+    WholeFileWarning,
+)
 
 __all__ = [
     "DAMAGE_FOUND",
@@ -166,14 +172,14 @@ def errors_reported(
 
 @contextmanager
 def _warnings_reported() -> Iterator[None]:
-    """Print a warning of a storage, of lost digits or of mixed samples as a line, without its place in the code."""
+    """Print a warning of this library as a line, without its place in the code."""
     show = warnings.showwarning
 
     def show_line(message: Warning | str, category: type[Warning], *args: Any, **kwargs: Any) -> None:
         from noether.data.zarr_store.core import printable
         from noether.data.zarr_store.stores import StorageWarning
 
-        if issubclass(category, StorageWarning | PrecisionWarning | MixedSamplesWarning):
+        if issubclass(category, StorageWarning | PrecisionWarning | MixedSamplesWarning | WholeFileWarning):
             typer.echo(printable(f"warning: {message}"), err=True)
         else:
             show(message, category, *args, **kwargs)

@@ -25,9 +25,10 @@ from noether.data.zarr_store.sources.mapping import DomainMapping
 from noether.data.zarr_store.sources.mapping_fields import AreaField, ArrayField, DistanceField, FileField, NormalsField
 from noether.data.zarr_store.sources.mesh_domains import SMALL_DOMAIN_BYTES, association_of
 from noether.data.zarr_store.sources.range_reader import open_head, open_ranged
+from noether.data.zarr_store.sources.streamed_files import open_streamed
 from noether.data.zarr_store.sources.suffixes import suffix_of
 from noether.data.zarr_store.sources.vtk_heads import HEAD_SUFFIXES, VtkHead, read_vtk_head
-from noether.data.zarr_store.sources.vtk_xml import SMALL_ARRAY_BYTES
+from noether.data.zarr_store.sources.vtk_xml import SMALL_ARRAY_BYTES, NotStreamedError
 from noether.data.zarr_store.stores import is_remote
 
 __all__ = ["SampleDescriber"]
@@ -108,8 +109,7 @@ class SampleDescriber:
         return None
 
     def _describe_mesh(self, file: SampleFile, name: str, domain: DomainMapping, head: VtkHead) -> Descriptions | None:
-        is_here = not is_remote(self.loader.storage.root)
-        is_streamed = not head.has_other_cells and (is_here or head.is_appended)
+        is_streamed = self._is_streamed(file, domain, head)
         if not is_streamed:
             _require_pyvista(file.path.suffix)
         association = domain.association
@@ -146,6 +146,16 @@ class SampleDescriber:
         )
         is_small = sum(one.n_bytes for one in fields.values()) <= SMALL_DOMAIN_BYTES
         return {field: replace(one, in_memory=is_small) for field, one in fields.items()}
+
+    def _is_streamed(self, file: SampleFile, domain: DomainMapping, head: VtkHead) -> bool:
+        if head.has_other_cells or not head.is_appended:
+            # Tags among the values cannot be looked for in little time.
+            return not head.has_other_cells and not is_remote(self.loader.storage.root)
+        try:
+            open_streamed(file.path, file.where(), file.way_out, self.loader.bytes_of(self.loader.objects(domain)))
+        except NotStreamedError:
+            return False
+        return True
 
     def _fetched_bytes(self, key: str, domain: DomainMapping) -> int:
         """Return the size of the copy that is made of a file: one in object storage, or of pieces."""

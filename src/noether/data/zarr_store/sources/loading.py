@@ -167,13 +167,13 @@ class SampleLoader:
         is_whole_here = not is_remote(self.storage.root) and not n_pieces
         if suffix in HEAD_SUFFIXES and not is_whole_here and len(objects) <= MAX_OPEN_FILES:
             with suppress(NotStreamedError):
-                return read(replace(file, source=self._bytes_of(objects)), domains)
+                return read(replace(file, source=self.bytes_of(objects)), domains)
         with scratch_directory() as directory:
             named = self.found.named_files(self.storage, self.mapping)
             path = LocalCopies(self.storage, directory).local_file(key, objects, named)
             return read(replace(file, path=path), domains)
 
-    def _bytes_of(self, objects: Sequence[StoredObject]) -> ByteSource:
+    def bytes_of(self, objects: Sequence[StoredObject]) -> ByteSource:
         """Return the bytes of a file, or of its pieces, where they lie."""
         if is_remote(self.storage.root):
             return stored_bytes(self.storage, objects)

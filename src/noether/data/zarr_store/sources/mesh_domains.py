@@ -27,7 +27,7 @@ from noether.data.zarr_store.sources.mesh_part import MeshPart
 from noether.data.zarr_store.sources.meshes import MeshFile
 from noether.data.zarr_store.sources.patterns import PathPattern
 from noether.data.zarr_store.sources.steps import STEP, Step, Steps
-from noether.data.zarr_store.sources.streamed_files import open_streamed
+from noether.data.zarr_store.sources.streamed_files import open_streamed, warn_if_large
 from noether.data.zarr_store.sources.vtk_xml import NotStreamedError
 
 __all__ = ["SMALL_DOMAIN_BYTES", "association_of", "read_mesh_domains"]
@@ -88,9 +88,10 @@ def _streamed_parts(file: SampleFile, domains: Mapping[str, DomainMapping]) -> S
     try:
         mesh = open_streamed(file.path, file.where(), file.way_out, file.source)
         return mesh.read(_wanted_arrays(file, domains, mesh.names))
-    except NotStreamedError:
+    except NotStreamedError as reason:
         if file.source is not None:  # PyVista reads local files alone
             raise
+        warn_if_large(file.path, next(domain.file for domain in domains.values()) or file.key, reason)
         return None
 
 

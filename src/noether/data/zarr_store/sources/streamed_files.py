@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
+from noether.data.zarr_store.errors import WholeFileWarning
 from noether.data.zarr_store.sources.referenced_files import PIECED_SUFFIXES, names_in
 from noether.data.zarr_store.sources.suffixes import suffix_of
 from noether.data.zarr_store.sources.vtk_heads import HEAD_SUFFIXES
@@ -15,9 +17,10 @@ from noether.data.zarr_store.sources.vtk_xml import (
     local_bytes,
 )
 
-__all__ = ["open_streamed"]
+__all__ = ["open_streamed", "warn_if_large"]
 
 _SURFACES = (".vtp", ".pvtp")
+_LARGE_BYTES = 256 << 20
 
 
 def open_streamed(path: Path, where: str, way_out: str, source: ByteSource | None = None) -> StreamedMesh:
@@ -56,3 +59,29 @@ def open_streamed(path: Path, where: str, way_out: str, source: ByteSource | Non
     if mesh.is_surface != (suffix in _SURFACES):
         raise NotStreamedError("its suffix is that of another kind of mesh")
     return mesh
+
+
+def warn_if_large(path: Path, shown: str, reason: NotStreamedError) -> None:
+    """Warn where a file that `open_streamed` refused is large: VTK holds all of it in memory.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    shown : str
+        Its name in the warning. The same name for all samples gives one warning for all.
+    reason : NotStreamedError
+        Why it was refused.
+    """
+    suffix, files = suffix_of(path), [path]
+    if suffix in PIECED_SUFFIXES:
+        files = [path.parent / name for name in names_in(path.name, path.read_text("utf-8", "replace"))]
+    elif suffix not in HEAD_SUFFIXES:
+        return
+    if sum(file.stat().st_size for file in files if file.is_file()) > _LARGE_BYTES:
+        warnings.warn(
+            f"{shown}: VTK reads this file whole into memory, because {reason}; --dry-run says how much memory that "
+            "takes; a file without it is read in parts",
+            WholeFileWarning,
+            stacklevel=2,
+        )

@@ -52,6 +52,9 @@ RETRY: dict[str, Any] = {
 PART_BYTES = 8 << 20
 _PARTS_IN_FLIGHT = 3
 
+_ENDPOINT_KEYS = ("endpoint", "endpoint_url", "aws_endpoint", "aws_endpoint_url")
+_ENDPOINT_VARIABLES = ("AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
+
 STREAM_BYTES = 1 << 16
 _MAX_SERVED_BUCKETS = 64
 
@@ -155,7 +158,8 @@ def claim_obstore() -> bool:
 def open_store(url: str, options: Mapping[str, Any]) -> ObjectStore:
     """Open a URL with obstore; no request is sent yet."""
     options = {**options, "retry_config": RETRY | options.get("retry_config", {})}
-    if str(options.get("endpoint", "")).startswith("http://"):
+    endpoints = (*(options.get(key) for key in _ENDPOINT_KEYS), *map(os.environ.get, _ENDPOINT_VARIABLES))
+    if any(str(one).startswith("http://") for one in (url, *endpoints)):
         # Whoever names a plain http endpoint has said that http is allowed.
         options["client_options"] = {"allow_http": True, **options.get("client_options", {})}
     # Not urlsplit: a "?" in a sample id begins no query.

@@ -29,6 +29,7 @@ from noether.data.zarr_store.errors import ArgumentError, StorageError, StoreErr
 from noether.data.zarr_store.stores.base import NO_BUCKET, Buffer, StorageByObjects, StoredObject
 from noether.data.zarr_store.stores.bucket import PART_BYTES, Bucket, ObstoreBucket, claim_obstore, open_store
 from noether.data.zarr_store.stores.bucket_store import BucketStore
+from noether.data.zarr_store.stores.denials import reason_of_denial
 from noether.data.zarr_store.stores.forked_bucket import ForkedBucket
 from noether.data.zarr_store.stores.forks import keep_in_forks
 from noether.data.zarr_store.stores.locks import locked
@@ -79,7 +80,7 @@ class ObstoreStorage(StorageByObjects):
         self._opened, self._pid = self._open_bucket(), os.getpid()
 
     def _read(self, key: str, max_bytes: int | None = None) -> bytes | None:
-        with _reported(f"cannot read {self.root}/{key}"):
+        with self._reported(f"cannot read {self.root}/{key}"):
             try:
                 return bytes(self._bucket.get(key, max_bytes=max_bytes)[0])
             except FileNotFoundError:
@@ -89,12 +90,12 @@ class ObstoreStorage(StorageByObjects):
 
     def read_range(self, key: str, start: int, length: int) -> Buffer:
         """Read a part of an object; see `Storage`."""
-        with _reported(f"cannot read {self.root}/{key}"):
+        with self._reported(f"cannot read {self.root}/{key}"):
             return self._bucket.get(key, (start, start + length))[0]
 
     def read_tail(self, key: str, length: int) -> tuple[Buffer, int] | None:
         """Read the end of an object; see `Storage`."""
-        with _reported(f"cannot read {self.root}/{key}"):
+        with self._reported(f"cannot read {self.root}/{key}"):
             try:
                 data, meta = self._bucket.get(key, {"suffix": length})
             except FileNotFoundError:
@@ -113,7 +114,7 @@ class ObstoreStorage(StorageByObjects):
         )
 
     def _update_once(self, key: str, change: Callable[[bytes | None], bytes]) -> bool:
-        with _reported(f"cannot write {self.root}/{key}"):
+        with self._reported(f"cannot write {self.root}/{key}"):
             return self._retries.call(lambda: self._replace(key, change))
 
     def _replace(self, key: str, change: Callable[[bytes | None], bytes]) -> bool:
@@ -164,7 +165,7 @@ class ObstoreStorage(StorageByObjects):
 
     def objects(self, prefix: str = "") -> Iterator[StoredObject]:
         """List objects; see `Storage`."""
-        with _reported(f"cannot list {self.root}/{prefix}"):
+        with self._reported(f"cannot list {self.root}/{prefix}"):
             found = self._bucket.objects(prefix)
         for meta in found:
             yield StoredObject(meta["path"], meta["size"], _version(meta))
@@ -177,7 +178,7 @@ class ObstoreStorage(StorageByObjects):
         return BucketStore(self._open(ForkedBucket, url), read_only=read_only)
 
     def _put(self, key: str, parts: Iterable[bytes]) -> None:
-        with _reported(f"cannot write {self.root}/{key}"):
+        with self._reported(f"cannot write {self.root}/{key}"):
             if isinstance(parts, list):
                 self._bucket.put(key, b"".join(parts))
                 return
@@ -194,7 +195,7 @@ class ObstoreStorage(StorageByObjects):
     def delete(self, keys: list[str]) -> None:
         """Delete objects; see `Storage`."""
         if keys:
-            with _reported(f"cannot delete in {self.root}"):
+            with self._reported(f"cannot delete in {self.root}"):
                 self._bucket.delete(keys)
 
     @property
@@ -236,19 +237,18 @@ class ObstoreStorage(StorageByObjects):
         keep_in_forks(opened)
         return opened
 
-
-@contextmanager
-def _reported(what: str) -> Iterator[None]:
-    try:
-        yield
-    except (BaseError, OSError) as error:
-        if isinstance(error, StorageError):
-            raise
-        if _NO_BUCKET.search(str(error)):
-            raise StorageError(f"{what}: {NO_BUCKET}") from error
-        # How often it was tried, where that was more than once, and why a host was not found.
-        reason = "; ".join([_first_line(error), *getattr(error, "__notes__", [])])
-        raise StorageError(f"{what}: {reason}") from error
+    @contextmanager
+    def _reported(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (BaseError, OSError) as error:
+            if isinstance(error, StorageError):
+                raise
+            if _NO_BUCKET.search(str(error)):
+                raise StorageError(f"{what}: {NO_BUCKET}") from error
+            # How often it was tried, where that was more than once, and why a host was not found.
+            reason = reason_of_denial(error, self._options) or _first_line(error)
+            raise StorageError("; ".join([f"{what}: {reason}", *getattr(error, "__notes__", [])])) from error
 
 
 def _lock_of_machine(root: str) -> Path:

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import get_context, parent_process
@@ -18,6 +19,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from noether.data.zarr_store.core import printable
 from noether.data.zarr_store.errors import WorkerDiedError, WorkerError
 
 __all__ = ["STOP_SECONDS", "Worker"]
@@ -149,6 +151,7 @@ def _answer_calls(pipe: Connection, scratch: str) -> None:
     # So that what is half done is removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
     os.environ["TMPDIR"] = tempfile.tempdir = scratch
+    warnings.showwarning = _print_warning  # type: ignore[assignment]  # it takes all arguments
     threading.Thread(target=_end_with_parent, args=(scratch,), name="noether-parent", daemon=True).start()
     functions: dict[int, Callable[..., Any]] = {}
     try:
@@ -160,6 +163,11 @@ def _answer_calls(pipe: Connection, scratch: str) -> None:
                 pipe.send_bytes(_answer(message, functions))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _print_warning(message: Warning | str, *_: Any) -> None:
+    """Print a warning as one line, without its place in the code: a user of the command reads it."""
+    print(printable(f"warning: {message}"), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _end_with_parent(scratch: str) -> None:

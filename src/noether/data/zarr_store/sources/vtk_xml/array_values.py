@@ -140,7 +140,7 @@ class _Encoded:
         with ThreadPoolExecutor(threads, thread_name_prefix="noether-read") as pool:
             return _spill(run_in_order(pool, tasks, ahead=threads + 1), len(self), self.dtype, self.name)
 
-    def _bytes(self, start: int, stop: int) -> Buffer | bytearray:
+    def _bytes(self, start: int, stop: int) -> Buffer:
         table = self._table
         if not self._compression:
             before = int(table.ends[0])
@@ -148,11 +148,10 @@ class _Encoded:
         first, last = (np.searchsorted(table.made_ends, [start, stop - 1], "right") - 1).tolist()
         begin = int(table.ends[first])
         data = memoryview(self._stored.read(table.first, begin, int(table.ends[last + 1])))
-        out = bytearray(stop - start)
-        for block in range(first, last + 1):
-            made, at = self._block(data, begin, block), int(table.made_ends[block])
-            out[max(at - start, 0) : at + len(made) - start] = made[max(start - at, 0) : stop - at]
-        return out
+        made: list[Buffer] = [self._block(data, begin, block) for block in range(first, last + 1)]
+        made[-1] = memoryview(made[-1])[: stop - int(table.made_ends[last])]
+        made[0] = memoryview(made[0])[start - int(table.made_ends[first]) :]
+        return made[0] if first == last else b"".join(made)
 
     def _block(self, data: memoryview, begin: int, block: int) -> bytes:
         table = self._table

@@ -47,7 +47,7 @@ def decompress(data: bytes | memoryview, n_bytes: int, compression: Compression)
             )
             made = stream.decompress(data, n_bytes + 1)
             is_whole = stream.eof
-    except (isal_zlib.error, lzma.LZMAError, RuntimeError) as error:
+    except (isal_zlib.error, lzma.LZMAError, RuntimeError) as error:  # type: ignore[misc]  # its stub names an instance
         raise ValueError(f"it cannot be decompressed ({error})") from error
     if len(made) != n_bytes:
         raise ValueError(f"expected {n_bytes:,} bytes from it, got {'more' if len(made) > n_bytes else len(made)}")

@@ -24,7 +24,8 @@ _DTYPES = {
     f"{kind}Int{bits}": f"{code}{bits // 8}" for kind, code in (("", "i"), ("U", "u")) for bits in (8, 16, 32, 64)
 }
 _DTYPES |= {"Float32": "f4", "Float64": "f8"}
-_SECTIONS = ("PointData", "CellData", "Points", "Cells", "Polys")
+_DATA_SECTIONS = ("PointData", "CellData")
+_SECTIONS = (*_DATA_SECTIONS, "Points", "Cells", "Polys")
 # Cells of PolyData that are no faces: VTK orders their data in its own way.
 _OTHER_CELLS = ("NumberOfVerts", "NumberOfLines", "NumberOfStrips")
 _MAX_COUNT = 1 << 48
@@ -75,11 +76,14 @@ class Piece:
         How many it has.
     arrays : dict of str to dict of str to ArrayHead
         By section (``"PointData"``, ``"CellData"``, ``"Points"``, ``"Cells"`` or ``"Polys"``), and name.
+    unread : dict of str to set of str
+        Names of the arrays of bits, text and the like, by section: only VTK reads them.
     """
 
     n_points: int
     n_cells: int
     arrays: dict[str, dict[str, ArrayHead]] = field(default_factory=lambda: {section: {} for section in _SECTIONS})
+    unread: dict[str, set[str]] = field(default_factory=lambda: {section: set() for section in _SECTIONS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +183,12 @@ class _Scan:
     def _take_array(self, tag: Tag) -> None:
         said = tag.attributes
         form, kind = said.get("format", "ascii"), said.get("type", "")
+        name = said.get("Name", "") or self._section
+        if kind not in _DTYPES and self._section in _DATA_SECTIONS and "TimeStep" not in said:
+            self.pieces[-1].unread[self._section].add(name)
+            return
         if "TimeStep" in said or kind not in _DTYPES or form not in ("ascii", "binary", "appended"):
             raise NotStreamedError(f"an array is not known: {said}")
-        name = said.get("Name", "") or self._section
         head = ArrayHead(
             name,
             np.dtype(self._order + _DTYPES[kind]),

@@ -69,11 +69,16 @@ class StreamedMesh:
         first = self._pieces[0][1]
         _require_same_arrays(first, [piece for _, piece in self._pieces])
         self.names: dict[Association, list[str]] = {
-            of: [array for array in first.arrays[section] if listed is None or array in listed[section]]
+            of: [
+                array
+                for array in (*first.arrays[section], *sorted(first.unread[section]))
+                if listed is None or array in listed[section]
+            ]
             for of, section in DATA_SECTIONS.items()
         }
         if any(GHOST_ARRAYS[1] in arrays for arrays in self.names.values()):
             raise NotStreamedError("its ghosts are written as VTK did up to version 6")
+        _require_read(first, dict.fromkeys(DATA_SECTIONS, GHOST_ARRAYS))
 
     def read(self, wanted: Mapping[Association, Collection[str]]) -> list[StreamedPart]:
         """Open the arrays that are wanted, by association.
@@ -86,11 +91,18 @@ class StreamedMesh:
             One is damaged.
         """
         chosen = {of: [name for name in names if name in wanted[of]] for of, names in self.names.items()}
+        _require_read(self._pieces[0][1], chosen)
         try:
             pieces = [StreamedPiece(document, piece) for document, piece in self._pieces]
             return [StreamedPart(self._name, pieces, chosen, self._where, self._way_out)]
         except DamagedArrayError as error:
             raise SourceError(f"{self._where} cannot be read ({error}); {self._way_out}") from error
+
+
+def _require_read(piece: Piece, wanted: Mapping[Association, Collection[str]]) -> None:
+    for of, names in wanted.items():
+        for name in piece.unread[DATA_SECTIONS[of]].intersection(names):
+            raise NotStreamedError(f"the values of array {name!r} are no numbers of whole bytes")
 
 
 def _require_same_arrays(first: Piece, pieces: Sequence[Piece]) -> None:
@@ -99,7 +111,8 @@ def _require_same_arrays(first: Piece, pieces: Sequence[Piece]) -> None:
 
     for piece in pieces:
         for section in (*DATA_SECTIONS.values(), "Points"):
-            if kinds(piece.arrays[section]) != kinds(first.arrays[section]):
+            are_same = kinds(piece.arrays[section]) == kinds(first.arrays[section])
+            if not are_same or piece.unread[section] != first.unread[section]:
                 raise NotStreamedError(f"its pieces differ in their {section}")
 
 
