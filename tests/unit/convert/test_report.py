@@ -120,10 +120,12 @@ def test_options_of_file_systems_are_not_told(converted: tuple[Path, ConversionR
 
 def test_what_became_of_added_fields_is_kept_apart() -> None:
     adding = RunRecord(kind="add-fields")
-    report = ReportFile().with_results(RUN, [SampleResult("run_1", "converted"), SampleResult("run_2", "failed")])
+    converted = [SampleResult("run_1", "converted"), SampleResult("run_2", "failed"), SampleResult("run_3", "failed")]
+    report = ReportFile().with_results(RUN, converted)
     after = report.with_results(adding, [SampleResult("run_1", "failed", reason="x"), SampleResult("run_2", "skipped")])
     assert after.samples == report.samples
-    assert (after.failed(), after.failed("add-fields")) == ({"run_2"}, {"run_1"})
+    assert (after.failed(), after.failed("add-fields")) == ({"run_2", "run_3"}, {"run_1"})
+    assert list(after.additions) == ["run_1", "run_2"]
     assert after.additions["run_1"].run == adding.run
     assert ReportFile.parse(after.to_json(), "there") == after
     assert after.with_results(RUN, [SampleResult("run_1", "failed")]).additions == after.additions
