@@ -120,10 +120,9 @@ def add_fields_command(
         wanted = wanted_workers(workers, timeout, dask)
         samples = samples_of_both(narrowed, writer)
         open_ids = [sample_id for sample_id in sample_ids if sample_id not in samples.complete]
-        before = len(sample_ids) - len(open_ids)
-        names = ", ".join(fields_of_writer(writer))
-        verb = "would add" if dry_run else "adding"
-        typer.echo(printable(f"{verb} {names} to {_samples(open_ids)}, {before:,} complete before"))
+        what = f"{', '.join(fields_of_writer(writer))} to {_samples(open_ids)}"
+        before = f"{len(sample_ids) - len(open_ids):,} complete before"
+        typer.echo(printable(f"{'would add' if dry_run else 'adding'} {what}, {before}"))
         for notice in (*tree.notices, *_notices(samples)):
             typer.echo(printable(f"note: {notice}"))
         if wanted == "auto":
