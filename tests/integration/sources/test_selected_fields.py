@@ -101,3 +101,18 @@ def test_a_file_that_a_selected_field_lacks_is_named(tmp_path: Path) -> None:
     assert narrowed.sample_ids() == source.sample_ids()
     with pytest.raises(SourceError, match=r"sample 'run_1': domain 'surface' lacks the file surface_pressure\.npy"):
         narrowed.load("run_1")
+
+
+@pytest.mark.parametrize("field", ["surface_area", "volume_sdf", "volume_vorticity"])
+def test_arrays_that_tell_cells_from_points_still_do(field: str) -> None:
+    """Where the mapping does not say it, and what is asked for is computed, or in a domain that others tell of."""
+    changes = [
+        ('association = "cell"\n', ""),
+        ('association = "cell"\n', ""),
+        ('vorticity = "vorticity"', 'vorticity = "vorticity"\nsdf = { derive = "distance", to = "surface" }'),
+    ]
+    source = MappedSource(VTK, cut_mapping("vtk", *changes))
+    whole = source.load("run_1").fields
+    sample = source.only([field]).load("run_1").fields
+    for name in (field, field.partition("_")[0] + "_position"):
+        np.testing.assert_array_equal(sample[name], whole[name])

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from noether.data.schemas import FileMap, extended_filemap
 from noether.data.zarr_store.errors import nearest_names
 from noether.data.zarr_store.layout import CANONICAL_TO_SPEC, POSITION, FieldSpec
+from noether.data.zarr_store.sources.formats import FORMATS
 from noether.data.zarr_store.sources.mapping_attributes import (
     AttributeFile,
     AttributeMapping,
@@ -27,6 +28,7 @@ from noether.data.zarr_store.sources.mapping_fields import (
 )
 from noether.data.zarr_store.sources.patterns import PART, PathPattern
 from noether.data.zarr_store.sources.steps import ALL_STEPS, STEP, Step
+from noether.data.zarr_store.sources.suffixes import suffix_of
 
 __all__ = ["Association", "DomainMapping", "PartSelection", "SourceMapping", "step_of"]
 
@@ -114,9 +116,17 @@ class DomainMapping(MappingModel):
         return {name: field.names for name, field in self.fields.items() if isinstance(field, ArrayField)}
 
     def with_fields(self, fields: Mapping[str, FieldMapping]) -> Self:
-        """Return the domain with its position, and some fields in place of all."""
-        position = {name: field for name, field in self.fields.items() if name == POSITION}
-        return self.model_copy(update={"fields": {**position, **fields}})
+        """Return the domain with its position, and some fields in place of all.
+
+        Where only the places of arrays tell whether its points are the cells or the points of a mesh, these stay.
+        """
+        is_told_by_arrays = self.association is None and suffix_of(self.file or "") not in FORMATS
+        kept = {
+            name: field
+            for name, field in self.fields.items()
+            if name == POSITION or (is_told_by_arrays and isinstance(field, ArrayField))
+        }
+        return self.model_copy(update={"fields": {**kept, **fields}})
 
     @property
     def has_samples_as_groups(self) -> bool:
