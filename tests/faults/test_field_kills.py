@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from contextlib import closing
@@ -114,6 +115,18 @@ def require_whole(root: Path | str, options: Options = None) -> None:
             np.testing.assert_array_equal(values, expected[field], f"{sample_id} {field}")
 
 
+def require_named_arrays(root: Path) -> None:
+    """Each array that a group names has all its shards: to other Zarr readers, one that is gone has fill values."""
+    for sample_id in IDS:
+        group = root / f"{sample_id}.zarr"
+        nodes = json.loads((group / "zarr.json").read_bytes())["consolidated_metadata"]["metadata"]
+        for path, node in nodes.items():
+            if node["node_type"] == "array":
+                n_shards = -(-node["shape"][0] // node["chunk_grid"]["configuration"]["chunk_shape"][0])
+                missing = [number for number in range(n_shards) if not (group / path / f"c/{number}/0").is_file()]
+                assert not missing, path
+
+
 EXPECTED: dict[str, Arrays] = {}
 
 
@@ -133,9 +146,14 @@ def test_at_every_moment_readers_find_the_old_or_the_new(
     work: Work, again: Work, before: str, stores: dict[str, Path], quick_path: Path
 ) -> None:
     store = Path(shutil.copytree(stores[before], quick_path / "store"))
-    with changes_seen(lambda: require_whole(store)):
+
+    def look() -> None:
+        require_whole(store)
+        require_named_arrays(store)
+
+    with changes_seen(look):
         work(store, None)
-    require_whole(store)
+    look()
 
 
 @pytest.mark.parametrize("kind", few_fast(["local", "staged"], others=pytest.mark.faults))

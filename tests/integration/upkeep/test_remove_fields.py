@@ -22,7 +22,7 @@ from noether.data.zarr_store.errors import (
     UnknownNameError,
 )
 from noether.data.zarr_store.manifest import begin_field_removal, removable_fields
-from noether.data.zarr_store.reading import write_chunk_index
+from noether.data.zarr_store.reading import index_making, index_subset, write_chunk_index
 from noether.data.zarr_store.upkeep import RemovedField, remove_fields
 from noether.data.zarr_store.upkeep.repair import repair_store
 from noether.data.zarr_store.upkeep.verify import verify_store
@@ -85,8 +85,14 @@ def test_what_is_removed_is_returned_and_a_dry_run_changes_nothing(root: Path) -
 
 
 def test_no_shard_is_read_for_the_new_chunk_index(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    reads = note_reads(monkeypatch)
-    remove_fields(root, ["surface_friction"])
+    def fail(*_: object) -> None:
+        raise AssertionError("the chunk index is made anew")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(index_making, "_gather_sample", fail)
+        patched.setattr(index_subset, "gather_fields", fail)
+        reads = note_reads(patched)
+        remove_fields(root, ["surface_friction"])
     assert reads == []
     name = str(manifest_of(root).index_name)
     data = (root / name).read_bytes()

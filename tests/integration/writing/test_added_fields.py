@@ -7,6 +7,7 @@ import shutil
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,13 @@ from noether.data.zarr_store.errors import (
     StoreError,
     UnknownNameError,
 )
-from noether.data.zarr_store.reading import write_chunk_index
+from noether.data.zarr_store.reading import (
+    index_making,
+    index_subset,
+    join_fields,
+    record_added_fields,
+    write_chunk_index,
+)
 from noether.data.zarr_store.stores import LocalStorage
 from noether.data.zarr_store.upkeep import copy_store, merge_groups, remove_samples
 from noether.data.zarr_store.upkeep.repair import repair_store
@@ -153,20 +160,49 @@ def test_the_new_chunk_index_is_that_of_all_fields_made_anew(root: Path) -> None
     assert (root / name).read_bytes() == data
 
 
+def test_for_the_new_chunk_index_no_index_of_another_shard_is_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gather, asked = index_making.gather_fields, set[str]()
+
+    def noted(storage: Any, manifest: Any, sample_id: str, fields: Any) -> Any:
+        asked.update(fields)
+        return gather(storage, manifest, sample_id, fields)
+
+    def fail(*_: object) -> None:
+        raise AssertionError("the chunk index is made anew")
+
+    monkeypatch.setattr(index_subset, "gather_fields", noted)
+    monkeypatch.setattr(index_making, "_gather_sample", fail)
+    add(root)
+    assert asked == set(ADDED)
+
+
+def drop_index(root: Path) -> None:
+    def change(manifest: StoreManifest) -> StoreManifest:
+        samples = {one: replace(entry, lengths_crc32c=None) for one, entry in manifest.samples.items()}
+        return manifest.model_copy(update={"sample_index": None, "samples": samples})
+
+    (root / str(manifest_of(root).index_name)).unlink()
+    StoreManifest.update(str(root), change)
+
+
 def test_an_index_of_other_fields_describes_no_sample(root: Path) -> None:
     """It was made while a field joined: the lengths of a sample are in the order of the fields of its maker."""
+    drop_index(root)
+    writer = open_writer(root, MORE)
+    for sample_id in IDS:
+        writer.add_fields(sample_id, fields_of(sample_id, ["surface_friction"]))
+    record_added_fields(root, IDS)
     seen = manifest_of(root)
-    add(root)
+    assert join_fields(root) == ["surface_friction"]
     now = manifest_of(root)
     checksums = dict.fromkeys(IDS, "00000000")
     named, is_whole = now.with_index("sample_index-0123456789abcdef.npy", checksums, seen)
     assert not is_whole
-    assert all(named.sample(one).lengths_crc32c == now.sample(one).lengths_crc32c for one in IDS)
+    assert all(named.sample(one).lengths_crc32c is None for one in IDS)
 
 
 def test_a_store_without_a_chunk_index_gets_none(root: Path) -> None:
-    (root / str(manifest_of(root).index_name)).unlink()
-    StoreManifest.update(str(root), lambda manifest: manifest.model_copy(update={"sample_index": None}))
+    drop_index(root)
     add(root)
     assert manifest_of(root).index_name is None
     assert fields_in(manifest_of(root)) >= set(ADDED)
@@ -466,6 +502,20 @@ def test_a_sample_that_is_written_again_meanwhile_does_not_name_the_field(
     monkeypatch.setattr(LocalStorage, "update", after_another)
     with pytest.raises(StorageError, match="another process wrote or removed the sample meanwhile; run again"):
         open_writer(root, MORE).add_fields("run_2", fields_of("run_2", ADDED))
+
+
+def test_an_array_that_is_gone_again_is_not_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A repair took it for a leftover, or a removal of the field came in between."""
+    update = LocalStorage.update
+
+    def after_removal(self: LocalStorage, key: str, change: Any) -> None:
+        shutil.rmtree(root / "run_2.zarr" / "surface" / "friction", ignore_errors=key.startswith("manifest"))
+        update(self, key, change)
+
+    monkeypatch.setattr(LocalStorage, "update", after_removal)
+    with pytest.raises(StorageError, match="another process removed surface/friction meanwhile; run again"):
+        open_writer(root, MORE).add_fields("run_2", fields_of("run_2", ["surface_friction"]))
+    assert "friction" not in (root / "run_2.zarr" / "zarr.json").read_text()
 
 
 def test_a_copy_has_the_fields_of_the_store_from_the_beginning(root: Path, tmp_path: Path, at_once: Path) -> None:

@@ -227,14 +227,14 @@ def _check_later_fields(manifest: StoreManifest, findings: Findings) -> None:
     for one in pending_of(manifest):
         if one.lacking or not one.n_samples:
             shown = ", ".join(map(repr, one.lacking[:_MAX_NAMED])) + (", …" if len(one.lacking) > _MAX_NAMED else "")
-            lacking = f"{len(one.lacking):,} of {one.n_samples:,} samples lack it{': ' if shown else ''}{shown}"
+            lacking = f"{one.field} is pending: {len(one.lacking):,} of {one.n_samples:,} samples lack it{': ' if shown else ''}{shown}"
             findings.add("pending_field", lacking, field=one.field, key=MANIFEST_NAME)
         else:
-            explanation = "all samples have it, and the manifest lists it as pending"
+            explanation = f"{one.field}: all samples have it, and the manifest lists it as pending"
             findings.add("unfinished_addition", explanation, field=one.field, key=MANIFEST_NAME)
     for arrays in manifest.removing_fields.values():
         for field in arrays:
-            explanation = "its removal was begun and has not ended"
+            explanation = f"{field}: its removal was begun and has not ended"
             findings.add("unfinished_removal", explanation, field=field, key=MANIFEST_NAME)
 
 
