@@ -34,7 +34,7 @@ from noether.data.zarr_store.reading import (
     write_chunk_index,
 )
 from noether.data.zarr_store.stores import LocalStorage
-from noether.data.zarr_store.upkeep import copy_store, merge_groups, remove_samples
+from noether.data.zarr_store.upkeep import copy_store, merge_groups, remove_samples, set_attributes
 from noether.data.zarr_store.upkeep.repair import repair_store
 from noether.data.zarr_store.upkeep.verify import verify_store
 from support.ahmed import Arrays
@@ -516,6 +516,22 @@ def test_an_array_that_is_gone_again_is_not_named(root: Path, monkeypatch: pytes
     with pytest.raises(StorageError, match="another process removed surface/friction meanwhile; run again"):
         open_writer(root, MORE).add_fields("run_2", fields_of("run_2", ["surface_friction"]))
     assert "friction" not in (root / "run_2.zarr" / "zarr.json").read_text()
+
+
+def test_attributes_are_set_beside_added_fields(root: Path) -> None:
+    add(root, ids=("run_2",))
+    set_attributes(root, {"run_2": {"speed": 3}})
+    add(root, ids=("part/run_1", "run_3"))
+    assert manifest_of(root).sample("run_2").attributes == {"id": "run_2", "speed": 3}
+    assert fields_in(manifest_of(root)) >= set(ADDED)
+    assert verify_store(root).findings == ()
+
+
+def test_a_copy_leaves_pending_fields_out(root: Path, tmp_path: Path) -> None:
+    add(root, ids=("run_2",))
+    copy_store(str(root), str(tmp_path / "copy"))
+    assert manifest_of(tmp_path / "copy").pending_fields == {}
+    assert verify_store(tmp_path / "copy").findings == ()
 
 
 def test_a_copy_has_the_fields_of_the_store_from_the_beginning(root: Path, tmp_path: Path, at_once: Path) -> None:

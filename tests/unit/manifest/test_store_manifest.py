@@ -218,6 +218,42 @@ def test_another_layout_is_refused_with_what_differs(array: ArrayLayout, store: 
         ours.require_same_settings(theirs, "/store/manifest.json")
 
 
+LATER = {"array_name": "surface/friction", "field": "surface_friction", "dtype": "float16", "dim": 3}
+
+
+@pytest.mark.parametrize("key", ["pending_fields", "removing_fields"])
+@pytest.mark.parametrize(
+    ("domain", "changed", "message"),
+    [
+        pytest.param("nowhere", {}, "domain 'nowhere' is not among the store's", id="domain"),
+        pytest.param("surface", {"array_name": "../x"}, "path", id="outside"),
+        pytest.param(
+            "surface", {"array_name": "surface"}, "expected an array in 'surface', got 'surface'", id="a domain"
+        ),
+        pytest.param(
+            "surface", {"array_name": "surface/position/c"}, "expected an array in 'surface'", id="in an array"
+        ),
+        pytest.param(
+            "surface", {"array_name": "surface/pressure"}, "another field has the same array", id="same array"
+        ),
+        pytest.param("surface", {"field": "surface_area"}, "its array says that it is field 'surface_area'", id="name"),
+        pytest.param("surface", {"dtype": "int8"}, "dtype", id="dtype"),
+    ],
+)
+def test_forged_later_fields_are_refused(key: str, domain: str, changed: dict[str, Any], message: str) -> None:
+    parse(minimal() | {key: {"surface": {"surface_friction": LATER}}})
+    with pytest.raises(ManifestError, match=message):
+        parse(minimal() | {key: {domain: {"surface_friction": LATER | changed}}})
+
+
+def test_a_field_is_not_listed_and_being_removed() -> None:
+    fields = minimal()["domains"]["surface"]["arrays"]
+    with pytest.raises(
+        ManifestError, match="field 'surface_pressure': it is pending, or being removed, and also another"
+    ):
+        parse(minimal() | {"removing_fields": {"surface": {"surface_pressure": fields["surface_pressure"]}}})
+
+
 def test_a_merge_keeps_what_the_store_has_beside_its_samples() -> None:
     store = parse(minimal() | {"splits": {"train": ["run_1"]}, "units": "SI"})
     merged = store.merged_with(parse(minimal()), "/store/manifest.json")

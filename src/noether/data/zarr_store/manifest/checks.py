@@ -70,16 +70,27 @@ def check_domain_layouts(domains: Mapping[str, DomainLayout]) -> None:
 
 
 def check_later_fields(domains: Mapping[str, DomainLayout], *later: Mapping[str, Mapping[str, ArrayLayout]]) -> None:
-    """Raise `ValueError` unless fields that are pending or being removed could be fields of the store."""
+    """Raise `ValueError` unless fields that are pending or being removed could be fields beside those of the store.
+
+    What is being removed is deleted with all below it, so its array can be no part of another one.
+    """
+    united = {domain: dict(layout.arrays) for domain, layout in domains.items()}
     for fields in later:
-        unknown = fields.keys() - domains.keys()
-        if unknown:
-            raise ValueError(f"fields that came later, or go: domains {sorted(unknown)} are not among the store's")
-        united = {
-            domain: replace(layout, arrays={**fields.get(domain, {}), **layout.arrays})
-            for domain, layout in domains.items()
-        }
-        check_domain_layouts(united)
+        for domain, arrays in fields.items():
+            if domain not in united:
+                raise ValueError(f"fields that came later, or go: domain {domain!r} is not among the store's")
+            known = {field for of_domain in united.values() for field in of_domain}
+            twice = known & arrays.keys()
+            if twice:
+                raise ValueError(f"field {min(twice)!r}: it is pending, or being removed, and also another field")
+            united[domain] |= arrays
+            for array in arrays.values():
+                check_relative_path(array.array_name, "path")
+                if array.array_name.rpartition("/")[0] != domain:
+                    raise ValueError(
+                        f"field {array.field!r}: expected an array in {domain!r}, got {array.array_name!r}"
+                    )
+    check_domain_layouts({domain: replace(layout, arrays=united[domain]) for domain, layout in domains.items()})
 
 
 def check_origin(origin: tuple[float, float, float] | None, domains: Mapping[str, DomainLayout]) -> None:

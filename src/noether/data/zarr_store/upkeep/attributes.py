@@ -13,13 +13,12 @@ from typing import Any
 from noether.data.zarr_store.core import CHECKSUM_KEY, ROOT_KEY, ZERO_CHECKSUM, with_checksum
 from noether.data.zarr_store.errors import (
     ArgumentError,
-    CorruptDataError,
-    ManifestError,
     UnknownNameError,
     nearest_names,
 )
 from noether.data.zarr_store.manifest import OwnManifest, SampleEntry, StoreManifest
-from noether.data.zarr_store.stores import Storage, is_remote, join, normalize_root, open_storage
+from noether.data.zarr_store.stores import Storage, is_remote, normalize_root, open_storage
+from noether.data.zarr_store.upkeep.group_roots import damaged_root, own_manifest_of
 from noether.data.zarr_store.writing import check_attributes, node_document
 
 __all__ = ["set_attributes"]
@@ -181,17 +180,7 @@ class _Setter:
         return None if own is None else own.entry.attributes
 
     def _own_manifest(self, sample_id: str, document: bytes | None) -> OwnManifest | None:
-        """Return what the root of a group says of its sample; None where it was written by another program."""
-        entry = self.manifest.sample(sample_id)
-        try:
-            own = OwnManifest.of_root(document or b"", entry.relpath, join(self.root, entry.relpath))
-        except ManifestError as error:
-            if document is not None and not self.manifest.promises_all_chunks:
-                return None
-            raise _damaged(sample_id, str(error)) from error
-        if own.checksum_state == "broken" or own.sample_id != sample_id:
-            raise _damaged(sample_id, "it is not what was written")
-        return own
+        return own_manifest_of(self.manifest, self.root, sample_id, document)
 
     def _merged(self, sample_id: str, former: Mapping[str, Any], given: dict[str, Any]) -> dict[str, Any]:
         # There may be too many of both.
@@ -208,11 +197,4 @@ def _with_attributes(document: bytes, attributes: Mapping[str, Any], sample_id: 
         root["attributes"] |= ZERO_CHECKSUM
         return with_checksum(node_document(root))
     except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise _damaged(sample_id, str(error)) from error
-
-
-def _damaged(sample_id: str, reason: str) -> CorruptDataError:
-    return CorruptDataError(
-        f"sample {sample_id!r}: the root {ROOT_KEY} of its group is damaged or missing ({reason}); repair the store "
-        "first: noether-zarr repair STORE"
-    )
+        raise damaged_root(sample_id, str(error)) from error

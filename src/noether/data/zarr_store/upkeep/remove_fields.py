@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from noether.data.zarr_store.core import ROOT_KEY
-from noether.data.zarr_store.errors import ArgumentError, CorruptDataError, ManifestError, StorageError
+from noether.data.zarr_store.errors import ArgumentError, StorageError
 from noether.data.zarr_store.layout import ArrayLayout
 from noether.data.zarr_store.manifest import (
-    OwnManifest,
     PendingFields,
     SampleEntry,
     StoreManifest,
@@ -22,6 +21,7 @@ from noether.data.zarr_store.manifest import (
 )
 from noether.data.zarr_store.reading import change_fields
 from noether.data.zarr_store.stores import Storage, is_remote, join, normalize_root, open_storage
+from noether.data.zarr_store.upkeep.group_roots import own_manifest_of
 from noether.data.zarr_store.writing import root_without
 
 __all__ = ["RemovedField", "finish_field_removals", "remove_fields"]
@@ -181,30 +181,8 @@ def _change_root(
             raise StorageError(
                 f"cannot write {join(storage.root, key)}: another process removed it meanwhile; run again"
             )
-        return root_without(current, _own_manifest(storage, manifest, sample_id, entry, current), fields)
+        return root_without(current, own_manifest_of(manifest, storage.root, sample_id, current), fields)
 
     current = storage.read_if_there(key)
     if current is not None and change(current) != current:
         storage.update(key, change)
-
-
-def _own_manifest(
-    storage: Storage, manifest: StoreManifest, sample_id: str, entry: SampleEntry, document: bytes
-) -> OwnManifest | None:
-    """Return what the root of a group says of its sample; None where another program wrote it."""
-    try:
-        own = OwnManifest.of_root(document, entry.relpath, join(storage.root, entry.relpath))
-    except ManifestError as error:
-        if not manifest.promises_all_chunks:
-            return None
-        raise _damaged(sample_id, str(error)) from error
-    if own.checksum_state == "broken" or own.sample_id != sample_id:
-        raise _damaged(sample_id, "it is not what was written")
-    return own
-
-
-def _damaged(sample_id: str, reason: str) -> CorruptDataError:
-    return CorruptDataError(
-        f"sample {sample_id!r}: the root {ROOT_KEY} of its group is damaged ({reason}); repair the store, which "
-        "finishes the removal: noether-zarr repair STORE"
-    )

@@ -227,8 +227,9 @@ def _check_later_fields(manifest: StoreManifest, findings: Findings) -> None:
     for one in pending_of(manifest):
         if one.lacking or not one.n_samples:
             shown = ", ".join(map(repr, one.lacking[:_MAX_NAMED])) + (", …" if len(one.lacking) > _MAX_NAMED else "")
-            lacking = f"{one.field} is pending: {len(one.lacking):,} of {one.n_samples:,} samples lack it{': ' if shown else ''}{shown}"
-            findings.add("pending_field", lacking, field=one.field, key=MANIFEST_NAME)
+            n_lacking = f"{len(one.lacking):,} of {one.n_samples:,} samples lack it"
+            explanation = f"{one.field} is pending: {n_lacking}{': ' if shown else ''}{shown}"
+            findings.add("pending_field", explanation, field=one.field, key=MANIFEST_NAME)
         else:
             explanation = f"{one.field}: all samples have it, and the manifest lists it as pending"
             findings.add("unfinished_addition", explanation, field=one.field, key=MANIFEST_NAME)
