@@ -16,6 +16,7 @@ from noether.data.zarr_store import StoreManifest, ZarrChunkReader
 from noether.data.zarr_store.sources import TreeSource
 from support.s3_server import S3Server
 from support.trees import (
+    N_POINTS,
     TREE_FILEMAP,
     assert_same_arrays,
     call,
@@ -198,6 +199,21 @@ def test_a_file_map_in_json_may_have_canonical_names(tree: Path, store: Path) ->
     assert call("verify", store, "--source", tree).code == 0  # with the file map that the conversion recorded
 
 
+def test_a_file_map_names_fields_of_its_own_with_their_widths(tree: Path, store: Path) -> None:
+    filemap = store.with_name("filemap.json")
+    own = '"volume_two": {"file": "volume_two.npy", "width": 2}, "volume_one": {"file": "volume_one.npy"}'
+    filemap.write_text(f'{{"volume_position": "volume_cell_position.npy", {own}}}')
+    for run in ("run_1", "run_2"):
+        np.save(tree / run / "volume_two.npy", np.ones((N_POINTS, 2)))
+        np.save(tree / run / "volume_one.npy", np.ones(N_POINTS))
+    arrays = manifest_after(tree, store, "--filemap", filemap, "--workers", 0).domains["volume"].arrays
+    assert {field: array.dim for field, array in arrays.items()} == {
+        "volume_position": 3,
+        "volume_two": 2,
+        "volume_one": 1,
+    }
+
+
 @pytest.mark.parametrize(("options", "name"), [([], "run_1"), (["--name", "mine"], "mine")])
 def test_the_current_directory_is_a_source_with_a_name(
     tree: Path, store: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], name: str
@@ -309,6 +325,14 @@ def message_in(text: str, pattern: str) -> bool:
         ),
         pytest.param(None, "cannot be read \\(No such file", id="no file"),
         pytest.param("{}", "names no field", id="no field"),
+        pytest.param('{"volume_cp": {"width": 1}}', "volume_cp: file: Field required", id="no file of an own field"),
+        pytest.param(
+            '{"volume_cp": {"file": "c.npy", "width": 0}}', "volume_cp: width: .* greater than 0", id="no width"
+        ),
+        pytest.param('{"cp": {"file": "c.npy"}}', "'cp': expected a name of the form <domain>_<name>", id="no domain"),
+        pytest.param(
+            '{"volume_velocity": {"file": "u.npy", "width": 2}}', "volume_velocity has the width 3, got 2", id="a width"
+        ),
         pytest.param('{"surface_position": "p.vtp"}', r"ends in \.pt or \.npy or \.npz, got 'p\.vtp'", id="a mesh"),
     ],
 )

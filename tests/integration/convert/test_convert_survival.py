@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from noether.data.zarr_store import StoreManifest, ZarrStoreWriter
-from noether.data.zarr_store.convert import SampleResult, convert, engine
+from noether.data.zarr_store.convert import SampleResult, convert, running
 from noether.data.zarr_store.convert.report import ReportFile
 from noether.data.zarr_store.errors import ArgumentError, WorkerError
 from noether.data.zarr_store.sources import TreeSource
@@ -144,7 +144,7 @@ def test_an_interruption_waits_a_moment_for_samples_under_way_and_records_them(
     tree: Path, store: Path, gates: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The run starts no more samples."""
-    monkeypatch.setattr(engine, "_GRACE_SECONDS", WAIT_SECONDS)
+    monkeypatch.setattr(running, "_GRACE_SECONDS", WAIT_SECONDS)
 
     def interrupt(result: SampleResult) -> None:
         for gate in gates.values():

@@ -116,3 +116,29 @@ def test_a_run_says_where_when_how_and_with_what_it_was_made(converted: tuple[Pa
 
 def test_options_of_file_systems_are_not_told(converted: tuple[Path, ConversionReport]) -> None:
     assert "skip_instance_cache" not in converted[0].read_text()
+
+
+def test_what_became_of_added_fields_is_kept_apart() -> None:
+    adding = RunRecord(kind="add-fields")
+    converted = [SampleResult("run_1", "converted"), SampleResult("run_2", "failed"), SampleResult("run_3", "failed")]
+    report = ReportFile().with_results(RUN, converted)
+    after = report.with_results(adding, [SampleResult("run_1", "failed", reason="x"), SampleResult("run_2", "skipped")])
+    assert after.samples == report.samples
+    assert (after.failed(), after.failed("add-fields")) == ({"run_2", "run_3"}, {"run_1"})
+    assert list(after.additions) == ["run_1", "run_2"]
+    assert after.additions["run_1"].run == adding.run
+    assert ReportFile.parse(after.to_json(), "there") == after
+    assert after.with_results(RUN, [SampleResult("run_1", "failed")]).additions == after.additions
+
+
+def test_a_removed_sample_is_forgotten_by_all_kinds_of_runs() -> None:
+    report = ReportFile()
+    for run in (RUN, RunRecord(kind="map-fields")):
+        report = report.with_results(run, [SampleResult("run_1", "converted"), SampleResult("run_2", "converted")])
+    left = report.without_samples({"run_1"})
+    assert (list(left.samples), list(left.additions)) == (["run_2"], ["run_2"])
+
+
+def test_a_run_of_an_earlier_report_converted() -> None:
+    record = RUN.model_dump(exclude={"kind"})
+    assert RunRecord.model_validate(record).kind == "convert"

@@ -6,7 +6,7 @@ import os
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from typing import Any, get_args
@@ -50,6 +50,7 @@ from noether.data.zarr_store.manifest import (
 from noether.data.zarr_store.reading import drop_chunk_index, iter_stored_rows, join_fields, record_added_fields
 from noether.data.zarr_store.stores import is_remote, join, open_storage
 from noether.data.zarr_store.writing import (
+    Comparison,
     FieldAdder,
     NonFinite,
     PositionLoss,
@@ -367,6 +368,7 @@ class ZarrStoreWriter:
         field_arrays: Mapping[str, Any],
         *,
         order: RowOrder = "original",
+        compare: Comparison = "all",
         on_bytes: Callable[[int], None] | None = None,
     ) -> SampleEntry:
         """Write fields beside those of a sample, and leave what the manifest says of the sample as it is.
@@ -385,6 +387,8 @@ class ZarrStoreWriter:
             before is compared as well, and passed over.
         order : {"original", "stored"}
             Whether rows come as they were in the source, or as they lie in the store, where they have to fit in memory.
+        compare : {"all", "some"}
+            Whether the positions of all points are compared, or those of 262,144 points that lie all over a domain.
         on_bytes : callable of int, optional
             See `write_group`.
 
@@ -409,10 +413,11 @@ class ZarrStoreWriter:
             not name the fields.
         """
         require_one_of("order", order, get_args(RowOrder))
+        require_one_of("compare", compare, get_args(Comparison))
         path = self.manifest.sample(check_sample_id(sample_id)).relpath
         require_staying(self.manifest, field_arrays, join(self.store_root, MANIFEST_NAME))
         own = read_own_manifest(self._storage, sample_id, path)
-        return self._adder.add(own, field_arrays, order, on_bytes)
+        return self._adder.add(own, field_arrays, order, compare, on_bytes)
 
     def add_fields(self, sample_id: str, field_arrays: Mapping[str, Any], *, order: RowOrder = "original") -> None:
         """Write fields beside those of a sample and record it; `add_fields_to_group` has the parameters and errors.
@@ -422,6 +427,19 @@ class ZarrStoreWriter:
         """
         self.add_fields_to_group(sample_id, field_arrays, order=order)
         self.record_added(sample_id)
+
+    def entry_of_group(self, sample_id: str) -> SampleEntry:
+        """Return the entry of a sample of the store as its group says it at this moment.
+
+        Raises
+        ------
+        UnknownNameError
+            The store has no such sample.
+        CorruptDataError
+            The root of the group is damaged or missing.
+        """
+        path = self.manifest.sample(check_sample_id(sample_id)).relpath
+        return read_own_manifest(self._storage, sample_id, path).entry
 
     def record_added(self, sample_id: str) -> None:
         """Have `save_manifest` record the fields that were added to a sample, here or in another process."""
@@ -471,18 +489,27 @@ class ZarrStoreWriter:
 
         In object storage that stays, invisible, until the sample is written again: another machine may be at it.
         """
-        self._storage.remove_staged(group_path(check_sample_id(sample_id)), pid)
+        for path in self._written_paths(sample_id):
+            self._storage.remove_staged(path, pid)
 
     def recover_staged(self, sample_ids: Iterable[str]) -> None:
         """Put back or remove what processes of this machine that were killed while they wrote some samples left.
 
         In object storage nothing is left but objects in their places, which the next write of the sample replaces.
         """
-        relpaths = []
+        relpaths: list[str] = []
         for sample_id in sample_ids:
             with suppress(SampleIdError):  # what cannot be written has left nothing
-                relpaths.append(group_path(check_sample_id(sample_id)))
+                relpaths += self._written_paths(sample_id)
         self._storage.recover_own(relpaths)
+
+    def _written_paths(self, sample_id: str) -> list[str]:
+        """Return the paths of what this writer replaces of a sample: its group, or arrays in it and its root."""
+        group = group_path(check_sample_id(sample_id))
+        if not self.settings.adds_fields:
+            return [group]
+        arrays = [array.array_name for layout in self.layouts.values() for array in layout.arrays.values()]
+        return [f"{group}/{name}" for name in (*arrays, ROOT_KEY)]
 
     def save_manifest(self) -> str:
         """Save what was recorded, atomically, beside what others have saved; return the path or URL.
@@ -502,9 +529,9 @@ class ZarrStoreWriter:
                 self.manifest.samples.update(samples)
             recorded = dict(self.manifest.samples.recorded)
             url, removed = join(self.store_root, MANIFEST_NAME), []
-            if recorded or not self._with_added:
+            if recorded or not (self._with_added or self.settings.adds_fields):
                 removed = self._save_recorded(recorded)
-            if self._with_added or self.manifest.pending_fields:
+            if self._with_added or self.settings.adds_fields or self.manifest.pending_fields:
                 self._save_added()
         if removed:
             warnings.warn(
@@ -548,7 +575,7 @@ class ZarrStoreWriter:
         """
         return self.settings.to_init_kwargs()
 
-    def _stored_rows(self, own: OwnManifest, domain: str, layout: ArrayLayout) -> Iterator[tuple[range, NDArray[Any]]]:
+    def _stored_rows(self, own: OwnManifest, domain: str, layout: ArrayLayout) -> Generator[tuple[range, NDArray[Any]]]:
         return iter_stored_rows(
             self.store_root,
             own.alone,
@@ -600,10 +627,14 @@ class ZarrStoreWriter:
         if there is None:
             return self.settings.manifest.model_copy(update={"samples": RecordedSamples({})})
         self.settings = self.settings.of_store(there)
+        self.require_same_settings(there)
+        there.samples = RecordedSamples(there.samples)
+        return there
+
+    def require_same_settings(self, there: StoreManifest) -> None:
+        """Raise `ManifestConflictError`, or `OriginalOrderError`, where this writer cannot write to such a store."""
         where, new = join(self.store_root, MANIFEST_NAME), new_fields(there, self.layouts)
         if new or self.settings.adds_fields:
             require_addable(there, where)
         domains = known_domains(there, self.layouts, all_fields=not self.settings.adds_fields)
         there.require_same_settings(self.settings.manifest.model_copy(update={"domains": domains}), where)
-        there.samples = RecordedSamples(there.samples)
-        return there

@@ -42,6 +42,7 @@ __all__ = [
 FAILED, WRONG_USAGE, DAMAGE_FOUND, INTERRUPTED = 1, 2, 4, 130
 
 COMMANDS = {
+    "add-fields": "Add fields of a source to the samples of a store.",
     "bench": "Measure what a store gives on this machine, and what limits it.",
     "cache": "Keep chunks of remote stores on this machine.",
     "convert": "Convert a source into a store.",

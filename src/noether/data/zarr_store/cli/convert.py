@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import re
-import signal
-import threading
-from collections.abc import Iterator
-from concurrent.futures import Executor
-from contextlib import contextmanager
 from inspect import signature
-from types import FrameType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -25,6 +18,18 @@ from noether.data.zarr_store.cli.app import (
     parse_options,
 )
 from noether.data.zarr_store.cli.convert_output import conversion_progress, print_plan, print_report
+from noether.data.zarr_store.cli.run_options import (
+    SOME_FAILED,
+    DaskOption,
+    LimitOption,
+    PartOption,
+    TimeoutOption,
+    WorkersOption,
+    opened_executor,
+    part_of,
+    termination_interrupts,
+    wanted_workers,
+)
 from noether.data.zarr_store.cli.source_options import (
     FilemapOption,
     MappingOption,
@@ -41,14 +46,11 @@ from noether.data.zarr_store.convert import (
     plan_conversion,
     select_samples,
 )
-from noether.data.zarr_store.convert.executors import DaskExecutor
 from noether.data.zarr_store.core import printable
 from noether.data.zarr_store.errors import ArgumentError
 from noether.data.zarr_store.manifest import read_split_files, save_splits
 from noether.data.zarr_store.sources import field_attributes_of
 from noether.data.zarr_store.writer import ZarrStoreWriter
-
-SOME_FAILED = 3
 
 
 def _default(parameter: str) -> str:
@@ -65,23 +67,10 @@ def convert_command(
     name: Annotated[
         str | None, typer.Option(help="Name of the dataset (default: the store's, the preset's, or the source's).")
     ] = None,
-    workers: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N|auto",
-            help="Processes that convert at the same time; auto, the default: as many as cores, memory and room for "
-            "temporary files allow; 0: all in this one, for debugging.",
-        ),
-    ] = None,
-    timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Stop a sample that takes longer; it has failed.")
-    ] = None,
-    dask: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Convert on the Dask cluster of this scheduler.")
-    ] = None,
-    part: Annotated[
-        str | None, typer.Option(metavar="K/N", help="Convert the K-th of N parts; other runs convert the others.")
-    ] = None,
+    workers: WorkersOption = None,
+    timeout: TimeoutOption = None,
+    dask: DaskOption = None,
+    part: PartOption = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Skip complete samples whose source is unchanged. The default.")
     ] = False,
@@ -132,7 +121,7 @@ def convert_command(
         typer.Option("--checksum/--no-checksum", help="Give every chunk a crc32c (default: as the store, or yes)."),
     ] = None,
     non_finite: Annotated[str, typer.Option(help="What to do with NaN and infinity: raise or allow.")] = "raise",
-    limit: Annotated[int | None, typer.Option(help="Convert only the first so many samples.")] = None,
+    limit: LimitOption = None,
     split_file: Annotated[
         list[str] | None,
         typer.Option(
@@ -154,7 +143,7 @@ def convert_command(
         tree, default_name = open_source(
             source, preset, filemap, mapping, parse_options(source_option, "--source-option")
         )
-        mode, part_of = _mode(resume, retry_failed, overwrite), _part(part)
+        mode, own_part = _mode(resume, retry_failed, overwrite), part_of(part)
         settings: dict[str, Any] = {
             "dataset_name": name,
             "shuffle_seed": seed,
@@ -183,14 +172,14 @@ def convert_command(
         splits, split_notices = read_split_files(split_files, {*tree.sample_ids(), *writer.manifest.samples})
         for notice in (*tree.notices, *split_notices, *_name_notices(writer, name, default_name)):
             typer.echo(printable(f"note: {notice}"))
-        sample_ids = select_samples(tree, writer, mode=mode, limit=limit, part=part_of)
-        wanted = _workers(workers, timeout, dask)
+        sample_ids = select_samples(tree, writer, mode=mode, limit=limit, part=own_part)
+        wanted = wanted_workers(workers, timeout, dask)
         if dry_run:
             here = 1 if wanted == 0 and dask is None else wanted
             plan = plan_conversion(tree, writer, sample_ids, workers=here, mode=mode, keep_grids=True)
             print_plan(plan, writer.store_root, Console(markup=False, emoji=False, highlight=False))
             return
-        with _termination_interrupts(), _executor(dask) as executor:
+        with termination_interrupts(), opened_executor(dask) as executor:
             if wanted == "auto":
                 count = choose_workers(tree, writer, sample_ids, timeout=timeout, mode=mode, keep_grids=True)
                 typer.echo(printable(str(count)))
@@ -204,7 +193,7 @@ def convert_command(
                     executor=executor,
                     mode=mode,
                     limit=limit,
-                    part=part_of,
+                    part=own_part,
                     keep_grids=True,
                     on_result=show,
                 )
@@ -239,63 +228,10 @@ def _origin(text: str) -> tuple[float, ...]:
     return x, y, z
 
 
-def _workers(text: str | None, timeout: float | None, dask: str | None) -> int | Literal["auto"]:
-    """Return the number of worker processes of this machine, or that it is to be chosen."""
-    if dask is not None:
-        for option, value in (("--workers", text), ("--timeout", timeout)):
-            if value is not None:
-                raise ArgumentError(f"{option}: not with --dask, whose workers are the cluster's own")
-        return 0
-    if text is None or text == "auto":
-        return "auto"
-    try:
-        return int(text)
-    except ValueError:
-        raise ArgumentError(f"--workers: expected a whole number or auto, got {text!r}") from None
-
-
-def _part(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    numbers = re.fullmatch(r"(\d+)/(\d+)", text)
-    if numbers is None:
-        raise ArgumentError(f"--part: expected K/N such as 3/16, got {text!r}")
-    return int(numbers[1]), int(numbers[2])
-
-
 def _mode(resume: bool, retry_failed: bool, overwrite: bool) -> Mode:
     if resume + retry_failed + overwrite > 1:
         raise ArgumentError("expected one of --resume, --retry-failed and --overwrite, got several")
     return "retry-failed" if retry_failed else "overwrite" if overwrite else "resume"
-
-
-@contextmanager
-def _executor(address: str | None) -> Iterator[Executor | None]:
-    if address is None:
-        yield None
-        return
-    executor = DaskExecutor(address)
-    try:
-        yield executor
-    finally:
-        executor.shutdown(wait=False, cancel_futures=True)
-
-
-@contextmanager
-def _termination_interrupts() -> Iterator[None]:
-    """Take SIGTERM for Ctrl-C: batch systems send it some time before they kill."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only there can it be changed
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _report(report: ConversionReport, store_root: str, debug: bool) -> int:

@@ -1,4 +1,4 @@
-"""What ``noether-zarr convert`` shows: a plan, the progress, and what became of the samples."""
+"""What commands that work on many samples show: a plan, the progress, and what became of the samples."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ __all__ = ["conversion_progress", "print_plan", "print_report"]
 _PLAIN_WIDTH = 160
 _MAX_NAMED = 20
 
-_LABELS: dict[Outcome, str] = {"converted": "converted", "skipped": "complete before", "failed": "failed"}
+
+def _labels(done: str) -> dict[Outcome, str]:
+    return {"converted": done, "skipped": "complete before", "failed": "failed"}
 
 
 class _Totals:
@@ -55,15 +57,24 @@ class _Totals:
 
 
 @contextmanager
-def conversion_progress(total: int) -> Iterator[Callable[[SampleResult], None]]:
-    """Yield a function that shows each result: a bar on a terminal, a line for each sample elsewhere."""
+def conversion_progress(total: int, done: str = "converted") -> Iterator[Callable[[SampleResult], None]]:
+    """Yield a function that shows each result: a bar on a terminal, a line for each sample elsewhere.
+
+    Parameters
+    ----------
+    total : int
+        Number of samples.
+    done : str
+        What is said of a sample that is neither complete before nor failed.
+    """
+    labels = _labels(done)
     console = Console(stderr=True, markup=False, emoji=False, highlight=False)
     totals = _Totals(total)
     if not console.is_terminal:
 
         def print_line(result: SampleResult) -> None:
             totals.add(result)
-            text = f"{result.sample_id} {_LABELS[result.outcome]} {result.seconds:.2f} s; {totals.text()}"
+            text = f"{result.sample_id} {labels[result.outcome]} {result.seconds:.2f} s; {totals.text()}"
             # A log on a disk that is full is no reason to convert no more.
             with suppress(OSError):
                 console.print(printable(f"[{totals.done}/{total}] {text.removesuffix('; ')}"), soft_wrap=True)
@@ -78,7 +89,7 @@ def conversion_progress(total: int) -> Iterator[Callable[[SampleResult], None]]:
         TextColumn("{task.fields[totals]}", markup=False),
     )
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("converting", total=total, totals="")
+        task = progress.add_task("working", total=total, totals="")
 
         def advance(result: SampleResult) -> None:
             totals.add(result)
@@ -89,14 +100,15 @@ def conversion_progress(total: int) -> Iterator[Callable[[SampleResult], None]]:
         yield advance
 
 
-def print_report(report: ConversionReport, store_root: str, console: Console) -> None:
-    """Print a table of the outcomes, and a line that sums them up."""
+def print_report(report: ConversionReport, store_root: str, console: Console, done: str = "converted") -> None:
+    """Print a table of the outcomes, and a line that sums them up; `done` is that of `conversion_progress`."""
     _fit(console)
+    labels = _labels(done)
     table = Table()
     table.add_column(f"in {_duration(report.seconds)}")
     for column in ("samples", "seconds a sample", "longest", "bytes in", "bytes out", "memory a worker"):
         table.add_column(column, justify="right")
-    for outcome, label in _LABELS.items():
+    for outcome, label in labels.items():
         results = report.having(outcome)
         if not results:
             continue
@@ -110,7 +122,7 @@ def print_report(report: ConversionReport, store_root: str, console: Console) ->
         table.add_row(label, f"{len(results):,}", *cells)
     if report.results:
         console.print(table)
-    counts = ", ".join(f"{len(report.having(outcome))} {label}" for outcome, label in _LABELS.items())
+    counts = ", ".join(f"{len(report.having(outcome))} {label}" for outcome, label in labels.items())
     console.print(f"{counts}; store: {store_root}", soft_wrap=True)
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 import typer
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, PositiveInt, TypeAdapter, ValidationError
+from pydantic_core import from_json
 
-from noether.data.schemas import FileMap
+from noether.data.schemas import FileMap, extended_filemap
 from noether.data.zarr_store.convert import ReportFile
 from noether.data.zarr_store.errors import ArgumentError, CorruptDataError
+from noether.data.zarr_store.layout import CANONICAL_TO_SPEC
 from noether.data.zarr_store.sources import MappedSource, TreeSource, find_mapping, shipped_mappings
 from noether.data.zarr_store.sources.presets import PRESETS, find_preset
 from noether.data.zarr_store.stores import normalize_root
@@ -31,10 +34,22 @@ MappingOption = Annotated[
     str | None,
     typer.Option(metavar="FILE|NAME", help=f"What files hold, a mapping.toml: {', '.join(shipped_mappings())}."),
 ]
+_BY_ATTRIBUTE = {spec.attribute: spec for spec in CANONICAL_TO_SPEC.values()}
+_FIELD_NAME = re.compile(r"[a-z][a-z0-9]*_[a-z][a-z0-9_]*")
+
 SourceOption = Annotated[
     list[str] | None,
     typer.Option(metavar="KEY=VALUE", help="Option of the source's file system. May be repeated."),
 ]
+
+
+class _OwnField(BaseModel):
+    """A field of a file map that `FileMap` lacks."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    file: str
+    width: PositiveInt = 1
 
 
 def open_source(
@@ -82,7 +97,7 @@ def _recorded_files(store: str, storage_options: Mapping[str, Any]) -> tuple[Fil
     """Return the file map of the last conversion, and what it said of the fields' meaning."""
     try:
         runs = ReportFile.load(store, storage_options=storage_options).runs
-        recorded = [run.settings for run in runs if "filemap" in run.settings]
+        recorded = [run.settings for run in runs if run.kind == "convert" and "filemap" in run.settings]
         if not recorded:
             return None
         files = FileMap.model_validate(recorded[-1]["filemap"])
@@ -96,7 +111,7 @@ def _recorded_files(store: str, storage_options: Mapping[str, Any]) -> tuple[Fil
 
 def _read_filemap(path: Path) -> FileMap:
     try:
-        return FileMap.model_validate_json(path.read_bytes())
+        return _parsed_filemap(path.read_bytes())
     except OSError as error:
         raise ArgumentError(f"--filemap {path}: cannot be read ({error.strerror})") from error
     except ArgumentError as error:
@@ -108,3 +123,26 @@ def _read_filemap(path: Path) -> FileMap:
             f"--filemap {path}: {where}{problem['msg']}; expected a JSON object such as "
             '{"surface_position": "points.npy", "surface_pressure": "p.npy"}'
         ) from error
+
+
+def _parsed_filemap(text: bytes) -> FileMap:
+    """Return a file map from its JSON, in which a field that `FileMap` lacks has a file and a width."""
+    try:
+        content = from_json(text)
+    except ValueError:
+        content = None  # pydantic says below what is wrong with it
+    own = {name: one for name, one in content.items() if isinstance(one, dict)} if isinstance(content, dict) else {}
+    if not own:
+        return FileMap.model_validate_json(text)
+    added = TypeAdapter(dict[str, _OwnField]).validate_python(own)
+    for name, field in added.items():
+        known = CANONICAL_TO_SPEC.get(name) or _BY_ATTRIBUTE.get(name)
+        if known is not None and known.width != field.width:
+            raise ArgumentError(
+                f"{name} has the width {known.width}, got {field.width}; write the name of its file alone"
+            )
+        if known is None and not _FIELD_NAME.fullmatch(name):
+            raise ArgumentError(f"{name!r}: expected a name of the form <domain>_<name>, such as volume_temperature")
+    files = {**content, **{name: field.file for name, field in added.items()}}
+    widths = {name: one.width for name, one in added.items() if name not in {*CANONICAL_TO_SPEC, *_BY_ATTRIBUTE}}
+    return extended_filemap(files, widths)

@@ -7,14 +7,14 @@ import time
 from collections.abc import Sequence
 from typing import Literal
 
+from noether.data.zarr_store.convert.conversion import fingerprint_of_sample, is_current
 from noether.data.zarr_store.convert.conversion_plan import ConversionPlan, DomainPlan
-from noether.data.zarr_store.convert.engine import Mode
 from noether.data.zarr_store.convert.looking import Patience, Seen, look
 from noether.data.zarr_store.convert.mixtures import warnings_of_store
 from noether.data.zarr_store.convert.plan_warnings import plan_warnings
 from noether.data.zarr_store.convert.report import Association, ReportFile
 from noether.data.zarr_store.convert.sample_sizes import SampleSize, row_bytes
-from noether.data.zarr_store.convert.task import fingerprint_of_sample, is_current
+from noether.data.zarr_store.convert.selection import Mode
 from noether.data.zarr_store.convert.worker_count import Machine, WorkerCount, count_workers
 from noether.data.zarr_store.core import Grid, whole_number
 from noether.data.zarr_store.errors import reason_of

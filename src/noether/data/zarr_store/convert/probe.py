@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from noether.data.zarr_store.convert.turns import is_costly
-from noether.data.zarr_store.errors import StorageError
+from noether.data.zarr_store.errors import ManifestError, StorageError
 from noether.data.zarr_store.manifest import MANIFEST_NAME, StoreManifest
 from noether.data.zarr_store.stores import join, open_storage
 from noether.data.zarr_store.writer import ZarrStoreWriter
@@ -43,9 +43,13 @@ def manifest_saved_first(writer: ZarrStoreWriter) -> Iterator[None]:
     def same(current: bytes | None) -> bytes:
         nonlocal is_new
         if current is None:
+            if writer.settings.adds_fields:
+                raise ManifestError(
+                    f"{url}: it was there, and is not any more; make it again: noether-zarr merge STORE"
+                )
             is_new = True
             return without_samples
-        StoreManifest.parse(current, url).require_same_settings(writer.settings.manifest, url)
+        writer.require_same_settings(StoreManifest.parse(current, url))
         return current
 
     storage.update(MANIFEST_NAME, same)

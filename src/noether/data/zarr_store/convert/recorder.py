@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from noether.data.zarr_store.convert.report import ReportFile, RunRecord, SampleResult
+from noether.data.zarr_store.convert.report import ReportFile, RunKind, RunRecord, SampleResult
 from noether.data.zarr_store.convert.turns import Turns, is_costly
+from noether.data.zarr_store.manifest import SampleEntry
 from noether.data.zarr_store.stores import open_storage
 from noether.data.zarr_store.writer import ZarrStoreWriter
 
@@ -32,7 +33,11 @@ class Recorder:
     writer : ZarrStoreWriter
         Has the manifest.
     settings : dict
-        How the conversion was called.
+        How the run was called.
+    kind : {"convert", "add-fields", "map-fields"}
+        What the run does.
+    record : callable of str and SampleEntry, optional
+        Takes samples and their entries for the next save of the manifest; by default that of the writer.
     clock : callable
         Tells the time in seconds.
 
@@ -45,10 +50,17 @@ class Recorder:
     """
 
     def __init__(
-        self, writer: ZarrStoreWriter, settings: dict[str, Any], *, clock: Callable[[], float] = time.monotonic
+        self,
+        writer: ZarrStoreWriter,
+        settings: dict[str, Any],
+        *,
+        kind: RunKind = "convert",
+        record: Callable[[str, SampleEntry], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._writer = writer
-        self._run = RunRecord(settings=settings | _settings_of(writer))
+        self._run = RunRecord(kind=kind, settings=settings | _settings_of(writer))
+        self._record = record or writer.record
         self._unsaved: list[SampleResult] = []
         self._has_results = self._has_entries = False
         self._clock = clock
@@ -62,7 +74,7 @@ class Recorder:
         self._unsaved.append(result)
         self._has_results = True
         if result.entry is not None and not self._is_known(result):
-            self._writer.record(result.sample_id, result.entry)
+            self._record(result.sample_id, result.entry)
             self._has_entries = True
         if self._clock() > self._next_save:
             with self._turn(wait=False) as has_turn:

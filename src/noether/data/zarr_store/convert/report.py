@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import socket
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -21,7 +21,16 @@ from noether.data.zarr_store.manifest import SampleEntry
 from noether.data.zarr_store.stores import join, open_storage
 from noether.data.zarr_store.writing import PositionLoss
 
-__all__ = ["REPORT_NAME", "ConversionReport", "Outcome", "ReportFile", "RunRecord", "SampleRecord", "SampleResult"]
+__all__ = [
+    "REPORT_NAME",
+    "ConversionReport",
+    "Outcome",
+    "ReportFile",
+    "RunKind",
+    "RunRecord",
+    "SampleRecord",
+    "SampleResult",
+]
 
 REPORT_NAME = "conversion.json"
 
@@ -32,6 +41,7 @@ _MAX_RUNS = 100
 _MAX_VALUES = 1 << 22
 
 Outcome = Literal["converted", "skipped", "failed"]
+RunKind = Literal["convert", "add-fields", "map-fields"]
 Association = Literal["cell", "point"]
 
 
@@ -44,7 +54,7 @@ class SampleResult:
     sample_id : str
         Which sample.
     outcome : {"converted", "skipped", "failed"}
-        Skipped samples were complete before.
+        Skipped samples were complete before. Of a run that adds fields, converted samples got them.
     entry : SampleEntry or None
         Its entry in the manifest, unless it failed.
     reason : str
@@ -124,6 +134,8 @@ class RunRecord(BaseModel):
 
     Attributes
     ----------
+    kind : {"convert", "add-fields", "map-fields"}
+        What it did with its samples.
     run, host : str
         Its id, and the machine that it was started on.
     started, ended : str
@@ -134,6 +146,7 @@ class RunRecord(BaseModel):
         Of Python and the libraries that make the bytes.
     """
 
+    kind: RunKind = "convert"
     run: str = Field(default_factory=lambda: uuid.uuid4().hex[:12])
     host: str = Field(default_factory=socket.gethostname)
     started: str = Field(default_factory=lambda: _now())
@@ -154,11 +167,14 @@ class ReportFile(BaseModel):
     runs : list of RunRecord
         In the order in which they were started here.
     samples : dict of str to SampleRecord
-        By sample id.
+        What became of each sample the last time that it was converted, by sample id.
+    additions : dict of str to SampleRecord
+        What became of each sample the last time that fields were added to it, by sample id.
     """
 
     runs: list[RunRecord] = []
     samples: dict[str, SampleRecord] = {}
+    additions: dict[str, SampleRecord] = {}
 
     @classmethod
     def parse(cls, data: bytes | None, origin: str) -> ReportFile:
@@ -211,21 +227,31 @@ class ReportFile(BaseModel):
 
         A sample that was only seen to be complete keeps what is known of its conversion.
         """
-        samples = dict(self.samples)
+        records = dict(self.samples if run.kind == "convert" else self.additions)
         for result in results:
-            known = samples.get(result.sample_id)
+            known = records.get(result.sample_id)
             if not (result.outcome == "skipped" and known is not None and known.outcome == "converted"):
-                samples[result.sample_id] = _record(result, run, known)
+                records[result.sample_id] = _record(result, run, known)
         runs = {one.run: one for one in self.runs} | {run.run: run}
-        return ReportFile(runs=list(runs.values())[-_MAX_RUNS:], samples=dict(sorted(samples.items())))
+        changed = {"samples" if run.kind == "convert" else "additions": dict(sorted(records.items()))}
+        return self.model_copy(update={"runs": list(runs.values())[-_MAX_RUNS:], **changed})
+
+    def without_samples(self, sample_ids: Set[str]) -> ReportFile:
+        """Return a copy that knows nothing of some samples."""
+        kept = {
+            name: {sample_id: one for sample_id, one in records.items() if sample_id not in sample_ids}
+            for name, records in (("samples", self.samples), ("additions", self.additions))
+        }
+        return self.model_copy(update=kept)
 
     def to_json(self) -> bytes:
         """Return the bytes of the file, with their checksum."""
         return with_checksum(to_json(ZERO_CHECKSUM | self.model_dump(mode="json"), indent=1) + b"\n")
 
-    def failed(self) -> set[str]:
-        """Return the ids of the samples that failed the last time."""
-        return {sample_id for sample_id, record in self.samples.items() if record.outcome == "failed"}
+    def failed(self, kind: RunKind = "convert") -> set[str]:
+        """Return the ids of the samples that failed the last time that a run did such a thing with them."""
+        records = self.samples if kind == "convert" else self.additions
+        return {sample_id for sample_id, record in records.items() if record.outcome == "failed"}
 
 
 def _record(result: SampleResult, run: RunRecord, known: SampleRecord | None) -> SampleRecord:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ def iter_stored_rows(
     *,
     concurrency: int,
     storage_options: Mapping[str, Any],
-) -> Iterator[tuple[range, NDArray[Any]]]:
+) -> Generator[tuple[range, NDArray[Any]]]:
     """Yield the numbers of stored rows, and the rows of one field in its stored dtype; shape ``(n, width)``.
 
     Parameters

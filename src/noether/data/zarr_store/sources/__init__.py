@@ -6,6 +6,7 @@ from noether.data.zarr_store.sources.base import (
     FieldDescription,
     FingerprintedSource,
     SampleSource,
+    SelectiveSource,
     SourceSample,
     field_attributes_of,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "MeshFile",
     "Polyhedra",
     "SampleSource",
+    "SelectiveSource",
     "SourceMapping",
     "SourceSample",
     "TreeSource",

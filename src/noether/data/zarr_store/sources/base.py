@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -20,6 +20,7 @@ __all__ = [
     "FieldDescription",
     "FingerprintedSource",
     "SampleSource",
+    "SelectiveSource",
     "SourceSample",
     "field_attributes_of",
     "fingerprint_of",
@@ -114,6 +115,14 @@ class DescribedSource(Protocol):
 
         None where only loading tells, of this sample and so of all. `SourceError` where files are missing or broken.
         """
+
+
+@runtime_checkable
+class SelectiveSource(Protocol):
+    """A `SampleSource` that need not load all of its fields."""
+
+    def only(self, fields: Collection[str]) -> SampleSource:
+        """Return a source of some fields, by canonical name, and of the positions of their domains."""
 
 
 @runtime_checkable

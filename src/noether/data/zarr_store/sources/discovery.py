@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from noether.data.zarr_store.errors import SourceError
@@ -57,6 +57,12 @@ class FoundSample:
         """Return what a table may call it: its id, or what the one placeholder that its file lacks stands for."""
         lacking = [value for name, value in self.values.items() if name not in PathPattern.parse(pattern).names]
         return list(dict.fromkeys([self.sample_id, *(lacking if len(lacking) == 1 else [])]))
+
+    def only(self, mapping: SourceMapping) -> FoundSample:
+        """Return the sample with the files alone that the domains of a mapping need."""
+        patterns = _patterns_of_domains(mapping)
+        files = {pattern: objects for pattern, objects in self.files.items() if pattern in patterns}
+        return replace(self, files=files, groups={group for group in self.groups if group[0] in patterns})
 
     def has(self, domain: DomainMapping, pattern: str) -> bool:
         """Say whether a file is there, or its pieces are."""

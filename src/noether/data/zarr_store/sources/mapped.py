@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from copy import copy
+from typing import Any, Self
 
 from noether.data.zarr_store.errors import ArgumentError, SourceError, nearest_names
 from noether.data.zarr_store.layout import build_domain_layouts
@@ -104,6 +105,23 @@ class MappedSource:
         found = self._found(sample_id)
         mapping = self.mapping.model_dump(mode="json", exclude={"name"})
         return fingerprint_of(mapping, found.files, found.named_files(self._storage(), self.mapping))
+
+    def only(self, fields: Collection[str]) -> Self:
+        """Return a source of some fields, by canonical name, and of the positions of their domains.
+
+        It has the samples that have a file of these; nothing is listed again.
+        """
+        narrowed, mapping = copy(self), self.mapping.only(fields)
+        narrowed.mapping, narrowed.filemap = mapping, mapping.filemap()
+        narrowed.field_attributes = mapping.field_attributes()
+        of_samples = {sample_id: found.only(mapping) for sample_id, found in self._samples.items()}
+        narrowed._samples = {
+            sample_id: found
+            for sample_id, found in of_samples.items()
+            if any(found.has_any(domain) for domain in mapping.domains.values())
+        }
+        narrowed.notices = []
+        return narrowed
 
     def _loader(self, sample_id: str) -> SampleLoader:
         return SampleLoader(self.mapping, self._storage(), self._found(sample_id), self._tables)

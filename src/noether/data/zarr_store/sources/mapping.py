@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Collection, Mapping, Set
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from noether.data.schemas import FileMap, extended_filemap
 from noether.data.zarr_store.errors import nearest_names
 from noether.data.zarr_store.layout import CANONICAL_TO_SPEC, POSITION, FieldSpec
+from noether.data.zarr_store.sources.formats import FORMATS
 from noether.data.zarr_store.sources.mapping_attributes import (
     AttributeFile,
     AttributeMapping,
@@ -27,6 +28,7 @@ from noether.data.zarr_store.sources.mapping_fields import (
 )
 from noether.data.zarr_store.sources.patterns import PART, PathPattern
 from noether.data.zarr_store.sources.steps import ALL_STEPS, STEP, Step
+from noether.data.zarr_store.sources.suffixes import suffix_of
 
 __all__ = ["Association", "DomainMapping", "PartSelection", "SourceMapping", "step_of"]
 
@@ -112,6 +114,19 @@ class DomainMapping(MappingModel):
     def arrays(self) -> dict[str, tuple[str, ...]]:
         """Names of the arrays in the file, by field."""
         return {name: field.names for name, field in self.fields.items() if isinstance(field, ArrayField)}
+
+    def with_fields(self, fields: Mapping[str, FieldMapping]) -> Self:
+        """Return the domain with its position, and some fields in place of all.
+
+        Where only the places of arrays tell whether its points are the cells or the points of a mesh, these stay.
+        """
+        is_told_by_arrays = self.association is None and suffix_of(self.file or "") not in FORMATS
+        kept = {
+            name: field
+            for name, field in self.fields.items()
+            if name == POSITION or (is_told_by_arrays and isinstance(field, ArrayField))
+        }
+        return self.model_copy(update={"fields": {**kept, **fields}})
 
     @property
     def has_samples_as_groups(self) -> bool:
@@ -226,6 +241,23 @@ class SourceMapping(MappingModel):
             patterns += [(pattern, group if pattern == domain.file else ()) for pattern in domain.patterns]
             patterns += [(domain.concatenate, group)] if domain.concatenate else []
         return patterns
+
+    def only(self, fields: Collection[str]) -> Self:
+        """Return the mapping of some fields, by canonical name, of positions, and of what distances are measured to.
+
+        It has no attributes.
+        """
+        domains: dict[str, DomainMapping] = {}
+        measured: set[str] = set()
+        for name, domain in self.domains.items():
+            wanted = {one: field for one, field in domain.fields.items() if self.spec(name, one).field in fields}
+            measured |= {field.to for field in wanted.values() if isinstance(field, DistanceField)}
+            if wanted:
+                domains[name] = domain.with_fields(wanted)
+        for name in measured - domains.keys():
+            domains[name] = self.domains[name].with_fields({})
+        kept = {name: domains[name] for name in self.domains if name in domains}
+        return self.model_copy(update={"domains": kept, "attributes": {}})
 
     def attribute_files(self) -> dict[str, AttributeFile]:
         """Return the attributes that lie in files, by name."""

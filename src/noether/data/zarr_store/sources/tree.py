@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Set
+from collections.abc import Collection, Mapping, Set
+from copy import copy
 from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from noether.data.schemas import FileMap
 from noether.data.zarr_store.errors import ArgumentError, SourceError, nearest_names
-from noether.data.zarr_store.layout import FieldSpec, build_domain_layouts, filename_to_canonical, present_specs
+from noether.data.zarr_store.layout import (
+    POSITION,
+    FieldSpec,
+    build_domain_layouts,
+    filename_to_canonical,
+    present_specs,
+)
 from noether.data.zarr_store.sources.base import FieldDescription, SourceSample, fingerprint_of
 from noether.data.zarr_store.sources.formats import FORMATS, describe_file, load_file
 from noether.data.zarr_store.sources.range_reader import open_head
@@ -106,6 +113,27 @@ class TreeSource:
             spec.field: self._describe(sample_id, spec, files[spec.attribute])
             for spec in self._present_specs(sample_id)
         }
+
+    def only(self, fields: Collection[str]) -> Self:
+        """Return a source of some fields, by canonical name, and of the positions of their domains.
+
+        It has the samples that have a file of these; nothing is listed again.
+        """
+        specs = [spec for spec in present_specs(self.filemap) if spec.field in fields]
+        domains = {spec.domain for spec in specs}
+        positions = [spec for spec in present_specs(self.filemap) if spec.name == POSITION and spec.domain in domains]
+        kept = {spec.attribute for spec in [*specs, *positions]}
+        narrowed = copy(self)
+        left_out = dict.fromkeys(type(self.filemap).model_fields.keys() - kept)
+        narrowed.filemap = self.filemap.model_copy(update=left_out)
+        of_samples = {
+            sample_id: {attribute: item for attribute, item in files.items() if attribute in kept}
+            for sample_id, files in self._samples.items()
+        }
+        narrowed._samples = {sample_id: files for sample_id, files in of_samples.items() if files}
+        narrowed.field_attributes = {field: one for field, one in self.field_attributes.items() if field in fields}
+        narrowed.notices = []
+        return narrowed
 
     def _files(self, sample_id: str) -> dict[str, StoredObject]:
         """Return the files of a sample by attribute of the file map."""

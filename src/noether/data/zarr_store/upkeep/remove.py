@@ -238,13 +238,12 @@ def _forget_conversions(storage: Storage, sample_ids: set[str]) -> None:
     """Take samples out of the report of conversions, if there is one that can be read."""
 
     def change(current: bytes | None) -> bytes:
-        report = ReportFile.parse(current, REPORT_NAME)
-        kept = {sample_id: one for sample_id, one in report.samples.items() if sample_id not in sample_ids}
-        return report.model_copy(update={"samples": kept}).to_json()
+        return ReportFile.parse(current, REPORT_NAME).without_samples(sample_ids).to_json()
 
     data = storage.read_if_there(REPORT_NAME)
     try:
-        if sample_ids & ReportFile.parse(data, REPORT_NAME).samples.keys():
+        report = ReportFile.parse(data, REPORT_NAME)
+        if report.without_samples(sample_ids) != report:
             storage.update(REPORT_NAME, change)
     except CorruptDataError:
         return  # `repair_store` mends it

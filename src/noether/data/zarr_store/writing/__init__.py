@@ -4,6 +4,7 @@ from noether.data.zarr_store.writing.bucket_order import RANK_BYTES
 from noether.data.zarr_store.writing.cast_loss import NonFinite
 from noether.data.zarr_store.writing.changed_roots import root_without
 from noether.data.zarr_store.writing.field_adder import FieldAdder, RowOrder, prepared_sample, read_own_manifest
+from noether.data.zarr_store.writing.field_addition import SOME_POINTS, Comparison
 from noether.data.zarr_store.writing.group_encoding import (
     Encoding,
     GroupArray,
@@ -33,6 +34,8 @@ from noether.data.zarr_store.writing.validation import (
 __all__ = [
     "PERMUTATION_BYTES",
     "RANK_BYTES",
+    "SOME_POINTS",
+    "Comparison",
     "Encoding",
     "FieldAdder",
     "FieldValues",

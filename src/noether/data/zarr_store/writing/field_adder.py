@@ -12,7 +12,13 @@ from noether.data.zarr_store.core import ROOT_KEY, Grid
 from noether.data.zarr_store.errors import CorruptDataError, ManifestError, StorageError
 from noether.data.zarr_store.manifest import FieldFidelity, Origin, OwnManifest, PendingFields, SampleEntry
 from noether.data.zarr_store.stores import Storage, join
-from noether.data.zarr_store.writing.field_addition import FieldAddition, StoredRowsOf, WrittenArrays, array_objects
+from noether.data.zarr_store.writing.field_addition import (
+    Comparison,
+    FieldAddition,
+    StoredRowsOf,
+    WrittenArrays,
+    array_objects,
+)
 from noether.data.zarr_store.writing.group_encoding import DomainArrays, counted, encoded
 from noether.data.zarr_store.writing.prepare import PreparedSample
 from noether.data.zarr_store.writing.settings import WriterSettings
@@ -87,6 +93,7 @@ class FieldAdder:
         own: OwnManifest,
         field_arrays: Mapping[str, Any],
         order: RowOrder,
+        compare: Comparison,
         on_bytes: Callable[[int], None] | None,
     ) -> SampleEntry:
         """Add fields to a sample; see `ZarrStoreWriter.add_fields_to_group`."""
@@ -105,7 +112,7 @@ class FieldAdder:
         self._recover(addition)
         with prepared:
             contents = dict(prepared.domains())
-            addition.require_same(contents, partial(self.stored, own))
+            addition.require_same(contents, partial(self.stored, own), compare, self.settings.encoding.threads)
             if not addition.new:
                 return own.entry
             self.declare(addition.added)

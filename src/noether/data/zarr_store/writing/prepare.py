@@ -68,7 +68,7 @@ class PreparedSample:
     origin : tuple of three floats, optional
         What is subtracted from positions.
     compared : collection of str
-        The canonical names of the fields that are not stored: the digits that positions among them lose do not count.
+        The canonical names of the fields that are not stored: what they would lose does not count.
     in_stored_order : bool
         Whether the rows come in stored order, all in memory.
 
@@ -129,7 +129,10 @@ class PreparedSample:
                     measured |= self._scatter(domain, pool, temporary)
             # In the order of the layouts, wherever the values were.
             self.fidelity = {
-                layout.field: measured[layout.field] for domain in self._fields.values() for layout, _ in domain
+                layout.field: measured[layout.field]
+                for domain in self._fields.values()
+                for layout, _ in domain
+                if layout.field in measured
             }
             self._temporary = temporary.pop_all()
         return self
@@ -179,7 +182,8 @@ class PreparedSample:
             (layout, values)
             for domain in self._fields.values()
             for layout, values in domain
-            if not isinstance(values, SourceRows)
+            # One that is compared has no loss, and may lie in a mapped file of which a part is read.
+            if not isinstance(values, SourceRows) and layout.field not in self._compared
         ]
         measured = {}
         for layout, values in in_memory:
