@@ -165,6 +165,13 @@ def test_a_host_that_has_no_address_for_a_moment_is_found() -> None:
     assert server.ask(name_timeout_s=2.0) == "done"
 
 
+def test_a_machine_without_a_role_is_asked_for_it_within_that_time_too() -> None:
+    server = Server(errors(RESET.replace("http://host/", "http://169.254.169.254/latest/api/token")))
+    with pytest.raises(GenericError):
+        server.ask(name_timeout_s=2.0, growth=4.0)
+    assert server.waits == pytest.approx([0.1, 0.4, 1.5])
+
+
 def test_a_host_that_refuses_connections_keeps_the_usual_time() -> None:
     server = Server(errors(RESET))
     with pytest.raises(GenericError):

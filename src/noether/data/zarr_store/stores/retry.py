@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 from obstore.exceptions import GenericError
 
 from noether.data.zarr_store.stores.bucket import RETRY, Bucket, ByteRange, Meta
+from noether.data.zarr_store.stores.denials import is_lookup_of_role
 from noether.data.zarr_store.stores.request_log import STATUS, from_to, logged
 
 __all__ = ["PatientBucket", "Retries", "is_not_implemented"]
@@ -55,7 +56,7 @@ class Retries:
     timeout_s : float
         No request is sent again so many seconds after the first one.
     name_timeout_s : float
-        The same where the name of the host does not resolve.
+        The same where the name of the host does not resolve, or the machine does not tell a role.
     first_wait_s, longest_wait_s, growth : float
         The first wait; each other one is a random time between it and so many times the one before, up to the longest.
     clock, sleep : callable
@@ -97,13 +98,14 @@ class Retries:
                 tries += 1 + _repeated(error)
                 seconds = self.clock() - start
                 host = _host_without_address(error)
-                left = (self.timeout_s if host is None else min(self.timeout_s, self.name_timeout_s)) - seconds
+                is_of_place = _is_of_place(error)
+                left = (min(self.timeout_s, self.name_timeout_s) if is_of_place else self.timeout_s) - seconds
                 gives_up = again >= self.max_retries or left <= 0 or self._is_over(error)
                 if gives_up or not is_transient(error):
                     if not _was_given_up(error):
                         _add_notes(error, tries, seconds, host)
                     raise
-            self.sleep(wait if host is None else min(wait, left))
+            self.sleep(min(wait, left) if is_of_place else wait)
             wait = min(self.jitter(self.first_wait_s, wait * self.growth), self.longest_wait_s)
             again += 1
 
@@ -130,6 +132,11 @@ def is_not_implemented(error: BaseException) -> bool:
         return True
     status = STATUS.search(str(error)) if isinstance(error, GenericError) else None
     return status is not None and int(status[1]) == HTTPStatus.NOT_IMPLEMENTED
+
+
+def _is_of_place(error: GenericError) -> bool:
+    """Say whether a host does not resolve, or a machine without a role was asked for it: neither passes soon."""
+    return _host_without_address(error) is not None or is_lookup_of_role(error)
 
 
 def _host_without_address(error: GenericError) -> str | None:
@@ -256,7 +263,7 @@ class PatientBucket:
         try:
             answer = self._retries_of_a_name.call(send)
         except Exception as error:
-            self._resolved = not isinstance(error, GenericError) or _host_without_address(error) is None
+            self._resolved = not isinstance(error, GenericError) or not _is_of_place(error)
             raise
         self._resolved = True
         return answer

@@ -102,7 +102,7 @@ class Records:
         if file.source.size < _HEAD_BYTES:
             raise file.damaged(file.source.size, f"it ends; expected lines of {_LINE_BYTES} characters")
         head = file.read(0, _HEAD_BYTES)
-        told = [order for order in _ORDERS if head[:4] == head[-4:] == _bytes_of(_LINE_BYTES, order)]
+        told = [one for one in _ORDERS if head[:4] == head[-4:] == _bytes_of(_LINE_BYTES, one)]
         self._is_fortran = bool(told)
         if told and order not in (None, told[0]):
             raise file.damaged(0, "the order of its bytes is not that of the geometry")
