@@ -25,7 +25,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_the_option(name: str) -> None:
-    assert "--log-level" in [option for one in load_command(name).params for option in one.opts]
+    made = load_command(name)
+    for command in getattr(made, "commands", {name: made}).values():
+        assert "--log-level" in [option for one in command.params for option in one.opts]
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before the command", "behind it"])

@@ -119,6 +119,22 @@ def test_a_damaged_chunk_is_counted_once(root: Path) -> None:
     assert (found.requests, cost.requests["volume_pressure"]) == (1, 5)
 
 
+def test_chunks_that_a_cache_has_are_hits_and_no_requests(tmp_path: Path) -> None:
+    root = write_runs(f"memory://{tmp_path.name}/counted", "run_1", chunk_points=256)
+    reader = ZarrChunkReader(root, cache_dir=tmp_path / "cache", cache_limit="1 GB")
+    cost = reader.cost("run_1", DRAW, generator=0)
+    n_chunks, before = sum(cost.chunks.values()), reader.io_statistics()
+    reader.read_arrays("run_1", DRAW, 0)
+    first = reader.io_statistics()
+    assert (first - before).requests == cost.total_requests
+    assert ((first - before).cache_hits, (first - before).cache_misses) == (0, n_chunks)
+    reader.read_arrays("run_1", DRAW, 0)
+    second = reader.io_statistics() - first
+    assert (second.requests, second.n_bytes, second.metadata_requests) == (0, 0, 0)
+    assert (second.cache_hits, second.cache_misses) == (n_chunks, 0)
+    assert second.seconds_decoding > 0
+
+
 @pytest.fixture
 def proxy(s3_server: S3Server) -> Iterator[CountingProxy]:
     with counting_proxy(s3_server.endpoint) as proxy:
