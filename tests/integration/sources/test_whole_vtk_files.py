@@ -53,6 +53,9 @@ def all_large(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_array_of_bits_that_nobody_asks_for_is_passed_over(tmp_path: Path) -> None:
     source = save(tmp_path, "bits")  # a WholeFileWarning would be an error
     np.testing.assert_array_equal(source.load("run_1").fields["volume_pressure"], np.arange(27))
+    described = source.describe("run_1")
+    assert described is not None
+    assert described["volume_pressure"].dtype == np.float32
     mesh = open_streamed(tmp_path / "run_1" / "volume.vtu", "here", "")
     assert "bits" in mesh.names["cell"]
     with pytest.raises(NotStreamedError, match="array 'bits'"):

@@ -72,7 +72,7 @@ def read_vtk_head(file: BinaryIO) -> VtkHead:
             section = "" if closes else name
         elif name == "DataArray" and not closes and section:
             head.is_appended &= attributes.get("format") == "appended"
-            dtype = np.dtype(attributes["type"].lower())
+            dtype = _dtype_of(attributes["type"])
             if section == _POINTS:
                 head.points_dtype = dtype
             else:
@@ -84,6 +84,11 @@ def read_vtk_head(file: BinaryIO) -> VtkHead:
     if not has_piece:
         raise ValueError("it has no head of a VTK file with points and cells")
     return head
+
+
+def _dtype_of(kind: str) -> np.dtype[Any]:
+    """Return the dtype of an array; that of bits as VTK gives them, where its values are no numbers of whole bytes."""
+    return np.dtype(kind.lower() if re.fullmatch(r"(U?Int|Float)\d+", kind) else np.uint8)
 
 
 def _count(attributes: dict[str, str], key: str) -> int:
