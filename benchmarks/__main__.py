@@ -9,12 +9,14 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks.added_fields import compare_added_fields
 from benchmarks.conversion import compare_conversion
 from benchmarks.costs import compare_manifest, compare_sizes
 from benchmarks.iteration import compare_iteration
 from benchmarks.loading import compare_loading
 from benchmarks.local_draws import compare_draws, compare_whole
 from benchmarks.many_writers import compare_many_writers
+from benchmarks.near_cache import compare_near_cache
 from benchmarks.npy_conversion import compare_npy
 from benchmarks.object_storage import compare_object_storage
 from benchmarks.report import write_report
@@ -23,6 +25,7 @@ from benchmarks.settings import COMPARISONS, Settings
 from benchmarks.statistics import compare_statistics
 from benchmarks.verifying import compare_verification
 from benchmarks.vtu_conversion import compare_vtu
+from benchmarks.weighted_draws import compare_weighted_draws
 from benchmarks.writing import compare_hdf5, compare_writes
 
 _RUNNERS: dict[str, Callable[[Settings], Comparison]] = {
@@ -32,12 +35,15 @@ _RUNNERS: dict[str, Callable[[Settings], Comparison]] = {
     "loading": compare_loading,
     "stats": compare_statistics,
     "verify": compare_verification,
+    "weighted": compare_weighted_draws,
     "s3": compare_object_storage,
+    "cache": compare_near_cache,
     "write": compare_writes,
     "hdf5": compare_hdf5,
     "npy": compare_npy,
     "vtu": compare_vtu,
     "conversion": compare_conversion,
+    "added": compare_added_fields,
     "many": compare_many_writers,
     "manifest": compare_manifest,
     "size": compare_sizes,
@@ -45,7 +51,7 @@ _RUNNERS: dict[str, Callable[[Settings], Comparison]] = {
 
 
 # Gigabytes are not written in the time of a quick run, nor are many processes started, which import PyTorch.
-_SLOW = ("hdf5", "npy", "vtu", "loading", "conversion", "many")
+_SLOW = ("hdf5", "npy", "vtu", "loading", "conversion", "added", "many")
 
 
 def main() -> None:

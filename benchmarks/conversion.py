@@ -17,7 +17,7 @@ from benchmarks.settings import CHUNK_POINTS, Settings
 from benchmarks.timing import order_of
 from benchmarks.zarr_writing import array_path
 
-__all__ = ["compare_conversion"]
+__all__ = ["compare_conversion", "conversion_tree"]
 
 _SAMPLES = 16
 _OURS = "noether, 2 processes"
@@ -65,7 +65,7 @@ def compare_conversion(settings: Settings) -> Comparison:
 
 def _compare_conversions(settings: Settings, n_points: int, repetitions: int) -> Case:
     """Convert the same samples in turn by each way."""
-    many = _tree(settings.work_dir, n_points, _SAMPLES)
+    many = conversion_tree(settings.work_dir, n_points, _SAMPLES)
     roots = {name: settings.work_dir / f"converted-{name}" for name in ("ours", "zarr")}
     size = {"tree": str(many), "chunk_points": CHUNK_POINTS[0]}
     ours = partial(run_conversion_job, "convert_ours", root=str(roots["ours"]), **size)
@@ -106,7 +106,7 @@ def _compare(title: str, unit: str, runs: Runs, repetitions: int, scale: float =
 
 
 def _compare_memory(settings: Settings, repetitions: int) -> Case:
-    tree = _tree(settings.work_dir, settings.n_points, 1)
+    tree = conversion_tree(settings.work_dir, settings.n_points, 1)
     root = settings.work_dir / "converted-largest"
     size = {"tree": str(tree), "root": str(root), "chunk_points": CHUNK_POINTS[0]}
     runs: Runs = {
@@ -123,7 +123,7 @@ def _compare_memory(settings: Settings, repetitions: int) -> Case:
     return case
 
 
-def _tree(work_dir: Path, n_points: int, n_samples: int) -> Path:
+def conversion_tree(work_dir: Path, n_points: int, n_samples: int) -> Path:
     """Write samples that differ by the place where their points begin; kept for the next run."""
     import torch
 

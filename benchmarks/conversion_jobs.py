@@ -15,17 +15,18 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from benchmarks.data import FIELDS, FILEMAP
 from benchmarks.settings import REPOSITORY
 from benchmarks.zarr_writing import write_with_zarr
-from noether.data.zarr_store import ZarrStoreWriter
-from noether.data.zarr_store.convert import convert, plan_conversion
+from noether.data.zarr_store import StoreManifest, ZarrStoreWriter
+from noether.data.zarr_store.convert import add_fields, convert, open_field_writer, plan_conversion
 from noether.data.zarr_store.convert.executors import ProcessExecutor
 from noether.data.zarr_store.sources import SourceSample, TreeSource
+from noether.data.zarr_store.upkeep import remove_fields
 
 __all__ = ["TinySource", "run_conversion_job", "torch_file"]
 
@@ -55,6 +56,9 @@ def torch_file(field: str) -> str:
     return f"{field}.pt"
 
 
+_FILES = FILEMAP.model_copy(update={field: torch_file(field) for field in FIELDS})
+
+
 def run_conversion_job(name: str, **arguments: Any) -> float:
     """Run a job in a fresh process.
 
@@ -80,6 +84,26 @@ def convert_ours(tree: str, root: str, chunk_points: int, workers: int, threads:
     failed = report.having("failed")
     if failed:
         raise RuntimeError(failed[0].reason)
+    return seconds
+
+
+def add_pressure(
+    tree: str, root: str, chunk_points: int, workers: int, threads: int, compare: Literal["all", "some"]
+) -> float:
+    """Add the pressure to samples that were converted without it; give the seconds, as `convert_ours` does."""
+    source = TreeSource(tree, _FILES)
+    if Path(root).exists():
+        remove_fields(root, ["volume_pressure"])
+    else:
+        others = source.only([field for field in FIELDS if field != "volume_pressure"])
+        writer = ZarrStoreWriter(root, others.filemap, "benchmark", chunk_points=chunk_points, threads=threads)
+        convert(others, writer, workers=workers)
+    start = time.perf_counter()
+    writer = open_field_writer(root, source.filemap, fields=["volume_pressure"], threads=threads)
+    report = add_fields(source, writer, workers=workers, compare=compare)
+    seconds = time.perf_counter() - start
+    if report.having("failed") or StoreManifest.load(root).pending_fields:
+        raise RuntimeError("expected the pressure in all samples")
     return seconds
 
 
@@ -138,10 +162,8 @@ def nothing(number: int) -> int:
 
 
 def _open(tree: str, root: str, chunk_points: int, threads: int) -> tuple[TreeSource, ZarrStoreWriter]:
-    files = FILEMAP.model_copy(update={field: torch_file(field) for field in FIELDS})
-    return TreeSource(tree, files), ZarrStoreWriter(
-        root, files, "benchmark", chunk_points=chunk_points, threads=threads
-    )
+    writer = ZarrStoreWriter(root, _FILES, "benchmark", chunk_points=chunk_points, threads=threads)
+    return TreeSource(tree, _FILES), writer
 
 
 def _convert_one(tree: str, root: str, chunk_points: int, sample_id: str) -> None:
@@ -153,7 +175,15 @@ def _convert_one(tree: str, root: str, chunk_points: int, sample_id: str) -> Non
 
 _JOBS: dict[str, Callable[..., float]] = {
     job.__name__: job
-    for job in (convert_ours, convert_zarr, convert_complete, call_nothing, planned_memory, measured_memory)
+    for job in (
+        convert_ours,
+        add_pressure,
+        convert_zarr,
+        convert_complete,
+        call_nothing,
+        planned_memory,
+        measured_memory,
+    )
 }
 
 if __name__ == "__main__":

@@ -93,6 +93,12 @@ _CHAPTERS = {
         "is not finite, besides all metadata and indexes; *index* reads no chunk. A whole read verifies checksums as "
         "well, and gives float32. The two draws differ in nothing but `verify_checksums`.",
     ),
+    "weighted": _Chapter(
+        "A draw that follows a weight",
+        "A dataset gives one named draw of position, pressure and velocity. The weight is 1/(|d| + 0.02 m) of the "
+        "distance d to the surface, as the bundled simulations have it: four times the points are read, with their "
+        "distances, and a quarter of them is chosen. *Uniform, 4 times the points* reads as many and chooses none.",
+    ),
     "s3": _Chapter(
         "A draw from S3",
         "The server is SeaweedFS, on the same machine. This library opens a store by its defaults, with which it has "
@@ -103,6 +109,14 @@ _CHAPTERS = {
         "after the response to the one before, so that a draw waits for the delay once a round. In *first draw of a "
         "sample*, each draw is from a sample that was not read before; clients and connections are open, and the store "
         "has no chunk index.",
+    ),
+    "cache": _Chapter(
+        "A remote store with a cache",
+        "A dataset reads all items of an epoch, one after the other, in one process; times are those of an item. The "
+        "server is SeaweedFS, on the same machine, behind a proxy at which each request waits 25 ms. *Cache filled* is "
+        "after `fill_cache` (`noether-zarr cache fill`): all chunks lie in files of this machine, which the system has "
+        "in memory, as it has those of the local store. Requests are those of all epochs that are timed; *the second "
+        "pass over fixed draws* is the second epoch of a dataset with `fixed=True` and a cache that was empty.",
     ),
     "write": _Chapter(
         "Writing a sample from memory",
@@ -149,6 +163,14 @@ _CHAPTERS = {
         "that takes no work* is one that is complete and unchanged, out of very many, the start of the processes "
         "included; or a call of a function that does nothing, in processes that run. The memory of a worker is planned "
         "by `--dry-run`, from the heads of files.",
+    ),
+    "added": _Chapter(
+        "Adding a field to samples that are there",
+        "The samples of *Converting many samples*, by two processes of one thread each. *Converted* writes all four "
+        "fields, ten values a point. *The pressure added* writes one value a point beside the other three fields. To "
+        "be sure that the source has the same points in the same order, it reads the positions of the source, and "
+        "compares those of 262,144 points of a sample, which lie all over it, with those of the store; the last "
+        "contender compares all.",
     ),
     "many": _Chapter(
         "Many processes, one large store",
