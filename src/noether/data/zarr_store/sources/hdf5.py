@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -38,8 +40,28 @@ def open_hdf5(file: Path | BinaryIO, where: str) -> Any:
         import h5py
     except ImportError as error:
         raise MissingDependencyError("h5py", "reading HDF5 files", "hdf5") from error
+    if not isinstance(file, Path):
+        _close_streams_at_exit()
     with _damage_reported(where):
         return h5py.File(file, "r")
+
+
+@cache
+def _close_streams_at_exit() -> None:
+    """Have all that HDF5 holds of streams given up before Python ends: HDF5 would do it after that, through Python."""
+    atexit.register(_close_streams)
+
+
+def _close_streams() -> None:
+    import h5py
+
+    # A file may be open for one of its arrays alone.
+    kinds = h5py.h5f.OBJ_FILE | h5py.h5f.OBJ_GROUP | h5py.h5f.OBJ_DATASET
+    for one in h5py.h5f.get_obj_ids(h5py.h5f.OBJ_ALL, kinds):
+        if one.valid:
+            file = h5py.File(h5py.h5i.get_file_id(one))
+            if file.driver == "fileobj":
+                file.close()
 
 
 def array_names(group: Any, where: str) -> list[str]:

@@ -100,6 +100,8 @@ def streamed(storage: Storage, item: StoredObject) -> Iterator[BinaryIO]:
     try:
         yield cast(BinaryIO, io.BufferedReader(file))
     except Exception as error:
-        if file.failure is None or file.failure is error:
+        # The frames of the error know the stream, which HDF5 holds where Python's collector does not look.
+        failure, file.failure = file.failure, None
+        if failure is None or failure is error:
             raise
-        raise file.failure from error
+        raise failure from error
