@@ -72,7 +72,7 @@ def test_into_a_pipe_each_sample_is_a_plain_line(tmp_path: Path, store: Path) ->
     tree = save_runs(tmp_path / "tree")
     ran = finish(start("convert", tree, store, *PRESET))
     lines = ran.stderr.splitlines()
-    figures = r"\d+\.\d\d samples/s, \d+\.\d s left, 13.2 kB in, 45.\d kB out, \d+.\d MB of memory a worker"
+    figures = r"\d+\.\d\d samples/s, \d+\.\d s left, 13.2 kB in, 46.\d kB out, \d+.\d MB of memory a worker"
     assert re.fullmatch(rf"\[1/2\] run_1 converted \d+\.\d\d s; {figures}", lines[0])
     assert re.match(r"\[2/2\] run_2 converted .* 0.0 s left, 26.4 kB in", lines[1])
     assert len(lines) == 2
