@@ -24,6 +24,7 @@ from noether.data.zarr_store.manifest.field_removals import (
     entry_without,
     removable_fields,
 )
+from noether.data.zarr_store.manifest.group_roots import damaged_root, own_manifest_of, sound_own_manifest
 from noether.data.zarr_store.manifest.lines import DomainSample, SampleEntry, parse_json
 from noether.data.zarr_store.manifest.listing import (
     Listing,
@@ -93,6 +94,7 @@ __all__ = [
     "check_field_attributes",
     "checksum_state_of_root",
     "choose_samples",
+    "damaged_root",
     "declared",
     "directories_of",
     "domains_of_sample",
@@ -110,6 +112,7 @@ __all__ = [
     "later_fields",
     "list_store",
     "new_fields",
+    "own_manifest_of",
     "parse_array",
     "parse_group",
     "parse_json",
@@ -126,6 +129,7 @@ __all__ = [
     "select_samples",
     "settled",
     "shards_by_array",
+    "sound_own_manifest",
     "split_store",
     "stored_field_attributes",
     "unfinished_removals",

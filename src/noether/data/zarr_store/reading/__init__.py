@@ -5,6 +5,7 @@ from noether.data.zarr_store.reading.chunk_index import ChunkIndex, has_whole_in
 from noether.data.zarr_store.reading.fetch import Fetcher, flat_if_scalar
 from noether.data.zarr_store.reading.field_joining import change_fields, join_fields, record_added_fields
 from noether.data.zarr_store.reading.index_making import drop_chunk_index, write_chunk_index
+from noether.data.zarr_store.reading.index_naming import update_with_index
 from noether.data.zarr_store.reading.index_subset import write_index_without
 from noether.data.zarr_store.reading.io_meter import IO_NUMBERS, IoRow, IoStatistics
 from noether.data.zarr_store.reading.iteration import SampleBatch, iter_batches, plan_batches
@@ -53,6 +54,7 @@ __all__ = [
     "require_whole_domains",
     "shuffle_of",
     "to_tensors",
+    "update_with_index",
     "write_chunk_index",
     "write_index_without",
 ]

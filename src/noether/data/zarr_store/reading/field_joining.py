@@ -18,8 +18,9 @@ from noether.data.zarr_store.manifest import (
     settled,
 )
 from noether.data.zarr_store.reading.index_making import write_chunk_index
+from noether.data.zarr_store.reading.index_naming import update_with_index
 from noether.data.zarr_store.reading.index_subset import write_index_of_fields
-from noether.data.zarr_store.stores import Storage, normalize_root, open_storage
+from noether.data.zarr_store.stores import normalize_root, open_storage
 
 __all__ = ["change_fields", "join_fields", "record_added_fields"]
 
@@ -112,32 +113,6 @@ def change_fields(
         Options of the file system; see `stores.open_storage`.
     """
     storage = open_storage(root, storage_options)
-    index, checksums = write_index_of_fields(storage, manifest, changed) or (None, {})
-    name, needs_index = index, False
-
-    def replaced(current: StoreManifest) -> StoreManifest:
-        nonlocal name, needs_index
-        new, former = change(current), current.index_names
-        is_same = former == manifest.index_names and new.has_same_fields(changed)
-        name = index if is_same else None
-        needs_index = bool(former) and name is None
-        # They go first: a file that no manifest names would stay for ever.
-        _delete(storage, [one for one in former if one != name])
-        if name is None:
-            return new.model_copy(update={"chunk_index": None, "sample_index": None})
-        return new.with_index(name, checksums, changed)[0]
-
-    is_saved = False
-    try:
-        StoreManifest.update(root, replaced, storage_options=storage_options)
-        is_saved = True
-    finally:
-        if index is not None and index not in manifest.index_names and not (is_saved and index == name):
-            _delete(storage, [index])
-    if needs_index:
+    made = write_index_of_fields(storage, manifest, changed)
+    if update_with_index(storage, manifest, made, changed, change, storage_options=storage_options):
         write_chunk_index(root, storage_options=storage_options)
-
-
-def _delete(storage: Storage, keys: list[str]) -> None:
-    if keys:
-        storage.delete(keys)

@@ -16,9 +16,8 @@ from noether.data.zarr_store.errors import (
     UnknownNameError,
     nearest_names,
 )
-from noether.data.zarr_store.manifest import OwnManifest, SampleEntry, StoreManifest
+from noether.data.zarr_store.manifest import OwnManifest, SampleEntry, StoreManifest, damaged_root, own_manifest_of
 from noether.data.zarr_store.stores import Storage, is_remote, normalize_root, open_storage
-from noether.data.zarr_store.upkeep.group_roots import damaged_root, own_manifest_of
 from noether.data.zarr_store.writing import check_attributes, node_document
 
 __all__ = ["set_attributes"]

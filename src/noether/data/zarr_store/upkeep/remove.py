@@ -19,7 +19,7 @@ from noether.data.zarr_store.manifest import (
     require_apart,
     unfinished_removals,
 )
-from noether.data.zarr_store.reading import join_fields, write_chunk_index, write_index_without
+from noether.data.zarr_store.reading import join_fields, update_with_index, write_chunk_index, write_index_without
 from noether.data.zarr_store.stores import Storage, is_remote, normalize_root, open_storage
 
 __all__ = ["RemovedGroup", "finish_removals", "remove_samples"]
@@ -102,7 +102,7 @@ def remove_samples(
         return tuple(found.values())
     # What a kill of an earlier call left of the manifest and the report that it was writing.
     storage.recover_own(groups)
-    needs_index = _begin(root, storage, storage_options, manifest, ids)
+    needs_index = _begin(storage, storage_options, manifest, ids)
     _finish(root, storage, storage_options, groups, found if on_group else {}, on_group, needs_index=needs_index)
     return tuple(found.values())
 
@@ -144,7 +144,6 @@ def _found(storage: Storage, path: str, sample_id: str) -> RemovedGroup:
 
 
 def _begin(
-    root: str,
     storage: Storage,
     storage_options: Mapping[str, Any] | None,
     manifest: StoreManifest,
@@ -154,29 +153,12 @@ def _begin(
 
     Returns whether the chunk index has to be made anew: another process changed the manifest, or it was damaged.
     """
-    index, checksums = write_index_without(storage, manifest, frozenset(sample_ids)) or (None, {})
-    name, needs_index = index, False
+    made = write_index_without(storage, manifest, frozenset(sample_ids))
 
-    def change(current: StoreManifest) -> StoreManifest:
-        nonlocal name, needs_index
-        begun = begin_removal(current, sample_ids)
-        is_same = current.index_names == manifest.index_names
-        name = index if is_same else None
-        needs_index = bool(manifest.index_names or current.index_names) and name is None and len(begun.samples) > 0
-        # They go first: a file that no manifest names would stay for ever.
-        storage.delete([one for one in current.index_names if one != name])
-        if name is None:
-            return begun.model_copy(update={"chunk_index": None, "sample_index": None})
-        return begun.with_index(name, checksums, manifest)[0]
+    def begun(current: StoreManifest) -> StoreManifest:
+        return begin_removal(current, sample_ids)
 
-    is_saved = False
-    try:
-        StoreManifest.update(root, change, storage_options=storage_options)
-        is_saved = True
-    finally:
-        if index is not None and index not in manifest.index_names and not (is_saved and index == name):
-            storage.delete([index])
-    return needs_index
+    return update_with_index(storage, manifest, made, manifest, begun, storage_options=storage_options)
 
 
 def _finish(

@@ -17,11 +17,11 @@ from noether.data.zarr_store.manifest import (
     StoreManifest,
     begin_field_removal,
     end_field_removal,
+    own_manifest_of,
     removable_fields,
 )
 from noether.data.zarr_store.reading import change_fields
 from noether.data.zarr_store.stores import Storage, is_remote, join, normalize_root, open_storage
-from noether.data.zarr_store.upkeep.group_roots import own_manifest_of
 from noether.data.zarr_store.writing import root_without
 
 __all__ = ["RemovedField", "finish_field_removals", "remove_fields"]

@@ -9,8 +9,15 @@ from functools import partial
 from typing import Any, Literal
 
 from noether.data.zarr_store.core import ROOT_KEY, Grid
-from noether.data.zarr_store.errors import CorruptDataError, ManifestError, StorageError
-from noether.data.zarr_store.manifest import FieldFidelity, Origin, OwnManifest, PendingFields, SampleEntry
+from noether.data.zarr_store.errors import StorageError
+from noether.data.zarr_store.manifest import (
+    FieldFidelity,
+    Origin,
+    OwnManifest,
+    PendingFields,
+    SampleEntry,
+    sound_own_manifest,
+)
 from noether.data.zarr_store.stores import Storage, join
 from noether.data.zarr_store.writing.field_addition import (
     Comparison,
@@ -57,14 +64,7 @@ def prepared_sample(
 
 def read_own_manifest(storage: Storage, sample_id: str, path: str) -> OwnManifest:
     """Return what the group of a sample at `path` says; `CorruptDataError` where it is not what was written."""
-    document = storage.read_if_there(f"{path}/{ROOT_KEY}")
-    try:
-        own = OwnManifest.of_root(document or b"", path, join(storage.root, path))
-    except ManifestError as error:
-        raise _damaged(sample_id, str(error)) from error
-    if own.checksum_state == "broken" or own.sample_id != sample_id:
-        raise _damaged(sample_id, "it is not what was written")
-    return own
+    return sound_own_manifest(sample_id, storage.read_if_there(f"{path}/{ROOT_KEY}"), path, storage.root)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +158,3 @@ class FieldAdder:
 
         self.storage.update(key, change)
         return OwnManifest.of_root(new, relpath, where).entry
-
-
-def _damaged(sample_id: str, reason: str) -> CorruptDataError:
-    return CorruptDataError(
-        f"sample {sample_id!r}: the root {ROOT_KEY} of its group is damaged or missing ({reason}); repair the store "
-        "first: noether-zarr repair STORE"
-    )

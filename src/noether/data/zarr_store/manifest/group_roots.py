@@ -1,0 +1,75 @@
+"""What the root of a group says of its sample, before the root is changed."""
+
+from __future__ import annotations
+
+from noether.data.zarr_store.core import ROOT_KEY
+from noether.data.zarr_store.errors import CorruptDataError, ManifestError
+from noether.data.zarr_store.manifest.listing import OwnManifest
+from noether.data.zarr_store.manifest.store_manifest import StoreManifest
+from noether.data.zarr_store.stores import join
+
+__all__ = ["damaged_root", "own_manifest_of", "sound_own_manifest"]
+
+
+def sound_own_manifest(sample_id: str, document: bytes | None, relpath: str, root: str) -> OwnManifest:
+    """Return what the root of a group says of its sample.
+
+    Parameters
+    ----------
+    sample_id : str
+        The sample.
+    document : bytes or None
+        The root ``zarr.json`` of its group; None where it is not there.
+    relpath : str
+        Path of the group, relative to the root of the store.
+    root : str
+        Path or URL of the store.
+
+    Raises
+    ------
+    CorruptDataError
+        It is damaged or missing.
+    """
+    try:
+        own = OwnManifest.of_root(document or b"", relpath, join(root, relpath))
+    except ManifestError as error:
+        raise damaged_root(sample_id, str(error)) from error
+    if own.checksum_state == "broken" or own.sample_id != sample_id:
+        raise damaged_root(sample_id, "it is not what was written")
+    return own
+
+
+def own_manifest_of(manifest: StoreManifest, root: str, sample_id: str, document: bytes | None) -> OwnManifest | None:
+    """Return what the root of a group says of its sample; None where another program wrote it.
+
+    Parameters
+    ----------
+    manifest : StoreManifest
+        The manifest of the store.
+    root : str
+        Path or URL of the store.
+    sample_id : str
+        The sample.
+    document : bytes or None
+        The root ``zarr.json`` of its group; None where it is not there.
+
+    Raises
+    ------
+    CorruptDataError
+        It is damaged or missing.
+    """
+    try:
+        return sound_own_manifest(sample_id, document, manifest.sample(sample_id).relpath, root)
+    except CorruptDataError as error:
+        says_nothing = isinstance(error.__cause__, ManifestError)
+        if says_nothing and document is not None and not manifest.promises_all_chunks:
+            return None
+        raise
+
+
+def damaged_root(sample_id: str, reason: str) -> CorruptDataError:
+    """Return the error of a root that cannot be changed."""
+    return CorruptDataError(
+        f"sample {sample_id!r}: the root {ROOT_KEY} of its group is damaged or missing ({reason}); repair the store "
+        "first: noether-zarr repair STORE"
+    )
