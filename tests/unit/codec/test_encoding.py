@@ -149,12 +149,12 @@ def test_the_compiled_module_takes_what_fits_and_refuses_all_else(data: st.DataO
     chunk_rows, width, itemsize, block_bytes = (draw(size) for _ in range(4))
     narrow, level = draw(st.booleans()), draw(st.integers(-3, 30))
     header = bytes(draw(st.sampled_from([0, 15, 16, 17])))
-    row_bytes = width * (4 if narrow else itemsize)
+    row_bytes = width * itemsize * (2 if narrow else 1)
     fits = (
         chunk_rows > 0
         and 0 < width <= (2048 if narrow else 2**28)
         and 2 <= itemsize <= 8
-        and (itemsize == 2 or not narrow)
+        and (itemsize in (2, 4) or not narrow)
         and len(values) % row_bytes == 0
         and len(header) == 16
         and (len(values) // row_bytes if order is None else len(order)) % chunk_rows == 0
