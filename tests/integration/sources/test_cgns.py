@@ -192,7 +192,7 @@ def linked(file: h5py.File) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (linked, "the values of 'Base/fluid/Flow/Pressure' lie in other files"),
+        (linked, "the values of 'Base/fluid/Flow/Pressure' are in other files"),
         (lambda file: file.move("CGNSLibraryVersion", "Version"), "holds no mesh: its root has no group CGNSLibrary"),
         (
             lambda file: file.move("Base/fluid/GridCoordinates", "Base/away"),
@@ -212,7 +212,7 @@ def test_solutions_of_the_same_array_without_steps_are_refused(tmp_path: Path) -
     save_steps(tmp_path, pointers=False)
     message = (
         r"flow\.cgns: the zone /Base/fluid has 'Pressure' \(CellCenter\) in the solutions 'Flow0' and 'Flow1', "
-        "of which VTK reads one; write FlowSolutionPointers"
+        "but VTK reads only one; write FlowSolutionPointers"
     )
     with pytest.raises(SourceError, match=message):
         load(tmp_path, mapping())

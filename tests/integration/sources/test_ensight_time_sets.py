@@ -202,10 +202,14 @@ def test_sets_whose_steps_cannot_be_ordered_have_their_last_ones_alone(tmp_path:
         given = load(tmp_path, mapping)
         assert (given["p"][0], given["k"][0]) == (400.5, 3.25)
     with pytest.raises(
-        SourceError, match=r"times that do not rise, or are not listed \(set 1 has 3 steps, set 2 has 4"
+        SourceError,
+        match=r"the times of its time sets do not increase or are not listed \(set 1 has 3 steps, set 2 has 4",
     ):
         load(tmp_path, at_step(0))
-    assert "last step of each time set, since its time sets have times" in call("inspect", tmp_path).output
+    assert (
+        "last step of each time set, since the times of its time sets do not increase"
+        in call("inspect", tmp_path).output
+    )
 
 
 def test_a_case_without_steps_refuses_a_step(tmp_path: Path) -> None:
@@ -295,9 +299,9 @@ def test_a_step_is_cut_out_of_every_kind_of_file(tmp_path: Path, record: Any, he
 @pytest.mark.parametrize(
     ("steps", "claimed", "message"),
     [
-        ((1, 2, 3), 4, "p holds 3 whole time steps .*, and step 3 of it is asked for, counted from 0; correct the"),
-        ((), 4, "p is not there, or empty; add it"),
-        ((1, 2, 3, 4), 3, "file set 1 has 3 steps, and time set 2 4; correct the sections TIME and FILE"),
+        ((1, 2, 3), 4, "p holds 3 whole time steps .*; expected step 3, counted from 0; correct the"),
+        ((), 4, "p does not exist or is empty; add the file"),
+        ((1, 2, 3, 4), 3, "file set 1 has 3 steps, but time set 2 has 4; correct the sections TIME and FILE"),
     ],
     ids=["fewer", "none", "sets"],
 )
@@ -320,11 +324,11 @@ def test_inspect_shows_the_last_step_of_each_variable(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("geometry", "variables", "time", "message"),
     [
-        (STATIC, [K, "scalar per element: 3 p p***"], TWO_SETS, "p refers to time set 3, .* its time sets: 1, 2; cor"),
+        (STATIC, [K, "scalar per element: 3 p p***"], TWO_SETS, r"p refers to time set 3, .*its time sets: 1, 2\); cor"),
         ("model: 7 geo001", [K, P], TWO_SETS, "model refers to time set 7, which the case does not define"),
-        (STATIC, ["scalar per element: p p***"], "", "p refers to time set 1, .* its time sets: none; correct"),
-        (STATIC, [K, P], TWO_SETS.replace("start number: 1", ""), "time set 2 has 4 steps, and no number of a file"),
-        (STATIC, [K, "scalar per element: 2 3 p p"], TWO_SETS, "p refers to file set 3, .* its file sets: none; cor"),
+        (STATIC, ["scalar per element: p p***"], "", r"p refers to time set 1, .*its time sets: none\); cor"),
+        (STATIC, [K, P], TWO_SETS.replace("start number: 1", ""), "time set 2 has 4 steps, but no file number for"),
+        (STATIC, [K, "scalar per element: 2 3 p p"], TWO_SETS, r"p refers to file set 3, .*file sets: none\); cor"),
         (STATIC, [K, P], TWO_SETS.replace("steps: 4", "steps: 9999999"), "time set 2 claims 9,999,999 steps; correct"),
     ],
     ids=["variable", "geometry", "asterisks without a set", "no numbers", "file set", "too many"],

@@ -240,7 +240,7 @@ def test_a_piece_that_is_missing_is_named(tmp_path: Path) -> None:
     save_volume(tmp_path, missing=True)
     with pytest.raises(SourceError) as error:
         load(tmp_path, volume_mapping("vol.pvtu"))
-    message = "sample 'run_1': run_1/vol.pvtu names 2 pieces, and 'pieces/vol &1.vtu' is not there"
+    message = "sample 'run_1': run_1/vol.pvtu lacks 1 of its 2 pieces, such as 'pieces/vol &1.vtu'; expected"
     assert str(error.value).startswith(message)
 
 
@@ -255,7 +255,7 @@ def test_a_piece_that_is_damaged_is_an_error(tmp_path: Path) -> None:
 def test_a_piece_outside_of_the_source_is_refused(tmp_path: Path) -> None:
     save_volume(tmp_path)
     (tmp_path / "run_1" / "vol.pvtu").write_text(pieced(".pvtu", ["../../elsewhere.vtu"]))
-    with pytest.raises(SourceError, match="which lies outside of"):
+    with pytest.raises(SourceError, match="which is outside of"):
         load(tmp_path, volume_mapping("vol.pvtu"))
 
 

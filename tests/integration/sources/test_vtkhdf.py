@@ -148,7 +148,7 @@ def test_inspect_proposes_a_mapping_that_converts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("head", "fields", "message"),
     [
-        ("", 'position = "VTKHDF/Points"', r"has no array 'VTKHDF/Points'; VTKHDF is read as a mesh: call its arrays"),
+        ("", 'position = "VTKHDF/Points"', r"has no array 'VTKHDF/Points' \(.*\); use the names of the mesh's arrays"),
         ('group = "VTKHDF"', 'position = "Points"', r"holds a mesh \(VTKHDF or CGNS\), .* leave group out"),
         ("", 'position = { array = "Points", transpose = true }', "holds a mesh .* leave transpose of position out"),
     ],
@@ -203,12 +203,12 @@ def renamed(file: h5py.File) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (without_steps, "is VTKHDF with time steps, and its group /VTKHDF/Steps has no attribute NSteps, .* = 3$"),
-        (with_a_link, "the values of 'VTKHDF/CellData/p' lie in other files; write the mesh into one file"),
-        (with_a_virtual_array, "the values of 'VTKHDF/CellData/p' lie in other files"),
+        (without_steps, "the group /VTKHDF/Steps has time steps but no attribute NSteps, .* = 3$"),
+        (with_a_link, "the values of 'VTKHDF/CellData/p' are in other files; write the mesh into one file"),
+        (with_a_virtual_array, "the values of 'VTKHDF/CellData/p' are in other files"),
         (of_type("OverlappingAMR"), "is VTKHDF of the type OverlappingAMR, an adaptive mesh, .* in ParaView"),
         (of_type("HyperTreeGrid"), "is VTKHDF of the type HyperTreeGrid, a tree of cells; save it"),
-        (of_type("Table"), "is VTKHDF of the type Table, a table and no mesh; write its columns"),
+        (of_type("Table"), "is VTKHDF of the type Table, a table and not a mesh; write its columns"),
         (of_type("Novelty"), "cannot be read"),
         (renamed, "holds no mesh: its root has no group VTKHDF; check the file"),
         (lambda file: file["VTKHDF/Connectivity"].resize((3,)), "cannot be read"),

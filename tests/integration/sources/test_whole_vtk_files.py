@@ -73,7 +73,7 @@ def test_a_large_file_that_is_read_whole_is_told_of_once(tmp_path: Path) -> None
     [warning] = caught
     assert warning.category is WholeFileWarning
     assert str(warning.message).startswith(
-        "{case}/volume.vtu: VTK reads this file whole into memory, because its ghosts"
+        "{case}/volume.vtu: VTK reads the whole file into memory, because its ghosts"
     )
 
 

@@ -88,7 +88,7 @@ def test_a_file_outside_of_the_root_is_refused(key: str, file: str, is_outside: 
     case = f"FORMAT\ntype: ensight gold\nGEOMETRY\nmodel: {file}\n"
     for name, text in ((key, vtm), (key.replace(".vtm", ".case"), case)):
         refused = pytest.raises(
-            SourceError, match=f"^sample 'a': {name} names the file {re.escape(repr(file))}, which lies"
+            SourceError, match=f"^sample 'a': {name} names the file {re.escape(repr(file))}, which is out"
         )
         with refused if is_outside else nullcontext():
             brought_along(name, text)
@@ -106,5 +106,5 @@ def test_the_file_of_numbers_is_read_and_brought_along() -> None:
 
 def test_a_file_of_numbers_outside_of_the_root_is_refused() -> None:
     case = CASE.replace("filename start number: 6", "filename numbers file: ../numbers")
-    with pytest.raises(SourceError, match=r"names the file '\.\./numbers', which lies outside"):
+    with pytest.raises(SourceError, match=r"names the file '\.\./numbers', which is outside"):
         brought_along("m.case", case)

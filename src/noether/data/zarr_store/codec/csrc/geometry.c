@@ -9,7 +9,7 @@
 
 enum { POLYGON_TYPE = 7, PIXEL_TYPE = 8, QUAD_TYPE = 9, TRIANGLE_TYPE = 5, POLYHEDRON_TYPE = 42 };
 
-/* Load corner `i` of each face relative to `base`, or the last one of a face that has fewer. */
+/* Load corner `i` of each face relative to `base`. If a face has fewer corners, load its last corner. */
 ALWAYS_INLINE bool load_corners(const MeshPoints *points, const Numbers *faces, size_t i, const double *base,
                                 Lanes *corners) {
     for (size_t lane = 0; lane < N_LANES; lane++) {
@@ -25,7 +25,7 @@ ALWAYS_INLINE bool load_corners(const MeshPoints *points, const Numbers *faces, 
     return true;
 }
 
-/* Compute centres and area vectors of four faces with any numbers of corners, relative to `base`. */
+/* Compute the centres, relative to `base`, and the area vectors of four faces with any numbers of corners. */
 ALWAYS_INLINE bool fan_faces(const MeshPoints *points, const Numbers *faces, const double *base, Lanes *center,
                              Lanes *vector) {
     size_t most = 0;
@@ -46,7 +46,7 @@ ALWAYS_INLINE bool fan_faces(const MeshPoints *points, const Numbers *faces, con
             sum[axis] += choose(number < counts, corner[axis], none);
         }
     }
-    (void)load_corners(points, faces, 0, base, first); /* they are there, as was found above */
+    (void)load_corners(points, faces, 0, base, first); /* succeeds: the loop above loaded the same corners */
     for (size_t axis = 0; axis < 3; axis++) {
         mean[axis] = sum[axis] / counts;
         first[axis] -= mean[axis];
@@ -71,14 +71,14 @@ ALWAYS_INLINE bool fan_faces(const MeshPoints *points, const Numbers *faces, con
     return true;
 }
 
-/* Four faces of a polyhedron: a face in each lane. */
+/* Four faces of a polyhedron, one in each lane. */
 typedef struct {
     Lanes center[3];
     Lanes vector[3];
     LaneMask is_face; /* the last lanes may be empty */
 } FaceGroup;
 
-/* Room for the faces of a polyhedron. */
+/* A reusable buffer for the faces of a polyhedron. */
 typedef struct {
     FaceGroup *groups;
     size_t n;
@@ -93,7 +93,7 @@ static bool make_room(FaceRoom *room, size_t n) {
     return room->n >= n;
 }
 
-/* Take the corners of four faces, or of the first one again where there are fewer. */
+/* Take the corners of four faces. If there are fewer, fill the other lanes with the face `first`. */
 ALWAYS_INLINE bool take_faces(const MeshCells *cells, Numbers faces, size_t first, Numbers *corners, LaneMask *is_face) {
     for (size_t lane = 0; lane < N_LANES; lane++) {
         const bool is_there = first + lane < faces.n;
@@ -148,7 +148,7 @@ ALWAYS_INLINE GeometryResult polyhedron_center(const MeshPoints *points, const M
 
 static bool is_polygon(uint8_t type) { return type == TRIANGLE_TYPE || type == POLYGON_TYPE || type == QUAD_TYPE; }
 
-/* Compute centre and area vector of a face, which may be a pixel: its corners do not go around it. */
+/* Compute the centre and the area vector of a face. A pixel's corners are not in the order of its boundary. */
 ALWAYS_INLINE bool polygon_fan(const MeshPoints *points, uint8_t type, Numbers corners, double *base, double *center,
                         double *vector) {
     int64_t around[4];
@@ -173,7 +173,7 @@ ALWAYS_INLINE bool polygon_fan(const MeshPoints *points, uint8_t type, Numbers c
     return true;
 }
 
-/* The cells that are computed, each alone or in a batch. */
+/* Buffers for the cells in progress: a batch for each shape, and the faces of one polyhedron. */
 typedef struct {
     Batch batches[N_SHAPES];
     FaceRoom room;
@@ -220,7 +220,7 @@ WITH_WIDE_VECTORS GeometryResult cell_centers(const MeshPoints *points, const Me
     if (space == NULL) {
         return NO_MEMORY_FOR_FACES;
     }
-    memset(space, 0, sizeof *space); /* also the lanes that stay empty */
+    memset(space, 0, sizeof *space); /* unused lanes must be zero */
     GeometryResult result = COMPUTED;
     for (size_t cell = start; cell < stop && result == COMPUTED; cell++) {
         result = center_of(points, cells, cell, cell - start, space, out);
