@@ -324,7 +324,7 @@ def test_inspect_shows_the_last_step_of_each_variable(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("geometry", "variables", "time", "message"),
     [
-        (STATIC, [K, "scalar per element: 3 p p***"], TWO_SETS, r"p refers to time set 3, .*its time sets: 1, 2\); cor"),
+        (STATIC, [K, "scalar per element: 3 p p***"], TWO_SETS, r"p refers to time set 3, .*time sets: 1, 2\); cor"),
         ("model: 7 geo001", [K, P], TWO_SETS, "model refers to time set 7, which the case does not define"),
         (STATIC, ["scalar per element: p p***"], "", r"p refers to time set 1, .*its time sets: none\); cor"),
         (STATIC, [K, P], TWO_SETS.replace("start number: 1", ""), "time set 2 has 4 steps, but no file number for"),

@@ -15,7 +15,7 @@ __all__ = ["blocks_of", "open_reader", "times_of", "without_points_of_the_volume
 
 
 def open_reader(path: Path, suffix: str) -> Any:
-    """Open a file with PyVista's reader for the format of `suffix`. Only the header of the file is read."""
+    """Open a file with PyVista's reader for the format of `suffix`. This reads the header of the file."""
     import pyvista
 
     if suffix == ".pvtp":
@@ -90,7 +90,7 @@ def times_of(reader: Any) -> tuple[float, ...]:
 
 
 def without_points_of_the_volume(block: Any) -> Any:
-    """Return a block of a CGNS file, a boundary reduced to the points that it uses.
+    """Remove the unused points of a boundary in a CGNS file; return any other block unchanged.
 
     VTK attaches all points of the volume to each boundary.
     """
@@ -139,7 +139,7 @@ def blocks_of(output: Any, name: str, where: str) -> Iterator[tuple[str, pyvista
 
 
 def _leaves(output: Any, name: str, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the names and the leaves of a tree of data objects."""
+    """Yield ``(name, data object)`` for each data object that is not a composite of others."""
     if output.IsA("vtkPartitionedDataSet"):
         yield from ((name, joined) for joined in _joined(output))
     elif output.IsA("vtkPartitionedDataSetCollection"):

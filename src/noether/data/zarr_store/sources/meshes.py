@@ -253,7 +253,7 @@ def _lists(cells: Any) -> tuple[NDArray[Any], NDArray[Any]]:
 
 @contextmanager
 def _vtk_errors_raised(where: str, way_out: str, aliases: Mapping[str, str]) -> Iterator[None]:
-    """Raise errors of VTK as `SourceError`; by itself, VTK prints an error and continues with incomplete data.
+    """Raise errors of VTK as `SourceError`. VTK only prints an error, and continues with incomplete data.
 
     `aliases` maps each temporary path in the messages of VTK to the real path of the file.
     """

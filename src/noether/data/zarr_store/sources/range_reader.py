@@ -1,4 +1,4 @@
-"""Read files in object storage by byte ranges, through Python's interface of files."""
+"""Python file objects that read files in object storage by byte ranges."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class _RangedFile(io.RawIOBase):
         self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._item.size}[whence]
         return self._at
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # it is one
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # always a memoryview
         length = max(min(len(buffer), self._item.size - self._at), 0)
         data = self._read(self._at, length) if length else b""
         buffer[: len(data)] = data
@@ -84,7 +84,7 @@ def open_ranged(storage: Storage, item: StoredObject) -> BinaryIO:
 
 
 def open_head(storage: Storage, item: StoredObject) -> BinaryIO:
-    """Open an object to read its header: a remote object as `open_ranged` does, else the local file. Close it."""
+    """Open an object to read its header: a remote object as in `open_ranged`, or a local file. The caller closes it."""
     return open_ranged(storage, item) if is_remote(storage.root) else storage.open_file(item.key)
 
 

@@ -1,4 +1,4 @@
-"""Decompress the blocks of an array, never to more bytes than their header states."""
+"""Decompress the blocks of an array. The size of the result is limited to the size that the array's header states."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["MOST_TIMES", "Compression", "decompress"]
 Compression = Literal["zlib", "lz4", "lzma"]
 
 MOST_TIMES: dict[Compression, int] = {"zlib": 1_032, "lz4": 255, "lzma": 1 << 14}
-"""Largest number of bytes that one compressed byte makes.
+"""Largest ratio of the decompressed size of a block to its compressed size.
 
 The limits of zlib and LZ4 follow from their formats. The limit of LZMA is twice the ratio that zeros reach.
 """
