@@ -1,4 +1,4 @@
-"""Meshes that are broken, or lack what a mapping asks for: what the error says."""
+"""Errors for broken meshes, and for meshes that lack arrays, parts or faces that a mapping needs."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def text_as_case(case: Path) -> None:
         pytest.param("surface.vtk", cut_legacy_short, "Error reading binary data", id="legacy, cut short"),
     ],
 )
-def test_a_broken_vtk_file_is_named_with_what_vtk_says(
+def test_a_broken_vtk_file_is_named_with_the_vtk_error(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str, break_case: Callable[[Path], None], message: str
 ) -> None:
     break_case(copy_case("vtk", tmp_path))
@@ -106,7 +106,7 @@ def test_a_broken_ensight_case_is_named_with_the_file(
         load_cut("ensight", root=tmp_path)
 
 
-def test_a_mesh_without_points_is_no_sample(tmp_path: Path) -> None:
+def test_a_mesh_without_points_is_refused(tmp_path: Path) -> None:
     pyvista.PolyData().save(copy_case("vtk", tmp_path) / "surface.vtp")
     with pytest.raises(SourceError, match=r"run_1/surface\.vtp holds no mesh"):
         MappedSource(tmp_path, surface_mapping('normals = { derive = "normals" }', domain=CELLS)).load("run_1")
@@ -135,7 +135,7 @@ def test_a_missing_array_is_named_with_the_existing_ones(array: str, domain: str
     assert str(caught.value) == f"{where} has {message} {there}; {way_out}"
 
 
-def test_a_missing_array_is_noticed_before_the_data_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_array_is_reported_before_data_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MeshFile, "read", lambda *_: pytest.fail("the data were read"))
     with pytest.raises(SourceError, match="has no array 'pMean'"):
         MappedSource(VTK, surface_mapping('pressure = "pMean"')).load("run_1")
@@ -185,12 +185,12 @@ def test_arrays_of_a_domain_need_one_association(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_domain_needs_a_choice_of_parts(change: tuple[str, str], message: str) -> None:
+def test_a_domain_needs_existing_parts(change: tuple[str, str], message: str) -> None:
     with pytest.raises(SourceError, match=re.escape(message)):
         load_cut("ensight", change)
 
 
-def test_a_part_without_an_array_that_others_have_is_named(tmp_path: Path) -> None:
+def test_a_part_that_lacks_an_array_is_named(tmp_path: Path) -> None:
     bare, full = pyvista.Sphere(), pyvista.Sphere()
     full.cell_data["p"] = range(full.n_cells)
     (tmp_path / "run_1").mkdir()
@@ -201,7 +201,7 @@ def test_a_part_without_an_array_that_others_have_is_named(tmp_path: Path) -> No
         MappedSource(tmp_path, mapping).load("run_1")
 
 
-def test_a_vector_where_a_scalar_is_expected_is_named(tmp_path: Path) -> None:
+def test_a_vector_instead_of_a_scalar_is_named(tmp_path: Path) -> None:
     mapping = surface_mapping('pressure = "wallShearStress"\nstress = "wallShearStress"')
     message = r"field surface_pressure: expected shape \(n_points, 1\), got \(2041, 3\); write width = 3"
     with pytest.raises(SourceError, match=message):
@@ -244,7 +244,7 @@ def test_a_case_that_names_files_outside_of_the_source_is_refused(tmp_path: Path
             read("run_1")
 
 
-def test_other_samples_convert_beside_a_broken_one(tmp_path: Path) -> None:
+def test_a_broken_sample_leaves_others_readable(tmp_path: Path) -> None:
     cut_short(copy_case("vtk", tmp_path) / "surface.vtp")
     copy_case("vtk", tmp_path / "more").rename(tmp_path / "run_2")
     source = MappedSource(tmp_path, cut_mapping("vtk"))

@@ -1,4 +1,4 @@
-"""An EnSight case that is damaged, or forged, is refused with sample, file and byte, in little time and memory."""
+"""A damaged or forged EnSight case is refused with sample, file and byte, in little time and memory."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BILLION = 10**9
 
 
 def count_of(word: str, count: int, forged: int) -> Change:
-    """Claim another number behind a line."""
+    """Replace the number after a line."""
     return lambda writer: (writer.line(word) + writer.ints(count), writer.line(word) + writer.ints(forged))
 
 
@@ -135,7 +135,7 @@ def test_a_file_that_ends_early_is_named(tmp_path: Path, suffix: str, part: floa
 
 
 @pytest.mark.parametrize("form", [C, FORTRAN], ids=["C", "Fortran"])
-def test_a_file_may_end_with_blanks_but_not_in_a_line(tmp_path: Path, form: GoldForm) -> None:
+def test_a_file_can_end_with_blanks_but_not_in_a_line(tmp_path: Path, form: GoldForm) -> None:
     file = write_gold(tmp_path / "run_1" / "run_1.case", PARTS, form).with_suffix(".geo")
     data, size = file.read_bytes(), file.stat().st_size
     file.write_bytes(data + b"\0 \r\n")
@@ -146,7 +146,7 @@ def test_a_file_may_end_with_blanks_but_not_in_a_line(tmp_path: Path, form: Gold
 
 
 @pytest.mark.parametrize("suffix", [".geo", ".p"])
-def test_a_record_of_fortran_has_one_length(tmp_path: Path, suffix: str) -> None:
+def test_a_fortran_record_with_two_lengths_is_refused(tmp_path: Path, suffix: str) -> None:
     file = write_gold(tmp_path / "run_1" / "run_1.case", PARTS, FORTRAN).with_suffix(suffix)
     data = bytearray(file.read_bytes())
     data[-4:] = (9).to_bytes(4, "little")
@@ -155,7 +155,7 @@ def test_a_record_of_fortran_has_one_length(tmp_path: Path, suffix: str) -> None
         load(tmp_path)
 
 
-def test_values_in_another_order_of_bytes_are_refused(tmp_path: Path) -> None:
+def test_values_in_another_byte_order_are_refused(tmp_path: Path) -> None:
     path = write_gold(tmp_path / "run_1" / "run_1.case", PARTS, FORTRAN)
     write_gold(tmp_path / "other" / "run_1.case", PARTS, GoldForm(fortran=True, big_endian=True))
     (tmp_path / "other" / "run_1.p").rename(path.with_suffix(".p"))
@@ -163,7 +163,7 @@ def test_values_in_another_order_of_bytes_are_refused(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-def test_a_node_that_is_not_there_is_not_among_those_in_use(tmp_path: Path) -> None:
+def test_a_missing_node_is_not_a_used_point(tmp_path: Path) -> None:
     file = write_gold(tmp_path / "run_1" / "run_1.case", PARTS).with_suffix(".geo")
     writer = GoldWriter(C)
     file.write_bytes(file.read_bytes().replace(writer.ints(*HEXA), writer.ints(*HEXA[:-1], 10)))
@@ -173,7 +173,7 @@ def test_a_node_that_is_not_there_is_not_among_those_in_use(tmp_path: Path) -> N
         load(tmp_path, POINTS)
 
 
-def test_a_byte_is_that_of_the_file_where_it_has_several_steps(tmp_path: Path) -> None:
+def test_an_error_names_the_byte_in_a_file_of_several_steps(tmp_path: Path) -> None:
     path = write_gold(tmp_path / "run_1" / "run_1.case", PARTS)
     writer, data = GoldWriter(C), path.with_suffix(".p").read_bytes()
     begin, end = writer.line("BEGIN TIME STEP"), writer.line("END TIME STEP")

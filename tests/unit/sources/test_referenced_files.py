@@ -1,4 +1,4 @@
-"""Which files an EnSight case or a ``.vtm`` brings along."""
+"""The files that an EnSight case or a ``.vtm`` names."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_file_outside_of_the_root_is_refused(key: str, file: str, is_outside: 
             brought_along(name, text)
 
 
-def test_the_file_of_numbers_is_read_and_brought_along() -> None:
+def test_the_file_of_numbers_is_read_and_included() -> None:
     case = CASE.replace("filename start number: 6\nfilename increment: 1", "filename numbers file: numbers")
     storage = open_storage(f"memory://{uuid.uuid4()}")
     storage.write("run/m.case", case.encode())
