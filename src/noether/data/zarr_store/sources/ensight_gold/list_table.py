@@ -16,7 +16,7 @@ __all__ = ["POLYGON", "FaceLists", "NodeLists", "offsets_of", "polyhedra_of", "r
 POLYGON = 7
 """VTK's type of a polygon with any number of nodes."""
 
-# The number of nodes before a list is kept for every list with this multiple as its index. Others count from there.
+# Number of lists between two marks. A mark is the number of nodes before a list; `read` counts on from the last mark.
 _MARK_EVERY = 1 << 15
 # Elements of a solver stay far below this limit; forged elements could fill the memory.
 _MAX_NODES = 1 << 26
