@@ -76,21 +76,21 @@ typedef struct {
     Lanes center[3];
     Lanes vector[3];
     LaneMask is_face; /* the last lanes may be empty */
-} FaceGroup;
+} FaceBatch;
 
 /* A reusable buffer for the faces of a polyhedron. */
 typedef struct {
-    FaceGroup *groups;
+    FaceBatch *batches;
     size_t n;
-} FaceRoom;
+} FaceBuffer;
 
-static bool make_room(FaceRoom *room, size_t n) {
-    if (n > room->n) {
-        free(room->groups);
-        room->groups = aligned_alloc(sizeof(Lanes), n * sizeof *room->groups);
-        room->n = room->groups == NULL ? 0 : n;
+static bool reserve_faces(FaceBuffer *buffer, size_t n) {
+    if (n > buffer->n) {
+        free(buffer->batches);
+        buffer->batches = aligned_alloc(sizeof(Lanes), n * sizeof *buffer->batches);
+        buffer->n = buffer->batches == NULL ? 0 : n;
     }
-    return room->n >= n;
+    return buffer->n >= n;
 }
 
 /* Take the corners of four faces. If there are fewer, fill the other lanes with the face `first`. */
@@ -109,32 +109,32 @@ ALWAYS_INLINE bool take_faces(const MeshCells *cells, Numbers faces, size_t firs
 ALWAYS_INLINE double sum_of(Lanes values) { return (values[0] + values[1]) + (values[2] + values[3]); }
 
 ALWAYS_INLINE GeometryResult polyhedron_center(const MeshPoints *points, const MeshCells *cells, Numbers faces,
-                                               FaceRoom *room, double *base, double *center) {
-    const size_t n_groups = (faces.n + N_LANES - 1) / N_LANES;
+                                               FaceBuffer *buffer, double *base, double *center) {
+    const size_t n_batches = (faces.n + N_LANES - 1) / N_LANES;
     const Lanes none = {0};
-    if (!make_room(room, n_groups)) {
+    if (!reserve_faces(buffer, n_batches)) {
         return NO_MEMORY_FOR_FACES;
     }
     double mean[3] = {0};
-    for (size_t i = 0; i < n_groups; i++) {
-        FaceGroup *group = &room->groups[i];
+    for (size_t i = 0; i < n_batches; i++) {
+        FaceBatch *batch = &buffer->batches[i];
         Numbers corners[N_LANES];
-        if (!take_faces(cells, faces, i * N_LANES, corners, &group->is_face) ||
+        if (!take_faces(cells, faces, i * N_LANES, corners, &batch->is_face) ||
             (i == 0 && (corners[0].n == 0 || !load_point(points, corners[0].numbers[0], base))) ||
-            !fan_faces(points, corners, base, group->center, group->vector)) {
+            !fan_faces(points, corners, base, batch->center, batch->vector)) {
             return UNSOUND_CELL;
         }
         for (size_t axis = 0; axis < 3; axis++) {
-            mean[axis] += sum_of(choose(group->is_face, group->center[axis], none)) / (double)faces.n;
+            mean[axis] += sum_of(choose(batch->is_face, batch->center[axis], none)) / (double)faces.n;
         }
     }
     Pyramids pyramids = {0};
-    for (size_t i = 0; i < n_groups; i++) {
-        const FaceGroup *group = &room->groups[i];
+    for (size_t i = 0; i < n_batches; i++) {
+        const FaceBatch *batch = &buffer->batches[i];
         Lanes vector[3], arm[3];
         for (size_t axis = 0; axis < 3; axis++) {
-            vector[axis] = choose(group->is_face, group->vector[axis], none);
-            arm[axis] = group->center[axis] - mean[axis];
+            vector[axis] = choose(batch->is_face, batch->vector[axis], none);
+            arm[axis] = batch->center[axis] - mean[axis];
         }
         add_pyramid(&pyramids, vector, arm);
     }
@@ -176,7 +176,7 @@ ALWAYS_INLINE bool polygon_fan(const MeshPoints *points, uint8_t type, Numbers c
 /* Buffers for the cells in progress: a batch for each shape, and the faces of one polyhedron. */
 typedef struct {
     Batch batches[N_SHAPES];
-    FaceRoom room;
+    FaceBuffer buffer;
 } Workspace;
 
 ALWAYS_INLINE GeometryResult center_of(const MeshPoints *points, const MeshCells *cells, size_t cell, size_t row,
@@ -201,7 +201,7 @@ ALWAYS_INLINE GeometryResult center_of(const MeshPoints *points, const MeshCells
     }
     GeometryResult result = COMPUTED;
     if (faces.n > 0) {
-        result = polyhedron_center(points, cells, faces, &space->room, base, center);
+        result = polyhedron_center(points, cells, faces, &space->buffer, base, center);
     } else if (is_polygon(type) || type == PIXEL_TYPE) {
         result = polygon_fan(points, type, corners, base, center, vector) ? COMPUTED : UNSOUND_CELL;
     } else if ((corners.n > 0 && !load_point(points, corners.numbers[0], base)) ||
@@ -229,7 +229,7 @@ WITH_WIDE_VECTORS GeometryResult cell_centers(const MeshPoints *points, const Me
     for (size_t i = 0; i < N_SHAPES && result == COMPUTED; i++) {
         finish_batch(points, &shapes[i], &space->batches[i], out);
     }
-    free(space->room.groups);
+    free(space->buffer.batches);
     free(space);
     return result;
 }
