@@ -274,9 +274,11 @@ U_OF_H5 = "sample 'run_1', field volume_velocity: h5/run_1.h5"
             "did you mean 'volume/points'? (it has surface/p, surface/points, volume/points)",
             id="no array in group",
         ),
-        pytest.param("h5", elsewhere, f"{U_OF_H5}: the values of 'volume/U' lie in other files", id="external link"),
-        pytest.param("h5", in_circles, f"{U_OF_H5}: the values of 'volume/U' lie in other files", id="circle"),
-        pytest.param("h5", unwritten, f"{U_OF_H5}: no value of 'volume/U' was ever written", id="unwritten"),
+        pytest.param("h5", elsewhere, f"{U_OF_H5}: the values of 'volume/U' are in other files", id="external link"),
+        pytest.param("h5", in_circles, f"{U_OF_H5}: the values of 'volume/U' are in other files", id="circle"),
+        pytest.param(
+            "h5", unwritten, f"{U_OF_H5}: 'volume/U' was created, but its values were not written", id="unwritten"
+        ),
     ],
 )
 @pytest.mark.parametrize("place", ["local", "memory"])
