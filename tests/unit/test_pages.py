@@ -1,4 +1,4 @@
-"""The pages for contributors name files and functions that exist."""
+"""The pages name files and functions that exist, and their links lead somewhere."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 FUNCTIONS = sorted(set(re.findall(r"(?:`|^ *)([a-z_]+(?:\.[a-z_]+)*:\w[\w.]*)(?:`|$)", DESIGN, flags=re.MULTILINE)))
 C_FUNCTIONS = sorted(set(re.findall(r"`([\w/]+\.c:\w+)`", DESIGN)))
 PATH = r"`((?:[\w.-]+/)+(?:[\w.-]+\.(?:py|pyi|c|h|md|toml))?|[\w-]+\.(?:py|md|toml|txt))`"
+
+PAGES = [ROOT / "README.md", *(ROOT / f"{name}.md" for name in ("CHANGELOG", "CONTRIBUTING", "SECURITY"))]
+PAGES += sorted((ROOT / "docs").glob("*.md"))
 
 
 def paths_of(text: str) -> list[str]:
@@ -67,3 +70,22 @@ def test_design_names_every_function_of_a_write_and_a_read(tmp_path: Path) -> No
     calls = [*calls_of_write(tmp_path / "store"), *calls_of_read(tmp_path / "store")]
     assert len({call.name for call in calls}) > 200
     assert sorted({call.name for call in calls} - set(FUNCTIONS)) == []
+
+
+def anchors_of(page: Path) -> set[str]:
+    """Return the anchors of a page: its headings, as GitHub names them, and its own."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    slugs = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return slugs | set(re.findall(r'<a id="([\w-]+)">', text))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_of_a_page_lead_to_a_file_and_a_heading(page: Path) -> None:
+    broken = []
+    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        if not target.exists() or (anchor and anchor not in anchors_of(target)):
+            broken.append(link)
+    assert broken == []
