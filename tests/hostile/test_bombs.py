@@ -88,12 +88,12 @@ def pt(value: object, method: int = zipfile.ZIP_STORED) -> bytes:
 VALUES = np.arange(12, dtype=np.float32).reshape(4, 3)
 ONE = npy_head((4, 3)) + VALUES.tobytes()
 BOMBS: dict[str, tuple[str, Callable[[], bytes], str]] = {
-    "npy of a terabyte": ("p.npy", lambda: npy_head((2**38,)), "it ends early: expected 1099511627776 bytes got 0"),
-    "npy of more than there are atoms": ("p.npy", lambda: npy_head((10**80,)), "it ends early: expected 40"),
-    "npy of less than nothing": ("p.npy", lambda: npy_head((-4, 3)) + bytes(48), r"its shape is \(-4, 3\)"),
-    "npy of structures": ("p.npy", lambda: npy_head((4,), "V2000000000"), "it ends early: expected 8000000000"),
-    "npz that claims a terabyte": ("p.npz", lambda: npz({"a.npy": npy_head((2**38,))}), "its array 1,099,511,627,"),
-    "npz that claims less": ("p.npz", lambda: npz({"a.npy": ONE + bytes(MIB)}), r"claims 1,048,752 bytes, and its"),
+    "npy of a terabyte": ("p.npy", lambda: npy_head((2**38,)), "it ends early: expected 1,099,511,627,776 bytes, got"),
+    "npy of more than there are atoms": ("p.npy", lambda: npy_head((10**80,)), "it ends early: expected 400,0"),
+    "npy of less than nothing": ("p.npy", lambda: npy_head((-4, 3)) + bytes(48), r"negative sizes, got \(-4, 3\)"),
+    "npy of structures": ("p.npy", lambda: npy_head((4,), "V2000000000"), "it ends early: expected 8,000,000,000"),
+    "npz that claims a terabyte": ("p.npz", lambda: npz({"a.npy": npy_head((2**38,))}), "its array claims 1,099,511"),
+    "npz that claims less": ("p.npz", lambda: npz({"a.npy": ONE + bytes(MIB)}), r"claims 1,048,752 bytes, its array"),
     "npz whose directory claims more": ("p.npz", lambda: claiming(npz({"a.npy": ONE}), 2**32 - 2), "can hold"),
     "npz whose directory claims less": ("p.npz", lambda: claiming(npz({"a.npy": ONE}), 100), "Bad CRC-32"),
     "npz of Python objects": (
@@ -108,12 +108,12 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "pt of compressed zeros": (
         "p.pt",
         lambda: pt(torch.zeros(64 * MIB // 4), zipfile.ZIP_DEFLATED),
-        r"it claims 67,\d+,\d+ bytes, and has \d+,\d+",
+        r"it claims 67,\d+,\d+ bytes but has \d+,\d+",
     ),
     "pt of one value a trillion times": (
         "p.pt",
         lambda: pt(torch.zeros(1).expand(10**12, 3)),
-        r"its tensor of shape \(1000000000000, 3\) claims 12,000,000,000,000 bytes, and has 4; save it with",
+        r"its tensor of shape \(1000000000000, 3\) claims 12,000,000,000,000 bytes but has 4; save it with",
     ),
     "pt of such in a dict": ("p.pt", lambda: pt({"a": torch.zeros(1).expand(10**12)}), "claims 4,000,000,000,000 b"),
     "json of many values": ("p.json", lambda: b"[" + b"1," * 10**6 + b"1]", "over 1,000,000 values"),
@@ -142,7 +142,7 @@ def test_an_archive_in_order_that_is_larger_than_memory_is_refused_by_what_is_fr
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("noether.data.zarr_store.sources.npy.available_memory_bytes", lambda: 1000)
-    message = "p.npz needs more memory than there is .its arrays take 4,194,304 bytes, and 1,000 are free.; make the f"
+    message = "p.npz needs more memory than is free .its arrays need 4,194,304 bytes, 1,000 are free.; use fewer w"
     with bounded(), pytest.raises(SourceError, match=message):
         load(zeros_as_npz(MIB), "p.npz")
 
@@ -160,7 +160,7 @@ def test_an_npz_of_one_array_is_that_array_and_one_of_several_a_dict() -> None:
     several = load(saved(a=VALUES, b=VALUES + 1), "p.npz")
     assert list(several) == ["a", "b"]
     np.testing.assert_array_equal(several["b"], VALUES + 1, strict=True)
-    with pytest.raises(SourceError, match="it holds 2 arrays, where one is expected"):
+    with pytest.raises(SourceError, match="expected one array, got 2"):
         describe_file(BytesIO(saved(a=VALUES, b=VALUES)), "p.npz", WHERE)
 
 

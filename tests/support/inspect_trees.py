@@ -203,12 +203,12 @@ TREES = {
     "split directories": _one_file_each(
         {"a0b1": "train/a0b1/", "c2d3": "train/c2d3/", "e4f5": "val/e4f5/", "0a1b": "test/0a1b/"},
         {"surface": ("mesh.vtk", SURFACE)},
-        ("test, train, val are no part of the ids",),
+        ("test, train, val are not part of the ids",),
     ),
     "an id in two splits": _one_file_each(
         {f"{split}/run_{n}": f"{split}/run_{n}/" for split in ("train", "test") for n in (1, 2)},
         {"volume": ("v.vtu", VOLUME)},
-        ("a sample is in several of test, train",),
+        ("a sample id occurs in several of test, train",),
     ),
     "splits in the names of files": _one_file_each(
         {f"{split}_{n}": f"{split}_{n}" for split in ("train", "test") for n in (1, 2)}, {"volume": (".vtu", VOLUME)}
@@ -219,7 +219,7 @@ TREES = {
     "time steps": _one_file_each(
         {f"case_{n}_{t}": f"case_{n}/VTK/case_{n}_{t}/" for n in (1, 2) for t in _STEPS},
         {"volume": ("internal.vtu", VOLUME)},
-        ("each {n} with each {t} is a sample",),
+        ("each combination of {n} and {t} is a sample",),
     ),
     "time steps of one case": _one_file_each(
         {f"flow_{t}": f"VTK/flow_{t}" for t in _STEPS}, {"volume": (".vtu", VOLUME)}
@@ -230,7 +230,7 @@ TREES = {
             | {f"run_{n}/geo.stl": _surface(n) for n in (1, 2)}
         ),
         {f"run_{n}/{t}": {"volume": Held(f"run_{n}/{t}/volume.vtu", VOLUME)} for n in (1, 2) for t in ("100", "200")},
-        ("left out, not one for each sample: 2 files such as 'run_1/geo.stl'",),
+        ("left out, not one file per sample: 2 files such as 'run_1/geo.stl'",),
     ),
     "angles": _one_file_each({f"aoa_{a}": f"aoa_{a}/" for a in ("-5", "0", "2.5")}, {"volume": ("v.vtu", VOLUME)}),
     "two volumes": _one_file_each(
@@ -249,7 +249,7 @@ TREES = {
             }
             for n in (1, 2)
         },
-        ('left out, no body by its name: "run_{n}/boundary/inlet.vtp"',),
+        ('left out, a boundary of the flow by its name: "run_{n}/boundary/inlet.vtp"',),
     ),
     "parts of a case": Tree(
         _files(
@@ -265,7 +265,7 @@ TREES = {
             }
             for run in _TWO
         },
-        ('no body by their names: "ground"', 'without friction: "lid"'),
+        ('boundaries of the flow by their names: "ground"', 'without friction: "lid"'),
     ),
     "suffixes written in two ways": Tree(
         _files(
@@ -296,7 +296,7 @@ TREES = {
                 "volume": Held("run_1/flow.vtm", VOLUME, block="internal"),
             }
         },
-        ('no body by their names: "boundary/inlet"',),
+        ('boundaries of the flow by their names: "boundary/inlet"',),
     ),
     "a block whose name fits another": Tree(
         _files(
@@ -324,9 +324,9 @@ TREES = {
             for run in _TWO
         },
         (
-            'taken: the volume of "run_{n}/volume.vtu" (2 samples); left out: that of "run_{n}/volume.vtk" (2 samples)',
-            'left out: that of "run_{n}/volume_p.npy"',
-            'left out: that of "run_{n}/body.stl"',
+            'used: the volume of "run_{n}/volume.vtu" (2 samples); left out: "run_{n}/volume.vtk" (2 samples), the ',
+            'left out: "run_{n}/volume_p.npy"',
+            'left out: "run_{n}/body.stl"',
         ),
     ),
     "formats in directories": Tree(
@@ -335,7 +335,7 @@ TREES = {
             | {f"stl/run_{n}.stl": _surface(n) for n in (1, 2, 3)}
         ),
         {run: {"surface": Held(f"vtk/{run}/surface.vtp", SURFACE)} for run in _TWO},
-        ('left out: that of "stl/run_{n}.stl" (3 samples)',),
+        ('left out: "stl/run_{n}.stl" (3 samples)',),
     ),
     "domains in directories": Tree(
         _files(
@@ -354,8 +354,8 @@ TREES = {
         _drivaernet,
         {name: {"surface": Held(f"{name}.vtp", SURFACE)} for name in ("E_S_001", "E_S_003", "N_W_229")},
         (
-            '"p" is no cell data in 1 of 4 files, such as "E_S_002.vtp"',
-            'association = "point", into a store of its own',
+            '"p" is not cell data in 1 of 4 files, such as "E_S_002.vtp"',
+            'association = "point" into another store',
         ),
         failing=("E_S_002",),
     ),
@@ -386,7 +386,7 @@ TREES = {
             }
             for n in (1, 2)
         },
-        ("left out, not one for each sample: 4 files such as 'run_1/slices/x_0.1.vtp'",),
+        ("left out, not one file per sample: 4 files such as 'run_1/slices/x_0.1.vtp'",),
     ),
     "two levels": _one_file_each(
         {f"param{n}/{name}{n}": f"param{n}/{name}{n}/" for n in (0, 1) for name in ("6f0a", "bc2e")},
@@ -468,7 +468,7 @@ TREES = {
                 "volume": Held("run_1/run_1.case", VOLUME, block="internalMesh"),
             }
         },
-        ('no body by their names: "ground"',),
+        ('boundaries of the flow by their names: "ground"',),
         tolerance=6e-3,
     ),
 }

@@ -89,5 +89,5 @@ def test_an_empty_directory_is_named_with_what_was_expected(tmp_path: Path, opti
     (tmp_path / "in").mkdir()
     ran = call("convert", tmp_path / "in", tmp_path / "store", *option)
     assert ran.code == 1
-    assert f"error: {tmp_path / 'in'}: no sample found" in ran.stderr
+    assert f"error: {tmp_path / 'in'}: no sample found among 0 files, expected" in ran.stderr
     assert not (tmp_path / "store").exists()

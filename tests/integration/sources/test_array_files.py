@@ -310,7 +310,7 @@ def test_a_group_that_a_file_lacks_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('position = "surface/points"', "", r"'run_\{n\}\.npz' holds arrays and no mesh; say which of them is the pos"),
+        ('position = "surface/points"', "", r"'run_\{n\}\.npz' holds arrays and no mesh; name the array of the positi"),
         (
             'pressure = { array = "surface/p"',
             'area = { derive = "area"',

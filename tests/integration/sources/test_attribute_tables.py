@@ -111,7 +111,10 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "a decimal comma": ("run;Cd\n1;0.3\n20;0,1\n", "line 3, column 'Cd': expected a number with a decimal point"),
     "a value that is not finite": ("run,Cd\n1,0.3\n20,nan\n", "line 3, column 'Cd': expected a finite number or text"),
     "a value without a name": ("run,\n1,0.3\n20,0.1\n", "expected a header with a name of its own for each column"),
-    "another code": ("run,Länge\n1,2\n20,3\n".encode("cp1252"), "expected text in UTF-8, which byte 5 is not"),
+    "another code": (
+        "run,Länge\n1,2\n20,3\n".encode("cp1252"),
+        "expected UTF-8 text, got an invalid byte at offset 5; save the file",
+    ),
 }
 
 
@@ -189,12 +192,12 @@ def test_a_file_of_each_sample_is_separated_as_a_table_is(root: Path, text: str)
         ("Cd;Cl\n0,31;1\n", "line 2, column 'Cd': expected a number with a decimal point"),
         ("Cd,Cd\n1,2\n", "expected a header with a name of its own for each column"),
         ("0.3,0.1\n0.2,0.1\n", "expected a line of names, got 0.3, 0.1; write the names above the values"),
-        ("Cd,Cl\n", "expected a line of names and a line with as many values, got 1 lines"),
-        ("", "expected a line of names and a line with as many values, got 0 lines"),
+        ("Cd,Cl\n", "expected a line of names and a line of values, got 1 lines"),
+        ("", "expected a line of names and a line of values, got 0 lines"),
         (
             "Cd\n1\n2\n",
-            "expected a line of names and a line with as many values, got 3 lines; in the mapping, a table of all "
-            "samples names the column of their ids: { file = ..., id = COLUMN }",
+            "expected a line of names and a line of values, got 3 lines; if the table has a row per sample, name the "
+            "column of the ids in the mapping: { file = ..., id = COLUMN }",
         ),
     ],
 )
@@ -210,7 +213,7 @@ def test_a_file_of_a_sample_that_is_not_clear_is_refused(root: Path, text: str, 
     [
         (
             '{ file = "all.csv" }',
-            "attribute 'coefficients': file 'all.csv': expected the placeholders of the id: {n}; a ta",
+            "attribute 'coefficients': file 'all.csv': expected the placeholders of the id: {n}; for a ta",
         ),
         (
             '{ file = "all_{m}.csv", id = "run" }',
@@ -218,7 +221,7 @@ def test_a_file_of_a_sample_that_is_not_clear_is_refused(root: Path, text: str, 
         ),
         (
             '{ file = "all.npy", id = "run" }',
-            "attribute 'coefficients': 'all.npy' is of no format known here; expected .csv",
+            "attribute 'coefficients': 'all.npy' has an unknown format; use one of .csv",
         ),
         ('{ file = "all.csv", ids = "run" }', "attributes.coefficients.ids: no such key; did you mean 'id'"),
     ],

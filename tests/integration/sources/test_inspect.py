@@ -115,7 +115,7 @@ def test_meshes_are_told_apart_by_their_cells(kind: str, place: str, request: py
     assert fields["surface_friction"].shape == (2041, 3)
     assert fields["volume_velocity"].shape == (1976, 3)
     assert '# "wallShearStress" is zero everywhere' in found.mapping.partition("[domains.volume]")[2]
-    without = re.findall("# parts left out, no body by their names: (.*)", found.mapping)
+    without = re.findall("# parts left out, boundaries of the flow by their names: (.*)", found.mapping)
     assert without == (['"ground"'] if kind == "ensight" else [])
     assert {part.dimension for file in found.files for part in file.parts} == {2, 3}
     pressures = [array for file in found.files for array in file.arrays if array.name == "p"]
@@ -214,16 +214,18 @@ def test_a_mapping_that_is_there_is_not_replaced(tmp_path: Path) -> None:
 
 def test_where_there_is_nothing_to_inspect_the_formats_are_named(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(SourceError, match=r"no file of a known format is here; expected one of \.pt, \.npy, \.npz"):
+    with pytest.raises(SourceError, match=r"no file of a known format found, expected one of \.pt, \.npy, \.npz"):
         inspect(tmp_path)
-    with pytest.raises(StorageError, match=r"nowhere: it is not there; check the path"):
+    with pytest.raises(StorageError, match=r"nowhere does not exist; check the path"):
         inspect(tmp_path / "nowhere")
 
 
 def test_pieces_of_files_are_told(tmp_path: Path) -> None:
     for number in range(2):
         (tmp_path / f"volume_1.vtu.{number:02}.part").touch()
-    with pytest.raises(SourceError, match=r"volume_1\.vtu\.00\.part is a piece of a file.*a mapping with concatenate"):
+    with pytest.raises(
+        SourceError, match=r"only pieces of files, such as volume_1\.vtu\.00\.part; write a mapping with concatenate"
+    ):
         inspect(tmp_path)
 
 

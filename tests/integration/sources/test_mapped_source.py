@@ -96,14 +96,14 @@ def test_a_sample_may_lack_a_domain_and_a_notice_says_so(tmp_path: Path) -> None
 
 def test_a_domain_with_only_some_of_its_files_names_those_it_lacks(tmp_path: Path) -> None:
     save(tmp_path, "a/1/x.npy")
-    message = "sample 'a/1': domain 'volume' lacks the file a/1/p.npy; expected all files of a domain"
+    message = "sample 'a/1': domain 'volume' lacks the file a/1/p.npy; add the missing files, or remove the"
     with pytest.raises(SourceError, match=f"^{re.escape(message)}"):
         arrays_source(tmp_path).load("a/1")
 
 
 def test_a_distance_to_a_domain_that_is_missing_is_named(tmp_path: Path) -> None:
     save(tmp_path, "a/1/s.npy")
-    message = "sample 'a/1', field surface_sdf: it is the distance to domain 'volume', which the sample lacks; expected"
+    message = "sample 'a/1', field surface_sdf: it is the distance to domain 'volume', which the sample lacks; add"
     with pytest.raises(SourceError, match=f"^{re.escape(message)} a/1/x.npy, a/1/p.npy$"):
         arrays_source(tmp_path).load("a/1")
 
@@ -120,7 +120,7 @@ def test_a_distance_to_positions_that_are_not_finite_is_refused(tmp_path: Path) 
     save(tmp_path, "a/1/s.npy")
     save(tmp_path, "a/1/x.npy", values=np.full((4, 3), np.nan))
     save(tmp_path, "a/1/p.npy", values=np.zeros(4))
-    with pytest.raises(SourceError, match="surface_sdf: a position of domain 'volume' is not finite"):
+    with pytest.raises(SourceError, match="surface_sdf: a position of domain 'volume' is NaN or infinite"):
         arrays_source(tmp_path).load("a/1")
 
 
@@ -171,7 +171,7 @@ def test_a_missing_piece_is_noticed(tmp_path: Path, missing: tuple[int, ...], nu
     split_volume(case, count=4)
     for number in missing:
         (case / f"volume.vtu.{number}.part").unlink()
-    message = f"expected pieces that are numbered without a gap, from 0 or 1, got {numbers}; fetch the missing ones"
+    message = f"expected pieces numbered without a gap from 0 or 1, got {numbers}; fetch the missing ones"
     with pytest.raises(SourceError, match=re.escape(message)):
         load_cut("vtk", PIECES, root=tmp_path)
 
@@ -252,7 +252,7 @@ def test_two_samples_of_one_id_are_refused(tmp_path: Path) -> None:
     save(tmp_path, "1_2/3/x.npy", "1/2_3/x.npy", "9/9/x.npy")
     source = arrays_source(tmp_path, ('id = "{part_of}/{n}"', 'id = "{part_of}_{n}"'))
     assert source.sample_ids() == ["1_2_3", "9_9"]
-    message = "sample '1_2_3': two samples have this id (part_of = '1', n = '2_3'; part_of = '1_2', n = '3')"
+    message = "sample '1_2_3': two samples have this id (part_of = '1', n = '2_3' and part_of = '1_2', n = '3')"
     with pytest.raises(SourceError, match=re.escape(message)):
         source.load("1_2_3")
 
@@ -261,7 +261,9 @@ def test_two_files_where_one_is_expected_are_refused(tmp_path: Path) -> None:
     case = copy_case("vtk", tmp_path)
     (case / "surface_2.vtp").write_bytes((case / "surface.vtp").read_bytes())
     source = MappedSource(tmp_path, surface_mapping(file="{case}/surf*.vtp", domain='association = "cell"'))
-    with pytest.raises(SourceError, match=r"stands for 2 files, run_1/surface\.vtp and run_1/surface_2\.vtp among"):
+    with pytest.raises(
+        SourceError, match=r"expected one file, got 2, such as run_1/surface\.vtp and run_1/surface_2\.vtp; make"
+    ):
         source.load("run_1")
 
 
@@ -270,10 +272,15 @@ def test_an_unknown_sample_is_refused_with_the_nearest_names() -> None:
         MappedSource(VTK, cut_mapping("vtk")).load("run_11")
 
 
-@pytest.mark.parametrize(("directory", "seen"), [(".", "among 1 files"), ("nowhere", "where no file is")])
-def test_a_root_without_samples_says_what_was_expected(tmp_path: Path, directory: str, seen: str) -> None:
+@pytest.mark.parametrize(
+    ("directory", "message"),
+    [
+        (".", "no sample found among 1 files, expected files such as {case}/surface.vtp, {case}/volume.vtu; check the"),
+        ("nowhere", "nowhere does not exist; check the path"),
+    ],
+)
+def test_a_root_without_samples_says_what_was_expected(tmp_path: Path, directory: str, message: str) -> None:
     save(tmp_path, "other.npy")
-    message = f"no sample found {seen}; expected files such as {{case}}/surface.vtp, {{case}}/volume.vtu; check the"
     with pytest.raises(SourceError, match=re.escape(message)):
         MappedSource(tmp_path / directory, cut_mapping("vtk"))
 
@@ -284,9 +291,13 @@ def test_a_root_without_samples_says_what_was_expected(tmp_path: Path, directory
         (
             "surface.vtp",
             "surface.msh",
-            "domain 'surface': '{case}/surface.msh' is of no format known here; expected .vtu",
+            "domain 'surface': '{case}/surface.msh' has an unknown format; use one of .vtu",
         ),
-        ('"p"', '{ file = "{case}/p.vtp" }', "field surface_pressure: '{case}/p.vtp' is of no format known here"),
+        (
+            '"p"',
+            '{ file = "{case}/p.vtp" }',
+            "field surface_pressure: '{case}/p.vtp' has an unknown format; use one of",
+        ),
     ],
 )
 def test_a_format_that_is_not_known_is_refused_at_once(old: str, new: str, message: str) -> None:

@@ -230,14 +230,14 @@ def test_inspect_says_which_steps_there_are_and_proposes_the_last(tmp_path: Path
     [
         (1, "flow.vtkhdf", "flow.vtu", r"only \.case, \.vtkhdf, .* have time steps, got 'run_\{n\}/flow\.vtu'; leav"),
         (1, "flow.vtkhdf", "flow.npz", "have time steps, got 'run_{n}/flow.npz'"),
-        (-1, "", "", "step: expected 'last', 'all', or the number of a step, which is counted from 0 .*; got -1"),
-        (0.5, "", "", r"or the number of a step, .*; got 0\.5"),
-        ("first", "", "", "expected 'last', 'all', or the number of a step, .*; got 'first'"),
-        ("all", "", "", r"expected the placeholder \{step\} in 'run_\{n\}', .* such as 'run_\{n\}_\{step\}'"),
+        (-1, "", "", "step: expected 'last', 'all', or the number of a step, counted from 0 .*, got -1"),
+        (0.5, "", "", r"or the number of a step, .*, got 0\.5"),
+        ("first", "", "", "expected 'last', 'all', or the number of a step, .*, got 'first'"),
+        ("all", "", "", r"placeholder \{step\}, got 'run_\{n\}': .*; write, for example, id = 'run_\{n\}_\{step\}'"),
         ("all", 'id = "run_{n}"', 'id = "{step}"', r"'run_\{n\}/flow\.vtkhdf': expected the placeholders of the id"),
         ("last", 'id = "run_{n}"', 'id = "{n}_{step}"', r"expected .* \{n\}, \{step\}; or write step = 'all' in"),
-        ("all", "run_{n}", "run_{n}_{step}", r"the file may have neither \{step\} nor a group"),
-        ("all", "step =", 'concatenate = "run_{n}_{step}.{part}"\nstep =', "the steps of a file in pieces are not kno"),
+        ("all", "run_{n}", "run_{n}_{step}", r"allows neither \{step\} in the file nor a group; remove"),
+        ("all", "step =", 'concatenate = "run_{n}_{step}.{part}"\nstep =', "the steps of a file in pieces cannot be r"),
     ],
 )  # fmt: skip
 def test_a_mapping_with_a_step_that_makes_no_sense_is_refused(

@@ -136,8 +136,8 @@ class OwnData:
 
 
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
-    "one tensor": (lambda: torch.ones(4, 3), "it holds one tensor, which has no name; write it as the file of a field"),
-    "a list": (lambda: [{"pos": torch.ones(4, 3)}], "it holds a list, where a dict of tensors is expected; save each"),
+    "one tensor": (lambda: torch.ones(4, 3), "it holds one tensor without a name; write the file as a field"),
+    "a list": (lambda: [{"pos": torch.ones(4, 3)}], "expected a dict of tensors, got a list; save each"),
     "an array of NumPy": (
         lambda: {"pos": np.ones((4, 3))},
         r"it holds numpy\.[\w.]*_reconstruct, where only tensors are allowed; save its arrays as tensors \(torch",
@@ -148,10 +148,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "one name twice": (
         lambda: {"a": {"b": torch.ones(4, 3)}, "a/b": torch.ones(4, 3)},
-        "two of its values are called 'a/b'; rename one",
+        "two of its values have the name 'a/b'; rename one",
     ),
-    "a dict in itself": (in_circles, "its dicts lie in each other without end"),
-    "dicts over and over": (over_and_over, "it holds over 131,072 values"),
+    "a dict in itself": (in_circles, "expected the tensors of a sample, got endlessly nested dicts; save"),
+    "dicts over and over": (over_and_over, "expected the tensors of a sample, got over 131,072 values; save"),
     "an expanded tensor": (
         lambda: {"pos": torch.ones(1, 3).expand(10**12, 3), "pressure": torch.ones(1), "x": torch.ones(1)},
         r"its tensor of shape \(1000000000000, 3\) claims",
@@ -240,16 +240,14 @@ def test_a_file_of_several_is_no_file_of_a_field(tmp_path: Path) -> None:
     save(tmp_path, {"pos": torch.ones(4, 3)})
     text = 'name = "n"\nid = "{case}"\n[domains.volume.fields]\nposition = { file = "{case}.pt" }'
     with pytest.raises(
-        SourceError, match=r"a\.pt holds a dict; expected one tensor or array; write a file of several as"
+        SourceError, match=r"a\.pt holds a dict, expected one tensor or array; name a file of several arrays as"
     ):
         load(tmp_path, text)
 
 
 def test_a_domain_of_tensors_needs_a_position(tmp_path: Path) -> None:
     save(tmp_path, {"pos": torch.ones(4, 3)})
-    with pytest.raises(
-        ArgumentError, match=r"'{case}\.pt' holds arrays and no mesh; say which of them is the position"
-    ):
+    with pytest.raises(ArgumentError, match=r"'{case}\.pt' holds arrays and no mesh; name the array of the positions"):
         load(tmp_path, MAPPING.replace('position = "pos"\n', ""))
 
 
@@ -309,4 +307,4 @@ def test_inspect_says_why_a_file_is_not_read(tmp_path: Path) -> None:
     save(tmp_path, [{"pos": torch.ones(4, 3)}])
     [found] = inspect(tmp_path).files
     assert found.problem is not None
-    assert "a.pt holds a list; expected a tensor or a dict of tensors: save each sample" in found.problem
+    assert "a.pt holds a list, expected a tensor or a dict of tensors; save each sample" in found.problem

@@ -74,7 +74,7 @@ def test_a_source_without_samples_tells_of_files_that_are_not_read(tmp_path: Pat
     save(tmp_path / "in" / "run_1" / "run_1.foam")
     ran = call("convert", tmp_path / "in", tmp_path / "store", *arguments)
     assert ran.code == 1
-    assert re.search(r"no sample found among 1 files; .*run_1/run_1\.foam is an OpenFOAM case, .*foamToVTK", ran.stderr)
+    assert re.search(r"no sample found among 1 files, .*run_1/run_1\.foam is an OpenFOAM case, .*foamToVTK", ran.stderr)
 
 
 def test_a_fluent_file_that_a_pattern_matches_is_no_hdf5_of_arrays(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_a_pt_file_that_holds_no_tensor_is_refused() -> None:
     file = BytesIO()
     torch.save({"p": torch.ones(3)}, file)
     file.seek(0)
-    with pytest.raises(SourceError, match="it holds a dict, where one tensor is expected"):
+    with pytest.raises(SourceError, match="expected one tensor, got a dict"):
         describe_file(file, "p.pt", WHERE)
 
 

@@ -133,7 +133,7 @@ def test_pickled_objects_in_an_npy_file_are_refused_and_not_run(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("name", "data", "reason"),
     [
-        pytest.param("p.npy", npy(VALUES)[:-5], "expected 48 bytes got 43", id="npy cut in its data"),
+        pytest.param("p.npy", npy(VALUES)[:-5], "expected 48 bytes, got 43", id="npy cut in its data"),
         pytest.param("p.npy", npy(VALUES)[:60], "EOF: reading array header", id="npy cut in its header"),
         pytest.param("p.npy", b"", "expected 8 bytes got 0", id="empty npy"),
         pytest.param("p.npy", b"0.1 0.2 0.3\n", "magic string is not correct", id="text as npy"),

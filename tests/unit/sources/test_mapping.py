@@ -108,7 +108,7 @@ FIELD_HELP = (
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        pytest.param('"flows"', '"flows', "it is no TOML (Illegal character", id="no TOML"),
+        pytest.param('"flows"', '"flows', "is not valid TOML (Illegal character", id="no TOML"),
         pytest.param('name = "flows"', "", "name: Field required", id="no name"),
         pytest.param(
             "association",
@@ -175,21 +175,21 @@ FIELD_HELP = (
         pytest.param(
             "[domains.wake]",
             "[domains.wake_1]",
-            "domain 'wake_1': it cannot have the field 'position'",
+            "domain 'wake_1' cannot have the field 'position'",
             id="domain with underscore",
         ),
         pytest.param("[domains.wake]", "[domains.Wake]", "domains.Wake", id="domain in capitals"),
-        pytest.param("solver =", "units =", "attributes: 'units' is made of the units of the fields", id="units"),
+        pytest.param("solver =", "units =", "attributes: 'units' is reserved for the units of the fields", id="units"),
         pytest.param(
             "velocity =",
             'distance_to_surface = "d"\nvelocity =',
-            "names of the same field; drop one",
+            "names of the same field; remove one",
             id="one field twice",
         ),
         pytest.param(
             "pressure =",
             'position_stl = "d"\npressure =',
-            "write its position_stl as position of the domain 'surface_stl'",
+            "write it as 'position' of the domain 'surface_stl'",
             id="a domain's own position",
         ),
     ],
@@ -203,10 +203,10 @@ def test_a_mapping_that_is_wrong_says_where_and_what_is_expected(old: str, new: 
     ("text", "message"),
     [
         pytest.param(
-            '[domains.a]\n[domains.a.fields]\nposition = "x"', "field 'position' needs the domain's file", id="array"
+            '[domains.a]\n[domains.a.fields]\nposition = "x"', "field 'position' needs the domain's file;", id="array"
         ),
         pytest.param(
-            '[domains.a]\n[domains.a.fields]\nk = { file = "k.npy" }', "the position is not known", id="no position"
+            '[domains.a]\n[domains.a.fields]\nk = { file = "k.npy" }', "has no file and no position", id="no position"
         ),
         pytest.param("domains = {}", "domains: Dictionary should have at least 1 item", id="no domain"),
     ],
@@ -224,7 +224,7 @@ def test_a_mapping_is_read_from_a_file(tmp_path: Path, mapping: SourceMapping) -
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nowhere.toml", "mapping nowhere.toml: cannot be read (No such file or directory)"),
+        ("nowhere.toml", "mapping nowhere.toml cannot be read (No such file or directory); check the path"),
         ("ahmedml", "mapping 'ahmedml' is not known; did you mean 'ahmedml-raw'"),
         ("xyz", "there are: ahmedml-raw, drivaerml-raw, drivaerstar-raw, openfoam-ensight, openfoam-vtk, shapenet-car"),
     ],
