@@ -54,9 +54,9 @@ def unread_files(names: Iterable[str]) -> list[str]:
     for name in sorted(there):
         # Many programs write tables as .dat; beside the .dat of Fluent lies a .cas file.
         is_fluent = suffix_of(name) != ".dat" or len(there) == 1 or f"{name.removesuffix('.dat')}.cas" in there
-        told = unread_format(name)
-        if told is not None and is_fluent:
-            sentences.setdefault(_UNREAD[suffix_of(name)][1], f"{name} {told}")
+        advice = unread_format(name)
+        if advice is not None and is_fluent:
+            sentences.setdefault(_UNREAD[suffix_of(name)][1], f"{name} {advice}")
     return list(sentences.values())
 
 

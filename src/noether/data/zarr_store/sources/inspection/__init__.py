@@ -84,25 +84,25 @@ def inspect(path: str | os.PathLike[str], storage_options: Mapping[str, Any] | N
     StorageError
         The path does not exist, or a file cannot be fetched.
     """
-    given = normalize_root(path)
-    root, listing, asked = _listing(given, dict(storage_options or {}))
+    location = normalize_root(path)
+    root, listing, wanted = _listing(location, dict(storage_options or {}))
     storage = open_storage(root, storage_options)
-    keys = [key for key in asked if suffix_of(key) in SUFFIXES]
+    keys = [key for key in wanted if suffix_of(key) in SUFFIXES]
     pieces = {piece for key in keys for piece in pieces_in(key, storage)}
     keys = [key for key in keys if key not in pieces]
-    notices = unread_files(asked)
-    split = next((key for key in asked if _PIECE.search(key)), None)
+    notices = unread_files(wanted)
+    split = next((key for key in wanted if _PIECE.search(key)), None)
     if not keys and split is not None:
         raise SourceError(
-            f"{given}: expected a file of a known format, got only pieces of files, such as {split}; write a mapping "
-            "with concatenate (docs/sources.md), or join the pieces of one sample with cat and inspect the result"
+            f"{location}: expected a file of a known format, got only pieces of files, such as {split}; write a "
+            "mapping with concatenate (docs/sources.md), or join the pieces of one sample with cat and inspect the result"
         )
     if not keys and notices:
         way_out = "; ".join(notices)
-        raise SourceError(f"{given}: no file of a format that is read; {way_out}")
+        raise SourceError(f"{location}: no file of a format that is read; {way_out}")
     if not keys:
         raise SourceError(
-            f"{given}: no file of a known format found, expected one of {', '.join(SUFFIXES)}; check the path"
+            f"{location}: no file of a known format found, expected one of {', '.join(SUFFIXES)}; check the path"
         )
     by_key = {item.key: item for item in listing}
 
@@ -113,9 +113,9 @@ def inspect(path: str | os.PathLike[str], storage_options: Mapping[str, Any] | N
     sample = files_of_first_sample(keys, _sizes(keys, listing), is_of_several)
     contents = list(_read(storage, sample, listing))
     others = {key: read_other_files(storage, listing, key, sample.same_kind[key]) for key in sample.patterns}
-    name = PurePosixPath(given).stem or "dataset"
+    name = PurePosixPath(location).stem or "dataset"
     mapping = propose_mapping(name, sample, contents, others)
-    return Inspection(given, contents, len(keys), _count_samples(mapping, keys), mapping, notices)
+    return Inspection(location, contents, len(keys), _count_samples(mapping, keys), mapping, notices)
 
 
 def _sizes(keys: Sequence[str], listing: Sequence[StoredObject]) -> dict[str, int]:
@@ -138,22 +138,22 @@ def _count_samples(mapping: str, keys: Sequence[str]) -> int:
     return len({tuple(sorted(values.items())) for values in found if values is not None})
 
 
-def _listing(given: str, storage_options: Mapping[str, Any]) -> tuple[str, list[StoredObject], list[str]]:
+def _listing(location: str, storage_options: Mapping[str, Any]) -> tuple[str, list[StoredObject], list[str]]:
     """Return a root, the files below it, and the keys of the files to inspect."""
-    parent, _, name = given.rpartition("/")
+    parent, _, name = location.rpartition("/")
     known = {*SUFFIXES, *UNREAD_SUFFIXES}
-    if not is_remote(given):
-        path = Path(given)
+    if not is_remote(location):
+        path = Path(location)
         if not path.exists():
-            raise StorageError(f"{given} does not exist; check the path")
+            raise StorageError(f"{location} does not exist; check the path")
         if path.is_file():
             return str(path.parent), [StoredObject(path.name, path.stat().st_size, "")], [path.name]
     elif suffix_of(name) in known:
         listing = list(open_storage(parent, storage_options).objects())
         if any(item.key == name for item in listing):
             return parent, listing, [name]
-    listing = list(open_storage(given, storage_options).objects())
-    return given, listing, [item.key for item in listing]
+    listing = list(open_storage(location, storage_options).objects())
+    return location, listing, [item.key for item in listing]
 
 
 def _read(storage: Storage, sample: SampleFiles, listing: list[StoredObject]) -> Iterator[FileContents]:
