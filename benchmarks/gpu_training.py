@@ -1,7 +1,7 @@
 """``python -m benchmarks.gpu_training``: train a small model on a GPU, and measure how long it waits for data.
 
 The script first writes a store of different samples, and the same samples as `.pt` files. The contenders are this
-library, zarr-python on the same store, and the `.pt` files. Every loader gives the same number of points of each sample
+library, zarr-python on the same store, and the `.pt` files. Every loader feeds the same number of points of each sample
 to the same model. The share of waiting is the time without a batch over all time; copying to the GPU is not waiting.
 The result is a table in Markdown with the name of the GPU, which is kept as ``benchmarks/results/gpu.md``. Only this
 script of the project needs a GPU.

@@ -95,7 +95,7 @@ def inspect(path: str | os.PathLike[str], storage_options: Mapping[str, Any] | N
     if not keys and split is not None:
         raise SourceError(
             f"{location}: expected a file of a known format, got only pieces of files, such as {split}; write a "
-            "mapping with concatenate (docs/sources.md), or join the pieces of one sample with cat and inspect the result"
+            "mapping with concatenate (docs/sources.md), or join the pieces of a sample with cat and inspect the result"
         )
     if not keys and notices:
         way_out = "; ".join(notices)
