@@ -1,4 +1,4 @@
-"""Trees of files as datasets have them, and the samples that are in each, by the files that VTK reads them from."""
+"""Trees of files like those of datasets, with their samples and the files that VTK reads for them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VOLUME = {"pressure": "p", "velocity": "U"}
 
 @dataclass(frozen=True)
 class Held:
-    """Where a domain of a sample lies: a file, a block of it, and the arrays of its fields."""
+    """Location of a domain of a sample: a file, a block of it, and the arrays of its fields."""
 
     path: str
     fields: Mapping[str, str | tuple[str, ...]]
@@ -38,15 +38,15 @@ class Tree:
     Attributes
     ----------
     write : callable
-        Writes it below a root.
+        Writes the tree below a root.
     samples : mapping of str to mapping of str to Held
-        The domains of each sample, by sample id.
+        Domains of each sample, by sample id.
     remarks : tuple of str
-        Texts that the proposal has in its comments.
+        Texts that the comments of the proposal contain.
     failing : tuple of str
-        Samples that are found, and cannot be converted.
+        Samples that are found but cannot be converted.
     tolerance : float
-        What positions may differ by: VTK's centres of polyhedra are others.
+        Allowed difference of positions: VTK computes other centres of polyhedra.
     """
 
     write: Callable[[Path], None]
@@ -94,7 +94,7 @@ def _with_arrays(mesh: Any, seed: int, names: Iterable[str], association: str) -
 
 
 def _files(meshes: Mapping[str, Any]) -> Callable[[Path], None]:
-    """Return a function that saves meshes by name; legacy files are made of volumes and surfaces alike."""
+    """Return a function that saves meshes by file name. Legacy files can hold volumes and surfaces."""
 
     def write(root: Path) -> None:
         for name, mesh in meshes.items():
@@ -115,7 +115,7 @@ def _files(meshes: Mapping[str, Any]) -> Callable[[Path], None]:
 def _one_file_each(
     patterns: Mapping[str, str], domains: Mapping[str, tuple[str, Mapping[str, str]]], remarks: tuple[str, ...] = ()
 ) -> Tree:
-    """Return a tree in which each sample has a file for each domain; `patterns` are directories by sample id."""
+    """Return a tree in which each sample has a file per domain; `patterns` are directories by sample id."""
     meshes: dict[str, Any] = {}
     samples: dict[str, dict[str, Held]] = {}
     for seed, (sample_id, directory) in enumerate(patterns.items()):
@@ -130,7 +130,7 @@ def _one_file_each(
 
 
 def _parts(seed: int, names: Mapping[str, bool], n_faces: int = 2) -> list[EnSightPart]:
-    """Return parts of an EnSight case; those that are not true have no friction."""
+    """Return EnSight parts; the values of `names` say which of them have friction."""
     rng = np.random.default_rng(seed)
     parts = [
         EnSightPart(

@@ -1,4 +1,4 @@
-"""``.pt`` files of several tensors: dicts, and `Data` of PyG, which need no PyG to be read, and run no code."""
+"""``.pt`` files of several tensors: dicts and `Data` of PyG. Reading them needs no PyG and runs no code."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ x = { array = "x", width = 5 }
 
 
 def values(*shape: int) -> NDArray[np.float32]:
-    """The values that the files of `PYG` were made of."""
+    """Return the values in the files of `PYG`."""
     return np.arange(1, 1 + np.prod(shape), dtype=np.float32).reshape(shape) / np.float32(8)
 
 
@@ -132,7 +132,7 @@ def over_and_over() -> dict[str, Any]:
 
 
 class OwnData:
-    """A class that no file may bring along."""
+    """A class that must not be unpickled."""
 
 
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
@@ -160,7 +160,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_no_dict_of_tensors_is_refused(tmp_path: Path, name: str) -> None:
+def test_content_other_than_a_dict_of_tensors_is_refused(tmp_path: Path, name: str) -> None:
     make, message = REFUSED[name]
     save(tmp_path, make())
     with bounded(), pytest.raises(SourceError, match=rf"^sample 'a': a\.pt cannot be read \({message}"):
@@ -168,7 +168,7 @@ def test_what_is_no_dict_of_tensors_is_refused(tmp_path: Path, name: str) -> Non
 
 
 class RunsCode:
-    """Makes a directory when it is unpickled."""
+    """An object that makes a directory when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -192,7 +192,7 @@ def test_no_code_in_a_data_of_pyg_is_run(tmp_path: Path, monkeypatch: pytest.Mon
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_batch_of_pyg_is_refused_with_a_way_out(tmp_path: Path) -> None:
+def test_a_batch_of_pyg_is_refused_with_a_remedy(tmp_path: Path) -> None:
     pickled = b"\x80\x02ctorch_geometric.data.batch\nDynamicInheritanceGetter\nq\x00."
     save(tmp_path, {"pos": torch.ones(4, 3)}, _use_new_zipfile_serialization=False)
     content = (tmp_path / "a.pt").read_bytes()
@@ -226,7 +226,7 @@ def test_many_threads_read_at_once(tmp_path: Path) -> None:
     assert failures == []
 
 
-def test_a_key_that_a_file_lacks_is_named(tmp_path: Path) -> None:
+def test_a_missing_key_is_named(tmp_path: Path) -> None:
     shutil.copy(PYG / "data_2.8.1.pt", tmp_path / "run_1.pt")
     message = (
         "sample 'run_1', field volume_pressure: run_1.pt has no array 'presure'; did you mean 'pressure'? "
@@ -236,7 +236,7 @@ def test_a_key_that_a_file_lacks_is_named(tmp_path: Path) -> None:
         load(tmp_path, MAPPING.replace('"pressure"', '"presure"'))
 
 
-def test_a_file_of_several_is_no_file_of_a_field(tmp_path: Path) -> None:
+def test_a_file_of_several_tensors_is_refused_as_a_field(tmp_path: Path) -> None:
     save(tmp_path, {"pos": torch.ones(4, 3)})
     text = 'name = "n"\nid = "{case}"\n[domains.volume.fields]\nposition = { file = "{case}.pt" }'
     with pytest.raises(
@@ -252,7 +252,7 @@ def test_a_domain_of_tensors_needs_a_position(tmp_path: Path) -> None:
 
 
 def proposed(root: Path) -> str:
-    """The mapping that `inspect` proposes."""
+    """Return the mapping that `inspect` proposes."""
     return inspect(root).mapping
 
 
@@ -271,7 +271,7 @@ def test_inspect_proposes_a_mapping_that_converts(tmp_path: Path) -> None:
     assert stored.keys() == {"volume_position", "volume_pressure", "volume_x"}
 
 
-def test_inspect_says_what_is_no_field(tmp_path: Path) -> None:
+def test_inspect_lists_arrays_that_are_no_fields(tmp_path: Path) -> None:
     shutil.copy(PYG / "data_2.8.1.pt", tmp_path / "run_1.pt")
     remarks = [line for line in proposed(tmp_path).splitlines() if line.startswith("#")]
     assert remarks == [
@@ -303,7 +303,7 @@ def test_inspect_takes_a_dict_of_numbers_for_attributes(tmp_path: Path) -> None:
     assert 'a = { file = "a.pt" }' in proposed(tmp_path)
 
 
-def test_inspect_says_why_a_file_is_not_read(tmp_path: Path) -> None:
+def test_inspect_reports_why_a_file_is_not_read(tmp_path: Path) -> None:
     save(tmp_path, [{"pos": torch.ones(4, 3)}])
     [found] = inspect(tmp_path).files
     assert found.problem is not None

@@ -1,4 +1,4 @@
-"""Trees of files that lack something or are broken: what the error says."""
+"""Errors about trees with missing or damaged files."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def save_a_dict(sample: Path) -> None:
         pytest.param(save_a_dict, "surface_pressure.pt holds a dict, expected one tensor or array", id="a dict"),
     ],
 )
-def test_a_broken_file_is_named_with_its_sample_and_field(
+def test_a_damaged_file_is_named_with_its_sample_and_field(
     tmp_path: Path, break_file: Callable[[Path], None], message: str
 ) -> None:
     save_runs(tmp_path, ["part/run_1", "part/run_2"])
@@ -62,14 +62,14 @@ def test_a_broken_file_is_named_with_its_sample_and_field(
     assert source.load("part/run_2").fields
 
 
-def test_broken_design_parameters_are_named_too(tmp_path: Path) -> None:
+def test_damaged_design_parameters_are_named(tmp_path: Path) -> None:
     (save_run(tmp_path / "run_1") / "design_parameters.npy").write_text("25 degrees")
     with pytest.raises(SourceError, match=r"^sample 'run_1', design_parameters: run_1/design_parameters\.npy cannot"):
         TreeSource(tmp_path, TREE_FILEMAP).load("run_1")
 
 
 @pytest.mark.parametrize("optional", [frozenset(), OPTIONAL], ids=["none optional", "others optional"])
-def test_a_domain_with_only_some_of_its_files_names_those_it_lacks(tmp_path: Path, optional: frozenset[str]) -> None:
+def test_missing_files_of_a_domain_are_named(tmp_path: Path, optional: frozenset[str]) -> None:
     save_runs(tmp_path)
     for name in ("volume_cell_velocity.npy", "volume_cell_position.npy"):
         (tmp_path / "run_2" / name).unlink()
@@ -91,7 +91,7 @@ def test_an_unknown_sample_is_refused_with_the_nearest_names(tmp_path: Path) -> 
     ("root", "n_files"),
     [("there", 2), ("there/empty", 0)],
 )
-def test_a_tree_without_samples_says_what_was_expected(tmp_path: Path, root: str, n_files: int) -> None:
+def test_a_tree_without_samples_is_refused_with_expected_files(tmp_path: Path, root: str, n_files: int) -> None:
     (tmp_path / "there" / "empty").mkdir(parents=True)
     for name in ("other.npy", "log.txt"):
         (tmp_path / "there" / name).write_text("-")
@@ -110,7 +110,7 @@ def test_a_missing_root_is_named(tmp_path: Path) -> None:
         TreeSource(tmp_path / "nowhere", TREE_FILEMAP)
 
 
-def test_a_file_that_vanished_since_the_tree_was_listed_is_named(tmp_path: Path) -> None:
+def test_a_file_that_vanished_since_the_listing_is_named(tmp_path: Path) -> None:
     source = TreeSource(save_runs(tmp_path), TREE_FILEMAP)
     (tmp_path / "run_1" / PRESSURE).unlink()
     with pytest.raises(StorageError, match=r"cannot read .*run_1/surface_pressure\.npy: No such file"):

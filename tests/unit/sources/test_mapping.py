@@ -1,4 +1,4 @@
-"""What a mapping.toml may say, and what its fields are in a store."""
+"""Validation of a mapping.toml, and its fields in a store."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_every_field_of_a_file_map_can_be_mapped_by_either_of_its_names(spec: Fi
         assert spec in present_specs(mapping.filemap())
 
 
-def test_units_are_told_by_field(mapping: SourceMapping) -> None:
+def test_units_are_returned_by_field(mapping: SourceMapping) -> None:
     assert mapping.units() == {"surface_friction": "m2/s2", "volume_sdf": "m"}
 
 
@@ -194,7 +194,7 @@ FIELD_HELP = (
         ),
     ],
 )
-def test_a_mapping_that_is_wrong_says_where_and_what_is_expected(old: str, new: str, message: str) -> None:
+def test_a_wrong_mapping_is_refused_with_place_and_expectation(old: str, new: str, message: str) -> None:
     with pytest.raises(ArgumentError, match=f"^mapping flows.toml: .*{re.escape(message)}"):
         parse_mapping(with_change(old, new), "mapping flows.toml")
 
@@ -229,7 +229,7 @@ def test_a_mapping_is_read_from_a_file(tmp_path: Path, mapping: SourceMapping) -
         ("xyz", "there are: ahmedml-raw, drivaerml-raw, drivaerstar-raw, openfoam-ensight, openfoam-vtk, shapenet-car"),
     ],
 )
-def test_a_mapping_that_is_not_there_is_named(name: str, message: str) -> None:
+def test_a_missing_mapping_is_named(name: str, message: str) -> None:
     with pytest.raises(ArgumentError, match=re.escape(message)):
         find_mapping(name)
 
