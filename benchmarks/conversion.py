@@ -124,7 +124,7 @@ def _compare_memory(settings: Settings, repetitions: int) -> Case:
 
 
 def conversion_tree(work_dir: Path, n_points: int, n_samples: int) -> Path:
-    """Write samples that start at different points of the generated sample. They are kept for the next benchmark."""
+    """Write samples that differ: the source with rolled rows. They are kept for the next benchmark."""
     import torch
 
     tree = work_dir / f"tree-{n_samples}-{n_points}"

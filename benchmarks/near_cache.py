@@ -73,7 +73,7 @@ def compare_near_cache(settings: Settings) -> Comparison:
 
 
 def _write(root: str, source: Mapping[str, Any], storage_options: Mapping[str, str]) -> None:
-    """Write samples that start at different points of the generated sample."""
+    """Write samples that differ: each is the source with its rows rolled by the index of the sample."""
     writer = ZarrStoreWriter(
         root, FILEMAP, "benchmark", chunk_points=CHUNK_POINTS[0], storage_options=dict(storage_options)
     )

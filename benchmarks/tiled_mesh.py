@@ -23,7 +23,7 @@ _MOST_ULP = 2.0
 
 
 def write_tiled(path: Path, n_cells: int) -> tuple[Path, int, int]:
-    """Write copies with at least `n_cells` cells, unless the file exists. Return its cells and points, too."""
+    """Write at least `n_cells` cells in copies, unless the file exists; return path, number of cells and of points."""
     [part] = MeshFile(_MESH, "the mesh").read({"cell": ["p", "U", "vorticity"], "point": []})
     cells, points = part.cells, part.points
     n_copies = -(-n_cells // len(cells))
@@ -87,7 +87,7 @@ def _offsets(n_copies: int) -> NDArray[Any]:
 
 
 def _tiled(values: NDArray[Any], step: int) -> Make:
-    """Return the rows of all copies; the values of each copy are `step` larger than those of the one before."""
+    """Return a function for the rows of all copies. The values of each copy are `step` larger than the last one's."""
 
     def make(start: int, stop: int) -> NDArray[Any]:
         copy, row = np.divmod(np.arange(start, stop), len(values))

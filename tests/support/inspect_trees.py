@@ -439,7 +439,7 @@ TREES = {
             }
             for run in _TWO
         },
-        ('# "surface_position_stl_resampled" has the shape (20, 3)',),
+        ('# left out: "surface_position_stl_resampled" has the shape (20, 3)',),
     ),
     "points without cells": Tree(
         _files(

@@ -345,7 +345,7 @@ def test_pieces_that_are_whole_files_are_refused(tmp_path: Path, mark: bytes) ->
     for look in (source.load, source.describe):
         with pytest.raises(SourceError) as error:
             look("run_1")
-        assert str(error.value).startswith("sample 'run_1': run_1/volume.vtu.1.part is a whole VTK file; expected a ")
+        assert str(error.value).startswith("sample 'run_1': run_1/volume.vtu.1.part is a whole VTK file, expected a ")
         assert "write a .pvtu" in str(error.value)
 
 

@@ -235,7 +235,7 @@ def test_inspect_says_which_steps_there_are_and_proposes_the_last(tmp_path: Path
         ("first", "", "", "expected 'last', 'all', or the number of a step, .*, got 'first'"),
         ("all", "", "", r"placeholder \{step\}, got 'run_\{n\}': .*; write, for example, id = 'run_\{n\}_\{step\}'"),
         ("all", 'id = "run_{n}"', 'id = "{step}"', r"'run_\{n\}/flow\.vtkhdf': expected the placeholders of the id"),
-        ("last", 'id = "run_{n}"', 'id = "{n}_{step}"', r"expected .* \{n\}, \{step\}; or write step = 'all' in"),
+        ("last", 'id = "run_{n}"', 'id = "{n}_{step}"', r"expected .* \{n\}, \{step\}; write step = 'all' in"),
         ("all", "run_{n}", "run_{n}_{step}", r"allows neither \{step\} in the file nor a group; remove"),
         ("all", "step =", 'concatenate = "run_{n}_{step}.{part}"\nstep =', "the steps of a file in pieces cannot be r"),
     ],

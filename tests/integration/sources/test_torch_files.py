@@ -275,10 +275,10 @@ def test_inspect_lists_arrays_that_are_no_fields(tmp_path: Path) -> None:
     shutil.copy(PYG / "data_2.8.1.pt", tmp_path / "run_1.pt")
     remarks = [line for line in proposed(tmp_path).splitlines() if line.startswith("#")]
     assert remarks == [
-        '# "edge_index" has the shape (2, 4)',
-        '# "mach" has the shape ()',
-        '# "drag" has the shape ()',
-        '# "car" has the shape ()',
+        '# left out: "edge_index" has the shape (2, 4)',
+        '# left out: "mach" has the shape ()',
+        '# left out: "drag" has the shape ()',
+        '# left out: "car" has the shape ()',
     ]
 
 
@@ -288,7 +288,7 @@ def test_inspect_takes_pos_for_the_positions_and_x_for_features(tmp_path: Path) 
     text = proposed(tmp_path)
     assert 'position = "pos"' in text
     assert 'x = { array = "x", width = 3 }' in text
-    assert '# "mask" holds bool' in text
+    assert '# left out: "mask" holds bool' in text
     load(tmp_path, text)
 
 

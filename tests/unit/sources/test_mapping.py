@@ -150,10 +150,12 @@ FIELD_HELP = (
         pytest.param(
             'to = "surface"',
             'to = "surfaces"',
-            "sdf: to: no other domain 'surfaces'; did you mean 'surface'?",
+            "sdf: to: expected another domain, got 'surfaces'; did you mean 'surface'?",
             id="unknown domain",
         ),
-        pytest.param('to = "surface"', 'to = "volume"', "sdf: to: no other domain 'volume'", id="distance to itself"),
+        pytest.param(
+            'to = "surface"', 'to = "volume"', "sdf: to: expected another domain, got 'volume'", id="distance to itself"
+        ),
         pytest.param(
             "run_{n}/b_{n}",
             "run_{m}/b_{m}",
@@ -162,7 +164,7 @@ FIELD_HELP = (
         ),
         pytest.param("run_{n}/b_{n}", "b", "file 'b.vtp': expected the placeholders of the id", id="no placeholder"),
         pytest.param(
-            'id = "run_{n}"', 'id = "run_*"', "id: expected names and placeholders only, without *", id="star in the id"
+            'id = "run_{n}"', 'id = "run_*"', "id: expected names and placeholders only, got", id="star in the id"
         ),
         pytest.param(
             'run_{n}/v.vtu"',

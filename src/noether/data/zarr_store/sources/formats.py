@@ -72,7 +72,7 @@ def read_text(file: BinaryIO, max_bytes: int = _MAX_TEXT_BYTES) -> str:
     """Read UTF-8 text, with or without a byte order mark. Raises `ValueError` if it is too long or not UTF-8."""
     data = file.read(max_bytes + 1)
     if len(data) > max_bytes:
-        raise ValueError(f"it has more than {max_bytes:,} bytes; expected a few attributes")
+        raise ValueError(f"expected at most {max_bytes:,} bytes of text, got more")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -128,7 +128,7 @@ def _parse(parsers: Mapping[str, Callable[[BinaryIO], T]], file: BinaryIO, name:
 
 @contextmanager
 def damage_reported(name: str, where: str) -> Iterator[None]:
-    """Convert errors of reading a file into those of `load_file`, whose parameters `name` and `where` are."""
+    """Convert errors of reading a file into those of `load_file`, with its parameters `name` and `where`."""
     try:
         yield
     except MissingDependencyError:

@@ -108,7 +108,9 @@ class DomainMapping(MappingModel):
         if self.file is None:
             _require_own_files(self)
         if self.concatenate is not None and PART not in PathPattern.parse(self.concatenate).names:
-            raise ValueError(f"concatenate: expected {{{PART}}} in {self.concatenate!r}, for the numbers of the pieces")
+            raise ValueError(
+                f"concatenate: expected {{{PART}}} in {self.concatenate!r}; put it in place of the pieces' numbers"
+            )
         return self
 
     @property
@@ -179,13 +181,13 @@ class SourceMapping(MappingModel):
         of_id = PathPattern.parse(self.id).names
         names = set(of_id)
         if "*" in self.id or PART in names:
-            raise ValueError(f"id: expected names and placeholders only, without * and {{{PART}}}, got {self.id!r}")
+            raise ValueError(f"id: expected names and placeholders only, got {self.id!r}; remove * and {{{PART}}}")
         self._check_steps(names)
         for pattern, group in self._all_patterns():
             own = set(PathPattern.parse(pattern).names + group) - {PART}
             if own != names and not (self.has_steps_as_samples and own == names - {STEP}):
                 way_out = (
-                    "; or write step = 'all' in its domain, if the file has all steps" if names - own == {STEP} else ""
+                    "; write step = 'all' in its domain if the file has all steps" if names - own == {STEP} else ""
                 )
                 raise ValueError(
                     f"file {pattern!r}: expected the placeholders of the id {self.id!r}: {shown(of_id)}{way_out}"
@@ -225,15 +227,19 @@ class SourceMapping(MappingModel):
         for field_name, field in domain.fields.items():
             spec = specs[field_name]
             if field.width not in {None, spec.width}:
-                raise ValueError(f"domain {name!r}: {spec.field} has the width {spec.width}, got {field.width}")
+                raise ValueError(
+                    f"domain {name!r}: {spec.field} has the width {spec.width}, got {field.width}; remove width"
+                )
             if isinstance(field, ArrayField) and len(field.names) not in {1, spec.width}:
                 raise ValueError(
                     f"domain {name!r}: {spec.field} has the width {spec.width}, got {len(field.names)} arrays: "
-                    f"{', '.join(field.names)}"
+                    f"{', '.join(field.names) or 'none'}; name {spec.width} arrays"
                 )
             if isinstance(field, DistanceField) and field.to not in self.domains.keys() - {name}:
                 others = nearest_names(field.to, self.domains.keys() - {name})
-                raise ValueError(f"domain {name!r}: {field_name}: to: no other domain {field.to!r}; {others}")
+                raise ValueError(
+                    f"domain {name!r}: {field_name}: to: expected another domain, got {field.to!r}; {others}"
+                )
         self.spec(name, POSITION)
 
     def _all_patterns(self) -> list[tuple[str, tuple[str, ...]]]:

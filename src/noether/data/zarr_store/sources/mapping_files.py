@@ -42,8 +42,8 @@ def find_mapping(name_or_path: str | os.PathLike[str]) -> SourceMapping:
     known = shipped_mappings()
     if text not in known:
         raise ArgumentError(
-            f"mapping {text!r} is not known; {nearest_names(text, known)}; name a file of your own with its ending "
-            f"{_SUFFIX}"
+            f"mapping {text!r} is not known; {nearest_names(text, known)}; for a mapping of your own, use "
+            f"a file name that ends in {_SUFFIX}"
         )
     return parse_mapping(known[text], f"mapping {text}")
 

@@ -121,7 +121,8 @@ def _checked_head(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> FieldDescr
         raise ValueError(f"member {name!r}: expected an array as numpy.savez writes it")
     if info.file_size > info.compress_size * _MAX_DEFLATE_RATIO + _SLACK_BYTES:
         raise ValueError(
-            f"member {name!r} claims {info.file_size:,} bytes, more than {info.compress_size:,} compressed can hold"
+            f"member {name!r} claims {info.file_size:,} bytes, "
+            f"more than its {info.compress_size:,} compressed bytes can hold"
         )
     with archive.open(info) as member:
         head = _read_head(member)

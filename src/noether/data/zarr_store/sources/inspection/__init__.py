@@ -99,7 +99,7 @@ def inspect(path: str | os.PathLike[str], storage_options: Mapping[str, Any] | N
         )
     if not keys and notices:
         way_out = "; ".join(notices)
-        raise SourceError(f"{location}: no file of a format that is read; {way_out}")
+        raise SourceError(f"{location}: no file of a supported format; {way_out}")
     if not keys:
         raise SourceError(
             f"{location}: no file of a known format found, expected one of {', '.join(SUFFIXES)}; check the path"

@@ -66,7 +66,7 @@ def _array_table(
                 value = f"{{ array = {value}, transpose = true }}" if turned.intersection(components) else value
                 table.add(array, array.name, value)
             else:
-                table.remarks.append(f"# {toml_text(array.name)} has the shape {array.shape}")
+                table.remarks.append(f"# left out: {toml_text(array.name)} has the shape {array.shape}")
         return table
 
     return make

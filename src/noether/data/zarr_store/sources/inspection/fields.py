@@ -64,13 +64,13 @@ class DomainTable:
         if name == POSITION in self.fields and bare_name(called) == "x":
             name = "x"
         if not array.dtype.startswith("float"):
-            self.remarks.append(f"# {toml_text(called)} holds {array.dtype}")
+            self.remarks.append(f"# left out: {toml_text(called)} holds {array.dtype}")
             return
         if array.minimum == array.maximum == 0:
-            self.remarks.append(f"# {toml_text(called)} is zero everywhere")
+            self.remarks.append(f"# left out: {toml_text(called)} is zero everywhere")
             return
         if name in self.fields or (name == POSITION and self.has_mesh):
-            self.remarks.append(f"# {toml_text(called)} would be a second {name}")
+            self.remarks.append(f"# left out: {toml_text(called)} would be a second {name}")
             return
         width, known = _width_of(array), _known_width(self.name, name)
         if known not in {None, width}:

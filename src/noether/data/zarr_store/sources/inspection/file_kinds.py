@@ -33,7 +33,7 @@ Piece = str | int
 
 @dataclass(frozen=True, slots=True)
 class FileKind:
-    """Files of the same content, one per sample.
+    """Files with the same kind of content, one per sample.
 
     Attributes
     ----------

@@ -44,7 +44,7 @@ def _single_table(
             n_files = sample.n_files(found.key)
             if found.arrays[0].shape[0] != n_points:
                 shape = found.arrays[0].shape
-                table.remarks.append(f"# {toml_text(PurePosixPath(found.key).stem)} has the shape {shape}")
+                table.remarks.append(f"# left out: {toml_text(PurePosixPath(found.key).stem)} has the shape {shape}")
                 continue
             if 2 * n_files >= n_samples:
                 table.add(found.arrays[0], PurePosixPath(found.key).stem, value)
