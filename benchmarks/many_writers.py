@@ -42,7 +42,7 @@ class SlowSource(TinySource):
     """A source of samples of eight points. Loading one takes as long as converting a large sample."""
 
     def sample_ids(self) -> list[str]:
-        """Return the sample ids and one that no process converts, as a conversion of all would make the chunk index."""
+        """Return the sample ids and one that is never converted, so that no process makes the chunk index."""
         return [f"new_{sample_id}" for sample_id in [*super().sample_ids(), "of_nobody"]]
 
     def load(self, sample_id: str) -> SourceSample:

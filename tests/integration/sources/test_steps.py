@@ -219,7 +219,7 @@ def test_inspect_says_which_steps_there_are_and_proposes_the_last(tmp_path: Path
     ran = call("inspect", tmp_path / "in", "--mapping", tmp_path / "m.toml")
     shown = "3 time steps, from step 0 (time 0) to step 2 (time 1.5)"
     assert f"{shown}; this is step 2 (time 1.5)" in ran.output
-    assert f'step = "last"  # of {shown}; "all" makes each a sample' in (tmp_path / "m.toml").read_text()
+    assert f'step = "last"  # of {shown}; "all" makes each step a sample' in (tmp_path / "m.toml").read_text()
     ran = call("convert", tmp_path / "in", tmp_path / "store", "--mapping", tmp_path / "m.toml")
     assert ran.code == 0, ran.stderr
     assert json.loads(call("inspect", tmp_path / "in", "--json").stdout)["files"][0]["steps"]["times"] == TIMES

@@ -250,7 +250,11 @@ def test_a_source_can_be_sent_to_another_process(tmp_path: Path) -> None:
             r"surface_position: .* ends in \.pt or \.npy or \.npz, got 'a\.vtp'",
             id="vtp",
         ),
-        pytest.param(FileMap(surface_position="mesh/a.npy"), r"in each sample's directory .*got 'mesh/a", id="a path"),
+        pytest.param(
+            FileMap(surface_position="mesh/a.npy"),
+            r"got 'mesh/a\.npy'; name a file in each sample's directory, without a path",
+            id="a path",
+        ),
     ],
 )
 def test_an_impossible_file_map_is_refused(tmp_path: Path, filemap: FileMap, message: str) -> None:

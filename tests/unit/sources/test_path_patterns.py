@@ -59,5 +59,7 @@ def test_a_pattern_stays_below_the_root(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["run_{", "run_}", "{}", "{1}", "{a b}", "{a{b}}", "{a:}", "{a:text}"])
 def test_a_placeholder_is_a_name_in_braces(text: str) -> None:
-    with pytest.raises(ArgumentError, match=r"expected placeholders such as \{n\}, a name in braces"):
+    with pytest.raises(
+        ArgumentError, match=r"expected placeholders such as \{n\} or \{n:number\}; write a name in braces"
+    ):
         PathPattern.parse(text)

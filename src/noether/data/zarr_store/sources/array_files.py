@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from noether.data.zarr_store.errors import ArgumentError, SourceError, nearest_names
 from noether.data.zarr_store.layout import POSITION
@@ -120,27 +120,28 @@ def check_array_domain(name: str, domain: DomainMapping) -> None:
             )
         return
     may_be_mesh = suffix in HDF5_SUFFIXES and domain.concatenate is None and not (domain.group or _turned(domain))
-    problem = None if may_be_mesh else unfit_for_arrays(domain)
-    if problem is not None:
-        raise ArgumentError(f"mapping: domain {name!r}: {domain.file!r} {problem}")
+    unfit = None if may_be_mesh else unfit_for_arrays(domain)
+    if unfit is not None:
+        problem, way_out = unfit
+        raise ArgumentError(f"mapping: domain {name!r}: {domain.file!r} {problem}; {way_out}")
 
 
-def unfit_for_arrays(domain: DomainMapping) -> str | None:
-    """Return the text of an error if a domain has settings that do not apply to a file of arrays, else None."""
+def unfit_for_arrays(domain: DomainMapping) -> tuple[str, str] | None:
+    """Return a problem and its remedy if a domain has settings that do not apply to a file of arrays, else None."""
     of_meshes = sorted({"association", "concatenate", "parts", "step", "unused_points"} & domain.model_fields_set)
     of_meshes += [one for one, field in domain.fields.items() if isinstance(field, NormalsField | AreaField)]
     if of_meshes:
-        return f"holds arrays and no mesh; leave {', '.join(of_meshes)} out, or name an array"
+        return "holds arrays and no mesh", f"leave {', '.join(of_meshes)} out, or name an array"
     if POSITION not in domain.fields:
-        return "holds arrays and no mesh; name the array of the positions, such as position = 'points'"
+        return "holds arrays and no mesh", "name the array of the positions, such as position = 'points'"
     return None
 
 
-def unfit_for_mesh(domain: DomainMapping) -> str | None:
-    """Return the text of an error if a domain has settings that do not apply to a mesh in HDF5, else None."""
+def unfit_for_mesh(domain: DomainMapping) -> tuple[str, str] | None:
+    """Return a problem and its remedy if a domain has settings that do not apply to a mesh in HDF5, else None."""
     of_arrays = (["group"] if domain.group is not None else []) + [f"transpose of {one}" for one in _turned(domain)]
     if of_arrays:
-        return f"holds a mesh (VTKHDF or CGNS), which is read as one; leave {', '.join(of_arrays)} out"
+        return "holds a mesh (VTKHDF or CGNS), which is read as one", f"leave {', '.join(of_arrays)} out"
     return None
 
 
@@ -185,18 +186,16 @@ def _gather(
         for array in field.names:
             values = find(array, f"{name}_{field_name}")
             if values is None:
-                raise SourceError(_missing(file, f"{name}_{field_name}", domain, array, list_names()))
+                _refuse_missing(file, f"{name}_{field_name}", domain, array, list_names())
             arrays.append(values)
         fields[field_name] = assemble(field, arrays, file.where(f"{name}_{field_name}"))
     return DomainData(fields)
 
 
-def _missing(file: SampleFile, field: str, domain: DomainMapping, array: str, there: list[str]) -> str:
+def _refuse_missing(file: SampleFile, field: str, domain: DomainMapping, array: str, there: list[str]) -> NoReturn:
     near = nearest_names(array, there)
-    hint = f"; {near}" if near.startswith("did you mean") else ""
     of_group = "" if domain.group is None else f" in the group {file.group(domain.group)!r}"
-    more = f", and {len(there) - _MAX_SHOWN} more" if len(there) > _MAX_SHOWN else ""
-    return (
-        f"{file.where(field)} has no array {array!r}{of_group}{hint} "
-        f"(it has {', '.join(there[:_MAX_SHOWN]) or 'none'}{more})"
-    )
+    more = f", and {len(there) - _MAX_SHOWN:,} more" if len(there) > _MAX_SHOWN else ""
+    known = f"it has {', '.join(there[:_MAX_SHOWN]) or 'none'}{more}"
+    way_out = f"{near} ({known})" if near.startswith("did you mean") else known
+    raise SourceError(f"{file.where(field)} has no array {array!r}{of_group}; {way_out}")

@@ -49,14 +49,12 @@ def assemble(field: ArrayField, arrays: Sequence[Any], where: str) -> Any:
     for name, array in zip(field.names, arrays, strict=True):
         if len(array.shape) != 1 and array.shape[1:] != (1,):
             is_row = len(array.shape) == 2 and array.shape[0] == 1
+            way_out = "name the arrays of single components, or one array that has them all"
+            if is_row:
+                way_out = "it looks transposed (MATLAB's order): write { array = [...], transpose = true }"
             raise SourceError(
                 f"{where}: expected arrays of one value per point to stack {_shown(field.names)}, got {name!r} of "
-                f"shape {tuple(array.shape)}; "
-                + (
-                    "it looks transposed (MATLAB's order): write { array = [...], transpose = true }"
-                    if is_row
-                    else "name the arrays of single components, or one array that has them all"
-                )
+                f"shape {tuple(array.shape)}; {way_out}"
             )
     lengths = {name: array.shape[0] for name, array in zip(field.names, arrays, strict=True)}
     if len(set(lengths.values())) > 1:

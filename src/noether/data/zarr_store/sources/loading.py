@@ -182,15 +182,17 @@ class SampleLoader:
     def require_fit(self, key: str, domains: Mapping[str, DomainMapping], *, is_mesh: bool) -> None:
         """Raise `SourceError` if a domain has settings for arrays but its HDF5 file holds a mesh, or vice versa."""
         for name, domain in domains.items():
-            problem = unfit_for_mesh(domain) if is_mesh else unfit_for_arrays(domain)
-            if problem is not None:
-                raise SourceError(f"sample {self.found.sample_id!r}, domain {name!r}: {key} {problem}")
+            unfit = unfit_for_mesh(domain) if is_mesh else unfit_for_arrays(domain)
+            if unfit is not None:
+                problem, way_out = unfit
+                raise SourceError(f"sample {self.found.sample_id!r}, domain {name!r}: {key} {problem}; {way_out}")
 
     def require_read(self, key: str) -> None:
         """Raise `SourceError` if a file has a known format that is not read."""
         unread = unread_format(key)
         if unread is not None:
-            raise SourceError(f"sample {self.found.sample_id!r}: {key} {unread}")
+            kind, way_out = unread
+            raise SourceError(f"sample {self.found.sample_id!r}: {key} is {kind}, which is not read; {way_out}")
 
     def _field(self, domain: str, name: str, data: Mapping[str, DomainData]) -> Any:
         field = self.mapping.domains[domain].fields.get(name)
@@ -207,12 +209,18 @@ class SampleLoader:
         """Raise `SourceError` if the number of components of an array is not that of its field."""
         width = self.mapping.spec(domain, name).width
         if shape[1:] != (width,) and not (width == 1 and len(shape) == 1):
-            field, hint = self.mapping.domains[domain].fields.get(name), ""
+            field = self.mapping.domains[domain].fields.get(name)
+            looks, way_out = "", f"name an array with {width} column{'' if width == 1 else 's'}"
             if len(shape) == 2:
-                hint = f"; write width = {shape[1]} in the mapping if that is correct"
+                way_out = f"write width = {shape[1]} in the mapping if that is correct"
                 if shape[0] == width and _may_transpose(field, self.mapping.domains[domain]):
-                    hint = f", which looks transposed (MATLAB's order); write {name} = {_transposing(field)}"
-            raise SourceError(f"{self.where(domain, name)}: expected shape (n_points, {width}), got {shape}{hint}")
+                    looks, way_out = (
+                        ", which looks transposed (MATLAB's order)",
+                        f"write {name} = {_transposing(field)}",
+                    )
+            raise SourceError(
+                f"{self.where(domain, name)}: expected shape (n_points, {width}), got {shape}{looks}; {way_out}"
+            )
 
     def _own_file(self, domain: str, name: str, field: FileField, data: Mapping[str, DomainData]) -> Any:
         values = self._load_file(field.file, self.where(domain, name))

@@ -142,9 +142,9 @@ class MappedSource:
     def _check_first_files(self) -> None:
         """Raise `ArgumentError` if a domain has settings for a mesh but its first HDF5 file holds arrays."""
         for name, domain in self.mapping.domains.items():
-            problem = unfit_for_arrays(domain) if suffix_of(domain.file or "") in HDF5_SUFFIXES else None
+            unfit = unfit_for_arrays(domain) if suffix_of(domain.file or "") in HDF5_SUFFIXES else None
             found = next((one for one in self._samples.values() if domain.file in one.files), None)
-            if problem is None or found is None:
+            if unfit is None or found is None:
                 continue
             item = found.files[str(domain.file)][0]
             try:
@@ -153,7 +153,8 @@ class MappedSource:
             except SourceError:
                 continue  # reported when its sample is loaded
             if not is_mesh:
-                raise ArgumentError(f"mapping: domain {name!r}: {domain.file!r} {problem}")
+                problem, way_out = unfit
+                raise ArgumentError(f"mapping: domain {name!r}: {domain.file!r} {problem}; {way_out}")
 
     def _notice_missing_domains(self) -> None:
         for name, domain in self.mapping.domains.items():
@@ -179,6 +180,7 @@ def _check_formats(mapping: SourceMapping) -> None:
 def _check_suffix(pattern: str, formats: Mapping[str, object], what: str) -> None:
     unread = unread_format(pattern)
     if unread is not None:
-        raise ArgumentError(f"mapping: {what}: {pattern!r} {unread}")
+        kind, way_out = unread
+        raise ArgumentError(f"mapping: {what}: {pattern!r} is {kind}, which is not read; {way_out}")
     if suffix_of(pattern) not in formats:
         raise ArgumentError(f"mapping: {what}: {pattern!r} has an unknown format; use one of {', '.join(formats)}")

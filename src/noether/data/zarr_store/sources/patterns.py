@@ -48,13 +48,17 @@ class PathPattern:
             A brace is not closed, a placeholder has no valid name, or the path leads out of the root.
         """
         if not text or text.startswith("/") or "\\" in text or {"", ".", ".."} & set(text.split("/")):
-            raise ArgumentError(f"{text!r}: expected a path below the source's root, such as 'run_{{n}}/surface.vtp'")
+            raise ArgumentError(
+                f"{text!r}: expected a path below the source's root; write, for example, 'run_{{n}}/surface.vtp'"
+            )
         names: list[str] = []
         pieces = []
         for placeholder, star, brace, literal in _TOKEN.findall(text):
             name, colon, kind = placeholder.partition(":")
             if brace or not ((name.isidentifier() and colon + kind in _KINDS) or star or literal):
-                raise ArgumentError(f"{text!r}: expected placeholders such as {{n}}, a name in braces, or {{n:number}}")
+                raise ArgumentError(
+                    f"{text!r}: expected placeholders such as {{n}} or {{n:number}}; write a name in braces"
+                )
             if name and name not in names:
                 names.append(name)
                 pieces.append(f"(?P<{name}>{'[0-9]+' if name == PART else _KINDS[colon + kind]})")

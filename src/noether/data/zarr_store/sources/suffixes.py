@@ -41,10 +41,9 @@ def with_plain_suffix(name: str) -> str:
     return name.removesuffix(_written_suffix(name)) + suffix_of(name)
 
 
-def unread_format(name: str | os.PathLike[str]) -> str | None:
+def unread_format(name: str | os.PathLike[str]) -> tuple[str, str] | None:
     """Return the kind of a file that is not read, and the remedy; None for all other files."""
-    known = _UNREAD.get(suffix_of(name))
-    return None if known is None else f"is {known[0]}, which is not read; {known[1]}"
+    return _UNREAD.get(suffix_of(name))
 
 
 def unread_files(names: Iterable[str]) -> list[str]:
@@ -54,9 +53,10 @@ def unread_files(names: Iterable[str]) -> list[str]:
     for name in sorted(there):
         # Many programs write tables as .dat; beside the .dat of Fluent lies a .cas file.
         is_fluent = suffix_of(name) != ".dat" or len(there) == 1 or f"{name.removesuffix('.dat')}.cas" in there
-        advice = unread_format(name)
-        if advice is not None and is_fluent:
-            sentences.setdefault(_UNREAD[suffix_of(name)][1], f"{name} {advice}")
+        unread = unread_format(name)
+        if unread is not None and is_fluent:
+            kind, way_out = unread
+            sentences.setdefault(way_out, f"{name} is {kind}, which is not read; {way_out}")
     return list(sentences.values())
 
 

@@ -255,8 +255,8 @@ def _check_filemap(filemap: FileMap) -> None:
     for attribute, filename in filemap.model_dump(exclude_none=True).items():
         if "/" in filename or suffix_of(filename) not in FORMATS:
             raise ArgumentError(
-                f"file map: {attribute}: expected the name of a file in each sample's directory that ends in "
-                f"{' or '.join(FORMATS)}, got {filename!r}"
+                f"file map: {attribute}: expected a file name that ends in {' or '.join(FORMATS)}, got {filename!r}; "
+                "name a file in each sample's directory, without a path"
             )
 
 
