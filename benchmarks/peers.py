@@ -112,7 +112,7 @@ class _Shard(NamedTuple):
         """Return the chunks of one range of rows."""
         found = self.places.bounds_of(parts[0].chunk, len(parts))
         if found is None:
-            raise ValueError(f"chunks from {parts[0].chunk} on are no neighbours")
+            raise ValueError(f"chunks from {parts[0].chunk} on are not contiguous")
         start, bounds = found
         rows = [part.ranges for part in parts]
         return _Stored(self.codec, self.data[start : start + bounds[-1]], bounds, rows, out, first_row)
