@@ -1,4 +1,4 @@
-"""The results as a page of documentation: every figure on it comes from the JSON of a run."""
+"""Writing the results as a page of documentation. All numbers on it come from the JSON files of benchmarks."""
 
 from __future__ import annotations
 

@@ -343,7 +343,7 @@ def test_complete_files_as_pieces_are_refused(tmp_path: Path, mark: bytes) -> No
     for look in (source.load, source.describe):
         with pytest.raises(SourceError) as error:
             look("run_1")
-        assert str(error.value).startswith("sample 'run_1': run_1/volume.vtu.1.part is a whole VTK file; expected a ")
+        assert str(error.value).startswith("sample 'run_1': run_1/volume.vtu.1.part is a whole VTK file, expected a ")
         assert "write a .pvtu" in str(error.value)
 
 

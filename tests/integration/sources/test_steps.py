@@ -220,7 +220,7 @@ def test_inspect_lists_steps_and_proposes_the_last(tmp_path: Path, kind: str) ->
     ran = call("inspect", tmp_path / "in", "--mapping", tmp_path / "m.toml")
     shown = "3 time steps, from step 0 (time 0) to step 2 (time 1.5)"
     assert f"{shown}; this is step 2 (time 1.5)" in ran.output
-    assert f'step = "last"  # of {shown}; "all" makes each a sample' in (tmp_path / "m.toml").read_text()
+    assert f'step = "last"  # of {shown}; "all" makes each step a sample' in (tmp_path / "m.toml").read_text()
     ran = call("convert", tmp_path / "in", tmp_path / "store", "--mapping", tmp_path / "m.toml")
     assert ran.code == 0, ran.stderr
     assert json.loads(call("inspect", tmp_path / "in", "--json").stdout)["files"][0]["steps"]["times"] == TIMES
@@ -231,14 +231,14 @@ def test_inspect_lists_steps_and_proposes_the_last(tmp_path: Path, kind: str) ->
     [
         (1, "flow.vtkhdf", "flow.vtu", r"only \.case, \.vtkhdf, .* have time steps, got 'run_\{n\}/flow\.vtu'; leav"),
         (1, "flow.vtkhdf", "flow.npz", "have time steps, got 'run_{n}/flow.npz'"),
-        (-1, "", "", "step: expected 'last', 'all', or the number of a step, which is counted from 0 .*; got -1"),
-        (0.5, "", "", r"or the number of a step, .*; got 0\.5"),
-        ("first", "", "", "expected 'last', 'all', or the number of a step, .*; got 'first'"),
-        ("all", "", "", r"expected the placeholder \{step\} in 'run_\{n\}', .* such as 'run_\{n\}_\{step\}'"),
+        (-1, "", "", "step: expected 'last', 'all', or the number of a step, counted from 0 .*, got -1"),
+        (0.5, "", "", r"or the number of a step, .*, got 0\.5"),
+        ("first", "", "", "expected 'last', 'all', or the number of a step, .*, got 'first'"),
+        ("all", "", "", r"placeholder \{step\}, got 'run_\{n\}': .*; write, for example, id = 'run_\{n\}_\{step\}'"),
         ("all", 'id = "run_{n}"', 'id = "{step}"', r"'run_\{n\}/flow\.vtkhdf': expected the placeholders of the id"),
-        ("last", 'id = "run_{n}"', 'id = "{n}_{step}"', r"expected .* \{n\}, \{step\}; or write step = 'all' in"),
-        ("all", "run_{n}", "run_{n}_{step}", r"the file may have neither \{step\} nor a group"),
-        ("all", "step =", 'concatenate = "run_{n}_{step}.{part}"\nstep =', "the steps of a file in pieces are not kno"),
+        ("last", 'id = "run_{n}"', 'id = "{n}_{step}"', r"expected .* \{n\}, \{step\}; write step = 'all' in"),
+        ("all", "run_{n}", "run_{n}_{step}", r"allows neither \{step\} in the file nor a group; remove"),
+        ("all", "step =", 'concatenate = "run_{n}_{step}.{part}"\nstep =', "the steps of a file in pieces cannot be r"),
     ],
 )  # fmt: skip
 def test_a_mapping_with_an_invalid_step_is_refused(
