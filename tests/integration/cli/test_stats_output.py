@@ -14,7 +14,7 @@ from support.ahmed import load_run
 from support.reading import write_runs, write_samples
 from support.trees import call
 
-POSITIONS = ["--fields", "surface_position,volume_position"]
+POSITIONS = ["--field", "surface_position,volume_position"]
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_figures_that_are_not_finite_are_left_out_and_named(tmp_path: Path, tole
     arrays = run | {"volume_sdf": np.full_like(run["volume_sdf"], np.nan)}
     root = write_samples(tmp_path / "store", {"run_1": arrays}, non_finite="allow")
     flat = tmp_path / "s.json"
-    ran = call("stats", root, "--fields", "volume_sdf,volume_pressure", "--output-flat", flat, *tolerance)
+    ran = call("stats", root, "--field", "volume_sdf,volume_pressure", "--output-flat", flat, *tolerance)
     names = ", ".join(f"volume_sdf_{figure}" for figure in ("mean", "std", "logscale_mean", "logscale_std"))
     assert ran.stdout.splitlines()[-1] == f"note: {flat} lacks {names}: there is no finite figure"
     assert [name.split("_")[1] for name in json.loads(flat.read_text())] == ["pressure"] * 4

@@ -18,6 +18,7 @@ from noether.data.zarr_store.cli.app import (
     parse_options,
 )
 from noether.data.zarr_store.cli.convert_output import conversion_progress, print_report
+from noether.data.zarr_store.cli.field_options import field_names, field_option
 from noether.data.zarr_store.cli.run_options import (
     SOME_FAILED,
     DaskOption,
@@ -64,7 +65,7 @@ def add_fields_command(
     mapping: MappingOption = None,
     field: Annotated[
         list[str] | None,
-        typer.Option(help="Field to add (default: all of the source that the store lacks). May be repeated."),
+        field_option("Field to add (default: every field of the source that the store lacks)"),
     ] = None,
     field_dtype: Annotated[
         list[str] | None,
@@ -106,7 +107,7 @@ def add_fields_command(
         writer = open_field_writer(
             store,
             tree.filemap,
-            fields=field or None,
+            fields=field_names(field),
             field_dtypes=key_values(field_dtype, "--field-dtype", "FIELD=DTYPE") or None,
             non_finite=non_finite,  # type: ignore[arg-type] # the writer checks it, with its own message
             storage_options=parse_options(storage_option, "--storage-option"),

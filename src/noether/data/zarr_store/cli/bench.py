@@ -11,6 +11,7 @@ from rich.console import Console
 
 from noether.data.zarr_store.cli.app import Debug, StorageOption, command, errors_reported, key_values, parse_options
 from noether.data.zarr_store.cli.bench_output import print_throughput
+from noether.data.zarr_store.cli.field_options import field_names, field_option
 from noether.data.zarr_store.errors import ArgumentError
 
 
@@ -25,7 +26,7 @@ def bench_command(
             "(default: 16384 of each).",
         ),
     ] = None,
-    field: Annotated[list[str] | None, typer.Option(help="Read this field. May be repeated (default: all).")] = None,
+    field: Annotated[list[str] | None, field_option("Field to read (default: all fields)")] = None,
     split: Annotated[str | None, typer.Option(help="Split of the store (default: all samples).")] = None,
     workers: Annotated[int, typer.Option(help="Processes that read; 0 reads in the loop itself.")] = 4,
     batch_size: Annotated[int, typer.Option(help="Samples of a batch.")] = 1,
@@ -51,7 +52,7 @@ def bench_command(
             found = measure_throughput(
                 store,
                 num_points=_points(num_points),
-                fields=field,
+                fields=field_names(field),
                 split=split,
                 num_workers=workers,
                 batch_size=batch_size,

@@ -8,6 +8,7 @@ import typer
 from rich.filesize import decimal
 
 from noether.data.zarr_store.cli.app import Debug, StorageOption, errors_reported, group, parse_options
+from noether.data.zarr_store.cli.field_options import field_names, field_option
 from noether.data.zarr_store.core import printable
 from noether.data.zarr_store.upkeep import clear_cache, fill_cache, show_cache
 
@@ -24,7 +25,7 @@ def fill_command(
     store: Annotated[str, typer.Argument(help="URL of the store.")],
     split: Annotated[str | None, typer.Option(help="Only the samples of this split.")] = None,
     sample: Annotated[list[str] | None, typer.Option(help="Only this sample. May be repeated.")] = None,
-    field: Annotated[list[str] | None, typer.Option(help="Only this field. May be repeated.")] = None,
+    field: Annotated[list[str] | None, field_option("Fetch only this field")] = None,
     cache_dir: CacheDir = None,
     cache_limit: Annotated[
         str | None,
@@ -45,7 +46,7 @@ def fill_command(
             cache_limit=cache_limit,
             split=split,
             sample_ids=sample or None,
-            fields=field or None,
+            fields=field_names(field),
             storage_options=parse_options(storage_option, "--storage-option"),
             on_sample=lambda sample_id, n_bytes: typer.echo(printable(f"{sample_id}: {decimal(n_bytes)}")),
         )

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from noether.data.zarr_store.cli.app import Debug, StorageOption, command, errors_reported, parse_options
+from noether.data.zarr_store.cli.field_options import field_names, field_option
 from noether.data.zarr_store.upkeep import copy_store
 
 
@@ -18,7 +19,7 @@ def copy_command(
     split: Annotated[str | None, typer.Option(help="Copy the samples of this split.")] = None,
     sample: Annotated[list[str] | None, typer.Option(help="Copy this sample. May be repeated.")] = None,
     field: Annotated[
-        list[str] | None, typer.Option(help="Copy this field, and the positions of its domain. May be repeated.")
+        list[str] | None, field_option("Copy this field, and the positions of its domain (default: all fields)")
     ] = None,
     workers: Annotated[int, typer.Option(help="Samples that are copied at the same time.")] = 8,
     storage_option: StorageOption = None,
@@ -40,7 +41,7 @@ def copy_command(
             fraction=fraction,
             split=split,
             sample_ids=sample,
-            fields=field,
+            fields=field_names(field),
             workers=workers,
             storage_options=parse_options(storage_option, "--storage-option"),
             destination_options=parse_options(destination_option, "--destination-option"),

@@ -12,6 +12,7 @@ import typer
 from numpy.typing import NDArray
 
 from noether.data.zarr_store.cli.app import Debug, StorageOption, command, errors_reported, parse_options
+from noether.data.zarr_store.cli.field_options import field_names, field_option
 from noether.data.zarr_store.errors import ArgumentError
 from noether.data.zarr_store.export import export_sample
 
@@ -37,7 +38,7 @@ def export_command(
     ] = None,
     field: Annotated[
         list[str] | None,
-        typer.Option(help="Field to export. May be repeated (default: all, or none where there are predictions)."),
+        field_option("Field to export (default: all fields, or none with --predictions)"),
     ] = None,
     predictions: Annotated[
         Path | None, typer.Option(help="File .npz of arrays in stored order, which are written by their names.")
@@ -60,7 +61,7 @@ def export_command(
             parts=part,
             domain=domain,
             association=association,  # type: ignore[arg-type] # it is checked there, with its own message
-            fields=field,
+            fields=field_names(field),
             predictions=None if predictions is None else _load(predictions),
             check_positions=check_positions,
             overwrite=overwrite,

@@ -8,6 +8,7 @@ import typer
 from rich.filesize import decimal
 
 from noether.data.zarr_store.cli.app import Debug, StorageOption, command, errors_reported, parse_options
+from noether.data.zarr_store.cli.field_options import field_names, field_option
 from noether.data.zarr_store.core import printable
 from noether.data.zarr_store.errors import ArgumentError
 from noether.data.zarr_store.upkeep import RemovedGroup, remove_fields, remove_samples
@@ -17,9 +18,7 @@ from noether.data.zarr_store.upkeep import RemovedGroup, remove_fields, remove_s
 def remove_command(
     store: Annotated[str, typer.Argument(help="Directory or URL of the store.")],
     sample: Annotated[list[str] | None, typer.Option(help="Sample to remove. May be repeated.")] = None,
-    field: Annotated[
-        list[str] | None, typer.Option(help="Field to remove from all samples, such as volume_cp. May be repeated.")
-    ] = None,
+    field: Annotated[list[str] | None, field_option("Field to remove from all samples, such as volume_cp")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")] = False,
     storage_option: StorageOption = None,
     debug: Debug = False,
@@ -31,12 +30,13 @@ def remove_command(
     """
     with errors_reported(debug, "run the same command again to finish the removal"):
         options = parse_options(storage_option, "--storage-option")
-        if bool(sample) == bool(field):
+        fields = field_names(field)
+        if bool(sample) == bool(fields):
             raise ArgumentError("expected either --sample or --field, at least once")
         if sample:
             _remove_samples(store, sample, options, dry_run=dry_run)
         else:
-            _remove_fields(store, field or [], options, dry_run=dry_run)
+            _remove_fields(store, fields or [], options, dry_run=dry_run)
 
 
 def _remove_samples(store: str, samples: list[str], options: dict[str, Any], *, dry_run: bool) -> None:

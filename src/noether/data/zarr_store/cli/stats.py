@@ -10,6 +10,7 @@ from rich.console import Console
 
 from noether.data.zarr_store.cli.app import Debug, StorageOption, command, errors_reported, parse_options
 from noether.data.zarr_store.cli.display import print_statistics, reading_progress
+from noether.data.zarr_store.cli.field_options import field_names, field_option
 from noether.data.zarr_store.cli.stats_output import FlatOutputOption, OutputOption, check_outputs, write_outputs
 from noether.data.zarr_store.manifest import StoreManifest
 from noether.data.zarr_store.statistics import calculate_store_statistics, plot_histograms, plot_path
@@ -20,13 +21,8 @@ def stats_command(
     store: Annotated[str, typer.Argument(help="Directory or URL of the store.")],
     split: Annotated[str | None, typer.Option(help="Split of the store (default: all samples).")] = None,
     limit: Annotated[int | None, typer.Option(help="Take only the first so many samples.")] = None,
-    fields: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FIELD,FIELD", help="Fields to take in. May be repeated (default: all)."),
-    ] = None,
-    exclude: Annotated[
-        list[str] | None, typer.Option(metavar="FIELD,FIELD", help="Fields to leave out. May be repeated.")
-    ] = None,
+    field: Annotated[list[str] | None, field_option("Field to include (default: all fields)")] = None,
+    exclude_field: Annotated[list[str] | None, field_option("Field to leave out", "--exclude-field")] = None,
     workers: Annotated[
         int | None, typer.Option(help="Threads that read at the same time (default: one a core, 16 for a URL).")
     ] = None,
@@ -56,8 +52,8 @@ def stats_command(
         with reading_progress() as progress:
             stats = calculate_store_statistics(
                 store,
-                fields=_names(fields),
-                exclude_fields=_names(exclude) or (),
+                fields=field_names(field),
+                exclude_fields=field_names(exclude_field, "--exclude-field") or (),
                 split=split,
                 limit=limit,
                 max_workers=workers,
@@ -72,7 +68,3 @@ def stats_command(
         if plot is not None:
             plot_histograms(store, stats, plot, split=split, limit=limit, storage_options=options, seed=seed)
             typer.echo(f"plotted: {plot}")
-
-
-def _names(lists: list[str] | None) -> list[str] | None:
-    return None if lists is None else [name.strip() for names in lists for name in names.split(",")]
