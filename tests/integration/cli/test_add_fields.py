@@ -146,7 +146,10 @@ def test_verify_compares_with_the_source_of_the_conversion(store: Path, tree: Pa
         (["--filemap", "FILEMAP", "--workers", "-1"], "workers: expected"),
         (["--filemap", "FILEMAP", "--field-dtype", "surface_cp=int8"], "expected one of float16"),
         (["--filemap", "FILEMAP", "--retry-failed"], "has no run of add-fields"),
-        (["--filemap", "FILEMAP", "--dask", "x", "--timeout", "5"], "--timeout: not with --dask"),
+        (
+            ["--filemap", "FILEMAP", "--dask", "x", "--timeout", "5"],
+            "--timeout: expected no value with --dask, got 5.0; set it on the Dask cluster",
+        ),
     ],
 )
 def test_wrong_usage_ends_with_2_and_changes_nothing(

@@ -146,7 +146,7 @@ def test_chunk_points_may_differ_by_domain(tree: Path, store: Path) -> None:
 def test_parts_are_converted_by_runs_of_their_own(tree: Path, store: Path) -> None:
     first = call("convert", tree, store, *PRESET, "--part", "2/2")
     assert (first.code, list(StoreManifest.load(str(store)).samples)) == (0, ["run_2"])
-    assert "note: other parts are missing; when all are done, unite them: noether-zarr merge STORE" in first.stdout
+    assert "note: other parts are missing; when all parts are converted, use noether-zarr merge STORE" in first.stdout
     second = call("convert", tree, store, *PRESET, "--part", "1/2")
     assert (second.code, list(StoreManifest.load(str(store)).samples)) == (0, ["run_1", "run_2"])
     assert "note: other parts" not in second.stdout
@@ -261,9 +261,13 @@ def test_options_in_json_keep_their_types(tree: Path, s3_server: S3Server, s3_ro
         pytest.param([*PRESET, "--filemap", "x"], "and --mapping, got --preset and --filemap", id="both"),
         pytest.param(["--preset", "ahmed"], "preset 'ahmed' is not known; did you mean 'ahmedml'", id="unknown preset"),
         pytest.param([*PRESET, "--chunk-points", "0"], "chunk_points: expected .* at least 1, got 0", id="no points"),
-        pytest.param([*PRESET, "--chunk-points", "many"], "a whole number, or one for each .* 'many'", id="no number"),
         pytest.param(
-            [*PRESET, "--chunk-points", "surface=x"], "one for each .* 'surface=x'", id="no number of a domain"
+            [*PRESET, "--chunk-points", "many"], "expected N, or DOMAIN=N,… such as .* 'many'", id="no number"
+        ),
+        pytest.param(
+            [*PRESET, "--chunk-points", "surface=x"],
+            "expected N, or DOMAIN=N,… such as .* 'surface=x'",
+            id="no number of a domain",
         ),
         pytest.param([*PRESET, "--chunk-points", "face=9"], "unknown domain 'face'; did you mean 'surf", id="domain"),
         pytest.param(
@@ -272,9 +276,15 @@ def test_options_in_json_keep_their_types(tree: Path, s3_server: S3Server, s3_ro
         pytest.param([*PRESET, "--part", "3"], "--part: expected K/N such as 3/16, got '3'", id="part form"),
         pytest.param([*PRESET, "--part", "3/2"], "part: expected a number from 1 to 2, got 3", id="no such part"),
         pytest.param([*PRESET, "--timeout", "5"], "timeout: only worker processes can be stopped", id="timeout"),
-        pytest.param([*PRESET, "--dask", "x"], "--workers: not with --dask, whose workers are", id="dask with workers"),
         pytest.param(
-            [*PRESET[:2], "--dask", "x", "--timeout", "5"], "--timeout: not with --dask", id="dask with a timeout"
+            [*PRESET, "--dask", "x"],
+            "--workers: expected no value with --dask, got 0; set it on",
+            id="dask with workers",
+        ),
+        pytest.param(
+            [*PRESET[:2], "--dask", "x", "--timeout", "5"],
+            "--timeout: expected no value with --dask, got 5.0; set it on",
+            id="dask with a timeout",
         ),
         pytest.param([*PRESET, "--retry-failed"], "has no conversion.json", id="no report"),
         pytest.param([*PRESET, "--overwrite", "--resume"], "expected one of --resume, --retry-f", id="two modes"),
@@ -331,7 +341,9 @@ def message_in(text: str, pattern: str) -> bool:
         ),
         pytest.param('{"cp": {"file": "c.npy"}}', "'cp': expected a name of the form <domain>_<name>", id="no domain"),
         pytest.param(
-            '{"volume_velocity": {"file": "u.npy", "width": 2}}', "volume_velocity has the width 3, got 2", id="a width"
+            '{"volume_velocity": {"file": "u.npy", "width": 2}}',
+            "volume_velocity: expected width 3, got 2; replace",
+            id="a width",
         ),
         pytest.param('{"surface_position": "p.vtp"}', r"ends in \.pt or \.npy or \.npz, got 'p\.vtp'", id="a mesh"),
     ],

@@ -198,7 +198,7 @@ def test_a_store_that_keeps_its_name_says_so(tree: Path, store: Path) -> None:
     call("convert", tree, store, "--filemap", filemap, "--workers", 0, "--name", "mine")
     ran = call("convert", tree, store, "--filemap", filemap, "--workers", 0)
     assert ran.code == 0
-    assert "note: the dataset of the store is called 'mine', not 'tree'; it keeps its name\n" in ran.stdout
+    assert "note: the dataset of the store keeps its name 'mine'; the source is named 'tree'\n" in ran.stdout
     assert StoreManifest.load(str(store)).dataset_name == "mine"
 
 

@@ -88,10 +88,10 @@ def test_an_error_is_one_line_and_an_exit_code(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "cannot be read (No such file or directory)"),
-        (b"no archive", "expected a .npz of arrays of numbers, as numpy.savez writes it"),
-        (b"PK\x03\x04 cut off", "expected a .npz of arrays of numbers, as numpy.savez writes it"),
-        (b"", "expected a .npz of arrays of numbers, as numpy.savez writes it"),
+        (None, "cannot be read (No such file or directory); check the path"),
+        (b"no archive", "expected a .npz file with arrays of numbers; write it with numpy.savez"),
+        (b"PK\x03\x04 cut off", "expected a .npz file with arrays of numbers; write it with numpy.savez"),
+        (b"", "expected a .npz file with arrays of numbers; write it with numpy.savez"),
     ],
     ids=["missing", "another format", "damaged", "empty"],
 )
@@ -116,5 +116,6 @@ def test_predictions_that_are_no_archive_of_numbers_are_refused(store: Path, tmp
     ran = call("export", store, "run_1", tmp_path / "out.npz", "--predictions", path)
     assert ran.code == 2
     assert (
-        ran.stderr == f"error: --predictions {path}: expected a .npz of arrays of numbers, as numpy.savez writes it\n"
+        ran.stderr
+        == f"error: --predictions {path}: expected a .npz file with arrays of numbers; write it with numpy.savez\n"
     )

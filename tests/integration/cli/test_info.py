@@ -143,7 +143,7 @@ def test_version_prints_the_version_and_the_implementation_alone() -> None:
 
 def test_help_lists_the_commands_and_the_help_of_each_its_options() -> None:
     assert all(command in call("--help").stdout for command in ("convert", "info"))
-    assert "Exit codes: 0 all is converted" in " ".join(call("convert", "--help").stdout.split())
+    assert "Exit codes: 0 all samples are converted" in " ".join(call("convert", "--help").stdout.split())
     assert "--json" in call("info", "--help").stdout
 
 

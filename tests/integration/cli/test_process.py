@@ -105,7 +105,7 @@ def test_ctrl_c_keeps_what_is_complete_and_a_second_run_finishes(tmp_path: Path,
     os.killpg(process.pid, signal.SIGINT)
     ran = finish(process)
     assert ran.code == 130
-    assert ran.stderr.splitlines() == ["interrupted; what is complete is kept: run the same command again to go on"]
+    assert ran.stderr.splitlines() == ["interrupted; complete samples are kept; run the same command again to continue"]
     assert recorded(store) == groups(store) == ["run_1", "run_2"]
     before = identities(store, "*.zarr/**/*")
     pipe.unlink()
@@ -138,7 +138,7 @@ def test_an_interruption_with_workers_keeps_what_is_complete_and_shows_no_traceb
     for handle in handles:
         handle.close()
     assert ran.code == 130
-    assert ran.stderr.splitlines()[-1].startswith("interrupted; what is complete is kept")
+    assert ran.stderr.splitlines()[-1].startswith("interrupted; complete samples are kept")
     assert "Traceback" not in ran.output
     assert recorded(store) == groups(store) == ["run_1", "run_2"]
 
@@ -162,4 +162,4 @@ def test_ctrl_c_while_workers_start_shows_no_traceback(
     ran = finish(process)
     os.close(release)
     assert ran.code == 130
-    assert ran.stderr.splitlines() == ["interrupted; what is complete is kept: run the same command again to go on"]
+    assert ran.stderr.splitlines() == ["interrupted; complete samples are kept; run the same command again to continue"]

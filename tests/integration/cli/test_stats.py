@@ -53,9 +53,7 @@ def test_the_table_has_a_row_for_each_component(store: Path) -> None:
     assert (ran.code, ran.stderr) == (0, "")
     assert header == ["field", "", "points", "mean", "std", "min", "max", "log mean", "log std"]
     assert [row[:2] for row in body] == [
-        [field if i == 0 else "", "xyz"[i] if one.width == 3 else ""]
-        for field, one in stats.items()
-        for i in range(one.width)
+        [field, "xyz"[i] if one.width == 3 else ""] for field, one in stats.items() for i in range(one.width)
     ]
     sdf = stats["volume_sdf"]
     figures = (sdf.mean, sdf.std, sdf.min, sdf.max, sdf.logmean, sdf.logstd)
@@ -78,7 +76,8 @@ def test_with_a_tolerance_there_are_margins_in_place_of_extremes(store: Path) ->
 def test_samples_and_fields_are_chosen_by_options(store: Path, tmp_path: Path) -> None:
     ran = call(
         "stats", store, "--split", "train", "--limit", 1, "--field", "volume_sdf, volume_pressure",
-        "--field", "surface_area", "--exclude-field", "volume_pressure", "--workers", 2, "--output", tmp_path / "s.json",
+        "--field", "surface_area", "--exclude-field", "volume_pressure", "--workers", 2,
+        "--output", tmp_path / "s.json",
     )  # fmt: skip
     assert (ran.code, ran.stdout.splitlines()[-1]) == (0, f"written: {tmp_path / 's.json'}")
     expected = calculate_store_statistics(store, sample_ids=["run_1"], fields=["surface_area", "volume_sdf"])
@@ -213,10 +212,10 @@ fsspec.register_implementation("interrupteddisk", InterruptedDisk, clobber=True)
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_ctrl_c_says_that_nothing_is_written(store: Path, tmp_path: Path, workers: int) -> None:
+def test_ctrl_c_says_that_nothing_was_written(store: Path, tmp_path: Path, workers: int) -> None:
     output = tmp_path / "stats.json"
     ran = call("stats", f"interrupteddisk://{store}", "--workers", workers, "--output", output)
-    assert (ran.code, ran.output) == (130, "interrupted; nothing is written\n")
+    assert (ran.code, ran.output) == (130, "interrupted; nothing was written\n")
     assert not output.exists()
 
 

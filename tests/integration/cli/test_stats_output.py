@@ -56,7 +56,7 @@ def test_merged_statistics_have_a_flat_form_too(store: Path, tmp_path: Path) -> 
 def test_with_a_tolerance_the_bounds_of_positions_are_left_out_and_named(store: Path, tmp_path: Path) -> None:
     flat = tmp_path / "s.json"
     ran = call("stats", store, *POSITIONS, "--tolerance", 0.1, "--output-flat", flat)
-    note = f"note: {flat} lacks raw_pos_min, raw_pos_max: extremes need all points, without --tolerance"
+    note = f"note: {flat} lacks raw_pos_min, raw_pos_max: extremes need all points; leave out --tolerance"
     assert (ran.code, ran.stdout.splitlines()[-2:]) == (0, [f"written: {flat}", note])
     assert not [name for name in json.loads(flat.read_text()) if name.startswith("raw_pos")]
 
@@ -69,7 +69,7 @@ def test_figures_that_are_not_finite_are_left_out_and_named(tmp_path: Path, tole
     flat = tmp_path / "s.json"
     ran = call("stats", root, "--field", "volume_sdf,volume_pressure", "--output-flat", flat, *tolerance)
     names = ", ".join(f"volume_sdf_{figure}" for figure in ("mean", "std", "logscale_mean", "logscale_std"))
-    assert ran.stdout.splitlines()[-1] == f"note: {flat} lacks {names}: there is no finite figure"
+    assert ran.stdout.splitlines()[-1] == f"note: {flat} lacks {names}: the figure is not finite"
     assert [name.split("_")[1] for name in json.loads(flat.read_text())] == ["pressure"] * 4
 
 

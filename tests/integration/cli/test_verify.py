@@ -156,7 +156,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(root: Path, tree: st
     would = [line for line in ran.stdout.splitlines() if line.startswith("would ")]
     assert would[0] == f"would write {IDS[0]}.zarr/zarr.json: it is made again from its copies"
     assert would[1].startswith(f"would convert {GROUP}: chunk 2 is damaged")
-    assert would[2].startswith("would make sample_index-")
+    assert would[2].startswith("would write sample_index-")
     assert len(would) == 3
 
 
@@ -168,7 +168,7 @@ def test_a_repair_says_what_it_does_and_verifies(root: Path, tree: str) -> None:
     first, second, verdict = ran.stdout.splitlines()
     assert first == f"convert {GROUP}: chunk 2 is damaged: its checksum does not match its bytes"
     assert (
-        second == f"make {next(key for key in before if key.startswith('sample_index'))}: samples are added or changed"
+        second == f"write {next(key for key in before if key.startswith('sample_index'))}: samples are added or changed"
     )
     assert verdict.startswith(f"{root}: sound; ")
     assert every_file(root) == before
