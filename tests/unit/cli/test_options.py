@@ -25,8 +25,8 @@ def test_options_that_name_fields_are_spelled_the_same() -> None:
     names = {(name, tuple(one.opts), one.metavar) for name, one in options() if one.name in {"field", "exclude_field"}}
     with_fields = {"add-fields", "bench", "cache", "copy", "export", "remove", "stats"}
     assert names == {
-        *((name, ("--field",), "NAME") for name in with_fields),
-        ("stats", ("--exclude-field",), "NAME"),
+        *((name, ("--field",), "FIELD") for name in with_fields),
+        ("stats", ("--exclude-field",), "FIELD"),
     }
     assert not [one.opts for _, one in options() if {"--fields", "--exclude", "--samples"} & set(one.opts)]
 

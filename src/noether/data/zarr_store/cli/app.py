@@ -12,9 +12,9 @@ from importlib import import_module
 from typing import Annotated, Any, TypeVar
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
 from noether.data.zarr_store._version import __version__
+from noether.data.zarr_store.cli import help_text
 from noether.data.zarr_store.errors import (
     ArgumentError,
     MixedSamplesWarning,
@@ -44,7 +44,7 @@ FAILED, WRONG_USAGE, DAMAGE_FOUND, INTERRUPTED = 1, 2, 4, 130
 COMMANDS = {
     "add-fields": "Add fields of a source to a store.",
     "bench": "Measure the speed of random draws.",
-    "cache": "Manage the local cache of remote chunks.",
+    "cache": "Manage the cache of remote chunks.",
     "convert": "Convert a source into a store.",
     "copy": "Copy a store or a part of it.",
     "export": "Write fields onto the mesh of a sample.",
@@ -117,11 +117,12 @@ def _log_level_option() -> Any:
     return option
 
 
-def group(name: str, help_text: str) -> typer.Typer:
+def group(name: str, description: str) -> typer.Typer:
     """Return an application for the subcommands of the command `name`; its module has that name too."""
     _groups[name] = typer.Typer(
         name=name,
-        help=help_text,
+        cls=help_text.Group,
+        help=description,
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -139,20 +140,20 @@ def load_command(name: str) -> Any:
             subcommand.params.append(_log_level_option())
         return loaded
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    single.command(name)(_functions[name])
+    single.command(name, cls=help_text.Command)(_functions[name])
     loaded = typer.main.get_command(single)
     loaded.params.append(_log_level_option())
     return loaded
 
 
-class _Unloaded(TyperCommand):
+class _Unloaded(help_text.Command):
     """A command in the list of commands, whose module is imported when the command runs."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         return load_command(str(self.name)).make_context(*args, **kwargs)
 
 
-class _Commands(TyperGroup):
+class _Commands(help_text.Group):
     """The list of commands. It imports no module of a command."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002  # the signature is that of Typer
@@ -178,7 +179,7 @@ StorageOption = Annotated[
     typer.Option(
         "--storage-option",
         metavar="KEY=VALUE",
-        help="Option of the storage of the store, such as region=eu-central-1. May be repeated.",
+        help="Option of the storage of the store, such as skip_signature=true. May be repeated.",
     ),
 ]
 

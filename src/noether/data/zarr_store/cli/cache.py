@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.filesize import decimal
 
+from noether.data.zarr_store.cli import help_text
 from noether.data.zarr_store.cli.app import Debug, StorageOption, errors_reported, group, parse_options
 from noether.data.zarr_store.cli.convert_output import count_of
 from noether.data.zarr_store.cli.field_options import field_names, field_option
@@ -21,10 +22,10 @@ CacheDir = Annotated[
     typer.Option("--cache-dir", metavar="PATH", help="Directory of the cache (default: NOETHER_ZARR_CACHE_DIR)."),
 ]
 
-app = group("cache", "Manage the local cache of remote chunks.")
+app = group("cache", "Manage the cache of remote chunks.")
 
 
-@app.command("fill")
+@app.command("fill", cls=help_text.Command)
 def fill_command(
     store: Annotated[str, typer.Argument(metavar="STORE", help="URL of the store.")],
     split: Annotated[str | None, typer.Option(metavar="SPLIT", help="Fetch only the samples of this split.")] = None,
@@ -77,7 +78,7 @@ def fill_command(
             raise typer.Exit(1)
 
 
-@app.command("show")
+@app.command("show", cls=help_text.Command)
 def show_command(cache_dir: CacheDir = None, as_json: JsonOption = False, debug: Debug = False) -> None:
     """Show the size of the cache by store."""
     out = Output(as_json)
@@ -90,7 +91,7 @@ def show_command(cache_dir: CacheDir = None, as_json: JsonOption = False, debug:
         out.document({"n_bytes": n_bytes, "stores": stores})
 
 
-@app.command("clear")
+@app.command("clear", cls=help_text.Command)
 def clear_command(
     store: Annotated[
         str | None, typer.Argument(metavar="STORE", help="URL of the store (default: all stores).")

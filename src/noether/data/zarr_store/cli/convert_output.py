@@ -30,6 +30,8 @@ __all__ = [
 ]
 
 _MAX_NAMED = 20
+# Columns of a terminal that has room for all figures of the progress.
+_WIDE = 120
 
 
 def count_of(number: int, noun: str) -> str:
@@ -57,17 +59,17 @@ class _Totals:
         self._stored_bytes += result.stored_bytes
         self._memory_bytes = max(self._memory_bytes, result.peak_memory_bytes)
 
-    def text(self) -> str:
-        """Return rate, time left, bytes in and out, and memory, as far as they are known."""
+    def text(self, *, is_short: bool = False) -> str:
+        """Return rate, time left and, unless the text must be short, bytes and memory, as far as they are known."""
         parts = []
         elapsed = time.monotonic() - self._start
         if self._worked and elapsed:
             # Skipped samples take almost no time, so the rate leaves them out.
             left = (self._total - self.done) * elapsed / self._worked
             parts += [f"{self._worked / elapsed:.2f} samples/s", f"{_duration(left)} left"]
-        if self._source_bytes:
+        if self._source_bytes and not is_short:
             parts += [f"{decimal(self._source_bytes)} in", f"{decimal(self._stored_bytes)} out"]
-        if self._memory_bytes:
+        if self._memory_bytes and not is_short:
             parts.append(f"{decimal(self._memory_bytes)} of memory a worker")
         return ", ".join(parts)
 
@@ -97,9 +99,10 @@ def conversion_progress(total: int, done: str = "converted") -> Iterator[Callabl
 
         yield print_line
         return
+    is_narrow = console.width < _WIDE
     columns = (
         TextColumn("{task.description}", markup=False),  # a sample id may contain brackets
-        BarColumn(),
+        BarColumn(16 if is_narrow else 40),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("{task.fields[totals]}", markup=False),
@@ -111,7 +114,9 @@ def conversion_progress(total: int, done: str = "converted") -> Iterator[Callabl
             totals.add(result)
             if result.outcome == "failed":
                 progress.console.print(printable(f"failed: {result.reason}"), soft_wrap=True)
-            progress.update(task, advance=1, description=printable(result.sample_id), totals=totals.text())
+            progress.update(
+                task, advance=1, description=printable(result.sample_id), totals=totals.text(is_short=is_narrow)
+            )
 
         yield advance
 

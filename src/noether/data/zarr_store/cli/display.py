@@ -77,7 +77,7 @@ def _digits_line(field: FieldSummary) -> str:
 
 def print_inspection(found: Inspection, out: Output) -> None:
     """Print the contents of files: a line and a table for each."""
-    counts = f"{found.n_files:,} files of known formats, {count_of(found.n_samples, 'sample')}"
+    counts = f"{count_of(found.n_files, 'file')} of known formats, {count_of(found.n_samples, 'sample')}"
     out.line(f"{found.root}: {counts}; of one sample: {len(found.files):,}")
     for notice in found.notices:
         out.line(f"not read: {notice}")

@@ -13,7 +13,7 @@ __all__ = ["field_names", "field_option"]
 
 def field_option(help_text: str, option: str = "--field") -> Any:
     """Return an option that names fields; `field_names` reads its values."""
-    return typer.Option(option, metavar="NAME", help=f"{help_text}. May be repeated; a,b names two fields.")
+    return typer.Option(option, metavar="FIELD", help=f"{help_text}. May be repeated; a,b names two fields.")
 
 
 def field_names(texts: list[str] | None, option: str = "--field") -> list[str] | None:

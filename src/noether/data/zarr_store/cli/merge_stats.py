@@ -17,7 +17,7 @@ from noether.data.zarr_store.statistics import load_statistics, merge_statistics
 @command("merge-stats")
 def merge_stats_command(
     files: Annotated[
-        list[Path], typer.Argument(metavar="PATH…", help="JSON files that noether-zarr stats --output wrote.")
+        list[Path], typer.Argument(metavar="PATH", help="JSON files that noether-zarr stats --output wrote.")
     ],
     output: OutputOption = None,
     output_flat: FlatOutputOption = None,

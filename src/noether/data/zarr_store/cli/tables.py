@@ -1,7 +1,8 @@
 """Tables that fit the terminal. Pure.
 
 A table has the first of three layouts that fits: boxes with one line for each row; columns without lines, whose names
-and texts are wrapped; one block for each row, with a line for each value. No value is ever cut.
+and texts are wrapped; one block for each row, with a line for each value. The last two end with an empty line. No value
+is ever cut.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ _GAP = "  "
 _PIECES = re.compile(r"[^_/.\-]*[_/.\-]*")
 _LONGEST_PIECE = 16
 _NARROWEST_TEXT = 24
+# Lines of a name above which a block is easier to read.
+_MOST_PIECES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,11 @@ def layout_of(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: i
         return _boxed(columns, rows, full)
     least = [_least_width(column, [row[i] for row in rows]) for i, column in enumerate(columns)]
     room = width - sum(least) - len(_GAP) * (len(least) - 1)
-    return _blocks(columns, rows, width) if room < 0 else _columns(columns, rows, _widened(least, full, room))
+    widths = _widened(least, full, room)
+    names = [i for i, column in enumerate(columns) if column.kind == "name"]
+    is_torn = any(len(_wrapped(row[i], "name", widths[i])) > _MOST_PIECES for row in rows for i in names)
+    lines = _blocks(columns, rows, width) if room < 0 or is_torn else _columns(columns, rows, widths)
+    return [*lines, ""]
 
 
 def _least_width(column: Column, cells: list[str]) -> int:
@@ -75,7 +82,7 @@ def _widened(least: list[int], full: list[int], room: int) -> list[int]:
     """Return widths between the least and the full ones; columns on the left get the room first."""
     widths = list(least)
     for i, (low, high) in enumerate(zip(least, full, strict=True)):
-        widths[i] += min(room, high - low)
+        widths[i] += max(0, min(room, high - low))
         room -= widths[i] - low
     return widths
 
@@ -143,7 +150,7 @@ def _aligned(text: str, column: Column, width: int) -> str:
 
 def _wrapped(text: str, kind: str, width: int) -> list[str]:
     if kind == "text":
-        return textwrap.wrap(text, width) or [""]
+        return textwrap.wrap(text, max(width, 1)) or [""]
     if kind == "figure":
         return [text]
     lines = [""]
