@@ -15,6 +15,7 @@ from noether.data.zarr_store.cli.app import (
     key_values,
     parse_options,
 )
+from noether.data.zarr_store.cli.completion import completes
 from noether.data.zarr_store.cli.convert_output import (
     conversion_progress,
     count_of,
@@ -85,6 +86,7 @@ def add_fields_command(
         typer.Option(
             metavar="some|all",
             help="Compare the positions of 262,144 points all over each domain with the store, or of all points.",
+            autocompletion=completes(("some", "all")),
         ),
     ] = "some",
     workers: WorkersOption = None,

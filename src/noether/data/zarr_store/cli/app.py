@@ -170,7 +170,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,  # importing rich takes longer than everything else that help needs
     pretty_exceptions_enable=False,
-    add_completion=False,
+    add_completion=True,
 )
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]

@@ -12,6 +12,7 @@ import typer
 from numpy.typing import NDArray
 
 from noether.data.zarr_store.cli.app import Debug, StorageOption, command, errors_reported, parse_options
+from noether.data.zarr_store.cli.completion import completes
 from noether.data.zarr_store.cli.field_options import field_names, field_option
 from noether.data.zarr_store.cli.output import JsonOption, Output
 from noether.data.zarr_store.errors import ArgumentError
@@ -48,6 +49,7 @@ def export_command(
         typer.Option(
             metavar="cell|point",
             help="Write data of the cells or of the points of the mesh (default: the kind that fits).",
+            autocompletion=completes(("cell", "point")),
         ),
     ] = None,
     field: Annotated[

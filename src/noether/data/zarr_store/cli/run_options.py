@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from noether.data.zarr_store.cli.completion import completes
 from noether.data.zarr_store.convert.executors import DaskExecutor
 from noether.data.zarr_store.errors import ArgumentError
 
@@ -60,7 +61,12 @@ PartOption = Annotated[
 LimitOption = Annotated[int | None, typer.Option(metavar="N", help="Work on the first N samples only.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")]
 NonFiniteOption = Annotated[
-    str, typer.Option(metavar="raise|allow", help="Fail a sample with NaN or infinity, or store these values.")
+    str,
+    typer.Option(
+        metavar="raise|allow",
+        help="Fail a sample with NaN or infinity, or store these values.",
+        autocompletion=completes(("raise", "allow")),
+    ),
 ]
 
 
