@@ -37,14 +37,9 @@ def print_report(report: VerifyReport, out: Output) -> None:
     verdict = "sound" if report.is_sound else f"DAMAGED, {count_of(len(damage), 'finding')}"
     out.line(f"{report.store_root}: {verdict}; {scope} in {report.seconds:.1f} s")
     if damage:
-        titles = (
-            ("damage", "text"),
-            ("sample", "name"),
-            ("field", "name"),
-            ("object", "name"),
-            ("explanation", "text"),
-        )
-        out.table([Column(title, kind) for title, kind in titles], map(_row, damage[:_MAX_SHOWN]))
+        names = (Column(title, "name") for title in ("sample", "field", "object"))
+        columns = [Column("damage", "text"), *names, Column("explanation", "text")]
+        out.table(columns, map(_row, damage[:_MAX_SHOWN]))
         _print_more(damage, out)
         ways_out = Counter(finding.way_out for finding in damage)
         for way_out, count in ways_out.most_common():
