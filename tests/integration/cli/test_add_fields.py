@@ -83,7 +83,7 @@ def test_only_named_fields_are_added(store: Path, tree: Path, mapping: Path) -> 
     assert ("surface_stress" in arrays, "surface_cp" in arrays) == (True, False)
 
 
-def test_samples_of_one_side_alone_are_named(store: Path, tmp_path: Path, filemap: Path) -> None:
+def test_samples_of_only_one_side_are_named(store: Path, tmp_path: Path, filemap: Path) -> None:
     other = with_cp(save_runs(tmp_path / "other", ["run_1", "run_2", "run_9"]))
     ran = call("add-fields", store, other, "--filemap", filemap, *HERE)
     assert ran.code == 0
@@ -120,7 +120,7 @@ def test_failures_are_named_and_retried_alone(store: Path, tree: Path, filemap: 
     assert (ran.code, "1 added, 0 complete before, 0 failed" in ran.stdout) == (0, True)
 
 
-def test_a_run_in_which_all_failed_ends_with_1(store: Path, tree: Path, filemap: Path) -> None:
+def test_a_command_without_success_ends_with_1(store: Path, tree: Path, filemap: Path) -> None:
     for file in tree.rglob("cp.npy"):
         file.write_bytes(b"broken")
     assert call("add-fields", store, tree, "--filemap", filemap, *HERE).code == 1

@@ -143,7 +143,7 @@ def test_chunk_points_may_differ_by_domain(tree: Path, store: Path) -> None:
     assert (domains["surface"].chunk_points, domains["volume"].chunk_points) == (32, 50)
 
 
-def test_parts_are_converted_by_runs_of_their_own(tree: Path, store: Path) -> None:
+def test_parts_are_converted_by_separate_commands(tree: Path, store: Path) -> None:
     first = call("convert", tree, store, *PRESET, "--part", "2/2")
     assert (first.code, list(StoreManifest.load(str(store)).samples)) == (0, ["run_2"])
     assert "note: other parts are missing; when all parts are converted, use noether-zarr merge STORE" in first.stdout
@@ -163,7 +163,7 @@ def test_parts_are_converted_by_runs_of_their_own(tree: Path, store: Path) -> No
     ],
     ids=lambda value: " ".join(value) or "default" if isinstance(value, list) else "",
 )
-def test_a_second_run_converts_what_it_is_told_to(tree: Path, store: Path, option: list[str], summary: str) -> None:
+def test_a_second_conversion_takes_the_chosen_samples(tree: Path, store: Path, option: list[str], summary: str) -> None:
     kept = (tree / "run_2" / "surface_pressure.npy").read_bytes()
     (tree / "run_2" / "surface_pressure.npy").write_bytes(b"broken")
     assert call("convert", tree, store, *PRESET).code == 3
@@ -182,7 +182,8 @@ def test_the_table_at_the_end_sums_up_what_was_done(tree: Path, store: Path) -> 
     assert failed[:2] == ["failed", "1"]
 
 
-def test_a_file_map_in_json_names_the_files_and_the_source_the_dataset(tree: Path, store: Path) -> None:
+def test_a_json_file_map_names_the_files(tree: Path, store: Path) -> None:
+    """The dataset has the name of the source."""
     filemap = store.with_name("filemap.json")
     filemap.write_text(TREE_FILEMAP.model_dump_json(exclude_none=True))
     manifest = manifest_after(f"{tree}/", store, "--filemap", filemap, "--workers", 0)
@@ -371,7 +372,7 @@ def test_a_run_with_failures_names_them_at_the_end(tree: Path, store: Path) -> N
     assert "Traceback" in call("convert", tree, store, *PRESET, "--debug").stderr
 
 
-def test_a_run_in_which_all_failed_ends_with_1(tree: Path, store: Path) -> None:
+def test_a_command_without_success_ends_with_1(tree: Path, store: Path) -> None:
     for run in ("run_1", "run_2"):
         (tree / run / "surface_pressure.npy").unlink()
     ran = call("convert", tree, store, *PRESET)

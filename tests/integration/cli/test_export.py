@@ -58,7 +58,7 @@ def test_every_option_reaches_the_export(store: Path, tmp_path: Path) -> None:
     assert "surface_area" in read_with_pyvista(out).cell_data
 
 
-def test_arrays_of_the_mesh_that_are_left_out_are_told(store: Path, tmp_path: Path) -> None:
+def test_left_out_arrays_of_the_mesh_are_noted(store: Path, tmp_path: Path) -> None:
     mesh = read_with_pyvista(BODY_MESH)
     mesh.cell_data["pair"] = np.zeros((2041, 2))
     mesh.save(tmp_path / "mesh.vtp")

@@ -85,7 +85,8 @@ def test_the_files_of_a_public_dataset_are_found(tmp_path: Path, name: str, file
     assert (source.sample_ids(), source.notices) == ([sample_id], [])
 
 
-def test_a_sample_whose_files_lack_an_array_fails_by_name_and_the_rest_converts(tmp_path: Path, mapping: Path) -> None:
+def test_a_sample_without_an_array_fails_alone(tmp_path: Path, mapping: Path) -> None:
+    """The array is named, and the other samples are converted."""
     copy_case("vtk", tmp_path / "source")
     copy_case("vtk", tmp_path / "more").rename(tmp_path / "source" / "run_2")
     surface = tmp_path / "source" / "run_2" / "surface.vtp"

@@ -31,7 +31,7 @@ def groups(store: Path) -> list[str]:
 
 
 def hold_back(file: Path) -> bytes:
-    """Put a named pipe in the place of a file, so that whoever opens it waits; give what the file held."""
+    """Put a named pipe in the place of a file, so that a reader waits; return the bytes of the file."""
     data = file.read_bytes()
     file.unlink()
     os.mkfifo(file)
@@ -121,9 +121,10 @@ def test_ctrl_c_keeps_what_is_complete_and_a_second_run_finishes(tmp_path: Path,
 
 @pytest.mark.faults
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "the end of a batch job"])
-def test_an_interruption_with_workers_keeps_what_is_complete_and_shows_no_traceback(
+def test_an_interruption_with_workers_keeps_complete_samples(
     tmp_path: Path, store: Path, signal_number: signal.Signals
 ) -> None:
+    """No traceback is shown."""
     tree = save_runs(tmp_path / "tree", ["run_1", "run_2", "run_3", "run_4"])
     pipes = [tree / name / "surface_pressure.npy" for name in ("run_3", "run_4")]
     for pipe in pipes:

@@ -191,7 +191,7 @@ main()
 
 
 @pytest.mark.slow
-def test_a_terminal_shows_how_far_the_pass_is(store: Path) -> None:
+def test_a_terminal_shows_the_progress(store: Path) -> None:
     ran = run_on_terminal("stats", store)
     assert ran.code == 0
     assert re.search(r"reading.*%.*left", ran.stdout)

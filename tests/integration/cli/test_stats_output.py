@@ -53,7 +53,8 @@ def test_merged_statistics_have_a_flat_form_too(store: Path, tmp_path: Path) -> 
     assert json.loads((tmp_path / "flat.json").read_text()) == expected
 
 
-def test_with_a_tolerance_the_bounds_of_positions_are_left_out_and_named(store: Path, tmp_path: Path) -> None:
+def test_estimates_leave_out_the_bounds_of_positions(store: Path, tmp_path: Path) -> None:
+    """A note names them."""
     flat = tmp_path / "s.json"
     ran = call("stats", store, *POSITIONS, "--tolerance", 0.1, "--output-flat", flat)
     note = f"note: {flat} lacks raw_pos_min, raw_pos_max: extremes need all points; leave out --tolerance"
