@@ -68,6 +68,26 @@ def test_wrong_usage_exits_with_2() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("columns", [60, 80])
+def test_a_narrow_terminal_gets_every_value(tmp_path: Path, store: Path, columns: int) -> None:
+    """No line but a long path is longer than the terminal, and no value is cut or missing."""
+    assert call("convert", save_runs(tmp_path / "tree"), store, *PRESET).code == 0
+    piped = call("info", store).stdout
+    shown = ANSI.sub("", run_on_terminal("info", store, columns=columns).stdout)
+    assert max(len(line) for line in shown.split("\r\n") if line != str(store)) <= columns
+    cells = re.findall(r"[^│\n]+", "".join(re.findall(r"│.*\n", piped)))
+    assert {cell.strip() for cell in cells} - {""} <= set(re.split(r"\s{2,}|\r\n", shown)) | set(shown.split())
+
+
+@pytest.mark.slow
+def test_a_stream_in_ascii_gets_tables_in_ascii(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    ran = finish(start("convert", save_runs(tmp_path / "tree"), store, *PRESET))
+    assert (ran.code, ran.output.isascii()) == (0, True)
+    assert "| converted |       2 |" in ran.stdout
+
+
+@pytest.mark.slow
 def test_into_a_pipe_each_sample_is_a_plain_line(tmp_path: Path, store: Path) -> None:
     tree = save_runs(tmp_path / "tree")
     ran = finish(start("convert", tree, store, *PRESET))

@@ -19,6 +19,9 @@ from noether.data.zarr_store.core import printable
 
 __all__ = ["JsonOption", "Output", "echo", "terminal_width"]
 
+# For streams that are not in a Unicode encoding.
+_REPLACEMENTS = str.maketrans("┏━┳┓┃┡╇┩│└─┴┘", "+-++|+++|+-++") | {ord("…"): "...", ord("±"): "+-"}
+
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout; notes and progress go to stderr.")
 ]
@@ -49,7 +52,7 @@ class Output:
         if not self._as_json:
             cells = [[printable(cell) for cell in row] for row in rows]
             for line in layout_of(columns, cells, terminal_width()):
-                typer.echo(line)
+                _print(line)
 
     def note(self, text: str) -> None:
         """Print a line that the document does not replace."""
@@ -67,13 +70,23 @@ def echo(text: str, *, err: bool = False) -> None:
     lines = printable(text).split("\n") if width is not None else [printable(text)]
     for line in lines:
         wrapped = line if width is None else textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
-        typer.echo(wrapped, err=err)
+        _print(wrapped, err=err)
 
 
 def terminal_width(*, err: bool = False) -> int | None:
     """Return the columns of the terminal that stdout or stderr goes to; None for a file or a pipe."""
     stream = sys.stderr if err else sys.stdout
     return shutil.get_terminal_size().columns if stream.isatty() else None
+
+
+def _print(text: str, *, err: bool = False) -> None:
+    """Print a text; characters that the encoding of the stream lacks are replaced."""
+    encoding = getattr(sys.stderr if err else sys.stdout, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        text = text.translate(_REPLACEMENTS).encode(encoding, "backslashreplace").decode(encoding)
+    typer.echo(text, err=err)
 
 
 def _plain(value: object) -> Any:

@@ -27,9 +27,9 @@ def set_attributes_command(
 ) -> None:
     """Set attributes of samples.
 
-    The table is CSV, whose numbers become numbers and whose empty cells are left out, or a JSON object
-    {sample_id: {name: value}}. If STORE lacks one of the samples, nothing is changed. No chunk is read or written. The
-    same command again completes a change that was interrupted.
+    The table is a CSV file or a JSON object {sample_id: {name: value}}. In CSV, numeric cells become numbers, and empty
+    cells are left out. If STORE lacks one of the samples, nothing is changed. No chunk is read or written. The same
+    command again completes a change that was interrupted.
     """
     out = Output(as_json)
     with errors_reported(debug, "run the same command again to set the remaining attributes"):

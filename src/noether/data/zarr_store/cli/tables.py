@@ -33,7 +33,7 @@ class Column:
     Attributes
     ----------
     title : str
-        Its heading. A column without a title continues the name in the first column.
+        Heading. A column without a title continues the name in the first column.
     kind : {"figure", "name", "text"}
         Figures are aligned to the right and never wrapped, names are wrapped between their parts, texts between words.
     """
