@@ -24,7 +24,7 @@ COMMANDS = st.sampled_from(["convert", "info", "index", "merge", "copy", "verify
 OPTIONS = st.sampled_from(
     ["--filemap", "--preset", "--chunk-points", "--shard-points", "--field-dtype", "--seed", "--part", "--json",
      "--level", "--storage-option", "--limit", "--workers=0", "--dry-run", "--debug", "--fraction", "--split",
-     "--fields", "--sample", "--mapping", "--"]
+     "--field", "--exclude-field", "--sample", "--mapping", "--"]
 )  # fmt: skip
 VALUES = st.sampled_from(
     ["", "0", "-1", "1e400", "nan", "9" * 5000, "/dev/null", "C:\\x", "a=b", "=", "a=", "{", '{"a": NaN}',

@@ -177,7 +177,7 @@ def test_overwriting_changes_no_setting_that_all_samples_share(
 
 
 @pytest.mark.slow
-def test_samples_of_a_store_with_several_sizes_of_chunks_keep_theirs(tree: Path, store: Path) -> None:
+def test_samples_keep_their_own_chunk_sizes(tree: Path, store: Path) -> None:
     """A sample that is added gets the chunks that most samples have."""
     save_run(tree / "run_3", "run_3")
     convert(tree, store, "--chunk-points", 32)
@@ -198,7 +198,7 @@ def test_a_store_that_keeps_its_name_says_so(tree: Path, store: Path) -> None:
     call("convert", tree, store, "--filemap", filemap, "--workers", 0, "--name", "mine")
     ran = call("convert", tree, store, "--filemap", filemap, "--workers", 0)
     assert ran.code == 0
-    assert "note: the dataset of the store is called 'mine', not 'tree'; it keeps its name\n" in ran.stdout
+    assert "note: the dataset of the store keeps its name 'mine'; the source is named 'tree'\n" in ran.stdout
     assert StoreManifest.load(str(store)).dataset_name == "mine"
 
 

@@ -230,4 +230,4 @@ def test_the_command_says_what_it_copies_and_what_was_there(root: Path, tmp_path
     assert (first.exit_code, second.exit_code) == (0, 0)
     assert "1 copied" in first.output
     assert "run_1: complete before" in second.output
-    assert "0 copied (0.0 MB), 1 complete before" in second.output
+    assert "0 copied (0 bytes), 1 complete before" in second.output

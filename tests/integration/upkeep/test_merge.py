@@ -166,8 +166,8 @@ def test_the_command_tells_what_it_did(store: Path) -> None:
     ran = call("merge", store)
     assert (ran.code, ran.stderr) == (0, "")
     assert ran.stdout.splitlines() == [
-        "1 added, 0 updated, 1 as before",
-        "note: in the manifest but not there, 1 in all: run_2; convert them again",
+        "1 added, 0 updated, 1 unchanged",
+        "note: 1 sample of the manifest without a group: run_2; convert them again",
     ]
 
 

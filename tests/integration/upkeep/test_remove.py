@@ -319,8 +319,8 @@ def test_merge_adds_no_group_that_is_being_removed_and_names_it(root: Path) -> N
     assert list(manifest_of(root).samples) == list(STAY)
     ran = call("merge", root)
     assert ran.stdout.splitlines() == [
-        "0 added, 0 updated, 2 as before",
-        f"note: passed over, since their removal has not ended, 1 in all: run_2; finish it: noether-zarr repair {root}",
+        "0 added, 0 updated, 2 unchanged",
+        f"note: 1 sample left out, whose removal is unfinished: run_2; finish it with noether-zarr repair {root}",
     ]
 
 
@@ -443,7 +443,7 @@ def test_the_command_only_shows_what_a_dry_run_would_remove(root: Path) -> None:
 
 def test_the_command_says_that_nothing_was_there(root: Path) -> None:
     shutil.rmtree(root / GROUP)
-    assert call("remove", root, "--sample", "run_2").stdout.splitlines()[0] == "removed run_2: nothing was there"
+    assert call("remove", root, "--sample", "run_2").stdout.splitlines()[0] == "removed run_2: no objects left"
 
 
 def test_the_command_names_an_unknown_sample_and_ends_with_1(root: Path) -> None:

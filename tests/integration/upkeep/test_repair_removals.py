@@ -126,7 +126,7 @@ def test_repair_takes_a_sample_removed_by_hand_out_of_the_manifest(root: Path, r
 def test_the_command_says_so_beforehand(root: Path) -> None:
     shutil.rmtree(root / GROUP)
     ran = call("repair", root, "--dry-run")
-    line = f"would take out of the manifest {GROUP}: the manifest lists it, but there is nothing"
+    line = f"would remove from the manifest {GROUP}: the manifest lists it, but there is nothing"
     assert (ran.code, ran.stdout.splitlines()[-1]) == (4, line)
 
 
