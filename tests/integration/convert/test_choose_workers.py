@@ -20,7 +20,7 @@ from support.sized_sources import NamedSource, SizedSource
 from support.trees import TREE_FILEMAP, call, save_runs
 
 GB = 10**9
-NO_SIZES = "the sizes of samples are not known (--workers N sets another number): "
+NO_SIZES = "the sizes of samples are unknown (--workers N sets another number): "
 PRESET = ("--preset", "ahmedml")
 
 
@@ -87,8 +87,8 @@ def test_the_memory_of_the_largest_sample_limits_the_number(tmp_path: Path, monk
     made = chosen(source, tmp_path)
     assert made.n_workers == 2
     # Values of 16 bytes a point and a permutation of 8, beside the process that this test runs in, of a gigabyte or so.
-    assert re.match(r"3 of 2[4-6]\.", made.reason)
-    assert made.reason.endswith("GB would not fit in the 70.0 GB of memory that are available")
+    assert re.match(r"3 with 2[4-6]\.", made.reason)
+    assert made.reason.endswith("GB of memory each would not fit in the available 70.0 GB")
     writer = ZarrStoreWriter(tmp_path, source.filemap, "n")
     plan = plan_conversion(source, writer, source.sample_ids(), workers="auto")
     assert (plan.workers.n_workers, [text for text in plan.warnings if "memory" in text]) == (2, [])
@@ -115,7 +115,7 @@ def test_a_broken_sample_among_others_does_not_count(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("four_cores")
-@pytest.mark.parametrize(("act", "reason"), [("crashed", "SIGSEGV"), ("hung", "it was stopped after the 2 s")])
+@pytest.mark.parametrize(("act", "reason"), [("crashed", "SIGSEGV"), ("hung", "after the timeout of 2 s")])
 def test_a_process_that_dies_of_every_sample_makes_one_worker(act: str, reason: str, tmp_path: Path) -> None:
     source = HostileSource(save_runs(tmp_path / "tree"), TREE_FILEMAP, {"run_1": act, "run_2": act})
     made = chosen(source, tmp_path / "store", timeout=2)
@@ -133,7 +133,7 @@ def test_a_sample_that_hangs_or_crashes_does_not_count(
     """Where others were looked at before it."""
     monkeypatch.setattr(planning, "_PATIENCE", Patience(60, 2, 60))
     source = HostileSource(save_runs(tmp_path / "tree", ["a", "b", "c"]), TREE_FILEMAP, {"b": act})
-    assert chosen(source, tmp_path / "store") == WorkerCount(3, "as many as samples to convert")
+    assert chosen(source, tmp_path / "store") == WorkerCount(3, "one for each sample to convert")
 
 
 @pytest.mark.slow
@@ -144,14 +144,14 @@ def test_a_conversion_does_not_wait_for_a_sample_that_hangs(
 ) -> None:
     monkeypatch.setattr(planning, "_PATIENCE", Patience(8 if kind is HostileSource else 60, 1, 1))
     source = kind(save_runs(tmp_path / "tree"), TREE_FILEMAP, {"run_1": "hung"})
-    assert chosen(source, tmp_path / "store") == WorkerCount(1, f"{NO_SIZES}no sample told it in time")
+    assert chosen(source, tmp_path / "store") == WorkerCount(1, f"{NO_SIZES}no sample was described in time")
 
 
 @pytest.mark.usefixtures("looked_at_here", "four_cores")
 def test_one_sample_is_not_looked_at(tmp_path: Path) -> None:
     """One worker it is, whatever it takes."""
     source = CountingSource({"run_1": 10**12})
-    assert chosen(source, tmp_path) == WorkerCount(1, "as many as samples to convert")
+    assert chosen(source, tmp_path) == WorkerCount(1, "one for each sample to convert")
     assert source.described == []
 
 
@@ -161,7 +161,7 @@ def test_looking_at_samples_takes_a_limited_time(tmp_path: Path, monkeypatch: py
     sized = SizedSource({f"run_{number}": 9 for number in range(20)})
     convert(sized, ZarrStoreWriter(tmp_path, sized.filemap, "n"))
     source = CountingSource(sized.points)
-    assert chosen(source, tmp_path) == WorkerCount(1, "no sample is to be converted")
+    assert chosen(source, tmp_path) == WorkerCount(1, "there is no sample to convert")
     assert (len(source.fingerprinted), source.described) == (20, [])
     assert chosen(source, tmp_path, mode="overwrite").n_workers == 4
     assert (len(source.fingerprinted), len(source.described)) == (20, 20)
@@ -181,10 +181,10 @@ def test_the_command_says_how_many_workers_it_takes(tmp_path: Path) -> None:
     tree, store = save_runs(tmp_path / "tree"), tmp_path / "store"
     ran = call("convert", tree, store, *PRESET)
     assert (ran.code, ran.stdout.count("worker:"), ran.stdout.count("workers:")) == (0, 0, 1)
-    assert "2 workers: as many as samples to convert" in ran.stdout.splitlines()
+    assert "2 workers: one for each sample to convert" in ran.stdout.splitlines()
     assert "2 converted, 0 complete before, 0 failed" in ran.stdout
     ran = call("convert", tree, store, *PRESET, "--workers", "auto")
-    assert "1 worker: no sample is to be converted" in ran.stdout.splitlines()
+    assert "1 worker: there is no sample to convert" in ran.stdout.splitlines()
     assert (ran.code, "0 converted, 2 complete before, 0 failed" in ran.stdout) == (0, True)
     assert workers_of(store) == [2, 1]
 
@@ -199,7 +199,7 @@ def test_a_dry_run_looks_at_samples_once(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(planning, "look", counting_look)
     ran = call("convert", save_runs(tmp_path / "tree"), tmp_path / "store", *PRESET, "--dry-run")
-    assert "2 workers: as many as samples to convert" in ran.stdout.splitlines()
+    assert "2 workers: one for each sample to convert" in ran.stdout.splitlines()
     assert looked == [["run_1", "run_2"]]
 
 

@@ -119,7 +119,9 @@ def test_what_failed_is_tried_again_and_nothing_else_is_looked_at(tree: Path, tm
 
 def test_to_retry_what_failed_takes_a_report(tree: Path, store: Path) -> None:
     (store / "conversion.json").unlink()
-    with pytest.raises(ArgumentError, match=r"store has no conversion.json, which would say what has failed"):
+    with pytest.raises(
+        ArgumentError, match=r"store: mode 'retry-failed': expected a record of convert .* got no such file"
+    ):
         run(tree, store, "retry-failed")
 
 

@@ -114,7 +114,7 @@ def test_three_worker_processes_make_the_store_of_one_run(
 def test_workers_beside_an_executor_are_refused(tmp_path: Path, tree: Path) -> None:
     with (
         ThreadPoolExecutor(1) as executor,
-        pytest.raises(ArgumentError, match="workers: expected 0 beside an executor, which does all the work, got 2"),
+        pytest.raises(ArgumentError, match="workers: expected 0 with an executor, got 2"),
     ):
         convert(TreeSource(tree, TREE_FILEMAP), open_writer(tmp_path / "store"), executor=executor, workers=2)
 

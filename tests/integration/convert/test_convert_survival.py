@@ -82,7 +82,7 @@ def test_a_sample_that_hangs_fails_at_its_timeout_and_all_others_are_converted(t
     source = HostileSource(tree, TREE_FILEMAP, {"run_1": "hung"})
     report = convert(source, open_writer(store), workers=2, timeout=6)
     [failed] = report.having("failed")
-    assert failed.reason == "sample 'run_1': it was stopped after the 6 s that a sample may take"
+    assert failed.reason == "sample 'run_1': it was stopped after the timeout of 6 s"
     assert failed.seconds >= 6
     assert recorded(store) == groups(store) == IDS[1:]
 
@@ -177,13 +177,13 @@ def test_an_interruption_stops_samples_that_would_take_longer(tree: Path, store:
 
 
 def test_without_a_process_to_stop_there_is_no_timeout(tree: Path, store: Path) -> None:
-    with pytest.raises(ArgumentError, match="timeout: only worker processes can be stopped; expected workers"):
+    with pytest.raises(ArgumentError, match="timeout: expected at least 1 in workers, got 0"):
         convert(TreeSource(tree, TREE_FILEMAP), open_writer(store), timeout=5)
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan")])
 def test_a_timeout_is_more_than_nothing(tree: Path, store: Path, timeout: float) -> None:
-    with pytest.raises(ArgumentError, match=f"timeout: expected seconds, more than 0, got {timeout}"):
+    with pytest.raises(ArgumentError, match=f"timeout: expected a number of seconds above 0, got {timeout}"):
         convert(TreeSource(tree, TREE_FILEMAP), open_writer(store), workers=1, timeout=timeout)
 
 
@@ -192,6 +192,6 @@ def test_where_no_worker_starts_the_run_ends_with_an_error_and_no_sample_is_blam
 ) -> None:
     source, writer = TreeSource(tree, TREE_FILEMAP), open_writer(store)
     monkeypatch.setenv("TMPDIR", "/nowhere")
-    with pytest.raises(WorkerError, match="a worker needs a directory for temporary files"):
+    with pytest.raises(WorkerError, match="the directory for the temporary files of a worker cannot be created"):
         convert(source, writer, workers=2)
     assert not store.exists()

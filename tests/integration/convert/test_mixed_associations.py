@@ -19,8 +19,8 @@ from support.trees import call
 
 Association = Literal["cell", "point"]
 MIXED = (
-    "surface: its points are the cells of the mesh in 2 samples, such as 'bus', and the points of the mesh in 'van'; "
-    "expected one kind in a store"
+    "domain surface: expected one kind of points in a store, got the cells of the mesh in 2 samples, such as 'bus', "
+    "and the points of the mesh in 'van'"
 )
 
 
@@ -55,10 +55,10 @@ def test_a_store_of_cells_and_points_is_warned_of(tmp_path: Path) -> None:
     [warning] = report.warnings
     assert warning.startswith(MIXED)
     assert "association = 'cell' or 'point' in the mapping" in warning
-    assert "each kind into a store of its own" in warning
+    assert "each kind into its own store" in warning
 
 
-@pytest.mark.filterwarnings("default:surface:noether.data.zarr_store.errors.MixedSamplesWarning")
+@pytest.mark.filterwarnings("default:domain surface:noether.data.zarr_store.errors.MixedSamplesWarning")
 def test_the_command_prints_the_warning(tmp_path: Path) -> None:
     save_bodies(tmp_path / "in")
     (tmp_path / "m.toml").write_text(
@@ -100,7 +100,10 @@ def test_a_plan_counts_the_samples_of_former_runs_that_stay(tmp_path: Path, monk
     source = MappedSource(root, mapping_of())
     plan = plan_conversion(source, writer, source.sample_ids())
     [warning] = plan.warnings
-    assert warning.startswith("surface: its points are the cells of the mesh in 'car', and the points of the mesh in")
+    assert warning.startswith(
+        "domain surface: expected one kind of points in a store, got the cells of the mesh in 'car', and the points of "
+        "the mesh in"
+    )
     assert list(plan.failures) == ["car"]
 
 
@@ -135,4 +138,7 @@ def test_each_domain_is_looked_at_alone() -> None:
     assert mixed_associations(samples) == []
     samples["c"] = {"volume": "point"}
     [warning] = mixed_associations(samples)
-    assert warning.startswith("volume: its points are the cells of the mesh in 2 samples, such as 'a', and")
+    assert warning.startswith(
+        "domain volume: expected one kind of points in a store, got the cells of the mesh in 2 samples, such as "
+        "'a', and"
+    )

@@ -161,20 +161,20 @@ def test_a_plan_in_which_nothing_stands_out_warns_of_nothing(tmp_path: Path) -> 
         pytest.param(
             {"run_1": 285_000_000},
             {},
-            "volume: a shard of 3.4 GB before compression, one object that is sent again as a whole when a connection "
-            "breaks; --shard-points 22368256 splits it",
+            "domain volume: a shard is one object of 3.4 GB before compression, which is sent again as a whole if a "
+            "connection breaks; use --shard-points 22368256 to split it",
             id="a large shard",
         ),
         pytest.param(
             {"run_1": 285_000_000},
             {"shard_points": 20_000},
-            "volume: 17,396 shards of a field in one directory; give more --shard-points",
+            "domain volume: a field has 17,396 shards in one directory; use a larger --shard-points",
             id="many shards",
         ),
         pytest.param(
             {f"a/{number}": 10 for number in range(10_001)},
             {},
-            "a: 10,001 samples in one directory; sample ids may have more of them: a/b/c",
+            "a: 10,001 samples in one directory; use sample ids with more directories, such as a/b/c",
             id="many samples",
         ),
     ],
@@ -189,7 +189,11 @@ def test_what_a_storage_does_not_like_is_warned_of_with_the_way_out(
 def test_a_target_that_is_too_small_is_warned_of(tmp_path: Path) -> None:
     free = shutil.disk_usage(tmp_path).free
     [warning] = [text for text in plan_of(SizedSource({"run_1": free}), tmp_path / "store").warnings if "free" in text]
-    assert re.fullmatch(r"[\d.]+ GB before compression, and [\d.]+ GB is free on the target", warning)
+    assert re.fullmatch(
+        r"the samples have [\d.]+ GB before compression, and [\d.]+ GB is free on the target; make room there, or use "
+        "--limit to convert fewer samples",
+        warning,
+    )
 
 
 @pytest.mark.slow
@@ -199,8 +203,8 @@ def test_workers_that_take_more_memory_than_there_is_are_warned_of() -> None:
     assert available is not None
     made = plan_of(SizedSource({"run_1": available // 70}), "memory://plan", workers=4)
     [warning] = [text for text in made.warnings if "memory" in text]
-    assert "4 workers may take" in warning
-    assert re.search(r"--workers [23]$", warning)
+    assert "4 workers may need" in warning
+    assert re.search(r"; use --workers [23]$", warning)
 
 
 @pytest.mark.slow

@@ -84,7 +84,7 @@ def test_what_cannot_be_sent_there_is_refused_at_once(shared: ProcessExecutor) -
 @pytest.mark.parametrize(
     ("act", "reason"),
     [
-        ("killed", "the worker process was killed by SIGKILL, as the system does where memory is short"),
+        ("killed", "the worker process was killed by SIGKILL, as the system does when memory is short"),
         pytest.param(
             "crashed", "the worker process was killed by SIGSEGV: a library crashed", marks=pytest.mark.faults
         ),
@@ -141,7 +141,7 @@ def test_temporary_files_go_with_their_process_even_where_it_is_killed(shared: P
 def test_a_call_that_takes_too_long_is_stopped_and_others_are_not_touched() -> None:
     with ProcessExecutor(2, timeout=3) as executor:
         hung, *others = [executor.submit(calls.act, "hung"), *(executor.submit(calls.pid) for _ in range(3))]
-        with pytest.raises(WorkerDiedError, match="stopped after the 3 s that a sample may take") as died:
+        with pytest.raises(WorkerDiedError, match="stopped after the timeout of 3 s") as died:
             hung.result()
         assert died.value.pid not in {other.result() for other in others}
 
@@ -195,7 +195,7 @@ def test_processes_that_cannot_start_are_an_error_with_what_they_did(
     with ProcessExecutor(1) as executor:
         future = executor.submit(calls.give)
         with pytest.raises(
-            WorkerError, match=r"no worker process can be started; 3 times, .* exited with code 5.*__main__"
+            WorkerError, match=r"no worker process can be started: 3 times, .* exited with code 5.*__main__"
         ):
             future.result(WAIT_SECONDS)
 

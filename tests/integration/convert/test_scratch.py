@@ -115,11 +115,11 @@ def test_a_directory_without_room_is_warned_of(scratch: Path, tmp_path: Path, mo
 
     assert warnings(2) == []
     assert warnings(3) == [
-        f"3 workers may write 5.4 GB of temporary files, and 4.0 GB is free in {scratch}: set TMPDIR to a directory "
-        "with more room, or --workers 2"
+        f"3 workers may write 5.4 GB of temporary files, and 4.0 GB is free in {scratch}; set TMPDIR to a directory "
+        "with more room, or use --workers 2"
     ]
     monkeypatch.setattr(Machine, "now", lambda: Machine(8, None, 10**9, scratch_root()))
-    assert [text.partition(", or ")[2] for text in warnings(1)] == ["not even one fits"]
+    assert [text.rpartition(", ")[2] for text in warnings(1)] == ["since not even one worker fits"]
 
 
 @pytest.mark.usefixtures("looked_at_here")

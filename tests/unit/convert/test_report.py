@@ -75,7 +75,7 @@ def test_only_the_last_hundred_runs_are_kept() -> None:
 )
 def test_what_is_no_report_is_refused_by_name(tmp_path: Path, data: bytes, message: str) -> None:
     (tmp_path / REPORT_NAME).write_bytes(data)
-    with pytest.raises(CorruptDataError, match=f"{REPORT_NAME}: no report of a conversion \\(.*{message}.*; remove it"):
+    with pytest.raises(CorruptDataError, match=f"{REPORT_NAME}: expected a conversion report \\(.*{message}.*; remove"):
         ReportFile.load(str(tmp_path))
 
 

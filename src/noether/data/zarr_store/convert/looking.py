@@ -1,4 +1,4 @@
-"""What a source tells of its samples before they are converted, asked in a worker process."""
+"""Descriptions of samples before their conversion: shapes, dtypes and memory, read in a worker process."""
 
 from __future__ import annotations
 
@@ -22,20 +22,21 @@ from noether.data.zarr_store.writing import SourceRows
 
 __all__ = ["Patience", "Seen", "look"]
 
-# Of very many samples, so many tell enough of the rest.
+# Descriptions of this number of samples are enough to estimate the rest.
 _MAX_DESCRIBED = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long to wait for what a source tells.
+    """Time limits for the descriptions of samples.
 
     Attributes
     ----------
     first_seconds, more_seconds : float
-        For the head of the first sample, the start of the process included; and after that, for those of others.
+        Seconds to wait for the description of the first sample, including the start of the process; and seconds to wait
+        for all others after that.
     load_seconds : float
-        For the first sample to be loaded, where heads do not tell.
+        Seconds to wait for the first sample to load, if the source has no descriptions.
     """
 
     first_seconds: float = math.inf
@@ -45,14 +46,24 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a worker process saw of some samples, why not of others, and the memory that it takes without a sample."""
+    """The descriptions of some samples, and the failures of others.
+
+    Attributes
+    ----------
+    described : dict of str to mapping of str to FieldDescription
+        By sample id, the description of each field.
+    failures : dict of str to str
+        By sample id, the reason why the sample could not be described.
+    memory_bytes : int
+        Memory of the worker process without a sample.
+    """
 
     described: dict[str, Mapping[str, FieldDescription]]
     failures: dict[str, str]
     memory_bytes: int
 
     def associations(self, writer: ZarrStoreWriter) -> dict[str, dict[str, Association]]:
-        """Return by sample and domain whether its points are cells or points of a mesh, as far as that is known."""
+        """Return, by sample and domain, whether the domain's points are the cells or the points of a mesh, if known."""
         return {
             sample_id: {
                 domain: association
@@ -65,7 +76,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class _Sight:
-    """One sample; None where heads do not tell. And the memory of the process without it."""
+    """The fields of one sample (None if the source has no descriptions), and the memory of the process without it."""
 
     fields: Mapping[str, FieldDescription] | None
     memory_bytes: int
@@ -81,23 +92,26 @@ def look(
     timeout: float | None = None,
     patience: Patience | None = None,
 ) -> Seen:
-    """Describe samples, evenly spread where they are very many; or load the first one.
+    """Return descriptions of samples, or load the first sample if the source has no descriptions.
+
+    Of many samples, 200 that are spread evenly are described.
 
     Parameters
     ----------
     source : SampleSource
-        Has the samples.
+        Source of the samples.
     sample_ids : sequence of str
-        The samples.
+        Ids of the samples.
     timeout : float, optional
-        Seconds that each of them may take.
+        Seconds after which the description of a sample fails.
     patience : Patience, optional
-        Seconds to wait. What is known by then has to do, and whatever goes wrong with a sample is a failure of it.
+        Time limits. With them, the function returns the descriptions that are ready in time, and every error of a
+        sample is recorded as its failure.
 
     Raises
     ------
     WorkerError
-        No process can be started; without `patience`, also if one died.
+        No process can be started; without `patience`, also if a process died.
     """
     if not sample_ids:
         return Seen({}, {}, 0)
@@ -122,7 +136,7 @@ def look(
 
 
 class _Describer:
-    """Describes samples of a source, each by a call; it goes to a process once."""
+    """Describes one sample of a source per call; it is sent to each process once."""
 
     def __init__(self, source: DescribedSource) -> None:
         self._source = source
@@ -143,18 +157,18 @@ def _load(source: SampleSource, sample_id: str) -> _Sight:
         )
         for name, values in sample.fields.items()
     }
-    # What it took to load them stays part of it: a mesh is larger than the arrays that are made of it.
+    # The memory of the load itself is included: a mesh is larger than the arrays that are made of it.
     return _Sight(described, peak_memory_bytes() - sum(one.n_bytes for one in described.values() if one.in_memory))
 
 
 def _is_in_memory(values: Any) -> bool:
-    """Return whether an array is in memory as the writer takes it: no file, HDF5 dataset or Zarr array."""
+    """Return whether an array is in memory, and not a memory-mapped file, an HDF5 dataset or a Zarr array."""
     is_mapped = isinstance(values, np.ndarray) and SourceRows.of_mapped(values, "") is not None
     return not is_mapped and SourceRows.of(values, "") is None
 
 
 def _spread(sample_ids: Sequence[str]) -> list[str]:
-    """Return some samples in an order whose every beginning is evenly spread: each step halves the gaps."""
+    """Return up to 200 samples in an order of which every prefix is spread evenly: each step halves the gaps."""
     count = min(len(sample_ids), _MAX_DESCRIBED)
     digits = _MAX_DESCRIBED.bit_length()
     numbers = sorted(range(count), key=lambda number: f"{number:0{digits}b}"[::-1])
@@ -162,7 +176,7 @@ def _spread(sample_ids: Sequence[str]) -> list[str]:
 
 
 def _gathered(asked: _Sights, sample_ids: Sequence[str], patience: Patience | None) -> Seen | None:
-    """Gather what is told; None where only loading tells."""
+    """Return the descriptions that are ready in time, or None if the source has no descriptions."""
     described: dict[str, Mapping[str, FieldDescription]] = {}
     failures: dict[str, str] = {}
     memory = 0
@@ -190,7 +204,7 @@ def _is_of_sample(error: Exception, *, is_strict: bool) -> bool:
 
 
 def _in_time(asked: _Sights, patience: Patience) -> Iterator[Future[_Sight]]:
-    """Yield what is done, until patience ends."""
+    """Yield futures as they complete, within the time limits."""
     pending, end = set(asked), time.monotonic() + patience.first_seconds
     is_first = True
     while pending:
