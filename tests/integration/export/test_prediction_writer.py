@@ -144,17 +144,17 @@ REFUSALS = {
     "short": ((0, 100), ONES[:99], r"expected shape \(100,\) or \(100, width\) for rows 0 to 100, got \(99,\)"),
     "three axes": ((0, 100), ONES.reshape(100, 1, 1), r"got \(100, 1, 1\)"),
     "no column": ((0, 100), np.ones((100, 0)), r"got \(100, 0\)"),
-    "past the end": ((450, 550), ONES, "expected rows of the 500 of volume, got 450 to 550; pass stored rows"),
+    "past the end": ((450, 550), ONES, "expected rows from 0 to 500 of volume, got 450 to 550; pass stored rows"),
     "negative": ((-1, 99), ONES, ": rows: expected a whole number of at least 0, got -1"),
-    "no rows": ((5, 5), ONES, "expected rows of the 500 of volume, got 5 to 5"),
+    "no rows": ((5, 5), ONES, "expected rows from 0 to 500 of volume, got 5 to 5"),
     "step": (range(0, 200, 2), ONES, "expected a batch of iter_sample, a range of step 1 or"),
     "list": ([0, 100], ONES, r"or \(start, stop\), got \[0, 100\]"),
-    "begins within": ((350, 450), ONES, "expected each row once, got rows 350 to 450, and row 350 was given before"),
-    "ends within": ((200, 300), ONES, "and row 250 was given before; add every batch once"),
-    "around": ((200, 450), np.ones(250), "and row 250 was given before"),
-    "again": ((250, 400), np.ones(150), "and row 250 was given before"),
+    "begins within": ((350, 450), ONES, "expected each row once, got rows 350 to 450, and row 350 was added before"),
+    "ends within": ((200, 300), ONES, "and row 250 was added before; add every batch once"),
+    "around": ((200, 450), np.ones(250), "and row 250 was added before"),
+    "again": ((250, 400), np.ones(150), "and row 250 was added before"),
     "width": ((0, 100), np.ones((100, 3)), r"expected float64 of shape \(n,\), .*, got float64 of shape \(n, 3\)"),
-    "dtype": ((0, 100), ONES.astype("f4"), r"got float32 of shape \(n,\); give all batches alike"),
+    "dtype": ((0, 100), ONES.astype("f4"), r"got float32 of shape \(n,\); use one dtype and width"),
     "text": ((0, 100), np.full(100, "a"), "expected numbers of at most 8 bytes, got dtype <U1"),
     "gradients": ((0, 100), torch.ones(100, requires_grad=True), "expected an array, got Tensor .*detach"),
 }
@@ -188,23 +188,23 @@ def test_batches_of_another_domain_or_sample_are_refused(store: Path, out: Path)
     batch = next(batches(store, domain="surface"))
     with (
         pytest.raises(
-            ArgumentError, match=r"its volume, got one of sample 'run_1', surface; .* name the fields of one"
+            ArgumentError, match=r"its domain volume, got a batch of sample 'run_1', domain surface; .* fields of one"
         ),
         open_writer(store, out) as writer,
     ):
         writer.add(batch, {"q": np.ones(150)})
     other = SampleBatch("run_2", "volume", range(150), {})
-    with pytest.raises(ArgumentError, match="got one of sample 'run_2'"), open_writer(store, out) as writer:
+    with pytest.raises(ArgumentError, match="got a batch of sample 'run_2'"), open_writer(store, out) as writer:
         writer.add(other, {"q": np.ones(150)})
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ([], "sample 'run_1': no predictions were added; call add for each batch"),
-        ([(0, 400)], r"prediction 'q': expected all 500 rows, got 400; the first ones .* rows 400 to 500: add"),
-        ([(400, 500), (10, 50)], "got 140; the first ones that are missing are rows 0 to 10: add their batches"),
-        ([(400, 500), (0, 50), (50, 60), (70, 80)], "got 170; the first ones that are missing are rows 60 to 70"),
+        ([], "sample 'run_1': no predictions were added; call add with each batch"),
+        ([(0, 400)], r"prediction 'q': expected all 500 rows, got 400, and the first missing rows are 400 to 500; add"),
+        ([(400, 500), (10, 50)], "got 140, and the first missing rows are 0 to 10; add the batches"),
+        ([(400, 500), (0, 50), (50, 60), (70, 80)], "got 170, and the first missing rows are 60 to 70"),
     ],
 )  # fmt: skip
 def test_rows_that_are_missing_are_named_and_nothing_is_left(
@@ -256,11 +256,11 @@ def test_outside_of_the_block_nothing_is_taken(store: Path, out: Path) -> None:
         ({"fields": "volume_sdf"}, ArgumentError, r"write \['volume_sdf'\]"),
         ({"fields": ["volume_sdf", "surface_area"]}, ArgumentError, "do not belong to one domain"),
         ({"association": "cells"}, ArgumentError, "association: expected one of cell, point, got 'cells'"),
-        ({"onto": "nowhere.vtu"}, ArgumentError, "onto: there is no file nowhere.vtu"),
-        ({"onto": BODY_MESH, "domain": "volume"}, MeshError, "the mesh has other numbers of points"),
+        ({"onto": "nowhere.vtu"}, ArgumentError, "onto: nowhere.vtu does not exist"),
+        ({"onto": BODY_MESH, "domain": "volume"}, MeshError, "expected a mesh with the number of points of the sample"),
         ({"parts": ["bod"]}, ArgumentError, "the mesh has no part 'bod'"),
         ({"target": "out.vtp"}, MeshError, "write a .vtu"),
-        ({"target": "out.npz", "onto": None}, ArgumentError, "has the domains surface, volume; say which one"),
+        ({"target": "out.npz", "onto": None}, ArgumentError, "expected one domain, got surface, volume; set domain"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_exported_is_refused_before_the_first_prediction(
@@ -286,7 +286,9 @@ def test_a_store_that_was_shuffled_elsewhere_is_refused_at_once(tmp_path: Path, 
 
 def test_an_array_of_the_mesh_is_refused_with_the_first_batch(store: Path, out: Path) -> None:
     with (
-        pytest.raises(MeshError, match=r"of the mesh has cell data 'p' of its own; .* call the prediction otherwise"),
+        pytest.raises(
+            MeshError, match=r"of the mesh already has cell data 'p'; .* use another name for the prediction"
+        ),
         open_writer(store, out) as writer,
     ):
         writer.add((0, 1), {"p": np.zeros(1)})
