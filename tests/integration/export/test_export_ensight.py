@@ -211,8 +211,14 @@ def test_a_case_can_be_moved_with_the_directory_of_its_data(car: Path, tmp_path:
     ("parts", "message"),
     [
         (["hod"], "parts: the mesh has no part 'hod'; did you mean 'hood'?"),
-        (["hood", "roof"], "the sample has 2041 of surface, 500 of volume, the mesh hood, roof: 1500 cells and 6000"),
-        (None, "the sample has 2041 of surface, the mesh domain: 500 cells and 4292 points; hood: 700 cells and .*"),
+        (
+            ["hood", "roof"],
+            "(2,041 points of surface, 500 points of volume), got another mesh (hood, roof: 1,500 cells and 6,000",
+        ),
+        (
+            None,
+            "(2,041 points of surface), got another mesh (domain: 500 cells and 4,292 points; hood: 700 cells and .*",
+        ),
     ],
     ids=["unknown", "too few", "none fits"],
 )

@@ -155,7 +155,7 @@ def test_what_lies_inside_a_group_or_is_staged_is_no_group(store: Path) -> None:
 
 
 def test_where_nothing_is_there_is_nothing_to_unite(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="neither a manifest nor a complete group is there; check the path"):
+    with pytest.raises(ManifestError, match="expected a manifest or a complete group, got neither; check the path"):
         merge_groups(tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()
 
@@ -181,4 +181,4 @@ def test_the_command_names_what_it_refuses_and_ends_with_3(store: Path) -> None:
 def test_the_command_ends_with_1_where_no_store_is(tmp_path: Path) -> None:
     ran = call("merge", tmp_path)
     assert (ran.code, ran.stdout) == (1, "")
-    assert "neither a manifest nor a complete group is there" in ran.stderr
+    assert "expected a manifest or a complete group, got neither" in ran.stderr

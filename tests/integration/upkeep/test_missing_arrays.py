@@ -77,7 +77,7 @@ def test_an_array_that_was_deleted_is_one_finding(store: Lossy, level: Level) ->
     [one] = verify_store(store.root, level=level).findings
     assert (one.kind, one.severity, one.sample_id) == ("missing_array", "damage", store.sample_id)
     assert (one.field, one.object) == (store.field, f"{store.group}/{store.array}")
-    assert one.explanation == "the manifest lists it, but the group has no such array"
+    assert one.explanation == "the manifest lists the array, but the group does not have it"
     assert one.way_out == f"noether-zarr repair {store.root} --source SOURCE"
 
 
@@ -107,7 +107,7 @@ def test_an_array_that_the_metadata_alone_lack_is_found(
         store.field,
         f"{store.group}/{store.array}/zarr.json",
     )
-    assert one.explanation == "the root of the group has no copy of it"
+    assert one.explanation == "the root of the group has no copy of this document"
 
 
 @pytest.mark.slow
@@ -124,7 +124,7 @@ def test_the_metadata_of_an_array_that_are_gone_are_found_once(
         "metadata_damaged",
         store.field,
         key,
-        "it is not there",
+        "the object is missing",
     )
 
 

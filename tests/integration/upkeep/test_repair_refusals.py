@@ -102,7 +102,9 @@ def test_what_somebody_else_does_meanwhile_is_not_overwritten(root: Path, source
         if action.kind == "save_manifest":
             put("manifest.json", b"{}")(root)
 
-    with pytest.raises(StorageError, match=r"manifest.json was changed meanwhile; repair the store again"):
+    with pytest.raises(
+        StorageError, match=r"another process changed manifest.json during the repair; repair the store again"
+    ):
         repair_store(root, source=source, on_action=interfere)
     assert (root / "manifest.json").read_bytes() == b"{}"
 
@@ -123,7 +125,9 @@ class OtherSource:
 def test_a_source_that_lacks_fields_is_refused_before_anything_is_changed(root: Path) -> None:
     flip(ROOT)(root)
     before = every_file(root)
-    with pytest.raises(ArgumentError, match=r"^source: it lacks surface_area, .* with the same preset or file map$"):
+    with pytest.raises(
+        ArgumentError, match=r"^source: .* got a source without surface_area; .* same preset or file map$"
+    ):
         repair_store(root, source=OtherSource())
     assert every_file(root) == before
 
@@ -131,14 +135,14 @@ def test_a_source_that_lacks_fields_is_refused_before_anything_is_changed(root: 
 def test_a_store_that_was_not_converted_from_a_source_is_not_converted_again(root: Path, source: TreeSource) -> None:
     manifest = json.loads((root / "manifest.json").read_bytes()) | ZERO_CHECKSUM | {"compressor": "gzip"}
     put("manifest.json", with_checksum(json.dumps(manifest).encode()))(root)
-    with pytest.raises(ArgumentError, match="was not converted by this library from a source"):
+    with pytest.raises(ArgumentError, match="expected a store that this library converted from a source"):
         repair_store(root, source=source)
 
 
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        pytest.param({"level": "source"}, "source: expected one for the level 'source'", id="no source"),
+        pytest.param({"level": "source"}, "source: expected a source for the level 'source', got none", id="no source"),
         pytest.param({"level": "deep"}, "level: expected one of", id="level"),
     ],
 )
@@ -148,6 +152,6 @@ def test_a_wrong_call_is_refused(root: Path, kwargs: dict[str, Any], message: st
 
 
 def test_where_there_is_no_store_none_is_made(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="is no store"):
+    with pytest.raises(ManifestError, match="is not a store; check the path"):
         repair_store(tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()

@@ -62,7 +62,7 @@ def test_an_interrupted_removal_is_found_as_such(root: Path, name: str, level: s
     report = verify_store(root, level=level)  # type: ignore[arg-type]  # one of the two above
     assert {one for one in found(report) if one[0] != "leftover"} == {BEGUN}
     [finding] = [one for one in report.findings if one.kind == "unfinished_removal"]
-    assert finding.explanation == "its removal was begun and has not ended"
+    assert finding.explanation == "the removal of the sample has not ended"
     assert finding.way_out == f"noether-zarr repair {root}"
 
 
@@ -110,14 +110,14 @@ def test_a_sample_removed_by_hand_is_found_with_both_ways_out(root: Path) -> Non
     [finding] = verify_store(root).findings
     assert (finding.kind, finding.sample_id) == ("missing_group", "run_2")
     repair = f"noether-zarr repair {root}"
-    assert finding.way_out == f"{repair} --source SOURCE; or, to have the manifest list it no more, {repair}"
+    assert finding.way_out == f"{repair} --source SOURCE; or, to remove the sample from the manifest, {repair}"
 
 
 def test_repair_takes_a_sample_removed_by_hand_out_of_the_manifest(root: Path, removed: dict[str, bytes]) -> None:
     shutil.rmtree(root / GROUP)
     report = repair_store(root)
     assert [(action.kind, action.object, action.reason) for action in report.actions] == [
-        ("unlist", GROUP, "the manifest lists it, but there is nothing")
+        ("unlist", GROUP, "the manifest lists the sample, but its group is missing")
     ]
     assert report.is_sound
     assert every_file(root) == removed
@@ -126,7 +126,7 @@ def test_repair_takes_a_sample_removed_by_hand_out_of_the_manifest(root: Path, r
 def test_the_command_says_so_beforehand(root: Path) -> None:
     shutil.rmtree(root / GROUP)
     ran = call("repair", root, "--dry-run")
-    line = f"would take out of the manifest {GROUP}: the manifest lists it, but there is nothing"
+    line = f"would take out of the manifest {GROUP}: the manifest lists the sample, but its group is missing"
     assert (ran.code, ran.stdout.splitlines()[-1]) == (4, line)
 
 

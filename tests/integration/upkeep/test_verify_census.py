@@ -68,7 +68,9 @@ def test_a_store_that_was_just_converted_is_sound(intact: Path) -> None:
     report = census(intact)
     assert (report.is_sound, report.findings) == (True, ())
     assert (report.n_samples, report.n_objects, report.n_bytes) == (2, 2 * 43 + 3, 0)
-    assert report.limits == ("only names, sizes and the roots of groups were looked at: --level data reads all",)
+    assert report.limits == (
+        "only names, sizes and the roots of groups were checked; use --level data to read all chunks",
+    )
 
 
 @pytest.mark.parametrize(
@@ -144,7 +146,7 @@ def test_every_finding_says_what_to_do(root: Path) -> None:
     assert ways_out == {
         ("metadata_damaged", "damage"): f"noether-zarr repair {root}",
         ("missing_object", "damage"): f"noether-zarr repair {root} --source SOURCE",
-        ("not_recognised", "note"): "nothing: it is left alone",
+        ("not_recognised", "note"): "no action is needed: the library ignores it",
     }
     assert [one.field for one in report.having("damage")] == [None, FIELD]
 
@@ -235,21 +237,21 @@ def test_of_very_many_lost_shards_the_first_hundred_are_named(tmp_path: Path) ->
     lost = [one for one in census(root).findings if one.kind == "missing_object"]
     named = {f"run_1.zarr/volume/position/c/{number}/0" for number in range(101) if number != 7}
     assert {one.object for one in lost} == named | {"run_1.zarr/volume/position"}
-    assert lost[0].explanation == "149 of its 150 shards are not there"
+    assert lost[0].explanation == "149 of the 150 shards are missing"
 
 
 def test_only_the_named_samples_are_looked_at(root: Path) -> None:
     all_of(remove(SHARD), put("notes.txt"), put(f".manifest.json.{'0f' * 16}"))(root)
     other = verify_store(root, sample_ids=[IDS[0]])
     assert (other.findings, other.n_samples) == ((), 1)
-    assert other.limits == ("only the samples that were named, and the manifest, were looked at",)
+    assert other.limits == ("only the named samples and the manifest were checked",)
     assert not verify_store(root, sample_ids=["run_2"]).is_sound
     with pytest.raises(UnknownNameError, match="'run_7'; did you mean"):
         verify_store(root, sample_ids=["run_7"])
 
 
 def test_where_nothing_is_there_is_no_store(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match=r"manifest.json: it is not there; .* is no store; check the path"):
+    with pytest.raises(ManifestError, match=r"manifest.json: the manifest is missing, .* not a store; check the path"):
         census(tmp_path)
 
 

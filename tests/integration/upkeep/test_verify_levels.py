@@ -231,7 +231,7 @@ def test_values_that_are_not_finite_are_sound_only_where_they_were_allowed(
     )
     [finding] = verify_store(promised).findings
     assert (finding.kind, finding.field) == ("not_finite", "volume_pressure")
-    assert finding.explanation == "333 values are NaN or infinite; 0 were when it was written"
+    assert finding.explanation == "333 values are NaN or infinite, but 0 when the sample was written"
 
 
 def test_what_is_not_finite_is_not_counted_where_chunks_are_damaged(tmp_path: Path) -> None:
@@ -247,7 +247,10 @@ def test_attributes_that_only_the_group_has_are_found_where_the_manifest_is_ours
     fields = {"volume_position": np.zeros((10, 3), "f4"), "volume_pressure": np.zeros(10)}
     writer.write_group("run_1", fields, attributes={"angle": 7})
     [finding] = verify_store(root).findings
-    assert (finding.kind, finding.explanation) == ("entry_differs", "it says otherwise than the manifest: attributes")
+    assert (finding.kind, finding.explanation) == (
+        "entry_differs",
+        "the group disagrees with the manifest on attributes",
+    )
 
 
 def test_memory_holds_a_few_chunks_and_not_a_field(tmp_path: Path) -> None:
@@ -286,7 +289,7 @@ def test_what_the_medium_does_not_give_any_more_is_damage(root: Path) -> None:
     (root / LAST_SHARD).rename(root / "last")
     [shard, *_] = verify_store(f"brokendisk://{root}", level="data").having("damage")
     assert (shard.kind, shard.object) == ("chunk_damaged", SHARD)
-    assert "the medium cannot be read" in shard.explanation
+    assert "the disk cannot read the data" in shard.explanation
     (root / "last").rename(root / LAST_SHARD)
     with pytest.raises(StorageError, match="Connection reset by peer"):
         verify_store(f"brokendisk://{root}", level="data")
@@ -296,7 +299,9 @@ def test_what_the_medium_does_not_give_any_more_is_damage(root: Path) -> None:
     ("kwargs", "message"),
     [
         pytest.param({"level": "deep"}, "level: expected one of census, index, data, source, got 'deep'", id="level"),
-        pytest.param({"level": "source"}, "source: the level 'source' compares with one", id="no source"),
+        pytest.param(
+            {"level": "source"}, "source: expected a source with the level 'source', and none", id="no source"
+        ),
         pytest.param({"workers": 0}, "workers: expected a whole number of at least 1, got 0", id="workers"),
         pytest.param({"sample_ids": "run_1"}, "sample_ids: expected a list of ids", id="a str"),
     ],

@@ -152,7 +152,7 @@ SHORT_SURFACE = {
     [
         pytest.param(
             {f"surface_{name}": values for name, values in SHORT_SURFACE.items()},
-            "domain 'surface' has 150 points, in the source 9",
+            "domain 'surface' has 150 points in the store, and 9",
             id="points",
         ),
         pytest.param(
@@ -173,14 +173,17 @@ def test_an_attribute_that_the_source_has_otherwise_is_found(root: Path, source:
     assert verify_store(root, level="source", source=source).is_sound
     source.samples["run_2"] = SourceSample(fields_of(source), {"design_parameters": 7})
     [finding] = verify_store(root, level="source", source=source).having("damage")
-    assert (finding.kind, finding.explanation) == ("source_differs", "its attributes are not those of the source")
+    assert (finding.kind, finding.explanation) == (
+        "source_differs",
+        "the attributes of the sample differ from the source",
+    )
 
 
 def test_a_domain_that_the_source_lacks_is_named(root: Path, source: HeldSource) -> None:
     kept = {field: values for field, values in fields_of(source).items() if field.startswith("volume")}
     source.samples["run_2"] = SourceSample(kept, dict(StoreManifest.load(str(root)).sample("run_2").attributes))
     [finding] = verify_store(root, level="source", source=source).having("damage")
-    assert finding.explanation == "the sample has the domain 'surface', the source has not"
+    assert finding.explanation == "the sample has the domain 'surface', but the source does not"
 
 
 def test_damage_is_found_beside_a_difference(root: Path, source: HeldSource) -> None:
@@ -246,11 +249,13 @@ def test_a_store_whose_original_order_is_not_known_cannot_be_compared(
 ) -> None:
     copy_store(str(converted[0]), str(tmp_path / "part"), fraction=0.5)
     assert verify_store(tmp_path / "part").findings == ()
-    with pytest.raises(OriginalOrderError, match=r"has 0\.5 of the points of .* verify the level 'data'"):
+    with pytest.raises(OriginalOrderError, match=r"has 0\.5 of the points of .* use the level 'data'"):
         verify_store(tmp_path / "part", level="source", source=source)
 
 
 def test_a_source_is_for_its_own_level_alone(root: Path, source: HeldSource) -> None:
-    with pytest.raises(ArgumentError, match="source: the level 'source' compares with one, and no other does"):
+    with pytest.raises(
+        ArgumentError, match="source: expected a source with the level 'source', and none with other levels"
+    ):
         verify_store(root, source=source)
     assert StoreManifest.load(str(root)).shuffle_algorithm == "hash-v1"

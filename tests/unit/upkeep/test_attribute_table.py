@@ -84,7 +84,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     "a column twice": ("id,a,a\nrun_1,1,2\n", "expected a header with a name of its own for each column"),
     "a column without a name": ("id,\nrun_1,1\n", "expected a header with a name of its own for each column"),
     "no column of ids": ("run,a\nrun_1,1\n", r"expected a column 'sample_id' or 'id' of sample ids; there are: a, run"),
-    "no row": ("id,a\n", "expected a row for at least one sample, got none"),
+    "no row": ("id,a\n", "expected at least one row, got none"),
     "nothing": ("", "expected a column 'sample_id' or 'id'"),
     "not a number": ("id,a\nrun_1,NaN\n", "line 2, column 'a': expected a finite number or text, got 'NaN'; leave the"),
     "infinity": ("id,a\nrun_1,-inf\n", "expected a finite number or text, got '-inf'"),
@@ -107,7 +107,7 @@ def test_json_that_is_no_table_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_json_has_no_id_column(tmp_path: Path) -> None:
-    with pytest.raises(ArgumentError, match="a JSON file has no columns, so expected no id column, got 'case'"):
+    with pytest.raises(ArgumentError, match="expected no id column, since a JSON file has no columns, got 'case'"):
         read_attribute_table(save(tmp_path, '{"run_1": {}}', "table.json"), id_column="case")
 
 
@@ -119,5 +119,5 @@ def test_an_id_column_that_the_table_lacks_is_named_with_the_nearest(tmp_path: P
 def test_a_file_that_is_no_text_or_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="expected text in UTF-8"):
         read_attribute_table(save(tmp_path, b"id,\xff\n"))
-    with pytest.raises(ArgumentError, match=r"the table cannot be read \(No such file or directory\)"):
+    with pytest.raises(ArgumentError, match=r"the table cannot be read \(No such file or directory\); check the path"):
         read_attribute_table(tmp_path / "nowhere.csv")

@@ -29,7 +29,7 @@ from noether.data.zarr_store.writing import NonFinite
 __all__ = ["FieldFunction", "map_fields"]
 
 FieldFunction = Callable[[dict[str, NDArray[Any]], dict[str, Any]], Any]
-"""A function of the fields of a sample, by canonical name, and of its attributes that returns a new field's values."""
+"""Function of the fields of a sample, by canonical name, and its attributes; it returns the values of a new field."""
 
 
 def map_fields(
@@ -170,7 +170,7 @@ def _checked_reads(reads: Iterable[str], manifest: StoreManifest) -> tuple[str, 
         raise ArgumentError(f"reads: expected a list of names, got the str {reads!r}; write [{reads!r}]")
     names = tuple(dict.fromkeys(reads))
     if not names:
-        raise ArgumentError("reads: expected at least one field, got none")
+        raise ArgumentError("reads: expected at least one field, got none; name the fields that the function takes")
     require_joined(manifest, names)
     require_fields(names, manifest.domains)
     return names

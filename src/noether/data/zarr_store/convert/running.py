@@ -73,7 +73,7 @@ def _check_workers(workers: int, timeout: float | None, executor: Executor | Non
             "or more"
         )
     if timeout is not None and not timeout > 0:
-        raise ArgumentError(f"timeout: expected a number of seconds above 0, got {timeout}; leave timeout out for none")
+        raise ArgumentError(f"timeout: expected a number of seconds above 0, got {timeout}; leave it out for no limit")
 
 
 def _done(

@@ -112,11 +112,11 @@ def find_fits(
             f"{_names(choice)}: {' and '.join(f'{sum(part.count(one) for part in choice):,} {one}s' for one in kinds)}"
             for choice in choices[:_MAX_SHOWN]
         ]
-        more = f", … ({len(parts)} parts, or all of them)" if len(choices) > _MAX_SHOWN else ""
+        more = f"; … ({len(parts)} parts, or all of them)" if len(choices) > _MAX_SHOWN else ""
         counts = ", ".join(f"{count:,} points of {domain}" for domain, count in n_points.items())
         raise MeshError(
-            f"{where}: expected a mesh with the number of points of the sample ({counts}), got "
-            f"{', '.join(sizes)}{more}; use the mesh that the sample was made from"
+            f"{where}: expected a mesh with the number of points of the sample ({counts}), got another mesh "
+            f"({'; '.join(sizes)}{more}); use the mesh that the sample was made from"
         )
     return fits
 
