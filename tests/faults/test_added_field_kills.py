@@ -51,7 +51,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
 
 
 @pytest.mark.parametrize("kind", ["local", pytest.param("s3-obstore", marks=pytest.mark.s3)])
-def test_an_addition_that_is_killed_again_and_again_ends_in_the_same_bytes(
+def test_a_repeatedly_killed_addition_ends_in_the_same_bytes(
     kind: str,
     undisturbed: Undisturbed,
     request: pytest.FixtureRequest,

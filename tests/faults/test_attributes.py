@@ -65,7 +65,9 @@ def require_former_or_new(root: Path | str, options: dict[str, Any] | None = Non
 @pytest.mark.parametrize(
     "finish", few_fast([set_all, repair_store], others=pytest.mark.faults), ids=["the same again", "repair"]
 )
-def test_a_kill_before_any_change_ends_well(finish: Callable[[Path], object], before: Path, quick_path: Path) -> None:
+def test_a_kill_before_any_change_leaves_a_valid_store(
+    finish: Callable[[Path], object], before: Path, quick_path: Path
+) -> None:
     store, undisturbed = quick_path / "store", quick_path / "undisturbed"
     shutil.copytree(before, undisturbed)
     n_changes = count_changes(lambda: set_all(undisturbed))
@@ -82,7 +84,7 @@ def test_a_kill_before_any_change_ends_well(finish: Callable[[Path], object], be
             assert visible_bytes(store) == expected
 
 
-def test_a_loss_of_power_at_any_moment_ends_well(before: Path, quick_path: Path) -> None:
+def test_a_power_loss_at_any_moment_leaves_a_valid_store(before: Path, quick_path: Path) -> None:
     root = quick_path / "disk"
     store, lost = root / "store", quick_path / "lost" / "store"
     shutil.copytree(before, store)
@@ -101,7 +103,7 @@ def test_a_loss_of_power_at_any_moment_ends_well(before: Path, quick_path: Path)
 
 @pytest.mark.s3
 @pytest.mark.faults
-def test_in_object_storage_a_kill_before_any_request_ends_well(before: Path, request: pytest.FixtureRequest) -> None:
+def test_a_kill_before_any_request_leaves_a_valid_remote_store(before: Path, request: pytest.FixtureRequest) -> None:
     place = make_place("s3-obstore", request)
     copy_to(place, before)
     with killed_before_request(-1) as sent:

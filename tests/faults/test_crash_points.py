@@ -112,9 +112,7 @@ def test_a_kill_before_any_change_of_the_disk_loses_nothing(
 @pytest.mark.parametrize(
     "is_there", few_fast([True, False], others=pytest.mark.faults), ids=["that replaces samples", "of a new sample"]
 )
-def test_where_objects_appear_one_by_one_a_kill_leaves_no_sample_in_part(
-    is_there: bool, tree: Path, quick_path: Path
-) -> None:
+def test_a_kill_in_object_storage_leaves_no_partial_sample(is_there: bool, tree: Path, quick_path: Path) -> None:
     """Each sample is whole or not there, and the same command again ends in the bytes of an undisturbed run."""
     before, store, undisturbed = (quick_path / name for name in ("before", "store", "undisturbed"))
     convert_tree(tree, before, limit=None if is_there else 1)
@@ -145,9 +143,7 @@ def test_where_objects_appear_one_by_one_a_kill_leaves_no_sample_in_part(
 @pytest.mark.parametrize(
     "is_there", few_fast([True, False], others=pytest.mark.faults), ids=["that replaces samples", "of a new store"]
 )
-def test_after_a_loss_of_power_at_any_moment_all_that_the_manifest_lists_is_there(
-    is_there: bool, tree: Path, quick_path: Path
-) -> None:
+def test_a_power_loss_at_any_moment_keeps_all_listed_samples(is_there: bool, tree: Path, quick_path: Path) -> None:
     """The same command again ends in the bytes of an undisturbed run."""
     root = quick_path / "disk"
     root.mkdir()

@@ -159,7 +159,7 @@ def test_at_every_moment_readers_find_the_old_or_the_new(
 @pytest.mark.parametrize("kind", few_fast(["local", "staged"], others=pytest.mark.faults))
 @pytest.mark.parametrize("repairs", few_fast([False, True], others=pytest.mark.faults), ids=["again", "repaired"])
 @pytest.mark.parametrize(("work", "again", "before"), CASES)
-def test_a_kill_before_any_change_ends_well(
+def test_a_kill_before_any_change_leaves_a_valid_store(
     work: Work, again: Work, before: str, repairs: bool, kind: str, stores: dict[str, Path], quick_path: Path
 ) -> None:
     store, undisturbed = quick_path / "store", quick_path / "undisturbed"
@@ -185,7 +185,7 @@ def test_a_kill_before_any_change_ends_well(
 
 
 @pytest.mark.parametrize(("work", "again", "before"), CASES)
-def test_a_loss_of_power_at_any_moment_ends_well(
+def test_a_power_loss_at_any_moment_leaves_a_valid_store(
     work: Work, again: Work, before: str, stores: dict[str, Path], quick_path: Path
 ) -> None:
     root = quick_path / "disk"
@@ -207,7 +207,7 @@ def test_a_loss_of_power_at_any_moment_ends_well(
 @pytest.mark.s3
 @pytest.mark.faults
 @pytest.mark.parametrize(("work", "again", "before"), CASES)
-def test_in_object_storage_a_kill_before_any_request_ends_well(
+def test_a_kill_before_any_request_leaves_a_valid_remote_store(
     work: Work, again: Work, before: str, stores: dict[str, Path], request: pytest.FixtureRequest
 ) -> None:
     place = make_place("s3-obstore", request)

@@ -46,7 +46,7 @@ def read_on(root: Path, cache: Path, seed: int) -> None:
 
 
 @pytest.mark.parametrize("counts", few_fast([(3, 4), (8, 30)], others=pytest.mark.faults), ids=str)
-def test_kills_leave_nothing_wrong_and_the_limit_holds(root: Path, tmp_path: Path, counts: tuple[int, int]) -> None:
+def test_kills_leave_a_valid_cache_within_its_limit(root: Path, tmp_path: Path, counts: tuple[int, int]) -> None:
     n_processes, n_kills = counts
     context, chance = multiprocessing.get_context("fork"), random.Random(5)
 

@@ -111,7 +111,7 @@ def undisturbed(tree: TreeSource, tmp_path_factory: pytest.TempPathFactory) -> F
     return visible_files(store)
 
 
-def test_a_conversion_goes_on_when_the_server_is_there_again(
+def test_a_conversion_continues_after_a_server_restart(
     mortal: MortalS3, options: dict[str, Any], tree: TreeSource, undisturbed: Files, tmp_path: Path
 ) -> None:
     root = f"s3://{mortal.server.bucket}/{tmp_path.name}"
@@ -128,7 +128,7 @@ def test_a_conversion_goes_on_when_the_server_is_there_again(
 
 
 @pytest.mark.parametrize("seed", range(5 if in_full_mode() else 1))
-def test_a_conversion_whose_server_was_killed_is_finished_by_the_next_one(
+def test_the_next_conversion_finishes_after_a_server_kill(
     seed: int, mortal: MortalS3, options: dict[str, Any], tree: TreeSource, undisturbed: Files, tmp_path: Path
 ) -> None:
     """The server is killed at a random moment."""
@@ -144,7 +144,7 @@ def test_a_conversion_whose_server_was_killed_is_finished_by_the_next_one(
 
 
 @pytest.mark.parametrize("workers", [0, 2] if in_full_mode() else [2])
-def test_an_epoch_goes_on_when_the_server_is_there_again(
+def test_an_epoch_continues_after_a_server_restart(
     workers: int, mortal: MortalS3, options: dict[str, Any], tree: TreeSource, tmp_path: Path
 ) -> None:
     root = f"s3://{mortal.server.bucket}/{tmp_path.name}"

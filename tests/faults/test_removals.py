@@ -96,7 +96,7 @@ def require_whole(found: dict[str, Arrays], expected: dict[str, Arrays]) -> None
             np.testing.assert_array_equal(values, expected[sample_id][field], f"{sample_id} {field}")
 
 
-def test_at_every_moment_all_that_is_listed_can_be_read(before: Path, quick_path: Path) -> None:
+def test_listed_samples_can_be_read_at_every_moment(before: Path, quick_path: Path) -> None:
     store, expected = Path(shutil.copytree(before, quick_path / "store")), read_whole(before)
     n_listed: list[int] = []
 
@@ -117,7 +117,7 @@ def test_at_every_moment_all_that_is_listed_can_be_read(before: Path, quick_path
 @pytest.mark.parametrize(
     "finish", few_fast([remove_again, repair_store], others=pytest.mark.faults), ids=["the same again", "repair"]
 )
-def test_a_kill_before_any_change_ends_well(finish: Act, kind: str, before: Path, quick_path: Path) -> None:
+def test_a_kill_before_any_change_leaves_a_valid_store(finish: Act, kind: str, before: Path, quick_path: Path) -> None:
     """On a local disk, and where objects go one by one."""
     store, undisturbed, expected = quick_path / "store", quick_path / "undisturbed", read_whole(before)
     root = store if kind == "local" else f"local://{store}"
@@ -147,7 +147,7 @@ def samples_and_groups(files: dict[str, bytes]) -> set[str]:
     return {key for key in files if not key.startswith("sample_index")}
 
 
-def test_a_loss_of_power_at_any_moment_ends_well(before: Path, quick_path: Path) -> None:
+def test_a_power_loss_at_any_moment_leaves_a_valid_store(before: Path, quick_path: Path) -> None:
     root = quick_path / "disk"
     store, lost = root / "store", quick_path / "lost" / "store"
     shutil.copytree(before, store)
@@ -167,7 +167,7 @@ def test_a_loss_of_power_at_any_moment_ends_well(before: Path, quick_path: Path)
 
 @pytest.mark.s3
 @pytest.mark.faults
-def test_in_object_storage_a_kill_before_any_request_ends_well(before: Path, request: pytest.FixtureRequest) -> None:
+def test_a_kill_before_any_request_leaves_a_valid_remote_store(before: Path, request: pytest.FixtureRequest) -> None:
     place, expected = make_place("s3-obstore", request), read_whole(before)
     copy_to(place, before)
     with killed_before_request(-1) as sent:
@@ -203,7 +203,7 @@ def place(request: pytest.FixtureRequest) -> Place:
         pytest.param(["a0", "a1", "b0"], ["a1", "b0", "b1"], id="the same"),
     ],
 )
-def test_two_that_remove_at_once_lose_nothing(place: Place, first: list[str], second: list[str]) -> None:
+def test_concurrent_removals_lose_nothing(place: Place, first: list[str], second: list[str]) -> None:
     all_ids = [f"{kind}{number}" for kind in "ab" for number in range(4)]
     writer = open_writer(place.root, place.options)
     for sample_id in all_ids:
@@ -236,7 +236,7 @@ def tiny_sample() -> Arrays:
     return {"surface_position": positions, "surface_pressure": positions[:, 0]}
 
 
-def test_writers_that_save_while_samples_are_removed_lose_nothing(place: Place) -> None:
+def test_saves_during_a_removal_lose_nothing(place: Place) -> None:
     """Each sample of one writer is removed as soon as it is listed; those of another stay."""
     rounds = 8
     first = open_writer(place.root, place.options)
@@ -265,7 +265,7 @@ def test_writers_that_save_while_samples_are_removed_lose_nothing(place: Place) 
 
 @pytest.mark.filterwarnings("ignore:.*samples are not recorded:UserWarning")
 @pytest.mark.parametrize("seconds", [0.0, 60.0], ids=["saved at each sample", "saved in the end"])
-def test_a_conversion_brings_no_sample_back_that_is_removed_meanwhile(
+def test_a_conversion_does_not_restore_a_removed_sample(
     converted: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
     tree, before = converted
@@ -286,7 +286,7 @@ def test_a_conversion_brings_no_sample_back_that_is_removed_meanwhile(
 
 
 @pytest.mark.faults
-def test_a_killed_writer_that_staged_a_sample_does_not_bring_it_back(before: Path, quick_path: Path) -> None:
+def test_staged_output_of_a_killed_writer_does_not_come_back(before: Path, quick_path: Path) -> None:
     """A kill at any moment of its write, then the removal, then another conversion of other samples."""
     store, arrays = quick_path / "store", tiny_sample()
 

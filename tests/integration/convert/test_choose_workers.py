@@ -104,19 +104,19 @@ def test_the_memory_of_the_largest_sample_limits_the_number(tmp_path: Path, monk
     ],
     ids=["no sample", "a library", "heads"],
 )
-def test_sizes_that_nobody_tells_make_one_worker(source: SampleSource, reason: str, tmp_path: Path) -> None:
+def test_unknown_sizes_make_one_worker(source: SampleSource, reason: str, tmp_path: Path) -> None:
     assert chosen(source, tmp_path) == WorkerCount(1, NO_SIZES + reason)
 
 
 @pytest.mark.usefixtures("looked_at_here", "four_cores")
-def test_a_broken_sample_among_others_does_not_count(tmp_path: Path) -> None:
+def test_a_broken_sample_is_ignored(tmp_path: Path) -> None:
     assert chosen(BrokenHeads({"run_1": -1, "run_2": 9, "run_3": 9}), tmp_path).n_workers == 3
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("four_cores")
 @pytest.mark.parametrize(("act", "reason"), [("crashed", "SIGSEGV"), ("hung", "after the timeout of 2 s")])
-def test_a_process_that_dies_of_every_sample_makes_one_worker(act: str, reason: str, tmp_path: Path) -> None:
+def test_a_crash_on_every_sample_makes_one_worker(act: str, reason: str, tmp_path: Path) -> None:
     source = HostileSource(save_runs(tmp_path / "tree"), TREE_FILEMAP, {"run_1": act, "run_2": act})
     made = chosen(source, tmp_path / "store", timeout=2)
     assert made.n_workers == 1
@@ -127,9 +127,7 @@ def test_a_process_that_dies_of_every_sample_makes_one_worker(act: str, reason: 
 @pytest.mark.slow
 @pytest.mark.usefixtures("four_cores")
 @pytest.mark.parametrize("act", ["crashed", "hung"])
-def test_a_sample_that_hangs_or_crashes_does_not_count(
-    act: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sample_that_hangs_or_crashes_is_ignored(act: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where others were looked at before it."""
     monkeypatch.setattr(planning, "_PATIENCE", Patience(60, 2, 60))
     source = HostileSource(save_runs(tmp_path / "tree", ["a", "b", "c"]), TREE_FILEMAP, {"b": act})
@@ -148,7 +146,7 @@ def test_a_conversion_does_not_wait_for_a_sample_that_hangs(
 
 
 @pytest.mark.usefixtures("looked_at_here", "four_cores")
-def test_one_sample_is_not_looked_at(tmp_path: Path) -> None:
+def test_a_single_sample_is_not_described(tmp_path: Path) -> None:
     """One worker it is, whatever it takes."""
     source = CountingSource({"run_1": 10**12})
     assert chosen(source, tmp_path) == WorkerCount(1, "one for each sample to convert")
@@ -156,7 +154,7 @@ def test_one_sample_is_not_looked_at(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("looked_at_here", "four_cores")
-def test_looking_at_samples_takes_a_limited_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_descriptions_take_a_limited_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Samples whose state is not known by then may have to be converted."""
     sized = SizedSource({f"run_{number}": 9 for number in range(20)})
     convert(sized, ZarrStoreWriter(tmp_path, sized.filemap, "n"))
@@ -177,7 +175,7 @@ def workers_of(store: Path) -> list[int]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("four_cores")
-def test_the_command_says_how_many_workers_it_takes(tmp_path: Path) -> None:
+def test_the_command_prints_the_number_of_workers(tmp_path: Path) -> None:
     tree, store = save_runs(tmp_path / "tree"), tmp_path / "store"
     ran = call("convert", tree, store, *PRESET)
     assert (ran.code, ran.stdout.count("worker:"), ran.stdout.count("workers:")) == (0, 0, 1)
@@ -190,7 +188,7 @@ def test_the_command_says_how_many_workers_it_takes(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("looked_at_here", "four_cores")
-def test_a_dry_run_looks_at_samples_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dry_run_describes_samples_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[list[str]] = []
 
     def counting_look(source: SampleSource, sample_ids: list[str], **settings: Any) -> Seen:
@@ -204,7 +202,7 @@ def test_a_dry_run_looks_at_samples_once(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("workers", [0, pytest.param(3, marks=pytest.mark.slow)])
-def test_a_number_that_is_named_stays(workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_specified_number_of_workers_is_used(workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is looked at for it, and nothing is said."""
     monkeypatch.setattr("noether.data.zarr_store.cli.convert.choose_workers", None)
     ran = call("convert", save_runs(tmp_path / "tree"), tmp_path / "store", *PRESET, "--workers", workers)
@@ -212,13 +210,13 @@ def test_a_number_that_is_named_stays(workers: int, tmp_path: Path, monkeypatch:
     assert workers_of(tmp_path / "store") == [workers]
 
 
-def test_a_plan_of_fewer_than_no_workers_is_refused(tmp_path: Path) -> None:
+def test_a_negative_number_of_workers_is_refused(tmp_path: Path) -> None:
     source = SizedSource({"run_1": 9})
     with pytest.raises(ArgumentError, match="workers: expected a whole number of at least 0, got -1"):
         plan_conversion(source, ZarrStoreWriter(tmp_path, source.filemap, "n"), ["run_1"], workers=-1)
 
 
 @pytest.mark.parametrize("text", ["1.5", "many", "AUTO", ""])
-def test_anything_else_is_refused(text: str, tmp_path: Path) -> None:
+def test_an_invalid_number_of_workers_is_refused(text: str, tmp_path: Path) -> None:
     ran = call("convert", save_runs(tmp_path / "tree"), tmp_path / "store", *PRESET, f"--workers={text}")
     assert (ran.code, ran.stderr) == (2, f"error: --workers: expected a whole number or auto, got {text!r}\n")

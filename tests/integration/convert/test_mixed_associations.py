@@ -50,7 +50,7 @@ def run(root: Path, store: Path, association: str = "", *, warns: bool) -> Conve
         return convert(source, open_writer(store, source.filemap, "s"))
 
 
-def test_a_store_of_cells_and_points_is_warned_of(tmp_path: Path) -> None:
+def test_a_store_of_cells_and_points_causes_a_warning(tmp_path: Path) -> None:
     report = run(save_bodies(tmp_path / "in"), tmp_path / "store", warns=True)
     [warning] = report.warnings
     assert warning.startswith(MIXED)
@@ -79,7 +79,8 @@ def test_a_plan_warns_before_anything_is_converted(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("looked_at_here")
-def test_a_plan_counts_the_samples_of_former_runs_that_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_counts_the_stored_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples of former conversions that stay count, too."""
     root, store = save_bodies(tmp_path / "in"), tmp_path / "store"
     (root / "van.vtp").rename(tmp_path / "van.vtp")
     run(root, store, warns=False)
@@ -107,7 +108,7 @@ def test_a_plan_counts_the_samples_of_former_runs_that_stay(tmp_path: Path, monk
     assert list(plan.failures) == ["car"]
 
 
-def test_samples_of_former_runs_count_until_they_are_removed(tmp_path: Path) -> None:
+def test_stored_samples_count_until_they_are_removed(tmp_path: Path) -> None:
     root, store = save_bodies(tmp_path / "in"), tmp_path / "store"
     (root / "van.vtp").rename(tmp_path / "van.vtp")
     assert run(root, store, warns=False).warnings == []
@@ -122,14 +123,14 @@ def test_samples_of_former_runs_count_until_they_are_removed(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("association", ["cell", "point"])
-def test_one_kind_is_not_warned_of(tmp_path: Path, association: Association) -> None:
+def test_one_kind_causes_no_warning(tmp_path: Path, association: Association) -> None:
     (tmp_path / "in").mkdir()
     for name in ("bus", "van"):
         save_body(tmp_path / "in" / f"{name}.vtp", association)
     assert run(tmp_path / "in", tmp_path / "store", warns=False).warnings == []
 
 
-def test_each_domain_is_looked_at_alone() -> None:
+def test_each_domain_is_compared_separately() -> None:
     samples: dict[str, dict[str, Association]] = {
         "a": {"surface": "point", "volume": "cell"},
         "b": {"surface": "point", "volume": "cell"},

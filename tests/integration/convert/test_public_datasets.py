@@ -130,9 +130,10 @@ def shapenet_car(root: Path) -> Arrays:
     ],
     ids=["AhmedML", "DrivAerML", "DrivAerStar", "ShapeNet-Car"],
 )
-def test_a_dataset_is_converted_as_it_is_published_by_the_mapping_of_its_name(
+def test_a_published_dataset_is_converted_by_its_preset(
     tmp_path: Path, name: str, make: Callable[[Path], Arrays], sample_id: str, derived: list[str]
 ) -> None:
+    """The tree has the layout of the published dataset."""
     expected = make(tmp_path / "source")
     ran = call(
         "convert", tmp_path / "source", tmp_path / "store", "--mapping", name, "--workers", 0,

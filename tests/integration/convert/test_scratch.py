@@ -68,7 +68,7 @@ def described(**in_memory: bool) -> dict[str, FieldDescription]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_memory")
-def test_the_planned_bytes_are_those_that_a_conversion_takes(tmp_path: Path, scratch: Path) -> None:
+def test_planned_temporary_bytes_match_the_conversion(tmp_path: Path, scratch: Path) -> None:
     """The fields of both domains lie there at the same time."""
     writer = ZarrStoreWriter(tmp_path / "store", FILEMAP, "n")
     fields: dict[str, Any] = {}
@@ -85,7 +85,7 @@ def test_the_planned_bytes_are_those_that_a_conversion_takes(tmp_path: Path, scr
     assert taken == scratch_bytes_of(writer, described()) == POINTS * (12 + 4 + 12 + 2 + 6 + 4)
 
 
-def test_samples_in_memory_and_small_ones_take_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_samples_in_memory_need_no_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = ZarrStoreWriter(tmp_path / "store", FILEMAP, "n")
     assert scratch_bytes_of(writer, described()) == 0
     shrink(monkeypatch, 1 << 24)
@@ -95,14 +95,16 @@ def test_samples_in_memory_and_small_ones_take_none(tmp_path: Path, monkeypatch:
 
 @pytest.mark.usefixtures("small_memory")
 @pytest.mark.parametrize(("copied", "expected"), [(10, POINTS * 16), (10**9, 10**9)])
-def test_copies_of_files_are_gone_before_rows_are_reordered(tmp_path: Path, copied: int, expected: int) -> None:
+def test_local_copies_are_removed_before_the_reordering(tmp_path: Path, copied: int, expected: int) -> None:
     writer = ZarrStoreWriter(tmp_path / "store", FILEMAP, "n")
     fields = {"volume_position": replace(described()["volume_position"], scratch_bytes=copied)}
     assert scratch_bytes_of(writer, fields) == expected
 
 
 @pytest.mark.usefixtures("looked_at_here")
-def test_a_directory_without_room_is_warned_of(scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_temporary_directory_causes_a_warning(
+    scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The largest sample counts, for each worker; the warning has the number of workers that fit."""
     monkeypatch.setattr(Machine, "now", lambda: Machine(8, None, 4 * 10**9, scratch_root()))
     source = MappedSource({"run_1": 10, "run_2": 100_000_000})

@@ -84,9 +84,7 @@ def in_order(cells: list[Any], order: NDArray[np.int64]) -> list[Any]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("read", few_fast(READERS), ids=["older reader", "newer reader"])
-def test_fields_of_real_cells_lie_on_the_cells_that_they_are_of_ordered_by_type(
-    store: Path, tmp_path: Path, read: Callable[[Path], Parts]
-) -> None:
+def test_fields_lie_on_their_cells_sorted_by_type(store: Path, tmp_path: Path, read: Callable[[Path], Parts]) -> None:
     done = export_sample(store, "run_1", tmp_path / "out.case", onto=CELLS_MESH)
     source = cells_mesh()
     order = by_type(source)
@@ -102,7 +100,7 @@ def test_fields_of_real_cells_lie_on_the_cells_that_they_are_of_ordered_by_type(
 
 
 @pytest.mark.parametrize("read", READERS, ids=["older reader", "newer reader"])
-def test_every_kind_of_cell_comes_back_as_it_is(tmp_path: Path, read: Callable[[Path], Parts]) -> None:
+def test_every_cell_type_survives_an_export(tmp_path: Path, read: Callable[[Path], Parts]) -> None:
     kinds = [kind for _ in range(3) for kind in CORNERS]
     position = np.random.default_rng(0).normal(size=(len(kinds), 3)).astype(np.float32)
     fields = {field: values[: len(kinds)] for field, values in load_cells().items()} | {"volume_position": position}
@@ -133,7 +131,7 @@ def test_a_surface_in_several_parts_follows_their_order(car: Path, read: Callabl
     assert "surface_area" not in parts["domain"].cell_data
 
 
-def test_a_surface_that_is_all_parts_of_the_mesh_needs_no_names_of_them(store: Path, tmp_path: Path) -> None:
+def test_a_surface_of_all_parts_needs_no_names(store: Path, tmp_path: Path) -> None:
     position = load_run("run_1")["surface_position"]
     halves = {"left": position[:1000], "right": position[1000:]}
     blocks = {name: cells_around(rows, [pyvista.CellType.QUAD] * len(rows)) for name, rows in halves.items()}
@@ -160,7 +158,7 @@ def test_a_case_is_exported_onto_a_case(store: Path, car: Path, tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_a_part_of_a_case_is_exported_onto_as_vtu(car: Path, tmp_path: Path) -> None:
+def test_a_part_of_a_case_is_exported_as_vtu(car: Path, tmp_path: Path) -> None:
     position = np.asarray(case_parts(car)["ground"].points)
     root = write_samples(
         tmp_path / "store",
@@ -174,7 +172,7 @@ def test_a_part_of_a_case_is_exported_onto_as_vtu(car: Path, tmp_path: Path) -> 
     assert_same_bits(np.asarray(written.point_data["volume_sdf"]), load_cells()["volume_sdf"][: len(position)])
 
 
-def test_a_case_that_vtk_wrote_is_exported_onto(store: Path, tmp_path: Path) -> None:
+def test_a_case_written_by_vtk_can_be_the_mesh(store: Path, tmp_path: Path) -> None:
     """With a case from another hand, whose single part has the name that VTK's writer gives it."""
     grid = cells_mesh()
     grid.cell_data["BlockId"] = np.ones(grid.n_cells, dtype=np.int32)
@@ -230,14 +228,14 @@ def test_parts_that_do_not_fit_are_refused(
         export_sample(store, "run_1", tmp_path / "out.case", onto=car, parts=parts, domain=domain)
 
 
-def test_several_parts_are_refused_where_the_file_holds_one(store: Path, car: Path, tmp_path: Path) -> None:
+def test_several_parts_are_refused_for_a_single_part_file(store: Path, car: Path, tmp_path: Path) -> None:
     with pytest.raises(
         MeshError, match=r"expected one mesh part, .* got 3 \(surface as cell data of hood, roof, side\)"
     ):
         export_sample(store, "run_1", tmp_path / "out.vtu", onto=car, parts=["hood", "roof", "side"])
 
 
-def test_an_export_is_refused_where_two_domains_lie_on_the_mesh(tmp_path: Path) -> None:
+def test_an_export_of_two_possible_domains_is_refused(tmp_path: Path) -> None:
     body, cells = read_with_pyvista(BODY_MESH), read_with_pyvista(CELLS_MESH)
     pyvista.MultiBlock({"body": body, "cells": cells}).save(tmp_path / "mesh.vtm")
     surface = {field: values for field, values in load_run("run_1").items() if field.startswith("surface_")}
@@ -249,7 +247,7 @@ def test_an_export_is_refused_where_two_domains_lie_on_the_mesh(tmp_path: Path) 
     assert (done.domain, done.association, done.parts) == ("volume", "cell", ("cells",))
 
 
-def test_an_exported_field_has_its_name_before_arrays_of_the_mesh(store: Path, tmp_path: Path) -> None:
+def test_an_exported_field_keeps_its_name_before_mesh_arrays(store: Path, tmp_path: Path) -> None:
     """An array of the mesh that would be called the same gets another name, or is left out."""
     mesh = cells_mesh()
     for number, name in enumerate(["volume sdf", "volume.sdf"]):

@@ -38,7 +38,7 @@ def test_npz_has_every_field_of_every_domain_in_the_order_of_the_source(store: P
             assert_same_bits(archive[field], values if field.endswith("position") else as_stored(values))
 
 
-def test_npz_has_only_what_is_named(store: Path, tmp_path: Path) -> None:
+def test_npz_has_only_the_named_fields(store: Path, tmp_path: Path) -> None:
     export_sample(store, "run_1", tmp_path / "fields.npz", fields=["volume_sdf", "surface_area"])
     export_sample(store, "run_1", tmp_path / "domain.npz", domain="surface")
     with np.load(tmp_path / "fields.npz") as some, np.load(tmp_path / "domain.npz") as surface:
@@ -46,7 +46,8 @@ def test_npz_has_only_what_is_named(store: Path, tmp_path: Path) -> None:
         assert {field.partition("_")[0] for field in surface.files} == {"surface"}
 
 
-def test_predictions_of_several_domains_go_into_one_npz_each_in_its_own_order(store: Path, tmp_path: Path) -> None:
+def test_npz_has_predictions_of_several_domains(store: Path, tmp_path: Path) -> None:
+    """Each prediction is written in the source order of its own domain."""
     stored = ZarrChunkReader(store).read_arrays("run_1")
     # The name of NumPy's own parameter, too, is one that an array may have.
     predictions = {"file": stored["surface_friction"], "sdf": stored["volume_sdf"].astype(np.float16)}
@@ -56,7 +57,8 @@ def test_predictions_of_several_domains_go_into_one_npz_each_in_its_own_order(st
         assert_same_bits(archive["sdf"], as_stored(load_cells()["volume_sdf"]))
 
 
-def test_a_prediction_that_may_be_of_two_domains_needs_the_name_of_one(tmp_path: Path) -> None:
+def test_an_ambiguous_prediction_needs_a_domain(tmp_path: Path) -> None:
+    """Two domains have the number of rows of the prediction."""
     filemap = FileMap(surface_position="a.npy", volume_position="b.npy")
     position = load_cells()["volume_position"]
     fields = {"surface_position": position, "volume_position": position}
@@ -95,9 +97,7 @@ def test_a_target_that_cannot_be_written_is_refused(
 
 
 @pytest.mark.parametrize(("target", "onto"), TARGETS, ids=IDS)
-def test_a_file_that_is_there_stays_unless_it_may_be_overwritten(
-    store: Path, tmp_path: Path, target: str, onto: Path | None
-) -> None:
+def test_an_existing_file_stays_without_overwrite(store: Path, tmp_path: Path, target: str, onto: Path | None) -> None:
     path = tmp_path / "new" / target
     domain = "surface" if onto == BODY_MESH else "volume"
     export_sample(store, "run_1", path, onto=onto, domain=domain)
@@ -116,7 +116,7 @@ def test_a_file_that_is_there_stays_unless_it_may_be_overwritten(
     }
 
 
-def test_data_of_a_former_case_are_not_taken_over_unasked(store: Path, tmp_path: Path) -> None:
+def test_data_of_a_former_case_stay_without_overwrite(store: Path, tmp_path: Path) -> None:
     data = tmp_path / "out.case.data"
     data.mkdir()
     (data / "precious").touch()
@@ -142,9 +142,7 @@ except StorageError as error:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("target", "onto"), TARGETS, ids=IDS)
-def test_an_export_that_fails_midway_leaves_what_was_there(
-    store: Path, tmp_path: Path, target: str, onto: Path | None
-) -> None:
+def test_a_failed_export_keeps_the_former_file(store: Path, tmp_path: Path, target: str, onto: Path | None) -> None:
     path = tmp_path / target
     export_sample(store, "run_1", path, onto=onto)
     former = visible_files(tmp_path)

@@ -77,7 +77,7 @@ def test_a_mesh_with_its_cells_in_another_order_is_refused(refused: Callable[...
     assert "(volume as cell data of mesh: 500 of 500 points differ by up to " in message
 
 
-def test_two_cells_that_have_changed_places_are_noticed(refused: Callable[..., str], tmp_path: Path) -> None:
+def test_two_swapped_cells_are_detected(refused: Callable[..., str], tmp_path: Path) -> None:
     rows = np.arange(500)
     rows[[3, 4]] = rows[[4, 3]]
     cells_around(load_cells()["volume_position"][rows], [pyvista.CellType.HEXAHEDRON] * 500).save(tmp_path / "mesh.vtu")
@@ -181,7 +181,7 @@ def test_a_mesh_that_cannot_be_read_is_refused(
         ),
     ],
 )
-def test_an_export_that_makes_no_sense_is_refused(
+def test_an_invalid_export_is_refused(
     refused: Callable[..., str], parameters: dict[str, Any], error: type[StoreError], message: str
 ) -> None:
     assert re.search(message, refused(error, **{"onto": CELLS_MESH, **parameters}))
@@ -200,18 +200,20 @@ def test_an_export_that_makes_no_sense_is_refused(
     ],
     ids=["short", "three axes", "no column", "text", "bool", "ragged", "with gradients"],
 )
-def test_a_prediction_of_another_form_is_refused(refused: Callable[..., str], prediction: object, message: str) -> None:
+def test_a_prediction_of_another_shape_or_dtype_is_refused(
+    refused: Callable[..., str], prediction: object, message: str
+) -> None:
     given = refused(ArgumentError, onto=CELLS_MESH, predictions={"volume_pressure": prediction})
     assert re.search(f"prediction 'volume_pressure': .*{message}", given)
 
 
-def test_a_prediction_cannot_have_the_name_of_a_field_that_is_exported_too(refused: Callable[..., str]) -> None:
+def test_a_prediction_with_the_name_of_a_field_is_refused(refused: Callable[..., str]) -> None:
     message = refused(ArgumentError, onto=CELLS_MESH, fields=["volume_sdf"], predictions={"volume_sdf": np.zeros(500)})
     assert "the field of that name is exported too" in message
     assert "'predicted_volume_sdf'" in message
 
 
-def test_a_store_that_was_shuffled_elsewhere_is_refused(refused: Callable[..., str], tmp_path: Path) -> None:
+def test_a_store_with_an_unknown_shuffle_is_refused(refused: Callable[..., str], tmp_path: Path) -> None:
     root = write_samples(tmp_path / "store", {"run_1": load_cells()})
     manifest = root / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"shuffle_algorithm": "hash-v1"', '"shuffle_algorithm": null'))

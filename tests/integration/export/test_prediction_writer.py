@@ -65,9 +65,8 @@ def everything_below(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(("target", "onto"), TARGETS, ids=["vtu", "case", "npz"])
-def test_the_file_is_that_of_an_export_of_all_predictions_at_once(
-    store: Path, tmp_path: Path, target: str, onto: Path | None
-) -> None:
+def test_the_file_matches_a_single_export(store: Path, tmp_path: Path, target: str, onto: Path | None) -> None:
+    """One export of all predictions at once writes the same file."""
     whole = ZarrChunkReader(store).read_arrays("run_1")
     expected = {"predicted_pressure": whole["volume_pressure"] * 2, "moved": whole["volume_position"] + 1}
     settings: dict[str, Any] = {"onto": onto, "fields": ["volume_sdf"], "domain": "volume"}
@@ -83,7 +82,7 @@ def test_the_file_is_that_of_an_export_of_all_predictions_at_once(
     assert everything_below(tmp_path / "parts") == everything_below(tmp_path / "once")
 
 
-def test_predictions_lie_on_the_cells_that_they_are_of(store: Path, out: Path) -> None:
+def test_predictions_lie_on_their_cells(store: Path, out: Path) -> None:
     with PredictionWriter(store, "run_1", out / "out.vtp", onto=BODY_MESH) as writer:
         for batch in batches(store, 1000, "surface"):
             writer.add(batch.rows, {"copy": batch.tensors()["surface_pressure"]})
@@ -103,7 +102,7 @@ def test_predictions_lie_on_the_cells_that_they_are_of(store: Path, out: Path) -
     ],
     ids=["tensor", "column", "big endian", "strided", "another device"],
 )
-def test_arrays_and_tensors_of_any_device_are_taken(store: Path, out: Path, convert: Callable[..., Any]) -> None:
+def test_arrays_and_tensors_on_any_device_are_accepted(store: Path, out: Path, convert: Callable[..., Any]) -> None:
     with open_writer(store, out) as writer:
         for batch in batches(store):
             writer.add(batch, {"copy": convert(batch.fields["volume_pressure"])})
@@ -161,7 +160,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize(("rows", "values", "message"), REFUSALS.values(), ids=REFUSALS)
-def test_predictions_that_do_not_fit_are_refused_and_nothing_is_left(
+def test_invalid_predictions_are_refused_and_leave_nothing(
     store: Path, out: Path, rows: Any, values: Any, message: str
 ) -> None:
     """Rows 250 to 400 are there before."""
@@ -176,7 +175,7 @@ def add_all(writer: PredictionWriter, batches: Iterable[tuple[Any, Any]]) -> Non
             writer.add(rows, {"q": values})
 
 
-def test_a_prediction_cannot_have_the_name_of_a_field_that_is_exported_too(store: Path, out: Path) -> None:
+def test_a_prediction_with_the_name_of_a_field_is_refused(store: Path, out: Path) -> None:
     with (
         pytest.raises(ArgumentError, match=r"the field of that name is exported too; .*'predicted_volume_sdf'"),
         open_writer(store, out, fields=["volume_sdf"]) as writer,
@@ -207,7 +206,7 @@ def test_batches_of_another_domain_or_sample_are_refused(store: Path, out: Path)
         ([(400, 500), (0, 50), (50, 60), (70, 80)], "got 170, and the first missing rows are 60 to 70"),
     ],
 )  # fmt: skip
-def test_rows_that_are_missing_are_named_and_nothing_is_left(
+def test_missing_rows_are_named_and_leave_nothing(
     store: Path, out: Path, given: list[tuple[int, int]], message: str
 ) -> None:
     writer = open_writer(store, out)
@@ -218,7 +217,7 @@ def test_rows_that_are_missing_are_named_and_nothing_is_left(
         _ = writer.export
 
 
-def test_after_an_exception_in_the_block_nothing_is_left(store: Path, out: Path) -> None:
+def test_an_exception_in_the_block_leaves_nothing(store: Path, out: Path) -> None:
     """A file that was there before stays, and the exception is that of the block."""
     add_all(open_writer(store, out), [((0, N_CELLS), np.ones(N_CELLS))])
     former, before = visible_files(out), held_files()
@@ -237,7 +236,7 @@ def failing_batches() -> Iterator[tuple[tuple[int, int], Any]]:
     raise ZeroDivisionError
 
 
-def test_outside_of_the_block_nothing_is_taken(store: Path, out: Path) -> None:
+def test_predictions_outside_the_block_are_refused(store: Path, out: Path) -> None:
     writer = open_writer(store, out)
     with pytest.raises(ArgumentError, match="the writer is closed; add predictions within its with block"):
         writer.add((0, N_CELLS), {"q": np.ones(N_CELLS)})
@@ -263,7 +262,7 @@ def test_outside_of_the_block_nothing_is_taken(store: Path, out: Path) -> None:
         ({"target": "out.npz", "onto": None}, ArgumentError, "expected one domain, got surface, volume; set domain"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_exported_is_refused_before_the_first_prediction(
+def test_an_invalid_export_is_refused_before_any_prediction(
     store: Path, out: Path, settings: dict[str, Any], kind: type[StoreError], message: str
 ) -> None:
     """No model has to run for it."""
@@ -274,7 +273,7 @@ def test_what_cannot_be_exported_is_refused_before_the_first_prediction(
     assert not out.exists()
 
 
-def test_a_store_that_was_shuffled_elsewhere_is_refused_at_once(tmp_path: Path, out: Path) -> None:
+def test_a_store_with_an_unknown_shuffle_is_refused_at_once(tmp_path: Path, out: Path) -> None:
     root = write_samples(tmp_path / "store", {"run_1": load_cells()})
     manifest = root / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"shuffle_algorithm": "hash-v1"', '"shuffle_algorithm": null'))
@@ -294,7 +293,7 @@ def test_an_array_of_the_mesh_is_refused_with_the_first_batch(store: Path, out: 
         writer.add((0, 1), {"p": np.zeros(1)})
 
 
-def test_predictions_wait_beside_the_target_in_a_file_without_a_name(
+def test_predictions_are_kept_in_an_unnamed_file_by_the_target(
     store: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the directory is not there yet, in the nearest one above it; the system's own directory is not used."""
@@ -338,7 +337,8 @@ with PredictionWriter(store, "run_1", target, onto=onto) as writer:
 
 
 @pytest.mark.slow
-def test_a_disk_that_is_full_is_an_error_that_says_where(store: Path, out: Path) -> None:
+def test_a_full_disk_is_named(store: Path, out: Path) -> None:
+    """The error has the directory of the temporary file."""
     command = [sys.executable, "-c", ON_A_FULL_DISK, str(store), str(out / "out.vtu"), str(CELLS_MESH)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     start = f"sample 'run_1', prediction 'q': cannot write a temporary file in {out.parent} (File too large); make room"
@@ -346,7 +346,7 @@ def test_a_disk_that_is_full_is_an_error_that_says_where(store: Path, out: Path)
     assert everything_below(out.parent) == []
 
 
-def test_rows_that_could_not_be_written_may_come_again(store: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_can_be_added_again_after_a_failed_write(store: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[FailingFile] = []
 
     def open_file(**settings: Any) -> FailingFile:

@@ -71,7 +71,7 @@ def consolidated(request: pytest.FixtureRequest, tmp_path: Path, converted: tupl
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_an_array_that_was_deleted_is_one_finding(store: Lossy, level: Level) -> None:
+def test_a_deleted_array_is_one_finding(store: Lossy, level: Level) -> None:
     """Consolidated metadata, where there are any, still list the array."""
     store.delete()
     [one] = verify_store(store.root, level=level).findings
@@ -82,7 +82,7 @@ def test_an_array_that_was_deleted_is_one_finding(store: Lossy, level: Level) ->
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_an_array_that_the_metadata_lack_too_is_found(consolidated: Lossy, level: Level) -> None:
+def test_an_array_missing_in_the_metadata_too_is_found(consolidated: Lossy, level: Level) -> None:
     store = consolidated
     store.delete()
     store.forget()
@@ -95,7 +95,7 @@ def test_an_array_that_the_metadata_lack_too_is_found(consolidated: Lossy, level
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_an_array_that_the_metadata_alone_lack_is_found(
+def test_an_array_missing_only_in_the_metadata_is_found(
     tmp_path: Path, converted: tuple[Path, TreeSource], level: Level
 ) -> None:
     """No reader finds the array, though its objects are there."""
@@ -113,7 +113,7 @@ def test_an_array_that_the_metadata_alone_lack_is_found(
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("level", LEVELS)
-def test_the_metadata_of_an_array_that_are_gone_are_found_once(
+def test_missing_metadata_of_an_array_are_found_once(
     tmp_path: Path, converted: tuple[Path, TreeSource], kind: str, level: Level
 ) -> None:
     store = lossy(kind, tmp_path, converted)
@@ -136,7 +136,7 @@ def test_an_array_without_any_chunk_is_fill_values_in_a_foreign_store(
     assert verify_store(store.root).findings == ()
 
 
-def test_a_group_that_says_itself_that_it_lacks_a_domain_lacks_no_array(
+def test_a_domain_that_the_group_lacks_is_not_a_missing_array(
     tmp_path: Path, converted: tuple[Path, TreeSource]
 ) -> None:
     """The manifest is out of date then: it takes what the group says, and no source is needed."""
@@ -170,7 +170,7 @@ def test_without_a_source_a_missing_array_stays_missing(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("forgotten", [False, True], ids=["listed", "forgotten"])
-def test_with_a_source_a_missing_array_comes_back_to_the_byte(
+def test_a_source_restores_a_missing_array_to_the_byte(
     tmp_path: Path, converted: tuple[Path, TreeSource], forgotten: bool
 ) -> None:
     store = lossy("ours", tmp_path, converted)

@@ -55,14 +55,14 @@ def manifest_of(root: Path) -> StoreManifest:
     return StoreManifest.load(str(root))
 
 
-def test_the_store_is_that_of_a_conversion_without_the_fields(place: Place, tmp_path: Path) -> None:
+def test_the_store_matches_a_conversion_without_the_fields(place: Place, tmp_path: Path) -> None:
     write(tmp_path / "without", BASE)
     write(place.root, MORE, options=place.options)
     remove_fields(place.root, ADDED, storage_options=place.options)
     assert place.files() == every_file(tmp_path / "without")
 
 
-def test_what_was_added_is_removed_again_to_the_byte(tmp_path: Path) -> None:
+def test_an_added_field_is_removed_to_the_byte(tmp_path: Path) -> None:
     root = tmp_path / "store"
     write(root, BASE)
     before = every_file(root)
@@ -75,7 +75,7 @@ def test_what_was_added_is_removed_again_to_the_byte(tmp_path: Path) -> None:
     assert every_file(root) == before
 
 
-def test_what_is_removed_is_returned_and_a_dry_run_changes_nothing(root: Path) -> None:
+def test_removed_fields_are_returned_and_a_dry_run_changes_nothing(root: Path) -> None:
     before = every_file(root)
     sizes = [len(data) for key, data in before.items() if "surface/friction/" in key]
     expected = (RemovedField("surface_friction", 3, len(sizes), sum(sizes)),)
@@ -114,7 +114,7 @@ BAD: dict[str, tuple[list[str] | str, type[StoreError], str]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_what_cannot_be_removed_is_refused_before_anything_changes(root: Path, case: str) -> None:
+def test_an_invalid_removal_is_refused_before_any_change(root: Path, case: str) -> None:
     fields, error, message = BAD[case]
     before = every_file(root)
     with pytest.raises(error, match=message):

@@ -72,7 +72,8 @@ def change_every_byte(root: Path, keys: Iterable[str], level: Level) -> dict[str
 
 
 @pytest.mark.slow
-def test_every_byte_of_every_object_is_looked_at_where_checksums_are_on(tmp_path: Path) -> None:
+def test_every_changed_byte_is_found_with_checksums(tmp_path: Path) -> None:
+    """Each byte of each object is changed once."""
     root = write_tiny(tmp_path / "store", checksum=True)
     report = verify_store(root, workers=1)
     assert (report.findings, report.limits) == ((), ())
@@ -85,7 +86,7 @@ def test_every_byte_of_every_object_is_looked_at_where_checksums_are_on(tmp_path
 
 
 @pytest.mark.slow
-def test_without_checksums_only_what_is_in_chunks_can_be_missed(tmp_path: Path) -> None:
+def test_without_checksums_only_chunk_changes_can_be_missed(tmp_path: Path) -> None:
     """The report says so."""
     root = write_tiny(tmp_path / "store", checksum=False)
     report = verify_store(root, workers=1)
@@ -119,9 +120,7 @@ def test_changes_at_random_places_of_a_real_store_are_all_found(real: Path, tmp_
 
 
 @pytest.mark.parametrize("seed", range(25 if in_full_mode() else 5))
-def test_a_change_at_a_random_place_of_any_object_of_a_real_store_is_found(
-    real: Path, tmp_path: Path, seed: int
-) -> None:
+def test_a_random_change_of_any_object_is_found(real: Path, tmp_path: Path, seed: int) -> None:
     root, rng = Path(shutil.copytree(real, tmp_path / "store")), random.Random(seed)
     intact = objects_of(root)
     kinds = {key.rpartition("/")[2] if "/c/" not in key else "shard": key for key in intact}
@@ -132,8 +131,9 @@ def test_a_change_at_a_random_place_of_any_object_of_a_real_store_is_found(
         (root / key).write_bytes(intact[key])
 
 
-def test_a_chunk_that_another_chunk_took_the_place_of_is_found(real: Path, tmp_path: Path) -> None:
+def test_a_replaced_chunk_is_found(real: Path, tmp_path: Path) -> None:
     # Each is intact by itself: only the index of the shard says where it belongs.
+    """Another valid chunk is in its place."""
     root = Path(shutil.copytree(real, tmp_path / "store"))
     one, other = (root / f"{run}.zarr/volume/velocity/c/0/0" for run in ("run_1", "run_2"))
     one_data, other_data = one.read_bytes(), other.read_bytes()

@@ -174,7 +174,7 @@ def test_damaged_chunks_of_a_shard_are_one_finding_that_names_them(root: Path) -
     assert (first.sample_id, first.field) == ("run_1", "volume_velocity")
 
 
-def test_a_chunk_index_that_says_otherwise_than_the_shards_is_found(root: Path) -> None:
+def test_a_chunk_index_that_differs_from_the_shards_is_found(root: Path) -> None:
     write_chunk_index(root)
     assert verify_store(root).findings == ()
     other = write_runs(root.parent / "other", "run_1", chunk_points=CHUNK_POINTS, shard_points=2048, shuffle_seed=5)
@@ -194,7 +194,7 @@ def test_the_report_does_not_depend_on_the_number_of_threads(root: Path, workers
     assert essence(verify_store(root, workers=workers)) == essence(verify_store(root, workers=3))
 
 
-def test_progress_tells_the_bytes_that_were_read_of_all(intact: Path) -> None:
+def test_progress_has_the_read_and_total_bytes(intact: Path) -> None:
     told: list[tuple[int, int]] = []
     report = verify_store(intact, workers=2, progress=lambda done, total: told.append((done, total)))
     total = sum(path.stat().st_size for path in intact.glob("**/c/*/0"))
@@ -217,9 +217,7 @@ def write_values(root: Path, values: Any, **settings: Any) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("hole", [np.nan, np.inf, -np.inf])
-def test_values_that_are_not_finite_are_sound_only_where_they_were_allowed(
-    tmp_path: Path, dtype: str, hole: float
-) -> None:
+def test_non_finite_values_are_sound_only_if_allowed(tmp_path: Path, dtype: str, hole: float) -> None:
     values = np.linspace(0, 9, 1000)
     allowed = write_values(
         tmp_path / "allowed", np.where(values < 3, hole, values), non_finite="allow", values_dtype=dtype
@@ -234,14 +232,14 @@ def test_values_that_are_not_finite_are_sound_only_where_they_were_allowed(
     assert finding.explanation == "333 values are NaN or infinite, but 0 when the sample was written"
 
 
-def test_what_is_not_finite_is_not_counted_where_chunks_are_damaged(tmp_path: Path) -> None:
+def test_non_finite_values_are_not_counted_in_damaged_arrays(tmp_path: Path) -> None:
     values = np.where(np.arange(1000) % 2, np.nan, 1.0)
     root = write_values(tmp_path / "store", values, non_finite="allow", chunk_points=100)
     flip("run_1.zarr/volume/pressure/c/0/0", 20)(root)
     assert [one.kind for one in verify_store(root).findings] == ["chunk_damaged"]
 
 
-def test_attributes_that_only_the_group_has_are_found_where_the_manifest_is_ours(tmp_path: Path) -> None:
+def test_attributes_missing_in_an_own_manifest_are_found(tmp_path: Path) -> None:
     root = write_values(tmp_path / "store", np.zeros(10))
     writer = ZarrStoreWriter(root, FileMap(volume_position="x", volume_pressure="p"), "own")
     fields = {"volume_position": np.zeros((10, 3), "f4"), "volume_pressure": np.zeros(10)}
@@ -284,7 +282,7 @@ class BrokenDisk(LocalFileSystem):  # type: ignore[misc]  # fsspec is not typed
 fsspec.register_implementation("brokendisk", BrokenDisk, clobber=True)
 
 
-def test_what_the_medium_does_not_give_any_more_is_damage(root: Path) -> None:
+def test_an_unreadable_disk_block_is_damage(root: Path) -> None:
     """A lost connection is not damage."""
     (root / LAST_SHARD).rename(root / "last")
     [shard, *_] = verify_store(f"brokendisk://{root}", level="data").having("damage")
@@ -306,6 +304,6 @@ def test_what_the_medium_does_not_give_any_more_is_damage(root: Path) -> None:
         pytest.param({"sample_ids": "run_1"}, "sample_ids: expected a list of ids", id="a str"),
     ],
 )
-def test_a_wrong_call_is_refused_before_anything_is_read(intact: Path, kwargs: dict[str, Any], message: str) -> None:
+def test_invalid_parameters_are_refused_before_any_read(intact: Path, kwargs: dict[str, Any], message: str) -> None:
     with pytest.raises(ArgumentError, match=f"^{message}"):
         verify_store(intact, **kwargs)

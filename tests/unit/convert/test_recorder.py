@@ -57,7 +57,7 @@ def record(recorder: Recorder, clock: Clock, count: int, seconds: float = 10.0) 
     [(0.001, 10.0), (0.5, 50.0), (6.0, 600.0), (60.0, 3600.0)],
     ids=["at once", "half a second", "seconds", "a minute"],
 )
-def test_saves_are_a_hundred_times_apart_of_what_they_take(tmp_path: Path, seconds: float, pause: float) -> None:
+def test_pauses_are_a_hundred_times_the_save_time(tmp_path: Path, seconds: float, pause: float) -> None:
     """But at least ten seconds and at most an hour."""
     clock = Clock()
     writer = SlowWriter(tmp_path / "store", clock, seconds)
@@ -88,7 +88,7 @@ def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Pl
     return make_place(request.param, request)
 
 
-def test_processes_that_end_at_once_save_one_after_the_other(place: Place) -> None:
+def test_processes_that_end_together_save_one_by_one(place: Place) -> None:
     """No save is made in vain, and nothing of a turn stays."""
     under_way, together = [0], threading.Barrier(6)
     met: list[int] = []
@@ -118,7 +118,7 @@ def test_processes_that_end_at_once_save_one_after_the_other(place: Place) -> No
     assert list(place.files()) == ["conversion.json", "manifest.json"]
 
 
-def test_between_samples_nobody_waits_for_the_turn_of_another(place: Place) -> None:
+def test_no_process_waits_for_a_turn_between_samples(place: Place) -> None:
     """The save is made after a later sample."""
     clock = Clock()
     storage = open_storage(place.root, place.options)
@@ -150,7 +150,7 @@ def test_a_turn_that_a_killed_process_left_behind_is_taken_over(place: Place) ->
     assert list(place.files()) == []
 
 
-def test_a_turn_that_was_taken_over_is_not_ended_by_who_had_it(place: Place) -> None:
+def test_a_taken_over_turn_is_not_ended_by_its_first_owner(place: Place) -> None:
     storage = open_storage(place.root, place.options)
     with turns.Turns(storage).turn(wait=False):
         storage.write(TURN_NAME, b"of another process")

@@ -56,7 +56,7 @@ def test_the_text_names_the_number_and_what_limits_it(n_samples: int, memory: in
     assert str(count_workers(n_samples, MACHINE, memory_bytes=memory, scratch_bytes=scratch)) == text
 
 
-def test_a_system_that_tells_no_memory_is_said_to() -> None:
+def test_unknown_memory_is_mentioned() -> None:
     made = count_workers(9, replace(MACHINE, memory_bytes=None), memory_bytes=GB)
     assert made == WorkerCount(4, "one for each core; the system does not report the available memory")
 
