@@ -1,4 +1,4 @@
-"""Attributes that are being set when a kill comes, or the power fails: groups and manifest agree in the end."""
+"""Kills and power losses while attributes are set: groups and manifest agree in the end."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from support.trees import save_run
 FILEMAP = FileMap(surface_position="surface_position_vtp.npy", surface_pressure="surface_pressure.npy")
 IDS = ("part/run_1", "run_2")
 GIVEN = {sample_id: {"mach": 0.3, "of": sample_id} for sample_id in IDS}
-# They fork, and conversions have threads.
+# The tests fork, and conversions have threads.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-# A root that says otherwise than the manifest, and what a killed writer staged.
+# A root that disagrees with the manifest, and staged output of a killed writer.
 PASSING = {"entry_differs", "leftover"}
 
 
@@ -48,7 +48,7 @@ def set_all(root: Path | str, options: dict[str, Any] | None = None) -> None:
 
 
 def visible_bytes(root: Path) -> dict[str, bytes]:
-    """Every file of a store but the hidden ones and the report."""
+    """Every file of a store except hidden files and the report."""
     return {key: data for key, data in stored_bytes(local_place(root)).items() if "/." not in f"/{key}"}
 
 

@@ -1,4 +1,4 @@
-"""Object storage without conditional puts: one machine at a time may write, which is said once."""
+"""Object storage without conditional puts: only one machine at a time may write, and one warning says so."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from support.forks import in_fork
 from support.s3_server import S3Server
 from support.trees import call, finish, start
 
-# What a server that knows no conditions answers to them, however often it is asked.
+# The answer of a server without conditional puts, at every request.
 NO_CONDITIONS = Script(["501"], limit=None, methods="PUT", header="^if-(none-)?match:")
-# Settings by which obstore sends no conditions, and servers that refuse them.
+# Settings with which obstore sends no conditions, and servers that refuse conditions.
 WAYS: dict[str, dict[str, Any]] = {"refused": {}, "disabled": {"conditional_put": "disabled"}}
 WARNING = (
     "this storage has no conditional writes. Only one machine may write to the store at a time: two could lose each "
@@ -44,7 +44,7 @@ def proxy(module_proxy: FaultyProxy) -> Iterator[FaultyProxy]:
 
 @pytest.fixture
 def direct(s3_server: S3Server, s3_root: str) -> Storage:
-    """The same place, past the proxy."""
+    """The same storage, without the proxy."""
     return open_storage(s3_root, s3_server.obstore_options)
 
 

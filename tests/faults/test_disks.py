@@ -1,4 +1,4 @@
-"""Disks that are full, or that may not be written to: a clear error, and nothing lost, and nothing left over."""
+"""Full disks, and disks without write permission: a clear error, no loss and no leftovers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def run_command(*arguments: object) -> Ran:
 
 
 def convert_here(*arguments: object) -> int:
-    """Convert in this process, which is quicker; give the exit code."""
+    """Convert in this process, which is quicker, and return the exit code."""
     return call("convert", *arguments, *PRESET, "--workers", 0).code
 
 
@@ -46,7 +46,7 @@ def bytes_of(store: Path) -> dict[str, bytes]:
 
 
 def assert_whole_as_far_as_it_goes(store: Path, undisturbed: Path) -> None:
-    """What the manifest lists is there and right, and there is no group beside it, staged or half-written."""
+    """Check that all listed samples are correct, and that there is no other group, staged or half written."""
     found, expected = read_whole(store), read_whole(undisturbed)
     for sample_id, arrays in found.items():
         for field, values in arrays.items():
@@ -151,7 +151,7 @@ def test_a_log_on_a_full_disk_does_not_stop_a_conversion(tmp_path: Path) -> None
 
 @pytest.fixture
 def read_only(tmp_path: Path) -> Iterator[Path]:
-    """A directory with a tree and its store, which may be read and to which nobody but root may write."""
+    """A directory with a tree and its store that only root may write to."""
     save_runs(tmp_path / "tree")
     assert convert_here(tmp_path / "tree", tmp_path / "store") == 0
     with writing_allowed_again(tmp_path):
@@ -202,7 +202,7 @@ def test_a_shard_without_read_permission_is_named(read_only: Path) -> None:
 def test_a_temporary_directory_without_room_fails_the_sample_that_needs_it(
     small: SmallMount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sample leaves nothing there."""
+    """The sample leaves nothing in the directory."""
     shrink(monkeypatch, 1 << 16)
     monkeypatch.setenv("TMPDIR", str(small.path))
     np.save(tmp_path / "positions.npy", np.random.default_rng(0).random((200_000, 3), "f4"))

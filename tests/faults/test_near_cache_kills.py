@@ -1,4 +1,4 @@
-"""Processes that are killed at any moment while they share a cache on this machine."""
+"""Kills at any moment of processes that share a cache on this machine."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def read_on(root: Path, cache: Path, seed: int) -> None:
-    """Read draws until this process is killed; it ends by itself where one is wrong, or the cache too large."""
+    """Read draws until this process is killed; exit at a wrong draw, or if the cache is too large."""
     near, plain = ZarrChunkReader(as_remote(root), cache_dir=cache, cache_limit=LIMIT), ZarrChunkReader(root)
     draw = random.Random(seed)
     while True:

@@ -1,4 +1,4 @@
-"""A group in object storage whose writing fails, and whose taking back fails as well: it is never complete in part."""
+"""Writes of a group in object storage that fail, and whose clean-up fails, too: no partial group has a root."""
 
 from __future__ import annotations
 

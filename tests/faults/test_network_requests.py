@@ -1,4 +1,4 @@
-"""Every request to object storage, through a network that fails on purpose."""
+"""Every request to object storage, through a network with injected faults."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from support.s3_server import S3Server
 DATA = bytes(range(256)) * 40
 # Three parts of an upload.
 LARGE_PARTS = [bytes([number]) * (1 << 20) for number in range(20)]
-# So that tests do not wait for long.
+# Short waits for the tests.
 BACKOFF = {"init_backoff": timedelta(milliseconds=2), "max_backoff": timedelta(milliseconds=20)}
 SHORT_WAITS: dict[str, Any] = {"retry_config": {"max_retries": 6, "backoff": BACKOFF}}
 SHORT_TIMEOUT: dict[str, Any] = {"client_options": {"timeout": timedelta(seconds=0.4), "allow_http": True}}
@@ -37,7 +37,7 @@ def proxy(s3_server: S3Server) -> Iterator[FaultyProxy]:
 
 @pytest.fixture
 def direct(s3_server: S3Server, s3_root: str) -> Storage:
-    """The same place, past the proxy."""
+    """The same storage, without the proxy."""
     storage = open_storage(s3_root, s3_server.obstore_options)
     storage.write("a", DATA)
     return storage
@@ -48,7 +48,7 @@ def storage(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, direct: Storage, proxy: FaultyProxy
 ) -> Iterator[Storage]:
     if request.param != BOTH[0]:
-        # As in a process that was forked from one that uses obstore.
+        # A process that was forked from a process that uses obstore.
         monkeypatch.setattr("noether.data.zarr_store.stores.bucket._user", os.getppid())
     yield open_storage(direct.root, proxy.server.obstore_options | SHORT_WAITS)
     proxy.stop_faults()
@@ -59,7 +59,7 @@ def append(byte: bytes) -> Callable[[bytes | None], bytes]:
 
 
 def all_requests(storage: Storage, direct: Storage) -> None:
-    """Send each kind of request; what they did is looked at past the proxy."""
+    """Send each kind of request, and check the result without the proxy."""
     assert storage.read_if_there("a") == DATA
     assert storage.read_range("a", 100, 3000) == DATA[100:3100]
     assert storage.read_tail("a", 700) == (DATA[-700:], len(DATA))
@@ -102,7 +102,7 @@ def test_an_unanswered_request_is_sent_again(direct: Storage, proxy: FaultyProxy
 def test_requests_survive_a_sequence_of_all_faults(
     seed: int, storage: Storage, direct: Storage, proxy: FaultyProxy
 ) -> None:
-    # The rest of a body that was cut may be a request of its own, for which obstore has no retries of its own.
+    # The rest of a truncated body may be a separate request, which obstore does not retry.
     proxy.play(Script(FAULTS, seed=seed, chance=0.7, limit=3))
     all_requests(storage, direct)
 
@@ -129,7 +129,7 @@ def test_a_failing_read_names_the_object_and_the_tries(
     proxy.play(Script([fault], limit=None))
     with pytest.raises(StorageError, match=rf"cannot read {storage.root}/a: .*; tried \d+ times in \d"):
         READS[what](storage)
-    # Of a body that is always cut, obstore asks for the rest as often as it may, and that again.
+    # For a body that is always truncated, obstore requests the rest repeatedly, and retries that, too.
     assert 7 <= len(proxy.stop_faults()) <= 7 * 7
 
 
@@ -198,7 +198,7 @@ def test_a_failing_multipart_upload_leaves_nothing(
     pattern: str, storage: Storage, direct: Storage, proxy: FaultyProxy, s3_server: S3Server
 ) -> None:
     key = f"{direct.root.removeprefix(f's3://{s3_server.bucket}/')}/g.zarr/c/0/0"
-    # To break the upload off is a DELETE.
+    # A DELETE aborts the upload.
     proxy.play(Script(["503"], limit=None, pattern=pattern, methods="PUT POST"))
     with pytest.raises(StorageError, match=rf"cannot write {storage.root}/g.zarr/c/0/0: "):
         storage.write_group("g.zarr", [("c/0/0", iter(LARGE_PARTS)), ("zarr.json", [b"root"])])

@@ -1,4 +1,4 @@
-"""The S3 server killed, and started again, in the middle of a conversion and of an epoch of training."""
+"""Kills and restarts of the S3 server during a conversion and during an epoch of training."""
 
 from __future__ import annotations
 
@@ -67,12 +67,12 @@ class Restarts:
         self._started: list[Future[None]] = []
 
     def restart(self) -> None:
-        """Kill the server now, and start it while the caller goes on."""
+        """Kill the server now, and start it while the caller continues."""
         self._mortal.kill()
         self._started.append(self._threads.submit(self._mortal.start))
 
     def restart_after(self, seconds: float, ended: Event) -> None:
-        """Kill and start the server at some moment, unless all has ended by then."""
+        """Kill and start the server at some moment, unless the work has ended before."""
 
         def restart() -> None:
             if not ended.wait(seconds):
@@ -138,7 +138,7 @@ def test_the_next_conversion_finishes_after_a_server_kill(
         convert(tree, writer_at(root, tree, options))
         ended.set()
         restarts.wait()
-    # What the server had not kept when it was killed may have to be made again.
+    # The killed server may have lost its latest objects, which must then be written again.
     convert(tree, writer_at(root, tree, options))
     assert files_at(root, options) == undisturbed
 

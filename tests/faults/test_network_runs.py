@@ -1,4 +1,4 @@
-"""Conversion and training through a network that fails on purpose: all is right, or an error says what is not."""
+"""Conversion and training through a network with injected faults: the results are correct, or an error is raised."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def proxy(s3_server: S3Server) -> Iterator[FaultyProxy]:
 
 @pytest.fixture
 def direct(s3_server: S3Server, s3_root: str) -> Storage:
-    """The place of the store, past the proxy."""
+    """The storage of the store, without the proxy."""
     return open_storage(s3_root, s3_server.obstore_options)
 
 
 def run(source: TreeSource, root: str, options: dict[str, Any] | None, **settings: Any) -> list[str | None]:
-    """Convert, and give why samples failed."""
+    """Convert, and return the reasons of failed samples."""
     writer = ZarrStoreWriter(
         root, source.filemap, "ahmed", chunk_points=32, shard_points=64, storage_options=options, **settings
     )
@@ -94,7 +94,7 @@ def test_a_conversion_through_temporary_faults_has_the_same_bytes(
 def test_a_conversion_that_the_network_stops_can_be_completed(
     seed: int, undisturbed: Undisturbed, proxy: FaultyProxy, direct: Storage
 ) -> None:
-    """What the manifest lists meanwhile is sound."""
+    """All samples that the manifest lists in between are intact."""
     proxy.play(Script(FAULTS, seed=seed, chance=0.3, limit=None))
     reasons: list[str | None] = []
     for _ in range(5):
@@ -102,13 +102,13 @@ def test_a_conversion_that_the_network_stops_can_be_completed(
             reasons += run(undisturbed.source, direct.root, proxy.server.obstore_options | IMPATIENT)
         except StorageError as error:
             reasons.append(str(error))
-        # Whatever is listed or complete is sound, at every moment.
+        # All listed or complete samples are intact at every moment.
         require_sound(direct, undisturbed)
     proxy.stop_faults()
     assert reasons
     assert all(reason is not None and f"{direct.root}" in reason for reason in reasons)
     assert not run(undisturbed.source, direct.root, proxy.server.obstore_options)
-    # A former chunk index may be left, where the request that was to delete it was lost.
+    # A former chunk index may be left if the request to delete it was lost.
     repair_store(direct.root, storage_options=proxy.server.obstore_options)
     assert files_of(direct) == undisturbed.files
 

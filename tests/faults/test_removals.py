@@ -1,4 +1,4 @@
-"""Removals that end before any one of their changes, and those that meet writers, readers and one another."""
+"""Removals that end before any of their changes, and removals concurrent with writers, readers and each other."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from support.trees import save_run
 FILEMAP = FileMap(surface_position="surface_position_vtp.npy", surface_pressure="surface_pressure.npy")
 IDS = ("part/run_1", "run_2", "run_3")
 GONE, STAY = ("part/run_1", "run_2"), ("run_3",)
-# They fork, and conversions have threads.
+# The tests fork, and conversions have threads.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 
-# Of some fifty moments, where each takes a while: all of them, or every third.
+# All of some fifty slow moments, or every third.
 STRIDE = 1 if in_full_mode() else 3
-# What a kill may leave that is no damage of a sample.
+# Possible leftovers of a kill that do not damage a sample.
 PASSING = {"unfinished_removal", "leftover", "chunk_index_missing"}
 
 Act = Callable[[Path | str], object]
@@ -47,7 +47,7 @@ Act = Callable[[Path | str], object]
 
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A tree, and the store of it, with splits."""
+    """A tree, and its store with splits."""
     directory = tmp_path_factory.mktemp("removals")
     for number, sample_id in enumerate(IDS, start=1):
         save_run(directory / "tree" / sample_id, f"run_{number}", n_points=200)
@@ -65,7 +65,7 @@ def before(converted: tuple[Path, Path]) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same changes each time: chunk indexes of URLs are fetched, and not kept."""
+    """Make the same changes each time: chunk indexes of URLs are fetched, and not cached."""
     monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
 
 
@@ -78,14 +78,14 @@ def remove_two(root: Path | str, options: dict[str, Any] | None = None) -> None:
 
 
 def remove_again(root: Path | str, options: dict[str, Any] | None = None) -> None:
-    """Remove the samples unless nothing was left to do before the kill."""
+    """Remove the samples, unless the removal had ended before the kill."""
     manifest = StoreManifest.load(str(root), storage_options=options)
     if manifest.removing or GONE[0] in manifest.samples:
         remove_two(root, options)
 
 
 def visible_bytes(root: Path) -> dict[str, bytes]:
-    """Every file of a store but the hidden ones and the report."""
+    """Every file of a store except hidden files and the report."""
     return {key: data for key, data in stored_bytes(local_place(root)).items() if "/." not in f"/{key}"}
 
 
@@ -108,7 +108,7 @@ def test_listed_samples_can_be_read_at_every_moment(before: Path, quick_path: Pa
     with changes_seen(look):
         remove_two(store)
     look()
-    # All of the samples at first, and from one moment on none of those that are removed.
+    # All samples at first, and from one moment on no removed sample.
     assert n_listed == sorted(n_listed, reverse=True)
     assert set(n_listed) == {len(IDS), len(STAY)}
 
@@ -118,7 +118,7 @@ def test_listed_samples_can_be_read_at_every_moment(before: Path, quick_path: Pa
     "finish", few_fast([remove_again, repair_store], others=pytest.mark.faults), ids=["the same again", "repair"]
 )
 def test_a_kill_before_any_change_leaves_a_valid_store(finish: Act, kind: str, before: Path, quick_path: Path) -> None:
-    """On a local disk, and where objects go one by one."""
+    """On a local disk, and in a storage that deletes objects one by one."""
     store, undisturbed, expected = quick_path / "store", quick_path / "undisturbed", read_whole(before)
     root = store if kind == "local" else f"local://{store}"
     shutil.copytree(before, undisturbed)
@@ -133,7 +133,7 @@ def test_a_kill_before_any_change_leaves_a_valid_store(finish: Act, kind: str, b
         assert {one.kind for one in verify_store(store, level="census").having("damage")} <= PASSING
         listed = set(StoreManifest.load(str(store)).samples)
         finish(root)
-        # What was staged under a URL does not say on which machine: only a repair removes it.
+        # Staged output under a URL does not name its machine: only a repair removes it.
         left = {"leftover"} if kind == "staged" and finish is remove_again else set()
         assert {one.kind for one in verify_store(store).having("damage")} <= left
         if finish is remove_again or listed == set(STAY):
@@ -143,7 +143,7 @@ def test_a_kill_before_any_change_leaves_a_valid_store(finish: Act, kind: str, b
 
 
 def samples_and_groups(files: dict[str, bytes]) -> set[str]:
-    """The keys of a store but for that of the chunk index, which a repair may leave unmade."""
+    """The keys of a store without the chunk index, which a repair need not write."""
     return {key for key in files if not key.startswith("sample_index")}
 
 
@@ -217,7 +217,7 @@ def test_concurrent_removals_lose_nothing(place: Place, first: list[str], second
         try:
             remove_samples(place.root, sample_ids, storage_options=place.options)
         except UnknownNameError:
-            # The other one had finished before this one looked for its samples: of these, none is removed.
+            # The other removal had finished before this one started, so this one removes nothing.
             assert set(first) & set(second)
             return []
         return sample_ids
@@ -237,7 +237,7 @@ def tiny_sample() -> Arrays:
 
 
 def test_saves_during_a_removal_lose_nothing(place: Place) -> None:
-    """Each sample of one writer is removed as soon as it is listed; those of another stay."""
+    """Each sample of one writer is removed as soon as it is listed; the samples of another writer stay."""
     rounds = 8
     first = open_writer(place.root, place.options)
     first.write_sample("stays", tiny_sample())

@@ -1,4 +1,4 @@
-"""Two to eight processes that save into one manifest at the same moment: every sample is in it, once."""
+"""Two to eight processes that save one manifest at the same moment: it has every sample once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from support.workers import processes, save_together
 
 ROUNDS = 6 if in_full_mode() else 3
 SCRIPTS = range(3 if in_full_mode() else 1)
-# So that eight that meet one another are done soon.
+# Short waits, so that eight concurrent processes finish soon.
 RETRY = {
     "max_retries": 30,
     "backoff": {"init_backoff": timedelta(milliseconds=2), "max_backoff": timedelta(milliseconds=20)},
@@ -32,7 +32,7 @@ RETRY = {
 
 @pytest.fixture(scope="module", params=(2, 5, 8) if in_full_mode() else (5,))
 def pool(request: pytest.FixtureRequest) -> Iterator[tuple[int, ProcessPoolExecutor]]:
-    """So many processes that can wait for one another."""
+    """Processes that can wait for each other."""
     with processes(request.param) as pool:
         yield request.param, pool
 

@@ -1,4 +1,4 @@
-"""What crashes and wrong clocks leave of a store: readers go on, or say what is wrong, and the next run mends it."""
+"""Stores after crashes and with wrong clocks: readers work or raise clear errors, and the next command repairs them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def dead() -> int:
 def test_a_group_that_was_moved_aside_is_restored(
     tree: Path, store: Path, dead: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next run puts the group back."""
+    """The next conversion restores the group."""
     before, group = visible_files(store), store / "part" / "run_1.zarr"
     former = {path: path.stat().st_ino for path in group.rglob("*")}
     with monkeypatch.context() as patched:
@@ -74,7 +74,7 @@ def test_a_group_that_was_moved_aside_is_restored(
 
 
 def test_samples_can_be_read_without_the_named_chunk_index(tree: Path, store: Path) -> None:
-    """The next run makes the index."""
+    """The next conversion writes the index."""
     before, expected = visible_files(store), ZarrChunkReader(store).read_arrays("run_3")
     name = StoreManifest.load(str(store)).index_name
     assert name is not None
@@ -86,7 +86,7 @@ def test_samples_can_be_read_without_the_named_chunk_index(tree: Path, store: Pa
 
 
 def test_an_unnamed_chunk_index_is_ignored(tree: Path, store: Path) -> None:
-    """The next run names the index."""
+    """The manifest of the next conversion names the index."""
     before = visible_files(store)
     StoreManifest.update(str(store), lambda manifest: manifest.model_copy(update={"sample_index": None}))
     assert len(ZarrChunkReader(store).read_arrays("run_3", {"surface": 10}, 0)[FIELD]) == 10
@@ -119,7 +119,7 @@ def test_a_changed_file_with_an_older_time_is_detected(tree: Path, store: Path) 
 
 @pytest.fixture
 def _clock_going_backwards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every look at the clock finds it an hour earlier, years ago."""
+    """Every reading of the clock is an hour earlier than the last, years ago."""
 
     def hours() -> Iterator[float]:
         now = 1e9
@@ -134,7 +134,7 @@ def _clock_going_backwards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_clock_going_backwards")
 def test_a_clock_that_runs_backwards_changes_no_byte(tree: Path, tmp_path: Path) -> None:
-    """The last run counts, whatever its time is."""
+    """The last invocation counts, with any time stamp."""
     broken = tree / "run_3" / "surface_pressure.npy"
     data = broken.read_bytes()
     broken.write_text("broken")

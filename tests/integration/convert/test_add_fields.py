@@ -189,7 +189,7 @@ def test_a_new_sample_makes_the_fields_pending_again(tree: Path, store: Path) ->
 
 
 def test_a_running_conversion_is_not_affected(tree: Path, tmp_path: Path) -> None:
-    """It has opened its writer before the field comes, and saves after that."""
+    """Its writer was opened before the field was added, and saves afterwards."""
     store = tmp_path / "store"
     convert(TreeSource(tree, BASE), new_writer(store, BASE), limit=2)
     under_way = open_writer(store, BASE, "ahmed")
@@ -247,7 +247,7 @@ def test_a_sample_that_kills_its_process_fails_alone_and_leaves_nothing(tree: Pa
 @pytest.mark.faults
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_killed_writer_leaves_nothing_of_a_field(tmp_path: Path, workers: int) -> None:
-    """Neither hidden files beside the arrays, nor a change of what is there."""
+    """Neither hidden files beside the arrays, nor any change of existing files."""
     tree, store = save_runs(tmp_path / "tree", IDS, n_points=2000), tmp_path / "store"
     convert(TreeSource(tree, BASE), new_writer(store, BASE))
     before = visible_files(store / "run_2.zarr")
@@ -306,11 +306,11 @@ def test_a_writer_of_samples_adds_no_fields(tree: Path, store: Path) -> None:
         add_fields(TreeSource(tree, TREE_FILEMAP), open_writer(store, BASE, "ahmed"))
 
 
-N_MANY = (1 << 18) + 2 * (1 << 16)  # more than are compared
+N_MANY = (1 << 18) + 2 * (1 << 16)  # more points than are compared
 
 
 class ManyPoints:
-    """A source in memory, of one sample, some of whose points may be elsewhere."""
+    """A source of one sample in memory, whose positions can be changed."""
 
     filemap = FileMap(surface_position="x.npy", surface_pressure="p.npy")
 
@@ -351,7 +351,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_some_or_all_positions_are_compared(
     tmp_path: Path, many: Path, compare: Any, rows: slice, found_by: set[str]
 ) -> None:
-    """Which points these are follows from the order of the store."""
+    """The order of the store determines these points."""
     store = shutil.copytree(many, tmp_path / "store")
     moved = ZarrChunkReader(store).permutation("many", "surface")[rows]
     source = ManyPoints(moved)

@@ -1,4 +1,4 @@
-"""``--workers auto``: as many processes as cores, samples, memory and temporary files allow, and a line of it."""
+"""``--workers auto``: the number of processes that cores, samples, memory and temporary files allow."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PRESET = ("--preset", "ahmedml")
 
 
 class CountingSource(SizedSource):
-    """Counts what it is asked, and takes samples for unchanged."""
+    """Counts the descriptions, and reports all samples as unchanged."""
 
     def __init__(self, points: dict[str, int]) -> None:
         super().__init__(points)
@@ -45,18 +45,18 @@ class CountingSource(SizedSource):
 
 
 class BrokenSource(NamedSource):
-    """Raises what it is told to, however it is asked for sizes."""
+    """Raises a specified error at every description and load."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(["run_1", "run_2"])
         self.error = error
 
-    def load(self, sample_id: str) -> SourceSample:  # noqa: ARG002 - it fails for all
+    def load(self, sample_id: str) -> SourceSample:  # noqa: ARG002 - every sample fails
         raise self.error
 
 
 class BrokenHeads(SizedSource):
-    """Names the sample that is asked for."""
+    """Raises an error with the sample id."""
 
     def describe(self, sample_id: str) -> dict[str, FieldDescription]:
         if self.points[sample_id] < 0:
@@ -66,7 +66,7 @@ class BrokenHeads(SizedSource):
 
 @pytest.fixture
 def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine with enough of all else."""
+    """A machine with enough of all other resources."""
     monkeypatch.setattr(Machine, "now", lambda: Machine(4, 10**15, 10**15, "/scratch"))
 
 
@@ -86,7 +86,7 @@ def test_the_memory_of_the_largest_sample_limits_the_number(tmp_path: Path, monk
     monkeypatch.setattr(Machine, "now", lambda: Machine(4, 70 * GB, 10**15, "/scratch"))
     made = chosen(source, tmp_path)
     assert made.n_workers == 2
-    # Values of 16 bytes a point and a permutation of 8, beside the process that this test runs in, of a gigabyte or so.
+    # 16 bytes per point for values, 8 for the permutation, and about a gigabyte for the process of this test.
     assert re.match(r"3 with 2[4-6]\.", made.reason)
     assert made.reason.endswith("GB of memory each would not fit in the available 70.0 GB")
     writer = ZarrStoreWriter(tmp_path, source.filemap, "n")
@@ -128,7 +128,7 @@ def test_a_crash_on_every_sample_makes_one_worker(act: str, reason: str, tmp_pat
 @pytest.mark.usefixtures("four_cores")
 @pytest.mark.parametrize("act", ["crashed", "hung"])
 def test_a_sample_that_hangs_or_crashes_is_ignored(act: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where others were looked at before it."""
+    """Other samples were described before."""
     monkeypatch.setattr(planning, "_PATIENCE", Patience(60, 2, 60))
     source = HostileSource(save_runs(tmp_path / "tree", ["a", "b", "c"]), TREE_FILEMAP, {"b": act})
     assert chosen(source, tmp_path / "store") == WorkerCount(3, "one for each sample to convert")
@@ -147,7 +147,7 @@ def test_a_conversion_does_not_wait_for_a_sample_that_hangs(
 
 @pytest.mark.usefixtures("looked_at_here", "four_cores")
 def test_a_single_sample_is_not_described(tmp_path: Path) -> None:
-    """One worker it is, whatever it takes."""
+    """There is one worker, even if the sample is large."""
     source = CountingSource({"run_1": 10**12})
     assert chosen(source, tmp_path) == WorkerCount(1, "one for each sample to convert")
     assert source.described == []
@@ -155,7 +155,7 @@ def test_a_single_sample_is_not_described(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("looked_at_here", "four_cores")
 def test_descriptions_take_a_limited_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Samples whose state is not known by then may have to be converted."""
+    """Samples whose state is still unknown count as samples to convert."""
     sized = SizedSource({f"run_{number}": 9 for number in range(20)})
     convert(sized, ZarrStoreWriter(tmp_path, sized.filemap, "n"))
     source = CountingSource(sized.points)
@@ -169,7 +169,7 @@ def test_descriptions_take_a_limited_time(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def workers_of(store: Path) -> list[int]:
-    """The number of workers of each run."""
+    """The number of workers of each conversion."""
     return [run["settings"]["workers"] for run in json.loads((store / "conversion.json").read_text())["runs"]]
 
 
@@ -203,7 +203,7 @@ def test_a_dry_run_describes_samples_once(tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("workers", [0, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_specified_number_of_workers_is_used(workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is looked at for it, and nothing is said."""
+    """No sample is described, and nothing is printed."""
     monkeypatch.setattr("noether.data.zarr_store.cli.convert.choose_workers", None)
     ran = call("convert", save_runs(tmp_path / "tree"), tmp_path / "store", *PRESET, "--workers", workers)
     assert (ran.code, "worker:" in ran.stdout, "workers:" in ran.stdout) == (0, False, False)

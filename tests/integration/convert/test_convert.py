@@ -1,4 +1,4 @@
-"""From a source to a store: what is converted, skipped, adopted and recorded."""
+"""Conversions: converted, skipped, adopted and recorded samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a second conversion does: skip what is as it was, convert what has changed, or what it is told to."""
+"""A second conversion skips unchanged samples, and converts changed or requested samples."""
 
 from __future__ import annotations
 
@@ -86,14 +86,14 @@ def test_a_missing_fingerprint_counts_as_unchanged(tree: Path, store: Path) -> N
     for file in (*store.glob("*.zarr/zarr.json"), store / "manifest.json"):
         text = file.read_text()
         assert '"fingerprint"' in text
-        # As one that another version wrote, with its checksum.
+        # A manifest of another version, with a valid checksum.
         zeroed = re.sub(r'"crc32c": "[0-9a-f]{8}"', '"crc32c": "00000000"', text.replace('"fingerprint"', '"other"'))
         file.write_bytes(with_checksum(zeroed.encode()))
     assert ids(run(tree, store), "skipped") == IDS
 
 
 def test_fingerprints_survive_a_lost_manifest(tree: Path, store: Path) -> None:
-    """The state lies with the group of the sample."""
+    """The fingerprint is stored in the group of the sample."""
     (store / "manifest.json").unlink()
     replace_at_the_same_size(tree / "run_2" / PRESSURE)
     assert ids(run(tree, store), "converted") == ["run_2"]
@@ -125,7 +125,7 @@ def test_a_retry_needs_a_report(tree: Path, store: Path) -> None:
 
 def test_an_unknown_mode_is_refused(tree: Path, store: Path) -> None:
     with pytest.raises(ArgumentError, match="mode: expected one of resume, retry-failed, overwrite, got 'again'"):
-        run(tree, store, "again")  # type: ignore[arg-type]  # that is the point
+        run(tree, store, "again")  # type: ignore[arg-type]  # an invalid value on purpose
 
 
 def test_a_complete_sample_survives_a_later_failure(tree: Path, store: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a user may point a conversion at by mistake, or by bad luck: it is named and counted, and the rest converts."""
+"""Wrong or damaged input of a conversion: it is named and counted, and the other samples are converted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ IDS = ("run_1", "run_2", "run_3")
 
 
 class FullDisk(LocalFileSystem):  # type: ignore[misc]  # fsspec is not typed
-    """A disk with room for so many bytes; what is removed makes room again."""
+    """A disk with a limited number of bytes; removed files free their space."""
 
     protocol = "fulldisk"
     cachable = False

@@ -1,4 +1,4 @@
-"""Conversions that fail in part: the rest goes on, with a reason for each sample that is not there."""
+"""Conversions in which some samples fail: the others are converted, and each failure has a reason."""
 
 from __future__ import annotations
 

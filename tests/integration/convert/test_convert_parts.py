@@ -1,4 +1,4 @@
-"""Conversions spread over runs, machines and executors: nothing is lost or doubled, and the bytes are the same."""
+"""Conversions on several machines or executors: no sample is lost or repeated, and the bytes are the same."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def at_once(tree: Path) -> dict[str, bytes]:
-    """The files of a store that one run made, in one process."""
+    """The files of a store from one conversion in one process."""
     store = tree.with_name("at_once")
     convert(TreeSource(tree, TREE_FILEMAP), open_writer(store))
     return visible_files(store)
@@ -70,7 +70,7 @@ def test_an_invalid_part_is_refused(tmp_path: Path, tree: Path, part: Any) -> No
 def test_sequential_parts_make_the_store_of_one_conversion(
     tmp_path: Path, tree: Path, at_once: dict[str, bytes]
 ) -> None:
-    """The last part makes the chunk index."""
+    """The last part writes the chunk index."""
     store, indexed = tmp_path / "store", []
     for part in ((2, 3), (3, 3), (1, 3)):
         report = convert(TreeSource(tree, TREE_FILEMAP), open_writer(store), part=part)
@@ -100,7 +100,7 @@ def test_any_executor_can_be_used(
 ) -> None:
     with kind(2) as executor:
         report = convert(TreeSource(tree, TREE_FILEMAP), open_writer(tmp_path / "store"), executor=executor)
-        assert executor.submit(int).result() == 0  # it is not shut down
+        assert executor.submit(int).result() == 0  # the executor is not shut down
     assert len(report.having("converted")) == len(IDS)
     assert visible_files(tmp_path / "store") == at_once
 
@@ -121,7 +121,7 @@ def test_workers_with_an_executor_are_refused(tmp_path: Path, tree: Path) -> Non
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
-    """Two worker processes of Dask; a call that one of them dies of is not tried again."""
+    """Two worker processes of Dask; a call that kills a worker is not retried."""
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),
         LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster,

@@ -1,4 +1,4 @@
-"""The manifest is saved before the first sample, so that what stands in the way comes out at once."""
+"""The manifest is saved before the first sample, so that a store that cannot be written fails at once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PRESET = ("--preset", "ahmedml", "--workers", "0")
 
 
 class WatchingSource(TreeSource):
-    """Notes the files of a store, as they are when a sample is loaded."""
+    """Records the files of a store at each load of a sample."""
 
     def __init__(self, tree: Path, place: Place) -> None:
         super().__init__(tree, TREE_FILEMAP)
@@ -64,7 +64,7 @@ def test_a_new_store_has_a_manifest_before_its_first_sample(tree: Path, place: P
 
 
 def test_an_existing_store_keeps_the_bytes_of_its_manifest(tree: Path, place: Place) -> None:
-    """Splits and keys that nobody knows are in it."""
+    """The manifest has splits and unknown keys."""
     run(WatchingSource(tree, place), place, limit=1)
     save_splits(place.root, {"train": ["run_1"]}, storage_options=place.options)
     edited = place.files()["manifest.json"].replace(b'"checksum": true', b'"unit": "Pa",    "checksum": true')
@@ -119,7 +119,7 @@ def test_a_store_that_another_writer_created_is_refused(tree: Path, place: Place
 
 
 def test_an_empty_manifest_is_removed(tree: Path, place: Place) -> None:
-    """A manifest would fix the settings of a store that has no sample."""
+    """The manifest would fix the settings of a store without samples."""
     for sample_id in ("run_1", "run_2"):
         (tree / sample_id / "surface_pressure.npy").write_bytes(b"broken")
     assert len(run(WatchingSource(tree, place), place).having("failed")) == 2
@@ -161,7 +161,7 @@ def test_a_conversion_without_samples_saves_nothing(tree: Path, tmp_path: Path) 
 def test_a_large_manifest_in_object_storage_is_not_written_first(
     tree: Path, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A small object is, and nothing of it stays."""
+    """A small object is written instead, and removed again."""
     run(WatchingSource(tree, place), place, limit=1)
     monkeypatch.setattr(turns, "_MANY_SAMPLES", 1)
     written: list[str] = []

@@ -1,4 +1,4 @@
-"""Conversions whose workers crash, hang or are killed, or that are interrupted: what is complete is kept."""
+"""Conversions with crashing, hanging or killed workers, and interruptions: complete samples are kept."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from support.trees import TREE_FILEMAP, save_runs, visible_files
 
 IDS = [f"run_{number}" for number in range(1, 7)]
 WAIT_SECONDS = 60.0
-# Of a sample that is worked on: the staged group beside its place, and temporary files.
+# Traces of a running sample: its staged group, and temporary files.
 LEFTOVERS = (".*.zarr.*", "noether-zarr-*")
 
 
@@ -110,9 +110,9 @@ def test_a_conversion_after_a_kill_ends_in_the_same_bytes(tree: Path, store: Pat
 def test_a_kill_between_two_saves_loses_no_complete_sample(
     tree: Path, kind: str, request: pytest.FixtureRequest
 ) -> None:
-    """The next run records these samples, and does not load them again."""
+    """The next conversion records these samples without loading them again."""
     place = make_place(kind, request)
-    # Opened before the fork, which then knows that this process uses obstore.
+    # The storage is opened before the fork, so the child knows that its parent uses obstore.
     writer = open_writer(place.root, storage_options=place.options)
     hostile = HostileSource(tree, TREE_FILEMAP, {"run_4": "killed"})
     process = multiprocessing.get_context("fork").Process(target=convert, args=(hostile, writer))
@@ -133,7 +133,7 @@ def test_a_kill_between_two_saves_loses_no_complete_sample(
 
 @pytest.fixture
 def gates(store: Path) -> dict[str, Path]:
-    """Named pipes that two samples wait at; a worker is there once one can be opened for writing."""
+    """Named pipes that two samples read; a worker is running once a pipe can be opened for writing."""
     gates = {sample_id: store.with_name(sample_id) for sample_id in ("run_2", "run_3")}
     for gate in gates.values():
         os.mkfifo(gate)
@@ -144,7 +144,7 @@ def gates(store: Path) -> dict[str, Path]:
 def test_an_interruption_waits_briefly_for_running_samples(
     tree: Path, store: Path, gates: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The run starts no more samples."""
+    """The conversion starts no further samples."""
     monkeypatch.setattr(running, "_GRACE_SECONDS", WAIT_SECONDS)
 
     def interrupt(result: SampleResult) -> None:

@@ -1,4 +1,4 @@
-"""Samples whose points are cells of a mesh, beside samples whose points are points of it, in one store."""
+"""Stores that mix samples of mesh cells with samples of mesh points."""
 
 from __future__ import annotations
 

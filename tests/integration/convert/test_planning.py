@@ -1,4 +1,4 @@
-"""What a conversion would do, told before it does: figures that hold when it is done, and warnings."""
+"""Plans of conversions: their numbers match the conversion, and their warnings have remedies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A conversion says once that positions lose digits, how many, and what keeps them; what it advises does."""
+"""One warning about positions that lose digits; its advice helps."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def test_one_warning_names_the_worst_of_many_samples(tmp_path: Path, workers: in
     )
     y = np.load(tree / "run_4" / "position.npy")[:, 1]
     assert f"{len(np.unique(y.astype(np.float32)))} y values, 4 apart (500 in the source)" in messages[0]
-    # One origin does not help samples that are that far apart.
+    # One origin does not help samples this far apart.
     assert "--origin" not in messages[0]
     assert 'coords_dtype="float64" (--coords-dtype float64)' in messages[0]
 
 
 def test_an_origin_is_advised_only_if_it_helps_all_samples(tmp_path: Path) -> None:
-    """Two sites are 3,000 km from each other; in their middle, steps of float32 are 0.125."""
+    """Two sites are 3,000 km apart; with an origin in the middle, steps of float32 are still 0.125."""
     tree = save_far_tree(tmp_path / "tree", "run_1", corner=(0, 4e7, 0))
     save_far_tree(tree, "run_2", corner=(0, 4.3e7, 0))
     messages, _ = warned(TreeSource(tree, FAR_FILEMAP), writer_of(tmp_path / "store"))
@@ -189,7 +189,7 @@ def test_positions_of_two_components_are_checked(tmp_path: Path) -> None:
 )
 @pytest.mark.filterwarnings("ignore::noether.data.zarr_store.errors.PrecisionWarning")
 def test_the_manifest_and_info_name_positions_that_need_more(tmp_path: Path, dtype: str, note: str) -> None:
-    """No other sample says anything of it, so that manifests are what they were."""
+    """Manifest lines of other samples do not have the key, so older manifests stay the same."""
     writer = writer_of(tmp_path, coords_dtype=dtype)
     writer.write_sample("far", far_sample())
     writer.write_sample("near", far_sample(corner=(0, 0, 0)))

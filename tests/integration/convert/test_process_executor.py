@@ -1,4 +1,4 @@
-"""Worker processes: what they are asked they do, and what becomes of one does not touch the others."""
+"""Worker processes run calls, and the death of one does not affect the others."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WAIT_SECONDS = 60.0
 
 @contextmanager
 def held_open(path: Path) -> Iterator[IO[bytes]]:
-    """Read from a named pipe that `calls.hold_open` has opened; a process that does not come to it is an error."""
+    """Read from a named pipe that `calls.hold_open` has opened; fail if no process opens it."""
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as pipe:
         assert select.select([pipe], [], [], WAIT_SECONDS)[0], "no process has opened the pipe"
         assert pipe.read(1) == b"."
@@ -33,13 +33,13 @@ def held_open(path: Path) -> Iterator[IO[bytes]]:
 
 
 def is_closed(pipe: IO[bytes]) -> bool:
-    """Return whether all that could write to a pipe is gone, or will be soon."""
+    """Return whether all writers of a pipe have ended, or end soon."""
     return bool(select.select([pipe], [], [], WAIT_SECONDS)[0]) and pipe.read() == b""
 
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[ProcessExecutor]:
-    """One worker for all tests that leave it as it was, or mean it to be replaced."""
+    """One worker for all tests that do not change it, or that expect its replacement."""
     executor = ProcessExecutor(1)
     yield executor
     executor.terminate()
@@ -154,7 +154,7 @@ def test_termination_ends_processes_that_ignore_signals(tmp_path: Path) -> None:
     under_way, waiting = executor.submit(calls.hold_open, str(tmp_path / "pipe")), executor.submit(calls.give)
     with held_open(tmp_path / "pipe") as pipe:
         executor.terminate()
-        assert is_closed(pipe)  # the process does not hold it open any more
+        assert is_closed(pipe)  # the process has closed the pipe
     with pytest.raises(WorkerDiedError, match="SIGKILL"):
         under_way.result(0)
     with pytest.raises(CancelledError):

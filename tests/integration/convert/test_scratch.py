@@ -1,4 +1,4 @@
-"""Temporary files of a conversion: how many bytes they take, where they lie, and whether there is room."""
+"""Temporary files of a conversion: their size, their directory, and its free space."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ fields = { position = "x" }
 
 
 class MappedSource(SizedSource):
-    """Its fields are not read into memory."""
+    """A source whose fields are not in memory."""
 
     def describe(self, sample_id: str) -> dict[str, FieldDescription]:
         return {name: replace(one, in_memory=False) for name, one in super().describe(sample_id).items()}
@@ -55,7 +55,7 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def small_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Samples of a size for tests are too large to be loaded."""
+    """A limit with which small test samples are too large for memory."""
     shrink(monkeypatch, 1 << 24)
 
 
@@ -69,7 +69,7 @@ def described(**in_memory: bool) -> dict[str, FieldDescription]:
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_memory")
 def test_planned_temporary_bytes_match_the_conversion(tmp_path: Path, scratch: Path) -> None:
-    """The fields of both domains lie there at the same time."""
+    """The temporary files of both domains exist at the same time."""
     writer = ZarrStoreWriter(tmp_path / "store", FILEMAP, "n")
     fields: dict[str, Any] = {}
     for field, shape in SHAPES.items():

@@ -1,4 +1,4 @@
-"""EnSight cases: what both of VTK's readers, the older and ParaView's newer one, find in them."""
+"""EnSight cases, read back by both readers of VTK: the old one and ParaView's new one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ PARTS = {"hood": slice(0, 700), "ground": None, "roof": slice(700, 1500), "side"
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Surface: the body of run_1. Volume: 500 of its cells."""
+    """A store with the body of run_1 as surface, and 500 of its cells as volume."""
     surface = {field: values for field, values in load_run("run_1").items() if field.startswith("surface_")}
     root = tmp_path_factory.mktemp("ensight") / "store"
     return write_samples(root, {"run_1": surface | load_cells()}, values_dtype="float32")
@@ -117,7 +117,7 @@ def test_every_cell_type_survives_an_export(tmp_path: Path, read: Callable[[Path
 
 @pytest.mark.parametrize("read", READERS, ids=["older reader", "newer reader"])
 def test_a_surface_in_several_parts_follows_their_order(car: Path, read: Callable[[Path], Parts]) -> None:
-    """The other parts stay as they were."""
+    """The other parts stay unchanged."""
     parts = read(car)
     assert list(parts) == ["domain", *PARTS]
     area = load_run("run_1")["surface_area"]
@@ -165,7 +165,7 @@ def test_a_part_of_a_case_is_exported_as_vtu(car: Path, tmp_path: Path) -> None:
         {"run_1": {f: v[: len(position)] for f, v in load_cells().items()} | {"volume_position": position}},
         values_dtype="float32",
     )
-    # Without parts, the one that fits.
+    # By default, the part that fits is used.
     done = export_sample(root, "run_1", tmp_path / "out.vtu", onto=car)
     assert (done.domain, done.association, done.parts) == ("volume", "point", ("ground",))
     written = read_with_pyvista(done.path)
@@ -173,7 +173,7 @@ def test_a_part_of_a_case_is_exported_as_vtu(car: Path, tmp_path: Path) -> None:
 
 
 def test_a_case_written_by_vtk_can_be_the_mesh(store: Path, tmp_path: Path) -> None:
-    """With a case from another hand, whose single part has the name that VTK's writer gives it."""
+    """A case of another writer, whose single part has the default name of VTK."""
     grid = cells_mesh()
     grid.cell_data["BlockId"] = np.ones(grid.n_cells, dtype=np.int32)
     writer = vtk.vtkEnSightWriter()
@@ -248,7 +248,7 @@ def test_an_export_of_two_possible_domains_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_exported_field_keeps_its_name_before_mesh_arrays(store: Path, tmp_path: Path) -> None:
-    """An array of the mesh that would be called the same gets another name, or is left out."""
+    """A mesh array with the same name gets another name, or is left out."""
     mesh = cells_mesh()
     for number, name in enumerate(["volume sdf", "volume.sdf"]):
         mesh.cell_data[name] = np.full(500, number, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Files that an export writes: complete or not there, never in the place of others; and arrays without a mesh."""
+"""Files of exports: they appear complete, and do not replace other files; and arrays without a mesh."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_npz_has_only_the_named_fields(store: Path, tmp_path: Path) -> None:
 def test_npz_has_predictions_of_several_domains(store: Path, tmp_path: Path) -> None:
     """Each prediction is written in the source order of its own domain."""
     stored = ZarrChunkReader(store).read_arrays("run_1")
-    # The name of NumPy's own parameter, too, is one that an array may have.
+    # An array may also have the name of a parameter of NumPy.
     predictions = {"file": stored["surface_friction"], "sdf": stored["volume_sdf"].astype(np.float16)}
     export_sample(store, "run_1", tmp_path / "out.npz", predictions=predictions)
     with np.load(tmp_path / "out.npz") as archive:
@@ -109,7 +109,7 @@ def test_an_existing_file_stays_without_overwrite(store: Path, tmp_path: Path, t
     export_sample(store, "run_1", path, overwrite=True, **some)
     after = visible_files(tmp_path)
     assert after[f"new/{target}"] != former[f"new/{target}"]
-    # Nothing is left of the former export: no data of a former case, no staged file.
+    # No data of the former case and no staged file are left.
     export_sample(store, "run_1", tmp_path / "alone" / target, **some)
     assert {path.name for path in (tmp_path / "new").rglob("*")} == {
         path.name for path in (tmp_path / "alone").rglob("*")

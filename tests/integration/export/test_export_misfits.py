@@ -1,4 +1,4 @@
-"""Meshes that are not the sample's own, and exports whose aim is not clear, are refused before anything is written."""
+"""Wrong meshes and ambiguous exports are refused before anything is written."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def refused(store: Path, tmp_path: Path) -> Callable[..., str]:
-    """Call for an export that must fail and leave nothing behind; give the message."""
+    """Run an export that must fail and leave nothing, and return the message."""
 
     def export(error: type[StoreError], **parameters: Any) -> str:
         out = tmp_path / "out"
@@ -98,7 +98,7 @@ def test_a_mesh_in_another_unit_is_refused_unless_positions_are_left_unchecked(
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_positions_may_differ_by_the_rounding_of_their_dtype(tmp_path: Path, dtype: str) -> None:
     root = write_samples(tmp_path / "store", {"run_1": load_cells()}, coords_dtype=dtype)
-    # A point is its own box: nothing but the tolerance lets its rounded position in.
+    # A point has no box: only the tolerance accepts its rounded position.
     position = load_cells()["volume_position"].astype(np.float64) + 1e-9
     pyvista.UnstructuredGrid(
         np.column_stack([np.ones(500, int), np.arange(500)]).ravel(), [pyvista.CellType.VERTEX] * 500, position

@@ -1,4 +1,4 @@
-"""Exports of a store with an origin: positions of the source, and a mesh that is compared as exactly as it can be."""
+"""Exports of a store with an origin: source positions, and the most exact comparison with the mesh."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ sdf = { derive = "distance", to = "surface" }
 
 
 def shifted(mesh: Path, shift: tuple[float, float, float]) -> pyvista.DataSet:
-    """A mesh with coordinates in float64, elsewhere."""
+    """A shifted mesh with float64 coordinates."""
     moved = read_with_pyvista(mesh)
     moved.points = np.asarray(moved.points, dtype=np.float64) + shift
     return moved
@@ -100,7 +100,7 @@ def test_the_store_matches_its_source(store: Path, tree: Path) -> None:
 def test_exported_positions_match_the_cells(
     store: Path, tree: Path, tmp_path: Path, mesh: str, target: str, field: str
 ) -> None:
-    """VTK reads them; its centres are others in bent faces, so a cell's box is what they lie in."""
+    """VTK reads the result; its centres of bent faces differ, so positions are compared with the cells' boxes."""
     onto = tree / "run_1" / mesh
     done = export_sample(store, "run_1", tmp_path / target, onto=onto)
     written = read_with_vtk(done.path)
@@ -131,7 +131,7 @@ def _export_points(points: NDArray[np.float64], tmp_path: Path, onto: Path) -> p
 
 @pytest.mark.parametrize("shift", [1e-3, 1.0])
 def test_a_mesh_shifted_by_a_millimetre_is_refused(tmp_path: Path, shift: float) -> None:
-    """Beside coordinates of 5,000 km, float32 would have let two metres pass."""
+    """At coordinates of 5,000 km, a float32 tolerance would accept two metres."""
     points = np.random.default_rng(0).random((300, 3)) * 10 + FAR
     pyvista.PolyData(np.add(points, (0, shift, 0))).save(tmp_path / "mesh.vtp")
     with pytest.raises(MeshError, match=f"300 of 300 points differ by up to {shift:.3g}"):

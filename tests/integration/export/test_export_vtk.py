@@ -30,7 +30,7 @@ READERS = [read_with_pyvista, read_with_vtk]
 
 
 def sample_arrays() -> Arrays:
-    """All of the body of run_1, and the cells of its volume that there is a mesh of."""
+    """A store of the whole body of run_1, and of the volume cells that the mesh has."""
     surface = {field: values for field, values in load_run("run_1").items() if field.startswith("surface_")}
     return surface | load_cells()
 
@@ -42,7 +42,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def store_of(root: Path, position: np.ndarray, values: np.ndarray, **settings: object) -> Path:
-    """A store of one sample, of positions and a pressure alone."""
+    """A store of one sample with only positions and a pressure."""
     filemap = FileMap(surface_position="x.npy", surface_pressure="p.npy")
     return write_samples(
         root, {"run_1": {"surface_position": position, "surface_pressure": values}}, filemap, **settings

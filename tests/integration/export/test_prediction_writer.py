@@ -1,4 +1,4 @@
-"""Predictions that come batch by batch: exported when every row is there, and otherwise nothing is left."""
+"""Predictions that come batch by batch: they are exported with all rows, or leave nothing."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
-    """A directory that is not there yet."""
+    """A path in a directory that does not exist yet."""
     return tmp_path / "out"
 
 
@@ -60,7 +60,7 @@ def open_writer(store: Path, out: Path, **settings: Any) -> PredictionWriter:
 
 
 def everything_below(path: Path) -> list[str]:
-    """Every file and directory, hidden ones too."""
+    """Every file and directory, including hidden ones."""
     return sorted(found.relative_to(path).as_posix() for found in path.rglob("*"))
 
 
@@ -111,7 +111,7 @@ def test_arrays_and_tensors_on_any_device_are_accepted(store: Path, out: Path, c
 
 
 class OnDevice:
-    """Stands for a tensor of a device that NumPy cannot read."""
+    """Stands for a tensor on a device that NumPy cannot read."""
 
     def __init__(self, values: torch.Tensor) -> None:
         self._values = values
@@ -163,7 +163,7 @@ REFUSALS = {
 def test_invalid_predictions_are_refused_and_leave_nothing(
     store: Path, out: Path, rows: Any, values: Any, message: str
 ) -> None:
-    """Rows 250 to 400 are there before."""
+    """Rows 250 to 400 were added before."""
     with pytest.raises(ArgumentError, match=rf"^sample 'run_1'.*{message}"):
         add_all(open_writer(store, out), [((250, 400), np.ones(150)), (rows, values)])
     assert everything_below(out.parent) == []
@@ -218,7 +218,7 @@ def test_missing_rows_are_named_and_leave_nothing(
 
 
 def test_an_exception_in_the_block_leaves_nothing(store: Path, out: Path) -> None:
-    """A file that was there before stays, and the exception is that of the block."""
+    """An existing file stays, and the exception of the block is raised."""
     add_all(open_writer(store, out), [((0, N_CELLS), np.ones(N_CELLS))])
     former, before = visible_files(out), held_files()
     writer = open_writer(store, out, overwrite=True)
@@ -296,7 +296,7 @@ def test_an_array_of_the_mesh_is_refused_with_the_first_batch(store: Path, out: 
 def test_predictions_are_kept_in_an_unnamed_file_by_the_target(
     store: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the directory is not there yet, in the nearest one above it; the system's own directory is not used."""
+    """If the directory does not exist yet, its nearest parent is used, and not the system's temporary directory."""
     monkeypatch.setenv("TMPDIR", "/nowhere")
     monkeypatch.setattr("tempfile.tempdir", "/nowhere")
     before = held_files()

@@ -1,4 +1,4 @@
-"""Attributes that are set when a store is there already: in groups and manifest alike, and nowhere else."""
+"""Setting attributes of stored samples changes only the groups' roots and the manifest."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ def test_a_damaged_group_is_named_and_the_rest_agrees_with_the_manifest(root: Pa
 
 
 def test_only_the_manifest_of_another_program_is_changed(root: Path) -> None:
-    """Its groups say nothing of their sample."""
+    """Its groups do not name their sample."""
     content = json.loads((root / "manifest.json").read_bytes())
     for key in ("shuffle_algorithm", "crc32c", "chunk_index"):
         content.pop(key)
@@ -210,12 +210,12 @@ def test_only_the_manifest_of_another_program_is_changed(root: Path) -> None:
     assert attributes_of(root)["mach"] == 0.3
 
 
-# ---- what others do
+# ---- concurrent changes
 
 
 @pytest.mark.slow
 def test_the_same_call_or_a_repair_completes_a_change(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a kill between the two leaves it."""
+    """A kill between the group and the manifest leaves this state."""
     manifest = (root / "manifest.json").read_bytes()
     set_attributes(root, GIVEN)
     expected = every_file(root)

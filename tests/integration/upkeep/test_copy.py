@@ -1,4 +1,4 @@
-"""Copies of stores, and of parts of them."""
+"""Copies of stores, and of some of their samples, fields and points."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_a_tenth_of_a_remote_store_needs_a_tenth_of_its_bytes(
     with counting_proxy(s3_server.endpoint) as proxy:
         options = replace(s3_server, endpoint=proxy.endpoint).obstore_options
         copy_store(s3_root, str(tmp_path / "copy"), fraction=0.1, storage_options=options)
-    # Manifest, metadata, chunk index and listings included.
+    # Including manifest, metadata, chunk index and listings.
     assert 0.1 * total < sum(n_bytes for _, n_bytes in proxy.handled) < 0.11 * total
     assert len(ZarrChunkReader(tmp_path / "copy").read_arrays("run_1")["volume_velocity"]) == 49 * 1024
 
@@ -222,7 +222,7 @@ def test_a_leading_grid_has_the_fraction_of_chunks_rounded_up(
     assert 0 <= part.n_chunks - fraction * grid.n_chunks < 1
     assert part.chunk_points == grid.chunk_points
     assert part.n_points == min(part.n_chunks * grid.chunk_points, grid.n_points)
-    # A shard of the copy has the chunks of the same shard of the whole.
+    # A shard of the copy has chunks of the same shard of the store.
     assert part.shard_points == grid.shard_points or part.n_shards == 1
 
 

@@ -1,4 +1,4 @@
-"""Groups united with the manifest: after runs whose manifest was lost, or that never came to save it."""
+"""Merging groups into the manifest, after a lost manifest or conversions that did not save it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def store(tmp_path: Path, original: Path) -> Path:
 
 
 def forget(store: Path, *sample_ids: str) -> None:
-    """Take samples out of the manifest, and their groups not."""
+    """Remove samples from the manifest, but keep their groups."""
     manifest = json.loads((store / "manifest.json").read_bytes())
     for sample_id in sample_ids:
         del manifest["samples"][sample_id]

@@ -1,4 +1,4 @@
-"""Samples that are removed from a store: what goes, what stays, and who notices."""
+"""Removal of samples from a store."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ STAY = ("part/run_1", "run_3")
 
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TreeSource]:
-    """Three samples with a chunk index, splits, a foreign key, and a report."""
+    """Three samples with a chunk index, splits, an unknown key, and a report."""
     directory = tmp_path_factory.mktemp("remove")
     source = TreeSource(save_runs(directory / "tree", IDS), TREE_FILEMAP)
     root = directory / "store"
@@ -170,7 +170,7 @@ def test_a_linked_sample_loses_its_link_and_not_its_target(root: Path, tmp_path:
 
 
 def test_a_group_with_an_unusual_path_is_removed(root: Path) -> None:
-    """Stores of other programs have any path that does not leave the store."""
+    """Stores of other programs may use any path within the store."""
     (root / GROUP).rename(root / "elsewhere")
 
     def move(manifest: StoreManifest) -> StoreManifest:
@@ -199,7 +199,7 @@ def test_the_last_sample_can_be_removed_and_others_written_then(root: Path, sour
 
 
 def test_staged_copies_do_not_restore_a_removed_sample(root: Path, source: TreeSource) -> None:
-    """A writer that is killed just before it puts a group in its place leaves a complete copy."""
+    """A writer that is killed just before the rename of a group leaves a complete staged copy."""
     copy(GROUP, f".{GROUP}.{STAGED}")(root)
     remove_samples(root, ["run_2"])
     open_writer(root).recover_staged(source.sample_ids())
@@ -253,7 +253,7 @@ def test_a_damaged_chunk_index_is_rebuilt(root: Path, damage: Callable[[str], Da
 def test_a_concurrently_added_sample_is_in_the_chunk_index(
     root: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    """Before the new index is made, and after it was made for the other samples alone."""
+    """The change comes before the new index is made, and after it was made for the other samples."""
     owner: Any = LocalStorage if moment == "recover_own" else removal
     act = getattr(owner, moment)
 
@@ -292,7 +292,7 @@ def test_an_unreadable_report_stays_unchanged(root: Path, data: bytes | None) ->
     assert every_file(root).get("conversion.json") == data
 
 
-# ---- a removal that was interrupted, and others
+# ---- interrupted and concurrent removals
 
 
 def test_the_same_call_finishes_an_interrupted_removal(root: Path) -> None:
@@ -381,7 +381,7 @@ def test_a_sample_written_after_an_interrupted_removal_stays(root: Path) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize("step", ["complete", "without its root", "removed"])
 def test_a_conversion_converts_a_removed_sample_again(root: Path, source: TreeSource, step: str) -> None:
-    """At whatever step a removal was interrupted, and after it."""
+    """The removal was interrupted at any step, or had ended."""
     before = every_file(root)
     if step == "removed":
         remove_samples(root, ["run_2"])

@@ -1,4 +1,4 @@
-"""Fields that are removed from all samples of a store."""
+"""Removal of fields from all samples of a store."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_an_invalid_removal_is_refused_before_any_change(root: Path, case: str) 
 
 
 def begin(root: Path) -> None:
-    """Leave a store as a removal does that is killed after its first step."""
+    """Leave a store in the state of a removal that was killed after its first step."""
     write_chunk_index(root)
 
     def change(manifest: StoreManifest) -> StoreManifest:

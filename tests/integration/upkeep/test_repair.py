@@ -1,4 +1,4 @@
-"""What is mended from what is left of a store, and what from its source."""
+"""Repairs from the intact data of a store, and from its source."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ FROM_THE_SOURCE: dict[str, Damage] = {
 }
 
 
-# Nothing is left of the sample: without the source, the manifest lists it no more.
+# The group is missing: without a source, the sample is removed from the manifest.
 NO_DAMAGE_WITHOUT = {"a group", "a group that was not recorded and lost its root"}
 
 
@@ -165,7 +165,7 @@ def test_a_dry_run_changes_nothing_and_returns_the_first_steps(root: Path, sourc
     before = every_file(root)
     planned = repair_store(root, source=source, dry_run=True)
     assert every_file(root) == before
-    # The source is not asked for what can be mended without it.
+    # The source is not used for damage that can be repaired without it.
     assert expected is None or kinds(planned.actions) == expected
     assert planned.after is None
     assert planned.is_sound == planned.before.is_sound
@@ -186,7 +186,7 @@ def test_an_unreadable_manifest_is_kept_as_a_backup(root: Path, damage: Damage) 
     assert (root / "manifest.json.damaged").read_bytes() == data
     made = StoreManifest.load(str(root))
     assert list(made.samples) == list(IDS)
-    assert made.splits == {}  # which the groups do not have
+    assert made.splits == {}  # the groups do not have these
     assert made.sample("run_2").attributes == former["attributes"]["attributes"]
     assert ZarrChunkReader(root).read_arrays("run_2", order="original")["volume_position"].tolist() == (
         expected_fields("run_2")["volume_position"].tolist()
@@ -194,7 +194,7 @@ def test_an_unreadable_manifest_is_kept_as_a_backup(root: Path, damage: Damage) 
 
 
 def test_a_damaged_report_gets_a_checksum_or_is_renamed(root: Path) -> None:
-    """A report gets one as far as it can be read."""
+    """A readable report gets a checksum."""
     put("conversion.json", (root / "conversion.json").read_bytes().replace(b'"converted"', b'"failed"'))(root)
     report = repair_store(root)
     assert (kinds(report.actions), report.is_sound) == (["save_report"], True)

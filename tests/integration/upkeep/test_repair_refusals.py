@@ -1,4 +1,4 @@
-"""What a repair never touches, never believes, and refuses to do."""
+"""Limits of a repair: objects that it keeps, data that it does not trust, and calls that it refuses."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_unknown_objects_are_kept_and_named(root: Path, source: TreeSource) -> N
     ],
 )
 def test_no_entry_is_taken_from_a_damaged_manifest_and_root(root: Path, damage: Callable[[bytes], bytes]) -> None:
-    # Else a byte that was flipped in the manifest would get a checksum in the group, as if it had been written so.
+    # Otherwise a flipped byte of the manifest would get a valid checksum in the group.
     data = (root / "manifest.json").read_bytes()
     place = data.index(b'"run_2": {')
     put("manifest.json", data[:place] + data[place:].replace(b"0.0", b"9.0", 1))(root)
@@ -109,7 +109,7 @@ def test_concurrent_changes_are_not_overwritten(root: Path, source: TreeSource) 
 
 
 class OtherSource:
-    """A source of other fields."""
+    """A source with other fields."""
 
     filemap = FileMap(surface_position="x.npy")
     notices: list[str] = []  # noqa: RUF012  # as the protocol has it

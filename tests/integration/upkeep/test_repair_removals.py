@@ -1,4 +1,4 @@
-"""Removals that were interrupted, and samples that were removed by hand: what `verify` finds and `repair` does."""
+"""`verify` and `repair` after interrupted removals, and for samples that were removed by hand."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_a_removal_is_finished_with_other_repairs(root: Path) -> None:
 
 
 def test_a_damaged_manifest_removes_nothing(root: Path) -> None:
-    """A bit that flipped may have made another path of it; a complete group is listed again."""
+    """A flipped bit may have changed the path, so a complete group is listed again."""
     begin(root, "run_2")
     flip("manifest.json", -20)(root)
     report = repair_store(root)
@@ -138,7 +138,7 @@ def test_a_source_that_has_the_sample_restores_it(root: Path, source: TreeSource
 
 
 def unmount(root: Path) -> None:
-    """A link that leads to a disk which is not there."""
+    """A link to a disk that is not mounted."""
     (root / GROUP).symlink_to(root.parent / "not mounted" / GROUP)
 
 

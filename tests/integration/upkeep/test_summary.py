@@ -1,4 +1,4 @@
-"""What a store holds, in figures, against an independent count of its files."""
+"""The numbers of a summary, compared with an independent count of the files."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def bytes_below(path: Path) -> int:
 
 
 def sources(domain: str, sample_ids: list[str]) -> list[Arrays]:
-    """The arrays that the domain's samples were made from."""
+    """The source arrays of the domain's samples."""
     loaded = [load_run(SAMPLES[sample_id]) for sample_id in sample_ids if domain == "surface" or sample_id != "run_3"]
     return [{field: values for field, values in run.items() if field.startswith(domain)} for run in loaded]
 

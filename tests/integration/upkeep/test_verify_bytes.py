@@ -1,4 +1,4 @@
-"""Every byte of a store counts: whatever is changed is found, in the object where it was changed."""
+"""Every changed byte of a store is found, in the object that was changed."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def damaged_objects(root: Path, level: Level = "data") -> set[str | None]:
 
 
 def change_every_byte(root: Path, keys: Iterable[str], level: Level) -> dict[str, list[int]]:
-    """Change each byte of some objects once, one of each object at a time; give the places that were not found."""
+    """Change each byte of some objects once, one byte per object at a time; return the changes that were not found."""
     intact, rng = objects_of(root), random.Random(0)
     missed: dict[str, list[int]] = {}
     keys = list(keys)
@@ -78,7 +78,7 @@ def test_every_changed_byte_is_found_with_checksums(tmp_path: Path) -> None:
     report = verify_store(root, workers=1)
     assert (report.findings, report.limits) == ((), ())
     keys = objects_of(root).keys()
-    # What lies behind a broken root is not looked at, and a chunk index is not that of another manifest.
+    # Arrays below a broken root are not checked, and a chunk index does not fit another manifest.
     first = {"run_1.zarr/zarr.json", chunk_index_of(root), "conversion.json"}
     assert len(keys) == 8
     assert change_every_byte(root, first, "census") == {}
@@ -87,7 +87,7 @@ def test_every_changed_byte_is_found_with_checksums(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_without_checksums_only_chunk_changes_can_be_missed(tmp_path: Path) -> None:
-    """The report says so."""
+    """The report names this limit."""
     root = write_tiny(tmp_path / "store", checksum=False)
     report = verify_store(root, workers=1)
     assert report.findings == ()
@@ -132,7 +132,7 @@ def test_a_random_change_of_any_object_is_found(real: Path, tmp_path: Path, seed
 
 
 def test_a_replaced_chunk_is_found(real: Path, tmp_path: Path) -> None:
-    # Each is intact by itself: only the index of the shard says where it belongs.
+    # Each chunk is intact: only the index of the shard determines its place.
     """Another valid chunk is in its place."""
     root = Path(shutil.copytree(real, tmp_path / "store"))
     one, other = (root / f"{run}.zarr/volume/velocity/c/0/0" for run in ("run_1", "run_2"))

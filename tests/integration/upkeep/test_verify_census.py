@@ -1,4 +1,4 @@
-"""What is missing, left over, half written, or none of the store's, wherever it lies."""
+"""Missing, surplus, half-written and unknown objects, in every kind of storage."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_a_store_that_was_just_converted_is_sound(intact: Path) -> None:
     ],
 )
 def test_damage_is_named_by_kind_sample_and_object(root: Path, damage: Damage, expected: set[Found]) -> None:
-    # One that is left without a name is another matter.
+    # Some damage also leaves a chunk index that the manifest does not name; another test covers it.
     chunk_index = chunk_index_of(root)
     damage(root)
     assert {one for one in found(census(root)) if one[2] != chunk_index} == expected
@@ -207,7 +207,7 @@ def test_a_split_with_unknown_samples_is_noted(root: Path) -> None:
 
 
 def rewrite_manifest(root: Path, change: Callable[[Any], object]) -> None:
-    """Change the manifest as another program would, which knows no checksum."""
+    """Change the manifest without a checksum, like another program."""
     manifest = json.loads((root / "manifest.json").read_text())
     del manifest["crc32c"]
     change(manifest)
@@ -222,7 +222,7 @@ def test_a_forged_grid_is_found_at_once(root: Path) -> None:
 
 
 def test_an_entry_that_cannot_be_read_is_a_damaged_manifest(root: Path) -> None:
-    # In a line of its own, which is only looked at when its sample is asked for.
+    # A line of the manifest is parsed only when its sample is accessed.
     data = (root / "manifest.json").read_bytes()
     put("manifest.json", data.replace(b'"relpath":"run_2.zarr"', b'"relpath":"../n_2.zarr"'))(root)
     assert found(census(root)) == {("manifest_damaged", None, "manifest.json")}

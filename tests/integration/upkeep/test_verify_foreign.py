@@ -1,4 +1,4 @@
-"""Stores that other programs wrote are sound where they can be read, and what cannot be seen in them is said."""
+"""Stores of other programs are sound if they can be read, and the report names the limits of the check."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_removed_objects_are_found(tmp_path: Path, key: str, kind: str, named: s
 def test_metadata_that_differ_from_their_copies_are_found(tmp_path: Path) -> None:
     root = write_foreign(tmp_path / "store", CODECS["as we write it"], consolidated=True)
     file = root / SURFACE / "pressure" / "zarr.json"
-    file.write_text(json.dumps(json.loads(file.read_text())))  # laid out otherwise, which is no damage
+    file.write_text(json.dumps(json.loads(file.read_text())))  # other formatting of the JSON, which is not damage
     assert verify_store(root).findings == ()
     file.write_text(file.read_text().replace("2041", "2042"))
     assert found(verify_store(root)) == {("metadata_damaged", "run_1", f"{SURFACE}/pressure/zarr.json")}
@@ -114,7 +114,7 @@ def test_a_manifest_of_another_program_over_our_groups_is_sound(tmp_path: Path) 
     data, index_bytes = shard.read_bytes(), 5 * 16 + 4
     numbers = struct.unpack("<10Q", data[-index_bytes:-4])
     entries = list(zip(numbers[::2], numbers[1::2], strict=True))
-    # A chunk that is not stored is a lost one in a group of ours.
+    # In a group of this library, a chunk that is not stored is lost.
     shard.write_bytes(data[:-index_bytes] + forge_index([(MISSING, MISSING), *entries[1:]]))
     assert {kind for kind, _, _ in found(verify_store(root))} == {"shard_index_damaged"}
 

@@ -1,4 +1,4 @@
-"""What each level looks at, and that it is no more than it has to be."""
+"""The checks of each level, and their cost."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def entries_of(data: bytes) -> Entries:
 
 
 def forge(change: Callable[[Entries], Entries], shard: str = SHARD) -> Damage:
-    """Give a shard another index, whose checksum is right."""
+    """Replace the index of a shard by an index with a valid checksum."""
 
     def damage(root: Path) -> None:
         data = (root / shard).read_bytes()
@@ -62,7 +62,7 @@ def forge(change: Callable[[Entries], Entries], shard: str = SHARD) -> Damage:
 
 
 def insert_gap(root: Path) -> None:
-    """Move the chunks of a shard by a few bytes that belong to none."""
+    """Insert a few bytes before the chunks of a shard."""
     data = (root / SHARD).read_bytes()
     entries = [(start + 7, length) for start, length in entries_of(data)]
     (root / SHARD).write_bytes(bytes(7) + data[:-INDEX_BYTES] + forge_index(entries))
@@ -75,7 +75,7 @@ def append_to_chunks(root: Path) -> None:
 
 
 def add_blank(key: str) -> Damage:
-    """Change the bytes of JSON, and not what it says."""
+    """Change the bytes of a JSON document, but not its content."""
 
     def damage(root: Path) -> None:
         (root / key).write_bytes((root / key).read_bytes() + b" ")
@@ -84,7 +84,7 @@ def add_blank(key: str) -> Damage:
 
 
 def in_node(key: str, change: Callable[[dict[str, Any]], object]) -> Damage:
-    """Change what a node below the root says of itself."""
+    """Change the metadata of a node below the root."""
 
     def damage(root: Path) -> None:
         document = json.loads((root / key).read_bytes())
@@ -95,7 +95,7 @@ def in_node(key: str, change: Callable[[dict[str, Any]], object]) -> Damage:
 
 
 def forge_root(change: Callable[[dict[str, Any]], object]) -> Damage:
-    """Change what the root says, and give it the checksum of that, as a writer with a bug would."""
+    """Change the root and its checksum, like a writer with a bug."""
 
     def damage(root: Path) -> None:
         document = json.loads((root / "run_1.zarr/zarr.json").read_bytes())
@@ -260,12 +260,12 @@ def test_memory_holds_a_few_chunks_and_not_a_field(tmp_path: Path) -> None:
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    # Positions have 36 MB.
+    # The positions have 36 MB.
     assert peak < 6_000_000
 
 
 class BrokenDisk(LocalFileSystem):  # type: ignore[misc]  # fsspec is not typed
-    """A disk with a place that cannot be read any more."""
+    """A disk with an unreadable block."""
 
     protocol = "brokendisk"
     cachable = False

@@ -1,4 +1,4 @@
-"""A store against its source: every position and value, in the original order."""
+"""Comparison of a store with its source: every position and value, in the original order."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ GROUP = "run_2.zarr"
 
 
 class HeldSource:
-    """Samples in memory, or what it is told to raise."""
+    """Holds samples in memory, or raises specified errors."""
 
     def __init__(self, filemap: FileMap, samples: Mapping[str, SourceSample | Exception]) -> None:
         self.filemap = filemap
@@ -55,7 +55,7 @@ def root(converted: tuple[Path, TreeSource], tmp_path: Path) -> Path:
 
 @pytest.fixture
 def source(converted: tuple[Path, TreeSource]) -> HeldSource:
-    """What the store was converted from, to be changed."""
+    """The source of the store, which tests change."""
     tree = converted[1]
     return HeldSource(tree.filemap, {sample_id: tree.load(sample_id) for sample_id in IDS})
 
@@ -127,7 +127,7 @@ def test_all_nan_values_are_equal(tmp_path: Path, source: HeldSource) -> None:
     payload[[0, 5]] = -0.0, np.nan
     held = HeldSource(filemap, {"run_1": SourceSample(fields | {"volume_pressure": payload})})
     [finding] = verify_store(tmp_path, level="source", source=held).findings
-    # Of the sign of zero, which is another value, and of the number that is none any more.
+    # The sign of zero counts as a difference, and so does a number that became NaN.
     assert finding.explanation.startswith("2 of 100 points")
 
 
@@ -169,7 +169,7 @@ def test_other_differences_are_named(root: Path, source: HeldSource, change: Arr
 
 
 def test_a_different_attribute_is_found(root: Path, source: HeldSource) -> None:
-    """An attribute that the source does not have was set since, and is no difference."""
+    """An attribute that the source lacks was set after the conversion, and is not a difference."""
     source.samples["run_2"] = SourceSample(fields_of(source), {})
     assert verify_store(root, level="source", source=source).is_sound
     source.samples["run_2"] = SourceSample(fields_of(source), {"design_parameters": 7})

@@ -1,4 +1,4 @@
-"""Laws of exports: whatever the shuffle, and whatever the cells, a value ends where it came from."""
+"""Laws of exports: for all shuffles and cells, a value is exported to its original place."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_the_order_of_row_ranges_does_not_matter(
 
 @given(n_points=st.integers(1, 40), data=st.data())
 def test_missing_and_repeated_rows_are_detected(n_points: int, data: st.DataObject) -> None:
-    """The file has every value where all rows were given, and each of them once."""
+    """The file is written only if every row was added exactly once."""
     bounds = st.tuples(st.integers(0, n_points), st.integers(0, n_points)).map(sorted).filter(lambda b: b[0] < b[1])
     ranges = data.draw(st.lists(bounds, min_size=1, max_size=6))
     given_rows = [row for first, stop in ranges for row in range(first, stop)]

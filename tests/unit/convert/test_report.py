@@ -1,4 +1,4 @@
-"""conversion.json: what became of each sample the last time, and of every run."""
+"""conversion.json: the last result of each sample, and the record of each invocation."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_an_invalid_report_is_refused(tmp_path: Path, data: bytes, message: str)
 
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ConversionReport]:
-    """A store that one sample was converted into, with an option that must not be told."""
+    """A store with one converted sample, and with an option that must not be recorded."""
     root = tmp_path_factory.mktemp("report")
     url = f"memory://{root.name}/store"
     source = TreeSource(save_runs(root / "tree", ["run_1"]), TREE_FILEMAP)

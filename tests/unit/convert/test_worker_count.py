@@ -62,5 +62,5 @@ def test_unknown_memory_is_mentioned() -> None:
 
 
 def test_a_machine_without_memory_has_one_worker() -> None:
-    """None is left, which is not the same as a number that is not known."""
+    """No memory is available, which differs from an unknown amount."""
     assert count_workers(9, replace(MACHINE, memory_bytes=0), memory_bytes=GB).n_workers == 1

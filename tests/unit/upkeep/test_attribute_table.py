@@ -1,4 +1,4 @@
-"""Tables of attributes: what becomes of their cells, and what is refused."""
+"""Tables of attributes: the values of their cells, and invalid tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Findings as they are collected and told."""
+"""Collection and texts of findings."""
 
 from __future__ import annotations
 

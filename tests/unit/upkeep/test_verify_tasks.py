@@ -1,4 +1,4 @@
-"""Work that gives more work."""
+"""Tasks that return further tasks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from noether.data.zarr_store.upkeep.verify.tasks import Task, run_tasks
 
 
 class Tree:
-    """Tasks that give tasks, and a record of them."""
+    """Tasks that return tasks, and a record of their execution."""
 
     def __init__(self, widths: list[int]) -> None:
         self.widths = widths

@@ -38,7 +38,7 @@ def convert(
     A sample that cannot be converted is reported, and the other samples are still converted, even if a worker process
     crashes, hangs or is killed. On return, and also after an interruption, the manifest lists every complete sample,
     and ``conversion.json`` beside it records the outcome of each sample. The manifest is also saved before the first
-    sample, so that a store that cannot be written to raises at once. At the end, the chunk index is rebuilt. The bytes
+    sample, so that an error of the storage is raised at once. At the end, the chunk index is rebuilt. The bytes
     of the store, except for ``conversion.json``, do not depend on the number or kind of workers.
 
     Parameters

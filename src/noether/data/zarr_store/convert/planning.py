@@ -118,7 +118,7 @@ def choose_workers(
     source, writer, sample_ids, mode, keep_grids
         See `plan_conversion`.
     timeout : float, optional
-        Seconds after which the load of a sample fails.
+        Time limit in seconds for loading a sample.
     """
     try:
         open_ids = _open_ids(source, writer, sample_ids, mode, keep_grids, _PATIENCE.more_seconds)
