@@ -70,7 +70,7 @@ def test_the_environment_names_the_cache(root: Path, tmp_path: Path, monkeypatch
         (("clear", "--cache-dir", "/usr"), "error: cache_dir: /usr is not a cache of this library; check the path\n"),
         (
             ("fill", "/store"),
-            "error: store_root: expected a URL, got the local path /store; a local store needs no cache\n",
+            "error: store_root: expected a URL, got the local path /store; read a local store without a cache\n",
         ),
     ],
 )

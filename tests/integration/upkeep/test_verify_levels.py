@@ -229,7 +229,7 @@ def test_non_finite_values_are_sound_only_if_allowed(tmp_path: Path, dtype: str,
     )
     [finding] = verify_store(promised).findings
     assert (finding.kind, finding.field) == ("not_finite", "volume_pressure")
-    assert finding.explanation == "333 values are NaN or infinite, but 0 when the sample was written"
+    assert finding.explanation == "expected 0 NaN or infinite values, as when the sample was written, got 333"
 
 
 def test_non_finite_values_are_not_counted_in_damaged_arrays(tmp_path: Path) -> None:

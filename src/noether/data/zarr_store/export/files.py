@@ -40,7 +40,9 @@ def check_target(target: str | os.PathLike[str], onto: str | os.PathLike[str] | 
         raise ArgumentError(f"target: expected a local path, got {target}; write a local file, and upload it")
     path = Path(target)
     if path.suffix not in TARGET_SUFFIXES:
-        raise ArgumentError(f"target: expected a file of one of {', '.join(TARGET_SUFFIXES)}, got {path}")
+        raise ArgumentError(
+            f"target: expected a file of one of {', '.join(TARGET_SUFFIXES)}, got {path}; use one of these suffixes"
+        )
     if path.suffix == ".npz" and onto is not None:
         raise ArgumentError(
             f"target {path}: expected no mesh in onto for a .npz, got {onto}; leave onto out, or write a .vtu"

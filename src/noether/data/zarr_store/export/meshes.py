@@ -178,7 +178,9 @@ def read_parts(path: Path) -> tuple[Part, ...]:
         pyvista is not installed.
     """
     if suffix_of(path) not in MESH_SUFFIXES:
-        raise ArgumentError(f"onto: expected a mesh in one of {', '.join(MESH_SUFFIXES)}, got {path}")
+        raise ArgumentError(
+            f"onto: expected a mesh in one of {', '.join(MESH_SUFFIXES)}, got {path}; convert it to one of these"
+        )
     if not path.is_file():
         raise ArgumentError(f"onto: {path} does not exist; check the path")
     return tuple(Part(name, block) for name, block in MeshFile(path, f"mesh {path}").read_blocks())

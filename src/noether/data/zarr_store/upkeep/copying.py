@@ -268,7 +268,9 @@ def _domains_of_copy(manifest: StoreManifest, fields: Iterable[str] | None) -> d
 
 def _checked_fraction(fraction: object) -> Fraction:
     if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction <= 1:
-        raise ArgumentError(f"fraction: expected a number above 0 and at most 1, got {fraction!r}; use 0.1, say")
+        raise ArgumentError(
+            f"fraction: expected a number above 0 and at most 1, got {fraction!r}; use 0.1 for a tenth of the points"
+        )
     # The decimal text counts: 0.1 of ten chunks is one chunk, although the float is a little more than a tenth.
     return Fraction(str(fraction))
 

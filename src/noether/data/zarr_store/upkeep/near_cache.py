@@ -112,7 +112,9 @@ def fill_cache(
     """
     root = normalize_root(store_root)
     if not is_remote(root):
-        raise ArgumentError(f"store_root: expected a URL, got the local path {root}; a local store needs no cache")
+        raise ArgumentError(
+            f"store_root: expected a URL, got the local path {root}; read a local store without a cache"
+        )
     settings = cache_settings(cache_dir, cache_limit, is_remote=True)
     if settings is None:
         raise ArgumentError(f"cache_dir: expected a directory, got none; set cache_dir or {CACHE_DIR_VARIABLE}")

@@ -186,7 +186,7 @@ def _finish(
         if needs_index:
             write_chunk_index(root, storage_options=storage_options)
         if not left:
-            join_fields(root, storage_options=storage_options)  # a field may have lacked only in removed samples
+            join_fields(root, storage_options=storage_options)  # all remaining samples may have a field now
             return
         on_group, needs_index = None, False
     raise StorageError(

@@ -177,13 +177,13 @@ class ArrayCheck:
         if counted not in (None, self._n_non_finite) and not self._n_damaged:
             self._add(
                 "not_finite",
-                f"{self._n_non_finite:,} values are NaN or infinite, but {counted:,} when the sample was written",
+                f"expected {counted:,} NaN or infinite values, as when the sample was written, got {self._n_non_finite:,}",
             )
         if self._n_differing:
             self._add(
                 "source_differs",
-                f"{self._n_differing:,} of {self.grid.n_points:,} points have other values than the source, first the "
-                f"stored row {self._first_differing:,}",
+                f"{self._n_differing:,} of {self.grid.n_points:,} points have other values than the source, the first "
+                f"in stored row {self._first_differing:,}",
             )
 
     def _add(self, kind: FindingKind, explanation: str, key: str | None = None) -> None:
