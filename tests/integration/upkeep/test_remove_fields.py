@@ -86,7 +86,7 @@ def test_removed_fields_are_returned_and_a_dry_run_changes_nothing(root: Path) -
 
 def test_no_shard_is_read_for_the_new_chunk_index(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
-        raise AssertionError("the chunk index is made anew")
+        raise AssertionError("the chunk index is rebuilt")
 
     with monkeypatch.context() as patched:
         patched.setattr(index_making, "_gather_sample", fail)

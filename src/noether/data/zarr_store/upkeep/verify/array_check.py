@@ -177,7 +177,8 @@ class ArrayCheck:
         if counted not in (None, self._n_non_finite) and not self._n_damaged:
             self._add(
                 "not_finite",
-                f"expected {counted:,} NaN or infinite values, as when the sample was written, got {self._n_non_finite:,}",
+                f"expected {counted:,} NaN or infinite values, as when the sample was written, got "
+                f"{self._n_non_finite:,}",
             )
         if self._n_differing:
             self._add(
