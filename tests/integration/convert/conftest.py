@@ -20,6 +20,6 @@ class _Threads(ThreadPoolExecutor):
 
 
 @pytest.fixture
-def looked_at_here(monkeypatch: pytest.MonkeyPatch) -> None:
+def described_in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Describe sources in this process, which saves the start of another; the memory of a worker is then unknown."""
     monkeypatch.setattr(looking, "ProcessExecutor", _Threads)

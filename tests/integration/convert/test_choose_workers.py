@@ -11,7 +11,7 @@ import pytest
 
 from noether.data.zarr_store import ZarrStoreWriter
 from noether.data.zarr_store.convert import WorkerCount, choose_workers, convert, plan_conversion, planning
-from noether.data.zarr_store.convert.looking import Patience, Seen, look
+from noether.data.zarr_store.convert.looking import Descriptions, TimeLimits, describe_samples
 from noether.data.zarr_store.convert.worker_count import Machine
 from noether.data.zarr_store.errors import ArgumentError, SourceError
 from noether.data.zarr_store.sources import FieldDescription, SampleSource, SourceSample
@@ -74,13 +74,13 @@ def chosen(source: SampleSource, root: Path, **settings: Any) -> WorkerCount:
     return choose_workers(source, ZarrStoreWriter(root, source.filemap, "n"), source.sample_ids(), **settings)
 
 
-@pytest.mark.usefixtures("looked_at_here", "four_cores")
+@pytest.mark.usefixtures("described_in_threads", "four_cores")
 @pytest.mark.parametrize(("n_samples", "expected"), [(9, 4), (3, 3), (1, 1)])
 def test_cores_and_samples_limit_the_number(n_samples: int, expected: int, tmp_path: Path) -> None:
     assert chosen(SizedSource(dict.fromkeys("abcdefghi"[:n_samples], 10)), tmp_path).n_workers == expected
 
 
-@pytest.mark.usefixtures("looked_at_here")
+@pytest.mark.usefixtures("described_in_threads")
 def test_the_memory_of_the_largest_sample_limits_the_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = SizedSource({"a": 10, "b": 10**9, "c": 10, "d": 10})
     monkeypatch.setattr(Machine, "now", lambda: Machine(4, 70 * GB, 10**15, "/scratch"))
@@ -94,7 +94,7 @@ def test_the_memory_of_the_largest_sample_limits_the_number(tmp_path: Path, monk
     assert (plan.workers.n_workers, [text for text in plan.warnings if "memory" in text]) == (2, [])
 
 
-@pytest.mark.usefixtures("looked_at_here", "four_cores")
+@pytest.mark.usefixtures("described_in_threads", "four_cores")
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
@@ -108,7 +108,7 @@ def test_unknown_sizes_make_one_worker(source: SampleSource, reason: str, tmp_pa
     assert chosen(source, tmp_path) == WorkerCount(1, NO_SIZES + reason)
 
 
-@pytest.mark.usefixtures("looked_at_here", "four_cores")
+@pytest.mark.usefixtures("described_in_threads", "four_cores")
 def test_a_broken_sample_is_ignored(tmp_path: Path) -> None:
     assert chosen(BrokenHeads({"run_1": -1, "run_2": 9, "run_3": 9}), tmp_path).n_workers == 3
 
@@ -129,7 +129,7 @@ def test_a_crash_on_every_sample_makes_one_worker(act: str, reason: str, tmp_pat
 @pytest.mark.parametrize("act", ["crashed", "hung"])
 def test_a_sample_that_hangs_or_crashes_is_ignored(act: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Other samples were described before."""
-    monkeypatch.setattr(planning, "_PATIENCE", Patience(60, 2, 60))
+    monkeypatch.setattr(planning, "_TIME_LIMITS", TimeLimits(60, 2, 60))
     source = HostileSource(save_runs(tmp_path / "tree", ["a", "b", "c"]), TREE_FILEMAP, {"b": act})
     assert chosen(source, tmp_path / "store") == WorkerCount(3, "one for each sample to convert")
 
@@ -140,12 +140,12 @@ def test_a_sample_that_hangs_or_crashes_is_ignored(act: str, tmp_path: Path, mon
 def test_a_conversion_does_not_wait_for_a_sample_that_hangs(
     kind: type[HostileSource], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planning, "_PATIENCE", Patience(8 if kind is HostileSource else 60, 1, 1))
+    monkeypatch.setattr(planning, "_TIME_LIMITS", TimeLimits(8 if kind is HostileSource else 60, 1, 1))
     source = kind(save_runs(tmp_path / "tree"), TREE_FILEMAP, {"run_1": "hung"})
     assert chosen(source, tmp_path / "store") == WorkerCount(1, f"{NO_SIZES}no sample was described in time")
 
 
-@pytest.mark.usefixtures("looked_at_here", "four_cores")
+@pytest.mark.usefixtures("described_in_threads", "four_cores")
 def test_a_single_sample_is_not_described(tmp_path: Path) -> None:
     """There is one worker, even if the sample is large."""
     source = CountingSource({"run_1": 10**12})
@@ -153,7 +153,7 @@ def test_a_single_sample_is_not_described(tmp_path: Path) -> None:
     assert source.described == []
 
 
-@pytest.mark.usefixtures("looked_at_here", "four_cores")
+@pytest.mark.usefixtures("described_in_threads", "four_cores")
 def test_descriptions_take_a_limited_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Samples whose state is still unknown count as samples to convert."""
     sized = SizedSource({f"run_{number}": 9 for number in range(20)})
@@ -163,7 +163,7 @@ def test_descriptions_take_a_limited_time(tmp_path: Path, monkeypatch: pytest.Mo
     assert (len(source.fingerprinted), source.described) == (20, [])
     assert chosen(source, tmp_path, mode="overwrite").n_workers == 4
     assert (len(source.fingerprinted), len(source.described)) == (20, 20)
-    monkeypatch.setattr(planning, "_PATIENCE", Patience(60, -1, 60))
+    monkeypatch.setattr(planning, "_TIME_LIMITS", TimeLimits(60, -1, 60))
     assert chosen(source, tmp_path).n_workers == 4
     assert len(source.fingerprinted) == 20
 
@@ -187,15 +187,15 @@ def test_the_command_prints_the_number_of_workers(tmp_path: Path) -> None:
     assert workers_of(store) == [2, 1]
 
 
-@pytest.mark.usefixtures("looked_at_here", "four_cores")
+@pytest.mark.usefixtures("described_in_threads", "four_cores")
 def test_a_dry_run_describes_samples_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[list[str]] = []
 
-    def counting_look(source: SampleSource, sample_ids: list[str], **settings: Any) -> Seen:
+    def counting_describe(source: SampleSource, sample_ids: list[str], **settings: Any) -> Descriptions:
         looked.append(sample_ids)
-        return look(source, sample_ids, **settings)
+        return describe_samples(source, sample_ids, **settings)
 
-    monkeypatch.setattr(planning, "look", counting_look)
+    monkeypatch.setattr(planning, "describe_samples", counting_describe)
     ran = call("convert", save_runs(tmp_path / "tree"), tmp_path / "store", *PRESET, "--dry-run")
     assert "2 workers: one for each sample to convert" in ran.stdout.splitlines()
     assert looked == [["run_1", "run_2"]]

@@ -69,7 +69,7 @@ def test_the_command_prints_the_warning(tmp_path: Path) -> None:
     assert f"warning: {MIXED}" in ran.stderr
 
 
-@pytest.mark.usefixtures("looked_at_here")
+@pytest.mark.usefixtures("described_in_threads")
 def test_a_plan_warns_before_anything_is_converted(tmp_path: Path) -> None:
     source = MappedSource(save_bodies(tmp_path / "in"), mapping_of())
     writer = open_writer(tmp_path / "store", source.filemap, "s")
@@ -78,7 +78,7 @@ def test_a_plan_warns_before_anything_is_converted(tmp_path: Path) -> None:
     assert plan_conversion(source, writer, ["bus", "car"]).warnings == []
 
 
-@pytest.mark.usefixtures("looked_at_here")
+@pytest.mark.usefixtures("described_in_threads")
 def test_a_plan_counts_the_stored_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Samples of former conversions that stay count, too."""
     root, store = save_bodies(tmp_path / "in"), tmp_path / "store"

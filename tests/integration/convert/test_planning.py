@@ -44,7 +44,7 @@ def plan(tree: Path, store: Path, **settings: Any) -> ConversionPlan:
     return plan_of(TreeSource(tree, FILEMAP), store, **settings)
 
 
-@pytest.mark.usefixtures("looked_at_here")
+@pytest.mark.usefixtures("described_in_threads")
 def test_points_chunks_and_shards_come_from_file_headers(tree: Path, tmp_path: Path) -> None:
     made = plan(tree, tmp_path / "store", chunk_points={"surface": 64, "volume": 100}, shard_points=200)
     surface, volume = made.domains
@@ -55,7 +55,7 @@ def test_points_chunks_and_shards_come_from_file_headers(tree: Path, tmp_path: P
     assert (made.n_samples, made.n_complete, made.n_described) == (3, 0, 3)
 
 
-@pytest.mark.usefixtures("looked_at_here")
+@pytest.mark.usefixtures("described_in_threads")
 def test_planned_objects_and_bytes_match_the_conversion(tree: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     made = plan(tree, store, chunk_points=64, shard_points=200)
@@ -80,7 +80,7 @@ def test_planned_memory_is_within_30_percent_of_the_measured(tmp_path: Path) -> 
     assert 0.7 * taken <= made.memory_bytes <= 1.3 * taken
 
 
-@pytest.mark.usefixtures("looked_at_here")
+@pytest.mark.usefixtures("described_in_threads")
 def test_samples_that_are_complete_and_unchanged_are_counted_and_left_out(tree: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     convert(TreeSource(tree, FILEMAP), ZarrStoreWriter(store, FILEMAP, "plan"))
@@ -90,7 +90,7 @@ def test_samples_that_are_complete_and_unchanged_are_counted_and_left_out(tree: 
     assert plan(tree, store, chunk_points=50).n_complete == 0
 
 
-@pytest.mark.usefixtures("looked_at_here")
+@pytest.mark.usefixtures("described_in_threads")
 def test_samples_to_overwrite_are_not_complete(tree: Path, tmp_path: Path) -> None:
     source, writer = TreeSource(tree, FILEMAP), ZarrStoreWriter(tmp_path / "store", FILEMAP, "plan")
     convert(source, writer)
@@ -98,7 +98,7 @@ def test_samples_to_overwrite_are_not_complete(tree: Path, tmp_path: Path) -> No
     assert (made.n_samples, made.n_complete, made.n_described) == (3, 0, 3)
 
 
-@pytest.mark.usefixtures("looked_at_here")
+@pytest.mark.usefixtures("described_in_threads")
 def test_of_many_samples_only_some_are_described(tmp_path: Path) -> None:
     """The plan assumes that the other samples have similar sizes."""
     made = plan_of(SizedSource({f"run_{number:03}": 1000 + number for number in range(1000)}), tmp_path)
@@ -109,7 +109,7 @@ def test_of_many_samples_only_some_are_described(tmp_path: Path) -> None:
     assert made.source_bytes == pytest.approx(1000 * 1499.5 * 16, rel=0.01)
 
 
-@pytest.mark.usefixtures("looked_at_here")
+@pytest.mark.usefixtures("described_in_threads")
 def test_samples_that_cannot_be_converted_are_named(tree: Path, tmp_path: Path) -> None:
     (tree / "run_1" / "xv.npy").write_bytes(b"broken")
     (tree / "run_2" / "p.npy").unlink()
@@ -128,7 +128,7 @@ def test_every_prefix_of_the_described_samples_is_spread(count: int, data: st.Da
     assert max(np.diff(seen)) <= 4 * count / n_seen + 1
 
 
-@pytest.mark.usefixtures("looked_at_here")
+@pytest.mark.usefixtures("described_in_threads")
 def test_a_source_without_descriptions_loads_one_sample(tmp_path: Path) -> None:
     made = plan_of(NamedSource(["run_1", "run_2"]), tmp_path)
     assert (made.n_described, made.domains[0].points_max, made.source_bytes) == (1, 9, 2 * 9 * 16)
@@ -156,7 +156,7 @@ def test_an_ordinary_plan_has_no_warnings(tmp_path: Path) -> None:
     assert plan_of(SizedSource({"run_1": 1000}), tmp_path, workers=2).warnings == []
 
 
-@pytest.mark.usefixtures("looked_at_here")
+@pytest.mark.usefixtures("described_in_threads")
 @pytest.mark.parametrize(
     ("points", "settings", "warning"),
     [
@@ -187,7 +187,7 @@ def test_an_unsuitable_layout_causes_a_warning_with_a_remedy(
     assert warning in plan_of(SizedSource(points), "memory://plan", **settings).warnings
 
 
-@pytest.mark.usefixtures("looked_at_here")
+@pytest.mark.usefixtures("described_in_threads")
 def test_a_small_target_causes_a_warning(tmp_path: Path) -> None:
     free = shutil.disk_usage(tmp_path).free
     [warning] = [text for text in plan_of(SizedSource({"run_1": free}), tmp_path / "store").warnings if "free" in text]

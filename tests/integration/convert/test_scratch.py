@@ -101,7 +101,7 @@ def test_local_copies_are_removed_before_the_reordering(tmp_path: Path, copied: 
     assert scratch_bytes_of(writer, fields) == expected
 
 
-@pytest.mark.usefixtures("looked_at_here")
+@pytest.mark.usefixtures("described_in_threads")
 def test_a_full_temporary_directory_causes_a_warning(
     scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,7 +124,7 @@ def test_a_full_temporary_directory_causes_a_warning(
     assert [text.rpartition(", ")[2] for text in warnings(1)] == ["since not even one worker fits"]
 
 
-@pytest.mark.usefixtures("looked_at_here")
+@pytest.mark.usefixtures("described_in_threads")
 def test_the_command_states_temporary_files_and_their_place(tmp_path: Path, scratch: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "m.toml").write_text(MAPPING)

@@ -20,14 +20,14 @@ from noether.data.zarr_store.sources import DescribedSource, FieldDescription, S
 from noether.data.zarr_store.writer import ZarrStoreWriter
 from noether.data.zarr_store.writing import SourceRows
 
-__all__ = ["Patience", "Seen", "look"]
+__all__ = ["Descriptions", "TimeLimits", "describe_samples"]
 
 # Descriptions of this number of samples are enough to estimate the rest.
 _MAX_DESCRIBED = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class TimeLimits:
     """Time limits for the descriptions of samples.
 
     Attributes
@@ -45,7 +45,7 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Descriptions:
     """The descriptions of some samples, and the failures of others.
 
     Attributes
@@ -75,23 +75,23 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class _Sight:
+class _Description:
     """The fields of one sample (None if the source has no descriptions), and the memory of the process without it."""
 
     fields: Mapping[str, FieldDescription] | None
     memory_bytes: int
 
 
-_Sights = Mapping["Future[_Sight]", str]
+_Futures = Mapping["Future[_Description]", str]
 
 
-def look(
+def describe_samples(
     source: SampleSource,
     sample_ids: Sequence[str],
     *,
     timeout: float | None = None,
-    patience: Patience | None = None,
-) -> Seen:
+    limits: TimeLimits | None = None,
+) -> Descriptions:
     """Return descriptions of samples, or load the first sample if the source has no descriptions.
 
     Of many samples, 200 that are spread evenly are described.
@@ -104,34 +104,34 @@ def look(
         Ids of the samples.
     timeout : float, optional
         Seconds after which the description of a sample fails.
-    patience : Patience, optional
+    limits : TimeLimits, optional
         Time limits. With them, the function returns the descriptions that are ready in time, and every error of a
         sample is recorded as its failure.
 
     Raises
     ------
     WorkerError
-        No process can be started; without `patience`, also if a process died.
+        No process can be started; without `limits`, also if a process died.
     """
     if not sample_ids:
-        return Seen({}, {}, 0)
+        return Descriptions({}, {}, 0)
     with ProcessExecutor(1, timeout=timeout) as executor:
-        asked: dict[Future[_Sight], str] = {}
+        futures: dict[Future[_Description], str] = {}
         try:
             if isinstance(source, DescribedSource):
                 describe = _Describer(source)
-                asked |= {executor.submit(describe, sample_id): sample_id for sample_id in _spread(sample_ids)}
-                seen = _gathered(asked, sample_ids, patience)
-                if seen is not None:
-                    return seen
-                for future in asked:
+                futures |= {executor.submit(describe, sample_id): sample_id for sample_id in _spread(sample_ids)}
+                found = _gathered(futures, sample_ids, limits)
+                if found is not None:
+                    return found
+                for future in futures:
                     future.cancel()
             loaded = {executor.submit(_load, source, sample_ids[0]): sample_ids[0]}
-            asked |= loaded
-            limit = None if patience is None else Patience(patience.load_seconds)
-            return _gathered(loaded, sample_ids, limit) or Seen({}, {}, 0)
+            futures |= loaded
+            limit = None if limits is None else TimeLimits(limits.load_seconds)
+            return _gathered(loaded, sample_ids, limit) or Descriptions({}, {}, 0)
         finally:
-            if not all(future.done() for future in asked):
+            if not all(future.done() for future in futures):
                 executor.terminate()
 
 
@@ -141,11 +141,11 @@ class _Describer:
     def __init__(self, source: DescribedSource) -> None:
         self._source = source
 
-    def __call__(self, sample_id: str) -> _Sight:
-        return _Sight(self._source.describe(sample_id), memory_bytes())
+    def __call__(self, sample_id: str) -> _Description:
+        return _Description(self._source.describe(sample_id), memory_bytes())
 
 
-def _load(source: SampleSource, sample_id: str) -> _Sight:
+def _load(source: SampleSource, sample_id: str) -> _Description:
     sample = source.load(sample_id)
     domains, associations = {spec.field: spec.domain for spec in present_specs(source.filemap)}, sample.associations
     described = {
@@ -158,7 +158,9 @@ def _load(source: SampleSource, sample_id: str) -> _Sight:
         for name, values in sample.fields.items()
     }
     # The memory of the load itself is included: a mesh is larger than the arrays that are made of it.
-    return _Sight(described, peak_memory_bytes() - sum(one.n_bytes for one in described.values() if one.in_memory))
+    return _Description(
+        described, peak_memory_bytes() - sum(one.n_bytes for one in described.values() if one.in_memory)
+    )
 
 
 def _is_in_memory(values: Any) -> bool:
@@ -175,26 +177,26 @@ def _spread(sample_ids: Sequence[str]) -> list[str]:
     return [sample_ids[number * len(sample_ids) // count] for number in numbers]
 
 
-def _gathered(asked: _Sights, sample_ids: Sequence[str], patience: Patience | None) -> Seen | None:
+def _gathered(futures: _Futures, sample_ids: Sequence[str], limits: TimeLimits | None) -> Descriptions | None:
     """Return the descriptions that are ready in time, or None if the source has no descriptions."""
     described: dict[str, Mapping[str, FieldDescription]] = {}
     failures: dict[str, str] = {}
     memory = 0
-    for future in _in_time(asked, patience or Patience()):
+    for future in _in_time(futures, limits or TimeLimits()):
         try:
-            sight = future.result()
+            description = future.result()
         except Exception as error:
-            if not _is_of_sample(error, is_strict=patience is None):
+            if not _is_of_sample(error, is_strict=limits is None):
                 raise
-            sample_id, reason = asked[future], reason_of(error)
+            sample_id, reason = futures[future], reason_of(error)
             failures[sample_id] = reason if repr(sample_id) in reason else f"sample {sample_id!r}: {reason}"
             continue
-        if sight.fields is None:
+        if description.fields is None:
             return None
-        described[asked[future]] = sight.fields
-        memory = max(memory, sight.memory_bytes)
+        described[futures[future]] = description.fields
+        memory = max(memory, description.memory_bytes)
     in_order = {sample_id: failures[sample_id] for sample_id in sample_ids if sample_id in failures}
-    return Seen(described, in_order, memory)
+    return Descriptions(described, in_order, memory)
 
 
 def _is_of_sample(error: Exception, *, is_strict: bool) -> bool:
@@ -203,9 +205,9 @@ def _is_of_sample(error: Exception, *, is_strict: bool) -> bool:
     return not isinstance(error, WorkerError) and (isinstance(error, StoreError) or not is_strict)
 
 
-def _in_time(asked: _Sights, patience: Patience) -> Iterator[Future[_Sight]]:
+def _in_time(futures: _Futures, limits: TimeLimits) -> Iterator[Future[_Description]]:
     """Yield futures as they complete, within the time limits."""
-    pending, end = set(asked), time.monotonic() + patience.first_seconds
+    pending, end = set(futures), time.monotonic() + limits.first_seconds
     is_first = True
     while pending:
         left = end - time.monotonic()
@@ -213,5 +215,5 @@ def _in_time(asked: _Sights, patience: Patience) -> Iterator[Future[_Sight]]:
         if not done:
             return
         if is_first:
-            is_first, end = False, time.monotonic() + patience.more_seconds
+            is_first, end = False, time.monotonic() + limits.more_seconds
         yield from done

@@ -9,7 +9,7 @@ from typing import Literal
 
 from noether.data.zarr_store.convert.conversion import fingerprint_of_sample, is_current
 from noether.data.zarr_store.convert.conversion_plan import ConversionPlan, DomainPlan
-from noether.data.zarr_store.convert.looking import Patience, Seen, look
+from noether.data.zarr_store.convert.looking import Descriptions, TimeLimits, describe_samples
 from noether.data.zarr_store.convert.mixtures import warnings_of_store
 from noether.data.zarr_store.convert.plan_warnings import plan_warnings
 from noether.data.zarr_store.convert.report import Association, ReportFile
@@ -29,7 +29,7 @@ _ADVISED_CHUNKS = 2048
 _LEAST_CHUNK_POINTS, _MOST_CHUNK_POINTS = 1024, 16384
 
 # Time limits for the choice of the number of workers: a file, or a whole network file system, may hang.
-_PATIENCE = Patience(first_seconds=60.0, more_seconds=10.0, load_seconds=600.0)
+_TIME_LIMITS = TimeLimits(first_seconds=60.0, more_seconds=10.0, load_seconds=600.0)
 
 
 def plan_conversion(
@@ -69,14 +69,14 @@ def plan_conversion(
     """
     named = None if workers == "auto" else WorkerCount(whole_number(workers, "workers"))
     open_ids = _open_ids(source, writer, sample_ids, mode, keep_grids)
-    seen, machine = look(source, open_ids), Machine.now()
-    sizes = [SampleSize.of(writer, fields) for fields in seen.described.values()]
+    found, machine = describe_samples(source, open_ids), Machine.now()
+    sizes = [SampleSize.of(writer, fields) for fields in found.described.values()]
     share = len(open_ids) / max(1, len(sizes))
     plan = ConversionPlan(
         n_samples=len(sample_ids),
         n_complete=len(sample_ids) - len(open_ids),
         n_described=len(sizes),
-        failures=seen.failures,
+        failures=found.failures,
         domains=[
             _plan_domain(writer, domain, grids)
             for domain in writer.layouts
@@ -85,14 +85,14 @@ def plan_conversion(
         source_bytes=round(share * sum(size.source_bytes for size in sizes)),
         stored_bytes=round(share * sum(size.stored_bytes for size in sizes)),
         n_objects=round(share * sum(size.n_objects for size in sizes)),
-        memory_bytes=_memory_bytes(seen, sizes),
+        memory_bytes=_memory_bytes(found, sizes),
         scratch_bytes=_scratch_bytes(sizes),
         scratch_directory=machine.scratch_directory,
-        workers=named or _fitting(len(open_ids), machine, seen, sizes),
+        workers=named or _fitting(len(open_ids), machine, found, sizes),
     )
     # Samples that would fail stay unchanged in the store. Samples that were not described have unknown associations.
-    unknown: dict[str, dict[str, Association]] = {one: {} for one in open_ids if one not in seen.failures}
-    associations = unknown | seen.associations(writer)
+    unknown: dict[str, dict[str, Association]] = {one: {} for one in open_ids if one not in found.failures}
+    associations = unknown | found.associations(writer)
     report = ReportFile.load(writer.store_root, storage_options=writer.settings.storage_options)
     plan.warnings.extend(warnings_of_store(writer, report, associations))
     plan.warnings.extend(plan_warnings(plan, writer, sample_ids, machine))
@@ -121,14 +121,14 @@ def choose_workers(
         Time limit in seconds for loading a sample.
     """
     try:
-        open_ids = _open_ids(source, writer, sample_ids, mode, keep_grids, _PATIENCE.more_seconds)
+        open_ids = _open_ids(source, writer, sample_ids, mode, keep_grids, _TIME_LIMITS.more_seconds)
         machine = Machine.now()
         most = count_workers(len(open_ids), machine)
         if most.n_workers == 1:
             return most
-        seen = look(source, open_ids, timeout=timeout, patience=_PATIENCE)
-        sizes = [SampleSize.of(writer, fields) for fields in seen.described.values()]
-        return _fitting(len(open_ids), machine, seen, sizes)
+        found = describe_samples(source, open_ids, timeout=timeout, limits=_TIME_LIMITS)
+        sizes = [SampleSize.of(writer, fields) for fields in found.described.values()]
+        return _fitting(len(open_ids), machine, found, sizes)
     except Exception as error:  # noqa: BLE001 - a library may raise anything on a broken file; the conversion goes on
         return _unknown(reason_of(error))
 
@@ -160,18 +160,18 @@ def _is_complete(source: SampleSource, writer: ZarrStoreWriter, sample_id: str, 
     )
 
 
-def _memory_bytes(seen: Seen, sizes: Sequence[SampleSize]) -> int:
-    return seen.memory_bytes + max((size.memory_bytes for size in sizes), default=0)
+def _memory_bytes(found: Descriptions, sizes: Sequence[SampleSize]) -> int:
+    return found.memory_bytes + max((size.memory_bytes for size in sizes), default=0)
 
 
 def _scratch_bytes(sizes: Sequence[SampleSize]) -> int:
     return max((size.scratch_bytes for size in sizes), default=0)
 
 
-def _fitting(n_samples: int, machine: Machine, seen: Seen, sizes: Sequence[SampleSize]) -> WorkerCount:
+def _fitting(n_samples: int, machine: Machine, found: Descriptions, sizes: Sequence[SampleSize]) -> WorkerCount:
     if n_samples and not sizes:
-        return _unknown(next(iter(seen.failures.values()), "no sample was described in time"))
-    memory, scratch = _memory_bytes(seen, sizes), _scratch_bytes(sizes)
+        return _unknown(next(iter(found.failures.values()), "no sample was described in time"))
+    memory, scratch = _memory_bytes(found, sizes), _scratch_bytes(sizes)
     return count_workers(n_samples, machine, memory_bytes=memory, scratch_bytes=scratch)
 
 

@@ -162,7 +162,7 @@ class _Setter:
 
         def change(current: StoreManifest) -> StoreManifest:
             listed = [sample_id for sample_id in sample_ids if sample_id in current.samples]
-            for sample_id, attributes in zip(listed, pool.map(self._said, listed), strict=True):
+            for sample_id, attributes in zip(listed, pool.map(self._stored_attributes, listed), strict=True):
                 entry = current.sample(sample_id)
                 if attributes is None:  # a group of another program, which has no attributes of its sample
                     attributes = self._merged(sample_id, entry.attributes, given[sample_id])
@@ -173,7 +173,7 @@ class _Setter:
 
         StoreManifest.update(self.root, change, storage_options=self.storage_options)
 
-    def _said(self, sample_id: str) -> dict[str, Any] | None:
+    def _stored_attributes(self, sample_id: str) -> dict[str, Any] | None:
         """Return the attributes in the group of a sample, or None if another program wrote the group."""
         own = self._own_manifest(sample_id, self.storage.read_if_there(_root_key(self.manifest.sample(sample_id))))
         return None if own is None else own.entry.attributes

@@ -214,10 +214,10 @@ def clear_cache(cache_dir: str | os.PathLike[str] | None = None, store_root: str
         store = store_name(normalize_root(store_root))
         roots = directory.stores()
         if store not in roots:
-            has = ", ".join(roots.values()) or "nothing"
+            known = ", ".join(roots.values()) or "none"
             raise ArgumentError(
-                f"store_root: the cache {directory.path} has nothing of {store_root}, only of {has}; use the URL with "
-                "which the store was read"
+                f"store_root: expected a store in the cache {directory.path} ({known}), got {store_root}; use the URL "
+                "with which the store was read"
             )
     try:
         return directory.clear(store)

@@ -28,14 +28,14 @@ from noether.data.zarr_store.upkeep.remove_fields import finish_field_removals
 from noether.data.zarr_store.upkeep.repair.plan import Action, Planner
 from noether.data.zarr_store.upkeep.verify.store_check import ReadManifest
 
-__all__ = ["Mender"]
+__all__ = ["Repairer"]
 
 KEPT_SUFFIX = ".damaged"
 """Suffix of the backup copy of an unreadable document."""
 
 
 @dataclass(slots=True)
-class Mender:
+class Repairer:
     """Executes the planned steps of a repair.
 
     Attributes

@@ -12,7 +12,7 @@ from noether.data.zarr_store.errors import ArgumentError
 from noether.data.zarr_store.manifest import list_store
 from noether.data.zarr_store.sources import SampleSource
 from noether.data.zarr_store.stores import Storage, normalize_root, open_storage
-from noether.data.zarr_store.upkeep.repair.apply import Mender
+from noether.data.zarr_store.upkeep.repair.apply import Repairer
 from noether.data.zarr_store.upkeep.repair.plan import Action, Planner
 from noether.data.zarr_store.upkeep.repair.reconversion import Reconversion, encoding_of
 from noether.data.zarr_store.upkeep.verify.engine import Progress, verify_store
@@ -130,20 +130,20 @@ def repair_store(
     done: list[Action] = []
     failures: dict[str, str] = {}
     for _ in range(_ROUNDS):
-        mender = _open(open_storage(root, storage_options), source, workers, storage_options or {})
-        planned = [action for action in mender.planner.plan(latest) if action not in done]
+        repairer = _open(open_storage(root, storage_options), source, workers, storage_options or {})
+        planned = [action for action in repairer.planner.plan(latest) if action not in done]
         done += planned
         if dry_run or not planned:
             break
-        mender.do(planned, on_action or (lambda _: None))
-        failures |= mender.failures
+        repairer.do(planned, on_action or (lambda _: None))
+        failures |= repairer.failures
         latest = verify()
     return RepairReport(before, tuple(done), failures, None if dry_run else latest)
 
 
 def _open(
     storage: Storage, source: SampleSource | None, workers: int | None, storage_options: Mapping[str, Any]
-) -> Mender:
+) -> Repairer:
     found = read_manifest(storage)
     known = {} if found.manifest is None else dict(found.manifest.samples)
     listing = list_store(storage.objects(), {entry.relpath for entry in known.values()})
@@ -153,4 +153,4 @@ def _open(
     if source is not None:
         reconversion = Reconversion(storage.root, manifest, source, threads, storage_options)
     encoding = encoding_of(manifest, threads)
-    return Mender(Planner(storage, manifest, encoding, reconversion), found, storage_options)
+    return Repairer(Planner(storage, manifest, encoding, reconversion), found, storage_options)
