@@ -94,7 +94,7 @@ def describe_samples(
 ) -> Descriptions:
     """Return descriptions of samples, or load the first sample if the source has no descriptions.
 
-    Of many samples, 200 that are spread evenly are described.
+    The function describes at most 200 samples, spread evenly over all samples.
 
     Parameters
     ----------

@@ -48,8 +48,8 @@ def set_attributes(
     attributes : mapping of str to mapping of str to JSON value
         Attributes by sample id. NumPy scalars, arrays and tensors become numbers and nested lists.
     replace : bool
-        Whether the new attributes replace all attributes of a sample. By default, they replace only attributes of the
-        same names.
+        Whether the new attributes replace all attributes of a sample. By default, they are added, and replace only
+        attributes of the same names.
     storage_options : mapping, optional
         Options of the file system; see `stores.open_storage`.
 

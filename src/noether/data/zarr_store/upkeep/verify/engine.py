@@ -53,7 +53,7 @@ def verify_store(
 
     Each level includes the levels before it:
 
-    - ``"census"``: manifest, groups and objects agree; none is missing, surplus, half written or of a wrong size.
+    - ``"census"``: manifest, groups and objects agree; no object is missing, surplus or of a wrong size.
     - ``"index"``: the metadata of all nodes agree, and the index of every shard is valid, without gaps or overlaps.
     - ``"data"``: every chunk matches its checksum and can be decompressed, and the number of NaN and infinite values
       is the number at the time of writing.
@@ -157,7 +157,7 @@ def _workers(root: str, workers: int | None) -> int:
 def _open(
     storage: Storage, findings: Findings, level: Level, sample_ids: Iterable[str] | None
 ) -> tuple[Context, Listing, list[ListedSample]]:
-    """Read the manifest and the chunk index, and list the objects; check all non-samples unless samples are named."""
+    """Read the manifest and the chunk index, and list the objects; without named samples, check all others, too."""
     found = read_manifest(storage)
     known = {} if found.manifest is None else dict(found.manifest.samples)
     prefixes = [""]
