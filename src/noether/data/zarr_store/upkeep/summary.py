@@ -38,7 +38,7 @@ class FieldSummary:
     flushed_to_zero : int or None
         Number of nonzero values that are stored as zero; None if the store does not record it.
     n_needing_float64 : int
-        Number of samples whose positions need more digits than float32, or than a narrower stored dtype, has.
+        Number of samples whose positions need more digits than float32, or a narrower stored dtype, can hold.
     """
 
     field: str
