@@ -137,15 +137,18 @@ def test_verify_compares_with_the_source_of_the_conversion(store: Path, tree: Pa
     ("options", "message"),
     [
         ([], "expected one of --preset, --filemap and --mapping"),
-        (["--preset", "ahmedml"], "no field to add: the source has no other fields"),
+        (["--preset", "ahmedml"], "no field to add: the samples were converted with all fields"),
         (["--filemap", "FILEMAP", "--field", "surface_p"], "'surface_p' is not in the source"),
         (["--filemap", "FILEMAP", "--field", "surface_position"], "'surface_position' is a position"),
-        (["--preset", "ahmedml", "--field", "surface_pressure"], "converted with it; expected a field that they lack"),
+        (
+            ["--preset", "ahmedml", "--field", "surface_pressure"],
+            "expected a field that the samples lack, but they were",
+        ),
         (["--filemap", "FILEMAP", "--part", "3"], "--part: expected K/N"),
         (["--filemap", "FILEMAP", "--limit", "0"], "limit: expected"),
         (["--filemap", "FILEMAP", "--workers", "-1"], "workers: expected"),
         (["--filemap", "FILEMAP", "--field-dtype", "surface_cp=int8"], "expected one of float16"),
-        (["--filemap", "FILEMAP", "--retry-failed"], "has no run of add-fields"),
+        (["--filemap", "FILEMAP", "--retry-failed"], "expected a record of add-fields in conversion.json"),
         (
             ["--filemap", "FILEMAP", "--dask", "x", "--timeout", "5"],
             "--timeout: expected no value with --dask, got 5.0; set it on the Dask cluster",

@@ -62,11 +62,17 @@ def test_the_environment_names_the_cache(root: Path, tmp_path: Path, monkeypatch
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("show",), "error: cache_dir: expected a directory, here or as NOETHER_ZARR_CACHE_DIR\n"),
-        (("clear",), "error: cache_dir: expected a directory, here or as NOETHER_ZARR_CACHE_DIR\n"),
-        (("show", "--cache-dir", "/nowhere"), "error: cache_dir: /nowhere is no cache of this library\n"),
-        (("clear", "--cache-dir", "/usr"), "error: cache_dir: /usr is no cache of this library\n"),
-        (("fill", "/store"), "error: /store is a local store, which needs no cache; expected a URL\n"),
+        (("show",), "error: cache_dir: expected a directory, got none; set cache_dir or NOETHER_ZARR_CACHE_DIR\n"),
+        (("clear",), "error: cache_dir: expected a directory, got none; set cache_dir or NOETHER_ZARR_CACHE_DIR\n"),
+        (
+            ("show", "--cache-dir", "/nowhere"),
+            "error: cache_dir: /nowhere is not a cache of this library; check the path\n",
+        ),
+        (("clear", "--cache-dir", "/usr"), "error: cache_dir: /usr is not a cache of this library; check the path\n"),
+        (
+            ("fill", "/store"),
+            "error: store_root: expected a URL, got the local path /store; read a local store without a cache\n",
+        ),
     ],
 )
 def test_wrong_usage_ends_with_2(arguments: tuple[str, ...], message: str) -> None:

@@ -276,7 +276,7 @@ def test_options_in_json_keep_their_types(tree: Path, s3_server: S3Server, s3_ro
         ),
         pytest.param([*PRESET, "--part", "3"], "--part: expected K/N such as 3/16, got '3'", id="part form"),
         pytest.param([*PRESET, "--part", "3/2"], "part: expected a number from 1 to 2, got 3", id="no such part"),
-        pytest.param([*PRESET, "--timeout", "5"], "timeout: only worker processes can be stopped", id="timeout"),
+        pytest.param([*PRESET, "--timeout", "5"], "timeout: expected at least 1 in workers, got 0", id="timeout"),
         pytest.param(
             [*PRESET, "--dask", "x"],
             "--workers: expected no value with --dask, got 0; set it on",
@@ -287,7 +287,7 @@ def test_options_in_json_keep_their_types(tree: Path, s3_server: S3Server, s3_ro
             "--timeout: expected no value with --dask, got 5.0; set it on",
             id="dask with a timeout",
         ),
-        pytest.param([*PRESET, "--retry-failed"], "has no conversion.json", id="no report"),
+        pytest.param([*PRESET, "--retry-failed"], "in conversion.json, got no such file", id="no report"),
         pytest.param([*PRESET, "--overwrite", "--resume"], "expected one of --resume, --retry-f", id="two modes"),
         pytest.param([*PRESET, "--shard-points", "-1"], "shard_points: expected .* got -1", id="negative shard"),
         pytest.param([*PRESET, "--coords-dtype", "int8"], "coords_dtype: expected one of float16", id="dtype"),

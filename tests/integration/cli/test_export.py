@@ -63,14 +63,20 @@ def test_left_out_arrays_of_the_mesh_are_noted(store: Path, tmp_path: Path) -> N
     mesh.cell_data["pair"] = np.zeros((2041, 2))
     mesh.save(tmp_path / "mesh.vtp")
     ran = call("export", store, "run_1", tmp_path / "out.case", "--onto", tmp_path / "mesh.vtp")
-    note = f"note: left out of {tmp_path / 'out.case'}: cell data pair: it has 2 components, where 1 or 3 are known"
+    note = (
+        f"note: left out of {tmp_path / 'out.case'}: cell data pair: it has 2 components, and EnSight has only 1 or 3"
+    )
     assert ran.stdout.splitlines()[0] == note
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--onto", CELLS_MESH], 1, "error: sample 'run_1' onto .*: the mesh has other numbers of points"),
+        (
+            ["--onto", CELLS_MESH],
+            1,
+            "error: sample 'run_1' onto .*: expected a mesh with the number of points of the sample",
+        ),
         (["--onto", BODY_MESH, "--association", "face"], 2, "error: association: expected one of cell, point, got"),
         ([], 2, "error: target .*out.vtp: expected the mesh of the sample in onto"),
     ],

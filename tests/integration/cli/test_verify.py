@@ -51,7 +51,7 @@ def test_damage_ends_with_4_a_table_and_what_to_do(root: Path) -> None:
     assert ran.code == 4
     assert ran.stdout.startswith(f"{root}: DAMAGED, 2 findings; 2 samples, 90 objects")
     assert rows(ran.stdout) == [
-        ["metadata damaged", IDS[0], "", f"{IDS[0]}.zarr/zarr.json", "it is no zarr.json of a group"],
+        ["metadata damaged", IDS[0], "", f"{IDS[0]}.zarr/zarr.json", "the document is not the zarr.json of a group"],
         [
             "chunk damaged",
             "run_2",
@@ -62,7 +62,7 @@ def test_damage_ends_with_4_a_table_and_what_to_do(root: Path) -> None:
     ]
     assert f"what to do about 1 finding: noether-zarr repair {root} --source SOURCE\n" in ran.stdout
     assert f"what to do about 1 finding: noether-zarr repair {root}\n" in ran.stdout
-    assert "note: notes.txt: it is no part of the store\n" in ran.stdout
+    assert "note: notes.txt: the object does not belong to the store\n" in ran.stdout
 
 
 def test_one_finding_is_one_finding(root: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_source_that_cannot_be_compared_ends_with_1(root: Path, tmp_path: Path
     other = save_runs(tmp_path / "other", [IDS[0]])
     ran = call("verify", root, "--source", other)
     assert ran.code == 1
-    assert f"not checked: run_2, {GROUP}: the source does not have it\n" in ran.stdout
+    assert f"not checked: run_2, {GROUP}: the source does not have the sample\n" in ran.stdout
 
 
 @pytest.mark.slow
@@ -157,7 +157,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(root: Path, tree: st
     assert ran.code == 4
     assert every_file(root) == before
     would = [line for line in ran.stdout.splitlines() if line.startswith("would ")]
-    assert would[0] == f"would write {IDS[0]}.zarr/zarr.json: it is made again from its copies"
+    assert would[0] == f"would write {IDS[0]}.zarr/zarr.json: the document can be restored from its copies"
     assert would[1].startswith(f"would convert {GROUP}: chunk 2 is damaged")
     assert would[2].startswith("would write sample_index-")
     assert len(would) == 3
@@ -171,7 +171,7 @@ def test_a_repair_says_what_it_does_and_verifies(root: Path, tree: str) -> None:
     first, second, verdict = ran.stdout.splitlines()
     assert first == f"convert {GROUP}: chunk 2 is damaged: its checksum does not match its bytes"
     assert (
-        second == f"write {next(key for key in before if key.startswith('sample_index'))}: samples are added or changed"
+        second == f"write {next(key for key in before if key.startswith('sample_index'))}: samples were added or changed"
     )
     assert verdict.startswith(f"{root}: sound; ")
     assert every_file(root) == before

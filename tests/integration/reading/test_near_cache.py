@@ -378,7 +378,11 @@ def test_a_fill_is_refused_before_any_request(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("x")
     with requests_made() as requests:
         for url, directory, message in (
-            (str(tmp_path), None, "is a local store, which needs no cache"),
+            (
+                str(tmp_path),
+                None,
+                "store_root: expected a URL, got the local path .*; read a local store without a cache",
+            ),
             ("local:///nowhere", None, "cache_dir: expected a directory"),
             ("local:///nowhere", tmp_path, "not empty"),
         ):
