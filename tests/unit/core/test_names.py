@@ -15,18 +15,18 @@ from noether.data.zarr_store.core.names import check_relative_path, check_sample
 from noether.data.zarr_store.errors import SampleIdError
 
 HOSTILE = [
-    pytest.param("", "it has an empty part", id="empty"),
-    pytest.param("/", "it has an empty part", id="root"),
+    pytest.param("", "it has an empty segment", id="empty"),
+    pytest.param("/", "it has an empty segment", id="root"),
     pytest.param("/etc/passwd", "starts or ends with '/'", id="absolute"),
     pytest.param("run_1/", "starts or ends with '/'", id="ends-in-a-slash"),
-    pytest.param("a//b", "it has an empty part", id="empty-part"),
-    pytest.param(".", "a part of it starts with a dot", id="dot"),
-    pytest.param("..", "a part of it starts with a dot", id="dot-dot"),
-    pytest.param("../run_1", "a part of it starts with a dot", id="parent"),
-    pytest.param("a/../../b", "a part of it starts with a dot", id="parent-inside"),
-    pytest.param("a/./b", "a part of it starts with a dot", id="dot-inside"),
-    pytest.param(".hidden", "a part of it starts with a dot", id="hidden"),
-    pytest.param("...", "a part of it starts with a dot", id="three-dots"),
+    pytest.param("a//b", "it has an empty segment", id="empty-part"),
+    pytest.param(".", "a segment of it starts with a dot", id="dot"),
+    pytest.param("..", "a segment of it starts with a dot", id="dot-dot"),
+    pytest.param("../run_1", "a segment of it starts with a dot", id="parent"),
+    pytest.param("a/../../b", "a segment of it starts with a dot", id="parent-inside"),
+    pytest.param("a/./b", "a segment of it starts with a dot", id="dot-inside"),
+    pytest.param(".hidden", "a segment of it starts with a dot", id="hidden"),
+    pytest.param("...", "a segment of it starts with a dot", id="three-dots"),
     pytest.param("..\\run_1", "a backslash or a control character", id="backslash"),
     pytest.param("\\\\host\\share", "a backslash or a control character", id="unc"),
     pytest.param("C:run_1", "it starts with a drive letter", id="drive"),
@@ -34,18 +34,18 @@ HOSTILE = [
     pytest.param("run\x00", "a backslash or a control character", id="nul"),
     pytest.param("run\n1", "a backslash or a control character", id="newline"),
     pytest.param("run\x7f", "a backslash or a control character", id="delete"),
-    pytest.param(" run", "starts or ends with a blank", id="blank-first"),
-    pytest.param("a/run ", "starts or ends with a blank", id="blank-last"),
-    pytest.param("run\u2003", "starts or ends with a blank", id="em-space-last"),
-    pytest.param("run_\ud800", "no valid Unicode text", id="lone-surrogate"),
+    pytest.param(" run", "starts or ends with a space", id="blank-first"),
+    pytest.param("a/run ", "starts or ends with a space", id="blank-last"),
+    pytest.param("run\u2003", "starts or ends with a space", id="em-space-last"),
+    pytest.param("run_\ud800", "not valid Unicode text", id="lone-surrogate"),
     pytest.param("run\x85", "a backslash or a control character", id="next-line"),
     pytest.param("run\x9b2J", "a backslash or a control character", id="terminal-command-in-one-character"),
-    pytest.param("run_\u200b1", "a character that is not seen", id="zero-width-space"),
-    pytest.param("\ufeffrun_1", "a character that is not seen", id="byte-order-mark"),
-    pytest.param("run_\u202e1", "that turns the direction of writing", id="right-to-left-override"),
-    pytest.param("run\u2028_1", "a character that is not seen", id="line-separator"),
-    pytest.param("x" * 201, "a part of it is longer than 200 bytes", id="long-part"),
-    pytest.param("翼" * 67, "a part of it is longer than 200 bytes", id="long-part-in-bytes"),
+    pytest.param("run_\u200b1", "an invisible or bidirectional control character", id="zero-width-space"),
+    pytest.param("\ufeffrun_1", "an invisible or bidirectional control character", id="byte-order-mark"),
+    pytest.param("run_\u202e1", "an invisible or bidirectional control character", id="right-to-left-override"),
+    pytest.param("run\u2028_1", "an invisible or bidirectional control character", id="line-separator"),
+    pytest.param("x" * 201, "a segment of it is longer than 200 bytes", id="long-part"),
+    pytest.param("翼" * 67, "a segment of it is longer than 200 bytes", id="long-part-in-bytes"),
     pytest.param("/".join(["x" * 99] * 10), "longer than 900 bytes", id="long-path"),
 ]
 SAFE = [
@@ -83,7 +83,8 @@ def test_a_safe_name_is_given_back_as_it_is(name: str) -> None:
 
 @pytest.mark.parametrize("middle", ["run.zarr/a", "run.ZARR/a", "a/run.zarr/b"])
 def test_a_sample_inside_the_group_of_another_is_refused(middle: str) -> None:
-    with pytest.raises(SampleIdError, match=r"the part 'run\.(zarr|ZARR)' would lie inside the group of another"):
+    message = r"the segment 'run\.(zarr|ZARR)' is the name of the group of another sample; use a segment"
+    with pytest.raises(SampleIdError, match=message):
         check_sample_id(middle)
     assert check_relative_path(middle, "path") == middle
 

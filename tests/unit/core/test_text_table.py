@@ -55,7 +55,7 @@ def test_the_separator_is_the_one_that_fits_all_rows(text: str, names: tuple[str
 def test_a_number_that_programs_read_in_several_ways_is_refused(cell: str, separator: str) -> None:
     quoted = f'"{cell}"' if separator == "," else cell
     with pytest.raises(
-        ValueError, match=r"^line 2, column 'Cd': expected a number with a decimal point and nothing bet"
+        ValueError, match=r"^line 2, column 'Cd': expected a number with a decimal point and no thousands separators"
     ):
         read(f"run{separator}Cd\n1{separator}{quoted}\n")
 
@@ -66,22 +66,25 @@ def test_text_that_holds_digits_stays_text(cell: str) -> None:
 
 
 REFUSED = {
-    "two separators": ("a;b,c\n1;2,3\n", "two separators fit the table, with columns 'a;b', 'c', or 'a', 'b,c'; quote"),
+    "two separators": (
+        "a;b,c\n1;2,3\n",
+        "two separators fit the table: the columns can be 'a;b', 'c' or 'a', 'b,c'; put quotes",
+    ),
     "cells without a name": (
         "Cd,,Cl\n1,2,3\n",
-        "expected a header with a name of its own for each column, got 'Cd', ''",
+        "expected a header with a different name for each column, got 'Cd', ''",
     ),
-    "the index of pandas": (",Cd\n0,0.3\n", "expected a header with a name of its own for each column, got '', 'Cd'"),
-    "a name twice": ("Cd, Cd\n1,2\n", "expected a header with a name of its own for each column, got 'Cd', 'Cd'"),
+    "the index of pandas": (",Cd\n0,0.3\n", "expected a header with a different name for each column, got '', 'Cd'"),
+    "a name twice": ("Cd, Cd\n1,2\n", "expected a header with a different name for each column, got 'Cd', 'Cd'"),
     "a decimal comma in a comma-separated table": (
         "Cd,Cl\n0,3,0,1\n",
         "line 2: expected 2 cells as in the header, got 4",
     ),
     "a single decimal comma": ("Cd\n0,3\n", "line 2: expected 1 cells as in the header, got 2"),
-    "values without names": ("Cd,,\n1,,3\n", "expected a header with a name of its own for each column, got 'Cd', ''"),
+    "values without names": ("Cd,,\n1,,3\n", "expected a header with a different name for each column, got 'Cd', ''"),
     "blanks between cells": (
         "Cd  Cl\n0.3  0.1\n",
-        "line 2: expected cells separated by commas, semicolons, tabs or bars",
+        "line 2: expected cells between commas, semicolons, tabs or vertical bars",
     ),
     "other separators in rows": ("Cd,Cl\n0.3;0.1\n", "line 2: expected 2 cells as in the header, got 1"),
 }
@@ -100,7 +103,7 @@ def test_a_separator_that_is_told_is_the_only_one() -> None:
 
 def test_a_table_of_more_cells_than_expected_is_refused() -> None:
     for text in ("a,b,c\n1,2,3\n", "a\n1\n2\n3\n4\n"):
-        with pytest.raises(ValueError, match="over 5 cells"):
+        with pytest.raises(ValueError, match="expected at most 5 cells, got more"):
             parse_text_table(text, max_cells=5)
 
 
