@@ -29,26 +29,27 @@ ROWS = np.arange(300, dtype="<f4").reshape(100, 3)
 CODEC = ChunkCodec(ROWS.dtype, 100, 3, checksum=False)
 CHUNK = encode_chunk(CODEC, ROWS)
 CHECKED = ChunkCodec(ROWS.dtype, 100, 3, checksum=True)
-# Of chunks that are damaged at random.
+PAST_END = r"^its index points past the end of its chunks at byte 1,000$"
+# Number of chunks that are damaged at random.
 N_DAMAGED = 12_000 if in_full_mode() else 3_000
 
 
 @pytest.mark.parametrize(
     ("entries", "expected"),
     [
-        pytest.param([(0, 400), (1001, 5)], "points past the 1000 bytes of its chunks", id="offset past the end"),
-        pytest.param([(0, 400), (TOP - 2, 1)], "points past the 1000", id="offset near the largest number"),
-        pytest.param([(0, 400), (400, 601)], "points past the 1000", id="length past the end, into the index"),
-        pytest.param([(0, 400), (400, 1 << 40)], "points past the 1000", id="length of a terabyte"),
-        pytest.param([(0, 400), (500, TOP - 100)], "points past the 1000", id="end that overflows to 400"),
-        pytest.param([(1 << 63, 1 << 63), (0, 400)], "points past the 1000", id="end that overflows to 0"),
+        pytest.param([(0, 400), (1001, 5)], PAST_END, id="offset past the end"),
+        pytest.param([(0, 400), (TOP - 2, 1)], PAST_END, id="offset near the largest number"),
+        pytest.param([(0, 400), (400, 601)], PAST_END, id="length past the end, into the index"),
+        pytest.param([(0, 400), (400, 1 << 40)], PAST_END, id="length of a terabyte"),
+        pytest.param([(0, 400), (500, TOP - 100)], PAST_END, id="end that overflows to 400"),
+        pytest.param([(1 << 63, 1 << 63), (0, 400)], PAST_END, id="end that overflows to 0"),
         pytest.param([(0, 400), (399, 10)], "overlap", id="overlap by one byte"),
         pytest.param([(400, 600), (0, 401)], "overlap", id="overlap in reverse order"),
         pytest.param([(0, 400), (0, 400)], "overlap", id="one range for two chunks"),
         pytest.param([(0, 1000), (400, 10)], "overlap", id="chunk inside another"),
-        pytest.param([(0, 400), (400, MISSING)], "offset but no length, or the reverse", id="offset without length"),
-        pytest.param([(0, 400), (MISSING, 600)], "offset but no length, or the reverse", id="length without offset"),
-        pytest.param([(0, 400), (400, 0)], "offset but no length, or the reverse", id="no bytes"),
+        pytest.param([(0, 400), (400, MISSING)], "with only an offset, or with only a length", id="offset without length"),
+        pytest.param([(0, 400), (MISSING, 600)], "with only an offset, or with only a length", id="length without offset"),
+        pytest.param([(0, 400), (400, 0)], "with only an offset, or with only a length", id="no bytes"),
     ],
 )
 def test_an_index_that_lies_is_refused(entries: list[tuple[int, int]], expected: str) -> None:
@@ -60,9 +61,9 @@ def test_an_index_that_lies_is_refused(entries: list[tuple[int, int]], expected:
 @pytest.mark.parametrize(
     ("data", "shard_size", "expected"),
     [
-        pytest.param(forge_index(SOUND)[1:], 1036, "its index has 35 bytes, expected 36", id="first byte lost"),
-        pytest.param(forge_index([*SOUND, SOUND[0]]), 1052, "52 bytes, expected 36", id="chunk more"),
-        pytest.param(b"", 0, "0 bytes, expected 36", id="empty"),
+        pytest.param(forge_index(SOUND)[1:], 1036, "expected an index of 36 bytes, got 35", id="first byte lost"),
+        pytest.param(forge_index([*SOUND, SOUND[0]]), 1052, "of 36 bytes, got 52", id="chunk more"),
+        pytest.param(b"", 0, "of 36 bytes, got 0", id="empty"),
         pytest.param(forge_index(SOUND), 35, "ends early", id="shard smaller than its index"),
         pytest.param(forge_index(SOUND)[:-4] + b"\0\0\0\0", 1036, "checksum of its index does not", id="checksum"),
     ],
@@ -82,17 +83,17 @@ def test_the_index_is_offsets_and_lengths_and_their_crc32c() -> None:
 @pytest.mark.parametrize(
     ("chunk", "expected"),
     [
-        pytest.param(b"", "0 bytes, fewer than the header", id="no bytes"),
-        pytest.param(CHUNK[:15], "15 bytes, fewer than the header", id="less than a header"),
-        pytest.param(CHUNK[:16], "compressed bytes, there are 16", id="header alone"),
-        pytest.param(CHUNK[:-1], "compressed bytes, there are", id="last byte lost"),
-        pytest.param(CHUNK + b"\0", "compressed bytes, there are", id="byte more"),
-        pytest.param(forge_header(CHUNK, nbytes=0), "claims 0 bytes, the grid says 1200", id="claims no bytes"),
-        pytest.param(forge_header(CHUNK, nbytes=1199), "claims 1199 bytes, the grid says 1200", id="claims less"),
-        pytest.param(forge_header(CHUNK, nbytes=2400), "claims 2400 bytes, the grid says 1200", id="claims more"),
-        pytest.param(forge_header(CHUNK, nbytes=2**32 - 1), "claims 4294967295 bytes", id="claims 4 GiB"),
+        pytest.param(b"", "expected at least 16 bytes for its header, got 0", id="no bytes"),
+        pytest.param(CHUNK[:15], "expected at least 16 bytes for its header, got 15", id="less than a header"),
+        pytest.param(CHUNK[:16], "compressed bytes, got 16", id="header alone"),
+        pytest.param(CHUNK[:-1], "compressed bytes, got", id="last byte lost"),
+        pytest.param(CHUNK + b"\0", "compressed bytes, got", id="byte more"),
+        pytest.param(forge_header(CHUNK, nbytes=0), "claims 0 bytes, expected 1,200 from the grid", id="claims no bytes"),
+        pytest.param(forge_header(CHUNK, nbytes=1199), "claims 1,199 bytes, expected 1,200 from the grid", id="claims less"),
+        pytest.param(forge_header(CHUNK, nbytes=2400), "claims 2,400 bytes, expected 1,200 from the grid", id="claims more"),
+        pytest.param(forge_header(CHUNK, nbytes=2**32 - 1), "claims 4,294,967,295 bytes", id="claims 4 GiB"),
         pytest.param(forge_header(CHUNK, cbytes=0), "claims 0 compressed bytes", id="claims nothing compressed"),
-        pytest.param(forge_header(CHUNK, cbytes=2**32 - 1), "claims 4294967295 compressed", id="compressed 4 GiB"),
+        pytest.param(forge_header(CHUNK, cbytes=2**32 - 1), "claims 4,294,967,295 compressed", id="compressed 4 GiB"),
         pytest.param(forge_header(CHUNK, version=3), "cannot be decompressed", id="unknown version"),
         pytest.param(forge_header(CHUNK, flags=0x61), "cannot be decompressed", id="another compressor"),
         pytest.param(forge_header(CHUNK, blocksize=0), "cannot be decompressed", id="blocks of no bytes"),
@@ -109,7 +110,7 @@ def test_a_chunk_that_lies_is_refused(chunk: bytes, expected: str, checksum: boo
 
 @pytest.mark.parametrize("n_bytes", range(5))
 def test_a_chunk_with_less_than_a_checksum_is_refused(n_bytes: int) -> None:
-    with pytest.raises(CorruptDataError, match=r"its checksum does not match|0 bytes, fewer than the header"):
+    with pytest.raises(CorruptDataError, match=r"its checksum does not match|16 bytes for its header, got 0"):
         CHECKED.decode_into(b"\1" * n_bytes, np.empty_like(ROWS))
 
 
