@@ -71,7 +71,7 @@ def test_an_unknown_name_is_printed_without_the_quotes_of_a_key_error() -> None:
 def test_a_missing_library_is_named_with_the_line_that_installs_it() -> None:
     error = MissingDependencyError("h5py", "reading .h5 files", "hdf5")
     assert str(error) == (
-        "reading .h5 files needs h5py, which is not installed: pip install 'noether-zarr-store[hdf5]'"
+        "reading .h5 files needs h5py, which is not installed; install it with: pip install 'noether-zarr-store[hdf5]'"
     )
 
 

@@ -101,13 +101,13 @@ def test_a_subclass_may_change_the_width_of_a_known_field() -> None:
         pytest.param(
             "volume_sdf",
             Scalar,
-            r"volume_sdf: it names the field volume_sdf, as volume_distance_to_surface does; .*rename",
+            r"volume_sdf: expected .* got volume_sdf, which volume_distance_to_surface names too; rename one",
             id="field-named-twice",
         ),
         pytest.param(
             "surface_stl_position",
             Vector,
-            r"surface_stl_position: it names the field surface_stl_position, as surface_position_stl does",
+            r"surface_stl_position: expected .* got surface_stl_position, which surface_position_stl names too",
             id="field-named-twice-across-domains",
         ),
     ],
@@ -182,7 +182,7 @@ def test_an_unknown_field_is_refused_with_the_nearest_name(made: Any, name: str,
 
 def test_both_names_of_one_field_at_once_are_refused(made: Any) -> None:
     for first, second in permutations(["volume_sdf", "volume_distance_to_surface"]):
-        message = f"file map: {first} and {second} name the same field; expected one of them, so drop the other"
+        message = f"file map: {first} and {second} are two names of the same field; leave one of them out"
         with pytest.raises(ArgumentError, match="^" + re.escape(message)):
             made(FileMap, {first: "a.npy", second: "a.npy"})
 
@@ -228,7 +228,7 @@ def test_each_file_name_leads_to_its_field_and_design_parameters_to_none() -> No
 
 def test_one_file_for_two_fields_is_refused() -> None:
     with pytest.raises(
-        ArgumentError, match=r"'a\.npy' is named for both surface_position and surface_area; .*file of its own"
+        ArgumentError, match=r"got 'a\.npy' for both surface_position and surface_area; name another file"
     ):
         filename_to_canonical(FileMap(surface_position="a.npy", surface_area="a.npy"))
 
@@ -273,12 +273,12 @@ def test_each_stl_position_is_a_domain_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("filemap", "field_dtypes", "message"),
     [
-        pytest.param(FileMap(), None, "file map: it names no field; give at least one <domain>_position", id="empty"),
+        pytest.param(FileMap(), None, "file map: it names no field; set at least one <domain>_position", id="empty"),
         pytest.param(FileMap(design_parameters="p.csv"), None, "file map: it names no field", id="no-point-field"),
         pytest.param(
             FileMap(surface_position="a", volume_pressure="b", volume_distance_to_surface="c"),
             None,
-            "file map: domain 'volume' has no position, only volume_pressure, volume_sdf; name its volume_position",
+            "file map: domain 'volume' has no position, only volume_pressure, volume_sdf; set volume_position",
             id="domain-without-position",
         ),
         pytest.param(

@@ -320,7 +320,7 @@ def message_in(text: str, pattern: str) -> bool:
         ),
         pytest.param(
             '{"volume_sdf": "d.npy", "volume_distance_to_surface": "d.npy"}',
-            "volume_sdf and volume_distance_to_surface name the same field",
+            "volume_sdf and volume_distance_to_surface are two names of the same field",
             id="a field twice",
         ),
         pytest.param(None, "cannot be read \\(No such file", id="no file"),

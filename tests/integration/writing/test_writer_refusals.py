@@ -182,10 +182,10 @@ BAD_PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
         "^dataset_name: expected a str that is not empty and can be printed, got ''",
     ),
     "store_root": ({"store_root": ""}, "^store root: expected a path or URL, got an empty string"),
-    "no field": ({"filemap": FileMap()}, "^file map: it names no field; give at least one <domain>_position"),
+    "no field": ({"filemap": FileMap()}, "^file map: it names no field; set at least one <domain>_position"),
     "no position": (
         {"filemap": FileMap(surface_pressure="p")},
-        "^file map: domain 'surface' has no position, only surface_pressure; name its surface_position",
+        "^file map: domain 'surface' has no position, only surface_pressure; set surface_position",
     ),
 }
 
