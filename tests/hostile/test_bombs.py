@@ -219,8 +219,8 @@ def endless() -> dict[str, Any]:
 
 LARGE = {
     "lists that hold each other twice": (doubled(60), r"more than 65,536 values in all attributes"),
-    "a dict that holds itself": (endless(), "it is more than 100 deep"),
-    "deep lists": (json.loads("[" * 102 + "]" * 102), "it is more than 100 deep"),
+    "a dict that holds itself": (endless(), "it is nested more than 100 levels deep"),
+    "deep lists": (json.loads("[" * 102 + "]" * 102), "it is nested more than 100 levels deep"),
     "an array of many values": (np.zeros(70_000), "more than 65,536 values in all attributes; store arrays as f"),
     "lists of many values": ([[0.5] * 1000] * 70, "more than 65,536 values in all attributes"),
 }
@@ -231,7 +231,7 @@ def test_attributes_that_would_not_fit_a_manifest_are_refused(tmp_path: Path, na
     """Such attributes are refused before a byte is written."""
     value, message = LARGE[name]
     writer = ZarrStoreWriter(tmp_path, FILEMAP, "ahmed", chunk_points=8)
-    with bounded(), pytest.raises(SampleDataError, match=rf"attribute 'a' has no form in JSON \({message}"):
+    with bounded(), pytest.raises(SampleDataError, match=rf"attribute 'a': it cannot be written as JSON \({message}"):
         writer.write_sample("s1", SAMPLE, attributes={"a": value})
     assert not list(tmp_path.iterdir())
 

@@ -116,7 +116,7 @@ def test_non_finite_values_are_stored_only_on_request(tree: Path, store: Path) -
     save_array(tree / "run_1" / "surface_pressure.npy", values)
     refused = call("convert", tree, store, *PRESET)
     assert refused.code == 3
-    assert "1 of 150 values are NaN or infinite" in refused.stderr
+    assert "got 1 of 150 that are NaN or infinite" in refused.stderr
     assert call("convert", tree, store, *PRESET, "--non-finite", "allow").code == 0
     stored = ZarrChunkReader(store).read_arrays("run_1", fields=["surface_pressure"])["surface_pressure"]
     assert np.isnan(stored).sum() == 1

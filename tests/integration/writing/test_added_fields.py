@@ -235,25 +235,25 @@ def reversed_rows(sample_id: str) -> Arrays:
 BAD: dict[str, tuple[Callable[[], tuple[str, Arrays]], str]] = {
     "other positions": (
         lambda: ("run_2", moved("run_2")),
-        r"sample 'run_2', field surface_position: these are other points, or another order: stored row \d+: expected "
-        r"\[.*\], as the store has, got \[.*\]; nothing was written; give the arrays of the source",
+        r"sample 'run_2', field surface_position: the points or their order differ: expected \[.*\] in "
+        r"stored row \d+, got \[.*\]; nothing was written; use the arrays of the source",
     ),
-    "another order": (lambda: ("run_2", reversed_rows("run_2")), "other points, or another order"),
+    "another order": (lambda: ("run_2", reversed_rows("run_2")), "the points or their order differ"),
     "another number of points": (
         lambda: ("run_2", {"surface_friction": np.zeros((154, 3))}),
-        "sample 'run_2', field surface_friction: expected 155 points, as the sample has in the store, got 154; give",
+        "sample 'run_2', field surface_friction: expected 155 points as in the store, got 154; use",
     ),
     "another width": (lambda: ("run_2", {"surface_friction": np.zeros((155, 2))}), r"expected shape \(n_points, 3\)"),
     "no such sample": (lambda: ("run_9", moved("run_2")), "sample 'run_9' is not in the store"),
     "no such field": (lambda: ("run_2", {"surface_frictoin": np.zeros(155)}), "unknown field 'surface_frictoin'"),
-    "no field": (lambda: ("run_2", {}), "no field is given"),
+    "no field": (lambda: ("run_2", {}), "expected at least one field to add, got none; name a field"),
     "a field that exists": (
         lambda: ("run_2", fields_of("run_2", ("surface_pressure",))),
-        "sample 'run_2', field surface_pressure: the sample was converted with it; expected fields that it lacks",
+        "sample 'run_2', field surface_pressure: expected a new field, but the sample was converted with it",
     ),
     "no such domain": (
         lambda: ("run_3", {"volume_pressure": np.zeros(220)}),
-        "sample 'run_3': it has no domain 'volume' to add volume_pressure to; expected fields of surface",
+        "sample 'run_3': it has no domain 'volume' for volume_pressure; add only fields of surface",
     ),
     "overflow": (lambda: ("run_2", {"surface_friction": np.full((155, 3), 1e6)}), "surface_friction"),
 }
@@ -276,7 +276,7 @@ def test_the_same_field_again_is_passed_over_and_another_is_refused(root: Path) 
     assert every_file(root) == before
     given = fields_of("run_2", ("surface_friction",))
     given["surface_friction"][3] += 1
-    with pytest.raises(SampleDataError, match="the sample has it, with other values: stored row"):
+    with pytest.raises(SampleDataError, match=r"already has it with other values: expected .* in stored row"):
         open_writer(root, MORE).add_fields("run_2", given)
     assert every_file(root) == before
 
@@ -354,7 +354,7 @@ def test_arrays_that_are_not_in_memory_give_the_same_bytes(
     for key, data in every_file(at_once).items():
         if "/c/" in key:
             assert (root / key).read_bytes() == data
-    with pytest.raises(SampleDataError, match="other points, or another order"):
+    with pytest.raises(SampleDataError, match="the points or their order differ"):
         writer.add_fields("run_2", {"surface_position": np.load(tmp_path / "surface_position.npy")[::-1]})
 
 
@@ -500,7 +500,7 @@ def test_a_sample_that_is_written_again_meanwhile_does_not_name_the_field(
         update(self, key, change)
 
     monkeypatch.setattr(LocalStorage, "update", after_another)
-    with pytest.raises(StorageError, match="another process wrote or removed the sample meanwhile; run again"):
+    with pytest.raises(StorageError, match="another process wrote or removed the sample; add the fields again"):
         open_writer(root, MORE).add_fields("run_2", fields_of("run_2", ADDED))
 
 
@@ -513,7 +513,7 @@ def test_an_array_that_is_gone_again_is_not_named(root: Path, monkeypatch: pytes
         update(self, key, change)
 
     monkeypatch.setattr(LocalStorage, "update", after_removal)
-    with pytest.raises(StorageError, match="another process removed surface/friction meanwhile; run again"):
+    with pytest.raises(StorageError, match="another process removed surface/friction; add the fields again"):
         open_writer(root, MORE).add_fields("run_2", fields_of("run_2", ["surface_friction"]))
     assert "friction" not in (root / "run_2.zarr" / "zarr.json").read_text()
 

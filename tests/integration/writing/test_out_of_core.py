@@ -342,17 +342,17 @@ class Widening(OnDisk):
     [
         pytest.param(
             OnDisk(sample()["volume_pressure"], fail),
-            r"rows \d+ to \d+ of the OnDisk cannot be read \(wrong checksum of a chunk\); mend the source",
+            r"rows [\d,]+ to [\d,]+ of the OnDisk cannot be read \(wrong checksum of a chunk\); correct the source",
             id="cannot be read",
         ),
         pytest.param(
             Shrinking(sample()["volume_pressure"]),
-            r"rows 0 to 1024 of the Shrinking have shape \(1023, 1\) and dtype float32; expected \(1024, 1\) and ",
+            r"rows 0 to 1,024 of the Shrinking: expected shape \(1024, 1\) and dtype float32, .*, got \(1023, 1\) and ",
             id="fewer rows than it says",
         ),
         pytest.param(
             Widening(sample()["volume_pressure"]),
-            r"rows 0 to 1024 of the Widening have shape \(1024, 1\) and dtype float64; expected .* and float32, as ",
+            r"rows 0 to 1,024 of the Widening: expected .* dtype float32, .*, got \(1024, 1\) and float64; pass",
             id="another dtype than it says",
         ),
     ],
@@ -374,7 +374,7 @@ def test_a_place_for_temporary_files_that_is_not_there_is_named_with_the_way_out
     with pytest.raises(
         StorageError,
         match=r"^sample 'run', domain volume: cannot keep 20,000 bytes in a temporary file in .*/nowhere "
-        r"\(No such file or directory\); set TMPDIR to a directory with room for ",
+        r"\(No such file or directory\); set TMPDIR to a directory on a disk with ",
     ):
         new.write_group("run", {field: OnDisk(values) for field, values in sample().items()})
     assert not Path(new.store_root).exists()

@@ -112,7 +112,7 @@ def test_overflow_is_refused_with_the_magnitude_the_limit_and_a_dtype_that_fits(
     """The magnitude is the largest of the field."""
     message = (
         f"sample 'run_1', field surface_pressure: the largest magnitude {peak} does not fit {target}, "
-        f"whose limit is {limit}; store this field wider: field_dtypes={{'surface_pressure': '{wider}'}}"
+        f"whose limit is {limit}; store the field in a wider dtype: field_dtypes={{'surface_pressure': '{wider}'}}"
     )
     with pytest.raises(ValueOverflowError, match="^" + re.escape(message)):
         measure_cast(values, check(target))
@@ -139,8 +139,8 @@ def test_values_that_are_not_finite_are_refused_with_their_number_and_the_first_
     values = np.zeros((MANY_ROWS, 3), "float32")
     values[700_001, 2] = values[700_001, 0] = values[-1, 1] = hole
     message = (
-        r"^sample 'run_1', field surface_pressure: 3 of 3000000 values are NaN or infinite, the first in row 700001; "
-        r'expected finite values; .*non_finite="allow"'
+        r"^sample 'run_1', field surface_pressure: expected finite values, got 3 of 3,000,000 that are NaN or infinite, "
+        r'the first in row 700,001; .*non_finite="allow"'
     )
     with pytest.raises(NonFiniteError, match=message):
         measure_cast(values, check(target))
@@ -161,7 +161,7 @@ def test_the_first_row_with_a_hole_is_named_whichever_block_comes_first() -> Non
     meter = CastMeter(check("float16"), np.dtype("float32"))
     for first_row in (100, 10, 50):
         meter.add(column(0, 0, np.nan), first_row)
-    with pytest.raises(NonFiniteError, match=r"3 of 9 values are NaN or infinite, the first in row 12;"):
+    with pytest.raises(NonFiniteError, match=r"got 3 of 9 that are NaN or infinite, the first in row 12;"):
         meter.result()
 
 

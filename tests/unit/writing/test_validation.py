@@ -137,7 +137,7 @@ def test_an_array_that_is_not_in_memory_is_refused_unread(position: OnDisk, mess
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        pytest.param({}, ": it has no field; expected all fields of at least one of surface, volume", id="nothing"),
+        pytest.param({}, ": it has no field; pass all fields of at least one domain of surface, volume", id="nothing"),
         pytest.param(
             SURFACE | {"surface_presure": PRESSURE},
             ": unknown field 'surface_presure'; did you mean 'surface_pressure'",
@@ -146,18 +146,18 @@ def test_an_array_that_is_not_in_memory_is_refused_unread(position: OnDisk, mess
         pytest.param(SURFACE | {7: PRESSURE}, ": unknown field 7; there are: ", id="field-name-that-is-no-text"),
         pytest.param(
             {"volume_velocity": POSITION},
-            ": domain 'volume' lacks volume_position; a domain that is there has all its fields: give the missing",
+            ": domain 'volume' lacks volume_position, but needs all its fields; add the missing fields, or leave",
             id="domain-without-position",
         ),
         pytest.param(
             SURFACE | {"volume_position": POSITION},
-            ": domain 'volume' lacks volume_velocity; a domain that is there has all its fields",
+            ": domain 'volume' lacks volume_velocity, but needs all its fields; add the missing",
             id="missing-field",
         ),
         pytest.param(
             SURFACE | {"surface_pressure": PRESSURE[:3]},
-            ": the fields of domain 'surface' disagree in their number of points "
-            "(surface_position 4, surface_pressure 3); expected one row per point in each",
+            ": the fields of domain 'surface' have different numbers of points "
+            "(surface_position 4, surface_pressure 3); pass one row per point in each field",
             id="point-counts-disagree",
         ),
     ],
@@ -176,7 +176,7 @@ def test_a_sample_that_does_not_fit_the_store_is_refused(arrays: Any, message: s
         pytest.param(PRESSURE, "expected shape (n_points, 3), got (4,)", id="scalar-for-vector"),
         pytest.param(POSITION[np.newaxis], "expected shape (n_points, 3), got (1, 4, 3)", id="three-dimensions"),
         pytest.param(1.0, "expected shape (n_points, 3), got ()", id="single-number"),
-        pytest.param(POSITION[:0], "it has no points; leave an empty domain out", id="no-points"),
+        pytest.param(POSITION[:0], "it has no points; leave out the empty domain", id="no-points"),
         pytest.param(POSITION > 0, "expected an integer or floating dtype, got bool; convert it to float32", id="bool"),
         pytest.param(POSITION + 0j, "expected an integer or floating dtype, got complex64", id="complex"),
         pytest.param(POSITION.astype(str), "expected an integer or floating dtype, got <U32", id="text"),
@@ -198,7 +198,7 @@ def test_a_sample_that_does_not_fit_the_store_is_refused(arrays: Any, message: s
         ),
         pytest.param(
             np.ma.masked_less(POSITION, 2),
-            "2 of 12 values are masked, and a store holds no mask; expected values at all points: fill them in",
+            "expected values at all points, got 2 of 12 masked, and a store has no mask; fill the masked values",
             id="masked-values",
         ),
     ],
@@ -276,11 +276,11 @@ def endless_list() -> list[Any]:
 )
 def test_an_attribute_without_a_form_in_json_is_refused_by_name(value: Any) -> None:
     with pytest.raises(
-        SampleDataError, match=r"^sample 'run_1': attribute 'inlet' has no form in JSON \(.+\); expected"
+        SampleDataError, match=r"^sample 'run_1', attribute 'inlet': it cannot be written as JSON \(.+\); use finite"
     ):
         check_attributes("run_1", {"inlet": value})
 
 
 def test_an_attribute_whose_key_is_no_text_is_refused() -> None:
-    with pytest.raises(SampleDataError, match=r"^sample 'run_1': attribute 7: expected a str as key, got int$"):
+    with pytest.raises(SampleDataError, match=r"^sample 'run_1', attribute 7: expected a str as key, got int$"):
         check_attributes("run_1", {7: 1})  # type: ignore[dict-item]  # what the test is about
