@@ -71,7 +71,7 @@ def check_relative_path(path: str, what: str) -> str:
     reason = _why_unsafe(path)
     if reason:
         shown = path if len(path) <= 80 else path[:77] + "..."
-        raise SampleIdError(f"{what} {shown!r}: {reason}; expected a relative name such as 'run_12' or 'part/run_12'")
+        raise SampleIdError(f"{what} {shown!r}: {reason}; use a relative name such as 'run_12' or 'case/run_12'")
     return path
 
 

@@ -20,7 +20,7 @@ __all__ = ["BUCKET_BYTES", "RANK_BYTES", "BucketOrder", "RunAll", "hashed_bucket
 RunAll = Callable[[Iterable[Callable[[], object]]], None]
 
 BUCKET_BYTES = 16 << 20
-"""Maximum size of a bucket. A bucket is loaded as a whole, so this limits the memory for a field."""
+"""Target size of a bucket. A bucket is loaded as a whole, so this limits the memory for a field."""
 
 # Number of rows whose buckets are computed in one step.
 _BLOCK_ROWS = 1 << 20

@@ -44,7 +44,7 @@ class ExternalShuffle:
         self._order = order
         self._chunk_points = chunk_points
         self._loaded: OrderedDict[int, Future[_Bucket]] = OrderedDict()
-        self._given: dict[int, int] = {}
+        self._n_taken: dict[int, int] = {}
         self._loading = Lock()
 
     def chunk(self, start: int, stop: int) -> NDArray[Any]:
@@ -80,9 +80,9 @@ class ExternalShuffle:
         first, end = self._order.starts[bucket : bucket + 2]
         values, ranks = self._load(bucket)
         with self._loading:
-            self._given[bucket] = self._given.get(bucket, 0) + stop - start
-            if self._given[bucket] >= end - first:  # all rows were taken, and other fields need the memory
-                del self._given[bucket]
+            self._n_taken[bucket] = self._n_taken.get(bucket, 0) + stop - start
+            if self._n_taken[bucket] >= end - first:  # all rows were taken, and other fields need the memory
+                del self._n_taken[bucket]
                 self._loaded.pop(bucket, None)
         return values, ranks[start - first : stop - first].astype(np.int64)
 

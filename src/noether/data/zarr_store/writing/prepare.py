@@ -38,7 +38,7 @@ from noether.data.zarr_store.writing.validation import FieldValues
 __all__ = ["PreparedSample", "memory_of_blocks"]
 
 _WIDE, _READ_AS = "float64", "float32"
-# Maximum number of blocks in progress of an array that is not in memory; with few threads, it is the threads plus one.
+# Maximum number of blocks that are in memory at a time. With few threads, it is one block per thread, and the next one.
 _MAX_BLOCKS = 9
 
 
@@ -127,7 +127,7 @@ class PreparedSample:
                 measured = self._measure_in_memory(pool)
                 for domain in self._fields:
                     measured |= self._scatter(domain, pool, temporary)
-            # The order of the layouts, for arrays in memory and for others.
+            # Sort by the order of the layouts, because `measured` has the arrays in memory first.
             self.fidelity = {
                 layout.field: measured[layout.field]
                 for domain in self._fields.values()

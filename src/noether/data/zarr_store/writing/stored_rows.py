@@ -26,7 +26,7 @@ class StoredRows(Protocol):
         """Return the rows `start` to `stop` in the stored dtype; shape ``(stop - start, width)``."""
 
     def parts(self, start: int, stop: int) -> Iterator[RowsInOrder]:
-        """Yield the rows `start` to `stop` of neighbouring chunks, before gathering, in groups of whole chunks."""
+        """Yield the rows `start` to `stop` of neighbouring chunks, not gathered yet, some whole chunks at a time."""
 
 
 @dataclass(frozen=True, slots=True)

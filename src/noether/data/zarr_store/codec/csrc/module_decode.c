@@ -191,7 +191,7 @@ PyObject *py_decode(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwarg
     if (out != NULL && run.stored_bytes > (size_t)data.len) {
         PyErr_SetString(PyExc_ValueError, "bounds: expected offsets within the data");
     } else if (out != NULL) {
-        Decoder *decoder = take_decoder(); /* the interpreter's lock is held here, and where it is given back */
+        Decoder *decoder = take_decoder(); /* under the GIL, as is `give_back_decoder` */
         if (decoder == NULL) {
             PyErr_NoMemory();
         } else {
@@ -253,7 +253,7 @@ PyObject *py_read(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs)
     if (out != NULL && ((size_t)tally.len < sizeof(Tally) || (uintptr_t)tally.buf % _Alignof(Tally) != 0)) {
         PyErr_Format(PyExc_ValueError, "tally: expected at least %zu aligned bytes", sizeof(Tally));
     } else if (out != NULL) {
-        Decoder *decoder = take_decoder(); /* the interpreter's lock is held here, and where it is given back */
+        Decoder *decoder = take_decoder(); /* under the GIL, as is `give_back_decoder` */
         if (decoder == NULL) {
             PyErr_NoMemory();
         } else {
