@@ -1,4 +1,4 @@
-"""What the writer refuses, and that neither a refusal nor a failure leaves a trace."""
+"""Samples that the writer refuses. Neither a refusal nor a failure leaves a trace."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def deep_list(depth: int) -> list[Any]:
     return value
 
 
-# What is changed in the surface of run_1 (None: the field is left out), and the error that says so.
+# Changes of the surface of run_1 (None leaves the field out), and the error and message for each.
 BAD_FIELDS: dict[str, tuple[dict[str, Any], type[StoreError], str]] = {
     "point counts that disagree": (
         {"surface_pressure": np.ones(2040)},
@@ -241,13 +241,13 @@ def test_a_fault_in_the_last_field_is_found_before_the_first_is_written(new: Zar
 
 
 def test_a_sample_without_a_field_is_refused(new: ZarrStoreWriter) -> None:
-    with pytest.raises(SampleDataError, match=r"sample 'run_1': it has no field; .*at least one domain of surface, volume"):
+    with pytest.raises(SampleDataError, match=r"'run_1': it has no field; .*at least one domain of surface, volume"):
         new.write_sample("run_1", {})
     assert not Path(new.store_root).exists()
 
 
 @pytest.mark.parametrize("sample_id", BAD_IDS.values(), ids=BAD_IDS)
-def test_sample_ids_that_are_no_safe_names_are_refused_and_leave_no_trace(
+def test_unsafe_sample_ids_are_refused_and_leave_no_trace(
     new: ZarrStoreWriter, surface: Arrays, tmp_path: Path, sample_id: Any
 ) -> None:
     entry = ZarrStoreWriter("memory://ids", AHMED_FILEMAP, "ahmed").write_group("run_1", surface)
@@ -266,9 +266,7 @@ def test_sample_ids_that_are_no_safe_names_are_refused_and_leave_no_trace(
 
 
 @pytest.mark.parametrize("case", BAD_ATTRIBUTES)
-def test_attributes_that_json_cannot_hold_are_refused_and_leave_no_trace(
-    new: ZarrStoreWriter, surface: Arrays, case: str
-) -> None:
+def test_bad_attributes_are_refused_and_leave_no_trace(new: ZarrStoreWriter, surface: Arrays, case: str) -> None:
     attributes, message = BAD_ATTRIBUTES[case]
     with pytest.raises(SampleDataError, match=f"^sample 'run_1', {message}"):
         new.write_sample("run_1", surface, attributes=attributes)
@@ -290,7 +288,8 @@ def test_bad_parameters_are_refused_and_leave_no_trace(tmp_path: Path, case: str
 
 
 @pytest.mark.faults
-def test_a_disk_that_takes_no_more_leaves_the_former_sample_and_nothing_new(old: Place) -> None:
+def test_full_disk_keeps_the_former_sample(old: Place) -> None:
+    """Nothing of the new sample is left."""
     writer = ZarrStoreWriter(old.root, AHMED_FILEMAP, "ahmed")
     before = old.files()
     with processes(1) as pool:
@@ -304,9 +303,10 @@ def test_a_disk_that_takes_no_more_leaves_the_former_sample_and_nothing_new(old:
 
 @pytest.mark.parametrize("protocol", ["smalldisk", "smallmemory"])
 @pytest.mark.parametrize("budget", [0, 700, 20_000, 30_000])
-def test_a_full_fsspec_file_system_keeps_nothing_of_the_sample_and_all_of_the_others(
+def test_full_fsspec_file_system_keeps_the_other_samples(
     tmp_path: Path, surface: Arrays, protocol: str, budget: int
 ) -> None:
+    """Nothing of the new sample is left."""
     fs = LocalFileSystem() if protocol == "smalldisk" else MemoryFileSystem()
     place = Place(f"{'local' if protocol == 'smalldisk' else 'memory'}://{tmp_path}", None, fs, str(tmp_path))
     ZarrStoreWriter(place.root, AHMED_FILEMAP, "ahmed").write_group("run_1", surface)

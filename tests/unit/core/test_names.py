@@ -1,4 +1,4 @@
-"""Which sample ids and paths are safe below a store's root."""
+"""Sample ids and paths that are safe below the root of a store."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ SAFE = [
     pytest.param("/".join(["x" * 89] * 10), id="longest-path"),
 ]
 ROOT = "/data/store"
-# What could make a path leave its root, made likely.
+# Names with many characters and segments that could make a path leave its root.
 NAMES = st.lists(
     st.sampled_from(["..", ".", "/", "\\", "C:", "a", "run", " ", "\x00", ".zarr", "\ud800", "~", "翼"])
     | st.characters()
@@ -70,14 +70,14 @@ NAMES = st.lists(
 
 
 @pytest.mark.parametrize(("name", "reason"), HOSTILE)
-def test_a_name_that_could_leave_the_root_or_hide_in_it_is_refused(name: str, reason: str) -> None:
+def test_unsafe_name_is_refused(name: str, reason: str) -> None:
     for refuse in (check_sample_id, lambda path: check_relative_path(path, "sample id")):
         with pytest.raises(SampleIdError, match=f"^sample id .*{re.escape(reason)}.*use a relative name such as"):
             refuse(name)
 
 
 @pytest.mark.parametrize("name", SAFE)
-def test_a_safe_name_is_given_back_as_it_is(name: str) -> None:
+def test_safe_name_is_returned_unchanged(name: str) -> None:
     assert check_sample_id(name) == check_relative_path(name, "path") == name
 
 
@@ -90,12 +90,13 @@ def test_a_sample_inside_the_group_of_another_is_refused(middle: str) -> None:
 
 
 @pytest.mark.parametrize(("value", "kind"), [(7, "int"), (None, "NoneType"), (b"run_1", "bytes"), (["a"], "list")])
-def test_a_sample_id_that_is_no_text_is_refused(value: Any, kind: str) -> None:
+def test_sample_id_must_be_a_str(value: Any, kind: str) -> None:
     with pytest.raises(SampleIdError, match=f"^sample id: expected a str such as 'run_12', got {kind}$"):
         check_sample_id(value)
 
 
-def test_the_error_names_what_was_wrong_and_cuts_a_long_name() -> None:
+def test_error_shortens_a_long_name() -> None:
+    """The error also names the parameter."""
     with pytest.raises(SampleIdError) as caught:
         check_relative_path("x" * 5_000, "relpath")
     assert str(caught.value).startswith("relpath 'xxx")
@@ -107,7 +108,7 @@ def test_the_error_names_what_was_wrong_and_cuts_a_long_name() -> None:
 @example("a/..")
 @example("/a")
 @example("C:/a")
-def test_what_passes_stays_below_the_root_however_it_is_joined(name: str) -> None:
+def test_accepted_name_stays_below_the_root(name: str) -> None:
     try:
         check_relative_path(name, "path")
     except SampleIdError:
@@ -124,7 +125,7 @@ PARTS = st.sampled_from(["a", "b", "a.zarr", "b.ZARR", "zarr", "a.zarr.zarr"])
 
 
 @given(st.lists(PARTS, min_size=1, max_size=4).map("/".join), st.lists(PARTS, min_size=1, max_size=4).map("/".join))
-def test_no_sample_lies_in_the_group_of_another(sample_id: str, other: str) -> None:
+def test_no_group_is_nested_in_another(sample_id: str, other: str) -> None:
     assume(sample_id != other)
     try:
         check_sample_id(sample_id)
@@ -134,5 +135,5 @@ def test_no_sample_lies_in_the_group_of_another(sample_id: str, other: str) -> N
     assert not PurePosixPath(group_path(sample_id)).is_relative_to(group_path(other))
 
 
-def test_the_group_of_a_sample_lies_at_its_id() -> None:
+def test_group_path_is_the_sample_id() -> None:
     assert group_path("param1/6f0a") == "param1/6f0a.zarr"

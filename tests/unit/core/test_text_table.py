@@ -1,4 +1,4 @@
-"""Tables as text: which separator, which columns, which cells are numbers, and what is refused."""
+"""Tables as text: separators, columns, cells that are numbers, and refused tables."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def read(text: str, separator: str | None = None) -> list[dict[str, Any]]:
         "\n \nCd,Cl\n,\n0.3,0.1\n\n",
     ],
 )
-def test_a_table_is_the_same_however_it_is_separated(text: str) -> None:
+def test_all_separators_make_the_same_table(text: str) -> None:
     assert read(text) == [{"Cd": 0.3, "Cl": 0.1}]
 
 
@@ -43,7 +43,7 @@ def test_a_table_is_the_same_however_it_is_separated(text: str) -> None:
         ('"a, b";c\n1;2\n', ("a, b", "c")),
     ],
 )
-def test_the_separator_is_the_one_that_fits_all_rows(text: str, names: tuple[str, ...]) -> None:
+def test_separator_fits_all_rows(text: str, names: tuple[str, ...]) -> None:
     assert parse_text_table(text).names == names
 
 
@@ -52,7 +52,8 @@ def test_the_separator_is_the_one_that_fits_all_rows(text: str, names: tuple[str
     ["0,3", "-1,5e-3", ",5", "1.234,5", "1,234.5", "1,234,567", "1.234.567", "1 234", "1\u202f234,5", "1'234.5"],
 )
 @pytest.mark.parametrize("separator", [";", "\t", ","])
-def test_a_number_that_programs_read_in_several_ways_is_refused(cell: str, separator: str) -> None:
+def test_ambiguous_number_is_refused(cell: str, separator: str) -> None:
+    """Programs read such a number in several ways."""
     quoted = f'"{cell}"' if separator == "," else cell
     with pytest.raises(
         ValueError, match=r"^line 2, column 'Cd': expected a number with a decimal point and no thousands separators"
@@ -61,7 +62,7 @@ def test_a_number_that_programs_read_in_several_ways_is_refused(cell: str, separ
 
 
 @pytest.mark.parametrize("cell", ["1,2,3", "12, 34", "a 234", "v1912", "1.2.3", "10 m", "2024-05-01", "-"])
-def test_text_that_holds_digits_stays_text(cell: str) -> None:
+def test_text_with_digits_stays_text(cell: str) -> None:
     assert read(f"run;note\n1;{cell}\n") == [{"run": 1, "note": cell}]
 
 
@@ -91,13 +92,13 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_table_that_is_not_clear_is_refused(name: str) -> None:
+def test_ambiguous_table_is_refused(name: str) -> None:
     text, message = REFUSED[name]
     with pytest.raises(ValueError, match=f"^{message}"):
         read(text)
 
 
-def test_a_separator_that_is_told_is_the_only_one() -> None:
+def test_explicit_separator_is_the_only_one() -> None:
     assert read("a,b,c\td\n1\t2\n", "\t") == [{"a,b,c": 1, "d": 2}]
 
 
@@ -108,6 +109,6 @@ def test_a_table_of_more_cells_than_expected_is_refused() -> None:
 
 
 def test_a_separator_is_chosen_in_linear_memory() -> None:
-    """Short rows below a wide header of no names take no cells of their own."""
+    """Short rows below a wide header without names have no additional cells."""
     table = parse_text_table("a" + "," * 100_000 + "\n" + "1\n" * 10_000)
     assert {len(row.cells) for row in table.rows} == {1}
