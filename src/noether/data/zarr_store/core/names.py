@@ -66,7 +66,7 @@ def check_relative_path(path: str, what: str) -> str:
     path : str
         Relative path with ``/`` between its segments.
     what : str
-        Noun for the path, with which the error begins, such as ``"sample id"``.
+        Noun for the path, to begin the error message, such as ``"sample id"``.
     """
     reason = _why_unsafe(path)
     if reason:

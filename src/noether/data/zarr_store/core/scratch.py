@@ -38,7 +38,7 @@ class ScratchFile:
     n_bytes : int
         Size of the file. The space is reserved at once if the file system supports it.
     where : str
-        Name of the content, with which an error begins.
+        Name of the content, to begin error messages.
 
     Raises
     ------

@@ -88,7 +88,7 @@ def hashed_buckets(
     n_buckets : int
         Number of buckets, a power of two; see `n_buckets_for`.
     where : str
-        Sample and domain, with which an error begins.
+        Sample and domain, to begin error messages.
     run : callable
         Function that runs tasks in threads, a few at a time, and waits for all of them.
     held : ExitStack

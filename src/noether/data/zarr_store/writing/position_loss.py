@@ -27,7 +27,7 @@ __all__ = ["AxisLoss", "PositionLoss", "PositionMeter", "coarse_axes", "measure_
 _COMPARED_POINTS = 1 << 16
 # A smaller subset might not be representative.
 _LEAST_COMPARED_POINTS = 1 << 10
-# Maximum number of points that are compared. The subset is larger only if nearly all points fall together.
+# Maximum number of points that are compared. A subset reaches it only if nearly all points fall together.
 _MAX_COMPARED_POINTS = 1 << 18
 # Number of points whose hashes are computed in one step; they fit in the caches of a processor.
 _BLOCK_POINTS = 1 << 13

@@ -34,7 +34,7 @@ class SourceRows:
     values : array-like, shape (n_points, width) or (n_points,)
         A `numpy.memmap`, or any object that has a shape and a NumPy dtype, and returns an array for a slice.
     where : str
-        Sample and field, with which an error begins.
+        Sample and field, to begin error messages.
     """
 
     values: Any
@@ -77,7 +77,10 @@ class SourceRows:
         return tuple(self.values.shape)
 
     def load(self) -> NDArray[Any]:
-        """Return all rows, shape ``(n_points, width)``. Rows of a contiguous memory-mapped file are not copied."""
+        """Return all rows, shape ``(n_points, width)``.
+
+        Rows of a contiguous memory-mapped file are not copied, so the system can drop them from memory.
+        """
         if isinstance(self.values, np.memmap) and self.values.flags.c_contiguous:
             return np.asarray(self.values).reshape(self.shape[0], -1)
         rows = np.empty((self.shape[0], prod(self.shape[1:])), self.dtype)
