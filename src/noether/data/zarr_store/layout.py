@@ -1,4 +1,4 @@
-"""The domains and arrays that the files of a dataset make: names, widths and dtypes. Pure."""
+"""The domains and arrays of a dataset, from its file map: names, widths and dtypes. Pure."""
 
 from __future__ import annotations
 
@@ -88,12 +88,12 @@ class ArrayLayout:
         return self.array_name.rpartition("/")[2]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the layout as the manifest has it."""
+        """Return the layout as a dict, in the form of the manifest."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
-        """Return the layout that `to_dict` turned into a dict."""
+        """Return a layout from the dict of `to_dict`."""
         return cls(**content)
 
 
@@ -126,12 +126,12 @@ class DomainLayout:
         return replace(self, arrays=arrays)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the layout as the manifest has it."""
+        """Return the layout as a dict, in the form of the manifest."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
-        """Return the layout that `to_dict` turned into a dict."""
+        """Return a layout from the dict of `to_dict`."""
         arrays = {field: ArrayLayout.from_dict(array) for field, array in content["arrays"].items()}
         return cls(content["position"], arrays)
 
@@ -189,7 +189,7 @@ def field_specs(schema: type[FileMap]) -> tuple[FieldSpec, ...]:
         field = f"{domain}_{name}"
         if field in specs:
             raise ArgumentError(
-                f"{schema.__name__}.{attribute}: expected a field of its own, got {field}, which "
+                f"{schema.__name__}.{attribute}: expected a different field for each attribute, got {field}, which "
                 f"{specs[field].attribute} names too; rename one of the two attributes"
             )
         specs[field] = FieldSpec(attribute, field, domain, name, widths[-1])

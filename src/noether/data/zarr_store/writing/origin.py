@@ -44,5 +44,7 @@ def checked_origin(origin: ArrayLike | None, layouts: Mapping[str, DomainLayout]
     for domain, layout in layouts.items():
         width = layout.arrays[layout.position].dim
         if width != 3:
-            raise ArgumentError(f"origin: expected positions of 3 components, got {width} in domain {domain!r}")
+            raise ArgumentError(
+                f"origin: expected positions of 3 components, got {width} in domain {domain!r}; leave out the origin"
+            )
     return (x + 0.0, y + 0.0, z + 0.0) if x or y or z else None
