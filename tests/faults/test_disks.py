@@ -212,7 +212,7 @@ def test_a_temporary_directory_without_room_fails_the_sample_that_needs_it(
         writer.write_sample("large", {"volume_position": positions})
     assert str(raised.value) == (
         f"sample 'large', field volume_position: cannot keep 2,400,000 bytes in a temporary file in {small.path} (No "
-        "space left on device); set TMPDIR to a directory with room for what does not fit in memory"
+        "space left on device); set TMPDIR to a directory on a disk with enough free space"
     )
     assert scratch_files(small.path) == []
     assert not (tmp_path / "store").exists()

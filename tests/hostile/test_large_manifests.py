@@ -39,7 +39,7 @@ HUGE: dict[str, tuple[Callable[[], bytes], str]] = {
     "whole numbers": (lambda: repeated("1", ', "x": [', "]}"), "over .* values; expected"),
     "infinite numbers": (
         lambda: repeated("1e999", ', "x": [', "]}", 10 * MIB),
-        r"over 1,\d+,\d+ values beside the samples",
+        r"expected at most 131,072 values beside the samples, got over 1,\d+,\d+",
     ),
     "wrong ids in a split": (
         lambda: repeated("1", ', "splits": {"a": [', "]}}", 3 * MIB),
@@ -56,7 +56,7 @@ HUGE: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "a line of infinite numbers": (
         lambda: lines(lambda _: f'"a": {{"attributes": {{"x": [{"1e999," * 10**6} 1]}}}}', 1),
-        "over 1,000,000 values in sample 'a'",
+        "expected at most 131,072 values in sample 'a', got over 1,000,000",
     ),
 }
 

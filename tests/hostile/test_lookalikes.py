@@ -38,7 +38,7 @@ def test_a_sample_whose_id_is_taken_for_that_of_another_is_refused_unwritten(
     writer = ZarrStoreWriter(tmp_path, FILEMAP, "ahmed", chunk_points=8)
     writer.write_sample(one, SAMPLE)
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(SampleIdError, match=f"^sample id {other!r}: there is {one!r}, which some file systems"):
+    with pytest.raises(SampleIdError, match=f"^sample id {other!r}: it differs from {one!r} only in case"):
         writer.write_sample(other, SAMPLE)
     assert sorted(tmp_path.rglob("*")) == before
     writer.write_sample(one, SAMPLE)
@@ -46,7 +46,7 @@ def test_a_sample_whose_id_is_taken_for_that_of_another_is_refused_unwritten(
 
 def test_it_is_refused_by_a_writer_that_finds_the_other_in_the_store(tmp_path: Path) -> None:
     make_small_store(tmp_path)
-    with pytest.raises(SampleIdError, match="there is 's1'"):
+    with pytest.raises(SampleIdError, match="it differs from 's1' only in case"):
         ZarrStoreWriter(tmp_path, FILEMAP, "ahmed", chunk_points=8).write_sample("S1", SAMPLE)
 
 
@@ -57,7 +57,7 @@ def test_a_source_of_two_such_samples_is_not_converted(tmp_path: Path, workers: 
         for file, values in zip(("p.npy", "q.npy"), SAMPLE.values(), strict=True):
             np.save(tmp_path / "source" / name / file, values)
     writer = ZarrStoreWriter(tmp_path / "store", FILEMAP, "ahmed")
-    with pytest.raises(SampleIdError, match=r"^sample id 'run': there is 'RUN', which some file systems take for the"):
+    with pytest.raises(SampleIdError, match=r"^sample id 'run': it differs from 'RUN' only in case or in the"):
         convert(TreeSource(tmp_path / "source", FILEMAP), writer, workers=workers)
     assert not (tmp_path / "store").exists()
 

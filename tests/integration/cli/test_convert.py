@@ -116,7 +116,7 @@ def test_non_finite_values_are_stored_only_on_request(tree: Path, store: Path) -
     save_array(tree / "run_1" / "surface_pressure.npy", values)
     refused = call("convert", tree, store, *PRESET)
     assert refused.code == 3
-    assert "1 of 150 values are NaN or infinite" in refused.stderr
+    assert "got 1 of 150 that are NaN or infinite" in refused.stderr
     assert call("convert", tree, store, *PRESET, "--non-finite", "allow").code == 0
     stored = ZarrChunkReader(store).read_arrays("run_1", fields=["surface_pressure"])["surface_pressure"]
     assert np.isnan(stored).sum() == 1
@@ -298,7 +298,7 @@ def test_options_in_json_keep_their_types(tree: Path, s3_server: S3Server, s3_ro
         pytest.param([*PRESET, "--non-finite", "skip"], "expected one of raise, allow, got 'skip'", id="non-finite"),
         pytest.param([*PRESET, "--limit", "0"], "limit: expected .* at least 1, got 0", id="limit"),
         pytest.param([*PRESET, "--workers", "-1"], "workers: expected .* at least 1, got -1", id="workers"),
-        pytest.param([*PRESET, "--name", ""], "name: expected a str that is not empty", id="empty name"),
+        pytest.param([*PRESET, "--name", ""], "dataset_name: expected a non-empty str", id="empty name"),
         pytest.param([*PRESET, "--colour", "red"], "No such option: --colour", id="unknown option"),
         pytest.param([*PRESET, "--storage-option", "a=b"], "a local path takes none", id="option of a local path"),
         pytest.param([*PRESET, "--storage-option", "a"], "--storage-option: expected KEY=VALUE", id="option form"),
@@ -331,7 +331,7 @@ def message_in(text: str, pattern: str) -> bool:
         ),
         pytest.param(
             '{"volume_sdf": "d.npy", "volume_distance_to_surface": "d.npy"}',
-            "volume_sdf and volume_distance_to_surface name the same field",
+            "volume_sdf and volume_distance_to_surface are two names of the same field",
             id="a field twice",
         ),
         pytest.param(None, "cannot be read \\(No such file", id="no file"),

@@ -210,9 +210,9 @@ def test_a_store_that_another_release_wrote_is_not_added_to(tree: Path, store: P
     before = visible_files(store)
     ran = call("convert", tree, store, *PRESET)
     assert (ran.code, ran.stdout) == (1, "")
-    assert f"error: {store}/manifest.json: this release cannot add to the store. It writes the shuffle" in ran.stderr
+    assert f"error: {store}/manifest.json: this release cannot add to the store: expected the shuffle" in ran.stderr
     assert "later-v9" in ran.stderr
-    assert "Write to another store, or use the release that wrote this one." in ran.stderr
+    assert "; write to another store, or use the release that wrote this one" in ran.stderr
     assert visible_files(store) == before
 
 

@@ -186,7 +186,10 @@ main()
 """
     command = [sys.executable, "-c", code, "stats", str(store), "--plot", "h.png"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    message = "plotting histograms needs matplotlib, which is not installed: pip install 'noether-zarr-store[plot]'"
+    message = (
+        "plotting histograms needs matplotlib, which is not installed; "
+        "install it with: pip install 'noether-zarr-store[plot]'"
+    )
     assert (ran.returncode, ran.stdout, ran.stderr) == (1, "", f"error: {message}\n")
 
 

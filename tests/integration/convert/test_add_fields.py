@@ -135,7 +135,7 @@ def test_samples_that_the_source_lacks_stay_pending(tmp_path: Path, store: Path)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda values: values[::-1], "sample 'run_2', field surface_position: these are other points"),
+        (lambda values: values[::-1], "sample 'run_2', field surface_position: the points or their order differ"),
         (lambda values: values[:-1], "sample 'run_2'.* expected 150"),
     ],
     ids=["another order", "fewer points"],

@@ -53,7 +53,7 @@ def test_broken_samples_fail_with_their_reasons_and_the_rest_is_converted(
     reasons = {result.sample_id: result.reason for result in report.having("failed")}
     assert list(reasons) == ["run_1", "run_2", "run_3", "run_5"]
     assert "sample 'run_1': domain 'surface' lacks the file surface_pressure.npy" in reasons["run_1"]
-    assert "sample 'run_2': the fields of domain 'volume' disagree in their number of points" in reasons["run_2"]
+    assert "sample 'run_2': the fields of domain 'volume' have different numbers of points" in reasons["run_2"]
     assert "sample 'run_3', field surface_pressure: the largest magnitude 1e+06 does not fit" in reasons["run_3"]
     assert "--field-dtype surface_pressure=float32" in reasons["run_3"]
     assert "sample 'run_5', field volume_sdf: run_5/volume_cell_sdf.npy cannot be read" in reasons["run_5"]

@@ -115,7 +115,7 @@ def test_an_advised_origin_is_short_and_near_the_points(tmp_path: Path) -> None:
 
 def test_a_writer_warns_once(tmp_path: Path) -> None:
     writer = writer_of(tmp_path)
-    with pytest.warns(PrecisionWarning, match="does not warn of further samples"):
+    with pytest.warns(PrecisionWarning, match="does not warn about other samples"):
         writer.write_sample("run_1", far_sample())
     writer.write_sample("run_2", far_sample(seed=1))
     losses: list[Any] = []

@@ -176,5 +176,6 @@ def test_without_pyvista_npz_is_written_and_a_mesh_says_how_to_install_it(store:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
         "10",
-        "reading .vtu files needs pyvista, which is not installed: pip install 'noether-zarr-store[mesh]'",
+        "reading .vtu files needs pyvista, which is not installed; "
+        "install it with: pip install 'noether-zarr-store[mesh]'",
     ]

@@ -356,7 +356,7 @@ def test_an_open_writer_does_not_restore_a_removed_sample(root: Path) -> None:
     for sample_id in ("run_2", "run_4", "run_5"):
         writer.write_sample(sample_id, arrays)
     remove_samples(root, ["run_2", "run_4"])
-    with pytest.warns(UserWarning, match=r"2 samples are not recorded, such as 'run_2': they were removed"):
+    with pytest.warns(UserWarning, match=r"2 samples are not recorded, such as 'run_2', because they were removed"):
         writer.save_manifest()
     assert list(manifest_of(root).samples) == list(writer.manifest.samples) == [*STAY, "run_5"]
     writer.save_manifest()

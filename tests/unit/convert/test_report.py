@@ -71,7 +71,7 @@ def test_only_the_last_hundred_invocations_are_kept() -> None:
         (b"{", "Invalid JSON"),
         (b"[]", "should be a valid dictionary"),
         (b'{"samples": {"a": {}}}', "samples.a.outcome: Field required"),
-        (b'{"runs": [' + b"0," * (1 << 22) + b"0]}", "over 4,194,304 values"),
+        (b'{"runs": [' + b"0," * (1 << 22) + b"0]}", "expected at most [0-9,]+ values, got over 4,194,304"),
     ],
 )
 def test_an_invalid_report_is_refused(tmp_path: Path, data: bytes, message: str) -> None:

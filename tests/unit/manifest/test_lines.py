@@ -55,9 +55,11 @@ def test_a_manifest_with_a_line_for_each_sample_is_not_parsed_as_a_whole() -> No
     [
         pytest.param({"relpath": "7"}, r"samples\.b\.relpath: Input should be a valid string", id="wrong-type"),
         pytest.param(
-            {"relpath": '"../b"'}, r"samples\.b\.relpath: path '\.\./b': a part of it starts", id="leaves-root"
+            {"relpath": '"../b"'}, r"samples\.b\.relpath: path '\.\./b': a segment of it starts", id="leaves-root"
         ),
-        pytest.param({"relpath": '"/etc"'}, r"samples\.b\.relpath: path '/etc': it has an empty part", id="absolute"),
+        pytest.param(
+            {"relpath": '"/etc"'}, r"samples\.b\.relpath: path '/etc': it has an empty segment", id="absolute"
+        ),
         pytest.param(
             {"domains": DOMAINS.replace('"n_chunks": 4', '"n_chunks": 5')},
             r"samples\.b\.domains\.surface: n_chunks: expected 4 for 2041 points in chunks of 512, got 5",

@@ -102,17 +102,17 @@ def _grid(**changes: object) -> Edit:
         pytest.param(_sample("relpath", "/etc"), "starts or ends with '/'", id="absolute-relpath"),
         pytest.param(
             lambda content: content["samples"].update({"../a": content["samples"]["run_1"]}),
-            r"sample id '\.\./a': a part of it starts with a dot",
+            r"sample id '\.\./a': a segment of it starts with a dot",
             id="sample-id-leaves-the-root",
         ),
         pytest.param(
             lambda content: content["domains"].update({"../a": content["domains"]["surface"]}),
-            r"path '\.\./a': a part of it starts with a dot",
+            r"path '\.\./a': a segment of it starts with a dot",
             id="domain-leaves-the-group",
         ),
         pytest.param(
             lambda content: content["domains"]["surface"]["arrays"]["surface_pressure"].update(array_name="../../a"),
-            r"path '\.\./\.\./a': a part of it starts with a dot",
+            r"path '\.\./\.\./a': a segment of it starts with a dot",
             id="array-leaves-the-group",
         ),
         pytest.param(

@@ -80,18 +80,18 @@ REFUSED: dict[str, tuple[str, str]] = {
     "a long row": ("id,a\nrun_1,1\nrun_2,1,2\n", "line 3: expected 2 cells as in the header, got 3"),
     "a sample twice": (
         "id,a\nrun_1,1\nrun_1,2\n",
-        "line 3: expected a sample of its own for each row, got 'run_1' again",
+        "line 3: expected a different sample id in each row, got 'run_1' again",
     ),
-    "no id": ("id,a\n,1\n", "line 2: expected a sample of its own for each row, got '' as id"),
-    "a column twice": ("id,a,a\nrun_1,1,2\n", "expected a header with a name of its own for each column"),
-    "a column without a name": ("id,\nrun_1,1\n", "expected a header with a name of its own for each column"),
+    "no id": ("id,a\n,1\n", "line 2: expected a different sample id in each row, got ''"),
+    "a column twice": ("id,a,a\nrun_1,1,2\n", "expected a header with a different name for each column"),
+    "a column without a name": ("id,\nrun_1,1\n", "expected a header with a different name for each column"),
     "no column of ids": ("run,a\nrun_1,1\n", r"expected a column 'sample_id' or 'id' of sample ids; there are: a, run"),
     "no row": ("id,a\n", "expected at least one row, got none"),
     "nothing": ("", "expected a column 'sample_id' or 'id'"),
     "not a number": ("id,a\nrun_1,NaN\n", "line 2, column 'a': expected a finite number or text, got 'NaN'; leave the"),
     "infinity": ("id,a\nrun_1,-inf\n", "expected a finite number or text, got '-inf'"),
     "too large a number": ("id,a\nrun_1,1e999\n", "expected a finite number or text, got '1e999'"),
-    "a quote without an end": ('id,a\nrun_1,"x\n', "no row of a table"),
+    "a quote without an end": ('id,a\nrun_1,"x\n', "cannot be parsed as a row of a table"),
 }
 
 
