@@ -94,7 +94,7 @@ def manifest(**claims: Any) -> Lie:
     return lambda root: edit_json(root / "manifest.json", lambda m: m.update(claims))
 
 
-SHAPES = r"field surface_position: the manifest says an array of shape \(1000000, 3\), there is .* \[50, 3\]"
+SHAPES = r"field surface_position: expected an array of shape \(1000000, 3\), as in the manifest, got .* \[50, 3\]"
 CHUNKS = r"sample 's1', domain 'surface': so many of .* points lie in .* chunks .*; expected at most 1,048,576 chunks"
 MEMORY = r"field surface_\w+: .* do not fit in memory .*; draw fewer points"
 POINTS = r"samples\.s1\.domains\.surface: n_points: expected at most 281,474,976,710,656, got one of"
@@ -129,12 +129,20 @@ LIES: dict[str, tuple[Lie, type[StoreError], str]] = {
     "less than no values": (width(-3), ManifestError, "dim: expected a whole number of at least 1, got -3"),
     "objects for values": (layout(dtype="O"), ManifestError, "dtype: expected one of float16, .*, got 'O'"),
     "a structure for values": (layout(dtype="f4," * 10**5), ManifestError, "dtype: expected one of float16"),
-    "another field's name": (layout(field="surface_area"), ManifestError, "says that it is field 'surface_area'"),
+    "another field's name": (
+        layout(field="surface_area"),
+        ManifestError,
+        "its array names another field, 'surface_area'",
+    ),
     "another field's array": (layout(array_name="position"), ManifestError, "another field has the same array"),
     "a chunk index that is the manifest": (manifest(chunk_index="manifest.json"), ManifestError, "chunk_index: "),
     "a chunk index in another directory": (manifest(chunk_index="s2.zarr/zarr.json"), ManifestError, "chunk_index: "),
     "a name that clears the terminal": (manifest(dataset_name="\x1b[2J"), ManifestError, r"'\\x1b\[2J' holds"),
-    "a name that is written backwards": (manifest(dataset_name="\u202egpj"), ManifestError, "holds characters"),
+    "a name that is written backwards": (
+        manifest(dataset_name="\u202egpj"),
+        ManifestError,
+        "holds invisible or bidirectional control characters",
+    ),
     "a key of a megabyte": (
         lambda root: edit_json(
             root / "manifest.json", lambda m: m["samples"]["s1"].update(fidelity={"\x1b" + "x" * 10**6: 1})

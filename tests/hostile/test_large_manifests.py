@@ -35,8 +35,8 @@ def lines(make: Callable[[int], str], n_lines: int) -> bytes:
 HUGE: dict[str, tuple[Callable[[], bytes], str]] = {
     "nothing but zeros": (lambda: bytes(64 * MIB), "Invalid JSON: expected value"),
     "open brackets": (lambda: b"[" * (64 * MIB), "Invalid JSON: recursion limit"),
-    "empty lists": (lambda: repeated("[]", ', "x": [', "]}"), r"over [\d,]+ values; expected at most 2,097,152"),
-    "whole numbers": (lambda: repeated("1", ', "x": [', "]}"), "over .* values; expected"),
+    "empty lists": (lambda: repeated("[]", ', "x": [', "]}"), r"over [\d,]+ values, expected at most 2,097,152"),
+    "whole numbers": (lambda: repeated("1", ', "x": [', "]}"), "over .* values, expected"),
     "infinite numbers": (
         lambda: repeated("1e999", ', "x": [', "]}", 10 * MIB),
         r"over 1,\d+,\d+ values beside the samples",
@@ -52,7 +52,7 @@ HUGE: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "too many lines": (
         lambda: lines(lambda i: f'"{i}":1', 2**21 + 1),
-        r"over 2,097,1.. values; expected .*, or at most 1,048,576 samples with a line for each",
+        r"over 2,097,1.. values, expected .*, or at most 1,048,576 samples with a line for each",
     ),
     "a line of infinite numbers": (
         lambda: lines(lambda _: f'"a": {{"attributes": {{"x": [{"1e999," * 10**6} 1]}}}}', 1),
@@ -67,7 +67,7 @@ def test_a_large_file_that_is_no_manifest_is_refused_in_little_memory(name: str)
     """The refusal takes little more memory than the file has bytes."""
     make, message = HUGE[name]
     data = make()
-    with bounded(256 * MIB + len(data)), pytest.raises(ManifestError, match=rf"^m: no valid manifest: .*{message}"):
+    with bounded(256 * MIB + len(data)), pytest.raises(ManifestError, match=rf"^m: not a valid manifest: .*{message}"):
         StoreManifest.parse(data, "m")
 
 

@@ -212,7 +212,7 @@ def test_whoever_asks_for_a_pending_field_is_told_which_samples_lack_it(root: Pa
     add(root, ids=("run_2",))
     message = (
         r"field 'surface_friction' is pending: 2 of 3 samples lack it \('part/run_1', 'run_3'\); add it to them with "
-        r"noether-zarr add-fields STORE SOURCE, or take it out with noether-zarr remove STORE --field surface_friction"
+        r"noether-zarr add-fields STORE SOURCE, or remove it with noether-zarr remove STORE --field surface_friction"
     )
     with pytest.raises(UnknownNameError, match=message):
         ZarrChunkReader(root).read_arrays("run_2", fields=["surface_friction"])

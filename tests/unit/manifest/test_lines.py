@@ -65,7 +65,7 @@ def test_a_manifest_with_a_line_for_each_sample_is_not_parsed_as_a_whole() -> No
         ),
         pytest.param(
             {"domains": DOMAINS.replace("surface", "volume")},
-            r"sample 'b': domains \['volume'\] are not among the store's",
+            r"sample 'b': the store has no domains \['volume'\]",
             id="unknown-domain",
         ),
         pytest.param({"attributes": "[]"}, r"samples\.b\.attributes: Input should be a valid dict", id="attributes"),
@@ -81,7 +81,7 @@ def test_a_malformed_sample_is_refused_by_name_and_key_when_it_is_asked_for(
     """The other samples are read."""
     manifest = parse(document(line("a"), line("b", **changes), line("c")))
     for ask in (manifest.sample, manifest.samples.get, lambda _: list(manifest.samples.values())):
-        with pytest.raises(ManifestError, match="^/store/manifest.json: no valid manifest: " + message):
+        with pytest.raises(ManifestError, match="^/store/manifest.json: not a valid manifest: " + message):
             ask("b")
     assert [manifest.sample(sample_id) for sample_id in "ac"] == [entry("a"), entry("c")]
 
@@ -120,7 +120,7 @@ def test_a_malformed_sample_is_refused_by_name_and_key_when_it_is_asked_for(
     ],
 )
 def test_lines_of_something_that_is_no_manifest_are_refused_at_once(data: bytes, message: str) -> None:
-    with pytest.raises(ManifestError, match="^/store/manifest.json: no valid manifest: .*" + message):
+    with pytest.raises(ManifestError, match="^/store/manifest.json: not a valid manifest: .*" + message):
         parse(data)
 
 

@@ -104,6 +104,6 @@ def test_an_array_of_chunks_without_a_size_is_corrupt_data(chunk_shape: Any) -> 
 def test_another_array_than_the_manifest_promises_is_refused_with_both_shapes(metadata: Any, found: str) -> None:
     with pytest.raises(
         CorruptDataError,
-        match=rf"^{WHERE}: the manifest says an array of shape \(7, 3\), there is {found}; convert the sample again$",
+        match=rf"^{WHERE}: expected an array of shape \(7, 3\), as in the manifest, got {found}; convert .* again$",
     ):
         require_array(metadata, (7, 3), WHERE)

@@ -51,7 +51,7 @@ def content_of(root: Path) -> Json:
         ({"test": "0.1"}, "test: expected a fraction between 0 and 1, got '0.1'"),
         ({"test": 0.1, "validation": -0.1}, "validation: expected a fraction between 0 and 1, got -0.1"),
         ({"test": 0.1, "validation": float("nan")}, "validation: expected a fraction between 0 and 1, got nan"),
-        ({"test": 0.7, "validation": 0.3}, "expected less than 1 in all, got 0.7 [+] 0.3"),
+        ({"test": 0.7, "validation": 0.3}, "expected a sum of less than 1, got 0.7 [+] 0.3"),
     ],
     ids=str,
 )
@@ -82,9 +82,7 @@ def test_again_after_samples_were_added_these_are_placed_and_no_other_moves(root
 def test_samples_leave_their_splits_only_where_that_is_asked_for(root: Path) -> None:
     add_samples(root, [], splits={"train": ["run_1"], "val": RUNS[1:]})
     before = content_of(root)
-    message = (
-        r"the store has splits \(train 1, val 19\), and 19 samples would leave theirs, such as 'run_2', which is in"
-    )
+    message = r"the store has splits \(train 1, val 19\), and 19 samples would change their split, such as 'run_2' of "
     with pytest.raises(ArgumentError, match=message):
         split_store(root, test=0.2, seed=0)
     assert content_of(root) == before
@@ -128,7 +126,7 @@ def test_exact_splits_move_samples_that_were_placed_only_with_overwrite(root: Pa
     split_store(root, test=0.2, seed=4, exact=True)
     before = content_of(root)["splits"]
     add_samples(root, [f"run_{i}" for i in range(21, 61)])
-    with pytest.raises(ArgumentError, match="samples would leave theirs"):
+    with pytest.raises(ArgumentError, match="samples would change their split"):
         split_store(root, test=0.2, seed=4, exact=True)
     assert content_of(root)["splits"] == before
     assert len(split_store(root, test=0.2, seed=4, exact=True, overwrite=True)["test"]) == 12
@@ -136,7 +134,7 @@ def test_exact_splits_move_samples_that_were_placed_only_with_overwrite(root: Pa
 
 def test_a_store_without_samples_is_not_split(tmp_path: Path) -> None:
     add_samples(tmp_path, [])
-    with pytest.raises(ArgumentError, match="the store has no samples to split; convert some first"):
+    with pytest.raises(ArgumentError, match="the store has no samples to split; convert a source first"):
         split_store(tmp_path, test=0.5)
 
 
@@ -174,8 +172,8 @@ def test_ids_that_are_not_there_are_left_out_and_named(tmp_path: Path) -> None:
     splits, [notice] = read_split_files({"train": file}, RUNS)
     assert splits == {"train": ["run_1"]}
     assert notice.startswith(
-        f"split 'train': 2 of the 3 ids in {file} are in neither source nor store: 'run_1000', 'x'; they are left out; "
-        "did you mean 'run_10'"
+        f"split 'train': 2 of the 3 ids in {file} are neither in the source nor in the store: 'run_1000', 'x'; "
+        "they are left out; did you mean 'run_10'"
     )
 
 
@@ -185,16 +183,19 @@ def test_splits_that_share_samples_are_named(tmp_path: Path) -> None:
         file.write_text(text)
     splits, notices = read_split_files(files, RUNS)
     assert splits == {"train": ["run_1", "run_2", "run_3"], "test": ["run_4", "run_2"], "small": ["run_5"]}
-    assert notices == ["splits 'train' and 'test' share samples, 1 in all: 'run_2'"]
+    assert notices == ["splits 'train' and 'test' share 1 samples: 'run_2'"]
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (None, "split 'train': cannot read .*train.txt .No such file or directory"),
-        (b"\xff\xfe", "split 'train': .*train.txt is no text in UTF-8"),
-        (b"# nothing\n\n", "split 'train': .*train.txt lists no sample; expected one id a line"),
-        (b"1\n2\n", "split 'train': 2 of the 2 ids in .* are in neither source nor store: '1', '2'; there are: run_1"),
+        (b"\xff\xfe", "split 'train': .*train.txt is not UTF-8 text"),
+        (b"# nothing\n\n", "split 'train': .*train.txt lists no sample; write one id per line"),
+        (
+            b"1\n2\n",
+            "split 'train': 2 of the 2 ids in .* are neither in the source nor in the store: '1', '2'; .* run_1",
+        ),
     ],
     ids=["not there", "no text", "empty", "ids of another form"],
 )

@@ -47,7 +47,10 @@ def test_each_required_key_is_written_again_for_readers_that_know_only_those() -
 
 @pytest.mark.parametrize("key", list(minimal()))
 def test_a_manifest_without_a_required_key_is_refused_by_the_name_of_the_key(key: str) -> None:
-    with pytest.raises(ManifestError, match=f"^/store/manifest.json: no valid manifest: {key}: Field required$"):
+    with pytest.raises(
+        ManifestError,
+        match=f"^/store/manifest.json: not a valid manifest: {key}: Field required; mend it: noether-zarr repair .*$",
+    ):
         parse(edited(lambda content: content.pop(key)))
 
 
@@ -83,7 +86,7 @@ def test_a_higher_format_version_is_refused_by_name(content: Json) -> None:
     ids=["empty", "cut", "list", "null", "no-utf-8", "deeply-nested", "half", "huge-number"],
 )
 def test_what_is_no_manifest_is_refused_with_where_it_came_from(data: bytes) -> None:
-    with pytest.raises(ManifestError, match=r"^/store/manifest.json: no valid manifest: "):
+    with pytest.raises(ManifestError, match=r"^/store/manifest.json: not a valid manifest: "):
         StoreManifest.parse(data, "/store/manifest.json")
 
 
@@ -136,18 +139,18 @@ def _grid(**changes: object) -> Edit:
         ),
         pytest.param(
             lambda content: content["domains"]["surface"].update(position="surface_area"),
-            "domain 'surface': its position 'surface_area' is none of its arrays",
+            "domain 'surface': its arrays lack its position 'surface_area'",
             id="position-that-is-not-there",
         ),
         pytest.param(
             _sample("domains", {"volume": GRID}),
-            r"sample 'run_1': domains \['volume'\] are not among the store's",
+            r"sample 'run_1': the store has no domains \['volume'\]",
             id="sample-of-an-unknown-domain",
         ),
     ],
 )
 def test_a_manifest_that_lies_or_leaves_the_root_is_refused(edit: Edit, message: str) -> None:
-    with pytest.raises(ManifestError, match="^/store/manifest.json: no valid manifest: .*" + message):
+    with pytest.raises(ManifestError, match="^/store/manifest.json: not a valid manifest: .*" + message):
         parse(edited(edit))
 
 
@@ -162,12 +165,14 @@ def test_a_manifest_that_lies_or_leaves_the_root_is_refused(edit: Edit, message:
 )
 def test_numbers_that_are_not_finite_are_refused(edit: Edit, number: str) -> None:
     data = json.dumps(edited(edit)).replace("0.25", number)
-    with pytest.raises(ManifestError, match=r"^/store/manifest.json: no valid .*: (Invalid JSON|.*finite number)"):
+    with pytest.raises(ManifestError, match=r"^/store/manifest.json: not a valid .*: (Invalid JSON|.*finite number)"):
         StoreManifest.parse(data.encode(), "/store/manifest.json")
 
 
 def test_of_many_problems_the_first_is_named_and_the_others_counted() -> None:
-    with pytest.raises(ManifestError, match=r"dataset_name: Field required \(and 2 more\)$"):
+    with pytest.raises(
+        ManifestError, match=r"dataset_name: Field required \(and 2 more\); mend it: noether-zarr repair STORE$"
+    ):
         parse(edited(lambda content: [content.pop(key) for key in ("dataset_name", "compressor", "samples")]))
 
 
@@ -189,14 +194,16 @@ def test_other_settings_are_refused_with_both_values(key: str, value: object, sh
         store.merged_with(writer, "/store/manifest.json")
     assert str(caught.value) == (
         f"/store/manifest.json: the store was written with other settings ({shown}); "
-        "use the store's settings, or write to another store"
+        "use the settings of the store, or write to another store"
     )
 
 
 def test_all_settings_that_differ_are_listed_and_no_others() -> None:
     store = parse(minimal())
     writer = parse(minimal() | {"shuffle_seed": 4, "values_dtype": "float32", "splits": {"train": []}})
-    with pytest.raises(ManifestConflictError, match=r"\(shuffle_seed: [^;]*; values_dtype: [^;]*\); use the store's"):
+    with pytest.raises(
+        ManifestConflictError, match=r"\(shuffle_seed: [^;]*; values_dtype: [^;]*\); use the settings of the store"
+    ):
         store.require_same_settings(writer, "/store/manifest.json")
 
 
@@ -225,7 +232,7 @@ LATER = {"array_name": "surface/friction", "field": "surface_friction", "dtype":
 @pytest.mark.parametrize(
     ("domain", "changed", "message"),
     [
-        pytest.param("nowhere", {}, "domain 'nowhere' is not among the store's", id="domain"),
+        pytest.param("nowhere", {}, "pending_fields, removing_fields: the store has no domain 'nowhere'", id="domain"),
         pytest.param("surface", {"array_name": "../x"}, "path", id="outside"),
         pytest.param(
             "surface", {"array_name": "surface"}, "expected an array in 'surface', got 'surface'", id="a domain"
@@ -236,7 +243,7 @@ LATER = {"array_name": "surface/friction", "field": "surface_friction", "dtype":
         pytest.param(
             "surface", {"array_name": "surface/pressure"}, "another field has the same array", id="same array"
         ),
-        pytest.param("surface", {"field": "surface_area"}, "its array says that it is field 'surface_area'", id="name"),
+        pytest.param("surface", {"field": "surface_area"}, "its array names another field, 'surface_area'", id="name"),
         pytest.param("surface", {"dtype": "int8"}, "dtype", id="dtype"),
     ],
 )
@@ -249,7 +256,7 @@ def test_forged_later_fields_are_refused(key: str, domain: str, changed: dict[st
 def test_a_field_is_not_listed_and_being_removed() -> None:
     fields = minimal()["domains"]["surface"]["arrays"]
     with pytest.raises(
-        ManifestError, match="field 'surface_pressure': it is pending, or being removed, and also another"
+        ManifestError, match="field 'surface_pressure': it is listed twice, once as pending or being removed"
     ):
         parse(minimal() | {"removing_fields": {"surface": {"surface_pressure": fields["surface_pressure"]}}})
 
@@ -286,7 +293,7 @@ def test_a_group_carries_the_manifest_of_its_sample_alone_and_its_attributes_onc
     ],
 )
 def test_a_group_that_something_else_wrote_is_refused(data: bytes) -> None:
-    with pytest.raises(ManifestError, match=r"^/store/run_1.zarr/zarr.json: no group that this library wrote: "):
+    with pytest.raises(ManifestError, match=r"^/store/run_1.zarr/zarr.json: not a group of this library \("):
         StoreManifest.of_group(data, "/store/run_1.zarr/zarr.json")
 
 
