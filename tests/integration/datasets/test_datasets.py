@@ -214,7 +214,7 @@ def test_samples_that_the_store_lacks_are_refused_or_on_request_skipped_with_a_c
     root: Path, chosen: dict[str, Any]
 ) -> None:
     with pytest.raises(
-        UnknownNameError, match=r"2 of 3 samples.* not in the store: 'run_9', 'run_8'; if_missing='skip'"
+        UnknownNameError, match=r"2 of 3 samples.* not in the store: 'run_9', 'run_8'; use if_missing='skip'"
     ):
         ZarrStoreDataset(root, **chosen)
     with pytest.warns(
