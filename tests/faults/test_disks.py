@@ -71,8 +71,8 @@ def test_samples_that_find_no_room_fail_and_are_converted_once_there_is_some(
     assert ran.code == 3
     assert 0 < len(converted) < len(RUNS)
     assert [line for line in ran.stderr.splitlines() if line.startswith("failed")] == [
-        f"failed: sample '{run}': cannot write {store}/{run}.zarr: No space left on device; make room on this disk, "
-        "and run again"
+        f"failed: sample '{run}': cannot write {store}/{run}.zarr: No space left on device; free space on this disk, "
+        "and run the command again"
         for run in RUNS
         if run not in converted
     ]
@@ -93,7 +93,8 @@ def test_a_disk_without_room_for_a_manifest_leaves_the_former_one_and_its_sample
     ran = run_command(AHMED, store)
     assert ran.code == 1
     assert ran.stderr.splitlines() == [
-        f"error: cannot write {store}/manifest.json: No space left on device; make room on this disk, and run again"
+        f"error: cannot write {store}/manifest.json: No space left on device; free space on this disk, and run the "
+        "command again"
     ]
     assert (store / "manifest.json").read_bytes() == former
     assert_whole_as_far_as_it_goes(store, undisturbed)
@@ -114,8 +115,8 @@ def test_a_disk_that_may_only_be_read_is_read_and_what_wants_to_write_there_says
     ran = run_command(AHMED, store)
     assert ran.code == 1
     assert ran.stderr.splitlines() == [
-        f"error: cannot write {store}/manifest.json: Read-only file system; mount it for writing, or choose "
-        "another place"
+        f"error: cannot write {store}/manifest.json: Read-only file system; mount it for writing, or use "
+        "another path"
     ]
     assert_whole_as_far_as_it_goes(store, undisturbed)
     assert call("verify", store).code == 0
@@ -136,7 +137,7 @@ def test_a_file_that_may_not_grow_as_large_fails_its_sample_alone(tmp_path: Path
     assert ran.code == 3
     assert ran.stderr.splitlines()[-1] == (
         f"failed: sample 'run_1': cannot write {store}/run_1.zarr: File too large; raise the limit on the size of "
-        "files (ulimit -f) or choose smaller shards, and run again"
+        "files (ulimit -f) or use smaller shards, and run the command again"
     )
     assert sorted(read_whole(store)) == ["run_2", "run_3"]
     assert convert_here(tree, store) == convert_here(tree, tmp_path / "at_once") == 0
@@ -168,7 +169,7 @@ def test_who_may_not_write_to_a_store_can_read_it_and_is_told_what_stands_in_the
     arguments = ("convert", tree, store, *PRESET, "--workers", 0)
     ran = without_privileges(lambda: call(*arguments, "--overwrite"))
     assert ran.code == 1
-    assert ran.stderr.startswith(f"error: cannot write {store}/manifest.json: Permission denied; have its owner give")
+    assert ran.stderr.startswith(f"error: cannot write {store}/manifest.json: Permission denied; ask its owner for the")
     assert bytes_of(store) == before
     found = without_privileges(lambda: read_whole(store))
     for sample_id, arrays in expected.items():

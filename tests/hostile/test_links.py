@@ -59,7 +59,7 @@ NO_FILES = {
 @pytest.mark.parametrize("key", ["manifest.json", "s1.zarr/zarr.json", SHARD])
 def test_what_is_no_file_is_refused_at_once(root: Path, key: str, make: Callable[[Path], object]) -> None:
     replace_by(root / key, make)
-    with bounded(), pytest.raises(StorageError, match=rf"cannot read .*{key}: it is no regular file$"):
+    with bounded(), pytest.raises(StorageError, match=rf"cannot read .*{key}: it is not a regular file$"):
         ZarrChunkReader(root).read_arrays("s1")
 
 
@@ -67,7 +67,7 @@ def test_a_shard_that_becomes_a_pipe_after_its_index_was_read_is_refused_at_once
     reader = ZarrChunkReader(root)
     reader.cost("s1")
     replace_by(root / SHARD, os.mkfifo)
-    with bounded(), pytest.raises(StorageError, match=r"it is no regular file$"):
+    with bounded(), pytest.raises(StorageError, match=r"it is not a regular file$"):
         reader.read_arrays("s1")
 
 
@@ -162,7 +162,7 @@ def make_maze(top: Path, n_levels: int) -> None:
 @pytest.mark.slow
 def test_a_maze_of_links_is_left_after_a_bounded_number_of_steps(tmp_path: Path) -> None:
     make_maze(tmp_path, 30)
-    with bounded(), pytest.raises(StorageError, match=r"links lead to \d+ directories again and again"):
+    with bounded(), pytest.raises(StorageError, match=r"links make [\d,]+ paths to only [\d,]+ directories"):
         TreeSource(tmp_path, FILEMAP)
 
 
@@ -185,7 +185,7 @@ def test_one_directory_that_a_thousand_samples_link_to_is_listed_for_each(tmp_pa
 def test_directories_without_end_in_each_other_are_left(tmp_path: Path, look: Callable[[Storage], object]) -> None:
     path = "/".join(["d"] * 400)
     (tmp_path / path).mkdir(parents=True)
-    with pytest.raises(StorageError, match="directories lie more than 100 deep in each other"):
+    with pytest.raises(StorageError, match="directories are nested more than 100 deep"):
         look(open_storage(tmp_path))
 
 

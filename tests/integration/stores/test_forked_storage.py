@@ -184,7 +184,7 @@ def test_options_that_cannot_be_pickled_are_refused_in_a_forked_process_alone(
             open_storage(storage.root, options)
         return str(caught.value)
 
-    assert "credentials stay here); leave out what cannot be pickled, or start processes by 'spawn'" in in_fork(refused)
+    assert "credentials stay here); leave out such options, or start processes by 'spawn'" in in_fork(refused)
 
 
 @pytest.mark.parametrize("kind", ["obstore", "s3fs"])

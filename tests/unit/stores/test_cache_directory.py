@@ -31,14 +31,14 @@ def only_store(path: Path) -> Path:
 
 def test_a_directory_with_other_things_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("x")
-    with pytest.raises(ArgumentError, match=r"is not empty, and no cache of this library .* a directory of its own"):
+    with pytest.raises(ArgumentError, match=r"is not empty, and no cache of this library .*; name an empty directory"):
         open_cache(tmp_path)
     assert [one.name for one in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def test_a_file_in_the_place_of_the_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(ArgumentError, match="is no directory"):
+    with pytest.raises(ArgumentError, match="is not a directory"):
         open_cache(tmp_path / "file")
 
 
@@ -222,5 +222,5 @@ def test_arguments_that_make_no_cache_are_refused_or_told(tmp_path: Path) -> Non
     with pytest.raises(ArgumentError, match="store_factory"):
         cache_settings(str(tmp_path), None, is_remote=True, has_factory=True)
     warn_once.cache_clear()
-    with pytest.warns(StorageWarning, match="the store is local, so it is not cached; leave cache_dir out"):
+    with pytest.warns(StorageWarning, match="a local store is not cached; leave cache_dir out"):
         assert cache_settings(str(tmp_path), None, is_remote=False) is None

@@ -68,7 +68,7 @@ def test_where_there_are_no_locks_a_file_stands_for_one_and_that_is_said_once(
         storage.update("m.json", append(b"!"))
         storage.update("n.json", append(b"n"))
     assert [str(one.message).partition(" (")[0] for one in caught] == [f"{root}: this file system has no locks"]
-    assert "One that a killed process leaves behind may be deleted" in str(caught[0].message)
+    assert "If a killed process leaves such a file, delete it" in str(caught[0].message)
     assert storage.read_if_there("m.json") == b"True!"
     assert not marker.exists()
 
@@ -146,7 +146,7 @@ def test_a_change_to_the_same_bytes_leaves_the_file_but_is_written(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StorageError, match="No space left on device; make room"):
+    with pytest.raises(StorageError, match="No space left on device; free space"):
         storage.update("m.json", lambda current: current or b"")
     assert (root / "m.json").read_bytes() == b"x"
 
