@@ -115,8 +115,7 @@ def test_a_disk_that_may_only_be_read_is_read_and_what_wants_to_write_there_says
     ran = run_command(AHMED, store)
     assert ran.code == 1
     assert ran.stderr.splitlines() == [
-        f"error: cannot write {store}/manifest.json: Read-only file system; mount it for writing, or use "
-        "another path"
+        f"error: cannot write {store}/manifest.json: Read-only file system; mount it for writing, or use another path"
     ]
     assert_whole_as_far_as_it_goes(store, undisturbed)
     assert call("verify", store).code == 0
@@ -180,9 +179,7 @@ def test_who_may_not_write_to_a_store_can_read_it_and_is_told_what_stands_in_the
 def test_who_may_not_make_the_store_is_told_so(read_only: Path) -> None:
     ran = without_privileges(lambda: call("convert", read_only / "tree", read_only / "new", *PRESET, "--workers", 0))
     assert ran.code == 1
-    assert ran.stderr.startswith(
-        f"error: cannot write {read_only}/new/manifest.json: Permission denied; have its owner"
-    )
+    assert ran.stderr.startswith(f"error: cannot write {read_only}/new/manifest.json: Permission denied; ask its owner")
     assert not (read_only / "new").exists()
 
 

@@ -67,7 +67,7 @@ def cache_settings(
     if cache_limit is not None:
         limit = parse_byte_size(cache_limit, "cache_limit")
         if directory is None:
-            raise ArgumentError(f"cache_limit: it needs a cache_dir; give cache_dir, or set {CACHE_DIR_VARIABLE}")
+            raise ArgumentError(f"cache_limit: expected cache_dir (or {CACHE_DIR_VARIABLE}) as well; set one of them")
     else:
         limit = parse_byte_size(os.environ.get(CACHE_LIMIT_VARIABLE) or DEFAULT_CACHE_LIMIT, CACHE_LIMIT_VARIABLE)
     if directory is None:
