@@ -1,4 +1,4 @@
-"""Files that hold little and claim much: refused before they are decompressed, or before their claim takes memory."""
+"""Small files with large claims: they are refused before decompression, or before their claims take memory."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def npz(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
 
 def saved(**arrays: NDArray[Any]) -> bytes:
     file = BytesIO()
-    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its stub takes them for allow_pickle
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its type stub expects a bool
     return file.getvalue()
 
 
 def zeros_as_npz(n_values: int) -> bytes:
-    """An archive in order, of zeros, made without room for them."""
+    """Return a valid archive of zeros, without memory for the zeros."""
     head, block = npy_head((n_values,)), bytes(MIB)
     file = BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("arr_0.npy", "w") as member:
@@ -66,7 +66,7 @@ def zeros_as_npz(n_values: int) -> bytes:
 
 
 def claiming(data: bytes, claimed: int) -> bytes:
-    """An archive whose central directory says another size of its only member."""
+    """Return an archive whose central directory has a wrong size of its only member."""
     with zipfile.ZipFile(BytesIO(data)) as archive:
         [info] = archive.infolist()
     true_size = info.file_size.to_bytes(4, "little")
@@ -76,7 +76,7 @@ def claiming(data: bytes, claimed: int) -> bytes:
 
 
 def pt(value: object, method: int = zipfile.ZIP_STORED) -> bytes:
-    """What torch saves, with its members compressed or not."""
+    """Return the bytes of a file by torch, with its members compressed or not."""
     file, packed = BytesIO(), BytesIO()
     torch.save(value, file)
     with zipfile.ZipFile(file) as archive, zipfile.ZipFile(packed, "w", method) as other:
@@ -124,7 +124,7 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes], str]] = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_file_that_claims_what_it_does_not_hold_is_refused_in_little_memory(name: str) -> None:
+def test_a_file_with_false_claims_is_refused_in_little_memory(name: str) -> None:
     filename, make, message = BOMBS[name]
     data = make()
     with bounded(), pytest.raises(SourceError, match=rf"^{WHERE}: {filename} cannot be read \(.*{message}"):
@@ -132,13 +132,13 @@ def test_a_file_that_claims_what_it_does_not_hold_is_refused_in_little_memory(na
 
 
 @pytest.mark.parametrize("name", [name for name in BOMBS if name.startswith(("npy", "npz", "pt of one"))])
-def test_its_head_is_refused_as_well(name: str) -> None:
+def test_the_header_of_a_file_with_false_claims_is_refused(name: str) -> None:
     filename, make, _ = BOMBS[name]
     with bounded(), pytest.raises(SourceError, match=rf"^{WHERE}: {filename} cannot be read"):
         describe_file(BytesIO(make()), filename, WHERE)
 
 
-def test_an_archive_in_order_that_is_larger_than_memory_is_refused_by_what_is_free(
+def test_a_valid_archive_larger_than_free_memory_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("noether.data.zarr_store.sources.npy.available_memory_bytes", lambda: 1000)
@@ -148,14 +148,14 @@ def test_an_archive_in_order_that_is_larger_than_memory_is_refused_by_what_is_fr
 
 
 @pytest.mark.slow
-def test_its_head_tells_how_large_it_is_without_decompressing_it() -> None:
+def test_the_header_of_a_large_archive_is_read_without_decompression() -> None:
     data = zeros_as_npz(64 * MIB)
     with bounded(16 * MIB):
         assert describe_file(BytesIO(data), "p.npz", WHERE).n_bytes == 256 * MIB
     assert len(data) < MIB
 
 
-def test_an_npz_of_one_array_is_that_array_and_one_of_several_a_dict() -> None:
+def test_an_npz_of_one_array_is_an_array_and_of_several_a_dict() -> None:
     np.testing.assert_array_equal(load(saved(p=VALUES), "p.npz"), VALUES, strict=True)
     several = load(saved(a=VALUES, b=VALUES + 1), "p.npz")
     assert list(several) == ["a", "b"]
@@ -180,11 +180,11 @@ def test_any_bytes_of_an_archive_are_loaded_or_refused_as_a_source_error(
         try:
             read(BytesIO(bytes(data)), "p.npz", WHERE)
         except SourceError as error:
-            assert str(error).startswith(f"{WHERE}: p.npz ")  # noqa: PT017 - whether it is raised is open
+            assert str(error).startswith(f"{WHERE}: p.npz ")  # noqa: PT017 - an error is allowed, not required
 
 
 class Piece:
-    """Runs code when it is unpickled."""
+    """An object that runs code when it is unpickled."""
 
     def __reduce__(self) -> tuple[object, ...]:
         return (os.mkdir, ("ran",))
@@ -200,7 +200,7 @@ def test_no_code_in_an_archive_is_run(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def doubled(depth: int) -> list[Any]:
-    """A list that holds another twice, which holds another twice, and so on: few objects, and many in JSON."""
+    """Return a list that holds another list twice, and so on: few objects, but very many values in JSON."""
     inner: list[Any] = [1.0]
     for _ in range(depth):
         inner = [inner, inner]
@@ -224,7 +224,7 @@ LARGE = {
 
 @pytest.mark.parametrize("name", LARGE)
 def test_attributes_that_would_not_fit_a_manifest_are_refused(tmp_path: Path, name: str) -> None:
-    """Such attributes are refused before a byte is written."""
+    """They are refused before a byte is written."""
     value, message = LARGE[name]
     writer = ZarrStoreWriter(tmp_path, FILEMAP, "ahmed", chunk_points=8)
     with bounded(), pytest.raises(SampleDataError, match=rf"attribute 'a' has no form in JSON \({message}"):
@@ -245,6 +245,6 @@ def test_the_largest_attributes_that_are_written_are_read(tmp_path: Path) -> Non
     assert found.attributes == {"deep": deep, "many": many}
 
 
-def test_deflate_makes_no_more_of_a_byte_than_is_believed() -> None:
+def test_deflate_never_exceeds_the_assumed_ratio() -> None:
     data = bytes(64 * MIB)
     assert len(data) / len(zlib.compress(data, 9)) < 1032

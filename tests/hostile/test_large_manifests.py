@@ -1,4 +1,4 @@
-"""Manifests of any size: read or refused in bounded time, and in memory that what they say does not multiply."""
+"""Manifests of any size: they are read or refused in bounded time and memory."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ HUGE: dict[str, tuple[Callable[[], bytes], str]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", few_fast(HUGE, 4))
-def test_a_large_file_that_is_no_manifest_is_refused_in_little_memory(name: str) -> None:
-    """The refusal takes little more memory than the file has bytes."""
+def test_a_large_invalid_manifest_is_refused_in_little_memory(name: str) -> None:
+    """The refusal takes little more memory than the size of the file."""
     make, message = HUGE[name]
     data = make()
     with bounded(256 * MIB + len(data)), pytest.raises(ManifestError, match=rf"^m: not a valid manifest: .*{message}"):
@@ -106,7 +106,7 @@ def test_a_manifest_of_a_gibibyte_is_read_and_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", PLACES)
-def test_no_place_reads_a_document_that_is_too_large_and_each_reads_such_a_file(
+def test_too_large_documents_are_refused_but_files_of_that_size_are_read(
     kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("base", "local"):
