@@ -60,7 +60,7 @@ def test_a_manifest_with_a_line_for_each_sample_is_not_parsed_as_a_whole() -> No
         pytest.param({"relpath": '"/etc"'}, r"samples\.b\.relpath: path '/etc': it has an empty part", id="absolute"),
         pytest.param(
             {"domains": DOMAINS.replace('"n_chunks": 4', '"n_chunks": 5')},
-            r"samples\.b\.domains\.surface: n_chunks: expected 4 for 2041 points in chunks of 512, got 5",
+            r"samples\.b\.domains\.surface: n_chunks: expected 4 for 2,041 points in chunks of 512, got 5",
             id="n-chunks-that-lies",
         ),
         pytest.param(

@@ -125,7 +125,7 @@ def _grid(**changes: object) -> Edit:
         ),
         pytest.param(
             _grid(n_chunks=5),
-            "n_chunks: expected 4 for 2041 points in chunks of 512, got 5",
+            "n_chunks: expected 4 for 2,041 points in chunks of 512, got 5",
             id="n-chunks-that-lies",
         ),
         pytest.param(_grid(n_points=0), "n_points: expected a whole number of at least 1, got 0", id="no-points"),

@@ -38,9 +38,11 @@ def check_field_attributes(
         for name, value in attributes.items():
             where = f"field_attributes: {field}"
             if name not in _NAMES:
-                raise ArgumentError(f"{where}: expected {' or '.join(map(repr, _NAMES))}, got {name!r}")
+                raise ArgumentError(f"{where}: expected {' or '.join(map(repr, _NAMES))}, got {name!r}; leave it out")
             if not isinstance(value, str) or not value or not is_plain(value):
-                raise ArgumentError(f"{where}: {name}: expected printable text, got {value!r}")
+                raise ArgumentError(
+                    f"{where}: {name}: expected printable text, got {value!r}; use a str without control characters"
+                )
     checked = {field: {name: str(value) for name, value in one.items()} for field, one in field_attributes.items()}
     return {field: attributes for field, attributes in checked.items() if attributes}
 

@@ -80,7 +80,7 @@ def known_domains(
 
 
 def with_marks(manifest: StoreManifest, domains: Mapping[str, DomainLayout], entry: SampleEntry) -> SampleEntry:
-    """Return the entry of a sample, with `added_fields` set to the fields that were added in the store's view.
+    """Return the entry of a sample, with `added_fields` set to its fields that are added fields of the store.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """The manifest's record of fields that are being removed. Pure.
 
 A removal of a field has three steps, as a removal of samples has. First, the manifest moves the field to
-`removing_fields`. Then the field is removed from the roots of the groups, and its objects are deleted. At last, the
+`removing_fields`. Then the field is removed from the roots of the groups, and its objects are deleted. Finally, the
 manifest drops the field from `removing_fields`.
 """
 

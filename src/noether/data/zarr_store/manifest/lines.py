@@ -52,7 +52,7 @@ _END = b"\n  }\n}\n"
 # The beginning of a line by `_to_line`, up to the end of a path without escapes.
 _RELPATH = re.compile(rb' {4}"(?:[^"\\]|\\.)*": \{"relpath":"([^"\\]*)"')
 
-# They bound the time and memory in which a manifest from an untrusted source is read or refused.
+# Limits, so that a manifest from an untrusted source is read or refused in bounded time and memory.
 _MAX_SAMPLES = 1 << 20
 _MAX_VALUES_AT_ONCE = 1 << 21
 
@@ -71,7 +71,7 @@ SafePath = Annotated[str, AfterValidator(lambda path: check_relative_path(path, 
 
 @dataclass(frozen=True)
 class DomainSample:
-    """The grid of one domain of one sample, in its form in the manifest."""
+    """The manifest's record of the grid of one domain of one sample."""
 
     n_points: int
     chunk_points: int
@@ -81,8 +81,8 @@ class DomainSample:
     def __post_init__(self) -> None:
         if self.n_chunks != self.grid.n_chunks:
             raise ValueError(
-                f"n_chunks: expected {self.grid.n_chunks} for {self.n_points} points in chunks of "
-                f"{self.chunk_points}, got {self.n_chunks}"
+                f"n_chunks: expected {self.grid.n_chunks:,} for {self.n_points:,} points in chunks of "
+                f"{self.chunk_points:,}, got {self.n_chunks:,}"
             )
 
     @classmethod
@@ -347,7 +347,7 @@ def parse_json(data: bytes) -> tuple[Any, dict[str, int] | None]:
     Raises
     ------
     ValueError
-        The text is no JSON (NaN and Infinity are not allowed), or it is too large: more than 1,048,576 samples, more
+        The text is not JSON (NaN and Infinity are not allowed), or it is too large: more than 1,048,576 samples, more
         than 131,072 values in a sample, or, in another layout, more than 2,097,152 values in all.
     """
     parts = _split(data)

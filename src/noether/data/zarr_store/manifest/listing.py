@@ -1,4 +1,4 @@
-"""The groups in a listing of a store, and the manifest that their own manifests make."""
+"""The groups in a listing of a store, and the manifest of the store that is rebuilt from the roots of its groups."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def is_own_key(inside: str, domains: Mapping[str, DomainLayout]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class OwnManifest:
-    """The own manifest of a complete group, from its root.
+    """The own manifest of a complete group: a manifest with only its sample, from its root ``zarr.json``.
 
     Attributes
     ----------

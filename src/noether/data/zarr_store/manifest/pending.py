@@ -76,7 +76,7 @@ def _why_pending(one: PendingField) -> str:
 
 
 def require_staying(manifest: StoreManifest, fields: Iterable[str], origin: str) -> None:
-    """Raise `ManifestConflictError` if a field that shall be added is being removed."""
+    """Raise `ManifestConflictError` if one of the fields to add is being removed."""
     removing = placed_pending(manifest.removing_fields)
     for field in fields:
         if field in removing:

@@ -1,7 +1,7 @@
 """The manifest's record of groups that are being removed, and the checks that respect it. Pure.
 
 A removal has three steps. First, the manifest moves the group of a sample from `samples` to `removing`. Then the group
-is removed. At last, the manifest drops the group from `removing`. So any process can finish a removal that was killed,
+is removed. Finally, the manifest drops the group from `removing`. So any process can finish a removal that was killed,
 and no reader, merge or open writer takes a half-removed group for a sample.
 """
 
@@ -71,7 +71,7 @@ def live_records(
     seen : SeenManifest
         The manifest as the writer saw it.
     has_root : callable of str to bool
-        Returns whether the group at a path is complete.
+        Function that returns whether the group at a path is complete.
     """
     if not (there.removing or seen.sample_ids or seen.removing):
         return recorded
@@ -147,7 +147,7 @@ def end_removal(
     groups : mapping of str to str
         Sample ids of the removed groups, by path.
     has_root : callable of str to bool
-        Returns whether the group at a path is complete.
+        Function that returns whether the group at a path is complete.
     """
     again = {path: sample_id for path, sample_id in groups.items() if path in manifest.removing and has_root(path)}
     removing = {path: one for path, one in manifest.removing.items() if path not in groups or path in again}

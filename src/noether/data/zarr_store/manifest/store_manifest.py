@@ -118,7 +118,7 @@ _SampleId = Annotated[str, AfterValidator(check_sample_id)]
 
 
 class CopyOrigin(BaseModel):
-    """The origin of a store that is a partial copy of another one.
+    """The source of a store that is a partial copy of another store.
 
     Attributes
     ----------
@@ -164,7 +164,7 @@ class StoreManifest(BaseModel):
     sample_index : str or None
         Name of a chunk index file with the ids of the samples that it describes.
     copied_from : CopyOrigin or None
-        Origin of a partial copy; ``None`` for a store with all points.
+        Source of a partial copy; ``None`` for a store with all points.
     origin : tuple of three floats, or None
         Point that was subtracted from all positions; ``None`` if none was.
     removing : dict of str to str
@@ -295,8 +295,8 @@ class StoreManifest(BaseModel):
     ) -> str:
         """Add the samples and splits to the manifest at `root`, atomically.
 
-        The samples and splits of other writers stay. If both manifests have a sample or split, the one of this manifest
-        is kept. Samples are written in the order of their ids, so the file does not depend on the order of their
+        The samples and splits of other writers stay. If both manifests have the same sample or split, this manifest
+        wins. Samples are written in the order of their ids, so the file does not depend on the order of their
         conversion. Afterwards, `samples`, `splits`, `domains`, `pending_fields`, `removing` and the names of chunk
         indexes match the file.
 
@@ -332,7 +332,8 @@ class StoreManifest(BaseModel):
             live = live_records(there, self.samples, seen or SeenManifest(), has_root)
             merged = there.merged_with(self.model_copy(update={"samples": live}), url)
             data = merged.to_json(url)
-            # They are deleted before the manifest is replaced. If this process ends in between, no unnamed file stays.
+            # They are deleted before the manifest is replaced. In the other order, a kill in between would leave files
+            # that no manifest names.
             dropped = [name for name in there.index_names if name not in merged.index_names]
             if dropped:
                 storage.delete(dropped)
@@ -355,8 +356,8 @@ class StoreManifest(BaseModel):
         root : str
             Path or URL of the store.
         change : callable of StoreManifest to StoreManifest
-            Returns the new manifest, with its samples in the order of the file. It is called again if another writer
-            came first, so it must not depend on earlier calls.
+            Function that returns the new manifest, with its samples in their order in the file. It is called again if
+            another writer came first, so it must not depend on earlier calls.
         storage_options : mapping, optional
             Options of the file system; see `stores.open_storage`.
 

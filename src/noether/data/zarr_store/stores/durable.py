@@ -29,7 +29,7 @@ __all__ = [
 
 # From <fcntl.h> and <linux/fs.h>.
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
-# Each waiting file is open.
+# Each file that waits for its sync is open.
 _MAX_WAITING = 64
 
 
@@ -44,7 +44,7 @@ def write_durably(path: Path, parts: Iterable[bytes]) -> None:
 class SyncedFiles:
     """Files that survive a loss of power once `wait` has returned. A file is synced while the next ones are written.
 
-    Use it as a context manager. Its exit waits for the syncs too, but raises no error of theirs.
+    Use it as a context manager. Its exit waits for the syncs too, but raises none of their errors.
     """
 
     def __init__(self) -> None:

@@ -79,7 +79,7 @@ class FsspecStorage(StorageByObjects):
 
     @property
     def _fs(self) -> Any:
-        # File systems with their own thread refuse to work in a forked process, so it opens a new one.
+        # File systems with their own thread refuse to work in a forked process, so that process opens a new one.
         if self._pid != os.getpid():
             self._opened, _ = self._open()
             self._pid = os.getpid()
@@ -127,7 +127,7 @@ class FsspecStorage(StorageByObjects):
                 return None
 
     def update(self, key: str, change: Callable[[bytes | None], bytes]) -> None:
-        """Replace a file; see `Storage`, and the notes of this class for the missing promise."""
+        """Replace a file; see `Storage`. Unlike there, updates by other processes can get lost."""
         with _update_lock:
             new = change(self.read_if_there(key))
             try:
@@ -147,7 +147,7 @@ class FsspecStorage(StorageByObjects):
                 yield StoredObject(path.removeprefix(top).lstrip("/"), int(info["size"]), _version(info))
 
     def zarr_store(self, relpath: str, *, read_only: bool) -> Store:
-        """Open a group; see `Storage`."""
+        """Open a group as a zarr Store; see `Storage`."""
         store = FsspecStore.from_url(f"{self.root}/{relpath}", storage_options=self._options, read_only=read_only)
         keep_in_forks(store.fs)
         return store

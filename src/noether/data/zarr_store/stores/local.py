@@ -49,6 +49,7 @@ _WAYS_OUT = {
     errno.ENOSPC: "free space on this disk, and run the command again",
     errno.EDQUOT: "free space within your quota, and run the command again",
     errno.EFBIG: "raise the limit on the size of files (ulimit -f) or use smaller shards, and run the command again",
+    errno.ELOOP: "remove these links or directories",
     errno.EROFS: "mount it for writing, or use another path",
     errno.EACCES: "ask its owner for the permission, or use another path",
 }
@@ -321,7 +322,7 @@ class LocalStorage:
             raise StorageError(f"cannot read {self._root / key}: {error.strerror}") from error
 
     def zarr_store(self, relpath: str, *, read_only: bool) -> Store:
-        """Open a group; see `Storage`."""
+        """Open a group as a zarr Store; see `Storage`."""
         return LocalStore(self._root / relpath, read_only=read_only)
 
 

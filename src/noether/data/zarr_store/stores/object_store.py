@@ -151,7 +151,8 @@ class ObstoreStorage(StorageByObjects):
         with locked(_lock_of_machine(self.root)):
             current = self._read(key)
             new = change(current)
-            # The change can have taken long. A change by another machine between these two requests is not noticed.
+            # The change can have taken long, so the object is read again. A change by another machine after this read
+            # is not noticed.
             if self._read(key) != current:
                 return False
             self._put(key, [new])
@@ -171,7 +172,7 @@ class ObstoreStorage(StorageByObjects):
             yield StoredObject(meta["path"], meta["size"], _version(meta))
 
     def zarr_store(self, relpath: str, *, read_only: bool) -> Store:
-        """Open a group; see `Storage`."""
+        """Open a group as a zarr Store; see `Storage`."""
         url = f"{self.root}/{relpath}"
         if claim_obstore():
             return ObjectStore(self._open(open_store, url), read_only=read_only)

@@ -1,4 +1,4 @@
-"""The request log: one DEBUG line for each request to a storage, with key, bytes, time and number of tries.
+"""The request log: one DEBUG line for each request to a storage, with key, bytes, time and the number of the try.
 
 The key is relative to the root of the store. A line never has a URL, an option or the text of an error, since these can
 hold credentials.

@@ -58,7 +58,7 @@ class Retries:
     max_retries : int
         Largest number of retries.
     timeout_s : float
-        Seconds after the first request after which it is not sent again.
+        Seconds from the first try to the last possible retry.
     name_timeout_s : float
         The same limit if the host name does not resolve, or the machine has no role.
     first_wait_s, longest_wait_s, growth : float
@@ -120,7 +120,7 @@ class Retries:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Return whether a retry can help: there was no answer, or the server was overloaded."""
+    """Return whether a retry can help: there was no answer, or the server failed or was overloaded."""
     if not isinstance(error, GenericError):  # errors with their own class are permanent: 401, 403, 404, 412, …
         return False
     status = STATUS.search(str(error))
