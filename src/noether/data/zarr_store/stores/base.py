@@ -154,7 +154,7 @@ class Storage(Protocol):
 
 
 class StorageByObjects:
-    """A storage that writes and deletes the objects of a group one by one, with the root deleted first and written last."""
+    """A storage that handles the objects of a group one by one: the root is deleted first and written last."""
 
     root: str
 
