@@ -25,7 +25,7 @@ __all__ = ["Storm", "Watcher", "read_whole", "stored_bytes"]
 
 Victim = Literal["all", "parent", "worker"]
 
-# Least times of a start, and of the conversion of a sample, on any machine. Kills shall occur in all phases.
+# Least times of a start, and of the conversion of a sample, on any machine. Kills must be possible in all phases.
 _START_SECONDS, _BETWEEN_LINES_SECONDS = 2.0, 0.2
 # Pause of the reader between reads, so that it leaves processor time to the conversion.
 _PAUSE_SECONDS = 0.05

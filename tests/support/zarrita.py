@@ -1,6 +1,6 @@
 """zarrita.js in a headless Chromium, which reads a group over HTTP and posts the arrays back.
 
-`./scripts/test` installs both if it has the rights. Node 20 is not enough, since it has no `Float16Array`.
+`./scripts/test` installs both if it has the rights. Node 20 would need no browser, but it has no `Float16Array`.
 """
 
 from __future__ import annotations
