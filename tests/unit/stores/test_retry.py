@@ -269,7 +269,7 @@ def test_the_bounds_are_those_of_the_retry_config() -> None:
 
 def test_the_documented_bounds_are_the_usual_ones() -> None:
     text = (ROOT / "docs" / "trust.md").read_text(encoding="utf-8")
-    code = text.partition("\n## When the network fails\n")[2].partition("```python\n")[2].partition("```")[0]
+    code = text.partition("\n## Network failures\n")[2].partition("```python\n")[2].partition("```")[0]
     found: dict[str, Any] = {}
     exec(code, found)
     assert Retries.of(found["storage_options"]) == Retries.of({})
