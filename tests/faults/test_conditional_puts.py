@@ -24,8 +24,8 @@ NO_CONDITIONS = Script(["501"], limit=None, methods="PUT", header="^if-(none-)?m
 # Settings with which obstore sends no conditions, and servers that refuse conditions.
 WAYS: dict[str, dict[str, Any]] = {"refused": {}, "disabled": {"conditional_put": "disabled"}}
 WARNING = (
-    "this storage has no conditional writes. Only one machine may write to the store at a time: two could lose each "
-    "other's samples, which noether-zarr merge finds again."
+    "this storage has no conditional writes. Let only one machine write to the store at a time: two can lose each "
+    "other's samples; noether-zarr merge recovers them."
 )
 
 

@@ -69,8 +69,8 @@ def test_samples_that_fill_the_disk_fail_and_are_converted_later(small: SmallMou
     assert ran.code == 3
     assert 0 < len(converted) < len(RUNS)
     assert [line for line in ran.stderr.splitlines() if line.startswith("failed")] == [
-        f"failed: sample '{run}': cannot write {store}/{run}.zarr: No space left on device; make room on this disk, "
-        "and run again"
+        f"failed: sample '{run}': cannot write {store}/{run}.zarr: No space left on device; free space on this disk, "
+        "and run the command again"
         for run in RUNS
         if run not in converted
     ]
@@ -90,7 +90,8 @@ def test_a_full_disk_keeps_the_former_manifest_and_its_samples(small: SmallMount
     ran = run_command(AHMED, store)
     assert ran.code == 1
     assert ran.stderr.splitlines() == [
-        f"error: cannot write {store}/manifest.json: No space left on device; make room on this disk, and run again"
+        f"error: cannot write {store}/manifest.json: No space left on device; free space on this disk, and run the "
+        "command again"
     ]
     assert (store / "manifest.json").read_bytes() == former
     assert_whole_as_far_as_it_goes(store, undisturbed)
@@ -110,8 +111,7 @@ def test_a_read_only_disk_can_be_read_and_writes_fail_clearly(small: SmallMount,
     ran = run_command(AHMED, store)
     assert ran.code == 1
     assert ran.stderr.splitlines() == [
-        f"error: cannot write {store}/manifest.json: Read-only file system; mount it for writing, or choose "
-        "another place"
+        f"error: cannot write {store}/manifest.json: Read-only file system; mount it for writing, or use another path"
     ]
     assert_whole_as_far_as_it_goes(store, undisturbed)
     assert call("verify", store).code == 0
@@ -132,7 +132,7 @@ def test_a_file_size_limit_fails_only_the_affected_sample(tmp_path: Path) -> Non
     assert ran.code == 3
     assert ran.stderr.splitlines()[-1] == (
         f"failed: sample 'run_1': cannot write {store}/run_1.zarr: File too large; raise the limit on the size of "
-        "files (ulimit -f) or choose smaller shards, and run again"
+        "files (ulimit -f) or use smaller shards, and run the command again"
     )
     assert sorted(read_whole(store)) == ["run_2", "run_3"]
     assert convert_here(tree, store) == convert_here(tree, tmp_path / "at_once") == 0
@@ -166,7 +166,7 @@ def test_a_store_without_write_permission_can_be_read(read_only: Path) -> None:
     arguments = ("convert", tree, store, *PRESET, "--workers", 0)
     ran = without_privileges(lambda: call(*arguments, "--overwrite"))
     assert ran.code == 1
-    assert ran.stderr.startswith(f"error: cannot write {store}/manifest.json: Permission denied; have its owner give")
+    assert ran.stderr.startswith(f"error: cannot write {store}/manifest.json: Permission denied; ask its owner for the")
     assert bytes_of(store) == before
     found = without_privileges(lambda: read_whole(store))
     for sample_id, arrays in expected.items():
@@ -177,9 +177,7 @@ def test_a_store_without_write_permission_can_be_read(read_only: Path) -> None:
 def test_a_missing_permission_to_create_the_store_is_reported(read_only: Path) -> None:
     ran = without_privileges(lambda: call("convert", read_only / "tree", read_only / "new", *PRESET, "--workers", 0))
     assert ran.code == 1
-    assert ran.stderr.startswith(
-        f"error: cannot write {read_only}/new/manifest.json: Permission denied; have its owner"
-    )
+    assert ran.stderr.startswith(f"error: cannot write {read_only}/new/manifest.json: Permission denied; ask its owner")
     assert not (read_only / "new").exists()
 
 

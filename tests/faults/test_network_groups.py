@@ -82,4 +82,4 @@ def test_the_first_error_is_raised() -> None:
     storage = Unreliable({}, {2, 3}, first_last=True)
     with pytest.raises(StorageError, match="the answer is lost") as raised:
         storage.write_group("g.zarr", [(key[len("g.zarr/") :], [data]) for key, data in NEW.items()])
-    assert raised.value.__notes__ == ["what was written of it could not be removed: the answer is lost"]
+    assert raised.value.__notes__ == ["the objects that were written could not be removed: the answer is lost"]

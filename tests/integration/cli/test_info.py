@@ -123,7 +123,7 @@ def test_a_wrong_call_ends_with_its_code_and_a_line(store: Path, arguments: list
     ("content", "message"),
     [
         pytest.param(None, "not found, so .* is no store; check the path, or convert", id="none"),
-        pytest.param("{", "no valid manifest: Invalid JSON", id="no JSON"),
+        pytest.param("{", "not a valid manifest: Invalid JSON", id="no JSON"),
         pytest.param('{"format_version": 99}', "format_version: format version 99 is not known", id="newer"),
     ],
 )

@@ -201,7 +201,7 @@ def test_an_unknown_choice_is_refused(root: Path) -> None:
 def test_the_documented_loop_counts_what_it_skips(root: Path) -> None:
     damage(root, 4)
     text = (ROOT / "docs" / "trust.md").read_text(encoding="utf-8")
-    code = text.partition("\n## When the network fails\n")[2].split("```python\n")[2].partition("```")[0]
+    code = text.partition("\n## Network failures\n")[2].split("```python\n")[2].partition("```")[0]
     found = {"DataLoader": DataLoader, "ZarrStoreDataset": ZarrStoreDataset, "collate_samples": collate_samples}
     exec(code.replace("s3://bucket/store", str(root)).replace("num_workers=4", "num_workers=0"), found)
     dataset: Any = found["dataset"]

@@ -214,10 +214,12 @@ def test_samples_that_the_store_lacks_are_refused_or_on_request_skipped_with_a_c
     root: Path, chosen: dict[str, Any]
 ) -> None:
     with pytest.raises(
-        UnknownNameError, match=r"2 of 3 samples.* not in the store: 'run_9', 'run_8'; if_missing='skip'"
+        UnknownNameError, match=r"2 of 3 samples.* not in the store: 'run_9', 'run_8'; use if_missing='skip'"
     ):
         ZarrStoreDataset(root, **chosen)
-    with pytest.warns(UserWarning, match=r"2 of 3 samples.* not in the store: 'run_9', 'run_8'; going without"):
+    with pytest.warns(
+        UserWarning, match=r"2 of 3 samples.* not in the store: 'run_9', 'run_8'; the dataset skips them"
+    ):
         dataset = ZarrStoreDataset(root, **chosen, if_missing="skip")
     assert dataset.sample_ids == ("run_2",)
     assert dataset.missing_ids == ("run_9", "run_8")
@@ -227,10 +229,14 @@ def test_samples_that_the_store_lacks_are_refused_or_on_request_skipped_with_a_c
     ("wanted", "kind", "message"),
     [
         ({"split": "trains"}, UnknownNameError, "split 'trains' is not in the store; did you mean 'train'?"),
-        ({"split": "none"}, ArgumentError, "split 'none' of the store has no samples; expected at least one"),
-        ({"sample_ids": []}, ArgumentError, "the store has no samples; expected at least one to train on"),
+        ({"split": "none"}, ArgumentError, "split 'none' of the store has no samples, expected at least one"),
+        ({"sample_ids": []}, ArgumentError, "the store has no samples, expected at least one to train on"),
         ({"sample_ids": "run_1"}, ArgumentError, r"sample_ids: expected a list of ids, got the str 'run_1'"),
-        ({"sample_ids": ["run_1"], "split": "train"}, ArgumentError, "expected either a split or sample ids, got both"),
+        (
+            {"sample_ids": ["run_1"], "split": "train"},
+            ArgumentError,
+            "split, sample_ids: expected one of the two, got both",
+        ),
         ({"if_missing": "ignore"}, ArgumentError, "if_missing: expected one of error, skip, got 'ignore'"),
         ({"fields": ["volume_presure"]}, UnknownNameError, "did you mean 'volume_pressure'"),
         (
@@ -267,7 +273,7 @@ def test_a_place_without_a_store_and_a_store_without_samples_are_refused(tmp_pat
     with pytest.raises(ManifestError, match=r"manifest.json: not found"):
         ZarrStoreDataset(tmp_path)
     write_samples(tmp_path, {}, AHMED_FILEMAP)
-    with pytest.raises(ArgumentError, match="the store has no samples; expected at least one to train on"):
+    with pytest.raises(ArgumentError, match="the store has no samples, expected at least one to train on"):
         ZarrStoreDataset(tmp_path)
 
 

@@ -393,7 +393,7 @@ def test_a_fill_is_refused_before_any_request(tmp_path: Path) -> None:
 
 def test_a_local_store_is_not_cached_and_makes_no_directory(root: Path, tmp_path: Path) -> None:
     warn_once.cache_clear()
-    with pytest.warns(StorageWarning, match="the store is local"):
+    with pytest.warns(StorageWarning, match="a local store is not cached"):
         reader = ZarrChunkReader(root, cache_dir=tmp_path / "cache")
     reader.read_arrays("run_1", DRAW, 3)
     assert reader.cache_limit is None

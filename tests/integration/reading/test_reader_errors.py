@@ -102,12 +102,12 @@ FIELD_DAMAGE = [
     ),
     pytest.param(
         lambda root: change_metadata(root, lambda arrays: arrays["surface/pressure"].update(shape=[49, 1])),
-        r"says an array of shape \(50, 1\), there is an array of shape \[49, 1\]",
+        r"expected an array of shape \(50, 1\), as in the manifest, got an array of shape \[49, 1\]",
         id="wrong number of points",
     ),
     pytest.param(
         lambda root: change_metadata(root, lambda arrays: arrays.update({"surface/pressure": arrays["surface"]})),
-        r"says an array of shape \(50, 1\), there is a group",
+        r"expected an array of shape \(50, 1\), as in the manifest, got a group",
         id="a group in the array's place",
     ),
     pytest.param(cut_array_metadata, "metadata cannot be read", id="array metadata cut"),
@@ -243,12 +243,12 @@ def test_a_manifest_is_refused_by_its_place_and_reason(
     root: Path, change: Callable[[Metadata], object], expected: str
 ) -> None:
     change_json(root / "manifest.json", change)
-    with pytest.raises(ManifestError, match=rf"manifest\.json: no valid manifest: .*{expected}"):
+    with pytest.raises(ManifestError, match=rf"manifest\.json: not a valid manifest: .*{expected}"):
         ZarrChunkReader(root)
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"dataset_name": "ahm', "\x00"], ids=repr)
 def test_a_manifest_that_is_no_json_object_is_refused(root: Path, text: str) -> None:
     (root / "manifest.json").write_text(text)
-    with pytest.raises(ManifestError, match=r"manifest\.json: no valid manifest: "):
+    with pytest.raises(ManifestError, match=r"manifest\.json: not a valid manifest: "):
         ZarrChunkReader(root)

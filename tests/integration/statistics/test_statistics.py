@@ -251,16 +251,20 @@ def test_a_damaged_chunk_is_named_with_its_sample_and_field(tmp_path: Path) -> N
         (
             {"split": "none"},
             ArgumentError,
-            "split 'none' of the store has no samples; expected at least one",
+            "split 'none' of the store has no samples, expected at least one",
         ),
-        ({"split": "train", "sample_ids": ["run_1"]}, ArgumentError, "expected either a split or sample ids, got both"),
+        (
+            {"split": "train", "sample_ids": ["run_1"]},
+            ArgumentError,
+            "split, sample_ids: expected one of the two, got both",
+        ),
         (
             {"sample_ids": ["run_9"]},
             UnknownNameError,
             "1 of 1 samples are not in the store: 'run_9'; did you mean 'run_",
         ),
         ({"sample_ids": "run_1"}, ArgumentError, r"sample_ids: expected a list of ids, .* write \['run_1'\]"),
-        ({"sample_ids": []}, ArgumentError, "has no samples; expected at least one"),
+        ({"sample_ids": []}, ArgumentError, "has no samples, expected at least one"),
         ({"fields": ["volume_sfd"]}, UnknownNameError, "field 'volume_sfd' is not in the store; did you mean 'volume"),
         ({"exclude_fields": ["sdf"]}, UnknownNameError, "field 'sdf' is not in the store"),
         ({"fields": []}, ArgumentError, "no field is left"),
@@ -284,7 +288,7 @@ def test_an_empty_store_and_none_at_all_are_refused(tmp_path: Path) -> None:
         (
             tmp_path / "store",
             ArgumentError,
-            "the store has no samples; expected at least one",
+            "the store has no samples, expected at least one",
         ),
         (tmp_path, ManifestError, "is no store"),
     ]

@@ -122,18 +122,18 @@ def other_settings(store: Path) -> str:
 
 def written_by_others(store: Path) -> str:
     zarr.open_group(store / "x.zarr", mode="w")
-    return "no group that this library wrote"
+    return "not a group of this library"
 
 
 def moved(store: Path) -> str:
     shutil.copytree(store / "run_2.zarr", store / "x.zarr")
-    return "it says that it is run_2.zarr; expected a group that lies where it was written"
+    return "expected a group that was written here, got the group run_2.zarr; move it back to its path"
 
 
 def truncated(store: Path) -> str:
     (store / "x.zarr").mkdir()
     (store / "x.zarr" / "zarr.json").write_bytes((store / "run_2.zarr" / "zarr.json").read_bytes()[:-9])
-    return "no group that this library wrote"
+    return "not a group of this library"
 
 
 @pytest.mark.parametrize("add", [other_settings, written_by_others, moved, truncated])
@@ -175,7 +175,7 @@ def test_the_command_names_refused_groups_and_exits_with_3(store: Path) -> None:
     written_by_others(store)
     ran = call("merge", store)
     assert ran.code == 3
-    assert ran.stderr.startswith(f"refused: {store}/x.zarr: no group that this library wrote")
+    assert ran.stderr.startswith(f"refused: {store}/x.zarr: not a group of this library")
 
 
 def test_the_command_exits_with_1_without_a_store(tmp_path: Path) -> None:

@@ -101,11 +101,11 @@ def test_no_shard_is_read_for_the_new_chunk_index(root: Path, monkeypatch: pytes
 
 
 BAD: dict[str, tuple[list[str] | str, type[StoreError], str]] = {
-    "a position": (["volume_position"], ArgumentError, "field 'volume_position': expected a field that is no position"),
+    "a position": (["volume_position"], ArgumentError, "field 'volume_position': it is the position of its domain"),
     "the last ones": (
         ["surface_pressure", "surface_friction", "volume_pressure", "volume_velocity"],
         ArgumentError,
-        "fields: expected at least one field to stay beside positions",
+        "fields: expected at least one field to remain beside the positions",
     ),
     "an unknown one": (["volume_presure"], UnknownNameError, "field 'volume_presure' is not in the store; nothing was"),
     "none": ([], ArgumentError, "expected at least one field"),
@@ -150,7 +150,9 @@ def test_an_unfinished_removal_is_found_and_a_repair_finishes_it(root: Path, wit
 
 def test_a_field_is_not_added_while_it_is_removed(root: Path) -> None:
     begin(root)
-    with pytest.raises(ManifestConflictError, match="field 'surface_friction' is being removed; finish that first"):
+    with pytest.raises(
+        ManifestConflictError, match="field 'surface_friction' is being removed; finish its removal first"
+    ):
         open_writer(root, MORE).add_fields("run_2", fields_of("run_2", ["surface_friction"]))
     remove_fields(root, ["surface_friction"])
     open_writer(root, MORE).add_fields("run_2", fields_of("run_2", ["surface_friction"]))

@@ -213,7 +213,7 @@ def test_pending_field_error_names_samples_that_lack_it(root: Path) -> None:
     add(root, ids=("run_2",))
     message = (
         r"field 'surface_friction' is pending: 2 of 3 samples lack it \('part/run_1', 'run_3'\); add it to them with "
-        r"noether-zarr add-fields STORE SOURCE, or take it out with noether-zarr remove STORE --field surface_friction"
+        r"noether-zarr add-fields STORE SOURCE, or remove it with noether-zarr remove STORE --field surface_friction"
     )
     with pytest.raises(UnknownNameError, match=message):
         ZarrChunkReader(root).read_arrays("run_2", fields=["surface_friction"])

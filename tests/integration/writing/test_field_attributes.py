@@ -86,9 +86,9 @@ def test_field_attributes_pass_to_another_process(tmp_path: Path, store: Path) -
     [
         ({"volume_presure": {"units": "1"}}, "unknown field 'volume_presure'; did you mean 'volume_pressure'"),
         ({"volume_sdf": {"unit": "m"}}, "volume_sdf: expected 'units' or 'long_name', got 'unit'"),
-        ({"volume_sdf": {"units": 1}}, "volume_sdf: units: expected text that can be printed, got 1"),
-        ({"volume_sdf": {"units": ""}}, "volume_sdf: units: expected text that can be printed, got ''"),
-        ({"volume_sdf": {"long_name": "a\u202eb"}}, "volume_sdf: long_name: expected text that can be printed"),
+        ({"volume_sdf": {"units": 1}}, "volume_sdf: units: expected printable text, got 1"),
+        ({"volume_sdf": {"units": ""}}, "volume_sdf: units: expected printable text, got ''"),
+        ({"volume_sdf": {"long_name": "a\u202eb"}}, "volume_sdf: long_name: expected printable text"),
     ],
 )
 def test_wrong_field_attributes_are_refused(tmp_path: Path, meaning: Any, message: str) -> None:

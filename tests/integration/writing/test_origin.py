@@ -160,7 +160,9 @@ def test_a_second_run_without_the_option_takes_the_origin_of_the_store(store: Pa
 @pytest.mark.parametrize("origin", [None, (0.0, 0.0, 1.0)])
 def test_another_origin_is_refused(store: Path, origin: Any) -> None:
     stored = re.escape(str(ORIGIN))
-    message = rf"\(origin: the store has {stored}, this writer {re.escape(str(origin))}\); use the store's settings"
+    message = (
+        rf"\(origin: the store has {stored}, this writer {re.escape(str(origin))}\); use the settings of the store"
+    )
     with pytest.raises(ManifestConflictError, match=message):
         ZarrStoreWriter(store, FAR_FILEMAP, "far", origin=origin)
 
@@ -232,11 +234,11 @@ def test_copies_keep_the_origin(store: Path, tmp_path: Path, fraction: float) ->
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (lambda manifest: manifest.update(format_version=1), "format_version: expected 2 for the origin"),
-        (lambda manifest: manifest.pop("origin"), "format_version: expected 1 for the origin None, got 2"),
+        (lambda manifest: manifest.update(format_version=1), "format_version: expected 2 with the origin"),
+        (lambda manifest: manifest.pop("origin"), "format_version: expected 1 with the origin None, got 2"),
         (lambda manifest: manifest.update(origin=[1, 2]), "origin"),
         (lambda manifest: manifest.update(origin="here"), "origin"),
-        (lambda manifest: manifest.update(origin=[1, 2, 1e999]), "no valid manifest"),
+        (lambda manifest: manifest.update(origin=[1, 2, 1e999]), "not a valid manifest"),
     ],
     ids=["version", "none", "two", "text", "infinite"],
 )

@@ -126,7 +126,7 @@ def open_array(group: zarr.Group, path: str, shape: tuple[int, int], where: str,
     found = f"an array of shape {array.shape}" if isinstance(array, zarr.Array) else "a group"
     if not isinstance(array, zarr.Array) or array.shape != shape:
         raise CorruptDataError(
-            f"{where}: the manifest says an array of shape {shape}, there is {found}; convert the sample again"
+            f"{where}: expected an array of shape {shape}, as in the manifest, got {found}; convert the sample again"
         )
     return ZarrArray(array, where, meter)
 
