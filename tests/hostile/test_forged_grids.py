@@ -95,7 +95,9 @@ def manifest(**claims: Any) -> Lie:
 
 
 SHAPES = r"field surface_position: the manifest says an array of shape \(1000000, 3\), there is .* \[50, 3\]"
-CHUNKS = r"sample 's1', domain 'surface': so many of .* points lie in .* chunks .*; expected at most 1,048,576 chunks"
+CHUNKS = (
+    r"sample 's1', domain 'surface': expected a read of at most 1,048,576 chunks, got .* chunks of .* points in all"
+)
 MEMORY = r"field surface_\w+: .* do not fit in memory .*; draw fewer points"
 POINTS = r"samples\.s1\.domains\.surface: n_points: expected at most 281,474,976,710,656, got one of"
 LIES: dict[str, tuple[Lie, type[StoreError], str]] = {
@@ -204,12 +206,13 @@ def test_a_store_that_does_not_lie_gives_a_result_within_the_same_bounds(intact:
 def test_no_chunk_index_is_made_of_more_chunks_than_any_store_has(intact: Path, tmp_path: Path) -> None:
     root = fresh_copy(intact, tmp_path / "store")
     grid(2**46)(root)
-    with bounded(), pytest.raises(TooLargeError, match=r"claims [\d,]+ chunks; expected at most 1,073,741,824"):
+    message = r": expected at most 1,073,741,824 chunks .*claims [\d,]+; convert .*unless the manifest is wrong$"
+    with bounded(), pytest.raises(TooLargeError, match=message):
         write_chunk_index(root)
 
 
 def test_no_sweep_is_of_more_draws_than_can_be_put_in_order() -> None:
-    message = "has 281,474,976,710,656 draws; expected at most 16,777,216: draw more points"
+    message = "at most 16,777,216 draws in a sweep .* got 281,474,976,710,656 draws .*; draw more points"
     with bounded(), pytest.raises(TooLargeError, match=message):
         JointPlan.of_sweep(Grid(2**48, 4096, 4096), [1], 0, Random(0))
 

@@ -109,8 +109,8 @@ def test_without_anyone_to_tell_a_warning_is_logged(tmp_path: Path, caplog: pyte
     [record] = caplog.records
     assert record.levelno == logging.WARNING
     assert record.getMessage() == (
-        f"{root}: groups of 2 samples lack arrays that the manifest lists, such as surface_pressure of sample 'run_1'; "
-        f"see noether-zarr verify {root} --level census"
+        f"{root}: the groups of 2 samples lack arrays that the manifest lists, such as surface_pressure of sample "
+        f"'run_1'; list them with noether-zarr verify {root} --level census"
     )
 
 

@@ -127,7 +127,7 @@ INDEX_DAMAGE = [
     pytest.param(forge_entry(lambda e: (e[0], 0)), IN_SHARD + "its index has a chunk with an offset", id="no bytes"),
     pytest.param(cut(1), IN_SHARD + "the checksum of its index", id="cut by a byte"),
     pytest.param(lambda root: shard_of(root).write_bytes(b"x"), IN_SHARD + "it ends early", id="a byte is left"),
-    pytest.param(lambda root: shard_of(root).unlink(), IN_SHARD + "it is not there", id="lost"),
+    pytest.param(lambda root: shard_of(root).unlink(), IN_SHARD + "it is missing", id="lost"),
     pytest.param(
         claim_shard_size(CHUNK_POINTS << 30), "shard 0 is damaged: it ends early", id="shard of a billion chunks"
     ),
@@ -137,7 +137,9 @@ CHUNK_DAMAGE = [
     pytest.param(forge_entry(lambda e: (e[0] + 20, e[1] - 20)), IN_CHUNK, id="starts late"),
     pytest.param(forge_entry(lambda e: (e[0], 3)), IN_CHUNK, id="three bytes are left"),
     pytest.param(
-        claim_terabyte_in_sparse_file, IN_CHUNK + "its index claims 1099511627776 bytes", id="sparse terabyte"
+        claim_terabyte_in_sparse_file,
+        IN_CHUNK + "expected at most .* bytes, its index claims 1,099,511,627,776",
+        id="sparse terabyte",
     ),
     pytest.param(forge_chunk(lambda c: forge_header(c, nbytes=2**32 - 1)), IN_CHUNK + "its header claims", id="4 GiB"),
     pytest.param(
@@ -222,7 +224,7 @@ def test_a_shard_that_shrinks_after_its_index_was_read_ends_early(root: Path) ->
     reader = ZarrChunkReader(root)
     reader.read_arrays("run_1")
     os.truncate(shard_of(root), 100)
-    message = rf"{IN_SHARD}it ends early: expected \d+ bytes at 0, there are 100; convert the sample again$"
+    message = rf"{IN_SHARD}it ends early: expected [\d,]+ bytes at offset 0, got 100; convert the sample again$"
     with pytest.raises(CorruptDataError, match=rf"^sample 'run_1', field {FIELD}: {message}"):
         reader.read_arrays("run_1")
 

@@ -163,8 +163,16 @@ def test_a_damaged_chunk_is_an_error_in_place_of_the_first_batch_that_has_it(
         ({"num_points": 2.5}, ArgumentError, "num_points: expected a whole number of at least 1, got 2.5"),
         ({"num_points": None}, ArgumentError, "num_points: expected a whole number of at least 1, got None"),
         ({"num_points": {"volume": 0, "surface": 1}}, ArgumentError, r"num_points\['volume'\]: expected a whole nu"),
-        ({"num_points": {"volume": 5}}, ArgumentError, r"got none of 'surface' of sample 'run_1'; add {'surface': 65"),
-        ({"num_points": {"volume": 5, "surface": None}}, ArgumentError, "got none of 'surface' of sample 'run_1'"),
+        (
+            {"num_points": {"volume": 5}},
+            ArgumentError,
+            r"\(sample 'run_1'\): .* got none for 'surface'; add {'surface': 65",
+        ),
+        (
+            {"num_points": {"volume": 5, "surface": None}},
+            ArgumentError,
+            r"\(sample 'run_1'\): .* got none for 'surface'",
+        ),
         ({"dtype": "int32"}, ArgumentError, "dtype: expected one of float16, float32, float64"),
     ],
 )

@@ -253,10 +253,13 @@ def test_a_store_without_checksums_is_not_cached_and_says_so(tmp_path: Path, cap
     write_chunk_index(root)
     assert read_twice(open_reader(root, tmp_path / "cache")) != []
     assert [one.getMessage() for one in caplog.records] == [
-        f"{as_remote(root)}: its chunks carry no checksums, so they are not cached; convert it with checksums"
+        f"{as_remote(root)}: its chunks carry no checksums and are not cached; convert it again with checksums"
     ]
     assert cached_files(tmp_path / "cache") == []
-    with pytest.raises(ArgumentError, match="cannot be cached: its chunks carry no checksums"):
+    with pytest.raises(
+        ArgumentError,
+        match=r"the field cannot be cached: its chunks carry no checksums.*; convert the sample again with checksums$",
+    ):
         fill_cache(as_remote(root), cache_dir=tmp_path / "cache")
 
 

@@ -81,7 +81,7 @@ def flip_bit(path: Path, at: int) -> None:
 
 
 FIELD_DAMAGE = [
-    pytest.param(lambda root: (root / SHARD).unlink(), "shard 0 is damaged: it is not there", id="shard lost"),
+    pytest.param(lambda root: (root / SHARD).unlink(), "shard 0 is damaged: it is missing", id="shard lost"),
     pytest.param(lambda root: (root / SHARD).write_bytes(b""), "shard 0 is damaged: it ends early", id="shard empty"),
     pytest.param(
         lambda root: flip_bit(root / SHARD, 3),
@@ -93,7 +93,7 @@ FIELD_DAMAGE = [
         "shard 0 is damaged: the checksum of its index does not match",
         id="bit flipped in the index",
     ),
-    pytest.param(remove_array, "shard 0 is damaged: it is not there", id="array lost, metadata consolidated"),
+    pytest.param(remove_array, "shard 0 is damaged: it is missing", id="array lost, metadata consolidated"),
     pytest.param(remove_array_and_its_metadata, "no array surface/pressure", id="array lost altogether"),
     pytest.param(
         lambda root: change_metadata(root, lambda arrays: arrays.pop("surface/pressure")),

@@ -62,7 +62,7 @@ def test_the_original_order_is_given_where_more_points_are_asked_for_than_there_
 
 
 def test_the_original_order_is_refused_for_a_draw(reader: ZarrChunkReader) -> None:
-    expected = r"domain 'volume' is drawn \(18218 of 18219 points\).* leave it out of num_points"
+    expected = r"got a draw of 18,218 of 18,219 points of domain 'volume'; leave the domain out of num_points"
     with pytest.raises(OriginalOrderError, match=expected):
         reader.read_arrays("run_1", {"volume": 18218}, order="original")
 
@@ -80,7 +80,7 @@ def test_the_original_order_is_refused_where_the_shuffle_is_not_known(
 ) -> None:
     manifest = reader.manifest.model_copy(update={"shuffle_algorithm": algorithm})
     foreign = ZarrChunkReader(reader.store_root, manifest)
-    with pytest.raises(OriginalOrderError, match=f"names {named}, .*knows hash-v1, mt19937-v1; .*order='stored'"):
+    with pytest.raises(OriginalOrderError, match=f"of hash-v1, mt19937-v1, .*names {named}; .*order='stored'"):
         foreign.read_arrays("run_1", order="original")
     np.testing.assert_array_equal(foreign.read_arrays("run_1")["volume_sdf"], reader.read_arrays("run_1")["volume_sdf"])
 

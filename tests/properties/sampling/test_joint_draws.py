@@ -132,7 +132,7 @@ def test_a_step_of_a_sweep_reads_at_most_two_chunks_more_than_needed(
     joint = JointPlan.of_sweep(grid, counts, step, Random(seed))
     assert len(joint.plan.parts) <= ceil(sum(counts) / grid.chunk_points) + 2
     for draw, count in enumerate(counts):
-        alone, _ = joint.part([draw])
+        alone, _ = joint.select([draw])
         assert len(alone.parts) <= ceil(count / grid.chunk_points) + 2
 
 
@@ -179,10 +179,10 @@ def test_some_of_the_joint_draws_alone_are_read_without_the_rows_of_the_others(
     grid, counts = wanted
     joint = JointPlan.of_draws(grid, counts, Random(seed))
     draws = data.draw(st.lists(st.sampled_from(range(len(counts))), unique=True, min_size=1).map(sorted))
-    plan, shares = joint.part(draws)
+    plan, shares = joint.select(draws)
     rows, expected = rows_of(plan), rows_of_draws(joint)
     assert [[row for a, b in share for row in rows[a:b]] for share in shares] == [expected[draw] for draw in draws]
     assert plan.n_points == sum(counts[draw] for draw in draws)
     for draw, count in enumerate(counts):
-        alone, _ = joint.part([draw])
+        alone, _ = joint.select([draw])
         assert len(alone.parts) <= ceil(count / grid.chunk_points) + 3

@@ -96,7 +96,7 @@ def test_a_sweep_leaves_independent_weighted_draws_as_they_are() -> None:
             "weight: domain 'volume' has no field 'surface_pressure'",
         ),
         (weighted(weight=Falloff("volume_pressur", 1)), UnknownNameError, "did you mean 'volume_pressure'"),
-        (weighted(weight="volume_velocity"), ArgumentError, r"has 3 components; expected a field with one.*Weight\("),
+        (weighted(weight="volume_velocity"), ArgumentError, r"expected a field with one.* 3 components; .*Weight\("),
         (weighted(weight=Weight(len, ["volume_nu"])), UnknownNameError, "domain 'volume' has no field 'volume_nu'"),
     ],
     ids=["of another domain", "misspelt", "a vector", "of a function"],
@@ -112,8 +112,8 @@ def test_a_field_that_is_no_weight_is_refused_at_once(draw: Draw, kind: type[Exc
         ({"weight": 3}, r"weight: expected a field such as 'volume_area', Falloff\(.*or Weight\(.*got 3"),
         ({"num_points": None}, "a weighted draw needs num_points, got None"),
         ({"oversample": 0}, "oversample: expected a whole number of at least 1, got 0"),
-        ({"weight": None, "oversample": 2}, "oversample and with_inverse are of weighted draws; give a weight"),
-        ({"weight": None, "with_inverse": True}, "oversample and with_inverse are of weighted draws; give a weight"),
+        ({"weight": None, "oversample": 2}, "oversample and with_inverse apply only to weighted draws; pass a weight"),
+        ({"weight": None, "with_inverse": True}, "oversample and with_inverse apply only to weighted draws; pass a w"),
     ],
     ids=str,
 )
@@ -127,8 +127,8 @@ def test_candidates_that_share_no_point_are_counted_before_anything_is_read() ->
     planner = DrawPlanner(DOMAINS, **ONLY, draws=draws)
     planner.check("s", sample(Grid.fit(830, 64)))
     message = (
-        "sample 's', domain 'volume': 4 times 200 of the draw 'q' and 30 of the draw 'r' share no point, which takes "
-        "830, and there are 829; ask for fewer, or a lower oversample"
+        r"sample 's', domain 'volume': disjoint draws need 830 points \(4 times 200 for the draw 'q' and 30 for the "
+        r"draw 'r'\); the domain has 829; draw fewer points or lower oversample$"
     )
     with pytest.raises(ArgumentError, match=message):
         planner.check("s", sample(Grid.fit(829, 64)))
@@ -137,7 +137,7 @@ def test_candidates_that_share_no_point_are_counted_before_anything_is_read() ->
 def test_a_short_domain_is_refused_by_the_points_that_are_taken() -> None:
     planner = DrawPlanner(DOMAINS, **ONLY, draws={"q": weighted(200)}, if_short="error")
     planner.check("s", sample(Grid.fit(200, 64)))
-    with pytest.raises(ArgumentError, match="the draw 'q' asks for 200 points, and there are 199"):
+    with pytest.raises(ArgumentError, match="the draw 'q' needs 200 points; the domain has 199;"):
         planner.check("s", sample(Grid.fit(199, 64)))
 
 
@@ -150,5 +150,5 @@ def test_inverse_probabilities_do_not_take_the_name_of_a_field() -> None:
     field = ArrayLayout("volume/weight", "volume_weight", "float16", 1)
     volume = DomainLayout("volume_position", DOMAINS["volume"].arrays | {field.field: field})
     draws = {"q": Draw("volume", 5, weight="volume_weight", with_inverse=True)}
-    with pytest.raises(ArgumentError, match="two of them would give a field 'q_weight'; give one of them another name"):
+    with pytest.raises(ArgumentError, match="two fields of the item have the name 'q_weight'; rename one of the draws"):
         DrawPlanner({"volume": volume}, **ONLY, draws=draws)

@@ -69,7 +69,7 @@ def test_weights_are_what_the_function_returns(weight: Weight, expected: list[fl
     [
         ("volume_sdf", r"the weight from volume_sdf: 1 of 4 weights are negative, the lowest is -0.02; .*np.abs"),
         (of_values(1, np.nan, np.inf, -1), r"2 of 4 weights are NaN or infinite; .*np.nan_to_num"),
-        (of_values(0, 0, 0, 0), r"all 4 weights are 0; expected finite numbers of 0 and more, not all 0"),
+        (of_values(0, 0, 0, 0), r"expected finite numbers of 0 or more, not all 0, but all 4 weights are 0;"),
         (of_values(1, 2, 3), r"expected real numbers of shape \(4,\), one for each point, got int64 of shape \(3,\)"),
         (of_values([1], [2], [3], [4]), r"got int64 of shape \(4, 1\)"),
         (of_values("a", "b", "c", "d"), r"got <U1 of shape \(4,\)"),

@@ -81,7 +81,7 @@ def test_a_flat_file_holds_the_flat_form(tmp_path: Path, suffix: str) -> None:
 
 def test_the_flat_form_is_not_read_back() -> None:
     """It has neither counts nor extremes, so that it cannot be merged."""
-    with pytest.raises(ArgumentError, match="got the flat form, which lacks counts; expected the file of --output"):
+    with pytest.raises(ArgumentError, match="got the flat form, which lacks counts; use the file of --output"):
         statistics_from_dict(statistics_to_dict(STATS, flat=True))
 
 
