@@ -175,7 +175,7 @@ def test_where_eight_samples_in_a_row_cannot_be_read_the_error_is_raised(root: P
     assert dataset[2]["sample_id"] == "run_9"
     with pytest.raises(CorruptDataError, match="sample 'run_8'") as raised:
         dataset[1]
-    assert raised.value.__notes__ == ["on_error='skip': no sample of 8 in a row could be read"]
+    assert raised.value.__notes__ == ["on_error='skip': none of 8 samples in a row could be read"]
 
 
 def test_where_no_sample_of_the_dataset_can_be_read_the_error_is_raised(root: Path) -> None:

@@ -138,9 +138,9 @@ def test_a_curriculum_that_a_sample_cannot_give_is_refused_in_its_epoch(root: Pa
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("num_points", "num_points: a dataset keeps what it was made with"),
-        ("transform", "transform: a dataset keeps what it was made with"),
-        ("fixed", "fixed: a dataset keeps what it was made with"),
+        ("num_points", "num_points: the parameters of a dataset cannot change; make"),
+        ("transform", "transform: the parameters of a dataset cannot change; make"),
+        ("fixed", "fixed: the parameters of a dataset cannot change; make"),
         ("epoch", r"call set_epoch\(epoch\)"),
     ],
 )
@@ -249,5 +249,5 @@ def without_points(batch: Any) -> Any:
 
 @pytest.mark.parametrize("make", [concatenated, sliced, without_points])
 def test_a_ragged_batch_that_was_taken_apart_is_refused(ragged: Any, make: Callable[[Any], Any]) -> None:
-    with pytest.raises(ArgumentError, match=r"offsets do not part its points.*dispatch_batches=False"):
+    with pytest.raises(ArgumentError, match=r"offsets do not fit its points.*dispatch_batches=False"):
         make(ragged)

@@ -80,7 +80,7 @@ def test_tensors_that_a_transform_made_keep_their_dtype(dtype: torch.dtype) -> N
 def test_items_with_different_fields_are_refused_by_name(short: int) -> None:
     items = [item(5, 0), item(5, 1)]
     del items[short]["volume_pressure"]
-    expected = f"^sample 'run_{1 - short}' has 'volume_pressure' and sample 'run_{short}' has not, so they do not fit"
+    expected = f"^sample 'run_{1 - short}' has 'volume_pressure' and sample 'run_{short}' does not, so they do not fit"
     with pytest.raises(ArgumentError, match=expected):
         collate_samples(items)
 
@@ -88,5 +88,5 @@ def test_items_with_different_fields_are_refused_by_name(short: int) -> None:
 def test_items_with_different_attributes_are_refused_by_name() -> None:
     items = [item(5, 0), item(5, 1)]
     items[1]["attributes"]["mach"] = torch.tensor(0.3)
-    with pytest.raises(ArgumentError, match=r"^sample 'run_1' has 'mach' and sample 'run_0' has not"):
+    with pytest.raises(ArgumentError, match=r"^sample 'run_1' has 'mach' and sample 'run_0' does not"):
         collate_samples(items)

@@ -34,10 +34,10 @@ def test_the_first_rule_that_holds_decides(measured: dict[str, Any], limit: Limi
         ("storage", 2, ["The storage is the limit", "100.0 MB/s", "1,000 MB/s", "More workers do not help"]),
         ("hand-over", 2, ["Neither reading nor decoding", "25% of the time", "draws of more points"]),
         ("hand-over", 0, ["workers (--workers)"]),
-        ("waiting", 2, ["Waiting for bytes is the limit", "More workers", "read_concurrency"]),
+        ("waiting", 2, ["Waiting for bytes is the limit", "Use more workers", "read_concurrency"]),
         ("decoding", 0, ["Decoding is the limit", "More workers help", "4 cores, and no worker."]),
         ("decoding", 1, ["More workers help", "one worker."]),
-        ("decoding", 4, ["by 4 workers on 4 cores", "More cores help", "compression level"]),
+        ("decoding", 4, ["4 workers on 4 cores decode", "More cores help", "compression level"]),
     ],
 )
 def test_the_words_have_the_figures_and_what_helps(limit: Limit, workers: int, words: list[str]) -> None:

@@ -67,7 +67,7 @@ def test_weights_are_what_the_function_returns(weight: Weight, expected: list[fl
 @pytest.mark.parametrize(
     ("weight", "message"),
     [
-        ("volume_sdf", r"the weight from volume_sdf: 1 of 4 weights are negative, the lowest is -0.02; .*np.abs"),
+        ("volume_sdf", r"the weight from volume_sdf: .* 1 of 4 weights are negative, the lowest is -0.02; .*np.abs"),
         (of_values(1, np.nan, np.inf, -1), r"2 of 4 weights are NaN or infinite; .*np.nan_to_num"),
         (of_values(0, 0, 0, 0), r"expected finite numbers of 0 or more, not all 0, but all 4 weights are 0;"),
         (of_values(1, 2, 3), r"expected real numbers of shape \(4,\), one for each point, got int64 of shape \(3,\)"),

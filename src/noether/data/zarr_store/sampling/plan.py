@@ -34,7 +34,7 @@ ChunkOrder = Literal["consecutive", "scattered"]
 CHUNK_ORDERS: tuple[ChunkOrder, ...] = ("consecutive", "scattered")
 
 # From a domain with fewer full chunks than this, a draw is a window that begins at any row. From a larger domain, it is
-# made of whole chunks. The expected number of different draws in 300 epochs of one sample, of T = c = 4,096 points each:
+# made of whole chunks. Expected number of different draws in 300 epochs of one sample, of T = c = 4,096 points each:
 #
 #     full chunks             7     14     64    128    256    512  1,024  2,048
 #     whole chunks          7.0   14.0   63.4    116    177    227    260    279
