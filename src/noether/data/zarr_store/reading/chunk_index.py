@@ -19,7 +19,7 @@ from noether.data.zarr_store.errors import CorruptDataError
 from noether.data.zarr_store.layout import ArrayLayout
 from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
 from noether.data.zarr_store.reading.index_cache import fetch_copy, forget_copy
-from noether.data.zarr_store.reading.index_layouts import REMEDY, IndexLayout, LengthsById, LengthsInOrder
+from noether.data.zarr_store.reading.index_layouts import IndexLayout, LengthsById, LengthsInOrder
 from noether.data.zarr_store.reading.sharded_array import ShardAccess, ShardedArray
 from noether.data.zarr_store.stores import Storage, is_remote, open_storage
 
@@ -114,7 +114,7 @@ class ChunkIndex:
         if at != len(words):
             raise CorruptDataError(
                 f"sample {sample_id!r}: the chunk index does not fit the manifest: expected the lengths of {at:,} "
-                f"chunks, got {len(words):,}; {REMEDY}"
+                f"chunks, got {len(words):,}; rebuild it with noether-zarr index STORE"
             )
         return found
 
@@ -161,7 +161,9 @@ def load_words(file: Path | BinaryIO) -> NDArray[np.uint32]:
             else np.lib.format.read_array(file, allow_pickle=False)
         )
     except _NO_ARRAY as error:
-        raise CorruptDataError(f"the chunk index {file} is damaged ({error}); {REMEDY}") from error
+        raise CorruptDataError(
+            f"the chunk index {file} is damaged ({error}); rebuild it with noether-zarr index STORE"
+        ) from error
     return words
 
 

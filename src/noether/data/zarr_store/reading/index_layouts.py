@@ -14,10 +14,7 @@ from numpy.typing import NDArray
 from noether.data.zarr_store.errors import CorruptDataError
 from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
 
-__all__ = ["REMEDY", "IndexLayout", "LengthsById", "LengthsInOrder", "checksum_of", "encode_index"]
-
-REMEDY = "rebuild it with noether-zarr index STORE"
-"""The way out in the errors of a damaged chunk index."""
+__all__ = ["IndexLayout", "LengthsById", "LengthsInOrder", "checksum_of", "encode_index"]
 
 Words = NDArray[np.uint32]
 
@@ -62,7 +59,7 @@ class LengthsInOrder:
         if not fits or int(starts[-1]) != len(words) - n_head:
             raise CorruptDataError(
                 f"the chunk index {manifest.chunk_index} does not fit the {len(manifest.samples):,} samples of the "
-                f"store; {REMEDY}"
+                "store; rebuild it with noether-zarr index STORE"
             )
         self._starts = starts
         self._lengths = words[n_head:]
@@ -163,7 +160,9 @@ class LengthsById:
         return slice(start, stop)
 
     def _damaged(self, reason: str) -> CorruptDataError:
-        return CorruptDataError(f"the chunk index {self._name} is damaged ({reason}); {REMEDY}")
+        return CorruptDataError(
+            f"the chunk index {self._name} is damaged ({reason}); rebuild it with noether-zarr index STORE"
+        )
 
 
 def checksum_of(words: Words) -> str:
