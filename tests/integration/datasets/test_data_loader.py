@@ -160,7 +160,7 @@ def test_batches_of_samples_of_different_sizes_and_dtypes_come_whole_from_a_work
             assert torch.equal(batch["offsets"][name], expected["offsets"][name])
 
 
-def test_an_error_in_a_worker_is_raised_as_it_is(tmp_path: Path) -> None:
+def test_an_error_in_a_worker_is_raised(tmp_path: Path) -> None:
     root = write_runs(tmp_path / "store", *RUNS[:3], chunk_points=256)
     dataset = ZarrStoreDataset(root, fields=["volume_pressure"], num_points={"volume": 100})
     dataset[1]

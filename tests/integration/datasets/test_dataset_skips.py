@@ -119,9 +119,7 @@ def test_the_next_sound_sample_stands_in_for_damaged_ones(root: Path, sound: lis
     [flip(shard(9), 30), flip(shard(9), -1), cut(shard(9), 200), remove(shard(9)), remove("run_9.zarr")],
     ids=["chunk", "index", "cut", "lost shard", "lost group"],
 )
-def test_whatever_is_wrong_with_the_last_sample_the_first_one_stands_in(
-    root: Path, sound: list[Item], broken: Damage
-) -> None:
+def test_the_first_sample_stands_in_for_a_damaged_last_one(root: Path, sound: list[Item], broken: Damage) -> None:
     broken(root)
     item = opened(root, on_error="skip")[-1]
     assert item["sample_id"] == "run_0"
@@ -141,7 +139,7 @@ def test_a_sample_is_logged_once_and_every_item_is_counted(root: Path, caplog: p
     assert (dataset.skipped_ids, dataset.n_skipped) == (("run_2",), 3)
 
 
-def test_what_a_spawned_worker_skips_is_counted_as_well(root: Path) -> None:
+def test_skips_of_a_spawned_worker_are_counted(root: Path) -> None:
     damage(root, 2)
     dataset = opened(root, on_error="skip")
     try:
@@ -163,13 +161,13 @@ def test_a_sample_that_was_repaired_is_no_longer_skipped(intact: Path, root: Pat
     assert torch.equal(item["volume_velocity"], sound[2]["volume_velocity"])
 
 
-def test_nothing_is_skipped_where_nothing_is_damaged(root: Path, sound: list[Item]) -> None:
+def test_nothing_is_skipped_without_damage(root: Path, sound: list[Item]) -> None:
     dataset = opened(root, on_error="skip")
     require_equal(batches_of(dataset, 0), sound)
     assert (dataset.skipped_ids, dataset.n_skipped) == ((), 0)
 
 
-def test_where_eight_samples_in_a_row_cannot_be_read_the_error_is_raised(root: Path) -> None:
+def test_eight_unreadable_samples_in_a_row_raise_the_error(root: Path) -> None:
     damage(root, *range(1, 9))
     dataset = opened(root, on_error="skip")
     assert dataset[2]["sample_id"] == "run_9"
@@ -178,14 +176,14 @@ def test_where_eight_samples_in_a_row_cannot_be_read_the_error_is_raised(root: P
     assert raised.value.__notes__ == ["on_error='skip': none of 8 samples in a row could be read"]
 
 
-def test_where_no_sample_of_the_dataset_can_be_read_the_error_is_raised(root: Path) -> None:
+def test_a_dataset_without_readable_samples_raises_the_error(root: Path) -> None:
     damage(root, 1, 2)
     with pytest.raises(CorruptDataError, match="sample 'run_1'"):
         opened(root, sample_ids=["run_1", "run_2"], on_error="skip")[1]
 
 
 @pytest.mark.parametrize("kind", [CorruptDataError, StorageError, ValueError])
-def test_what_a_transform_raises_is_never_skipped(root: Path, kind: type[Exception]) -> None:
+def test_errors_of_a_transform_are_never_skipped(root: Path, kind: type[Exception]) -> None:
     def fail(item: Item) -> Item:
         raise kind("of the transform")
 

@@ -58,7 +58,7 @@ def require_equal(first: Item, second: Item) -> None:
             assert value == second[key]
 
 
-def test_an_item_holds_points_of_the_source_the_same_in_all_fields_of_a_draw(root: Path, run_1: Arrays) -> None:
+def test_all_fields_of_a_draw_have_the_same_source_points(root: Path, run_1: Arrays) -> None:
     item = ZarrStoreDataset(root, num_points=NUM_POINTS, draws=DRAWS)[0]
 
     named = {"query_position", "query_velocity", "query_sdf", "geometry_position"}
@@ -99,7 +99,7 @@ def test_what_is_drawn_depends_on_epoch_and_sample_alone(root: Path) -> None:
             require_equal(item, expected)
 
 
-def test_a_sweep_gives_every_point_of_each_sample_in_as_many_epochs_as_it_needs(root: Path, run_1: Arrays) -> None:
+def test_a_sweep_has_every_point_within_its_epochs(root: Path, run_1: Arrays) -> None:
     dataset = ZarrStoreDataset(
         root, sample_ids=["run_1"], num_points={"volume": 4000}, fields=["volume_position"], schedule="sweep", seed=3
     )
@@ -161,7 +161,7 @@ def test_a_batch_is_read_in_one_round_of_concurrent_reads(
         require_equal(item, other)
 
 
-def test_attributes_that_are_numbers_are_tensors_and_all_others_the_callers_own(tmp_path: Path) -> None:
+def test_numeric_attributes_are_tensors_and_others_are_copies(tmp_path: Path) -> None:
     attributes: dict[str, Any] = {
         "design_parameters": [25.0, 1.044, 0.288, 40.0],
         "speed": 40,
@@ -197,7 +197,7 @@ def test_a_transform_makes_the_items(root: Path) -> None:
     assert dataset[2] == {"n": 300}
 
 
-def test_the_samples_are_those_of_the_store_of_a_split_or_the_ones_that_are_named(root: Path) -> None:
+def test_samples_come_from_the_store_a_split_or_a_list(root: Path) -> None:
     def ids(**chosen: Any) -> list[str]:
         dataset = ZarrStoreDataset(root, num_points={"surface": 5, "volume": 5}, **chosen)
         assert [item["sample_id"] for item in items_of(dataset)] == list(dataset.sample_ids)
@@ -210,9 +210,7 @@ def test_the_samples_are_those_of_the_store_of_a_split_or_the_ones_that_are_name
 
 
 @pytest.mark.parametrize("chosen", [{"split": "val"}, {"sample_ids": ["run_2", "run_9", "run_8"]}], ids=str)
-def test_samples_that_the_store_lacks_are_refused_or_on_request_skipped_with_a_count(
-    root: Path, chosen: dict[str, Any]
-) -> None:
+def test_samples_that_the_store_lacks_are_an_error_or_skipped(root: Path, chosen: dict[str, Any]) -> None:
     with pytest.raises(
         UnknownNameError, match=r"2 of 3 samples.* not in the store: 'run_9', 'run_8'; if_missing='skip'"
     ):
@@ -254,7 +252,7 @@ def test_samples_that_the_store_lacks_are_refused_or_on_request_skipped_with_a_c
     ],
     ids=str,
 )
-def test_a_wrong_parameter_is_refused_when_the_dataset_is_made(
+def test_the_constructor_refuses_wrong_parameters(
     root: Path, wanted: dict[str, Any], kind: type[Exception], message: str
 ) -> None:
     with pytest.raises(kind, match=message):
@@ -275,7 +273,7 @@ def test_a_place_without_a_store_and_a_store_without_samples_are_refused(tmp_pat
         ZarrStoreDataset(tmp_path)
 
 
-def test_a_dataset_that_comes_out_of_a_pickle_reads_the_same_and_can_share_its_epoch(root: Path) -> None:
+def test_an_unpickled_dataset_reads_the_same_and_shares_its_epoch(root: Path) -> None:
     dataset = ZarrStoreDataset(root, num_points=NUM_POINTS, draws=DRAWS, transform=dict)
     dataset.set_epoch(4)
     expected = items_of(dataset)
@@ -288,7 +286,7 @@ def test_a_dataset_that_comes_out_of_a_pickle_reads_the_same_and_can_share_its_e
         require_equal(item, other)
 
 
-def test_what_a_spawned_worker_is_sent_of_any_number_of_samples_fits_into_a_pipe(root: Path, tmp_path: Path) -> None:
+def test_a_pickled_dataset_of_many_samples_fits_into_a_pipe(root: Path, tmp_path: Path) -> None:
     manifest = StoreManifest.load(str(root))
     entry = manifest.samples["run_1"]
     many = {f"run_{number:04d}": replace(entry, relpath=f"run_{number:04d}.zarr") for number in range(5000)}

@@ -76,7 +76,7 @@ def blocks_of(process: int | None) -> int:
     return found // 2  # Python's mmap has a descriptor of its own of each
 
 
-def test_a_worker_needs_a_few_blocks_for_an_epoch_however_long() -> None:
+def test_a_worker_needs_few_blocks_for_a_long_epoch() -> None:
     gc.disable()  # what only the search for cycles would give back is not given back in time
     try:
         seen = [blocks_of_workers() for _ in batches(Numbers(200))]
@@ -105,7 +105,7 @@ def test_batches_outlive_loader_and_workers() -> None:
     assert second["x"][1].unique().item() == 3
 
 
-def test_a_forked_process_that_ends_gives_nothing_back() -> None:
+def test_a_forked_process_releases_no_blocks_when_it_ends() -> None:
     loader = iter(batches(Numbers(40)))
     kept = next(loader)
     child = os.fork()
@@ -120,7 +120,7 @@ def test_a_forked_process_that_ends_gives_nothing_back() -> None:
         assert kept["x"][1].unique().item() == 1
 
 
-def test_spare_blocks_go_where_batches_were_kept_for_a_while() -> None:
+def test_spare_blocks_are_freed_after_batches_were_kept() -> None:
     loader = iter(batches(Numbers(100)))
     kept = [next(loader) for _ in range(20)]
     assert blocks_of_workers() >= 20
@@ -192,7 +192,7 @@ def of_odd_sizes(number: int) -> Item:
 
 @pytest.mark.parametrize("make", [one_of_each_kind, of_odd_sizes])
 @pytest.mark.parametrize("batch_size", few_fast([3, 1]))
-def test_whatever_is_in_a_batch_comes_as_it_was(make: Callable[[int], Item], batch_size: int) -> None:
+def test_any_values_of_a_batch_arrive_unchanged(make: Callable[[int], Item], batch_size: int) -> None:
     dataset = Numbers(6, make)
     sent, alone = batches(dataset, batch_size), batches(dataset, batch_size, num_workers=0, **no_worker())
     for batch, expected in zip(sent, alone, strict=True):
@@ -256,7 +256,7 @@ WEIGHTED_DRAWS = {
     "draws", [None, MORE_DRAWS, WEIGHTED_DRAWS], ids=["main draws", "more draws", "weighted draws"]
 )
 @pytest.mark.parametrize("transform", few_fast([None, with_a_copy, as_conjugates]))
-def test_draws_come_as_they_were_read_each_in_memory_of_its_own(
+def test_draws_arrive_unchanged_without_sharing_memory(
     root: Path, transform: Callable[[Item], Item] | None, draws: dict[str, Draw] | None
 ) -> None:
     wanted: dict[str, Any] = {"num_points": {"surface": None, "volume": 9000}, "draws": draws, "transform": transform}
@@ -283,7 +283,7 @@ def test_draws_of_a_batch_are_joined_where_they_were_read_into(
         assert found == [(name, True) for name in names]
 
 
-def test_weighted_draws_are_joined_where_they_were_taken_to(root: Path) -> None:
+def test_weighted_draws_are_joined_without_a_copy(root: Path) -> None:
     """All lie one behind the other, with no room for candidates between them."""
 
     def addresses(items: list[Item]) -> Item:
@@ -320,7 +320,7 @@ class DrawsOfDtypes(Dataset[Item]):
 
 
 @pytest.mark.parametrize("num_points", few_fast([{"volume": 9001, "surface": 333}, None]))
-def test_draws_in_float64_are_sent_where_they_were_read_into(root: Path, num_points: dict[str, int] | None) -> None:
+def test_draws_in_float64_are_sent_without_a_copy(root: Path, num_points: dict[str, int] | None) -> None:
     """Float32 and float64 lie in one block, with numbers of points that are no multiple of eight bytes."""
 
     def with_addresses(items: list[Item]) -> Item:
@@ -348,7 +348,7 @@ def tensors(batch: Item) -> Iterator[torch.Tensor]:
     return (value for value in batch.values() if isinstance(value, torch.Tensor))
 
 
-def test_a_batch_that_is_pickled_to_be_kept_holds_its_values() -> None:
+def test_a_batch_in_a_pickle_file_has_its_values() -> None:
     def pickled(items: list[Item]) -> bytes:
         return pickle.dumps(collate_samples(items))
 
@@ -384,7 +384,7 @@ def test_what_a_collate_function_adds_is_sent_too() -> None:
         require_same(batch, expected)
 
 
-def test_a_batch_that_is_made_anew_from_one_is_sent_as_any() -> None:
+def test_a_batch_rebuilt_from_another_batch_is_sent() -> None:
     def other(items: list[Item]) -> Item:
         return {"y": collate_samples(items)["x"]}
 
@@ -392,7 +392,7 @@ def test_a_batch_that_is_made_anew_from_one_is_sent_as_any() -> None:
     assert [batch["y"][:, 0].tolist() for batch in kept] == [[2.0 * number, 2.0 * number + 1] for number in range(20)]
 
 
-def test_a_batch_that_is_sent_twice_stays_while_either_is_kept() -> None:
+def test_a_batch_sent_twice_lives_as_long_as_either_copy() -> None:
     class Repeated(Dataset[Any]):
         """Batches already, which nobody collates; the first two are one."""
 
@@ -431,7 +431,7 @@ def test_batches_come_as_pytorch_sends_them_where_memory_cannot_be_opened(
 
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("n_bytes", few_fast([1 << 62, 1 << 55, 1 << 70]))
-def test_memory_that_nobody_has_is_refused(n_bytes: int, workers: int) -> None:
+def test_more_memory_than_exists_is_refused(n_bytes: int, workers: int) -> None:
     def ask(number: int) -> Item:
         with pytest.raises(MemoryError):
             shared_buffers.allocate([number, n_bytes])

@@ -74,7 +74,7 @@ if in_full_mode():
 
 @pytest.mark.faults
 @pytest.mark.parametrize(("everyone", "method"), INTERRUPTIONS)
-def test_ctrl_c_leaves_no_process_behind_when_it_reaches(root: Path, everyone: bool, method: str) -> None:
+def test_ctrl_c_leaves_no_process(root: Path, everyone: bool, method: str) -> None:
     process = start(root, "interrupted", method)
     assert process.stdout is not None
     assert batches(process.stdout.readline())

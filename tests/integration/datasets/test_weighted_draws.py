@@ -70,7 +70,7 @@ def capped(weights: NDArray[Any], n_taken: int) -> NDArray[np.float64]:
         pytest.param(FAST, squared_speed, id="function"),
     ],
 )
-def test_points_are_taken_of_a_uniform_draw_of_as_many_times_as_many(
+def test_points_are_taken_of_a_uniform_draw_of_candidates(
     root: Path, run_1: Arrays, weight: Any, weights_of: Callable[..., NDArray[Any]], disjoint: bool
 ) -> None:
     """All fields give the same points, and the inverse of the chances that the weights of all candidates make."""
@@ -95,7 +95,7 @@ def test_points_are_taken_of_a_uniform_draw_of_as_many_times_as_many(
     assert item["q_weight"].dtype == torch.float32
 
 
-def test_over_many_epochs_each_point_comes_as_often_as_its_weight_says(root: Path, run_1: Arrays) -> None:
+def test_points_come_in_proportion_to_their_weights(root: Path, run_1: Arrays) -> None:
     """Of a face with chance p, the times in n epochs are binomial; so the mean of their squared scores is near 1."""
     n_epochs, n_taken = 600, 200
     dataset = dataset_of(root, Draw("surface", n_taken, ["surface_position"], weight="surface_area", oversample=100))
@@ -176,14 +176,14 @@ def test_a_function_gets_float64_where_the_store_has_it(tmp_path: Path) -> None:
     assert seen == [("volume_position", np.float64, (400, 3)), ("volume_sdf", np.float32, (400,))]
 
 
-def test_a_sample_with_fewer_points_than_asked_for_gives_all_it_has(root: Path, run_1: Arrays) -> None:
+def test_a_sample_with_too_few_points_has_all_of_them_drawn(root: Path, run_1: Arrays) -> None:
     draw = Draw("surface", 3000, ["surface_position"], weight="surface_area", with_inverse=True)
     item = item_at(dataset_of(root, draw), 0)
     assert sorted(source_rows(item["q_position"].numpy(), run_1["surface_position"])) == list(range(2041))
     assert item["q_weight"].tolist() == [1] * 2041
 
 
-def test_weights_that_are_no_weights_name_sample_and_draw(tmp_path: Path, run_1: Arrays) -> None:
+def test_invalid_weights_name_sample_and_draw(tmp_path: Path, run_1: Arrays) -> None:
     spoilt = run_1 | {"volume_pressure": np.full(N_POINTS["volume"], np.nan, np.float32)}
     root = write_samples(tmp_path / "store", {"sound": run_1, "part/spoilt": spoilt}, non_finite="allow")
     draw = Draw("volume", 100, weight=Weight(lambda fields: abs(fields["volume_pressure"]), ["volume_pressure"]))
@@ -203,7 +203,7 @@ def test_too_few_points_with_a_weight_are_an_error_with_both_numbers(root: Path)
         item_at(dataset_of(root, Draw("volume", 100, weight=far)), 0)
 
 
-def test_the_main_draw_beside_a_disjoint_weighted_one_is_read_as_ever(root: Path, run_1: Arrays) -> None:
+def test_the_main_draw_beside_a_disjoint_weighted_draw_is_unchanged(root: Path, run_1: Arrays) -> None:
     """Both read the same chunks, and the candidates of the one are not in the other."""
     draws = {"q": Draw("volume", 300, ["volume_position", "volume_sdf"], disjoint=True, weight=NEAR)}
     dataset = ZarrStoreDataset(root, num_points={"volume": 500}, fields=FIELDS, draws=draws)

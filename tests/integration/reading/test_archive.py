@@ -73,9 +73,7 @@ def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.mark.parametrize("sample_id", IDS)
-def test_an_archived_sample_has_the_values_it_was_given_in_the_order_it_was_given(
-    root: Path, expected: Expected, sample_id: str
-) -> None:
+def test_an_archived_sample_has_its_values_in_their_order(root: Path, expected: Expected, sample_id: str) -> None:
     read = ZarrChunkReader(root).read_arrays(sample_id, order="original", dtype=None)
     assert_same_arrays(read, expected.sources[sample_id])
 
@@ -122,7 +120,7 @@ def test_an_archived_chunk_index_describes_every_chunk(tmp_path: Path, form: str
     assert len(list(root.glob("*_index-*.npy"))) == 1
 
 
-def test_an_archived_store_reads_where_its_manifest_has_the_required_keys_alone(
+def test_an_archived_store_needs_only_the_required_manifest_keys(
     tmp_path: Path,
 ) -> None:
     root, expected = Path(shutil.copytree(STORE, tmp_path / "store")), load_expected()

@@ -26,7 +26,7 @@ from support.archive import (
 from support.trees import visible_files
 
 
-def test_a_writer_of_today_makes_the_bytes_of_the_archived_store(tmp_path: Path) -> None:
+def test_the_writer_reproduces_the_bytes_of_the_archived_store(tmp_path: Path) -> None:
     """The groups, the index of a later release, and the manifest and roots of one later still."""
     made = visible_files(write_store(tmp_path / "store"))
     groups = {key: data for key, data in visible_files(STORE_HASH_ORDER).items() if "/" in key}
@@ -36,7 +36,7 @@ def test_a_writer_of_today_makes_the_bytes_of_the_archived_store(tmp_path: Path)
 
 
 @pytest.mark.parametrize("asked", EPOCHS, ids=[one["schedule"] for one in EPOCHS])
-def test_a_dataset_of_today_gives_the_archived_values_of_its_points(asked: dict[str, Any]) -> None:
+def test_a_dataset_reads_the_archived_values_of_its_points(asked: dict[str, Any]) -> None:
     """The store was archived by an earlier version."""
     item, stored = dataset_item(STORE_HASH_ORDER, asked), load_expected(STORE_HASH_ORDER).stored(EPOCH_SAMPLE)
     rows = rows_of(item, stored)

@@ -58,9 +58,7 @@ def indexed(root: Path, sample_id: str) -> set[str]:
         pytest.param(all_of(remove(f"run_1.zarr/{PRESSURE}"), forget(PRESSURE)), id="deleted-and-forgotten"),
     ],
 )
-def test_an_array_that_a_group_lacks_is_told_and_the_others_are_indexed(
-    tmp_path: Path, damage: Callable[[Path], None]
-) -> None:
+def test_a_missing_array_is_reported_and_the_others_are_indexed(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     root = write_runs(tmp_path / "store", "run_1", "run_2", chunk_points=256)
     damage(root)
     name, missing = make_index(root)
@@ -79,7 +77,7 @@ def test_a_lost_shard_is_no_lost_array(tmp_path: Path) -> None:
     assert "surface_pressure" not in indexed(root, "run_1")
 
 
-def test_all_arrays_of_a_lost_group_are_told(tmp_path: Path) -> None:
+def test_all_arrays_of_a_lost_group_are_reported(tmp_path: Path) -> None:
     root = write_runs(tmp_path / "store", "run_1", "run_2", chunk_points=256)
     remove("run_1.zarr")(root)
     assert make_index(root)[1] == {"run_1": (*FIELDS["surface"], *FIELDS["volume"])}
@@ -87,9 +85,7 @@ def test_all_arrays_of_a_lost_group_are_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("codecs", CODECS)
 @pytest.mark.parametrize("consolidated", [False, True], ids=["plain", "consolidated"])
-def test_in_stores_of_other_programs_an_array_without_chunks_is_told_from_none(
-    tmp_path: Path, codecs: str, consolidated: bool
-) -> None:
+def test_an_array_without_chunks_differs_from_a_missing_array(tmp_path: Path, codecs: str, consolidated: bool) -> None:
     """The array without chunks is one of fill values; consolidated metadata list the array that was deleted."""
     root = write_foreign(tmp_path / "store", CODECS[codecs], consolidated=consolidated)
     remove(f"run_1.zarr/{PRESSURE}/c")(root)
@@ -102,7 +98,7 @@ def test_in_stores_of_other_programs_an_array_without_chunks_is_told_from_none(
     assert "surface_pressure" not in indexed(root, "run_1")
 
 
-def test_without_anyone_to_tell_a_warning_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_on_missing_a_warning_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = write_runs(tmp_path / "store", "run_1", "run_2", chunk_points=4096)
     all_of(remove("run_2.zarr/volume/sdf"), remove(f"run_1.zarr/{PRESSURE}"))(root)
     write_chunk_index(root)
@@ -114,7 +110,7 @@ def test_without_anyone_to_tell_a_warning_is_logged(tmp_path: Path, caplog: pyte
     )
 
 
-def test_a_sound_store_tells_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_intact_store_has_no_missing_arrays(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = write_runs(tmp_path / "store", "run_1", chunk_points=4096)
     assert make_index(root)[1] == {}
     write_chunk_index(root)
@@ -122,7 +118,7 @@ def test_a_sound_store_tells_nothing(tmp_path: Path, caplog: pytest.LogCaptureFi
 
 
 @pytest.mark.parametrize("kind", ["memory", pytest.param("s3-obstore", marks=pytest.mark.s3)])
-def test_a_missing_array_is_told_wherever_a_store_lies(
+def test_a_missing_array_is_reported_in_every_storage(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -96,7 +96,7 @@ def test_with_a_chunk_index_a_draw_reads_its_chunks_and_nothing_else(
     assert len(arrays["volume_velocity"]) == 1000
 
 
-def test_what_zarr_python_reads_has_a_cost_that_is_not_known(root: Path) -> None:
+def test_the_cost_of_zarr_python_reads_is_unknown(root: Path) -> None:
     reader = ZarrChunkReader(root, store_factory=lambda path: CountingStore(make_store(path), Traffic()))
     cost = reader.cost("run_1", {"volume": 300}, FIELDS, 0)
     assert cost.points["volume"] == 300

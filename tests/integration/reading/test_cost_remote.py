@@ -54,7 +54,7 @@ def require_cost(reader: ZarrChunkReader, proxy: CountingProxy, run: str, num_po
 
 @pytest.mark.parametrize("shard_points", [None, 4096], ids=["one shard", "many shards"])
 @pytest.mark.parametrize("concurrency", [1, 8])
-def test_without_a_chunk_index_a_read_that_was_planned_costs_what_the_plan_says(
+def test_without_a_chunk_index_a_read_costs_what_the_plan_says(
     s3_server: S3Server,
     s3_root: str,
     proxy: CountingProxy,
@@ -91,7 +91,7 @@ def test_without_a_chunk_index_a_first_draw_takes_three_rounds(
     assert all("/c/" in line for line in lines[1:])
 
 
-def test_with_a_chunk_index_the_first_draw_of_a_sample_asks_for_its_chunks_alone(
+def test_with_a_chunk_index_the_first_draw_requests_only_chunks(
     s3_server: S3Server, s3_root: str, proxy: CountingProxy, options: dict[str, Any]
 ) -> None:
     write_runs(s3_root, "run_1", "run_2", chunk_points=256, storage_options=s3_server.obstore_options)

@@ -172,7 +172,7 @@ def test_damage_is_named_by_sample_field_shard_and_chunk_and_costs_little_memory
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("damage", "_message"), few_fast([*CHUNK_DAMAGE, *INDEX_DAMAGE], 5))
-def test_all_else_stays_readable(
+def test_undamaged_fields_stay_readable(
     root: Path, expected: dict[str, Arrays], damage: Callable[[Path], None], _message: str
 ) -> None:
     damage(root)
@@ -187,7 +187,7 @@ def test_all_else_stays_readable(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("damage", "_message"), CHUNK_DAMAGE)
-def test_draws_that_miss_a_damaged_chunk_are_given_and_those_that_hit_it_are_refused(
+def test_only_draws_that_hit_a_damaged_chunk_raise_an_error(
     intact: Path, root: Path, damage: Callable[[Path], None], _message: str
 ) -> None:
     damage(root)

@@ -83,7 +83,7 @@ def test_a_mapping_has_a_batch_size_for_each_domain(reader: ZarrChunkReader) -> 
     require_whole(batches, reader)
 
 
-def test_a_batch_gives_its_fields_as_tensors_of_the_same_memory(reader: ZarrChunkReader) -> None:
+def test_tensors_of_a_batch_share_the_memory_of_its_fields(reader: ZarrChunkReader) -> None:
     batch = next(reader.iter_sample("run_1", 100, fields=VOLUME))
     tensors = batch.tensors()
     assert {name: (type(one), tuple(one.shape), one.dtype) for name, one in tensors.items()} == {
@@ -107,7 +107,7 @@ def test_every_chunk_is_fetched_once(intact: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("kind", PLACES)
-def test_samples_are_gone_over_wherever_a_store_lies(kind: str, request: pytest.FixtureRequest) -> None:
+def test_iter_sample_works_in_every_storage(kind: str, request: pytest.FixtureRequest) -> None:
     place = make_place(kind, request)
     settings = {"chunk_points": CHUNK_POINTS, "storage_options": place.options}
     reader = ZarrChunkReader(
@@ -236,9 +236,7 @@ def test_the_next_batch_is_read_while_the_caller_works_and_no_further_one(
 
 @pytest.mark.parametrize("damaged", [False, True], ids=["sound", "damaged ahead"])
 @pytest.mark.usefixtures("small_reads")
-def test_whoever_ends_the_loop_early_leaves_no_thread_and_sees_no_error(
-    intact: Path, tmp_path: Path, damaged: bool
-) -> None:
+def test_a_loop_that_ends_early_leaves_no_thread_and_no_error(intact: Path, tmp_path: Path, damaged: bool) -> None:
     """Also where the batch that was read ahead is damaged."""
     root = Path(shutil.copytree(intact, tmp_path / "store"))
     if damaged:

@@ -183,7 +183,7 @@ def without_content(root: Path, *sample_ids: str) -> None:
 
 
 @pytest.mark.parametrize("indexed", [True, False])
-def test_samples_of_earlier_releases_are_told_apart_by_their_objects(tmp_path: Path, indexed: bool) -> None:
+def test_samples_of_earlier_releases_differ_by_their_objects(tmp_path: Path, indexed: bool) -> None:
     root = tmp_path / "store"
     for run in ("run_1", "run_2", "run_1"):
         write_samples(root, {"s1": load_run(run)}, chunk_points=256)
@@ -234,7 +234,7 @@ def test_damage_of_the_cache_is_fetched_again(
         reader = open_reader(root, tmp_path, verify_checksums=verify)
 
 
-def test_damage_of_the_store_is_an_error_until_it_is_mended(tmp_path: Path) -> None:
+def test_damage_of_the_store_is_an_error_until_it_is_repaired(tmp_path: Path) -> None:
     root = write_runs(tmp_path / "store", "run_1", chunk_points=256)
     write_chunk_index(root)
     shard = root / "run_1.zarr/volume/pressure/c/0/0"
@@ -333,7 +333,7 @@ def test_the_disk_has_no_more_than_the_limit(tmp_path: Path) -> None:
     assert disk_bytes(tmp_path / "cache") > 60_000
 
 
-def test_a_cache_that_is_cleared_meanwhile_is_filled_again(root: Path, tmp_path: Path) -> None:
+def test_a_cache_that_another_process_clears_is_filled_again(root: Path, tmp_path: Path) -> None:
     reader = open_reader(root, tmp_path)
     for _ in range(2):
         assert read_twice(reader) == []
@@ -341,7 +341,7 @@ def test_a_cache_that_is_cleared_meanwhile_is_filled_again(root: Path, tmp_path:
         assert cached_files(tmp_path) == []
 
 
-def test_what_does_not_fit_is_left_out_and_named(root: Path, tmp_path: Path) -> None:
+def test_samples_beyond_the_cache_limit_are_left_out_and_named(root: Path, tmp_path: Path) -> None:
     done: list[str] = []
     size = fill_cache(as_remote(root), cache_dir=tmp_path / "whole", sample_ids=["run_1"]).n_bytes
     room = size + 8192 * len(cached_files(tmp_path / "whole"))
@@ -406,7 +406,7 @@ def test_the_environment_turns_it_on(root: Path, tmp_path: Path, monkeypatch: py
     assert ZarrChunkReader(as_remote(root), store_factory=make_store).read_arrays("run_1", DRAW, 3)
 
 
-def test_local_reads_make_the_calls_that_they_made_without_it(root: Path) -> None:
+def test_local_reads_make_no_calls_for_the_cache(root: Path) -> None:
     """A read of a local store enters no function of the cache, and no thread."""
     reader = ZarrChunkReader(root)
     reader.read_arrays("run_1", DRAW, 3)
@@ -427,7 +427,7 @@ def test_local_reads_make_the_calls_that_they_made_without_it(root: Path) -> Non
     assert not functions & {"read_near", "_not_near", "_do_all", "_pool"}
 
 
-def test_manifests_are_read_anew_so_that_new_samples_are_seen(tmp_path: Path) -> None:
+def test_manifests_are_not_cached_so_new_samples_are_seen(tmp_path: Path) -> None:
     root = write_runs(tmp_path / "store", "run_1", chunk_points=256)
     open_reader(root, tmp_path / "cache").read_arrays("run_1", DRAW, 3)
     write_samples(root, {"run_1": load_run("run_2")}, chunk_points=256)

@@ -164,7 +164,7 @@ def test_tensors_hold_what_the_arrays_hold(reader: ZarrChunkReader, dtype: DType
         np.testing.assert_array_equal(tensor.numpy(), arrays[field])
 
 
-def test_what_is_read_can_be_written_to_without_touching_a_later_read(reader: ZarrChunkReader) -> None:
+def test_writing_to_a_result_does_not_change_a_later_read(reader: ZarrChunkReader) -> None:
     first = reader.read_sample("run_1")
     expected = {field: tensor.clone() for field, tensor in first.items()}
     for tensor in first.values():
@@ -188,7 +188,7 @@ def test_read_coords_refuses_a_domain_that_the_store_lacks(reader: ZarrChunkRead
         reader.read_coords("run_1", "surfaces", 3)
 
 
-def test_attributes_are_those_of_the_sample_and_the_callers_to_change(reader: ZarrChunkReader) -> None:
+def test_attributes_are_copies_of_the_samples_attributes(reader: ZarrChunkReader) -> None:
     attributes = reader.attributes("run_2")
     assert attributes == {"name": "run_2"}
     attributes["name"] = "changed"

@@ -205,7 +205,7 @@ class FailingStore(WrapperStore[Store]):
     ("suffix", "expected"),
     [("zarr.json", "sample 's1': cannot open its group"), ("c/0/0", "sample 's1', field surface_position: cannot be")],
 )
-def test_storage_that_fails_is_told_apart_from_broken_bytes(intact: Path, suffix: str, expected: str) -> None:
+def test_storage_errors_differ_from_damaged_bytes(intact: Path, suffix: str, expected: str) -> None:
     def failing(path: str) -> Store:
         store = FailingStore(make_store(path, read_only=True))
         store.suffix = suffix

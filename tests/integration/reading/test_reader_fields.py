@@ -165,7 +165,7 @@ def test_a_field_of_a_domain_that_the_sample_lacks_is_refused(root: Path) -> Non
         reader.read_coords("volume_only", "surface", 5, 0)
 
 
-def test_fields_come_in_the_order_of_the_store_whatever_the_order_asked_for(root: Path) -> None:
+def test_fields_come_in_the_order_of_the_store(root: Path) -> None:
     fields = ["surface_position", "volume_position", "volume_sdf"]
     for order in itertools.permutations(fields):
         assert list(ZarrChunkReader(root).read_arrays("run_1", {"surface": 1, "volume": 1}, 0, order)) == fields

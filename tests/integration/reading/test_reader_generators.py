@@ -102,9 +102,7 @@ def test_a_draw_is_the_same_whichever_fields_are_asked_for(
 
 
 @pytest.mark.parametrize("surface", [None, 1, 7, 2041])
-def test_a_draw_of_a_domain_is_the_same_whatever_is_drawn_of_another(
-    reader: ZarrChunkReader, surface: int | None
-) -> None:
+def test_a_draw_of_a_domain_does_not_depend_on_other_domains(reader: ZarrChunkReader, surface: int | None) -> None:
     source = np.random.default_rng(3)
     reference = np.random.default_rng(3)
     # Twice: what the first read takes from a shared generator must not depend on the other domain either.
@@ -174,7 +172,7 @@ def test_tensors_without_a_generator_follow_torch_manual_seed(reader: ZarrChunkR
     assert first != second
 
 
-def test_arrays_without_a_generator_do_not_touch_the_one_of_torch(reader: ZarrChunkReader) -> None:
+def test_read_arrays_does_not_use_torchs_global_generator(reader: ZarrChunkReader) -> None:
     state = torch.get_rng_state()
     assert draw(reader, None) != draw(reader, None)
     assert torch.equal(torch.get_rng_state(), state)

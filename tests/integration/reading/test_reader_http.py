@@ -14,7 +14,7 @@ pytestmark = pytest.mark.s3
 
 
 @pytest.mark.parametrize("indexed", [False, True], ids=["without a chunk index", "with a chunk index"])
-def test_a_store_on_the_web_gives_the_draws_that_object_storage_gives(s3_server: S3Server, indexed: bool) -> None:
+def test_a_store_on_the_web_has_the_draws_of_object_storage(s3_server: S3Server, indexed: bool) -> None:
     place = f"{s3_server.bucket}/on-the-web-{indexed}"
     root, options = f"s3://{place}", s3_server.obstore_options
     writer = ZarrStoreWriter(root, AHMED_FILEMAP, "ahmed", chunk_points=512, storage_options=options)

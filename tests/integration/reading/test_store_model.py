@@ -87,5 +87,5 @@ class StoreModel(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-def test_a_store_reads_as_a_dict_of_its_samples_whatever_is_done_to_it() -> None:
+def test_a_store_reads_as_a_dict_of_its_samples_after_any_changes() -> None:
     run_state_machine_as_test(StoreModel, settings=settings(max_examples=15, stateful_step_count=12))

@@ -34,7 +34,7 @@ def true(root: Path) -> dict[str, RunningStats]:
     ("domain", "tolerance"),
     [pytest.param("volume", 0.05, id="a-hundredth-of-the-points"), pytest.param("surface", 0.02, id="half-of-them")],
 )
-def test_the_true_mean_is_within_the_interval_95_times_of_100(
+def test_the_interval_contains_the_true_mean_95_times_of_100(
     root: Path, true: dict[str, RunningStats], domain: str, tolerance: float
 ) -> None:
     hits: dict[str, list[bool]] = {}

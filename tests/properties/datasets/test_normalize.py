@@ -32,7 +32,7 @@ def there_and_back(normalize: Normalize, field: str, values: NDArray[Any]) -> ND
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @given(values=VALUES)
-def test_values_come_back_to_the_rounding_of_their_dtype(dtype: type, values: NDArray[np.float32]) -> None:
+def test_values_are_restored_up_to_rounding(dtype: type, values: NDArray[np.float32]) -> None:
     values = values.astype(dtype)
     stats = RunningStats.of(values)
     again = there_and_back(Normalize({"volume_velocity": stats}), "volume_velocity", values)
@@ -41,7 +41,7 @@ def test_values_come_back_to_the_rounding_of_their_dtype(dtype: type, values: ND
 
 
 @given(VALUES)
-def test_values_on_the_log_scale_come_back_to_the_rounding_of_their_logarithms(values: NDArray[np.float32]) -> None:
+def test_log_scale_values_are_restored_up_to_rounding(values: NDArray[np.float32]) -> None:
     stats = RunningStats.of(values)
     normalize = Normalize({"volume_vorticity": stats}, log_scale=["volume_vorticity"])
     again = there_and_back(normalize, "volume_vorticity", values)

@@ -53,7 +53,7 @@ def joined(batches: list[SampleBatch]) -> Arrays:
     least_read=st.sampled_from([1, 7, 1 << 16]),
     concurrency=st.sampled_from([1, 3]),
 )
-def test_all_batches_together_are_what_a_whole_read_returns(
+def test_all_batches_together_equal_a_whole_read(
     dtype: str | None,
     n_points: tuple[int, int],
     chunk_points: int,

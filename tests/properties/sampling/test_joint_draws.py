@@ -64,7 +64,7 @@ def chances(grid: Grid, counts: list[int], make: Callable[[Random], JointPlan], 
 
 
 @given(grids_and_counts(), st.sampled_from(CHUNK_ORDERS), SEEDS)
-def test_joint_draws_take_as_many_rows_as_asked_each_and_none_twice(
+def test_joint_draws_have_their_numbers_of_rows_and_share_none(
     wanted: tuple[Grid, list[int]], chunk_order: ChunkOrder, seed: int
 ) -> None:
     grid, counts = wanted
@@ -92,7 +92,7 @@ def test_every_point_is_in_each_joint_draw_with_chance_t_of_n_exactly(
 
 @pytest.mark.parametrize("order_seed", [0, 1, 2**100])
 @pytest.mark.parametrize(("n_points", "chunk_points"), GRIDS_TO_WALK)
-def test_every_point_is_in_each_draw_of_a_step_of_a_sweep_with_chance_t_of_n_exactly(
+def test_every_point_has_the_same_chance_in_each_step_of_a_sweep(
     n_points: int, chunk_points: int, order_seed: int
 ) -> None:
     grid = Grid.fit(n_points, chunk_points)
@@ -103,7 +103,7 @@ def test_every_point_is_in_each_draw_of_a_step_of_a_sweep_with_chance_t_of_n_exa
 
 
 @given(grids_and_counts(), SEEDS, st.data())
-def test_a_sweep_gives_every_row_once_or_twice(wanted: tuple[Grid, list[int]], seed: int, data: st.DataObject) -> None:
+def test_a_sweep_has_every_row_once_or_twice(wanted: tuple[Grid, list[int]], seed: int, data: st.DataObject) -> None:
     """The partners of a sweep never have its rows of the same step."""
     grid, counts = wanted
     # Not more steps than can be made in a test.
@@ -145,7 +145,7 @@ def test_a_step_of_a_sweep_can_read_two_chunks_more_than_needed() -> None:
 
 
 @given(GRIDS, st.integers(0, 5_000), st.integers(1, 4_000))
-def test_a_window_is_the_rows_that_follow_each_other_from_its_start_on(grid: Grid, start: int, length: int) -> None:
+def test_a_window_has_contiguous_rows_from_its_start(grid: Grid, start: int, length: int) -> None:
     start %= grid.n_points
     plan = plan_window(grid, start, length)
     taken = min(length, grid.n_points)
@@ -159,9 +159,7 @@ def test_a_window_is_the_rows_that_follow_each_other_from_its_start_on(grid: Gri
 
 
 @given(grids_and_counts(), SEEDS, st.data())
-def test_a_part_of_a_plan_takes_the_rows_that_it_is_asked_for(
-    wanted: tuple[Grid, list[int]], seed: int, data: st.DataObject
-) -> None:
+def test_take_returns_a_plan_of_the_given_rows(wanted: tuple[Grid, list[int]], seed: int, data: st.DataObject) -> None:
     grid, counts = wanted
     plan = plan_draw(grid, sum(counts), Random(seed))
     edges = data.draw(st.lists(st.integers(0, plan.n_points), unique=True, max_size=8).map(sorted))
@@ -173,7 +171,7 @@ def test_a_part_of_a_plan_takes_the_rows_that_it_is_asked_for(
 
 
 @given(grids_and_counts(), SEEDS, st.data())
-def test_some_of_the_joint_draws_alone_are_read_without_the_rows_of_the_others(
+def test_some_joint_draws_are_read_without_rows_of_the_others(
     wanted: tuple[Grid, list[int]], seed: int, data: st.DataObject
 ) -> None:
     grid, counts = wanted

@@ -105,7 +105,7 @@ def test_the_law_holds_for_every_small_domain(chunk_order: ChunkOrder, whole_chu
 
 @pytest.mark.parametrize("chunk_order", CHUNK_ORDERS)
 @pytest.mark.parametrize("few_chunks", few_fast([FEW_CHUNKS, 3]))
-def test_the_draws_of_every_small_domain_are_as_many_as_counted(
+def test_count_draws_is_right_for_every_small_domain(
     chunk_order: ChunkOrder, few_chunks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("noether.data.zarr_store.sampling.plan.FEW_CHUNKS", few_chunks)
@@ -129,7 +129,7 @@ def test_draws_are_counted_up_to_a_bound() -> None:
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 40), ORDERS, SEEDS)
-def test_a_domain_of_many_chunks_gives_whole_ones(
+def test_draws_of_a_domain_of_many_chunks_are_whole_chunks(
     size: int, n_chunks: int, more_chunks: int, chunk_order: ChunkOrder, seed: int
 ) -> None:
     """So a draw of a multiple of a chunk costs no chunk more."""
@@ -147,9 +147,7 @@ def test_a_draw_of_a_chunk_begins_at_any_row_of_few_chunks(chunk_order: ChunkOrd
 
 
 @given(GRIDS, st.integers(1, 6_000), ORDERS, SEEDS)
-def test_a_draw_gives_distinct_rows_in_range_as_many_as_asked_or_as_there_are(
-    grid: Grid, wanted: int, chunk_order: ChunkOrder, seed: int
-) -> None:
+def test_a_draw_has_distinct_rows_in_range(grid: Grid, wanted: int, chunk_order: ChunkOrder, seed: int) -> None:
     plan = plan_draw(grid, wanted, Random(seed), chunk_order)
     rows = rows_of(plan)
     assert len(rows) == plan.n_points == min(wanted, grid.n_points)
@@ -197,9 +195,7 @@ def test_runs_hold_all_parts_in_order_and_are_as_long_as_neighbours_reach(
 
 
 @given(GRIDS, st.integers(1, 6_000), SEEDS)
-def test_a_consecutive_draw_is_one_run_or_two_where_it_wraps_or_adds_the_short_chunk(
-    grid: Grid, wanted: int, seed: int
-) -> None:
+def test_a_consecutive_draw_has_at_most_two_runs(grid: Grid, wanted: int, seed: int) -> None:
     plan = plan_draw(grid, wanted, Random(seed), "consecutive")
     chunks = {part.chunk for part in plan.parts}
     runs = len(list(plan.runs()))
@@ -283,7 +279,7 @@ def test_further_draws_from_one_generator_differ() -> None:
 
 
 @given(GRIDS, st.integers(0, 100), ORDERS, SEEDS)
-def test_as_many_points_as_there_are_or_more_read_the_domain_whole(
+def test_num_points_of_all_points_or_more_reads_the_domain_whole(
     grid: Grid, more: int, chunk_order: ChunkOrder, seed: int
 ) -> None:
     plan = plan_draw(grid, grid.n_points + more, Random(seed), chunk_order)

@@ -81,7 +81,7 @@ def test_chances_are_proportional_to_weights_up_to_certainty(weights: list[float
 
 
 @given(st.lists(st.floats(0.9, 1.1), min_size=40, max_size=60), st.integers(1, 20))
-def test_where_no_row_is_near_certain_chances_have_twelve_digits(weights: list[float], n_taken: int) -> None:
+def test_without_near_certain_rows_chances_have_twelve_digits(weights: list[float], n_taken: int) -> None:
     line = Line.of_weights(np.array(weights), n_taken)
     assert not len(line.certain)
     expected = n_taken * np.array(weights) / np.sum(weights)
@@ -90,7 +90,7 @@ def test_where_no_row_is_near_certain_chances_have_twelve_digits(weights: list[f
 
 
 @given(st.data())
-def test_so_many_rows_are_taken_wherever_the_line_begins(data: st.DataObject) -> None:
+def test_the_number_of_taken_rows_does_not_depend_on_the_start(data: st.DataObject) -> None:
     line, weights, n_taken = lines(data)
     stretches = data.draw(stretches_of(len(weights)))
     for start in (0, 2**64 - 1, data.draw(st.integers(0, 2**64 - 1))):
@@ -102,7 +102,7 @@ def test_so_many_rows_are_taken_wherever_the_line_begins(data: st.DataObject) ->
 
 
 @given(st.lists(st.integers(0, 15), min_size=1, max_size=12), st.integers(0, 2), st.data())
-def test_each_row_is_taken_from_as_many_starts_as_its_piece_is_long(
+def test_a_row_is_taken_from_starts_in_proportion_to_its_piece(
     lengths: list[int], n_certain: int, data: st.DataObject
 ) -> None:
     """Lengths are sixteenths, and so the starts of a sixteenth of all lengths stand for all others between them."""

@@ -86,7 +86,7 @@ def test_parts_merged_in_any_order_are_one_pass(cut: tuple[NDArray[np.float64], 
 
 
 @given(hnp.arrays(np.float16, SHAPES))
-def test_float16_values_give_what_the_same_values_in_float64_do(values: NDArray[np.float16]) -> None:
+def test_float16_values_have_the_statistics_of_float64_values(values: NDArray[np.float16]) -> None:
     given, expected = RunningStats.of(values), RunningStats.of(values.astype(np.float64))
     for name in ("min", "max", "non_finite"):
         np.testing.assert_array_equal(getattr(given, name), getattr(expected, name), err_msg=name)
@@ -107,7 +107,9 @@ def test_a_constant_has_itself_as_mean_and_no_deviation(value: float, sizes: lis
 
 
 @given(columns(FLOATS | NON_FINITE), st.integers(0, 1000), st.floats(1e-9, 1e9))
-def test_a_dictionary_gives_the_statistics_back(values: NDArray[np.float64], more_points: int, margin: float) -> None:
+def test_statistics_are_restored_from_a_dictionary(
+    values: NDArray[np.float64], more_points: int, margin: float
+) -> None:
     read = RunningStats.of(values)
     margins = np.full(read.width, margin if more_points else 0.0)
     stats = RunningStats(

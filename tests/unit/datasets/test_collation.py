@@ -38,7 +38,7 @@ def test_items_of_the_same_size_are_stacked() -> None:
 
 
 @given(st.lists(st.integers(1, 9), min_size=2, max_size=5).filter(lambda counts: len(set(counts)) > 1))
-def test_items_of_different_sizes_are_concatenated_and_offsets_tell_them_apart(counts: list[int]) -> None:
+def test_items_of_different_sizes_are_concatenated_with_offsets(counts: list[int]) -> None:
     items = [item(count, number) for number, count in enumerate(counts)]
     batch = collate_samples(items)
     for field in ("volume_position", "volume_pressure"):
@@ -63,7 +63,7 @@ def test_a_batch_of_one_item_is_stacked() -> None:
     assert "offsets" not in batch
 
 
-def test_what_does_not_fit_together_comes_as_a_list() -> None:
+def test_values_of_different_shapes_become_a_list() -> None:
     pairs = [(torch.ones(2, 3), torch.ones(3, 2)), (torch.tensor(1.0), torch.ones(2)), (1, 2), ("a", None)]
     items = [item(5) | {f"made_{i}": pair[side] for i, pair in enumerate(pairs)} for side in (0, 1)]
     batch = collate_samples(items)

@@ -40,7 +40,7 @@ def test_the_first_rule_that_holds_decides(measured: dict[str, Any], limit: Limi
         ("decoding", 4, ["4 workers on 4 cores decode", "More cores help", "compression level"]),
     ],
 )
-def test_the_words_have_the_figures_and_what_helps(limit: Limit, workers: int, words: list[str]) -> None:
+def test_explain_has_the_figures_and_the_advice(limit: Limit, workers: int, words: list[str]) -> None:
     text = explain(limit, **FAST, busy=0.25, workers=workers, cores=4)
     assert [word for word in words if word not in text] == []
     assert ("More workers help" in text) == (limit == "decoding" and workers < 4)

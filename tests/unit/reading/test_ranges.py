@@ -41,7 +41,7 @@ def test_a_whole_field_is_read_in_these_requests(
     assert requests_of(lengths, per_shard) == expected
 
 
-def test_chunks_that_are_no_neighbours_are_requests_of_their_own() -> None:
+def test_chunks_that_are_not_neighbours_are_separate_requests() -> None:
     grid = Grid(60, 10, 60)
     plan = ReadPlan(grid, tuple(ChunkPart(chunk, ((0, 10),)) for chunk in (0, 1, 3, 5)))
     assert requests_of([1, 2, 4, 8, 16, 32], 6, plan) == [(0, 0, 3), (0, 7, 8), (0, 31, 32)]

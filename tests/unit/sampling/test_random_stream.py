@@ -17,7 +17,7 @@ def bits_by_hand(key: str, n_blocks: int) -> int:
     return int.from_bytes(b"".join(blocks), "little")
 
 
-def test_a_stream_is_the_bits_of_hashes_of_its_key_one_after_the_other() -> None:
+def test_a_stream_concatenates_hashes_of_its_key() -> None:
     """Also where a number has bits of two blocks, or of more than one."""
     stream, bits = random_stream(5, "volume"), bits_by_hand("(5, 'volume')", 4)
     for k in (10, 0, 500, 63, 700, 1):
@@ -25,7 +25,7 @@ def test_a_stream_is_the_bits_of_hashes_of_its_key_one_after_the_other() -> None
         bits >>= k
 
 
-def test_numbers_that_are_too_large_are_thrown_away() -> None:
+def test_numbers_that_are_too_large_are_rejected() -> None:
     stream, bits = random_stream(0), bits_by_hand("(0,)", 20)
     expected: list[int] = []
     while len(expected) < 300:
@@ -54,6 +54,6 @@ def test_members_of_a_sample_are_different() -> None:
     assert chosen != random_stream(8).sample(range(1_000), 400)
 
 
-def test_nothing_is_chosen_of_nothing() -> None:
+def test_an_empty_range_is_refused() -> None:
     with pytest.raises(ValueError, match="stop: expected at least 1, got 0"):
         random_stream(1).randrange(0)

@@ -42,7 +42,7 @@ def test_fields_that_only_the_weight_reads_are_not_in_the_item() -> None:
     assert [share.names for share in one.shares] == [("q_position", None, None)]
 
 
-def test_a_weighted_draw_reads_what_a_uniform_draw_of_as_many_points_reads() -> None:
+def test_a_weighted_draw_costs_like_a_uniform_draw_of_its_candidates() -> None:
     """The candidates of T points are the draw of `oversample` T points, and take the requests of it."""
     [candidates] = reads_of(**ONLY, draws={"q": weighted(20, oversample=7)})
     [uniform] = reads_of(**ONLY, draws={"q": Draw("volume", 140)})
@@ -67,7 +67,7 @@ def test_disjoint_draws_share_no_candidate() -> None:
     assert sorted(row for found in rows.values() for row in found) == list(range(1000))
 
 
-def test_the_choice_depends_on_seed_epoch_sample_repeat_and_name_alone() -> None:
+def test_a_draw_depends_only_on_seed_epoch_sample_repeat_and_name() -> None:
     def bits(seed: int = 0, *, others: bool = False, **when: Any) -> bytes:
         draws = {"r": weighted(weight=SPEED), "q": weighted(disjoint=True)} if others else {"q": weighted()}
         return candidates_of(DrawPlanner(DOMAINS, **ONLY, draws=draws, seed=seed), **when).random_bytes
@@ -78,7 +78,7 @@ def test_the_choice_depends_on_seed_epoch_sample_repeat_and_name_alone() -> None
     assert len({first, *other}) == 6
 
 
-def test_a_sweep_leaves_independent_weighted_draws_as_they_are() -> None:
+def test_a_sweep_does_not_change_independent_weighted_draws() -> None:
     draws = {"q": weighted(disjoint=False)}
     by_schedule = [
         candidates_of(DrawPlanner(DOMAINS, {"volume": 100}, ["volume_position"], draws, schedule=schedule))
@@ -134,7 +134,7 @@ def test_candidates_that_share_no_point_are_counted_before_anything_is_read() ->
         planner.check("s", sample(Grid.fit(829, 64)))
 
 
-def test_a_short_domain_is_refused_by_the_points_that_are_taken() -> None:
+def test_if_short_counts_taken_points_and_not_candidates() -> None:
     planner = DrawPlanner(DOMAINS, **ONLY, draws={"q": weighted(200)}, if_short="error")
     planner.check("s", sample(Grid.fit(200, 64)))
     with pytest.raises(ArgumentError, match="the draw 'q' needs 200 points; the domain has 199;"):

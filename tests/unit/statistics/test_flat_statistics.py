@@ -29,7 +29,7 @@ STATS = {
 FIGURES = ("mean", "std", "logscale_mean", "logscale_std")
 
 
-def test_each_field_has_its_four_figures_and_the_positions_have_bounds() -> None:
+def test_fields_have_four_figures_and_positions_have_bounds() -> None:
     flat = statistics_to_dict(STATS, flat=True)
     names = [f"{field}_{figure}" for field in STATS for figure in FIGURES]
     assert list(flat) == [*names, "raw_pos_min", "raw_pos_max"]
@@ -51,7 +51,7 @@ def test_without_positions_there_are_no_bounds() -> None:
     assert "raw_pos_min" not in statistics_to_dict({"surface_pressure": STATS["surface_pressure"]}, flat=True)
 
 
-def test_the_extremes_that_an_estimate_does_not_know_are_left_out() -> None:
+def test_an_estimate_leaves_out_extremes() -> None:
     """Estimates know no extremes: NaN or another number in their place would be taken for bounds."""
     stats = STATS | {"volume_position": extrapolate(STATS["surface_position"], 100)}
     flat = statistics_to_dict(stats, flat=True)
@@ -86,9 +86,7 @@ def test_the_flat_form_is_not_read_back() -> None:
 
 
 @pytest.mark.parametrize("flat", [False, True], ids=["nested", "flat"])
-def test_a_file_that_cannot_be_written_whole_leaves_the_former_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flat: bool
-) -> None:
+def test_a_failed_write_leaves_the_former_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flat: bool) -> None:
     file = tmp_path / "stats.json"
     save_statistics({"surface_pressure": STATS["surface_pressure"]}, file)
     before = file.read_bytes()

@@ -39,7 +39,7 @@ def test_on_a_terminal_one_line_is_written_over_and_over(monkeypatch: pytest.Mon
     assert re.fullmatch(r"reading \[#{10}\.{10}\]  50 %, 0:00 left *", lines[1])
 
 
-def test_elsewhere_whole_lines_are_written_ten_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_terminal_at_most_ten_lines_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
     """A log, or the output of a notebook, gets lines: nothing that moves a cursor, and not one for every block."""
     shown = told(io.StringIO(), monkeypatch, *range(1, 1001))
     assert re.findall(r"^reading (\d+) % of 1,000 values, \d+:\d\d left$", shown, re.MULTILINE) == [

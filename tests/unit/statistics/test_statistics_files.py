@@ -47,7 +47,7 @@ def test_a_dictionary_has_the_figures_by_name() -> None:
     assert figures == {"volume_pressure": {name: pytest.approx(figure) for name, figure in FIGURES.items()}}
 
 
-def test_an_estimate_says_so_and_has_null_for_what_it_does_not_know() -> None:
+def test_an_estimate_has_margins_and_null_extremes() -> None:
     figures = statistics_to_dict(STATS)["volume_sdf"]
     assert (figures["count"], figures["points_read"]) == (100, 2)
     assert (figures["min"], figures["max"]) == ([None], [None])
@@ -70,7 +70,7 @@ def test_a_file_without_positions_has_no_bounds(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "stats.json").read_text()).keys() == {"volume_pressure"}
 
 
-def test_a_name_that_yaml_would_read_otherwise_is_quoted(tmp_path: Path) -> None:
+def test_names_that_yaml_would_misread_are_quoted(tmp_path: Path) -> None:
     stats = {"volume_a: b": STATS["volume_pressure"]}
     save_statistics(stats, tmp_path / "stats.yaml")
     assert yaml.safe_load((tmp_path / "stats.yaml").read_text()) == statistics_to_dict(stats)
@@ -108,7 +108,7 @@ def test_statistics_merge_field_by_field() -> None:
         pytest.param({"volume_sdf": FIGURES | {"points_read": 4}}, "at most the count 3, got 4", id="too-many-read"),
     ],
 )
-def test_what_holds_no_statistics_is_refused(document: Any, message: str) -> None:
+def test_documents_without_statistics_are_refused(document: Any, message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         statistics_from_dict(document)
 
