@@ -1,4 +1,4 @@
-"""A dataset counts what it and its workers read, whichever way these are started."""
+"""A dataset counts its reads and the reads of its workers, with every start method."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from support.forks import in_fork
 from support.local_reads import note_reads
 from support.reading import write_runs
 
-# From Python 3.12 on, forking beside threads warns; that it works is what is tested.
+# Since Python 3.12, a fork of a process with threads warns. These tests check that it works.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 
 RUNS = ["run_1", "run_2", "run_3", "run_4"]
@@ -34,7 +34,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def cost_of_an_epoch(root: Path) -> tuple[int, int]:
-    """Requests and bytes of all samples, whole."""
+    """Return the requests and bytes of whole reads of all samples."""
     costs = [ZarrChunkReader(root).cost(run) for run in RUNS]
     return sum(cost.total_requests or 0 for cost in costs), sum(cost.total_bytes or 0 for cost in costs)
 

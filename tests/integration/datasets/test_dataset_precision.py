@@ -1,4 +1,4 @@
-"""A dataset that reads positions with fewer digits than they need says so, and how to read all of them."""
+"""A dataset warns if it reads positions with fewer digits than they need, and names the remedy."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_positions_of_a_named_draw_are_checked(store: Path) -> None:
 
 
 def test_the_advised_dtype_keeps_the_digits(store: Path, tmp_path: Path) -> None:
-    """float64 has every bit of the source; a store with an origin has them relative to it, in float32."""
+    """float64 has every bit of the source. A store with an origin has positions relative to it, in float32."""
     item = ZarrStoreDataset(store, sample_ids=["far_1"], dtype={"volume_position": "float64"})[0]
     source = far_sample()["volume_position"]
     rows = {row.tobytes() for row in source}

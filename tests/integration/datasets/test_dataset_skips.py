@@ -1,4 +1,4 @@
-"""A dataset of which samples are damaged: it says which, or goes on without them, and never gives wrong values."""
+"""A dataset with damaged samples names them, or continues without them, and never returns wrong values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from support.effort import in_full_mode
 from support.reading import write_samples
 from support.repository import ROOT
 
-# From Python 3.12 on, forking beside threads warns; that it works is what is tested.
+# Since Python 3.12, a fork of a process with threads warns. These tests check that it works.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 
 IDS = [f"run_{number}" for number in range(10)]
@@ -52,13 +52,13 @@ def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def root(intact: Path, tmp_path: Path) -> Path:
-    """A copy to break."""
+    """A copy of the store to damage."""
     return Path(shutil.copytree(intact, tmp_path / "store"))
 
 
 @pytest.fixture
 def sound(intact: Path) -> list[Item]:
-    """What the samples give in epoch 3 while nothing is damaged."""
+    """The items of epoch 3 of the undamaged store."""
     dataset = ZarrStoreDataset(intact, **WANTED)
     dataset.set_epoch(3)
     return [dataset[i] for i in range(len(dataset))]
@@ -102,7 +102,7 @@ def test_a_damaged_sample_names_itself_and_its_field(root: Path, workers: int) -
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_next_sound_sample_stands_in_for_damaged_ones(root: Path, sound: list[Item], workers: int) -> None:
-    """Damaged samples are counted, whichever process reads them."""
+    """Damaged samples are counted in every process that reads them."""
     damage(root, 2, 3, 6)
     dataset = opened(root, on_error="skip")
     batches = batches_of(dataset, workers)

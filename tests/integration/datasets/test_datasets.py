@@ -1,4 +1,4 @@
-"""A store as a dataset: what an item holds, which samples it has, and what a batch is read in."""
+"""A store as a dataset: the content of items, the samples, and the requests of a batch."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_sweep_has_every_point_within_its_epochs(root: Path, run_1: Arrays) ->
         root, sample_ids=["run_1"], num_points={"volume": 4000}, fields=["volume_position"], schedule="sweep", seed=3
     )
     times = np.zeros(N_POINTS["volume"], dtype=int)
-    for epoch in range(5, 10):  # the second sweep: five draws of 4,000 give 18,219 points
+    for epoch in range(5, 10):  # the second sweep: five draws of 4,000 cover 18,219 points
         dataset.set_epoch(epoch)
         times[source_rows(dataset[0]["volume_position"].numpy(), run_1["volume_position"])] += 1
     assert set(times.tolist()) == {1, 2}
@@ -112,7 +112,7 @@ def test_a_sweep_has_every_point_within_its_epochs(root: Path, run_1: Arrays) ->
 
 
 class Together(MemoryFileSystem):  # type: ignore[misc]  # fsspec is not typed
-    """Answers a read of a range only once as many as `count` are under way."""
+    """Answers a read of a range only when `count` reads are in flight."""
 
     protocol = "together"
     cachable = False
@@ -153,7 +153,7 @@ def test_a_batch_is_read_in_one_round_of_concurrent_reads(
     write_chunk_index(place)
     expected = ZarrStoreDataset(place, **wanted)
     dataset = ZarrStoreDataset(place, **wanted, read_concurrency=9)
-    # Three fields of three samples: a read that waited for another would wait for ever.
+    # Three fields of three samples: a read that waited for another read would never end.
     monkeypatch.setattr(Together, "barrier", threading.Barrier(9))
     batch = dataset.__getitems__(range(3))
     monkeypatch.setattr(Together, "barrier", None)
@@ -303,7 +303,7 @@ def test_a_pickled_dataset_of_many_samples_fits_into_a_pipe(root: Path, tmp_path
     assert copied.epoch == 3
 
 
-# From Python 3.12 on, forking beside threads warns.
+# Since Python 3.12, a fork of a process with threads warns.
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_the_example_of_the_readme_trains(root: Path) -> None:
     chapter = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Train\n")[2]

@@ -1,4 +1,4 @@
-"""What a dataset draws: every domain named, a curriculum, randomness for transforms, and nothing that is ignored."""
+"""Settings of draws: named domains, a curriculum, randomness for transforms, and refusal of ignored settings."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_assigning_a_parameter_is_an_error(root: Path, name: str, message: str) 
     dataset = ZarrStoreDataset(root, **WANTED)
     with pytest.raises(AttributeError, match=message):
         setattr(dataset, name, 3)
-    dataset.note = "of my own"  # anybody may add to it
+    dataset.note = "of my own"  # other attributes may be set
     assert pickle.loads(pickle.dumps(dataset)).note == "of my own"
 
 

@@ -1,4 +1,4 @@
-"""Epochs: every pass gives new points, or says that it does not; nothing is shared between two trainings."""
+"""Epochs: every pass has new points, or warns; two trainings share nothing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from support.reading import write_runs
 from support.training_process import train
 
 pytestmark = [
-    # From Python 3.12 on, forking beside threads warns; that it works is what is tested.
+    # Since Python 3.12, a fork of a process with threads warns. These tests check that it works.
     pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning"),  # more workers than cores
 ]
@@ -51,12 +51,12 @@ def dataset(root: Path) -> ZarrStoreDataset:
 
 
 def points_of(batches: Any) -> list[tuple[str, torch.Tensor]]:
-    """List the samples of batches in their order, each with its points."""
+    """Return the samples of batches in their order, each with its points."""
     return [pair for batch in batches for pair in zip(batch["sample_id"], batch["volume_position"], strict=True)]
 
 
 def drawn(root: Path, epoch: int, **other: Any) -> Points:
-    """Return the points of each sample in an epoch, each read on its own."""
+    """Return the points of each sample in an epoch, read one by one."""
     dataset = ZarrStoreDataset(root, **WANTED | other)
     items = [dataset[DrawIndex(number, epoch)] for number in range(len(dataset))]
     return {item["sample_id"]: item["volume_position"] for item in items}
@@ -234,7 +234,7 @@ def test_a_wrong_subset_is_refused(
 @pytest.mark.parametrize("taken", [0, 1, 2, 3])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_state_goes_on_exactly_where_it_was_taken(dataset: ZarrStoreDataset, taken: int, workers: int) -> None:
-    """Three batches make an epoch: the states are those of its beginning, of its middle, and of its end."""
+    """An epoch has three batches: the states are of its beginning, its middle, and its end."""
     options: dict[str, Any] = {"num_workers": workers, "multiprocessing_context": "fork"} if workers else {}
     undisturbed = dataset.loader(2, shuffle=True, **options)
     expected = [points_of(undisturbed) for _ in range(4)]
@@ -319,7 +319,7 @@ def test_a_loader_warns_if_its_dataset_has_another_epoch(dataset: ZarrStoreDatas
 
 
 def test_an_epoch_that_is_set_and_begun_twice_is_warned_of_once(dataset: ZarrStoreDataset) -> None:
-    """So it is where Accelerate sets the epoch: a pass that ends by break does not count."""
+    """Accelerate causes this: it does not count a pass that ends with break."""
     loader = dataset.loader(2)
     next(iter(loader))
     loader.set_epoch(0)
@@ -379,7 +379,7 @@ def test_ranks_share_the_samples_of_every_epoch(root: Path, dataset: ZarrStoreDa
 def test_a_framework_gets_all_samples_of_a_loader_in_use(
     dataset: ZarrStoreDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Accelerate makes a loader of its own from the batch sampler, and shares out the batches."""
+    """Accelerate makes its own loader from the batch sampler, and distributes the batches."""
     for name, value in {"is_initialized": True, "get_rank": 1, "get_world_size": 2}.items():
         monkeypatch.setattr(torch.distributed, name, lambda value=value: value)
     loader = dataset.loader(1)

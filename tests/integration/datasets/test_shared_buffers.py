@@ -1,4 +1,4 @@
-"""Memory that goes to the main process with a batch, and back to the worker: used again, and never too early."""
+"""Memory that goes to the main process with a batch, and returns to the worker: reused, and never too early."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from support.reading import FIELDS, write_runs
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="memory without a name is a thing of Linux"),
-    # From Python 3.12 on, forking beside threads warns; that it works is what is tested.
+    # Since Python 3.12, a fork of a process with threads warns. These tests check that it works.
     pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning"),
 ]
 
@@ -43,7 +43,7 @@ N_POINTS = 20_000  # of each sample: a batch of one has 80 kB of each number
 
 
 class Numbers(Dataset[Item]):
-    """Items that are known by heart: all values are the item's number."""
+    """Items in which all values are the item's number."""
 
     def __init__(self, n_items: int, make: Callable[[int], Item] | None = None) -> None:
         self._n_items = n_items
@@ -71,18 +71,18 @@ def blocks_of_workers() -> int:
 def blocks_of(process: int | None) -> int:
     found = 0
     for link in Path(f"/proc/{process}/fd").iterdir():
-        with suppress(FileNotFoundError):  # it has been closed meanwhile
+        with suppress(FileNotFoundError):  # it was just closed
             found += "memfd:noether-batch" in str(link.readlink())
-    return found // 2  # Python's mmap has a descriptor of its own of each
+    return found // 2  # Python's mmap has its own descriptor of each block
 
 
 def test_a_worker_needs_few_blocks_for_a_long_epoch() -> None:
-    gc.disable()  # what only the search for cycles would give back is not given back in time
+    gc.disable()  # memory that only the garbage collector would release would stay in use
     try:
         seen = [blocks_of_workers() for _ in batches(Numbers(200))]
     finally:
         gc.enable()
-    assert 1 <= max(seen) <= 4  # two are on their way, one is here, and one is being filled
+    assert 1 <= max(seen) <= 4  # two batches are in the queue, one is here, and one is being filled
 
 
 def test_batches_that_are_kept_stay_as_they_were() -> None:
@@ -110,7 +110,7 @@ def test_a_forked_process_releases_no_blocks_when_it_ends() -> None:
     kept = next(loader)
     child = os.fork()
     if not child:
-        # Not os._exit at once: the tensors are to go as those of a program that ends do.
+        # Not os._exit: the tensors must be deleted as at the normal end of a program.
         del kept
         gc.collect()
         os._exit(0)
@@ -234,12 +234,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def with_a_copy(item: Item) -> Item:
-    """Name the same tensor twice, as a transform may."""
+    """Return the same tensor under two names, as a transform may do."""
     return item | {"copy": item["volume_position"]}
 
 
 def as_conjugates(item: Item) -> Item:
-    """Say of the memory that was read into that it is meant otherwise."""
+    """Return a view of the memory whose bytes are not its values, such as a conjugate."""
     return item | {"volume_position": torch.view_as_complex(item["volume_position"].view(-1, 2)).conj()}
 
 
@@ -284,7 +284,7 @@ def test_draws_of_a_batch_are_joined_where_they_were_read_into(
 
 
 def test_weighted_draws_are_joined_without_a_copy(root: Path) -> None:
-    """All lie one behind the other, with no room for candidates between them."""
+    """All fields are contiguous, without candidates between them."""
 
     def addresses(items: list[Item]) -> Item:
         batch = collate_samples(items)
@@ -302,7 +302,7 @@ def test_weighted_draws_are_joined_without_a_copy(root: Path) -> None:
 
 
 class DrawsOfDtypes(Dataset[Item]):
-    """Main draws, of which some fields have another dtype than float32."""
+    """Main draws with some fields that are not float32."""
 
     def __init__(self, root: Path, num_points: dict[str, int] | None, dtype: ResultDtype) -> None:
         self._reader = ZarrChunkReader(root)
@@ -321,7 +321,7 @@ class DrawsOfDtypes(Dataset[Item]):
 
 @pytest.mark.parametrize("num_points", few_fast([{"volume": 9001, "surface": 333}, None]))
 def test_draws_in_float64_are_sent_without_a_copy(root: Path, num_points: dict[str, int] | None) -> None:
-    """Float32 and float64 lie in one block, with numbers of points that are no multiple of eight bytes."""
+    """float32 and float64 are in one block, with sizes that are not a multiple of eight bytes."""
 
     def with_addresses(items: list[Item]) -> Item:
         batch = collate_samples(items)
@@ -357,7 +357,7 @@ def test_a_batch_in_a_pickle_file_has_its_values() -> None:
 
 
 def more(items: list[Item]) -> Item:
-    """Add tensors that are not the bytes where they lie, in recycled memory and elsewhere."""
+    """Add tensors whose bytes are not their values, in recycled memory and in other memory."""
     batch = collate_samples(items)
     pairs = torch.view_as_complex(batch["x"].view(2, -1, 2))
     small = torch.view_as_complex(torch.tensor([1.0, 2.0]))
@@ -394,7 +394,7 @@ def test_a_batch_rebuilt_from_another_batch_is_sent() -> None:
 
 def test_a_batch_sent_twice_lives_as_long_as_either_copy() -> None:
     class Repeated(Dataset[Any]):
-        """Batches already, which nobody collates; the first two are one."""
+        """Finished batches, which are not collated; the first two are the same object."""
 
         def __len__(self) -> int:
             return 20
@@ -417,7 +417,7 @@ def forbidden(*_: object) -> NoReturn:
     raise PermissionError
 
 
-# What sandboxes forbid: memory without a name, and to look at other processes.
+# Operations that sandboxes forbid: to create anonymous memory, and to inspect other processes.
 @pytest.mark.parametrize("forbid", ["os.memfd_create", "pathlib.Path.iterdir"])
 def test_batches_come_as_pytorch_sends_them_where_memory_cannot_be_opened(
     forbid: str, monkeypatch: pytest.MonkeyPatch

@@ -1,4 +1,4 @@
-"""Weighted draws of a dataset: the points that they give, how often, and with which inverse probabilities."""
+"""Weighted draws of a dataset: their points, how often they come, and their inverse probabilities."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def dataset_of(root: Path, draw: Draw, **wanted: Any) -> ZarrStoreDataset:
-    """A dataset of one named draw alone."""
+    """Return a dataset with one named draw only."""
     return ZarrStoreDataset(root, draws={"q": draw}, **{"num_points": {}, "fields": []} | wanted)
 
 
@@ -51,7 +51,7 @@ def item_at(dataset: ZarrStoreDataset, epoch: int, number: int = 0) -> Item:
 
 
 def capped(weights: NDArray[Any], n_taken: int) -> NDArray[np.float64]:
-    """The probabilities min(1, c w) that add up to the rows that are taken, by bisection."""
+    """Return the probabilities min(1, c w) that add up to the number of taken rows, by bisection."""
     weights = weights.astype(np.float64)
     low, high = 0.0, float(n_taken / weights[weights > 0].min())
     for _ in range(200):
@@ -73,7 +73,7 @@ def capped(weights: NDArray[Any], n_taken: int) -> NDArray[np.float64]:
 def test_points_are_taken_of_a_uniform_draw_of_candidates(
     root: Path, run_1: Arrays, weight: Any, weights_of: Callable[..., NDArray[Any]], disjoint: bool
 ) -> None:
-    """All fields give the same points, and the inverse of the chances that the weights of all candidates make."""
+    """All fields have the same points, and the inverse probabilities follow from the weights of all candidates."""
     beside = {"num_points": {"volume": 2000}, "fields": ["volume_position"]} if disjoint else {}
     draw = Draw("volume", 700, FIELDS, disjoint, weight=weight, oversample=3, with_inverse=True)
     item = item_at(dataset_of(root, draw, **beside), 5)
@@ -96,7 +96,7 @@ def test_points_are_taken_of_a_uniform_draw_of_candidates(
 
 
 def test_points_come_in_proportion_to_their_weights(root: Path, run_1: Arrays) -> None:
-    """Of a face with chance p, the times in n epochs are binomial; so the mean of their squared scores is near 1."""
+    """The count of a face with chance p in n epochs is binomial, so the mean of the squared scores is near 1."""
     n_epochs, n_taken = 600, 200
     dataset = dataset_of(root, Draw("surface", n_taken, ["surface_position"], weight="surface_area", oversample=100))
     position, times = run_1["surface_position"], np.zeros(N_POINTS["surface"])
@@ -111,7 +111,7 @@ def test_points_come_in_proportion_to_their_weights(root: Path, run_1: Arrays) -
 
 @pytest.mark.parametrize("disjoint", [False, True])
 def test_inverse_probabilities_make_sums_over_a_draw_unbiased(root: Path, run_1: Arrays, disjoint: bool) -> None:
-    """The mean over many epochs is that of all points, where a mean without them is far from it."""
+    """With inverse probabilities, the mean over many epochs is the mean of all points; without, it is far off."""
     draw = Draw("volume", 400, ["volume_velocity"], disjoint, weight=NEAR, with_inverse=True)
     beside = {"num_points": {"volume": 300}, "fields": ["volume_pressure"]} if disjoint else {}
     items = dataset_of(root, draw, **beside).__getitems__([DrawIndex(0, epoch) for epoch in range(500)])
@@ -150,7 +150,7 @@ def test_the_points_do_not_depend_on_dtypes_or_fields(root: Path, run_1: Arrays)
 
 
 def test_fields_come_in_the_dtypes_that_are_asked_for(tmp_path: Path, run_1: Arrays) -> None:
-    """Float64 of the store come bit for bit, and what is stored as float16 is rounded once."""
+    """float64 values of the store arrive bit for bit, and float16 values are rounded once."""
     root = write_runs(tmp_path / "store", "run_1", chunk_points=256, coords_dtype="float64")
     dtype = {"volume_position": "float64", "volume_velocity": "float16"}
     draw = Draw("volume", 100, FIELDS, weight=NEAR)
@@ -204,7 +204,7 @@ def test_too_few_points_with_a_weight_are_an_error_with_both_numbers(root: Path)
 
 
 def test_the_main_draw_beside_a_disjoint_weighted_draw_is_unchanged(root: Path, run_1: Arrays) -> None:
-    """Both read the same chunks, and the candidates of the one are not in the other."""
+    """Both draws read the same chunks, and the main draw has no candidate of the other."""
     draws = {"q": Draw("volume", 300, ["volume_position", "volume_sdf"], disjoint=True, weight=NEAR)}
     dataset = ZarrStoreDataset(root, num_points={"volume": 500}, fields=FIELDS, draws=draws)
     for item in dataset.__getitems__([DrawIndex(0, epoch) for epoch in range(20)]):

@@ -1,4 +1,4 @@
-"""A store that was written long ago reads as it always did."""
+"""Archived stores of earlier releases still read the same."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from support.trees import assert_same_arrays
 
 IDS = sorted(ATTRIBUTES)
 OPTIONAL = ("shuffle_algorithm", "checksum", "splits", "chunk_index", "copied_from", "crc32c")
-"""Keys of the manifest that a store may do without."""
+"""Optional keys of the manifest."""
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def expected(root: Path) -> Expected:
 
 
 def with_ids(root: Path) -> Path:
-    """Return a copy of the last of the archived stores with the chunk index that a later release made of it."""
+    """Return a copy of the last archived store, with the chunk index that a later release built for it."""
     copied = Path(shutil.copytree(STORE_HASH_ORDER, root))
     next(copied.glob("chunk_index-*.npy")).unlink()
     return Path(shutil.copytree(INDEX_WITH_IDS, copied, dirs_exist_ok=True))

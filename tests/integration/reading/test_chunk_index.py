@@ -1,4 +1,4 @@
-"""The chunk index: one file in place of metadata and shard indexes, and never a source of wrong data."""
+"""The chunk index replaces metadata and shard indexes, and never causes wrong data."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def assert_same_reads(root: Path | str, other: ZarrChunkReader, **options: object) -> None:
-    """Compare a reader that opens the store now with one that was opened before."""
+    """Compare a new reader with a reader that was opened before."""
     reader = ZarrChunkReader(root, **options)  # type: ignore[arg-type]  # the options of one parameter
     for sample_id in other.manifest.samples:
         for num_points in (None, NUM_POINTS):
@@ -195,7 +195,7 @@ def test_a_local_copy_is_never_of_another_store(
 
 @pytest.fixture
 def remote(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    """A store with a chunk index in a place whose index is fetched into a cache, which is empty."""
+    """A remote store with a chunk index, and an empty cache for copies of the index."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     place = make_place("memory", request)
     write_runs(str(place.root), "run_1", chunk_points=256)
@@ -212,7 +212,7 @@ def test_readers_of_a_machine_fetch_the_index_once_and_map_one_file(remote: Plac
     before.read_arrays("run_1", NUM_POINTS, 0)
     [file] = cached(tmp_path)
     assert file.read_bytes() == remote.files()[file.name]
-    remote.remove(file.name)  # whoever fetched it again would go without
+    remote.remove(file.name)  # a second fetch would fail
     assert_same_reads(str(remote.root), before)
     index = open_chunk_index(open_storage(str(remote.root)), StoreManifest.load(str(remote.root)))
     assert index is not None
@@ -230,7 +230,7 @@ def test_where_it_cannot_be_kept_each_reader_fetches_it(
     before.read_arrays("run_1", NUM_POINTS, 0)
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     if home == "none":
-        # As of a user whom the system does not know, in a container.
+        # Like a user without a passwd entry, as in a container.
         monkeypatch.delenv("HOME")
         monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
     else:

@@ -1,4 +1,4 @@
-"""Making a chunk index notices arrays that the manifest lists and a group lacks, and indexes all others."""
+"""Indexing reports arrays that the manifest lists and a group lacks, and indexes all other arrays."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def forget(array: str) -> Callable[[Path], None]:
 
 
 def make_index(root: Path | str, **options: object) -> tuple[str, Missing]:
-    """Make the index; return its name, and the fields that it was told to be missing."""
+    """Build the index; return its name and the fields that were reported missing."""
     told: list[Missing] = []
     name = write_chunk_index(root, on_missing=told.append, **options)  # type: ignore[arg-type]  # storage options
     return name, told[0] if told else {}
 
 
 def indexed(root: Path, sample_id: str) -> set[str]:
-    """The fields of a sample that the index describes."""
+    """Return the fields of a sample that the index describes."""
     index = open_chunk_index(open_storage(str(root)), StoreManifest.load(str(root)))
     assert index is not None
     return set(index.lengths(sample_id))
@@ -70,7 +70,7 @@ def test_a_missing_array_is_reported_and_the_others_are_indexed(tmp_path: Path, 
 
 
 def test_a_lost_shard_is_no_lost_array(tmp_path: Path) -> None:
-    """The reader reports damage of an array, where it reads it."""
+    """The reader reports damage of an array when it reads the array."""
     root = write_runs(tmp_path / "store", "run_1", chunk_points=256)
     remove(f"run_1.zarr/{PRESSURE}/c")(root)
     assert make_index(root)[1] == {}
@@ -86,7 +86,7 @@ def test_all_arrays_of_a_lost_group_are_reported(tmp_path: Path) -> None:
 @pytest.mark.parametrize("codecs", CODECS)
 @pytest.mark.parametrize("consolidated", [False, True], ids=["plain", "consolidated"])
 def test_an_array_without_chunks_differs_from_a_missing_array(tmp_path: Path, codecs: str, consolidated: bool) -> None:
-    """The array without chunks is one of fill values; consolidated metadata list the array that was deleted."""
+    """An array without chunks has fill values. The deleted array is still in the consolidated metadata."""
     root = write_foreign(tmp_path / "store", CODECS[codecs], consolidated=consolidated)
     remove(f"run_1.zarr/{PRESSURE}/c")(root)
     assert make_index(root)[1] == {}

@@ -1,4 +1,4 @@
-"""A plan says what a read costs before anything is read, and the read costs exactly that."""
+"""The cost of a read is exactly the cost that was computed in advance."""
 
 from __future__ import annotations
 
@@ -145,12 +145,12 @@ def test_the_cost_of_a_draw_does_not_depend_on_the_size_of_the_sample(tmp_path: 
         sized = manifest.model_copy(update={"samples": {"s1": entry}, "chunk_index": "chunk_index-of-a-size.npy"})
         reader = ZarrChunkReader(store, sized)
         plans = [reader.cost("s1", {"surface": n_drawn}, generator=seed) for seed in range(300)]
-        # A draw that wraps takes a request of each field more, one that ends with the short last chunk a chunk as well.
+        # A draw that wraps takes one more request per field. With the short last chunk, it also takes one more chunk.
         assert {plan.total_requests for plan in plans} <= {2, 4}
         costs[n_points] = min(plan.total_bytes or 0 for plan in plans), max(plan.total_bytes or 0 for plan in plans)
     fewest, one_more = n_drawn // chunk_points * 2 * length, 2 * length
     few, many = (fewest + one_more, fewest + one_more), (fewest, fewest + one_more)
-    # Of the largest, one draw in 6,000 ends with the short chunk.
+    # In the largest domain, one draw in 6,000 ends with the short chunk.
     assert costs == {10**5: few, 10**6: few, 10**7: many, 10**8: (fewest, fewest)}
 
 

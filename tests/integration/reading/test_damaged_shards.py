@@ -1,4 +1,4 @@
-"""Shards that were damaged or forged, seen by whoever reads a sample."""
+"""Reads of samples with damaged or forged shards."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def intact(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def root(intact: Path, tmp_path: Path) -> Path:
-    """A copy to break."""
+    """A copy of the store to damage."""
     return Path(shutil.copytree(intact, tmp_path / "store"))
 
 
@@ -63,7 +63,7 @@ def entries_of(data: bytes) -> Entries:
 
 
 def forge_entry(change: Callable[[tuple[int, int]], tuple[int, int]]) -> Callable[[Path], None]:
-    """Change the entry of the chunk; the index keeps a right checksum."""
+    """Change the index entry of the chunk; the checksum of the index stays valid."""
 
     def damage(root: Path) -> None:
         data = shard_of(root).read_bytes()
@@ -75,7 +75,7 @@ def forge_entry(change: Callable[[tuple[int, int]], tuple[int, int]]) -> Callabl
 
 
 def forge_chunk(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
-    """Change the chunk and nothing else; it keeps a right checksum, where it has one."""
+    """Change only the chunk; its checksum, if it has one, stays valid."""
 
     def damage(root: Path) -> None:
         checksum = json.loads((root / "manifest.json").read_bytes())["checksum"]
@@ -166,7 +166,7 @@ def test_damage_is_named_by_sample_field_shard_and_chunk_and_costs_little_memory
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    # The result and the shards, of 110 kB each; an index of a few bytes; what the error holds.
+    # Memory for the result and the shards, 110 kB each; for an index of a few bytes; and for the error.
     assert peak < 600_000
 
 
@@ -233,7 +233,7 @@ def test_a_shard_that_shrinks_after_its_index_was_read_ends_early(root: Path) ->
 def test_a_flipped_bit_is_found_only_where_checksums_are_verified(root: Path, expected: dict[str, Arrays]) -> None:
     data = bytearray(shard_of(root).read_bytes())
     start, length = entries_of(bytes(data))[POSITION]
-    data[start + length - 1] ^= 1  # of the checksum itself, so that the values are right
+    data[start + length - 1] ^= 1  # a byte of the checksum, so the values stay right
     shard_of(root).write_bytes(data)
     with pytest.raises(CorruptDataError, match=IN_CHUNK + "its checksum does not match its bytes"):
         ZarrChunkReader(root).read_arrays("run_1")
@@ -242,7 +242,7 @@ def test_a_flipped_bit_is_found_only_where_checksums_are_verified(root: Path, ex
 
 
 def test_a_shard_that_is_cut_while_it_is_open_is_refused(root: Path, expected: dict[str, Arrays]) -> None:
-    """The index is known and the file is open: what is missing shows when the chunks are read."""
+    """The index is cached and the file is open, so the damage shows only when the chunks are read."""
     reader, field = ZarrChunkReader(root), "volume_velocity"
     np.testing.assert_array_equal(reader.read_arrays("run_1", fields=[field])[field], expected["run_1"][field])
     start, length = entries_of(shard_of(root).read_bytes())[-1]

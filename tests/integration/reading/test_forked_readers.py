@@ -1,4 +1,4 @@
-"""A reader in processes that were forked after it was used; obstore itself waits for ever there."""
+"""A reader in processes that were forked after it was used. obstore alone would hang there."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from support.forks import PATIENCE_SECONDS, children, in_fork
 from support.lanes import few_fast
 from support.s3_server import S3Server
 
-# From Python 3.12 on, forking beside threads warns; that it does no harm is what is tested.
+# Since Python 3.12, a fork of a process with threads warns. These tests check that it does no harm.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 
 NUM_POINTS = {"surface": 300, "volume": 2000}
@@ -84,7 +84,7 @@ def s3_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 @contextmanager
 def reading_on(reader: ZarrChunkReader, n_threads: int) -> Iterator[None]:
-    """Read in other threads meanwhile, always."""
+    """Read continuously in other threads."""
     done = threading.Event()
 
     def read_on() -> None:
@@ -227,8 +227,8 @@ def test_an_interrupted_read_leaves_no_answer_for_the_next_read(s3_store: Writte
                 try:
                     signal.setitimer(signal.ITIMER_REAL, duration * (turn + 1) / 60)
                     draw(reader, turn % 4)
-                finally:  # where it goes off between the draw and this, that is an interruption as well
-                    signal.setitimer(signal.ITIMER_REAL, PATIENCE_SECONDS)  # also ends what hangs from here on
+                finally:  # if the timer fires between the draw and this line, that is an interruption too
+                    signal.setitimer(signal.ITIMER_REAL, PATIENCE_SECONDS)  # also ends a hang from here on
             except KeyboardInterrupt:
                 interrupted += 1
             require_equal(draw(reader, (turn + 1) % 4), expected[(turn + 1) % 4])

@@ -1,4 +1,4 @@
-"""The manifest and its chunk index are replaced together, or the index is made anew."""
+"""The manifest and its chunk index are replaced together, or the index is rebuilt."""
 
 from __future__ import annotations
 

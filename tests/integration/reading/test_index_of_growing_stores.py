@@ -1,4 +1,4 @@
-"""The chunk index goes on serving the samples that it describes, and no sample that was written again."""
+"""The chunk index still serves the samples that it describes, but no sample that was written again."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def root(tmp_path: Path) -> Path:
 
 @contextmanager
 def noted_metadata() -> Iterator[list[str]]:
-    """Note the keys of all metadata and shard indexes that are read."""
+    """Record the keys of all metadata and shard indexes that are read."""
     noted: list[str] = []
 
     def noting(read: Callable[..., Any]) -> Callable[..., Any]:
@@ -101,7 +101,7 @@ def add_in_another_process(root: Path) -> None:
 def add_by_a_merge(root: Path) -> None:
     writer = open_writer(root)
     writer.write_group("a3", sample(3))
-    with pytest.MonkeyPatch.context() as patched:  # as it is before the merge makes the index anew
+    with pytest.MonkeyPatch.context() as patched:  # the state before the merge rebuilds the index
         patched.setattr("noether.data.zarr_store.upkeep.merge.write_chunk_index", lambda *_, **__: "")
         merge_groups(root)
 
@@ -134,7 +134,7 @@ def test_a_reader_opened_before_reads_on_without_metadata(root: Path) -> None:
 def test_shard_indexes_of_new_samples_are_cached_beside_a_chunk_index(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those that the chunk index gives are made again instead, so a reader keeps few of them."""
+    """Shard indexes from the chunk index are rebuilt when needed, so a reader keeps few of them."""
     monkeypatch.setattr("noether.data.zarr_store.reading.fetch._MAX_MADE_INDEX_BYTES", 1)
     add_here(root)
     reader = ZarrChunkReader(root)
@@ -180,14 +180,14 @@ def test_a_writer_with_an_old_manifest_drops_lengths_of_a_sample_too(root: Path)
 
 
 def root_without_content(path: Path) -> object:
-    """Return what the root of a group would say if an earlier release had written it."""
+    """Return the root of a group as an earlier release would have written it."""
     root = json.loads(path.read_bytes())
     del root["attributes"]["crc32c"], root["attributes"]["manifest"]["samples"]["s1"]["content_crc32c"]
     return root
 
 
 def test_a_sample_whose_root_is_the_same_to_the_byte_may_have_other_lengths(root: Path) -> None:
-    """So a checksum of the root would not tell the two apart: the lengths themselves have one.
+    """A checksum of the root would be the same for both samples, so the lengths have their own checksum.
 
     That is so in stores of earlier releases, which wrote no checksums of the content.
     """
@@ -205,7 +205,7 @@ def test_a_sample_whose_root_is_the_same_to_the_byte_may_have_other_lengths(root
 
 
 def test_a_replacement_by_a_program_without_the_index_is_detected(root: Path) -> None:
-    """Such a program keeps the keys of the manifest that it does not know, and writes an entry of its own."""
+    """Such a program keeps unknown keys of the manifest, and writes its own entry."""
     fields = sample(5)
     kept = (root / str(StoreManifest.load(str(root)).sample_index)).read_bytes()
     write(root, "s1", fields)
@@ -321,7 +321,7 @@ def test_an_index_of_the_earlier_layout_serves_until_a_sample_is_added(root: Pat
 
 
 def test_of_two_named_indexes_the_earlier_layout_is_read(root: Path) -> None:
-    """A program that knows the earlier form alone made it last, and left the key of the later one as it was."""
+    """A program that knows only the earlier layout wrote the index last, and kept the key of the later layout."""
     write(root, "s1", sample(5))
     write_index_in_order(root)
     former = StoreManifest.load(str(root)).chunk_index
@@ -385,7 +385,7 @@ def test_entries_taken_from_a_manifest_are_recorded_without_lengths(root: Path) 
 
 
 def test_a_group_does_not_depend_on_the_chunk_index(root: Path) -> None:
-    """So the bytes of one that is copied or repaired do not depend on whether there is an index."""
+    """So the bytes of a copied or repaired group do not depend on the index."""
     manifest = StoreManifest.load(str(root))
     said = json.dumps(manifest.as_group_attributes("s1", manifest.sample("s1")))
     assert "lengths_crc32c" not in said

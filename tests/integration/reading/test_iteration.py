@@ -1,4 +1,4 @@
-"""Going over a whole sample batch by batch: errors, threads, memory, and the places that a store lies at."""
+"""Iteration over a whole sample in batches: errors, threads, memory, and storages."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def reader(intact: Path) -> ZarrChunkReader:
 
 @pytest.fixture
 def small_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No batch is cut out of a larger read."""
+    """Turn off the larger reads out of which small batches are cut."""
     monkeypatch.setattr(iteration, "_LEAST_READ_POINTS", 1)
 
 
@@ -67,7 +67,7 @@ def until_error(batches: Iterator[SampleBatch]) -> tuple[list[SampleBatch], Corr
 
 
 def names_of_threads() -> list[str]:
-    """Return the threads of loops; those of readers of other tests come and go."""
+    """Return the threads of loops, and not the threads of other tests' readers."""
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("noether-iterate")]
 
 
@@ -97,7 +97,7 @@ def test_tensors_of_a_batch_share_the_memory_of_its_fields(reader: ZarrChunkRead
 @pytest.mark.parametrize("batch_points", [100, CHUNK_POINTS, 700, 3 * CHUNK_POINTS - 1, 50_000])
 @pytest.mark.usefixtures("small_reads")
 def test_every_chunk_is_fetched_once(intact: Path, monkeypatch: pytest.MonkeyPatch, batch_points: int) -> None:
-    """The bytes of all batches are those of a whole read, also where batches end within chunks."""
+    """All batches together read the bytes of a whole read, even if batches end within chunks."""
     reader = ZarrChunkReader(intact)
     expected = reader.cost("run_1", fields=VOLUME).total_bytes
     reads = note_reads(monkeypatch)
@@ -135,7 +135,7 @@ def test_a_store_factory_carries_every_byte_of_the_batches(intact: Path) -> None
 def test_a_damaged_chunk_is_an_error_in_place_of_the_first_batch_that_has_it(
     intact: Path, tmp_path: Path, batch_points: int, read_concurrency: int
 ) -> None:
-    """All batches before that one are given, and the error is that of a whole read."""
+    """All earlier batches are returned, and the error is the error of a whole read."""
     root = Path(shutil.copytree(intact, tmp_path / "store"))
     flip("run_1.zarr/volume/pressure/c/2/0", at=10)(root)  # the first chunk of the third shard
     reader = ZarrChunkReader(root, read_concurrency=read_concurrency)
@@ -179,7 +179,7 @@ def test_a_damaged_chunk_is_an_error_in_place_of_the_first_batch_that_has_it(
 def test_wrong_arguments_are_errors_of_the_call_itself(
     reader: ZarrChunkReader, arguments: Mapping[str, Any], kind: type[Exception], message: str
 ) -> None:
-    """Nothing has to be read, and no loop to begin."""
+    """The call raises the error, before any read and before a loop."""
     with pytest.raises(kind, match=message):
         reader.iter_sample(**{"sample_id": "run_1", "num_points": 100, **arguments})
 
@@ -237,7 +237,7 @@ def test_the_next_batch_is_read_while_the_caller_works_and_no_further_one(
 @pytest.mark.parametrize("damaged", [False, True], ids=["sound", "damaged ahead"])
 @pytest.mark.usefixtures("small_reads")
 def test_a_loop_that_ends_early_leaves_no_thread_and_no_error(intact: Path, tmp_path: Path, damaged: bool) -> None:
-    """Also where the batch that was read ahead is damaged."""
+    """Even if the prefetched batch is damaged."""
     root = Path(shutil.copytree(intact, tmp_path / "store"))
     if damaged:
         flip("run_1.zarr/volume/pressure/c/0/0", at=-100)(root)  # of the index: no batch but the first is read
@@ -269,7 +269,7 @@ def test_several_loops_over_one_reader_do_not_disturb_each_other(reader: ZarrChu
     loops = [reader.iter_sample("run_1", points, fields=VOLUME) for points in (2000, 3000)]
     for first, second in zip(*loops, strict=False):
         require_whole([first, second], reader, VOLUME)
-        # Whoever changes a batch changes no other one.
+        # Writing to a batch must not change another batch.
         for values in first.fields.values():
             values[:] = 0
 
@@ -289,7 +289,7 @@ def test_memory_holds_a_few_batches_and_not_a_field(tmp_path: Path) -> None:
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    # A point takes 16 bytes in a batch; beside the batches there are the compressed chunks of one.
+    # A point takes 16 bytes in a batch. Memory also holds the compressed chunks of one batch.
     assert 2 * batch_points * 16 < peak < 4 * batch_points * 16 < n_points * 16 / 2
 
 

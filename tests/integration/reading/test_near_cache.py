@@ -87,7 +87,7 @@ def test_another_process_makes_no_request_either(root: Path, tmp_path: Path) -> 
 
 
 def test_what_the_cache_has_is_read_without_threads(root: Path, tmp_path: Path) -> None:
-    """To hand a read to a thread takes longer than the read."""
+    """Handing a read to a thread would take longer than the read."""
     fill_cache(as_remote(root), cache_dir=tmp_path)
     reader = open_reader(root, tmp_path)
     reads = reader._fetcher.prepare(reader._plan_reads("run_1", DRAW, 3, None))
@@ -134,7 +134,7 @@ def test_fresh_draws_miss_what_no_draw_before_has_read(tmp_path: Path) -> None:
         missed = sum(fields[domain] for domain, chunk in chunks if (domain, chunk) not in seen)
         before = cache.misses
         assert_same(reader.read_arrays("run_1", DRAW, seed), plain.read_arrays("run_1", DRAW, seed))
-        # A range from the first missing chunk to the last may hold chunks that are there.
+        # A range from the first missing chunk to the last may contain cached chunks.
         assert missed <= cache.misses - before <= sum(fields[domain] for domain, _ in chunks)
         seen |= chunks
     assert cache.hits > cache.misses > 0
@@ -152,7 +152,7 @@ def test_a_filled_cache_serves_whole_samples(root: Path, tmp_path: Path) -> None
 
 
 def test_a_sample_that_was_written_again_is_never_served(tmp_path: Path) -> None:
-    """Uncompressed values that lose nothing leave no other trace in manifest, root, lengths and sizes."""
+    """With uncompressed exact values, manifest, root, lengths and sizes are otherwise the same."""
     root = tmp_path / "store"
     for value in (1.0, 2.0):
         fields = {
@@ -174,7 +174,7 @@ def small_filemap() -> Any:
 
 
 def without_content(root: Path, *sample_ids: str) -> None:
-    """Make entries those of an earlier release."""
+    """Remove from the entries the keys that earlier releases did not write."""
     manifest = json.loads((root / "manifest.json").read_bytes())
     for sample_id in sample_ids:
         del manifest["samples"][sample_id]["content_crc32c"]
@@ -229,7 +229,7 @@ def test_damage_of_the_cache_is_fetched_again(
             harm(file)
         with requests_made() as requests:
             assert_same(reader.read_arrays("run_1", DRAW, 3), ZarrChunkReader(root).read_arrays("run_1", DRAW, 3))
-        # Deleted files stay with those that have them open.
+        # Deleted files remain readable for processes that have them open.
         assert requests or harm in {grow, Path.unlink}
         reader = open_reader(root, tmp_path, verify_checksums=verify)
 

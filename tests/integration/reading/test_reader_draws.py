@@ -1,4 +1,4 @@
-"""What a read gives: shapes, dtypes, and rows of the source."""
+"""The results of reads: shapes, dtypes, and rows of the source."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_domain_is_read_whole_in_stored_order_with(
 ) -> None:
     whole = reader.read_arrays("run_1", num_points)
 
-    # With the same arrays every time: what comes is the stored order, not another shuffle.
+    # The arrays are the same every time: rows come in the stored order, not in a new shuffle.
     for field, array in reader.read_arrays("run_1").items():
         np.testing.assert_array_equal(whole[field], array)
     for domain, n_points in N_POINTS.items():
@@ -204,7 +204,7 @@ def test_a_field_more_takes_few_steps_of_python(tmp_path: Path) -> None:
     reader = ZarrChunkReader(write_runs(tmp_path / "store", "run_1", chunk_points=CHUNK_POINTS))
 
     def count(fields: list[str]) -> int:
-        reader.read_arrays("run_1", {"volume": CHUNK_POINTS}, 1, fields)  # opens files and arrays
+        reader.read_arrays("run_1", {"volume": CHUNK_POINTS}, 1, fields)  # to open files and arrays
         calls: list[str] = []
 
         def note(frame: FrameType, event: str, _: object) -> None:

@@ -1,4 +1,4 @@
-"""A dtype of its own for some fields: positions in float64, and all else in float32."""
+"""Different dtypes by field: positions in float64, and all other fields in float32."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from noether.data.zarr_store.sampling import DrawPlanner, PlannedRead
 from support.ahmed import RUNS, Arrays, load_run
 from support.reading import FIELDS, write_samples
 
-# Coordinates of a map: float32 tells half a metre apart there.
+# Coordinates of a map, where float32 has a resolution of half a metre.
 FAR = np.array([500_000.0, 5_800_000.0, 0.0])
 ALL_FIELDS = FIELDS["surface"] + FIELDS["volume"]
 NUM_POINTS = {"surface": 333, "volume": 1001}
@@ -110,7 +110,7 @@ def test_dtypes_of_unknown_fields_and_other_kinds_are_refused(
 
 
 class OneBlock:
-    """Memory as a worker has it: pieces one behind the other in one block, each from a multiple of 64 bytes on."""
+    """Return memory as in a worker: contiguous pieces of one block, each aligned to 64 bytes."""
 
     def __init__(self) -> None:
         self.sizes: list[int] = []

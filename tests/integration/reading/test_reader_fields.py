@@ -1,4 +1,4 @@
-"""`fields` limits what is read, and a draw reads no more than it must: every byte is counted."""
+"""`fields` limits the read, and a draw reads no unnecessary byte: every byte is counted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.reading import FIELDS, write_samples
 
 CHUNK_POINTS = 256
 N_CHUNKS = 72
-"""Of the volume of run_1."""
+"""Number of chunks of the volume of run_1."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""A store behind a plain web server: it is read as elsewhere, by ranges."""
+"""A store on a plain web server is read by byte ranges, as in other storages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_a_store_on_the_web_has_the_draws_of_object_storage(s3_server: S3Server,
     writer.save_manifest()
     if indexed:
         write_chunk_index(root, storage_options=options)
-    # SeaweedFS answers requests that nobody signed, as a web server does.
+    # SeaweedFS answers unsigned requests, as a web server does.
     web = ZarrChunkReader(f"{s3_server.endpoint}/{place}", storage_options={"client_options": {"allow_http": True}})
     stored = ZarrChunkReader(root, storage_options=options)
     for seed in range(3):

@@ -1,4 +1,4 @@
-"""The source's own order, given back."""
+"""Reads in the order of the source."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def stored(root: Path, field: str, samples: tuple[str, ...] = RUNS) -> Arrays:
-    """What zarr-python reads of a field: all points of the samples, one after the other, in float64."""
+    """Return all points of a field that zarr-python reads, of all samples, in float64."""
     domain, _, name = field.partition("_")
     arrays = [np.asarray(zarr.open_array(root / f"{sample}.zarr" / domain / name, mode="r")[:]) for sample in samples]
     values = np.concatenate(arrays).astype(np.float64)
@@ -61,7 +61,7 @@ def assert_statistics_of(stats: RunningStats, values: Arrays, tolerance: float =
 
 
 def same(first: RunningStats, second: RunningStats) -> bool:
-    """Whether all is the same, bit for bit."""
+    """Return whether all figures are equal, bit for bit."""
     return all(np.array_equal(getattr(first, name), getattr(second, name)) for name in (*FIGURES, "count"))
 
 

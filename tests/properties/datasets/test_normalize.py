@@ -1,4 +1,4 @@
-"""What was normalized comes back."""
+"""The inverse of a normalization restores the values."""
 
 from __future__ import annotations
 
@@ -65,5 +65,5 @@ def test_positions_fill_their_range_and_come_back(values: NDArray[np.float32], t
     assert (normal >= to[0] - slack).all()
     assert (normal <= to[1] + slack).all()
     again = there_and_back(normalize, "volume_position", values)
-    # What is mapped to -1 is the difference of two numbers of that size.
+    # A value that becomes -1 is the difference of two numbers of that size.
     assert (np.abs(again - values) <= 4 * ROUNDINGS * np.finfo(np.float32).eps * largest).all()

@@ -1,4 +1,4 @@
-"""The requests of a plan hold its chunks, all of them and nothing else, in as few as there can be."""
+"""The requests of a plan contain all its chunks and nothing else, with the smallest number of requests."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def plans(draw: st.DrawFn) -> ReadPlan:
 
 @st.composite
 def indexes(draw: st.DrawFn, n_chunks: int) -> ShardIndex:
-    """Chunks in any order, as other writers lay them out, some with a gap before them."""
+    """Draw chunks in any order, as other writers lay them out, some after a gap."""
     lengths = draw(st.lists(LENGTHS, min_size=n_chunks, max_size=n_chunks))
     if draw(st.booleans()):
         return ShardIndex.of_lengths(lengths)

@@ -1,4 +1,4 @@
-"""The laws of draws that share no point, and of sweeps, in which the draws of many epochs share few."""
+"""The laws of disjoint draws, and of sweeps, in which the draws of many epochs share few points."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ GRIDS_TO_WALK = [
 
 @st.composite
 def grids_and_counts(draw: st.DrawFn) -> tuple[Grid, list[int]]:
-    """A grid, and points of up to four draws that fit into it."""
+    """Draw a grid, and the numbers of points of up to four draws that fit into it."""
     grid = draw(GRIDS)
     counts: list[int] = []
     for _ in range(draw(st.integers(1, 4))):
@@ -48,13 +48,13 @@ def grids_and_counts(draw: st.DrawFn) -> tuple[Grid, list[int]]:
 
 
 def rows_of_draws(joint: JointPlan) -> list[list[int]]:
-    """The stored rows of each draw of a plan."""
+    """Return the stored rows of each draw of a plan."""
     rows = rows_of(joint.plan)
     return [[row for start, stop in window for row in rows[start:stop]] for window in joint.windows]
 
 
 def chances(grid: Grid, counts: list[int], make: Callable[[Random], JointPlan], bits: int = 0) -> list[list[Fraction]]:
-    """Exact chance of each row of being in each draw, over all outcomes of the random choices."""
+    """Return the exact chance of each row to be in each draw, over all outcomes of the random choices."""
     found = [[Fraction(0)] * grid.n_points for _ in counts]
     for joint, chance in EveryOutcome(bits).outcomes(make):
         for per_row, rows in zip(found, rows_of_draws(joint), strict=True):
@@ -82,7 +82,7 @@ def test_joint_draws_have_their_numbers_of_rows_and_share_none(
 def test_every_point_is_in_each_joint_draw_with_chance_t_of_n_exactly(
     n_points: int, chunk_points: int, chunk_order: ChunkOrder, few_chunks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So it is where the draws begin at any row, as in a domain of few chunks, and where they take whole chunks."""
+    """This holds for draws that begin at any row, as in a domain of few chunks, and for draws of whole chunks."""
     monkeypatch.setattr("noether.data.zarr_store.sampling.plan.FEW_CHUNKS", few_chunks)
     grid = Grid.fit(n_points, chunk_points)
     for counts in ([1, 1], [2, 3], [1, n_points - 1], [1, 2, n_points - 3]):
@@ -104,9 +104,9 @@ def test_every_point_has_the_same_chance_in_each_step_of_a_sweep(
 
 @given(grids_and_counts(), SEEDS, st.data())
 def test_a_sweep_has_every_row_once_or_twice(wanted: tuple[Grid, list[int]], seed: int, data: st.DataObject) -> None:
-    """The partners of a sweep never have its rows of the same step."""
+    """The other joint draws never have rows of the same step of the sweep."""
     grid, counts = wanted
-    # Not more steps than can be made in a test.
+    # A limit on the number of steps, for the time of the test.
     counts[0] = max(counts[0], ceil(grid.n_points / 40))
     if sum(counts) > grid.n_points:
         counts = counts[:1]
@@ -126,7 +126,7 @@ def test_a_sweep_has_every_row_once_or_twice(wanted: tuple[Grid, list[int]], see
 def test_a_step_of_a_sweep_reads_at_most_two_chunks_more_than_needed(
     wanted: tuple[Grid, list[int]], seed: int, data: st.DataObject
 ) -> None:
-    """So do all its draws together, and each of them alone."""
+    """This holds for all its draws together, and for each draw alone."""
     grid, counts = wanted
     step = data.draw(st.integers(0, sweep_length(grid, counts[0]) - 1))
     joint = JointPlan.of_sweep(grid, counts, step, Random(seed))

@@ -1,4 +1,4 @@
-"""Laws of means that some of the points tell."""
+"""Laws of means that are estimated from some of the points."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from noether.data.zarr_store.errors import ArgumentError
 
 
 def item(n_points: int, number: int = 0, **more: Any) -> Item:
-    """An item of which every value is another one."""
+    """Return an item in which all values differ."""
     positions = torch.arange(3.0 * n_points).reshape(n_points, 3) + 1000 * number
     return {
         "volume_position": positions,

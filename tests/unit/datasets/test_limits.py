@@ -1,4 +1,4 @@
-"""What limits the draws of a loader, by the rules that `noether-zarr bench --help` states."""
+"""The bottleneck of a loader's draws, by the rules that `noether-zarr bench --help` states."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counts of reads lose nothing among threads."""
+"""Counts of reads stay complete with many threads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ N_THREADS, N_TIMES = 8, 4000
 
 @pytest.fixture
 def _switching() -> Iterator[None]:
-    """Let threads take turns as often as can be."""
+    """Switch between threads as often as possible."""
     usual = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield

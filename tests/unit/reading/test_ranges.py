@@ -1,4 +1,4 @@
-"""How many requests a plan costs, by example."""
+"""Examples of the requests of a plan."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HALF = MAX_REQUEST_BYTES // 2
 
 
 def requests_of(lengths: list[int], per_shard: int, plan: ReadPlan | None = None) -> list[tuple[int, int, int]]:
-    """Shard, start and length of each request, for chunks of 10 points."""
+    """Return shard, start and length of each request, for chunks of 10 points."""
     plan = plan or plan_whole(Grid(10 * len(lengths), 10, 10 * per_shard))
     shards = [ShardIndex.of_lengths(lengths[i : i + per_shard], per_shard) for i in range(0, len(lengths), per_shard)]
     requests = plan_ranges(plan, per_shard, shards.__getitem__)

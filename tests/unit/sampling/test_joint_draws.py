@@ -1,4 +1,4 @@
-"""What can be asked for in draws, what their fields are called, and what is refused."""
+"""Parameters of draws, names of their fields, and refusals."""
 
 from __future__ import annotations
 

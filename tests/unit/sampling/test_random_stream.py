@@ -1,4 +1,4 @@
-"""Streams of random choices: the same for good, uniform, and without an end."""
+"""Streams of random choices: reproducible, uniform, and endless."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from noether.data.zarr_store.sampling import random_stream
 
 
 def bits_by_hand(key: str, n_blocks: int) -> int:
-    """The first blocks of a stream as one number, whose lowest bits come first."""
+    """Return the first blocks of a stream as one number, whose lowest bits come first."""
     blocks = [blake2b(key.encode(), salt=i.to_bytes(16, "little")).digest() for i in range(n_blocks)]
     return int.from_bytes(b"".join(blocks), "little")
 
 
 def test_a_stream_concatenates_hashes_of_its_key() -> None:
-    """Also where a number has bits of two blocks, or of more than one."""
+    """Numbers may have bits of two blocks or more."""
     stream, bits = random_stream(5, "volume"), bits_by_hand("(5, 'volume')", 4)
     for k in (10, 0, 500, 63, 700, 1):
         assert stream.getrandbits(k) == bits & (1 << k) - 1

@@ -1,4 +1,4 @@
-"""Weighted draws among others: what is read for them, what they are called, and what is refused."""
+"""Weighted draws among other draws: their reads, their names, and refusals."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ ONLY: dict[str, Any] = {"fields": [], "num_points": {}}
 
 
 def weighted(num_points: int = 20, **options: Any) -> Draw:
-    """A weighted draw of positions of the volume."""
+    """Return a weighted draw of positions of the volume."""
     return Draw("volume", num_points, ["volume_position"], **{"weight": "volume_pressure"} | options)
 
 
 def candidates_of(planner: DrawPlanner, draw: str = "q", *, sample_id: str = "s", **when: int) -> Candidates:
-    """How a draw takes its points of a sample."""
+    """Return the candidates of a draw of a sample."""
     reads = planner.plan(sample_id, sample(), when.get("epoch", 0), when.get("repeat", 0))
     shares = [share.candidates for one in reads for share in one.shares if share.candidates is not None]
     [found] = {id(one): one for one in shares if one.weighting.draw == draw}.values()
@@ -43,7 +43,7 @@ def test_fields_that_only_the_weight_reads_are_not_in_the_item() -> None:
 
 
 def test_a_weighted_draw_costs_like_a_uniform_draw_of_its_candidates() -> None:
-    """The candidates of T points are the draw of `oversample` T points, and take the requests of it."""
+    """The candidates of a draw of T points are the draw of `oversample` T points, with the same requests."""
     [candidates] = reads_of(**ONLY, draws={"q": weighted(20, oversample=7)})
     [uniform] = reads_of(**ONLY, draws={"q": Draw("volume", 140)})
     assert candidates.plan == uniform.plan

@@ -1,4 +1,4 @@
-"""Weights from fields: their forms, and values that are no weights."""
+"""Weights from fields: their forms, and invalid values."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def test_without_positions_there_are_no_bounds() -> None:
 
 
 def test_an_estimate_leaves_out_extremes() -> None:
-    """Estimates know no extremes: NaN or another number in their place would be taken for bounds."""
+    """Estimates have no extremes: NaN or another number in their place would pass for bounds."""
     stats = STATS | {"volume_position": extrapolate(STATS["surface_position"], 100)}
     flat = statistics_to_dict(stats, flat=True)
     assert not {"raw_pos_min", "raw_pos_max"} & flat.keys()
@@ -80,7 +80,7 @@ def test_a_flat_file_holds_the_flat_form(tmp_path: Path, suffix: str) -> None:
 
 
 def test_the_flat_form_is_not_read_back() -> None:
-    """It has neither counts nor extremes, so that it cannot be merged."""
+    """The flat form has neither counts nor extremes, so it cannot be merged."""
     with pytest.raises(ArgumentError, match="got the flat form, which lacks counts; use the file of --output"):
         statistics_from_dict(statistics_to_dict(STATS, flat=True))
 
