@@ -255,8 +255,8 @@ class ZarrStoreDataset(Dataset[Item]):
     def io_statistics(self) -> IoStatistics:
         """Return the counts of all reads of this process and all workers: requests, bytes, waiting, decoding.
 
-        The counts begin when the dataset is made, and go on over epochs and workers that have ended. The difference of
-        two results counts the reads in between. A worker counts a batch when it has read it, so ahead of the loop. A
+        The counts begin when the dataset is made, and go on over epochs and workers that have ended. Subtract two
+        results for the reads in between. A worker counts a batch when it has read it, so ahead of the loop. A
         subset has its own counts.
         """
         return self._statistics.total()

@@ -22,8 +22,8 @@ _OWNER, _EPOCH, _CALLS, _WARNED, _MARKS = range(5)
 class SharedEpoch:
     """The epoch that `set_epoch` chose, in memory that the workers of a training share.
 
-    Each training has its own memory. If a process that is not a worker was forked with a dataset, or unpickles it, it
-    takes over the epoch only.
+    Each training has its own memory. A process that is not a worker starts a new training if it inherits the dataset by
+    a fork, or unpickles it: it takes over only the epoch.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ __all__ = ["Normalize"]
 
 @dataclass(frozen=True, slots=True)
 class _Scale:
-    """The scale of one field: ``(x - offset) / size``, with ``sign(x) log(1 + |x|)`` for x if `is_log`."""
+    """The scale of one field: ``(x - offset) / size``, with ``sign(x) log(1 + |x|)`` in place of x if `is_log`."""
 
     offset: NDArray[np.float64]
     size: NDArray[np.float64]

@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 NOT_INDEXED = 0xFFFFFFFF
-"""Length of each chunk of an array that the chunk index does not describe; the indexes of its shards do."""
+"""Stands for the length of each chunk of an array that is not described; reads use the indexes of its shards."""
 
 # Errors of NumPy for a file whose header is not the text of a Python dict.
 _NO_ARRAY = (ValueError, TypeError, EOFError, SyntaxError, TokenError, OverflowError, MemoryError, RecursionError)
@@ -193,7 +193,7 @@ def promised_array(
     access: ShardAccess,
     lengths: NDArray[np.uint32] | None = None,
 ) -> ShardedArray:
-    """Return the array that the manifest promises. Arrays that differ from the promise are not indexed."""
+    """Return an array as the manifest promises it. A stored array that differs from it is not indexed."""
     grid = entry.domains[domain].grid
     dtype = np.dtype(layout.dtype).newbyteorder("<")
     return ShardedArray(

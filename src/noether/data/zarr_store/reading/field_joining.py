@@ -59,6 +59,7 @@ def record_added_fields(
 
 
 def _is_of(own: OwnManifest, sample_id: str, entry: SampleEntry) -> bool:
+    """Return whether a group is intact and belongs to this entry."""
     is_same = own.sample_id == sample_id and own.entry.domains == entry.domains
     return is_same and own.checksum_state != "broken"
 

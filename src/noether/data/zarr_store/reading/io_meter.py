@@ -30,7 +30,7 @@ _WAITING = 2
 
 @dataclass(frozen=True, slots=True)
 class IoStatistics:
-    """Counts of all reads so far. The difference of two counts the reads in between: ``after - before``.
+    """Counts of all reads so far. Subtract two objects for the reads in between: ``after - before``.
 
     Attributes
     ----------

@@ -43,7 +43,7 @@ class MeteredStore(WrapperStore[Store]):
             n_bytes = 0 if data is None else len(data)
         finally:
             seconds = perf_counter() - begun
-            # A shard ends with its index.
+            # A suffix request reads the index at the end of a shard.
             if key.endswith(ROOT_KEY) or isinstance(byte_range, SuffixByteRequest):
                 self._meter.add(metadata_requests=1, metadata_bytes=n_bytes, seconds_waiting=seconds)
             else:

@@ -1,8 +1,8 @@
 """Entries of remote samples in a cache on this machine, under names that are unique to their content.
 
-The names of a sample's fields contain the checksums of their content in the manifest, so a sample that was written
-again has other names. Stores of earlier releases have no such checksums. Their names contain the versions of the
-objects instead, which takes one listing per sample.
+The names of a sample's fields are hashes of the checksums of their content in the manifest, so a sample that was
+written again has other names. Stores of earlier releases have no such checksums. Their names are hashes of the versions
+of the objects instead, which takes one listing per sample.
 """
 
 from __future__ import annotations

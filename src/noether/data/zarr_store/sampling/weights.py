@@ -20,7 +20,7 @@ Fields: TypeAlias = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Falloff:
-    """A weight that falls with the absolute value of a field: ``1 / (abs(field) + distance)``.
+    """A weight that falls as the absolute value of a field grows: ``1 / (abs(field) + distance)``.
 
     Attributes
     ----------

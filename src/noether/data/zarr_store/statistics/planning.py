@@ -30,7 +30,7 @@ class Selection:
     layouts : dict of str to tuple of ArrayLayout
         The fields, by domain.
     grids : dict of str to dict of str to Grid
-        By sample id, the grid of each of these domains that the sample has.
+        Grids of these domains, by sample id and domain; a sample might lack some.
     """
 
     layouts: dict[str, tuple[ArrayLayout, ...]]
@@ -71,7 +71,7 @@ class Selection:
             for domain, grid in grids.items():
                 if domain in shares:
                     rng = random_stream(seed, "statistics", sample_id, domain)
-                    # Scattered, because the shuffle of a store never changes: runs of chunks would be few choices.
+                    # Scattered chunks, since the shuffle of a store never changes: there are few runs to choose from.
                     n_points = points_to_read(grid, shares[domain])
                     plan = plan_draw(grid, n_points, rng, "scattered", whole_chunks=True)
                 else:
