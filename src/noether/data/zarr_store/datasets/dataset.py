@@ -73,7 +73,7 @@ class ZarrStoreDataset(Dataset[Item]):
     schedule : {"independent", "sweep"}
         Whether the main draws of different epochs are independent, or go through all points in sweeps. With T of N
         points per draw, a sweep lasts ceil(N/T) epochs, and begins at each multiple of this number. It has every point
-        once or twice, in an order of its own. Disjoint draws take the points that follow the points of the main draw,
+        once or twice, in its own order. Disjoint draws take the points that follow the points of the main draw,
         so they cannot have weights. All other draws stay independent.
     if_short : {"all", "error"}
         Whether a draw takes all points of a domain that has too few, or raises an error.

@@ -35,8 +35,8 @@ _AT_MAIN_PROCESS = _TOKEN_BYTES
 ALIGNMENT = 64
 # Smaller tensors are sent as bytes.
 MIN_SHARED_BYTES = 1 << 16
-# Maximum number of free blocks to keep, in addition to the block of the next batch. There may be more if the main
-# process falls behind and catches up, and blocks may be too small for most batches if batches differ in size.
+# Maximum number of free blocks to keep, in addition to the block of the next batch. Without a limit, many would stay
+# after the main process fell behind and caught up, as would blocks that are too small for most batches.
 _MAX_SPARE = 2
 # Larger free blocks are not kept: a block of whole samples may take gigabytes.
 _MAX_SPARE_BYTES = 256 << 20

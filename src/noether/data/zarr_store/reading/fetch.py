@@ -228,7 +228,7 @@ class Fetcher:
         tasks = [
             partial(_read_requests, one, (request,), out)
             for one, out in zip(reads, arrays, strict=True)
-            # Cache hits are read here: to start a thread would take longer than to read from this machine.
+            # Cache hits are read here: to hand them to a thread would take longer than the read.
             for request in (one.requests if self._cache is None else _not_near(one, out))
         ]
         self._do_all(self._handles(), tasks)

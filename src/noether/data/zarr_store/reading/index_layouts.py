@@ -1,4 +1,4 @@
-"""The two layouts of a chunk index file: lengths by the order of the manifest, and by sample id."""
+"""The two layouts of a chunk index file: lengths in the order of the manifest, or by sample id."""
 
 from __future__ import annotations
 

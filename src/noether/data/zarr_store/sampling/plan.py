@@ -313,5 +313,5 @@ def _count_full_parts(grid: Grid, wanted: int, chunk_order: ChunkOrder) -> int:
 
 def _count_subsets(size: int, length: int) -> int:
     """Return the number of subsets of `length` of `size` things, capped at `MAX_COUNTED_DRAWS`."""
-    # Binomial coefficients grow up to the middle, and 80 over 40 is above the cap.
+    # Binomial coefficients grow up to the middle, and comb(80, 40) is above the cap.
     return min(comb(size, min(length, size - length, 40)), MAX_COUNTED_DRAWS)

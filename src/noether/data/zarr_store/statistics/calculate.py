@@ -72,7 +72,7 @@ def calculate_store_statistics(
     storage_options : mapping, optional
         Options of the file system; see `stores.open_storage`.
     tolerance : float, optional
-        Read only chunks until the 95 % confidence interval of every mean, and of every log-scale mean, is within
+        Read chunks only until the 95 % confidence interval of every mean, and of every log-scale mean, is within
         ± `tolerance` standard deviations of the field. At least one chunk of every sample is read. The extremes, which
         need all points, are then NaN.
     seed : int

@@ -74,7 +74,7 @@ def extrapolate(stats: RunningStats, n_points: int) -> RunningStats:
     Returns
     -------
     RunningStats
-        `stats` if they are of all points; otherwise estimates, with margins and without extremes.
+        `stats` unchanged if it covers all points; otherwise estimates, with margins and without extremes.
     """
     if stats.count == n_points:
         return stats

@@ -170,9 +170,7 @@ def log_scale(values: Floats) -> Floats:
 
 
 def merge_statistics(parts: Iterable[Mapping[str, RunningStats]]) -> dict[str, RunningStats]:
-    """Merge the statistics of several stores, or of several selections of samples. They must share the origin.
-
-    They must have no sample in common.
+    """Merge the statistics of several stores or selections, which must share the origin, but no sample.
 
     Raises
     ------
