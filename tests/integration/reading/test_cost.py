@@ -155,7 +155,7 @@ def test_the_cost_of_a_draw_does_not_depend_on_the_size_of_the_sample(tmp_path: 
 
 
 def test_a_cost_tells_how_many_draws_there_are(tmp_path: Path) -> None:
-    """There are 24 of full chunks alone, and as many that take the short chunk whole and a window of another."""
+    """24 draws have full chunks alone, and 24 take the short chunk whole and a window of another chunk."""
     sample = {field: values[:29] for field, values in SAMPLE.items()}
     reader = ZarrChunkReader(write_samples(tmp_path / "store", {"s1": sample}, FILEMAP, chunk_points=8))
     assert reader.cost("s1", {"surface": 11}).n_draws == {"surface": 48}

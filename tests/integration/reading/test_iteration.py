@@ -228,7 +228,7 @@ def test_the_next_batch_is_read_while_the_caller_works_and_no_further_one(
     monkeypatch.setattr(ShardedArray, "read", noted)
     batches = reader.iter_sample("run_1", CHUNK_POINTS, fields=["volume_pressure"])
     next(batches)
-    assert second.wait(60), "nobody reads ahead"
+    assert second.wait(60), "no batch is prefetched"
     batches.close()  # type: ignore[attr-defined]  # it is a generator, which waits for its thread
     assert len(read) == 2
     assert threading.current_thread().name not in read

@@ -47,7 +47,7 @@ def test_the_interval_contains_the_true_mean_95_times_of_100(
                     hits.setdefault(f"{field} {component} {name}", []).append(bool(is_within))
     rates = {name: float(np.mean(each)) for name, each in hits.items()}
     assert len(rates) == 2 * sum(true[field].width for field in FIELDS[domain])
-    # The fields of a draw hit or miss together: over so many seeds, the mean has a standard error of 0.008.
+    # The fields of a draw hit or miss together, so the mean over these seeds has a standard error of 0.008.
     assert 0.92 <= np.mean(list(rates.values())) <= 0.98, rates
     # Of friction, whose values are skewed, 0.90 over 800 seeds; this is three standard errors below.
     assert min(rates.values()) >= 0.82, rates

@@ -137,7 +137,7 @@ def test_a_step_of_a_sweep_reads_at_most_two_chunks_more_than_needed(
 
 
 def test_a_step_of_a_sweep_can_read_two_chunks_more_than_needed() -> None:
-    """Four rows, as many as a chunk has: the last one of a full chunk, both of the short chunk, and the first one."""
+    """Four rows, the size of a chunk: the last row of a full chunk, both rows of the short chunk, and the first row."""
     grid = Grid.fit(10, 4)
     steps = [joint for joint, _ in EveryOutcome().outcomes(partial(JointPlan.of_sweep, grid, [4], 0))]
     assert max(len(joint.plan.parts) for joint in steps) == ceil(4 / 4) + 2

@@ -229,7 +229,7 @@ class Fetcher:
             partial(_read_requests, one, (request,), out)
             for one, out in zip(reads, arrays, strict=True)
             # Cache hits are read here: to hand them to a thread would take longer than the read.
-            for request in (one.requests if self._cache is None else _not_near(one, out))
+            for request in (one.requests if self._cache is None else _cache_misses(one, out))
         ]
         self._do_all(self._handles(), tasks)
         return arrays
@@ -270,7 +270,7 @@ class Fetcher:
             arrays = {} if index is None else index.arrays(sample_id, handles.indexed_access)
             near = self._near_sample(handles, sample_id)
             if near is not None:
-                arrays = {field: _brought_near(array, near, field) for field, array in arrays.items()}
+                arrays = {field: _with_cache(array, near, field) for field, array in arrays.items()}
             arrays = handles.arrays.setdefault(sample_id, arrays)
         return arrays
 
@@ -283,7 +283,7 @@ class Fetcher:
             if array is not None:
                 near = self._near_sample(handles, planned.sample_id)
                 if near is not None:
-                    array = _brought_near(array, near, layout.field)
+                    array = _with_cache(array, near, layout.field)
                 self._sharded_arrays(handles, planned.sample_id)[layout.field] = array
                 return array
         return sample.zarr_array(layout.array_name, shape, where)
@@ -308,12 +308,12 @@ class Fetcher:
         return near
 
 
-def _brought_near(array: ShardedArray, near: NearSample, canonical: str) -> ShardedArray:
+def _with_cache(array: ShardedArray, near: NearSample, canonical: str) -> ShardedArray:
     """Return the array, set to use the cache on this machine."""
     return replace(array, near=near.array(array.key, array.codec, array.chunks_per_shard, canonical))
 
 
-def _not_near(one: FieldRead, out: NDArray[Any]) -> list[ReadRequest]:
+def _cache_misses(one: FieldRead, out: NDArray[Any]) -> list[ReadRequest]:
     """Read the requests of a field that are cache hits, and return the others."""
     return [request for request in one.requests if not one.array.read_near(request, out)]
 
