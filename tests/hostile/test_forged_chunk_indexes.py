@@ -189,7 +189,7 @@ def test_verify_finds_duplicate_ids_despite_a_right_hash(root: Path) -> None:
     path.rename(root / named)
     edit_json(root / "manifest.json", lambda manifest: (manifest.pop("crc32c"), manifest.update(sample_index=named)))
     assert {one.explanation.partition("(")[2] for one in verify_store(root).findings} == {
-        "its sample ids do not ascend); make it anew: noether-zarr index STORE"
+        "its sample ids do not ascend); rebuild it with noether-zarr index STORE"
     }
 
 

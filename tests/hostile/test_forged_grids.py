@@ -95,7 +95,9 @@ def manifest(**claims: Any) -> Lie:
 
 
 SHAPES = r"field surface_position: expected an array of shape \(1000000, 3\), as in the manifest, got .* \[50, 3\]"
-CHUNKS = r"sample 's1', domain 'surface': so many of .* points lie in .* chunks .*; expected at most 1,048,576 chunks"
+CHUNKS = (
+    r"sample 's1', domain 'surface': expected a read of at most 1,048,576 chunks, got .* chunks of .* points in all"
+)
 MEMORY = r"field surface_\w+: .* do not fit in memory .*; draw fewer points"
 POINTS = r"samples\.s1\.domains\.surface: n_points: expected at most 281,474,976,710,656, got a number of"
 LIES: dict[str, tuple[Lie, type[StoreError], str]] = {
@@ -208,12 +210,13 @@ def test_an_honest_store_is_read_within_the_same_bounds(intact: Path, tmp_path: 
 def test_a_chunk_index_of_too_many_chunks_is_refused(intact: Path, tmp_path: Path) -> None:
     root = fresh_copy(intact, tmp_path / "store")
     grid(2**46)(root)
-    with bounded(), pytest.raises(TooLargeError, match=r"claims [\d,]+ chunks; expected at most 1,073,741,824"):
+    message = r": expected at most 1,073,741,824 chunks .*claims [\d,]+; convert .*unless the manifest is wrong$"
+    with bounded(), pytest.raises(TooLargeError, match=message):
         write_chunk_index(root)
 
 
 def test_a_sweep_of_too_many_draws_is_refused() -> None:
-    message = "has 281,474,976,710,656 draws; expected at most 16,777,216: draw more points"
+    message = "at most 16,777,216 draws in a sweep .* got 281,474,976,710,656 draws .*; draw more points"
     with bounded(), pytest.raises(TooLargeError, match=message):
         JointPlan.of_sweep(Grid(2**48, 4096, 4096), [1], 0, Random(0))
 

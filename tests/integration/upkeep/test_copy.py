@@ -89,7 +89,7 @@ def test_the_manifest_names_the_origin_of_a_fraction(root: Path, tmp_path: Path)
 
 def test_the_order_of_the_source_is_refused_for_a_fraction(root: Path, tmp_path: Path) -> None:
     copy_store(str(root), str(tmp_path / "copy"), fraction=0.3)
-    with pytest.raises(OriginalOrderError, match=r"has 0\.3 of the points of .*store.*order='stored'"):
+    with pytest.raises(OriginalOrderError, match=r"has a fraction of 0\.3 of the points of .*store.*order='stored'"):
         ZarrChunkReader(tmp_path / "copy").read_arrays("run_1", order="original")
 
 
