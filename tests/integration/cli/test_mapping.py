@@ -93,7 +93,10 @@ def test_a_sample_without_an_array_fails_alone(tmp_path: Path, mapping: Path) ->
     surface.write_text(surface.read_text().replace('"wallShearStress"', '"wallShear"'))
     ran = call("convert", tmp_path / "source", tmp_path / "store", "--mapping", mapping, "--workers", 0)
     assert ran.code == 3
-    assert "field surface_tau: run_2/surface.vtp has no array 'wallShearStress' in its cell data (it has cell data: " in ran.stderr
+    assert (
+        "field surface_tau: run_2/surface.vtp has no array 'wallShearStress' in its cell data (it has cell data: "
+        in ran.stderr
+    )
     assert "did you mean 'wallShear'?" in ran.stderr
     assert list(ZarrChunkReader(tmp_path / "store").manifest.samples) == ["run_1"]
 

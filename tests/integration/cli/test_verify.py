@@ -171,7 +171,8 @@ def test_a_repair_says_what_it_does_and_verifies(root: Path, tree: str) -> None:
     first, second, verdict = ran.stdout.splitlines()
     assert first == f"convert {GROUP}: chunk 2 is damaged: its checksum does not match its bytes"
     assert (
-        second == f"write {next(key for key in before if key.startswith('sample_index'))}: samples were added or changed"
+        second
+        == f"write {next(key for key in before if key.startswith('sample_index'))}: samples were added or changed"
     )
     assert verdict.startswith(f"{root}: sound; ")
     assert every_file(root) == before

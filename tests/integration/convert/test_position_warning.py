@@ -97,7 +97,7 @@ def test_the_advice_of_the_warning_helps(tmp_path: Path, way: str) -> None:
     advice = re.search(rf"{option} ([^ )]+)", line)
     assert advice is not None
     again = call(*arguments[:2], tmp_path / "again", *arguments[3:], option, advice[1])
-    assert (again.code, "warning" in again.output) == (0, False), again.output
+    assert (again.code, "warning: " in again.output) == (0, False), again.output
     read = ZarrChunkReader(tmp_path / "again").read_arrays("run_1", order="original", dtype="float64")
     found = read["volume_position"] + (ZarrChunkReader(tmp_path / "again").origin or (0, 0, 0))
     np.testing.assert_allclose(found, far_points(), rtol=0, atol=1e-5)
@@ -180,10 +180,10 @@ def test_positions_of_two_components_are_checked(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("dtype", "note"),
     [
-        ("float64", "more digits than float32 has: read it with dtype={'volume_position': 'float64'}"),
+        ("float64", "more digits than float32 has; read it with dtype={'volume_position': 'float64'}"),
         (
             "float32",
-            "more digits than float32 has; a new store keeps them with --origin X,Y,Z or --coords-dtype float64",
+            "more digits than float32 has; convert to a new store with --origin X,Y,Z or --coords-dtype float64",
         ),
     ],
 )
@@ -199,7 +199,7 @@ def test_the_manifest_and_info_name_positions_that_need_more(tmp_path: Path, dty
     samples = StoreManifest.load(str(tmp_path)).samples
     assert samples["far"].fidelity["volume_position"].needs_float64
     assert not samples["near"].fidelity["volume_position"].needs_float64
-    assert f"note: volume_position of 1 samples needs {note}" in call("info", tmp_path).stdout
+    assert f"note: volume_position of 1 sample needs {note}" in call("info", tmp_path).stdout
     assert "note:" not in call("info", tmp_path, "near").stdout
     found = writer.find_group("far")
     assert found is not None

@@ -250,7 +250,7 @@ def test_a_store_of_unknown_order_is_not_compared(
 ) -> None:
     copy_store(str(converted[0]), str(tmp_path / "part"), fraction=0.5)
     assert verify_store(tmp_path / "part").findings == ()
-    with pytest.raises(OriginalOrderError, match=r"has 0\.5 of the points of .* use the level 'data'"):
+    with pytest.raises(OriginalOrderError, match=r"has a fraction of 0\.5 of the points of .* use the level 'data'"):
         verify_store(tmp_path / "part", level="source", source=source)
 
 
