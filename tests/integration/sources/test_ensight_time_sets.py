@@ -205,7 +205,7 @@ def test_unordered_time_sets_have_only_a_last_step(tmp_path: Path) -> None:
     ):
         load(tmp_path, at_step(0))
     assert (
-        "last step of each time set, since the times of its time sets do not increase"
+        "the last step of each time set is shown, since the times of its time sets do not increase"
         in call("inspect", tmp_path).output
     )
 

@@ -78,7 +78,7 @@ def _digits_line(field: FieldSummary) -> str:
 def print_inspection(found: Inspection, out: Output) -> None:
     """Print the contents of files: a line and a table for each."""
     counts = f"{count_of(found.n_files, 'file')} of known formats, {count_of(found.n_samples, 'sample')}"
-    out.line(f"{found.root}: {counts}; of one sample: {len(found.files):,}")
+    out.line(f"{found.root}: {counts}; files of the first sample: {len(found.files):,}")
     for notice in found.notices:
         out.line(f"not read: {notice}")
     single = [file for file in found.files if [array.name for array in file.arrays] == [""]]
@@ -99,7 +99,7 @@ def _print_file(file: FileContents, out: Output) -> None:
     if file.steps.count:
         out.line(f"{file.steps.described()}; this is {file.steps.at(file.step or 0)}")
     elif file.steps.problem is not None:
-        out.line(f"last step of each time set, since {file.steps.problem}")
+        out.line(f"the last step of each time set is shown, since {file.steps.problem}")
     for part in file.parts:
         size = f"{part.n_points:,} points, {part.n_cells:,} cells of {part.dimension} dimensions"
         out.line(f"part {part.name}: {size}")
@@ -124,7 +124,7 @@ def _array_table(arrays: list[FoundArray]) -> Table:
 
 @contextmanager
 def reading_progress() -> Iterator[Callable[[int, int], None]]:
-    """Yield a function that takes the number of values read and of all values: a bar on a terminal, else a no-op."""
+    """Yield a function of the number of values read and of all values. It shows a bar on a terminal only."""
     console = Console(stderr=True, markup=False, emoji=False, highlight=False)
     columns = (TextColumn("reading"), BarColumn(), TaskProgressColumn(), TextColumn("left"), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:

@@ -29,8 +29,8 @@ def inspect_command(
 ) -> None:
     """List the arrays in source files, and propose a mapping.
 
-    Of a directory, the files of the first sample are listed: the name, shape, dtype, range and number of NaN of each
-    array. Check the proposed mapping before you convert with it.
+    The list has the name, shape, dtype, range and number of NaN of each array. For a directory, it covers only the
+    files of the first sample. Check the proposed mapping before you convert with it.
     """
     out = Output(as_json)
     with errors_reported(debug, "nothing was written"):

@@ -30,9 +30,9 @@ def remove_command(
 ) -> None:
     """Remove samples or fields.
 
-    Samples are removed with their entries in manifest, splits and chunk index, fields from all samples. If STORE lacks
-    one of the names, nothing is removed. The same command again finishes a removal that was interrupted. A later
-    conversion converts a removed sample again if the source still has it.
+    A sample is removed with its entries in the manifest, the splits and the chunk index. A field is removed from all
+    samples. If STORE lacks one of the names, nothing is removed. The same command again finishes a removal that was
+    interrupted. A later conversion converts a removed sample again if the source still has it.
     """
     out = Output(as_json)
     with errors_reported(debug, "run the same command again to finish the removal"):

@@ -1,4 +1,4 @@
-"""Options of commands that work on many samples: which samples, and which processes."""
+"""Options of commands that work on many samples: the choice of samples, and the processes."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def opened_executor(address: str | None) -> Iterator[Executor | None]:
 
 @contextmanager
 def termination_interrupts() -> Iterator[None]:
-    """Treat SIGTERM as Ctrl-C: batch systems send it some time before they kill."""
+    """Treat SIGTERM as Ctrl-C: batch systems send it some time before they kill a job."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -24,7 +24,7 @@ __all__ = ["set_attributes"]
 
 # Number of samples between two saves of the manifest: the time of a save grows with the store.
 _SAMPLES_A_SAVE = 1000
-# Requests to remote storage consist almost only of waiting.
+# Number of concurrent requests to remote storage, which mostly wait.
 _REMOTE_WORKERS = 16
 _SHOWN = 5
 

@@ -1,6 +1,6 @@
 """Copies of stores, or of a fraction of their points: chunks are copied without decompression.
 
-Points are shuffled, so the first chunks of a domain are a uniform random subset of it, and a valid store of their own.
+Points are shuffled. So the first chunks of a domain hold a uniform random subset of its points, and make a valid store.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def copy_store(
     UnknownNameError
         The store has no such split, sample or field.
     ManifestConflictError
-        The destination has another store.
+        The destination contains a store with other settings.
     CorruptDataError
         A chunk does not match its checksum. Samples that were copied before stay in the destination.
     StorageError
@@ -246,7 +246,7 @@ def _settings_of_copy(
     }
     if fraction < 1:
         update["copied_from"] = CopyOrigin(store_root=root, fraction=float(fraction))
-        # The algorithm still describes row i of all points, but not the shuffle of the remaining points.
+        # The algorithm gives the order of all points of the original. For only the copied points, its order differs.
         if manifest.promises_all_chunks:
             update["shuffle_algorithm"] = f"{manifest.shuffle_algorithm}-leading"
     return manifest.model_copy(update=update)

@@ -24,7 +24,7 @@ from noether.data.zarr_store.stores import (
 
 __all__ = ["CachedStore", "FilledCache", "clear_cache", "fill_cache", "show_cache"]
 
-# Usable share of the limit: at the limit, the cache removes files until it is at nine tenths.
+# Usable share of the limit. A cache that exceeds its limit removes files until it takes nine tenths of the limit.
 _FILLED_SHARE = 0.9
 _CONCURRENCY = 16
 

@@ -26,7 +26,7 @@ __all__ = ["RemovedGroup", "finish_removals", "remove_samples"]
 
 # Number of tries; a new try is needed if a writer has written one of the groups again.
 _TRIES = 3
-# Requests to remote storage consist almost only of waiting.
+# Number of concurrent requests to remote storage, which mostly wait.
 _REMOTE_WORKERS = 16
 
 

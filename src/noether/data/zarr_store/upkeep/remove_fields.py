@@ -26,7 +26,7 @@ from noether.data.zarr_store.writing import root_without
 
 __all__ = ["RemovedField", "finish_field_removals", "remove_fields"]
 
-# Requests to remote storage consist almost only of waiting.
+# Number of concurrent requests to remote storage, which mostly wait.
 _REMOTE_WORKERS = 16
 
 
@@ -68,7 +68,7 @@ def remove_fields(
     store_root : str or path
         Local path or URL of the store.
     fields : iterable of str
-        Canonical names, also of pending fields. Either all fields are removed, or none.
+        Canonical names of the fields, which can be pending. Either all fields are removed, or none.
     dry_run : bool
         Whether to change nothing, and only return the fields that would be removed.
     storage_options : mapping, optional
@@ -102,7 +102,7 @@ def remove_fields(
         storage.require_changeable(f"{entry.relpath}/{ROOT_KEY}")
     if dry_run:
         return found
-    # A kill of an earlier call may have left a staged manifest, or staged roots.
+    # An earlier call that was killed may have left a staged manifest, or staged roots.
     storage.recover_own([f"{entry.relpath}/{ROOT_KEY}" for entry in entries.values()])
     if not _are_removing(manifest, names):
         begun = begin_field_removal(manifest, layouts)
