@@ -29,7 +29,7 @@ find_compiler() {
         "on Debian, install them with: apt-get install gcc libc6-dev libzstd-dev"
 }
 
-# Some tests read stores with zarrita.js in a browser. Without one of the two, they are skipped with a message.
+# Some tests read stores with zarrita.js in a browser. Without zarrita.js or a browser, they are skipped with a message.
 find_browser() {
     local directory=tests/support/browser packages=()
     if ! { command -v chromium-headless-shell || command -v chromium || command -v chromium-browser ||

@@ -300,7 +300,9 @@ def test_options_in_json_keep_their_types(tree: Path, s3_server: S3Server, s3_ro
         pytest.param([*PRESET, "--workers", "-1"], "workers: expected .* at least 1, got -1", id="workers"),
         pytest.param([*PRESET, "--name", ""], "dataset_name: expected a non-empty str", id="empty name"),
         pytest.param([*PRESET, "--colour", "red"], "No such option: --colour", id="unknown option"),
-        pytest.param([*PRESET, "--storage-option", "a=b"], "a local path takes none", id="option of a local path"),
+        pytest.param(
+            [*PRESET, "--storage-option", "a=b"], "a local path takes no options", id="option of a local path"
+        ),
         pytest.param([*PRESET, "--storage-option", "a"], "--storage-option: expected KEY=VALUE", id="option form"),
         pytest.param([*PRESET, "--source-option", "a={b"], "--source-option: a: expected JSON", id="option JSON"),
     ],

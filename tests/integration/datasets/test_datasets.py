@@ -254,7 +254,7 @@ def test_samples_that_the_store_lacks_are_an_error_or_skipped(root: Path, chosen
         ),
         ({"read_concurrency": 0}, ArgumentError, "read_concurrency: expected a whole number of at least 1, got 0"),
         ({"chunk_order": "any"}, ArgumentError, "chunk_order: expected one of consecutive, scattered, got 'any'"),
-        ({"storage_options": {"key": 1}}, ArgumentError, "storage_options: a local path takes none"),
+        ({"storage_options": {"key": 1}}, ArgumentError, "storage_options: a local path takes no options"),
     ],
     ids=str,
 )

@@ -127,7 +127,7 @@ def test_rewriting_replaces_the_whole_sample(place: Place, surface: Arrays, tmp_
 @pytest.mark.parametrize(
     ("root", "options", "error", "message"),
     [
-        pytest.param("store", {"key": "x"}, ArgumentError, r"a local path takes none, got \['key'\]", id="local"),
+        pytest.param("store", {"key": "x"}, ArgumentError, r"a local path takes no options, got \['key'\]", id="local"),
         pytest.param("s3://b", {"driver": "boto"}, ArgumentError, "one of obstore, fsspec, got 'boto'", id="driver"),
         pytest.param("s3://b", {"key": "x"}, ArgumentError, "'key' is not valid.*'driver': 'fsspec'", id="obstore"),
         pytest.param("s3://b", {"driver": "fsspec", "endpoint": ""}, ArgumentError, "argument 'endpoint'", id="s3fs"),

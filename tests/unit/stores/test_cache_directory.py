@@ -214,7 +214,11 @@ def test_the_environment_sets_a_cache_only_for_remote_stores(monkeypatch: pytest
 
 def test_invalid_cache_arguments_raise_or_warn(tmp_path: Path) -> None:
     for directory, limit, message in (
-        (None, "1 GB", r"cache_limit: expected cache_dir \(or NOETHER_ZARR_CACHE_DIR\)"),
+        (
+            None,
+            "1 GB",
+            "cache_limit: expected a directory for the cache, got none; set cache_dir or NOETHER_ZARR_CACHE_DIR",
+        ),
         ("", None, "cache_dir: expected a path"),
         ("s3://bucket/cache", None, "cache_dir: expected a directory of this machine"),
         (str(tmp_path), "1", "cache_limit: expected a whole number of bytes"),

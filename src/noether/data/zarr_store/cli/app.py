@@ -260,7 +260,7 @@ def _warnings_reported() -> Iterator[None]:
 
 
 def key_values(pairs: list[str] | None, option: str, form: str = "KEY=VALUE") -> dict[str, str]:
-    """Return the values of an option as a dict; raise `ArgumentError` where one is not of the form."""
+    """Return the values of an option as a dict; raise `ArgumentError` if one has another form."""
     parsed = {}
     for pair in pairs or []:
         key, equals, value = pair.partition("=")

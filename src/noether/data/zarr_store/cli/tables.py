@@ -18,11 +18,11 @@ from rich.cells import cell_len, chop_cells
 __all__ = ["Column", "layout_of"]
 
 _GAP = "  "
-# A name is wrapped after these characters, and a longer piece of it anywhere.
+# A name is wrapped after these characters. A piece that is still too long is wrapped anywhere.
 _PIECES = re.compile(r"[^_/.\-]*[_/.\-]*")
 _LONGEST_PIECE = 16
 _NARROWEST_TEXT = 24
-# Lines of a name above which a block is easier to read.
+# Maximum number of lines of a wrapped name. With more lines, a block for each row is easier to read.
 _MOST_PIECES = 3
 
 
@@ -111,7 +111,7 @@ def _columns(columns: Sequence[Column], rows: Sequence[Sequence[str]], widths: l
             for text, column, width in zip(texts, columns, widths, strict=True)
         ]
         height = max(map(len, wrapped))
-        # Titles end above their column, values begin beside their name.
+        # Titles are aligned to the bottom of their row, values to the top.
         padded = [[""] * (height - len(one)) + one if titles else one + [""] * (height - len(one)) for one in wrapped]
         return [
             _GAP.join(

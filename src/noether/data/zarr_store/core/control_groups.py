@@ -36,7 +36,7 @@ class ControlGroups:
                 base = self.mount / controller
             else:
                 continue
-            # In a container, the path can be the one on the host. The container's control group is then the mount.
+            # In a container, the path can be a path of the host. The container's control group is then the mount.
             group = PurePosixPath("" if ".." in path.split("/") else path.lstrip("/"))
             yield from (base / one for one in [group, *group.parents])
 

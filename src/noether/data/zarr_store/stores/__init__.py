@@ -118,7 +118,9 @@ def open_storage(root: str | os.PathLike[str], storage_options: Mapping[str, Any
     base, options = normalize_root(root), dict(storage_options or {})
     if not is_remote(base):
         if options:
-            raise ArgumentError(f"storage_options: a local path takes none, got {sorted(options)}; leave them out")
+            raise ArgumentError(
+                f"storage_options: a local path takes no options, got {sorted(options)}; leave them out"
+            )
         return LocalStorage(base)
     default = "obstore" if urlsplit(base).scheme in OBSTORE_PROTOCOLS else "fsspec"
     driver = options.pop("driver", default)

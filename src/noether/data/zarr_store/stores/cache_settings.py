@@ -44,9 +44,10 @@ def cache_settings(
     Parameters
     ----------
     cache_dir : str or path, optional
-        A directory of this machine; by default the one in the environment.
+        A directory of this machine. The default is the value of ``NOETHER_ZARR_CACHE_DIR``.
     cache_limit : int or str, optional
-        Largest size of all files, such as ``"200 GB"``; by default the one in the environment, else 100 GB.
+        Largest size of all files, such as ``"200 GB"``. The default is the value of ``NOETHER_ZARR_CACHE_LIMIT``, or
+        else 100 GB.
     is_remote : bool
         Whether the store is remote. A local store is not cached.
     has_factory : bool
@@ -67,7 +68,9 @@ def cache_settings(
     if cache_limit is not None:
         limit = parse_byte_size(cache_limit, "cache_limit")
         if directory is None:
-            raise ArgumentError(f"cache_limit: expected cache_dir (or {CACHE_DIR_VARIABLE}) as well; set one of them")
+            raise ArgumentError(
+                f"cache_limit: expected a directory for the cache, got none; set cache_dir or {CACHE_DIR_VARIABLE}"
+            )
     else:
         limit = parse_byte_size(os.environ.get(CACHE_LIMIT_VARIABLE) or DEFAULT_CACHE_LIMIT, CACHE_LIMIT_VARIABLE)
     if directory is None:

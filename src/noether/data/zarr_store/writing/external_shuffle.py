@@ -59,7 +59,7 @@ class ExternalShuffle:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def parts(self, start: int, stop: int) -> Iterator[RowsInOrder]:
-        """Yield all whole chunks of a bucket together, and each chunk that spans several buckets; see `StoredRows`."""
+        """Yield the whole chunks of a bucket together, and a chunk that spans buckets alone; see `StoredRows`."""
         while start < stop:
             bucket = self._bucket_of(start)
             end = min(stop, self._order.starts[bucket + 1])

@@ -36,7 +36,7 @@ Comparison = Literal["all", "some"]
 
 SOME_POINTS = 1 << 18
 """Number of points of a domain whose positions are compared with ``compare="some"``, plus at most one batch. If one
-point in 10,000 differs, the probability to miss all of them is 4e-12; for one in 50,000 it is 0.5 %."""
+point in 10,000 differs, the probability of missing all of them is 4e-12; for one in 50,000 it is 0.5 %."""
 
 StoredRowsOf = Callable[[OwnManifest, str, ArrayLayout], _Batches]
 """Function that reads a field of a domain of a sample. It yields ranges of stored row numbers, and the rows."""
@@ -90,8 +90,8 @@ class FieldAddition:
         Raises
         ------
         SampleDataError
-            A field is unknown, or the sample was converted with it. Or its shape, dtype or number of points is not that
-            of the sample, or the sample does not have its domain.
+            A field is unknown, or the sample was converted with it; its shape, dtype or number of points differs from
+            the sample; or the sample does not have its domain.
         """
         sample_id, entry = own.sample_id, own.entry
         given = _given_layouts(sample_id, field_arrays, layouts)
@@ -242,7 +242,7 @@ class FieldAddition:
         return root_with(document, own, entry, domains, written.metadata)
 
     def _is_same(self, own: OwnManifest) -> bool:
-        """Return whether a group is still the one that was read, apart from fields that were added to it."""
+        """Return whether a group is unchanged since it was read, apart from added fields."""
         mine, others = self.own.entry, own.entry
         is_same = own.sample_id == self.sample_id and mine.domains == others.domains
         is_same = is_same and mine.fingerprint == others.fingerprint and own.checksum_state != "broken"

@@ -13,8 +13,8 @@ typedef struct {
     bool is_wide; /* float64, else float32 */
 } MeshPoints;
 
-/* Lists of numbers: list `i` is `numbers[offsets[i]]` up to, but without, `numbers[offsets[i + 1]]`. No value is
- * trusted. */
+/* Lists of numbers: list `i` is `numbers[offsets[i]]` up to, but not including, `numbers[offsets[i + 1]]`. No value
+ * is trusted. */
 typedef struct {
     const int64_t *offsets;
     size_t n;
@@ -34,7 +34,7 @@ typedef struct {
 typedef enum { COMPUTED, UNSOUND_CELL, NO_MEMORY_FOR_FACES } GeometryResult;
 
 /* Write the centres of the cells `start` to `stop` to `out`, in the type of the points. A cell is unsound if it does not
- * have the points of its type, or if a number exceeds its array: return UNSOUND_CELL and write the number of the cell to
+ * have the points of its type, or if a number points outside its array: return UNSOUND_CELL and write the number of the cell to
  * `unsound`. */
 GeometryResult cell_centers(const MeshPoints *points, const MeshCells *cells, size_t start, size_t stop, uint8_t *out,
                             size_t *unsound);
