@@ -92,7 +92,7 @@ def test_a_web_address_is_not_listed(owned: S3Server) -> None:
     publish(owned, "web")
     ran = call("info", f"{owned.endpoint}/web/store")
     assert ran.code == 1
-    assert "this web server cannot list objects, as all commands but reads must; use s3://" in ran.stderr
+    assert "this web server cannot list objects, which all commands except reads need; use s3://" in ran.stderr
 
 
 @pytest.mark.usefixtures("no_keys")

@@ -22,8 +22,8 @@ def info_command(
 ) -> None:
     """Show the contents of a store.
 
-    The tables list points, chunks, bytes and the errors of the casts, by domain and by field. With SAMPLE, they are
-    those of one sample.
+    The tables list points, chunks, bytes and the errors of the casts, by domain and by field. With SAMPLE, they
+    describe one sample.
     """
     out = Output(as_json)
     with errors_reported(debug):

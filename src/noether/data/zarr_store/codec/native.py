@@ -34,7 +34,7 @@ except ImportError as error:
     _error = str(error) or "ImportError"
 
 cell_centers = None if _error else _cell_centers
-"""Computes the centres of cells; None if the module is missing. ``_native.pyi`` documents this and all others below."""
+"""Computes the centres of cells; None if the module is missing. ``_native.pyi`` has the documentation."""
 
 decode = None if _error else _decode
 """Decodes chunks; None if the module is missing."""

@@ -25,7 +25,7 @@ _MAPS = Path("/proc/self/maps")
 _SMAPS = Path("/proc/self/smaps")
 # Files in this directory are in memory.
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - nothing is written there
-# Addresses, offset, device, inode and path.
+# The first line of a mapping in these files: addresses, permissions, offset, device, inode and path.
 _HEADER = re.compile(r"([0-9a-f]+-[0-9a-f]+) \S+ ([0-9a-f]+) (\S+) (\d+) *(.*)")
 
 
@@ -45,7 +45,8 @@ def peak_memory_bytes() -> int:
 def available_memory_bytes(groups: ControlGroups = OWN_GROUPS) -> int | None:
     """Return the memory that this process can still allocate, in bytes; None if the system does not report it.
 
-    This is the smaller of two numbers: the free memory of the machine, and the limit of the container or batch job.
+    This is the smaller of two numbers: the free memory of the machine, and the memory that is left
+    under the limits of the container or batch job.
     """
     of_machine = _bytes_in(_MEMINFO, "MemAvailable:") or None
     return min((one for one in (of_machine, memory_left_bytes(groups)) if one is not None), default=None)

@@ -140,7 +140,7 @@ class ObstoreBucket:
         return [dict(meta) for batch in obstore.list(self._store, prefix or None) for meta in batch]
 
 
-# The process id that uses obstore: of this process, or of one that it was forked from.
+# Id of the process that uses obstore: this process, or a process that it was forked from.
 _user: int | None = None
 
 

@@ -38,7 +38,7 @@ class CountingStore(WrapperStore[Store]):
     Parameters
     ----------
     store : zarr Store
-        The store that reads.
+        The store whose reads are counted.
     traffic : Traffic
         The counters, which many stores can share.
     """

@@ -27,7 +27,7 @@ _WAYS_OUT = {
 
 
 def is_lookup_of_role(error: BaseException) -> bool:
-    """Return whether a request failed because there were no credentials and the machine has no role with any."""
+    """Return whether a request failed since there were no credentials, and the machine has no role with credentials."""
     return _ROLE.search(str(error)) is not None
 
 
@@ -46,11 +46,14 @@ def reason_of_denial(error: BaseException, options: Mapping[str, Any]) -> str | 
         profile = os.environ.get("AWS_PROFILE")
         reads_none = f" (AWS_PROFILE is {profile!r}, and obstore reads no profiles)" if profile else ""
         return (
-            f"no credentials were found{reads_none}, and this machine has no role with credentials; set {_KEYS}; for "
-            f"a profile, driver = fsspec and profile = {profile or 'NAME'}; for a public bucket, skip_signature = true"
+            f"no credentials were found{reads_none}, and this machine has no role with credentials; set {_KEYS}; for a "
+            f"profile, set driver = fsspec and profile = {profile or 'NAME'}; for a public bucket, "
+            "set skip_signature = true"
         )
     if "performing PROPFIND" in text:
-        return f"{_first_line(text)}; this web server cannot list objects, as all commands but reads must; use s3://"
+        return (
+            f"{_first_line(text)}; this web server cannot list objects, which all commands except reads need; use s3://"
+        )
     code, message = _CODE.search(text), _MESSAGE.search(text)
     if code is None and not _FORBIDDEN.search(text):
         return None

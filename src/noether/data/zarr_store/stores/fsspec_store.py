@@ -36,7 +36,7 @@ _VERSION_KEYS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modif
 # Larger objects are written piece by piece, not from memory at once.
 _WHOLE_BYTES = 8 << 20
 
-# fsspec has no conditional put. This lock replaces it within a process; between processes nothing does.
+# fsspec has no conditional put. This lock replaces it within a process; nothing protects updates by several processes.
 _update_lock = threading.Lock()
 
 
@@ -127,7 +127,7 @@ class FsspecStorage(StorageByObjects):
                 return None
 
     def update(self, key: str, change: Callable[[bytes | None], bytes]) -> None:
-        """Replace a file; see `Storage`. Unlike there, updates by other processes can get lost."""
+        """Replace a file; see `Storage`. Concurrent updates by other processes can be lost."""
         with _update_lock:
             new = change(self.read_if_there(key))
             try:
@@ -207,7 +207,7 @@ class FsspecStorage(StorageByObjects):
             below = [path for path, _, _ in self._fs.walk(self._at(relpath), topdown=False)]
             above = [self._at(str(parent)) for parent in PurePosixPath(relpath).parents][:-1]
             for directory in (*below, *above):
-                # Some file systems remove a directory with its content in `rmdir`, so an empty one is required.
+                # Some file systems remove a directory with its content in `rmdir`, so the directory must be empty.
                 if self._fs.isdir(directory) and not self._fs.ls(directory, detail=False):
                     self._fs.rmdir(directory)
                     self._fs.invalidate_cache()
@@ -231,7 +231,7 @@ def _require_address(root: str, endpoint: object) -> None:
     try:
         _look_up(url.hostname)
     except socket.gaierror as error:
-        if error.errno != socket.EAI_AGAIN:  # the name server did not answer, but can answer the next request
+        if error.errno != socket.EAI_AGAIN:  # EAI_AGAIN: the name server may answer the next request
             raise StorageError(
                 f"cannot open {root}: the host name {url.hostname} does not resolve; check endpoint_url in "
                 "storage_options"

@@ -36,7 +36,7 @@ class StagedWrite(NamedTuple):
     key : str
         Key of the file or directory, relative to the root.
     target : str
-        Key that it would have got, or had before it was moved aside.
+        Key to which it would have been renamed, or from which it was moved aside.
     restores : bool
         Whether it is the only complete copy of its target, so that a recovery moves it back.
     """
@@ -81,7 +81,7 @@ def target_of(key: str) -> tuple[str, int | None] | None:
 
 
 def is_running(pid: int) -> bool:
-    """Return whether a process of this id runs on this machine; True if that cannot be found out."""
+    """Return whether a process of this id runs on this machine; True if this is unknown."""
     if os.name == "nt":
         return True  # os.kill would interrupt the process
     try:

@@ -194,7 +194,7 @@ def check_attributes(sample_id: str, attributes: Mapping[str, Any] | None) -> di
 
 
 def _count_values(value: Any, limit: int) -> int:
-    """Return the number of values in an attribute; `ValueError` if there are too many, or they are nested too deep.
+    """Return the number of values in an attribute; raise `ValueError` for too many values, or too deep nesting.
 
     A list can hold the same list many times, so few objects can make many values.
     """

@@ -10,7 +10,7 @@ enum { BUCKET_ROWS = 1 << 15, MAX_BUCKET_BITS = 11, MAX_BUCKETS = 1 << MAX_BUCKE
 /* Minimum number of rows of a thread. Below it, a thread costs more time than it saves. */
 enum { MIN_ROWS_OF_THREAD = 1 << 17 };
 
-/* An entry has the 32 bits of the hash after the bits of the bucket, and then the 32-bit place of the row. */
+/* An entry has the 32 bits of the hash after the bits of the bucket, and then the 32-bit index of the row. */
 enum { ROW_BITS = 32 };
 #define ROW_MASK UINT32_MAX
 
@@ -21,7 +21,7 @@ typedef struct {
     size_t n_threads;
     unsigned bucket_bits;
     size_t starts[MAX_BUCKETS + 1];
-    size_t (*places)[MAX_BUCKETS]; /* for each thread: its row count of each bucket, later the place of its next row */
+    size_t (*places)[MAX_BUCKETS]; /* for each thread: its row count of each bucket, later its next index in `out` */
     bool failed;
 } Sort;
 
@@ -38,7 +38,7 @@ static inline uint64_t mix(uint64_t hash) {
 
 static inline uint64_t hash_of(HashKey key, uint64_t row) { return mix(mix(row + key.first) ^ key.second); }
 
-/* Return the hash of the row at a place, without the leading bits that all rows share. */
+/* Return the hash of the row with the index `place`, without the leading bits that all rows share. */
 static inline uint64_t hash_at(const HashedRows *rows, uint64_t place) {
     uint32_t number = (uint32_t)place;
     if (rows->numbers != NULL) {
@@ -65,8 +65,8 @@ static void *count_rows(void *argument) {
     return NULL;
 }
 
-/* Turn the row counts of each thread into places: the buckets follow each other, and in each bucket the rows of thread
- * 0 come first, then the rows of thread 1, and so on. */
+/* Turn the row counts of each thread into indices in `out`: the buckets follow each other, and in each bucket the rows
+ * of thread 0 come first, then the rows of thread 1, and so on. */
 static void place_buckets(Sort *sort) {
     size_t place = 0;
     for (size_t bucket = 0; bucket < (size_t)1 << sort->bucket_bits; bucket++) {
@@ -104,7 +104,7 @@ static void sort_by_insertion(uint64_t *entries, size_t n) {
     }
 }
 
-/* Sort the elements `first` to `stop` of `out`, which already are places of rows, by their whole hashes. */
+/* Sort the elements `first` to `stop` of `out`, which already are indices of rows, by their whole hashes. */
 static void sort_by_hash(const Sort *sort, size_t first, size_t stop) {
     for (size_t i = first + 1; i < stop; i++) {
         const uint64_t row = sort->out[i];

@@ -29,7 +29,7 @@ __all__ = ["Progress", "verify_store"]
 
 Progress: TypeAlias = Callable[[int, int], None]
 
-# Requests to object storage consist almost only of waiting.
+# Number of concurrent requests to remote storage, which mostly wait.
 _REMOTE_WORKERS = 16
 
 _LIMITS_OF_LEVELS: dict[Level, str] = {
@@ -56,7 +56,7 @@ def verify_store(
     - ``"census"``: manifest, groups and objects agree; no object is missing, surplus or of a wrong size.
     - ``"index"``: the metadata of all nodes agree, and the index of every shard is valid, without gaps or overlaps.
     - ``"data"``: every chunk matches its checksum and can be decompressed, and the number of NaN and infinite values
-      is the number at the time of writing.
+      has not changed since the sample was written.
     - ``"source"``: positions and values equal those of the source, after the stored cast, in the original order.
 
     Memory holds a few chunks per thread and the chunk index, if there is one; with a source, also one of its samples.
@@ -157,7 +157,7 @@ def _workers(root: str, workers: int | None) -> int:
 def _open(
     storage: Storage, findings: Findings, level: Level, sample_ids: Iterable[str] | None
 ) -> tuple[Context, Listing, list[ListedSample]]:
-    """Read the manifest and the chunk index, and list the objects; without named samples, check all others, too."""
+    """Read the manifest and the chunk index, and list the objects. Without named samples, check all objects."""
     found = read_manifest(storage)
     known = {} if found.manifest is None else dict(found.manifest.samples)
     prefixes = [""]
