@@ -84,7 +84,7 @@ def test_a_directory_of_the_user_is_left_alone(root: Path, tmp_path: Path) -> No
     (tmp_path / "thesis.tex").write_text("x")
     ran = call("cache", "fill", as_remote(root), "--cache-dir", tmp_path)
     assert ran.code == 2
-    assert "is not empty, and no cache of this library" in ran.stderr
+    assert "is neither empty nor a cache of this library" in ran.stderr
     assert [one.name for one in tmp_path.iterdir()] == ["thesis.tex"]
 
 

@@ -182,7 +182,7 @@ def test_unpicklable_options_are_refused_only_in_a_forked_process(storage: Stora
             open_storage(storage.root, options)
         return str(caught.value)
 
-    assert "credentials stay here); leave out such options, or start processes by 'spawn'" in in_fork(refused)
+    assert "credentials stay here); leave out such options, or start processes with 'spawn'" in in_fork(refused)
 
 
 @pytest.mark.parametrize("kind", ["obstore", "s3fs"])

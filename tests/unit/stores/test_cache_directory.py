@@ -31,7 +31,9 @@ def only_store(path: Path) -> Path:
 
 def test_a_directory_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("x")
-    with pytest.raises(ArgumentError, match=r"is not empty, and no cache of this library .*; name an empty directory"):
+    with pytest.raises(
+        ArgumentError, match=r"is neither empty nor a cache of this library .*; name an empty directory"
+    ):
         open_cache(tmp_path)
     assert [one.name for one in tmp_path.iterdir()] == ["thesis.tex"]
 

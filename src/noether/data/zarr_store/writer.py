@@ -613,7 +613,7 @@ class ZarrStoreWriter:
                 self._dropped_index = drop_chunk_index(self.store_root, sample_id, storage_options=options)
 
     def _has_group(self, sample_id: str) -> bool:
-        """Return whether a sample has a complete group, also one that another writer wrote later."""
+        """Return whether a sample has a complete group, even if another writer wrote it since this one was opened."""
         try:
             return self._storage.read_tail(f"{group_path(sample_id)}/{ROOT_KEY}", 1) is not None
         except StorageError:

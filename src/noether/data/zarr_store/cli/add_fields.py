@@ -85,7 +85,7 @@ def add_fields_command(
         str,
         typer.Option(
             metavar="some|all",
-            help="Compare the positions of 262,144 points all over each domain with the store, or of all points.",
+            help="Compare the positions of 262,144 random points of each domain with the store, or of all points.",
             autocompletion=completes(("some", "all")),
         ),
     ] = "some",

@@ -90,7 +90,7 @@ def _print(text: str, *, err: bool = False) -> None:
 
 
 def _plain(value: object) -> Any:
-    """Return a value as JSON has it; NaN and infinity become null."""
+    """Convert a value to the types of JSON; NaN and infinity become null."""
     if is_dataclass(value) and not isinstance(value, type):
         return _plain(asdict(value))
     if isinstance(value, Mapping):

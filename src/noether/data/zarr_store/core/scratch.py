@@ -51,7 +51,7 @@ class ScratchFile:
         self._n_bytes = n_bytes
         self._where = where
         with self._failures():
-            self._file = tempfile.TemporaryFile(dir=self._directory, buffering=0)  # noqa: SIM115  # `close` does
+            self._file = tempfile.TemporaryFile(dir=self._directory, buffering=0)  # noqa: SIM115  # `close` closes it
         try:
             with self._failures():
                 self._reserve()

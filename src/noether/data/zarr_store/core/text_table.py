@@ -64,7 +64,7 @@ class TextTable:
         Raises
         ------
         ValueError
-            Two rows have the same id, or an id is empty. Or a number in any column is ambiguous, such as ``0,3`` or
+            Two rows have the same id, an id is empty, or a number in any column is ambiguous, such as ``0,3`` or
             ``1.234,5``: the file can use decimal commas, so other numbers can have points between thousands.
         """
         at = self.names.index(column)
@@ -109,7 +109,7 @@ class TextTable:
 def parse_text_table(text: str, separator: str | None = None, max_cells: int = _MAX_CELLS) -> TextTable:
     """Parse a table.
 
-    Columns without a name and without any value, as commas at the ends of lines make them, are left out.
+    Columns without a name and without any value are left out; commas at the ends of lines make such columns.
 
     Parameters
     ----------

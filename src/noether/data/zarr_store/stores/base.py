@@ -88,7 +88,7 @@ class Storage(Protocol):
         """Read `length` bytes of an object, or fewer at its end. Raise `StorageError` if it does not exist."""
 
     def local_file(self, key: str) -> LocalFile | None:
-        """Return the open file of an object, for code that reads it directly; None if only `read_range` can."""
+        """Return the open file of an object, for code that reads it directly; None if there is no file."""
 
     def read_tail(self, key: str, length: int) -> tuple[Buffer, int] | None:
         """Return the last `length` bytes of an object (all of a shorter one) and its size; None without the object."""
@@ -144,7 +144,7 @@ class Storage(Protocol):
         """Delete objects; missing objects are skipped."""
 
     def delete_if_same(self, key: str, data: bytes) -> None:
-        """Delete an object if it has these bytes; a local one under the lock of `update`."""
+        """Delete an object if it has these bytes. A local storage holds the lock of `update` during this."""
 
     def objects(self, prefix: str = "") -> Iterator[StoredObject]:
         """List the objects below a directory, in no particular order."""

@@ -30,7 +30,7 @@ _FILE = re.compile(r"[0-9a-f]{32}\.part")
 # Name of the file with the root of a store, for human readers.
 _NAME = "store"
 
-# A process that holds the lock for longer is stopped, or its disk hangs. Then other processes work without the cache.
+# A process that holds the lock for longer is suspended, or its disk hangs. Then other processes work without the cache.
 _LOCK_SECONDS = 2.0
 _POLL_SECONDS = 0.001
 # Above the limit, files are removed down to this share of it, so that the next removal is not needed at once.
@@ -89,7 +89,7 @@ class CacheDirectory:
         # Another process can claim it at the same time; its marker is the first file that it writes.
         if any(self.path.iterdir()) and not self.is_cache():
             raise ArgumentError(
-                f"cache_dir: {self.path} is not empty, and no cache of this library (it has no file {MARKER}), and a "
+                f"cache_dir: {self.path} is neither empty nor a cache of this library (it has no file {MARKER}), and a "
                 "cache removes files; name an empty directory"
             )
         with suppress(FileExistsError):

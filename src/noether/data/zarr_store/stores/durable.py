@@ -88,7 +88,7 @@ def make_directory(path: Path) -> None:
         return
     make_directory(path.parent)
     path.mkdir(exist_ok=True)
-    with suppress(PermissionError):  # a user who can add to a directory cannot always list it, and so not open it
+    with suppress(PermissionError):  # a user who can add to a directory cannot always list it, and so cannot open it
         sync_directory(path.parent)
 
 
@@ -114,7 +114,7 @@ def sync_tree(path: Path) -> None:
 
 
 def put_in_place(staged: Path, path: Path) -> None:
-    """Rename a directory to `path`, and remove a directory that is there, even one that appears during the call.
+    """Rename a directory to `path`, and remove any former directory there, even if it appears during the call.
 
     If the system can exchange two directories, `path` exists at every moment. Otherwise, the former directory is moved
     aside first.

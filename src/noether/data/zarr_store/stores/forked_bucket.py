@@ -39,7 +39,7 @@ class ForkedBucket:
 
     def __init__(self, url: str, options: Mapping[str, Any]) -> None:
         unfit = "storage_options: a forked process must pickle them, and these cannot be pickled"
-        remedy = "leave out such options, or start processes by 'spawn' or 'forkserver'"
+        remedy = "leave out such options, or start processes with 'spawn' or 'forkserver'"
         try:
             self._pickled = pickle.dumps((url, dict(options)))
         except Exception as error:
@@ -86,7 +86,7 @@ class ForkedBucket:
                 connection.send(part)
             connection.send(None)
         succeeded, answer = connection.receive()
-        # Not after an error: the answer to the failed request can still arrive on that connection.
+        # After an error, the connection is not used again: the answer to the failed request can still arrive there.
         server.put_back(connection)
         if not succeeded:
             raise answer
@@ -136,7 +136,8 @@ class _Server:
                 process_group=0,
             )
         self._idle: deque[_Connection] = deque()
-        # It waits for the process, so that no zombie remains. Processes of multiprocessing skip `atexit` handlers.
+        # The finalizer waits for the server, so that no zombie remains. Processes of multiprocessing skip `atexit`
+        # handlers, but run finalizers.
         self.stop = Finalize(None, _stop, (self._control, self._process), exitpriority=0)
 
     def take(self) -> _Connection:
@@ -166,7 +167,7 @@ class _Server:
         self._idle.clear()
         return ConnectionError(
             f"the process {self._process.pid} that sends the requests of this forked process has ended, with exit code "
-            f"{self._process.returncode}; try again, or start processes by 'spawn' or 'forkserver'"
+            f"{self._process.returncode}; try again, or start processes with 'spawn' or 'forkserver'"
         )
 
     def disown(self) -> None:

@@ -1,4 +1,4 @@
-"""A cache on this machine for byte ranges of a remote store's shards, in the view of one process.
+"""A cache on this machine for byte ranges of a remote store's shards, as one process uses it.
 
 An error of the cache is logged once, and reads continue without the cache.
 """
@@ -110,7 +110,7 @@ class RangeCache:
         self._is_claimed = True
 
     def room_for(self, n_bytes: int) -> int:
-        """Return the share of a byte range in the limit: its bytes, and one more block at each end."""
+        """Return the number of bytes that a byte range takes at most: its bytes, and one more block at each end."""
         return n_bytes + 2 * BLOCK_BYTES
 
     def note_once(self, text: str) -> None:

@@ -6,8 +6,8 @@ obstore itself retries only the parts of uploads. This module retries all other 
 - writes, since obstore would also retry writes that a server does not implement;
 - reads, so that each try is counted and logged.
 
-After a response body that was cut or took too long, obstore sends the further tries of a read. It requests only the
-rest of the body, and its own tries are hidden.
+If the body of a response is cut or takes too long, obstore itself sends the further tries of the read. It requests only
+the rest of the body. These tries are neither counted nor logged.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from noether.data.zarr_store.stores.request_log import STATUS, from_to, logged
 
 __all__ = ["PatientBucket", "Retries", "is_not_implemented"]
 
-# obstore's defaults for a caller's back-off without these values.
+# obstore's defaults for values that are missing in ``backoff`` of the caller's ``retry_config``.
 _FIRST_WAIT_S, _LONGEST_WAIT_S, _GROWTH = 0.1, 15.0, 2.0
 
 # obstore has one class for most errors, so only the text tells them apart; see `STATUS`.

@@ -58,7 +58,7 @@ def remove_samples(
     on_group: Callable[[RemovedGroup], None] | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> tuple[RemovedGroup, ...]:
-    """Remove samples from a store: their groups, and their lines in the manifest, the splits and the chunk index.
+    """Remove samples from a store: their groups, and their entries in the manifest, the splits and the chunk index.
 
     The samples are removed from the manifest before the first object is deleted. After a kill at any moment, the same
     call finishes the removal; so does `repair_store`. A group that was deleted by hand before is not an error. A later
@@ -100,7 +100,7 @@ def remove_samples(
     found = {path: _found(storage, path, sample_id) for path, sample_id in groups.items()}
     if dry_run:
         return tuple(found.values())
-    # A kill of an earlier call may have left a staged manifest or report.
+    # An earlier call that was killed may have left a staged manifest or report.
     storage.recover_own(groups)
     needs_index = _begin(storage, storage_options, manifest, ids)
     _finish(root, storage, storage_options, groups, found if on_group else {}, on_group, needs_index=needs_index)

@@ -143,7 +143,7 @@ class FieldAdder:
     def _name_arrays(
         self, addition: FieldAddition, written: WrittenArrays, fidelity: Mapping[str, FieldFidelity]
     ) -> SampleEntry:
-        """Replace the root of a group by one that names the new arrays, after checking that these exist.
+        """Check that the new arrays exist, and replace the root of a group with a root that names them.
 
         Returns
         -------

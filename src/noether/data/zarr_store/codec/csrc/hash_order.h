@@ -29,8 +29,8 @@ typedef struct {
 } HashedRows;
 
 /* Write the indices of the rows, 0 to `n` - 1, to `out`, in ascending order of the hashes of the rows. This uses at
- * most `n_threads` threads, including the caller's, and a few megabytes of memory besides `out`. Return false if there is
- * no memory. */
+ * most `n_threads` threads, including the caller's, and a few megabytes of memory besides `out`. Return false if there
+ * is no memory. */
 bool hash_order(const HashedRows *rows, uint64_t *out, size_t n_threads);
 
 /* Write the leading `bits` bits of the hash of each of `n` rows from row `first` on; at most MAX_BUCKET_NUMBER_BITS. */
