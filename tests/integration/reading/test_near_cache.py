@@ -387,7 +387,7 @@ def test_a_fill_is_refused_before_any_request(tmp_path: Path) -> None:
                 "store_root: expected a URL, got the local path .*; read a local store without a cache",
             ),
             ("local:///nowhere", None, "cache_dir: expected a directory"),
-            ("local:///nowhere", tmp_path, "not empty"),
+            ("local:///nowhere", tmp_path, "neither empty nor a cache"),
         ):
             with pytest.raises(ArgumentError, match=message):
                 fill_cache(url, cache_dir=directory)

@@ -50,7 +50,7 @@ def test_a_link_or_directory_does_not_count_as_the_marker(tmp_path: Path) -> Non
         cache.mkdir()
         marker = cache / "noether-zarr-cache"
         marker.symlink_to("/etc/hostname") if place == "link" else marker.mkdir()
-        with pytest.raises(ArgumentError, match="not empty"):
+        with pytest.raises(ArgumentError, match="neither empty nor a cache"):
             open_cache(cache)
 
 
