@@ -98,7 +98,7 @@ def test_a_lower_level_says_what_it_does_not_see(root: Path, level: str, code: i
     flip(SHARD, 20)(root)
     ran = call("verify", root, "--level", level)
     assert ran.code == code
-    assert ("not seen: " in ran.stdout) == (code == 0)
+    assert ("limit: " in ran.stdout) == (code == 0)
 
 
 def test_samples_can_be_named(root: Path) -> None:

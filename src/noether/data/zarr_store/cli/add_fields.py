@@ -107,13 +107,13 @@ def add_fields_command(
     """Add fields of a source to a store.
 
     Samples that already have the fields are skipped. Of the other fields, only positions are read: a sample fails if
-    its points in SOURCE are not the points in STORE, in the same order.
+    SOURCE and STORE have different points, or the same points in another order.
 
     A field is pending until all samples with its domain have it. A dataset that requests a pending field raises an
     error with the samples that lack it.
 
-    Exit codes: 0 all samples of both SOURCE and STORE have the fields, 1 no sample does, 2 wrong usage, 3 some samples
-    failed, 130 interrupted.
+    Exit codes: 0 all samples of both SOURCE and STORE have the fields, 1 no sample has them, 2 wrong usage, 3 some
+    samples failed, 130 interrupted.
     """
     out = Output(as_json)
     with errors_reported(debug):

@@ -73,8 +73,8 @@ def convert_command(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Name of the dataset (default: the name in the store, else that of the preset or mapping, else that "
-            "of the source directory).",
+            help="Name of the dataset (default: the name in the store, else the name of the preset or mapping, else "
+            "the name of the source directory).",
         ),
     ] = None,
     workers: WorkersOption = None,
@@ -87,7 +87,7 @@ def convert_command(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Convert only the samples that failed the last time.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Convert complete samples again, too.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Also convert complete samples again.")] = False,
     dry_run: DryRunOption = False,
     chunk_points: Annotated[
         str | None,
@@ -98,7 +98,7 @@ def convert_command(
     ] = None,
     shard_points: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Most points of a shard (default: the store's, or all points of the field)."),
+        typer.Option(metavar="N", help="Maximum points of a shard (default: the store's, or all points of the field)."),
     ] = None,
     coords_dtype: Annotated[
         str | None, typer.Option(metavar="DTYPE", help=f"Stored dtype of positions {_default('coords_dtype')}.")
@@ -151,10 +151,11 @@ def convert_command(
     Samples that STORE already has are skipped. With --preset or --filemap, a sample is a directory of .pt, .npy or .npz
     files. With --mapping, it consists of the files that the mapping describes: VTK, EnSight, STL, HDF5 or arrays.
 
-    A sample fails alone if its files are broken, or if its process crashes, exceeds --timeout or is killed. Failed
-    samples are listed at the end and in conversion.json in the store.
+    If the files of a sample are broken, or its process crashes, exceeds --timeout or is killed, only this sample fails.
+    Failed samples are listed at the end and in conversion.json in the store.
 
-    Exit codes: 0 all samples are converted, 1 no sample is, 2 wrong usage, 3 some samples failed, 130 interrupted.
+    Exit codes: 0 all samples are converted, 1 no sample is converted, 2 wrong usage, 3 some samples failed,
+    130 interrupted.
     """
     out = Output(as_json)
     with errors_reported(debug):

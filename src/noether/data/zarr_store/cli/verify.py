@@ -60,8 +60,8 @@ def verify_command(
     """Check every byte of a store.
 
     Nothing is changed. Each level includes the levels before it. census: no object is missing, left over or of a wrong
-    size. index: metadata and shard indexes are sound. data: every chunk is sound. source: every value is that of the
-    source.
+    size. index: metadata and shard indexes are sound. data: every chunk is sound. source: every value equals the value
+    in the source.
 
     Exit codes: 0 sound, 4 damage found, 2 wrong usage, 1 the store or a source cannot be read.
     """

@@ -51,7 +51,7 @@ def print_report(report: VerifyReport, out: Output) -> None:
             out.line(f"{label}: {where + ': ' if where else ''}{finding.explanation}")
         _print_more(findings, out)
     for limit in report.limits:
-        out.line(f"not seen: {limit}")
+        out.line(f"limit: {limit}")
 
 
 def print_action(action: Action, out: Output, *, dry_run: bool) -> None:

@@ -70,7 +70,10 @@ _WAYS_OUT: dict[FindingKind, tuple[Severity, str]] = {
     "not_converted": ("note", "noether-zarr convert SOURCE {store}"),
     "not_recognised": ("note", "no action is needed: the library ignores it"),
     "unknown_sample_in_split": ("note", "convert the sample, or remove it from the split"),
-    "pending_field": ("note", "noether-zarr add-fields {store} SOURCE; or, to remove it, noether-zarr remove {store}"),
+    "pending_field": (
+        "note",
+        "noether-zarr add-fields {store} SOURCE; or, to remove it, noether-zarr remove {store} --field FIELD",
+    ),
 }
 
 _MAX_CHUNKS_NAMED = 8
