@@ -319,7 +319,7 @@ def test_merge_skips_and_names_a_group_under_removal(root: Path) -> None:
     ran = call("merge", root)
     assert ran.stdout.splitlines() == [
         "0 added, 0 updated, 2 unchanged",
-        f"note: 1 sample left out, whose removal is unfinished: run_2; finish it with noether-zarr repair {root}",
+        f"note: left out 1 sample whose removal is unfinished: run_2; finish it with noether-zarr repair {root}",
     ]
 
 

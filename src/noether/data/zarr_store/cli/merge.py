@@ -40,7 +40,7 @@ def merge_command(
             what = f"{count_of(len(report.missing), 'sample')} of the manifest without a group"
             out.note(f"note: {what}: {_named(report.missing)}; convert them again")
         if report.removing:
-            what = f"{count_of(len(report.removing), 'sample')} left out, whose removal is unfinished"
+            what = f"left out {count_of(len(report.removing), 'sample')} whose removal is unfinished"
             out.note(f"note: {what}: {_named(report.removing)}; finish it with noether-zarr repair {store}")
         for reason in report.refused.values():
             echo(f"refused: {reason}", err=True)

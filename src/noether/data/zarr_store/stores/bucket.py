@@ -104,7 +104,7 @@ class ObstoreBucket:
         self, key: str, byte_range: ByteRange | None = None, max_bytes: int | None = None
     ) -> tuple[bytes | memoryview, Meta]:
         """Read an object; see `Bucket`."""
-        # The same request as of `get_range`, which returns no metadata.
+        # `get_range` sends the same request, but returns no metadata.
         options: Any = {} if byte_range is None else {"range": byte_range}
         try:
             found = obstore.get(self._store, key, options=options)
@@ -160,7 +160,7 @@ def open_store(url: str, options: Mapping[str, Any]) -> ObjectStore:
     options = {**options, "retry_config": RETRY | options.get("retry_config", {})}
     endpoints = (*(options.get(key) for key in _ENDPOINT_KEYS), *map(os.environ.get, _ENDPOINT_VARIABLES))
     if any(str(one).startswith("http://") for one in (url, *endpoints)):
-        # A plain http endpoint in the options is a consent to http.
+        # A user who specifies a plain http endpoint accepts http.
         options["client_options"] = {"allow_http": True, **options.get("client_options", {})}
     # urlsplit would take a "?" in a sample id for the start of a query.
     scheme, _, location = url.partition("://")

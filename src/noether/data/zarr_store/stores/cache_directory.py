@@ -48,7 +48,7 @@ class CachedFile(NamedTuple):
     store, name : str
         Name of its directory in the cache, and its name in that directory.
     n_bytes : int
-        Allocated bytes on the disk; byte ranges that were never written take none.
+        Allocated bytes on the disk; byte ranges that were never written take no space.
     used_at : int
         Time of its last write or read, in nanoseconds; reads update it once a minute.
     """

@@ -24,7 +24,7 @@ _HAS_NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, _ENOTSU
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of a file. If the file does not exist in the end, its lock file is deleted too.
+    """Hold the lock of a file. If the file does not exist afterwards, its lock file is deleted, too.
 
     Raises
     ------

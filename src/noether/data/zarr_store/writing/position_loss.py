@@ -32,7 +32,7 @@ _MAX_COMPARED_POINTS = 1 << 18
 # Number of points whose hashes are computed in one step; they fit in the caches of a processor.
 _BLOCK_POINTS = 1 << 13
 _BLOCKS_AT_ONCE = 16
-# A rounding step is coarse above this fraction of the mean distance of points; it matters in the smallest cells.
+# A rounding step is coarse above this fraction of the mean distance of points: it then matters in the smallest cells.
 _COARSE = 1e-3
 # A sample is far from 0 if its largest coordinate is more than this multiple of its extent. For other samples, an
 # origin does not help.
@@ -138,7 +138,7 @@ class PositionMeter:
 
     def loss(self, sample_id: str, field: str) -> PositionLoss | None:
         """Return the loss of all rows that were added; None if no points fall together and no axis is coarse."""
-        # If points fall together at few positions, the hash may choose none of these. Then any points show the loss.
+        # If the points share few stored positions, the hash may choose too few. Then the first block is compared, too.
         given = np.concatenate([self._first, *self._kept] if self._n_kept < _LEAST_COMPARED_POINTS else self._kept)
         stored = given.astype(self._dtype)
         if np.array_equal(given, stored):  # for example whole numbers, or no points

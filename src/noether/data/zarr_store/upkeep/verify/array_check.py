@@ -58,7 +58,7 @@ class ArrayCheck:
     reads_chunks : bool
         Whether to read the chunks, and not only the shards' indexes.
     expected : StoredRows or None
-        Expected rows.
+        Rows of the source to compare with; None without a source.
     """
 
     context: Context
@@ -153,7 +153,7 @@ class ArrayCheck:
                 self._first_differing = min(self._first_differing, int(differing[0]))
 
     def _read(self, plan: ReadPlan) -> NDArray[Any]:
-        """Read the rows of a plan in the stored dtype, by the same code as the reader."""
+        """Read the rows of a plan in the stored dtype, with the code of the reader."""
         rows = np.empty((plan.n_points, self.layout.dim), self.array.dtype)
         for request in self.array.requests(plan):
             try:
