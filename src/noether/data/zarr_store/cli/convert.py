@@ -139,7 +139,7 @@ def convert_command(
     limit: LimitOption = None,
     split_file: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=FILE", help="File with the sample ids of a split, one a line. May be repeated."),
+        typer.Option(metavar="NAME=FILE", help="File with the sample ids of a split, one per line. May be repeated."),
     ] = None,
     storage_option: StorageOption = None,
     source_option: SourceOption = None,

@@ -20,7 +20,7 @@ def copy_command(
         str, typer.Argument(metavar="DESTINATION", help="Directory or URL of the copy, new or unfinished.")
     ],
     fraction: Annotated[
-        float, typer.Option(metavar="SHARE", help="Share of the points of each domain, in whole chunks.")
+        float, typer.Option(metavar="FRACTION", help="Fraction of the points of each domain, in whole chunks.")
     ] = 1.0,
     split: Annotated[str | None, typer.Option(metavar="SPLIT", help="Copy the samples of this split.")] = None,
     sample: Annotated[

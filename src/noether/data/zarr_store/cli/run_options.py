@@ -45,7 +45,7 @@ WorkersOption = Annotated[
 ]
 ThreadsOption = Annotated[
     int | None,
-    typer.Option("--workers", metavar="N", help="Number of reading threads (default: one a core, 16 for a URL)."),
+    typer.Option("--workers", metavar="N", help="Number of reading threads (default: one per core, 16 for a URL)."),
 ]
 TimeoutOption = Annotated[
     float | None,
