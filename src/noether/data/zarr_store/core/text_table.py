@@ -116,7 +116,7 @@ def parse_text_table(text: str, separator: str | None = None, max_cells: int = _
     text : str
         The header is the first line that is not blank.
     separator : str, optional
-        Separator of the cells. By default, the one of comma, semicolon, tab and vertical bar that fits all rows.
+        Separator of the cells. By default, it is a comma, semicolon, tab or vertical bar, whichever fits all rows.
     max_cells : int
         Maximum number of cells of the table.
 

@@ -160,10 +160,12 @@ def _add_notes(error: GenericError, tries: int, seconds: float, host: str | None
 
 
 def _was_given_up(error: GenericError) -> bool:
+    """Return whether a nested call has added its notes to an error after its last try."""
     return bool(getattr(error, "__notes__", ()))
 
 
 def _repeated(error: GenericError) -> int:
+    """Return the number of retries that obstore reports in the text of an error."""
     repeated = _REPEATED.search(str(error))
     return 0 if repeated is None else int(repeated[1])
 
