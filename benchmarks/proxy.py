@@ -40,7 +40,7 @@ class Counts(NamedTuple):
         Bytes of the bodies of responses.
     rounds : int
         Length of the longest chain of requests in which each request came after the response to the one before. The
-        delay was waited for this many times.
+        client waited for the delay this many times.
     """
 
     requests: int

@@ -27,7 +27,7 @@ _SERVICES = ("master", "volume", "filer", "s3")
 
 
 def obstore_options(endpoint: str) -> dict[str, str]:
-    """Return the options of obstore for the server, which accepts any key."""
+    """Return the options of obstore for the server, which accepts any access key."""
     return {"endpoint": endpoint, "access_key_id": "any", "secret_access_key": "any", "region": "us-east-1"}
 
 

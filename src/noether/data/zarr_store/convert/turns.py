@@ -59,7 +59,7 @@ class Turns:
 
     @contextmanager
     def turn(self, *, wait: bool) -> Iterator[bool]:
-        """Yield True during a turn of this process, which ends with the block; yield False if another process has it.
+        """Yield True during a turn of this process, which ends with the block; False if another process has a turn.
 
         With `wait`, wait for the turn, and yield True.
         """

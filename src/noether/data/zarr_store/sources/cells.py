@@ -27,7 +27,8 @@ Indices = NDArray[np.integer[Any]]
 POLYHEDRON = 42
 # Triangle, polygon, quadrilateral. The order of their points follows the boundary.
 _POLYGONS = (5, 7, 9)
-# Points of each face by VTK's cell type, counterclockwise when seen from outside. Keep `shape_batch.h` equal.
+# Points of each face by VTK's cell type, counterclockwise when seen from outside. `shape_batch.h` must have the same
+# table.
 _FACES: dict[int, tuple[tuple[int, ...], ...]] = {
     8: ((0, 1, 3, 2),),  # pixel
     10: ((0, 1, 3), (1, 2, 3), (2, 0, 3), (0, 2, 1)),  # tetrahedron

@@ -153,7 +153,7 @@ class ProcessExecutor(Executor):
                 return worker
             ended = self._remove(worker)
         raise WorkerError(
-            f"no worker process can be started: {_START_TRIES} times, {ended}; in a script, put the call below "
+            f"no worker process can be started ({_START_TRIES} attempts; {ended}); in a script, put the call below "
             'if __name__ == "__main__", because every worker process imports the script'
         )
 

@@ -27,7 +27,7 @@ __all__ = ["STOP_SECONDS", "Worker"]
 # Seconds that a process has, after a signal to end, to remove its partial output.
 STOP_SECONDS = 3.0
 
-# Spawn, because a forked child inherits locks, and runtimes such as obstore's that do not run in the child.
+# Workers are spawned: a forked child would inherit locks, and runtimes (such as obstore's) that do not run in it.
 _CONTEXT = get_context("spawn")
 # Each start of a child makes multiprocessing poll the other children: that must not happen while one is joined.
 _children_changing = threading.Lock()
@@ -35,7 +35,7 @@ _children_changing = threading.Lock()
 _CRASH_FILE = "crash"
 _TERMINATED = 128 + signal.SIGTERM
 _WHY = {
-    "SIGKILL": ", as the system does when memory is short; use fewer workers",
+    "SIGKILL": ": the system does this when memory is short; use fewer workers",
     "SIGSEGV": ": a library crashed",
     "SIGABRT": ": a library crashed",
     "SIGBUS": ": a library crashed, or a memory-mapped file was truncated",
