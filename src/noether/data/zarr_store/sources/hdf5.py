@@ -58,7 +58,7 @@ def _close_streams_at_exit() -> None:
 def _close_streams() -> None:
     import h5py
 
-    # A file can stay open because of one array.
+    # An open group or array keeps its file open.
     kinds = h5py.h5f.OBJ_FILE | h5py.h5f.OBJ_GROUP | h5py.h5f.OBJ_DATASET
     for one in h5py.h5f.get_obj_ids(h5py.h5f.OBJ_ALL, kinds):
         if one.valid:

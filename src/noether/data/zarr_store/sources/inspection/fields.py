@@ -13,7 +13,7 @@ from noether.data.zarr_store.sources.inspection.contents import FoundArray
 
 __all__ = ["DomainTable", "bare_name", "field_name", "is_vector", "toml_key", "toml_list", "toml_text", "toml_value"]
 
-# Names of fields in solvers and datasets. The first pattern that matches is used.
+# Patterns for the names of fields in solvers and datasets. The first pattern that matches is used.
 _FIELD_NAMES = {
     "position": r"(cell_?)?(cent(er|re)s?|points?|pos(itions?)?|coord(inate)?s?|vertices|xyz|x)",
     "pressure": r"(static_?)?p(ressure)?(_?mean|_?avg)?",
