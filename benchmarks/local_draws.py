@@ -79,7 +79,7 @@ def compare_whole(settings: Settings) -> Comparison:
         ]
         expected = prepared.expected(rows)
         for contender in contenders:
-            if not contender.name.startswith(".pt"):  # it is in source order, so only draws verify it
+            if not contender.name.startswith(".pt"):  # the .pt files are in source order; draws verify them
                 require_equal(contender.name, contender.read(0), expected)
         seconds = race(contenders, repetitions)
         case = Case(f"chunks of {chunk_points:,}", "s", [Row(name, values) for name, values in seconds.items()])

@@ -150,7 +150,7 @@ def _how_it_ended(code: int) -> str:
 def _answer_calls(pipe: Connection, scratch: str) -> None:
     """Answer calls until the parent closes its end of the pipe, or dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # An exit, instead of a kill, removes partial output.
+    # On SIGTERM, the process exits instead of being killed, and so removes its partial output.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
     os.environ["TMPDIR"] = tempfile.tempdir = scratch
     warnings.showwarning = _print_warning  # type: ignore[assignment]  # it takes all arguments
