@@ -158,7 +158,7 @@ class _Server:
         return sent and not response.until_end and not request.closes and not response.closes
 
     async def _pass_back(self, request: _Head, answers: asyncio.StreamReader, writer: asyncio.StreamWriter) -> _Head:
-        """Forward a response and the interim ones before it to the client; return the head of the response."""
+        """Forward a response and the interim responses before it to the client; return the head of the response."""
         while True:
             response = await _read_head(answers)
             writer.write(response.data)
