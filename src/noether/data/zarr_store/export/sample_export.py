@@ -175,7 +175,7 @@ def _check_format(path: Path, fit: Fit) -> None:
         return
     if len(fit.parts) > 1:
         raise MeshError(
-            f"target {path}: expected one mesh part, which is all that a {path.suffix} holds, got {len(fit.parts)} "
+            f"target {path}: expected one mesh part, because a {path.suffix} holds only one, got {len(fit.parts)} "
             f"({fit}); write a .case"
         )
     import pyvista
