@@ -1,0 +1,32 @@
+// Requests to the place of a store, with errors that say what a person can do.
+
+/** The place of the store did not answer as it should. */
+export class StoreError extends Error {}
+
+/** The server answers requests of this page with no permission to read the answer, or not at all. */
+export class RefusedError extends StoreError {}
+
+/** Send a request of zarrita; refuse answers that would be taken for what they are not. */
+export async function fetchChecked(request: Request): Promise<Response> {
+  const name = new URL(request.url).pathname;
+  let response: Response;
+  try {
+    response = await fetch(request);
+  } catch (error) {
+    if (request.signal.aborted) throw error;
+    throw new RefusedError(`${request.url}: no answer that this page may read (${String(error)})`, { cause: error });
+  }
+  if (request.headers.has("Range") && response.status === 200) {
+    throw new StoreError(`${name}: the server ignores byte ranges; serve the store with one that knows them`);
+  }
+  if (response.status !== 404 && !response.ok) {
+    throw new StoreError(`${name}: the server answered ${response.status} ${response.statusText}`.trim());
+  }
+  return response;
+}
+
+/** Read a small text; null where there is none. */
+export async function fetchText(url: URL, signal?: AbortSignal): Promise<string | null> {
+  const response = await fetchChecked(new Request(url, signal ? { signal } : {}));
+  return response.status === 404 ? null : await response.text();
+}
