@@ -3,7 +3,8 @@
 import { Vector3 } from "three";
 
 import { SampleView } from "./drawing/sample_view";
-import { readManifest } from "./format/reading";
+import { readManifest, readStatistics } from "./format/reading";
+import type { FieldStatistics } from "./format/statistics";
 import type { Manifest, Sample } from "./format/manifest";
 import { Loader } from "./loading/loader";
 import { byId } from "./panels/dom";
@@ -40,6 +41,7 @@ class App {
   readonly #problems = new Set<string>();
   #state: ViewState;
   #isLegendDue = false;
+  #statistics: ReadonlyMap<string, FieldStatistics> = new Map();
 
   constructor(place: Place, manifest: Manifest) {
     this.#place = place;
@@ -64,6 +66,14 @@ class App {
       this.#show();
     });
     this.#show();
+    void this.#showStatistics();
+  }
+
+  /** After the first picture was asked for: nothing waits for it. */
+  async #showStatistics(): Promise<void> {
+    this.#statistics = await readStatistics(this.#place.store);
+    const sample = this.#sampleOf(this.#state.sample);
+    if (sample) infoPanel(byId("info", HTMLElement), sample, this.#statistics);
   }
 
   #change(change: Partial<ViewState>): void {
@@ -99,19 +109,29 @@ class App {
       change: (change) => {
         this.#change(change);
       },
+      adjust: (change) => {
+        this.#state = { ...this.#state, ...change };
+        this.#remember();
+        this.#showStages(sample, this.#sampleOf(state.beside));
+      },
+      bounds: () => this.#views[0]?.bounds ?? null,
       frame: (name) => {
         this.#views[0]?.frame(name);
         this.#takePose(0);
       },
       screenshot: () => void this.#saveScreenshot(),
     });
-    infoPanel(byId("info", HTMLElement), sample);
+    infoPanel(byId("info", HTMLElement), sample, this.#statistics);
     this.#showStages(sample, this.#sampleOf(state.beside));
   }
 
   #showStages(sample: Sample, beside: Sample | null): void {
     byId("second-stage", HTMLElement).hidden = beside === null;
-    if (beside && this.#views.length === 1) this.#views.push(this.#makeView("second", 1));
+    if (beside && this.#views.length === 1) {
+      const second = this.#makeView("second", 1);
+      second.leader = this.#views[0] ?? null;
+      this.#views.push(second);
+    }
     this.#paintBackground();
     const samples = beside ? [sample, beside] : [sample];
     this.#views.forEach((view, i) => {
@@ -202,8 +222,11 @@ class App {
     this.#isLegendDue = true;
     requestAnimationFrame(() => {
       this.#isLegendDue = false;
-      const shown = this.#state.beside === null ? this.#views.slice(0, 1) : this.#views;
-      byId("legends", HTMLElement).replaceChildren(...shown.flatMap((view) => view.layers.map(legend)));
+      const [first, second] = this.#views;
+      const others = this.#state.beside === null ? [] : (second?.layers ?? []);
+      byId("legends", HTMLElement).replaceChildren(
+        ...(first?.layers ?? []).map((view) => legend(view, others.find((other) => other.layer.domain === view.layer.domain))),
+      );
     });
   }
 

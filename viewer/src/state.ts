@@ -31,8 +31,8 @@ export interface ViewState {
   readonly layers: readonly Layer[];
   /** Most points of a layer; null for one chunk, Infinity for all. */
   readonly budget: number | null;
-  /** Diameter of a point in pixels. */
-  readonly size: number;
+  /** Diameter of a point in pixels; null for one by the number of points. */
+  readonly size: number | null;
   readonly projection: Projection;
   readonly camera: CameraPose | null;
   readonly clip: Clip;
@@ -48,7 +48,7 @@ export const DEFAULT_STATE: ViewState = {
   beside: null,
   layers: [],
   budget: 262_144,
-  size: 3,
+  size: null,
   projection: "perspective",
   camera: null,
   clip: NO_CLIP,
@@ -65,7 +65,7 @@ export function queryOf(state: ViewState): URLSearchParams {
   put("beside", state.beside);
   for (const layer of state.layers) put("layer", textOfLayer(layer));
   if (state.budget !== DEFAULT_STATE.budget) put("points", textOfBudget(state.budget));
-  if (state.size !== DEFAULT_STATE.size) put("size", `${state.size}`);
+  if (state.size !== DEFAULT_STATE.size) put("size", textOf(state.size));
   if (state.projection !== DEFAULT_STATE.projection) put("projection", state.projection);
   if (state.camera) put("camera", numbersOfPose(state.camera).map(textOf).join(","));
   state.clip.forEach(([low, high], axis) => {
@@ -78,7 +78,7 @@ export function queryOf(state: ViewState): URLSearchParams {
 /** Read the state from the query of an address. What cannot be read is as by default. */
 export function stateOf(query: URLSearchParams): ViewState {
   const mirror = AXES.findIndex((axis) => axis === query.get("mirror"));
-  const size = Number(query.get("size") ?? DEFAULT_STATE.size);
+  const size = Number(query.get("size") ?? 0);
   return {
     sample: query.get("sample"),
     beside: query.get("beside"),

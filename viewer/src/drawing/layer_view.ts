@@ -11,12 +11,11 @@ import { writeComponent, writeDifference } from "../values/components";
 import { isSigned, percentileRange } from "../values/range";
 import { Cloud } from "./cloud";
 import { type Colormap, DIVERGING } from "./colormaps";
+import type { Point } from "./stage";
 
 /** Percentiles of the range that is chosen where none is given. */
 const LOW_PERCENTILE = 1;
 const HIGH_PERCENTILE = 99;
-
-export type Point = readonly [number, number, number];
 
 /** What a layer tells the page. */
 export interface LayerListener {
@@ -42,6 +41,8 @@ export class LayerView {
   /** Whether all wanted chunks came. */
   isComplete = false;
   layer: Layer;
+  /** The layer of another sample whose range and map this one takes. */
+  leader: LayerView | null = null;
   readonly #chunks: ReadonlyMap<string, Values>[] = [];
   readonly #cancel: () => void;
 
@@ -94,11 +95,11 @@ export class LayerView {
 
   /** Return the range in use: the layer's, or one by percentiles. */
   get range(): readonly [number, number] {
-    return this.layer.range ?? this.#automaticRange();
+    return this.layer.range ?? (this.leader ?? this).#automaticRange();
   }
 
   get map(): Colormap {
-    return this.layer.map ?? (isSigned(...this.#automaticRange()) ? DIVERGING : "viridis");
+    return this.layer.map ?? (isSigned(...(this.leader ?? this).#automaticRange()) ? DIVERGING : "viridis");
   }
 
   /** Take another layer of the same domain and fields; colours and values follow. */
@@ -112,12 +113,12 @@ export class LayerView {
     });
   }
 
-  /** Set colours, size and clip as they are now. */
-  refresh(size: number, clip: Clip, center: Point): void {
+  /** Set colours, size and clip as they are now; `area` is that of the stage in pixels. */
+  refresh(size: number | null, clip: Clip, center: Point, area: number): void {
     const { material } = this.cloud;
     material.setColormap(this.map);
     material.setRange(...this.range);
-    material.setSize(size);
+    material.setSize(size ?? sizeFor(this.cloud.n, area));
     const limit = (side: 0 | 1, none: number): Vector3 =>
       new Vector3(...clip.map((limits, axis) => (limits[side] === null ? none : limits[side] - (center[axis] as number))));
     material.setClip(limit(0, -3e38), limit(1, 3e38));
@@ -146,6 +147,11 @@ export class LayerView {
 /** Return the fields that a layer needs beside the position. */
 export function fieldsOf(layer: Layer): string[] {
   return layer.prediction === null ? [layer.field] : [layer.field, layer.prediction];
+}
+
+/** Return a diameter in pixels at which points cover a body of a fifth of the stage, and are still told apart. */
+function sizeFor(nPoints: number, area: number): number {
+  return Math.min(Math.max(Math.sqrt((0.2 * area) / Math.max(nPoints, 1)), 2), 9);
 }
 
 /** Move positions from one center to another: layers that load at the same time choose one each. */

@@ -5,8 +5,8 @@ import { Box3, Vector3 } from "three";
 import type { Manifest, Sample } from "../format/manifest";
 import type { Loader } from "../loading/loader";
 import type { Layer, ViewState } from "../state";
-import { fieldsOf, LayerView, type Point } from "./layer_view";
-import { Stage } from "./stage";
+import { fieldsOf, LayerView } from "./layer_view";
+import { type Point, Stage } from "./stage";
 import { STANDARD_VIEWS } from "./views";
 
 export interface SampleListener {
@@ -21,6 +21,8 @@ export class SampleView {
   sample: Sample | null = null;
   layers: LayerView[] = [];
   center: Point = [0, 0, 0];
+  /** The view whose colours this one shares, so that the two can be compared. */
+  leader: SampleView | null = null;
   readonly #loader: Loader;
   readonly #listener: SampleListener;
   #budget: number | null = 0;
@@ -60,7 +62,7 @@ export class SampleView {
     });
     for (const view of former) if (!this.layers.includes(view)) this.#drop(view);
     this.stage.setProjection(state.projection);
-    this.stage.setMirror(state.mirror, this.center);
+    this.stage.setMirror(state.mirror);
     if (state.camera) {
       this.stage.pose = state.camera;
       this.#framed = Infinity;
@@ -78,7 +80,10 @@ export class SampleView {
   refresh(): void {
     const state = this.#state;
     if (!state) return;
-    for (const view of this.layers) view.refresh(state.size, state.clip, this.center);
+    for (const view of this.layers) {
+      view.leader = this.leader?.layers.find((one) => one.layer.domain === view.layer.domain) ?? null;
+      view.refresh(state.size, state.clip, this.center, this.stage.area);
+    }
     this.stage.redraw();
   }
 
@@ -113,7 +118,7 @@ export class SampleView {
     if (!this.#hasCenter) {
       this.center = center;
       this.#hasCenter = true;
-      if (this.#state) this.stage.setMirror(this.#state.mirror, center);
+      this.stage.setCenter(center);
     }
     return this.center;
   }

@@ -7,13 +7,14 @@ import { OrbitControls } from "three/addons/controls/OrbitControls.js";
 
 import type { Cloud } from "./cloud";
 
+export type Point = readonly [number, number, number];
 export type Projection = "perspective" | "orthographic";
 
-/** Where the camera is, in coordinates with the center subtracted. */
+/** Where the camera is, in coordinates of the source. */
 export interface CameraPose {
-  readonly position: readonly [number, number, number];
-  readonly target: readonly [number, number, number];
-  readonly up: readonly [number, number, number];
+  readonly position: Point;
+  readonly target: Point;
+  readonly up: Point;
   /** Half of the height that an orthographic camera sees. */
   readonly halfHeight: number;
 }
@@ -35,7 +36,7 @@ export class Stage {
   #clouds: Cloud[] = [];
   #projection: Projection = "perspective";
   #mirrorAxis: number | null = null;
-  #center: readonly [number, number, number] = [0, 0, 0];
+  #center: Point = [0, 0, 0];
   #dirty = true;
   #bounds = new Box3();
 
@@ -50,6 +51,7 @@ export class Stage {
       this.redraw();
     });
     this.controls.addEventListener("end", onMoved);
+    listenToKeys(canvas, this.controls);
     new ResizeObserver(() => {
       this.#resize();
     }).observe(canvas);
@@ -85,11 +87,18 @@ export class Stage {
   }
 
   /** Draw every point a second time, with the sign of one coordinate of the source changed; null for no axis. */
-  setMirror(axis: number | null, center: readonly [number, number, number]): void {
+  setMirror(axis: number | null): void {
     this.#mirrorAxis = axis;
-    this.#center = center;
     for (const cloud of this.#clouds) this.#mirrorOne(cloud);
     this.redraw();
+  }
+
+  /** Set the point that was subtracted from all positions. The camera stays where it is in the source. */
+  setCenter(center: Point): void {
+    const pose = this.pose;
+    this.#center = center;
+    this.pose = pose;
+    this.setMirror(this.#mirrorAxis);
   }
 
   setProjection(projection: Projection): void {
@@ -102,14 +111,21 @@ export class Stage {
   get pose(): CameraPose {
     const { position, up } = this.#camera;
     const { target } = this.controls;
-    return { position: position.toArray(), target: target.toArray(), up: up.toArray(), halfHeight: this.#halfHeight };
+    const center = new Vector3(...this.#center);
+    return {
+      position: position.clone().add(center).toArray(),
+      target: target.clone().add(center).toArray(),
+      up: up.toArray(),
+      halfHeight: this.#halfHeight,
+    };
   }
 
   set pose(pose: CameraPose) {
     const camera = this.#camera;
-    camera.position.fromArray([...pose.position]);
-    camera.up.fromArray([...pose.up]);
-    this.controls.target.fromArray([...pose.target]);
+    const center = new Vector3(...this.#center);
+    camera.position.set(...pose.position).sub(center);
+    camera.up.set(...pose.up);
+    this.controls.target.set(...pose.target).sub(center);
     if (camera === this.#orthographic) this.#orthographic.zoom = 1 / pose.halfHeight;
     camera.updateProjectionMatrix();
     this.controls.update();
@@ -125,9 +141,10 @@ export class Stage {
     const aspect = Math.min(this.#perspective.aspect, 1);
     const distance = radius / Math.sin((FIELD_OF_VIEW / 2) * (Math.PI / 180)) / aspect;
     const position = middle.clone().addScaledVector(direction.clone().normalize(), distance);
+    const center = new Vector3(...this.#center);
     this.pose = {
-      position: position.toArray(),
-      target: middle.toArray(),
+      position: position.add(center).toArray(),
+      target: middle.add(center).toArray(),
       up: up.toArray(),
       halfHeight: radius / aspect,
     };
@@ -177,6 +194,12 @@ export class Stage {
         else reject(new Error("the browser made no picture"));
       }, "image/png");
     });
+  }
+
+  /** Pixels of the canvas. */
+  get area(): number {
+    const { width, height } = this.renderer.domElement;
+    return width * height;
   }
 
   get #camera(): PerspectiveCamera | OrthographicCamera {
@@ -233,6 +256,26 @@ export class Stage {
     this.#setDepths();
     this.renderer.render(this.#scene, this.#camera);
   }
+}
+
+/** Turn with the arrow keys, zoom with plus and minus. */
+function listenToKeys(canvas: HTMLCanvasElement, controls: OrbitControls): void {
+  const step = Math.PI / 24;
+  const actions: Record<string, () => void> = {
+    ArrowLeft: () => { controls.rotateLeft(step); },
+    ArrowRight: () => { controls.rotateLeft(-step); },
+    ArrowUp: () => { controls.rotateUp(step); },
+    ArrowDown: () => { controls.rotateUp(-step); },
+    "+": () => { controls.dollyIn(0.9); },
+    "-": () => { controls.dollyOut(0.9); },
+  };
+  canvas.addEventListener("keydown", (event) => {
+    const action = actions[event.key];
+    if (!action) return;
+    event.preventDefault();
+    action();
+    controls.dispatchEvent({ type: "end" });
+  });
 }
 
 /** Return the id nearest to the middle of a square of pixels; null where there is none. */

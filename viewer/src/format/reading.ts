@@ -6,6 +6,7 @@ import type { Array as ZarrArray, AsyncReadable, DataType } from "zarrita";
 import { CheckedCrc32c } from "./checksum";
 import { fetchChecked, fetchText, StoreError } from "./fetching";
 import { type FieldLayout, type Manifest, parseManifest, type Sample } from "./manifest";
+import { type FieldStatistics, parseStatistics } from "./statistics";
 
 export type Values = Float16Array | Float32Array | Float64Array;
 
@@ -22,6 +23,16 @@ export async function readManifest(store: URL): Promise<Manifest> {
   const text = await fetchText(new URL("manifest.json", store));
   if (text === null) throw new StoreError(`${store.href} holds no manifest.json: it is no store`);
   return parseManifest(text);
+}
+
+/** Read statistics that lie beside the manifest; none where there are none, or none that can be read. */
+export async function readStatistics(store: URL): Promise<Map<string, FieldStatistics>> {
+  try {
+    return parseStatistics((await fetchText(new URL("statistics.json", store))) ?? "{}");
+  } catch (error) {
+    console.warn(`statistics.json is left out: ${String(error)}`);
+    return new Map();
+  }
 }
 
 /** Reads chunks of one sample. Arrays are opened once, on first use. */

@@ -11,6 +11,15 @@ export function element<K extends keyof HTMLElementTagNameMap>(
   return made;
 }
 
+/** Replace the children of a panel; the control that has the focus keeps it in its new form. */
+export function refill(panel: HTMLElement, ...children: Child[]): void {
+  const controls = (): Element[] => [...panel.querySelectorAll("input, select, button, summary")];
+  const focused = controls().findIndex((one) => one === document.activeElement);
+  panel.replaceChildren(...children);
+  const next = controls()[focused];
+  if (next instanceof HTMLElement) next.focus({ preventScroll: true });
+}
+
 /** Return the element of the page with this id. */
 export function byId<T extends HTMLElement>(id: string, kind: new () => T): T {
   const found = document.getElementById(id);

@@ -1,11 +1,12 @@
 // What the store says of a sample, and what a click found.
 
 import type { Sample } from "../format/manifest";
+import type { FieldStatistics } from "../format/statistics";
 import { formatNumber } from "../values/range";
 import { element } from "./dom";
 
-/** Fill the panel with attributes, and with what the stored dtype lost. */
-export function infoPanel(panel: HTMLElement, sample: Sample): void {
+/** Fill the panel with attributes, with what the stored dtype lost, and with statistics of the store. */
+export function infoPanel(panel: HTMLElement, sample: Sample, statistics: ReadonlyMap<string, FieldStatistics>): void {
   const attributes = Object.entries(sample.attributes).map(([name, value]) => row(name, JSON.stringify(value)));
   const losses = [...sample.loss].map(([field, loss]) =>
     row(field, [
@@ -16,8 +17,14 @@ export function infoPanel(panel: HTMLElement, sample: Sample): void {
   panel.replaceChildren(
     element("h2", {}, sample.id),
     table("Attributes", attributes, "The sample has no attributes."),
-    table("Loss of the stored dtype", losses, "Nobody measured the loss."),
+    table("Loss of the stored dtype", losses, "The store does not tell the loss of the stored dtype."),
+    table("Statistics of the store", [...statistics].map(([field, one]) => row(field, textOfStatistics(one))), ""),
   );
+}
+
+function textOfStatistics({ mean, std, min, max }: FieldStatistics): string {
+  const all = (numbers: readonly number[]): string => numbers.map(formatNumber).join(", ");
+  return `mean ${all(mean)}; std ${all(std)}; from ${all(min)} to ${all(max)}`;
 }
 
 /** A point that was clicked. */

@@ -1,10 +1,10 @@
 // Which domains are shown, by which field, in which colours.
 
-import type { DomainLayout, FieldLayout, Manifest, Sample } from "../format/manifest";
+import type { DomainLayout, Manifest, Sample } from "../format/manifest";
 import { COLORMAPS } from "../drawing/colormaps";
 import type { Comparison, Layer } from "../state";
 import { type Component, componentsOf } from "../values/components";
-import { button, element, numberField, select } from "./dom";
+import { button, element, numberField, refill, select } from "./dom";
 
 /** Fill the panel; `onChange` gets the layers. */
 export function layersPanel(
@@ -25,7 +25,7 @@ export function layersPanel(
       element("legend", {}, element("label", {}, shown, domain)),
       ...(layer ? controls(layout, layer, replace) : []));
   });
-  panel.replaceChildren(element("h2", {}, "Fields"), ...fieldsets);
+  refill(panel, element("h2", {}, "Fields"), ...fieldsets);
 }
 
 function layoutOf(manifest: Manifest, domain: string): DomainLayout {
@@ -38,17 +38,16 @@ function layoutOf(manifest: Manifest, domain: string): DomainLayout {
 export function defaultLayer(domain: string, layout: DomainLayout): Layer {
   const fields = [...layout.fields.values()].filter(({ field }) => field !== layout.position);
   const chosen = fields.find(({ field }) => field.endsWith("_pressure")) ?? fields.find(({ width }) => width === 1) ?? fields[0];
-  const { field, width } = chosen ?? (layout.fields.get(layout.position) as FieldLayout);
-  return { domain, field, component: width === 1 ? 0 : "magnitude", map: null, range: null, prediction: null, comparison: "truth" };
+  const field = chosen?.field ?? layout.position;
+  return { domain, field, component: chosen?.width === 1 ? 0 : "magnitude", map: null, range: null, prediction: null, comparison: "truth" };
 }
 
 function controls(layout: DomainLayout, layer: Layer, replace: (change: Partial<Layer>) => void): HTMLElement[] {
-  const { width } = layout.fields.get(layer.field) as FieldLayout;
+  const width = layout.fields.get(layer.field)?.width ?? 1;
   const fields = [...layout.fields.values()];
   const parts = [
     select("Field", fields.map(({ field }) => [field, field]), layer.field, (field) => {
-      const chosen = layout.fields.get(field) as FieldLayout;
-      replace({ field, component: chosen.width === 1 ? 0 : "magnitude", range: null, prediction: null, comparison: "truth" });
+      replace({ field, component: layout.fields.get(field)?.width === 1 ? 0 : "magnitude", range: null, prediction: null, comparison: "truth" });
     }),
   ];
   if (width > 1) {

@@ -8,10 +8,9 @@ import { element } from "./dom";
 const N_BINS = 64;
 const HEIGHT = 40;
 
-/** Make the legend of one layer. */
-export function legend(view: LayerView): HTMLElement {
+/** Make the legend of one layer; `beside` is the same layer of the sample beside it. */
+export function legend(view: LayerView, beside: LayerView | undefined): HTMLElement {
   const [low, high] = view.range;
-  const [n, all] = view.counts;
   const { component, field, comparison, prediction } = view.layer;
   const width = view.field.width;
   const part = width === 1 ? "" : component === "magnitude" ? ", magnitude" : `, ${"xyz".charAt(component) || component}`;
@@ -25,7 +24,12 @@ export function legend(view: LayerView): HTMLElement {
     element("figcaption", {}, `${what}${part}${units}`),
     bar,
     element("div", { className: "ends" }, element("span", {}, formatNumber(low)), element("span", {}, formatNumber(high))),
-    element("output", { className: "count" }, `${n.toLocaleString("en")} of ${all.toLocaleString("en")} points`));
+    ...[view, ...(beside ? [beside] : [])].map((one) => element("output", { className: "count" }, textOfCounts(one, beside !== undefined))));
+}
+
+function textOfCounts(view: LayerView, isNamed: boolean): string {
+  const [n, all] = view.counts;
+  return `${isNamed ? `${view.source.sample.id}: ` : ""}${n.toLocaleString("en")} of ${all.toLocaleString("en")} points`;
 }
 
 function paint(canvas: HTMLCanvasElement, view: LayerView, low: number, high: number): void {
