@@ -34,6 +34,7 @@ export class SampleView {
     this.#loader = loader;
     this.#listener = listener;
     this.stage = new Stage(canvas, () => {
+      this.#framed = Infinity; // who moves the camera keeps it
       listener.onMoved();
     });
   }
@@ -73,8 +74,7 @@ export class SampleView {
   /** Look at all points from a standard view. */
   frame(name: string): void {
     const view = STANDARD_VIEWS.find((one) => one.name === name) ?? STANDARD_VIEWS[0];
-    const bounds = this.#localBounds();
-    if (view && !bounds.isEmpty()) this.stage.lookAt(bounds, view.direction, view.up);
+    if (view && !this.#localBounds().isEmpty()) this.stage.lookFrom(view.direction, view.up);
   }
 
   refresh(): void {
@@ -125,7 +125,9 @@ export class SampleView {
 
   /** Frame the first chunk; again only if later ones lie far outside of it. */
   #followBounds(): void {
-    const size = this.#localBounds().getSize(new Vector3()).length();
+    const bounds = this.#localBounds();
+    this.stage.setBounds(bounds);
+    const size = bounds.getSize(new Vector3()).length();
     if (size > 1.2 * this.#framed) {
       this.#framed = size;
       this.frame("Corner");

@@ -133,9 +133,15 @@ export class Stage {
     this.redraw();
   }
 
-  /** Look at bounds along a direction, so that all of them is seen. */
-  lookAt(bounds: Box3, direction: Vector3, up: Vector3): void {
+  /** Tell where the points are, so that none of them is cut off for its depth. */
+  setBounds(bounds: Box3): void {
     this.#bounds = bounds.clone();
+    this.redraw();
+  }
+
+  /** Look at all points along a direction. */
+  lookFrom(direction: Vector3, up: Vector3): void {
+    const bounds = this.#bounds;
     const middle = bounds.getCenter(new Vector3());
     const radius = Math.max(bounds.getSize(new Vector3()).length() / 2, 1e-9);
     const aspect = Math.min(this.#perspective.aspect, 1);
@@ -241,7 +247,9 @@ export class Stage {
   #setDepths(): void {
     const camera = this.#camera;
     const radius = Math.max(this.#bounds.getSize(new Vector3()).length(), 1e-9);
-    const distance = camera.position.distanceTo(this.#bounds.getCenter(new Vector3()));
+    const middle = this.#bounds.getCenter(new Vector3());
+    if (this.#mirrorAxis !== null) middle.setComponent(this.#mirrorAxis, -(this.#center[this.#mirrorAxis] as number));
+    const distance = camera.position.distanceTo(middle);
     const far = distance + 2 * radius;
     const near = Math.max(distance - 2 * radius, far * 1e-4);
     if (Math.abs(camera.far - far) < 1e-3 * far && Math.abs(camera.near - near) < 1e-3 * far) return;

@@ -56,6 +56,8 @@ async function load(request: LoadRequest, signal: AbortSignal): Promise<void> {
         }
       }
     })();
+    // The first picture waits for nothing but itself.
+    if (first === request.firstChunk) await previous;
     if (signal.aborted) return;
   }
   await previous;

@@ -59,6 +59,7 @@ COMMANDS = {
     "split": "Split samples at random into train, validation and test.",
     "stats": "Compute mean, standard deviation and extremes of fields.",
     "verify": "Check every byte of a store; nothing is changed.",
+    "view": "Show the points of a store in the browser.",
 }
 """What `noether-zarr --help` says of each command. Their modules, and all that these need, load when they run."""
 
