@@ -84,7 +84,8 @@ def picture(page: Page, canvas: str = "#first") -> NDArray[np.uint8]:
 def shown(page: Page) -> NDArray[np.bool_]:
     """Return the pixels of the first canvas that show points, and not the background."""
     pixels = picture(page)
-    return np.any(pixels != pixels[5, -5], axis=-1)
+    different: NDArray[np.bool_] = (pixels != pixels[5, -5]).any(axis=-1)
+    return different
 
 
 def keep_screenshot(page: Page, name: str) -> None:

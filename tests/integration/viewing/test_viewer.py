@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 from threading import Thread
+from typing import Literal
 from urllib.parse import quote
 
 import numpy as np
@@ -79,7 +83,9 @@ def points_file(root: Path, values: list[float], x_of: str = "index") -> None:
     writer = ZarrStoreWriter(
         str(root), FileMap(surface_position="p", surface_pressure="v"), "points", values_dtype="float32"
     )
-    writer.write_sample("row", {"surface_position": position, "surface_pressure": np.float32(values)[:, None]})
+    writer.write_sample(
+        "row", {"surface_position": position, "surface_pressure": np.array(values, np.float32)[:, None]}
+    )
     writer.save_manifest()
 
 
@@ -87,7 +93,7 @@ def test_the_first_sample_is_shown_whole(server: ViewServer, page: Page) -> None
     page.goto(server.url)
     wait_for_points(page, f"{N_SURFACE:,} of {N_SURFACE:,} points")
     assert page.locator("#notices").inner_text() == ""
-    assert page.title() == "ahmed – store viewer"
+    assert page.title() == "ahmed \N{EN DASH} store viewer"
     assert 0.02 < shown(page).mean() < 0.6
     keep_screenshot(page, "viewer-surface")
 
@@ -95,19 +101,23 @@ def test_the_first_sample_is_shown_whole(server: ViewServer, page: Page) -> None
 def test_pixels_come_with_each_chunk(server: ViewServer, page: Page) -> None:
     """One chunk is shown while the others are held back."""
     held: list[Route] = []
+    passed: list[str] = []
+    # The index of both shards, then the first chunk of both fields; later requests wait.
+    n_passed = 4
 
     def hold(route: Route) -> None:
-        # The index at the end, then the first chunk of both fields; what comes later waits.
-        (held.append if len(seen) >= 4 else Route.continue_)(route)
-        seen.append(route.request.url)
+        if len(passed) >= n_passed:
+            held.append(route)
+        else:
+            passed.append(route.request.url)
+            route.continue_()
 
-    seen: list[str] = []
     page.route("**/store/**/c/**", hold)
     page.goto(server.url)
     wait_for_points(page, f"{CHUNK} of {N_SURFACE:,} points")
     first = shown(page).sum()
     assert first > 0
-    page.unroute("**/store/**/c/**")
+    n_passed = 1 << 30
     for route in held:
         route.continue_()
     wait_for_points(page, f"{N_SURFACE:,} of {N_SURFACE:,} points")
@@ -131,8 +141,10 @@ def test_values_that_are_not_finite_stand_out(tmp_path: Path, page: Page) -> Non
     writer = ZarrStoreWriter(
         str(root), FileMap(surface_position="p", surface_pressure="v"), "points", non_finite="allow"
     )
-    position = np.float32([[0, 0, 0], [1, 0, 0]])
-    writer.write_sample("row", {"surface_position": position, "surface_pressure": np.float32([[np.nan], [1.0]])})
+    position = np.array([[0, 0, 0], [1, 0, 0]], np.float32)
+    writer.write_sample(
+        "row", {"surface_position": position, "surface_pressure": np.array([[np.nan], [1.0]], np.float32)}
+    )
     writer.save_manifest()
     with serving(str(root)) as server:
         page.goto(f"{server.url}?size=15")
@@ -156,13 +168,17 @@ def test_a_picked_point_has_the_values_of_the_reader(
     row = int(rows["stored row"])
     assert int(rows["source row"]) == reader.permutation("run_1", "surface")[row]
     for field in reader.manifest.domains["surface"].arrays:
-        found = np.float32([float(one) for one in re.findall(r"-?[\d.]+(?:e[-+]?\d+)?", rows[field])[: stored[field][row].size]])
+        found = np.float32(
+            [float(one) for one in re.findall(r"-?[\d.]+(?:e[-+]?\d+)?", rows[field])[: stored[field][row].size]]
+        )
         np.testing.assert_array_equal(found, np.atleast_1d(stored[field][row]), err_msg=field)
 
 
 def test_a_link_shows_the_same_view(server: ViewServer, page: Page, browser: Browser) -> None:
     """Camera, fields, colours, clip box, mirror: the address has them all."""
-    page.goto(f"{server.url}?sample=run_2&layer=surface,surface_friction,magnitude,inferno&size=5&mirror=y&clip-x=,-0.2")
+    page.goto(
+        f"{server.url}?sample=run_2&layer=surface,surface_friction,magnitude,inferno&size=5&mirror=y&clip-x=,-0.2"
+    )
     wait_for_points(page, "points")
     box = page.locator("#first").bounding_box()
     assert box is not None
@@ -211,8 +227,6 @@ def test_the_list_of_samples_is_searched_and_split(server: ViewServer, page: Pag
 
 
 def test_a_damaged_chunk_names_itself_and_the_rest_stays(store: Path, tmp_path: Path, page: Page) -> None:
-    import shutil
-
     damaged = tmp_path / "damaged"
     shutil.copytree(store, damaged)
     shard = damaged / "run_1.zarr/surface/pressure/c/0/0"
@@ -314,9 +328,7 @@ def test_an_exported_page_opens_the_store_that_it_lies_beside(store: Path, tmp_p
 
 
 @pytest.mark.parametrize("allowed", [True, False])
-def test_a_store_elsewhere_is_read_where_it_may_be(
-    server: ViewServer, store: Path, page: Page, allowed: bool
-) -> None:
+def test_a_store_elsewhere_is_read_where_it_may_be(server: ViewServer, store: Path, page: Page, allowed: bool) -> None:
     """Without leave (CORS), the message has the rule to set."""
     with web_space(store, allows="*" if allowed else None) as url:
         page.goto(f"{server.url}?store={quote(url)}")
@@ -338,12 +350,12 @@ def test_keys_turn_and_zoom(server: ViewServer, page: Page) -> None:
     for key in ("ArrowLeft", "ArrowUp", "+"):
         page.keyboard.press(key)
         pictures.append(picture(page))
-    for before, after in zip(pictures, pictures[1:], strict=False):
+    for before, after in pairwise(pictures):
         assert np.any(before != after, axis=-1).mean() > 0.01
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
-def test_a_narrow_page_fits_its_screen(server: ViewServer, browser: Browser, scheme: str) -> None:
+def test_a_narrow_page_fits_its_screen(server: ViewServer, browser: Browser, scheme: Literal["dark", "light"]) -> None:
     context = browser.new_context(
         viewport={"width": 390, "height": 800}, color_scheme=scheme, has_touch=True, is_mobile=True
     )
@@ -357,8 +369,6 @@ def test_a_narrow_page_fits_its_screen(server: ViewServer, browser: Browser, sch
 
 def test_the_first_load_is_small(server: ViewServer, page: Page) -> None:
     """All that the page loads until a picture is there, compressed as a web space sends it."""
-    import gzip
-
     loaded: dict[str, int] = {}
 
     def count(response) -> None:  # type: ignore[no-untyped-def]

@@ -20,7 +20,9 @@ def view_command(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine; 0 takes a free one.")] = 0,
     export: Annotated[
         Path | None,
-        typer.Option(metavar="DIRECTORY", help="Write the page into this directory, for a web space, and serve nothing."),
+        typer.Option(
+            metavar="DIRECTORY", help="Write the page into this directory, for a web space, and serve nothing."
+        ),
     ] = None,
     storage_option: StorageOption = None,
     debug: Debug = False,

@@ -123,10 +123,10 @@ class _SourceRows:
         try:
             permutation = self._permutation(query["sample"], query["domain"])
             row = int(query["row"])
-            if not 0 <= row < len(permutation):
-                raise ValueError(f"row {row}: expected 0 to {len(permutation) - 1}")
         except (KeyError, ValueError, StoreError) as error:
             return JSONResponse({"error": str(error)}, status_code=400)
+        if not 0 <= row < len(permutation):
+            return JSONResponse({"error": f"row {row}: expected 0 to {len(permutation) - 1}"}, status_code=400)
         return JSONResponse({"source_row": int(permutation[row])})
 
 

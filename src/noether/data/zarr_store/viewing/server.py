@@ -80,7 +80,7 @@ class ViewServer:
         self._reader.manifest.sample(sample_id)
         return f"{self.url}?{urlencode({'sample': sample_id})}"
 
-    def serve(self, on_ready: Callable[[], None] = lambda: None) -> None:
+    def serve(self, on_ready: Callable[[], object] = lambda: None) -> None:
         """Serve until the process is interrupted, or `stop` is called from another thread."""
         ready = threading.Timer(0, on_ready)
         ready.start()
