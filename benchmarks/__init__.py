@@ -1,1 +1,1 @@
-"""End-to-end comparisons with other ways to hold and read point data; run them with ``./scripts/bench``."""
+"""End-to-end benchmarks against other ways to store and read point data; run them with ``./scripts/bench``."""

@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: run comparisons, keep what they found, and write it up."""
+"""``python -m benchmarks``: run comparisons, save their results, and write the benchmarks page."""
 
 from __future__ import annotations
 
@@ -50,22 +50,22 @@ _RUNNERS: dict[str, Callable[[Settings], Comparison]] = {
 }
 
 
-# Gigabytes are not written in the time of a quick run, nor are many processes started, which import PyTorch.
+# Comparisons that are too slow for a quick run: they write gigabytes, or start many processes that import PyTorch.
 _SLOW = ("hdf5", "npy", "vtu", "loading", "conversion", "added", "many")
 
 
 def main() -> None:
-    """Parse the command line and run what it asks for."""
+    """Parse the command line, run the comparisons, and write the page."""
     parser = argparse.ArgumentParser(prog="./scripts/bench", description="Compare the library with its peers.")
-    parser.add_argument("--full", action="store_true", help="full sizes and repetitions, not the quick ones")
-    parser.add_argument("--only", action="append", choices=COMPARISONS, help="run this comparison; may be repeated")
-    parser.add_argument("--points", type=int, help="points of the sample")
-    parser.add_argument("--work-dir", type=Path, help="where data are made and kept (default: $TMPDIR/noether-bench)")
-    parser.add_argument("--output", type=Path, help="where benchmarks/results and docs are (default: the repository)")
-    parser.add_argument("--report", action="store_true", help="measure nothing, only write up what is there")
+    parser.add_argument("--full", action="store_true", help="use full sizes and repetitions instead of quick ones")
+    parser.add_argument("--only", action="append", choices=COMPARISONS, help="run only this comparison (repeatable)")
+    parser.add_argument("--points", type=int, help="number of points of the sample")
+    parser.add_argument("--work-dir", type=Path, help="directory for generated data (default: $TMPDIR/noether-bench)")
+    parser.add_argument("--output", type=Path, help="parent of benchmarks/results and docs (default: the repository)")
+    parser.add_argument("--report", action="store_true", help="measure nothing; write the page from existing results")
     arguments = parser.parse_args()
     if arguments.points is not None and arguments.points < 100_000:
-        parser.error("--points: at least 100,000, so that a draw is a part of the sample")
+        parser.error(f"--points: expected at least 100,000, got {arguments.points:,}: draws must be smaller")
 
     defaults = Settings()
     settings = Settings(

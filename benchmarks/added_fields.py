@@ -1,4 +1,4 @@
-"""A field added to samples that are there, beside converting them."""
+"""Adding a field to converted samples, compared with converting them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ADD, _ADD_ALL, _CONVERT = "noether, the pressure added", "noether, added, all p
 
 
 def compare_added_fields(settings: Settings) -> Comparison:
-    """Convert samples of four fields, or add the scalar one to samples of the other three: in turn, fresh processes."""
+    """Convert four fields, or add the scalar field to samples of the other three. Fresh processes take turns."""
     repetitions, n_points = settings.repetitions(quick=1, full=3), settings.n_points
     roots = {name: settings.work_dir / f"added-{name}" for name in ("all", "grown")}
     size = {"tree": str(conversion_tree(settings.work_dir, n_points, _SAMPLES)), "chunk_points": CHUNK_POINTS[0]}
@@ -30,7 +30,7 @@ def compare_added_fields(settings: Settings) -> Comparison:
         _CONVERT: partial(run_conversion_job, "convert_ours", root=str(roots["all"]), **size),
     }
     names, seconds = list(runs), {name: list[float]() for name in runs}
-    for repetition in range(-1, repetitions):  # once before anything counts, so that files are in the page cache
+    for repetition in range(-1, repetitions):  # not timed: brings the files into the page cache
         for place in order_of(max(repetition, 0), len(names)):
             value = runs[names[place]]()
             seconds[names[place]] += [value] if repetition >= 0 else []

@@ -1,4 +1,4 @@
-"""Conversion of many samples: time over processes and beside zarr-python, the price of the engine, and memory."""
+"""Conversion of many samples: time by number of processes and for zarr-python, overhead of the engine, memory."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Runs = dict[str, Callable[[], float]]
 
 
 def compare_conversion(settings: Settings) -> Comparison:
-    """Convert trees of ``.pt`` files, and what takes no work; each run is a fresh process, in turn."""
+    """Convert trees of ``.pt`` files, and samples that take no work. Each execution is a fresh process."""
     repetitions, n_points = settings.repetitions(quick=1, full=3), settings.n_points
     n_calls = settings.repetitions(quick=500, full=3000)
     root = str(settings.work_dir / "converted-complete")
@@ -64,7 +64,7 @@ def compare_conversion(settings: Settings) -> Comparison:
 
 
 def _compare_conversions(settings: Settings, n_points: int, repetitions: int) -> Case:
-    """Convert the same samples in turn by each way."""
+    """Convert the same samples with each contender, in turn."""
     many = conversion_tree(settings.work_dir, n_points, _SAMPLES)
     roots = {name: settings.work_dir / f"converted-{name}" for name in ("ours", "zarr")}
     size = {"tree": str(many), "chunk_points": CHUNK_POINTS[0]}
@@ -87,7 +87,7 @@ def _compare_conversions(settings: Settings, n_points: int, repetitions: int) ->
 
 
 def _compare(title: str, unit: str, runs: Runs, repetitions: int, scale: float = 1.0) -> Case:
-    """Run all in turn, once before anything counts, so that files are in the page cache."""
+    """Run all contenders in turn, first once without timing, to bring the files into the page cache."""
     measured: dict[str, list[float]] = {name: [] for name in runs}
     errors: dict[str, str] = {}
     names = list(runs)
@@ -124,7 +124,7 @@ def _compare_memory(settings: Settings, repetitions: int) -> Case:
 
 
 def conversion_tree(work_dir: Path, n_points: int, n_samples: int) -> Path:
-    """Write samples that differ by the place where their points begin; kept for the next run."""
+    """Write samples that differ: the source with rolled rows. They are kept for the next benchmark."""
     import torch
 
     tree = work_dir / f"tree-{n_samples}-{n_points}"
@@ -143,10 +143,10 @@ def conversion_tree(work_dir: Path, n_points: int, n_samples: int) -> Path:
 
 
 def _require_same(tree: Path, ours: Path, theirs: Path) -> None:
-    """Raise unless both stores hold the same."""
+    """Check that both stores hold the same values."""
     for sample in tree.iterdir():
         groups = [zarr.open_group(str(root / f"{sample.name}.zarr"), mode="r") for root in (ours, theirs)]
         for field in FIELDS:
             mine, other = (np.asarray(group[array_path(field)]) for group in groups)
             if mine.dtype != other.dtype or not np.array_equal(mine, other):
-                raise AssertionError(f"{sample.name}: {field} is not the same in both stores")
+                raise AssertionError(f"{sample.name}: {field} differs between the stores")

@@ -1,6 +1,7 @@
-"""Conversions of many samples, as they are timed, each in a process of its own and those that it starts.
+"""Timed conversions of many samples. Each job runs in its own process, which can start others.
 
-``python -m benchmarks.conversion_jobs NAME JSON`` prints a number. `run_conversion_job` starts that and reads it.
+``python -m benchmarks.conversion_jobs NAME JSON`` runs a job and prints a number. `run_conversion_job` starts such a
+process and returns the number.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ __all__ = ["TinySource", "run_conversion_job", "torch_file"]
 
 
 class TinySource:
-    """Samples of eight points, which take no time to load."""
+    """A source of samples of eight points, which load in no time."""
 
     filemap = FILEMAP
 
@@ -41,18 +42,18 @@ class TinySource:
         self._n_samples = n_samples
 
     def sample_ids(self) -> list[str]:
-        """List the samples."""
+        """Return the sample ids."""
         return [f"run_{number}" for number in range(self._n_samples)]
 
     def load(self, sample_id: str) -> SourceSample:
-        """Give points that lie on a line."""
+        """Return eight points on a line."""
         number = float(sample_id.removeprefix("run_"))
         widths = {"volume_pressure": 1}
         return SourceSample({field: np.full((8, widths.get(field, 3)), number, np.float32) for field in FIELDS})
 
 
 def torch_file(field: str) -> str:
-    """Give the name of a field's file in the directory of its sample."""
+    """Return the name of a field's file in the directory of its sample."""
     return f"{field}.pt"
 
 
@@ -65,7 +66,7 @@ def run_conversion_job(name: str, **arguments: Any) -> float:
     Raises
     ------
     RuntimeError
-        It failed; the last line that it wrote is the message.
+        The job failed. The message is the last line that it wrote.
     """
     command = [sys.executable, "-m", "benchmarks.conversion_jobs", name, json.dumps(arguments)]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
@@ -75,7 +76,7 @@ def run_conversion_job(name: str, **arguments: Any) -> float:
 
 
 def convert_ours(tree: str, root: str, chunk_points: int, workers: int, threads: int) -> float:
-    """Convert a tree of ``.pt`` files; give the seconds that it takes, the start of processes among them."""
+    """Convert a tree of ``.pt`` files; return the seconds, including the start of processes."""
     shutil.rmtree(root, ignore_errors=True)
     start = time.perf_counter()
     source, writer = _open(tree, root, chunk_points, threads)
@@ -90,7 +91,7 @@ def convert_ours(tree: str, root: str, chunk_points: int, workers: int, threads:
 def add_pressure(
     tree: str, root: str, chunk_points: int, workers: int, threads: int, compare: Literal["all", "some"]
 ) -> float:
-    """Add the pressure to samples that were converted without it; give the seconds, as `convert_ours` does."""
+    """Add the pressure to samples that were converted without it; return the seconds, as `convert_ours` does."""
     source = TreeSource(tree, _FILES)
     if Path(root).exists():
         remove_fields(root, ["volume_pressure"])
@@ -108,7 +109,7 @@ def add_pressure(
 
 
 def convert_zarr(tree: str, root: str, chunk_points: int, workers: int) -> float:
-    """Do the same as the loop that one would write: a process pool, `torch.load` and zarr-python."""
+    """Convert with a plain loop: a process pool, `torch.load` and zarr-python; return the seconds."""
     shutil.rmtree(root, ignore_errors=True)
     start = time.perf_counter()
     sample_ids = sorted(path.name for path in Path(tree).iterdir())
@@ -119,7 +120,7 @@ def convert_zarr(tree: str, root: str, chunk_points: int, workers: int) -> float
 
 
 def convert_complete(root: str, n_samples: int, workers: int) -> float:
-    """Go over a store in which all is complete already; give the seconds of a sample."""
+    """Convert into a store in which all samples are complete; return the seconds per sample."""
     source = TinySource(n_samples)
     if not Path(root).exists():
         convert(source, ZarrStoreWriter(root, FILEMAP, "benchmark"))
@@ -128,14 +129,14 @@ def convert_complete(root: str, n_samples: int, workers: int) -> float:
     report = convert(source, writer, workers=workers)
     seconds = time.perf_counter() - start
     if len(report.having("skipped")) != n_samples:
-        raise RuntimeError("expected a store in which all is complete")
+        raise RuntimeError("expected a store in which all samples are complete")
     return seconds / n_samples
 
 
 def call_nothing(n_calls: int, workers: int) -> float:
-    """Call a function that does nothing in worker processes that have started; give the seconds of a call."""
+    """Call a no-op in running worker processes; return the seconds per call."""
     with ProcessExecutor(workers) as executor:
-        for _ in range(2):  # by the second time, all have started
+        for _ in range(2):  # all workers have started before the second call
             start = time.perf_counter()
             for future in [executor.submit(nothing, number) for number in range(n_calls)]:
                 future.result()
@@ -143,14 +144,14 @@ def call_nothing(n_calls: int, workers: int) -> float:
 
 
 def planned_memory(tree: str, root: str, chunk_points: int) -> float:
-    """Give the bytes that a dry run says a worker takes."""
-    shutil.rmtree(root, ignore_errors=True)  # what is complete takes none
+    """Return the bytes of memory that a dry run plans per worker."""
+    shutil.rmtree(root, ignore_errors=True)  # complete samples need no memory
     source, writer = _open(tree, root, chunk_points, threads=1)
     return plan_conversion(source, writer, source.sample_ids()).memory_bytes
 
 
 def measured_memory(tree: str, root: str, chunk_points: int) -> float:
-    """Give the most bytes that a worker has taken."""
+    """Return the peak memory of a worker in bytes."""
     shutil.rmtree(root, ignore_errors=True)
     source, writer = _open(tree, root, chunk_points, threads=1)
     return max(result.peak_memory_bytes for result in convert(source, writer, workers=1).results)

@@ -1,4 +1,4 @@
-"""What does not depend on size, or hardly: opening a large store, and the bytes of a draw."""
+"""Costs that hardly depend on size: opening a large store, and the bytes of a draw."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ __all__ = ["MANIFEST_SAMPLES", "compare_manifest", "compare_sizes", "list_many"]
 MANIFEST_SAMPLES = 100_000
 
 _DRAWS = 20
-# Chunks compress a little differently from each other, so that no two draws have quite the same bytes.
+# Chunks compress slightly differently, so the bytes of draws differ slightly.
 _GROWTH_ALLOWED = 1.02
 
 
 def compare_manifest(settings: Settings) -> Comparison:
-    """Measure how long a store of 100,000 samples takes to open, and how much memory."""
+    """Measure time and memory for opening a store of 100,000 samples."""
     repetitions = settings.repetitions(quick=3, full=7)
     small_root = settings.work_dir / "manifest-one"
     large_root = settings.work_dir / "manifest-many"
@@ -52,7 +52,7 @@ def compare_manifest(settings: Settings) -> Comparison:
 
 
 def compare_sizes(settings: Settings) -> Comparison:
-    """Count the bytes and requests of a draw, from samples of several sizes."""
+    """Count the bytes and requests of a draw from samples of several sizes."""
     later: list[Row] = []
     first: list[Row] = []
     for n_points in settings.sizes:
@@ -75,12 +75,12 @@ def compare_sizes(settings: Settings) -> Comparison:
 
 
 def _count(root: Path, draws: int) -> list[_Reads]:
-    """Count each draw after the first one, or, where none is asked for, that one."""
+    """Count the reads of each draw after the first one, or of the first one if `draws` is 0."""
     reader = ZarrChunkReader(root)
     counted = []
     for seed in range(draws + 1):
         start = _reads_so_far()
-        before = _reads_so_far()  # which reads as well
+        before = _reads_so_far()  # reading the counters counts too
         reader.read_arrays(SAMPLE, {DOMAIN: DRAW_POINTS}, generator=seed)
         after = _reads_so_far()
         counted.append(_Reads(*(b - a - (a - s) for s, a, b in zip(start, before, after, strict=True))))
@@ -88,32 +88,32 @@ def _count(root: Path, draws: int) -> list[_Reads]:
 
 
 class _Reads(NamedTuple):
-    """Bytes, and calls of the system, by which this process has read."""
+    """Bytes and system calls with which this process has read."""
 
     n_bytes: int
     requests: int
 
 
 def _reads_so_far() -> _Reads:
-    """Ask the system; see proc_pid_io(5)."""
+    """Return the counters of the system; see proc_pid_io(5)."""
     counts = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
     return _Reads(int(counts["rchar"]), int(counts["syscr"]))
 
 
 def _write_manifests(work_dir: Path, small_root: Path, large_root: Path) -> None:
-    """Write a store of one sample, and a manifest that lists as many like it as are wanted."""
+    """Write a store of one sample, and a manifest that lists many copies of it."""
     for root in (small_root, large_root):
         shutil.rmtree(root, ignore_errors=True)
     source = {field: np.array(values) for field, values in source_arrays(work_dir, 20_000).items()}
     writer = ZarrStoreWriter(small_root, FILEMAP, "benchmark")
-    # Attributes as a parametric study has them.
+    # Attributes like those of a parametric study.
     writer.write_sample(SAMPLE, source, attributes={"design_parameters": [25.0, 1.044, 0.288, 40.0]})
     writer.save_manifest()
     list_many(writer.manifest).save(str(large_root))
 
 
 def list_many(manifest: StoreManifest) -> StoreManifest:
-    """Give a manifest that lists many samples like the one of another."""
+    """Return a manifest that lists many copies of the sample of `manifest`."""
     entry = manifest.sample(SAMPLE)
     many = {f"run_{i:06d}": replace(entry, relpath=f"run_{i:06d}.zarr") for i in range(MANIFEST_SAMPLES)}
     return manifest.model_copy(update={"samples": many})

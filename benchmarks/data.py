@@ -1,8 +1,8 @@
 """Samples of any size, made from the bundled simulations.
 
 A real mesh of millions of points is too large to bundle. Each real cell is therefore repeated, moved by less than its
-own size, with its values changed smoothly over space: what decides how well chunks compress, the spread of values
-within a shuffled chunk, stays that of the solver's fields. `compression_ratios` shows how well that holds.
+own size, with its values changed smoothly over space. So the spread of values within a shuffled chunk, which decides
+how well chunks compress, stays that of the solver's fields. `compression_ratios` measures how well that holds.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ WIDTHS = {"volume_position": 3, "volume_pressure": 1, "volume_velocity": 3, "vol
 
 _RUNS = tuple(REPOSITORY / "examples" / "data" / f"run_{i}" for i in range(1, 7))
 _SEED = 20_240
-# Part of the names of cached files: change it with anything below that changes the values.
+# Version in the names of cached files: increase it with every change of the generated values.
 _VERSION = 1
 _MODES = 6
 
 
 def source_arrays(work_dir: Path, n_points: int) -> Arrays:
-    """Give the fields of the generated sample in source order, as memory maps of float32; made once.
+    """Return the fields of the generated sample in source order, as memory maps of float32. They are made once.
 
     Returns
     -------
@@ -70,12 +70,12 @@ def source_arrays(work_dir: Path, n_points: int) -> Arrays:
 
 
 def sample_blocks(n_points: int) -> Iterator[Arrays]:
-    """Generate the sample block by block, about 18,000 points each, so that any size fits into memory.
+    """Generate the sample in blocks of about 18,000 points, so that any size fits into memory.
 
     Yields
     ------
     dict of str to ndarray of float32
-        Together `n_points` rows of every field, always the same ones.
+        Blocks of rows of every field, `n_points` rows in total, the same in every call.
     """
     cells = [_real_cells(run) for run in _RUNS]
     made = replica = 0
@@ -93,7 +93,7 @@ def compression_ratios(work_dir: Path, generated: Arrays, chunk_points: int) -> 
     Returns
     -------
     dict of str to {"real": float, "generated": float}
-        By field. Of the generated sample, at most 200,000 points are taken.
+        Ratios by field. At most 200,000 points of the generated sample are used.
     """
     rows = slice(0, 200_000)
     kept = {field: np.array(values[rows]) for field, values in generated.items()}
@@ -112,14 +112,14 @@ def compression_ratios(work_dir: Path, generated: Arrays, chunk_points: int) -> 
 
 
 def _real_cells(run: Path) -> tuple[Arrays, NDArray[np.float32]]:
-    """Load a run, scaled to the inlet speed of the first one, and the size of each of its cells, in metres."""
+    """Load a simulation, scaled to the inlet speed of the first one, and the size of each of its cells, in metres."""
     fields = {field: np.load(run / file) for field, file in _FILES.items()}
     fields["volume_pressure"] = fields["volume_pressure"].reshape(-1, 1)
-    # One sample has one inlet speed; without this, its chunks would hold six flows, and compress worse than real ones.
+    # A sample has one inlet speed. Without scaling, its chunks would hold six flows, and compress worse than real ones.
     scale = np.load(_RUNS[0] / "design_parameters.npy")[3] / np.load(run / "design_parameters.npy")[3]
     for field in ("volume_velocity", "volume_vorticity"):
         fields[field] = (fields[field] * scale).astype(np.float32)
-    # Neighbours in mesh order are mostly neighbours in space; where the order jumps, the other neighbour counts.
+    # Neighbours in mesh order are mostly neighbours in space. Where the order jumps, use the other neighbour.
     steps = np.linalg.norm(np.diff(fields["volume_position"], axis=0), axis=1)
     size = np.minimum(np.append(steps, np.inf), np.insert(steps, 0, np.inf))
     return fields, np.minimum(size, 0.3).astype(np.float32)

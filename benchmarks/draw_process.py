@@ -1,8 +1,8 @@
-"""A process that draws for each line on its standard input, and answers with the seconds of the draw alone.
+"""A process that makes one draw per line on its standard input, and prints the seconds of the draw alone.
 
-MosaicML Streaming needs a NumPy older than this library's tests have, and so an environment of its own. There, this
-file runs as a script: it imports neither this library nor the other benchmarks unless it draws with this library. Both
-contenders are such processes, so that neither has the caches of the processor for itself.
+MosaicML Streaming needs an older NumPy than this library's tests, and so its own environment. This file runs there as a
+script: it imports this library and the other benchmarks only to draw with this library. Both contenders are such
+processes, so that neither has the caches of the processor for itself.
 
 ::
 
@@ -10,7 +10,7 @@ contenders are such processes, so that neither has the caches of the processor f
     draw_process.py mosaicml RECORDS                 lines are numbers of records
     draw_process.py write-mosaicml RECORDS POINTS FILE.npy...
 
-A line may go on with a path, where the first draw goes as an ``.npz``, to be verified.
+A line can end with a path; the first draw is then saved there as an ``.npz``, to be verified.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from typing import Any
 
 import numpy as np
 
-# Of `benchmarks.data` and `benchmarks.settings`, which cannot be imported there.
+# Copies from `benchmarks.data` and `benchmarks.settings`, which cannot be imported in that environment.
 DOMAIN, SAMPLE, POINTS = "volume", "run_1", 16_384
 
 Tensors = dict[str, Any]
 
 
 def noether_draws(store: str) -> Callable[[int], Tensors]:
-    """Draw with this library."""
+    """Return a function that draws with this library."""
     from noether.data.zarr_store import ZarrChunkReader
 
     reader = ZarrChunkReader(store)
@@ -39,12 +39,12 @@ def noether_draws(store: str) -> Callable[[int], Tensors]:
 
 
 def mosaicml_records(directory: str) -> Callable[[int], Tensors]:
-    """Read a record of MosaicML Streaming, and make tensors of float32 of it, which may be written to as all others."""
+    """Return a function that reads a record of MosaicML Streaming into writable float32 tensors."""
     import torch
     from streaming import StreamingDataset
 
     warnings.filterwarnings("ignore", "The given buffer is not writable", UserWarning)
-    torch.set_num_threads(1)  # as in a worker of a loader; casts of two threads wait for each other on a busy machine
+    torch.set_num_threads(1)  # as in a worker; on a busy machine, two casting threads would wait for each other
     dataset = StreamingDataset(local=directory, shuffle=False, batch_size=1)
     dtypes = {"f2": torch.float16, "f4": torch.float32}
 
@@ -61,7 +61,7 @@ def mosaicml_records(directory: str) -> Callable[[int], Tensors]:
 
 
 def write_mosaicml(directory: str, points: int, files: list[Path]) -> None:
-    """Write the rows of ``.npy`` files as records of raw bytes, uncompressed, of so many whole points each."""
+    """Write the rows of ``.npy`` files as records of raw, uncompressed bytes, with `points` points each."""
     from streaming import MDSWriter
 
     arrays = {file.stem: np.load(file, mmap_mode="r") for file in files}
@@ -72,7 +72,7 @@ def write_mosaicml(directory: str, points: int, files: list[Path]) -> None:
 
 
 def answer(read: Callable[[int], Tensors]) -> Iterator[str]:
-    """Draw for each line, and yield the seconds."""
+    """Make a draw for each line, and yield its seconds."""
     for line in sys.stdin:
         number, _, path = line.strip().partition(" ")
         start = time.perf_counter()
@@ -84,7 +84,7 @@ def answer(read: Callable[[int], Tensors]) -> Iterator[str]:
 
 
 def main() -> None:
-    """Do what the command line asks for."""
+    """Run the command line."""
     kind, place, *more = sys.argv[1:]
     if kind == "write-mosaicml":
         write_mosaicml(place, int(more[0]), [Path(file) for file in more[1:]])

@@ -1,7 +1,7 @@
-"""The library as it was before it encoded chunks in native code, to time it beside the code of today.
+"""The library before it encoded chunks in native code, to time it against the current code.
 
-It is taken from the history of this repository and compiled. A process imports it instead of the code of today where
-`environment_of` puts it first on the path of imports.
+It is checked out from the history of this repository and compiled. A process imports it instead of the current code if
+it runs in the environment of `environment_of`.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _CHECK = "import noether.data.zarr_store as package, noether.data.zarr_store.cod
 
 
 class EarlierError(RuntimeError):
-    """The earlier library cannot be had; the message says why."""
+    """The earlier library cannot be built; the message has the reason."""
 
 
 def earlier_library(work_dir: Path) -> Path:
-    """Unpack and compile the earlier library; kept for the next run.
+    """Unpack and compile the earlier library. It is kept for the next benchmark.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def earlier_library(work_dir: Path) -> Path:
 
 
 def environment_of(library: Path | None) -> dict[str, str]:
-    """Return the environment of a process that imports that library, or, for None, the code of today."""
+    """Return the environment of a process that imports `library`, or the current code if it is None."""
     environment = dict(os.environ)
     if library is not None:
         others = environment.get("PYTHONPATH")
@@ -67,7 +67,7 @@ def environment_of(library: Path | None) -> dict[str, str]:
 
 
 def _require_import(library: Path) -> None:
-    """Raise unless a process finds that library, and its compiled module, which the build may leave out."""
+    """Check that a process imports that library and its compiled module, which a build can leave out."""
     found = _run(sys.executable, "-c", _CHECK, cwd=REPOSITORY, environment=environment_of(library))
     if not Path(found.decode().strip()).is_relative_to(library):
         raise EarlierError(f"expected the library in {library}, got {found.decode().strip()}")

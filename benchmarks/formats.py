@@ -1,4 +1,4 @@
-"""The one shuffled sample, in the format of every contender."""
+"""Writing the shuffled sample in the formats of all contenders."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ __all__ = ["Prepared", "prepare", "write_store"]
 
 @dataclass(frozen=True)
 class Prepared:
-    """Where the sample lies in each format; all but `torch_files` hold the points in the order of the store.
+    """The sample in each format. All formats except `torch_files` have the points in the order of the store.
 
     Attributes
     ----------
     n_points, chunk_points : int
-        Size of the sample and of its chunks.
+        Number of points of the sample and of a chunk.
     store_root : Path
-        Written by `ZarrStoreWriter`; every reader of Zarr reads it.
+        Root of the store, written by `ZarrStoreWriter`; all readers of Zarr read it.
     hdf5 : Path
-        One chunked dataset a field, compressed as the store is.
+        HDF5 file with one chunked dataset per field, compressed like the store.
     npy_files, torch_files : mapping of str to Path
-        By field: one array a file.
+        Files of one array each, by field.
     shuffled : dict of str to ndarray
-        By field, what is stored: what every contender must give.
+        Stored values by field, which every contender must return.
     """
 
     n_points: int
@@ -54,7 +54,7 @@ class Prepared:
         return self.store_root / f"{SAMPLE}.zarr"
 
     def expected(self, rows: slice | NDArray[np.int64]) -> Arrays:
-        """Give stored rows as every contender must return them: float32, a scalar field without its second axis."""
+        """Return stored rows as every contender must: in float32, scalar fields without their second axis."""
         return {
             field: (values[rows][:, 0] if values.shape[1] == 1 else values[rows]).astype(np.float32)
             for field, values in self.shuffled.items()
@@ -62,7 +62,7 @@ class Prepared:
 
 
 def prepare(work_dir: Path, n_points: int, chunk_points: int, level: int = 5) -> Prepared:
-    """Write the sample in all formats; what is not ours is kept for the next run. The level is that of our store."""
+    """Write the sample in all formats; `level` is that of our store. Files of peers are kept for the next benchmark."""
     source = source_arrays(work_dir, n_points)
     directory = source["volume_position"].filename  # type: ignore[attr-defined]  # a memory map has one
     formats = Path(directory).parent / "formats"
@@ -89,7 +89,7 @@ def write_store(
     storage_options: Mapping[str, Any] | None = None,
     level: int = 5,
 ) -> None:
-    """Write the sample with the code under test; anew each time, since it is that code that is measured."""
+    """Write the sample with the code under test, every time, since that code is measured."""
     if isinstance(root, Path):
         shutil.rmtree(root, ignore_errors=True)
     writer = ZarrStoreWriter(
@@ -105,7 +105,7 @@ def write_store(
 
 
 def _npy_files(directory: Path, source: Arrays) -> dict[str, Path]:
-    """Write one ``.npy`` a field, shuffled and cast as the store's documentation says."""
+    """Write one ``.npy`` file per field, shuffled and cast as the store's documentation describes."""
     files = {field: directory / f"{field}.npy" for field in FIELDS}
     if not (directory / "npy-complete").exists():
         n_points = len(source["volume_position"])
@@ -117,7 +117,7 @@ def _npy_files(directory: Path, source: Arrays) -> dict[str, Path]:
 
 
 def _torch_files(directory: Path, source: Arrays) -> dict[str, Path]:
-    """Write one ``.pt`` a field, in source order: rows of a tensor in memory cost the same wherever they lie."""
+    """Write one ``.pt`` file per field, in source order: in memory, all rows of a tensor cost the same."""
     files = {field: directory / f"{field}.pt" for field in FIELDS}
     if not (directory / "pt-complete").exists():
         for field, file in files.items():

@@ -1,10 +1,10 @@
-"""``python -m benchmarks.gpu_training``: train a small model on a GPU, and say how long it waits for its data.
+"""``python -m benchmarks.gpu_training``: train a small model on a GPU, and measure how long it waits for data.
 
-The store is made first, of samples that differ; beside it the same samples as `.pt` files, and the store as zarr-python
-reads it. Every loader gives the same number of points of each sample to the same model. The share of waiting is the
-time in which the training has no batch, over all time; copying to the GPU is not waiting. The result is a table in
-Markdown, with the card's name, which is kept as ``benchmarks/results/gpu.md``. It needs a GPU, and nothing else of this
-project does.
+The script first writes a store of different samples, and the same samples as `.pt` files. The contenders are this
+library, zarr-python on the same store, and the `.pt` files. Every loader feeds the same number of points of each sample
+to the same model. The share of waiting is the time without a batch over all time; copying to the GPU is not waiting.
+The result is a table in Markdown with the name of the GPU, which is kept as ``benchmarks/results/gpu.md``. Only this
+script of the project needs a GPU.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ Batch = dict[str, Any]
 
 
 def main() -> None:
-    """Make the samples, train with each loader in turn, and print the table."""
+    """Write the samples, train with each loader in turn, and print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_training")
-    parser.add_argument("--points", type=int, default=4_000_000, help="points of a sample")
+    parser.add_argument("--points", type=int, default=4_000_000, help="number of points of a sample")
     parser.add_argument("--samples", type=int, default=16)
-    parser.add_argument("--steps", type=int, default=120, help="measured steps of each loader")
+    parser.add_argument("--steps", type=int, default=120, help="number of measured steps of each loader")
     arguments = parser.parse_args()
     if not torch.cuda.is_available():
-        raise SystemExit("no GPU: torch.cuda.is_available() is false")
+        raise SystemExit("expected a GPU, but torch.cuda.is_available() is false")
     with tempfile.TemporaryDirectory(prefix="noether-gpu-") as directory:
         root = Path(directory)
         make_samples(root, arguments.samples, arguments.points)
@@ -81,7 +81,7 @@ def make_samples(root: Path, n_samples: int, n_points: int) -> None:
 
 
 class ZarrWindows(Dataset[Batch]):
-    """The same store as zarr-python reads it: a window of neighbouring chunks."""
+    """A dataset that reads the same store with zarr-python: a window of neighbouring chunks."""
 
     def __init__(self, store: Path, n_samples: int) -> None:
         self._store, self._n_samples = store, n_samples
@@ -100,7 +100,7 @@ class ZarrWindows(Dataset[Batch]):
 
 
 class TorchFiles(Dataset[Batch]):
-    """A file a sample, loaded whole; random rows are taken of it."""
+    """A dataset of one file per sample, which is loaded whole; items are random rows of it."""
 
     def __init__(self, directory: Path) -> None:
         self._files = sorted(directory.glob("*.pt"))
@@ -118,12 +118,12 @@ Make = Callable[[int, bool], Iterable[Batch]]
 
 
 def contenders(root: Path, steps: int) -> Iterator[tuple[str, int, bool, int, Make]]:
-    """Yield the name of a loader, its workers, whether memory is pinned, its steps, and what makes it."""
+    """Yield the name of a loader, its number of workers, whether memory is pinned, its steps, and its factory."""
     n_samples = len(list((root / "pt").iterdir()))
 
     def ours(workers: int, pin_memory: bool) -> Iterable[Batch]:
         dataset = ZarrStoreDataset(root / "store", num_points={"volume": DRAW_POINTS}, fields=FIELDS)
-        # An epoch that is over keeps no batch ahead, so the samples come as often as those of a large dataset would.
+        # Prefetching stops at the end of an epoch, so repeat the samples to make epochs as long as usual.
         options: dict[str, Any] = {"num_workers": workers, "pin_memory": pin_memory, "num_samples": EPOCH_SAMPLES}
         return dataset.loader(batch_size=BATCH, shuffle=True, **options)
 
@@ -145,9 +145,9 @@ def contenders(root: Path, steps: int) -> Iterator[tuple[str, int, bool, int, Ma
 
 
 def require_right_batches(store: Path) -> None:
-    """Require that pinned batches hold, once on the GPU, the values that the dataset itself gives.
+    """Check that pinned batches, copied to the GPU, hold the values that the dataset returns.
 
-    Every batch is kept until the end: the memory of one must not be used again while it is copied.
+    Every batch is kept until the end: its memory must not be reused while it is copied.
     """
     dataset = ZarrStoreDataset(store, num_points={"volume": DRAW_POINTS}, fields=FIELDS)
     loader = dataset.loader(batch_size=BATCH, shuffle=True, num_workers=4, pin_memory=True)
@@ -160,12 +160,12 @@ def require_right_batches(store: Path) -> None:
     for epoch, sample_ids, is_pinned, on_gpu in kept:
         dataset.set_epoch(epoch)
         if not is_pinned:
-            raise AssertionError("pin_memory=True gave memory that is not pinned")
+            raise AssertionError("expected pinned memory from pin_memory=True")
         for number, sample_id in enumerate(sample_ids):
             item = dataset[dataset.sample_ids.index(sample_id)]
             for field in FIELDS:
                 if not torch.equal(on_gpu[field][number].cpu(), item[field]):
-                    raise AssertionError(f"epoch {epoch}, {sample_id}, {field}: the batch has other values")
+                    raise AssertionError(f"epoch {epoch}, {sample_id}, {field}: the batch has wrong values")
 
 
 def train(loader: Iterable[Batch], steps: int) -> tuple[float, float]:
@@ -198,7 +198,7 @@ def forever(loader: Iterable[Batch]) -> Iterator[Batch]:
 
 
 def step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch) -> None:
-    """Do one step."""
+    """Make one training step."""
     position, pressure, velocity = (batch[field].to("cuda", non_blocking=True) for field in FIELDS)
     target = torch.cat([pressure.reshape(*velocity.shape[:-1], 1), velocity], dim=-1)
     loss = nn.functional.mse_loss(model(position), target)

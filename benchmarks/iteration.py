@@ -1,4 +1,4 @@
-"""Going over a whole sample batch by batch, beside one read of all of it."""
+"""Reading a whole sample batch by batch, compared with reading it at once."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["compare_iteration"]
 
 _FILEMAP = FileMap(volume_position="volume_cell_position.npy", volume_pressure="volume_cell_totalpcoeff.npy")
 _FIELDS = ("volume_position", "volume_pressure")
-# The default chunk has 4,096 points; these are no multiples of it, which is what takes more memory and time.
+# No multiples of the default chunk of 4,096 points, which is the case that needs more memory and time.
 _BATCH_POINTS = (100_000, 10_000, 1_000_000)
 _WHOLE = "whole read"
 
 
 def compare_iteration(settings: Settings) -> Comparison:
-    """Compare the time of batches with that of a whole read, and measure the memory that each takes."""
+    """Compare the time of batches with that of a whole read, and measure the memory of both."""
     repetitions = settings.repetitions(quick=5, full=7)
     root = _write(settings)
     reader = ZarrChunkReader(root)
@@ -58,7 +58,7 @@ def _write(settings: Settings) -> str:
 
 
 def _require_same(reader: ZarrChunkReader) -> None:
-    """Compare the batches, once, with what a whole read returns."""
+    """Check once that the batches have the values of a whole read."""
     whole = reader.read_arrays(SAMPLE)
     for batch in reader.iter_sample(SAMPLE, _BATCH_POINTS[0]):
         rows = slice(batch.rows.start, batch.rows.stop)

@@ -1,6 +1,6 @@
-"""Work whose memory is measured, each in a process of its own: ``python -m benchmarks.jobs NAME JSON``.
+"""Jobs whose memory is measured, each in its own process: ``python -m benchmarks.jobs NAME JSON``.
 
-A job prints a `Measured` as JSON. `run_job` starts one and reads that.
+A job prints a `Measured` as JSON. `run_job` starts a job and returns its `Measured`.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ _WARM_UP_DRAWS = 10
 
 
 class JobError(RuntimeError):
-    """A job ended with an error, the last line of which is the message."""
+    """A job failed; the message is the last line of its error."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a job took.
+    """Time and memory of a job.
 
     Attributes
     ----------
     seconds : float
         Time of the work alone.
     peak_bytes : int
-        The most that memory grew during the work.
+        Peak growth of memory during the work.
     kept_bytes : int
-        What of it was still in use at its end.
+        Growth of memory that was still in use at the end.
     """
 
     seconds: float
@@ -57,7 +57,7 @@ def run_job(name: str, **arguments: Any) -> Measured:
     Raises
     ------
     JobError
-        It failed.
+        The job failed.
     """
     return run_earlier_job(None, name, **arguments)
 
@@ -68,7 +68,7 @@ def run_earlier_job(library: Path | None, name: str, /, **arguments: Any) -> Mea
     Raises
     ------
     JobError
-        It failed.
+        The job failed.
     """
     command = [sys.executable, "-m", "benchmarks.jobs", name, json.dumps(arguments)]
     environment = environment_of(library)
@@ -94,7 +94,7 @@ def write_ours(work_dir: str, n_points: int, chunk_points: int, threads: int) ->
 
 
 def write_zarr(work_dir: str, n_points: int, chunk_points: int, level: int) -> Measured:
-    """Write the sample with zarr-python: shuffled and cast by NumPy, then assigned, one shard a field."""
+    """Write the sample with zarr-python: shuffled and cast by NumPy, then assigned, one shard per field."""
     from benchmarks.zarr_writing import write_with_zarr
 
     root = Path(work_dir) / "written-zarr"
@@ -145,7 +145,7 @@ def open_manifest(root: str, small_root: str, expected: int) -> Measured:
     """Open a store with many samples."""
     from noether.data.zarr_store import ZarrChunkReader
 
-    ZarrChunkReader(small_root)  # imports and first uses are not what is measured
+    ZarrChunkReader(small_root)  # warm up: imports and first uses are not measured
     opened: list[ZarrChunkReader] = []
     measured = _measure(lambda: opened.append(ZarrChunkReader(root)))
     if len(opened[0].manifest.samples) != expected:
@@ -154,11 +154,11 @@ def open_manifest(root: str, small_root: str, expected: int) -> Measured:
 
 
 def iterate(root: str, batch_points: int) -> Measured:
-    """Go over all points of a sample, in batches."""
+    """Read all points of a sample in batches."""
     from noether.data.zarr_store import ZarrChunkReader
 
     reader = ZarrChunkReader(root)
-    next(reader.iter_sample(SAMPLE, 1))  # imports and first uses are not what is measured
+    next(reader.iter_sample(SAMPLE, 1))  # warm up: imports and first uses are not measured
     return _measure(lambda: sum(len(batch.rows) for batch in reader.iter_sample(SAMPLE, batch_points)))
 
 
@@ -172,7 +172,7 @@ def read_whole(root: str) -> Measured:
 
 
 def first_batch(root: str, method: str) -> Measured:
-    """Make a dataset and take the first batch of two workers; PyTorch is loaded here already, and not in them."""
+    """Make a dataset and read the first batch of two workers. Only this process has imported PyTorch before."""
     from torch.utils.data import DataLoader
 
     from noether.data.zarr_store.datasets import ZarrStoreDataset, collate_samples
@@ -188,7 +188,7 @@ def first_batch(root: str, method: str) -> Measured:
 
 
 def worker_memory(root: str, samples: int, epochs: int) -> Measured:
-    """Draw from many samples in two workers; give the growth of the memory of the one that grew more."""
+    """Draw from many samples in two workers; return the larger growth of memory of the two."""
     from torch.utils.data import DataLoader
 
     from noether.data.zarr_store.datasets import ZarrStoreDataset
@@ -208,7 +208,7 @@ def worker_memory(root: str, samples: int, epochs: int) -> Measured:
 
 
 def _memory_now(_: dict[str, Any]) -> dict[str, Any]:
-    """Give the memory of a worker in place of an item."""
+    """Return the memory of the worker instead of an item."""
     from torch.utils.data import get_worker_info
 
     info = get_worker_info()
@@ -225,7 +225,7 @@ def _measure_write(write: Callable[[Arrays], None], work_dir: str, n_points: int
 
 
 def _first_points(work_dir: str) -> Arrays:
-    """Give a small sample, to write once before the clock starts."""
+    """Return a small sample, which is written once before timing starts."""
     return {field: np.array(values) for field, values in source_arrays(Path(work_dir), _WARM_UP_POINTS).items()}
 
 

@@ -1,4 +1,4 @@
-"""Draws behind a PyTorch `DataLoader`: the rate of two workers, the time to the first batch, memory of a worker."""
+"""Draws with a PyTorch `DataLoader`: rate of two workers, time to the first batch, memory of a worker."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _FANCY = "zarr-python, fancy"
 _LOADED = ".pt, loaded whole"
 _WORKERS = 2
 _BATCH = 8
-_DRAWS = 64  # of one repetition
-# As many samples as AhmedML has, each drawn from four times by all workers together.
+_DRAWS = 64  # per repetition
+# The number of samples of AhmedML; all workers together make four draws from each.
 _MEMORY_SAMPLES = 500
 _MEMORY_EPOCHS = 4
 
@@ -40,7 +40,7 @@ Draw = Callable[[int], Arrays]
 
 
 def compare_loading(settings: Settings) -> Comparison:
-    """Compare datasets behind a loader with two workers; measure their start and their memory."""
+    """Compare datasets in a loader with two workers; measure their start and their memory."""
     repetitions = settings.repetitions(quick=5, full=20)
     cases = []
     for chunk_points in CHUNK_POINTS:
@@ -60,16 +60,16 @@ def compare_loading(settings: Settings) -> Comparison:
 
 
 def list_samples(root: Path, count: int, *, linked: bool = False) -> None:
-    """Let a store of one sample list it under many ids, so that each has draws of its own.
+    """List the only sample of a store under many ids, so that each id has its own draws.
 
     Parameters
     ----------
     root : Path
-        The store.
+        Root of the store.
     count : int
-        How many ids.
+        Number of ids.
     linked : bool
-        Whether each id gets a path of its own, so that nothing that is cached of one serves another.
+        Whether each id has its own path, so that ids share no cache entries.
     """
     manifest = StoreManifest.load(str(root))
     entry = manifest.sample(SAMPLE)
@@ -84,10 +84,10 @@ def list_samples(root: Path, count: int, *, linked: bool = False) -> None:
 
 
 class _PeerDataset(Dataset[dict[str, torch.Tensor]]):
-    """Draws as a peer makes them; an index is the seed of its draw. Files are opened in the worker, once."""
+    """Draws of a peer; an index is the seed of its draw. Files are opened once, in the worker."""
 
     def __init__(self, prepared: Prepared, open_peer: Callable[[Prepared], Draw]) -> None:
-        self._prepared = replace(prepared, shuffled={})  # which no peer reads, and which is large in a pickle
+        self._prepared = replace(prepared, shuffled={})  # no peer reads it, and it makes a pickle large
         self._open_peer = open_peer
         self._draw: Draw | None = None
 
@@ -98,7 +98,7 @@ class _PeerDataset(Dataset[dict[str, torch.Tensor]]):
 
 
 class _Seeds(Sampler[int]):
-    """The seeds of one repetition."""
+    """Seeds of one repetition."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -151,7 +151,7 @@ def _race_loaders(prepared: Prepared, repetitions: int) -> Case:
     ):
         contenders.append(Contender(name, _peer_reader(_PeerDataset(prepared, open_peer), count), most))
         counts[name] = count
-    for contender in contenders:  # which also starts the workers, and opens the files
+    for contender in contenders:  # this also starts the workers and opens the files
         require_draw(contender.name, contender.read(0), prepared, DRAW_POINTS)
     seconds = race(contenders, repetitions)
     rows = []
@@ -182,7 +182,7 @@ def _loader(
     collate_fn: Callable[..., dict[str, torch.Tensor]],
     sampler: _Seeds | None = None,
 ) -> DataLoader[dict[str, torch.Tensor]]:
-    # zarr-python and h5py have threads and locks in this process by now, which a forked worker would inherit.
+    # By now, zarr-python and h5py have threads and locks in this process, which a forked worker would inherit.
     return DataLoader(
         dataset,
         batch_size,
@@ -195,7 +195,7 @@ def _loader(
 
 
 def _last_draw(loader: DataLoader[dict[str, torch.Tensor]]) -> Arrays:
-    """Take all batches, as fast as they come, and give the last draw."""
+    """Consume all batches as fast as possible, and return the last draw."""
     for batch in loader:
         last = batch
     return {field: last[field][-1].numpy() for field in FIELDS}

@@ -29,7 +29,7 @@ _SLOW_REPETITIONS = 5
 
 
 def compare_draws(settings: Settings) -> Comparison:
-    """Compare a draw of 16,384 points, at two sizes of chunks."""
+    """Compare draws of 16,384 points, at two sizes of chunks."""
     repetitions = settings.repetitions(quick=30, full=100)
     cases = []
     for chunk_points in CHUNK_POINTS:
@@ -56,7 +56,7 @@ def compare_draws(settings: Settings) -> Comparison:
 
 
 def compare_whole(settings: Settings) -> Comparison:
-    """Compare the read of all points of a sample."""
+    """Compare reads of all points of a sample."""
     repetitions = settings.repetitions(quick=5, full=15)
     threads = cores()
     cases = []
@@ -79,7 +79,7 @@ def compare_whole(settings: Settings) -> Comparison:
         ]
         expected = prepared.expected(rows)
         for contender in contenders:
-            if not contender.name.startswith(".pt"):  # which is in source order; draws verify it
+            if not contender.name.startswith(".pt"):  # it is in source order, so only draws verify it
                 require_equal(contender.name, contender.read(0), expected)
         seconds = race(contenders, repetitions)
         case = Case(f"chunks of {chunk_points:,}", "s", [Row(name, values) for name, values in seconds.items()])
@@ -90,10 +90,10 @@ def compare_whole(settings: Settings) -> Comparison:
 
 
 def aligned_window(prepared: Prepared, seed: int) -> slice:
-    """Choose the whole chunks that a slice reader draws: as many points as ours, from a uniform first chunk."""
+    """Choose the chunks of a slice reader: the same number of points as ours, from a uniformly drawn first chunk."""
     n_chunks = -(-DRAW_POINTS // prepared.chunk_points)
     last = max(prepared.n_points // prepared.chunk_points - n_chunks, 0)
-    # Seeded apart from ours, whose draw of the same seed lies elsewhere.
+    # The seed is independent of ours: our draw of the same seed reads other chunks.
     first = int(np.random.default_rng([seed, 1]).integers(last + 1)) * prepared.chunk_points
     return slice(first, min(first + DRAW_POINTS, prepared.n_points))
 

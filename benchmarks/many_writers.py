@@ -1,6 +1,6 @@
-"""Many processes that add samples to one large store in S3: what keeping its manifest and report up to date costs.
+"""Many processes add samples to one large store in S3: the cost of keeping its manifest and report up to date.
 
-``python -m benchmarks.many_writers JSON`` is one of these processes: it prints what it took.
+``python -m benchmarks.many_writers JSON`` is one of these processes: it prints its seconds.
 """
 
 from __future__ import annotations
@@ -31,36 +31,36 @@ _ROOT = f"s3://{BUCKET}/store"
 _PROCESSES = 8
 _SAMPLE_SECONDS = 10.0
 _ALLOWED = 0.02
-# What is opened, looked at first and saved at the end may take a hundredth of an hour, and so may the saves between.
+# Targets: opening, inspecting and saving at the end may take a hundredth of an hour, and so may the saves between.
 _ALLOWED_SECONDS = 36.0
-# What one process converts in a second, and what it reads and writes of each point: see "Converting many samples".
+# Points per second of one process, and bytes that it reads and writes per point: see "Converting many samples".
 _POINTS_A_SECOND = 3_600_000
 _BYTES_A_POINT = 40 + 20
 
 
 class SlowSource(TinySource):
-    """New samples of eight points; each takes as long to load as a large one takes to convert."""
+    """A source of samples of eight points. Loading one takes as long as converting a large sample."""
 
     def sample_ids(self) -> list[str]:
-        """List the samples, and one more that nobody converts: the run that finds all makes the chunk index."""
+        """Return the sample ids and one that is never converted, so that no process makes the chunk index."""
         return [f"new_{sample_id}" for sample_id in [*super().sample_ids(), "of_nobody"]]
 
     def load(self, sample_id: str) -> SourceSample:
-        """Wait, then give the points."""
+        """Wait, then return the points."""
         time.sleep(_SAMPLE_SECONDS)
         return super().load(sample_id.removeprefix("new_"))
 
 
 @dataclass(frozen=True)
 class _Ran:
-    """What a process took: seconds in all, and of them those of its samples."""
+    """Seconds of a process: in total, and for its samples."""
 
     seconds: float
     seconds_of_samples: float
 
 
 def compare_many_writers(settings: Settings) -> Comparison:
-    """Add samples to a store of very many from several processes at once, and count what is beside the groups."""
+    """Add samples to a large store from several processes at once, and count the traffic apart from the groups."""
     n_samples = settings.repetitions(quick=8, full=12)
     with serve_s3(settings.work_dir / "s3") as endpoint, start_proxy(endpoint, 0.0) as proxy:
         sizes = _write_store(endpoint)
@@ -111,7 +111,7 @@ def _traffic(documents: dict[str, ObjectCounts], n_samples: int) -> Case:
 
 
 def _write_store(endpoint: str) -> tuple[int, int]:
-    """Write a manifest and a report that list very many samples; give the bytes of each."""
+    """Write a manifest and a report that list many samples; return the bytes of each."""
     options = obstore_options(endpoint)
     writer = ZarrStoreWriter(_ROOT, FILEMAP, "benchmark", storage_options=options)
     sample = TinySource(1).load("run_0")
@@ -126,7 +126,7 @@ def _write_store(endpoint: str) -> tuple[int, int]:
 
 
 def _run_all(endpoint: str, n_samples: int) -> list[_Ran]:
-    """Start all processes at once, as an array job does, and wait for them."""
+    """Start all processes at once, like an array job, and wait for them."""
     with ExitStack() as started:
         processes = []
         for part in range(1, _PROCESSES + 1):
@@ -148,19 +148,19 @@ def _run_all(endpoint: str, n_samples: int) -> list[_Ran]:
 
 
 def _run_one(endpoint: str, part: int, n_samples: int) -> _Ran:
-    """Convert the samples of one process, all in it."""
+    """Convert the samples of one process without workers."""
     source = SlowSource(_PROCESSES * n_samples)
     start = time.perf_counter()
     writer = ZarrStoreWriter(_ROOT, FILEMAP, "benchmark", storage_options=obstore_options(endpoint))
     report = convert(source, writer, limit=_PROCESSES * n_samples, part=(part, _PROCESSES))
     seconds = time.perf_counter() - start
     if len(report.having("converted")) != n_samples:
-        raise RuntimeError(f"expected {n_samples} samples that are converted")
+        raise RuntimeError(f"expected {n_samples:,} converted samples")
     return _Ran(seconds, sum(result.seconds for result in report.results))
 
 
 def _require_all(endpoint: str, n_samples: int) -> None:
-    """Raise unless manifest and report list all samples."""
+    """Check that manifest and report list all samples."""
     options = obstore_options(endpoint)
     expected = MANIFEST_SAMPLES + _PROCESSES * n_samples
     listed = StoreManifest.load(_ROOT, storage_options=options).samples

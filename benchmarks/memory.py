@@ -1,4 +1,4 @@
-"""Memory of this process, and of trees of processes, as Linux counts it."""
+"""Memory of this process and of trees of processes, as counted by Linux."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _SAMPLE_SECONDS = 0.02
 
 
 def resident_bytes() -> int:
-    """Give the memory in use now."""
+    """Return the memory in use now, in bytes."""
     return _status("VmRSS")
 
 
 def peak_bytes() -> int:
-    """Give the most memory that was in use since `start_peak`."""
+    """Return the peak of memory in use since `start_peak`, in bytes."""
     return _status("VmHWM")
 
 
 def start_peak() -> int:
-    """Forget the peak so far, and give the memory in use, to compare `peak_bytes` with."""
+    """Reset the peak, and return the memory in use, as the baseline of `peak_bytes`."""
     gc.collect()
-    # What is free but still held would hide as much growth.
+    # Freed memory that the process still holds would hide growth.
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     _CLEAR_REFS.write_text("5")  # resets VmHWM: proc_pid_clear_refs(5)
@@ -39,16 +39,16 @@ def start_peak() -> int:
 
 
 def peak_unique_bytes(process: subprocess.Popen[bytes]) -> int:
-    """Wait for a process to end; return the most memory that it and its descendants had to themselves at once.
+    """Wait for a process to end; return the peak of memory that it and its descendants needed together, in bytes.
 
-    That is what the system cannot drop: anonymous and shared memory, and pages of mapped files that were changed and
-    are not on disk yet. Other pages of mapped files lie in the page cache and are not counted. A page that several
-    processes share counts once. The processes are asked every 20 ms, so that a shorter peak may be missed.
+    Only memory that the system cannot drop counts: anonymous and shared memory, and changed pages of memory-mapped
+    files that are not on disk yet. Other pages of memory-mapped files are in the page cache and do not count. A page
+    that several processes share counts once. Memory is sampled every 20 ms, so a shorter peak can be missed.
 
     Raises
     ------
     RuntimeError
-        The system does not say how much that is; Linux 6.0 and later do.
+        The system does not count this memory; Linux 6.0 and later do.
     """
     rollup, children = _PROCESSES / "self" / "smaps_rollup", _PROCESSES / "thread-self" / "children"
     if not children.exists() or "Pss_Dirty:" not in rollup.read_text():
@@ -62,7 +62,7 @@ def peak_unique_bytes(process: subprocess.Popen[bytes]) -> int:
 
 
 def _tree(pid: int) -> Iterator[int]:
-    """Yield the process and all its descendants; one that has ended has none."""
+    """Yield the ids of a process and of all its descendants; a process that has ended has no descendants."""
     yield pid
     with suppress(OSError):
         for task in (_PROCESSES / str(pid) / "task").iterdir():
@@ -71,7 +71,7 @@ def _tree(pid: int) -> Iterator[int]:
 
 
 def _unique_bytes(pid: int) -> int:
-    """Return the dirty memory of a process, its share of what is shared; 0 if it has ended: proc_pid_smaps(5)."""
+    """Return the dirty memory of a process, with its share of shared pages; 0 if it has ended: proc_pid_smaps(5)."""
     with suppress(OSError):
         for line in (_PROCESSES / str(pid) / "smaps_rollup").read_text().splitlines():
             if line.startswith("Pss_Dirty:"):

@@ -1,4 +1,4 @@
-"""Items of a store that lies 25 ms away, with and without a cache on this machine, beside a local store."""
+"""Items of a store that is 25 ms away, with and without a cache on this machine, compared with a local store."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _FILLED, _REMOTE, _LOCAL = "noether, cache filled", "noether, no cache", "noethe
 
 
 def compare_near_cache(settings: Settings) -> Comparison:
-    """Go over epochs of a remote store with all chunks in the cache, of the same without one, and of a local store."""
+    """Read epochs of a remote store with all chunks in the cache, of the same without a cache, and of a local store."""
     repetitions = settings.repetitions(quick=3, full=15)
     directory = settings.work_dir / "near-cache"
     shutil.rmtree(directory, ignore_errors=True)
@@ -73,7 +73,7 @@ def compare_near_cache(settings: Settings) -> Comparison:
 
 
 def _write(root: str, source: Mapping[str, Any], storage_options: Mapping[str, str]) -> None:
-    """Write samples that differ by the place where their points begin."""
+    """Write samples that differ: each is the source with its rows rolled by the index of the sample."""
     writer = ZarrStoreWriter(
         root, FILEMAP, "benchmark", chunk_points=CHUNK_POINTS[0], storage_options=dict(storage_options)
     )

@@ -22,7 +22,7 @@ from benchmarks.timing import order_of
 __all__ = ["compare_npy"]
 
 OURS = "noether"
-# What solvers write most often; vorticity would only take more time.
+# The fields that solvers write most often. Vorticity would only take more time.
 _FILES = FILEMAP.model_copy(update={"volume_vorticity": None})
 _FIELDS = ("volume_position", "volume_pressure", "volume_velocity")
 _LARGEST_PEAK_MB = 600
@@ -30,18 +30,18 @@ _MEGABYTE = 1e6
 
 
 class _CommandError(RuntimeError):
-    """A command failed; the last line that it wrote is the message."""
+    """A command failed; the message is the last line that it wrote."""
 
 
 def compare_npy(settings: Settings) -> Comparison:
-    """Convert the same files by the commands of today and before, in turn, for memory and then for time."""
+    """Convert the same files with the current and the earlier command, in turn: first for memory, then for time."""
     repetitions = settings.repetitions(quick=1, full=3)
     conversion = _Conversion.of(settings)
     peaks: dict[str, list[float]] = {OURS: [], BEFORE: []}
     seconds: dict[str, list[float]] = {OURS: [], BEFORE: []}
     errors: dict[str, str] = {}
     names = list(seconds)
-    # The runs for memory come first: they bring the files into the page cache.
+    # Memory is measured first, which brings the files into the page cache.
     for repetition in range(2 * repetitions):
         for place in order_of(repetition, len(names)):
             name = names[place]
@@ -71,7 +71,7 @@ def compare_npy(settings: Settings) -> Comparison:
 
 @dataclass(frozen=True)
 class _Conversion:
-    """The files of a sample, and a store into which both commands convert them."""
+    """The files of a sample, and the store into which both commands convert them."""
 
     work_dir: Path
     tree: Path
@@ -80,14 +80,14 @@ class _Conversion:
 
     @classmethod
     def of(cls, settings: Settings) -> _Conversion:
-        """Write the files, which are kept for the next run."""
+        """Write the files, which are kept for the next benchmark."""
         filemap = settings.work_dir / "npy-filemap.json"
         filemap.write_text(_FILES.model_dump_json(exclude_none=True))
         tree = _tree(settings.work_dir, settings.n_npy_points)
         return cls(settings.work_dir, tree, filemap, settings.work_dir / "converted-npy")
 
     def seconds(self, name: str) -> float:
-        """Convert; return the seconds of the whole command."""
+        """Convert the files; return the seconds of the whole command."""
         shutil.rmtree(self.root, ignore_errors=True)
         library = self._library(name)
         start = time.perf_counter()
@@ -95,19 +95,19 @@ class _Conversion:
         return time.perf_counter() - start
 
     def peak_bytes(self, name: str) -> int:
-        """Convert; return the most memory that the command and its processes had to themselves."""
+        """Convert the files; return the peak memory of the command and its processes in bytes."""
         shutil.rmtree(self.root, ignore_errors=True)
         return self._run("convert", str(self.tree), str(self.root), library=self._library(name), watched=True)
 
     def verify(self) -> None:
-        """Compare every value of the store with the files, by the command of today."""
+        """Compare every value of the store with the files, using the current command."""
         self._run("verify", str(self.root), "--source", str(self.tree))
 
     def _library(self, name: str) -> Path | None:
         return earlier_library(self.work_dir) if name == BEFORE else None
 
     def _run(self, *arguments: str, library: Path | None = None, watched: bool = False) -> int:
-        """Run a command; return its peak memory in bytes, 0 where it is not watched, which takes its time."""
+        """Run a command; return its peak memory in bytes, or 0 if it is not watched, since watching slows it down."""
         command = [str(Path(sys.executable).with_name("noether-zarr")), *arguments, "--filemap", str(self.filemap)]
         with TemporaryFile() as output:
             with subprocess.Popen(
@@ -122,7 +122,7 @@ class _Conversion:
 
 
 def _tree(work_dir: Path, n_points: int) -> Path:
-    """Write the sample block by block, in mesh order, and wait until it is on disk; kept for the next run."""
+    """Write the sample in blocks, in mesh order, and wait until it is on disk. It is kept for the next benchmark."""
     tree = work_dir / f"npy-tree-{n_points}"
     if tree.exists():
         return tree

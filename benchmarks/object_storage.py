@@ -33,17 +33,17 @@ OBSTORE = "zarr-python + obstore"
 S3FS = "zarr-python + s3fs"
 ONE_REQUEST = "one range request"
 
-# Requests of a field that zarr-python has under way; this library has its default.
+# Concurrent requests per field of zarr-python. This library uses its default.
 CONCURRENCY = 8
 DELAY_S = 0.025
 
-# What a draw costs does not depend on the size of the sample, so the many samples of the first draws are small.
+# The cost of a draw does not depend on the size of the sample, so the many samples of the first draws are small.
 _SMALL_POINTS = 100_000
 _COUNTED_DRAWS = 5
 
 
 def compare_object_storage(settings: Settings) -> Comparison:
-    """Compare draws from S3 on loopback, and behind a delay of 25 ms a request."""
+    """Compare draws from S3 on loopback, and with a delay of 25 ms per request."""
     near = settings.repetitions(quick=12, full=60)
     far = settings.repetitions(quick=6, full=30)
     cases = []
@@ -74,7 +74,7 @@ def compare_object_storage(settings: Settings) -> Comparison:
 
 
 class _Place:
-    """One store in the bucket, reached through one endpoint, and how each contender draws from it."""
+    """A store in the bucket, reached through one endpoint, and the draws of each contender from it."""
 
     def __init__(self, endpoint: str, prefix: str, prepared: Prepared, pool: ThreadPoolExecutor) -> None:
         self.endpoint, self.prefix, self.prepared, self._pool = endpoint, prefix, prepared, pool
@@ -82,20 +82,20 @@ class _Place:
         self.n_drawn = min(DRAW_POINTS, prepared.n_points)
 
     def reader(self) -> ZarrChunkReader:
-        """Open the store with this library, by its defaults."""
+        """Open the store with this library and its defaults."""
         return ZarrChunkReader(self.root, storage_options=obstore_options(self.endpoint))
 
     def obstore_store(self) -> Store:
-        """Open the store as zarr-python's guide does with obstore."""
+        """Open the store with obstore, as in zarr-python's guide."""
         return ObjectStore(obstore_bucket(self.endpoint, self.prefix), read_only=True)
 
     def s3fs_store(self) -> Store:
-        """Open the store as zarr-python's guide does with s3fs."""
+        """Open the store with s3fs, as in zarr-python's guide."""
         options = {"key": "any", "secret": "any", "endpoint_url": self.endpoint}
         return FsspecStore.from_url(self.root, storage_options=options, read_only=True)
 
     def one_request(self) -> Callable[[int], Arrays]:
-        """Fetch, in one request, as many bytes as the largest field of a draw takes."""
+        """Fetch the number of bytes of the largest field of a draw in one request."""
         bucket = obstore_bucket(self.endpoint, f"{self.prefix}/{SAMPLE}.zarr")
         key = f"{array_path('volume_position')}/c/0/0"
         size = int(obstore.head(bucket, key)["size"])
@@ -109,12 +109,12 @@ class _Place:
         return read
 
     def open_arrays(self, store: Store, sample_id: str = SAMPLE) -> dict[str, Any]:
-        """Open the fields of a sample with zarr-python; one request, since the metadata are consolidated."""
+        """Open the fields of a sample with zarr-python: one request, since the metadata are consolidated."""
         group = zarr.open_group(store, path=f"{sample_id}.zarr", mode="r", zarr_format=3)
         return {field: group[array_path(field)] for field in FIELDS}
 
     def read_window(self, arrays: dict[str, Any], rows: slice) -> Arrays:
-        """Read the same rows of all fields with zarr-python, the fields at once."""
+        """Read the same rows of all fields with zarr-python, all fields concurrently."""
         results = self._pool.map(lambda field: as_result(arrays[field][rows]), FIELDS)
         return dict(zip(FIELDS, results, strict=True))
 
@@ -160,7 +160,7 @@ def _delayed(place: _Place, proxy: Proxy, repetitions: int) -> Case:
 
 
 def _first_draws(place: _Place, proxy: Proxy, repetitions: int) -> Case:
-    """Compare draws from samples that were not read before: what a loop over many samples pays each time.
+    """Compare draws from samples that were not read before, which is the cost in a loop over many samples.
 
     Every repetition reads another sample. Clients and connections stay open, as they do in such a loop.
     """
@@ -177,7 +177,7 @@ def _first_draws(place: _Place, proxy: Proxy, repetitions: int) -> Case:
         *(Contender(name, partial(open_and_read, store=store)) for name, store in stores.items()),
     ]
     for contender in contenders:
-        contender.read(repetitions + _COUNTED_DRAWS)  # the connections; this sample is not timed
+        contender.read(repetitions + _COUNTED_DRAWS)  # opens the connections; this sample is not timed
     seconds = race(contenders, repetitions)
     traffic = _count(contenders, proxy, first=repetitions)
     title = f"{DELAY_S * 1e3:.0f} ms away, first draw of a sample, chunks of {place.prepared.chunk_points:,}"
@@ -188,7 +188,7 @@ def _first_draws(place: _Place, proxy: Proxy, repetitions: int) -> Case:
 
 
 def _count(contenders: list[Contender], proxy: Proxy, first: int) -> dict[str, dict[str, float]]:
-    """Count what a few more reads, numbered from `first`, send through the proxy; not timed, as asking takes time."""
+    """Count the traffic of a few more reads, numbered from `first`. They are not timed, since counting takes time."""
     traffic = {}
     for contender in contenders:
         counted = []

@@ -1,6 +1,6 @@
-"""The contenders on local disk: each reads rows of the same sample, as its documentation recommends.
+"""The contenders on local disk. Each reads rows of the same sample as its documentation recommends.
 
-Every maker opens its files once, as a training loop does, and gives a function from stored rows to fields of float32.
+Every factory opens its files once, as a training loop does, and returns a function from stored rows to float32 fields.
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ _ZARRS_PIPELINE = "zarrs.ZarrsCodecPipeline"
 
 
 def ours(prepared: Prepared, num_points: int | None, read_concurrency: int = 1) -> Callable[[int], Arrays]:
-    """Read a draw with this library; the argument of the function seeds it."""
+    """Read a draw with this library. The argument of the function is the seed."""
     reader = ZarrChunkReader(prepared.store_root, read_concurrency=read_concurrency)
     wanted = {DOMAIN: num_points}
     return lambda seed: reader.read_arrays(SAMPLE, wanted, generator=seed)
 
 
 def decoding_alone(prepared: Prepared, num_points: int, n_draws: int) -> Callable[[int], Arrays]:
-    """Decode the chunks of the draws of `ours`, which are in memory, to arrays that are there: what no reader avoids.
+    """Decode the chunks of the draws of `ours` from memory into existing arrays, which is the minimum for any reader.
 
-    Only the rows that are drawn are written. The same arrays are filled by every call.
+    Only the drawn rows are written. Every call fills the same arrays.
     """
     manifest = StoreManifest.load(str(prepared.store_root))
     entry = manifest.sample(SAMPLE)
@@ -83,7 +83,7 @@ def decoding_alone(prepared: Prepared, num_points: int, n_draws: int) -> Callabl
 
 
 class _Stored(NamedTuple):
-    """Neighbouring chunks in memory, and where their rows go: the arguments of `ChunkCodec.decode_run`."""
+    """Neighbouring chunks in memory, and the target of their rows: the arguments of `ChunkCodec.decode_run`."""
 
     codec: ChunkCodec
     data: bytes
@@ -94,7 +94,7 @@ class _Stored(NamedTuple):
 
 
 class _Shard(NamedTuple):
-    """The one shard of a field, in memory."""
+    """The only shard of a field, in memory."""
 
     codec: ChunkCodec
     data: bytes
@@ -102,17 +102,17 @@ class _Shard(NamedTuple):
 
     @classmethod
     def load(cls, prepared: Prepared, layout: ArrayLayout, checksum: bool) -> _Shard:
-        """Read all of it."""
+        """Read the whole shard."""
         n_chunks = -(-prepared.n_points // prepared.chunk_points)
         data = (prepared.group / layout.array_name / "c" / "0" / "0").read_bytes()
         codec = ChunkCodec(np.dtype(layout.dtype).newbyteorder("<"), prepared.chunk_points, layout.dim, checksum)
         return cls(codec, data, ShardIndex.decode(data[-index_size(n_chunks) :], n_chunks, len(data)))
 
     def take(self, parts: Sequence[ChunkPart], out: NDArray[Any], first_row: int) -> _Stored:
-        """Return the chunks of one range."""
+        """Return the chunks of one range of rows."""
         found = self.places.bounds_of(parts[0].chunk, len(parts))
         if found is None:
-            raise ValueError(f"chunks from {parts[0].chunk} on are no neighbours")
+            raise ValueError(f"chunks from {parts[0].chunk} on are not contiguous")
         start, bounds = found
         rows = [part.ranges for part in parts]
         return _Stored(self.codec, self.data[start : start + bounds[-1]], bounds, rows, out, first_row)
@@ -132,7 +132,7 @@ def zarr_fancy(prepared: Prepared) -> ReadRows:
 
 def zarrs_slices(prepared: Prepared) -> ReadSlice:
     """Read with zarr-python over the Rust codec pipeline of zarrs."""
-    # An array keeps the pipeline that was configured when it was opened.
+    # An array keeps the codec pipeline that was configured when it was opened.
     with zarr.config.set({"codec_pipeline.path": _ZARRS_PIPELINE}):
         arrays = _open_arrays(prepared)
     for field, array in arrays.items():
@@ -142,12 +142,12 @@ def zarrs_slices(prepared: Prepared) -> ReadSlice:
 
 
 def tensorstore_slices(prepared: Prepared, cache_bytes: int = 0) -> ReadSlice:
-    """Read with tensorstore: all fields at once, as futures.
+    """Read with tensorstore: all fields concurrently, as futures.
 
     Parameters
     ----------
     cache_bytes : int
-        Of its cache, which holds shard indices and decoded chunks; 0 is its default.
+        Size of its cache of shard indices and decoded chunks; 0 is its default.
     """
     context = tensorstore.Context({"cache_pool": {"total_bytes_limit": cache_bytes}})
     arrays = {
@@ -155,7 +155,7 @@ def tensorstore_slices(prepared: Prepared, cache_bytes: int = 0) -> ReadSlice:
             {
                 "driver": "zarr3",
                 "kvstore": {"driver": "file", "path": f"{prepared.group}/{array_path(field)}/"},
-                # With a cache, do not ask the file system again whether what was read has changed.
+                # With a cache, do not check again whether files have changed.
                 "recheck_cached_data": "open",
             },
             context=context,
@@ -174,25 +174,25 @@ def tensorstore_slices(prepared: Prepared, cache_bytes: int = 0) -> ReadSlice:
 
 def h5py_slices(prepared: Prepared) -> ReadSlice:
     """Read with h5py: ``dataset[start:stop]``."""
-    # HDF5 keeps decoded chunks, by now several megabytes a dataset. Over and over one small sample, that would measure
-    # the cache, which is of no use to a loop over many samples; reads of whole chunks lose nothing without it.
+    # HDF5 caches decoded chunks, by now several megabytes per dataset. Repeated reads of one small sample would measure
+    # the cache, which does not help a loop over many samples. Reads of whole chunks lose nothing without it.
     file = h5py.File(prepared.hdf5, "r", rdcc_nbytes=0)
     datasets = {field: file[field] for field in FIELDS}
     return lambda rows: {field: as_result(dataset[rows]) for field, dataset in datasets.items()}
 
 
 def npy_slices(prepared: Prepared) -> ReadSlice:
-    """Copy rows out of uncompressed files that are mapped into memory: the least that any reader has to do."""
+    """Copy rows from uncompressed, memory-mapped files, which is the minimum for any reader."""
     maps = {field: np.load(file, mmap_mode="r") for field, file in prepared.npy_files.items()}
     return lambda rows: {field: as_result(np.array(mapped[rows], np.float32)) for field, mapped in maps.items()}
 
 
 def torch_rows(prepared: Prepared, *, mmap: bool) -> Callable[[NDArray[np.int64] | slice], Arrays]:
-    """Load the ``.pt`` files, whole or mapped into memory, and index the tensors."""
+    """Load the ``.pt`` files, whole or memory-mapped, and index the tensors."""
 
     def read(rows: NDArray[np.int64] | slice) -> Arrays:
         loaded = {field: torch.load(file, weights_only=True, mmap=mmap) for field, file in prepared.torch_files.items()}
-        # The copy that float() makes of float16 is made for float32 too, so that no result is a view of a file.
+        # Copy float32 too, as float() copies float16, so that no result is a view of a file.
         index: Any = rows if isinstance(rows, slice) else torch.from_numpy(rows)
         return {
             field: as_result(tensor[index].to(torch.float32, copy=True).numpy()) for field, tensor in loaded.items()
@@ -213,6 +213,6 @@ def _open_arrays(prepared: Prepared) -> dict[str, zarr.Array[Any]]:
     for field in FIELDS:
         array = group[array_path(field)]
         if not isinstance(array, zarr.Array):
-            raise TypeError(f"{array_path(field)} is no array")
+            raise TypeError(f"{array_path(field)} is not an array")
         arrays[field] = array
     return arrays

@@ -20,7 +20,7 @@ _COLUMNS = 3
 
 
 def plot_comparison(comparison: Comparison, path: Path) -> None:
-    """Plot one panel a case, with medians as bars and quartiles as whiskers."""
+    """Plot one panel per case, with medians as bars and quartiles as whiskers."""
     n_columns = min(len(comparison.cases), _COLUMNS)
     n_rows = -(-len(comparison.cases) // n_columns)
     tallest = max(len(case.rows) for case in comparison.cases)
@@ -40,7 +40,7 @@ def plot_comparison(comparison: Comparison, path: Path) -> None:
         axis.tick_params(labelsize=8)
     for axis in axes.flat[len(comparison.cases) :]:
         axis.set_visible(False)
-    # Without the software's version in the metadata, the same result gives the same file.
+    # Leave the software's version out of the metadata, so that the same result makes the same file.
     figure.savefig(path, dpi=110, metadata={"Software": None})
     plt.close(figure)
 

@@ -1,9 +1,9 @@
-"""An HTTP proxy that delays every request, as distance does, and counts requests, bytes and rounds.
+"""An HTTP proxy that delays every request like a distant server, and counts requests, bytes and rounds.
 
-It runs as a process of its own, ``python -m benchmarks.proxy HOST PORT DELAY_S``, so that it takes no time from the
+It runs as its own process, ``python -m benchmarks.proxy HOST PORT DELAY_S``, so that it takes no time from the
 interpreter whose reads are timed. It prints its port, answers every line on stdin with its counts as JSON, and ends
-with stdin, so that it never outlives the run. `start_proxy` does all that. Counts are kept by the name of the object,
-the last part of its key.
+when stdin is closed, so that it never outlives the benchmark. `start_proxy` starts and stops it. Counts are kept by the
+name of the object, which is the last component of its key.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LATE_BODY_S = 0.1
 
 
 class Counts(NamedTuple):
-    """What went through.
+    """Counts of the whole traffic.
 
     Attributes
     ----------
@@ -39,8 +39,8 @@ class Counts(NamedTuple):
     n_bytes : int
         Bytes of the bodies of responses.
     rounds : int
-        Length of the longest chain of requests each of which came after the response to the one before: so often the
-        delay was waited for.
+        Length of the longest chain of requests in which each request came after the response to the one before. The
+        delay was waited for this many times.
     """
 
     requests: int
@@ -49,12 +49,12 @@ class Counts(NamedTuple):
 
 
 class ObjectCounts(NamedTuple):
-    """What went through for the objects of one name.
+    """Counts of the traffic for the objects of one name.
 
     Attributes
     ----------
     requests, puts, refused : int
-        All requests, the puts among them, and the puts that the server refused since another one came before.
+        Number of requests, of puts among them, and of puts that the server refused since another put came first.
     received, sent : int
         Bytes of the bodies of responses and of requests.
     """
@@ -66,25 +66,25 @@ class ObjectCounts(NamedTuple):
     sent: int = 0
 
     def plus(self, other: ObjectCounts) -> ObjectCounts:
-        """Return the sums of both."""
+        """Return the sum of both counts."""
         return ObjectCounts(*map(sum, zip(self, other, strict=True)))
 
 
 @dataclass(frozen=True)
 class Proxy:
-    """A running proxy, seen from the process that started it."""
+    """Handle of a running proxy, in the process that started it."""
 
     endpoint: str
     _process: subprocess.Popen[str]
 
     def counts(self) -> Counts:
-        """Ask what went through so far."""
+        """Return the counts of the whole traffic so far."""
         by_name, rounds = self._ask()
         requests = sum(each.requests for each in by_name.values())
         return Counts(requests, sum(each.received for each in by_name.values()), rounds)
 
     def counts_by_name(self) -> dict[str, ObjectCounts]:
-        """Ask what went through so far, by the name of the object; requests to the bucket have the bucket's."""
+        """Return the counts so far by name of the object; requests to the bucket have the bucket's name."""
         by_name, _ = self._ask()
         return by_name
 
@@ -100,7 +100,7 @@ class Proxy:
 
 @contextmanager
 def start_proxy(endpoint: str, delay_s: float) -> Iterator[Proxy]:
-    """Start a proxy before the server at `endpoint`, and stop it at the end."""
+    """Start a proxy in front of the server at `endpoint`, and stop it on exit."""
     host, port = endpoint.removeprefix("http://").split(":")
     command = [sys.executable, "-m", "benchmarks.proxy", host, port, str(delay_s)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
@@ -121,7 +121,7 @@ class _Server:
         self.rounds = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection of a client over one connection to the server, for as long as the client keeps it."""
+        """Serve one connection of a client over one connection to the server, until the client closes it."""
         upstream = _Upstream(self._host, self._port)
         try:
             with suppress(ConnectionError, asyncio.IncompleteReadError):
@@ -132,19 +132,19 @@ class _Server:
             upstream.close()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, upstream: _Upstream) -> bool:
-        """Pass one request on and its response back; give whether the client's connection lives on."""
+        """Forward one request and its response. Return whether the client's connection stays open."""
         request = await _read_head(reader)
         self._count(request, ObjectCounts(requests=1, puts=int(request.is_put)))
         round_number = self.rounds + 1
         await asyncio.sleep(self._delay_s)
         answers, server = await upstream.connected()
         server.write(request.data)
-        # The body follows while the answer is awaited: with "Expect: 100-continue" it comes only after a first one.
+        # Send the body while waiting for the response: after "Expect: 100-continue", an interim response comes first.
         sending = asyncio.create_task(_copy_body(reader, server, request.body_length(default=0), request.chunked))
         try:
             response = await self._pass_back(request, answers, writer)
             self.rounds = max(self.rounds, round_number)
-            # A server that answers before it has the whole body wants no more of it; then the connection ends.
+            # If the server answers before it has the whole body, it wants no more of it; then the connection ends.
             await asyncio.wait({sending}, timeout=_LATE_BODY_S)
             sent = sending.done()
             if sent:
@@ -158,7 +158,7 @@ class _Server:
         return sent and not response.until_end and not request.closes and not response.closes
 
     async def _pass_back(self, request: _Head, answers: asyncio.StreamReader, writer: asyncio.StreamWriter) -> _Head:
-        """Pass a response back, with the interim ones before it; give its head."""
+        """Forward a response and the interim ones before it to the client; return the head of the response."""
         while True:
             response = await _read_head(answers)
             writer.write(response.data)
@@ -179,21 +179,21 @@ class _Server:
 
 
 class _Upstream:
-    """The connection to the server that belongs to one connection of a client."""
+    """Connection to the server for one connection of a client."""
 
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Give the connection, a new one where the server has ended it meanwhile."""
+        """Return the streams of the connection. Connect again if the server has closed it."""
         if self._streams is None or self._streams[0].at_eof():
             self.close()
             self._streams = await asyncio.open_connection(self._host, self._port, limit=_LIMIT_BYTES)
         return self._streams
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         if self._streams is not None:
             self._streams[1].close()
             self._streams = None
@@ -201,7 +201,7 @@ class _Upstream:
 
 @dataclass(frozen=True)
 class _Head:
-    """The start line and headers of a message."""
+    """Start line and headers of a message."""
 
     data: bytes
     start: list[str]
@@ -221,7 +221,7 @@ class _Head:
 
     @property
     def object_name(self) -> str:
-        """The last part of the key that a request names."""
+        """Last component of the key in the request."""
         return self.start[1].partition("?")[0].rpartition("/")[2]
 
     @property
@@ -234,7 +234,7 @@ class _Head:
 
     @property
     def until_end(self) -> bool:
-        """Whether the body of this response goes on until the connection ends."""
+        """Whether the body of this response ends with the connection."""
         return not (self.bodiless or self.chunked or "content-length" in self.headers)
 
     @property
@@ -242,7 +242,7 @@ class _Head:
         return self.headers.get("connection", "").lower() == "close"
 
     def body_length(self, default: int | None) -> int | None:
-        """Give the length that the message states; a response without one goes on until its connection ends."""
+        """Return the length of the body from the headers, or `default` if they have none."""
         return int(self.headers["content-length"]) if "content-length" in self.headers else default
 
 
@@ -256,7 +256,7 @@ async def _read_head(reader: asyncio.StreamReader) -> _Head:
 async def _copy_body(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, length: int | None, chunked: bool
 ) -> int:
-    """Copy the body of a message as it comes; give its bytes, those of chunk framing included."""
+    """Copy the body of a message as it arrives; return its number of bytes, including chunk framing."""
     if chunked:
         return await _copy_chunks(reader, writer)
     copied = 0
@@ -283,7 +283,7 @@ async def _copy_chunks(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
         if size == 0:
             break
         copied += await _copy_body(reader, writer, size + 2, chunked=False)
-    # Trailers, if any, and the empty line that ends the message.
+    # Optional trailers, and the empty line that ends the message.
     while True:
         line = await reader.readuntil(b"\r\n")
         writer.write(line)

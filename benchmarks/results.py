@@ -1,4 +1,4 @@
-"""What a comparison found, as it is kept in ``benchmarks/results/<name>.json``."""
+"""Results of a comparison, which are kept in ``benchmarks/results/<name>.json``."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class Row:
     Attributes
     ----------
     name : str
-        Who.
+        Name of the contender.
     values : list of float
-        One number a repetition, in the unit of the case; empty where it failed.
+        One number per repetition, in the unit of the case; empty if the contender failed.
     extra : dict of str to float
-        More columns of the table.
+        Additional columns of the table.
     error : str or None
-        Why there is no value.
+        Error message of a contender that failed.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Row:
 
     @property
     def median(self) -> float:
-        """Median, NaN where the contender failed."""
+        """Median; NaN if the contender failed."""
         return float(np.median(self.values)) if self.values else float("nan")
 
     @property
@@ -61,20 +61,20 @@ class Row:
 
 @dataclass(frozen=True)
 class Target:
-    """What was hoped for, and what came.
+    """A target and the measured value.
 
     Attributes
     ----------
     text : str
-        What is compared.
+        Description of the measured value.
     measured : float or None
-        None where a contender failed.
+        Measured value; None if a contender failed.
     limit : float
-        The hoped-for bound.
+        Targeted bound of the value.
     at_least : bool
-        Whether `limit` is a lower bound, or an upper one.
+        Whether `limit` is a lower bound. If false, it is an upper bound.
     unit : str
-        ``x`` for a ratio.
+        Unit of the value; ``x`` for a ratio.
     """
 
     text: str
@@ -85,7 +85,7 @@ class Target:
 
     @property
     def met(self) -> bool:
-        """Whether the bound holds; it does not where nothing was measured."""
+        """Whether the measured value is within the bound; false without a measured value."""
         if self.measured is None:
             return False
         return self.measured >= self.limit if self.at_least else self.measured <= self.limit
@@ -93,18 +93,18 @@ class Target:
 
 @dataclass(frozen=True)
 class Case:
-    """Contenders that did the same work.
+    """Results of contenders that did the same work.
 
     Attributes
     ----------
     title : str
-        What work.
+        Description of the work.
     unit : str
-        Of all values: ``s``, ``MB`` or ``bytes``.
+        Unit of all values: ``s``, ``MB`` or ``bytes``.
     rows : list of Row
-        The contenders, ours first.
+        Results of the contenders, ours first.
     targets : list of Target
-        What was hoped for.
+        Targets of the case.
     """
 
     title: str
@@ -113,17 +113,17 @@ class Case:
     targets: list[Target] = field(default_factory=list)
 
     def row(self, name: str) -> Row:
-        """Find a contender by name."""
+        """Return the row of a contender by name."""
         return next(row for row in self.rows if row.name == name)
 
     def faster(self, than: str, at_least: float, ours: str | None = None) -> None:
-        """Add the target that `than` takes at least so many times what ours takes."""
+        """Add the target that `than` takes at least `at_least` times as long as ours."""
         mine = ours or self.rows[0].name
         measured = _ratio(self.row(than), self.row(mine))
         self.targets.append(Target(f"time of {than} over that of {mine}", measured, at_least, at_least=True))
 
     def within(self, of: str, at_most: float, ours: str | None = None, what: str = "time") -> None:
-        """Add the target that ours takes at most so many times what `of` takes."""
+        """Add the target that ours needs at most `at_most` times what `of` needs."""
         mine = ours or self.rows[0].name
         measured = _ratio(self.row(mine), self.row(of))
         self.targets.append(Target(f"{what} of {mine} over that of {of}", measured, at_most, at_least=False))
@@ -137,7 +137,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All cases of one comparison, with what is needed to judge them."""
+    """All cases of one comparison, with the parameters, the machine and the versions."""
 
     name: str
     mode: str
@@ -149,12 +149,12 @@ class Comparison:
 
     @classmethod
     def of(cls, name: str, settings: Settings, parameters: dict[str, Any], cases: list[Case]) -> Self:
-        """Add date, machine and versions to what was measured."""
+        """Return a comparison of measured cases, with date, machine and versions."""
         date = datetime.now(UTC).isoformat(timespec="seconds")
         return cls(name, settings.mode, date, _machine(), _versions(), parameters, cases)
 
     def save(self, directory: Path) -> None:
-        """Write the JSON: summaries for readers, and every single measurement."""
+        """Write the JSON file: summaries for readers, and every single measurement."""
         document = asdict(self)
         for case, shown in zip(self.cases, document["cases"], strict=True):
             for row, entry in zip(case.rows, shown["rows"], strict=True):
@@ -168,7 +168,7 @@ class Comparison:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what `save` wrote."""
+        """Read a file that `save` wrote."""
         document = json.loads(path.read_text())
         cases = [
             Case(
@@ -198,7 +198,7 @@ def _machine() -> dict[str, Any]:
         "cores": cores(),
         "memory": _first_value("/proc/meminfo", "MemTotal"),
         "python": platform.python_version(),
-        # Other work on the machine shows here.
+        # The load average shows other work on the machine.
         "load_average": list(_load()),
     }
 
@@ -210,7 +210,7 @@ def _load() -> Sequence[float]:
 def _first_value(path: str, key: str) -> str | None:
     try:
         lines = Path(path).read_text().splitlines()
-    except OSError:  # no Linux
+    except OSError:  # not Linux
         return None
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), None)
 

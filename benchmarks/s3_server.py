@@ -27,12 +27,12 @@ _SERVICES = ("master", "volume", "filer", "s3")
 
 
 def obstore_options(endpoint: str) -> dict[str, str]:
-    """Give the options of obstore that reach the server; it accepts any key."""
+    """Return the options of obstore for the server, which accepts any key."""
     return {"endpoint": endpoint, "access_key_id": "any", "secret_access_key": "any", "region": "us-east-1"}
 
 
 def obstore_bucket(endpoint: str, prefix: str | None = None) -> S3Store:
-    """Open the bucket, or what lies below a prefix in it."""
+    """Open the bucket, or a prefix in it."""
     options = obstore_options(endpoint)
     return S3Store(
         BUCKET,
@@ -76,7 +76,7 @@ def serve_s3(directory: Path) -> Iterator[str]:
             _wait_until_ready(endpoint, process, log)
             yield endpoint
         finally:
-            # The group that start_new_session made: the server and whatever it has started.
+            # The process group that start_new_session made: the server and the processes that it started.
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             shutil.rmtree(data, ignore_errors=True)
@@ -93,19 +93,19 @@ def _wait_until_ready(endpoint: str, process: subprocess.Popen[bytes], log: Path
             time.sleep(0.1)
         else:
             return
-    raise RuntimeError(f"SeaweedFS did not come up within {_START_SECONDS:.0f} s:\n{log.read_text()[-2000:]}")
+    raise RuntimeError(f"SeaweedFS did not start within {_START_SECONDS:.0f} s:\n{log.read_text()[-2000:]}")
 
 
 def _create_bucket(endpoint: str) -> None:
     try:
         urlopen(Request(f"{endpoint}/{BUCKET}", method="PUT"), timeout=5).close()
     except HTTPError as error:
-        if error.code != 409:  # an earlier try has made it
+        if error.code != 409:  # an earlier attempt has made it
             raise
 
 
 def _free_ports(count: int) -> list[int]:
-    """Find ports that nothing listens on, all held open together so that they differ."""
+    """Return free ports. All are bound at the same time, so that they differ."""
     with ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:

@@ -1,4 +1,4 @@
-"""Statistics of all points of a sample, and of as many as a tolerance asks for."""
+"""Statistics of all points of a sample, and of as many points as a tolerance requires."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _CHUNKS = "zarr-python, chunk by chunk"
 _NUMPY = "zarr-python, whole arrays, figures of NumPy"
 _TOLERANCE = 0.01
 _SLOW_REPETITIONS = 3
-# Values that are turned into figures at a time, where an array is read whole.
+# Number of values per step when statistics are computed from a whole array.
 _BLOCK_POINTS = 1 << 17
 
 _IO = Path("/proc/self/io")
 
 
 def compare_statistics(settings: Settings) -> Comparison:
-    """Compare the full pass, at two sizes of chunks, and count what a pass with a tolerance reads."""
+    """Compare full passes at two sizes of chunks, and count the bytes that a pass with a tolerance reads."""
     repetitions = settings.repetitions(quick=5, full=15)
     seeds = settings.repetitions(quick=20, full=100)
     cases = []
@@ -81,7 +81,7 @@ def _race_passes(prepared: Prepared, repetitions: int) -> Case:
 
 
 def _count_bytes(prepared: Prepared, seeds: int) -> Case:
-    """Count the bytes of a pass with a tolerance, and how many of its intervals hold the true mean."""
+    """Count the bytes of a pass with a tolerance, and the intervals that contain the true mean."""
     before = _bytes_read()
     true = calculate_store_statistics(prepared.store_root)
     whole = _bytes_read() - before
@@ -104,7 +104,7 @@ def _count_bytes(prepared: Prepared, seeds: int) -> Case:
 def _array(group: zarr.Group, field: str) -> zarr.Array[Any]:
     array = group[array_path(field)]
     if not isinstance(array, zarr.Array):
-        raise TypeError(f"{array_path(field)} is no array")
+        raise TypeError(f"{array_path(field)} is not an array")
     return array
 
 
@@ -129,7 +129,7 @@ def _figures(stats: Mapping[str, RunningStats]) -> Arrays:
 
 
 def _figures_of_numpy(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Compute the same figures as one does by hand: the whole array in float64."""
+    """Compute the same statistics with plain NumPy: from the whole array in float64."""
     exact = np.asarray(values, np.float64)
     logs = np.sign(exact) * np.log1p(np.abs(exact))
     return np.stack(
@@ -138,10 +138,10 @@ def _figures_of_numpy(values: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _require_close(name: str, found: Arrays, expected: Arrays) -> None:
-    """Raise unless all figures are the expected ones, to 1e-9 of the standard deviation or of themselves."""
+    """Check all statistics to within 1e-9, relative to the standard deviation or to their values."""
     for field, figures in expected.items():
         if not np.allclose(found[field], figures, rtol=1e-9, atol=1e-9 * float(figures[1].max())):
-            raise AssertionError(f"{name}: the statistics of {field} are not those of what was stored")
+            raise AssertionError(f"{name}: the statistics of {field} are not those of the stored values")
 
 
 def _always(calculate: Callable[[], dict[str, RunningStats]]) -> Callable[[int], Arrays]:
@@ -153,6 +153,6 @@ def _as_result(figures: Arrays) -> Arrays:
 
 
 def _bytes_read() -> int:
-    """Count the bytes that this process has read from files, cached by the system or not; see proc_pid_io(5)."""
+    """Return the bytes that this process has read from files, from the page cache or not; see proc_pid_io(5)."""
     [line] = [line for line in _IO.read_text().splitlines() if line.startswith("rchar:")]
     return int(line.split()[1])

@@ -1,4 +1,4 @@
-"""A large mesh of a real case: copies of a part of it, side by side, as a ``.vtu`` like those of `vtk_files`."""
+"""A large mesh from a real case: copies of a piece of it side by side, as a ``.vtu`` like those of `vtk_files`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from noether.data.zarr_store.sources import Cells, MeshFile
 __all__ = ["require_centres", "write_tiled"]
 
 _REPOSITORY = Path(__file__).parents[1]
-# Hexahedra, prisms and polyhedra of snappyHexMesh; `row` is where OpenFOAM's arrays have each cell.
+# Hexahedra, prisms and polyhedra of snappyHexMesh; `row` is the row of each cell in OpenFOAM's arrays.
 _MESH = _REPOSITORY / "tests" / "data" / "meshes" / "vtk" / "run_1" / "volume.vtu"
 _CENTRES = _REPOSITORY / "examples" / "data" / "run_1" / "volume_cell_position.npy"
 _APART = 4.0
@@ -23,7 +23,7 @@ _MOST_ULP = 2.0
 
 
 def write_tiled(path: Path, n_cells: int) -> tuple[Path, int, int]:
-    """Write copies with at least so many cells; a file that is there is kept. Return its cells and points, too."""
+    """Write at least `n_cells` cells in copies, unless the file exists; return path, number of cells and of points."""
     [part] = MeshFile(_MESH, "the mesh").read({"cell": ["p", "U", "vorticity"], "point": []})
     cells, points = part.cells, part.points
     n_copies = -(-n_cells // len(cells))
@@ -43,12 +43,12 @@ def write_tiled(path: Path, n_cells: int) -> tuple[Path, int, int]:
 
 
 def require_centres(root: Path, sample_id: str) -> float:
-    """Return by how many float32 ulp the positions of a store differ at most from OpenFOAM's centres, moved alike.
+    """Return the largest difference between the positions of a store and OpenFOAM's moved centres, in float32 ulp.
 
     Raises
     ------
     RuntimeError
-        By more than rounding explains: the coordinates of the mesh's points are float32, too.
+        The difference is larger than rounding explains; the coordinates of the mesh's points are float32, too.
     """
     [part] = MeshFile(_MESH, "the mesh").read({"cell": ["row"], "point": []})
     centres = np.load(_CENTRES)[np.asarray(part.data["cell"]["row"])].astype(np.float64)
@@ -65,7 +65,7 @@ def require_centres(root: Path, sample_id: str) -> float:
 
 
 def _lists_of(cells: Cells, n_points: int) -> list[tuple[str, NDArray[Any], int]]:
-    """Return the lists of cells and faces as VTK 9.4 has them: name, numbers of one copy, and the step to the next."""
+    """Return VTK 9.4's lists of cells and faces: name, numbers of one copy, and the step to the next copy."""
     faces = cells.polyhedra
     assert faces is not None
     return [
@@ -79,7 +79,7 @@ def _lists_of(cells: Cells, n_points: int) -> list[tuple[str, NDArray[Any], int]
 
 
 def _offsets(n_copies: int) -> NDArray[Any]:
-    """Return where each copy lies: side by side in three directions, so that coordinates stay small."""
+    """Return the offset of each copy. Copies are side by side in three directions, so that coordinates stay small."""
     side = int(np.ceil(n_copies ** (1 / 3)))
     numbers = np.arange(n_copies)
     places = [numbers % side, numbers // side % side, numbers // side**2]
@@ -87,7 +87,7 @@ def _offsets(n_copies: int) -> NDArray[Any]:
 
 
 def _tiled(values: NDArray[Any], step: int) -> Make:
-    """Return the rows of all copies, with `step` more in each than in the one before."""
+    """Return a function for the rows of all copies. The values of each copy are `step` larger than the last one's."""
 
     def make(start: int, stop: int) -> NDArray[Any]:
         copy, row = np.divmod(np.arange(start, stop), len(values))

@@ -1,4 +1,4 @@
-"""Timing contenders against each other, fairly, in one process."""
+"""Fair timing of contenders against each other in one process."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Contender:
     Attributes
     ----------
     name : str
-        As the table shows it.
+        Name in the table.
     read : callable of int to Arrays
-        Does the work; the number is that of the repetition, and chooses what is drawn.
+        Does the work. Its argument is the number of the repetition, which seeds the draw.
     most_repetitions : int or None
-        A limit for slow ones.
+        Limit of repetitions for slow contenders.
     """
 
     name: str
@@ -34,15 +34,15 @@ class Contender:
 
 
 def race(contenders: list[Contender], repetitions: int) -> Mapping[str, list[float]]:
-    """Time the contenders in turn, so that whatever slows the machine down for a while slows all of them.
+    """Time the contenders in turn, so that other load on the machine slows all of them.
 
-    Each repetition has another order, so that nobody always comes after the same neighbour, who may leave the
-    processor's caches in a state of their own.
+    Each repetition has a different order, so that no contender always follows the same other one, which leaves the
+    processor's caches in a particular state.
 
     Returns
     -------
     mapping of str to list of float
-        Seconds, by the name of the contender.
+        Seconds by name of the contender.
     """
     seconds: dict[str, list[float]] = {contender.name: [] for contender in contenders}
     for repetition in range(repetitions):
@@ -59,7 +59,7 @@ def race(contenders: list[Contender], repetitions: int) -> Mapping[str, list[flo
 
 
 def order_of(repetition: int, count: int) -> list[int]:
-    """Give the order of `count` contenders in a repetition; the same one in every run."""
+    """Return the order of `count` contenders in a repetition; it is the same in every benchmark."""
     order: list[int] = np.random.default_rng([repetition, count]).permutation(count).tolist()
     return order
 

@@ -1,4 +1,4 @@
-"""Draws from a store without compression, and whole records of MosaicML Streaming, which has no other way to draw."""
+"""Draws from a store without compression, and from MosaicML Streaming, which can only read whole records."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ __all__ = ["race_uncompressed"]
 
 MOSAICML = "MosaicML Streaming, records of 16,384"
 
-# Without the directory of the script, whose modules have the names of others.
+# -P: leave out the script's directory, whose modules have the names of other packages.
 _SCRIPT = ("-P", REPOSITORY / "benchmarks" / "draw_process.py")
 _PYTHON_OF_MOSAICML = REPOSITORY / ".venv-mosaicml" / "bin" / "python"
 _NOT_THERE = "not installed in .venv-mosaicml; see CONTRIBUTING.md"
 
 
 def race_uncompressed(stores: Sequence[Prepared], repetitions: int) -> Case:
-    """Compare draws of stores of level 0 with records that hold as many points.
+    """Compare draws from stores of level 0 with records of the same number of points.
 
-    All are processes of their own, and take turns; the time is that of the draw alone, as each process takes it.
+    Each contender is its own process, and they take turns. Each process measures the time of the draw alone.
 
     Parameters
     ----------
     stores : sequence of Prepared
-        Of the same sample at level 0, in chunks of different sizes.
+        The same sample at level 0, in chunks of different sizes.
     repetitions : int
-        Draws of each.
+        Number of draws of each contender.
     """
     prepared = stores[0]
     commands: dict[str, list[str | Path]] = {
@@ -56,7 +56,7 @@ def race_uncompressed(stores: Sequence[Prepared], repetitions: int) -> Case:
 
 
 def _write_records(prepared: Prepared) -> Path:
-    """Write the records, each of the points of a draw in stored order; kept for the next run."""
+    """Write records of the size of a draw, in stored order. They are kept for the next benchmark."""
     records = prepared.hdf5.with_name(f"mosaicml-{DRAW_POINTS}")
     if not (records / "index.json").exists():
         files = [prepared.npy_files[field] for field in FIELDS]
@@ -66,7 +66,7 @@ def _write_records(prepared: Prepared) -> Path:
 
 
 def _race(prepared: Prepared, commands: dict[str, list[str | Path]], repetitions: int) -> dict[str, list[float]]:
-    """Let the processes take turns, in another order each time; see `timing.race`."""
+    """Time the processes in turn, in a different order each time; see `timing.race`."""
     names, n_records = list(commands), prepared.n_points // DRAW_POINTS
     with _processes(commands) as processes:
         for name, process in processes.items():
@@ -95,7 +95,7 @@ def _verify(name: str, process: subprocess.Popen[str], prepared: Prepared) -> No
 
 @contextmanager
 def _processes(commands: dict[str, list[str | Path]]) -> Iterator[dict[str, subprocess.Popen[str]]]:
-    """Start a process for each command, and end them afterwards."""
+    """Start a process for each command, and stop them on exit."""
     pipe, started = subprocess.PIPE, {}
     try:
         for name, command in commands.items():

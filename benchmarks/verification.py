@@ -1,4 +1,4 @@
-"""Did a contender read what it was asked for? Checked once each, before anything is timed."""
+"""Checks that the contenders read the correct values, once each, before timing."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ __all__ = ["require_draw", "require_equal"]
 
 
 def require_equal(name: str, found: Arrays, expected: Arrays) -> None:
-    """Raise unless all fields are there, with the dtype, shape and values expected."""
+    """Check that all fields have the expected dtype, shape and values."""
     if found.keys() != expected.keys():
         raise AssertionError(f"{name}: expected the fields {sorted(expected)}, got {sorted(found)}")
     for field, values in expected.items():
         if found[field].dtype != values.dtype or not np.array_equal(found[field], values):
-            raise AssertionError(f"{name}: {field} is not what was stored")
+            raise AssertionError(f"{name}: {field} differs from the stored values")
 
 
 def require_draw(name: str, found: Arrays, prepared: Prepared, num_points: int) -> None:
-    """Raise unless the result is `num_points` different rows of the sample, the same ones in every field."""
+    """Check that the result has `num_points` different rows of the sample, the same ones in every field."""
     rows = _find_rows(found["volume_position"], prepared)
     if len(rows) != num_points or len(np.unique(rows)) != num_points:
         raise AssertionError(f"{name}: expected {num_points} different points, got {len(np.unique(rows))}")
@@ -29,7 +29,7 @@ def require_draw(name: str, found: Arrays, prepared: Prepared, num_points: int) 
 
 
 def _find_rows(positions: NDArray[np.float32], prepared: Prepared) -> NDArray[np.int64]:
-    """Find the stored row of each position by a hash; a wrong guess shows when the fields are compared."""
+    """Return the stored row of each position, found by a hash. Comparing the fields reveals a hash collision."""
     wanted = _hash(positions)
     by_hash = np.argsort(wanted)
     stored = _hash(np.asarray(prepared.shuffled["volume_position"]))

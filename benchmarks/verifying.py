@@ -1,4 +1,4 @@
-"""Verification of a store, beside a plain read of all of it, and what checksums cost a draw."""
+"""Verification of a store, compared with a plain read of it, and the cost of checksums in a draw."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Large VTK files, written a block at a time: hexahedra of a warped box, zlib, appended as raw bytes."""
+"""Writing large VTK files block by block: hexahedra of a warped box, zlib-compressed, appended as raw bytes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _STEP_CELLS = 1 << 17
 _NAMES = {"f4": "Float32", "i8": "Int64", "u1": "UInt8"}
 
 
-# Returns the rows from a first to a last one.
+# Returns the rows between a start and a stop.
 Make = Callable[[int, int], NDArray[Any]]
 
 
@@ -38,15 +38,15 @@ class VtkArray:
     Attributes
     ----------
     section, name : str
-        Where the file has it, and what it is called.
+        XML section of the array, and its name.
     dtype : str
-        NumPy's code of the values.
+        NumPy's code of the dtype.
     width : int
-        Values of a row.
+        Number of values per row.
     n_rows : int
-        Rows of the array.
+        Number of rows.
     make : callable of (int, int) to ndarray
-        Returns the rows from a first to a last one.
+        Returns the rows between a start and a stop.
     """
 
     section: str
@@ -58,13 +58,13 @@ class VtkArray:
 
 
 def box_shape(n_cells: int) -> tuple[int, int, int]:
-    """Return a box of about so many cells, in layers of the same size."""
+    """Return the shape of a box with about the given number of cells, in layers of the same size."""
     side = round(n_cells ** (1 / 3))
     return side, side, max(n_cells // side**2, 1)
 
 
 def write_hexahedra(path: Path, shape: tuple[int, int, int]) -> Path:
-    """Write a box of hexahedra with three fields; a file that is there is kept."""
+    """Write a box of hexahedra with three fields, unless the file exists."""
     n_cells = shape[0] * shape[1] * shape[2]
     n_points = (shape[0] + 1) * (shape[1] + 1) * (shape[2] + 1)
     arrays = [
@@ -79,7 +79,7 @@ def write_hexahedra(path: Path, shape: tuple[int, int, int]) -> Path:
 
 
 def write_grid(path: Path, arrays: list[VtkArray], *, n_points: int, n_cells: int) -> None:
-    """Write an unstructured grid of such arrays, which appears whole; a file that is there is kept."""
+    """Write an unstructured grid of arrays atomically, unless the file exists."""
     if path.exists():
         return
     staged = path.with_suffix(".part")
@@ -114,7 +114,7 @@ def _head(arrays: list[VtkArray], offsets: list[int], n_points: int, n_cells: in
 
 
 def _append(file: BinaryIO, array: VtkArray, pool: ThreadPoolExecutor) -> None:
-    """Write the blocks of an array, and then their sizes before them."""
+    """Write the blocks of an array, then their sizes in front of them."""
     n_bytes = array.n_rows * array.width * np.dtype(array.dtype).itemsize
     n_blocks, at = -(-n_bytes // _BLOCK_BYTES), file.tell()
     file.seek(at + 8 * (3 + n_blocks))
@@ -134,7 +134,7 @@ def _compress(data: bytes) -> list[bytes]:
 
 
 def _runs_of_blocks(array: VtkArray) -> Iterator[bytes]:
-    """Yield the bytes of an array, whole blocks at a time."""
+    """Yield the bytes of an array in whole blocks."""
     rest, run_bytes = b"", _STEP_BLOCKS * _BLOCK_BYTES
     for start in range(0, array.n_rows, _STEP_CELLS):
         rows = array.make(start, min(start + _STEP_CELLS, array.n_rows))
@@ -148,7 +148,7 @@ def _runs_of_blocks(array: VtkArray) -> Iterator[bytes]:
 
 
 def _places(shape: tuple[int, int, int], start: int, stop: int) -> tuple[NDArray[np.int64], ...]:
-    """Return the three indexes of some cells or points of a box."""
+    """Return the three indices of cells or points of a box."""
     rest, x = np.divmod(np.arange(start, stop), shape[0])
     z, y = np.divmod(rest, shape[1])
     return x, y, z

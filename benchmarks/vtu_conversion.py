@@ -1,4 +1,4 @@
-"""Conversion of a large ``.vtu`` by the command line, beside VTK's own reading of it; and centres of cells."""
+"""Conversion of a large ``.vtu`` by the command line, compared with VTK's reader; and computing cell centres."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def compare_vtu(settings: Settings) -> Comparison:
         _convert, tree, root, settings.work_dir / "vtu-mapping.toml", _MAPPING.replace("CONCATENATE\n", "")
     )
     read = [sys.executable, "-c", _READ, str(file), str(n_cells)]
-    # The run for memory comes first: it brings the file into the page cache.
+    # Memory is measured first, which brings the file into the page cache.
     peak = convert(watched=True)[1] / _MEGABYTE
     seconds: dict[str, list[float]] = {OURS: [], VTK: []}
     for repetition in range(repetitions):
@@ -86,7 +86,7 @@ def compare_vtu(settings: Settings) -> Comparison:
 
 
 def _real(settings: Settings) -> list[Case]:
-    """Convert copies of a part of a real mesh, with polyhedra; its centres are compared with OpenFOAM's."""
+    """Convert copies of a piece of a real mesh with polyhedra, and compare its centres with OpenFOAM's."""
     tree, root = settings.work_dir / "vtu-tiled", settings.work_dir / "converted-tiled"
     (tree / "run_1").mkdir(parents=True, exist_ok=True)
     _, n_cells, n_points = write_tiled(tree / "run_1" / "volume.vtu", settings.n_tiled_cells)
@@ -103,7 +103,7 @@ def _real(settings: Settings) -> list[Case]:
 
 
 def _limited(settings: Settings) -> Case:
-    """Convert a larger file, published in two parts, by processes that may take two gigabytes."""
+    """Convert a larger file, published in two pieces, with processes that are limited to two gigabytes."""
     shape = box_shape(settings.n_limited_cells)
     tree = settings.work_dir / f"vtu-parts-{int(np.prod(shape))}"
     parts = [tree / "run_1" / f"volume.vtu.{number:02}.part" for number in (0, 1)]
@@ -127,7 +127,7 @@ def _limited(settings: Settings) -> Case:
 def _convert(
     tree: Path, root: Path, where: Path, mapping: str, *, watched: bool = False, limited: bool = False
 ) -> tuple[float, int]:
-    """Convert by the command; return its seconds, and its peak memory where it is watched."""
+    """Convert by the command; return its seconds, and its peak memory if it is watched."""
     where.write_text(mapping)
     shutil.rmtree(root, ignore_errors=True)
     command = [str(Path(sys.executable).with_name("noether-zarr")), "convert", str(tree), str(root)]
@@ -157,7 +157,7 @@ def _seconds(command: list[str]) -> float:
 
 
 def _centers(repetitions: int) -> list[Case]:
-    """Compute centres of hexahedra, and of the same cells as polyhedra, natively and by NumPy."""
+    """Compute centres of hexahedra, and of the same cells as polyhedra, in native code and with NumPy."""
     points, hexahedra = _box(100)
     corners = hexahedra.connectivity.reshape(-1, 8)[:, _FACES]
     n = len(hexahedra)

@@ -1,4 +1,4 @@
-"""Draws that follow a weight, beside uniform ones."""
+"""Draws that follow a weight, compared with uniform draws."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WEIGHTED, _INVERSE = "noether, weighted", "noether, weighted, with inverse weig
 
 
 def compare_weighted_draws(settings: Settings) -> Comparison:
-    """Draw items of one sample: points near the surface more often, and all points alike."""
+    """Compare draws that prefer points near the surface with uniform draws from the same sample."""
     repetitions = settings.repetitions(quick=50, full=500)
     root = _store(settings)
     near, n_points = Falloff(_SDF, 0.02), DRAW_POINTS
@@ -59,7 +59,7 @@ def compare_weighted_draws(settings: Settings) -> Comparison:
 
 
 def _store(settings: Settings) -> Path:
-    """Write a sample with the distance of real cells to the surface; kept for the next run."""
+    """Write a sample with the distance of real cells to the surface. It is kept for the next benchmark."""
     root = settings.work_dir / f"store-weighted-{settings.n_points}"
     if not (root / "manifest.json").exists():
         files = [REPOSITORY / "examples" / "data" / f"run_{run}" / "volume_cell_sdf.npy" for run in range(1, 7)]

@@ -24,7 +24,7 @@ ZARR = "zarr-python"
 ZARR_FAST = "zarr-python, level 1"
 OURS = "noether"
 
-# A permutation is as many int64.
+# A permutation has one int64 per point.
 _PERMUTATION_BYTES = 8
 _MEGABYTE = 1e6
 _LARGEST_PEAK_MB = 400
@@ -34,10 +34,10 @@ Rows = Callable[[Callable[[Measured], float]], list[Row]]
 
 
 def compare_writes(settings: Settings) -> Comparison:
-    """Compare the write of one sample by one process; each write runs in a fresh process, in turn."""
+    """Compare writes of one sample. Each write runs in a fresh process, and contenders take turns."""
     repetitions = settings.repetitions(quick=3, full=7)
     chunk_points, n_points = CHUNK_POINTS[0], settings.n_points
-    source_arrays(settings.work_dir, n_points)  # made before the jobs look for it
+    source_arrays(settings.work_dir, n_points)  # written here, before the jobs need it
     size = {"work_dir": str(settings.work_dir), "n_points": n_points, "chunk_points": chunk_points}
     runs: Runs = {
         TWO: partial(run_job, "write_ours", threads=2, **size),
@@ -63,9 +63,9 @@ def compare_writes(settings: Settings) -> Comparison:
 
 
 def compare_hdf5(settings: Settings) -> Comparison:
-    """Compare the writes of a smaller and a larger sample held in HDF5; each runs in a fresh process, in turn."""
+    """Compare writes of a smaller and a larger sample from HDF5. Each write runs in a fresh process, in turn."""
     repetitions, sizes = settings.repetitions(quick=1, full=3), settings.hdf5_sizes
-    source_arrays(settings.work_dir, 20_000)  # the jobs write so many points first
+    source_arrays(settings.work_dir, 20_000)  # the jobs write a sample of this size first
     cases = [case for n_points in sizes for case in _compare_hdf5(settings, n_points, repetitions)]
     small_peak, times, peak = cases[1:]
     times.faster(BEFORE, at_least=2.5)
@@ -82,7 +82,7 @@ def compare_hdf5(settings: Settings) -> Comparison:
 
 
 def _compare_hdf5(settings: Settings, n_points: int, repetitions: int) -> list[Case]:
-    """Compare time, and peak memory, of one size."""
+    """Compare time and peak memory for one size of the sample."""
     job = {
         "work_dir": str(settings.work_dir),
         "source": str(_hdf5_source(settings.work_dir, n_points)),
@@ -101,7 +101,7 @@ def _compare_hdf5(settings: Settings, n_points: int, repetitions: int) -> list[C
 
 
 def _same_peak(small: Case, large: Case, sizes: tuple[int, int]) -> Target:
-    """Return the target that memory does not change with the size of the sample, by more than 10 %."""
+    """Return the target that peak memory changes by at most 10 % with the size of the sample."""
     peaks = [case.row(OURS).median for case in (small, large) if case.row(OURS).values]
     measured = max(peaks) / min(peaks) if len(peaks) == len(sizes) and min(peaks) else None
     text = f"larger over smaller peak of {OURS}, of {sizes[0]:,} and {sizes[1]:,} points"
@@ -109,12 +109,12 @@ def _same_peak(small: Case, large: Case, sizes: tuple[int, int]) -> Target:
 
 
 def _take_turns(runs: Runs, repetitions: int) -> Rows:
-    """Run all in turn, in another order each time; one that has failed is not run again.
+    """Run all contenders in turn, in a different order each time. A contender that fails is not run again.
 
     Returns
     -------
     callable of (callable of Measured to float) to list of Row
-        Makes the rows of the contenders, with one number of each of their runs.
+        Returns the rows of the contenders, with one number per execution.
     """
     measured: dict[str, list[Measured]] = {name: [] for name in runs}
     errors: dict[str, str] = {}
@@ -135,7 +135,7 @@ def _seconds(measured: Measured) -> float:
 
 
 def _hdf5_source(work_dir: Path, n_points: int) -> Path:
-    """Write the generated sample as a solver would, in mesh order and uncompressed; kept for the next run."""
+    """Write the generated sample like a solver: in mesh order, uncompressed. It is kept for the next benchmark."""
     path = work_dir / f"source-{n_points}.h5"
     if path.exists():
         return path

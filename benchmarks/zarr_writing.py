@@ -1,4 +1,4 @@
-"""How one writes a sample with zarr-python: shuffled and cast by NumPy, then assigned, one shard a field."""
+"""Writing a sample with zarr-python: shuffled and cast by NumPy, then assigned, one shard per field."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ STORED_DTYPES = {field: np.dtype("f4" if field == "volume_position" else "f2") f
 
 
 def array_path(field: str) -> str:
-    """Give the path of a field's array in the group."""
+    """Return the path of a field's array in the group."""
     return f"{DOMAIN}/{field.removeprefix(f'{DOMAIN}_')}"
 
 
 def write_with_zarr(path: Path, sample_id: str, arrays: Arrays, chunk_points: int, level: int = 5) -> None:
-    """Write a sample, with the permutation and the codecs that this library has, as a group of its own.
+    """Write a sample as a group, with the permutation and the codecs of this library.
 
     Level 5 is the default of zarr-python's `BloscCodec`.
     """

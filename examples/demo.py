@@ -1,4 +1,4 @@
-"""Convert the bundled Ahmed body simulations, look at the store, and draw points from it.
+"""Convert the bundled Ahmed body simulations, inspect the store, and draw points from it.
 
 Run it with ``./scripts/demo``, or with ``python examples/demo.py [OUTPUT_DIRECTORY]``.
 """
@@ -23,7 +23,7 @@ from noether.data.zarr_store import ZarrChunkReader
 
 SOURCE = Path(__file__).parent / "data"
 SAMPLE = "run_1"
-# These meshes are small (2,000 faces, 18,000 cells), so the chunks are as well; real ones take the default, 4,096.
+# The meshes are small (2,000 faces, 18,000 cells), so the chunks are small too. Use the default, 4,096, for real ones.
 CHUNK_POINTS = 256
 VOLUME_DRAWS = (256, 1024, 4096)
 SURFACE_DRAWS = (128, 512, 2041)
@@ -42,13 +42,13 @@ def main() -> None:
 
 
 def command(*arguments: str) -> None:
-    """Run the command line that was installed with the package, and show how it was called."""
+    """Print and run a command of the installed command line."""
     print(f"\n$ noether-zarr {' '.join(arguments)}", flush=True)
     subprocess.run([Path(sys.executable).with_name("noether-zarr"), *arguments], check=True)  # noqa: S603
 
 
 def show_costs(store: Path) -> None:
-    """Show the requests and bytes of draws of several sizes, against those of the whole domain."""
+    """Show requests and bytes of draws of several sizes, compared with the whole domain."""
     reader = ZarrChunkReader(store)
     whole = reader.manifest.sample(SAMPLE).domains["volume"].n_points
     whole_bytes = reader.cost(SAMPLE, {"volume": None}, FIELDS).total_bytes or 0
@@ -71,7 +71,7 @@ def show_costs(store: Path) -> None:
 
 
 def plot_draws(store: Path, path: Path) -> Path:
-    """Plot the surface pressure of one sample at three sizes of draw."""
+    """Plot the surface pressure of one sample in draws of three sizes."""
     reader = ZarrChunkReader(store)
     angle, length, height, speed = reader.attributes(SAMPLE)["design_parameters"]
     figure = plt.figure(figsize=(15, 4.2), layout="constrained")

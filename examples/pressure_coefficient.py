@@ -1,6 +1,6 @@
-"""Add the pressure coefficient to a store that was converted without it: a field computed from another.
+"""Add the pressure coefficient to a converted store: a field computed from another field.
 
-Run it with ``python examples/pressure_coefficient.py [OUTPUT_DIRECTORY]``; ``--workers 2`` computes in processes.
+Run it with ``python examples/pressure_coefficient.py [OUTPUT_DIRECTORY]``; ``--workers 2`` computes in two processes.
 
 The pressure of these incompressible flows is p / rho, in m²/s², and 0 far away. So the coefficient
 cp = (p - p_inf) / (0.5 rho u_inf²) is ``surface_pressure / (0.5 u_inf²)``, with the speed of each simulation.
@@ -22,7 +22,7 @@ from noether.data.zarr_store.sources import TreeSource
 from noether.data.zarr_store.sources.presets import find_preset
 
 SOURCE = Path(__file__).parent / "data"
-# These meshes are small (2,000 faces), so the chunks are as well; real ones take the default, 4,096.
+# The meshes are small (2,000 faces), so the chunks are small too. Use the default, 4,096, for real meshes.
 CHUNK_POINTS = 256
 
 
@@ -36,7 +36,9 @@ def main() -> None:
     """Convert the bundled simulations, and add the coefficient."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", nargs="?", default="cp-output", type=Path, help="directory to write into")
-    parser.add_argument("--workers", default=0, type=int, help="processes that compute (default: %(default)s)")
+    parser.add_argument(
+        "--workers", default=0, type=int, help="number of processes that compute (default: %(default)s)"
+    )
     options = parser.parse_args()
     store = options.output.resolve() / "ahmed"
     shutil.rmtree(store, ignore_errors=True)

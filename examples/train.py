@@ -1,10 +1,10 @@
-"""Train a small surrogate on draws from a store, and write its prediction onto the mesh of a held-out simulation.
+"""Train a small surrogate on draws from a store, and write its prediction to the mesh of a held-out simulation.
 
 Run it with ``python examples/train.py [OUTPUT_DIRECTORY]``; ``--help`` lists the options.
 
-The model predicts the pressure on an Ahmed body from its shape. It is a point transformer in the manner of AB-UPT
-(Alkin et al., 2025): the points of one draw, the anchors, attend to each other, and those of another to the anchors. So
-a model that was trained on a few hundred points predicts all points of a mesh, each on its own.
+The model predicts the pressure on an Ahmed body from its shape. It is a point transformer similar to AB-UPT (Alkin et
+al., 2025): the anchors, which are the points of one draw, attend to each other; the points of another draw attend to
+the anchors. So a model that was trained on a few hundred points can predict each point of a mesh independently.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ from noether.data.zarr_store.datasets import Draw, Item, ZarrStoreDataset, colla
 from noether.data.zarr_store.export import Export, PredictionWriter
 
 SOURCE = Path(__file__).parent / "data"
-# These meshes are small (2,000 faces), so the chunks are as well; real ones take the default, 4,096.
+# The meshes are small (2,000 faces), so the chunks are small too. Use the default, 4,096, for real meshes.
 CHUNK_POINTS = 256
 SEED = 0
 
 SHAPE = ("surface_position", "surface_normals")
 PRESSURE = "surface_pressure"
 POINTS, ANCHORS = 384, 128
-# Five simulations make one batch. Many draws of each in an epoch let workers read ahead, as in a large dataset.
+# Five simulations make one batch. Each epoch has many draws of each, so that workers can prefetch.
 BATCH, DRAWS_PER_EPOCH = 5, 10
 
 WIDTH, HEADS, LAYERS, OCTAVES = 64, 4, 2, 3
 LEARNING_RATE, WEIGHT_DECAY = 5e-3, 1e-2
 
-# The same for all of these bodies, in metres.
+# Dimensions that all of these bodies share, in metres.
 HALF_WIDTH, CLEARANCE, NOSE, SLANT = 0.1945, 0.05, 0.2, 0.222
 
-# PyVista's own annotations reject what its functions take.
+# PyVista's annotations reject arguments that its functions accept.
 Mesh = Any
 
 
@@ -59,12 +59,12 @@ def main() -> None:
     """Run all steps of the example."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", nargs="?", default="train-output", type=Path, help="directory to write into")
-    parser.add_argument("--steps", default=1200, type=int, help="steps of training (default: %(default)s)")
-    parser.add_argument("--workers", default=1, type=int, help="processes that read (default: %(default)s)")
+    parser.add_argument("--steps", default=1200, type=int, help="number of training steps (default: %(default)s)")
+    parser.add_argument("--workers", default=1, type=int, help="number of processes that read (default: %(default)s)")
     options = parser.parse_args()
     output = options.output.resolve()
     torch.manual_seed(SEED)
-    # The rest of the cores is for the workers, and sums come out the same on any number of cores.
+    # The other cores are for the workers. With one thread, sums are the same on any number of cores.
     torch.set_num_threads(1)
 
     store = convert(output / "ahmed")
@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def convert(store: Path) -> Path:
-    """Convert the bundled simulations, with splits, by the command that was installed with the package."""
+    """Convert the bundled simulations with splits, by the installed command line."""
     splits = [f"--split-file={name}={SOURCE / name}.txt" for name in ("train", "test")]
     arguments = [str(SOURCE), str(store), "--preset=ahmedml", f"--chunk-points={CHUNK_POINTS}", *splits]
     subprocess.run([Path(sys.executable).with_name("noether-zarr"), "convert", *arguments], check=True)  # noqa: S603
@@ -87,7 +87,7 @@ def convert(store: Path) -> Path:
 
 
 def open_dataset(store: Path, split: str, num_points: int | None) -> ZarrStoreDataset:
-    """Open a split of the store: points to predict (all of them, where `num_points` is None), and anchors."""
+    """Open a split of the store, with the points to predict (all points if `num_points` is None) and anchors."""
     return ZarrStoreDataset(
         store,
         split=split,
@@ -100,10 +100,10 @@ def open_dataset(store: Path, split: str, num_points: int | None) -> ZarrStoreDa
 
 
 def without_scale(item: Item) -> Item:
-    """Take size and speed out of an item, so that five simulations are alike where the physics says that they are.
+    """Scale an item by size and speed, so that simulations with similar physics have similar values.
 
-    Pressures become coefficients, ``p / (U² / 2)``. Positions are mapped into a box from -1 to 1: nose and slant, which
-    all bodies have in common, keep their length, and what is between them stretches.
+    Pressures become coefficients, ``p / (U² / 2)``. Positions are mapped to a box from -1 to 1. The nose and the slant,
+    which all bodies share, keep their length; the middle is stretched.
     """
     _, length, height, _ = item["attributes"]["design_parameters"].tolist()
     scaled = dict(item)
@@ -120,13 +120,13 @@ def without_scale(item: Item) -> Item:
 
 
 def dynamic_pressure(item: Item) -> float:
-    """Give ``U² / 2`` in m²/s²: the pressures of these simulations are divided by the density."""
+    """Return ``U² / 2`` in m²/s²: the pressures of these simulations are divided by the density."""
     speed: float = item["attributes"]["design_parameters"][3].item()
     return 0.5 * speed**2
 
 
 class Surrogate(nn.Module):
-    """Pressure coefficients of points, given the anchors."""
+    """Model of the pressure coefficients of points, conditioned on the anchors."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -135,7 +135,7 @@ class Surrogate(nn.Module):
         self.head = nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, WIDTH), nn.GELU(), nn.Linear(WIDTH, 1))
 
     def forward(self, batch: Item) -> Tensor:
-        """Give a tensor of shape (batch, points) for positions and normals of shape (batch, points, 3)."""
+        """Return a tensor of shape (batch, points) for positions and normals of shape (batch, points, 3)."""
         anchors, points = (self.tokens(batch, draw) for draw in ("anchor", "surface"))
         tokens = torch.cat([anchors, points], dim=1)
         for layer in self.layers:
@@ -144,7 +144,7 @@ class Surrogate(nn.Module):
         return coefficients
 
     def tokens(self, batch: Item, draw: str) -> Tensor:
-        """Embed position, the sines and cosines of it at a few wavelengths, and normal of each point."""
+        """Embed each point: its position, sines and cosines of the position at a few wavelengths, and its normal."""
         position = batch[f"{draw}_position"]
         angles = (position[..., None] * torch.pi * 2.0 ** torch.arange(-1, OCTAVES - 1)).flatten(-2)
         tokens: Tensor = self.embed(torch.cat([position, angles.sin(), angles.cos(), batch[f"{draw}_normals"]], dim=-1))
@@ -152,7 +152,7 @@ class Surrogate(nn.Module):
 
 
 class AnchorAttention(nn.Module):
-    """One layer, in which all tokens attend to the anchors, which come first."""
+    """A layer in which all tokens attend to the anchors, which are the first tokens."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -163,7 +163,7 @@ class AnchorAttention(nn.Module):
         )
 
     def forward(self, tokens: Tensor, n_anchors: int) -> Tensor:
-        """Give tokens of the same shape, (batch, tokens, width)."""
+        """Return tokens of the same shape, (batch, tokens, width)."""
         normed = self.norm(tokens)
         anchors = normed[:, :n_anchors]
         tokens = tokens + self.attention(normed, anchors, anchors, need_weights=False)[0]
@@ -172,7 +172,7 @@ class AnchorAttention(nn.Module):
 
 
 def train(model: Surrogate, store: Path, steps: int, workers: int) -> None:
-    """Fit the model to draws of the training split, and say how long that waited for data."""
+    """Train the model on draws of the training split, and print the time spent waiting for data."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
     stream = batches(store, workers)
@@ -183,7 +183,7 @@ def train(model: Surrogate, store: Path, steps: int, workers: int) -> None:
         waited += time.perf_counter() - asked
         loss = nn.functional.mse_loss(model(batch), batch[PRESSURE])
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]  # PyTorch has it untyped
+        loss.backward()  # type: ignore[no-untyped-call]  # PyTorch does not type it
         optimizer.step()
         schedule.step()
         losses.append(loss.item())
@@ -195,7 +195,7 @@ def train(model: Surrogate, store: Path, steps: int, workers: int) -> None:
 
 
 def batches(store: Path, workers: int) -> Iterator[Item]:
-    """Yield batches of the training split for ever, each of other draws."""
+    """Yield batches of the training split without end. Each has new draws."""
     dataset = open_dataset(store, "train", POINTS)
     loader = dataset.loader(BATCH, shuffle=True, num_samples=DRAWS_PER_EPOCH * len(dataset), num_workers=workers)
     while True:
@@ -203,7 +203,7 @@ def batches(store: Path, workers: int) -> Iterator[Item]:
 
 
 def predict(model: Surrogate, store: Path, path: Path) -> Export:
-    """Write truth, prediction and error onto the faces of the mesh, batch by batch, so that it may have any size."""
+    """Write truth, prediction and error to the faces of the mesh, batch by batch, so that any size of mesh works."""
     anchors = open_dataset(store, "test", POINTS)[0]
     sample_id, scale = anchors["sample_id"], dynamic_pressure(anchors)
     mesh = SOURCE / sample_id / "surface.vtp"
@@ -218,7 +218,7 @@ def predict(model: Surrogate, store: Path, path: Path) -> Export:
 
 
 def show_errors(path: Path, whole: Item, training: ZarrStoreDataset) -> None:
-    """Compare the error of the model with that of guesses which need no model."""
+    """Print the error of the model, and the errors of simple guesses for comparison."""
     known = [training[index] for index in range(len(training))]
     truth = whole[PRESSURE]
     errors = {
@@ -232,14 +232,14 @@ def show_errors(path: Path, whole: Item, training: ZarrStoreDataset) -> None:
 
 
 def mean_of_nearest(whole: Item, known: list[Item]) -> Tensor:
-    """Look up the point of each simulation that is nearest in place and direction, and take the mean of them."""
+    """Return the mean over simulations of the pressure at the point with the nearest position and normal."""
     place = [torch.cat([item["surface_position"], item["surface_normals"]], dim=-1) for item in (whole, *known)]
     nearest = [torch.cdist(place[0], other).argmin(dim=1) for other in place[1:]]
     return torch.stack([item[PRESSURE][rows] for item, rows in zip(known, nearest, strict=True)]).mean(dim=0)
 
 
 def plot(path: Path, whole: Item, picture: Path) -> Path:
-    """Draw what was written, as coefficients, from the front and from behind."""
+    """Plot the written fields as coefficients, from the front and from behind."""
     mesh: Mesh = pyvista.read(path)
     values = {name: mesh.cell_data[name] / dynamic_pressure(whole) for name in mesh.cell_data}
     widest = float(np.percentile(np.abs(values["pressure_error"]), 99))
@@ -266,7 +266,7 @@ def plot(path: Path, whole: Item, picture: Path) -> Path:
 
 
 def draw_body(axis: Any, mesh: Mesh, colours: NDArray[Any], azimuth: float, elevation: float = 22) -> None:
-    """Draw the faces that are seen, of the half that the mesh has and of the other one, which is its mirror image."""
+    """Draw the visible faces of the mesh, which is half of the body, and of its mirror image."""
     turn, lift = np.radians((azimuth, elevation))
     to_viewer = np.cos(lift) * np.cos(turn), np.cos(lift) * np.sin(turn), np.sin(lift)
     faces, polygons, of_polygons = mesh.irregular_faces, [], []

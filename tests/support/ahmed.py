@@ -1,4 +1,4 @@
-"""The bundled Ahmed body simulations, as a writer takes them."""
+"""The bundled Ahmed body simulations, as arguments of a writer."""
 
 from __future__ import annotations
 
@@ -35,5 +35,5 @@ _FILES = {
 
 
 def load_run(name: str) -> Arrays:
-    """Load all fields of one run by canonical name."""
+    """Return all fields of one simulation by canonical name."""
     return {field: np.load(AHMED / name / filename) for field, filename in _FILES.items()}

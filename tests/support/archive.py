@@ -1,7 +1,7 @@
-"""A store of format version 1 that was written once and stays as it is, with what every reader has to get from it.
+"""A store of format version 1 that was written once and never changes, with the values that readers must return.
 
-It is in `tests/data/archived_v1`, and was made by ``cd tests && python -m support.archive``. The values expected of it
-are those of the bundled runs, put in order by the formula of `docs/format.md`.
+It is in `tests/data/archived_v1`, and was made by ``cd tests && python -m support.archive``. The expected values are
+those of the bundled simulations, in the order of the formula in `docs/format.md`.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from support.ahmed import Arrays, load_run
 ARCHIVE = Path(__file__).parents[1] / "data" / "archived_v1"
 STORE = ARCHIVE / "store"
 STORE_WHOLE_BLOCKS = ARCHIVE / "store_whole_blocks"
-"""The same by an earlier writer, of which blosc compressed each block as one."""
+"""The same store by an earlier writer, with which blosc compressed each block as a whole."""
 STORE_ARRAY_PATHS = ARCHIVE / "store_array_paths"
-"""The same by a later writer, whose manifest has the paths of arrays and whose level is 5."""
+"""The same store by a later writer, with paths of arrays in the manifest and level 5."""
 STORE_HASH_ORDER = ARCHIVE / "store_hash_order"
-"""The same by a later writer, whose shuffle is ``hash-v1``."""
+"""The same store by a later writer, with the shuffle ``hash-v1``."""
 INDEX_WITH_IDS = ARCHIVE / "index_with_ids"
-"""The chunk index of that store, and its manifest, by a later release whose index has the ids of samples."""
+"""Chunk index and manifest of that store by a later release, with sample ids in the index."""
 CONTENT_CHECKSUMS = ARCHIVE / "content_checksums"
-"""The manifest and the roots of the groups of that store, by a later release that writes checksums of the content."""
+"""Manifest and group roots of that store by a later release, with checksums of the content."""
 FILEMAP = FileMap(
     surface_position="surface_position_vtp.npy",
     surface_pressure="surface_pressure.npy",
@@ -65,14 +65,14 @@ EPOCHS: list[dict[str, Any]] = [
 
 @dataclass(frozen=True)
 class Expected:
-    """What readers have to get: source values after the cast, and the order they are stored in."""
+    """Values that readers must return: source values after the cast, and their order in the store."""
 
     sources: dict[str, Arrays]
     orders: dict[str, dict[str, NDArray[np.int64]]]
     made_with: dict[str, str]
 
     def stored(self, sample_id: str) -> Arrays:
-        """Give the values of a sample in the order that they are stored in."""
+        """Return the values of a sample in stored order."""
         orders = self.orders[sample_id]
         return {field: values[orders[domain_of(field)]] for field, values in self.sources[sample_id].items()}
 
@@ -82,7 +82,7 @@ def domain_of(field: str) -> str:
 
 
 def load_expected(store: Path = STORE) -> Expected:
-    """Return what readers of one of the stores have to get."""
+    """Return the values that readers of a store must return."""
     facts = json.loads((ARCHIVE / "expected.json").read_text())
     sources: dict[str, Arrays] = {sample_id: {} for sample_id in ATTRIBUTES}
     orders: dict[str, dict[str, NDArray[np.int64]]] = {sample_id: {} for sample_id in ATTRIBUTES}
@@ -102,13 +102,13 @@ def load_expected(store: Path = STORE) -> Expected:
 
 
 def source_fields(sample_id: str) -> Arrays:
-    """Give the first points of a bundled run."""
+    """Return the first points of a bundled simulation."""
     points, run = _POINTS[sample_id], load_run(_RUNS[sample_id])
     return {name: run[name][: points[domain_of(name)]] for name in sorted(_FIELDS) if domain_of(name) in points}
 
 
 def write_store(root: Path) -> Path:
-    """Write the store as it was archived."""
+    """Write the store that was archived."""
     writer = ZarrStoreWriter(root, FILEMAP, "ahmed", **SETTINGS)
     for sample_id, attributes in ATTRIBUTES.items():
         writer.write_sample(sample_id, source_fields(sample_id), attributes=attributes)
@@ -121,7 +121,7 @@ def write_store(root: Path) -> Path:
 
 
 def rows_of(sample: Arrays, stored: Arrays) -> dict[str, list[int]]:
-    """Find the stored rows that a draw gave, by domain, from its positions."""
+    """Return the stored rows of a draw by domain, found from its positions."""
     rows = {}
     for domain in sorted(set(map(domain_of, sample))):
         index = {row.tobytes(): i for i, row in enumerate(stored[f"{domain}_position"])}
@@ -136,8 +136,8 @@ def draw(root: Path, asked: dict[str, Any]) -> Arrays:
 
 
 def dataset_item(root: Path, asked: dict[str, Any]) -> Arrays:
-    """Return what a dataset draws of its first sample, in one of `EPOCHS`."""
-    from noether.data.zarr_store.datasets import ZarrStoreDataset  # `./scripts/test-matrix` does without PyTorch
+    """Return the first item of a dataset in one of `EPOCHS`."""
+    from noether.data.zarr_store.datasets import ZarrStoreDataset  # `./scripts/test-matrix` runs without PyTorch
 
     settings = {key: asked[key] for key in ("seed", "schedule", "num_points")}
     dataset = ZarrStoreDataset(root, sample_ids=[EPOCH_SAMPLE], **settings)
@@ -151,7 +151,7 @@ def _permutation(sample_id: str, domain: str, n_points: int) -> NDArray[np.int64
 
 
 def hash_order_by_hand(sample_id: str, domain: str, n_points: int) -> NDArray[np.int64]:
-    """Follow the text of the format, with Python's own integers."""
+    """Return the permutation by the text of the format, computed with Python's integers."""
     key = hashlib.sha256(f"{SETTINGS['shuffle_seed']}:{sample_id}:{domain}".encode()).digest()
     first, second = (int.from_bytes(key[at : at + 8], "little") for at in (0, 8))
 

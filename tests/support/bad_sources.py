@@ -1,4 +1,4 @@
-"""Sources that misbehave; worker processes import them by name, so nothing heavy is imported here."""
+"""Sources that misbehave. Worker processes import this module, so it imports no large libraries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from noether.data.zarr_store.sources import FieldDescription, SourceSample, Tree
 
 
 class RaisingSource(TreeSource):
-    """Raises what it is told to for some samples."""
+    """A source that raises given errors for some samples."""
 
     def __init__(self, root: Path, filemap: FileMap, errors: Mapping[str, BaseException]) -> None:
         super().__init__(root, filemap)
@@ -30,7 +30,7 @@ class RaisingSource(TreeSource):
 
 
 class GatedSource(TreeSource):
-    """Waits at the named pipe of a sample, where there is one, before it loads it."""
+    """A source that waits at the named pipe of a sample, if it has one, before loading it."""
 
     def __init__(self, root: Path, filemap: FileMap, gates: Mapping[str, Path]) -> None:
         super().__init__(root, filemap)
@@ -43,27 +43,27 @@ class GatedSource(TreeSource):
 
 
 def killed() -> None:
-    """As by the system, when memory runs out."""
+    """End the process like the system when memory runs out."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def crashed() -> None:
-    """As by a bug in a library."""
+    """End the process like a bug in a library."""
     ctypes.string_at(0)
 
 
 def exited() -> None:
-    """As by a library that thinks the program is its own."""
+    """Exit like a library that ends the program."""
     os._exit(7)
 
 
 def hung() -> None:
-    """As on a network file system that has gone."""
+    """Hang like on a network file system that does not respond."""
     threading.Event().wait()
 
 
 def short_of_memory() -> None:
-    """As where a limit is set, and a sample is larger."""
+    """Raise the error of a sample that is larger than a memory limit."""
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (1 << 33, before[1]))
     try:
@@ -73,7 +73,7 @@ def short_of_memory() -> None:
 
 
 def killed_while_writing() -> None:
-    """Later, by the system, when a file grows over a limit."""
+    """Limit the size of files, so that the system kills the process when a file grows."""
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
 
@@ -82,7 +82,7 @@ ACTS = {act.__name__: act for act in (killed, crashed, exited, hung, short_of_me
 
 
 class HostileSource(TreeSource):
-    """Does one of `ACTS` to its process when it is to load or describe some samples."""
+    """A source that does one of `ACTS` to its process when it loads or describes some samples."""
 
     def __init__(self, root: Path, filemap: FileMap, acts: Mapping[str, str]) -> None:
         super().__init__(root, filemap)
@@ -100,14 +100,14 @@ class HostileSource(TreeSource):
 
 
 class HostileUndescribed(HostileSource):
-    """Tells sizes only by loading."""
+    """A source that returns sizes only by loading."""
 
     def describe(self, sample_id: str) -> None:  # type: ignore[override]  # noqa: ARG002 - protocols allow it
         return None
 
 
 class WarningSource(TreeSource):
-    """Warns of every sample."""
+    """A source that warns about every sample."""
 
     def load(self, sample_id: str) -> SourceSample:
         warnings.warn("this file is large", WholeFileWarning, stacklevel=1)

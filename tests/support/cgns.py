@@ -1,4 +1,4 @@
-"""Files of CGNS, node by node as SIDS in HDF5 lays them down: VTK has no writer of them."""
+"""CGNS files, written node by node as the HDF5 form of SIDS specifies: VTK has no CGNS writer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HEXA, _QUAD = 17, 7
 
 
 def open_cgns(path: Path) -> h5py.File:
-    """Make a file with the root that every file of CGNS has."""
+    """Create a file with the root of a CGNS file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     file = h5py.File(path, "w", libver="earliest", track_order=True)
     _describe(file, "HDF5 MotherNode", "Root Node of HDF5 File", "MT")
@@ -28,7 +28,7 @@ def open_cgns(path: Path) -> h5py.File:
 
 
 def add_node(parent: Any, name: str, label: str, value: NDArray[Any] | str | None = None) -> Any:
-    """Add a node; values are in the order of Fortran."""
+    """Add a node; its values have Fortran order."""
     group = parent.create_group(name, track_order=True)
     data = np.frombuffer(value.encode(), np.int8) if isinstance(value, str) else value
     _describe(group, name, label, "MT" if data is None else _TYPES[str(data.dtype)])
@@ -44,12 +44,12 @@ def _describe(group: Any, name: str, label: str, kind: str) -> None:
 
 
 def add_base(file: Any, name: str = "Base") -> Any:
-    """Add a base of volumes in space."""
+    """Add a base of volumes in three dimensions."""
     return add_node(file, name, "CGNSBase_t", np.array([3, 3], np.int32))
 
 
 def hexahedra(n: int = 2, start: float = 0.0) -> tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.int32]]:
-    """Return points, cells of a row of `n` cubes and the faces at its lower side, points counted from 1."""
+    """Return points, cells and bottom faces of a row of `n` cubes; points are counted from 1."""
     points = np.array([[x + start, y, z] for z in (0, 1) for y in (0, 1) for x in range(n + 1)], np.float64)
     row = n + 1
     corners = np.array([[i, i + 1, i + 1 + row, i + row] for i in range(n)])
@@ -74,7 +74,7 @@ def _add_elements(zone: Any, name: str, kind: int, cells: NDArray[np.int32], fir
 
 
 def add_patch(zone: Any, name: str, faces: NDArray[np.int32], first: int) -> None:
-    """Add faces as elements of a zone, numbered from `first`, and a boundary condition over them, with a family."""
+    """Add faces to a zone, numbered from `first`, and a boundary condition with a family for them."""
     _add_elements(zone, f"{name} faces", _QUAD, faces, first)
     boundary = zone["ZoneBC"] if "ZoneBC" in zone else add_node(zone, "ZoneBC", "ZoneBC_t")
     condition = add_node(boundary, name, "BC_t", "FamilySpecified")
@@ -94,7 +94,7 @@ def add_flow(zone: Any, name: str, location: str, **arrays: NDArray[Any]) -> Non
 
 
 def add_times(base: Any, times: Sequence[float], solutions: Sequence[str]) -> None:
-    """Add times to a base, and to each of its zones the flow solution of each time."""
+    """Add times to a base, and the names of the flow solutions of these times to each zone."""
     iterations = add_node(base, "BaseIterativeData", "BaseIterativeData_t", np.array([len(times)], np.int32))
     add_node(iterations, "TimeValues", "DataArray_t", np.array(times, np.float64))
     names = np.frombuffer("".join(name.ljust(32) for name in solutions).encode(), np.int8).reshape(-1, 32).T

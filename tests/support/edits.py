@@ -1,4 +1,4 @@
-"""Edits of JSON documents, anywhere in them."""
+"""Edits at any place of JSON documents."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 __all__ = ["ANYTHING", "KEYS", "NUMBERS", "TEXTS", "edit_by_bytes", "places_in"]
 
-# What a number, a name or a part of a document could be, other than what it is.
+# Replacements for numbers, names and values of a document.
 NUMBERS = [0, -1, 1, 2, 7, 8, 49, 51, 2**31, 2**32 + 8, 2**48, 2**63, 2**64 + 8, 10**30, 0.5, 8.0, -0.0, 1e308]
 TEXTS = [
     "", "..", "../../etc/passwd", "/dev/zero", "\x00", "\x1b[2J", "NaN", "Infinity", "0x7fc00000", "int32", "float16",
@@ -21,14 +21,17 @@ Place = tuple[Any, Any]
 
 
 def places_in(value: Any) -> list[Place]:
-    """List every list or dict in a JSON value, with every key that it has."""
+    """Return every list and dict in a JSON value, with each of its keys or indices."""
     keys: list[Any] = list(value) if isinstance(value, dict) else list(range(len(value)))
     inner = [place for key in keys if isinstance(value[key], dict | list) for place in places_in(value[key])]
     return [(value, key) for key in keys] + inner
 
 
 def edit_by_bytes(document: Any, data: bytes) -> Any:
-    """Give a document with an edit for every four bytes, at most eight: where, what, and of what."""
+    """Return a copy of a document with one edit per four bytes, at most eight.
+
+    The bytes choose the place, the kind of the edit, and the new value.
+    """
     edited = deepcopy(document)
     for at in range(0, min(len(data) - 3, 32), 4):
         places = places_in(edited)

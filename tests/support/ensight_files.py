@@ -1,4 +1,4 @@
-"""EnSight Gold cases in binary, as STAR-CCM+ and others write them: part by part, and kind by kind of element."""
+"""Binary EnSight Gold cases, as STAR-CCM+ and others write them: part by part, and kind by kind of element."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ __all__ = [
     "write_gold",
 ]
 
-# Points of an element; `nsided` and `nfaced` have lists of their own.
+# Number of points of each kind of element of a fixed size; `nsided` and `nfaced` have lists.
 SIZES = {"point": 1, "bar2": 2, "tria3": 3, "quad4": 4, "tetra4": 4, "pyramid5": 5, "penta6": 6, "hexa8": 8}
 _KINDS = {(): "scalar", (3,): "vector", (6,): "tensor symm", (9,): "tensor asym"}
 
 
 @dataclass(frozen=True)
 class EnSightPart:
-    """One part: a name, points, elements by their points, counted from 0, and values of the elements by name."""
+    """An EnSight part with one kind of element. Points are counted from 0; `values` holds arrays of the elements."""
 
     name: str
     points: NDArray[Any]
@@ -41,7 +41,7 @@ class EnSightPart:
 
 @dataclass(frozen=True)
 class GoldForm:
-    """How files are written."""
+    """Variant of the file format."""
 
     fortran: bool = False
     big_endian: bool = False
@@ -52,7 +52,7 @@ class GoldForm:
 
 @dataclass(frozen=True)
 class GoldBlock:
-    """Elements of one kind: lists of points, counted from 0; of `nfaced`, lists of faces."""
+    """Elements of one kind: lists of points, counted from 0; lists of faces for `nfaced`."""
 
     kind: str
     elements: Any
@@ -60,7 +60,7 @@ class GoldBlock:
 
 @dataclass(frozen=True)
 class GoldPart:
-    """One part: values of its elements have a row for each, block after block."""
+    """An EnSight part. The values of its elements have one row for each element, block after block."""
 
     name: str
     points: NDArray[Any]
@@ -71,7 +71,7 @@ class GoldPart:
 
 
 class GoldWriter:
-    """Writes records in a form."""
+    """Encodes records in a variant of the format."""
 
     def __init__(self, form: GoldForm) -> None:
         self.form = form
@@ -140,7 +140,7 @@ class GoldWriter:
 
 
 def write_gold(path: Path, parts: Sequence[GoldPart], form: GoldForm | None = None) -> Path:
-    """Write a case, its geometry and a file for each of its variables, which only some parts may have."""
+    """Write a case, its geometry, and a file for each variable. A part can lack variables."""
     writer = GoldWriter(form or GoldForm())
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = []
@@ -158,7 +158,7 @@ def write_gold(path: Path, parts: Sequence[GoldPart], form: GoldForm | None = No
 
 
 def small_gold_files() -> list[list[bytes]]:
-    """Return a geometry and the values of its elements in each form, of two parts with elements of all kinds."""
+    """Return, for each of three forms, a geometry of two parts with all kinds of elements, and their values."""
     faces = [[0, 1, 2], [0, 3, 1], [1, 3, 2], [2, 3, 0]]
     points = np.random.default_rng(0).normal(size=(8, 3))
     blocks = [GoldBlock(kind, [range(size)]) for kind, size in SIZES.items()]
@@ -175,7 +175,7 @@ def small_gold_files() -> list[list[bytes]]:
 
 
 def write_ensight(path: Path, parts: Sequence[EnSightPart]) -> None:
-    """Write a case of parts that have one kind of element each."""
+    """Write a case whose parts have one kind of element each."""
     write_gold(
         path,
         [

@@ -1,7 +1,8 @@
-"""Meshes to export onto: parts of a real one, made ones, and what VTK's readers find in a file.
+"""Meshes to export onto, real and generated, and functions that read the exported files with VTK.
 
-``ahmed_run_1_surface.vtp`` is the body of the bundled run_1 as OpenFOAM's foamToVTK gave it, ``ahmed_run_1_cells.vtu``
-500 cells of its volume, half of them polyhedra; both with the pressure `p` over cells and over points.
+``ahmed_run_1_surface.vtp`` is the body of the bundled run_1 as written by OpenFOAM's foamToVTK.
+``ahmed_run_1_cells.vtu`` is 500 cells of its volume, half of them polyhedra. Both have the pressure `p` as cell data
+and as point data.
 """
 
 from __future__ import annotations
@@ -39,18 +40,18 @@ _CUBE_FACES = [[0, 3, 2, 1], [4, 5, 6, 7], [0, 1, 5, 4], [2, 3, 7, 6], [1, 2, 6,
 
 
 def load_cells() -> Arrays:
-    """The volume fields of the cells of `CELLS_MESH`."""
+    """Return the volume fields of the cells of `CELLS_MESH`."""
     rows = pyvista.read(CELLS_MESH).cell_data["source_row"]
     return {field: values[rows] for field, values in load_run("run_1").items() if field.startswith("volume_")}
 
 
 def cells_around(positions: NDArray[Any], kinds: Sequence[int], size: float = 1e-3) -> pyvista.UnstructuredGrid:
-    """Put a cell of its own around each position, of the given kinds of `CORNERS`."""
+    """Return a grid with one cell around each position; `kinds` are keys of `CORNERS`."""
     cells: list[int] = []
     points: list[NDArray[np.float64]] = []
     for position, kind in zip(positions, kinds, strict=True):
         first = len(points)
-        # A vertex lies at the position; all other cells have it in their midst.
+        # A vertex is at the position; all other cells surround it.
         shape = _CUBE[CORNERS[kind]] * (0 if kind == pyvista.CellType.VERTEX else size)
         points += list(position + shape)
         if kind == pyvista.CellType.POLYHEDRON:
@@ -62,13 +63,13 @@ def cells_around(positions: NDArray[Any], kinds: Sequence[int], size: float = 1e
 
 
 def by_type(grid: pyvista.UnstructuredGrid) -> NDArray[np.int64]:
-    """The order of a mesh's cells in EnSight: all of one type, then all of the next."""
+    """Return the order of a mesh's cells in EnSight: all cells of one type, then all of the next."""
     kinds = list(dict.fromkeys(grid.celltypes.tolist()))
     return np.argsort([kinds.index(kind) for kind in grid.celltypes], kind="stable")
 
 
 def corners(grid: pyvista.DataSet) -> list[list[list[float]]]:
-    """The points of every cell in their order, which means nothing in a polyhedron."""
+    """Return the points of every cell in order; sorted for a polyhedron, whose order has no meaning."""
     cells = [grid.get_cell(number) for number in range(grid.n_cells)]
     points = [np.asarray(cell.points).tolist() for cell in cells]
     return [
@@ -78,7 +79,7 @@ def corners(grid: pyvista.DataSet) -> list[list[list[float]]]:
 
 
 def faces(grid: pyvista.DataSet) -> list[list[list[list[float]]]]:
-    """The points of every face of every cell."""
+    """Return the points of every face of every cell."""
     return [[np.asarray(face.points).tolist() for face in grid.get_cell(i).faces] for i in range(grid.n_cells)]
 
 
@@ -94,7 +95,7 @@ def read_with_pyvista(path: Path) -> pyvista.DataSet:
 
 
 def read_with_vtk(path: Path) -> pyvista.DataSet:
-    """Read by the class that ParaView opens the format with."""
+    """Read a file with the VTK class that ParaView uses for its format."""
     reader = {".vtp": vtk.vtkXMLPolyDataReader, ".vtu": vtk.vtkXMLUnstructuredGridReader}[path.suffix]()
     reader.SetFileName(str(path))
     reader.Update()
@@ -104,14 +105,14 @@ def read_with_vtk(path: Path) -> pyvista.DataSet:
 
 
 def case_parts(path: Path) -> dict[str, pyvista.UnstructuredGrid]:
-    """The parts of an EnSight case by name, as PyVista reads them."""
+    """Return the EnSight parts of a case by name, as PyVista reads them."""
     blocks = pyvista.read(path)
     assert isinstance(blocks, pyvista.MultiBlock)
     return {str(blocks.get_block_name(number)): blocks[number] for number in range(blocks.n_blocks)}  # type: ignore[misc]  # they are
 
 
 def case_parts_of_paraview(path: Path) -> dict[str, pyvista.UnstructuredGrid]:
-    """The parts of an EnSight case by name, as ParaView's newer reader gives them."""
+    """Return the EnSight parts of a case by name, as ParaView's newer reader reads them."""
     reader = vtk.vtkEnSightGoldCombinedReader()
     reader.SetCaseFileName(str(path))
     reader.UpdateInformation()

@@ -1,4 +1,4 @@
-"""Points far from the origin, as of a site in metres of UTM: float32 keeps half metres there."""
+"""Points far from the origin, such as a site in UTM metres, where float32 resolves half a metre."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FAR_FILEMAP = FileMap(volume_position="position.npy", volume_velocity="velocity.
 
 
 def far_points(n: int = 500, seed: int = 0, corner: tuple[float, float, float] = FAR) -> NDArray[np.float64]:
-    """Points in a box of 50 m by 50 m by 5 m."""
+    """Return points in a box of 50 m by 50 m by 5 m."""
     return np.random.default_rng(seed).random((n, 3)) * (50, 50, 5) + corner
 
 

@@ -1,4 +1,4 @@
-"""Functions that make fields of others; worker processes import them by name."""
+"""Functions that compute fields from other fields. Worker processes import this module."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ Fields = dict[str, NDArray[Any]]
 
 
 def doubled(fields: Fields, attributes: dict[str, Any]) -> NDArray[Any]:
-    """Twice the pressure of the surface."""
+    """Return twice the pressure of the surface."""
     return 2 * fields["surface_pressure"]
 
 
 def scaled(fields: Fields, attributes: dict[str, Any]) -> Any:
-    """The pressure of the surface over the dynamic pressure of the sample."""
+    """Return the pressure of the surface over the dynamic pressure of the sample."""
     return fields["surface_pressure"] / (0.5 * attributes["design_parameters"][3] ** 2)
 
 
 def pairs(fields: Fields, attributes: dict[str, Any]) -> NDArray[Any]:
-    """Two components, of a position and a pressure."""
+    """Return two components: a coordinate and a pressure."""
     return np.stack([fields["surface_position"][:, 0], fields["surface_pressure"]], axis=1)
 
 

@@ -1,4 +1,4 @@
-"""Trees of files as datasets have them, and the samples that are in each, by the files that VTK reads them from."""
+"""Trees of files like those of datasets, with their samples and the files that VTK reads for them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VOLUME = {"pressure": "p", "velocity": "U"}
 
 @dataclass(frozen=True)
 class Held:
-    """Where a domain of a sample lies: a file, a block of it, and the arrays of its fields."""
+    """Location of a domain of a sample: a file, a block of it, and the arrays of its fields."""
 
     path: str
     fields: Mapping[str, str | tuple[str, ...]]
@@ -38,15 +38,15 @@ class Tree:
     Attributes
     ----------
     write : callable
-        Writes it below a root.
+        Writes the tree below a root.
     samples : mapping of str to mapping of str to Held
-        The domains of each sample, by sample id.
+        Domains of each sample, by sample id.
     remarks : tuple of str
-        Texts that the proposal has in its comments.
+        Texts that the comments of the proposal contain.
     failing : tuple of str
-        Samples that are found, and cannot be converted.
+        Samples that are found but cannot be converted.
     tolerance : float
-        What positions may differ by: VTK's centres of polyhedra are others.
+        Allowed difference of positions: VTK computes other centres of polyhedra.
     """
 
     write: Callable[[Path], None]
@@ -94,7 +94,7 @@ def _with_arrays(mesh: Any, seed: int, names: Iterable[str], association: str) -
 
 
 def _files(meshes: Mapping[str, Any]) -> Callable[[Path], None]:
-    """Return a function that saves meshes by name; legacy files are made of volumes and surfaces alike."""
+    """Return a function that saves meshes by file name. Legacy files can hold volumes and surfaces."""
 
     def write(root: Path) -> None:
         for name, mesh in meshes.items():
@@ -115,7 +115,7 @@ def _files(meshes: Mapping[str, Any]) -> Callable[[Path], None]:
 def _one_file_each(
     patterns: Mapping[str, str], domains: Mapping[str, tuple[str, Mapping[str, str]]], remarks: tuple[str, ...] = ()
 ) -> Tree:
-    """Return a tree in which each sample has a file for each domain; `patterns` are directories by sample id."""
+    """Return a tree in which each sample has a file per domain; `patterns` are directories by sample id."""
     meshes: dict[str, Any] = {}
     samples: dict[str, dict[str, Held]] = {}
     for seed, (sample_id, directory) in enumerate(patterns.items()):
@@ -130,7 +130,7 @@ def _one_file_each(
 
 
 def _parts(seed: int, names: Mapping[str, bool], n_faces: int = 2) -> list[EnSightPart]:
-    """Return parts of an EnSight case; those that are not true have no friction."""
+    """Return EnSight parts; the values of `names` say which of them have friction."""
     rng = np.random.default_rng(seed)
     parts = [
         EnSightPart(
@@ -203,12 +203,12 @@ TREES = {
     "split directories": _one_file_each(
         {"a0b1": "train/a0b1/", "c2d3": "train/c2d3/", "e4f5": "val/e4f5/", "0a1b": "test/0a1b/"},
         {"surface": ("mesh.vtk", SURFACE)},
-        ("test, train, val are no part of the ids",),
+        ("test, train, val are not part of the ids",),
     ),
     "an id in two splits": _one_file_each(
         {f"{split}/run_{n}": f"{split}/run_{n}/" for split in ("train", "test") for n in (1, 2)},
         {"volume": ("v.vtu", VOLUME)},
-        ("a sample is in several of test, train",),
+        ("a sample id occurs in several of test, train",),
     ),
     "splits in the names of files": _one_file_each(
         {f"{split}_{n}": f"{split}_{n}" for split in ("train", "test") for n in (1, 2)}, {"volume": (".vtu", VOLUME)}
@@ -219,7 +219,7 @@ TREES = {
     "time steps": _one_file_each(
         {f"case_{n}_{t}": f"case_{n}/VTK/case_{n}_{t}/" for n in (1, 2) for t in _STEPS},
         {"volume": ("internal.vtu", VOLUME)},
-        ("each {n} with each {t} is a sample",),
+        ("each combination of {n} and {t} is a sample",),
     ),
     "time steps of one case": _one_file_each(
         {f"flow_{t}": f"VTK/flow_{t}" for t in _STEPS}, {"volume": (".vtu", VOLUME)}
@@ -230,7 +230,7 @@ TREES = {
             | {f"run_{n}/geo.stl": _surface(n) for n in (1, 2)}
         ),
         {f"run_{n}/{t}": {"volume": Held(f"run_{n}/{t}/volume.vtu", VOLUME)} for n in (1, 2) for t in ("100", "200")},
-        ("left out, not one for each sample: 2 files such as 'run_1/geo.stl'",),
+        ("left out, not one file per sample: 2 files such as 'run_1/geo.stl'",),
     ),
     "angles": _one_file_each({f"aoa_{a}": f"aoa_{a}/" for a in ("-5", "0", "2.5")}, {"volume": ("v.vtu", VOLUME)}),
     "two volumes": _one_file_each(
@@ -249,7 +249,7 @@ TREES = {
             }
             for n in (1, 2)
         },
-        ('left out, no body by its name: "run_{n}/boundary/inlet.vtp"',),
+        ('left out, a boundary of the flow by its name: "run_{n}/boundary/inlet.vtp"',),
     ),
     "parts of a case": Tree(
         _files(
@@ -265,7 +265,7 @@ TREES = {
             }
             for run in _TWO
         },
-        ('no body by their names: "ground"', 'without friction: "lid"'),
+        ('boundaries of the flow by their names: "ground"', 'without friction: "lid"'),
     ),
     "suffixes written in two ways": Tree(
         _files(
@@ -296,7 +296,7 @@ TREES = {
                 "volume": Held("run_1/flow.vtm", VOLUME, block="internal"),
             }
         },
-        ('no body by their names: "boundary/inlet"',),
+        ('boundaries of the flow by their names: "boundary/inlet"',),
     ),
     "a block whose name fits another": Tree(
         _files(
@@ -324,9 +324,9 @@ TREES = {
             for run in _TWO
         },
         (
-            'taken: the volume of "run_{n}/volume.vtu" (2 samples); left out: that of "run_{n}/volume.vtk" (2 samples)',
-            'left out: that of "run_{n}/volume_p.npy"',
-            'left out: that of "run_{n}/body.stl"',
+            'used: the volume of "run_{n}/volume.vtu" (2 samples); left out: "run_{n}/volume.vtk" (2 samples), the ',
+            'left out: "run_{n}/volume_p.npy"',
+            'left out: "run_{n}/body.stl"',
         ),
     ),
     "formats in directories": Tree(
@@ -335,7 +335,7 @@ TREES = {
             | {f"stl/run_{n}.stl": _surface(n) for n in (1, 2, 3)}
         ),
         {run: {"surface": Held(f"vtk/{run}/surface.vtp", SURFACE)} for run in _TWO},
-        ('left out: that of "stl/run_{n}.stl" (3 samples)',),
+        ('left out: "stl/run_{n}.stl" (3 samples)',),
     ),
     "domains in directories": Tree(
         _files(
@@ -354,8 +354,8 @@ TREES = {
         _drivaernet,
         {name: {"surface": Held(f"{name}.vtp", SURFACE)} for name in ("E_S_001", "E_S_003", "N_W_229")},
         (
-            '"p" is no cell data in 1 of 4 files, such as "E_S_002.vtp"',
-            'association = "point", into a store of its own',
+            '"p" is not cell data in 1 of 4 files, such as "E_S_002.vtp"',
+            'association = "point" into another store',
         ),
         failing=("E_S_002",),
     ),
@@ -386,7 +386,7 @@ TREES = {
             }
             for n in (1, 2)
         },
-        ("left out, not one for each sample: 4 files such as 'run_1/slices/x_0.1.vtp'",),
+        ("left out, not one file per sample: 4 files such as 'run_1/slices/x_0.1.vtp'",),
     ),
     "two levels": _one_file_each(
         {f"param{n}/{name}{n}": f"param{n}/{name}{n}/" for n in (0, 1) for name in ("6f0a", "bc2e")},
@@ -439,7 +439,7 @@ TREES = {
             }
             for run in _TWO
         },
-        ('# "surface_position_stl_resampled" has the shape (20, 3)',),
+        ('# left out: "surface_position_stl_resampled" has the shape (20, 3)',),
     ),
     "points without cells": Tree(
         _files(
@@ -468,7 +468,7 @@ TREES = {
                 "volume": Held("run_1/run_1.case", VOLUME, block="internalMesh"),
             }
         },
-        ('no body by their names: "ground"',),
+        ('boundaries of the flow by their names: "ground"',),
         tolerance=6e-3,
     ),
 }

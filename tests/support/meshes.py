@@ -1,4 +1,4 @@
-"""The bundled meshes, cut out of run_1, and mappings that read them."""
+"""The bundled meshes, which are cut out of run_1, and mappings that read them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FILES = {
         'file = "{case}/{case}.case"\nparts = { include = ["internalMesh"] }',
     ),
 }
-# The arrays `row` tell which row of run_1's fields a cell is.
+# The array `row` of a domain holds the row in run_1's fields of each cell.
 MAPPING = """
 name = "cut"
 id = "{{case}}"
@@ -52,7 +52,7 @@ row = "row"
 
 
 def cut_mapping(kind: str, *changes: tuple[str, str]) -> SourceMapping:
-    """Give the mapping of the bundled VTK or EnSight case, with texts replaced."""
+    """Return the mapping of the bundled VTK or EnSight case, with texts replaced."""
     surface, volume = FILES[kind]
     return edited(MAPPING.format(surface=surface, volume=volume), *changes)
 
@@ -67,7 +67,7 @@ def edited(text: str, *changes: tuple[str, str]) -> SourceMapping:
 def surface_mapping(
     fields: str = 'pressure = "p"', file: str = "{case}/surface.vtp", domain: str = ""
 ) -> SourceMapping:
-    """Give a mapping with one surface."""
+    """Return a mapping with one surface."""
     text = (
         f'name = "s"\nid = "{{case}}"\n[domains.surface]\nfile = "{file}"\n{domain}\n[domains.surface.fields]\n{fields}'
     )
@@ -80,16 +80,16 @@ def load_cut(kind: str, *changes: tuple[str, str], root: Path | None = None) -> 
 
 
 def in_rows_of_run_1(fields: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Give the fields of run_1 at the cells that `load_cut` gave, in their order."""
+    """Return the fields of run_1 at the cells that `load_cut` returned, in the same order."""
     rows = {domain: fields[f"{domain}_row"].astype(int) for domain in ("surface", "volume")}
     return {name: values[rows[name.partition("_")[0]]] for name, values in load_run("run_1").items()}
 
 
 def copy_case(kind: str, root: Path) -> Path:
-    """Copy the bundled case to where it may be broken; give its directory."""
+    """Copy the bundled case to a directory in which a test can change it; return the directory of the copy."""
     return Path(shutil.copytree(MESHES / kind / "run_1", root / "run_1"))
 
 
 def assert_close(given: NDArray[Any], expected: NDArray[Any], scale: float = 1.0) -> None:
-    """Assert equality to the rounding of float32, of values of about `scale`."""
+    """Assert equality up to the rounding of float32, for values of the magnitude `scale`."""
     np.testing.assert_allclose(given.reshape(expected.shape), expected, rtol=3e-7, atol=3e-7 * scale)

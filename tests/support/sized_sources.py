@@ -1,4 +1,4 @@
-"""Sources of any size without a byte of data; worker processes import them by name."""
+"""Sources of any size without data on disk. Worker processes import this module."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FIELDS = {"volume_position": 3, "volume_pressure": 1}
 
 
 class NamedSource:
-    """Knows names alone; its samples have nine points."""
+    """A source that has only sample ids; its samples have nine points."""
 
     filemap = FILEMAP
 
@@ -32,7 +32,7 @@ class NamedSource:
 
 
 class SizedSource(NamedSource):
-    """Tells how many points its samples have."""
+    """A source that describes its samples with given numbers of points."""
 
     def __init__(self, points: Mapping[str, int]) -> None:
         super().__init__(list(points))

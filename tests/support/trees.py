@@ -1,4 +1,4 @@
-"""Trees of files to convert: the bundled runs, cut short, and the command that does it."""
+"""Trees of files to convert, from the first points of the bundled simulations, and the command that converts them."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ Files = dict[str, bytes]
 
 
 def save_array(path: Path, values: NDArray[Any]) -> None:
-    """Save in the format of the path's suffix."""
+    """Save an array in the format of the path's suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".pt":
-        import torch  # `./scripts/test-matrix` does without
+        import torch  # `./scripts/test-matrix` runs without PyTorch
 
         torch.save(torch.from_numpy(values), path)
     elif path.suffix == ".npz":
@@ -43,21 +43,21 @@ def save_array(path: Path, values: NDArray[Any]) -> None:
 
 
 def save_run(directory: Path, run: str = "run_1", suffix: str = ".npy", n_points: int = N_POINTS) -> Path:
-    """Save the first points of a bundled run as one sample's directory."""
+    """Save the first points of a bundled simulation as the directory of one sample."""
     for file in sorted((AHMED / run).glob("*.npy")):
         save_array((directory / file.name).with_suffix(suffix), np.load(file)[:n_points])
     return directory
 
 
 def save_runs(root: Path, sample_ids: Iterable[str] = ("run_1", "run_2"), **settings: Any) -> Path:
-    """Save bundled runs, one after the other, under the given ids."""
+    """Save bundled simulations, one after the other, under the given ids."""
     for number, sample_id in enumerate(sample_ids, start=1):
         save_run(root / sample_id, f"run_{number}", **settings)
     return root
 
 
 def expected_fields(run: str = "run_1", n_points: int = N_POINTS) -> dict[str, NDArray[Any]]:
-    """The arrays that `save_run` saved, by canonical name."""
+    """Return the arrays that `save_run` saves, by canonical name."""
     return {field: values[:n_points] for field, values in load_run(run).items()}
 
 
@@ -69,7 +69,7 @@ def assert_same_arrays(given: Mapping[str, NDArray[Any]], expected: Mapping[str,
 
 
 def visible_files(root: Path) -> Files:
-    """Every file below a directory by its relative path; locks, and the report with its times, left out."""
+    """Return the content of all files below a directory by relative path, except locks and the report."""
     return {
         path.relative_to(root).as_posix(): path.read_bytes()
         for path in sorted(root.rglob("*"))
@@ -78,7 +78,7 @@ def visible_files(root: Path) -> Files:
 
 
 def identities(root: Path, pattern: str = "*") -> dict[str, tuple[int, int]]:
-    """Inode and time of change of every file that matches but the report, so that a rewritten one shows."""
+    """Return inode and time of change of all matching files except the report, to detect rewritten files."""
     files = [path for path in root.rglob(pattern) if path.is_file() and REPORT_NAME not in path.name]
     found = {path: path.stat() for path in files}
     return {path.relative_to(root).as_posix(): (stat.st_ino, stat.st_mtime_ns) for path, stat in found.items()}
@@ -86,7 +86,7 @@ def identities(root: Path, pattern: str = "*") -> dict[str, tuple[int, int]]:
 
 @dataclass(frozen=True)
 class Ran:
-    """How a command ended, and what it printed."""
+    """Exit status and output of a command."""
 
     code: int
     stdout: str
@@ -106,14 +106,14 @@ def call(*arguments: object) -> Ran:
 def start(
     *arguments: object, stdout: int | IO[str] = subprocess.PIPE, stderr: int | IO[str] = subprocess.PIPE
 ) -> subprocess.Popen[str]:
-    """Start the command in a process, and a group, of its own."""
+    """Start the command in its own process and process group."""
     return subprocess.Popen(
         [COMMAND, *map(str, arguments)],
         stdout=stdout,
         stderr=stderr,
         text=True,
         start_new_session=True,
-        # A test run in the background ignores Ctrl-C, and its children would inherit that.
+        # Tests in the background ignore Ctrl-C, and their children would inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
@@ -124,7 +124,7 @@ def finish(process: subprocess.Popen[str]) -> Ran:
 
 
 def run_on_terminal(*arguments: object) -> Ran:
-    """Run the command with a terminal for its output; all of it is in `stdout`."""
+    """Run the command with a terminal as its output; `stdout` has all of it."""
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "200"}
     process = subprocess.Popen(
@@ -135,7 +135,7 @@ def run_on_terminal(*arguments: object) -> Ran:
     try:
         while block := os.read(ours, 1 << 16):
             written += block
-    except OSError:  # Linux says "input/output error" where the other end is closed
+    except OSError:  # Linux reports "input/output error" if the other end is closed
         pass
     finally:
         os.close(ours)

@@ -1,4 +1,4 @@
-"""VTK files in XML, put together byte by byte, so that any of them can be wrong."""
+"""VTK XML files that are built byte by byte, so that any byte can be wrong."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _FACES = [[0, 4, 7, 3], [1, 2, 6, 5], [0, 1, 5, 4], [3, 7, 6, 2], [0, 3, 2, 1], 
 
 @dataclass
 class Parts:
-    """What a file is made of; see `vtu_bytes`."""
+    """The content of a file; see `vtu_bytes`."""
 
     arrays: dict[str, dict[str, NDArray[Any]]]
     n_points: int
     n_cells: int
-    # By name of the array: other bytes in the place of its own, and another offset.
+    # Replacements for the bytes and for the offset of an array, by its name.
     blobs: dict[str, bytes] = field(default_factory=dict)
     offsets: dict[str, int] = field(default_factory=dict)
 
 
 def cube_arrays(n_cells: int = 40, *, polyhedra: bool = False) -> Parts:
-    """Return the arrays of a row of cubes, hexahedra or polyhedra, with one array of values."""
+    """Return the arrays of a row of cubes, as hexahedra or polyhedra, with one array of cell data."""
     points = np.tile(np.array(_CUBE, np.float32), (n_cells, 1))
     points[:, 0] += np.repeat(np.arange(n_cells, dtype=np.float32), 8)
     firsts = 8 * np.arange(n_cells)[:, None]
@@ -53,7 +53,7 @@ def cube_arrays(n_cells: int = 40, *, polyhedra: bool = False) -> Parts:
 
 
 def blocks_of(values: NDArray[Any], block_bytes: int = 256) -> bytes:
-    """Return the bytes of an array as a file has them: the header of its blocks, and these, compressed by zlib."""
+    """Return the bytes of an array in a file: the header of its blocks, and the blocks compressed with zlib."""
     data = values.tobytes()
     blocks = [zlib.compress(data[at : at + block_bytes]) for at in range(0, len(data), block_bytes)]
     header = [len(blocks), block_bytes, len(data) % block_bytes, *map(len, blocks)]
@@ -61,7 +61,7 @@ def blocks_of(values: NDArray[Any], block_bytes: int = 256) -> bytes:
 
 
 def vtu_bytes(parts: Parts) -> bytes:
-    """Return an unstructured grid whose arrays are appended as raw bytes."""
+    """Return the file of an unstructured grid whose arrays are appended as raw bytes."""
     blobs, sections, at = [], [], 0
     for section, arrays in parts.arrays.items():
         heads = []
@@ -85,7 +85,7 @@ def vtu_bytes(parts: Parts) -> bytes:
 
 
 def small_vtk_files() -> list[bytes]:
-    """Return a file of each form, of two cells."""
+    """Return a file of two cells in each form."""
     files = [vtu_bytes(cube_arrays(2, polyhedra=polyhedra)) for polyhedra in (False, True)]
     arrays = cube_arrays(2).arrays
 

@@ -1,4 +1,4 @@
-"""VTK files in XML in all the forms that VTK writes, of meshes of all kinds of cells."""
+"""VTK XML files in all forms that VTK writes, of meshes with all kinds of cells."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from noether.data.zarr_store.sources.mesh_part import MeshPart
 
 __all__ = ["KINDS", "POLYHEDRON", "Encoding", "assert_same_part", "grid_of", "old_polyhedra", "surface_of", "write_vtk"]
 
-# VTK's types, and their numbers of points; of a polyhedron, the faces.
+# Number of points of each VTK type; 0 for polyhedra, whose faces are in `_SOLIDS`.
 KINDS = {1: 1, 3: 2, 5: 3, 7: 5, 8: 4, 9: 4, 10: 4, 11: 8, 12: 8, 13: 6, 14: 5, 21: 3, 42: 0}
 POLYHEDRON = 42
 _SOLIDS = (
@@ -27,7 +27,7 @@ _SOLIDS = (
 
 @dataclass(frozen=True)
 class Encoding:
-    """How a file is written: as text, as base64 among the tags, or behind them as base64 or raw bytes."""
+    """Encoding of a file: values as text or base64 between the tags, or after the tags as base64 or raw bytes."""
 
     mode: Literal["ascii", "binary", "base64", "raw"] = "raw"
     compressor: Literal["None", "ZLib", "LZ4", "LZMA"] = "ZLib"
@@ -38,7 +38,7 @@ class Encoding:
 
 
 def write_vtk(mesh: Any, path: Path, encoding: Encoding) -> Path:
-    """Write a mesh by VTK."""
+    """Write a mesh with VTK."""
     is_surface = isinstance(mesh, pyvista.PolyData)
     writer = vtkXMLPolyDataWriter() if is_surface else vtkXMLUnstructuredGridWriter()
     writer.SetInputData(mesh)
@@ -58,7 +58,7 @@ def write_vtk(mesh: Any, path: Path, encoding: Encoding) -> Path:
 
 
 def grid_of(rng: np.random.Generator, kinds: list[int], *, wide: bool = False, n_points: int = 40) -> Any:
-    """Return an unstructured grid whose cells have points anywhere; its arrays are of many dtypes."""
+    """Return an unstructured grid whose cells have random points; its arrays have many dtypes."""
     cells: list[int] = []
     for kind in kinds:
         if kind == POLYHEDRON:
@@ -97,7 +97,7 @@ def _add_arrays(mesh: Any, rng: np.random.Generator) -> None:
 
 
 def old_polyhedra(grid: Any, path: Path) -> Path:
-    """Write a grid as VTK before version 9.4: faces of polyhedra are one stream of numbers."""
+    """Write a grid in the form of VTK before version 9.4: the faces of polyhedra are one stream of numbers."""
     ends, stream, connectivity, offsets, locations = 0, [], [], [], []
     for cell in range(grid.n_cells):
         one = grid.GetCell(cell)
@@ -131,7 +131,7 @@ def old_polyhedra(grid: Any, path: Path) -> Path:
 
 
 def _faces_of(part: MeshPart) -> list[list[list[int]]]:
-    """List the corners of the faces of each cell; none of other cells than polyhedra."""
+    """Return the corners of the faces of each cell; an empty list for cells that are not polyhedra."""
     found = part.cells.polyhedra
     if found is None:
         return [[] for _ in range(len(part.cells))]

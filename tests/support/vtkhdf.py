@@ -1,4 +1,4 @@
-"""Files of VTKHDF, as VTK's own writer makes them, and with time steps."""
+"""VTKHDF files from VTK's writer, with and without time steps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["box", "collection", "read_with_vtk", "write_steps", "write_vtkhdf"]
 
 
 def box(step: float = 0, start: float = 0) -> pyvista.UnstructuredGrid:
-    """A box of 12 cells, the first two of which are ghosts; its values tell the step."""
+    """Return a box of 12 cells, the first two of which are ghosts; its values show the step."""
     grid = pyvista.ImageData(dimensions=(4, 3, 3), origin=(start, 0, 0)).cast_to_unstructured_grid()
     grid.points = grid.points.astype(np.float32)
     grid.cell_data["p"] = (np.arange(grid.n_cells) + 100 * step + start).astype(np.float32)
@@ -29,7 +29,7 @@ def box(step: float = 0, start: float = 0) -> pyvista.UnstructuredGrid:
 
 
 def collection(**partitions: Sequence[Any]) -> Any:
-    """Meshes by name, each in partitions."""
+    """Return a collection of meshes by name, each in partitions."""
     collected = vtkPartitionedDataSetCollection()
     for number, (name, meshes) in enumerate(partitions.items()):
         for part, mesh in enumerate(meshes):
@@ -48,7 +48,7 @@ def write_vtkhdf(path: Path, mesh: Any) -> Path:
 
 
 def write_steps(path: Path, times: Sequence[float], mesh_of: Callable[[int], Any]) -> Path:
-    """Write a mesh for each time, which its number tells."""
+    """Write one mesh for each time; `mesh_of` returns the mesh for the number of a step."""
 
     class Source(VTKPythonAlgorithmBase):
         def __init__(self) -> None:
@@ -84,7 +84,7 @@ def _write(writer: Any, path: Path) -> None:
 
 
 def read_with_vtk(path: Path, step: int | None = None) -> Any:
-    """Return what VTK's own reader gives."""
+    """Return the output of VTK's reader."""
     reader = vtkHDFReader()
     reader.SetFileName(str(path))
     reader.UpdateInformation()
@@ -95,7 +95,7 @@ def read_with_vtk(path: Path, step: int | None = None) -> Any:
 
 
 def own_values(mesh: Any, name: str) -> NDArray[Any]:
-    """Return cell data of a mesh without its ghosts, as VTK leaves them out."""
+    """Return cell data of a mesh after VTK has removed its ghosts."""
     copied = pyvista.wrap(mesh).copy()
     copied.RemoveGhostCells()
     return np.asarray(copied.cell_data[name])

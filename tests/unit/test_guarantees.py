@@ -17,9 +17,9 @@ MARKERS = [marker.partition(":")[0] for marker in SETTINGS["markers"]]
 # Promises by their first words, and why no test in the fast lane holds them.
 NOT_IN_FAST_LANE = {
     "A conversion that is killed (`kill -9`) at any moment": "it takes seconds until it was killed often enough",
-    "A run that adds fields and is killed": "as above",
+    "An `add-fields` that is killed": "as above",
     "A store in a public bucket": "it needs a server of its own",
-    "A server that is started again": "the server takes seconds to start",
+    "A restarted server": "the server takes seconds to start",
     "A conversion that the network defeats": "it takes seconds until one has given up",
     "So does the newest zarr-python": "it needs another Python",
 }

@@ -367,11 +367,9 @@ def test_a_run_in_which_all_failed_ends_with_1(tree: Path, store: Path) -> None:
 
 
 @pytest.mark.parametrize("debug", [[], ["--debug"]], ids=["plain", "debug"])
-def test_a_source_without_samples_ends_with_1_and_what_was_expected(
-    tmp_path: Path, store: Path, debug: list[str]
-) -> None:
+def test_a_missing_source_is_named_and_ends_with_1(tmp_path: Path, store: Path, debug: list[str]) -> None:
     ran = call("convert", tmp_path / "nowhere", store, *PRESET, *debug)
     assert ran.code == 1
-    assert "no sample found where no file is; expected directories with files such as surface_pos" in ran.stderr
+    assert f"{tmp_path / 'nowhere'} does not exist; check the path" in ran.stderr
     assert ("Traceback" in ran.stderr) == bool(debug)
     assert not store.exists()

@@ -106,7 +106,7 @@ def test_missing_domains_are_noted_before_the_conversion(tmp_path: Path, mapping
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        pytest.param(["--mapping", "none.toml"], "mapping none.toml: cannot be read", id="no file"),
+        pytest.param(["--mapping", "none.toml"], "mapping none.toml cannot be read", id="no file"),
         pytest.param(["--mapping", "openfoam"], "did you mean 'openfoam-vtk'", id="unknown name"),
         pytest.param(["--mapping", "openfoam-vtk", "--preset", "ahmedml"], "got --preset and --mapping", id="two"),
     ],

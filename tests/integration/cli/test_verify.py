@@ -134,7 +134,7 @@ def test_progress_is_for_terminals_alone(root: Path) -> None:
         pytest.param(["--level", "deep"], 2, "error: level: expected one of census, index, data", id="level"),
         pytest.param(["--workers", "0"], 2, "error: workers: expected a whole number", id="workers"),
         pytest.param(["--storage-option", "a=b"], 2, "error: storage_options: a local path takes none", id="options"),
-        pytest.param(["--source", "nowhere", "--preset", "ahmedml"], 1, "no sample found", id="source"),
+        pytest.param(["--source", "nowhere", "--preset", "ahmedml"], 1, "nowhere does not exist", id="source"),
         pytest.param(["--source", ".", "--preset", "ahmed"], 2, "error: preset 'ahmed'", id="preset"),
     ],
 )

@@ -80,7 +80,9 @@ def test_two_samples_of_one_id_fail_by_name_and_the_others_are_converted(tmp_pat
     )
     ran = call("convert", tmp_path / "in", tmp_path / "store", "--mapping", tmp_path / "m.toml", "--workers", 0)
     assert ran.code == 3
-    assert "failed: sample 'abc': two samples have this id (one = 'a', two = 'bc'; one = 'ab', two = 'c')" in ran.stderr
+    assert (
+        "failed: sample 'abc': two samples have this id (one = 'a', two = 'bc' and one = 'ab', two = 'c')" in ran.stderr
+    )
     assert list(ZarrChunkReader(tmp_path / "store").manifest.samples) == ["de"]
 
 
@@ -89,5 +91,5 @@ def test_an_empty_directory_is_named_with_what_was_expected(tmp_path: Path, opti
     (tmp_path / "in").mkdir()
     ran = call("convert", tmp_path / "in", tmp_path / "store", *option)
     assert ran.code == 1
-    assert f"error: {tmp_path / 'in'}: no sample found" in ran.stderr
+    assert f"error: {tmp_path / 'in'}: no sample found among 0 files, expected" in ran.stderr
     assert not (tmp_path / "store").exists()

@@ -57,7 +57,7 @@ def arrays(run: str = "run_1") -> Arrays:
 
 
 def save(root: Path, kind: str, run: str, values: Arrays) -> Path:
-    """Save one sample in one of the ways that `FILES` names."""
+    """Save one sample as a kind of file in `FILES`."""
     path = root / {"npz": f"{run}.npz", "pt": f"{run}.pt", "h5": f"h5/{run}.h5", "groups": "all.hdf5"}[kind]
     path.parent.mkdir(parents=True, exist_ok=True)
     if kind == "npz":
@@ -84,7 +84,7 @@ def source(root: Path | str, kind: str) -> MappedSource:
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_samples_are_converted_as_they_are(tmp_path: Path, kind: str) -> None:
+def test_samples_convert_with_their_values(tmp_path: Path, kind: str) -> None:
     for run in ("run_1", "run_2"):
         save(tmp_path / "in", kind, run, arrays(run))
     (tmp_path / "mapping.toml").write_text(mapping(kind))
@@ -105,7 +105,7 @@ def test_samples_are_converted_as_they_are(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", FILES)
-def test_they_are_read_from_object_storage_and_no_temporary_file_stays(
+def test_remote_samples_leave_no_temporary_files(
     tmp_path: Path, request: pytest.FixtureRequest, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = save(tmp_path / "in", kind, "run_1", arrays())
@@ -120,7 +120,7 @@ def test_they_are_read_from_object_storage_and_no_temporary_file_stays(
         np.testing.assert_array_equal(fields[NAMES[name]], values)
 
 
-def test_of_a_remote_file_of_many_samples_only_the_one_that_is_loaded_is_read(tmp_path: Path) -> None:
+def test_only_the_requested_sample_of_a_remote_file_is_read(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "all.hdf5", "w") as file:
         for number in range(40):
             for name in NAMES:
@@ -131,12 +131,12 @@ def test_of_a_remote_file_of_many_samples_only_the_one_that_is_loaded_is_read(tm
     CountingDisk.read.clear()  # the samples are listed
     fields = {name: np.asarray(values) for name, values in remote.load("run_7").fields.items()}
     assert {values[-1, -1] for values in fields.values()} == {7}
-    # A sample has 2 MB: the blocks of 4 MiB that it lies in are read, and those that tell where it lies.
+    # A sample has 2 MB: the blocks of 4 MiB with its data are read, and the blocks with its address.
     assert sum(CountingDisk.read.values()) <= 4 * (4 << 20) < (tmp_path / "all.hdf5").stat().st_size / 4
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_a_remote_file_that_vanished_since_it_was_listed_is_named(
+def test_a_remote_file_that_vanished_since_listing_is_named(
     tmp_path: Path, request: pytest.FixtureRequest, kind: str
 ) -> None:
     path = save(tmp_path, kind, "run_1", arrays())
@@ -157,7 +157,7 @@ def test_a_file_may_hold_a_group_for_each_domain_of_its_sample(tmp_path: Path) -
     np.testing.assert_array_equal(fields["volume_velocity"], arrays()["volume/U"])
 
 
-def test_domains_of_a_sample_may_be_groups_apart_and_one_may_be_absent(tmp_path: Path) -> None:
+def test_domains_can_be_separate_groups_and_one_can_be_missing(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "all.h5", "w") as file:
         for group in ("a/surface", "a/volume", "b/surface", "c/other"):
             file.create_dataset(f"{group}/x", data=np.full((4, 3), ord(group[0]), "f4"))
@@ -175,7 +175,7 @@ def test_domains_of_a_sample_may_be_groups_apart_and_one_may_be_absent(tmp_path:
     np.testing.assert_array_equal(fields["surface_position"], np.full((4, 3), ord("b")))
 
 
-def test_a_value_of_a_npz_is_loaded_only_where_it_is_asked_for(tmp_path: Path) -> None:
+def test_only_requested_arrays_of_a_npz_are_loaded(tmp_path: Path) -> None:
     save(tmp_path, "npz", "run_1", arrays() | {"unused": np.zeros((1 << 20, 16))})
     opened = source(tmp_path, "npz")
     tracemalloc.start()
@@ -193,7 +193,7 @@ def test_a_hdf5_field_is_never_in_memory_as_a_whole(tmp_path: Path, monkeypatch:
         save(tmp_path, "h5", run, {name: np.ones((count, 1 if name.endswith("/p") else 3), "f4") for name in NAMES})
     opened = MappedSource(tmp_path, parse_mapping(re.sub("sdf = .*\n", "", mapping("h5")), "mapping"))
     writer = ZarrStoreWriter(tmp_path / "store", opened.filemap, "n", values_dtype="float32", threads=2)
-    writer.write_group("run_2", opened.load("run_2").fields)  # what is made once
+    writer.write_group("run_2", opened.load("run_2").fields)  # warm up
     tracemalloc.start()
     writer.write_group("run_1", opened.load("run_1").fields)
     _, peak = tracemalloc.get_traced_memory()
@@ -274,13 +274,15 @@ U_OF_H5 = "sample 'run_1', field volume_velocity: h5/run_1.h5"
             "did you mean 'volume/points'? (it has surface/p, surface/points, volume/points)",
             id="no array in group",
         ),
-        pytest.param("h5", elsewhere, f"{U_OF_H5}: the values of 'volume/U' lie in other files", id="external link"),
-        pytest.param("h5", in_circles, f"{U_OF_H5}: the values of 'volume/U' lie in other files", id="circle"),
-        pytest.param("h5", unwritten, f"{U_OF_H5}: no value of 'volume/U' was ever written", id="unwritten"),
+        pytest.param("h5", elsewhere, f"{U_OF_H5}: the values of 'volume/U' are in other files", id="external link"),
+        pytest.param("h5", in_circles, f"{U_OF_H5}: the values of 'volume/U' are in other files", id="circle"),
+        pytest.param(
+            "h5", unwritten, f"{U_OF_H5}: 'volume/U' was created, but its values were not written", id="unwritten"
+        ),
     ],
 )
 @pytest.mark.parametrize("place", ["local", "memory"])
-def test_a_sample_that_cannot_be_read_says_what_and_why(
+def test_an_unreadable_sample_is_named_with_the_reason(
     tmp_path: Path, request: pytest.FixtureRequest, kind: str, make: Any, message: str, place: str
 ) -> None:
     make(tmp_path / "in")
@@ -310,7 +312,7 @@ def test_a_group_that_a_file_lacks_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('position = "surface/points"', "", r"'run_\{n\}\.npz' holds arrays and no mesh; say which of them is the pos"),
+        ('position = "surface/points"', "", r"'run_\{n\}\.npz' holds arrays and no mesh; name the array of the positi"),
         (
             'pressure = { array = "surface/p"',
             'area = { derive = "area"',
@@ -321,14 +323,14 @@ def test_a_group_that_a_file_lacks_is_named(tmp_path: Path) -> None:
     ],
     ids=["position", "area", "association", "group"],
 )
-def test_what_only_a_mesh_has_is_refused_of_arrays(tmp_path: Path, old: str, new: str, message: str) -> None:
+def test_settings_of_meshes_are_refused_for_arrays(tmp_path: Path, old: str, new: str, message: str) -> None:
     save(tmp_path, "npz", "run_1", arrays())
     text = mapping("npz").replace(old, new, 1)
     with pytest.raises(ArgumentError, match=message):
         MappedSource(tmp_path, parse_mapping(text, "mapping"))
 
 
-def test_a_link_inside_of_a_file_is_followed(tmp_path: Path) -> None:
+def test_a_link_within_a_file_is_followed(tmp_path: Path) -> None:
     path = save(tmp_path, "h5", "run_1", arrays())
     with h5py.File(path, "a") as file:
         file.move("volume", "of/fluid")

@@ -1,4 +1,4 @@
-"""Attributes in CSV files: one of each sample, or one table of all samples, which is read once by a process."""
+"""Attributes in CSV files: a file per sample, or a table of all samples, which each process reads once."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ def root(tmp_path: Path) -> Path:
         '\ufeff run , "Cd", Cl , wheels \n 1 , 0.31 , 1 , no \n 20 , 0.29 , 0.5 , ',
     ],
 )
-def test_each_sample_has_its_row_of_a_table_of_all(root: Path, text: str) -> None:
-    """The ids are those of samples, or what the placeholder stands for."""
+def test_each_sample_gets_its_row_of_a_table(root: Path, text: str) -> None:
+    """The column holds ids of samples, or values of the placeholder."""
     (root / "all.csv").write_text(text, encoding="utf-8")
     assert attributes_of(source_of(root)) == EXPECTED
 
 
-def test_a_table_lies_where_the_samples_lie(place: Place, root: Path) -> None:
+def test_a_table_is_read_from_the_root_of_the_samples(place: Place, root: Path) -> None:
     (root / "all.csv").write_text("run;Cd;Cl;wheels\n1;0.31;1;no\n20;0.29;0.5;\n")
     for file in filter(Path.is_file, root.rglob("*")):
         key = file.relative_to(root).as_posix()
@@ -81,7 +81,7 @@ def test_a_table_lies_where_the_samples_lie(place: Place, root: Path) -> None:
 
 
 def test_a_table_may_be_one_of_several(tmp_path: Path) -> None:
-    """Its file has some of the placeholders, and the column holds the one that is left."""
+    """The file name has some placeholders, and the column holds the values of the remaining one."""
     for kind in "EF":
         (tmp_path / kind / "7").mkdir(parents=True)
         np.save(tmp_path / kind / "7" / "x.npy", np.zeros((4, 3)))
@@ -111,12 +111,15 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "a decimal comma": ("run;Cd\n1;0.3\n20;0,1\n", "line 3, column 'Cd': expected a number with a decimal point"),
     "a value that is not finite": ("run,Cd\n1,0.3\n20,nan\n", "line 3, column 'Cd': expected a finite number or text"),
     "a value without a name": ("run,\n1,0.3\n20,0.1\n", "expected a header with a name of its own for each column"),
-    "another code": ("run,Länge\n1,2\n20,3\n".encode("cp1252"), "expected text in UTF-8, which byte 5 is not"),
+    "another code": (
+        "run,Länge\n1,2\n20,3\n".encode("cp1252"),
+        "expected UTF-8 text, got an invalid byte at offset 5; save the file",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_table_that_does_not_tell_of_a_sample_fails_it(root: Path, name: str) -> None:
+def test_a_table_without_a_clear_row_fails_the_sample(root: Path, name: str) -> None:
     text, message = REFUSED[name]
     (root / "all.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(SourceError, match=rf"^sample 'run_20', coefficients: all\.csv.*{re.escape(message)}"):
@@ -128,8 +131,8 @@ def test_only_the_sample_of_a_wrong_row_fails(root: Path) -> None:
     assert source_of(root).load("run_1").attributes == {"coefficients": {"Cd": 0.3}}
 
 
-def test_a_decimal_comma_in_one_row_makes_the_points_of_others_unclear(root: Path) -> None:
-    """1.234 is 1234 to whoever writes 0,1."""
+def test_a_decimal_comma_in_one_row_makes_others_ambiguous(root: Path) -> None:
+    """If a table has 0,1 for a tenth, its 1.234 can be 1234."""
     (root / "all.csv").write_text("run;Cd;cells\n1;1;1.234\n20;0,1;5\n")
     with pytest.raises(
         SourceError, match=r"^sample 'run_1', .* \(line 3, column 'Cd': expected a number with a decimal po"
@@ -164,7 +167,7 @@ def counted(fn: Callable[..., Any], keys: list[str]) -> Callable[..., Any]:
     return open_file
 
 
-def test_a_change_of_a_table_is_one_of_each_sample(root: Path) -> None:
+def test_a_changed_table_changes_all_its_samples(root: Path) -> None:
     (root / "all.csv").write_text("run,Cd\n1,0.3\n20,0.1\n")
     before = {one: source_of(root).fingerprint(one) for one in ("run_1", "run_20")}
     (root / "all.csv").write_text("run,Cd\n1,0.3\n20,0.15\n")
@@ -175,7 +178,7 @@ def test_a_change_of_a_table_is_one_of_each_sample(root: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["Cd\tCl\n0.31\t1\n", "Cd;Cl;\n0.31;1;\n", "\ufeffCd, Cl,\n0.31, 1.0,\n", "Cd,Cl\n.31,1\n"]
 )
-def test_a_file_of_each_sample_is_separated_as_a_table_is(root: Path, text: str) -> None:
+def test_own_files_have_the_separators_of_tables(root: Path, text: str) -> None:
     for one in ("run_1", "run_20"):
         (root / one / "own.csv").write_text(text, encoding="utf-8")
     read = attributes_of(source_of(root, OWN))
@@ -189,16 +192,16 @@ def test_a_file_of_each_sample_is_separated_as_a_table_is(root: Path, text: str)
         ("Cd;Cl\n0,31;1\n", "line 2, column 'Cd': expected a number with a decimal point"),
         ("Cd,Cd\n1,2\n", "expected a header with a name of its own for each column"),
         ("0.3,0.1\n0.2,0.1\n", "expected a line of names, got 0.3, 0.1; write the names above the values"),
-        ("Cd,Cl\n", "expected a line of names and a line with as many values, got 1 lines"),
-        ("", "expected a line of names and a line with as many values, got 0 lines"),
+        ("Cd,Cl\n", "expected a line of names and a line of values, got 1 lines"),
+        ("", "expected a line of names and a line of values, got 0 lines"),
         (
             "Cd\n1\n2\n",
-            "expected a line of names and a line with as many values, got 3 lines; in the mapping, a table of all "
-            "samples names the column of their ids: { file = ..., id = COLUMN }",
+            "expected a line of names and a line of values, got 3 lines; if the table has a row per sample, name the "
+            "column of the ids in the mapping: { file = ..., id = COLUMN }",
         ),
     ],
 )
-def test_a_file_of_a_sample_that_is_not_clear_is_refused(root: Path, text: str, message: str) -> None:
+def test_an_ambiguous_file_of_a_sample_is_refused(root: Path, text: str, message: str) -> None:
     (root / "run_1" / "own.csv").write_text(text)
     message = f"sample 'run_1', coefficients: run_1/own.csv cannot be read ({message}"
     with pytest.raises(SourceError, match=f"^{re.escape(message)}"):
@@ -210,7 +213,7 @@ def test_a_file_of_a_sample_that_is_not_clear_is_refused(root: Path, text: str, 
     [
         (
             '{ file = "all.csv" }',
-            "attribute 'coefficients': file 'all.csv': expected the placeholders of the id: {n}; a ta",
+            "attribute 'coefficients': file 'all.csv': expected the placeholders of the id: {n}; for a ta",
         ),
         (
             '{ file = "all_{m}.csv", id = "run" }',
@@ -218,7 +221,7 @@ def test_a_file_of_a_sample_that_is_not_clear_is_refused(root: Path, text: str, 
         ),
         (
             '{ file = "all.npy", id = "run" }',
-            "attribute 'coefficients': 'all.npy' is of no format known here; expected .csv",
+            "attribute 'coefficients': 'all.npy' has an unknown format; use one of .csv",
         ),
         ('{ file = "all.csv", ids = "run" }', "attributes.coefficients.ids: no such key; did you mean 'id'"),
     ],

@@ -1,4 +1,4 @@
-"""CGNS: zones and boundaries as parts, with the values that VTK's own reader gives, and its time steps."""
+"""CGNS: zones and boundaries are parts with the same values and time steps as in VTK's reader."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def add_values(zone: Any, name: str = "Flow", offset: float = 0) -> None:
 
 
 def save(root: Path, name: str = "flow.cgns") -> Path:
-    """A zone of three cubes, with values at cells and at points, and two boundaries of a family each."""
+    """Write a zone of three cubes with cell and point data, and two boundaries in different families."""
     path = root / "run_1" / name
     with open_cgns(path) as file:
         zone = add_zone(add_base(file), "fluid", POINTS, CELLS)
@@ -63,7 +63,7 @@ def save_steps(root: Path, run: str = "run_1", pointers: bool = True) -> Path:
 
 
 def read_with_vtk(path: Path, time: float | None = None) -> Any:
-    """Return the first zone that VTK's own reader gives, without boundaries."""
+    """Return the first zone as VTK's reader returns it, without boundaries."""
     reader = vtkCGNSReader()
     reader.SetFileName(str(path))
     reader.UpdateInformation()
@@ -82,7 +82,7 @@ INTERNAL = 'parts = { include = ["*/Internal"] }\n'
 
 @pytest.mark.parametrize("name", ["flow.cgns", "flow.CGNS", "flow.hdf5"])
 @pytest.mark.parametrize("place", ["local", "memory"])
-def test_a_zone_has_the_values_of_vtk(tmp_path: Path, request: pytest.FixtureRequest, name: str, place: str) -> None:
+def test_a_zone_matches_vtk(tmp_path: Path, request: pytest.FixtureRequest, name: str, place: str) -> None:
     zone = read_with_vtk(save(tmp_path, name))
     root: Any = tmp_path
     if place == "memory":
@@ -121,7 +121,7 @@ def test_every_base_is_read(tmp_path: Path) -> None:
     assert load(tmp_path, mapping('parts = { include = ["*"] }'))["volume_pressure"].tolist() == [0, 1, 2, 10, 11, 12]
 
 
-def test_a_structured_zone_has_the_order_of_vtk(tmp_path: Path) -> None:
+def test_a_structured_zone_has_vtk_order(tmp_path: Path) -> None:
     shape = (4, 3, 2)
     cells = tuple(n - 1 for n in shape)
     values = np.arange(float(np.prod(cells))).reshape(cells)
@@ -152,7 +152,7 @@ def test_the_older_format_adf_is_read(tmp_path: Path) -> None:
         load(tmp_path, mapping())
 
 
-def test_a_step_is_that_of_vtk(tmp_path: Path) -> None:
+def test_a_step_matches_vtk(tmp_path: Path) -> None:
     path = save_steps(tmp_path)
     for step, time in enumerate(TIMES):
         given = load(tmp_path, mapping(f"step = {step}"))["volume_pressure"]
@@ -192,7 +192,7 @@ def linked(file: h5py.File) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (linked, "the values of 'Base/fluid/Flow/Pressure' lie in other files"),
+        (linked, "the values of 'Base/fluid/Flow/Pressure' are in other files"),
         (lambda file: file.move("CGNSLibraryVersion", "Version"), "holds no mesh: its root has no group CGNSLibrary"),
         (
             lambda file: file.move("Base/fluid/GridCoordinates", "Base/away"),
@@ -201,18 +201,18 @@ def linked(file: h5py.File) -> None:
     ],
     ids=["link", "no root", "no points"],
 )  # fmt: skip
-def test_what_vtk_does_not_read_is_refused(tmp_path: Path, change: Any, message: str) -> None:
+def test_a_file_that_vtk_misreads_is_refused(tmp_path: Path, change: Any, message: str) -> None:
     with h5py.File(save(tmp_path), "a") as file:
         change(file)
     with pytest.raises(SourceError, match=rf"^sample 'run_1': run_1/flow\.cgns:? {message}"):
         load(tmp_path, mapping(INTERNAL))
 
 
-def test_solutions_of_the_same_array_without_steps_are_refused(tmp_path: Path) -> None:
+def test_repeated_arrays_without_steps_are_refused(tmp_path: Path) -> None:
     save_steps(tmp_path, pointers=False)
     message = (
         r"flow\.cgns: the zone /Base/fluid has 'Pressure' \(CellCenter\) in the solutions 'Flow0' and 'Flow1', "
-        "of which VTK reads one; write FlowSolutionPointers"
+        "but VTK reads only one; write FlowSolutionPointers"
     )
     with pytest.raises(SourceError, match=message):
         load(tmp_path, mapping())

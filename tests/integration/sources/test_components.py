@@ -1,4 +1,4 @@
-"""Vectors whose components lie apart, as arrays of their own."""
+"""Vectors with an array for each component."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ FIELDS = 'position = ["x", "y", "z"]\nvelocity = ["Ux", "Uy", "Uz"]\n'
 
 
 @pytest.mark.parametrize("kind", SAVERS)
-def test_components_apart_are_stacked(tmp_path: Path, kind: str) -> None:
+def test_separate_components_are_stacked(tmp_path: Path, kind: str) -> None:
     source = source_of(tmp_path, SAVERS[kind], {**APART, **XYZ}, FIELDS)
     fields = source.load("run_1").fields
     np.testing.assert_array_equal(np.asarray(fields["volume_velocity"]), VELOCITY)
@@ -162,7 +162,7 @@ def test_inspect_proposes_to_stack_components(tmp_path: Path, kind: str, names: 
     assert kind == "vtu" or 'position = ["x", "y", "z"]' in mapping
 
 
-def test_inspect_does_not_stack_what_only_looks_like_components(tmp_path: Path) -> None:
+def test_inspect_does_not_stack_lookalike_components(tmp_path: Path) -> None:
     save_npz(tmp_path, {"pos": POSITION, "mode_0": XYZ["x"], "mode_1": XYZ["y"], "mode_2": XYZ["z"], "tx": XYZ["x"]})
     mapping = inspect(tmp_path / "run_1.npz").mapping
     assert 'mode_1 = "mode_1"' in mapping

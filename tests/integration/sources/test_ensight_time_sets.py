@@ -1,4 +1,4 @@
-"""EnSight cases of several time sets: every variable at the last step of its own, as VTK's newer reader has it."""
+"""EnSight cases of several time sets: each variable has the last step of its time set, as in VTK's newer reader."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ STATIC, P, K = "model: geo001", "scalar per element: 2 p p***", "scalar per elem
 
 
 def write_steps(root: Path, geometry: str, variables: list[str], time: str) -> Path:
-    """Write files for the steps 1 to 4, 9 and 12, whose values tell the step, and a case; return the case."""
+    """Write a case and its files for the steps 1 to 4, 9 and 12; the values show the step. Return the case's path."""
     case = root / "run_1" / "run_1.case"
     corners = np.array([[x, y, z] for z in (0, 1) for y in (0, 1) for x in (0, 1)], dtype=np.float32)
     for step in (1, 2, 3, 4, 9, 12):
@@ -69,7 +69,7 @@ def load(root: Path, mapping: SourceMapping | None = None) -> dict[str, NDArray[
 
 
 def read_with_vtk(case: Path, time: float | None = None) -> dict[str, NDArray[Any]]:
-    """Read a time, or the last step, as `vtkEnSightGoldCombinedReader` does."""
+    """Read a time, or the last step, with `vtkEnSightGoldCombinedReader`."""
     reader = vtkEnSightGoldCombinedReader()
     reader.SetCaseFileName(os.fspath(case))
     reader.UpdateInformation()
@@ -136,7 +136,7 @@ def read_with_vtk(case: Path, time: float | None = None) -> dict[str, NDArray[An
         pytest.param(STATIC, ["scalar per element: k k003", "scalar per element: p p002"], "", (1, 2, 3), id="no time"),
     ],
 )  # fmt: skip
-def test_a_variable_is_read_at_the_last_step_of_its_time_set(
+def test_a_variable_has_the_last_step_of_its_time_set(
     tmp_path: Path, geometry: str, variables: list[str], time: str, steps: tuple[int, int, int]
 ) -> None:
     case = write_steps(tmp_path, geometry, variables, time)
@@ -166,9 +166,7 @@ def test_a_variable_is_read_at_the_last_step_of_its_time_set(
         ),
     ],
 )  # fmt: skip
-def test_every_step_has_the_values_that_vtk_reads_at_its_time(
-    tmp_path: Path, geometry: str, variables: list[str], time: str
-) -> None:
+def test_every_step_matches_vtk_at_its_time(tmp_path: Path, geometry: str, variables: list[str], time: str) -> None:
     case = write_steps(tmp_path, geometry, variables, time)
     steps = inspect(case).files[0].steps
     assert list(steps.times) == sorted({float(word) for word in re.findall(r"0\.[0-9]+", time)})
@@ -178,8 +176,8 @@ def test_every_step_has_the_values_that_vtk_reads_at_its_time(
             np.testing.assert_array_equal(given[name].reshape(values.shape), values, err_msg=f"{name} at {at}")
 
 
-def test_sets_of_one_step_make_no_step_of_the_case(tmp_path: Path) -> None:
-    """A constant set may have any time; VTK counts it, and gives early steps the last one of results."""
+def test_a_constant_time_set_adds_no_step(tmp_path: Path) -> None:
+    """A constant set can have any time. VTK counts it, and gives early steps the last values; this library does not."""
     constant = TWO_SETS.replace("time values: 0.0\n", "filename start number: 3\ntime values: 7.0\n")
     write_steps(tmp_path, STATIC, ["scalar per element: 1 k k***", P], constant)
     for step in range(4):
@@ -189,23 +187,27 @@ def test_sets_of_one_step_make_no_step_of_the_case(tmp_path: Path) -> None:
         load(tmp_path, at_step(4))
 
 
-def test_steps_without_times_are_counted_by_files(tmp_path: Path) -> None:
+def test_steps_without_times_are_counted(tmp_path: Path) -> None:
     write_steps(tmp_path, STATIC, [K, P], TWO_SETS.replace("time values: 0.0 0.1 0.2 0.3", ""))
     assert load(tmp_path, at_step(1))["p"].tolist() == [200.5]
     assert inspect(tmp_path).files[0].steps.described() == "4 time steps, from step 0 to step 3"
 
 
-def test_sets_whose_steps_cannot_be_ordered_have_their_last_ones_alone(tmp_path: Path) -> None:
+def test_unordered_time_sets_have_only_a_last_step(tmp_path: Path) -> None:
     three = TWO_SETS.replace("steps: 1\n", "steps: 3\nfilename start number: 1\n")
     write_steps(tmp_path, STATIC, ["scalar per element: 1 k k***", P], three)
     for mapping in (parse_mapping(MAPPING, "mapping"), at_step('"last"')):
         given = load(tmp_path, mapping)
         assert (given["p"][0], given["k"][0]) == (400.5, 3.25)
     with pytest.raises(
-        SourceError, match=r"times that do not rise, or are not listed \(set 1 has 3 steps, set 2 has 4"
+        SourceError,
+        match=r"the times of its time sets do not increase or are not listed \(set 1 has 3 steps, set 2 has 4",
     ):
         load(tmp_path, at_step(0))
-    assert "last step of each time set, since its time sets have times" in call("inspect", tmp_path).output
+    assert (
+        "last step of each time set, since the times of its time sets do not increase"
+        in call("inspect", tmp_path).output
+    )
 
 
 def test_a_case_without_steps_refuses_a_step(tmp_path: Path) -> None:
@@ -220,7 +222,7 @@ OF_STEPS = ["scalar per element: 2 1 p p", "scalar per element: 2 1 k k"]
 
 
 def in_one_file(directory: Path, name: str, steps: tuple[int, ...] = (1, 2, 3, 4), number: str = "") -> None:
-    """Put the files of some steps into one."""
+    """Join the files of some steps into one file."""
     head = C_BINARY if name == "geo" else b""
     begin, end = (text.ljust(80, b"\0") for text in (b"BEGIN TIME STEP", b"END TIME STEP"))
     contents = [(directory / f"{name}{step:03}").read_bytes().removeprefix(head) for step in steps]
@@ -228,7 +230,7 @@ def in_one_file(directory: Path, name: str, steps: tuple[int, ...] = (1, 2, 3, 4
 
 
 def read_single_files_with_vtk(case: Path, time: float) -> dict[str, float]:
-    """Read files of several steps with VTK's other reader, which does so where none is numbered."""
+    """Read files of several steps with VTK's older reader, which supports them if their names have no number."""
     reader: Any = vtkGenericEnSightReader()
     reader.SetCaseFileName(os.fspath(case))
     reader.ReadAllVariablesOn()
@@ -238,7 +240,7 @@ def read_single_files_with_vtk(case: Path, time: float) -> dict[str, float]:
     return {name: float(mesh.cell_data[name][0]) for name in ("p", "k")} | {"position": float(mesh.points.mean())}
 
 
-def test_each_step_of_files_that_hold_several_is_that_of_vtk(tmp_path: Path) -> None:
+def test_each_step_in_a_file_of_several_matches_vtk(tmp_path: Path) -> None:
     files = "FILE\nfile set: 1\nnumber of steps: 4\n"
     case = write_steps(tmp_path, "model: 2 1 geo", OF_STEPS, f"{NO_NUMBERS}{files}")
     for name in ("geo", "p", "k"):
@@ -252,8 +254,8 @@ def test_each_step_of_files_that_hold_several_is_that_of_vtk(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("geometry", ["model: 2 1 geo_**", "model: geo002"], ids=["moving", "static"])
-def test_files_of_several_steps_that_are_numbered_are_one_after_the_other(tmp_path: Path, geometry: str) -> None:
-    """VTK's readers do not end, or give no values, so the oracle is the same steps in one file each."""
+def test_numbered_files_of_several_steps_are_joined(tmp_path: Path, geometry: str) -> None:
+    """Compare with the same steps in one file each: VTK's readers never return, or read no values."""
     files = "FILE\nfile set: 1\nfilename index: 3\nnumber of steps: 3\nfilename index: 12\nnumber of steps: 1\n"
     variables = [f"{line}_**" for line in OF_STEPS]
     case = write_steps(tmp_path, geometry, variables, f"{NO_NUMBERS}{files}")
@@ -282,7 +284,7 @@ def fortran(record: bytes) -> bytes:
     ],
     ids=["C", "text", "text of Windows", "Fortran"],
 )
-def test_a_step_is_cut_out_of_every_kind_of_file(tmp_path: Path, record: Any, head: bytes) -> None:
+def test_a_step_is_extracted_from_every_kind_of_file(tmp_path: Path, record: Any, head: bytes) -> None:
     begin, end = record(b"BEGIN TIME STEP"), record(b"END TIME STEP")
     (tmp_path / "p").write_bytes(
         head + b"".join(begin + b"values %d\n" % step + end for step in range(3)) + b"FILE_INDEX"
@@ -295,9 +297,9 @@ def test_a_step_is_cut_out_of_every_kind_of_file(tmp_path: Path, record: Any, he
 @pytest.mark.parametrize(
     ("steps", "claimed", "message"),
     [
-        ((1, 2, 3), 4, "p holds 3 whole time steps .*, and step 3 of it is asked for, counted from 0; correct the"),
-        ((), 4, "p is not there, or empty; add it"),
-        ((1, 2, 3, 4), 3, "file set 1 has 3 steps, and time set 2 4; correct the sections TIME and FILE"),
+        ((1, 2, 3), 4, "p holds 3 whole time steps .*; expected step 3, counted from 0; correct the"),
+        ((), 4, "p does not exist or is empty; add the file"),
+        ((1, 2, 3, 4), 3, "file set 1 has 3 steps, but time set 2 has 4; correct the sections TIME and FILE"),
     ],
     ids=["fewer", "none", "sets"],
 )
@@ -320,16 +322,16 @@ def test_inspect_shows_the_last_step_of_each_variable(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("geometry", "variables", "time", "message"),
     [
-        (STATIC, [K, "scalar per element: 3 p p***"], TWO_SETS, "p refers to time set 3, .* its time sets: 1, 2; cor"),
+        (STATIC, [K, "scalar per element: 3 p p***"], TWO_SETS, r"p refers to time set 3, .*time sets: 1, 2\); cor"),
         ("model: 7 geo001", [K, P], TWO_SETS, "model refers to time set 7, which the case does not define"),
-        (STATIC, ["scalar per element: p p***"], "", "p refers to time set 1, .* its time sets: none; correct"),
-        (STATIC, [K, P], TWO_SETS.replace("start number: 1", ""), "time set 2 has 4 steps, and no number of a file"),
-        (STATIC, [K, "scalar per element: 2 3 p p"], TWO_SETS, "p refers to file set 3, .* its file sets: none; cor"),
+        (STATIC, ["scalar per element: p p***"], "", r"p refers to time set 1, .*its time sets: none\); cor"),
+        (STATIC, [K, P], TWO_SETS.replace("start number: 1", ""), "time set 2 has 4 steps, but no file number for"),
+        (STATIC, [K, "scalar per element: 2 3 p p"], TWO_SETS, r"p refers to file set 3, .*file sets: none\); cor"),
         (STATIC, [K, P], TWO_SETS.replace("steps: 4", "steps: 9999999"), "time set 2 claims 9,999,999 steps; correct"),
     ],
     ids=["variable", "geometry", "asterisks without a set", "no numbers", "file set", "too many"],
 )  # fmt: skip
-def test_a_time_set_that_is_not_there_is_named(
+def test_an_undefined_time_set_is_named(
     tmp_path: Path, geometry: str, variables: list[str], time: str, message: str
 ) -> None:
     write_steps(tmp_path, geometry, variables, time)
@@ -337,7 +339,8 @@ def test_a_time_set_that_is_not_there_is_named(
         load(tmp_path)
 
 
-def test_only_the_files_of_last_steps_tell_whether_a_sample_changed(tmp_path: Path) -> None:
+def test_only_files_of_last_steps_change_the_sample(tmp_path: Path) -> None:
+    """The fingerprint of a sample covers only the files of the last steps."""
     case = write_steps(tmp_path, STATIC, [K, P], TWO_SETS)
     source = MappedSource(tmp_path, parse_mapping(MAPPING, "mapping"))
     before = source.fingerprint("run_1")
@@ -347,7 +350,7 @@ def test_only_the_files_of_last_steps_tell_whether_a_sample_changed(tmp_path: Pa
     assert MappedSource(tmp_path, source.mapping).fingerprint("run_1") != before
 
 
-def test_links_to_the_files_of_a_case_do_not_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_links_to_the_files_of_a_case_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "scratch").mkdir()
     monkeypatch.setenv("TMPDIR", os.fspath(tmp_path / "scratch"))
     write_steps(tmp_path / "in", STATIC, [K, P], TWO_SETS)

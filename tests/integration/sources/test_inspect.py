@@ -1,4 +1,4 @@
-"""``noether-zarr inspect``: what files hold, and a mapping that reads them."""
+"""``noether-zarr inspect``: the contents of files, and a mapping that reads them."""
 
 from __future__ import annotations
 
@@ -102,7 +102,9 @@ def test_groups_of_several_files_are_samples(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["vtk", "ensight"])
 @pytest.mark.parametrize("place", ["local", "memory"])
-def test_meshes_are_told_apart_by_their_cells(kind: str, place: str, request: pytest.FixtureRequest) -> None:
+def test_surface_and_volume_are_distinguished_by_their_cells(
+    kind: str, place: str, request: pytest.FixtureRequest
+) -> None:
     target = make_place(place, request)
     for file in (MESHES / kind).rglob("*"):
         if file.is_file():
@@ -114,8 +116,8 @@ def test_meshes_are_told_apart_by_their_cells(kind: str, place: str, request: py
     fields = MappedSource(target.root, mapping, target.options).load("run_1").fields
     assert fields["surface_friction"].shape == (2041, 3)
     assert fields["volume_velocity"].shape == (1976, 3)
-    assert '# "wallShearStress" is zero everywhere' in found.mapping.partition("[domains.volume]")[2]
-    without = re.findall("# parts left out, no body by their names: (.*)", found.mapping)
+    assert '# left out: "wallShearStress" is zero everywhere' in found.mapping.partition("[domains.volume]")[2]
+    without = re.findall("# parts left out, boundaries of the flow by their names: (.*)", found.mapping)
     assert without == (['"ground"'] if kind == "ensight" else [])
     assert {part.dimension for file in found.files for part in file.parts} == {2, 3}
     pressures = [array for file in found.files for array in file.arrays if array.name == "p"]
@@ -179,7 +181,7 @@ def test_without_positions_a_domain_is_only_a_comment(tmp_path: Path) -> None:
     assert '# pressure = "p"' in found.mapping
 
 
-def test_values_beyond_float16_are_told(tmp_path: Path) -> None:
+def test_values_beyond_float16_are_reported(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", points=np.ones((9, 3)), p=np.linspace(0, 1e5, 9), U=np.ones((9, 3)))
     mapping = inspect(tmp_path / "a.npz").mapping
     assert "# pressure reaches 100000, beyond float16: convert with --field-dtype volume_pressure=float32" in mapping
@@ -203,7 +205,7 @@ def test_json_is_for_machines(tmp_path: Path) -> None:
     assert file["arrays"][0]["shape"] == [150, 3]
 
 
-def test_a_mapping_that_is_there_is_not_replaced(tmp_path: Path) -> None:
+def test_an_existing_mapping_is_not_replaced(tmp_path: Path) -> None:
     save_npz(tmp_path / "in")
     (tmp_path / "mapping.toml").write_text("mine")
     ran = call("inspect", tmp_path / "in", "--mapping", tmp_path / "mapping.toml")
@@ -212,18 +214,20 @@ def test_a_mapping_that_is_there_is_not_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "mapping.toml").read_text() == "mine"
 
 
-def test_where_there_is_nothing_to_inspect_the_formats_are_named(tmp_path: Path) -> None:
+def test_known_formats_are_named_if_no_file_has_one(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(SourceError, match=r"no file of a known format is here; expected one of \.pt, \.npy, \.npz"):
+    with pytest.raises(SourceError, match=r"no file of a known format found, expected one of \.pt, \.npy, \.npz"):
         inspect(tmp_path)
-    with pytest.raises(StorageError, match=r"nowhere: it is not there; check the path"):
+    with pytest.raises(StorageError, match=r"nowhere does not exist; check the path"):
         inspect(tmp_path / "nowhere")
 
 
-def test_pieces_of_files_are_told(tmp_path: Path) -> None:
+def test_pieces_of_files_are_reported(tmp_path: Path) -> None:
     for number in range(2):
         (tmp_path / f"volume_1.vtu.{number:02}.part").touch()
-    with pytest.raises(SourceError, match=r"volume_1\.vtu\.00\.part is a piece of a file.*a mapping with concatenate"):
+    with pytest.raises(
+        SourceError, match=r"only pieces of files, such as volume_1\.vtu\.00\.part; write a mapping with concatenate"
+    ):
         inspect(tmp_path)
 
 
@@ -269,8 +273,6 @@ def test_pieces_of_files_are_told(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_samples_are_told_apart_by_what_differs_in_names(
-    keys: list[str], sample_id: str, patterns: dict[str, str]
-) -> None:
+def test_samples_are_distinguished_by_their_names(keys: list[str], sample_id: str, patterns: dict[str, str]) -> None:
     found = files_of_first_sample(keys)
     assert (found.id, found.patterns) == (sample_id, patterns)

@@ -1,4 +1,4 @@
-"""The mapping that ``inspect`` proposes converts: it finds all samples, and their values are those that VTK reads."""
+"""The mapping that ``inspect`` proposes converts all samples, with the values that VTK reads."""
 
 from __future__ import annotations
 

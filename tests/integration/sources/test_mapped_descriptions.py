@@ -1,4 +1,4 @@
-"""How large the samples of a mapping are, told by the heads of their files before anything is loaded."""
+"""Sizes of the samples of a mapping, from the headers of their files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WITH_SDF = ('velocity = "U"', 'velocity = "U"\nsdf = { derive = "distance", to =
 
 
 def save_appended(mesh: Any, path: Path) -> None:
-    """Save as solvers do: the values of all arrays at the end."""
+    """Save a file like a solver, with the values of all arrays at its end."""
     writer = vtkXMLUnstructuredGridWriter() if path.suffix == ".vtu" else vtkXMLPolyDataWriter()
     writer.SetInputData(mesh)
     writer.SetFileName(str(path))
@@ -79,17 +79,17 @@ def require_told_as_loaded(source: MappedSource) -> None:
     }
 
 
-def test_vtk_files_tell_what_loading_gives_where_values_follow_their_heads() -> None:
+def test_vtk_files_with_inline_values_are_described_as_loaded() -> None:
     require_told_as_loaded(MappedSource(VTK, cut_mapping("vtk", WITH_SDF)))
 
 
 @pytest.mark.parametrize("association", ["cell", "point"])
-def test_vtk_files_tell_what_loading_gives_where_values_are_appended(appended: Path, association: str) -> None:
+def test_vtk_files_with_appended_values_are_described_as_loaded(appended: Path, association: str) -> None:
     require_told_as_loaded(MappedSource(appended, cut_mapping("vtk", WITH_SDF)))
     require_told_as_loaded(MappedSource(appended, surface_mapping(domain=f'association = "{association}"')))
 
 
-def test_ensight_cases_tell_what_loading_gives() -> None:
+def test_ensight_cases_are_described_as_loaded() -> None:
     require_told_as_loaded(MappedSource(ENSIGHT, cut_mapping("ensight", WITH_SDF)))
     two = 'association = "cell"\nparts = { include = ["body", "ground"] }'
     fields = 'friction = "wallShearStress"\narea = { derive = "area" }'
@@ -97,10 +97,8 @@ def test_ensight_cases_tell_what_loading_gives() -> None:
     require_told_as_loaded(MappedSource(ENSIGHT, surface_mapping("", CASE, f'association = "point"{BODY}')))
 
 
-def test_only_the_heads_of_an_ensight_case_are_read_to_describe_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Points that do not fit in memory are counted as a temporary file."""
+def test_describing_an_ensight_case_reads_only_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Points that do not fit in memory count as a temporary file."""
     monkeypatch.setattr(describing, "SMALL_ARRAY_BYTES", 100)
     reads: list[int] = []
     read = GoldFile.read
@@ -122,11 +120,11 @@ def test_only_the_heads_of_an_ensight_case_are_read_to_describe_it(
 
 
 @pytest.mark.parametrize("kind", ["npz", "h5", "groups"])
-def test_files_of_arrays_tell_what_loading_gives(tmp_path: Path, kind: str) -> None:
+def test_files_of_arrays_are_described_as_loaded(tmp_path: Path, kind: str) -> None:
     require_told_as_loaded(MappedSource(tmp_path, save_arrays(tmp_path, kind)))
 
 
-def test_arrays_of_their_own_files_tell_what_loading_gives(tmp_path: Path) -> None:
+def test_single_array_files_are_described_as_loaded(tmp_path: Path) -> None:
     np.save(tmp_path / "run_1_x.npy", np.ones((5, 3), "f4"))
     np.save(tmp_path / "run_1_p.npy", np.ones(5))
     text = 'name = "a"\nid = "run_{n}"\n[domains.volume.fields]\n'
@@ -135,7 +133,7 @@ def test_arrays_of_their_own_files_tell_what_loading_gives(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("kind", ["h5", "vtu"])
-def test_of_a_large_remote_file_only_the_head_is_read(tmp_path: Path, kind: str) -> None:
+def test_only_the_header_of_a_large_remote_file_is_read(tmp_path: Path, kind: str) -> None:
     n_points = 100_000
     if kind == "h5":
         mapping = save_arrays(tmp_path, "h5", n_points)
@@ -153,7 +151,7 @@ def test_of_a_large_remote_file_only_the_head_is_read(tmp_path: Path, kind: str)
     assert sum(CountingDisk.read.values()) <= 4 << 16
 
 
-def test_pieces_are_told_by_the_first_of_them(appended: Path) -> None:
+def test_pieces_are_described_by_the_first_one(appended: Path) -> None:
     path = appended / "run_1" / "volume.vtu"
     data = path.read_bytes()
     path.unlink()
@@ -169,7 +167,7 @@ def scratch_bytes(source: MappedSource) -> dict[str, int]:
     return {field: one.scratch_bytes for field, one in told.items() if one.scratch_bytes}
 
 
-def test_the_copy_of_a_file_in_object_storage_is_told(appended: Path, tmp_path: Path) -> None:
+def test_the_copy_of_a_remote_file_is_described(appended: Path, tmp_path: Path) -> None:
     assert scratch_bytes(MappedSource(VTK, cut_mapping("vtk"))) == {}
     (tmp_path / "root").mkdir()
     shutil.copytree(VTK / "run_1", tmp_path / "root" / "run_1")
@@ -190,14 +188,15 @@ def test_parts_of_a_file_need_no_copy(appended: Path) -> None:
 
 
 @pytest.mark.parametrize("block_bytes", [64, 1000, 1 << 16])
-def test_a_head_is_the_same_in_blocks_of_any_size(
+def test_a_header_is_the_same_for_any_block_size(
     appended: Path, monkeypatch: pytest.MonkeyPatch, block_bytes: int
 ) -> None:
     monkeypatch.setattr(vtk_heads, "_BLOCK_BYTES", block_bytes)
     require_told_as_loaded(MappedSource(appended, cut_mapping("vtk")))
 
 
-def test_arrays_that_lie_behind_much_else_are_taken_to_be_as_their_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arrays_far_behind_have_the_widths_of_their_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrays beyond the bytes that are read for a header are assumed to have their fields' widths."""
     monkeypatch.setattr(vtk_heads, "_MAX_BYTES", 1 << 10)
     monkeypatch.setattr(vtk_heads, "_BLOCK_BYTES", 1 << 10)
     source = MappedSource(VTK, cut_mapping("vtk"))
@@ -206,14 +205,14 @@ def test_arrays_that_lie_behind_much_else_are_taken_to_be_as_their_fields(monkey
     assert {field: one.shape for field, one in told.items()} == {field: one.shape for field, one in loaded.items()}
 
 
-def test_an_array_that_a_file_lacks_is_named_from_its_head(appended: Path) -> None:
+def test_a_missing_array_is_found_from_the_header(appended: Path) -> None:
     source = MappedSource(appended, cut_mapping("vtk", ('velocity = "U"', 'velocity = "Umean"')))
     with pytest.raises(SourceError, match=r"field volume_velocity: run_1/volume\.vtu has no array 'Umean' in its cell"):
         source.describe("run_1")
 
 
 @pytest.mark.parametrize("data", [b"", b"<VTKFile>", b"no mesh", b'<Piece NumberOfPoints="-1">', b"<Piece NumberOf"])
-def test_a_file_without_a_head_is_named(tmp_path: Path, data: bytes) -> None:
+def test_a_file_without_a_header_is_named(tmp_path: Path, data: bytes) -> None:
     (copy_case("vtk", tmp_path) / "surface.vtp").write_bytes(data)
     with pytest.raises(SourceError, match=r"^sample 'run_1': run_1/surface\.vtp cannot be read .*make the file again"):
         MappedSource(tmp_path, cut_mapping("vtk")).describe("run_1")
@@ -231,7 +230,7 @@ CASE, BODY = "{case}/{case}.case", '\nparts = { include = ["body"] }'
         pytest.param(VTK, surface_mapping(domain=DROP), id="drop"),
     ],
 )
-def test_where_heads_do_not_tell_the_first_sample_is_loaded_for_a_plan(
+def test_a_plan_loads_the_first_sample_if_headers_are_not_enough(
     tmp_path: Path, root: Path, mapping: SourceMapping
 ) -> None:
     source = MappedSource(root, mapping)
@@ -244,7 +243,7 @@ def test_where_heads_do_not_tell_the_first_sample_is_loaded_for_a_plan(
 
 
 @pytest.mark.slow
-def test_a_plan_tells_the_points_of_every_sample_by_the_heads_of_meshes(tmp_path: Path, appended: Path) -> None:
+def test_a_plan_counts_points_from_the_headers_of_meshes(tmp_path: Path, appended: Path) -> None:
     shutil.copytree(appended / "run_1", appended / "run_2")
     path = appended / "run_2" / "surface.vtp"
     some = pv.read(path).extract_cells(range(100)).extract_surface(algorithm="dataset_surface")
@@ -259,7 +258,7 @@ def test_a_plan_tells_the_points_of_every_sample_by_the_heads_of_meshes(tmp_path
 
 
 @pytest.mark.slow
-def test_the_memory_that_is_planned_for_a_mesh_is_within_30_percent_of_what_it_takes(tmp_path: Path) -> None:
+def test_planned_memory_of_a_mesh_is_within_30_percent(tmp_path: Path) -> None:
     (tmp_path / "in" / "run_1").mkdir(parents=True)
     volume = pv.ImageData(dimensions=(91, 91, 91)).cast_to_unstructured_grid()
     surface = pv.ImageData(dimensions=(151, 151, 151)).extract_surface(algorithm="dataset_surface")
@@ -276,5 +275,5 @@ def test_the_memory_that_is_planned_for_a_mesh_is_within_30_percent_of_what_it_t
     writer = ZarrStoreWriter(tmp_path / "store", source.filemap, "n")
     plan = plan_conversion(source, writer, source.sample_ids())
     taken = max(result.peak_memory_bytes for result in convert(source, writer, workers=1).results)
-    # The mesh itself is a third of it; without that, the plan would still be 0.8 of what is taken.
+    # The mesh is a third of the memory. Without it, the plan would still be 0.8 of the memory in use.
     assert 0.85 * taken <= plan.memory_bytes <= 1.3 * taken

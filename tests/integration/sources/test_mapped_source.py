@@ -1,4 +1,4 @@
-"""Samples that a mapping finds: their ids, files, pieces and attributes, and what is said of those that lack some."""
+"""Samples that a mapping finds: their ids, files, pieces and attributes, and errors about missing files."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def test_files_need_not_lie_in_a_directory_of_their_sample(tmp_path: Path) -> No
     assert source.load("car_2").fields["surface_friction"].shape == (2041, 3)
 
 
-def test_a_mapping_without_placeholders_is_of_one_sample() -> None:
+def test_a_mapping_without_placeholders_has_one_sample() -> None:
     text = 'name = "n"\nid = "only"\n[domains.surface]\nfile = "run_1/surface.vtp"\nassociation = "point"'
     assert MappedSource(VTK, parse_mapping(text, "mapping")).sample_ids() == ["only"]
 
 
-def test_a_source_goes_to_another_process() -> None:
+def test_a_mapped_source_can_be_sent_to_another_process() -> None:
     source = MappedSource(VTK, cut_mapping("vtk"))
     again = pickle.loads(pickle.dumps(source))
     assert again.sample_ids() == source.sample_ids()
@@ -70,7 +70,7 @@ def test_a_source_goes_to_another_process() -> None:
     np.testing.assert_array_equal(again.load("run_1").fields["volume_velocity"], load_cut("vtk")["volume_velocity"])
 
 
-def test_arrays_may_be_files_of_their_own(tmp_path: Path) -> None:
+def test_arrays_can_have_their_own_files(tmp_path: Path) -> None:
     save(tmp_path, "a/1/x.npy", values=np.eye(3))
     save(tmp_path, "a/1/p.npy", values=np.arange(3.0))
     save(tmp_path, "a/1/s.npy", values=[[1.0, 0.0, 5.0]])
@@ -84,7 +84,7 @@ def test_arrays_may_be_files_of_their_own(tmp_path: Path) -> None:
     assert sample.attributes == {"units": {"volume_pressure": "Pa"}}
 
 
-def test_a_sample_may_lack_a_domain_and_a_notice_says_so(tmp_path: Path) -> None:
+def test_a_sample_can_lack_a_domain_with_a_notice(tmp_path: Path) -> None:
     save(tmp_path, "a/1/x.npy", "a/1/s.npy", "a/2/x.npy", "a/3/x.npy")
     for number in (1, 2, 3):
         save(tmp_path, f"a/{number}/p.npy", values=np.zeros(4))
@@ -94,16 +94,16 @@ def test_a_sample_may_lack_a_domain_and_a_notice_says_so(tmp_path: Path) -> None
     assert sample.fields.keys() == {"volume_position", "volume_pressure"}
 
 
-def test_a_domain_with_only_some_of_its_files_names_those_it_lacks(tmp_path: Path) -> None:
+def test_missing_files_of_a_domain_are_named(tmp_path: Path) -> None:
     save(tmp_path, "a/1/x.npy")
-    message = "sample 'a/1': domain 'volume' lacks the file a/1/p.npy; expected all files of a domain"
+    message = "sample 'a/1': domain 'volume' lacks the file a/1/p.npy; add the missing files, or remove the"
     with pytest.raises(SourceError, match=f"^{re.escape(message)}"):
         arrays_source(tmp_path).load("a/1")
 
 
-def test_a_distance_to_a_domain_that_is_missing_is_named(tmp_path: Path) -> None:
+def test_a_distance_to_a_missing_domain_is_named(tmp_path: Path) -> None:
     save(tmp_path, "a/1/s.npy")
-    message = "sample 'a/1', field surface_sdf: it is the distance to domain 'volume', which the sample lacks; expected"
+    message = "sample 'a/1', field surface_sdf: it is the distance to domain 'volume', which the sample lacks; add"
     with pytest.raises(SourceError, match=f"^{re.escape(message)} a/1/x.npy, a/1/p.npy$"):
         arrays_source(tmp_path).load("a/1")
 
@@ -120,7 +120,7 @@ def test_a_distance_to_positions_that_are_not_finite_is_refused(tmp_path: Path) 
     save(tmp_path, "a/1/s.npy")
     save(tmp_path, "a/1/x.npy", values=np.full((4, 3), np.nan))
     save(tmp_path, "a/1/p.npy", values=np.zeros(4))
-    with pytest.raises(SourceError, match="surface_sdf: a position of domain 'volume' is not finite"):
+    with pytest.raises(SourceError, match="surface_sdf: a position of domain 'volume' is NaN or infinite"):
         arrays_source(tmp_path).load("a/1")
 
 
@@ -128,7 +128,7 @@ def test_the_distance_of_a_volume_to_the_faces_of_its_surface() -> None:
     sdf = load_cut("vtk", ('vorticity = "vorticity"', 'sdf = { derive = "distance", to = "surface" }'))
     rows = sdf["volume_row"].astype(int)
     expected = np.load(ROOT / "examples" / "data" / "run_1" / "volume_cell_sdf.npy")[rows]
-    # The dataset measures to the geometry, from which the faces of the mesh differ by up to 1.9 mm.
+    # The dataset measures distances to the geometry, which differs from the faces of the mesh by up to 1.9 mm.
     np.testing.assert_allclose(sdf["volume_sdf"], expected, atol=1.7e-3)
 
 
@@ -144,7 +144,7 @@ PIECES = ('file = "{case}/volume.vtu"', 'file = "{case}/volume.vtu"\nconcatenate
 
 
 @pytest.mark.parametrize(("first", "count"), [(0, 2), (1, 3), (0, 12)])
-def test_a_file_in_pieces_is_put_together_and_removed_again(
+def test_a_file_in_pieces_is_joined_and_removed_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: int, count: int
 ) -> None:
     split_volume(copy_case("vtk", tmp_path / "source"), first, count)
@@ -171,7 +171,7 @@ def test_a_missing_piece_is_noticed(tmp_path: Path, missing: tuple[int, ...], nu
     split_volume(case, count=4)
     for number in missing:
         (case / f"volume.vtu.{number}.part").unlink()
-    message = f"expected pieces that are numbered without a gap, from 0 or 1, got {numbers}; fetch the missing ones"
+    message = f"expected pieces numbered without a gap from 0 or 1, got {numbers}; fetch the missing ones"
     with pytest.raises(SourceError, match=re.escape(message)):
         load_cut("vtk", PIECES, root=tmp_path)
 
@@ -241,7 +241,7 @@ def test_a_broken_attribute_is_named(
         MappedSource(root, mapping).load("run_1")
 
 
-def test_files_of_attributes_alone_make_no_sample(with_attributes: tuple[Path, SourceMapping]) -> None:
+def test_attribute_files_alone_make_no_sample(with_attributes: tuple[Path, SourceMapping]) -> None:
     root, mapping = with_attributes
     (root / "run_2").mkdir()
     (root / "run_2" / "forces.csv").write_text("Cd\n1\n")
@@ -252,16 +252,18 @@ def test_two_samples_of_one_id_are_refused(tmp_path: Path) -> None:
     save(tmp_path, "1_2/3/x.npy", "1/2_3/x.npy", "9/9/x.npy")
     source = arrays_source(tmp_path, ('id = "{part_of}/{n}"', 'id = "{part_of}_{n}"'))
     assert source.sample_ids() == ["1_2_3", "9_9"]
-    message = "sample '1_2_3': two samples have this id (part_of = '1', n = '2_3'; part_of = '1_2', n = '3')"
+    message = "sample '1_2_3': two samples have this id (part_of = '1', n = '2_3' and part_of = '1_2', n = '3')"
     with pytest.raises(SourceError, match=re.escape(message)):
         source.load("1_2_3")
 
 
-def test_two_files_where_one_is_expected_are_refused(tmp_path: Path) -> None:
+def test_two_files_for_one_pattern_are_refused(tmp_path: Path) -> None:
     case = copy_case("vtk", tmp_path)
     (case / "surface_2.vtp").write_bytes((case / "surface.vtp").read_bytes())
     source = MappedSource(tmp_path, surface_mapping(file="{case}/surf*.vtp", domain='association = "cell"'))
-    with pytest.raises(SourceError, match=r"stands for 2 files, run_1/surface\.vtp and run_1/surface_2\.vtp among"):
+    with pytest.raises(
+        SourceError, match=r"expected one file, got 2, such as run_1/surface\.vtp and run_1/surface_2\.vtp; make"
+    ):
         source.load("run_1")
 
 
@@ -270,10 +272,15 @@ def test_an_unknown_sample_is_refused_with_the_nearest_names() -> None:
         MappedSource(VTK, cut_mapping("vtk")).load("run_11")
 
 
-@pytest.mark.parametrize(("directory", "seen"), [(".", "among 1 files"), ("nowhere", "where no file is")])
-def test_a_root_without_samples_says_what_was_expected(tmp_path: Path, directory: str, seen: str) -> None:
+@pytest.mark.parametrize(
+    ("directory", "message"),
+    [
+        (".", "no sample found among 1 files, expected files such as {case}/surface.vtp, {case}/volume.vtu; check the"),
+        ("nowhere", "nowhere does not exist; check the path"),
+    ],
+)
+def test_a_root_without_samples_is_refused_with_expected_files(tmp_path: Path, directory: str, message: str) -> None:
     save(tmp_path, "other.npy")
-    message = f"no sample found {seen}; expected files such as {{case}}/surface.vtp, {{case}}/volume.vtu; check the"
     with pytest.raises(SourceError, match=re.escape(message)):
         MappedSource(tmp_path / directory, cut_mapping("vtk"))
 
@@ -284,12 +291,16 @@ def test_a_root_without_samples_says_what_was_expected(tmp_path: Path, directory
         (
             "surface.vtp",
             "surface.msh",
-            "domain 'surface': '{case}/surface.msh' is of no format known here; expected .vtu",
+            "domain 'surface': '{case}/surface.msh' has an unknown format; use one of .vtu",
         ),
-        ('"p"', '{ file = "{case}/p.vtp" }', "field surface_pressure: '{case}/p.vtp' is of no format known here"),
+        (
+            '"p"',
+            '{ file = "{case}/p.vtp" }',
+            "field surface_pressure: '{case}/p.vtp' has an unknown format; use one of",
+        ),
     ],
 )
-def test_a_format_that_is_not_known_is_refused_at_once(old: str, new: str, message: str) -> None:
+def test_an_unknown_format_is_refused_at_once(old: str, new: str, message: str) -> None:
     with pytest.raises(ArgumentError, match=re.escape(message)):
         MappedSource(VTK, cut_mapping("vtk", (old, new)))
 
@@ -298,7 +309,7 @@ def touch(path: Path) -> None:
     os.utime(path, (1, 1))
 
 
-def test_a_fingerprint_changes_with_the_files_and_the_mapping_alone(tmp_path: Path) -> None:
+def test_a_fingerprint_changes_only_with_files_and_mapping(tmp_path: Path) -> None:
     copy_case("ensight", tmp_path)
 
     def fingerprint(*changes: tuple[str, str]) -> str:
@@ -307,7 +318,7 @@ def test_a_fingerprint_changes_with_the_files_and_the_mapping_alone(tmp_path: Pa
         return source.fingerprint("run_1")
 
     first = fingerprint()
-    for name in ("log.txt", "data/T.500"):  # of no array that the case names
+    for name in ("log.txt", "data/T.500"):  # files of no array in the case
         (tmp_path / "run_1" / name).write_text("-")
     assert fingerprint() == fingerprint(('name = "cut"', 'name = "other"')) == first
     seen = {first, fingerprint(('pressure = "p"', 'pressure = { array = "p", units = "Pa" }'))}

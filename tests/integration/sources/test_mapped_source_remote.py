@@ -1,4 +1,4 @@
-"""Cases in object storage: fetched while they are read, and nothing of them left behind."""
+"""Cases in object storage, which are fetched while they are read, and leave no temporary files."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def scratch_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
 
 @pytest.fixture
 def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The files that are fetched."""
+    """Keys of the files that are fetched."""
     keys: list[str] = []
     fetch = local_copies.LocalCopies._fetch
 
@@ -79,7 +79,7 @@ def test_a_remote_case_is_the_same_as_a_local_one(place: Place, kind: str) -> No
 
 
 @pytest.mark.parametrize("n_parts", [1, 3])
-def test_appended_values_are_read_by_ranges_also_in_parts(
+def test_appended_values_are_read_by_ranges_also_in_pieces(
     place: Place, tmp_path: Path, fetched: list[str], n_parts: int
 ) -> None:
     upload(place, "vtk")
@@ -118,7 +118,7 @@ def test_only_the_files_that_are_read_are_fetched(in_memory: Place, fetched: lis
     assert sorted(fetched) == [*(f"run_1/data/{name}.500" for name in arrays), "run_1/geometry", "run_1/run_1.case"]
 
 
-def test_pieces_are_put_together_from_several_blocks_each(in_memory: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pieces_of_several_blocks_are_joined(in_memory: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     upload(in_memory, "vtk")
     data = in_memory.files()["run_1/volume.vtu"]
     in_memory.remove("run_1/volume.vtu")
@@ -128,14 +128,14 @@ def test_pieces_are_put_together_from_several_blocks_each(in_memory: Place, monk
     assert_same(open_source(in_memory, cut_mapping("vtk", PIECES)).load("run_1").fields, load_cut("vtk"))
 
 
-def test_nothing_is_left_behind_a_broken_file(in_memory: Place) -> None:
+def test_a_damaged_file_leaves_no_temporary_files(in_memory: Place) -> None:
     upload(in_memory, "vtk")
     in_memory.replace("run_1/volume.vtu", in_memory.files()["run_1/volume.vtu"][:5000])
     with pytest.raises(SourceError, match=r"^sample 'run_1': run_1/volume\.vtu cannot be read"):
         open_source(in_memory, cut_mapping("vtk")).load("run_1")
 
 
-def test_a_file_that_vanished_since_it_was_listed_is_named(in_memory: Place) -> None:
+def test_a_file_that_vanished_since_listing_is_named(in_memory: Place) -> None:
     upload(in_memory, "vtk")
     source = open_source(in_memory, cut_mapping("vtk"))
     in_memory.remove("run_1/volume.vtu")
@@ -143,7 +143,7 @@ def test_a_file_that_vanished_since_it_was_listed_is_named(in_memory: Place) -> 
         source.load("run_1")
 
 
-def test_a_file_that_became_shorter_since_it_was_listed_is_named(in_memory: Place) -> None:
+def test_a_file_that_shrank_since_listing_is_named(in_memory: Place) -> None:
     upload(in_memory, "vtk")
     source = open_source(in_memory, cut_mapping("vtk"))
     in_memory.replace("run_1/surface.vtp", b"short")
@@ -151,7 +151,7 @@ def test_a_file_that_became_shorter_since_it_was_listed_is_named(in_memory: Plac
         source.load("run_1")
 
 
-def test_a_scratch_directory_that_cannot_be_written_is_named(
+def test_an_unwritable_scratch_directory_is_named(
     in_memory: Place, scratch_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload(in_memory, "vtk")
@@ -162,7 +162,7 @@ def test_a_scratch_directory_that_cannot_be_written_is_named(
 
 @pytest.fixture
 def small_files() -> Iterator[None]:
-    """No file grows beyond 100,000 bytes, as on a disk that is full."""
+    """Limit files to 100,000 bytes, like a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     yield

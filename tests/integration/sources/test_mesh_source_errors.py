@@ -1,4 +1,4 @@
-"""Meshes that are broken, or lack what a mapping asks for: what the error says."""
+"""Errors for broken meshes, and for meshes that lack arrays, parts or faces that a mapping needs."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def text_as_case(case: Path) -> None:
         pytest.param("surface.vtk", cut_legacy_short, "Error reading binary data", id="legacy, cut short"),
     ],
 )
-def test_a_broken_vtk_file_is_named_with_what_vtk_says(
+def test_a_broken_vtk_file_is_named_with_the_vtk_error(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str, break_case: Callable[[Path], None], message: str
 ) -> None:
     break_case(copy_case("vtk", tmp_path))
@@ -91,9 +91,9 @@ def test_a_broken_vtk_file_is_named_with_what_vtk_says(
 @pytest.mark.parametrize(
     ("break_case", "message"),
     [
-        pytest.param(without_geometry, "names geometry, which is not there; add it", id="no geometry"),
+        pytest.param(without_geometry, "names geometry, which does not exist; add the file", id="no geometry"),
         pytest.param(cut_geometry_short, r"cannot be read \(geometry, byte [\d,]+: expected", id="geometry cut short"),
-        pytest.param(without_variable, r"names data/p\.500, which is not there; add it", id="no variable"),
+        pytest.param(without_variable, r"names data/p\.500, which does not exist; add the file", id="no variable"),
         pytest.param(cut_variable_short, r"cannot be read \(data/p\.500, byte [\d,]+: exp", id="variable cut short"),
         pytest.param(text_as_case, r"cannot be read \(Error determining EnSight", id="text"),
     ],
@@ -106,30 +106,36 @@ def test_a_broken_ensight_case_is_named_with_the_file(
         load_cut("ensight", root=tmp_path)
 
 
-def test_a_mesh_without_points_is_no_sample(tmp_path: Path) -> None:
+def test_a_mesh_without_points_is_refused(tmp_path: Path) -> None:
     pyvista.PolyData().save(copy_case("vtk", tmp_path) / "surface.vtp")
     with pytest.raises(SourceError, match=r"run_1/surface\.vtp holds no mesh"):
         MappedSource(tmp_path, surface_mapping('normals = { derive = "normals" }', domain=CELLS)).load("run_1")
 
 
 @pytest.mark.parametrize(
-    ("array", "domain", "message"),
+    ("array", "domain", "message", "way_out"),
     [
-        pytest.param("pMean", CELLS, "no array 'pMean' in its cell data (it has", id="nothing near"),
-        pytest.param("wallShear", "", "no array 'wallShear'; did you mean 'wallShearStress'? (it has", id="misspelt"),
-        pytest.param("U", 'association = "point"', "no array 'U' in its point data (it has", id="not at the points"),
+        pytest.param("pMean", CELLS, "no array 'pMean' in its cell data", "map one of these arrays", id="nothing near"),
+        pytest.param("wallShear", "", "no array 'wallShear'", "did you mean 'wallShearStress'?", id="misspelt"),
+        pytest.param(
+            "U",
+            'association = "point"',
+            "no array 'U' in its point data",
+            "map one of these arrays",
+            id="not at the points",
+        ),
     ],
 )
-def test_a_missing_array_is_named_with_those_there_are(array: str, domain: str, message: str) -> None:
+def test_a_missing_array_is_named_with_the_existing_ones(array: str, domain: str, message: str, way_out: str) -> None:
     source = MappedSource(VTK, surface_mapping(f'pressure = "{array}"', domain=domain))
     with pytest.raises(SourceError) as caught:
         source.load("run_1")
-    assert str(caught.value).startswith(f"sample 'run_1', field surface_pressure: run_1/surface.vtp has {message}")
-    there = "cell data: U, p, row, totalPressureCoeff, vorticity, wallShearStress; point data: p)"
-    assert str(caught.value).endswith(there)
+    there = "(it has cell data: U, p, row, totalPressureCoeff, vorticity, wallShearStress; point data: p)"
+    where = "sample 'run_1', field surface_pressure: run_1/surface.vtp"
+    assert str(caught.value) == f"{where} has {message} {there}; {way_out}"
 
 
-def test_a_missing_array_is_noticed_before_the_data_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_array_is_reported_before_data_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MeshFile, "read", lambda *_: pytest.fail("the data were read"))
     with pytest.raises(SourceError, match="has no array 'pMean'"):
         MappedSource(VTK, surface_mapping('pressure = "pMean"')).load("run_1")
@@ -139,20 +145,21 @@ def test_a_missing_array_is_noticed_before_the_data_are_read(monkeypatch: pytest
     ("fields", "message"),
     [
         pytest.param('pressure = "p"', "'p' are both cell data and point data", id="in both"),
-        pytest.param('area = { derive = "area" }', "no array tells", id="no array"),
+        pytest.param('area = { derive = "area" }', "it maps no array", id="no array"),
     ],
 )
-def test_whether_points_are_cells_has_to_be_clear(fields: str, message: str) -> None:
-    with pytest.raises(SourceError, match=f"domain 'surface' .* is not clear .*{message}.*association = 'cell' or"):
+def test_an_ambiguous_association_is_refused(fields: str, message: str) -> None:
+    expected = rf"domain 'surface' can take the cells or the points .*\({message}\); write association = 'cell' or"
+    with pytest.raises(SourceError, match=expected):
         MappedSource(VTK, surface_mapping(fields)).load("run_1")
 
 
-def test_arrays_of_a_domain_cannot_lie_apart(tmp_path: Path) -> None:
+def test_arrays_of_a_domain_need_one_association(tmp_path: Path) -> None:
     mesh: Any = pyvista.Sphere()
     mesh.cell_data["a"], mesh.point_data["b"] = range(mesh.n_cells), range(mesh.n_points)
     (tmp_path / "run_1").mkdir()
     mesh.save(tmp_path / "run_1" / "surface.vtp")
-    message = "the arrays of domain 'surface' lie apart: 'a' cell data, 'b' point data; take all of them from one"
+    message = "domain 'surface' have different associations: 'a' cell data, 'b' point data; map only cell data or only"
     with pytest.raises(SourceError, match=message):
         MappedSource(tmp_path, surface_mapping('pressure = "a"\nk = "b"')).load("run_1")
 
@@ -162,38 +169,39 @@ def test_arrays_of_a_domain_cannot_lie_apart(tmp_path: Path) -> None:
     [
         pytest.param(
             ('parts = { include = ["body"] }', ""),
-            "has 3 parts: 'internalMesh', 'ground', 'body'; say which make the domain 'surface', such as parts = {",
+            "has 3 parts: 'internalMesh', 'ground', 'body'; choose the parts of domain 'surface' in the mapping, "
+            "such as parts = {",
             id="no choice",
         ),
         pytest.param(
             ('include = ["body"]', 'include = ["Body"]'),
-            "asked for {\"include\": [\"Body\"]}; there are: 'internalMesh', 'ground', 'body'",
+            "expected {\"include\": [\"Body\"]}, got: 'internalMesh', 'ground', 'body'; correct the parts",
             id="none of that name",
         ),
         pytest.param(
             ('include = ["body"]', 'having = "U", exclude = ["*"]'),
-            'no part for the domain \'surface\', asked for {"exclude": ["*"], "having": "U"}; there are',
+            'no part for domain \'surface\': expected {"exclude": ["*"], "having": "U"}, got',
             id="all excluded",
         ),
     ],
 )
-def test_a_domain_needs_a_choice_of_parts(change: tuple[str, str], message: str) -> None:
+def test_a_domain_needs_existing_parts(change: tuple[str, str], message: str) -> None:
     with pytest.raises(SourceError, match=re.escape(message)):
         load_cut("ensight", change)
 
 
-def test_a_part_without_an_array_that_others_have_is_named(tmp_path: Path) -> None:
+def test_a_part_that_lacks_an_array_is_named(tmp_path: Path) -> None:
     bare, full = pyvista.Sphere(), pyvista.Sphere()
     full.cell_data["p"] = range(full.n_cells)
     (tmp_path / "run_1").mkdir()
     pyvista.MultiBlock({"bare": bare, "full": full}).save(tmp_path / "run_1" / "s.vtm")
     mapping = surface_mapping(file="{case}/s.vtm", domain='parts = { include = ["*"] }')
-    message = "field surface_pressure: run_1/s.vtm: part 'bare' has no array 'p' in its cell data, as others have"
+    message = "field surface_pressure: run_1/s.vtm: part 'bare' has no array 'p' in its cell data, but other parts do"
     with pytest.raises(SourceError, match=re.escape(message)):
         MappedSource(tmp_path, mapping).load("run_1")
 
 
-def test_a_vector_where_a_scalar_is_expected_is_named(tmp_path: Path) -> None:
+def test_a_vector_instead_of_a_scalar_is_named(tmp_path: Path) -> None:
     mapping = surface_mapping('pressure = "wallShearStress"\nstress = "wallShearStress"')
     message = r"field surface_pressure: expected shape \(n_points, 1\), got \(2041, 3\); write width = 3"
     with pytest.raises(SourceError, match=message):
@@ -208,9 +216,9 @@ def test_a_flat_surface_has_no_outside(tmp_path: Path) -> None:
         MappedSource(tmp_path, mapping).load("run_1")
 
 
-def test_unused_points_can_be_dropped_from_point_data_alone() -> None:
+def test_unused_points_can_be_dropped_only_from_point_data() -> None:
     mapping = surface_mapping('friction = "wallShearStress"', domain='unused_points = "drop"')
-    with pytest.raises(SourceError, match="unused_points = 'drop' is for point data"):
+    with pytest.raises(SourceError, match="unused_points = 'drop' is only for point data"):
         MappedSource(VTK, mapping).load("run_1")
 
 
@@ -231,12 +239,12 @@ def test_a_case_that_names_files_outside_of_the_source_is_refused(tmp_path: Path
     source = MappedSource(tmp_path / "in", mapping)
     for read in (source.load, source.describe) if kind == "ensight" else (source.load,):
         with pytest.raises(
-            SourceError, match=r"^sample 'run_1': run_1/\S+ names the file '\.\./\.\./.* outside of .*/in; put"
+            SourceError, match=r"^sample 'run_1': run_1/\S+ names the file '\.\./\.\./.* outside of .*/in; move"
         ):
             read("run_1")
 
 
-def test_other_samples_convert_beside_a_broken_one(tmp_path: Path) -> None:
+def test_a_broken_sample_leaves_others_readable(tmp_path: Path) -> None:
     cut_short(copy_case("vtk", tmp_path) / "surface.vtp")
     copy_case("vtk", tmp_path / "more").rename(tmp_path / "run_2")
     source = MappedSource(tmp_path, cut_mapping("vtk"))

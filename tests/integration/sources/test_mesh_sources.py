@@ -1,4 +1,4 @@
-"""Fields from VTK, EnSight and STL files: the same as the solver's own, whatever file they lie in."""
+"""Fields from VTK, EnSight and STL files equal the solver's fields, in every format."""
 
 from __future__ import annotations
 
@@ -54,16 +54,16 @@ def save_as(root: Path, name: str, mesh: Any) -> Path:
 
 
 @pytest.mark.parametrize("field", READ)
-def test_arrays_are_those_of_the_tensors_bit_for_bit(fields: dict[str, NDArray[Any]], field: str) -> None:
+def test_arrays_equal_the_tensors_bit_for_bit(fields: dict[str, NDArray[Any]], field: str) -> None:
     np.testing.assert_array_equal(fields[field], in_rows_of_run_1(fields)[field])
 
 
 @pytest.mark.parametrize("field", COMPUTED)
-def test_centres_normals_and_areas_are_the_solvers_to_rounding(fields: dict[str, NDArray[Any]], field: str) -> None:
+def test_centres_normals_and_areas_match_the_solver(fields: dict[str, NDArray[Any]], field: str) -> None:
     assert_close(fields[field], in_rows_of_run_1(fields)[field], scale=0.001 if field == "surface_area" else 1.0)
 
 
-def test_the_solvers_centres_are_not_those_of_vtk() -> None:
+def test_the_centres_of_vtk_differ_from_the_solver() -> None:
     volume = pyvista.read(VTK / "run_1" / "volume.vtu")
     distances = np.linalg.norm(load_cut("vtk")["volume_position"] - volume.cell_centers().points, axis=1)
     assert distances.max() > 1e-3
@@ -74,7 +74,7 @@ def test_fields_keep_the_order_of_the_file() -> None:
     np.testing.assert_array_equal(load_cut("vtk")["volume_row"], rows)
 
 
-def test_normals_look_out_of_a_body_whichever_way_its_faces_wind(tmp_path: Path) -> None:
+def test_normals_point_outward_for_any_winding(tmp_path: Path) -> None:
     inward = load_surface(VTK, 'normals = { derive = "normals" }', domain='association = "cell"')
     flipped = save_as(tmp_path, "surface.vtp", read_surface().flip_faces())
     outward = load_surface(flipped, 'normals = { derive = "normals" }', domain='association = "cell"')
@@ -82,7 +82,7 @@ def test_normals_look_out_of_a_body_whichever_way_its_faces_wind(tmp_path: Path)
 
 
 @pytest.mark.parametrize(("orient", "sign"), [("winding", -1), ("reversed", 1)])
-def test_a_mapping_may_say_which_way_normals_look(orient: str, sign: int) -> None:
+def test_a_mapping_can_set_the_direction_of_normals(orient: str, sign: int) -> None:
     normals = f'normals = {{ derive = "normals", orient = "{orient}" }}\nrow = "row"'
     fields = load_surface(VTK, normals, domain='association = "cell"')
     outward = load_cut("vtk")["surface_normals"]  # OpenFOAM's faces wind so that they look into the body
@@ -101,19 +101,19 @@ def test_a_surface_is_the_same_in_every_format_of_vtk(tmp_path: Path, suffix: st
         np.testing.assert_array_equal(values, expected[field], err_msg=field)
 
 
-def test_point_data_lie_at_the_points() -> None:
+def test_point_data_have_the_positions_of_points() -> None:
     mesh = read_surface()
     fields = load_surface(VTK, 'pressure = "p"', domain='association = "point"')
     np.testing.assert_array_equal(fields["surface_position"], mesh.points)
     np.testing.assert_array_equal(fields["surface_pressure"], mesh.point_data["p"])
 
 
-def test_an_array_that_is_only_cell_data_says_that_points_are_cells() -> None:
+def test_an_array_of_cell_data_selects_the_cells() -> None:
     fields = load_surface(VTK, 'friction = "wallShearStress"')
     assert fields["surface_position"].shape == fields["surface_friction"].shape == (2041, 3)
 
 
-def test_positions_may_be_an_array_of_the_file(tmp_path: Path) -> None:
+def test_positions_can_be_an_array_of_the_file(tmp_path: Path) -> None:
     mesh = read_surface()
     mesh.cell_data["C"] = centres = np.arange(3 * mesh.n_cells, dtype=np.float64).reshape(-1, 3)
     fields = load_surface(save_as(tmp_path, "surface.vtp", mesh), 'position = "C"\nfriction = "wallShearStress"')
@@ -128,7 +128,7 @@ def test_parts_are_joined_in_the_order_of_the_file() -> None:
         np.testing.assert_array_equal(both[field][84:], body[field], err_msg=field)
 
 
-def test_parts_are_chosen_by_an_array_that_they_carry(tmp_path: Path) -> None:
+def test_parts_are_chosen_by_their_arrays(tmp_path: Path) -> None:
     bare = read_surface()
     bare.cell_data.remove("wallShearStress")
     root = save_as(tmp_path, "s.vtm", pyvista.MultiBlock({"tunnel": bare, "car": read_surface(), "wheel": bare}))
@@ -143,7 +143,7 @@ def test_blocks_in_blocks_are_named_by_a_path(tmp_path: Path) -> None:
     assert len(load_surface(root, file="{case}/s.vtm", domain=domain)["surface_pressure"]) == 2041
 
 
-def test_of_several_time_steps_the_last_is_read(tmp_path: Path) -> None:
+def test_the_last_time_step_is_read(tmp_path: Path) -> None:
     case = copy_case("ensight", tmp_path)
     for array in ("p", "totalPressureCoeff", "row", "U", "vorticity", "wallShearStress"):
         first = (case / "data" / f"{array}.500").read_bytes()
@@ -155,7 +155,7 @@ def test_of_several_time_steps_the_last_is_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(given["volume_velocity"], load_cut("ensight")["volume_velocity"])
 
 
-def test_points_of_an_stl_are_a_domain_of_their_own(tmp_path: Path) -> None:
+def test_points_of_an_stl_are_a_domain(tmp_path: Path) -> None:
     save_as(tmp_path, "body.stl", read_surface().triangulate())
     stl = 'name = "s"\nid = "{case}"\n[domains.surface_stl]\nfile = "{case}/body.stl"\nassociation = "point"'
     fields = MappedSource(tmp_path, parse_mapping(stl, "mapping")).load("run_1").fields
@@ -163,7 +163,7 @@ def test_points_of_an_stl_are_a_domain_of_their_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("drop", [False, True], ids=["kept", "dropped"])
-def test_points_that_no_face_uses_are_kept_unless_the_mapping_drops_them(tmp_path: Path, drop: bool) -> None:
+def test_unused_points_are_kept_unless_dropped(tmp_path: Path, drop: bool) -> None:
     points = np.concatenate([np.full((5, 3), 9.0), read_surface().points])
     mesh = pyvista.PolyData(points, faces=shifted(read_surface().faces, 5))
     save_as(tmp_path, "surface.vtk", mesh)
@@ -181,7 +181,7 @@ def test_points_that_no_face_uses_are_kept_unless_the_mapping_drops_them(tmp_pat
 
 
 def shifted(faces: NDArray[Any], offset: int) -> NDArray[Any]:
-    """Add `offset` to the numbers of points, and not to the counts before them, of padded faces."""
+    """Add `offset` to the numbers of points of padded faces, but not to the counts before them."""
     moved, at = faces.copy(), 0
     while at < len(moved):
         moved[at + 1 : at + 1 + faces[at]] += offset
@@ -191,7 +191,7 @@ def shifted(faces: NDArray[Any], offset: int) -> NDArray[Any]:
 
 @pytest.fixture
 def arrays_read(monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
-    """The arrays of the first part, for each time that a file is read."""
+    """Return a list that collects the arrays of the first part for each read of a file."""
     seen: list[set[str]] = []
     for kind in (MeshFile, StreamedMesh, GoldMesh):
         monkeypatch.setattr(kind, "read", _watched(kind.read, seen))
@@ -212,7 +212,7 @@ def test_a_file_with_two_domains_is_read_once(arrays_read: list[set[str]]) -> No
     assert arrays_read == [{"p", "wallShearStress", "row", "totalPressureCoeff", "U", "vorticity"}]
 
 
-def test_only_the_arrays_that_are_mapped_are_read(arrays_read: list[set[str]]) -> None:
+def test_only_mapped_arrays_are_read(arrays_read: list[set[str]]) -> None:
     load_surface(VTK, 'friction = "wallShearStress"')
     assert arrays_read == [{"wallShearStress"}]
 
@@ -222,7 +222,7 @@ def test_the_bundled_cases_list_their_sample() -> None:
         assert MappedSource(root, cut_mapping(kind)).sample_ids() == ["run_1"]
 
 
-def test_a_surface_has_no_area_where_its_cells_are_volumes() -> None:
+def test_volume_cells_have_no_area() -> None:
     area = 'area = { derive = "area" }'
     with pytest.raises(SourceError, match=r"surface_area: run_1/volume\.vtu: it is computed from faces"):
         load_surface(VTK, area, file="{case}/volume.vtu", domain='association = "cell"')

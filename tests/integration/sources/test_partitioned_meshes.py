@@ -1,4 +1,4 @@
-"""Meshes in pieces: ghosts are left out, and a ``.pvtu`` or ``.pvtp`` is all its pieces."""
+"""Meshes in pieces: ghosts are left out, and a ``.pvtu`` or ``.pvtp`` joins its pieces."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ Fields = dict[str, NDArray[Any]]
 
 DUPLICATE_CELL, REFINED_CELL, HIDDEN_CELL = 1, 8, 32
 GHOST_BITS = [DUPLICATE_CELL, REFINED_CELL, HIDDEN_CELL]
-# These bits of a cell say nothing of a copy: HIGHCONNECTIVITYCELL, LOWCONNECTIVITYCELL, EXTERIORCELL.
+# Bits of cells that do not mark a ghost: HIGHCONNECTIVITYCELL, LOWCONNECTIVITYCELL, EXTERIORCELL.
 OTHER_BITS = [2, 4, 16]
 
 GHOSTS = "vtkGhostType"
 
 
 def volume_in_pieces(*, is_ghost: bool = True) -> tuple[Any, Any]:
-    """Two boxes of 16 cells that share a layer of cells, which each has as ghosts."""
+    """Return two boxes of 16 cells and a layer of 4 ghosts each: copies of cells of the other box."""
     pieces = []
     for start, ghosts in ((0.0, [0, 0, 0, 0, 1]), (3.0, [1, 0, 0, 0, 0])):
         grid = pyvista.ImageData(dimensions=(6, 3, 3), origin=(start, 0, 0)).cast_to_unstructured_grid()
@@ -85,7 +85,7 @@ def load(root: Path, mapping: Any) -> Fields:
 
 
 def flagged_surface(bits: list[int]) -> Any:
-    """The surface of the bundled case, every third cell with a flag."""
+    """Return the surface of the bundled case; every third cell has a flag."""
     mesh = pyvista.read(VTK / "run_1" / "surface.vtp")
     flags = np.zeros(mesh.n_cells, np.uint8)
     flags[::3] = np.resize(np.array(bits, np.uint8), len(flags[::3]))
@@ -100,7 +100,7 @@ def save_surface(root: Path, mesh: Any, name: str = "surface.vtp") -> Path:
 
 
 @pytest.mark.parametrize("suffix", [".vtp", ".vtk", ".vtu"])
-def test_ghosts_of_cells_are_left_out_as_vtk_does(tmp_path: Path, suffix: str) -> None:
+def test_ghost_cells_are_left_out_as_in_vtk(tmp_path: Path, suffix: str) -> None:
     mesh = flagged_surface(GHOST_BITS)
     mesh = mesh.cast_to_unstructured_grid() if suffix == ".vtu" else mesh
     save_surface(tmp_path, mesh, f"surface{suffix}")
@@ -118,14 +118,14 @@ def test_ghosts_of_cells_are_left_out_as_vtk_does(tmp_path: Path, suffix: str) -
         np.testing.assert_array_equal(given[field], values)
 
 
-def test_flags_that_are_no_ghosts_keep_their_cells(tmp_path: Path) -> None:
+def test_flags_without_ghost_bits_keep_their_cells(tmp_path: Path) -> None:
     mesh = flagged_surface(OTHER_BITS)
     save_surface(tmp_path, mesh)
     fields = load(tmp_path, surface_mapping(domain='association = "cell"'))
     assert len(fields["surface_pressure"]) == mesh.n_cells
 
 
-def test_ghosts_of_polyhedra_are_left_out(tmp_path: Path) -> None:
+def test_ghost_polyhedra_are_left_out(tmp_path: Path) -> None:
     mesh = pyvista.read(VTK / "run_1" / "volume.vtu")
     assert 42 in mesh.celltypes
     mapping = volume_mapping("volume.vtu", fields='velocity = "U"')
@@ -137,7 +137,7 @@ def test_ghosts_of_polyhedra_are_left_out(tmp_path: Path) -> None:
         np.testing.assert_array_equal(values, whole[field][own])
 
 
-def test_points_of_ghosts_alone_are_left_out(tmp_path: Path) -> None:
+def test_points_of_only_ghost_cells_are_left_out(tmp_path: Path) -> None:
     mesh = flagged_surface([DUPLICATE_CELL]).cast_to_unstructured_grid()
     mesh.point_data["index"] = np.arange(mesh.n_points, dtype=np.float32)
     save_surface(tmp_path, mesh, "surface.vtu")
@@ -149,13 +149,13 @@ def test_points_of_ghosts_alone_are_left_out(tmp_path: Path) -> None:
 
 
 def point_flags(n_points: int) -> NDArray[np.uint8]:
-    """Every fourth point is a duplicate, and every fifth hidden; bits of more than 2 mean other things."""
+    """Return flags: every fourth point is a duplicate, every fifth hidden, every seventh has a bit without meaning."""
     index = np.arange(n_points)
     flags: NDArray[np.uint8] = ((index % 4 == 0) + (index % 5 == 0) * 2 + (index % 7 == 0) * 4).astype(np.uint8)
     return flags
 
 
-def test_ghosts_of_points_are_left_out_and_shape_their_cells(tmp_path: Path) -> None:
+def test_ghost_points_are_left_out_but_shape_cells(tmp_path: Path) -> None:
     mesh = pyvista.read(VTK / "run_1" / "surface.vtp")
     fields = 'index = { file = "{case}/index.npy" }\nnormals = { derive = "normals" }\narea = { derive = "area" }'
     mapping = surface_mapping(fields, domain='association = "point"')
@@ -202,7 +202,7 @@ def test_a_distance_is_not_measured_to_ghosts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("association", ["cell", "point"])
-def test_a_pvtu_is_all_its_pieces_without_ghosts(tmp_path: Path, association: Literal["cell", "point"]) -> None:
+def test_a_pvtu_joins_its_pieces_without_ghosts(tmp_path: Path, association: Literal["cell", "point"]) -> None:
     fields = 'pressure = "p"' if association == "cell" else ""
     given = load(save_volume(tmp_path), volume_mapping("vol.pvtu", association, fields))
     pieces = volume_in_pieces()
@@ -216,12 +216,12 @@ def test_a_pvtu_is_all_its_pieces_without_ghosts(tmp_path: Path, association: Li
         assert len(np.unique(positions, axis=0)) == len(positions) == 32
     else:
         positions = np.concatenate([piece.points for piece in pieces])
-    # VTK sorts the points that are left by their first use.
+    # VTK sorts the remaining points by their first use.
     lists = (sorted(values.round(3).tolist()) for values in (given["volume_position"], positions))
     assert next(lists) == next(lists)
 
 
-def test_a_pvtp_is_all_its_pieces(tmp_path: Path) -> None:
+def test_a_pvtp_joins_its_pieces(tmp_path: Path) -> None:
     mesh = pyvista.read(VTK / "run_1" / "surface.vtp")
     halves = []
     for number in (0, 1):
@@ -236,15 +236,15 @@ def test_a_pvtp_is_all_its_pieces(tmp_path: Path) -> None:
     np.testing.assert_array_equal(given["surface_pressure"], np.concatenate([half.cell_data["p"] for half in halves]))
 
 
-def test_a_piece_that_is_missing_is_named(tmp_path: Path) -> None:
+def test_a_missing_piece_is_named(tmp_path: Path) -> None:
     save_volume(tmp_path, missing=True)
     with pytest.raises(SourceError) as error:
         load(tmp_path, volume_mapping("vol.pvtu"))
-    message = "sample 'run_1': run_1/vol.pvtu names 2 pieces, and 'pieces/vol &1.vtu' is not there"
+    message = "sample 'run_1': run_1/vol.pvtu lacks 1 of its 2 pieces, such as 'pieces/vol &1.vtu'; expected"
     assert str(error.value).startswith(message)
 
 
-def test_a_piece_that_is_damaged_is_an_error(tmp_path: Path) -> None:
+def test_a_damaged_piece_is_refused(tmp_path: Path) -> None:
     save_volume(tmp_path)
     piece = tmp_path / "run_1" / "pieces" / "vol &1.vtu"
     piece.write_bytes(piece.read_bytes()[:-600])
@@ -255,7 +255,7 @@ def test_a_piece_that_is_damaged_is_an_error(tmp_path: Path) -> None:
 def test_a_piece_outside_of_the_source_is_refused(tmp_path: Path) -> None:
     save_volume(tmp_path)
     (tmp_path / "run_1" / "vol.pvtu").write_text(pieced(".pvtu", ["../../elsewhere.vtu"]))
-    with pytest.raises(SourceError, match="which lies outside of"):
+    with pytest.raises(SourceError, match="which is outside of"):
         load(tmp_path, volume_mapping("vol.pvtu"))
 
 
@@ -279,10 +279,8 @@ def test_pieces_are_fetched_from_object_storage(in_memory: Place, tmp_path: Path
         assert [(file.key.rpartition("/")[2], file.problem) for file in found.files] == [("vol.pvtu", None)]
 
 
-def test_lists_of_faces_without_entries_are_those_of_no_polyhedra(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """VTK's reader of pieces gives them to about one mesh in a hundred."""
+def test_empty_lists_of_faces_mean_no_polyhedra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """VTK's reader of pieces returns such lists for about one mesh in a hundred."""
     save_volume(tmp_path)
     expected = load(tmp_path, volume_mapping("vol.pvtu"))["volume_pressure"]
     update = MeshFile._update
@@ -298,7 +296,7 @@ def test_lists_of_faces_without_entries_are_those_of_no_polyhedra(
     np.testing.assert_array_equal(load(tmp_path, volume_mapping("vol.pvtu"))["volume_pressure"], expected)
 
 
-def test_inspect_counts_ghosts_and_reads_what_is_left(tmp_path: Path) -> None:
+def test_inspect_counts_ghosts_and_reads_the_rest(tmp_path: Path) -> None:
     save_volume(tmp_path)
     found = inspect(tmp_path)
     assert [file.key for file in found.files] == ["run_1/vol.pvtu"]
@@ -312,12 +310,12 @@ def test_inspect_counts_ghosts_and_reads_what_is_left(tmp_path: Path) -> None:
     assert "left out, as ghosts of other pieces (vtkGhostType): 18 points, 8 cells" in call("inspect", tmp_path).output
 
 
-def test_heads_of_files_do_not_tell_how_many_are_ghosts(tmp_path: Path) -> None:
+def test_a_header_does_not_state_the_number_of_ghosts(tmp_path: Path) -> None:
     save_surface(tmp_path, flagged_surface([DUPLICATE_CELL]))
     assert MappedSource(tmp_path, surface_mapping(domain='association = "cell"')).describe("run_1") is None
 
 
-def test_an_export_goes_to_all_pieces_of_a_pvtu(tmp_path: Path) -> None:
+def test_an_export_covers_all_pieces_of_a_pvtu(tmp_path: Path) -> None:
     save_volume(tmp_path)
     (part,) = read_parts(tmp_path / "run_1" / "vol.pvtu")
     given = load(tmp_path, volume_mapping("vol.pvtu"))
@@ -325,7 +323,7 @@ def test_an_export_goes_to_all_pieces_of_a_pvtu(tmp_path: Path) -> None:
     assert part.distances("cell", given["volume_position"]).max() < 1e-6
 
 
-def test_an_export_goes_to_the_cells_that_were_converted(tmp_path: Path) -> None:
+def test_an_export_covers_the_converted_cells(tmp_path: Path) -> None:
     mesh = flagged_surface([DUPLICATE_CELL])
     (part,) = read_parts(save_surface(tmp_path, mesh) / "run_1" / "surface.vtp")
     np.testing.assert_array_equal(part.data("cell")["p"], mesh.cell_data["p"][mesh.cell_data[GHOSTS] == 0])
@@ -336,7 +334,7 @@ JOINED = ('file = "{case}/volume.vtu"', 'file = "{case}/volume.vtu"\nconcatenate
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf\n"], ids=["plain", "marked"])
-def test_pieces_that_are_whole_files_are_refused(tmp_path: Path, mark: bytes) -> None:
+def test_complete_files_as_pieces_are_refused(tmp_path: Path, mark: bytes) -> None:
     data = (copy_case("vtk", tmp_path) / "volume.vtu").read_bytes()
     (tmp_path / "run_1" / "volume.vtu").unlink()
     for number in (0, 1):
@@ -345,12 +343,12 @@ def test_pieces_that_are_whole_files_are_refused(tmp_path: Path, mark: bytes) ->
     for look in (source.load, source.describe):
         with pytest.raises(SourceError) as error:
             look("run_1")
-        assert str(error.value).startswith("sample 'run_1': run_1/volume.vtu.1.part is a whole VTK file; expected a ")
+        assert str(error.value).startswith("sample 'run_1': run_1/volume.vtu.1.part is a whole VTK file, expected a ")
         assert "write a .pvtu" in str(error.value)
 
 
 @pytest.mark.parametrize(("n_pieces", "said"), [(1, "1 piece"), (2, "2 pieces")])
-def test_a_file_joined_from_too_few_pieces_says_so(tmp_path: Path, n_pieces: int, said: str) -> None:
+def test_a_file_joined_from_too_few_pieces_is_refused(tmp_path: Path, n_pieces: int, said: str) -> None:
     file = copy_case("vtk", tmp_path) / "volume.vtu"
     data, third = file.read_bytes(), file.stat().st_size // 3
     file.unlink()

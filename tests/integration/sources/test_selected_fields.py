@@ -1,4 +1,4 @@
-"""Sources of some of their fields: what is not asked for is not read."""
+"""Sources of a subset of the fields: other fields are not read."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def mapped(root: Path) -> MappedSource:
     return MappedSource(root, parse_mapping(MAPPING, "mapping"))
 
 
-def test_a_tree_gives_some_fields_and_their_positions(tmp_path: Path) -> None:
+def test_a_tree_selects_fields_and_their_positions(tmp_path: Path) -> None:
     source = TreeSource(save_runs(tmp_path), TREE_FILEMAP)
     assert isinstance(source, SelectiveSource)
     whole = source.load("run_2").fields
@@ -50,7 +50,7 @@ def test_a_tree_gives_some_fields_and_their_positions(tmp_path: Path) -> None:
     assert sample.attributes == {}
 
 
-def test_a_tree_of_some_fields_has_the_samples_with_their_domain(tmp_path: Path) -> None:
+def test_a_selected_tree_has_the_samples_with_its_domains(tmp_path: Path) -> None:
     save_runs(tmp_path)
     for file in (tmp_path / "run_1").glob("volume*"):
         file.unlink()
@@ -60,14 +60,14 @@ def test_a_tree_of_some_fields_has_the_samples_with_their_domain(tmp_path: Path)
 
 
 @pytest.mark.parametrize(("file", "is_same"), [("surface_pressure", True), ("surface_area_vtp", False)])
-def test_a_tree_of_some_fields_changes_with_their_files_alone(tmp_path: Path, file: str, is_same: bool) -> None:
+def test_a_selected_tree_changes_only_with_its_files(tmp_path: Path, file: str, is_same: bool) -> None:
     before = TreeSource(save_runs(tmp_path), TREE_FILEMAP).only(["surface_area"])
     (tmp_path / "run_1" / f"{file}.npy").write_bytes(b"other")
     after = TreeSource(tmp_path, TREE_FILEMAP).only(["surface_area"])
     assert (before.fingerprint("run_1") == after.fingerprint("run_1")) == is_same
 
 
-def test_a_mapping_gives_some_fields_and_their_positions(tmp_path: Path) -> None:
+def test_a_mapping_selects_fields_and_their_positions(tmp_path: Path) -> None:
     source = mapped(tmp_path)
     assert isinstance(source, SelectiveSource)
     whole = source.load("1").fields
@@ -80,7 +80,7 @@ def test_a_mapping_gives_some_fields_and_their_positions(tmp_path: Path) -> None
     assert narrowed.field_attributes == {"volume_cp": {"units": "1"}}
 
 
-def test_a_distance_brings_the_domain_that_it_is_measured_to(tmp_path: Path) -> None:
+def test_a_selected_distance_includes_its_target_domain(tmp_path: Path) -> None:
     source = mapped(tmp_path)
     whole = source.load("1").fields["surface_sdf"]
     for file in ("p", "cp", "sp"):
@@ -88,7 +88,7 @@ def test_a_distance_brings_the_domain_that_it_is_measured_to(tmp_path: Path) -> 
     np.testing.assert_array_equal(source.only(["surface_sdf"]).load("1").fields["surface_sdf"], whole)
 
 
-def test_arrays_of_a_mesh_that_are_not_asked_for_are_not_loaded() -> None:
+def test_unselected_arrays_of_a_mesh_are_not_loaded() -> None:
     sample = MappedSource(VTK, cut_mapping("vtk")).only(["volume_velocity"]).load("run_1")
     assert sample.fields.keys() == {"volume_position", "volume_velocity"}
     np.testing.assert_array_equal(sample.fields["volume_velocity"], load_cut("vtk")["volume_velocity"])
@@ -104,8 +104,8 @@ def test_a_file_that_a_selected_field_lacks_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("field", ["surface_area", "volume_sdf", "volume_vorticity"])
-def test_arrays_that_tell_cells_from_points_still_do(field: str) -> None:
-    """Where the mapping does not say it, and what is asked for is computed, or in a domain that others tell of."""
+def test_the_association_is_derived_from_all_arrays(field: str) -> None:
+    """The mapping has no association, and the selected field is computed or in a domain that other arrays decide."""
     changes = [
         ('association = "cell"\n', ""),
         ('association = "cell"\n', ""),

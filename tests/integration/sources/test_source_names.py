@@ -1,4 +1,4 @@
-"""Names as solvers write them: suffixes in capitals, brackets in names of parts, blanks in names of files."""
+"""Unusual names of solvers: suffixes in capitals, brackets in names of parts, blanks in names of files."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_suffix_may_be_in_capitals(tmp_path: Path, suffix: str, save: Callable
     assert ("surface_pressure" in fields) == (suffix != ".STL")
 
 
-def test_a_mapping_finds_suffixes_that_are_written_otherwise(tmp_path: Path) -> None:
+def test_a_mapping_finds_other_spellings_of_suffixes(tmp_path: Path) -> None:
     for name, values in {"run_1.VTP": 1.0, "run_2.vtp": 2.0, "run_2.VTP": 3.0}.items():
         mesh = pyvista.Sphere(theta_resolution=5, phi_resolution=5)
         mesh.cell_data["p"] = np.full(mesh.n_cells, values)
@@ -106,7 +106,7 @@ def test_a_tensor_may_have_its_suffix_in_capitals(tmp_path: Path) -> None:
     }
 
 
-def test_the_mapping_that_inspect_proposes_takes_brackets_as_they_are(tmp_path: Path) -> None:
+def test_a_proposed_mapping_takes_brackets_literally(tmp_path: Path) -> None:
     (tmp_path / "in" / "run_1").mkdir(parents=True)
     boundary = pyvista.MultiBlock({"wall[car]": surface(), "wallc": pyvista.Plane()})
     blocks = pyvista.MultiBlock({"internal": pyvista.ImageData(dimensions=(3, 3, 3)), "boundary [1]": boundary})

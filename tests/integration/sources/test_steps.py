@@ -1,4 +1,4 @@
-"""Time steps of a file: the last, one by its number, or all of them as samples."""
+"""Time steps of a file: the last step, one step by its number, or each step as a sample."""
 
 from __future__ import annotations
 
@@ -64,7 +64,8 @@ def expected(step: int) -> list[float]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_step_is_read_and_the_last_without_a_word(tmp_path: Path, kind: str) -> None:
+def test_the_last_step_is_the_default(tmp_path: Path, kind: str) -> None:
+    """A step is read by its number; without a step in the mapping the last one is read."""
     path = save(tmp_path, kind)
     for step in (0, 1, 2):
         assert pressure(tmp_path, mapping(kind, step)) == expected(step)
@@ -75,7 +76,7 @@ def test_one_step_is_read_and_the_last_without_a_word(tmp_path: Path, kind: str)
 
 
 @pytest.mark.parametrize("kind", ["vtkhdf", "blocks"])
-def test_a_step_of_vtkhdf_is_that_of_vtk(tmp_path: Path, kind: str) -> None:
+def test_a_step_of_vtkhdf_matches_vtk(tmp_path: Path, kind: str) -> None:
     path = save(tmp_path, kind)
     for step in (0, 1, 2):
         read = read_with_vtk(path, step)
@@ -83,7 +84,7 @@ def test_a_step_of_vtkhdf_is_that_of_vtk(tmp_path: Path, kind: str) -> None:
         np.testing.assert_array_equal(pressure(tmp_path, mapping(kind, step)), own_values(mesh, "p"))
 
 
-def test_a_mesh_that_changes_with_the_steps_has_the_points_of_its_step(tmp_path: Path) -> None:
+def test_a_changing_mesh_has_the_points_of_its_step(tmp_path: Path) -> None:
     write_steps(tmp_path / "run_1" / "flow.vtkhdf", TIMES, lambda step: box(step, start=step))
     for step in (0, 1, 2):
         positions = MappedSource(tmp_path, mapping("vtkhdf", step)).load("run_1").fields["volume_position"]
@@ -91,11 +92,11 @@ def test_a_mesh_that_changes_with_the_steps_has_the_points_of_its_step(tmp_path:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_step_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path, kind: str) -> None:
+def test_a_missing_step_is_refused_with_the_existing_ones(tmp_path: Path, kind: str) -> None:
     save(tmp_path, kind)
     message = (
         rf"^sample 'run_1': run_1/{FILES[kind]} has no step 3; it has 3 time steps, "
-        r"from step 0 \(time 0\) to step 2 \(time 1\.5\)$"
+        r"from step 0 \(time 0\) to step 2 \(time 1\.5\); choose one of these$"
     )
     with pytest.raises(SourceError, match=message):
         pressure(tmp_path, mapping(kind, 3))
@@ -111,7 +112,7 @@ def test_a_file_without_steps_refuses_a_step(tmp_path: Path, kind: str, step: ob
         MappedSource(tmp_path, mapping(kind, "all", "run_{n}_{step}"))
 
 
-def test_one_step_is_a_step(tmp_path: Path) -> None:
+def test_a_single_step_counts_as_a_step(tmp_path: Path) -> None:
     path = save(tmp_path, "vtkhdf", times=[0.25])
     assert pressure(tmp_path, mapping("vtkhdf", 0)) == expected(0)
     assert MappedSource(tmp_path, mapping("vtkhdf", "all", "run_{n}/{step}")).sample_ids() == ["run_1/0"]
@@ -134,7 +135,7 @@ def test_all_steps_are_samples(tmp_path: Path, request: pytest.FixtureRequest, k
         assert source.load(sample).fields["volume_pressure"].tolist() == expected(int(sample[-1]))
 
 
-def test_files_that_tell_no_steps_belong_to_every_step(tmp_path: Path) -> None:
+def test_files_without_steps_belong_to_every_step(tmp_path: Path) -> None:
     for run in ("run_1", "run_2"):
         save(tmp_path, "case", run)
         pyvista.Sphere(radius=int(run[-1])).save(tmp_path / run / "body.stl")
@@ -153,7 +154,7 @@ def test_files_that_tell_no_steps_belong_to_every_step(tmp_path: Path) -> None:
     assert source.notices == []
 
 
-def test_domains_may_have_different_steps(tmp_path: Path) -> None:
+def test_domains_can_have_different_steps(tmp_path: Path) -> None:
     save(tmp_path, "vtkhdf")
     other = (
         '[domains.initial]\nfile = "run_{n}/flow.vtkhdf"\nassociation = "cell"\nstep = 0\n[domains.initial.fields]\n'
@@ -162,7 +163,7 @@ def test_domains_may_have_different_steps(tmp_path: Path) -> None:
     assert (fields["volume_pressure"].tolist(), fields["initial_p"].tolist()) == (expected(2), expected(0))
 
 
-def test_a_domain_must_say_which_step_where_samples_are_steps(tmp_path: Path) -> None:
+def test_a_domain_needs_a_step_if_samples_are_steps(tmp_path: Path) -> None:
     save(tmp_path, "vtkhdf")
     other = '[domains.other]\nfile = "run_{n}/flow.vtkhdf"\nassociation = "cell"\n[domains.other.fields]\np = "p"'
     source = MappedSource(tmp_path, mapping("vtkhdf", "all", "run_{n}_{step}", other))
@@ -174,7 +175,7 @@ def test_a_domain_must_say_which_step_where_samples_are_steps(tmp_path: Path) ->
     assert MappedSource(tmp_path, last).load("run_1_0").fields["other_p"].tolist() == expected(2)
 
 
-def test_step_is_a_placeholder_like_any_where_files_have_it(tmp_path: Path) -> None:
+def test_step_in_a_file_name_is_an_ordinary_placeholder(tmp_path: Path) -> None:
     for step in ("01", "02"):
         save(tmp_path / step, "case", times=TIMES[: int(step)])
     text = mapping("case").model_dump(mode="json", exclude_defaults=True)
@@ -199,7 +200,7 @@ def test_a_conversion_of_all_steps_has_a_sample_for_each(tmp_path: Path) -> None
         np.testing.assert_array_equal(read, expected(step))
 
 
-def test_a_change_of_a_step_of_a_case_is_one_of_its_sample(tmp_path: Path) -> None:
+def test_a_changed_step_changes_only_its_sample(tmp_path: Path) -> None:
     save(tmp_path, "case")
     of_steps = mapping("case", "all", "run_{n}_{step}")
 
@@ -214,12 +215,12 @@ def test_a_change_of_a_step_of_a_case_is_one_of_its_sample(tmp_path: Path) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["vtkhdf", "case"])
-def test_inspect_says_which_steps_there_are_and_proposes_the_last(tmp_path: Path, kind: str) -> None:
+def test_inspect_lists_steps_and_proposes_the_last(tmp_path: Path, kind: str) -> None:
     save(tmp_path / "in", kind)
     ran = call("inspect", tmp_path / "in", "--mapping", tmp_path / "m.toml")
     shown = "3 time steps, from step 0 (time 0) to step 2 (time 1.5)"
     assert f"{shown}; this is step 2 (time 1.5)" in ran.output
-    assert f'step = "last"  # of {shown}; "all" makes each a sample' in (tmp_path / "m.toml").read_text()
+    assert f'step = "last"  # of {shown}; "all" makes each step a sample' in (tmp_path / "m.toml").read_text()
     ran = call("convert", tmp_path / "in", tmp_path / "store", "--mapping", tmp_path / "m.toml")
     assert ran.code == 0, ran.stderr
     assert json.loads(call("inspect", tmp_path / "in", "--json").stdout)["files"][0]["steps"]["times"] == TIMES
@@ -230,17 +231,17 @@ def test_inspect_says_which_steps_there_are_and_proposes_the_last(tmp_path: Path
     [
         (1, "flow.vtkhdf", "flow.vtu", r"only \.case, \.vtkhdf, .* have time steps, got 'run_\{n\}/flow\.vtu'; leav"),
         (1, "flow.vtkhdf", "flow.npz", "have time steps, got 'run_{n}/flow.npz'"),
-        (-1, "", "", "step: expected 'last', 'all', or the number of a step, which is counted from 0 .*; got -1"),
-        (0.5, "", "", r"or the number of a step, .*; got 0\.5"),
-        ("first", "", "", "expected 'last', 'all', or the number of a step, .*; got 'first'"),
-        ("all", "", "", r"expected the placeholder \{step\} in 'run_\{n\}', .* such as 'run_\{n\}_\{step\}'"),
+        (-1, "", "", "step: expected 'last', 'all', or the number of a step, counted from 0 .*, got -1"),
+        (0.5, "", "", r"or the number of a step, .*, got 0\.5"),
+        ("first", "", "", "expected 'last', 'all', or the number of a step, .*, got 'first'"),
+        ("all", "", "", r"placeholder \{step\}, got 'run_\{n\}': .*; write, for example, id = 'run_\{n\}_\{step\}'"),
         ("all", 'id = "run_{n}"', 'id = "{step}"', r"'run_\{n\}/flow\.vtkhdf': expected the placeholders of the id"),
-        ("last", 'id = "run_{n}"', 'id = "{n}_{step}"', r"expected .* \{n\}, \{step\}; or write step = 'all' in"),
-        ("all", "run_{n}", "run_{n}_{step}", r"the file may have neither \{step\} nor a group"),
-        ("all", "step =", 'concatenate = "run_{n}_{step}.{part}"\nstep =', "the steps of a file in pieces are not kno"),
+        ("last", 'id = "run_{n}"', 'id = "{n}_{step}"', r"expected .* \{n\}, \{step\}; write step = 'all' in"),
+        ("all", "run_{n}", "run_{n}_{step}", r"allows neither \{step\} in the file nor a group; remove"),
+        ("all", "step =", 'concatenate = "run_{n}_{step}.{part}"\nstep =', "the steps of a file in pieces cannot be r"),
     ],
 )  # fmt: skip
-def test_a_mapping_with_a_step_that_makes_no_sense_is_refused(
+def test_a_mapping_with_an_invalid_step_is_refused(
     tmp_path: Path, step: object, old: str, new: str, message: str
 ) -> None:
     text = (
@@ -261,11 +262,11 @@ def two_counts(file: h5py.File) -> None:
     [
         (two_counts, "different numbers of time steps .*/VTKHDF/Steps has 3, /VTKHDF/other/Steps has 2"),
         (lambda file: file["VTKHDF/Steps"].attrs.modify("NSteps", 1 << 40), "claims 1,099,511,627,776 time steps"),
-        (lambda file: file["VTKHDF/Steps"].attrs.pop("NSteps"), "VTKHDF with time steps, .* no attribute NSteps"),
+        (lambda file: file["VTKHDF/Steps"].attrs.pop("NSteps"), "has time steps but no attribute NSteps"),
     ],
     ids=["counts", "many", "none"],
 )  # fmt: skip
-def test_steps_that_contradict_each_other_are_refused(tmp_path: Path, change: Any, message: str) -> None:
+def test_contradictory_steps_are_refused(tmp_path: Path, change: Any, message: str) -> None:
     path = save(tmp_path, "vtkhdf")
     with h5py.File(path, "a") as file:
         change(file)

@@ -1,4 +1,4 @@
-"""An EnSight case that is damaged, or forged, is refused with sample, file and byte, in little time and memory."""
+"""A damaged or forged EnSight case is refused with sample, file and byte, in little time and memory."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BILLION = 10**9
 
 
 def count_of(word: str, count: int, forged: int) -> Change:
-    """Claim another number behind a line."""
+    """Replace the number after a line."""
     return lambda writer: (writer.line(word) + writer.ints(count), writer.line(word) + writer.ints(forged))
 
 
@@ -73,20 +73,23 @@ GEOMETRY: dict[str, tuple[Change, str]] = {
         "expected 4,000,000,000 bytes of the numbers of nodes of the faces of nfaced",
     ),
     "a face of negative nodes": (ints(3, 3, 3, 3, to=(3, -3, 3, 3)), "it claims -3 nodes of the faces of nfaced"),
-    "a node beyond the nodes": (ints(*HEXA, to=(*HEXA[:-1], 10)), "hexa8 of part 1 'fluid' names node 10 of 9"),
-    "a node before the first": (ints(*HEXA, to=(0, *HEXA[1:])), "hexa8 of part 1 'fluid' names node 0 of 9"),
+    "a node beyond the nodes": (
+        ints(*HEXA, to=(*HEXA[:-1], 10)),
+        "hexa8 of part 1 'fluid' names node 10; the part has 9",
+    ),
+    "a node before the first": (ints(*HEXA, to=(0, *HEXA[1:])), "hexa8 of part 1 'fluid' names node 0; the part has 9"),
     "a corner beyond the nodes": (
         ints(1, 2, 3, 1, 4, 2, 2, 4, 3, 3, 4, 1, to=(1, 2, 3, 1, 4, 2, 2, 4, 3, 3, 4, 99)),
-        "nfaced of part 1 'fluid' names node 99 of 9",
+        "nfaced of part 1 'fluid' names node 99; the part has 9",
     ),
-    "a part twice": (count_of("part", 2, 1), "part 1 comes twice"),
+    "a part twice": (count_of("part", 2, 1), "part 1 occurs twice"),
     "a part without number": (count_of("part", 2, 0), "expected the number of a part, 1 to 65,536, got 0"),
     "a word of no meaning": (line("hexa8", "hoxa8"), "part 1 'fluid' has 'hoxa8'; expected coordinates or elements"),
     "elements twice": (line("nsided", "hexa8"), "part 1 'fluid' has 'hexa8' twice|expected"),
 }
 VARIABLE: dict[str, tuple[Change, str]] = {
     "an unknown part": (count_of("part", 2, 7), "the geometry has no part 7; its parts: 1, 2"),
-    "a part twice": (count_of("part", 2, 1), "part 1 comes twice"),
+    "a part twice": (count_of("part", 2, 1), "part 1 occurs twice"),
     "a word of no meaning": (line("hexa8", "hoxa8"), "expected a kind of elements of part 1 'fluid', got 'hoxa8'"),
     "elements that the part does not have": (line("hexa8", "hexa9"), "expected a kind of elements of part 1"),
     "elements twice": (line("nsided", "nfaced"), "part 1 'fluid' has 'nfaced' twice"),
@@ -132,18 +135,18 @@ def test_a_file_that_ends_early_is_named(tmp_path: Path, suffix: str, part: floa
 
 
 @pytest.mark.parametrize("form", [C, FORTRAN], ids=["C", "Fortran"])
-def test_a_file_may_end_with_blanks_but_not_in_a_line(tmp_path: Path, form: GoldForm) -> None:
+def test_a_file_can_end_with_blanks_but_not_in_a_line(tmp_path: Path, form: GoldForm) -> None:
     file = write_gold(tmp_path / "run_1" / "run_1.case", PARTS, form).with_suffix(".geo")
     data, size = file.read_bytes(), file.stat().st_size
     file.write_bytes(data + b"\0 \r\n")
     load(tmp_path)
     file.write_bytes(data + GoldWriter(form).line("part")[:40])
-    with pytest.raises(SourceError, match=rf"run_1\.geo, byte {size:,}: it ends after 40 bytes of a line of 80"):
+    with pytest.raises(SourceError, match=rf"run_1\.geo, byte {size:,}: the file ends after 40 bytes of a line of 80"):
         load(tmp_path)
 
 
 @pytest.mark.parametrize("suffix", [".geo", ".p"])
-def test_a_record_of_fortran_has_one_length(tmp_path: Path, suffix: str) -> None:
+def test_a_fortran_record_with_two_lengths_is_refused(tmp_path: Path, suffix: str) -> None:
     file = write_gold(tmp_path / "run_1" / "run_1.case", PARTS, FORTRAN).with_suffix(suffix)
     data = bytearray(file.read_bytes())
     data[-4:] = (9).to_bytes(4, "little")
@@ -152,23 +155,25 @@ def test_a_record_of_fortran_has_one_length(tmp_path: Path, suffix: str) -> None
         load(tmp_path)
 
 
-def test_values_in_another_order_of_bytes_are_refused(tmp_path: Path) -> None:
+def test_values_in_another_byte_order_are_refused(tmp_path: Path) -> None:
     path = write_gold(tmp_path / "run_1" / "run_1.case", PARTS, FORTRAN)
     write_gold(tmp_path / "other" / "run_1.case", PARTS, GoldForm(fortran=True, big_endian=True))
     (tmp_path / "other" / "run_1.p").rename(path.with_suffix(".p"))
-    with pytest.raises(SourceError, match=r"run_1\.p, byte 0: the order of its bytes is not that of the geometry"):
+    with pytest.raises(SourceError, match=r"run_1\.p, byte 0: its byte order differs from that of the geometry"):
         load(tmp_path)
 
 
-def test_a_node_that_is_not_there_is_not_among_those_in_use(tmp_path: Path) -> None:
+def test_a_missing_node_is_not_a_used_point(tmp_path: Path) -> None:
     file = write_gold(tmp_path / "run_1" / "run_1.case", PARTS).with_suffix(".geo")
     writer = GoldWriter(C)
     file.write_bytes(file.read_bytes().replace(writer.ints(*HEXA), writer.ints(*HEXA[:-1], 10)))
-    with pytest.raises(SourceError, match=r"run_1\.geo, byte [\d,]+: hexa8 of part 1 'fluid' names node 10 of 9"):
+    with pytest.raises(
+        SourceError, match=r"run_1\.geo, byte [\d,]+: hexa8 of part 1 'fluid' names node 10; the part has 9"
+    ):
         load(tmp_path, POINTS)
 
 
-def test_a_byte_is_that_of_the_file_where_it_has_several_steps(tmp_path: Path) -> None:
+def test_an_error_names_the_byte_in_a_file_of_several_steps(tmp_path: Path) -> None:
     path = write_gold(tmp_path / "run_1" / "run_1.case", PARTS)
     writer, data = GoldWriter(C), path.with_suffix(".p").read_bytes()
     begin, end = writer.line("BEGIN TIME STEP"), writer.line("END TIME STEP")

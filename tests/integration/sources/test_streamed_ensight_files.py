@@ -1,4 +1,4 @@
-"""Which EnSight cases this library reads alone, how, and which it leaves to VTK."""
+"""EnSight cases that this library reads lazily, and cases that it leaves to VTK."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def as_text(path: Path) -> None:
     ],
     ids=lambda change: change.__name__,
 )
-def test_what_only_vtk_knows_is_left_to_vtk(tmp_path: Path, change: Change) -> None:
+def test_a_case_that_only_vtk_reads_is_left_to_vtk(tmp_path: Path, change: Change) -> None:
     path = write_gold(tmp_path / "run_1" / "run_1.case", [PART])
     change(path)
     with pytest.raises(NotStreamedError):
@@ -97,7 +97,7 @@ def test_what_only_vtk_knows_is_left_to_vtk(tmp_path: Path, change: Change) -> N
     np.testing.assert_array_equal(values, MeshFile(path, "sample").read()[0].data["point"]["t"])
 
 
-def test_a_large_case_that_is_read_whole_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_case_that_is_read_whole_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streamed_files, "_LARGE_BYTES", 700)
     source = write_cubes(tmp_path, 3)
     source.load("run_1")  # a WholeFileWarning would be an error
@@ -106,7 +106,7 @@ def test_a_large_case_that_is_read_whole_is_told_of(tmp_path: Path, monkeypatch:
         source.load("run_1")
 
 
-def test_only_the_files_of_arrays_that_are_mapped_are_opened(tmp_path: Path) -> None:
+def test_only_files_of_mapped_arrays_are_opened(tmp_path: Path) -> None:
     path = write_gold(tmp_path / "run_1.case", [PART])
     path.with_suffix(".p").unlink()
     [part] = GoldMesh(path, "sample", "").read({"cell": [], "point": ["t"]})
@@ -120,7 +120,7 @@ MAPPING = (
 
 
 def write_cubes(root: Path, *n_cells: int) -> MappedSource:
-    """Write a case of parts that are rows of cubes; return it as a source."""
+    """Write a case whose parts are rows of cubes; return its source."""
     rng = np.random.default_rng(0)
     parts = []
     for count in n_cells:
@@ -143,7 +143,7 @@ def store_of(source: MappedSource, root: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def large(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is small: files are read while samples are written, a few cells at a time."""
+    """Treat every array as large: files are read while samples are written, a few cells at a time."""
     shrink(monkeypatch, bucket_bytes=1_000, block_bytes=4_000)
     monkeypatch.setattr(mesh_domains, "SMALL_DOMAIN_BYTES", 0)
     monkeypatch.setattr(streamed_part, "_STEP_CELLS", 64)
@@ -152,9 +152,7 @@ def large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gold_piece, "_STEP_POINTS", 10_000)
 
 
-def test_a_case_that_is_read_while_it_is_written_makes_the_same_store(
-    tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+def test_a_streamed_case_makes_the_same_store(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     source = write_cubes(tmp_path / "in", 700, 300)
     assert isinstance(source.load("run_1").fields["volume_position"], np.ndarray)
     expected = store_of(source, tmp_path / "loaded")
@@ -166,7 +164,7 @@ def test_a_case_that_is_read_while_it_is_written_makes_the_same_store(
 @pytest.mark.usefixtures("large")
 def test_memory_holds_the_points_and_a_few_elements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streamed_part, "_STEP_CELLS", 2_048)
-    n_cells = 100_000  # the nodes of the elements take 3.2 MB, and what is made of them twice as much
+    n_cells = 100_000  # the nodes of the elements take 3.2 MB, and the cells computed from them twice as much
     positions = write_cubes(tmp_path, n_cells).load("run_1").fields["volume_position"]
     tracemalloc.start()
     try:
@@ -175,10 +173,10 @@ def test_memory_holds_the_points_and_a_few_elements(tmp_path: Path, monkeypatch:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 3_000_000  # the points, 4.8 MB, lie in a temporary file
+    assert peak < 3_000_000  # the points, 4.8 MB, are in a temporary file
 
 
-def test_inspect_tells_the_parts_of_all_samples_without_vtk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inspect_lists_the_parts_of_all_samples_without_vtk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for library in ("pyvista", "vtkmodules"):
         monkeypatch.setitem(sys.modules, library, None)
     for number, wall in enumerate(("wall", "wheel"), 1):

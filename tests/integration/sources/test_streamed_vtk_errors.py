@@ -1,4 +1,4 @@
-"""A VTK file that is damaged, or forged, is refused with sample, file, array and byte, in little time and memory."""
+"""A damaged or forged VTK file is refused with sample, file, array and byte, in little time and memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def header(*words: int) -> bytes:
 
 
 def forged(name: str, *words: int) -> Forge:
-    """Put other numbers at the beginning of an array's header."""
+    """Replace the numbers at the beginning of an array's header."""
 
     def forge(parts: Parts) -> None:
         values = next(arrays[name] for arrays in parts.arrays.values() if name in arrays)
@@ -39,7 +39,7 @@ def forged(name: str, *words: int) -> Forge:
 
 
 def with_values(name: str, at: int, value: int) -> Forge:
-    """Put a number in the place of one of an array of cells."""
+    """Replace one number of an array of the cells."""
 
     def forge(parts: Parts) -> None:
         values = parts.arrays["Cells"][name].copy()
@@ -116,10 +116,16 @@ CASES: dict[str, tuple[Forge, str]] = {
     "a cell of another size": (with_values("types", 3, 10), "cell 3 of VTK's type 10 has 8 points; expected 4"),
 }
 POLYHEDRA: dict[str, tuple[Forge, str]] = {
-    "a face of no points": (with_values("faces", 1, 0), "array 'faces': the faces of a polyhedron"),
-    "a face of many points": (with_values("faces", 1, 10**12), "array 'faces': the faces of a polyhedron"),
-    "many faces": (with_values("faces", 0, 2**62), "array 'faces': the faces of a polyhedron"),
-    "fewer faces": (with_values("faces", 0, 5), "array 'faces': the faces of a polyhedron"),
+    "a face of no points": (
+        with_values("faces", 1, 0),
+        r"array 'faces': the faces of polyhedron \d+ of a block do not end",
+    ),
+    "a face of many points": (
+        with_values("faces", 1, 10**12),
+        r"array 'faces': the faces of polyhedron \d+ of a block do not end",
+    ),
+    "many faces": (with_values("faces", 0, 2**62), r"array 'faces': the faces of polyhedron \d+ of a block do not end"),
+    "fewer faces": (with_values("faces", 0, 5), r"array 'faces': the faces of polyhedron \d+ of a block do not end"),
     "a face that points nowhere": (with_values("faces", 2, 99_999), "cell 0 names point 99999; there are 320"),
     "faces that end beyond": (with_values("faceoffsets", 39, 10**12), "array 'faceoffsets': a list goes from 1,209 to"),
     "faces that end before": (with_values("faceoffsets", 7, 0), "array 'faceoffsets': a list goes from 217 to 0"),
@@ -156,7 +162,7 @@ def test_a_file_that_ends_early_is_named(tmp_path: Path, part: float) -> None:
         load(tmp_path, data[: int(len(data) * part)])
 
 
-def test_a_point_that_is_not_there_is_not_among_those_in_use(tmp_path: Path) -> None:
+def test_a_missing_point_is_not_a_used_point(tmp_path: Path) -> None:
     parts = cube_arrays()
     with_values("connectivity", 17, 320)(parts)
     with pytest.raises(SourceError, match=r"cell 2 names point 320; there are 320"):
@@ -164,7 +170,7 @@ def test_a_point_that_is_not_there_is_not_among_those_in_use(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("array", ["1" * (4 << 20) + " 1 " * 2_000_000, "1" * (12 << 20)])
-def test_a_number_of_a_million_digits_is_gone_over_once(
+def test_a_number_of_a_million_digits_is_scanned_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, array: str
 ) -> None:
     monkeypatch.setattr(text_numbers, "_STEP_BYTES", 8 << 20)
@@ -178,7 +184,7 @@ def test_a_number_of_a_million_digits_is_gone_over_once(
         )
         + "</Cells></Piece></UnstructuredGrid></VTKFile>"
     )
-    with pytest.raises(SourceError, match=r"array '\w+': (no list of numbers is|a number) at byte"):
+    with pytest.raises(SourceError, match=r"array '\w+': (expected a list of numbers at|a number after) byte"):
         load(tmp_path, data.encode())
 
 

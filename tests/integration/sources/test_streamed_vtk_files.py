@@ -1,4 +1,4 @@
-"""VTK files that are larger than what is held of them: the same stores, in little memory, and by ranges from afar."""
+"""Large VTK files are read lazily: they make the same stores in little memory, and remote files by byte ranges."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def store_of(source: MappedSource, root: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def large(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is small: files are read while samples are written, a few cells at a time."""
+    """Treat every array as large: files are read while samples are written, a few cells at a time."""
     shrink(monkeypatch, bucket_bytes=1_000, block_bytes=4_000)
     monkeypatch.setattr(mesh_domains, "SMALL_DOMAIN_BYTES", 0)
     monkeypatch.setattr(streamed_part, "_STEP_CELLS", 64)
@@ -66,9 +66,7 @@ def large(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("polyhedra", [False, True])
-def test_a_file_that_is_read_while_it_is_written_makes_the_same_store(
-    tmp_path: Path, request: pytest.FixtureRequest, polyhedra: bool
-) -> None:
+def test_a_streamed_file_makes_the_same_store(tmp_path: Path, request: pytest.FixtureRequest, polyhedra: bool) -> None:
     save(tmp_path / "in", cube_arrays(1_000, polyhedra=polyhedra))
     source = source_of(tmp_path / "in")
     assert isinstance(source.load("run_1").fields["volume_position"], np.ndarray)
@@ -79,7 +77,7 @@ def test_a_file_that_is_read_while_it_is_written_makes_the_same_store(
 
 
 @pytest.mark.usefixtures("large")
-def test_parts_of_a_file_are_converted_without_joining_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_split_file_is_converted_without_joining(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(tmp_path / "in", cube_arrays(1_000))
     expected = store_of(source_of(tmp_path / "in"), tmp_path / "whole")
     data = path.read_bytes()
@@ -98,7 +96,7 @@ def test_parts_of_a_file_are_converted_without_joining_them(tmp_path: Path, monk
 @pytest.mark.usefixtures("large")
 def test_memory_holds_the_points_and_a_few_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streamed_part, "_STEP_CELLS", 2_048)
-    n_cells = 100_000  # connectivity takes 6.4 MB, and what is made of it as much again
+    n_cells = 100_000  # connectivity takes 6.4 MB, and the cells computed from it as much again
     save(tmp_path, cube_arrays(n_cells))
     positions = source_of(tmp_path).load("run_1").fields["volume_position"]
     tracemalloc.start()
@@ -108,11 +106,11 @@ def test_memory_holds_the_points_and_a_few_cells(tmp_path: Path, monkeypatch: py
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 3_000_000  # the points, 9.6 MB, lie in a temporary file
+    assert peak < 3_000_000  # the points, 9.6 MB, are in a temporary file
 
 
 @pytest.mark.usefixtures("large")
-def test_damage_that_is_found_late_fails_its_sample_alone(tmp_path: Path, scratch: Path) -> None:
+def test_late_damage_fails_only_its_sample(tmp_path: Path, scratch: Path) -> None:
     save(tmp_path / "in", cube_arrays(1_000), sample="run_1")
     broken = cube_arrays(1_000)
     blob = bytearray(blocks_of(broken.arrays["CellData"]["p"]))
@@ -126,7 +124,7 @@ def test_damage_that_is_found_late_fails_its_sample_alone(tmp_path: Path, scratc
     assert failed.sample_id == "run_2"
     assert "sample 'run_2': run_2/volume.vtu cannot be read (array 'p': block " in failed.reason
     assert [path.name for path in root.glob("*.zarr")] == ["run_1.zarr"]
-    gc.collect()  # of the error that was raised
+    gc.collect()  # frees the error, whose frames hold the temporary files
     assert scratch_files(scratch) == []
 
 
@@ -139,7 +137,7 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("large")
-def test_an_array_that_is_not_asked_for_is_not_fetched(tmp_path: Path, scratch: Path) -> None:
+def test_only_requested_arrays_are_fetched(tmp_path: Path, scratch: Path) -> None:
     parts = cube_arrays(1_000)
     large = np.random.default_rng(0).normal(size=(1_000, 300)).astype(np.float32)
     parts.arrays["CellData"] = {"unused": large, **parts.arrays["CellData"], "other": large}
@@ -166,7 +164,7 @@ def test_a_cell_is_named_by_its_number_in_the_file(tmp_path: Path, association: 
         np.asarray(source_of(tmp_path, mapping).load("run_1").fields["volume_position"])
 
 
-def test_more_pieces_than_can_be_open_are_left_to_vtk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_pieces_are_left_to_vtk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(3):
         save(tmp_path, cube_arrays(2), name=f"{number}.vtu")
     named = "".join(f'<Piece Source="{number}.vtu"/>' for number in range(3))
@@ -191,7 +189,7 @@ def test_more_pieces_than_can_be_open_are_left_to_vtk(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.usefixtures("large")
-def test_a_file_that_changes_while_it_is_read_from_afar_is_named(tmp_path: Path) -> None:
+def test_a_remote_file_that_changes_while_read_is_named(tmp_path: Path) -> None:
     path = save(tmp_path, cube_arrays(1_000))
     fields = source_of(counted_root(tmp_path)).load("run_1").fields
     path.write_bytes(path.read_bytes()[:-30_000])

@@ -1,4 +1,4 @@
-"""``.pt`` files of several tensors: dicts, and `Data` of PyG, which need no PyG to be read, and run no code."""
+"""``.pt`` files of several tensors: dicts and `Data` of PyG. Reading them needs no PyG and runs no code."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ x = { array = "x", width = 5 }
 
 
 def values(*shape: int) -> NDArray[np.float32]:
-    """The values that the files of `PYG` were made of."""
+    """Return the values in the files of `PYG`."""
     return np.arange(1, 1 + np.prod(shape), dtype=np.float32).reshape(shape) / np.float32(8)
 
 
@@ -132,12 +132,12 @@ def over_and_over() -> dict[str, Any]:
 
 
 class OwnData:
-    """A class that no file may bring along."""
+    """A class that must not be unpickled."""
 
 
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
-    "one tensor": (lambda: torch.ones(4, 3), "it holds one tensor, which has no name; write it as the file of a field"),
-    "a list": (lambda: [{"pos": torch.ones(4, 3)}], "it holds a list, where a dict of tensors is expected; save each"),
+    "one tensor": (lambda: torch.ones(4, 3), "it holds one tensor without a name; write the file as a field"),
+    "a list": (lambda: [{"pos": torch.ones(4, 3)}], "expected a dict of tensors, got a list; save each"),
     "an array of NumPy": (
         lambda: {"pos": np.ones((4, 3))},
         r"it holds numpy\.[\w.]*_reconstruct, where only tensors are allowed; save its arrays as tensors \(torch",
@@ -148,10 +148,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "one name twice": (
         lambda: {"a": {"b": torch.ones(4, 3)}, "a/b": torch.ones(4, 3)},
-        "two of its values are called 'a/b'; rename one",
+        "two of its values have the name 'a/b'; rename one",
     ),
-    "a dict in itself": (in_circles, "its dicts lie in each other without end"),
-    "dicts over and over": (over_and_over, "it holds over 131,072 values"),
+    "a dict in itself": (in_circles, "expected the tensors of a sample, got endlessly nested dicts; save"),
+    "dicts over and over": (over_and_over, "expected the tensors of a sample, got over 131,072 values; save"),
     "an expanded tensor": (
         lambda: {"pos": torch.ones(1, 3).expand(10**12, 3), "pressure": torch.ones(1), "x": torch.ones(1)},
         r"its tensor of shape \(1000000000000, 3\) claims",
@@ -160,7 +160,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_no_dict_of_tensors_is_refused(tmp_path: Path, name: str) -> None:
+def test_content_other_than_a_dict_of_tensors_is_refused(tmp_path: Path, name: str) -> None:
     make, message = REFUSED[name]
     save(tmp_path, make())
     with bounded(), pytest.raises(SourceError, match=rf"^sample 'a': a\.pt cannot be read \({message}"):
@@ -168,7 +168,7 @@ def test_what_is_no_dict_of_tensors_is_refused(tmp_path: Path, name: str) -> Non
 
 
 class RunsCode:
-    """Makes a directory when it is unpickled."""
+    """An object that makes a directory when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -192,7 +192,7 @@ def test_no_code_in_a_data_of_pyg_is_run(tmp_path: Path, monkeypatch: pytest.Mon
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_batch_of_pyg_is_refused_with_a_way_out(tmp_path: Path) -> None:
+def test_a_batch_of_pyg_is_refused_with_a_remedy(tmp_path: Path) -> None:
     pickled = b"\x80\x02ctorch_geometric.data.batch\nDynamicInheritanceGetter\nq\x00."
     save(tmp_path, {"pos": torch.ones(4, 3)}, _use_new_zipfile_serialization=False)
     content = (tmp_path / "a.pt").read_bytes()
@@ -226,7 +226,7 @@ def test_many_threads_read_at_once(tmp_path: Path) -> None:
     assert failures == []
 
 
-def test_a_key_that_a_file_lacks_is_named(tmp_path: Path) -> None:
+def test_a_missing_key_is_named(tmp_path: Path) -> None:
     shutil.copy(PYG / "data_2.8.1.pt", tmp_path / "run_1.pt")
     message = (
         "sample 'run_1', field volume_pressure: run_1.pt has no array 'presure'; did you mean 'pressure'? "
@@ -236,25 +236,23 @@ def test_a_key_that_a_file_lacks_is_named(tmp_path: Path) -> None:
         load(tmp_path, MAPPING.replace('"pressure"', '"presure"'))
 
 
-def test_a_file_of_several_is_no_file_of_a_field(tmp_path: Path) -> None:
+def test_a_file_of_several_tensors_is_refused_as_a_field(tmp_path: Path) -> None:
     save(tmp_path, {"pos": torch.ones(4, 3)})
     text = 'name = "n"\nid = "{case}"\n[domains.volume.fields]\nposition = { file = "{case}.pt" }'
     with pytest.raises(
-        SourceError, match=r"a\.pt holds a dict; expected one tensor or array; write a file of several as"
+        SourceError, match=r"a\.pt holds a dict, expected one tensor or array; name a file of several arrays as"
     ):
         load(tmp_path, text)
 
 
 def test_a_domain_of_tensors_needs_a_position(tmp_path: Path) -> None:
     save(tmp_path, {"pos": torch.ones(4, 3)})
-    with pytest.raises(
-        ArgumentError, match=r"'{case}\.pt' holds arrays and no mesh; say which of them is the position"
-    ):
+    with pytest.raises(ArgumentError, match=r"'{case}\.pt' holds arrays and no mesh; name the array of the positions"):
         load(tmp_path, MAPPING.replace('position = "pos"\n', ""))
 
 
 def proposed(root: Path) -> str:
-    """The mapping that `inspect` proposes."""
+    """Return the mapping that `inspect` proposes."""
     return inspect(root).mapping
 
 
@@ -273,14 +271,14 @@ def test_inspect_proposes_a_mapping_that_converts(tmp_path: Path) -> None:
     assert stored.keys() == {"volume_position", "volume_pressure", "volume_x"}
 
 
-def test_inspect_says_what_is_no_field(tmp_path: Path) -> None:
+def test_inspect_lists_arrays_that_are_no_fields(tmp_path: Path) -> None:
     shutil.copy(PYG / "data_2.8.1.pt", tmp_path / "run_1.pt")
     remarks = [line for line in proposed(tmp_path).splitlines() if line.startswith("#")]
     assert remarks == [
-        '# "edge_index" has the shape (2, 4)',
-        '# "mach" has the shape ()',
-        '# "drag" has the shape ()',
-        '# "car" has the shape ()',
+        '# left out: "edge_index" has the shape (2, 4)',
+        '# left out: "mach" has the shape ()',
+        '# left out: "drag" has the shape ()',
+        '# left out: "car" has the shape ()',
     ]
 
 
@@ -290,7 +288,7 @@ def test_inspect_takes_pos_for_the_positions_and_x_for_features(tmp_path: Path) 
     text = proposed(tmp_path)
     assert 'position = "pos"' in text
     assert 'x = { array = "x", width = 3 }' in text
-    assert '# "mask" holds bool' in text
+    assert '# left out: "mask" holds bool' in text
     load(tmp_path, text)
 
 
@@ -305,8 +303,8 @@ def test_inspect_takes_a_dict_of_numbers_for_attributes(tmp_path: Path) -> None:
     assert 'a = { file = "a.pt" }' in proposed(tmp_path)
 
 
-def test_inspect_says_why_a_file_is_not_read(tmp_path: Path) -> None:
+def test_inspect_reports_why_a_file_is_not_read(tmp_path: Path) -> None:
     save(tmp_path, [{"pos": torch.ones(4, 3)}])
     [found] = inspect(tmp_path).files
     assert found.problem is not None
-    assert "a.pt holds a list; expected a tensor or a dict of tensors: save each sample" in found.problem
+    assert "a.pt holds a list, expected a tensor or a dict of tensors; save each sample" in found.problem

@@ -84,7 +84,7 @@ def test_transposed_arrays_convert(tmp_path: Path, kind: str) -> None:
 
 
 @KINDS
-def test_a_transposed_array_is_an_error_that_names_the_way_out(tmp_path: Path, kind: str) -> None:
+def test_an_unannounced_transposed_array_is_refused_with_remedy(tmp_path: Path, kind: str) -> None:
     save(tmp_path, kind)
     source = MappedSource(tmp_path, parse_mapping(mapping_text(kind, transpose=False), "mapping"))
     for look in (source.load, source.describe):
@@ -113,7 +113,7 @@ def test_a_transposed_hdf5_array_is_read_a_few_rows_at_a_time(tmp_path: Path) ->
     tracemalloc.stop()
 
 
-def test_rows_apart_are_stacked_and_transposed(tmp_path: Path) -> None:
+def test_separate_rows_are_stacked_and_transposed(tmp_path: Path) -> None:
     (tmp_path / "run_1").mkdir()
     rows = {"Ux": FIELDS["U"][:1], "Uy": FIELDS["U"][1:2], "Uz": FIELDS["U"][2:]}
     np.savez(tmp_path / "run_1" / "all.npz", pos=FIELDS["pos"], p=FIELDS["p"], **rows)  # type: ignore[arg-type]  # its stub

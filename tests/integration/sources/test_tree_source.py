@@ -1,4 +1,4 @@
-"""Trees of files as sources: which samples they have, and which arrays each gives."""
+"""Trees of files as sources: their samples, and the arrays of these."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from support.trees import (
 AHMEDML = find_preset("ahmedml")
 
 
-def test_the_bundled_runs_are_a_source_as_they_are() -> None:
+def test_the_bundled_simulations_are_a_source() -> None:
     source = TreeSource(AHMED, AHMEDML.filemap, AHMEDML.optional)
     assert source.sample_ids() == list(RUNS)
     assert_same_arrays(source.load("run_4").fields, load_run("run_4"))
@@ -71,7 +71,7 @@ def test_directories_and_files_of_other_kinds_are_no_samples(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("there", [".npy", ".npz", ".pt"])
 @pytest.mark.parametrize("named", [".npy", ".npz", ".pt"])
-def test_each_format_is_read_whichever_the_file_map_names(tmp_path: Path, named: str, there: str) -> None:
+def test_each_format_is_read_for_any_suffix_in_the_file_map(tmp_path: Path, named: str, there: str) -> None:
     save_run(tmp_path / "run_1", suffix=there)
     names = {key: name.removesuffix(".npy") + named for key, name in TREE_FILEMAP.model_dump(exclude_none=True).items()}
     source = TreeSource(tmp_path, FileMap(**names))
@@ -106,7 +106,7 @@ def test_the_named_file_comes_before_the_other_format(tmp_path: Path, named: str
     assert (source.load("run_1").fields["surface_position"] == 1.0).all()
 
 
-def test_two_fields_may_differ_in_the_suffix_of_their_files_alone(tmp_path: Path) -> None:
+def test_two_fields_can_differ_only_in_the_suffix(tmp_path: Path) -> None:
     save_array(tmp_path / "run_1" / "points.npy", np.full((4, 3), 1.0))
     save_array(tmp_path / "run_1" / "points.pt", np.full((5, 3), 2.0))
     source = TreeSource(tmp_path, FileMap(surface_position="points.npy", volume_position="points.pt"))
@@ -121,7 +121,8 @@ def test_optional_fields_that_all_samples_have_are_kept(tmp_path: Path) -> None:
     assert source.filemap == TREE_FILEMAP
 
 
-def test_an_optional_field_that_one_sample_lacks_is_left_out_of_all_with_a_notice(tmp_path: Path) -> None:
+def test_an_optional_field_that_a_sample_lacks_is_left_out(tmp_path: Path) -> None:
+    """It is left out of all samples, with a notice."""
     save_runs(tmp_path)
     (tmp_path / "run_2" / "surface_area_vtp.npy").unlink()
     source = TreeSource(tmp_path, TREE_FILEMAP, OPTIONAL)
@@ -139,7 +140,7 @@ def test_optional_fields_that_no_sample_has_are_left_out_with_one_notice() -> No
     assert source.filemap.surface_position_stl is None
 
 
-def test_a_domain_that_a_sample_lacks_altogether_is_just_not_there(tmp_path: Path) -> None:
+def test_a_sample_can_lack_a_whole_domain(tmp_path: Path) -> None:
     save_runs(tmp_path)
     for file in (tmp_path / "run_2").glob("volume_*"):
         file.unlink()
@@ -148,7 +149,7 @@ def test_a_domain_that_a_sample_lacks_altogether_is_just_not_there(tmp_path: Pat
     assert_same_arrays(source.load("run_1").fields, expected_fields())
 
 
-def test_a_sample_without_a_domain_does_not_cost_the_others_its_optional_fields(tmp_path: Path) -> None:
+def test_a_sample_without_a_domain_keeps_optional_fields_of_others(tmp_path: Path) -> None:
     save_runs(tmp_path)
     for path in (tmp_path / "run_2").glob("volume_*"):
         path.unlink()
@@ -216,9 +217,7 @@ def s3_copy_by_s3fs(request: pytest.FixtureRequest, tree: Path) -> tuple[str, di
 
 
 @pytest.mark.parametrize("copy", few_fast([memory_copy, s3_copy, s3_copy_by_s3fs], others=pytest.mark.s3))
-def test_a_remote_tree_gives_what_the_local_one_gives(
-    request: pytest.FixtureRequest, tmp_path: Path, copy: Any
-) -> None:
+def test_a_remote_tree_equals_the_local_one(request: pytest.FixtureRequest, tmp_path: Path, copy: Any) -> None:
     save_run(tmp_path / "tree" / "preprocessed" / "part" / "run_1")
     save_run(tmp_path / "tree" / "preprocessed" / "run_2", "run_2", suffix=".pt")
     root, options = copy(request, tmp_path / "tree")
@@ -251,10 +250,14 @@ def test_a_source_can_be_sent_to_another_process(tmp_path: Path) -> None:
             r"surface_position: .* ends in \.pt or \.npy or \.npz, got 'a\.vtp'",
             id="vtp",
         ),
-        pytest.param(FileMap(surface_position="mesh/a.npy"), r"in each sample's directory .*got 'mesh/a", id="a path"),
+        pytest.param(
+            FileMap(surface_position="mesh/a.npy"),
+            r"got 'mesh/a\.npy'; name a file in each sample's directory, without a path",
+            id="a path",
+        ),
     ],
 )
-def test_a_file_map_that_no_tree_can_have_is_refused(tmp_path: Path, filemap: FileMap, message: str) -> None:
+def test_an_impossible_file_map_is_refused(tmp_path: Path, filemap: FileMap, message: str) -> None:
     save_run(tmp_path / "run_1")
     with pytest.raises(ArgumentError, match=f"^file map: .*{message}"):
         TreeSource(tmp_path, filemap)

@@ -1,4 +1,4 @@
-"""Trees of files that lack something or are broken: what the error says."""
+"""Errors about trees with missing or damaged files."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def save_a_dict(sample: Path) -> None:
         pytest.param(pickle_objects, "surface_pressure.npy cannot be read (Object arrays cannot", id="objects"),
         pytest.param(write_text, "surface_pressure.npy cannot be read (the magic string is not", id="text"),
         pytest.param(save_a_module, "surface_pressure.pt cannot be read (it holds torch.nn.modules", id="a module"),
-        pytest.param(save_a_dict, "surface_pressure.pt holds a dict; expected one tensor or array", id="a dict"),
+        pytest.param(save_a_dict, "surface_pressure.pt holds a dict, expected one tensor or array", id="a dict"),
     ],
 )
-def test_a_broken_file_is_named_with_its_sample_and_field(
+def test_a_damaged_file_is_named_with_its_sample_and_field(
     tmp_path: Path, break_file: Callable[[Path], None], message: str
 ) -> None:
     save_runs(tmp_path, ["part/run_1", "part/run_2"])
@@ -62,21 +62,21 @@ def test_a_broken_file_is_named_with_its_sample_and_field(
     assert source.load("part/run_2").fields
 
 
-def test_broken_design_parameters_are_named_too(tmp_path: Path) -> None:
+def test_damaged_design_parameters_are_named(tmp_path: Path) -> None:
     (save_run(tmp_path / "run_1") / "design_parameters.npy").write_text("25 degrees")
     with pytest.raises(SourceError, match=r"^sample 'run_1', design_parameters: run_1/design_parameters\.npy cannot"):
         TreeSource(tmp_path, TREE_FILEMAP).load("run_1")
 
 
 @pytest.mark.parametrize("optional", [frozenset(), OPTIONAL], ids=["none optional", "others optional"])
-def test_a_domain_with_only_some_of_its_files_names_those_it_lacks(tmp_path: Path, optional: frozenset[str]) -> None:
+def test_missing_files_of_a_domain_are_named(tmp_path: Path, optional: frozenset[str]) -> None:
     save_runs(tmp_path)
     for name in ("volume_cell_velocity.npy", "volume_cell_position.npy"):
         (tmp_path / "run_2" / name).unlink()
     source = TreeSource(tmp_path, TREE_FILEMAP, optional)
     message = (
         "sample 'run_2': domain 'volume' lacks the file volume_cell_position.npy, volume_cell_velocity.npy; "
-        "expected all files of a domain: add the missing ones, or take the domain's other files away"
+        "add the missing files, or remove the other files of the domain"
     )
     with pytest.raises(SourceError, match=f"^{re.escape(message)}$"):
         source.load("run_2")
@@ -88,15 +88,15 @@ def test_an_unknown_sample_is_refused_with_the_nearest_names(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("root", "seen"),
-    [("there", "among 2 files"), ("there/empty", "where no file is"), ("nowhere", "where no file is")],
+    ("root", "n_files"),
+    [("there", 2), ("there/empty", 0)],
 )
-def test_a_tree_without_samples_says_what_was_expected(tmp_path: Path, root: str, seen: str) -> None:
+def test_a_tree_without_samples_is_refused_with_expected_files(tmp_path: Path, root: str, n_files: int) -> None:
     (tmp_path / "there" / "empty").mkdir(parents=True)
     for name in ("other.npy", "log.txt"):
         (tmp_path / "there" / name).write_text("-")
     message = (
-        f"{tmp_path / root}: no sample found {seen}; expected directories with files such as "
+        f"{tmp_path / root}: no sample found among {n_files} files, expected directories with files such as "
         "surface_position_vtp.npy, surface_pressure.npy, surface_wallshearstress.npy; "
         "check the path and the preset or file map"
     )
@@ -104,7 +104,13 @@ def test_a_tree_without_samples_says_what_was_expected(tmp_path: Path, root: str
         TreeSource(tmp_path / root, TREE_FILEMAP)
 
 
-def test_a_file_that_vanished_since_the_tree_was_listed_is_named(tmp_path: Path) -> None:
+def test_a_missing_root_is_named(tmp_path: Path) -> None:
+    message = f"^{re.escape(str(tmp_path / 'nowhere'))} does not exist; check the path$"
+    with pytest.raises(SourceError, match=message):
+        TreeSource(tmp_path / "nowhere", TREE_FILEMAP)
+
+
+def test_a_file_that_vanished_since_the_listing_is_named(tmp_path: Path) -> None:
     source = TreeSource(save_runs(tmp_path), TREE_FILEMAP)
     (tmp_path / "run_1" / PRESSURE).unlink()
     with pytest.raises(StorageError, match=r"cannot read .*run_1/surface_pressure\.npy: No such file"):

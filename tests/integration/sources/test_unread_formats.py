@@ -1,4 +1,4 @@
-"""Formats that are known and not read: what the file is, and the way to one that is read."""
+"""Formats that are known but not read: errors name the format and the remedy."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ position = "points"
 
 
 def save(path: Path) -> None:
-    """Write a file; those of HDF5 hold arrays."""
+    """Write a file of a format by its suffix; HDF5 files hold arrays."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix.lower() != ".h5":
         path.write_bytes(b"")
@@ -49,7 +49,7 @@ def save(path: Path) -> None:
 
 @pytest.mark.parametrize("as_directory", [False, True], ids=["file", "directory"])
 @pytest.mark.parametrize("name", FORMATS)
-def test_inspect_says_what_the_file_is_and_the_way(tmp_path: Path, name: str, as_directory: bool) -> None:
+def test_inspect_names_the_format_and_the_remedy(tmp_path: Path, name: str, as_directory: bool) -> None:
     save(tmp_path / "run_1" / name)
     ran = call("inspect", tmp_path if as_directory else tmp_path / "run_1" / name)
     what, way = FORMATS[name]
@@ -59,7 +59,7 @@ def test_inspect_says_what_the_file_is_and_the_way(tmp_path: Path, name: str, as
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_convert_says_what_the_file_of_a_mapping_is(tmp_path: Path, name: str) -> None:
+def test_convert_names_the_format_of_a_file_in_the_mapping(tmp_path: Path, name: str) -> None:
     save(tmp_path / "in" / "run_1" / name)
     (tmp_path / "m.toml").write_text(MAPPING.format(file=name))
     ran = call("convert", tmp_path / "in", tmp_path / "store", "--mapping", tmp_path / "m.toml")
@@ -70,14 +70,14 @@ def test_convert_says_what_the_file_of_a_mapping_is(tmp_path: Path, name: str) -
 
 
 @pytest.mark.parametrize("arguments", [("--mapping", "openfoam-vtk"), ("--preset", "ahmedml")], ids=["mapping", "tree"])
-def test_a_source_without_samples_tells_of_files_that_are_not_read(tmp_path: Path, arguments: tuple[str, str]) -> None:
+def test_a_source_without_samples_reports_unread_files(tmp_path: Path, arguments: tuple[str, str]) -> None:
     save(tmp_path / "in" / "run_1" / "run_1.foam")
     ran = call("convert", tmp_path / "in", tmp_path / "store", *arguments)
     assert ran.code == 1
-    assert re.search(r"no sample found among 1 files; .*run_1/run_1\.foam is an OpenFOAM case, .*foamToVTK", ran.stderr)
+    assert re.search(r"no sample found among 1 files, .*run_1/run_1\.foam is an OpenFOAM case, .*foamToVTK", ran.stderr)
 
 
-def test_a_fluent_file_that_a_pattern_matches_is_no_hdf5_of_arrays(tmp_path: Path) -> None:
+def test_a_matched_fluent_file_is_not_read_as_hdf5_arrays(tmp_path: Path) -> None:
     save(tmp_path / "run_1" / "flow.cas.h5")
     source = MappedSource(tmp_path, parse_mapping(MAPPING.format(file="*.h5"), "mapping"))
     for use in (source.load, source.describe):
@@ -85,7 +85,7 @@ def test_a_fluent_file_that_a_pattern_matches_is_no_hdf5_of_arrays(tmp_path: Pat
             use("run_1")
 
 
-def test_files_that_are_read_are_shown_beside_those_that_are_not(tmp_path: Path) -> None:
+def test_inspect_shows_read_and_unread_files(tmp_path: Path) -> None:
     save(tmp_path / "run_1" / "flow.foam")
     save(tmp_path / "run_1" / "forces.dat")
     pyvista.Sphere().save(tmp_path / "run_1" / "body.vtp")

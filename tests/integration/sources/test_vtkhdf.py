@@ -1,4 +1,4 @@
-"""VTKHDF: read as the mesh it is, whatever the suffix, with the values that VTK's own reader gives."""
+"""VTKHDF is read as a mesh with any suffix, with the same values as in VTK's reader."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def save(root: Path, mesh: Any = None, name: str = "flow.vtkhdf") -> Path:
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("place", ["local", "memory"])
-def test_a_mesh_is_read_whatever_its_suffix(
+def test_a_mesh_is_read_with_any_suffix(
     tmp_path: Path, request: pytest.FixtureRequest, suffix: str, place: str
 ) -> None:
     path = save(tmp_path, name=f"flow{suffix}")
@@ -60,7 +60,7 @@ def test_a_mesh_is_read_whatever_its_suffix(
     assert source.describe("run_1") is None
 
 
-def test_the_bundled_case_is_the_same_in_vtkhdf(tmp_path: Path) -> None:
+def test_vtkhdf_equals_the_bundled_case(tmp_path: Path) -> None:
     for name in ("surface.vtp", "volume.vtu"):
         write_vtkhdf(tmp_path / "run_1" / Path(name).with_suffix(".vtkhdf"), pyvista.read(VTK / "run_1" / name))
     given = load(tmp_path, cut_mapping("vtk", (".vtp", ".vtkhdf"), (".vtu", ".vtkhdf")))
@@ -70,7 +70,7 @@ def test_the_bundled_case_is_the_same_in_vtkhdf(tmp_path: Path) -> None:
         np.testing.assert_array_equal(given[field], values, err_msg=field)
 
 
-def test_an_image_has_the_points_and_values_of_vtk(tmp_path: Path) -> None:
+def test_an_image_matches_vtk(tmp_path: Path) -> None:
     image = pyvista.ImageData(dimensions=(4, 3, 2), spacing=(0.5, 1, 2))
     image.direction_matrix = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]], np.float64)
     image.point_data["p"] = np.arange(24.0)
@@ -82,7 +82,7 @@ def test_an_image_has_the_points_and_values_of_vtk(tmp_path: Path) -> None:
     np.testing.assert_array_equal(fields["volume_pressure"], pyvista.wrap(read).point_data["p"])
 
 
-def test_pieces_of_one_mesh_are_one_part_without_their_ghosts(tmp_path: Path) -> None:
+def test_pieces_of_a_mesh_are_one_part_without_ghosts(tmp_path: Path) -> None:
     path = save(tmp_path, collection(fluid=[box(), box(start=10)], body=[pyvista.Sphere()]))
     fields = load(tmp_path, mapping(head='parts = { include = ["fluid"] }\nassociation = "cell"'))
     fluid = read_with_vtk(path).GetPartitionedDataSet(0)
@@ -102,7 +102,7 @@ def test_a_mesh_in_pieces_without_blocks_is_one_part(tmp_path: Path) -> None:
     assert [part.name for part in inspect(path).files[0].parts] == ["flow"]
 
 
-def test_blocks_are_parts_which_a_path_names(tmp_path: Path) -> None:
+def test_blocks_are_parts_named_by_a_path(tmp_path: Path) -> None:
     wall = pyvista.Sphere()
     wall.cell_data["p"] = np.arange(float(wall.n_cells))
     blocks = pyvista.MultiBlock()
@@ -116,7 +116,7 @@ def test_blocks_are_parts_which_a_path_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mesh", [box(), pyvista.MultiBlock({"fluid": box()})], ids=["mesh", "blocks"])
-def test_only_the_arrays_asked_for_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mesh: Any) -> None:
+def test_only_requested_arrays_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mesh: Any) -> None:
     seen: list[set[str]] = []
 
     class Noting(MeshFile):
@@ -148,7 +148,7 @@ def test_inspect_proposes_a_mapping_that_converts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("head", "fields", "message"),
     [
-        ("", 'position = "VTKHDF/Points"', r"has no array 'VTKHDF/Points'; VTKHDF is read as a mesh: call its arrays"),
+        ("", 'position = "VTKHDF/Points"', r"has no array 'VTKHDF/Points' \(.*\); use the names of the mesh's arrays"),
         ('group = "VTKHDF"', 'position = "Points"', r"holds a mesh \(VTKHDF or CGNS\), .* leave group out"),
         ("", 'position = { array = "Points", transpose = true }', "holds a mesh .* leave transpose of position out"),
     ],
@@ -203,19 +203,19 @@ def renamed(file: h5py.File) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (without_steps, "is VTKHDF with time steps, and its group /VTKHDF/Steps has no attribute NSteps, .* = 3$"),
-        (with_a_link, "the values of 'VTKHDF/CellData/p' lie in other files; write the mesh into one file"),
-        (with_a_virtual_array, "the values of 'VTKHDF/CellData/p' lie in other files"),
+        (without_steps, "the group /VTKHDF/Steps has time steps but no attribute NSteps, .* = 3$"),
+        (with_a_link, "the values of 'VTKHDF/CellData/p' are in other files; write the mesh into one file"),
+        (with_a_virtual_array, "the values of 'VTKHDF/CellData/p' are in other files"),
         (of_type("OverlappingAMR"), "is VTKHDF of the type OverlappingAMR, an adaptive mesh, .* in ParaView"),
         (of_type("HyperTreeGrid"), "is VTKHDF of the type HyperTreeGrid, a tree of cells; save it"),
-        (of_type("Table"), "is VTKHDF of the type Table, a table and no mesh; write its columns"),
+        (of_type("Table"), "is VTKHDF of the type Table, a table and not a mesh; write its columns"),
         (of_type("Novelty"), "cannot be read"),
         (renamed, "holds no mesh: its root has no group VTKHDF; check the file"),
         (lambda file: file["VTKHDF/Connectivity"].resize((3,)), "cannot be read"),
     ],
     ids=["steps", "link", "virtual", "adaptive", "tree", "table", "unknown", "no root", "cut"],
 )
-def test_what_vtk_does_not_read_is_refused(tmp_path: Path, change: Any, message: str) -> None:
+def test_a_file_that_vtk_misreads_is_refused(tmp_path: Path, change: Any, message: str) -> None:
     path = save(tmp_path)
     with h5py.File(path, "a") as file:
         change(file)
@@ -224,7 +224,7 @@ def test_what_vtk_does_not_read_is_refused(tmp_path: Path, change: Any, message:
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_damaged_file_fails_its_sample_alone(tmp_path: Path, suffix: str) -> None:
+def test_a_damaged_file_fails_only_its_sample(tmp_path: Path, suffix: str) -> None:
     path = save(tmp_path, name=f"flow{suffix}")
     path.write_bytes(path.read_bytes()[:-500])
     with pytest.raises(SourceError, match=rf"^sample 'run_1': run_1/{re.escape(path.name)} cannot be read \("):

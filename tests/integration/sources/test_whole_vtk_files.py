@@ -1,4 +1,4 @@
-"""VTK files that only VTK reads, whole: which those are, and what a user is told."""
+"""VTK files that only VTK reads, whole: which files these are, and the warnings for them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OLD_GHOSTS = "vtkGhostLevels"
 
 
 def save(root: Path, other: str, sample: str = "run_1") -> MappedSource:
-    """Write a grid with the pressure of its cells, and one more array of zeros; bits, if it is called so."""
+    """Write a grid with pressure as cell data, and another array of zeros: of bits if its name is ``"bits"``."""
     grid = pv.ImageData(dimensions=(4, 4, 4)).cast_to_unstructured_grid()
     grid.cell_data["p"] = np.arange(27, dtype=np.float32)
     array = vtk.vtkBitArray() if other == "bits" else vtk.vtkUnsignedCharArray()
@@ -50,7 +50,7 @@ def all_large(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("all_large")
-def test_an_array_of_bits_that_nobody_asks_for_is_passed_over(tmp_path: Path) -> None:
+def test_an_array_of_bits_that_is_not_mapped_is_skipped(tmp_path: Path) -> None:
     source = save(tmp_path, "bits")  # a WholeFileWarning would be an error
     np.testing.assert_array_equal(source.load("run_1").fields["volume_pressure"], np.arange(27))
     described = source.describe("run_1")
@@ -63,7 +63,7 @@ def test_an_array_of_bits_that_nobody_asks_for_is_passed_over(tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("all_large")
-def test_a_large_file_that_is_read_whole_is_told_of_once(tmp_path: Path) -> None:
+def test_a_large_file_that_is_read_whole_warns_once(tmp_path: Path) -> None:
     source = save(tmp_path, OLD_GHOSTS)
     save(tmp_path, OLD_GHOSTS, "run_2")
     with warnings.catch_warnings(record=True) as caught:
@@ -73,15 +73,15 @@ def test_a_large_file_that_is_read_whole_is_told_of_once(tmp_path: Path) -> None
     [warning] = caught
     assert warning.category is WholeFileWarning
     assert str(warning.message).startswith(
-        "{case}/volume.vtu: VTK reads this file whole into memory, because its ghosts"
+        "{case}/volume.vtu: VTK reads the whole file into memory, because its ghosts"
     )
 
 
-def test_a_small_file_is_read_whole_without_a_word(tmp_path: Path) -> None:
+def test_a_small_file_is_read_whole_without_a_warning(tmp_path: Path) -> None:
     save(tmp_path, OLD_GHOSTS).load("run_1")
 
 
-def test_a_plan_counts_the_memory_of_a_file_that_is_read_whole(tmp_path: Path) -> None:
+def test_a_plan_counts_the_memory_of_a_whole_file(tmp_path: Path) -> None:
     parts = cube_arrays(40)
     parts.arrays["CellData"]["q"] = parts.arrays["CellData"]["p"]
     path = tmp_path / "run_1" / "volume.vtu"

@@ -1,4 +1,4 @@
-"""The distance of positions to a surface, beside other ways to compute it."""
+"""The distance of positions to a surface, compared with other ways to compute it."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ def test_the_distance_to_one_triangle(position: list[float], distance: float) ->
     assert distance_to_triangles(np.array([position], float), TRIANGLE) == pytest.approx([distance])
 
 
-def test_triangles_in_single_precision_far_away_are_measured_in_double() -> None:
-    """A fan of many triangles around a hub; corners are whole numbers, which float32 has at 12,000 km.
+def test_far_float32_triangles_are_measured_in_float64() -> None:
+    """The surface is a fan of many triangles around a hub. Their corners are integers, exact in float32 at 12,000 km.
 
-    Seeds in float32 would all lie on the hub, and tell nothing of which triangle is near.
+    Seeds in float32 would all coincide with the hub, so that none would show the nearest triangle.
     """
     angles = np.linspace(0, 2 * np.pi, 97)
     rim = np.round(np.stack([np.cos(angles), np.sin(angles), 0 * angles], axis=1) * 40)
@@ -82,34 +82,38 @@ def sphere() -> Floats:
 
 
 @given(seeds)
-def test_outside_a_sphere_it_is_the_distance_to_the_middle_less_the_radius(seed: int) -> None:
+def test_the_distance_to_a_sphere(seed: int) -> None:
+    """The distance is that to the centre minus the radius."""
     positions = np.random.default_rng(seed).normal(size=(50, 3))
     expected = np.abs(np.linalg.norm(positions, axis=1) - 1)
     np.testing.assert_allclose(distance_to_triangles(positions, sphere()), expected, atol=2e-3)
 
 
 @given(seeds, st.integers(1, 40))
-def test_of_few_triangles_it_is_that_to_the_nearest(seed: int, n_triangles: int) -> None:
+def test_the_distance_to_few_triangles_is_exact(seed: int, n_triangles: int) -> None:
+    """The distance to up to four triangles is the smallest of the distances to each."""
     rng = np.random.default_rng(seed)
     triangles, positions = rng.uniform(size=(n_triangles, 3, 3)), rng.normal(size=(20, 3))
-    # Four seeds each: up to four triangles are all measured.
+    # Up to four triangles have at most 16 seeds, so that all are measured.
     each = np.stack([by_vtk(positions, triangles[[one]]) for one in range(min(n_triangles, 4))])
     np.testing.assert_allclose(distance_to_triangles(positions, triangles[:4]), each.min(axis=0), atol=1e-9)
 
 
-def test_to_the_body_it_is_that_of_vtk_at_every_cell() -> None:
+def test_the_distance_to_the_body_matches_vtk() -> None:
     positions = np.load(AHMED / "run_1" / "volume_cell_position.npy")
     np.testing.assert_allclose(distance_to_triangles(positions, body()), by_vtk(positions, body()), atol=5e-7)
 
 
-def test_to_the_body_it_is_the_datasets_but_for_what_the_mesh_is_off_the_geometry() -> None:
+def test_the_distance_to_the_body_matches_the_dataset() -> None:
+    """It differs from the dataset's only by the distance between the mesh and the geometry."""
     positions, sdf = (np.load(AHMED / "run_1" / f"volume_cell_{name}.npy") for name in ("position", "sdf"))
     error = np.abs(distance_to_triangles(positions, body()) - sdf)
-    # The faces of the mesh lie up to 1.9 mm off the triangles of the geometry, to which the dataset measures.
+    # The dataset measures to the triangles of the geometry, which are up to 1.9 mm away from the faces of the mesh.
     assert (np.median(error) < 1e-6, error.max() < 1.7e-3) == (True, True)
 
 
-def test_to_positions_it_is_never_less_and_far_away_hardly_more() -> None:
+def test_the_distance_to_positions_hardly_exceeds_the_surface() -> None:
+    """The distance to face centres is never less than to the faces; beyond 1 m it is at most 1 % more."""
     positions = np.load(AHMED / "run_1" / "volume_cell_position.npy")
     surface = np.load(AHMED / "run_1" / "surface_position_vtp.npy")
     to_faces, to_positions = distance_to_triangles(positions, body()), distance_to_positions(positions, surface)
@@ -119,7 +123,7 @@ def test_to_positions_it_is_never_less_and_far_away_hardly_more() -> None:
     assert (excess / to_faces)[to_faces > 1].max() < 0.01
 
 
-def test_the_nearest_position_is_found_by_brute_force_too() -> None:
+def test_the_nearest_position_matches_brute_force() -> None:
     rng = np.random.default_rng(5)
     positions, targets = rng.normal(size=(200, 3)), rng.normal(size=(300, 3))
     expected = np.linalg.norm(positions[:, None] - targets, axis=2).min(axis=1)

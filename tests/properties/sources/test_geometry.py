@@ -1,4 +1,4 @@
-"""Centres, areas, normals and distances: what is known of simple shapes, and what holds for all."""
+"""Centres, areas and normals: exact values for simple shapes, and laws for all shapes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def warped_cube(seed: int, amount: float = 0.3) -> Floats:
 
 
 def tetrahedra_of(points: Floats, loops: tuple[tuple[int, ...], ...]) -> tuple[Floats, Floats]:
-    """Volumes and centroids of tetrahedra that fill a cell: over each edge of each face, to the middle."""
+    """Return volumes and centroids of the tetrahedra that fill a cell: one for each edge of each face."""
     inner = points.mean(axis=0)
     corners = [
         (points[a], points[b], points[list(loop)].mean(axis=0), inner)
@@ -79,7 +79,7 @@ def test_the_centre_of_a_cell_is_its_centroid(kind: int, points: list[list[float
 
 
 @given(seeds, st.floats(0.1, 3.0))
-def test_where_faces_are_flat_it_is_the_centroid_of_tetrahedra_that_fill_the_cell(seed: int, taper: float) -> None:
+def test_a_cell_with_flat_faces_has_its_exact_centroid(seed: int, taper: float) -> None:
     frustum = np.where(CUBE[:, 2:] == 1, CUBE * [taper, taper, 1], CUBE)
     points = frustum @ (np.eye(3) + np.random.default_rng(seed).uniform(-0.3, 0.3, (3, 3)))
     volumes, centroids = tetrahedra_of(points, CUBE_FACES)
@@ -103,7 +103,7 @@ def test_centres_move_with_their_points(seed: int, scale: float, shift: tuple[fl
 
 
 @given(seeds)
-def test_far_from_the_origin_no_more_digits_are_lost_than_the_points_have(seed: int) -> None:
+def test_centres_far_from_the_origin_keep_their_digits(seed: int) -> None:
     points, far = warped_cube(seed), np.array([1e6, -2e6, 3e6])
     near_center = cell_centers(points, one_cell(HEXAHEDRON, 8))
     np.testing.assert_allclose(cell_centers(points + far, one_cell(HEXAHEDRON, 8)) - far, near_center, atol=1e-8)
@@ -116,7 +116,7 @@ def test_a_cell_without_volume_has_the_mean_of_its_face_centres() -> None:
     np.testing.assert_allclose(cell_centers(flat, one_cell(HEXAHEDRON, 8)), [[0.5, 0.5, 0]])
 
 
-def test_many_cells_are_computed_block_by_block_and_of_mixed_types() -> None:
+def test_many_cells_of_mixed_types_are_computed_in_blocks() -> None:
     n_cells = 40_000
     shifts = np.arange(n_cells)[:, None, None] * [[[2.0, 0.0, 0.0]]]
     points = (CUBE + shifts).reshape(-1, 3)
@@ -129,13 +129,13 @@ def test_many_cells_are_computed_block_by_block_and_of_mixed_types() -> None:
 
 
 @given(seeds)
-def test_area_vectors_of_a_closed_surface_sum_up_to_nothing(seed: int) -> None:
+def test_area_vectors_of_a_closed_surface_sum_to_zero(seed: int) -> None:
     _, vectors = face_vectors(warped_cube(seed), surface(*CUBE_FACES))
     np.testing.assert_allclose(vectors.sum(axis=0), 0, atol=1e-14)
 
 
 @given(seeds)
-def test_triangles_of_a_sphere_have_its_area_and_look_outward(seed: int) -> None:
+def test_triangles_of_a_sphere_have_its_area_and_point_outward(seed: int) -> None:
     sphere = pyvista.Sphere(radius=2.0, theta_resolution=60, phi_resolution=60)
     shift = np.random.default_rng(seed).uniform(-100, 100, 3)
     points, loops = np.asarray(sphere.points, float) + shift, sphere.faces.reshape(-1, 4)[:, 1:]
@@ -149,13 +149,13 @@ def test_triangles_of_a_sphere_have_its_area_and_look_outward(seed: int) -> None
 
 
 @given(seeds, st.booleans())
-def test_the_sign_of_a_closed_surface_is_that_of_its_volume(seed: int, is_reversed: bool) -> None:
+def test_the_sign_of_a_closed_surface_equals_its_volume_sign(seed: int, is_reversed: bool) -> None:
     loops = tuple(loop[::-1] for loop in CUBE_FACES) if is_reversed else CUBE_FACES
     centers, vectors = face_vectors(warped_cube(seed) + 50, surface(*loops))
     assert np.sign(outward_sign(centers, vectors)) == (-1 if is_reversed else 1)
 
 
-def test_half_a_body_with_an_open_side_still_looks_outward() -> None:
+def test_a_body_with_an_open_side_points_outward() -> None:
     loops = CUBE_FACES[1:]  # without the side at x = 0
     assert outward_sign(*face_vectors(CUBE + 9, surface(*loops))) > 0.5
 
@@ -174,7 +174,7 @@ def test_points_share_all_of_the_area_of_their_faces(seed: int) -> None:
     assert (areas[8], summed[8].tolist()) == (0, [0, 0, 0])
 
 
-def test_the_corners_of_a_cube_look_along_its_diagonals() -> None:
+def test_normals_at_the_corners_of_a_cube_are_its_diagonals() -> None:
     _, vectors = face_vectors(CUBE, surface(*CUBE_FACES))
     summed, areas = point_vectors(8, surface(*CUBE_FACES), vectors)
     np.testing.assert_allclose(summed, 2 * (CUBE - 0.5))
@@ -188,11 +188,11 @@ def test_a_mesh_without_cells_has_no_faces() -> None:
 
 
 @pytest.mark.parametrize("kind", list(pyvista.CellType), ids=lambda kind: kind.name)
-def test_cells_have_the_dimensions_that_vtk_gives_them(kind: pyvista.CellType) -> None:
+def test_cells_have_the_dimensions_of_vtk(kind: pyvista.CellType) -> None:
     assert dimension_of(np.array([1, int(kind)])) == kind.dimension
 
 
-def test_every_face_of_every_cell_is_given_once() -> None:
+def test_every_face_of_every_cell_is_yielded_once() -> None:
     grid = pyvista.examples.load_hexbeam()
     cells = Cells(np.asarray(grid.celltypes), np.arange(0, 8 * grid.n_cells + 1, 8), np.asarray(grid.cell_connectivity))
     owners = np.concatenate([owners for owners, _ in faces(cells)])

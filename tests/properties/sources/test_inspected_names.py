@@ -1,4 +1,4 @@
-"""Whatever files are called, ``inspect`` proposes patterns that a mapping may have, and that match them."""
+"""For any names of files, ``inspect`` proposes valid patterns that match them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ trees = st.lists(names, min_size=1, max_size=12, unique=True)
 
 
 @given(trees)
-def test_patterns_have_the_placeholders_of_the_id_and_match_their_files(keys: list[str]) -> None:
+def test_proposed_patterns_match_their_files(keys: list[str]) -> None:
+    """Each pattern has the placeholders of the id."""
     found = files_of_first_sample(keys)
     wanted = set(PathPattern.parse(found.id).names)
     assert "*" not in found.id
@@ -54,9 +55,9 @@ def test_patterns_have_the_placeholders_of_the_id_and_match_their_files(keys: li
 
 
 @given(trees)
-def test_each_file_is_of_one_kind(keys: list[str]) -> None:
+def test_each_file_has_one_kind(keys: list[str]) -> None:
     kinds = find_kinds(keys)
     assert sorted(key for kind in kinds for key in kind.rows) == sorted(keys)
     for kind in kinds:
-        # Only the suffix of one format may be written in two ways beside each other.
+        # Only suffixes of one format can have several spellings in one kind.
         assert len({(key[key.rfind(".") :], row) for key, row in kind.rows.items()}) == len(kind.rows)

@@ -1,4 +1,4 @@
-"""The compiled module computes centres and area vectors as NumPy does, and finds the same cells unsound."""
+"""The compiled module computes the same centres and area vectors as NumPy, and finds the same unsound cells."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CUBE: list[list[float]] = [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 1
 _PRISM: list[list[float]] = [[0, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 1], [0, 1, 1], [1, 0, 1]]
 _PENTAGON: list[list[float]] = [[0, 0], [1, 0], [1.4, 1], [0.5, 1.6], [-0.4, 1]]
 _DRUM: list[list[float]] = [[*place, height] for height in (0, 1) for place in _PENTAGON]
-# Points of a cell of each of VTK's types; polyhedra have 100 and 200 more where they have other faces.
+# Points of a cell of each VTK type. Polyhedra with other faces have the keys 142 and 242.
 SHAPES: dict[int, list[list[float]]] = {
     3: [[0, 0, 0], [1, 1, 1]],
     5: [[0, 0, 0], [1, 0, 0], [0, 1, 0]],
@@ -50,7 +50,7 @@ dtypes = st.sampled_from([np.float32, np.float64])
 
 
 def mesh_of(seed: int, kinds: list[int], dtype: type) -> tuple[NDArray[Any], Cells]:
-    """Cells of these types with warped faces, anywhere; numbers of points and faces are shuffled."""
+    """Return points and cells of these types, with warped faces and random places; points and faces are shuffled."""
     rng = np.random.default_rng(seed)
     shapes = [np.array(SHAPES[kind]) for kind in kinds]
     sizes = [len(shape) for shape in shapes]
@@ -75,7 +75,7 @@ def mesh_of(seed: int, kinds: list[int], dtype: type) -> tuple[NDArray[Any], Cel
 
 
 @given(seeds, kinds, dtypes, st.integers(1, 3))
-def test_centres_are_those_of_numpy(seed: int, kinds: list[int], dtype: type, threads: int) -> None:
+def test_centres_match_numpy(seed: int, kinds: list[int], dtype: type, threads: int) -> None:
     points, cells = mesh_of(seed, kinds, dtype)
     given = cell_centers(points, cells, threads)
     with pytest.MonkeyPatch.context() as patch:
@@ -87,7 +87,7 @@ def test_centres_are_those_of_numpy(seed: int, kinds: list[int], dtype: type, th
 
 
 @given(seeds, face_kinds, dtypes, st.integers(1, 3))
-def test_area_vectors_are_those_of_numpy(seed: int, kinds: list[int], dtype: type, threads: int) -> None:
+def test_area_vectors_match_numpy(seed: int, kinds: list[int], dtype: type, threads: int) -> None:
     points, cells = mesh_of(seed, kinds, dtype)
     given = face_vectors(points, cells, threads)
     with pytest.MonkeyPatch.context() as patch:
@@ -98,7 +98,7 @@ def test_area_vectors_are_those_of_numpy(seed: int, kinds: list[int], dtype: typ
 
 
 @given(seeds, kinds, st.sampled_from(["connectivity", "offsets"]), st.sampled_from([-1, 2**40, -(2**62), 3]))
-def test_a_cell_that_is_not_sound_is_found(seed: int, kinds: list[int], array: str, wrong: int) -> None:
+def test_an_unsound_cell_is_found(seed: int, kinds: list[int], array: str, wrong: int) -> None:
     points, cells = mesh_of(seed, kinds, np.float64)
     numbers = getattr(cells, array).copy()
     numbers[np.random.default_rng(seed).integers(len(numbers))] = wrong
@@ -117,7 +117,7 @@ def test_a_cell_that_is_not_sound_is_found(seed: int, kinds: list[int], array: s
 @given(
     seeds, st.sampled_from(["cell_offsets", "face_ids", "face_offsets", "connectivity"]), st.sampled_from([-1, 2**40])
 )
-def test_faces_that_point_nowhere_are_found(seed: int, array: str, wrong: int) -> None:
+def test_invalid_faces_are_found(seed: int, array: str, wrong: int) -> None:
     points, cells = mesh_of(seed, [42, 12, 42], np.float32)
     assert cells.polyhedra is not None
     numbers = getattr(cells.polyhedra, array).copy()

@@ -1,4 +1,4 @@
-"""An EnSight Gold case in binary is read as VTK reads it, whatever its form, its parts and its elements are."""
+"""A binary EnSight Gold case of any form, parts and elements is read with the same result as in VTK."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ forms = st.builds(
 kinds = st.lists(
     st.sampled_from([*SIZES, "nsided", "nfaced", "g_hexa8", "g_tria3", "g_nsided"]), unique=True, max_size=6
 )
-# The kinds of a part, and which arrays it has; without nodes it is empty.
+# Kinds of elements of a part, its node arrays, its element arrays, and whether it is empty.
 shapes = st.tuples(kinds, st.sets(st.sampled_from([*WIDTHS])), st.sets(st.sampled_from([*WIDTHS])), st.booleans())
 
 
 @pytest.fixture(autouse=True, params=[False, True], ids=["", "small-steps"])
 def steps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also read a few cells, numbers and bytes at a time, as large files are."""
+    """Also read a few cells, numbers and bytes at a time, as for large files."""
     if request.param:
         monkeypatch.setattr(f"{SOURCES}.streamed_part._STEP_BYTES", 100)
         monkeypatch.setattr(f"{SOURCES}.streamed_part._STEP_CELLS", 3)
@@ -58,7 +58,7 @@ def element_of(kind: str, rng: np.random.Generator, n_points: int) -> Any:
 def part_of(shape: tuple[list[str], set[str], set[str], bool], number: int, seed: int) -> GoldPart:
     kinds, nodes, elements, is_empty = shape
     rng = np.random.default_rng([seed, number])
-    if is_empty:  # VTK loses what comes behind lists without elements, and behind values of several kinds without any
+    if is_empty:  # VTK loses everything after lists without elements, and after several kinds without values
         kinds = [kind for kind in kinds if kind in SIZES][:1]
     n_points = 0 if is_empty else 12
     counts = [0 if is_empty else int(rng.integers(kind not in SIZES, 8)) for kind in kinds]
@@ -89,10 +89,10 @@ def assert_read_as_vtk_does(path: Path) -> None:
 
 
 @given(seeds, st.lists(shapes, min_size=1, max_size=4), forms)
-def test_a_case_is_read_as_vtk_reads_it(
+def test_a_case_matches_vtk(
     seed: int, shapes: list[tuple[list[str], set[str], set[str], bool]], form: GoldForm
 ) -> None:
-    # One part is there in any case: VTK says that the others hold no mesh.
+    # One part is never empty: VTK reports a case of only empty parts as a case without a mesh.
     last = (["hexa8", "nfaced"], {"s"}, {"s", "v"}, False)
     parts = [part_of(shape, number, seed) for number, shape in enumerate([*shapes, last])]
     with TemporaryDirectory() as directory:
@@ -108,7 +108,7 @@ def test_values_keep_their_bits(tmp_path: Path) -> None:
         np.testing.assert_array_equal(values.view(np.uint32), patterns)
 
 
-def test_the_name_of_a_part_is_text_of_any_encoding(tmp_path: Path) -> None:
+def test_the_name_of_a_part_can_have_any_encoding(tmp_path: Path) -> None:
     path = write_gold(tmp_path / "a.case", [GoldPart("Fluegel", np.eye(3))])
     data = path.with_suffix(".geo").read_bytes()
     for name in ("Flügel".encode(), "Flügel".encode("latin-1")):
@@ -117,7 +117,7 @@ def test_the_name_of_a_part_is_text_of_any_encoding(tmp_path: Path) -> None:
 
 
 def test_an_empty_part_hides_no_other(tmp_path: Path) -> None:
-    """VTK passes over the parts behind values of several kinds of which there are no elements."""
+    """VTK skips the parts after values of several kinds that have no elements."""
     none = [GoldBlock(kind, []) for kind in ("hexa8", "nsided", "nfaced")]
     values = {"s": np.zeros(0, np.float32)}
     empty = GoldPart("empty", np.zeros((0, 3)), none, elements=values, number=4)

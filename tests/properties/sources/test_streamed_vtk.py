@@ -1,4 +1,4 @@
-"""A VTK file in XML is read as VTK reads it, whatever its form and its cells are."""
+"""A VTK XML file of any form and cells is read with the same result as in VTK."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ kinds = st.lists(st.sampled_from(sorted(KINDS)), min_size=1, max_size=40)
 
 @pytest.fixture(autouse=True, params=[False, pytest.param(True, marks=pytest.mark.slow)], ids=["", "small-steps"])
 def steps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also read blocks of a few cells, and a few bytes at a time, as large files are."""
+    """Also read blocks of a few cells, and a few bytes at a time, as for large files."""
     if request.param:
         monkeypatch.setattr("noether.data.zarr_store.sources.streamed_part._STEP_BYTES", 100)
         monkeypatch.setattr("noether.data.zarr_store.sources.streamed_part._STEP_CELLS", 3)
@@ -60,7 +60,7 @@ def steps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def streamed(path: Path, pieces: list[Path] | None = None) -> StreamedPart:
-    """Read a file with all its arrays; of a file that names pieces, these."""
+    """Read a file with all its arrays, or the `pieces` that it names."""
     summary = None if pieces is None else local_bytes([path])
     mesh = StreamedMesh([local_bytes([one]) for one in pieces or [path]], path.stem, "sample", "", summary)
     [part] = mesh.read(mesh.names)
@@ -75,7 +75,7 @@ def assert_read_as_vtk_does(path: Path, pieces: list[Path] | None = None) -> Non
 
 
 def write_summary(path: Path, arrays: list[str], pieces: list[Path]) -> Path:
-    """Write a file that names pieces and their arrays of cells."""
+    """Write a file that names pieces and their cell data."""
     kinds = {"id": "Int64", "zone": "UInt8"}
     listed = "".join(f'<PDataArray type="{kinds[name]}" Name="{name}"/>' for name in arrays)
     named = "".join(f'<Piece Source="{piece.name}"/>' for piece in pieces)
@@ -88,23 +88,23 @@ def write_summary(path: Path, arrays: list[str], pieces: list[Path]) -> Path:
 
 
 @given(seeds, kinds, encodings, st.booleans())
-def test_a_grid_is_read_as_vtk_reads_it(seed: int, kinds: list[int], encoding: Encoding, wide: bool) -> None:
+def test_a_grid_matches_vtk(seed: int, kinds: list[int], encoding: Encoding, wide: bool) -> None:
     with TemporaryDirectory() as directory:
         grid = grid_of(np.random.default_rng(seed), kinds, wide=wide)
         if POLYHEDRON in kinds:
-            encoding = replace(encoding, n_pieces=1)  # VTK 9.7 gives all pieces the points of the first
+            encoding = replace(encoding, n_pieces=1)  # VTK 9.7 writes the points of the first piece into all pieces
         assert_read_as_vtk_does(write_vtk(grid, Path(directory, "a.vtu"), encoding))
 
 
 @given(seeds, st.integers(1, 30), encodings)
-def test_a_surface_is_read_as_vtk_reads_it(seed: int, n_faces: int, encoding: Encoding) -> None:
+def test_a_surface_matches_vtk(seed: int, n_faces: int, encoding: Encoding) -> None:
     with TemporaryDirectory() as directory:
         mesh = surface_of(np.random.default_rng(seed), n_faces)
         assert_read_as_vtk_does(write_vtk(mesh, Path(directory, "a.vtp"), encoding))
 
 
 @given(seeds, kinds, st.lists(st.sampled_from([0, 0, 1, 2, 8, 32]), min_size=1, max_size=5), encodings)
-def test_ghosts_are_those_that_vtk_knows(seed: int, kinds: list[int], bits: list[int], encoding: Encoding) -> None:
+def test_ghosts_match_vtk(seed: int, kinds: list[int], bits: list[int], encoding: Encoding) -> None:
     with TemporaryDirectory() as directory:
         grid = grid_of(np.random.default_rng(seed), kinds)
         if POLYHEDRON in kinds:
@@ -131,7 +131,7 @@ def test_a_polyhedron_without_faces_has_the_mean_of_its_points(tmp_path: Path) -
 
 
 @given(seeds, st.lists(st.sampled_from([42, 42, 12]), min_size=2, max_size=20))
-def test_faces_that_lie_far_apart_are_looked_up(seed: int, kinds: list[int]) -> None:
+def test_faces_that_are_far_apart_are_looked_up(seed: int, kinds: list[int]) -> None:
     with TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
         patch.setattr("noether.data.zarr_store.sources.vtk_xml.xml_cells._MOST_SPREAD", 0)
         grid = grid_of(np.random.default_rng(seed), kinds)
@@ -147,7 +147,7 @@ def test_pieces_are_read_one_after_the_other(seed: int, pieces: list[list[int]],
             for number, kinds in enumerate(pieces)
         ]
         part = streamed(write_summary(Path(directory, "a.pvtu"), ["id"], files), files)
-        # One by one: VTK 9.7 gives the faces of all pieces the points of the first.
+        # Read each file on its own: VTK 9.7 gives the faces of all pieces the points of the first.
         expected = [MeshFile(file, "sample").read()[0] for file in files]
         assert list(part.data["cell"]) == ["id"]
         for given, values in (
@@ -160,7 +160,7 @@ def test_pieces_are_read_one_after_the_other(seed: int, pieces: list[list[int]],
             np.testing.assert_array_equal(np.asarray(given), np.concatenate(values), strict=True)
 
 
-def test_a_summary_of_pieces_is_read_as_vtk_reads_it(tmp_path: Path) -> None:
+def test_a_summary_of_pieces_matches_vtk(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     files = [write_vtk(grid_of(rng, [12, 10, 3]), tmp_path / f"{number}.vtu", Encoding()) for number in range(3)]
     summary = write_summary(tmp_path / "a.pvtu", ["id", "zone"], files)
@@ -168,11 +168,11 @@ def test_a_summary_of_pieces_is_read_as_vtk_reads_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["volume.vtu", "surface.vtp"])
-def test_files_of_a_solver_are_read_as_vtk_reads_them(name: str) -> None:
+def test_files_of_a_solver_match_vtk(name: str) -> None:
     assert_read_as_vtk_does(VTK / "run_1" / name)
 
 
-def test_a_file_in_parts_is_read_where_they_lie(tmp_path: Path) -> None:
+def test_a_split_file_is_read_without_joining(tmp_path: Path) -> None:
     grid = grid_of(np.random.default_rng(0), [12, 42, 10] * 20)
     path = write_vtk(grid, tmp_path / "a.vtu", Encoding(block_bytes=256))
     data = path.read_bytes()
@@ -188,7 +188,7 @@ def test_a_file_in_parts_is_read_where_they_lie(tmp_path: Path) -> None:
 
 
 @given(seeds, st.lists(st.integers(0, 50), min_size=1, max_size=4), st.data())
-def test_slices_of_lazy_arrays_are_those_of_arrays(seed: int, sizes: list[int], data: st.DataObject) -> None:
+def test_slices_of_lazy_arrays_equal_those_of_arrays(seed: int, sizes: list[int], data: st.DataObject) -> None:
     rng = np.random.default_rng(seed)
     arrays = [rng.normal(size=(size, 2)) for size in sizes]
     whole = np.concatenate(arrays)
@@ -203,5 +203,5 @@ def test_slices_of_lazy_arrays_are_those_of_arrays(seed: int, sizes: list[int], 
 
 
 def read_array(array: Any) -> Any:
-    """The array as one that reads its rows."""
+    """Return the array as a `ReadArray`."""
     return ReadArray(array.shape, array.dtype, lambda start, stop: array[start:stop], 7)

@@ -1,4 +1,4 @@
-"""The mappings that the documentation shows."""
+"""Mappings in the documentation."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ SHOWN = [
 
 
 @pytest.mark.parametrize("text", SHOWN)
-def test_a_mapping_that_is_shown_is_valid(text: str) -> None:
+def test_documented_mappings_are_valid(text: str) -> None:
     assert build_domain_layouts(parse_mapping(text, "documentation").filemap())
 
 
-def test_every_document_shows_one() -> None:
+def test_every_document_has_a_mapping() -> None:
     assert all("```toml" in document for document in DOCUMENTS.values())
 
 

@@ -1,4 +1,4 @@
-"""The text of an EnSight case: names of files, and the last step of a time set."""
+"""Parsing of EnSight cases: names of files, and the last step of a time set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a file holds, from the head of it: the shape and dtype that loading it would give, for a few bytes."""
+"""Headers of files: reading them returns the shape and dtype of the array for a few bytes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WHERE = "sample 'run_1', field surface_pressure"
 
 
 class Counting(LocalStorage):
-    """Counts the bytes that are read."""
+    """A storage that counts the bytes that are read."""
 
     n_bytes = 0
 
@@ -45,7 +45,7 @@ def saved(path: Path, values: Any, **settings: Any) -> tuple[Counting, StoredObj
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32", "int64"])
 @pytest.mark.parametrize("shape", [(7,), (7, 3), (0, 3), ()], ids=str)
 @pytest.mark.parametrize("suffix", [".npy", ".pt"])
-def test_a_head_tells_what_loading_gives(tmp_path: Path, suffix: str, shape: tuple[int, ...], dtype: str) -> None:
+def test_a_header_describes_the_loaded_array(tmp_path: Path, suffix: str, shape: tuple[int, ...], dtype: str) -> None:
     path = tmp_path / f"p{suffix}"
     save_array(path, np.ones(shape, dtype))
     with path.open("rb") as file:
@@ -55,14 +55,15 @@ def test_a_head_tells_what_loading_gives(tmp_path: Path, suffix: str, shape: tup
     assert (told.shape, told.dtype, told.n_bytes) == (loaded.shape, loaded.dtype, loaded.nbytes)
 
 
-def test_bfloat16_is_told_as_the_float32_that_it_is_loaded_as(tmp_path: Path) -> None:
+def test_bfloat16_is_described_as_float32(tmp_path: Path) -> None:
+    """Loading converts bfloat16 to float32."""
     torch.save(torch.ones(7, dtype=torch.bfloat16), tmp_path / "p.pt")
     with (tmp_path / "p.pt").open("rb") as file:
         assert describe_file(file, "p.pt", WHERE).dtype == np.float32
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".pt"])
-def test_a_head_of_a_large_file_is_read_in_a_few_blocks(tmp_path: Path, suffix: str) -> None:
+def test_the_header_of_a_large_file_takes_few_reads(tmp_path: Path, suffix: str) -> None:
     values = np.ones((1_000_000, 3), np.float32)
     storage, item = saved(tmp_path / f"p{suffix}", torch.from_numpy(values) if suffix == ".pt" else values)
     with open_ranged(storage, item) as file:
@@ -75,7 +76,7 @@ def test_a_head_of_a_large_file_is_read_in_a_few_blocks(tmp_path: Path, suffix: 
     size=st.integers(0, 200_000),
     steps=st.lists(st.tuples(st.sampled_from([0, 1, 2]), st.integers(-70_000, 200_000), st.integers(0, 90_000))),
 )
-def test_a_file_that_is_read_by_ranges_reads_like_any_other(
+def test_a_file_read_by_ranges_behaves_like_a_plain_file(
     tmp_path_factory: pytest.TempPathFactory, opened: Any, size: int, steps: list[tuple[int, int, int]]
 ) -> None:
     data = np.random.default_rng(size).bytes(size)
@@ -93,7 +94,7 @@ def test_a_file_that_is_read_by_ranges_reads_like_any_other(
                     assert file.seek(offset, whence) == plain.seek(base + offset)
                 assert file.read(length) == plain.read(length)
                 assert file.tell() == plain.tell()
-                plain.seek(file.seek(max(file.tell() - 30_000, 0)))  # back to what was read before
+                plain.seek(file.seek(max(file.tell() - 30_000, 0)))  # back to bytes that were read before
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ def test_a_file_that_is_read_by_ranges_reads_like_any_other(
         ("p.pt", b"PK\x03\x04", "cannot be read"),
     ],
 )
-def test_a_broken_head_is_refused_with_field_and_file(name: str, data: bytes, reason: str) -> None:
+def test_a_damaged_header_is_refused_with_field_and_file(name: str, data: bytes, reason: str) -> None:
     with pytest.raises(SourceError, match=f"{WHERE}: {name} {reason}.*make the file again"):
         describe_file(BytesIO(data), name, WHERE)
 
@@ -113,12 +114,12 @@ def test_a_pt_file_that_holds_no_tensor_is_refused() -> None:
     file = BytesIO()
     torch.save({"p": torch.ones(3)}, file)
     file.seek(0)
-    with pytest.raises(SourceError, match="it holds a dict, where one tensor is expected"):
+    with pytest.raises(SourceError, match="expected one tensor, got a dict"):
         describe_file(file, "p.pt", WHERE)
 
 
 @pytest.mark.parametrize("kind", ["local", "memory", pytest.param("s3-obstore", marks=pytest.mark.s3)])
-def test_a_tree_tells_the_size_of_a_sample_wherever_it_lies(kind: str, request: pytest.FixtureRequest) -> None:
+def test_a_tree_describes_local_and_remote_samples(kind: str, request: pytest.FixtureRequest) -> None:
     place: Place = make_place(kind, request)
     local = save_runs(request.getfixturevalue("tmp_path") / "tree", ["run_1"], suffix=".pt")
     place.fs.put(f"{local}/", f"{place.path}/", recursive=True)
@@ -137,7 +138,7 @@ def test_a_sample_with_only_some_files_of_a_domain_cannot_be_described(tmp_path:
         TreeSource(tree, TREE_FILEMAP).describe("run_1")
 
 
-def test_a_fingerprint_tells_the_states_of_the_files_of_a_sample_apart(tmp_path: Path) -> None:
+def test_a_fingerprint_changes_with_the_files_of_a_sample(tmp_path: Path) -> None:
     tree = save_runs(tmp_path / "tree", ["run_1", "run_2"])
     source = TreeSource(tree, TREE_FILEMAP)
     seen = {source.fingerprint("run_1"), source.fingerprint("run_2")}

@@ -1,4 +1,4 @@
-"""Reading one file: what comes out, and what is refused without being trusted."""
+"""Reading single files: their arrays, and the refusal of files that cannot be trusted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VALUES = np.arange(12, dtype=np.float32).reshape(4, 3)
 
 
 class RunsCode:
-    """Makes a directory when it is unpickled."""
+    """An object that makes a directory when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -57,7 +57,7 @@ def load(data: bytes, name: str) -> Any:
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32", "int64"])
 @pytest.mark.parametrize("suffix", [".npy", ".pt"])
-def test_a_file_gives_back_the_array_that_was_saved(suffix: str, dtype: str) -> None:
+def test_a_file_returns_the_saved_array(suffix: str, dtype: str) -> None:
     values = VALUES.astype(dtype)
     loaded = load(npy(values) if suffix == ".npy" else pt(torch.from_numpy(values)), f"p{suffix}")
     assert loaded.dtype == values.dtype
@@ -117,7 +117,7 @@ def test_code_in_a_pt_file_is_refused_and_not_run(tmp_path: Path, torch_format: 
         pytest.param(RunsCode(Path("never")), r"\w+\.mkdir", id="a function of the system"),
     ],
 )
-def test_the_refusal_of_code_names_it_and_does_not_advise_to_trust_it(value: object, what: str) -> None:
+def test_refused_code_is_named_without_advice_to_trust_it(value: object, what: str) -> None:
     with pytest.raises(SourceError, match=f"it holds {what}, where only tensors are allowed") as caught:
         load(pt(value), "p.pt")
     assert "weights_only" not in str(caught.value)
@@ -133,7 +133,7 @@ def test_pickled_objects_in_an_npy_file_are_refused_and_not_run(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("name", "data", "reason"),
     [
-        pytest.param("p.npy", npy(VALUES)[:-5], "expected 48 bytes got 43", id="npy cut in its data"),
+        pytest.param("p.npy", npy(VALUES)[:-5], "expected 48 bytes, got 43", id="npy cut in its data"),
         pytest.param("p.npy", npy(VALUES)[:60], "EOF: reading array header", id="npy cut in its header"),
         pytest.param("p.npy", b"", "expected 8 bytes got 0", id="empty npy"),
         pytest.param("p.npy", b"0.1 0.2 0.3\n", "magic string is not correct", id="text as npy"),
@@ -145,14 +145,15 @@ def test_pickled_objects_in_an_npy_file_are_refused_and_not_run(tmp_path: Path) 
         pytest.param("p.pt", pt(torch.eye(2).to_sparse()), "to_dense", id="sparse tensor"),
     ],
 )
-def test_a_broken_file_is_refused_with_field_file_reason_and_way_out(name: str, data: bytes, reason: str) -> None:
+def test_a_damaged_file_is_refused_with_reason_and_remedy(name: str, data: bytes, reason: str) -> None:
+    """The message names the field and the file, too."""
     with pytest.raises(SourceError, match=rf"^{WHERE}: {name} cannot be read \(.*{reason}.*\); make the file again$"):
         load(data, name)
 
 
 def test_a_shape_that_no_memory_holds_is_refused() -> None:
     data = npy(VALUES).replace(b"'shape': (4, 3), }             ", b"'shape': (9999999999999, 999), }")
-    with pytest.raises(SourceError, match=r"p\.npy (needs more memory than there is|cannot be read)"):
+    with pytest.raises(SourceError, match=r"p\.npy (needs more memory than is free|cannot be read)"):
         load(data, "p.npy")
 
 
@@ -163,7 +164,7 @@ def test_a_shape_that_no_memory_holds_is_refused() -> None:
     length=st.integers(0, 4000),
     name=st.sampled_from(["p.npy", "p.pt"]),
 )
-def test_whatever_the_bytes_are_they_are_loaded_or_refused_as_a_source_error(
+def test_any_bytes_are_loaded_or_raise_a_source_error(
     data: bytes, changes: list[tuple[int, bytes]], length: int, name: str
 ) -> None:
     broken = bytearray(data)

@@ -1,4 +1,4 @@
-"""A process ends well whatever HDF5 still holds of a stream: it would ask Python for it when there is none."""
+"""A process exits cleanly while HDF5 holds a stream. Without care, HDF5 would call Python after Python has ended."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-# A reference that nothing gives up: as in a cycle that Python does not collect before it ends.
+# A reference that is never dropped, as in a cycle that Python does not collect before it ends.
 STILL_OPEN = """
 import ctypes, io, h5py
 from noether.data.zarr_store.sources.hdf5 import open_hdf5
@@ -37,6 +37,6 @@ else:
 
 
 @pytest.mark.parametrize("program", [STILL_OPEN, VANISHED], ids=["still open", "vanished"])
-def test_a_stream_does_not_crash_the_end_of_the_process(program: str) -> None:
+def test_an_open_stream_does_not_crash_the_exit(program: str) -> None:
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -1,4 +1,4 @@
-"""What a mapping.toml may say, and what its fields are in a store."""
+"""Validation of a mapping.toml, and its fields in a store."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_every_field_of_a_file_map_can_be_mapped_by_either_of_its_names(spec: Fi
         assert spec in present_specs(mapping.filemap())
 
 
-def test_units_are_told_by_field(mapping: SourceMapping) -> None:
+def test_units_are_returned_by_field(mapping: SourceMapping) -> None:
     assert mapping.units() == {"surface_friction": "m2/s2", "volume_sdf": "m"}
 
 
@@ -108,7 +108,7 @@ FIELD_HELP = (
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        pytest.param('"flows"', '"flows', "it is no TOML (Illegal character", id="no TOML"),
+        pytest.param('"flows"', '"flows', "is not valid TOML (Illegal character", id="no TOML"),
         pytest.param('name = "flows"', "", "name: Field required", id="no name"),
         pytest.param(
             "association",
@@ -150,10 +150,12 @@ FIELD_HELP = (
         pytest.param(
             'to = "surface"',
             'to = "surfaces"',
-            "sdf: to: no other domain 'surfaces'; did you mean 'surface'?",
+            "sdf: to: expected another domain, got 'surfaces'; did you mean 'surface'?",
             id="unknown domain",
         ),
-        pytest.param('to = "surface"', 'to = "volume"', "sdf: to: no other domain 'volume'", id="distance to itself"),
+        pytest.param(
+            'to = "surface"', 'to = "volume"', "sdf: to: expected another domain, got 'volume'", id="distance to itself"
+        ),
         pytest.param(
             "run_{n}/b_{n}",
             "run_{m}/b_{m}",
@@ -162,7 +164,7 @@ FIELD_HELP = (
         ),
         pytest.param("run_{n}/b_{n}", "b", "file 'b.vtp': expected the placeholders of the id", id="no placeholder"),
         pytest.param(
-            'id = "run_{n}"', 'id = "run_*"', "id: expected names and placeholders only, without *", id="star in the id"
+            'id = "run_{n}"', 'id = "run_*"', "id: expected names and placeholders only, got", id="star in the id"
         ),
         pytest.param(
             'run_{n}/v.vtu"',
@@ -175,26 +177,26 @@ FIELD_HELP = (
         pytest.param(
             "[domains.wake]",
             "[domains.wake_1]",
-            "domain 'wake_1': it cannot have the field 'position'",
+            "domain 'wake_1' cannot have the field 'position'",
             id="domain with underscore",
         ),
         pytest.param("[domains.wake]", "[domains.Wake]", "domains.Wake", id="domain in capitals"),
-        pytest.param("solver =", "units =", "attributes: 'units' is made of the units of the fields", id="units"),
+        pytest.param("solver =", "units =", "attributes: 'units' is reserved for the units of the fields", id="units"),
         pytest.param(
             "velocity =",
             'distance_to_surface = "d"\nvelocity =',
-            "names of the same field; drop one",
+            "names of the same field; remove one",
             id="one field twice",
         ),
         pytest.param(
             "pressure =",
             'position_stl = "d"\npressure =',
-            "write its position_stl as position of the domain 'surface_stl'",
+            "write it as 'position' of the domain 'surface_stl'",
             id="a domain's own position",
         ),
     ],
 )
-def test_a_mapping_that_is_wrong_says_where_and_what_is_expected(old: str, new: str, message: str) -> None:
+def test_a_wrong_mapping_is_refused_with_place_and_expectation(old: str, new: str, message: str) -> None:
     with pytest.raises(ArgumentError, match=f"^mapping flows.toml: .*{re.escape(message)}"):
         parse_mapping(with_change(old, new), "mapping flows.toml")
 
@@ -203,10 +205,10 @@ def test_a_mapping_that_is_wrong_says_where_and_what_is_expected(old: str, new: 
     ("text", "message"),
     [
         pytest.param(
-            '[domains.a]\n[domains.a.fields]\nposition = "x"', "field 'position' needs the domain's file", id="array"
+            '[domains.a]\n[domains.a.fields]\nposition = "x"', "field 'position' needs the domain's file;", id="array"
         ),
         pytest.param(
-            '[domains.a]\n[domains.a.fields]\nk = { file = "k.npy" }', "the position is not known", id="no position"
+            '[domains.a]\n[domains.a.fields]\nk = { file = "k.npy" }', "has no file and no position", id="no position"
         ),
         pytest.param("domains = {}", "domains: Dictionary should have at least 1 item", id="no domain"),
     ],
@@ -224,12 +226,12 @@ def test_a_mapping_is_read_from_a_file(tmp_path: Path, mapping: SourceMapping) -
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nowhere.toml", "mapping nowhere.toml: cannot be read (No such file or directory)"),
+        ("nowhere.toml", "mapping nowhere.toml cannot be read (No such file or directory); check the path"),
         ("ahmedml", "mapping 'ahmedml' is not known; did you mean 'ahmedml-raw'"),
         ("xyz", "there are: ahmedml-raw, drivaerml-raw, drivaerstar-raw, openfoam-ensight, openfoam-vtk, shapenet-car"),
     ],
 )
-def test_a_mapping_that_is_not_there_is_named(name: str, message: str) -> None:
+def test_a_missing_mapping_is_named(name: str, message: str) -> None:
     with pytest.raises(ArgumentError, match=re.escape(message)):
         find_mapping(name)
 

@@ -1,4 +1,4 @@
-"""Names of files with placeholders."""
+"""Patterns of file names with placeholders."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ part_of_a_path = st.text(st.characters(exclude_characters="/"), min_size=1)
         pytest.param("run_{n}", "run_1/more", None, id="all of the path"),
     ],
 )
-def test_a_path_gives_the_values_of_the_placeholders(pattern: str, path: str, values: dict[str, str] | None) -> None:
+def test_a_path_yields_the_values_of_placeholders(pattern: str, path: str, values: dict[str, str] | None) -> None:
     assert PathPattern.parse(pattern).match(path) == values
 
 
 @given(part_of_a_path, part_of_a_path)
-def test_what_is_filled_in_is_found_again(one: str, other: str) -> None:
+def test_filled_values_are_matched_again(one: str, other: str) -> None:
     pattern = PathPattern.parse("a/{one}/b{one}/{other}.vtu")
     values = {"one": one, "other": other}
     assert pattern.match(pattern.fill(values)) == values
@@ -59,5 +59,7 @@ def test_a_pattern_stays_below_the_root(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["run_{", "run_}", "{}", "{1}", "{a b}", "{a{b}}", "{a:}", "{a:text}"])
 def test_a_placeholder_is_a_name_in_braces(text: str) -> None:
-    with pytest.raises(ArgumentError, match=r"expected placeholders such as \{n\}, a name in braces"):
+    with pytest.raises(
+        ArgumentError, match=r"expected placeholders such as \{n\} or \{n:number\}; write a name in braces"
+    ):
         PathPattern.parse(text)

@@ -85,12 +85,12 @@ def test_a_preset_names_the_files_of_its_dataset(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_preset_knows_which_files_not_every_copy_has(name: str) -> None:
+def test_a_preset_lists_its_optional_files(name: str) -> None:
     assert find_preset(name).optional == OPTIONAL.get(name, set())
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_preset_lays_out_its_domains_each_with_a_position(name: str) -> None:
+def test_each_domain_of_a_preset_has_a_position(name: str) -> None:
     layouts = build_domain_layouts(find_preset(name).filemap)
     assert list(layouts) == DOMAINS[name]
     assert {domain: layout.position for domain, layout in layouts.items()} == {
@@ -99,14 +99,14 @@ def test_a_preset_lays_out_its_domains_each_with_a_position(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_preset_without_its_optional_files_still_lays_out(name: str) -> None:
+def test_a_preset_without_optional_files_is_valid(name: str) -> None:
     preset = find_preset(name)
     required = preset.filemap.model_copy(update=dict.fromkeys(preset.optional))
     assert list(build_domain_layouts(required)) == ["surface", "volume"]
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_preset_is_named_as_it_is_found_and_says_where_it_comes_from(name: str) -> None:
+def test_a_preset_has_its_name_and_its_origin(name: str) -> None:
     preset = find_preset(name)
     assert preset.name == name
     assert preset.origin

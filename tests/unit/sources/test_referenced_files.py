@@ -1,4 +1,4 @@
-"""Which files an EnSight case or a ``.vtm`` brings along."""
+"""The files that an EnSight case or a ``.vtm`` names."""
 
 from __future__ import annotations
 
@@ -88,13 +88,13 @@ def test_a_file_outside_of_the_root_is_refused(key: str, file: str, is_outside: 
     case = f"FORMAT\ntype: ensight gold\nGEOMETRY\nmodel: {file}\n"
     for name, text in ((key, vtm), (key.replace(".vtm", ".case"), case)):
         refused = pytest.raises(
-            SourceError, match=f"^sample 'a': {name} names the file {re.escape(repr(file))}, which lies"
+            SourceError, match=f"^sample 'a': {name} names the file {re.escape(repr(file))}, which is out"
         )
         with refused if is_outside else nullcontext():
             brought_along(name, text)
 
 
-def test_the_file_of_numbers_is_read_and_brought_along() -> None:
+def test_the_file_of_numbers_is_read_and_included() -> None:
     case = CASE.replace("filename start number: 6\nfilename increment: 1", "filename numbers file: numbers")
     storage = open_storage(f"memory://{uuid.uuid4()}")
     storage.write("run/m.case", case.encode())
@@ -106,5 +106,5 @@ def test_the_file_of_numbers_is_read_and_brought_along() -> None:
 
 def test_a_file_of_numbers_outside_of_the_root_is_refused() -> None:
     case = CASE.replace("filename start number: 6", "filename numbers file: ../numbers")
-    with pytest.raises(SourceError, match=r"names the file '\.\./numbers', which lies outside"):
+    with pytest.raises(SourceError, match=r"names the file '\.\./numbers', which is outside"):
         brought_along("m.case", case)

@@ -1,4 +1,4 @@
-"""Suffixes: which format a name speaks of."""
+"""File formats by suffix."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from noether.data.zarr_store.sources.suffixes import suffix_of, unread_files, un
         ("", "", ""),
     ],
 )
-def test_a_suffix_is_in_small_letters(name: str, suffix: str, plain: str) -> None:
+def test_a_suffix_is_lower_case(name: str, suffix: str, plain: str) -> None:
     assert (suffix_of(name), with_plain_suffix(name)) == (suffix, plain)
 
 
 @pytest.mark.parametrize("name", ["a.vtu", "a.h5", "cas.h5", "a.foam.vtu", "e", "a.txt", "a.gz"])
-def test_other_files_are_not_taken_for_formats_that_are_not_read(name: str) -> None:
+def test_other_files_are_not_reported_as_unread(name: str) -> None:
     assert unread_format(name) is None
 
 
-def test_each_format_that_is_not_read_is_told_once() -> None:
+def test_each_unread_format_is_reported_once() -> None:
     names = ["r/2.cas.h5", "r/1.cas.h5", "r/1.dat.h5", "r/a.foam", "r/b.vtu"]
     told = [sentence.split(";")[0] for sentence in unread_files(names)]
     assert told == [
@@ -41,5 +41,5 @@ def test_each_format_that_is_not_read_is_told_once() -> None:
     ("names", "told"),
     [(["forces.dat", "a.vtu"], 0), (["a.dat"], 1), (["a.dat", "a.cas"], 1), (["a.dat", "b.cas"], 1), ([], 0)],
 )
-def test_tables_called_dat_are_no_fluent_files(names: list[str], told: int) -> None:
+def test_tables_named_dat_are_not_fluent_files(names: list[str], told: int) -> None:
     assert len(unread_files(names)) == told

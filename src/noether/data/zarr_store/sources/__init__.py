@@ -1,4 +1,4 @@
-"""Where samples come from: files of many formats, one protocol."""
+"""Sources of samples: one protocol for files of many formats."""
 
 from noether.data.zarr_store.sources.base import (
     AnnotatedSource,

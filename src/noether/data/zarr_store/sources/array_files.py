@@ -1,9 +1,9 @@
-"""The domains of a sample that lie in a file of named arrays: ``.npz``, ``.pt`` and HDF5."""
+"""Reading domains from files of named arrays: ``.npz``, ``.pt`` and HDF5."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from noether.data.zarr_store.errors import ArgumentError, SourceError, nearest_names
 from noether.data.zarr_store.layout import POSITION
@@ -30,7 +30,7 @@ __all__ = [
     "unfit_for_mesh",
 ]
 
-# Files that hold a few arrays, which are read at once: what tells of them, and what loads those that are asked for.
+# By suffix: the function that describes all arrays of a file, and the function that loads the requested ones.
 _MEMBERS = {".npz": (member_heads, load_members), ".pt": (tensor_heads, load_tensors)}
 MEMBER_SUFFIXES = tuple(_MEMBERS)
 ARRAY_SUFFIXES = (*MEMBER_SUFFIXES, *HDF5_SUFFIXES)
@@ -42,12 +42,12 @@ _MAX_SHOWN = 40
 
 
 def read_member_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) -> dict[str, DomainData]:
-    """Load the domains that lie in one ``.npz`` or ``.pt``: of its arrays, those that are asked for.
+    """Load the domains of one ``.npz`` or ``.pt`` file. Only the arrays that the mapping names are loaded.
 
     Raises
     ------
     SourceError
-        The file is damaged, claims more than it holds or than fits in memory, or lacks an array.
+        The file is damaged, lacks an array, or claims more bytes than it holds or than fit in memory.
     """
     wanted = {array for domain in domains.values() for names in domain.arrays.values() for array in names}
     heads_of, load = _MEMBERS[suffix_of(file.path)]
@@ -61,7 +61,7 @@ def read_member_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) 
 
 
 def describe_member_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) -> dict[str, DomainData]:
-    """Do as `read_member_domains`, with a `FieldDescription` in the place of each array."""
+    """Return what `read_member_domains` does, with a `FieldDescription` instead of each array."""
     with damage_reported(file.key, f"sample {file.sample_id!r}"):
         heads = _MEMBERS[suffix_of(file.path)][0](file.open())
     return {
@@ -71,7 +71,7 @@ def describe_member_domains(file: SampleFile, domains: Mapping[str, DomainMappin
 
 
 def read_hdf5_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) -> dict[str, DomainData]:
-    """Open the domains that lie in one HDF5 file: as arrays of h5py, which read what is asked of them.
+    """Open the domains of one HDF5 file as h5py arrays, which are read lazily.
 
     Raises
     ------
@@ -85,19 +85,20 @@ def read_hdf5_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) ->
 
 
 def hdf5_domains(file: SampleFile, opened: Any, domains: Mapping[str, DomainMapping]) -> dict[str, DomainData]:
-    """Open the domains of an HDF5 file that is open; errors are those of `read_hdf5_domains`."""
+    """Return the domains of an open HDF5 file. Raises the errors of `read_hdf5_domains`."""
     return {name: _open_domain(file, opened, name, domain) for name, domain in domains.items()}
 
 
 def check_array_domain(name: str, domain: DomainMapping) -> None:
-    """Check that a domain asks nothing of a file of arrays that only a mesh has; and a mesh for no group.
+    """Check that the settings of a domain fit the format of its file.
 
-    An HDF5 file holds either, and may be asked for what a mesh has, unless what arrays have is asked for, too.
+    Some settings are for arrays only, others for meshes only. An HDF5 file can hold either, so one kind of settings is
+    accepted there, but not both.
 
     Raises
     ------
     ArgumentError
-        It does.
+        A setting does not fit.
     """
     suffix = suffix_of(domain.file or "")
     if domain.group is not None and suffix not in HDF5_SUFFIXES:
@@ -119,32 +120,33 @@ def check_array_domain(name: str, domain: DomainMapping) -> None:
             )
         return
     may_be_mesh = suffix in HDF5_SUFFIXES and domain.concatenate is None and not (domain.group or _turned(domain))
-    problem = None if may_be_mesh else unfit_for_arrays(domain)
-    if problem is not None:
-        raise ArgumentError(f"mapping: domain {name!r}: {domain.file!r} {problem}")
+    unfit = None if may_be_mesh else unfit_for_arrays(domain)
+    if unfit is not None:
+        problem, way_out = unfit
+        raise ArgumentError(f"mapping: domain {name!r}: {domain.file!r} {problem}; {way_out}")
 
 
-def unfit_for_arrays(domain: DomainMapping) -> str | None:
-    """Return an error's text on settings of a domain that a file of arrays does not have; None where there are none."""
+def unfit_for_arrays(domain: DomainMapping) -> tuple[str, str] | None:
+    """Return a problem and its remedy if a domain has settings that do not apply to a file of arrays, else None."""
     of_meshes = sorted({"association", "concatenate", "parts", "step", "unused_points"} & domain.model_fields_set)
     of_meshes += [one for one, field in domain.fields.items() if isinstance(field, NormalsField | AreaField)]
     if of_meshes:
-        return f"holds arrays and no mesh; leave {', '.join(of_meshes)} out, or name an array"
+        return "holds arrays and no mesh", f"leave {', '.join(of_meshes)} out, or name an array"
     if POSITION not in domain.fields:
-        return "holds arrays and no mesh; say which of them is the position, such as position = 'points'"
+        return "holds arrays and no mesh", "name the array of the positions, such as position = 'points'"
     return None
 
 
-def unfit_for_mesh(domain: DomainMapping) -> str | None:
-    """Return an error's text on settings of a domain that a mesh in HDF5 does not have; None where there are none."""
+def unfit_for_mesh(domain: DomainMapping) -> tuple[str, str] | None:
+    """Return a problem and its remedy if a domain has settings that do not apply to a mesh in HDF5, else None."""
     of_arrays = (["group"] if domain.group is not None else []) + [f"transpose of {one}" for one in _turned(domain)]
     if of_arrays:
-        return f"holds a mesh (VTKHDF or CGNS), which is read as one; leave {', '.join(of_arrays)} out"
+        return "holds a mesh (VTKHDF or CGNS), which is read as one", f"leave {', '.join(of_arrays)} out"
     return None
 
 
 def _turned(domain: DomainMapping) -> list[str]:
-    """List the fields whose arrays are to be transposed."""
+    """Return the names of the fields whose arrays are transposed on loading."""
     return [one for one, field in domain.fields.items() if isinstance(field, ArrayField) and field.transpose]
 
 
@@ -184,18 +186,16 @@ def _gather(
         for array in field.names:
             values = find(array, f"{name}_{field_name}")
             if values is None:
-                raise SourceError(_missing(file, f"{name}_{field_name}", domain, array, list_names()))
+                _refuse_missing(file, f"{name}_{field_name}", domain, array, list_names())
             arrays.append(values)
         fields[field_name] = assemble(field, arrays, file.where(f"{name}_{field_name}"))
     return DomainData(fields)
 
 
-def _missing(file: SampleFile, field: str, domain: DomainMapping, array: str, there: list[str]) -> str:
+def _refuse_missing(file: SampleFile, field: str, domain: DomainMapping, array: str, there: list[str]) -> NoReturn:
     near = nearest_names(array, there)
-    hint = f"; {near}" if near.startswith("did you mean") else ""
     of_group = "" if domain.group is None else f" in the group {file.group(domain.group)!r}"
-    more = f", and {len(there) - _MAX_SHOWN} more" if len(there) > _MAX_SHOWN else ""
-    return (
-        f"{file.where(field)} has no array {array!r}{of_group}{hint} "
-        f"(it has {', '.join(there[:_MAX_SHOWN]) or 'none'}{more})"
-    )
+    more = f", and {len(there) - _MAX_SHOWN:,} more" if len(there) > _MAX_SHOWN else ""
+    known = f"it has {', '.join(there[:_MAX_SHOWN]) or 'none'}{more}"
+    way_out = f"{near} ({known})" if near.startswith("did you mean") else known
+    raise SourceError(f"{file.where(field)} has no array {array!r}{of_group}; {way_out}")

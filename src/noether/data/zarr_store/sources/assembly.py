@@ -1,6 +1,6 @@
-"""One array of a field, of what its file holds: components apart are stacked, transposed arrays turned.
+"""Building the array of a field: stack single components, transpose arrays.
 
-Arrays that are not in memory stay there: rows are read as they are asked for.
+Arrays that are not in memory are stacked and transposed lazily: rows are read when they are requested.
 """
 
 from __future__ import annotations
@@ -25,21 +25,22 @@ def assemble(field: ArrayField, arrays: Sequence[Any], where: str) -> Any:
     Parameters
     ----------
     field : ArrayField
-        What the mapping says of it.
+        The field, as the mapping describes it.
     arrays : sequence of array-like or FieldDescription
-        One for each name in `field`, in that order.
+        The arrays of `field.names`, in that order.
     where : str
-        Names sample, field and file, to begin an error with.
+        Sample, field and file, as the start of error messages.
 
     Returns
     -------
     array-like or FieldDescription
-        An ndarray or a description where `arrays` are; else an object that reads what it is sliced for.
+        A description if `arrays` are descriptions, an ndarray if they are ndarrays, else a lazy array that reads the
+        rows that it is sliced for.
 
     Raises
     ------
     SourceError
-        Arrays that are to be stacked have several values a point, or different lengths.
+        Arrays to stack have several values per point, different lengths, or no common dtype.
     """
     if field.transpose:
         arrays = [transposed(array) for array in arrays]
@@ -48,14 +49,12 @@ def assemble(field: ArrayField, arrays: Sequence[Any], where: str) -> Any:
     for name, array in zip(field.names, arrays, strict=True):
         if len(array.shape) != 1 and array.shape[1:] != (1,):
             is_row = len(array.shape) == 2 and array.shape[0] == 1
+            way_out = "name the arrays of single components, or one array that has them all"
+            if is_row:
+                way_out = "it looks transposed (MATLAB's order): write { array = [...], transpose = true }"
             raise SourceError(
-                f"{where}: expected arrays of one value a point, to stack {_shown(field.names)}; got {name!r} of "
-                f"shape {tuple(array.shape)}; "
-                + (
-                    "it looks transposed (MATLAB's order): write { array = [...], transpose = true }"
-                    if is_row
-                    else "name the arrays of single components, or one array that has them all"
-                )
+                f"{where}: expected arrays of one value per point to stack {_shown(field.names)}, got {name!r} of "
+                f"shape {tuple(array.shape)}; {way_out}"
             )
     lengths = {name: array.shape[0] for name, array in zip(field.names, arrays, strict=True)}
     if len(set(lengths.values())) > 1:
@@ -73,7 +72,7 @@ def assemble(field: ArrayField, arrays: Sequence[Any], where: str) -> Any:
 
 
 def transposed(array: Any) -> Any:
-    """Return an array, or a description of one, with rows and columns swapped; one that has none as it is."""
+    """Return a 2-D array, or its description, with rows and columns swapped. Other arrays are returned unchanged."""
     if isinstance(array, FieldDescription):
         return replace(array, shape=array.shape[::-1])
     if len(array.shape) != 2:

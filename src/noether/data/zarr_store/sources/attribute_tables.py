@@ -1,4 +1,4 @@
-"""Attributes of samples in one table with a row for each: it is read once by a process."""
+"""Attributes of samples from a table with one row per sample. Each process reads a table once."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from noether.data.zarr_store.stores import Storage, StoredObject
 __all__ = ["AttributeTables"]
 
 _MAX_TABLE_BYTES = 256 << 20
-# A mapping names few tables, of which each part of a dataset may have one of its own.
+# A mapping names few tables, but each subset of a dataset can have its own.
 _TABLES_KEPT = 16
 
 _Rows = tuple[TextTable, dict[str, TextRow]]
 
 
 class AttributeTables:
-    """The tables that a process has read. Safe to use from many threads; another process reads them again."""
+    """Cache of tables that this process has read. It is thread-safe; an unpickled copy is empty."""
 
     def __init__(self) -> None:
         self._tables: BoundedCache[_Rows] = BoundedCache(_TABLES_KEPT)
@@ -32,26 +32,26 @@ class AttributeTables:
         return AttributeTables, ()
 
     def row(self, storage: Storage, item: StoredObject, column: str, ids: Sequence[str], where: str) -> dict[str, Any]:
-        """Return the attributes that a table has of one sample.
+        """Return the attributes of one sample from a table.
 
         Parameters
         ----------
         storage : Storage
-            Where the table lies.
+            Storage that holds the table.
         item : StoredObject
             The table.
         column : str
-            The column whose cells name the samples.
+            Name of the column with the names of the samples.
         ids : sequence of str
-            Names of the sample, of which the table may use any.
+            Names of the sample; the table can use any of them.
         where : str
-            Names sample and attribute, to begin an error with.
+            Sample and attribute, as the start of error messages.
 
         Raises
         ------
         SourceError
-            The table is damaged, has no such column, no row of the sample or two of them, or a cell that is no clear
-            number.
+            The table is damaged, lacks the column, has no row or several rows of the sample, or has a cell that looks
+            like a number but is ambiguous.
         """
         table, rows = self._read(storage, item, column, where)
         named = [one for one in ids if one in rows]

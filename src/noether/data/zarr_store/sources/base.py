@@ -1,4 +1,4 @@
-"""What a conversion asks of a source."""
+"""The protocols of a source: the methods that a conversion calls."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class SourceSample:
-    """One sample as its source has it.
+    """One sample, loaded from its source.
 
     Attributes
     ----------
     fields : dict of str to ndarray
-        By canonical field name, in the source's order of points.
+        Arrays by canonical field name. Rows are in the source's order of points.
     attributes : dict
-        The sample's attributes, such as design parameters.
+        Attributes of the sample, such as design parameters.
     associations : dict of str to {"cell", "point"}
-        By domain, whether its points are the cells or the points of a mesh. Domains without a mesh are left out.
+        Kind of the points of each domain: the cells or the points of a mesh. Domains without a mesh are left out.
     """
 
     fields: dict[str, NDArray[Any]]
@@ -47,50 +47,50 @@ class SourceSample:
 
 
 class SampleSource(Protocol):
-    """Samples that can be converted. Can be pickled; each worker process has a copy of its own."""
+    """A source of samples to convert. It can be pickled: each worker process has its own copy."""
 
     filemap: FileMap
-    """The fields that the samples have."""
+    """Fields of the samples."""
 
     notices: list[str]
-    """What a user should know of the source: fields that are left out, and why."""
+    """Notices for the user: the fields that are left out, and why."""
 
     def sample_ids(self) -> list[str]:
-        """List the samples, in an order that does not change."""
+        """Return the sample ids, in an order that does not change."""
 
     def load(self, sample_id: str) -> SourceSample:
-        """Load one sample; `SourceError` where its files are missing or broken."""
+        """Load one sample. Raises `SourceError` if its files are missing or damaged."""
 
 
 @runtime_checkable
 class FingerprintedSource(Protocol):
-    """A `SampleSource` that can tell whether a sample has changed; that of one that cannot never has."""
+    """A `SampleSource` that detects changed samples. Samples of other sources count as unchanged."""
 
     def fingerprint(self, sample_id: str) -> str:
-        """Return a text that changes with the files of a sample, and with what is read from them.
+        """Return a text that changes when the files of a sample change, or the settings for reading them.
 
-        Loads nothing. `SourceError` where there is no such sample.
+        Loads no data. Raises `SourceError` if the source has no such sample.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class FieldDescription:
-    """What a field is like, without its values.
+    """Shape, dtype and memory needs of a field, without its values.
 
     Attributes
     ----------
     shape : tuple of int
         ``(n_points, width)``, or ``(n_points,)``.
     dtype : numpy.dtype
-        As `SampleSource.load` gives it.
+        Dtype of the array that `SampleSource.load` returns.
     in_memory : bool
-        Whether `SampleSource.load` reads it into memory.
+        Whether `SampleSource.load` reads the field into memory.
     loading_bytes : int
-        Memory that it takes beside the values while it is read.
+        Memory that reading the field needs in addition to the values.
     scratch_bytes : int
-        Temporary files while it is read.
+        Size of the temporary files that reading the field needs.
     association : {"cell", "point"} or None
-        Whether its points are the cells or the points of a mesh; None without a mesh.
+        Whether the field's points are the cells or the points of a mesh; None without a mesh.
     """
 
     shape: tuple[int, ...]
@@ -102,44 +102,45 @@ class FieldDescription:
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of the values."""
+        """Size of the values in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
 @runtime_checkable
 class DescribedSource(Protocol):
-    """A `SampleSource` that can tell how large a sample is before it is loaded."""
+    """A `SampleSource` that returns the size of a sample without loading it."""
 
     def describe(self, sample_id: str) -> dict[str, FieldDescription] | None:
-        """Describe the fields that `load` would give, by canonical name, from the heads of files.
+        """Describe the fields that `load` would return, by canonical name, from the headers of the files.
 
-        None where only loading tells, of this sample and so of all. `SourceError` where files are missing or broken.
+        Returns None if only loading shows the shapes; then this holds for all samples. Raises `SourceError` if files
+        are missing or damaged.
         """
 
 
 @runtime_checkable
 class SelectiveSource(Protocol):
-    """A `SampleSource` that need not load all of its fields."""
+    """A `SampleSource` that can load a subset of its fields."""
 
     def only(self, fields: Collection[str]) -> SampleSource:
-        """Return a source of some fields, by canonical name, and of the positions of their domains."""
+        """Return a source of some fields (canonical names) and of the positions of their domains."""
 
 
 @runtime_checkable
 class AnnotatedSource(Protocol):
-    """A `SampleSource` that tells what its fields mean."""
+    """A `SampleSource` that knows units and long names of its fields."""
 
     field_attributes: Mapping[str, Mapping[str, str]]
-    """By canonical name, the ``units`` and ``long_name`` of the fields of which they are known."""
+    """Known ``units`` and ``long_name`` by canonical field name."""
 
 
 def field_attributes_of(source: SampleSource) -> dict[str, dict[str, str]]:
-    """Return units and long names of the fields of a source, as far as it tells them."""
+    """Return the known units and long names of the fields of a source."""
     if not isinstance(source, AnnotatedSource):
         return {}
     return {field: dict(attributes) for field, attributes in source.field_attributes.items()}
 
 
-def fingerprint_of(*parts: object) -> str:
-    """Return a short text that differs where anything in `parts` does, which JSON can hold."""
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+def fingerprint_of(*values: object) -> str:
+    """Return a short hash of values that can be written as JSON."""
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""The bytes of a file, read at any place."""
+"""The bytes of a file, read in byte ranges."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from noether.data.zarr_store.stores import Storage, StoredObject
 __all__ = ["MAX_OPEN_FILES", "ByteSource", "local_bytes", "local_ranges", "stored_bytes"]
 
 MAX_OPEN_FILES = 256
-"""More files of a sample are not held open: a process may have 1,024."""
+"""Limit for the files of a sample that are open at once. The usual limit of a process is 1,024."""
 
 Buffer = bytes | memoryview
-# Reads a range of a part: its start, and its length.
+# Reads a byte range, specified by its start and length.
 Reader = Callable[[int, int], Buffer]
 
 
 class ByteSource:
-    """The bytes of a file, or of the parts that a file was split into. Safe to use from many threads.
+    """The bytes of a file, or of several files that one file was split into. Safe to use from many threads.
 
     Parameters
     ----------
     parts : sequence of (callable, int)
-        What reads a range of each part, from its start and length, and the bytes of the part.
+        For each file: the function that reads a byte range, specified by its start and length, and the file's size.
     is_far : bool
         Whether each read is a request to another machine.
     """
@@ -40,16 +40,16 @@ class ByteSource:
 
     @property
     def size(self) -> int:
-        """Bytes of the file."""
+        """Size of the file in bytes."""
         return self._starts[-1]
 
     def read(self, start: int, stop: int) -> Buffer:
-        """Read a range.
+        """Read the bytes `start` to `stop`.
 
         Raises
         ------
         ValueError
-            The file ends before, or has changed since it was opened.
+            The file ends before `stop`, or has become shorter since it was opened.
         """
         if not 0 <= start <= stop <= self.size:
             raise ValueError(f"it ends at byte {self.size:,}; expected bytes {start:,} to {stop:,}")
@@ -65,12 +65,15 @@ class ByteSource:
 
 
 def local_bytes(paths: Sequence[Path]) -> ByteSource:
-    """Open a local file, or the parts of one; they are closed with the last reference to what is returned."""
+    """Open a local file, or the files that one file was split into.
+
+    The files are closed when the last reference to the returned object is dropped.
+    """
     return ByteSource([(_reader_of(path), path.stat().st_size) for path in paths])
 
 
 def local_ranges(path: Path, ranges: Sequence[tuple[int, int]]) -> ByteSource:
-    """Open ranges of a local file, each its first byte and its stop, as if they were one file."""
+    """Open byte ranges of a local file, specified by first byte and stop, as if they were one file."""
     read = _reader_of(path)
     return ByteSource([(_from(read, start), stop - start) for start, stop in ranges])
 
@@ -90,7 +93,7 @@ def _from(read: Reader, first: int) -> Reader:
 
 
 def stored_bytes(storage: Storage, objects: Sequence[StoredObject]) -> ByteSource:
-    """Read an object of a store by ranges, or the parts of one."""
+    """Return the bytes of an object in a store, or of the objects that one file was split into."""
 
     def reader_of(item: StoredObject) -> Reader:
         def read(start: int, length: int) -> Buffer:

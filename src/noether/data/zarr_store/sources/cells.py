@@ -1,4 +1,4 @@
-"""Cells of a mesh, by the numbers of their points, and the faces that they have. Pure."""
+"""Cells of a mesh as lists of the numbers of their points, and the faces of the cells. Pure."""
 
 from __future__ import annotations
 
@@ -25,10 +25,9 @@ __all__ = [
 Indices = NDArray[np.integer[Any]]
 
 POLYHEDRON = 42
-# Triangle, polygon, quadrilateral: their points go around them.
+# Triangle, polygon, quadrilateral. The order of their points follows the boundary.
 _POLYGONS = (5, 7, 9)
-# Points of each face, by VTK's cell type; seen from outside they go around the face counterclockwise.
-# `shape_batch.h` has the same faces.
+# Points of each face by VTK's cell type, counterclockwise when seen from outside. Keep `shape_batch.h` equal.
 _FACES: dict[int, tuple[tuple[int, ...], ...]] = {
     8: ((0, 1, 3, 2),),  # pixel
     10: ((0, 1, 3), (1, 2, 3), (2, 0, 3), (0, 2, 1)),  # tetrahedron
@@ -38,7 +37,7 @@ _FACES: dict[int, tuple[tuple[int, ...], ...]] = {
     14: ((0, 3, 2, 1), (0, 1, 4), (1, 2, 4), (2, 3, 4), (3, 0, 4)),  # pyramid
 }
 _FACE_TYPES = (*_POLYGONS, 8)
-# Types of cells by dimension, from vtkCellType.h; all others are volumes.
+# Types of cells by dimension, from vtkCellType.h. All other types are volumes.
 _VERTICES = (0, 1, 2)
 _CURVES = (3, 4, 21, 35, 51, 60, 68, 75)
 _SURFACES = (5, 6, 7, 8, 9, 22, 23, 28, 30, 34, 36, 52, 53, 54, 61, 62, 63, 69, 70, 76, 77)
@@ -46,14 +45,14 @@ _N_POINTS = {kind: 1 + max(map(max, faces)) for kind, faces in _FACES.items()}
 
 
 class UnsoundCellError(ValueError):
-    """A cell does not have the points of its type, or a number leads outside its array.
+    """A cell does not have the points of its type, or a number exceeds its array.
 
     Attributes
     ----------
     cell : int
         Number of the cell.
     problem : str
-        What is wrong with it.
+        Rest of the message, after ``cell {cell}``.
     """
 
     def __init__(self, cell: int, problem: str) -> None:
@@ -62,7 +61,7 @@ class UnsoundCellError(ValueError):
         self.problem = problem
 
     def after(self, n_cells: int) -> UnsoundCellError:
-        """Return the error of a cell before which there are more cells."""
+        """Return the same error for a cell with `n_cells` more cells before it."""
         return UnsoundCellError(self.cell + n_cells, self.problem)
 
 
@@ -73,7 +72,7 @@ class Polyhedra:
     Attributes
     ----------
     cell_offsets : ndarray of int, shape (n_cells + 1,)
-        The faces of cell ``i`` are ``face_ids[cell_offsets[i]:cell_offsets[i + 1]]``; none for other cells.
+        The faces of cell ``i`` are ``face_ids[cell_offsets[i]:cell_offsets[i + 1]]``; empty for other cells.
     face_ids : ndarray of int
         Numbers of faces.
     face_offsets : ndarray of int, shape (n_faces + 1,)
@@ -101,7 +100,7 @@ class Cells:
     connectivity : ndarray of int
         Numbers of points.
     polyhedra : Polyhedra or None
-        Faces of the polyhedra, where there are any.
+        Faces of the polyhedra; None if there are no polyhedra.
     """
 
     types: Indices
@@ -113,7 +112,7 @@ class Cells:
         return len(self.types)
 
     def only(self, chosen: NDArray[np.bool_] | Indices) -> Cells:
-        """Return some of the cells, by a mask or their numbers; points keep their numbers."""
+        """Return the cells that a mask or their numbers choose. The points keep their numbers."""
         offsets, connectivity = _lists_of(self.offsets, self.connectivity, chosen)
         polyhedra = self.polyhedra
         if polyhedra is not None:
@@ -122,7 +121,7 @@ class Cells:
         return Cells(self.types[chosen], offsets, connectivity, polyhedra)
 
     def require_points_below(self, n_points: int) -> None:
-        """Raise `UnsoundCellError` where a cell names a point that is not there."""
+        """Raise `UnsoundCellError` if a cell names a point that does not exist."""
         numbers = self.connectivity
         if len(numbers) and (numbers.min() < 0 or numbers.max() >= n_points):
             owners = np.repeat(np.arange(len(self)), np.diff(self.offsets))
@@ -130,18 +129,24 @@ class Cells:
 
 
 def dimension_of(types: Indices) -> int:
-    """Return the highest dimension of some types of cells: 3 of volumes, 2 of surfaces, 1 of curves, 0 of vertices."""
+    """Return the highest dimension of cell types: 3 for volumes, 2 for surfaces, 1 for curves, 0 for vertices."""
     dimensions = {**dict.fromkeys(_VERTICES, 0), **dict.fromkeys(_CURVES, 1), **dict.fromkeys(_SURFACES, 2)}
     return max((dimensions.get(int(kind), 3) for kind in types), default=0)
 
 
 def are_face_types(types: Indices) -> bool:
-    """Return whether all types of cells are flat ones: triangles, quadrilaterals, polygons."""
+    """Return whether all types of cells are faces: triangles, quadrilaterals, pixels or polygons."""
     return bool(np.isin(types, _FACE_TYPES).all())
 
 
 def joined_cells(blocks: Sequence[tuple[int, Cells]]) -> Cells:
-    """Return blocks of cells as one; to the points and faces that a block names, a first number is added."""
+    """Return the concatenation of blocks of cells.
+
+    Parameters
+    ----------
+    blocks : sequence of (int, Cells)
+        For each block the number to add to the numbers of its points, and its cells.
+    """
     return Cells(
         np.concatenate([np.empty(0, np.uint8), *(cells.types for _, cells in blocks)]),
         _joined_offsets([cells.offsets for _, cells in blocks]),
@@ -166,21 +171,21 @@ def _joined_polyhedra(blocks: Sequence[tuple[int, Cells]]) -> Polyhedra:
 
 
 def _joined_offsets(offsets: Sequence[Indices]) -> Indices:
-    """Return the offsets of lists that lie one after the other."""
+    """Return the offsets of the concatenation of lists."""
     return np.concatenate([[0], np.cumsum(np.concatenate([np.empty(0, np.int64), *map(np.diff, offsets)]))])
 
 
 def faces(cells: Cells, start: int = 0, stop: int | None = None) -> Iterator[tuple[Indices, Indices]]:
-    """Yield the faces of the cells `start` to `stop`, those of one number of corners at a time.
+    """Yield the faces of the cells `start` to `stop`. Faces that are yielded together have equally many corners.
 
-    Cells that have no faces here, such as lines and quadratic cells, are passed over.
+    Cells without known faces, such as lines and quadratic cells, are skipped.
 
     Yields
     ------
     owners : ndarray of int, shape (n,)
-        Number of the cell that each face belongs to.
+        Number of the cell of each face.
     corners : ndarray of int, shape (n_corners, n)
-        Numbers of its points.
+        Numbers of the points of each face.
     """
     types = cells.types[start:stop]
     for kind in np.unique(types):
@@ -196,14 +201,14 @@ def faces(cells: Cells, start: int = 0, stop: int | None = None) -> Iterator[tup
 
 
 def require_sound(cells: Cells, n_points: int, start: int = 0, stop: int | None = None) -> None:
-    """Check that the cells `start` to `stop` have the points of their types, and that all numbers lead somewhere.
+    """Check that the cells `start` to `stop` have the points of their types, and that all numbers are valid.
 
-    The points that a polyhedron lists beside its faces are not looked at.
+    The list of points that a polyhedron has in addition to its faces is not checked.
 
     Raises
     ------
     UnsoundCellError
-        Names the first cell that is not sound.
+        A cell is not sound. The error names one such cell.
     """
     stop = len(cells) if stop is None else stop
     types, numbers = cells.types[start:stop], np.arange(start, stop)
@@ -257,7 +262,7 @@ def _require_below(numbers: Indices, limit: int, owners: Indices, what: str) -> 
 
 
 def _faces_of(polyhedra: Polyhedra, cells: Indices) -> tuple[Indices, Indices]:
-    """Return the numbers of the faces of some cells, and of the cell that each belongs to."""
+    """Return the numbers of the faces of some cells, and the number of the cell of each face."""
     first = polyhedra.cell_offsets[cells]
     counts = polyhedra.cell_offsets[cells + 1] - first
     return polyhedra.face_ids[join_ranges(first, counts)], np.repeat(cells, counts)
@@ -269,13 +274,13 @@ def _polyhedron_faces(polyhedra: Polyhedra, cells: Indices) -> Iterator[tuple[In
 
 
 def _lists_of(offsets: Indices, values: Indices, chosen: NDArray[np.bool_] | Indices) -> tuple[Indices, Indices]:
-    """Return the offsets and values of some of the lists."""
+    """Return the offsets and values of the chosen lists."""
     counts = np.diff(offsets)
     return np.concatenate([[0], np.cumsum(counts[chosen])]), values[join_ranges(offsets[:-1][chosen], counts[chosen])]
 
 
 def join_ranges(first: Indices, counts: Indices) -> Indices:
-    """Join the ranges that start at `first` and have `counts` numbers."""
+    """Return the concatenation of the ranges that start at `first` and have `counts` numbers."""
     before = np.cumsum(counts) - counts
     return np.repeat(first - before, counts) + np.arange(counts.sum())
 

@@ -1,4 +1,4 @@
-"""What a sample of a mapping is like, from the heads of its files."""
+"""Shapes, dtypes and memory needs of the samples of a mapping, read from the headers of their files."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ from noether.data.zarr_store.stores import is_remote
 
 __all__ = ["SampleDescriber"]
 
-# What a thread decodes at once of a file whose arrays are read as they are asked for, with what is made of it.
+# Bytes that one thread holds while it reads from a lazily read file: a decoded block and the values computed from it.
 _STREAM_BYTES = 16 << 20
-# Memory beside the arrays that are asked for, as it was measured of meshes of hexahedra and of quadrilaterals: VTK's
-# own copies of the mesh, by cell; areas and normals, by face; a tree of the triangles that distances are measured to.
+# Memory in addition to the requested arrays, measured on meshes of hexahedra and of quadrilaterals: VTK's own copies
+# of the mesh (per cell or face), areas and normals (per face), and the tree of triangles for distances (per face).
 _CELL_BYTES = 150
 _FACE_BYTES = 170
 _DERIVED_FACE_BYTES = 150
@@ -54,14 +54,14 @@ Descriptions = dict[str, FieldDescription]
 
 @dataclass(frozen=True, slots=True)
 class SampleDescriber:
-    """Describes the sample of a loader."""
+    """Describes the sample that a `SampleLoader` loads."""
 
     loader: SampleLoader
 
     def describe(self) -> Descriptions | None:
-        """Describe the fields that `SampleLoader.load` would give; None where the heads of files do not tell.
+        """Describe the fields that `SampleLoader.load` would return; None if the headers of the files are not enough.
 
-        Errors are those of `SampleLoader.load`.
+        Raises the errors of `SampleLoader.load`.
         """
         self.loader.found.require_one_file_each()
         domains = self.loader.present_domains()
@@ -86,11 +86,11 @@ class SampleDescriber:
         return fields
 
     def _describe_domain(self, name: str, domain: DomainMapping) -> Descriptions | None:
-        """Describe what lies in a domain's own file, by the name of the field in the mapping."""
+        """Describe the fields that come from the domain's own file, by their names in the mapping."""
         if domain.file is None:
             position = domain.fields[POSITION]
             is_file = isinstance(position, FileField)
-            return {POSITION: self._describe_own_file(name, POSITION, position)} if is_file else None  # type: ignore[arg-type]  # as was asked
+            return {POSITION: self._describe_own_file(name, POSITION, position)} if is_file else None  # type: ignore[arg-type]  # checked above
         loader = self.loader
         key, item = loader.found.key(domain.file), loader.objects(domain)[0]
         loader.require_read(key)
@@ -114,13 +114,13 @@ class SampleDescriber:
                 head = read_vtk_head(file.open())
             return self._describe_mesh(file, name, domain, head)
         if suffix == ".case" and not is_remote(loader.storage.root) and domain.unused_points == "keep":
-            loader.found.named_files(loader.storage, loader.mapping)  # refuses a case that names files outside
+            loader.found.named_files(loader.storage, loader.mapping)  # raises if the case names files outside the root
             parts = streamed_parts(file, {name: domain}, file.step(domain))
             return None if parts is None else self._describe_parts(domain, domain_view(file, name, domain, parts))
         return None
 
     def _describe_parts(self, domain: DomainMapping, view: DomainView) -> Descriptions:
-        """Describe what parts give whose arrays are read as they are asked for."""
+        """Describe the fields of a view whose arrays are read lazily."""
         positions = view.positions()
         fields: Descriptions = {}
         for field_name in dict.fromkeys([POSITION, *domain.fields]):
@@ -147,7 +147,7 @@ class SampleDescriber:
         rows = head.n_cells if association == "cell" else head.n_points
         there = head.arrays[association]
         if any(name in arrays for arrays in head.arrays.values() for name in GHOST_ARRAYS):
-            return None  # only the values tell how many cells and points are ghosts
+            return None  # the number of ghosts is known only from the values
         fields: Descriptions = {}
         for field_name in dict.fromkeys([POSITION, *domain.fields]):
             field, width = domain.fields.get(field_name), self.loader.mapping.spec(name, field_name).width
@@ -168,7 +168,7 @@ class SampleDescriber:
 
     def _is_streamed(self, file: SampleFile, domain: DomainMapping, head: VtkHead) -> bool:
         if head.has_other_cells or not head.is_appended:
-            # Tags among the values cannot be looked for in little time.
+            # Finding the tags among inline values means reading the whole file, which is slow in object storage.
             return not head.has_other_cells and not is_remote(self.loader.storage.root)
         try:
             open_streamed(file.path, file.where(), file.way_out, self.loader.bytes_of(self.loader.objects(domain)))
@@ -177,7 +177,7 @@ class SampleDescriber:
         return True
 
     def _fetched_bytes(self, key: str, domain: DomainMapping) -> int:
-        """Return the size of the copy that is made of a file: one in object storage, or of pieces."""
+        """Return the size of the local copy of a file: 0 for a local file that is not in pieces."""
         objects = self.loader.objects(domain)
         is_in_place = not is_remote(self.loader.storage.root) and [item.key for item in objects] == [key]
         return 0 if is_in_place else sum(item.size for item in objects)
@@ -200,18 +200,18 @@ class SampleDescriber:
 
 
 def _streamed(fields: Descriptions, domain: DomainMapping, points: Sequence[int], n_cells: int) -> Descriptions:
-    """Return fields whose arrays are read as they are asked for, with the memory and the files that this takes.
+    """Return lazily read fields with the memory and the temporary files that reading them needs.
 
     Parameters
     ----------
     fields : dict of str to FieldDescription
-        By name in the mapping.
+        Descriptions by name in the mapping.
     domain : DomainMapping
-        Tells what is computed.
+        The domain, whose normals and areas are computed.
     points : sequence of int
-        Bytes of the points of each mesh, which centres of cells need.
+        Bytes of the points of each mesh; computing cell centres needs them.
     n_cells : int
-        Cells of all of them.
+        Number of cells of all meshes.
     """
     mapped = sum(n_bytes for n_bytes in points if n_bytes > SMALL_ARRAY_BYTES)
     held = _STREAM_BYTES * (read_threads() + 1) + sum(points) - mapped
@@ -222,20 +222,20 @@ def _streamed(fields: Descriptions, domain: DomainMapping, points: Sequence[int]
 
 
 def _mesh_bytes(file: SampleFile, domain: DomainMapping, n_cells: int) -> int:
-    """Return the memory that a mesh takes while it is read."""
+    """Return the bytes of memory that reading a mesh needs."""
     if suffix_of(file.path) == ".vtu":
         return _CELL_BYTES * n_cells
     return _FACE_BYTES * n_cells + _derived_bytes(domain, n_cells)
 
 
 def _derived_bytes(domain: DomainMapping, n_cells: int) -> int:
-    """Return the memory that areas and normals take while they are computed."""
+    """Return the bytes of memory that computing areas and normals needs."""
     is_derived = any(isinstance(field, NormalsField | AreaField) for field in domain.fields.values())
     return _DERIVED_FACE_BYTES * n_cells if is_derived else 0
 
 
 def _require_pyvista(suffix: str) -> None:
-    """Load what reads the file later: it takes memory, too."""
+    """Import the libraries that will read the file, so that measured memory includes them."""
     try:
         import pyvista  # noqa: F401
         import scipy.spatial  # noqa: F401

@@ -1,4 +1,4 @@
-"""Which samples a mapping finds in a listing, and which files each has."""
+"""Finding the samples of a mapping in a listing, and the files of each sample."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from noether.data.zarr_store.errors import SourceError
+from noether.data.zarr_store.sources.formats import require_root
 from noether.data.zarr_store.sources.hdf5 import group_names, open_hdf5
 from noether.data.zarr_store.sources.mapping import DomainMapping, SourceMapping, step_of
 from noether.data.zarr_store.sources.mapping_attributes import AttributeTable
@@ -28,17 +29,17 @@ class FoundSample:
     Attributes
     ----------
     sample_id : str
-        Its id.
+        Id of the sample.
     values : dict of str to str
-        What the placeholders of the mapping stand for.
+        Values of the mapping's placeholders for this sample.
     files : dict of str to list of StoredObject
-        What matches each pattern of the mapping; pieces in the order of their numbers.
+        Files of the sample by pattern of the mapping; pieces of a file in the order of their numbers.
     beside : dict of str to list of StoredObject
-        By directory, the files that a file of the sample may name.
+        By directory, the files that a file of the sample can refer to.
     groups : set of (str, str)
-        Patterns of files that hold several samples, each with the pattern of a group that this one has there.
+        For files that hold several samples: the pattern of the file, and the pattern of the HDF5 group of this sample.
     twin : dict of str to str, or None
-        The placeholders of another sample with the same id.
+        Placeholder values of another sample with the same id.
     """
 
     sample_id: str
@@ -49,62 +50,65 @@ class FoundSample:
     twin: dict[str, str] | None = None
 
     def key(self, pattern: str) -> str:
-        """Return the name of the file that a pattern stands for here."""
+        """Return the key of the file that matches a pattern, or the key that it would have."""
         named = self.files.get(pattern)
         return named[0].key if named else PathPattern.parse(pattern).fill(self.values)
 
     def ids_beside(self, pattern: str) -> list[str]:
-        """Return what a table may call it: its id, or what the one placeholder that its file lacks stands for."""
+        """Return the names under which a table can list the sample.
+
+        These are the sample's id and, if the table's file name lacks exactly one placeholder, the value of that one.
+        """
         lacking = [value for name, value in self.values.items() if name not in PathPattern.parse(pattern).names]
         return list(dict.fromkeys([self.sample_id, *(lacking if len(lacking) == 1 else [])]))
 
     def only(self, mapping: SourceMapping) -> FoundSample:
-        """Return the sample with the files alone that the domains of a mapping need."""
+        """Return the sample with only the files that the domains of a mapping need."""
         patterns = _patterns_of_domains(mapping)
         files = {pattern: objects for pattern, objects in self.files.items() if pattern in patterns}
         return replace(self, files=files, groups={group for group in self.groups if group[0] in patterns})
 
     def has(self, domain: DomainMapping, pattern: str) -> bool:
-        """Say whether a file is there, or its pieces are."""
+        """Return whether the sample has a file of a domain, whole or in pieces."""
         if pattern == domain.file and domain.has_samples_as_groups:
             return (pattern, domain.group) in self.groups
         in_pieces = pattern == domain.file and domain.concatenate in self.files
         return pattern in self.files or in_pieces
 
     def has_any(self, domain: DomainMapping) -> bool:
-        """Say whether any file of a domain is there."""
+        """Return whether the sample has any file of a domain."""
         return any(self.has(domain, pattern) for pattern in domain.patterns)
 
     def require_one_file_each(self) -> None:
-        """Check that it is one sample, with one file for each pattern.
+        """Check that the id is unique and that each pattern matches one file.
 
         Raises
         ------
         SourceError
-            Another sample has the same id, or several files match a pattern that is not one of pieces.
+            Another sample has the same id, or several files match a pattern without ``{part}``.
         """
         if self.twin is not None:
             one, other = (
                 ", ".join(f"{name} = {value!r}" for name, value in v.items()) for v in (self.values, self.twin)
             )
             raise SourceError(
-                f"sample {self.sample_id!r}: two samples have this id ({one}; {other}); separate the placeholders of "
-                "the mapping's id"
+                f"sample {self.sample_id!r}: two samples have this id ({one} and {other}); put a separator between the "
+                "placeholders of the mapping's id"
             )
         for pattern, objects in self.files.items():
             if len(objects) > 1 and PART not in PathPattern.parse(pattern).names:
                 raise SourceError(
-                    f"sample {self.sample_id!r}: {pattern!r} stands for {len(objects)} files, "
-                    f"{objects[0].key} and {objects[1].key} among them; expected one"
+                    f"sample {self.sample_id!r}: {pattern!r}: expected one file, got {len(objects):,}, such as "
+                    f"{objects[0].key} and {objects[1].key}; make the pattern more specific, or move the other files"
                 )
 
     def named_files(self, storage: Storage, mapping: SourceMapping) -> list[StoredObject]:
-        """Return the files that files of the sample name: those of a step of an EnSight case, blocks of a ``.vtm``.
+        """Return the files that files of the sample refer to, such as blocks of a ``.vtm`` or files of an EnSight step.
 
         Raises
         ------
         SourceError
-            Such a file lies outside of the root, or a case is not valid.
+            Such a file lies outside the root, or an EnSight case is not valid.
         """
         named: list[StoredObject] = []
         for pattern, objects in self.files.items():
@@ -115,7 +119,7 @@ class FoundSample:
         return named
 
     def objects(self, domain: DomainMapping) -> Sequence[StoredObject]:
-        """Return the file of a domain, or the pieces of it in order.
+        """Return the file of a domain, or its pieces in order.
 
         Raises
         ------
@@ -130,24 +134,25 @@ class FoundSample:
         expected = range(numbers[0], numbers[0] + len(numbers))
         if numbers[0] > 1 or numbers != list(expected):
             raise SourceError(
-                f"sample {self.sample_id!r}: {domain.concatenate!r}: expected pieces that are numbered without a gap, "
+                f"sample {self.sample_id!r}: {domain.concatenate!r}: expected pieces numbered without a gap "
                 f"from 0 or 1, got {', '.join(map(str, numbers))}; fetch the missing ones"
             )
         return pieces
 
 
 def find_samples(storage: Storage, mapping: SourceMapping) -> dict[str, FoundSample]:
-    """List a root once, and sort its files by sample.
+    """List a root once, and return its samples by id, sorted.
 
-    A suffix may be written otherwise than in the mapping, as ``.VTU`` and ``.encas`` are. Of both, the file that is
-    written as in the mapping is taken.
+    The suffix of a file can differ from the mapping in case or spelling: ``.VTU`` for ``.vtu``, ``.encas`` for
+    ``.case``. If both exist, the file that is spelled as in the mapping is used.
 
     Raises
     ------
     SourceError
-        There is no sample, or a file that holds several is damaged, or has no steps although they are samples.
+        The root does not exist or has no sample, a file that holds several samples is damaged, or a file whose time
+        steps are samples has no steps.
     MissingDependencyError
-        Such a file needs h5py, which is not installed.
+        A file that holds several samples needs h5py, which is not installed.
     """
     of_domains, of_attributes = _patterns_of_domains(mapping), _patterns_of_attributes(mapping, of_tables=False)
     patterns = of_domains | of_attributes
@@ -176,10 +181,12 @@ def find_samples(storage: Storage, mapping: SourceMapping) -> dict[str, FoundSam
     _add_to_all_steps(samples, of_all_steps)
     samples = {name: samples[name] for name in sorted(samples) if samples[name].files.keys() & of_domains.keys()}
     if not samples:
-        seen = f"among {len(listing)} files" if listing else "where no file is"
+        require_root(storage.root)
+        expected = ", ".join(list(of_domains)[:3])
+        way_out = "; ".join([*unread_files(item.key for item in listing), "check the path and the mapping"])
+        n_files = len(listing)
         raise SourceError(
-            f"{storage.root}: no sample found {seen}; expected files such as {', '.join(list(of_domains)[:3])}; "
-            f"{'; '.join([*unread_files(item.key for item in listing), 'check the path and the mapping'])}"
+            f"{storage.root}: no sample found among {n_files:,} files, expected files such as {expected}; {way_out}"
         )
     for found in samples.values():
         for text, objects in found.files.items():
@@ -212,7 +219,7 @@ def _add_groups(
     values: dict[str, str],
     groups: Sequence[PathPattern],
 ) -> None:
-    """Add the samples that are groups of one file."""
+    """Add the samples that are HDF5 groups of one file."""
     where = f"{storage.root}/{item.key}"
     with open_ranged(storage, item) as opened, open_hdf5(opened, where) as file:
         names = {depth: group_names(file, depth, where) for depth in {_depth(group) for group in groups}}
@@ -232,7 +239,7 @@ def _files_of_steps(mapping: SourceMapping) -> set[str]:
 def _add_to_all_steps(
     samples: Mapping[str, FoundSample], files: Iterable[tuple[str, dict[str, str], StoredObject]]
 ) -> None:
-    """Add files that do not tell steps apart to the samples of all steps, which have the same other placeholders."""
+    """Add files without steps to the samples of all steps that agree in the other placeholders."""
     alike: dict[frozenset[tuple[str, str]], list[FoundSample]] = {}
     for found in samples.values():
         others = frozenset((name, value) for name, value in found.values.items() if name != STEP)
@@ -247,7 +254,7 @@ def _depth(group: PathPattern) -> int:
 
 
 def _groups_of_samples(mapping: SourceMapping) -> dict[str, list[PathPattern]]:
-    """Return the groups that are samples, by the file that they lie in."""
+    """Return the patterns of the HDF5 groups that are samples, by the pattern of their file."""
     groups: dict[str, list[PathPattern]] = {}
     for domain in mapping.domains.values():
         if domain.has_samples_as_groups:
@@ -272,7 +279,7 @@ def _patterns_of_attributes(mapping: SourceMapping, *, of_tables: bool) -> dict[
 def _add_tables(
     samples: dict[str, FoundSample], tables: Mapping[str, PathPattern], listing: Sequence[StoredObject]
 ) -> None:
-    """Add tables of many samples to each of those that have the same placeholders."""
+    """Add each table of many samples to all samples that agree in the placeholders of its name."""
     for text, pattern in tables.items():
         found: dict[tuple[str, ...], list[StoredObject]] = {}
         for item in listing:

@@ -1,4 +1,4 @@
-"""Distance of positions to a surface, not negative."""
+"""Compute the unsigned distance of positions to a surface."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ __all__ = ["distance_to_positions", "distance_to_triangles"]
 
 Floats = NDArray[np.floating[Any]]
 
-# Positions at a time.
+# Positions per query of the KD-tree, and per exact computation.
 _BLOCK_POSITIONS = 1 << 16
 _MEASURED_POSITIONS = 1 << 12
-# Triangles that are measured for each position.
+# Seeds for each position whose triangles are measured exactly.
 _CANDIDATES = 16
-# How far the seeds of a triangle lie from its corners, on the way to its centroid.
+# Distance of a seed from its corner, as a fraction of the way to the centroid.
 _INSET = 0.1
 
 
 def distance_to_positions(positions: Floats, targets: Floats) -> Floats:
-    """Return the distance of each position to the nearest of the targets, found in a KD-tree.
+    """Return the distance of each position to the nearest target, found with a KD-tree.
 
-    It exceeds the distance to a surface that the targets lie on: at a height `d` above a plane, and `h` beside the
-    nearest target, it is ``sqrt(d**2 + h**2)``.
+    The result exceeds the distance to the surface on which the targets lie. At a height ``d`` above a plane, and at a
+    lateral distance ``h`` from the nearest target, it is ``sqrt(d**2 + h**2)``.
 
     Parameters
     ----------
     positions : ndarray, shape (n_points, 3)
-        Finite.
+        Finite coordinates.
     targets : ndarray, shape (n_targets, 3)
-        Finite.
+        Finite coordinates.
 
     Raises
     ------
@@ -51,23 +51,23 @@ def distance_to_positions(positions: Floats, targets: Floats) -> Floats:
 def distance_to_triangles(positions: Floats, corners: Floats) -> Floats:
     """Return the distance of each position to the nearest point of any triangle.
 
-    A KD-tree of four seeds in each triangle, its centroid and one near each corner, finds the 16 nearest; the
-    distance to their triangles is exact. So it is exact unless the nearest triangle is none of those, which takes
-    triangles of very different sizes side by side.
+    Each triangle has four seeds: its centroid, and one point near each corner. A KD-tree finds the 16 nearest seeds,
+    and the distance to their triangles is computed exactly. The result is exact unless the nearest triangle is not
+    among them. That requires neighbouring triangles of very different sizes.
 
     Parameters
     ----------
     positions : ndarray, shape (n_points, 3)
-        Finite.
+        Finite coordinates.
     corners : ndarray, shape (n_triangles, 3, 3)
-        Finite.
+        Finite coordinates of the corners of each triangle.
 
     Raises
     ------
     MissingDependencyError
         SciPy is not installed.
     """
-    # Far from the origin, seeds in float32 would lie beside their triangles.
+    # Far from the origin, seeds in float32 would lie outside their triangles.
     centroids = corners.mean(axis=1, keepdims=True, dtype=np.float64)
     seeds = np.concatenate([centroids, corners + _INSET * (centroids - corners)], axis=1)
     n_seeds = seeds.shape[1]
@@ -81,19 +81,22 @@ def distance_to_triangles(positions: Floats, corners: Floats) -> Floats:
 
 
 def _empty_for(positions: Floats) -> Floats:
-    # A distance has no more digits than the positions that it is measured from.
+    # A distance has no more digits than the positions from which it is measured.
     return np.empty(len(positions), np.result_type(positions.dtype, np.float32))
 
 
 def _nearest(
     positions: Floats, targets: Floats, count: int
 ) -> Iterator[tuple[slice, NDArray[np.float64], NDArray[np.int64]]]:
-    """Yield distances and numbers of the nearest targets, shape ``(n, count)``, for a block of positions at a time."""
+    """Yield ``(rows, distances, numbers)`` of the nearest targets for each block of positions.
+
+    The distances and the numbers of the targets have the shape ``(n, count)``.
+    """
     try:
         from scipy.spatial import KDTree
     except ImportError as error:
         raise MissingDependencyError("scipy", "computing distances", "mesh") from error
-    # Ten times as fast as the tree that SciPy builds otherwise, for positions far from a surface.
+    # Ten times as fast as SciPy's default tree for positions far from a surface.
     tree = KDTree(targets, balanced_tree=False, compact_nodes=False)
     for start in range(0, len(positions), _BLOCK_POSITIONS):
         rows = slice(start, min(start + _BLOCK_POSITIONS, len(positions)))
@@ -101,20 +104,22 @@ def _nearest(
 
 
 def _to_triangles(positions: Floats, corners: Floats) -> Floats:
-    """Return the distance of each position to each of its triangles.
+    """Return the distance of each position to each of its triangles; shape ``(n, n_triangles)``.
 
-    Where a position's projection onto the plane lies in the triangle, it is the distance to the plane; elsewhere that
-    to the nearest edge.
+    If the projection of a position onto the plane of a triangle lies in the triangle, the result is the distance to
+    the plane, else the distance to the nearest edge.
 
     Parameters
     ----------
     positions : ndarray, shape (n, 3)
+        Coordinates of the positions.
     corners : ndarray, shape (n, n_triangles, 3, 3)
+        Coordinates of the corners of the triangles of each position.
     """
     a, b, c = np.moveaxis(corners - positions[:, None, None], 2, 0)
     normal = np.cross(b - a, c - a)
     square = _dot(normal, normal)
-    # Barycentric coordinates of the projection, times `square`.
+    # Barycentric coordinates of the projection, multiplied by `square`.
     first, second, third = _dot(np.cross(b, c), normal), _dot(np.cross(c, a), normal), _dot(np.cross(a, b), normal)
     inside = (first >= 0) & (second >= 0) & (third >= 0) & (square > 0)
     to_plane = _dot(a, normal) ** 2 / np.where(square > 0, square, 1)
@@ -123,7 +128,7 @@ def _to_triangles(positions: Floats, corners: Floats) -> Floats:
 
 
 def _to_edge(start: Floats, end: Floats) -> Floats:
-    """Return the squared distance of the origin to edges."""
+    """Return the squared distance of the origin to each edge."""
     edge = end - start
     square = _dot(edge, edge)
     along = np.clip(-_dot(start, edge) / np.where(square > 0, square, 1), 0, 1)

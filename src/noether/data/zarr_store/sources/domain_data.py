@@ -1,4 +1,4 @@
-"""What a file of a sample gives for the domains that lie in it."""
+"""One file of a sample, and the data of one domain that was read from a file."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ __all__ = ["DomainData", "SampleFile"]
 
 @dataclass(frozen=True, slots=True)
 class SampleFile:
-    """One file of a sample, as a local file or as one that is open.
+    """One file of a sample: a local file, or an open one.
 
     Attributes
     ----------
     sample_id : str
-        Which sample.
+        Id of the sample.
     key : str
-        What the file is called, relative to the source's root.
+        Name of the file, relative to the source's root.
     path : Path
-        Where it lies now, or would if it were fetched; the suffix says its format.
+        Local path of the file. If the file is not fetched, only the suffix counts, which is its format.
     values : mapping of str to str
-        What the placeholders of the mapping stand for.
+        Values of the mapping's placeholders for this sample.
     stream : binary file or None
-        Where it is not fetched: the file, which can seek.
+        The open, seekable file if it is read without being fetched.
     n_pieces : int
-        Pieces that it was published in; 0 where it was published whole.
+        Number of pieces in which the file was published; 0 if it was published whole.
     source : ByteSource or None
-        Where it is not one file of this machine: its bytes.
+        Bytes of the file if it is in object storage or in pieces, and not fetched.
     """
 
     sample_id: str
@@ -49,11 +49,11 @@ class SampleFile:
     source: ByteSource | None = None
 
     def open(self) -> BinaryIO:
-        """Open it for reading."""
+        """Open the file for reading."""
         return self.path.open("rb") if self.stream is None else self.stream
 
     def where(self, field_name: str | None = None) -> str:
-        """Name sample, field and file, to begin an error with."""
+        """Return sample, field and file, as the start of an error message."""
         of_field = "" if field_name is None else f", field {field_name}"
         plural = "" if self.n_pieces == 1 else "s"
         joined = f" (joined from {self.n_pieces} piece{plural})" if self.n_pieces else ""
@@ -61,34 +61,34 @@ class SampleFile:
 
     @property
     def way_out(self) -> str:
-        """What to do where it cannot be read."""
+        """Remedy for error messages about a file that cannot be read."""
         return "one piece may be missing: fetch all of them again" if self.n_pieces else "make the file again"
 
     def step(self, domain: DomainMapping) -> Step:
-        """Return which time step a domain has here: where each step is a sample, the sample's."""
+        """Return the time step of a domain; if each step is a sample, the step of this sample."""
         return step_of(domain, self.values)
 
     def group(self, pattern: str) -> str:
-        """Return the group that a pattern stands for here."""
+        """Return the path of the HDF5 group that a pattern names in this sample."""
         return PathPattern.parse(pattern).fill(self.values)
 
 
 @dataclass(frozen=True, slots=True)
 class DomainData:
-    """One domain of a sample, as its file has it.
+    """Data of one domain of a sample, read from its file.
 
     Attributes
     ----------
     fields : dict of str to array-like
-        By the name of the field in the mapping, ``position`` among them; shape ``(n_points, width)`` or
+        Arrays by name of the field in the mapping, including ``position``; shape ``(n_points, width)`` or
         ``(n_points,)``.
     rows : ndarray of bool, or None
-        Which of the file's points the domain has; None is all. It tells how to cut fields that lie in other files.
+        Mask of the file's points that belong to the domain; None if all do. It also applies to fields in other files.
     triangles : callable, or None
-        Gives the corners of its faces, split into triangles, shape ``(n_triangles, 3, 3)``; None where its cells are
-        no faces, or there are none.
+        Returns the corners of the domain's faces, split into triangles, shape ``(n_triangles, 3, 3)``; None if its
+        cells are not faces, or it has no cells.
     association : {"cell", "point"} or None
-        Whether its points are the cells or the points of a mesh; None without a mesh.
+        Whether the domain's points are the cells or the points of a mesh; None without a mesh.
     """
 
     fields: dict[str, Any]

@@ -1,4 +1,4 @@
-"""The text of an EnSight case: which files it names, and which of them hold a step. Pure."""
+"""Parse an EnSight case, and find the files of a time step. Pure: reads no file itself."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from noether.data.zarr_store.sources.steps import MAX_STEPS, Step, Steps
 
 __all__ = ["CaseEntry", "EnSightCase", "StepFile", "case_of_one_step", "parse_case"]
 
-# The name of a file; and which step in it, where it holds several.
+# Name of a file, and the index of the step in the file if it holds several steps.
 StepFile = tuple[str, int | None]
 
 _SECTIONS = {"FORMAT", "GEOMETRY", "VARIABLE", "TIME", "FILE", "MATERIAL", "BLOCK_CONTINUATION", "SCRIPTS"}
 _WORD = re.compile(r'"([^"]*)"|(\S+)')
-# A number of a set is followed by a description or a file; a file may be called by a number itself.
+# The number of a set, followed by a description or a file. A name of a file can be a number, too.
 _SET = re.compile(r"\s*([0-9]+)\s+(?=\S)")
 _OPTIONS = re.compile(r"\s+(change_coords_only(\s+[0-9]+)?|changing_geometry_per_part)$")
 _WILDCARDS = re.compile(r"\*+")
@@ -41,15 +41,15 @@ class CaseEntry:
     key : str
         The words before the colon, such as ``model`` or ``scalar per element``.
     files : tuple of str
-        Names of files, relative to the case; ``*`` stands for the digits of a step.
+        Names of files relative to the case; ``*`` stands for the digits of a step.
     description : str or None
         Name of the variable; None for geometry.
     time_set, file_set : int or None
-        Numbers of the time set and the file set; None where the line has none.
+        Numbers of the time set and the file set; None if the line names no set.
     rest : str
         Text after the files.
     step_in_file : int or None
-        Where each of the files holds several steps: which of them is taken.
+        Index of the step in the files; None if each file holds one step.
     """
 
     key: str
@@ -62,32 +62,32 @@ class CaseEntry:
 
     @property
     def step_files(self) -> list[StepFile]:
-        """Its files, each with the step in it."""
+        """Files of the entry, each with the index of the step in it."""
         return [(name, self.step_in_file) for name in self.files]
 
     @property
     def set_of_files(self) -> int | None:
-        """Number of the time set that its files change with; None where they do not."""
+        """Number of the time set that determines the files; None if the files are the same at all steps."""
         if self.file_set is None and not any("*" in name for name in self.files):
             return None
-        # As VTK does: a name with asterisks and no time set is one of the first.
+        # As in VTK, a name with asterisks and without a time set belongs to time set 1.
         return 1 if self.time_set is None else self.time_set
 
 
 @dataclass(slots=True)
 class EnSightCase:
-    """A case.
+    """A parsed case.
 
     Attributes
     ----------
     header : list of str
         Lines of the section FORMAT.
     entries : list of CaseEntry
-        Geometry and variables, in the order of the case. Constants have no values on a mesh, and are left out.
+        Geometry and variables in the order of the case. Constants are left out: they have no values on a mesh.
     time_sets : dict of int to TimeSet
-        By number.
+        Time sets by number.
     file_sets : dict of int to FileSet
-        By number.
+        File sets by number.
     """
 
     header: list[str] = field(default_factory=list)
@@ -96,34 +96,34 @@ class EnSightCase:
     file_sets: dict[int, FileSet] = field(default_factory=dict)
 
     def names(self) -> list[str]:
-        """Return every name of a file as the case has it."""
+        """Return the names of all files, as written in the case."""
         return list(dict.fromkeys([name for entry in self.entries for name in entry.files] + self.files_of_sets))
 
     @property
     def files_of_sets(self) -> list[str]:
-        """Names of the files that list numbers and times of time sets."""
+        """Names of the files that list the file numbers and times of time sets."""
         return [name for one in self.time_sets.values() for name in one.files]
 
     def steps(self, read: Callable[[str], str]) -> Steps:
-        """Return the time steps; `read` is that of `at_step`."""
+        """Return the time steps. `read` is the same as for `at_step`."""
         return self._timeline(read).steps
 
     def at_step(self, step: Step, read: Callable[[str], str], where: str) -> list[CaseEntry]:
-        """Return the entries with the files of a step; of the last one, those of each time set's own.
+        """Return the entries with the files of one step.
 
         Parameters
         ----------
         step : int, "last" or None
-            Number of a step.
+            Number of a step. ``"last"`` and None select the last step of each time set.
         read : callable
-            Returns the text of a file that is named relative to the case; empty where the file does not exist.
+            Function that returns the text of a file, named relative to the case; empty if the file does not exist.
         where : str
-            Names sample and file, to begin an error with.
+            Sample and file; errors begin with it.
 
         Raises
         ------
         SourceError
-            There is no such step, or a set does not tell which file holds it.
+            The step does not exist, or a set does not determine the file of the step.
         """
         timeline = self._timeline(read)
         chosen = timeline.steps.choose(step, where)
@@ -133,7 +133,7 @@ class EnSightCase:
     def _timeline(self, read: Callable[[str], str]) -> Timeline:
         numbers = dict.fromkeys(entry.set_of_files for entry in self.entries)
         used = {number: self.time_sets[number] for number in numbers if number in self.time_sets}
-        # Files that do not change are one step, where the case tells its time.
+        # If no file changes, the case has one step, provided that a time set states its time.
         return Timeline.of(used or {number: one for number, one in self.time_sets.items() if one.n_steps == 1}, read)
 
     def _entry_at(
@@ -142,8 +142,7 @@ class EnSightCase:
         number = entry.set_of_files
         if number is None:
             return entry
-        if number not in self.time_sets:
-            raise SourceError(_undefined(self, entry, number, where))
+        _require_set("time", number, self.time_sets, entry, where)
         time_set = self.time_sets[number]
         index = timeline.index(number, time_set.n_steps, step)
         number_of_file, step_in_file = time_set.number_of_file(index, read), None
@@ -151,32 +150,32 @@ class EnSightCase:
             found = self.file_sets[entry.file_set].place(index)
             if found is None:
                 raise SourceError(
-                    f"{where}: file set {entry.file_set} has {self.file_sets[entry.file_set].n_steps:,} steps, and "
-                    f"time set {number} {time_set.n_steps:,}; correct the sections TIME and FILE"
+                    f"{where}: file set {entry.file_set} has {self.file_sets[entry.file_set].n_steps:,} steps, but "
+                    f"time set {number} has {time_set.n_steps:,}; correct the sections TIME and FILE"
                 )
             number_of_file = number_of_file if found[0] is None else found[0]
             step_in_file = found[1]
         if number_of_file is None and any("*" in name for name in entry.files):
             raise SourceError(
-                f"{where}: time set {number} has {time_set.n_steps} steps, and no number of a file for "
-                f"step {index}, which {entry.files[0]!r} needs; correct its 'filename numbers', or its 'filename "
-                "start number' and 'filename increment'"
+                f"{where}: time set {number} has {time_set.n_steps:,} steps, but no file number for step {index}, "
+                f"which {entry.files[0]!r} needs; correct its 'filename numbers', or its 'filename start number' and "
+                "'filename increment'"
             )
         names = (_WILDCARDS.sub(lambda stars: str(number_of_file).zfill(len(stars[0])), name) for name in entry.files)
         return replace(entry, files=tuple(names), step_in_file=step_in_file)
 
 
 def case_of_one_step(header: Iterable[str], entries: Sequence[CaseEntry], links: Mapping[StepFile, str]) -> str:
-    """Write a case without time sets.
+    """Return the text of a case without time sets.
 
     Parameters
     ----------
     header : iterable of str
         Lines of the section FORMAT.
     entries : sequence of CaseEntry
-        As `EnSightCase.at_step` returns them.
+        Result of `EnSightCase.at_step`.
     links : mapping of StepFile to str
-        What to call the files of the entries.
+        Name to write for each file of the entries.
     """
     lines: dict[bool, list[str]] = {False: [], True: []}
     for entry in entries:
@@ -191,9 +190,9 @@ def parse_case(text: str, where: str) -> EnSightCase:
     Parameters
     ----------
     text : str
-        All of the file; a text without sections is a case without entries.
+        Content of the file. A text without sections is a case without entries.
     where : str
-        Names sample and file, to begin an error with.
+        Sample and file; errors begin with it.
 
     Raises
     ------
@@ -222,23 +221,25 @@ def parse_case(text: str, where: str) -> EnSightCase:
         if one.n_steps > MAX_STEPS:
             raise SourceError(f"{where}: time set {number} claims {one.n_steps:,} steps; correct the section TIME")
     for entry in case.entries:
-        if entry.time_set is not None and entry.time_set not in case.time_sets:
-            raise SourceError(_undefined(case, entry, entry.time_set, where))
-        if entry.file_set is not None and entry.file_set not in case.file_sets:
-            raise SourceError(_undefined(case, entry, entry.file_set, where, "file"))
+        if entry.time_set is not None:
+            _require_set("time", entry.time_set, case.time_sets, entry, where)
+        if entry.file_set is not None:
+            _require_set("file", entry.file_set, case.file_sets, entry, where)
     return case
 
 
-def _undefined(case: EnSightCase, entry: CaseEntry, number: int, where: str, kind: str = "time") -> str:
-    there = ", ".join(map(str, sorted(case.time_sets if kind == "time" else case.file_sets))) or "none"
-    return (
-        f"{where}: {entry.description or entry.key} refers to {kind} set {number}, which the case does not define; "
-        f"its {kind} sets: {there}; correct the section {kind.upper()}"
-    )
+def _require_set(kind: str, number: int, sets: Mapping[int, object], entry: CaseEntry, where: str) -> None:
+    """Raise `SourceError` if the case does not define a time set or file set that an entry refers to."""
+    if number not in sets:
+        defined = ", ".join(map(str, sorted(sets))) or "none"
+        raise SourceError(
+            f"{where}: {entry.description or entry.key} refers to {kind} set {number}, which the case does not define "
+            f"(its {kind} sets: {defined}); correct the section {kind.upper()}"
+        )
 
 
 def _entry(line: str, *, is_variable: bool) -> Iterator[CaseEntry]:
-    """Yield the entry of a line; none where the line names no file with values on a mesh."""
+    """Yield the entry of a line; nothing if the line names no file with values on a mesh."""
     found = LINE.fullmatch(line)
     if found is None or found[1].startswith("constant per"):
         return

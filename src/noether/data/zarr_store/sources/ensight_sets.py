@@ -1,4 +1,4 @@
-"""Time sets and file sets of an EnSight case: which file, and which step in it, is that of a step. Pure."""
+"""Time sets and file sets of an EnSight case: they map a step of the case to a file, and to a step in it. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from noether.data.zarr_store.sources.steps import Steps
 __all__ = ["LINE", "MAX_DIGITS", "FileSet", "TimeSet", "Timeline", "parse_file_sets", "parse_time_sets", "unquoted"]
 
 LINE = re.compile(r"([A-Za-z_][A-Za-z_ ]*):(.*)")
-# A file name has so many digits at most, and a time set so many steps.
+# Largest number of digits of a number in a case.
 MAX_DIGITS = 18
 
 Read = Callable[[str], str]
@@ -26,15 +26,17 @@ class TimeSet:
     Attributes
     ----------
     n_steps : int
-        Its number of steps.
+        Number of steps.
     times : tuple of float
-        Times of the steps; empty where the case does not list them.
+        Times of the steps; empty if the case does not list them.
     numbers : tuple of int
-        Numbers of the files, one for each step; empty where the case does not list them.
-    start, increment : int or None
-        First number and difference of the numbers, where the case does not list them.
+        File number of each step; empty if the case does not list them.
+    start : int or None
+        File number of the first step; None if the case lists the file numbers.
+    increment : int
+        Difference of the file numbers of two successive steps.
     numbers_file, times_file : str or None
-        Files that list the numbers and the times.
+        Files that list the file numbers and the times.
     """
 
     n_steps: int = 1
@@ -47,11 +49,11 @@ class TimeSet:
 
     @property
     def files(self) -> list[str]:
-        """Files that list its numbers and times."""
+        """Files that list the file numbers and the times."""
         return [name for name in (self.numbers_file, self.times_file) if name is not None]
 
     def number_of_file(self, index: int, read: Read) -> int | None:
-        """Return the number of the file of a step; None where the set does not tell it."""
+        """Return the file number of a step; None if the set does not state it."""
         if self.start is not None:
             return self.start + index * self.increment
         numbers: Sequence[int] = self.numbers
@@ -60,7 +62,7 @@ class TimeSet:
         return numbers[index] if index < len(numbers) else None
 
     def known_times(self, read: Read) -> tuple[float, ...]:
-        """Return the time of each step; none where some are not known."""
+        """Return the time of each step; an empty tuple if the time of any step is unknown."""
         times: Sequence[float] = self.times
         if not times and self.times_file is not None:
             times = _numbers(read(self.times_file).split())
@@ -74,18 +76,18 @@ class FileSet:
     Attributes
     ----------
     files : tuple of (int or None, int)
-        Of each file, its number, which is None for a set of one file, and how many steps it holds.
+        File number and number of steps of each file. The file number is None in a set of one file.
     """
 
     files: tuple[tuple[int | None, int], ...]
 
     @property
     def n_steps(self) -> int:
-        """Steps of all its files."""
+        """Number of steps of all files."""
         return sum(n_steps for _, n_steps in self.files)
 
     def place(self, index: int) -> tuple[int | None, int] | None:
-        """Return the number of the file that holds a step, and the step's index there; None where none does."""
+        """Return the number of the file that holds a step, and the step's index in it; None if no file holds it."""
         for number, n_steps in self.files:
             if index < n_steps:
                 return number, index
@@ -95,17 +97,18 @@ class FileSet:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The steps of a case, whose time sets have steps of their own.
+    """The steps of a case, merged from the steps of its time sets.
 
-    A set of one step is constant. Where the others differ, the steps of the case are all their times, in order; at
-    each, a set has its latest step that is not later, as VTK reads them, or else its first.
+    A time set of one step is constant. If the other time sets differ, the case has one step for each of their times,
+    in ascending order. At each of these times, a time set has its latest step that is not later, or else its first
+    step. VTK reads them in the same way.
 
     Attributes
     ----------
     steps : Steps
-        Those of the case.
+        Steps of the case.
     times : dict of int to tuple of float
-        Times of each time set that differs from others, by its number.
+        Times of each time set by its number; empty unless the time sets differ.
     """
 
     steps: Steps
@@ -113,7 +116,7 @@ class Timeline:
 
     @classmethod
     def of(cls, time_sets: Mapping[int, TimeSet], read: Read) -> Timeline:
-        """Make the timeline of the time sets that files change with."""
+        """Return the timeline of the time sets that determine files."""
         changing = {number: one for number, one in time_sets.items() if one.n_steps > 1}
         if not changing:
             times = next((one.known_times(read) for one in time_sets.values()), ())
@@ -124,12 +127,22 @@ class Timeline:
             return cls(Steps(next(iter(changing.values())).n_steps, next(iter(known), ())))
         if any(not times or list(times) != sorted(set(times)) for times in all_times.values()):
             counts = ", ".join(f"set {number} has {one.n_steps:,} steps" for number, one in changing.items())
-            return cls(Steps(problem=f"its time sets have times that do not rise, or are not listed ({counts})"))
+            return cls(Steps(problem=f"the times of its time sets do not increase or are not listed ({counts})"))
         union = tuple(sorted({time for times in all_times.values() for time in times}))
         return cls(Steps(len(union), union), all_times)
 
     def index(self, number: int, n_steps: int, step: int | None) -> int:
-        """Return the step of a time set, of `n_steps`, at a step of the case; at None the last."""
+        """Return the step of a time set at a step of the case.
+
+        Parameters
+        ----------
+        number : int
+            Number of the time set.
+        n_steps : int
+            Number of steps of the time set.
+        step : int or None
+            Step of the case; None returns the last step of the time set.
+        """
         if step is None or n_steps == 1:
             return n_steps - 1
         if number not in self.times:
@@ -146,7 +159,7 @@ def parse_time_sets(lines: Iterable[str]) -> dict[int, TimeSet]:
     for line in lines:
         found = LINE.fullmatch(line)
         if found is None:
-            words += line.split()  # numbers that go on
+            words += line.split()  # a list of numbers continues on this line
         elif found[1] == "time set":
             number = (_integers(found[2].split()[:1]) or [1])[0]
             words = sets.setdefault(number, {}).setdefault("", [])
@@ -191,7 +204,7 @@ def parse_file_sets(lines: Iterable[str]) -> dict[int, FileSet]:
 
 
 def unquoted(text: str) -> str:
-    """Return the name in quotes, if there are any; without quotes a name may have blanks, too."""
+    """Return the name between quotes, or all of the text if it has no quotes. Both can contain blanks."""
     quoted = re.match(r'"([^"]*)"', text)
     return quoted[1] if quoted else text
 
@@ -201,7 +214,7 @@ def _integers(words: Iterable[str]) -> list[int]:
 
 
 def _numbers(words: Iterable[str]) -> list[float]:
-    """Return finite numbers; none where any word is no such number."""
+    """Return the words as numbers; an empty list if any word is not a finite number."""
     try:
         numbers = [float(word) for word in words]
     except ValueError:

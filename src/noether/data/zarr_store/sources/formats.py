@@ -1,10 +1,11 @@
-"""File formats of one array, or of attributes: found by suffix, each with its library imported on use."""
+"""File formats of single arrays and of attributes, by suffix. Libraries are imported on use."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from noether.data.zarr_store.core import parse_document, parse_text_table
@@ -13,6 +14,7 @@ from noether.data.zarr_store.sources.base import FieldDescription
 from noether.data.zarr_store.sources.npy import head_of_npy, head_of_npz, load_npy, load_npz
 from noether.data.zarr_store.sources.suffixes import suffix_of
 from noether.data.zarr_store.sources.torch_files import head_of_pt, load_pt
+from noether.data.zarr_store.stores import is_remote
 
 __all__ = [
     "ATTRIBUTE_FORMATS",
@@ -23,15 +25,16 @@ __all__ = [
     "describe_file",
     "load_file",
     "read_text",
+    "require_root",
 ]
 
 T = TypeVar("T")
 
-# Attributes are a few numbers and names of a sample.
+# A file of attributes holds a few numbers and names per sample.
 _MAX_TEXT_BYTES = 16 << 20
 _MAX_VALUES = 1 << 17
 TABLE_SEPARATORS = {".csv": None, ".tsv": "\t"}
-"""What separates the cells of a table, by suffix; None where the table itself has to tell."""
+"""Separators of the cells of a table by suffix; None if the separator is detected from the table."""
 
 
 def _load_json(file: BinaryIO) -> Any:
@@ -39,13 +42,13 @@ def _load_json(file: BinaryIO) -> Any:
 
 
 def _load_row(file: BinaryIO, separator: str | None) -> dict[str, Any]:
-    """Load a table of a line of names and a line of values."""
+    """Load a table with one line of names and one line of values."""
     table = parse_text_table(read_text(file), separator, _MAX_VALUES)
     if len(table.rows) != 1:
         raise ValueError(
-            "expected a line of names and a line with as many values, got "
-            f"{len(table.rows) + bool(table.names)} lines; in the mapping, a table of all samples names the column of "
-            "their ids: { file = ..., id = COLUMN }"
+            f"expected a line of names and a line of values, got {len(table.rows) + bool(table.names):,} lines; "
+            "if the table has a row per sample, name the column of the ids in the mapping: "
+            "{ file = ..., id = COLUMN }"
         )
     if all(map(_is_number, table.names)):
         raise ValueError(f"expected a line of names, got {', '.join(table.names)}; write the names above the values")
@@ -61,19 +64,21 @@ def _is_number(text: str) -> bool:
 
 
 def as_floats(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values with each integer as a float: a coefficient that is 1 in one sample is 0.9 in another."""
+    """Return values with integers as floats: a coefficient that is 1 in one sample can be 0.9 in another."""
     return {name: float(value) if isinstance(value, int) else value for name, value in values.items()}
 
 
 def read_text(file: BinaryIO, max_bytes: int = _MAX_TEXT_BYTES) -> str:
-    """Read text in UTF-8, with or without a byte order mark; `ValueError` where it is too long or is none."""
+    """Read UTF-8 text, with or without a byte order mark. Raises `ValueError` if it is too long or not UTF-8."""
     data = file.read(max_bytes + 1)
     if len(data) > max_bytes:
-        raise ValueError(f"it has more than {max_bytes:,} bytes; expected a few attributes")
+        raise ValueError(f"expected at most {max_bytes:,} bytes of text, got more")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"expected text in UTF-8, which byte {error.start} is not; save it as UTF-8") from error
+        raise ValueError(
+            f"expected UTF-8 text, got an invalid byte at offset {error.start:,}; save the file as UTF-8"
+        ) from error
 
 
 FORMATS: dict[str, Callable[[BinaryIO], Any]] = {".pt": load_pt, ".npy": load_npy, ".npz": load_npz}
@@ -90,21 +95,21 @@ ATTRIBUTE_FORMATS: dict[str, Callable[[BinaryIO], Any]] = {
 
 
 def load_file(file: BinaryIO, name: str, where: str) -> Any:
-    """Load what one file holds: an array, or for attributes also a dict of them.
+    """Load the content of one file: an array or, for attributes, a dict.
 
     Parameters
     ----------
     file : binary file
         Open for reading.
     name : str
-        Its name; the suffix says its format.
+        Name of the file; its suffix is the format.
     where : str
-        Names sample and field, to begin an error with.
+        Sample and field, as the start of error messages.
 
     Raises
     ------
     SourceError
-        The file is broken, or holds code instead of data.
+        The file is damaged, or holds pickled objects instead of data.
     MissingDependencyError
         The format's library is not installed.
     """
@@ -112,7 +117,7 @@ def load_file(file: BinaryIO, name: str, where: str) -> Any:
 
 
 def describe_file(file: BinaryIO, name: str, where: str) -> FieldDescription:
-    """Describe the array of a file from the head of it; parameters and errors are those of `load_file`."""
+    """Describe the array of a file from its header; parameters and errors are those of `load_file`."""
     return _parse(_HEADS, file, name, where)
 
 
@@ -123,17 +128,17 @@ def _parse(parsers: Mapping[str, Callable[[BinaryIO], T]], file: BinaryIO, name:
 
 @contextmanager
 def damage_reported(name: str, where: str) -> Iterator[None]:
-    """Report what fails while a file is read as `load_file` does; `name` and `where` are its parameters."""
+    """Convert errors of reading a file into those of `load_file`, with its parameters `name` and `where`."""
     try:
         yield
     except MissingDependencyError:
         raise
     except MemoryError as error:
         raise SourceError(
-            f"{where}: {name} needs more memory than there is ({_first_line(error)}); make the file again if it is "
-            "not that large, else use fewer workers"
+            f"{where}: {name} needs more memory than is free ({_first_line(error)}); use fewer workers, or make the "
+            "file again if it should be smaller"
         ) from error
-    except Exception as error:  # broken bytes make the parsers raise anything, KeyError and TokenError included
+    except Exception as error:  # for damaged bytes the parsers raise any error, such as KeyError
         raise SourceError(f"{where}: {name} cannot be read ({_first_line(error)}); make the file again") from error
 
 
@@ -142,3 +147,9 @@ def _first_line(error: Exception) -> str:
     if text and isinstance(error, ValueError | TypeError | RuntimeError | OSError | MemoryError):
         return text.splitlines()[0]
     return f"it is damaged, or in another format: {error!r}"
+
+
+def require_root(root: str) -> None:
+    """Raise `SourceError` if a local root does not exist."""
+    if not is_remote(root) and not Path(root).exists():
+        raise SourceError(f"{root} does not exist; check the path")

@@ -1,11 +1,11 @@
-"""Centres, areas and normals of faces and cells, as finite-volume solvers define them. Pure.
+"""Compute centres, areas and normals of faces and cells as finite-volume solvers define them. Pure.
 
-A face is split into triangles around the mean of its points; a cell into pyramids around the mean of its face centres.
-This is OpenFOAM's definition (``primitiveMeshFaceCentresAndAreas.C`` and ``primitiveMeshCellCentresAndVols.C``,
-v1912). VTK's own filters give other values where faces are not flat: they were seen to miss the solver's cell centres
-by up to 48 mm.
+A face is split into triangles around the mean of its points, and a cell into pyramids around the mean of its face
+centres. This is OpenFOAM's definition (``primitiveMeshFaceCentresAndAreas.C`` and
+``primitiveMeshCellCentresAndVols.C``, v1912). VTK's filters differ for faces that are not flat: their cell centres
+were up to 48 mm away from the solver's.
 
-The compiled module computes the same, to rounding, in a fraction of the time.
+The compiled module computes the same values, up to rounding, in a fraction of the time.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ __all__ = ["cell_centers", "face_vectors", "outward_sign", "point_vectors"]
 Floats = NDArray[np.floating[Any]]
 Indices = NDArray[np.integer[Any]]
 
-# Cells at a time: what is in flight stays in the processor's cache.
+# Cells per block; a block's arrays fit in the processor's cache.
 _BLOCK_CELLS = 1 << 14
-# A smaller part of the sum of the magnitudes that a volume is the sum of is what rounding has left; so in `fan.h`.
+# A volume is a sum of signed terms. If its ratio to the sum of their magnitudes is smaller than this, it is only a
+# rounding error. Keep `fan.h` equal.
 _LEAST_VOLUME = 1e-13
 
 
@@ -37,7 +38,7 @@ def _fan(points: Floats, corners: Indices) -> tuple[Floats, Floats]:
     """Return centres and area vectors of faces with the same number of corners; both of shape (3, n)."""
     local = points[corners].transpose(2, 0, 1).astype(np.float64, order="C")
     mean = local.sum(axis=1) / len(corners)
-    # Relative to the face itself, so that no digits are lost far from the origin.
+    # Coordinates relative to the face lose no digits far from the origin.
     local -= mean[:, None]
     following = np.roll(local, -1, axis=1)
     vectors = np.empty_like(local)
@@ -52,10 +53,11 @@ def _fan(points: Floats, corners: Indices) -> tuple[Floats, Floats]:
 def cell_centers(points: Floats, cells: Cells, threads: int = 1) -> Floats:
     """Return the centroid of each cell.
 
-    With face centres ``f`` and area vectors ``S``, and the mean ``e`` of a cell's face centres, the cell's pyramids
-    have the volumes ``V = S . (f - e) / 3`` and the centroids ``3/4 f + 1/4 e``; the centre is their mean, weighted by
-    `V`. A face has the mean of its triangles' centroids, weighted by their areas. A cell without volume has ``e``; a
-    line, a vertex and a quadratic cell the mean of its points.
+    Let ``f`` be the face centres, ``S`` the area vectors, and ``e`` the mean of a cell's face centres. The pyramids of
+    the cell have the volumes ``V = S . (f - e) / 3`` and the centroids ``3/4 f + 1/4 e``. The centre of the cell is
+    the mean of these centroids, weighted by ``V``. The centre of a face is the mean of its triangles' centroids,
+    weighted by their areas. A cell without volume has the centre ``e``. The centre of a line, a vertex or a quadratic
+    cell is the mean of its points.
 
     Parameters
     ----------
@@ -64,17 +66,17 @@ def cell_centers(points: Floats, cells: Cells, threads: int = 1) -> Floats:
     cells : Cells
         Cells of the mesh.
     threads : int
-        Threads that compute.
+        Number of threads.
 
     Returns
     -------
     ndarray, shape (n_cells, 3)
-        In the dtype of `points`; computed in float64.
+        Centroids in the dtype of `points`; computed in float64.
 
     Raises
     ------
     UnsoundCellError
-        A cell does not have the points of its type, or a number leads outside its array.
+        A cell does not have the points of its type, or a number exceeds its array.
     """
     centers = np.empty((len(cells), 3), points.dtype)
     compute_natively = native.cell_centers
@@ -101,7 +103,7 @@ def _is_native(points: Floats) -> bool:
 
 
 def _native_lists(cells: Cells) -> tuple[Indices, Indices, Indices, tuple[Indices, Indices, Indices, Indices] | None]:
-    """Return types, lists of points, and polyhedra as the compiled module takes them."""
+    """Return types, lists of points and polyhedra in the form that the compiled module requires."""
 
     def as_int64(numbers: Indices) -> Indices:
         return np.require(numbers, np.int64, ("C", "A"))
@@ -125,7 +127,7 @@ def _compute_in_blocks(compute: Callable[[int, int], None], n_cells: int, thread
         native.warn_of_slow_path()
     starts = range(0, n_cells, _BLOCK_CELLS)
     tasks = (partial(compute, start, min(start + _BLOCK_CELLS, n_cells)) for start in starts)
-    if threads == 1:  # to start a thread takes as long as a block
+    if threads == 1:  # starting a thread takes as long as computing a block
         for task in tasks:
             task()
         return
@@ -173,19 +175,20 @@ def face_vectors(points: Floats, cells: Cells, threads: int = 1) -> tuple[Floats
     points : ndarray of float32 or float64, shape (n_points, 3)
         Points of the mesh.
     cells : Cells
-        Faces only.
+        Cells, all of which are faces.
     threads : int
-        Threads that compute.
+        Number of threads.
 
     Returns
     -------
     centers, vectors : ndarray of float64, shape (n_cells, 3)
-        The length of an area vector is the face's area; it points to where the corners are seen counterclockwise.
+        The length of an area vector is the area of the face. The vector points to the side from which the corners
+        appear counterclockwise.
 
     Raises
     ------
     UnsoundCellError
-        A face does not have the points of its type, or a number leads outside its array.
+        A face does not have the points of its type, or a number exceeds its array.
     """
     centers, vectors = np.zeros((2, len(cells), 3))
     compute_natively = native.face_vectors
@@ -210,23 +213,23 @@ def face_vectors(points: Floats, cells: Cells, threads: int = 1) -> tuple[Floats
 
 
 def point_vectors(n_points: int, cells: Cells, vectors: Floats) -> tuple[Floats, Floats]:
-    """Share area vectors and areas of faces out to their points.
+    """Distribute the area vectors and areas of faces to their points.
 
     Parameters
     ----------
     n_points : int
-        Points of the mesh.
+        Number of points of the mesh.
     cells : Cells
-        Faces only.
+        Cells, all of which are faces.
     vectors : ndarray, shape (n_cells, 3)
         Area vectors.
 
     Returns
     -------
     vectors : ndarray of float64, shape (n_points, 3)
-        Sum over the faces around a point; its direction is the mean normal, weighted by area.
+        Sum of the area vectors of the faces around each point. Its direction is the mean normal, weighted by area.
     areas : ndarray of float64, shape (n_points,)
-        Each face gives an equal part of its area to each of its corners.
+        Sum of equal shares: each face distributes its area equally to its corners.
     """
     areas = np.linalg.norm(vectors, axis=1)
     total, shared = np.zeros((n_points, 3)), np.zeros(n_points)
@@ -238,19 +241,19 @@ def point_vectors(n_points: int, cells: Cells, vectors: Floats) -> tuple[Floats,
 
 
 def outward_sign(centers: Floats, vectors: Floats) -> float:
-    """Say which way the faces of a surface look, seen from its middle.
+    """Return a number whose sign shows whether the faces of a surface point outward or inward.
 
     Parameters
     ----------
     centers, vectors : ndarray, shape (n_cells, 3)
-        Of its faces, which all wind the same way.
+        Centres and area vectors of the faces. All faces must have the same winding.
 
     Returns
     -------
     float
-        The mean of ``r . S / (|r| |S|)``, where `r` goes from the middle to the face's centre: 1 where all faces of a
-        sphere look outward, -1 where they look inward, 0 for a plane. Where the surface is closed, its sign is that of
-        the volume enclosed (the divergence theorem), whatever the shape.
+        The mean of ``r . S / (|r| |S|)``, where ``r`` goes from the middle of the surface to the centre of a face:
+        1 for a sphere whose faces point outward, -1 for a sphere whose faces point inward, 0 for a plane. For a closed
+        surface of any shape, the sign equals the sign of the enclosed volume (divergence theorem).
     """
     areas = np.linalg.norm(vectors, axis=1)
     if not areas.any():

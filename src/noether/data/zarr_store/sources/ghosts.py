@@ -1,4 +1,4 @@
-"""Ghosts of partitioned meshes: copies of the cells and points that belong to another piece. Pure."""
+"""Ghosts of partitioned meshes: copies of cells and points that belong to another piece. Pure."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from noether.data.zarr_store.sources.cells import Cells
 
 __all__ = ["GHOST_ARRAYS", "own_cells", "own_points"]
 
-# VTK's readers turn the second, of VTK 6 and older, into the first.
+# Names of the ghost arrays. VTK 6 and older wrote the second one, which VTK's readers convert to the first.
 GHOST_ARRAYS = ("vtkGhostType", "vtkGhostLevels")
 
-# Bits of vtkDataSetAttributes: DUPLICATECELL, REFINEDCELL, HIDDENCELL, as vtkUnstructuredGrid::RemoveGhostCells takes
-# them; DUPLICATEPOINT, HIDDENPOINT.
+# Bits of vtkDataSetAttributes. Cells: DUPLICATECELL, REFINEDCELL, HIDDENCELL, as in
+# vtkUnstructuredGrid::RemoveGhostCells. Points: DUPLICATEPOINT, HIDDENPOINT.
 _GHOST_CELL = 1 | 8 | 32
 _GHOST_POINT = 1 | 2
 
@@ -24,31 +24,31 @@ Mask = NDArray[np.bool_]
 
 
 def own_cells(flags: NDArray[Any] | None) -> Mask | None:
-    """Return which cells of a mesh are no ghosts; None where all are.
+    """Return a mask of the cells that are not ghosts; None if no cell is a ghost.
 
     Parameters
     ----------
     flags : ndarray, shape (n_cells,), or None
-        Cell data ``vtkGhostType``. VTK takes bytes alone for flags.
+        Cell data ``vtkGhostType``. As in VTK, only uint8 values count as flags.
     """
     return _without(flags, _GHOST_CELL)
 
 
 def own_points(flags: NDArray[Any] | None, n_points: int, blocks: Iterable[Cells], own: Mask | None) -> Mask | None:
-    """Return which points of a mesh are no ghosts; None where all are.
+    """Return a mask of the points that are not ghosts; None if no point is a ghost.
 
-    A point that only ghosts of cells use is one, too. A point that no cell uses is none.
+    A point that only ghost cells use is a ghost, too. A point that no cell uses is not a ghost.
 
     Parameters
     ----------
     flags : ndarray, shape (n_points,), or None
         Point data ``vtkGhostType``.
     n_points : int
-        Points of the mesh.
+        Number of points of the mesh.
     blocks : iterable of Cells
-        All cells of the mesh in order, the ghosts among them, whose points are there.
+        All cells of the mesh in order, including ghosts. They must name only existing points.
     own : ndarray of bool or None
-        Which of the cells are no ghosts, as `own_cells` returns them.
+        Mask of the cells that are not ghosts: the result of `own_cells`.
     """
     mask = _without(flags, _GHOST_POINT)
     if own is None:

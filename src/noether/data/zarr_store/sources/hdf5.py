@@ -1,4 +1,4 @@
-"""HDF5 files: arrays by their path, not in memory."""
+"""Open HDF5 files, and find their arrays by path without reading the values."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ __all__ = ["HDF5_SUFFIXES", "array_at", "array_names", "group_names", "leads_els
 
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf")
 
-# Links to links end, and HDF5 follows no more by itself (H5Pset_nlinks).
+# Largest number of links to links that are followed. It is also HDF5's default (H5Pset_nlinks).
 _MAX_LINKS = 16
 
 
 def open_hdf5(file: Path | BinaryIO, where: str) -> Any:
-    """Open a file for reading, as `h5py.File`; it stays open as long as there is one of its arrays.
+    """Open a file for reading, as `h5py.File`. The file stays open while one of its arrays exists.
 
     Parameters
     ----------
     file : Path or binary file
-        A file that is open can seek.
+        Path, or an open file that can seek.
     where : str
-        Names sample and file, to begin an error with.
+        Sample and file; errors begin with it.
 
     Raises
     ------
     SourceError
-        It is damaged, or no HDF5.
+        The file is damaged, or not HDF5.
     MissingDependencyError
         h5py is not installed.
     """
@@ -48,14 +48,17 @@ def open_hdf5(file: Path | BinaryIO, where: str) -> Any:
 
 @cache
 def _close_streams_at_exit() -> None:
-    """Have all that HDF5 holds of streams given up before Python ends: HDF5 would do it after that, through Python."""
+    """Register the closing of all streams at exit, once per process.
+
+    Otherwise HDF5 would close them after the end of Python, by calling Python.
+    """
     atexit.register(_close_streams)
 
 
 def _close_streams() -> None:
     import h5py
 
-    # A file may be open for one of its arrays alone.
+    # A file can stay open because of one array.
     kinds = h5py.h5f.OBJ_FILE | h5py.h5f.OBJ_GROUP | h5py.h5f.OBJ_DATASET
     for one in h5py.h5f.get_obj_ids(h5py.h5f.OBJ_ALL, kinds):
         if one.valid:
@@ -65,7 +68,7 @@ def _close_streams() -> None:
 
 
 def array_names(group: Any, where: str) -> list[str]:
-    """List the arrays below a group, by their path from there; what lies in other files is left out."""
+    """Return the paths of the arrays below a group, relative to it. Arrays in other files are left out."""
     import h5py
 
     names: list[str] = []
@@ -75,7 +78,7 @@ def array_names(group: Any, where: str) -> list[str]:
 
 
 def group_names(file: Any, depth: int, where: str) -> list[str]:
-    """List the groups `depth` names below the root, by their path; what lies in other files is left out."""
+    """Return the paths of the groups `depth` levels below the root. Groups in other files are left out."""
     import h5py
 
     paths = [""]
@@ -92,12 +95,12 @@ def group_names(file: Any, depth: int, where: str) -> list[str]:
 
 
 def leads_elsewhere(group: Any, path: str, *, depth: int = 0) -> bool:
-    """Say whether a path below a group leads into another file, which is not opened for that."""
+    """Return whether a path below a group leads into another file. The other file is not opened."""
     import h5py
 
     parts = [part for part in path.split("/") if part]
     for end in range(1, len(parts) + 1):
-        # Each link is looked at before the next step follows it.
+        # Check each link before the next iteration follows it.
         link = group.get("/".join(parts[:end]), getlink=True)
         if isinstance(link, h5py.SoftLink):
             start = "/" if link.path.startswith("/") else "/".join(parts[: end - 1]) or "."
@@ -109,12 +112,12 @@ def leads_elsewhere(group: Any, path: str, *, depth: int = 0) -> bool:
 
 
 def array_at(group: Any, name: str, where: str) -> Any:
-    """Return an array of a group; None where there is none. Its values are read when it is sliced.
+    """Return an array of a group; None if it does not exist. Slicing reads its values.
 
     Raises
     ------
     SourceError
-        It holds no values, or they lie in other files.
+        The array has no values, or its values are in other files.
     """
     import h5py
 
@@ -127,9 +130,9 @@ def array_at(group: Any, name: str, where: str) -> Any:
     if not (is_elsewhere or isinstance(array, h5py.Dataset)):
         return None
     if array is None or array.external or array.is_virtual:
-        raise SourceError(f"{where}: the values of {name!r} lie in other files; copy them into this one")
+        raise SourceError(f"{where}: the values of {name!r} are in other files; copy them into this file")
     if array.shape is None or (array.size and not array.id.get_storage_size()):
-        raise SourceError(f"{where}: no value of {name!r} was ever written; make the file again")
+        raise SourceError(f"{where}: {name!r} was created, but its values were not written; make the file again")
     return array
 
 
@@ -137,6 +140,6 @@ def array_at(group: Any, name: str, where: str) -> Any:
 def _damage_reported(where: str) -> Iterator[None]:
     try:
         yield
-    # h5py gives what HDF5 reports as any of these.
+    # h5py raises errors of HDF5 as any of these.
     except (OSError, RuntimeError, ValueError) as error:
         raise SourceError(f"{where} cannot be read ({error}); make the file again") from error

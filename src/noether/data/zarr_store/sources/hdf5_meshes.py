@@ -1,4 +1,4 @@
-"""Meshes in HDF5 files, VTKHDF and CGNS: their format, and checks before VTK reads them."""
+"""Meshes in HDF5 files (VTKHDF and CGNS): detect the format, and check the file before VTK reads it."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from noether.data.zarr_store.sources.suffixes import suffix_of
 __all__ = ["HDF5_MESH_FILE_SUFFIXES", "HDF5_MESH_SUFFIXES", "check_mesh_file", "mesh_suffix", "vtkhdf_steps"]
 
 HDF5_MESH_SUFFIXES = (".vtkhdf", ".cgns")
-# Files of the last ones hold a mesh or arrays, as their root says.
+# A file with a generic HDF5 suffix holds a mesh or arrays. The groups in its root show which.
 HDF5_MESH_FILE_SUFFIXES = (*HDF5_MESH_SUFFIXES, *HDF5_SUFFIXES)
 
-# The group of the root that each format has.
+# Group in the root that marks each format.
 _ROOT_GROUPS = {"VTKHDF": ".vtkhdf", "CGNSLibraryVersion": ".cgns"}
 _PARAVIEW = "save it as .vtu or .vtm in ParaView (File > Save Data)"
-# Types of VTKHDF without a mesh of explicit cells.
+# Types of VTKHDF without a mesh of explicit cells: description and remedy.
 _UNREAD_TYPES = {
-    "OverlappingAMR": f"an adaptive mesh, whose levels overlap; {_PARAVIEW}",
-    "HyperTreeGrid": f"a tree of cells; {_PARAVIEW}",
-    "Table": "a table and no mesh; write its columns as arrays into an .h5 or .npz file",
+    "OverlappingAMR": ("an adaptive mesh, whose levels overlap", _PARAVIEW),
+    "HyperTreeGrid": ("a tree of cells", _PARAVIEW),
+    "Table": ("a table and not a mesh", "write its columns as arrays into an .h5 or .npz file"),
 }
 
 
 def mesh_suffix(file: Any) -> str | None:
-    """Return the suffix of the format of the mesh that an open HDF5 file holds; None where it holds arrays."""
+    """Return the suffix of the mesh format of an open HDF5 file; None if the file holds only arrays."""
     import h5py
 
     for name, suffix in _ROOT_GROUPS.items():
@@ -39,24 +39,31 @@ def mesh_suffix(file: Any) -> str | None:
 
 
 def check_mesh_file(path: Path, where: str) -> tuple[str, Steps]:
-    """Check that VTK reads all of a file; return the suffix of the format of its mesh, and the steps of VTKHDF.
+    """Check that VTK reads a file completely; return the suffix of its mesh format, and its time steps.
 
     Parameters
     ----------
     path : Path
-        A file of one of `HDF5_MESH_FILE_SUFFIXES`.
+        A file with one of the `HDF5_MESH_FILE_SUFFIXES`.
     where : str
-        Names sample and file, to begin an error with.
+        Sample and file; errors begin with it.
+
+    Returns
+    -------
+    suffix : str
+        One of `HDF5_MESH_SUFFIXES`.
+    steps : Steps
+        Time steps of VTKHDF; no steps for CGNS.
 
     Raises
     ------
     SourceError
-        The file holds no mesh, or is one that VTK does not read, or reads in part.
+        The file holds no mesh, or VTK reads the mesh only in part or not at all.
     MissingDependencyError
         h5py is not installed.
     """
     if suffix_of(path) == ".cgns" and _is_adf(path):
-        return ".cgns", Steps()  # CGNS of ADF is no HDF5
+        return ".cgns", Steps()  # CGNS in the ADF format is not HDF5
     with open_hdf5(path, where) as file:
         suffix = mesh_suffix(file)
         if suffix is None or suffix_of(path) not in {suffix, *HDF5_SUFFIXES}:
@@ -73,12 +80,12 @@ def check_mesh_file(path: Path, where: str) -> tuple[str, Steps]:
 
 
 def vtkhdf_steps(file: Any, where: str) -> Steps:
-    """Return the time steps of an open file of VTKHDF, which all its blocks have.
+    """Return the time steps of an open VTKHDF file. All blocks must have the same number of steps.
 
     Raises
     ------
     SourceError
-        The file does not tell how many steps there are, or blocks have different numbers of them.
+        The file does not state its number of steps, or its blocks have different numbers of steps.
     """
     root = file["VTKHDF"]
     groups = [one["Steps"] for one in (root, *root.values()) if hasattr(one, "keys") and "Steps" in one]
@@ -86,25 +93,27 @@ def vtkhdf_steps(file: Any, where: str) -> Steps:
     for group in groups:
         if "NSteps" not in group.attrs:
             raise SourceError(
-                f"{where} is VTKHDF with time steps, and its group {group.name} has no attribute NSteps, the number of "
-                f"steps, without which VTK reads the first; write it, with h5py: "
+                f"{where}: the group {group.name} has time steps but no attribute NSteps, the number of steps, so VTK "
+                f"would read only the first step; write the attribute with h5py: "
                 f"file[{group.name!r}].attrs['NSteps'] = {len(group.get('Values', ()))}"
             )
         counts[int(group.attrs["NSteps"])] = group.name
     if len(counts) > 1:
         shown = ", ".join(f"{name} has {count:,}" for count, name in counts.items())
-        raise SourceError(f"{where}: its blocks have different numbers of time steps ({shown}); write a file for each")
+        raise SourceError(
+            f"{where}: its blocks have different numbers of time steps ({shown}); write one file for each block"
+        )
     values = array_at(groups[0], "Values", where) if groups else None
     count = max(counts, default=0)
     if count < 0 or count > MAX_STEPS:
-        raise SourceError(f"{where} claims {count:,} time steps; make the file again")
+        raise SourceError(f"{where} claims {count:,} time steps; expected 0 to {MAX_STEPS:,}; make the file again")
     if values is None or values.shape != (count,):
         return Steps(count)
     return Steps(count, tuple(map(float, values[:])))
 
 
 def _require_own_values(file: Any, where: str) -> None:
-    """Raise `SourceError` where values lie in other files: VTK takes zeros for those of a file that is not there."""
+    """Raise `SourceError` if values are in other files. If such a file is missing, VTK reads zeros."""
     import h5py
 
     elsewhere: list[str] = []
@@ -121,7 +130,7 @@ def _require_own_values(file: Any, where: str) -> None:
     file.visititems(note_array)
     if elsewhere:
         raise SourceError(
-            f"{where}: the values of {elsewhere[0]!r} lie in other files; write the mesh into one file, or save it as "
+            f"{where}: the values of {elsewhere[0]!r} are in other files; write the mesh into one file, or save it as "
             ".vtu or .vtm in ParaView"
         )
 
@@ -130,24 +139,27 @@ def _check_type(root: Any, where: str) -> None:
     kind = root.attrs.get("Type", "")
     kind = kind.decode(errors="replace") if isinstance(kind, bytes) else str(kind)
     if kind in _UNREAD_TYPES:
-        raise SourceError(f"{where} is VTKHDF of the type {kind}, {_UNREAD_TYPES[kind]}")
+        description, way_out = _UNREAD_TYPES[kind]
+        raise SourceError(f"{where} is VTKHDF of the type {kind}, {description}; {way_out}")
 
 
 def _is_adf(path: Path) -> bool:
-    """Return whether a file of CGNS is of the older format, which begins with its name."""
+    """Return whether a CGNS file has the older format ADF, whose name is in the first 32 bytes."""
     with path.open("rb") as file:
         return b"ADF Database" in file.read(32)
 
 
 def _require_one_of_each_array(file: Any, where: str) -> None:
-    """Raise `SourceError` where a zone has an array several times, and nothing tells their steps: VTK takes the first.
+    """Raise `SourceError` if a zone has an array several times without pointers to time steps.
+
+    VTK would read only the first of them.
 
     Parameters
     ----------
     file : h5py.File
-        A file of CGNS.
+        A CGNS file.
     where : str
-        Names sample and file, to begin an error with.
+        Sample and file; errors begin with it.
     """
     for base in _children(file, "CGNSBase_t"):
         for zone in _children(base, "Zone_t"):
@@ -162,14 +174,14 @@ def _require_one_of_each_array(file: Any, where: str) -> None:
                     if key in seen:
                         raise SourceError(
                             f"{where}: the zone {zone.name} has {key[1]!r} ({location}) in the solutions "
-                            f"{seen[key]!r} and {solution.name.rpartition('/')[2]!r}, of which VTK reads one; write "
+                            f"{seen[key]!r} and {solution.name.rpartition('/')[2]!r}, but VTK reads only one; write "
                             "FlowSolutionPointers if they are time steps, or leave one out"
                         )
                     seen[key] = solution.name.rpartition("/")[2]
 
 
 def _children(node: Any, label: str) -> list[Any]:
-    """Return the nodes of CGNS below one that have a label."""
+    """Return the CGNS nodes below a node that have a label."""
     groups = [one for one in node.values() if hasattr(one, "keys")]
     return [one for one in groups if bytes(one.attrs.get("label", b"")) == label.encode()]
 

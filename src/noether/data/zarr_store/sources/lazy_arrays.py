@@ -1,4 +1,4 @@
-"""Arrays that read, or compute, the rows that they are sliced for."""
+"""Arrays that read or compute rows lazily, when they are sliced."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from noether.data.zarr_store.core import default_threads, run_all
 
 __all__ = ["LazyArray", "ReadArray", "StackedArray", "TransposedArray", "chosen_rows", "joined", "read_threads"]
 
-# More threads would hold more memory than they save time.
+# Further threads cost memory and save little time.
 _MAX_THREADS = 8
-# Rows of a mask that are counted together.
+# Rows per block of a mask; `ChosenRows` keeps one count per block.
 _MASK_ROWS = 1 << 16
 
 
 def read_threads() -> int:
-    """Return how many threads read a file at once."""
+    """Return the number of threads that read a file concurrently."""
     return min(default_threads(), _MAX_THREADS)
 
 
@@ -35,16 +35,16 @@ class LazyArray:
     Attributes
     ----------
     shape : tuple of int
-        Its shape.
+        Shape of the array.
     dtype : numpy.dtype
-        Of what slicing gives.
+        Dtype of the rows that slicing returns.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
     def __getitem__(self, rows: Any) -> NDArray[Any]:
-        """Read some rows; the index is a slice without step."""
+        """Read some rows. The index must be a slice without a step."""
         raise NotImplementedError
 
     def __len__(self) -> int:
@@ -60,14 +60,14 @@ class LazyArray:
 
 @dataclass(frozen=True, slots=True)
 class ReadArray(LazyArray):
-    """An array whose rows come from a function, which threads call.
+    """An array whose rows come from a function.
 
     Attributes
     ----------
     read : callable
-        Gives the rows from a first one to one before another.
+        Function that returns the rows from `start` to `stop`. Several threads call it at once.
     step : int
-        Rows that it gives at once.
+        Largest number of rows per call.
     """
 
     read: Callable[[int, int], NDArray[Any]]
@@ -89,12 +89,12 @@ class ReadArray(LazyArray):
 
 @dataclass(frozen=True, slots=True)
 class JoinedArray(LazyArray):
-    """Arrays one after the other.
+    """A concatenation of arrays along the rows.
 
     Attributes
     ----------
     parts : tuple of array-like
-        With the same widths.
+        Arrays of the same width.
     """
 
     parts: tuple[Any, ...]
@@ -117,7 +117,7 @@ class ChosenRows(LazyArray):
 
     source: Any
     mask: NDArray[np.bool_]
-    # Chosen rows before each block of the mask, and all of them.
+    # Number of chosen rows before each block of the mask, then the total.
     counts: list[int] = field(repr=False)
 
     def __getitem__(self, rows: slice) -> NDArray[Any]:
@@ -129,21 +129,21 @@ class ChosenRows(LazyArray):
         return values
 
     def _place(self, row: int) -> int:
-        """Return which row of the source a chosen one is."""
+        """Return the row of the source for a chosen row."""
         block = bisect_right(self.counts, row) - 1
         inside = np.flatnonzero(self.mask[block * _MASK_ROWS : (block + 1) * _MASK_ROWS])
         return block * _MASK_ROWS + int(inside[row - self.counts[block]])
 
 
 def chosen_rows(source: Any, mask: NDArray[np.bool_]) -> Any:
-    """Return the rows of an array for which a mask is true, in memory if the array is.
+    """Return the rows of an array for which a mask is true. The result is in memory if the array is.
 
     Parameters
     ----------
     source : array-like, shape (n_rows, ...)
         The array.
     mask : ndarray of bool, shape (n_rows,)
-        Which of its rows.
+        True for the rows to return.
     """
     if isinstance(source, np.ndarray):
         return source[mask]
@@ -153,7 +153,7 @@ def chosen_rows(source: Any, mask: NDArray[np.bool_]) -> Any:
 
 
 def joined(parts: Sequence[Any]) -> Any:
-    """Return arrays one after the other, in memory if all of them are."""
+    """Return the concatenation of arrays along the rows. The result is in memory if all arrays are."""
     if len(parts) == 1:
         return parts[0]
     if all(isinstance(part, np.ndarray) for part in parts):
@@ -164,13 +164,13 @@ def joined(parts: Sequence[Any]) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class StackedArray(LazyArray):
-    """Arrays of one value a point, as the columns of one array."""
+    """An array whose columns are arrays of one value per point."""
 
     columns: tuple[Any, ...]
 
     @property
     def chunks(self) -> tuple[int, ...] | None:
-        """Rows that are cheap to read together; None where any number is."""
+        """Shape of a block that is cheap to read at once; None if every block is."""
         rows = [one.chunks[0] for one in self.columns if getattr(one, "chunks", None)]
         return (max(rows), self.shape[1]) if rows else None
 
@@ -184,13 +184,13 @@ class StackedArray(LazyArray):
 
 @dataclass(frozen=True, slots=True)
 class TransposedArray(LazyArray):
-    """An array with its rows as columns."""
+    """The transpose of an array."""
 
     source: Any
 
     @property
     def chunks(self) -> tuple[int, ...] | None:
-        """Rows and columns that are cheap to read together; None where any are."""
+        """Shape of a block that is cheap to read at once; None if every block is."""
         chunks: tuple[int, ...] | None = getattr(self.source, "chunks", None)
         return None if chunks is None else chunks[::-1]
 

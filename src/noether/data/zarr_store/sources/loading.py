@@ -1,4 +1,4 @@
-"""Loading one sample as a mapping says."""
+"""Loading one sample from the files that a mapping names."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ from noether.data.zarr_store.stores import Storage, StoredObject, is_remote
 
 __all__ = ["READERS", "SampleLoader"]
 
-# How a VTK file begins, after a mark of its encoding and blanks.
+# First bytes of a VTK file, after a byte order mark and blanks.
 _BEGINNINGS = (b"<?xml", b"<VTKFile", b"# vtk DataFile")
 _HEAD_BYTES = 64
 
 Reader = Callable[[SampleFile, Mapping[str, DomainMapping]], dict[str, DomainData]]
 
-# By suffix: reads one file, and gives the domains that lie in it.
+# By suffix: the function that reads one file and returns the domains in it.
 READERS: dict[str, Reader] = {
     **dict.fromkeys(MESH_SUFFIXES, read_mesh_domains),
     **dict.fromkeys(HDF5_SUFFIXES, read_hdf5_domains),
@@ -67,13 +67,13 @@ class SampleLoader:
     Attributes
     ----------
     mapping : SourceMapping
-        What the files hold.
+        Mapping that describes the files.
     storage : Storage
-        Where they lie.
+        Storage of the files.
     found : FoundSample
-        Which they are.
+        The sample and its files.
     tables : AttributeTables
-        Tables of attributes of many samples.
+        Cache of tables with attributes of many samples.
     """
 
     mapping: SourceMapping
@@ -82,7 +82,7 @@ class SampleLoader:
     tables: AttributeTables
 
     def load(self) -> SourceSample:
-        """Load fields and attributes; errors are those of `MappedSource.load`."""
+        """Load the fields and attributes. Raises the errors of `MappedSource.load`."""
         self.found.require_one_file_each()
         domains = self.present_domains()
         data = self._read_domains(domains)
@@ -94,46 +94,46 @@ class SampleLoader:
         return SourceSample(fields, self._attributes(fields), associations)
 
     def present_domains(self) -> dict[str, DomainMapping]:
-        """Return the domains that the sample has, each of which has all its files."""
+        """Return the domains of the sample. Raises `SourceError` if a domain has only some of its files."""
         found = self.found
         domains = {name: domain for name, domain in self.mapping.domains.items() if found.has_any(domain)}
         for name, domain in domains.items():
             missing = [found.key(pattern) for pattern in domain.patterns if not found.has(domain, pattern)]
             if missing:
                 raise SourceError(
-                    f"sample {found.sample_id!r}: domain {name!r} lacks the file {', '.join(missing)}; expected all "
-                    "files of a domain: add the missing ones, or take the domain's other files away"
+                    f"sample {found.sample_id!r}: domain {name!r} lacks the file {', '.join(missing)}; add the missing "
+                    "files, or remove the other files of the domain"
                 )
             for field_name, field in domain.fields.items():
                 if isinstance(field, DistanceField) and field.to not in domains:
                     missing = [found.key(pattern) for pattern in self.mapping.domains[field.to].patterns]
                     raise SourceError(
                         f"{self.where(name, field_name)}: it is the distance to domain {field.to!r}, which the sample "
-                        f"lacks; expected {', '.join(missing)}"
+                        f"lacks; add {', '.join(missing)}"
                     )
         return domains
 
     def objects(self, domain: DomainMapping) -> Sequence[StoredObject]:
-        """Return the file of a domain, or the pieces of it in order.
+        """Return the file of a domain, or its pieces in order.
 
         Raises
         ------
         SourceError
-            A piece is missing, or is a whole file of its own: a reader would take the first for all.
+            A piece is missing, or is a whole VTK file: a reader would read the first one and ignore the others.
         """
         objects = self.found.objects(domain)
         for item in objects[1:]:
             head = bytes(self.storage.read_range(item.key, 0, min(item.size, _HEAD_BYTES)))
             if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(_BEGINNINGS):
                 raise SourceError(
-                    f"sample {self.found.sample_id!r}: {item.key} is a whole VTK file; expected a piece of the bytes "
-                    f"of {self.found.key(str(domain.file))}, as `split` makes them; write a .pvtu or .pvtp that names "
-                    "the files, and name it in the mapping in place of concatenate"
+                    f"sample {self.found.sample_id!r}: {item.key} is a whole VTK file, expected a piece of "
+                    f"{self.found.key(str(domain.file))} as the command split writes it; write a .pvtu or .pvtp file "
+                    "that lists the whole files, and name it in the mapping instead of concatenate"
                 )
         return objects
 
     def _read_domains(self, domains: Mapping[str, DomainMapping]) -> dict[str, DomainData]:
-        """Read each file of domains once, for all domains that lie in it."""
+        """Read each file once, for all domains in it."""
         by_file: dict[str, dict[str, DomainMapping]] = {}
         for name, domain in domains.items():
             if domain.file is not None:
@@ -155,7 +155,7 @@ class SampleLoader:
                     self.require_fit(key, domains, is_mesh=is_mesh)
                     read = read_mesh_domains if is_mesh else read
                 if is_remote(self.storage.root) and read is not read_mesh_domains:
-                    # Of a file with many samples, or of many arrays, what is not asked for stays where it is.
+                    # The file can hold many samples or arrays; only the requested ones are fetched.
                     return read(SampleFile(self.found.sample_id, key, Path(key), self.found.values, stream), domains)
         n_pieces = 0 if objects[0].key == key else len(objects)
         file = SampleFile(self.found.sample_id, key, Path(key), self.found.values, n_pieces=n_pieces)
@@ -169,28 +169,30 @@ class SampleLoader:
             return read(replace(file, path=path), domains)
 
     def bytes_of(self, objects: Sequence[StoredObject]) -> ByteSource:
-        """Return the bytes of a file, or of its pieces, where they lie."""
+        """Return the bytes of a file or of its pieces, without copying them to this machine."""
         if is_remote(self.storage.root):
             return stored_bytes(self.storage, objects)
         return local_bytes([Path(self.storage.root, item.key) for item in objects])
 
     def holds_mesh(self, key: str, stream: BinaryIO) -> bool:
-        """Return whether an HDF5 file holds a mesh, as its root says, and no arrays of any names."""
+        """Return whether an HDF5 file holds a mesh (VTKHDF or CGNS), by its root, rather than plain arrays."""
         with open_hdf5(stream, f"sample {self.found.sample_id!r}: {key}") as file:
             return mesh_suffix(file) is not None
 
     def require_fit(self, key: str, domains: Mapping[str, DomainMapping], *, is_mesh: bool) -> None:
-        """Raise `SourceError` where a domain has settings for arrays and its HDF5 file a mesh, or vice versa."""
+        """Raise `SourceError` if a domain has settings for arrays but its HDF5 file holds a mesh, or vice versa."""
         for name, domain in domains.items():
-            problem = unfit_for_mesh(domain) if is_mesh else unfit_for_arrays(domain)
-            if problem is not None:
-                raise SourceError(f"sample {self.found.sample_id!r}, domain {name!r}: {key} {problem}")
+            unfit = unfit_for_mesh(domain) if is_mesh else unfit_for_arrays(domain)
+            if unfit is not None:
+                problem, way_out = unfit
+                raise SourceError(f"sample {self.found.sample_id!r}, domain {name!r}: {key} {problem}; {way_out}")
 
     def require_read(self, key: str) -> None:
-        """Raise `SourceError` where a file that a pattern matches is of a format that is not read."""
+        """Raise `SourceError` if a file has a known format that is not read."""
         unread = unread_format(key)
         if unread is not None:
-            raise SourceError(f"sample {self.found.sample_id!r}: {key} {unread}")
+            kind, way_out = unread
+            raise SourceError(f"sample {self.found.sample_id!r}: {key} is {kind}, which is not read; {way_out}")
 
     def _field(self, domain: str, name: str, data: Mapping[str, DomainData]) -> Any:
         field = self.mapping.domains[domain].fields.get(name)
@@ -204,22 +206,28 @@ class SampleLoader:
         return values
 
     def require_width(self, domain: str, name: str, shape: tuple[int, ...]) -> None:
-        """Raise `SourceError` where an array does not have as many components as its field."""
+        """Raise `SourceError` if the number of components of an array is not that of its field."""
         width = self.mapping.spec(domain, name).width
         if shape[1:] != (width,) and not (width == 1 and len(shape) == 1):
-            field, hint = self.mapping.domains[domain].fields.get(name), ""
+            field = self.mapping.domains[domain].fields.get(name)
+            looks, way_out = "", f"name an array with {width} column{'' if width == 1 else 's'}"
             if len(shape) == 2:
-                hint = f"; write width = {shape[1]} in the mapping if that is right"
+                way_out = f"write width = {shape[1]} in the mapping if that is correct"
                 if shape[0] == width and _may_transpose(field, self.mapping.domains[domain]):
-                    hint = f", which looks transposed (MATLAB's order); write {name} = {_transposing(field)}"
-            raise SourceError(f"{self.where(domain, name)}: expected shape (n_points, {width}), got {shape}{hint}")
+                    looks, way_out = (
+                        ", which looks transposed (MATLAB's order)",
+                        f"write {name} = {_transposing(field)}",
+                    )
+            raise SourceError(
+                f"{self.where(domain, name)}: expected shape (n_points, {width}), got {shape}{looks}; {way_out}"
+            )
 
     def _own_file(self, domain: str, name: str, field: FileField, data: Mapping[str, DomainData]) -> Any:
         values = self._load_file(field.file, self.where(domain, name))
         if not isinstance(values, np.ndarray):
             raise SourceError(
-                f"{self.where(domain, name)}: {self.found.key(field.file)} holds a {type(values).__name__}; expected "
-                "one tensor or array; write a file of several as the file of the domain, and their names as fields"
+                f"{self.where(domain, name)}: {self.found.key(field.file)} holds a {type(values).__name__}, expected "
+                "one tensor or array; name a file of several arrays as the file of the domain, and its arrays as fields"
             )
         values = transposed(values) if field.transpose else values
         rows = data[domain].rows if domain in data else None
@@ -230,15 +238,15 @@ class SampleLoader:
         for of, values in ((domain, positions), (field.to, targets)):
             if not np.isfinite(values).all():
                 raise SourceError(
-                    f"{self.where(domain, name)}: a position of domain {of!r} is not finite; make the file again"
+                    f"{self.where(domain, name)}: a position of domain {of!r} is NaN or infinite; make the file again"
                 )
         if field.method == "positions":
             return distance_to_positions(positions, targets)
         triangles = data[field.to].triangles if field.to in data else None
         if triangles is None:
             raise SourceError(
-                f"{self.where(domain, name)}: domain {field.to!r} has no faces, or other cells too, to measure a "
-                "distance to; write method = 'positions' in the mapping to measure it to the nearest position"
+                f"{self.where(domain, name)}: domain {field.to!r} has no faces, or has cells that are not faces; "
+                "write method = 'positions' in the mapping to measure the distance to the nearest position"
             )
         return distance_to_triangles(positions, triangles())
 
@@ -265,17 +273,17 @@ class SampleLoader:
         return self.found.files[pattern][0]
 
     def where(self, domain: str, name: str) -> str:
-        """Name sample and field, to begin an error with."""
+        """Return sample and field, as the start of an error message."""
         return f"sample {self.found.sample_id!r}, field {self.mapping.spec(domain, name).field}"
 
 
 def _may_transpose(field: object, domain: DomainMapping) -> TypeGuard[ArrayField | FileField]:
-    """Return whether the mapping may say that an array is transposed, and does not."""
+    """Return whether the mapping could say that an array is transposed, but does not."""
     in_mesh = isinstance(field, ArrayField) and suffix_of(domain.file or "") not in ARRAY_SUFFIXES
     return isinstance(field, ArrayField | FileField) and not field.transpose and not in_mesh
 
 
 def _transposing(field: ArrayField | FileField) -> str:
-    """Write a field as a mapping does, with its array transposed."""
+    """Return the text of a field in a mapping, with its array transposed."""
     said = field.model_dump(exclude_defaults=True) | {"transpose": True}
     return "{ " + ", ".join(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in said.items()) + " }"

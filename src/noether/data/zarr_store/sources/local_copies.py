@@ -1,4 +1,4 @@
-"""Files of a sample as local files, which the libraries that read meshes need."""
+"""Local copies of the files of a sample: libraries that read meshes need local files."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _REQUESTS = 4
 
 @contextmanager
 def scratch_directory() -> Iterator[Path]:
-    """Yield a new directory below ``TMPDIR``, which is removed with all in it at the end.
+    """Yield a new directory below ``TMPDIR``. It is removed with its content on exit.
 
     Raises
     ------
     StorageError
-        It cannot be made.
+        The directory cannot be made.
     """
     root = scratch_root()
     with _room_reported(root):
@@ -37,14 +37,14 @@ def scratch_directory() -> Iterator[Path]:
 
 
 class LocalCopies:
-    """The files of a sample as local files: in their place, or fetched.
+    """Local paths of the files of a sample. Remote files, and files in pieces, are copied first.
 
     Parameters
     ----------
     storage : Storage
-        Where the files lie.
+        Storage of the files.
     directory : Path
-        Where to put what is fetched, and what is put together of pieces.
+        Directory for the copies.
     """
 
     def __init__(self, storage: Storage, directory: Path) -> None:
@@ -57,11 +57,11 @@ class LocalCopies:
         Parameters
         ----------
         key : str
-            What the file is called, relative to the storage's root.
+            Name of the file, relative to the storage's root.
         objects : sequence of StoredObject
-            The file, or the pieces that make it, in order.
+            The file, or its pieces in order.
         named : iterable of StoredObject
-            Files that it names, relative to its own place, which the reader will look for.
+            Files that the file refers to by relative paths; they are fetched with it.
 
         Raises
         ------
@@ -85,7 +85,7 @@ class LocalCopies:
         return path
 
     def _copy(self, objects: Sequence[StoredObject], descriptor: int) -> None:
-        """Copy objects one after the other, several blocks at a time."""
+        """Write objects one after the other into a file, with several requests at a time."""
         blocks: list[tuple[str, int, int, int]] = []
         end = 0
         for item in objects:
@@ -115,5 +115,5 @@ def _room_reported(root: str) -> Iterator[None]:
     except OSError as error:
         raise StorageError(
             f"cannot write temporary files below {root} ({error.strerror or error}); set TMPDIR to a directory with "
-            "room for the files of a sample"
+            "space for the files of a sample"
         ) from error

@@ -1,4 +1,4 @@
-"""Files of any format as a source: a mapping says what they hold."""
+"""A source of files that a mapping describes."""
 
 from __future__ import annotations
 
@@ -30,23 +30,24 @@ __all__ = ["MappedSource"]
 class MappedSource:
     """The samples that a `SourceMapping` finds below a root.
 
-    A file in object storage is fetched into a directory below ``TMPDIR`` while its sample is loaded, and removed then.
+    If a file in object storage must be local, it is fetched into a directory below ``TMPDIR`` and removed after its
+    sample is loaded.
 
     Parameters
     ----------
     root : str or path
         Local path or URL.
     mapping : SourceMapping
-        Names the files, and says what they hold.
+        Patterns of the files, and the arrays in them.
     storage_options : mapping, optional
         Options of the file system; see `stores.open_storage`.
 
     Raises
     ------
     ArgumentError
-        The mapping names a file of an unknown format.
+        The mapping names a file of an unknown format, or its settings do not fit the files.
     SourceError
-        There is no sample.
+        The root does not exist or has no sample.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class MappedSource:
         self._notice_missing_domains()
 
     def sample_ids(self) -> list[str]:
-        """List the samples, sorted."""
+        """Return the sample ids, sorted."""
         return list(self._samples)
 
     def load(self, sample_id: str) -> SourceSample:
@@ -78,7 +79,7 @@ class MappedSource:
         Raises
         ------
         SourceError
-            There is no such sample, some of its files are missing or damaged, or they lack an array.
+            There is no such sample, or its files are missing, damaged or lack an array.
         StorageError
             A file cannot be fetched.
         MissingDependencyError
@@ -87,15 +88,18 @@ class MappedSource:
         return self._loader(sample_id).load()
 
     def describe(self, sample_id: str) -> dict[str, FieldDescription] | None:
-        """Read shapes and dtypes of a sample from the heads of its files.
+        """Return shapes and dtypes of a sample, read from the headers of its files.
 
-        None where they do not tell: of EnSight, STL, legacy VTK, ``.vtm``, ``.pvtu``, VTKHDF, CGNS, of meshes with
-        ghosts, or where the mapping chooses parts or drops points. Errors are those of `load`.
+        Returns None if headers are not enough: for STL, legacy VTK, ``.vtm``, ``.pvtu``, VTKHDF and CGNS, for EnSight
+        in object storage or that only VTK reads, for meshes with ghosts, and if the mapping drops unused points or
+        selects parts of a VTK file. Raises the errors of `load`.
         """
         return SampleDescriber(self._loader(sample_id)).describe()
 
     def fingerprint(self, sample_id: str) -> str:
-        """Return a text that changes with the files of a sample, by name, size and time or entity tag, or the mapping.
+        """Return a text that changes if the mapping or a file of the sample changes.
+
+        A file is compared by name, size and modification time or entity tag.
 
         Raises
         ------
@@ -107,9 +111,9 @@ class MappedSource:
         return fingerprint_of(mapping, found.files, found.named_files(self._storage(), self.mapping))
 
     def only(self, fields: Collection[str]) -> Self:
-        """Return a source of some fields, by canonical name, and of the positions of their domains.
+        """Return a source of some fields (canonical names) and of the positions of their domains.
 
-        It has the samples that have a file of these; nothing is listed again.
+        It has the samples that have files for these fields. The root is not listed again.
         """
         narrowed, mapping = copy(self), self.mapping.only(fields)
         narrowed.mapping, narrowed.filemap = mapping, mapping.filemap()
@@ -132,30 +136,31 @@ class MappedSource:
         return self._samples[sample_id]
 
     def _storage(self) -> Storage:
-        # Opened on use: what is open does not go to another process.
+        # Opened on use: an open storage cannot be sent to another process.
         return open_storage(self.root, self.storage_options)
 
     def _check_first_files(self) -> None:
-        """Raise `ArgumentError` where a domain has settings for a mesh, and its first HDF5 file holds arrays."""
+        """Raise `ArgumentError` if a domain has settings for a mesh but its first HDF5 file holds arrays."""
         for name, domain in self.mapping.domains.items():
-            problem = unfit_for_arrays(domain) if suffix_of(domain.file or "") in HDF5_SUFFIXES else None
+            unfit = unfit_for_arrays(domain) if suffix_of(domain.file or "") in HDF5_SUFFIXES else None
             found = next((one for one in self._samples.values() if domain.file in one.files), None)
-            if problem is None or found is None:
+            if unfit is None or found is None:
                 continue
             item = found.files[str(domain.file)][0]
             try:
                 with streamed(self._storage(), item) as stream:
                     is_mesh = self._loader(found.sample_id).holds_mesh(item.key, stream)
             except SourceError:
-                continue  # its sample fails alone
+                continue  # reported when its sample is loaded
             if not is_mesh:
-                raise ArgumentError(f"mapping: domain {name!r}: {domain.file!r} {problem}")
+                problem, way_out = unfit
+                raise ArgumentError(f"mapping: domain {name!r}: {domain.file!r} {problem}; {way_out}")
 
     def _notice_missing_domains(self) -> None:
         for name, domain in self.mapping.domains.items():
             without = [found.sample_id for found in self._samples.values() if not found.has_any(domain)]
             if without:
-                of = f"{len(without)} of {len(self._samples)} samples"
+                of = f"{len(without):,} of {len(self._samples):,} samples"
                 self.notices.append(f"{name} is not in {of}, such as {without[0]!r}")
 
 
@@ -175,6 +180,7 @@ def _check_formats(mapping: SourceMapping) -> None:
 def _check_suffix(pattern: str, formats: Mapping[str, object], what: str) -> None:
     unread = unread_format(pattern)
     if unread is not None:
-        raise ArgumentError(f"mapping: {what}: {pattern!r} {unread}")
+        kind, way_out = unread
+        raise ArgumentError(f"mapping: {what}: {pattern!r} is {kind}, which is not read; {way_out}")
     if suffix_of(pattern) not in formats:
-        raise ArgumentError(f"mapping: {what}: {pattern!r} is of no format known here; expected {', '.join(formats)}")
+        raise ArgumentError(f"mapping: {what}: {pattern!r} has an unknown format; use one of {', '.join(formats)}")

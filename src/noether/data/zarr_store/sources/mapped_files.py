@@ -1,4 +1,4 @@
-"""Files that are better mapped than loaded."""
+"""Large local files, which are memory-mapped instead of loaded."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from typing import BinaryIO
 
 __all__ = ["path_to_map"]
 
-# Of smaller files, a sample holds a few in memory.
+# Smaller files are loaded: a sample has few of them, so they fit in memory.
 _MAP_BYTES = 32 << 20
 
 
 def path_to_map(file: BinaryIO) -> str | None:
-    """Return a path of the very file that is open, if it is a large one of a local disk."""
+    """Return a path for memory-mapping an open file; None if it is small or not on a local disk.
+
+    The path leads to the open file itself, also if another file has taken its name since.
+    """
     try:
         path = Path(f"/proc/self/fd/{file.fileno()}")
-    except OSError:  # it is in memory, or elsewhere
+    except OSError:  # it is in memory, or remote
         return None
     return str(path) if path.is_file() and path.stat().st_size >= _MAP_BYTES else None

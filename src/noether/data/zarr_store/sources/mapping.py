@@ -1,4 +1,4 @@
-"""What a mapping.toml says: which array of which file is which field."""
+"""The content of a mapping.toml: the file and the array of each field."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ _BY_ATTRIBUTE = {spec.attribute: spec for spec in CANONICAL_TO_SPEC.values()}
 
 
 class PartSelection(MappingModel):
-    """Which parts of a file a domain is made of: parts of an EnSight case, blocks of a ``.vtm``, of VTKHDF or of CGNS.
+    """Selection of the parts of a file that make a domain: EnSight parts, or blocks of ``.vtm``, VTKHDF or CGNS.
 
     Attributes
     ----------
     include, exclude : tuple of str
-        Names, in which ``*`` stands for any characters and ``?`` for one; no other character is special.
+        Names of parts. ``*`` matches any characters, ``?`` matches one; no other character is special.
     having : str or None
-        Only parts that carry this array.
+        Array that a part must have to be selected.
     """
 
     include: Annotated[tuple[str, ...], Field(strict=False)] = ("*",)
@@ -59,7 +59,7 @@ def _is_step(value: Any) -> Any:
     if value in ("last", ALL_STEPS) or (type(value) is int and value >= 0):
         return value
     raise ValueError(
-        f"expected 'last', 'all', or the number of a step, which is counted from 0 as inspect shows it; got {value!r}"
+        f"expected 'last', 'all', or the number of a step, counted from 0 as inspect shows it, got {value!r}"
     )
 
 
@@ -67,28 +67,29 @@ StepChoice = Annotated[int | str, BeforeValidator(_is_step)]
 
 
 class DomainMapping(MappingModel):
-    """Where the fields of one domain come from.
+    """The files and arrays of the fields of one domain.
 
     Attributes
     ----------
     file : str or None
-        The file that holds its arrays; a pattern.
+        Pattern of the file that holds the arrays.
     concatenate : str or None
-        Where the file is published in pieces: their pattern, with ``{part}`` for their numbers.
+        Pattern of the pieces, if the file is published in pieces; ``{part}`` stands for their numbers.
     group : str or None
-        The group of an HDF5 file that its arrays lie in; a pattern. Where it has placeholders that the file lacks, the
-        file holds several samples, a group for each.
+        Pattern of the HDF5 group that holds the arrays. If it has placeholders that `file` lacks, each file holds
+        several samples, with one HDF5 group each.
     association : {"cell", "point"} or None
-        Whether the domain's points are the cells or the points of the mesh. None is enough where the arrays say it.
+        Whether the domain's points are the cells or the points of the mesh. None derives it from the arrays, if these
+        are only cell data or only point data.
     parts : PartSelection or None
-        Which parts of the file.
+        Selection of the parts of the file; None selects all.
     step : int, "last", "all" or None
-        Which time step of the file: its number, counted from 0; the last, also where it is None and there are steps;
-        or all, each of which is a sample then, which the placeholder ``{step}`` of the id tells apart.
+        Time step of the file: its number, counted from 0, or the last. None is the last step of a file with steps.
+        ``"all"`` makes each step a sample; the id must have the placeholder ``{step}`` then.
     unused_points : {"keep", "drop"}
-        What to do with points that no cell uses.
+        Whether points that no cell uses are kept or dropped.
     fields : dict of str to FieldMapping
-        By name. Without a ``position``, it is the cell centres, or the points of the mesh.
+        Fields by name. The default of ``position`` is the cell centres or the points of the mesh.
     """
 
     file: Pattern | None = None
@@ -101,24 +102,26 @@ class DomainMapping(MappingModel):
     fields: dict[Name, FieldMapping] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _is_complete(self) -> Self:
+    def _has_its_files(self) -> Self:
         if self.step == ALL_STEPS and self.concatenate is not None:
-            raise ValueError("step = 'all': the steps of a file in pieces are not known; join the pieces first")
+            raise ValueError("step = 'all': the steps of a file in pieces cannot be read; join the pieces first")
         if self.file is None:
             _require_own_files(self)
         if self.concatenate is not None and PART not in PathPattern.parse(self.concatenate).names:
-            raise ValueError(f"concatenate: expected {{{PART}}} in {self.concatenate!r}, for the numbers of the pieces")
+            raise ValueError(
+                f"concatenate: expected {{{PART}}} in {self.concatenate!r}; put it in place of the pieces' numbers"
+            )
         return self
 
     @property
     def arrays(self) -> dict[str, tuple[str, ...]]:
-        """Names of the arrays in the file, by field."""
+        """Names of the arrays in the file by field."""
         return {name: field.names for name, field in self.fields.items() if isinstance(field, ArrayField)}
 
     def with_fields(self, fields: Mapping[str, FieldMapping]) -> Self:
-        """Return the domain with its position, and some fields in place of all.
+        """Return the domain with only its position and some fields.
 
-        Where only the places of arrays tell whether its points are the cells or the points of a mesh, these stay.
+        If `association` is None for a mesh, the other array fields are kept too: it is derived from them.
         """
         is_told_by_arrays = self.association is None and suffix_of(self.file or "") not in FORMATS
         kept = {
@@ -130,14 +133,14 @@ class DomainMapping(MappingModel):
 
     @property
     def has_samples_as_groups(self) -> bool:
-        """Whether a file of it holds several samples, a group for each."""
+        """Whether a file of the domain holds several samples, with one HDF5 group each."""
         if self.group is None or self.file is None:
             return False
         return bool(set(PathPattern.parse(self.group).names) - set(PathPattern.parse(self.file).names))
 
     @property
     def patterns(self) -> list[str]:
-        """Every pattern of a file that the domain needs; pieces, which stand in for one, left out."""
+        """Patterns of all files that the domain needs, without the pieces, which can replace the whole file."""
         own = [field.file for field in self.fields.values() if isinstance(field, FileField)]
         return list(dict.fromkeys(([self.file] if self.file else []) + own))
 
@@ -145,25 +148,25 @@ class DomainMapping(MappingModel):
 def _require_own_files(domain: DomainMapping) -> None:
     for name, field in domain.fields.items():
         if not isinstance(field, FileField | DistanceField):
-            raise ValueError(  # noqa: TRY004 - it is about what the mapping says
-                f"field {name!r} needs the domain's file: name it, file = 'run_{{n}}/surface.vtp'"
+            raise ValueError(  # noqa: TRY004 - the content of the mapping is wrong
+                f"field {name!r} needs the domain's file; name it, such as file = 'run_{{n}}/surface.vtp'"
             )
     if POSITION not in domain.fields:
-        raise ValueError("without a file the position is not known: name one, or give the position a file of its own")
+        raise ValueError("the domain has no file and no position; name a file, or write position = { file = ... }")
 
 
 class SourceMapping(MappingModel):
-    """What a source's files hold.
+    """Description of the files of a source.
 
     Attributes
     ----------
     name : str
         Name of the dataset.
     id : str
-        Sample id; its placeholders tell samples apart. Each pattern of a file has all of them and no other, but for
-        those of tables of many samples, which may have fewer.
+        Pattern of the sample ids. Every file pattern has exactly its placeholders; only tables of many samples can
+        have fewer.
     domains : dict of str to DomainMapping
-        By name.
+        Domains by name.
     attributes : dict of str to JSON value, AttributeFile or AttributeTable
         Attributes of every sample.
     """
@@ -178,13 +181,13 @@ class SourceMapping(MappingModel):
         of_id = PathPattern.parse(self.id).names
         names = set(of_id)
         if "*" in self.id or PART in names:
-            raise ValueError(f"id: expected names and placeholders only, without * and {{{PART}}}, got {self.id!r}")
+            raise ValueError(f"id: expected names and placeholders only, got {self.id!r}; remove * and {{{PART}}}")
         self._check_steps(names)
         for pattern, group in self._all_patterns():
             own = set(PathPattern.parse(pattern).names + group) - {PART}
             if own != names and not (self.has_steps_as_samples and own == names - {STEP}):
                 way_out = (
-                    "; or write step = 'all' in its domain, if the file has all steps" if names - own == {STEP} else ""
+                    "; write step = 'all' in its domain if the file has all steps" if names - own == {STEP} else ""
                 )
                 raise ValueError(
                     f"file {pattern!r}: expected the placeholders of the id {self.id!r}: {shown(of_id)}{way_out}"
@@ -195,12 +198,12 @@ class SourceMapping(MappingModel):
         for name, domain in self.domains.items():
             self._check_domain(name, domain)
         if _UNITS in self.attributes:
-            raise ValueError(f"attributes: {_UNITS!r} is made of the units of the fields; choose another name")
+            raise ValueError(f"attributes: {_UNITS!r} is reserved for the units of the fields; choose another name")
         return self
 
     @property
     def has_steps_as_samples(self) -> bool:
-        """Whether the time steps of a file are samples; files without steps belong to each of them."""
+        """Whether the time steps of a file are samples. Files without steps belong to all of these samples."""
         return any(domain.step == ALL_STEPS for domain in self.domains.values())
 
     def _check_steps(self, names: Set[str]) -> None:
@@ -209,32 +212,38 @@ class SourceMapping(MappingModel):
                 continue
             if STEP not in names:
                 raise ValueError(
-                    f"id: expected the placeholder {{{STEP}}} in {self.id!r}, since each step of domain {name!r} is a "
-                    f"sample (step = 'all'), such as '{self.id}_{{{STEP}}}'"
+                    f"id: expected the placeholder {{{STEP}}}, got {self.id!r}: each step of domain {name!r} is a "
+                    f"sample (step = 'all'); write, for example, id = '{self.id}_{{{STEP}}}'"
                 )
             if STEP in PathPattern.parse(domain.file or "-").names or domain.group is not None:
-                raise ValueError(f"domain {name!r}: step = 'all': the file may have neither {{{STEP}}} nor a group")
+                raise ValueError(
+                    f"domain {name!r}: step = 'all' allows neither {{{STEP}}} in the file nor a group; remove it"
+                )
 
     def _check_domain(self, name: str, domain: DomainMapping) -> None:
         specs = {field_name: self.spec(name, field_name) for field_name in domain.fields}
         if len({spec.field for spec in specs.values()}) < len(specs):
-            raise ValueError(f"domain {name!r}: two of {', '.join(specs)} are names of the same field; drop one")
+            raise ValueError(f"domain {name!r}: two of {', '.join(specs)} are names of the same field; remove one")
         for field_name, field in domain.fields.items():
             spec = specs[field_name]
             if field.width not in {None, spec.width}:
-                raise ValueError(f"domain {name!r}: {spec.field} has the width {spec.width}, got {field.width}")
+                raise ValueError(
+                    f"domain {name!r}: {spec.field} has the width {spec.width}, got {field.width}; remove width"
+                )
             if isinstance(field, ArrayField) and len(field.names) not in {1, spec.width}:
                 raise ValueError(
                     f"domain {name!r}: {spec.field} has the width {spec.width}, got {len(field.names)} arrays: "
-                    f"{', '.join(field.names)}"
+                    f"{', '.join(field.names) or 'none'}; name {spec.width} arrays"
                 )
             if isinstance(field, DistanceField) and field.to not in self.domains.keys() - {name}:
                 others = nearest_names(field.to, self.domains.keys() - {name})
-                raise ValueError(f"domain {name!r}: {field_name}: to: no other domain {field.to!r}; {others}")
+                raise ValueError(
+                    f"domain {name!r}: {field_name}: to: expected another domain, got {field.to!r}; {others}"
+                )
         self.spec(name, POSITION)
 
     def _all_patterns(self) -> list[tuple[str, tuple[str, ...]]]:
-        """List patterns of the domains' files, each with the placeholders that the group in it has."""
+        """Return the patterns of the domains' files, each with the placeholders of the HDF5 group in it."""
         patterns: list[tuple[str, tuple[str, ...]]] = []
         for domain in self.domains.values():
             group = PathPattern.parse(domain.group).names if domain.group else ()
@@ -243,9 +252,9 @@ class SourceMapping(MappingModel):
         return patterns
 
     def only(self, fields: Collection[str]) -> Self:
-        """Return the mapping of some fields, by canonical name, of positions, and of what distances are measured to.
+        """Return the mapping of some fields (canonical names), without attributes.
 
-        It has no attributes.
+        It also has the positions of their domains, and the domains to which distances are measured.
         """
         domains: dict[str, DomainMapping] = {}
         measured: set[str] = set()
@@ -260,19 +269,24 @@ class SourceMapping(MappingModel):
         return self.model_copy(update={"domains": kept, "attributes": {}})
 
     def attribute_files(self) -> dict[str, AttributeFile]:
-        """Return the attributes that lie in files, by name."""
+        """Return the attributes that are read from files, by name."""
         return {name: value for name, value in self.attributes.items() if isinstance(value, AttributeFile)}
 
     def spec(self, domain: str, name: str) -> FieldSpec:
-        """Return attribute, canonical name and width of a field of this mapping."""
+        """Return the specification of a field: attribute of the file map, canonical name and width."""
         attribute = f"{domain}_{name}"
         known = CANONICAL_TO_SPEC.get(attribute) or _BY_ATTRIBUTE.get(attribute)
         if known is not None:
             if known.domain != domain:
-                raise ValueError(f"domain {domain!r}: write its {name} as {known.name} of the domain {known.domain!r}")
+                raise ValueError(
+                    f"domain {domain!r} cannot have the field {name!r}; write it as {known.name!r} of the domain "
+                    f"{known.domain!r}"
+                )
             return known
         if "_" in domain or hasattr(FileMap, attribute):
-            raise ValueError(f"domain {domain!r}: it cannot have the field {name!r}; choose another name, without '_'")
+            raise ValueError(
+                f"domain {domain!r} cannot have the field {name!r}; choose another name for the domain, without '_'"
+            )
         field = self.domains[domain].fields.get(name)
         default_width = 3 if name == POSITION or isinstance(field, NormalsField) else 1
         if isinstance(field, ArrayField) and len(field.names) > 1 and name != POSITION:
@@ -281,7 +295,7 @@ class SourceMapping(MappingModel):
         return FieldSpec(attribute, attribute, domain, name, width or default_width)
 
     def filemap(self) -> FileMap:
-        """Return the file map that a writer takes; fields that `FileMap` lacks are added to it."""
+        """Return the file map for a writer. Fields that `FileMap` lacks are added to it."""
         named, added = {}, {}
         for domain_name, domain in self.domains.items():
             for name in dict.fromkeys([POSITION, *domain.fields]):
@@ -294,11 +308,11 @@ class SourceMapping(MappingModel):
         return extended_filemap(named, added) if added else FileMap(**named)
 
     def units(self) -> dict[str, str]:
-        """Return the units of fields by canonical name, where the mapping tells them."""
+        """Return the known units of fields by canonical name."""
         return {field: one["units"] for field, one in self.field_attributes().items() if "units" in one}
 
     def field_attributes(self) -> dict[str, dict[str, str]]:
-        """Return ``units`` and ``long_name`` of fields by canonical name, where the mapping tells them."""
+        """Return the known ``units`` and ``long_name`` of fields by canonical name."""
         attributes: dict[str, dict[str, str]] = {}
         for domain_name, domain in self.domains.items():
             for name, field in domain.fields.items():
@@ -310,5 +324,5 @@ class SourceMapping(MappingModel):
 
 
 def step_of(domain: DomainMapping, values: Mapping[str, str]) -> Step:
-    """Return the time step of a domain in a sample, of which `values` says what the placeholders stand for."""
-    return int(values[STEP]) if domain.step == ALL_STEPS else domain.step  # type: ignore[return-value]  # as was checked
+    """Return the time step of a domain in a sample; `values` are the sample's placeholder values."""
+    return int(values[STEP]) if domain.step == ALL_STEPS else domain.step  # type: ignore[return-value]  # the mapping was checked

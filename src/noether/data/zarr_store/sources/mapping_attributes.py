@@ -1,4 +1,4 @@
-"""What a mapping says of an attribute of the samples: its value, its file, or a table of all samples."""
+"""Attributes in a mapping: a value, a file per sample, or a table of many samples."""
 
 from __future__ import annotations
 
@@ -14,21 +14,20 @@ __all__ = ["AttributeFile", "AttributeMapping", "AttributeTable", "check_attribu
 
 
 class AttributeFile(MappingModel):
-    """An attribute of the samples that lies in a file of its own: ``.npy``, ``.pt``, ``.json``, ``.csv``, ``.tsv``."""
+    """An attribute that each sample has in its own file: ``.npy``, ``.pt``, ``.json``, ``.csv``, ``.tsv``."""
 
     file: Pattern
 
 
 class AttributeTable(AttributeFile):
-    """An attribute of the samples that lies in a table with a row for each: ``.csv``, ``.tsv``.
+    """An attribute in a table with one row per sample: ``.csv``, ``.tsv``.
 
     Attributes
     ----------
     file : str
-        The table; a pattern, which may lack placeholders of the id.
+        Pattern of the table, which can lack placeholders of the id.
     id : str
-        The column whose cells name the samples: by their ids, or by the value of the one placeholder that the file
-        lacks.
+        Name of the column that holds the sample ids or, if `file` lacks exactly one placeholder, its values.
     """
 
     id: Annotated[str, StringConstraints(min_length=1)]
@@ -51,12 +50,15 @@ AttributeMapping = Annotated[
 
 
 def check_attribute_file(name: str, attribute: AttributeFile, of_id: Sequence[str], of_files: Sequence[str]) -> None:
-    """Check the placeholders of an attribute's file; files that have all time steps lack that of the step."""
+    """Check the placeholders of an attribute's file.
+
+    `of_id` are the placeholders of the id, `of_files` those of files that hold all time steps: without ``{step}``.
+    """
     names, is_table = set(PathPattern.parse(attribute.file).names), isinstance(attribute, AttributeTable)
     has_fewer = names < set(of_id)
     if names in (set(of_id), set(of_files)) or (is_table and has_fewer):
         return
-    hint = f"; a table of all samples names the column of their ids: {{ file = {attribute.file!r}, id = COLUMN }}"
+    hint = f"; for a table of all samples, name the column of the ids: {{ file = {attribute.file!r}, id = COLUMN }}"
     raise ValueError(
         f"attribute {name!r}: file {attribute.file!r}: expected the placeholders of the id: {shown(of_id)}"
         f"{hint if has_fewer else ''}"

@@ -1,4 +1,4 @@
-"""What a mapping says of one field: the array, the file or the computation that it comes from."""
+"""Fields in a mapping: an array, a file, or a computation."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ Text = Annotated[str, AfterValidator(_is_printable)]
 
 
 class MappingModel(BaseModel):
-    """A part of a mapping: frozen, strict, without keys that are not known."""
+    """Base class of the tables of a mapping: frozen, strict, and unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -60,15 +60,15 @@ class _Field(MappingModel):
 
     @model_serializer(mode="wrap")
     def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # The fingerprint of a sample that was converted before there were long names stays what it was.
+        # Omit a missing long_name: fingerprints of samples converted before long names existed must not change.
         content: dict[str, Any] = handler(self)
         return {key: value for key, value in content.items() if key != "long_name" or value is not None}
 
 
 class ArrayField(_Field):
-    """A field that is an array of the domain's file, named there; or several, one for each component.
+    """A field that is an array of the domain's file, or several arrays with one component each.
 
-    With `transpose`, the file has a column for each point, as MATLAB's have.
+    With `transpose`, the arrays of the file have a column for each point, as MATLAB writes them.
     """
 
     array: str | Annotated[tuple[str, ...], Field(strict=False)]
@@ -76,23 +76,23 @@ class ArrayField(_Field):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of its arrays."""
+        """Names of the arrays in the file."""
         return (self.array,) if isinstance(self.array, str) else self.array
 
 
 class FileField(_Field):
-    """A field that is a file of its own, ``.npy`` or ``.pt``."""
+    """A field with its own file: ``.npy``, ``.npz`` or ``.pt``."""
 
     file: Pattern
     transpose: bool = False
 
 
 class NormalsField(_Field):
-    """Unit normals of a surface, computed.
+    """Computed unit normals of a surface.
 
-    Faces are taken to wind all the same way, as solvers write them. `orient` says which: ``"outward"`` turns them
-    to look away from the middle of the surface, and so out of a closed body; ``"winding"`` takes them as they wind;
-    ``"reversed"`` is the opposite of that.
+    All faces must have the same winding, as solvers write them. `orient` chooses the direction of the normals:
+    ``"outward"`` points them away from the middle of the surface, which is out of a closed body; ``"winding"`` follows
+    the winding of the faces; ``"reversed"`` is the opposite of ``"winding"``.
     """
 
     derive: Literal["normals"]
@@ -100,16 +100,16 @@ class NormalsField(_Field):
 
 
 class AreaField(_Field):
-    """Areas of the faces of a surface, computed."""
+    """Computed areas of the faces of a surface."""
 
     derive: Literal["area"]
 
 
 class DistanceField(_Field):
-    """Distance of each position to another domain, computed; not negative.
+    """Computed distance of each position to another domain; not negative.
 
-    `method` says to what: ``"faces"`` is exact, to the nearest point of its faces; ``"positions"`` is the distance to
-    its nearest position, found in a KD-tree, for domains that have no faces.
+    `method` chooses the target. ``"faces"`` measures the exact distance to the nearest point of the domain's faces.
+    ``"positions"`` measures the distance to the nearest position, found in a KD-tree, for domains without faces.
     """
 
     derive: Literal["distance"]

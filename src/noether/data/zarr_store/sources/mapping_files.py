@@ -1,4 +1,4 @@
-"""Where mappings come from: a user's mapping.toml, or one that comes with the library."""
+"""Loading mappings: a user's mapping.toml, or one that is shipped with the library."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KEYS = sorted({*SourceMapping.model_fields, *DomainMapping.model_fields, *PartS
 
 
 def shipped_mappings() -> dict[str, str]:
-    """Return the mappings that come with the library: their text by name."""
+    """Return the text of the mappings that are shipped with the library, by name."""
     folder = files("noether.data.zarr_store.sources") / "mappings"
     return {
         file.name.removesuffix(_SUFFIX): file.read_text(encoding="utf-8")
@@ -29,12 +29,12 @@ def shipped_mappings() -> dict[str, str]:
 
 
 def find_mapping(name_or_path: str | os.PathLike[str]) -> SourceMapping:
-    """Load a mapping that comes with the library, by its name, or one of a file.
+    """Load a mapping from a file, or by the name of a shipped mapping.
 
     Raises
     ------
     ArgumentError
-        There is no such mapping or file, or it is not valid.
+        The mapping or file does not exist, or is not valid.
     """
     text = os.fspath(name_or_path)
     if text.endswith(_SUFFIX) or os.sep in text:
@@ -42,7 +42,8 @@ def find_mapping(name_or_path: str | os.PathLike[str]) -> SourceMapping:
     known = shipped_mappings()
     if text not in known:
         raise ArgumentError(
-            f"mapping {text!r} is not known; {nearest_names(text, known)}; a file of your own ends in {_SUFFIX}"
+            f"mapping {text!r} is not known; {nearest_names(text, known)}; for a mapping of your own, use "
+            f"a file name that ends in {_SUFFIX}"
         )
     return parse_mapping(known[text], f"mapping {text}")
 
@@ -53,28 +54,28 @@ def load_mapping(path: str | os.PathLike[str]) -> SourceMapping:
     Raises
     ------
     ArgumentError
-        The file cannot be read, or is no valid mapping.
+        The file cannot be read, or is not a valid mapping.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise ArgumentError(f"mapping {path}: cannot be read ({reason})") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ArgumentError(f"mapping {path} cannot be read ({reason}); check the path") from error
     return parse_mapping(text, f"mapping {path}")
 
 
 def parse_mapping(text: str, where: str) -> SourceMapping:
-    """Parse a mapping; `where` names it, to begin an error with.
+    """Parse a mapping; `where` names it at the start of error messages.
 
     Raises
     ------
     ArgumentError
-        It is no valid mapping.
+        The text is not a valid mapping.
     """
     try:
         return SourceMapping.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
-        raise ArgumentError(f"{where}: it is no TOML ({error})") from error
+        raise ArgumentError(f"{where}: it is not valid TOML ({error}); correct the file") from error
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         what = problem["msg"].removeprefix("Value error, ")
@@ -84,7 +85,7 @@ def parse_mapping(text: str, where: str) -> SourceMapping:
 
 
 def _place(location: tuple[int | str, ...]) -> str:
-    # After the name of a field or attribute comes the kind that it was taken for.
+    # Pydantic inserts the kind (tag of the union) after the name of a field or attribute; leave it out.
     kind = {"domains": 4, "attributes": 2}.get(str(location[0])) if location else None
     parts = [str(part) for number, part in enumerate(location) if number != kind]
     return f"{'.'.join(parts)}: " if parts else ""

@@ -1,4 +1,4 @@
-"""The domains of a sample that lie in a file of a mesh: their arrays, and what is computed from the mesh."""
+"""Read the domains of a sample from a mesh file: their arrays, and the fields that are computed from the mesh."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ __all__ = ["SMALL_DOMAIN_BYTES", "DomainView", "association_of", "domain_view", 
 
 ASSOCIATIONS: tuple[Association, ...] = get_args(Association)
 
-# The arrays of VTKHDF as an HDF5 file has them.
+# Beginning of the paths of VTKHDF's arrays in the HDF5 file.
 _VTKHDF_PATH = "VTKHDF/"
 SMALL_DOMAIN_BYTES = 32 << 20
-"""The arrays of a domain that has no more are loaded, and not read while they are written."""
+"""Largest domain whose arrays are loaded at once. The arrays of a larger domain are read while it is written."""
 
-# A flat surface has no inside; rounding of float32 coordinates stays below this.
+# A flat surface has no inside. Its outward sign is 0; rounding of float32 coordinates stays below this limit.
 _FLAT = 1e-5
 
 Names = Mapping[Association, Collection[str]]
@@ -47,20 +47,20 @@ _T = TypeVar("_T")
 
 
 def read_mesh_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) -> dict[str, DomainData]:
-    """Read the domains that lie in one file of a mesh, which is read once for each time step that they have.
+    """Read the domains that one mesh file holds. The file is read once for each time step of the domains.
 
     Parameters
     ----------
     file : SampleFile
-        VTK, EnSight Gold or STL.
+        A mesh file: VTK, EnSight Gold, CGNS or STL.
     domains : mapping of str to DomainMapping
-        Those that lie in it, by name.
+        Mappings of the domains in the file, by name of the domain.
 
     Raises
     ------
     SourceError
-        The file is damaged, or lacks an array, a part or a step; an array's association is not clear; or what is to be
-        computed needs faces and there are other cells.
+        The file is damaged, or lacks an array, a part or a step. Or the association of an array is ambiguous. Or a
+        field is computed from faces, but the mesh has other cells.
     MissingDependencyError
         PyVista is not installed.
     """
@@ -82,15 +82,15 @@ def _read_at_step(file: SampleFile, domains: Mapping[str, DomainMapping], step: 
 
 
 def streamed_parts(file: SampleFile, domains: Mapping[str, DomainMapping], step: Step) -> Sequence[MeshPart] | None:
-    """Open a file whose arrays are read when they are asked for; None where PyVista is to read it.
+    """Open a file whose arrays are read lazily; return None if only PyVista can read it.
 
-    Parameters and errors are those of `read_mesh_domains`, at one time step.
+    Parameters and errors are the same as for `read_mesh_domains`, at one time step.
     """
     try:
         mesh = open_streamed(file.path, file.where(), file.way_out, file.source, step)
         return mesh.read(_wanted_arrays(file, domains, mesh, step))
     except NotStreamedError as reason:
-        if file.source is not None:  # PyVista reads local files alone
+        if file.source is not None:  # PyVista reads only local files
             raise
         warn_if_large(file.path, next(domain.file for domain in domains.values()) or file.key, reason)
         return None
@@ -99,13 +99,13 @@ def streamed_parts(file: SampleFile, domains: Mapping[str, DomainMapping], step:
 def _wanted_arrays(
     file: SampleFile, domains: Mapping[str, DomainMapping], mesh: MeshFile | StreamedFile, step: Step
 ) -> dict[Association, set[str]]:
-    """Return the arrays of a file that domains need, by association; none where only its data tell what it has."""
+    """Return the arrays of a file that domains need, by association; empty if the file has no list of its arrays."""
     if step is None and mesh.steps.count > 1:
         _require_step_where_steps_are_samples(file, domains, mesh.steps)
     names = mesh.names
     wanted: dict[Association, set[str]] = {association: set() for association in ASSOCIATIONS}
     if names is not None:
-        # The header tells of a missing array before gigabytes are read.
+        # A missing array is reported from the header, before gigabytes are read.
         for name, domain in domains.items():
             wanted[association_of(file, name, domain, names)].update(*domain.arrays.values())
             if domain.parts is not None and domain.parts.having is not None:
@@ -115,12 +115,12 @@ def _wanted_arrays(
 
 
 def _require_step_where_steps_are_samples(file: SampleFile, domains: Mapping[str, DomainMapping], steps: Steps) -> None:
-    """Raise `SourceError` where all samples of a file would have its last step, and nobody asked for that."""
+    """Raise `SourceError` if samples are steps, but a domain without `step` would have the last step in each sample."""
     for name, domain in domains.items():
         if STEP in file.values and STEP not in PathPattern.parse(str(domain.file)).names:
             raise SourceError(
-                f"{file.where()} has {steps.described()}, and samples are steps; write step = 'all' for domain "
-                f"{name!r} too, or 'last' if all samples have that one"
+                f"{file.where()} has {steps.described()}, and each sample is one step; write step = 'all' for domain "
+                f"{name!r} too, or step = 'last' if all samples have the last step"
             )
 
 
@@ -144,7 +144,7 @@ def _read_domain(file: SampleFile, name: str, domain: DomainMapping, parts: Sequ
 
 
 def domain_view(file: SampleFile, name: str, domain: DomainMapping, parts: Sequence[MeshPart]) -> DomainView:
-    """Return the parts of a mesh that make a domain; parameters and errors are those of `read_mesh_domains`."""
+    """Return the parts of a mesh that make a domain. Parameters and errors are the same as for `read_mesh_domains`."""
     chosen = _choose_parts(file, name, domain.parts, parts)
     there = {one: {array for part in chosen for array in part.data[one]} for one in ASSOCIATIONS}
     association = association_of(file, name, domain, there)
@@ -153,7 +153,7 @@ def domain_view(file: SampleFile, name: str, domain: DomainMapping, parts: Seque
 
 
 def _loaded_if_small(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Read the arrays of a domain that are not in memory, where all of them together are small."""
+    """Load the lazy arrays of a domain if all of them together are small."""
     n_bytes = sum(prod(one.shape) * one.dtype.itemsize for one in fields.values() if isinstance(one, LazyArray))
     if n_bytes > SMALL_DOMAIN_BYTES:
         return dict(fields)
@@ -167,8 +167,8 @@ def _choose_parts(
     if selection is None:
         if len(parts) > 1:
             raise SourceError(
-                f"{file.where()} has {len(parts)} parts: {there}; say which make the domain {name!r}, such as "
-                f"parts = {{ include = [{parts[0].name!r}] }}"
+                f"{file.where()} has {len(parts):,} parts: {there}; choose the parts of domain {name!r} in the "
+                f"mapping, such as parts = {{ include = [{parts[0].name!r}] }}"
             )
         return list(parts)
     chosen = [
@@ -179,8 +179,11 @@ def _choose_parts(
         and (selection.having is None or any(selection.having in arrays for arrays in part.data.values()))
     ]
     if not chosen:
-        asked = json.dumps(selection.model_dump(exclude_defaults=True))
-        raise SourceError(f"{file.where()} has no part for the domain {name!r}, asked for {asked}; there are: {there}")
+        wanted = json.dumps(selection.model_dump(exclude_defaults=True))
+        raise SourceError(
+            f"{file.where()} has no part for domain {name!r}: expected {wanted}, got: {there}; correct the parts of "
+            "the domain in the mapping"
+        )
     return chosen
 
 
@@ -192,52 +195,61 @@ def _require_in_all_parts(
             if array not in part.data[association]:
                 raise SourceError(
                     f"{file.where(f'{name}_{field_name}')}: part {part.name!r} has no array {array!r} in its "
-                    f"{association} data, as others have; choose parts that have it, such as "
+                    f"{association} data, but other parts do; choose the parts that have it, such as "
                     f"parts = {{ having = {array!r} }}"
                 )
 
 
 def _mapped_arrays(domain: DomainMapping) -> list[tuple[str, str]]:
-    """List the arrays of a domain, each with the name of its field."""
+    """Return ``(field name, array name)`` for each array of a domain."""
     return [(field, array) for field, names in domain.arrays.items() for array in names]
 
 
 def association_of(file: SampleFile, name: str, domain: DomainMapping, names: Names) -> Association:
-    """Say whether a domain's points are cells or points: as the mapping says, or else where the arrays are."""
+    """Return whether a domain takes the cells or the points of the mesh.
+
+    The mapping specifies this, or else the association of its arrays determines it.
+    """
     allowed = ASSOCIATIONS if domain.association is None else (domain.association,)
     places: dict[str, set[Association]] = {}
     for field_name, array in _mapped_arrays(domain):
         places[array] = {association for association in allowed if array in names[association]}
         if not places[array]:
-            raise SourceError(_missing(file, f"{name}_{field_name}", array, allowed, names))
+            there = "; ".join(f"{one} data: {', '.join(sorted(names[one])) or 'none'}" for one in ASSOCIATIONS)
+            of_kind = f" in its {allowed[0]} data" if len(allowed) == 1 else ""
+            way_out = _way_out_of_missing(array, allowed, names)
+            raise SourceError(
+                f"{file.where(f'{name}_{field_name}')} has no array {array!r}{of_kind} (it has {there}); {way_out}"
+            )
     possible = [one for one in allowed if all(one in place for place in places.values())]
     if len(possible) == 1:
         return possible[0]
     if not possible:
         shown = ", ".join(f"{array!r} {' and '.join(sorted(place))} data" for array, place in places.items())
         raise SourceError(
-            f"{file.where()}: the arrays of domain {name!r} lie apart: {shown}; take all of them from one"
+            f"{file.where()}: the arrays of domain {name!r} have different associations: {shown}; map only cell data "
+            "or only point data"
         )
-    both = f"{', '.join(map(repr, places))} are both cell data and point data" if places else "no array tells"
+    both = f"{', '.join(map(repr, places))} are both cell data and point data" if places else "it maps no array"
     raise SourceError(
-        f"{file.where()}: whether the points of domain {name!r} are the cells or the points of the mesh is not clear "
-        f"({both}); write association = 'cell' or 'point' in the mapping"
+        f"{file.where()}: domain {name!r} can take the cells or the points of the mesh ({both}); write association = "
+        "'cell' or 'point' in the mapping"
     )
 
 
-def _missing(file: SampleFile, field: str, array: str, allowed: Sequence[Association], names: Names) -> str:
-    near = nearest_names(array, {one for association in allowed for one in names[association]})
-    hint = f"; {near}" if near.startswith("did you mean") else ""
+def _way_out_of_missing(array: str, allowed: Sequence[Association], names: Names) -> str:
     if array.startswith(_VTKHDF_PATH):
-        hint = "; VTKHDF is read as a mesh: call its arrays by their names there, and leave the position out"
-    there = "; ".join(f"{one} data: {', '.join(sorted(names[one])) or 'none'}" for one in ASSOCIATIONS)
-    of_kind = f" in its {allowed[0]} data" if len(allowed) == 1 else ""
-    return f"{file.where(field)} has no array {array!r}{of_kind}{hint} (it has {there})"
+        return "use the names of the mesh's arrays, without a path, and leave the position out: VTKHDF is a mesh"
+    near = nearest_names(array, {one for association in allowed for one in names[association]})
+    return near if near.startswith("did you mean") else "map one of these arrays"
 
 
 @dataclass(frozen=True)
 class DomainView:
-    """The parts of a mesh that make a domain, with its points as cells or as points; all without ghosts."""
+    """The parts of a mesh that make a domain, without ghosts.
+
+    `association` specifies whether the points of the domain are the cells or the points of the mesh.
+    """
 
     file: SampleFile
     name: str
@@ -260,14 +272,17 @@ class DomainView:
         vectors = np.concatenate([vectors for vectors, _ in self._shares(field_name)])
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         sign = {"winding": 1.0, "reversed": -1.0}.get(orient) or self._outward(field_name)
-        # A face without area has no normal, and neither has a point without faces: it stays zero.
+        # A face without area has no normal, nor has a point without faces. Their normals are zero.
         return (sign * vectors / np.where(lengths > 0, lengths, 1)).astype(self._dtype)
 
     def areas(self, field_name: str) -> NDArray[Any]:
         return np.concatenate([areas for _, areas in self._shares(field_name)]).astype(self._dtype)
 
     def rows(self, used: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
-        """Return which of the file's cells or points are no ghosts, and `used`; None where all are."""
+        """Return a mask of the file's cells or points that are neither ghosts nor unused; None if it would be all true.
+
+        `used` masks the cells or points that are not ghosts.
+        """
         if not any(part.n_ghosts(self.association) for part in self.parts):
             return used
         rows = np.concatenate([part.is_own(self.association) for part in self.parts])
@@ -278,8 +293,8 @@ class DomainView:
     def used_points(self) -> NDArray[np.bool_]:
         if self.association == "cell":
             raise SourceError(
-                f"{self.file.where()}: unused_points = 'drop' is for point data, and the points of domain "
-                f"{self.name!r} are cells; leave it out"
+                f"{self.file.where()}: unused_points = 'drop' is only for point data, but domain {self.name!r} takes "
+                "the cells; leave unused_points out"
             )
         return np.concatenate(
             [part.without_ghosts("point", self._computed(part, methodcaller("used_points"))) for part in self.parts]
@@ -294,7 +309,7 @@ class DomainView:
 
     @property
     def _dtype(self) -> np.dtype[Any]:
-        # What is computed has no more digits than the coordinates that it is computed from.
+        # Computed values have no more digits than the coordinates from which they are computed.
         return self.parts[0].points.dtype
 
     @cached_property
@@ -313,11 +328,11 @@ class DomainView:
             ) from error
 
     def _shares(self, field_name: str) -> list[tuple[NDArray[Any], NDArray[Any]]]:
-        """Return area vectors and areas of each part's cells or points."""
+        """Return the area vectors and areas of the cells or points of each part."""
         for part in self.parts:
             if not part.has_faces_only:
                 raise SourceError(
-                    f"{self.file.where(f'{self.name}_{field_name}')}: it is computed from faces, and part "
+                    f"{self.file.where(f'{self.name}_{field_name}')}: it is computed from faces, but part "
                     f"{part.name!r} has other cells; derive it in the domain of a surface"
                 )
         if self.association == "cell":
@@ -333,7 +348,7 @@ class DomainView:
         sign = outward_sign(*(np.concatenate(arrays) for arrays in zip(*self._faces, strict=True)))
         if abs(sign) < _FLAT:
             raise SourceError(
-                f"{self.file.where(f'{self.name}_{field_name}')}: the surface is flat, so no side of it is outside; "
+                f"{self.file.where(f'{self.name}_{field_name}')}: the surface is flat, so neither side is outside; "
                 "write orient = 'winding' or 'reversed' in the mapping"
             )
         return float(np.sign(sign))

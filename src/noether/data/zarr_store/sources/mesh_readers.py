@@ -1,4 +1,4 @@
-"""VTK's readers of meshes by format, and the blocks of their output."""
+"""Open VTK's reader of each mesh format, and split its output into blocks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["blocks_of", "open_reader", "times_of", "without_points_of_the_volume
 
 
 def open_reader(path: Path, suffix: str) -> Any:
-    """Open a file with PyVista's reader of a format, which a suffix names; its header is read."""
+    """Open a file with PyVista's reader for the format of `suffix`. This reads the header of the file."""
     import pyvista
 
     if suffix == ".pvtp":
@@ -32,7 +32,7 @@ def _pieced_reader(path: Path) -> Any:
     from vtkmodules.vtkIOXML import vtkXMLPPolyDataReader
 
     class PiecedReader(pyvista.XMLPolyDataReader):
-        # PyVista has no reader of these files, and does not know VTK's by name.
+        # PyVista has no reader for .pvtp files, and cannot find VTK's reader by name.
         _vtk_class_name = ""
         _class_reader = vtkXMLPPolyDataReader
 
@@ -43,7 +43,7 @@ def _hdf_reader(path: Path) -> Any:
     import pyvista
 
     class HdfReader(pyvista.HDFReader):
-        # PyVista's lacks the choice of arrays.
+        # PyVista's reader cannot select arrays.
         @property
         def cell_array_names(self) -> list[str]:
             return [self.reader.GetCellArrayName(number) for number in range(self.reader.GetNumberOfCellArrays())]
@@ -73,7 +73,7 @@ def _cgns_reader(path: Path) -> Any:
     import pyvista
 
     reader = pyvista.CGNSReader(path)
-    # VTK reads the first base alone, unless it is told to.
+    # By default, VTK reads only the first base.
     reader.enable_all_bases()
     reader.reader.UpdateInformation()
     reader.enable_all_cell_arrays()
@@ -82,7 +82,7 @@ def _cgns_reader(path: Path) -> Any:
 
 
 def times_of(reader: Any) -> tuple[float, ...]:
-    """Return the times that VTK's reader of a file tells."""
+    """Return the times that VTK's reader reports for a file."""
     from vtkmodules.vtkCommonExecutionModel import vtkStreamingDemandDrivenPipeline
 
     times = reader.reader.GetOutputInformation(0).Get(vtkStreamingDemandDrivenPipeline.TIME_STEPS())
@@ -90,7 +90,10 @@ def times_of(reader: Any) -> tuple[float, ...]:
 
 
 def without_points_of_the_volume(block: Any) -> Any:
-    """Return a block of a file of CGNS; a boundary, which VTK gives all points of its volume, has its own points."""
+    """Remove the unused points of a boundary in a CGNS file; return any other block unchanged.
+
+    VTK attaches all points of the volume to each boundary.
+    """
     import pyvista
     from vtkmodules.vtkFiltersCore import vtkRemoveUnusedPoints
 
@@ -105,38 +108,38 @@ def without_points_of_the_volume(block: Any) -> Any:
 
 
 def blocks_of(output: Any, name: str, where: str) -> Iterator[tuple[str, pyvista.DataSet]]:
-    """Yield the meshes of VTK's output with their names, but no empty ones.
+    """Yield the names and meshes in VTK's output, without empty meshes.
 
-    Blocks in blocks have the names of both, joined with ``/``. The partitions of one mesh are joined.
+    A block in a block has both names, joined with ``/``. The partitions of a mesh are merged into one mesh.
 
     Parameters
     ----------
     output : vtkDataObject
-        A mesh, or meshes in blocks.
+        A mesh, or blocks of meshes.
     name : str
-        The name of a mesh that does not lie in a block.
+        Name for a mesh that is not in a block.
     where : str
-        Names sample and file, to begin an error with.
+        Sample and file; errors begin with it.
 
     Raises
     ------
     SourceError
-        It is no mesh.
+        A block is not a mesh.
     """
     import pyvista
 
     for block_name, block in _leaves(output, name):
         if not block.IsA("vtkDataSet"):
             raise SourceError(
-                f"{where}: {block_name!r} is a {block.GetClassName()}, which is no mesh of points and cells; save it "
+                f"{where}: {block_name!r} is a {block.GetClassName()}; expected a mesh of points and cells; save it "
                 "as .vtu or .vtm in ParaView (File > Save Data)"
             )
         if block.GetNumberOfPoints():
-            yield block_name.strip(), pyvista.wrap(block)  # EnSight fills names up with blanks
+            yield block_name.strip(), pyvista.wrap(block)  # EnSight pads names with blanks
 
 
 def _leaves(output: Any, name: str, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of a data object, which are no composites, with their names."""
+    """Yield ``(name, data object)`` for each data object that is not a composite of others."""
     if output.IsA("vtkPartitionedDataSet"):
         yield from ((name, joined) for joined in _joined(output))
     elif output.IsA("vtkPartitionedDataSetCollection"):
@@ -156,11 +159,11 @@ def _block_name(output: Any, number: int) -> str:
     from vtkmodules.vtkCommonDataModel import vtkCompositeDataSet
 
     named = output.GetMetaData(number).Get(vtkCompositeDataSet.NAME()) if output.HasMetaData(number) else None
-    return named or f"Block-{number:02}"  # as PyVista calls those without a name
+    return named or f"Block-{number:02}"  # the name that PyVista gives to unnamed blocks
 
 
 def _joined(partitions: Any) -> list[Any]:
-    """Return the partitions of a mesh as one mesh; none where all are empty."""
+    """Return the partitions of a mesh merged into a list of one mesh; an empty list if all partitions are empty."""
     from vtkmodules.vtkFiltersCore import vtkAppendFilter, vtkAppendPolyData
 
     there = [partitions.GetPartitionAsDataObject(number) for number in range(partitions.GetNumberOfPartitions())]

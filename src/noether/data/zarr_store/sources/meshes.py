@@ -1,4 +1,4 @@
-"""Files of meshes, read through PyVista: VTK, VTKHDF, CGNS, EnSight Gold, STL."""
+"""Read mesh files with PyVista: VTK, VTKHDF, CGNS, EnSight Gold, STL."""
 
 from __future__ import annotations
 
@@ -43,44 +43,44 @@ __all__ = ["MESH_SUFFIXES", "MeshFile"]
 
 MESH_SUFFIXES = (".vtu", ".vtp", ".pvtu", ".pvtp", ".vtk", ".vtm", ".case", ".stl", *HDF5_MESH_SUFFIXES)
 
-# VTK reports to one window for the whole process.
+# VTK reports errors to one output window for the whole process.
 _vtk_lock = threading.RLock()
 
 
 class MeshFile:
-    """A file of a mesh, opened: its header is read.
+    """An open mesh file, whose header has been read.
 
     Parameters
     ----------
     path : Path
-        Local file; the suffix says its format, or else the root of an HDF5 file.
+        Local path. The suffix determines the format; for a generic HDF5 suffix, the root of the file does.
     where : str
-        Names sample and file, to begin an error with.
+        Sample and file; errors begin with it.
     way_out : str
-        What to do where it cannot be read, to end an error with.
+        Remedy for a file that cannot be read; errors end with it.
     step : int, "last" or None
-        Which time step is read; the last of a file that has steps where it is None.
+        Time step to read. None reads the last step, if the file has steps.
 
     Attributes
     ----------
     steps : Steps
-        Time steps that it has.
+        Time steps of the file.
     step : int or None
-        The step that is read; None where there are none, or they have no numbers.
+        Number of the step that is read. None if the file has no steps, or if they have no numbers.
     names : dict of {"cell", "point"} to list of str, or None
-        Arrays that it holds; None where its format tells them only with the data.
+        Names of arrays by association; None if the format has no list of its arrays in the header.
 
     Raises
     ------
     SourceError
-        It cannot be read, a piece that it names is not there, or the step is not.
+        The file cannot be read, a piece that it names is missing, or the step does not exist.
     MissingDependencyError
-        PyVista is not installed, or h5py for formats that are HDF5.
+        PyVista is not installed, or h5py for a format that is HDF5.
     """
 
     def __init__(self, path: Path, where: str, way_out: str = "make the file again", step: Step = None) -> None:
         try:
-            import pyvista  # noqa: F401 - whether it is there
+            import pyvista  # noqa: F401 - checks that it is installed
         except ImportError as error:
             raise MissingDependencyError("pyvista", f"reading {suffix_of(path)} files", "mesh") from error
         self._where, self._way_out, self._name = where, way_out, path.stem
@@ -95,7 +95,7 @@ class MeshFile:
             path = self._case_of_step(path, step)
         self._is_cgns = suffix == ".cgns"
         if self._is_cgns:
-            self._way_out += ", or export it as EnSight Gold or VTK: VTK's reader does not know all of CGNS"
+            self._way_out += ", or export it as EnSight Gold or VTK: VTK's reader does not support all of CGNS"
         with self._errors_raised():
             self._reader: Any = open_reader(path, suffix)
             if self._is_cgns:
@@ -105,14 +105,15 @@ class MeshFile:
         if hasattr(self._reader, "cell_array_names"):
             self.names = {"cell": list(self._reader.cell_array_names), "point": list(self._reader.point_array_names)}
         if self.step is not None and suffix == ".vtkhdf":
-            self._reader.reader.SetStep(self.step)  # a time would leave the blocks of a composite at the first step
+            # With a time instead of a step, VTK would read the first step of the blocks of a composite.
+            self._reader.reader.SetStep(self.step)
         self._time = self.steps.times[self.step] if self.step is not None and self._is_cgns else None
 
     def _case_of_step(self, path: Path, step: Step) -> Path:
-        """Write a case of one step, that of each time set, with links to its files; return it.
+        """Write a temporary case that has only one step, with links to its files; return its path.
 
-        VTK's reader of cases takes a time for all time sets, cannot read names with blanks, and does not end where a
-        file of several steps lacks one. A case that names no files stays.
+        VTK's reader applies one time to all time sets, cannot read names with blanks, and never returns if a file of
+        several steps lacks a step. If the case names no files, return its own path.
         """
         case = case_at_step(path, step, self._where)
         if not case.header or not case.entries:
@@ -134,14 +135,14 @@ class MeshFile:
         return written
 
     def read(self, wanted: Mapping[Association, Collection[str]] | None = None) -> list[MeshPart]:
-        """Read the parts, with the arrays that are wanted, by association; formats that cannot choose give all.
+        """Read the parts with the `wanted` arrays, given by association.
 
-        Without `wanted`, read all arrays.
+        Without `wanted`, or if `names` is None, all arrays are read.
 
         Raises
         ------
         SourceError
-            The file is damaged, or holds nothing.
+            The file is damaged, or holds no mesh.
         """
         if self.names is not None and wanted is not None:
             self._reader.disable_all_cell_arrays()
@@ -156,9 +157,9 @@ class MeshFile:
         return parts
 
     def read_blocks(self) -> list[tuple[str, pyvista.DataSet]]:
-        """Read the parts as PyVista has them, by name, with all their arrays, and without ghosts of cells.
+        """Read the names and PyVista meshes of the parts, with all arrays and without ghost cells.
 
-        Errors are those of `read`.
+        Raises the same errors as `read`.
         """
         with self._errors_raised():
             blocks = [(name, _without_ghosts(block)) for name, block in self._update()]
@@ -169,7 +170,7 @@ class MeshFile:
         return _vtk_errors_raised(self._where, self._way_out, self._aliases)
 
     def _update(self) -> list[tuple[str, pyvista.DataSet]]:
-        # Not `read` of PyVista's reader, which reads again what has failed.
+        # PyVista's `read` would repeat a read that has failed.
         if self._time is None:
             self._reader.reader.Update()
         else:
@@ -183,7 +184,7 @@ class MeshFile:
 
 
 def _steps_of_cgns(reader: Any) -> Steps:
-    """Return the steps of a file of CGNS; VTK tells one time of a file that knows none."""
+    """Return the time steps of a CGNS file. VTK reports one time for a file without steps."""
     times = times_of(reader)
     return Steps(len(times), times) if len(times) > 1 else Steps()
 
@@ -192,15 +193,14 @@ def _require_pieces(path: Path, where: str) -> None:
     names = names_in(path.name, path.read_text(encoding="utf-8", errors="replace"))
     missing = [name for name in names if not (path.parent / name).is_file()]
     if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise SourceError(
-            f"{where} names {len(names)} pieces, and {missing[0]!r}{more} is not there; expected all pieces, where "
-            "the file says; fetch what is missing"
+            f"{where} lacks {len(missing):,} of its {len(names):,} pieces, such as {missing[0]!r}; expected all pieces "
+            "at the paths that the file names; fetch the missing files"
         )
 
 
 def _without_ghosts(block: pyvista.DataSet) -> pyvista.DataSet:
-    """Return a mesh without ghosts of cells, and without their array."""
+    """Return a mesh without ghost cells and without the ghost arrays."""
     import pyvista
 
     if own_cells(_flags(block.cell_data)) is not None:
@@ -229,7 +229,7 @@ def _part(name: str, dataset: pyvista.DataSet) -> LoadedPart:
     }
     offsets, connectivity = _lists(grid.GetCells())
     polyhedra = None
-    # VTK's reader of pieces gives, now and then, lists without entries to meshes without polyhedra.
+    # For meshes without polyhedra, VTK's reader of pieces sometimes returns empty lists of faces instead of None.
     if grid.GetPolyhedronFaces() is not None and grid.GetPolyhedronFaces().GetNumberOfCells():
         polyhedra = Polyhedra(*_lists(grid.GetPolyhedronFaceLocations()), *_lists(grid.GetPolyhedronFaces()))
     cells = Cells(np.asarray(grid.celltypes), offsets, connectivity, polyhedra)
@@ -237,14 +237,14 @@ def _part(name: str, dataset: pyvista.DataSet) -> LoadedPart:
     if own is not None:
         cells.require_points_below(grid.n_points)
     points = np.asarray(grid.points)
-    if points.dtype.kind != "f":  # centres and normals have no whole numbers
+    if points.dtype.kind != "f":  # centres and normals need floats
         points = points.astype(np.float64)
     owned = own_points(_flags(data["point"]), len(points), [cells], own)
     return LoadedPart(name, points, cells, data, {"cell": own, "point": owned})
 
 
 def _lists(cells: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the offsets and the numbers of VTK's lists of lists."""
+    """Return the offsets and the numbers of a VTK list of lists."""
     import pyvista
 
     offsets, connectivity = cells.GetOffsetsArray(), cells.GetConnectivityArray()
@@ -253,9 +253,9 @@ def _lists(cells: Any) -> tuple[NDArray[Any], NDArray[Any]]:
 
 @contextmanager
 def _vtk_errors_raised(where: str, way_out: str, aliases: Mapping[str, str]) -> Iterator[None]:
-    """Raise what VTK, which goes on after an error with what it has, would only print.
+    """Raise errors of VTK as `SourceError`. VTK only prints an error, and continues with incomplete data.
 
-    Where VTK names a file by one of the `aliases`, the error has the file's own name.
+    `aliases` maps each temporary path in the messages of VTK to the real path of the file.
     """
     import pyvista
 
@@ -269,10 +269,10 @@ def _vtk_errors_raised(where: str, way_out: str, aliases: Mapping[str, str]) -> 
             yield
         except (MemoryError, SourceError):
             raise
-        except Exception as error:  # noqa: BLE001 - PyVista meets what VTK left undone: AttributeError, IndexError
+        except Exception as error:  # noqa: BLE001 - after an error of VTK, PyVista may raise anything
             failure = error
     said = _what_vtk_said(catcher)
-    # Longer ones first: one may be the beginning of another.
+    # Replace longer paths first: a path can be the beginning of another.
     for alias in sorted(aliases, key=len, reverse=True):
         said = said.replace(alias, aliases[alias])
     if failure is not None or said:
@@ -281,9 +281,9 @@ def _vtk_errors_raised(where: str, way_out: str, aliases: Mapping[str, str]) -> 
 
 
 def _what_vtk_said(catcher: pyvista.VtkErrorCatcher) -> str:
-    """Return the first errors that VTK reported, which name the cause; the others follow from them."""
+    """Return the first two errors that VTK reported. They name the cause, and later errors follow from it."""
     errors = [event.alert for event in catcher.error_events]
-    # The reader of legacy files only warns of an end that is missing, and gives what happened to be in memory.
+    # If the end of a legacy file is missing, VTK only warns, and returns uninitialized memory.
     errors += [event.alert for event in catcher.warning_events if re.search(r"\berror\b", event.alert, re.IGNORECASE)]
     lines = [line.strip(" .!") for error in errors for line in error.strip().splitlines()[:2]]
     causes = [line for line in lines if not line.startswith(("Generic Warning: In ", "Algorithm ", "Debug: "))]

@@ -1,4 +1,4 @@
-"""Names of files with placeholders: ``run_{n}/boundary_{n}.vtp``. Pure."""
+"""Patterns of file names with placeholders: ``run_{n}/boundary_{n}.vtp``. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["PART", "PathPattern"]
 # The placeholder that numbers the pieces of a file.
 PART = "part"
 
-# What a placeholder stands for: "{n:number}" is a number, "{n}" any name.
+# Regular expressions of the kinds of placeholders: "{n:number}" matches a number, "{n}" any name.
 _KINDS = {"": "[^/]+", ":number": r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"}
 
 _TOKEN = re.compile(r"\{([^{}]*)\}|(\*)|([{}])|([^{}*]+)")
@@ -21,17 +21,17 @@ _TOKEN = re.compile(r"\{([^{}]*)\}|(\*)|([{}])|([^{}*]+)")
 
 @dataclass(frozen=True, slots=True)
 class PathPattern:
-    """A path below a source's root.
+    """Pattern of paths below a source's root.
 
-    ``{name}`` stands for one or more characters without ``/``, the same wherever the name is used again;
-    ``{name:number}`` for a number; ``*`` for any characters without ``/``.
+    ``{name}`` matches one or more characters except ``/``. ``{name:number}`` matches a number. A name that is used
+    again matches the same text. ``*`` matches any number of characters except ``/``.
 
     Attributes
     ----------
     text : str
-        As it is written.
+        Text of the pattern.
     names : tuple of str
-        Its placeholders.
+        Names of its placeholders.
     """
 
     text: str
@@ -45,16 +45,20 @@ class PathPattern:
         Raises
         ------
         ArgumentError
-            A brace is not closed, a placeholder has no proper name, or the path leaves the root.
+            A brace is not closed, a placeholder has no valid name, or the path leads out of the root.
         """
         if not text or text.startswith("/") or "\\" in text or {"", ".", ".."} & set(text.split("/")):
-            raise ArgumentError(f"{text!r}: expected a path below the source's root, such as 'run_{{n}}/surface.vtp'")
+            raise ArgumentError(
+                f"{text!r}: expected a path below the source's root; write, for example, 'run_{{n}}/surface.vtp'"
+            )
         names: list[str] = []
         pieces = []
         for placeholder, star, brace, literal in _TOKEN.findall(text):
             name, colon, kind = placeholder.partition(":")
             if brace or not ((name.isidentifier() and colon + kind in _KINDS) or star or literal):
-                raise ArgumentError(f"{text!r}: expected placeholders such as {{n}}, a name in braces, or {{n:number}}")
+                raise ArgumentError(
+                    f"{text!r}: expected placeholders such as {{n}} or {{n:number}}; write a name in braces"
+                )
             if name and name not in names:
                 names.append(name)
                 pieces.append(f"(?P<{name}>{'[0-9]+' if name == PART else _KINDS[colon + kind]})")
@@ -63,10 +67,10 @@ class PathPattern:
         return cls(text, tuple(names), re.compile("".join(pieces)))
 
     def match(self, path: str) -> dict[str, str] | None:
-        """Return what the placeholders stand for in `path`; None where it does not fit."""
+        """Return the values of the placeholders in `path`, or None if it does not match."""
         found = self._regex.fullmatch(path)
         return None if found is None else found.groupdict()
 
     def fill(self, values: Mapping[str, str]) -> str:
-        """Put values in the place of the placeholders."""
+        """Return the path with values in place of the placeholders."""
         return re.sub(r"\{(\w+)(?::\w+)?\}", lambda name: values[name[1]], self.text)

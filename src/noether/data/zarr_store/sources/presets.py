@@ -1,4 +1,4 @@
-"""File maps of the public datasets, as their preprocessed trees name the files: one directory per sample."""
+"""File maps of the public datasets in their preprocessed form, with one directory per sample."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class Preset:
     Attributes
     ----------
     name : str
-        Name of the preset, and of a store that is made with it.
+        Name of the preset, and of stores that are made with it.
     filemap : FileMap
-        File of each field.
+        Names of the files of the fields.
     optional : frozenset of str
-        Attributes of the file map whose files are not in every copy of the dataset.
+        Attributes of the file map whose files some copies of the dataset lack.
     origin : str
-        The dataset that the names come from.
+        Dataset that names its files in this way.
     field_attributes : mapping of str to mapping of str to str
-        By canonical field name, ``units`` and ``long_name`` of fields that are not what their name says.
+        ``units`` and ``long_name`` by canonical name, for fields whose content differs from their name.
     """
 
     name: str
@@ -36,8 +36,8 @@ class Preset:
     field_attributes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
-# DrivAerML and AhmedML share the names of their tensors. `volume_cell_totalpcoeff` holds the total pressure
-# coefficient, which stands in the place of the volume's pressure.
+# DrivAerML and AhmedML use the same names of tensors. The field `volume_pressure` is the total pressure coefficient
+# there: `volume_cell_totalpcoeff`.
 _AUTOMOTIVE_CFD = FileMap(
     surface_position="surface_position_vtp.pt",
     surface_pressure="surface_pressure.pt",
@@ -132,7 +132,7 @@ PRESETS: dict[str, Preset] = {
 
 
 def find_preset(name: str) -> Preset:
-    """Return a preset by name; `ArgumentError` where there is none."""
+    """Return a preset by name. Raises `ArgumentError` if the name is not known."""
     if name not in PRESETS:
         raise ArgumentError(f"preset {name!r} is not known; {nearest_names(name, PRESETS)}")
     return PRESETS[name]

@@ -1,4 +1,4 @@
-"""A file in object storage that is read as far as one looks at it."""
+"""Python file objects that read files in object storage by byte ranges."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from noether.data.zarr_store.stores import Storage, StoredObject, is_remote
 
 __all__ = ["open_head", "open_ranged", "streamed"]
 
-# The heads of files are this small, and a request takes as long for a byte as for so many.
+# Buffer for headers: most are smaller, and a request for one byte takes as long as a request for all of these.
 _BUFFER_BYTES = 1 << 16
-# What is read as a whole takes few requests, and what HDF5 goes back to, such as a table of chunks, is still there.
+# Blocks for files that are read for the most part: large, so that there are few requests. Several are kept, because
+# HDF5 goes back to earlier parts, such as a table of chunks.
 _BLOCK_BYTES = 4 << 20
 _BLOCKS = 8
 
@@ -37,7 +38,7 @@ class _RangedFile(io.RawIOBase):
         self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._item.size}[whence]
         return self._at
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # it is one
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # always a memoryview
         length = max(min(len(buffer), self._item.size - self._at), 0)
         data = self._read(self._at, length) if length else b""
         buffer[: len(data)] = data
@@ -49,7 +50,7 @@ class _RangedFile(io.RawIOBase):
 
 
 class _StreamedFile(_RangedFile):
-    """Keeps the blocks that were read last, and why one could not be read."""
+    """A ranged file that keeps the blocks read last, and the error of the storage, if any."""
 
     def __init__(self, storage: Storage, item: StoredObject) -> None:
         super().__init__(storage, item)
@@ -66,7 +67,7 @@ class _StreamedFile(_RangedFile):
             if len(self._blocks) > _BLOCKS:
                 self._blocks.popitem(last=False)
         self._blocks.move_to_end(number)
-        # Fewer bytes where the block ends: whoever reads asks for the rest.
+        # At the end of a block these are fewer bytes than requested; the caller then reads again.
         return self._blocks[number][offset : offset + length]
 
     def _fetch(self, start: int, length: int) -> Any:
@@ -78,29 +79,30 @@ class _StreamedFile(_RangedFile):
 
 
 def open_ranged(storage: Storage, item: StoredObject) -> BinaryIO:
-    """Open an object for reading by ranges, as a file that can seek."""
+    """Open an object as a file that can seek; each read requests a byte range."""
     return cast(BinaryIO, io.BufferedReader(_RangedFile(storage, item), _BUFFER_BYTES))
 
 
 def open_head(storage: Storage, item: StoredObject) -> BinaryIO:
-    """Do so, where that is not a file of this machine anyway, which is to be closed."""
+    """Open an object to read its header: a remote object as in `open_ranged`, or a local file. The caller closes it."""
     return open_ranged(storage, item) if is_remote(storage.root) else storage.open_file(item.key)
 
 
 @contextmanager
 def streamed(storage: Storage, item: StoredObject) -> Iterator[BinaryIO]:
-    """Open an object that is to be read for the most part, as a file that can seek. It is not closed at the end.
+    """Open an object that is read for the most part, as a file that can seek. Leaving the context does not close it.
 
     Raises
     ------
     StorageError
-        It could not be read, whatever the error has been taken for.
+        The object could not be read. Raised even if a library has turned the error into another one.
     """
     file = _StreamedFile(storage, item)
     try:
         yield cast(BinaryIO, io.BufferedReader(file))
     except Exception as error:
-        # The frames of the error know the stream, which HDF5 holds where Python's collector does not look.
+        # The stream must not keep the error: the error's frames refer to the stream, and HDF5 holds the stream where
+        # Python's garbage collector cannot see it.
         failure, file.failure = file.failure, None
         if failure is None or failure is error:
             raise

@@ -1,4 +1,4 @@
-"""Files that a file names: of an EnSight case, blocks of a ``.vtm``, pieces of a ``.pvtu`` or ``.pvtp``."""
+"""Find the files that an EnSight case, a ``.vtm``, a ``.pvtu`` or a ``.pvtp`` file names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PIECED_SUFFIXES = (".pvtu", ".pvtp")
 
 
 def names_files(key: str) -> bool:
-    """Return whether a file is of a format whose files name others."""
+    """Return whether a file has a format whose files name other files."""
     return suffix_of(key) in {".case", ".vtm", *PIECED_SUFFIXES}
 
 
@@ -41,26 +41,25 @@ def named_files(
     where: str,
     steps: Collection[Step] = (None,),
 ) -> list[StoredObject]:
-    """Return the files that a file names, of those beside it; of a case, those of some steps.
+    """Return the listed files that a file names. For a case, return only the files of some steps.
 
     Parameters
     ----------
     key : str
-        The file that names them.
+        Key of the file that names the others.
     beside : mapping of str to list of StoredObject
-        As `files_beside` gives it.
+        Result of `files_beside`.
     storage : Storage
-        Where the files lie.
+        Storage of the files.
     where : str
-        Names sample and file, to begin an error with.
+        Sample and file; errors begin with it.
     steps : collection of Step
-        Which steps of a case.
+        Steps to read from a case.
 
     Raises
     ------
     SourceError
-        A file lies outside of the storage's root, or a case has no time set that one of its lines refers to, or not
-        the steps.
+        A named file is outside of the storage's root. Or a case lacks a step, or a time set that a line refers to.
     """
 
     def read(name: str) -> str:
@@ -73,8 +72,8 @@ def named_files(
     outside = name_outside(key, names)
     if outside is not None:
         raise SourceError(
-            f"{where} names the file {outside!r}, which lies outside of {storage.root}; put it below, or give a source "
-            "that holds both"
+            f"{where} names the file {outside!r}, which is outside of {storage.root}; move the file into it, or use a "
+            "source that contains both files"
         )
     if case is not None:
         entries = [entry for step in steps for entry in case.at_step(step, read, where)]
@@ -86,7 +85,7 @@ def named_files(
 
 
 def name_outside(key: str, names: Iterable[str]) -> str | None:
-    """Return a name, of those that a file has for others, that lies outside of the root; None where there is none."""
+    """Return a name, of those in the file `key`, that leads out of the root; None if all names stay inside."""
     directory = posixpath.dirname(key)
     for name in sorted(names):
         path = posixpath.normpath(posixpath.join(directory, name.replace("\\", "/")))
@@ -96,7 +95,7 @@ def name_outside(key: str, names: Iterable[str]) -> str | None:
 
 
 def pieces_in(key: str, storage: Storage) -> list[str]:
-    """Return the keys of the files that are pieces of a file, which names them; none of other formats."""
+    """Return the keys of the pieces that a file names; an empty list if its format has no pieces."""
     if suffix_of(key) not in PIECED_SUFFIXES:
         return []
     text = (storage.read_if_there(key) or b"").decode(errors="replace")
@@ -104,12 +103,12 @@ def pieces_in(key: str, storage: Storage) -> list[str]:
 
 
 def names_in(key: str, text: str) -> list[str]:
-    """Return the files that a ``.vtm``, ``.pvtu`` or ``.pvtp`` file names, as it writes them.
+    """Return the names of files in a ``.vtm``, ``.pvtu`` or ``.pvtp`` file, as written there.
 
     Parameters
     ----------
     key : str
-        Name of the file; the suffix says its format.
+        Name of the file. The suffix determines the format.
     text : str
         Content of the file.
     """

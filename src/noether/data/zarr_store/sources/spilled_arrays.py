@@ -1,4 +1,4 @@
-"""Arrays that are made step by step: in memory if they are small, else in temporary files."""
+"""Arrays that are built block by block: in memory if they are small, else in temporary files."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from noether.data.zarr_store.core import ScratchFile
 __all__ = ["SMALL_ARRAY_BYTES", "spill"]
 
 SMALL_ARRAY_BYTES = 64 << 20
-"""An array that is read whole is held in memory if it has no more, else in a temporary file."""
+"""Largest array that is held in memory when it is read whole. A larger array goes to a temporary file."""
 
 
 def spill(steps: Iterator[NDArray[Any]], n_values: int, dtype: np.dtype[Any], name: str) -> NDArray[Any]:
-    """Return values as one flat array: in memory if they are few, else in a temporary file that is mapped.
+    """Return values as one flat array, in memory or in a memory-mapped temporary file.
 
     Parameters
     ----------
     steps : iterator of ndarray
-        The values, some at a time.
+        Values in blocks.
     n_values : int
-        How many there are.
+        Total number of values.
     dtype : numpy.dtype
-        Of the values.
+        Dtype of the values.
     name : str
-        Name of the array.
+        Name of the array for errors.
     """
     if n_values * dtype.itemsize <= SMALL_ARRAY_BYTES:
         return np.concatenate([np.empty(0, dtype), *(values.reshape(-1) for values in steps)])

@@ -1,4 +1,4 @@
-"""How many time steps a file of a listing has, of which each is a sample."""
+"""Count the time steps of a file, if each step is a sample."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ __all__ = ["count_steps"]
 
 
 def count_steps(storage: Storage, item: StoredObject) -> int:
-    """Count the time steps of a file, of which little is read.
+    """Return the number of time steps of a file. Only a small part of the file is read, except for CGNS.
 
     Raises
     ------
     SourceError
-        It has no steps, or they have no numbers, or it is damaged.
+        The file is damaged, has no steps, or its steps have no numbers.
     MissingDependencyError
         h5py is not installed, and the file is HDF5.
     """
     where = f"{storage.root}/{item.key}"
     steps = _steps(storage, item, where)
     if steps.problem is not None:
-        raise SourceError(f"{where}: {steps.problem}, so that they have no numbers; write step = 'last'")
+        raise SourceError(f"{where}: {steps.problem}, so its steps have no numbers; write step = 'last'")
     if not steps.count:
         raise SourceError(f"{where} has no time steps; leave step = 'all' out of the mapping")
     return steps.count

@@ -1,4 +1,4 @@
-"""Why a file's arrays are not read as they are asked for."""
+"""Errors for files whose arrays cannot be read lazily."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ __all__ = ["DamagedArrayError", "NotStreamedError"]
 
 
 class NotStreamedError(Exception):
-    """A file has what only VTK's own reader knows."""
+    """Only VTK's reader supports the file. The text is a clause: ``it has …``."""
 
 
 class DamagedArrayError(ValueError):
-    """The values of an array are not those that its head promises; the text names array and byte."""
+    """The stored values of an array contradict its description. The text names the array and the byte."""

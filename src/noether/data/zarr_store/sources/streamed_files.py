@@ -1,4 +1,4 @@
-"""Files of meshes whose arrays are read as they are asked for, by this library alone."""
+"""Open mesh files whose arrays are read lazily by this library, without VTK."""
 
 from __future__ import annotations
 
@@ -27,51 +27,51 @@ _LARGE_BYTES = 256 << 20
 
 
 class StreamedFile(Protocol):
-    """A file of a mesh, opened: the places of its arrays are known."""
+    """An open mesh file, whose arrays are read lazily."""
 
     names: dict[Association, list[str]]
-    """Arrays by association."""
+    """Names of arrays by association."""
 
     steps: Steps
-    """Time steps that it has."""
+    """Time steps of the file."""
 
     step: int | None
-    """The step that is read; None where there are none, or they have no numbers."""
+    """Number of the step that is read. None if the file has no steps, or if they have no numbers."""
 
     def read(self, wanted: Mapping[Association, Collection[str]]) -> Sequence[MeshPart]:
-        """Open the arrays that are wanted, by association, of each part.
+        """Open the `wanted` arrays, given by association, of each part of the mesh.
 
         Raises
         ------
         NotStreamedError
-            Only VTK's own reader knows one of them.
+            Only VTK's reader supports one of the arrays.
         SourceError
-            One is damaged.
+            An array is damaged.
         """
 
 
 def open_streamed(
     path: Path, where: str, way_out: str, source: ByteSource | None = None, step: Step = None
 ) -> StreamedFile:
-    """Open a file of a mesh: the places of its arrays are read.
+    """Open a mesh file: read its header and the offsets of its arrays.
 
     Parameters
     ----------
     path : Path
-        The file; the suffix says its format.
+        Path of the file. The suffix determines the format.
     where : str
-        Names sample and file, to begin an error with.
+        Sample and file; errors begin with it.
     way_out : str
-        What to do where it cannot be read, to end an error with.
+        Remedy for a file that cannot be read; errors end with it.
     source : ByteSource, optional
-        Its bytes, where it is not one file of this machine.
+        Bytes of a file that is not one local file.
     step : int, "last" or None
-        Which time step of a case is read; the last where it is None.
+        Time step to read from a case. None reads the last step.
 
     Raises
     ------
     NotStreamedError
-        Only VTK's own reader knows it.
+        Only VTK's reader supports the file.
     SourceError
         A case is damaged, or lacks a file or the step.
     """
@@ -86,27 +86,27 @@ def open_streamed(
         if not all(piece.is_file() for piece in pieces):
             raise NotStreamedError("a piece is missing")
         if len(pieces) > MAX_OPEN_FILES:
-            raise NotStreamedError(f"its {len(pieces)} pieces cannot all be open")
+            raise NotStreamedError(f"its {len(pieces):,} pieces exceed the limit of {MAX_OPEN_FILES} open files")
         files, summary = [local_bytes([piece]) for piece in pieces], local_bytes([path])
     else:
         raise NotStreamedError(f"{suffix} files are read whole")
     mesh = StreamedMesh(files, path.stem, where, way_out, summary)
     if mesh.is_surface != (suffix in _SURFACES):
-        raise NotStreamedError("its suffix is that of another kind of mesh")
+        raise NotStreamedError("its suffix does not match its kind of mesh")
     return mesh
 
 
 def warn_if_large(path: Path, shown: str, reason: NotStreamedError) -> None:
-    """Warn where a file that `open_streamed` refused is large: VTK holds all of it in memory.
+    """Warn if a file that `open_streamed` refused is large: VTK reads the whole file into memory.
 
     Parameters
     ----------
     path : Path
-        The file.
+        Path of the file.
     shown : str
-        Its name in the warning. The same name for all samples gives one warning for all.
+        Name of the file in the warning. With the same name for all samples, the warning appears once.
     reason : NotStreamedError
-        Why it was refused.
+        Reason for the refusal.
     """
     suffix, files = suffix_of(path), [path]
     if suffix in PIECED_SUFFIXES:
@@ -117,8 +117,8 @@ def warn_if_large(path: Path, shown: str, reason: NotStreamedError) -> None:
         return
     if sum(file.stat().st_size for file in files if file.is_file()) > _LARGE_BYTES:
         warnings.warn(
-            f"{shown}: VTK reads this file whole into memory, because {reason}; --dry-run says how much memory that "
-            "takes; a file without it is read in parts",
+            f"{shown}: VTK reads the whole file into memory, because {reason}; use --dry-run to see how much memory "
+            "that takes, or write the file without it",
             WholeFileWarning,
             stacklevel=2,
         )

@@ -1,4 +1,4 @@
-"""Meshes whose arrays are read when they are sliced."""
+"""Meshes whose arrays are read lazily, when they are sliced."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from noether.data.zarr_store.sources.streamed_errors import DamagedArrayError, N
 
 __all__ = ["PieceCells", "Rows", "StreamedPart", "StreamedPiece"]
 
-# Gives rows from a first one to one before another.
+# Returns the rows from `start` to `stop`.
 Read = Callable[[int, int], NDArray[Any]]
 
-# What a thread decodes at once.
+# Amount that a thread decodes at once.
 _STEP_BYTES = 2 << 20
 _STEP_CELLS = 1 << 15
-# A request takes as long for more.
+# Steps per request to another machine: latency dominates, so a larger request takes about as long.
 _FAR_STEPS = 4
 
 
 @contextmanager
 def _damage_reported(where: str, way_out: str) -> Iterator[None]:
-    """Raise `SourceError`, which names sample and file, where a file is damaged."""
+    """Raise errors about a damaged file as `SourceError` with the sample and the file."""
     try:
         yield
     except StoreError:
@@ -50,27 +50,27 @@ class PieceCells(Protocol):
     """The cells of a piece. Safe to use from many threads."""
 
     def check(self) -> None:
-        """Raise `DamagedArrayError` where there are not as many cells as the file claims."""
+        """Raise `DamagedArrayError` if the file does not have the number of cells that its header states."""
 
     def types(self, start: int, stop: int) -> NDArray[np.uint8]:
-        """Return VTK's types of some cells."""
+        """Return VTK's types of the cells `start` to `stop`."""
 
     def read(self, start: int, stop: int, *, faces_suffice: bool = False) -> Cells:
-        """Read some cells; where `faces_suffice`, the points that cells list beside their faces may be left out."""
+        """Read the cells `start` to `stop`. With `faces_suffice`, polyhedra may lack the list of points of the cell."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The rows of an array, which are read as they are asked for.
+    """The rows of an array, which are read lazily.
 
     Attributes
     ----------
     width : int
-        Values of a row.
+        Number of values per row.
     dtype : numpy.dtype
-        Of the values.
+        Dtype of the values.
     read : callable
-        Returns the rows from a first one to one before another, from many threads; shape ``(n,)`` or ``(n, width)``.
+        Function that returns the rows from `start` to `stop`; shape ``(n,)`` or ``(n, width)``. Many threads call it.
     """
 
     width: int
@@ -79,21 +79,21 @@ class Rows:
 
 
 class StreamedPiece:
-    """A mesh, or one piece of it, whose arrays are read as they are asked for.
+    """A mesh, or one piece of a mesh, whose arrays are read lazily.
 
     Parameters
     ----------
     n_points, n_cells : int
-        How many it has.
+        Numbers of points and cells.
     cells : PieceCells
-        The cells.
+        Cells of the piece.
     is_far : bool
         Whether each read is a request to another machine.
 
     Raises
     ------
     DamagedArrayError, NotStreamedError
-        From the methods: an array is damaged, or has a form that is not known.
+        Raised by the methods: an array is damaged, or has an unknown form.
     """
 
     def __init__(self, n_points: int, n_cells: int, cells: PieceCells, *, is_far: bool) -> None:
@@ -103,40 +103,40 @@ class StreamedPiece:
 
     @property
     def points_dtype(self) -> np.dtype[Any]:
-        """Dtype of `points`: that of the file, or float64 where that has whole numbers."""
+        """Dtype of `points`: the dtype of the file, or float64 if the file has integers."""
         raise NotImplementedError
 
     def points(self, start: int, stop: int) -> NDArray[Any]:
-        """Read some points; shape ``(stop - start, 3)``."""
+        """Read the points `start` to `stop`; shape ``(stop - start, 3)``."""
         raise NotImplementedError
 
     def open(self, association: Association, name: str) -> Rows:
-        """Open an array of its cells or points."""
+        """Open an array of cell or point data."""
         raise NotImplementedError
 
     def flags(self, association: Association) -> NDArray[Any] | None:
-        """Read which cells or points are ghosts; None where the file does not say."""
+        """Read the ghost flags of the cells or points; None if the file has no flags."""
         raise NotImplementedError
 
     def _read_all_points(self) -> NDArray[Any]:
         raise NotImplementedError
 
     def all_points(self) -> NDArray[Any]:
-        """Return all points, in memory or in a temporary file that is mapped."""
-        with self._loading:  # threads that need them wait for the first
+        """Return all points, in memory or in a memory-mapped temporary file."""
+        with self._loading:  # the first thread reads, and the others wait
             if self._whole_points is None:
                 self._whole_points = self._read_all_points()
             return self._whole_points
 
     def centers(self, start: int, stop: int) -> NDArray[Any]:
-        """Compute the centres of some cells."""
+        """Compute the centres of the cells `start` to `stop`."""
         try:
             return cell_centers(self.all_points(), self.cells.read(start, stop, faces_suffice=True))
         except UnsoundCellError as error:
             raise error.after(start) from error
 
     def blocks(self) -> Iterator[Cells]:
-        """Yield all cells, a block at a time; the points that they name are there."""
+        """Yield all cells in blocks; each block is checked to name only existing points."""
         threads, starts = read_threads(), range(0, self.n_cells, _STEP_CELLS)
         with ThreadPoolExecutor(threads, thread_name_prefix="noether-read") as pool:
             yield from run_in_order(pool, (partial(self._block, start) for start in starts), ahead=threads + 1)
@@ -158,20 +158,20 @@ class StreamedPart(MeshPart):
     name : str
         Name of the part.
     pieces : sequence of StreamedPiece
-        One after the other.
+        Pieces in order.
     wanted : mapping of {"cell", "point"} to sequence of str
-        Arrays by association; all pieces have them.
+        Arrays to open, by association; every piece must have them.
     where : str
-        Names sample and file, to begin an error with.
+        Sample and file; errors begin with it.
     way_out : str
-        What to do where it cannot be read, to end an error with.
+        Remedy for a file that cannot be read; errors end with it.
 
     Raises
     ------
     DamagedArrayError, NotStreamedError
-        From `StreamedPiece.open`, of an array that is wanted.
+        Raised by `StreamedPiece.open` for one of the `wanted` arrays.
     SourceError
-        From the methods: what they need is damaged.
+        Raised by the methods: an array that they read is damaged.
     """
 
     def __init__(

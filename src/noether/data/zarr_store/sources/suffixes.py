@@ -1,4 +1,4 @@
-"""Suffixes of files, which say their format, and what to do with formats that are not read. Pure."""
+"""File formats by suffix, and advice for formats that are not read. Pure."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import PurePosixPath
 
 __all__ = ["UNREAD_SUFFIXES", "suffix_of", "unread_files", "unread_format", "with_plain_suffix"]
 
-# Fluent calls its EnSight cases so.
+# Fluent writes EnSight cases with this suffix.
 _SAME = {".encas": ".case"}
 
 _FLUENT = "a Fluent file", "export the case from Fluent as EnSight Case Gold, and name the .encas file"
 _EXODUS = "an Exodus file", "save it as .vtu or .vtm in ParaView (File > Save Data), and name that file"
-# What a file is, and the way to one that is read.
+# By suffix: the kind of file, and the way to convert it into a format that is read.
 _UNREAD = {
     ".foam": ("an OpenFOAM case", "run foamToVTK in the case's directory, and name the files that it writes"),
     ".pvd": ("a list of time steps", "name one of the files that it lists, such as the .vtu file of the last step"),
@@ -31,32 +31,32 @@ UNREAD_SUFFIXES = tuple(_UNREAD)
 
 
 def suffix_of(name: str | os.PathLike[str]) -> str:
-    """Return the suffix that says a file's format: in small letters, and one for each format of several names."""
+    """Return the suffix of a file's format, in lower case. Suffixes of the same format are unified."""
     suffix = _written_suffix(name).lower()
     return _SAME.get(suffix, suffix)
 
 
 def with_plain_suffix(name: str) -> str:
-    """Return a name with its suffix as `suffix_of` has it."""
+    """Return a name with its suffix replaced by that of `suffix_of`."""
     return name.removesuffix(_written_suffix(name)) + suffix_of(name)
 
 
-def unread_format(name: str | os.PathLike[str]) -> str | None:
-    """Return what a file of a known format that is not read is, and what to do; None for any other file."""
-    known = _UNREAD.get(suffix_of(name))
-    return None if known is None else f"is {known[0]}, which is not read; {known[1]}"
+def unread_format(name: str | os.PathLike[str]) -> tuple[str, str] | None:
+    """Return the kind of a file that is not read, and the remedy; None for all other files."""
+    return _UNREAD.get(suffix_of(name))
 
 
 def unread_files(names: Iterable[str]) -> list[str]:
-    """Return a sentence for each known format that is not read and that files have, with the first such file."""
+    """Return one sentence for each format that is known but not read, with the first file of that format."""
     there = set(names)
     sentences: dict[str, str] = {}
     for name in sorted(there):
-        # Many programs call their tables .dat; Fluent puts a .cas file beside it.
+        # Many programs write tables as .dat; beside the .dat of Fluent lies a .cas file.
         is_fluent = suffix_of(name) != ".dat" or len(there) == 1 or f"{name.removesuffix('.dat')}.cas" in there
-        told = unread_format(name)
-        if told is not None and is_fluent:
-            sentences.setdefault(_UNREAD[suffix_of(name)][1], f"{name} {told}")
+        unread = unread_format(name)
+        if unread is not None and is_fluent:
+            kind, way_out = unread
+            sentences.setdefault(way_out, f"{name} is {kind}, which is not read; {way_out}")
     return list(sentences.values())
 
 

@@ -1,4 +1,4 @@
-"""Trees of ``.pt`` and ``.npy`` files: one directory per sample, one array per file."""
+"""A source of ``.pt``, ``.npy`` and ``.npz`` files: one directory per sample, one array per file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from noether.data.zarr_store.layout import (
     present_specs,
 )
 from noether.data.zarr_store.sources.base import FieldDescription, SourceSample, fingerprint_of
-from noether.data.zarr_store.sources.formats import FORMATS, describe_file, load_file
+from noether.data.zarr_store.sources.formats import FORMATS, describe_file, load_file, require_root
 from noether.data.zarr_store.sources.range_reader import open_head
 from noether.data.zarr_store.sources.suffixes import suffix_of, unread_files, with_plain_suffix
 from noether.data.zarr_store.stores import StoredObject, is_remote, normalize_root, open_storage
@@ -30,35 +30,35 @@ from noether.data.zarr_store.stores import StoredObject, is_remote, normalize_ro
 __all__ = ["TreeSource"]
 
 _ATTRIBUTES = "design_parameters"
-# Some datasets keep their samples one level down.
+# Some datasets keep all samples in this directory.
 _INTERMEDIATE = "preprocessed/"
 
 
 class TreeSource:
-    """The samples of a tree of directories, each with the files that a `FileMap` names.
+    """Samples in a tree of directories, one directory per sample, with the files that a `FileMap` names.
 
-    A file may be there in another of the known formats: ``surface_pressure.npy`` for ``surface_pressure.pt``. A
-    sample's id is its directory, relative to the root, or to ``preprocessed/`` in it where all samples lie there.
+    A file can have another known format: ``surface_pressure.npy`` is used for ``surface_pressure.pt``. A sample's id is
+    the path of its directory relative to the root, without a leading ``preprocessed/`` if all samples have it.
 
     Parameters
     ----------
     root : str or path
         Local path or URL.
     filemap : FileMap
-        Names the files.
+        Names of the files of the fields.
     optional : set of str
-        Attributes of the file map that are left out, with a notice, unless all samples have their file.
+        Attributes of the file map that are left out, with a notice, if a sample lacks their file.
     storage_options : mapping, optional
         Options of the file system; see `stores.open_storage`.
     field_attributes : mapping of str to mapping of str to str, optional
-        By canonical field name, its ``units`` and ``long_name``, where they are known.
+        Known ``units`` and ``long_name`` by canonical field name.
 
     Raises
     ------
     ArgumentError
-        The file map names no field, one file twice, or a file of an unknown format.
+        The file map names no field, the same file twice, or a file of an unknown format.
     SourceError
-        There is no sample.
+        The root does not exist or has no sample.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class TreeSource:
         self.field_attributes = {field: one for field, one in (field_attributes or {}).items() if field in there}
 
     def sample_ids(self) -> list[str]:
-        """List the samples, sorted."""
+        """Return the sample ids, sorted."""
         return list(self._samples)
 
     def load(self, sample_id: str) -> SourceSample:
@@ -89,7 +89,7 @@ class TreeSource:
         Raises
         ------
         SourceError
-            There is no such sample, a domain has only some of its files, or a file is broken.
+            There is no such sample, a domain has only some of its files, or a file is damaged.
         """
         files = self._files(sample_id)
         specs = self._present_specs(sample_id)
@@ -97,7 +97,9 @@ class TreeSource:
         return SourceSample(fields, self._load_attributes(sample_id, files))
 
     def fingerprint(self, sample_id: str) -> str:
-        """Return a text that changes with the files of a sample, by name, size and time or entity tag.
+        """Return a text that changes if a file of the sample changes.
+
+        A file is compared by name, size and modification time or entity tag.
 
         Raises
         ------
@@ -107,7 +109,7 @@ class TreeSource:
         return fingerprint_of(self._files(sample_id))
 
     def describe(self, sample_id: str) -> dict[str, FieldDescription]:
-        """Read shapes and dtypes of a sample from the heads of its files; errors are those of `load`."""
+        """Return shapes and dtypes of a sample, read from the headers of its files. Raises the errors of `load`."""
         files = self._files(sample_id)
         return {
             spec.field: self._describe(sample_id, spec, files[spec.attribute])
@@ -115,9 +117,9 @@ class TreeSource:
         }
 
     def only(self, fields: Collection[str]) -> Self:
-        """Return a source of some fields, by canonical name, and of the positions of their domains.
+        """Return a source of some fields (canonical names) and of the positions of their domains.
 
-        It has the samples that have a file of these; nothing is listed again.
+        It has the samples that have files for these fields. The root is not listed again.
         """
         specs = [spec for spec in present_specs(self.filemap) if spec.field in fields]
         domains = {spec.domain for spec in specs}
@@ -142,7 +144,7 @@ class TreeSource:
         return self._samples[sample_id]
 
     def _find_samples(self, filemap: FileMap) -> dict[str, dict[str, StoredObject]]:
-        """List the tree once, and sort the keys of its files by sample and attribute."""
+        """List the tree once, and return its files by sample id and attribute of the file map."""
         named = {filename: attribute for attribute, filename in filemap.model_dump(exclude_none=True).items()}
         accepted: dict[str, tuple[int, str]] = {}
         for filename, attribute in named.items():
@@ -168,21 +170,22 @@ class TreeSource:
             if files.keys() - {_ATTRIBUTES}
         }
         if not samples:
-            seen = f"among {len(keys)} files" if keys else "where no file is"
+            require_root(self.root)
+            expected = ", ".join(list(named)[:3])
+            way_out = "; ".join([*unread_files(keys), "check the path and the preset or file map"])
             raise SourceError(
-                f"{self.root}: no sample found {seen}; expected directories with files such as "
-                f"{', '.join(list(named)[:3])}; "
-                f"{'; '.join([*unread_files(keys), 'check the path and the preset or file map'])}"
+                f"{self.root}: no sample found among {len(keys):,} files, expected directories with files such as "
+                f"{expected}; {way_out}"
             )
         return _by_sample_id(samples, self.root)
 
     def _without_missing(self, filemap: FileMap) -> FileMap:
-        """Leave out the optional fields that some sample lacks; say so."""
+        """Return the file map without the optional fields that some samples lack, and add notices about them."""
         n_samples = len(self._samples)
         specs = present_specs(filemap)
         nowhere, partly = [], {}
         for spec in specs:
-            # A sample without the whole domain says nothing of the domain's fields.
+            # A sample that lacks the whole domain does not count as lacking its fields.
             required = {other.attribute for other in specs if other.domain == spec.domain} - self._optional
             having_domain = [files for files in self._samples.values() if not required or files.keys() & required]
             n_with = sum(spec.attribute in files for files in having_domain)
@@ -194,12 +197,12 @@ class TreeSource:
             self.notices.append(f"not in this source: {', '.join(spec.field for spec in nowhere)}")
         for spec, n_without in partly.items():
             filename = getattr(filemap, spec.attribute)
-            self.notices.append(f"{spec.field} is left out: {n_without} of {n_samples} samples lack {filename}")
+            self.notices.append(f"{spec.field} is left out: {n_without:,} of {n_samples:,} samples lack {filename}")
         left_out = {spec.attribute: None for spec in [*nowhere, *partly]}
         return filemap.model_copy(update=left_out)
 
     def _present_specs(self, sample_id: str) -> list[FieldSpec]:
-        """List the fields of the domains that the sample has, each of which has all its files."""
+        """Return the fields of the sample's domains. Raises `SourceError` if a domain has only some of its files."""
         files = self._samples[sample_id]
         specs = present_specs(self.filemap)
         domains = {spec.domain for spec in specs if spec.attribute in files}
@@ -212,8 +215,8 @@ class TreeSource:
             ]
             if missing:
                 raise SourceError(
-                    f"sample {sample_id!r}: domain {domain!r} lacks the file {', '.join(missing)}; expected all "
-                    "files of a domain: add the missing ones, or take the domain's other files away"
+                    f"sample {sample_id!r}: domain {domain!r} lacks the file {', '.join(missing)}; add the missing "
+                    "files, or remove the other files of the domain"
                 )
         return wanted
 
@@ -221,15 +224,15 @@ class TreeSource:
         values = self._load_file(f"sample {sample_id!r}, field {spec.field}", key)
         if not isinstance(values, np.ndarray):
             raise SourceError(
-                f"sample {sample_id!r}, field {spec.field}: {key} holds a {type(values).__name__}; "
-                "expected one tensor or array; a mapping (--mapping) reads files of several"
+                f"sample {sample_id!r}, field {spec.field}: {key} holds a {type(values).__name__}, "
+                "expected one tensor or array; use a mapping (--mapping) for files of several arrays"
             )
         return values
 
     def _describe(self, sample_id: str, spec: FieldSpec, item: StoredObject) -> FieldDescription:
         with open_head(open_storage(self.root, self.storage_options), item) as file:
             found = describe_file(file, item.key, f"sample {sample_id!r}, field {spec.field}")
-        # A remote file is fetched whole, and copied once on its way.
+        # A remote file is fetched whole, and copied once while it is fetched.
         return replace(found, loading_bytes=2 * item.size) if is_remote(self.root) else found
 
     def _load_attributes(self, sample_id: str, files: Mapping[str, StoredObject]) -> dict[str, Any]:
@@ -252,13 +255,13 @@ def _check_filemap(filemap: FileMap) -> None:
     for attribute, filename in filemap.model_dump(exclude_none=True).items():
         if "/" in filename or suffix_of(filename) not in FORMATS:
             raise ArgumentError(
-                f"file map: {attribute}: expected the name of a file in each sample's directory that ends in "
-                f"{' or '.join(FORMATS)}, got {filename!r}"
+                f"file map: {attribute}: expected a file name that ends in {' or '.join(FORMATS)}, got {filename!r}; "
+                "name a file in each sample's directory, without a path"
             )
 
 
 def _by_sample_id(samples: dict[str, dict[str, StoredObject]], root: str) -> dict[str, dict[str, StoredObject]]:
     if all(directory.startswith(_INTERMEDIATE) for directory in samples):
         return {directory.removeprefix(_INTERMEDIATE): files for directory, files in samples.items()}
-    # A root that is itself a sample is called by its own name.
+    # If the root itself is the sample, its id is the name of the root.
     return {directory or PurePosixPath(root).name: files for directory, files in samples.items()}

@@ -1,4 +1,4 @@
-"""Heads of VTK's XML files, ``.vtu`` and ``.vtp``: how many points and cells there are, and which arrays."""
+"""Read the headers of VTK XML files (``.vtu``, ``.vtp``): numbers of points and cells, and the arrays."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ __all__ = ["HEAD_SUFFIXES", "VtkHead", "read_vtk_head"]
 
 HEAD_SUFFIXES = (".vtu", ".vtp")
 
-# Solvers append the values, so that a head ends after some kilobytes. Where each array follows its own head, and the
-# file is larger, what comes later is not looked at.
+# Solvers append the values, so that a header ends after a few kilobytes. If the values of an array follow its tag
+# instead, arrays after this limit are not found.
 _MAX_BYTES = 4 << 20
 _BLOCK_BYTES = 1 << 16
 _MAX_TAG_BYTES = 1 << 14
@@ -30,22 +30,22 @@ _POINTS = "Points"
 
 @dataclass(slots=True)
 class VtkHead:
-    """What the head of a file tells.
+    """The header of a file.
 
     Attributes
     ----------
     n_points, n_cells : int
-        Of all its pieces together.
+        Numbers of points and cells of all pieces together.
     points_dtype : numpy.dtype
-        Of the coordinates.
+        Dtype of the coordinates.
     arrays : dict of {"cell", "point"} to dict of str to (numpy.dtype, int)
         Dtype and number of components, by association and name.
     is_whole : bool
-        Whether there can be no other array.
+        Whether the whole header was read, so that `arrays` is complete.
     is_appended : bool
-        Whether the values of all arrays follow the head, as far as it was read.
+        Whether the values of all arrays in `arrays` are stored after the header.
     has_other_cells : bool
-        Whether there are vertices, lines or strips beside polygons.
+        Whether the file has vertices, lines or strips in addition to polygons.
     """
 
     n_points: int = 0
@@ -60,7 +60,7 @@ class VtkHead:
 
 
 def read_vtk_head(file: BinaryIO) -> VtkHead:
-    """Read the head of a file; `ValueError` where it has none."""
+    """Read the header of a file. Raise `ValueError` if it is not a VTK header."""
     head, section, has_piece = VtkHead(), "", False
     for closes, name, attributes in _tags(file):
         if name == "Piece" and not closes:
@@ -82,12 +82,12 @@ def read_vtk_head(file: BinaryIO) -> VtkHead:
             head.is_whole = True
             break
     if not has_piece:
-        raise ValueError("it has no head of a VTK file with points and cells")
+        raise ValueError("it has no VTK header with points and cells")
     return head
 
 
 def _dtype_of(kind: str) -> np.dtype[Any]:
-    """Return the dtype of an array; that of bits as VTK gives them, where its values are no numbers of whole bytes."""
+    """Return the dtype of an array; uint8, as for bits in VTK, if its values are not numbers of whole bytes."""
     return np.dtype(kind.lower() if re.fullmatch(r"(U?Int|Float)\d+", kind) else np.uint8)
 
 
@@ -99,7 +99,7 @@ def _count(attributes: dict[str, str], key: str) -> int:
 
 
 def _tags(file: BinaryIO) -> Iterator[tuple[bool, str, dict[str, str]]]:
-    """Yield the tags, with whether each is one that closes, and pass over what is between them."""
+    """Yield ``(closes, name, attributes)`` of each tag; skip the content between tags."""
     rest = b""
     for _ in range(0, _MAX_BYTES, _BLOCK_BYTES):
         block = file.read(_BLOCK_BYTES)
@@ -110,6 +110,6 @@ def _tags(file: BinaryIO) -> Iterator[tuple[bool, str, dict[str, str]]]:
             yield bool(tag[1]), tag[2].decode(), attributes
         if not block:
             return
-        # A tag may have begun, and be no longer than any tag.
+        # Keep the beginning of an incomplete tag, up to the largest size of a tag.
         begun = text.rfind(b"<", end)
         rest = text[begun:][:_MAX_TAG_BYTES] if begun >= 0 else b""

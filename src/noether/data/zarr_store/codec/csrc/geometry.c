@@ -9,7 +9,7 @@
 
 enum { POLYGON_TYPE = 7, PIXEL_TYPE = 8, QUAD_TYPE = 9, TRIANGLE_TYPE = 5, POLYHEDRON_TYPE = 42 };
 
-/* Load corner `i` of each face relative to `base`, or the last one of a face that has fewer. */
+/* Load corner `i` of each face relative to `base`. If a face has fewer corners, load its last corner. */
 ALWAYS_INLINE bool load_corners(const MeshPoints *points, const Numbers *faces, size_t i, const double *base,
                                 Lanes *corners) {
     for (size_t lane = 0; lane < N_LANES; lane++) {
@@ -25,7 +25,7 @@ ALWAYS_INLINE bool load_corners(const MeshPoints *points, const Numbers *faces, 
     return true;
 }
 
-/* Compute centres and area vectors of four faces with any numbers of corners, relative to `base`. */
+/* Compute the centres, relative to `base`, and the area vectors of four faces with any numbers of corners. */
 ALWAYS_INLINE bool fan_faces(const MeshPoints *points, const Numbers *faces, const double *base, Lanes *center,
                              Lanes *vector) {
     size_t most = 0;
@@ -46,7 +46,7 @@ ALWAYS_INLINE bool fan_faces(const MeshPoints *points, const Numbers *faces, con
             sum[axis] += choose(number < counts, corner[axis], none);
         }
     }
-    (void)load_corners(points, faces, 0, base, first); /* they are there, as was found above */
+    (void)load_corners(points, faces, 0, base, first); /* succeeds: the loop above loaded the same corners */
     for (size_t axis = 0; axis < 3; axis++) {
         mean[axis] = sum[axis] / counts;
         first[axis] -= mean[axis];
@@ -71,29 +71,29 @@ ALWAYS_INLINE bool fan_faces(const MeshPoints *points, const Numbers *faces, con
     return true;
 }
 
-/* Four faces of a polyhedron: a face in each lane. */
+/* Four faces of a polyhedron, one in each lane. */
 typedef struct {
     Lanes center[3];
     Lanes vector[3];
     LaneMask is_face; /* the last lanes may be empty */
-} FaceGroup;
+} FaceBatch;
 
-/* Room for the faces of a polyhedron. */
+/* A reusable buffer for the faces of a polyhedron. */
 typedef struct {
-    FaceGroup *groups;
+    FaceBatch *batches;
     size_t n;
-} FaceRoom;
+} FaceBuffer;
 
-static bool make_room(FaceRoom *room, size_t n) {
-    if (n > room->n) {
-        free(room->groups);
-        room->groups = aligned_alloc(sizeof(Lanes), n * sizeof *room->groups);
-        room->n = room->groups == NULL ? 0 : n;
+static bool reserve_faces(FaceBuffer *buffer, size_t n) {
+    if (n > buffer->n) {
+        free(buffer->batches);
+        buffer->batches = aligned_alloc(sizeof(Lanes), n * sizeof *buffer->batches);
+        buffer->n = buffer->batches == NULL ? 0 : n;
     }
-    return room->n >= n;
+    return buffer->n >= n;
 }
 
-/* Take the corners of four faces, or of the first one again where there are fewer. */
+/* Take the corners of four faces. If there are fewer, fill the other lanes with the face `first`. */
 ALWAYS_INLINE bool take_faces(const MeshCells *cells, Numbers faces, size_t first, Numbers *corners, LaneMask *is_face) {
     for (size_t lane = 0; lane < N_LANES; lane++) {
         const bool is_there = first + lane < faces.n;
@@ -109,32 +109,32 @@ ALWAYS_INLINE bool take_faces(const MeshCells *cells, Numbers faces, size_t firs
 ALWAYS_INLINE double sum_of(Lanes values) { return (values[0] + values[1]) + (values[2] + values[3]); }
 
 ALWAYS_INLINE GeometryResult polyhedron_center(const MeshPoints *points, const MeshCells *cells, Numbers faces,
-                                               FaceRoom *room, double *base, double *center) {
-    const size_t n_groups = (faces.n + N_LANES - 1) / N_LANES;
+                                               FaceBuffer *buffer, double *base, double *center) {
+    const size_t n_batches = (faces.n + N_LANES - 1) / N_LANES;
     const Lanes none = {0};
-    if (!make_room(room, n_groups)) {
+    if (!reserve_faces(buffer, n_batches)) {
         return NO_MEMORY_FOR_FACES;
     }
     double mean[3] = {0};
-    for (size_t i = 0; i < n_groups; i++) {
-        FaceGroup *group = &room->groups[i];
+    for (size_t i = 0; i < n_batches; i++) {
+        FaceBatch *batch = &buffer->batches[i];
         Numbers corners[N_LANES];
-        if (!take_faces(cells, faces, i * N_LANES, corners, &group->is_face) ||
+        if (!take_faces(cells, faces, i * N_LANES, corners, &batch->is_face) ||
             (i == 0 && (corners[0].n == 0 || !load_point(points, corners[0].numbers[0], base))) ||
-            !fan_faces(points, corners, base, group->center, group->vector)) {
+            !fan_faces(points, corners, base, batch->center, batch->vector)) {
             return UNSOUND_CELL;
         }
         for (size_t axis = 0; axis < 3; axis++) {
-            mean[axis] += sum_of(choose(group->is_face, group->center[axis], none)) / (double)faces.n;
+            mean[axis] += sum_of(choose(batch->is_face, batch->center[axis], none)) / (double)faces.n;
         }
     }
     Pyramids pyramids = {0};
-    for (size_t i = 0; i < n_groups; i++) {
-        const FaceGroup *group = &room->groups[i];
+    for (size_t i = 0; i < n_batches; i++) {
+        const FaceBatch *batch = &buffer->batches[i];
         Lanes vector[3], arm[3];
         for (size_t axis = 0; axis < 3; axis++) {
-            vector[axis] = choose(group->is_face, group->vector[axis], none);
-            arm[axis] = group->center[axis] - mean[axis];
+            vector[axis] = choose(batch->is_face, batch->vector[axis], none);
+            arm[axis] = batch->center[axis] - mean[axis];
         }
         add_pyramid(&pyramids, vector, arm);
     }
@@ -148,7 +148,7 @@ ALWAYS_INLINE GeometryResult polyhedron_center(const MeshPoints *points, const M
 
 static bool is_polygon(uint8_t type) { return type == TRIANGLE_TYPE || type == POLYGON_TYPE || type == QUAD_TYPE; }
 
-/* Compute centre and area vector of a face, which may be a pixel: its corners do not go around it. */
+/* Compute the centre and the area vector of a face. A pixel's corners are not in the order of its boundary. */
 ALWAYS_INLINE bool polygon_fan(const MeshPoints *points, uint8_t type, Numbers corners, double *base, double *center,
                         double *vector) {
     int64_t around[4];
@@ -173,10 +173,10 @@ ALWAYS_INLINE bool polygon_fan(const MeshPoints *points, uint8_t type, Numbers c
     return true;
 }
 
-/* The cells that are computed, each alone or in a batch. */
+/* Buffers for the cells in progress: a batch for each shape, and the faces of one polyhedron. */
 typedef struct {
     Batch batches[N_SHAPES];
-    FaceRoom room;
+    FaceBuffer buffer;
 } Workspace;
 
 ALWAYS_INLINE GeometryResult center_of(const MeshPoints *points, const MeshCells *cells, size_t cell, size_t row,
@@ -201,7 +201,7 @@ ALWAYS_INLINE GeometryResult center_of(const MeshPoints *points, const MeshCells
     }
     GeometryResult result = COMPUTED;
     if (faces.n > 0) {
-        result = polyhedron_center(points, cells, faces, &space->room, base, center);
+        result = polyhedron_center(points, cells, faces, &space->buffer, base, center);
     } else if (is_polygon(type) || type == PIXEL_TYPE) {
         result = polygon_fan(points, type, corners, base, center, vector) ? COMPUTED : UNSOUND_CELL;
     } else if ((corners.n > 0 && !load_point(points, corners.numbers[0], base)) ||
@@ -220,7 +220,7 @@ WITH_WIDE_VECTORS GeometryResult cell_centers(const MeshPoints *points, const Me
     if (space == NULL) {
         return NO_MEMORY_FOR_FACES;
     }
-    memset(space, 0, sizeof *space); /* also the lanes that stay empty */
+    memset(space, 0, sizeof *space); /* unused lanes must be zero */
     GeometryResult result = COMPUTED;
     for (size_t cell = start; cell < stop && result == COMPUTED; cell++) {
         result = center_of(points, cells, cell, cell - start, space, out);
@@ -229,7 +229,7 @@ WITH_WIDE_VECTORS GeometryResult cell_centers(const MeshPoints *points, const Me
     for (size_t i = 0; i < N_SHAPES && result == COMPUTED; i++) {
         finish_batch(points, &shapes[i], &space->batches[i], out);
     }
-    free(space->room.groups);
+    free(space->buffer.batches);
     free(space);
     return result;
 }

@@ -1,4 +1,4 @@
-"""EnSight Gold in binary, of C and of Fortran, read a range at a time."""
+"""Read binary EnSight Gold, in the C and the Fortran variant, in ranges."""
 
 from noether.data.zarr_store.sources.ensight_gold.gold_mesh import GoldMesh
 

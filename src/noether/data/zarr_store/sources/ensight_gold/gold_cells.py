@@ -1,4 +1,4 @@
-"""The elements of a part as cells, a block of them at a time."""
+"""The elements of an EnSight part as cells, read in blocks."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ Integers = NDArray[np.int64]
 
 
 class GoldCells:
-    """The elements of a part without ghosts, in the order of the file. Safe to use from many threads.
+    """The elements of an EnSight part without ghosts, in the order of the file. Safe to use from many threads.
 
     Parameters
     ----------
     geometry : Geometry
-        The geometry.
+        Geometry of the case.
     part : PartHead
-        Which of its parts.
+        EnSight part of the geometry.
 
     Raises
     ------
     DamagedArrayError
-        From `read`: an element names a node that is not there, or the file has become shorter.
+        Raised by `read`: an element names a node that does not exist, or the file has become shorter.
     """
 
     def __init__(self, geometry: Geometry, part: PartHead) -> None:
@@ -36,17 +36,17 @@ class GoldCells:
         self._firsts = offsets_of(np.array([block.count for block in part.blocks], np.int64)).tolist()
 
     def check(self) -> None:
-        """No-op: who made the table of parts has counted the elements."""
+        """No-op; `read_geometry` has already checked the number of elements."""
 
     def types(self, start: int, stop: int) -> NDArray[np.uint8]:
-        """Return VTK's types of some cells."""
+        """Return VTK's types of the cells `start` to `stop`."""
         types = [np.full(last - first, TYPES[block.kind], np.uint8) for block, first, last in self._within(start, stop)]
         return np.concatenate([np.empty(0, np.uint8), *types])
 
     def read(self, start: int, stop: int, *, faces_suffice: bool = False) -> Cells:
         """Read the cells `start` to `stop`.
 
-        Where `faces_suffice`, the points that polyhedra list beside their faces are left out.
+        With `faces_suffice`, polyhedra have only faces and no list of points of the cell.
         """
         parts = [
             (0, self._read(block, first, last, faces_suffice=faces_suffice))
@@ -55,7 +55,7 @@ class GoldCells:
         return parts[0][1] if len(parts) == 1 else joined_cells(parts)
 
     def _within(self, start: int, stop: int) -> list[tuple[ElementBlock, int, int]]:
-        """Return the blocks that have some of the cells, each with the first and the stop of these in it."""
+        """Return each block that holds some of the cells, with the range of these cells within the block."""
         bounds = zip(self._part.blocks, self._firsts, strict=False)
         within = [(block, max(start - first, 0), min(stop - first, block.count)) for block, first in bounds]
         return [one for one in within if one[1] < one[2]]
@@ -74,11 +74,12 @@ class GoldCells:
         return Cells(types, np.arange(stop - start + 1) * size, self._from_zero(block, numbers, at))
 
     def _from_zero(self, block: ElementBlock, nodes: Integers, at: int) -> Integers:
-        """Return nodes as points, which count from 0; all of them are there."""
+        """Check that all nodes exist, and renumber them from 0, in place."""
         n_points = self._part.n_points
         if len(nodes) and (nodes.min() < 1 or nodes.max() > n_points):
             wrong = int(np.argmax((nodes < 1) | (nodes > n_points)))
             of = f"{block.kind} of {self._part.called()}"
-            raise self._file.damaged(at + wrong * VALUE_BYTES, f"{of} names node {nodes[wrong]:,} of {n_points:,}")
+            problem = f"{of} names node {nodes[wrong]:,}; the part has {n_points:,}"
+            raise self._file.damaged(at + wrong * VALUE_BYTES, problem)
         nodes -= 1
         return nodes

@@ -1,4 +1,4 @@
-"""An EnSight Gold case in binary, opened: the places of its arrays are known."""
+"""An open binary EnSight Gold case, whose arrays are read lazily."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ class GoldMesh:
     Parameters
     ----------
     path : Path
-        The case, a local file.
+        Local path of the case file.
     where : str
-        Names sample and file, to begin an error with.
+        Sample and file; errors begin with it.
     way_out : str
-        What to do where it cannot be read, to end an error with.
+        Remedy for a file that cannot be read; errors end with it.
     step : int, "last" or None
-        Which time step is read; the last where it is None.
+        Time step to read. None reads the last step.
 
     Attributes
     ----------
     steps : Steps
-        Time steps that the case has.
+        Time steps of the case.
     step : int or None
-        The step that is read; None where there are none, or they have no numbers.
+        Number of the step that is read. None if the case has no steps, or if they have no numbers.
     names : dict of {"cell", "point"} to list of str
-        Arrays by association.
+        Names of arrays by association.
 
     Raises
     ------
     NotStreamedError
-        Only VTK's own reader knows the case.
+        Only VTK's reader supports the case.
     SourceError
-        A file is damaged or missing; or there is no such step.
+        A file is damaged or missing, or the step does not exist.
     """
 
     def __init__(self, path: Path, where: str, way_out: str, step: Step = None) -> None:
@@ -71,18 +71,18 @@ class GoldMesh:
             raise NotStreamedError("it has no parts with points")
 
     def read(self, wanted: Mapping[Association, Collection[str]]) -> list[StreamedPart]:
-        """Open the arrays that are wanted, by association, of each part that has points.
+        """Open the `wanted` arrays, given by association, of each EnSight part that has points.
 
         Raises
         ------
         NotStreamedError
-            Only VTK's own reader knows one of them.
+            Only VTK's reader supports one of the arrays.
         SourceError
             A file is damaged or missing.
         """
         chosen = [(of, name) for of, names in self.names.items() for name in names if name in wanted[of]]
         if len(chosen) >= MAX_OPEN_FILES:
-            raise NotStreamedError(f"its {len(chosen)} variable files cannot all be open")
+            raise NotStreamedError(f"its {len(chosen):,} variable files reach the limit of {MAX_OPEN_FILES} open files")
         values: dict[int, dict[Association, dict[str, Values]]] = {
             number: {"cell": {}, "point": {}} for number in self._geometry.parts
         }
@@ -109,22 +109,24 @@ class GoldMesh:
         [(name, step_in_file)] = entry.step_files
         path = self._directory / name
         if not path.is_file():
-            raise SourceError(f"{self._where} names {name}, which is not there; add it")
+            raise SourceError(f"{self._where} names {name}, which does not exist; add the file")
         ranges = [(0, path.stat().st_size)] if step_in_file is None else step_ranges(path, step_in_file, self._where)
         try:
             return GoldFile(name, local_ranges(path, ranges), ranges)
         except OSError as error:
-            raise SourceError(f"{self._where}: {name} cannot be opened ({error.strerror})") from error
+            raise SourceError(
+                f"{self._where}: {name} cannot be opened ({error.strerror}); check its permissions"
+            ) from error
 
     def _damaged(self, error: Exception) -> SourceError:
         return SourceError(f"{self._where} cannot be read ({error}); {self._way_out}")
 
 
 def _sorted(entries: Collection[CaseEntry]) -> tuple[CaseEntry, dict[Association, dict[str, CaseEntry]]]:
-    """Return the geometry and the variables of a case; `NotStreamedError` where it has others."""
+    """Return the geometry and the variables of a case. Raise `NotStreamedError` for kinds that only VTK reads."""
     geometries = [entry for entry in entries if entry.description is None]
     if [entry.key for entry in geometries] != ["model"]:
-        raise NotStreamedError("it has other geometry than one model")
+        raise NotStreamedError("its geometry is not exactly one model")
     variables: dict[Association, dict[str, CaseEntry]] = {"cell": {}, "point": {}}
     for entry in entries:
         if entry.description is None:
@@ -134,6 +136,6 @@ def _sorted(entries: Collection[CaseEntry]) -> tuple[CaseEntry, dict[Association
             raise NotStreamedError(f"it has a variable {entry.key!r}")
         there = variables[_ASSOCIATIONS[of]]
         if entry.description in there or len(entry.description.split()) != 1:
-            raise NotStreamedError(f"it has several variables {entry.description!r}, or the name has blanks")
+            raise NotStreamedError(f"its variable name {entry.description!r} occurs twice or has blanks")
         there[entry.description] = entry
     return geometries[0], variables

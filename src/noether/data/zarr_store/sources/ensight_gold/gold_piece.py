@@ -1,4 +1,4 @@
-"""A part of an EnSight Gold case as a mesh whose arrays are read as they are asked for."""
+"""An EnSight part as a mesh whose arrays are read lazily."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ __all__ = ["GoldPiece", "Values"]
 
 _DTYPE = np.dtype(np.float32)
 _STEP_POINTS = 1 << 18
-# EnSight has XX YY ZZ XY XZ YZ, and VTK the last two the other way round.
+# EnSight orders a symmetric tensor XX YY ZZ XY XZ YZ; VTK swaps the last two.
 _SYMMETRIC = (0, 1, 2, 3, 5, 4)
 
-# A variable file, and where it has the values of a part.
+# A variable file, and its sections that hold the values of one EnSight part.
 Values = tuple[GoldFile, Sequence[Section]]
 
 
 class GoldPiece(StreamedPiece):
-    """A part.
+    """One EnSight part.
 
     Parameters
     ----------
     geometry : Geometry
-        The geometry.
+        Geometry of the case.
     part : PartHead
-        Which of its parts.
+        EnSight part of the geometry.
     values : mapping of {"cell", "point"} to mapping of str to Values
-        Arrays of the part, by association and name.
+        Arrays of the EnSight part, by association and name.
 
     Raises
     ------
     DamagedArrayError
-        From the methods: an element names a node that is not there, or a file has become shorter.
+        Raised by the methods: an element names a node that does not exist, or a file has become shorter.
     """
 
     def __init__(self, geometry: Geometry, part: PartHead, values: Mapping[Association, Mapping[str, Values]]) -> None:
@@ -67,12 +67,12 @@ class GoldPiece(StreamedPiece):
         values = self._values[association][name]
         return Rows(len(values[1][0].starts), _DTYPE, partial(_read_rows, values, self._order))
 
-    def flags(self, association: Association) -> NDArray[Any] | None:  # noqa: ARG002 - ghosts are left out of all parts
+    def flags(self, association: Association) -> NDArray[Any] | None:  # noqa: ARG002 - ghosts are already left out
         return None
 
 
 def _read_rows(values: Values, order: Order, start: int, stop: int) -> NDArray[Any]:
-    """Read some rows, whose components lie apart."""
+    """Read the rows `start` to `stop`. The file stores each component on its own."""
     file, sections = values
     width = len(sections[0].starts)
     rows = np.empty((stop - start, width), _DTYPE)

@@ -1,4 +1,4 @@
-"""What the geometry of an EnSight Gold case holds: its parts, and where the arrays of each lie."""
+"""The geometry of an EnSight Gold case: its EnSight parts, and the offsets of their arrays."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ TYPES = {
     "pyramid5": 14,
     "nfaced": POLYHEDRON,
 }
-"""VTK's types of the elements."""
+"""VTK's cell type for each kind of element."""
 
 SIZES = {"point": 1, "bar2": 2, "tria3": 3, "quad4": 4, "tetra4": 4, "pyramid5": 5, "penta6": 6, "hexa8": 8}
-"""Numbers of nodes of the elements that have no lists."""
+"""Number of nodes for each kind of element of a fixed size."""
 
 GHOST = "g_"
-"""The name of a kind of ghosts begins so. VTK leaves ghosts out."""
+"""Prefix of the kinds of ghost elements. VTK leaves ghosts out."""
 
-# Words of parts that only VTK reads, or of which it knows more.
+# Prefixes of the kinds of elements that only VTK reads.
 _BY_VTK = ("bar3", "tria6", "quad8", "tetra10", "pyramid13", "penta15", "hexa20", "block")
 _OPTIONS = ("undef", "partial")
 _LISTED = ("given", "ignore")
@@ -62,11 +62,11 @@ class ElementBlock:
     Attributes
     ----------
     kind : str
-        As the file calls it.
+        Name of the kind in the file.
     count : int
-        How many there are.
+        Number of elements.
     nodes : int, NodeLists or FaceLists
-        Where the nodes of elements of a fixed size lie, or the lists of others.
+        Offset of the nodes for elements of a fixed size; lists for polygons and polyhedra.
     """
 
     kind: str
@@ -76,22 +76,22 @@ class ElementBlock:
 
 @dataclass(slots=True)
 class PartHead:
-    """A part.
+    """Description of an EnSight part.
 
     Attributes
     ----------
     number : int
-        What variables call it.
+        Number by which variable files refer to the part.
     name : str
-        Its description.
+        Description line of the part.
     n_points : int
-        How many nodes it has.
+        Number of nodes.
     coordinates : tuple of int
-        Where the coordinates x, y and z lie.
+        Offsets of the coordinates x, y and z.
     blocks : list of ElementBlock
-        Its elements without ghosts.
+        Elements without ghosts.
     ghosts : dict of str to int
-        Numbers of ghosts, by kind.
+        Number of ghosts by kind.
     """
 
     number: int
@@ -103,26 +103,26 @@ class PartHead:
 
     @property
     def n_cells(self) -> int:
-        """Elements without ghosts."""
+        """Number of elements without ghosts."""
         return sum(block.count for block in self.blocks)
 
     def called(self) -> str:
-        """Return how errors name it."""
+        """Return the name of the part for errors."""
         return f"part {self.number} {self.name!r}"
 
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """A geometry.
+    """The geometry of a case.
 
     Attributes
     ----------
     file : GoldFile
-        The file.
+        The geometry file.
     order : {"<", ">"}
-        Order of its bytes.
+        Byte order of the file.
     parts : dict of int to PartHead
-        By number, in the order of the file.
+        EnSight parts by number, in the order of the file.
     """
 
     file: GoldFile
@@ -131,22 +131,22 @@ class Geometry:
 
 
 def read_geometry(file: GoldFile) -> Geometry:
-    """Read the heads of the parts, and pass over their arrays.
+    """Read the descriptions of the EnSight parts, and skip their arrays.
 
     Raises
     ------
     NotStreamedError
-        It is not Gold in binary, or has what only VTK reads.
+        The file is not binary EnSight Gold, or uses a feature that only VTK supports.
     DamagedArrayError
-        It ends early, or its numbers contradict each other.
+        The file ends early, or its numbers contradict each other.
     """
     words = file.read(0, min(file.source.size, 80)).split()
-    if not any(word.startswith((b"Binary", b"binary")) for word in words[1:2]):  # as VTK tells it
-        raise NotStreamedError("its geometry is text, or no EnSight Gold file")
+    if not any(word.startswith((b"Binary", b"binary")) for word in words[1:2]):  # the test that VTK uses
+        raise NotStreamedError("its geometry is text, or not an EnSight Gold file")
     records = Records(file)
     _, description, _, *ids = (records.line() or "" for _ in range(5))
     if description.startswith("BEGIN TIME STEP"):
-        raise NotStreamedError("its geometry has several time steps, and the case does not say so")
+        raise NotStreamedError("its geometry has several time steps, which the case does not declare")
     listed = [line.split()[2:3] for line in ids]
     has_node_ids, has_element_ids = (bool(words) and words[0].startswith(_LISTED) for words in listed)
     line = records.line()
@@ -164,22 +164,28 @@ def read_geometry(file: GoldFile) -> Geometry:
 
 
 def require_end(records: Records, line: str | None) -> None:
-    """Raise `DamagedArrayError` where a line that begins no part is not the end of the parts."""
+    """Raise `DamagedArrayError` if the line after the last part does not end the time step or the file."""
     if line is not None and not line.startswith(_END):
         raise records.file.damaged(records.line_at, f"expected a part, got {line.strip()[:20]!r}")
 
 
 def require_streamed_word(line: str) -> str:
-    """Return the word of a line that names a kind of elements, or nodes; `NotStreamedError` where only VTK knows it."""
+    """Return the first word of a line: a kind of elements, or ``coordinates``.
+
+    Raises
+    ------
+    NotStreamedError
+        Only VTK supports the word or one of its options.
+    """
     words = line.split()
     word = words[0] if words else ""
     if word.removeprefix(GHOST).startswith(_BY_VTK) or any(option in words[1:] for option in _OPTIONS):
-        raise NotStreamedError(f"it has {line.strip()!r}")
+        raise NotStreamedError(f"it has {line.strip()!r}, which only VTK reads")
     return word
 
 
 class _PartReader:
-    """Reads the head of a part, behind the line that begins it, and adds it to the parts."""
+    """Reads one EnSight part, from the line after ``part`` on, and adds it to `parts`."""
 
     def __init__(
         self, records: Records, parts: dict[int, PartHead], *, has_node_ids: bool, has_element_ids: bool
@@ -188,14 +194,14 @@ class _PartReader:
         at = records.at
         number = records.part_number()
         name = (records.line() or "").strip()
-        # As PyVista calls blocks without a name.
+        # The name that PyVista gives to unnamed blocks.
         self._part = PartHead(number, name or f"Block-{len(parts):02}")
         if number in parts:
-            raise records.file.damaged(at, f"part {number} comes twice")
+            raise records.file.damaged(at, f"part {number} occurs twice")
         parts[number] = self._part
 
     def read(self) -> str | None:
-        """Read all of the part; return the line behind it."""
+        """Read all of the part; return the line after it."""
         records, seen = self._records, set[str]()
         while True:
             line, at = records.line(), records.line_at
@@ -205,7 +211,7 @@ class _PartReader:
             if word in seen:
                 raise records.file.damaged(at, f"{self._part.called()} has {word!r} twice")
             if seen and "coordinates" not in seen:
-                raise NotStreamedError("elements come before the nodes")
+                raise NotStreamedError("its elements come before its nodes")
             seen.add(word)
             if word == "coordinates":
                 self._coordinates()

@@ -1,4 +1,4 @@
-"""The records of an EnSight Gold file in binary: lines of 80 characters, whole numbers and values, of 4 bytes each."""
+"""The records of a binary EnSight Gold file: lines of 80 characters, and integers and floats of 4 bytes."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ __all__ = ["VALUE_BYTES", "GoldFile", "Order", "Records"]
 Order = Literal["<", ">"]
 
 VALUE_BYTES = 4
-"""Bytes of a number."""
+"""Size of an integer or a float in bytes."""
 
 _LINE_BYTES = 80
 _MARK_BYTES = 4
-# What a file needs for two lines to be told apart from records of Fortran.
+# Size of a line in the Fortran variant, with its length before and after it. The first bytes show the variant.
 _HEAD_BYTES = _LINE_BYTES + 2 * _MARK_BYTES
-# VTK's reader does not look at more characters of a line.
+# Number of characters of a line that VTK's reader uses.
 _C_CHARACTERS, _FORTRAN_CHARACTERS = 79, 76
 _ORDERS: tuple[Order, Order] = ("<", ">")
-# Part numbers are below; the wrong order of bytes makes larger ones of them.
+# Limit for part numbers. A number read in the wrong byte order exceeds it.
 _MAX_PART = 1 << 16
 _STEP_VALUES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
 class GoldFile:
-    """A file, or the ranges of it that hold one time step. Safe to use from many threads.
+    """A file, or the byte ranges of a file that hold one time step. Safe to use from many threads.
 
     Attributes
     ----------
     name : str
-        As the case calls it.
+        Name of the file in the case.
     source : ByteSource
-        The bytes.
+        Bytes of the ranges.
     ranges : sequence of (int, int)
-        Where in the file these bytes lie: first and stop of each range.
+        First byte and stop of each range in the file.
     """
 
     name: str
@@ -50,18 +50,18 @@ class GoldFile:
     ranges: Sequence[tuple[int, int]]
 
     def read(self, start: int, stop: int) -> bytes:
-        """Read a range; `DamagedArrayError` where the file ends before."""
+        """Read a range. Raise `DamagedArrayError` if the file ends before `stop`."""
         try:
             return bytes(self.source.read(start, stop))
         except ValueError as error:
             raise self.damaged(start, str(error)) from error
 
     def values(self, start: int, count: int, dtype: str) -> NDArray[Any]:
-        """Read values of 4 bytes; `dtype` has the order of bytes. Errors are those of `read`."""
+        """Read values of 4 bytes; `dtype` includes the byte order. Raises the same errors as `read`."""
         return np.frombuffer(self.read(start, start + count * VALUE_BYTES), dtype)
 
     def damaged(self, at: int, problem: str) -> DamagedArrayError:
-        """Return an error that names the file and a byte of it."""
+        """Return an error that names the file and the byte `at`."""
         return DamagedArrayError(f"{self.name}, byte {self._place(at):,}: {problem}")
 
     def _place(self, at: int) -> int:
@@ -73,47 +73,47 @@ class GoldFile:
 
 
 class Records:
-    """The records of a file, one after the other.
+    """A sequential reader of the records of a file.
 
     Parameters
     ----------
     file : GoldFile
         The file.
     order : {"<", ">"}, optional
-        Order of its bytes, where another file of the case has told it.
+        Byte order, if another file of the case has determined it.
 
     Attributes
     ----------
     at : int
-        Where the next record begins.
+        Offset of the next record.
     line_at : int
-        Where the last line began.
+        Offset of the line read last.
     order : {"<", ">"} or None
-        Order of its bytes; None before anything has told it.
+        Byte order; None until a record has determined it.
 
     Raises
     ------
     DamagedArrayError
-        From all methods: the file ends before a record does, or the lengths around one of Fortran are others.
+        Raised by all methods: the file ends within a record, or the lengths around a Fortran record do not match it.
     """
 
     def __init__(self, file: GoldFile, order: Order | None = None) -> None:
         self.file, self.at, self.line_at, self.order = file, 0, 0, order
         if file.source.size < _HEAD_BYTES:
-            raise file.damaged(file.source.size, f"it ends; expected lines of {_LINE_BYTES} characters")
+            raise file.damaged(file.source.size, f"the file ends; expected lines of {_LINE_BYTES} characters")
         head = file.read(0, _HEAD_BYTES)
         told = [one for one in _ORDERS if head[:4] == head[-4:] == _bytes_of(_LINE_BYTES, one)]
         self._is_fortran = bool(told)
         if told and order not in (None, told[0]):
-            raise file.damaged(0, "the order of its bytes is not that of the geometry")
+            raise file.damaged(0, "its byte order differs from that of the geometry")
         self.order = told[0] if told else order
 
     def line(self) -> str | None:
-        """Read a line; None at the end of the file."""
+        """Read a line; return None at the end of the file."""
         rest, self.line_at = self.file.source.size - self.at, self.at
         if rest < (_HEAD_BYTES if self._is_fortran else _LINE_BYTES):
             if self.file.read(self.at, self.at + rest).strip(b"\0 \t\r\n"):
-                raise self.file.damaged(self.at, f"it ends after {rest} bytes of a line of {_LINE_BYTES}")
+                raise self.file.damaged(self.at, f"the file ends after {rest} bytes of a line of {_LINE_BYTES}")
             return None
         start = self._take(_LINE_BYTES, "a line")
         text = self.file.read(start, start + _LINE_BYTES)
@@ -124,7 +124,7 @@ class Records:
             return text.decode("latin-1")
 
     def part_number(self) -> int:
-        """Read the number of a part, which tells the order of bytes of a file of C."""
+        """Read the number of an EnSight part. It determines the byte order of a file in the C variant."""
         at = self.at
         start = self._take(VALUE_BYTES, "the number of a part")
         data = self.file.read(start, start + VALUE_BYTES)
@@ -136,7 +136,7 @@ class Records:
         return number
 
     def count(self, of: str) -> int:
-        """Read how many there are of something."""
+        """Read a number of items; `of` names the items in errors."""
         at = self.at
         number = int(self.file.values(self._take(VALUE_BYTES, f"the number of {of}"), 1, f"{self.order}i4")[0])
         if number < 0:
@@ -144,20 +144,20 @@ class Records:
         return number
 
     def skip(self, n_values: int, of: str) -> int:
-        """Pass over values; return where they begin."""
+        """Skip `n_values` values; return their offset."""
         return self._take(n_values * VALUE_BYTES, of)
 
     def integers(self, start: int, count: int) -> Iterator[NDArray[Any]]:
-        """Yield whole numbers that were passed over, some at a time."""
+        """Yield the integers of a skipped record in blocks."""
         for first in range(0, count, _STEP_VALUES):
             n_values = min(_STEP_VALUES, count - first)
             yield self.file.values(start + first * VALUE_BYTES, n_values, f"{self.order}i4")
 
     def _take(self, n_bytes: int, of: str) -> int:
-        """Pass over a record; return where its content begins."""
+        """Skip a record; return the offset of its content."""
         mark = _MARK_BYTES if self._is_fortran else 0
         if not n_bytes:
-            # Some write an empty record, and some none.
+            # Some writers write an empty record for no values, and some write no record.
             empty = bytes(2 * mark)
             if mark and self.at + len(empty) <= self.file.source.size:
                 self.at += len(empty) if self.file.read(self.at, self.at + len(empty)) == empty else 0

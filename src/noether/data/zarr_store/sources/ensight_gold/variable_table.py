@@ -1,4 +1,4 @@
-"""Where the values of each part lie in a variable file of an EnSight Gold case."""
+"""The offsets of the values of each EnSight part in a variable file."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ __all__ = ["Section", "read_variable"]
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Values of neighbouring rows.
+    """The values of a contiguous range of rows.
 
     Attributes
     ----------
     first : int
-        The first row.
+        First row.
     count : int
-        How many rows there are.
+        Number of rows.
     starts : tuple of int
-        Where the values of each component lie.
+        Offset of the values of each component.
     """
 
     first: int
@@ -40,25 +40,25 @@ class Section:
 def read_variable(
     file: GoldFile, geometry: Geometry, association: Association, width: int
 ) -> dict[int, tuple[Section, ...]]:
-    """Read where the values of the parts lie that have them, by the number of the part.
+    """Return the sections of each EnSight part that has values, by the number of the part.
 
     Parameters
     ----------
     file : GoldFile
         The variable file.
     geometry : Geometry
-        Tells how many values each part has.
+        Geometry of the case, with the number of values of each part.
     association : {"cell", "point"}
-        Whether they are those of elements or of nodes.
+        ``"cell"`` for values of elements, ``"point"`` for values of nodes.
     width : int
-        Components of a value.
+        Number of components of a value.
 
     Raises
     ------
     NotStreamedError
-        Only VTK reads it.
+        Only VTK supports the file.
     DamagedArrayError
-        It ends early, lacks some values of a part, or names a part that the geometry does not have.
+        The file ends early, lacks some values of a part, or names a part that the geometry does not have.
     """
     records = Records(file, geometry.order)
     records.line()
@@ -71,7 +71,7 @@ def read_variable(
             there = ", ".join(map(str, list(geometry.parts)[:10]))
             raise file.damaged(at, f"the geometry has no part {number}; its parts: {there}")
         if number in found:
-            raise file.damaged(at, f"part {number} comes twice")
+            raise file.damaged(at, f"part {number} occurs twice")
         line, sections = _part_sections(records, part, association, width)
         if sum(section.count for section in sections):
             found[number] = sections
@@ -82,7 +82,7 @@ def read_variable(
 def _part_sections(
     records: Records, part: PartHead, association: Association, width: int
 ) -> tuple[str | None, tuple[Section, ...]]:
-    """Return the line behind a part, and where its values lie."""
+    """Return the line after a part, and the sections of its values."""
     sections: dict[str, Section] = {}
     rows = _rows_of(part, association)
     while True:
@@ -105,7 +105,7 @@ def _part_sections(
 
 
 def _rows_of(part: PartHead, association: Association) -> dict[str, tuple[int, int]]:
-    """Return the first row and the number of rows of each section that a part may have."""
+    """Return the first row and the number of rows of each section that a part can have."""
     if association == "point":
         return {"coordinates": (0, part.n_points)}
     rows, first = {f"{GHOST}{kind}": (0, count) for kind, count in part.ghosts.items()}, 0

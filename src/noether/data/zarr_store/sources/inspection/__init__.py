@@ -1,4 +1,4 @@
-"""What files hold, and a mapping that would read them: the way from a solver's files to a ``mapping.toml``."""
+"""Inspection of a solver's files: list their arrays, and propose a ``mapping.toml`` that reads them."""
 
 from __future__ import annotations
 
@@ -32,29 +32,29 @@ from noether.data.zarr_store.stores import Storage, StoredObject, is_remote, nor
 __all__ = ["FileContents", "FoundArray", "FoundPart", "Inspection", "inspect"]
 
 
-# A file whose bytes are split, as volume_1.vtu.00.part.
+# Name of a piece of a split file, such as volume_1.vtu.00.part.
 _PIECE = re.compile(r"\.(vt[upk]|h5|hdf5|npz)\.?[_-]?[0-9]+(\.part)?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What the files of one sample hold.
+    """The content of the files of one sample, and a mapping for all samples.
 
     Attributes
     ----------
     root : str
-        What was inspected.
+        Path or URL that was inspected.
     files : list of FileContents
-        Files of one sample.
+        Contents of the files of one sample.
     n_files : int
-        Files of known formats that there are, those of other samples among them.
+        Number of files of known formats, including those of other samples.
     n_samples : int
-        Samples that the mapping finds; those in one file, as groups of HDF5, count as one. 0 where the comments of
-        the mapping say what it lacks.
+        Number of samples that the mapping finds. Samples that are HDF5 groups of one file count as one. 0 if the
+        mapping is not complete; its comments say what is missing.
     mapping : str
-        Text of a ``mapping.toml`` that would read them; a proposal.
+        Text of the proposed ``mapping.toml``.
     notices : list of str
-        Files of known formats that are not read, and what to do with them.
+        Files of known formats that are not read, with advice on how to convert them.
     """
 
     root: str
@@ -66,7 +66,7 @@ class Inspection:
 
 
 def inspect(path: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None) -> Inspection:
-    """List what a file holds, or the files of the first sample of a directory, and propose a mapping.
+    """List the arrays of a file, or of the first sample of a directory, and propose a mapping.
 
     Parameters
     ----------
@@ -78,29 +78,32 @@ def inspect(path: str | os.PathLike[str], storage_options: Mapping[str, Any] | N
     Raises
     ------
     SourceError
-        There is no file of a known format.
+        No file of a known format was found.
     MissingDependencyError
         A library that a file needs is not installed.
     StorageError
-        A file cannot be fetched.
+        The path does not exist, or a file cannot be fetched.
     """
-    given = normalize_root(path)
-    root, listing, asked = _listing(given, dict(storage_options or {}))
+    location = normalize_root(path)
+    root, listing, wanted = _listing(location, dict(storage_options or {}))
     storage = open_storage(root, storage_options)
-    keys = [key for key in asked if suffix_of(key) in SUFFIXES]
+    keys = [key for key in wanted if suffix_of(key) in SUFFIXES]
     pieces = {piece for key in keys for piece in pieces_in(key, storage)}
     keys = [key for key in keys if key not in pieces]
-    notices = unread_files(asked)
-    split = next((key for key in asked if _PIECE.search(key)), None)
+    notices = unread_files(wanted)
+    split = next((key for key in wanted if _PIECE.search(key)), None)
     if not keys and split is not None:
         raise SourceError(
-            f"{given}: no whole file of a known format is here; {split} is a piece of a file, by its name: write a "
-            "mapping with concatenate (docs/sources.md), or join the pieces of one sample with cat and inspect that"
+            f"{location}: expected a file of a known format, got only pieces of files, such as {split}; write a "
+            "mapping with concatenate (docs/sources.md), or join the pieces of a sample with cat and inspect the result"
         )
     if not keys and notices:
-        raise SourceError(f"{given}: no file of a format that is read; {'; '.join(notices)}")
+        way_out = "; ".join(notices)
+        raise SourceError(f"{location}: no file of a supported format; {way_out}")
     if not keys:
-        raise SourceError(f"{given}: no file of a known format is here; expected one of {', '.join(SUFFIXES)}")
+        raise SourceError(
+            f"{location}: no file of a known format found, expected one of {', '.join(SUFFIXES)}; check the path"
+        )
     by_key = {item.key: item for item in listing}
 
     def is_of_several(key: str) -> bool:
@@ -110,13 +113,13 @@ def inspect(path: str | os.PathLike[str], storage_options: Mapping[str, Any] | N
     sample = files_of_first_sample(keys, _sizes(keys, listing), is_of_several)
     contents = list(_read(storage, sample, listing))
     others = {key: read_other_files(storage, listing, key, sample.same_kind[key]) for key in sample.patterns}
-    name = PurePosixPath(given).stem or "dataset"
+    name = PurePosixPath(location).stem or "dataset"
     mapping = propose_mapping(name, sample, contents, others)
-    return Inspection(given, contents, len(keys), _count_samples(mapping, keys), mapping, notices)
+    return Inspection(location, contents, len(keys), _count_samples(mapping, keys), mapping, notices)
 
 
 def _sizes(keys: Sequence[str], listing: Sequence[StoredObject]) -> dict[str, int]:
-    """Return the sizes of files, with the files that they name: those beside them that are not among `keys`."""
+    """Return the size of each file, with the files that it can refer to: files beside it that are not in `keys`."""
     sizes = {item.key: item.size for item in listing}
     naming, known = [key for key in keys if names_files(key)], set(keys)
     beside = files_beside(naming, [item for item in listing if item.key not in known])
@@ -135,22 +138,22 @@ def _count_samples(mapping: str, keys: Sequence[str]) -> int:
     return len({tuple(sorted(values.items())) for values in found if values is not None})
 
 
-def _listing(given: str, storage_options: Mapping[str, Any]) -> tuple[str, list[StoredObject], list[str]]:
-    """Return a root, the files below it, and the keys of those that are to be looked at."""
-    parent, _, name = given.rpartition("/")
+def _listing(location: str, storage_options: Mapping[str, Any]) -> tuple[str, list[StoredObject], list[str]]:
+    """Return a root, the files below it, and the keys of the files to inspect."""
+    parent, _, name = location.rpartition("/")
     known = {*SUFFIXES, *UNREAD_SUFFIXES}
-    if not is_remote(given):
-        path = Path(given)
+    if not is_remote(location):
+        path = Path(location)
         if not path.exists():
-            raise StorageError(f"cannot read {given}: it is not there; check the path")
+            raise StorageError(f"{location} does not exist; check the path")
         if path.is_file():
             return str(path.parent), [StoredObject(path.name, path.stat().st_size, "")], [path.name]
     elif suffix_of(name) in known:
         listing = list(open_storage(parent, storage_options).objects())
         if any(item.key == name for item in listing):
             return parent, listing, [name]
-    listing = list(open_storage(given, storage_options).objects())
-    return given, listing, [item.key for item in listing]
+    listing = list(open_storage(location, storage_options).objects())
+    return location, listing, [item.key for item in listing]
 
 
 def _read(storage: Storage, sample: SampleFiles, listing: list[StoredObject]) -> Iterator[FileContents]:

@@ -1,4 +1,4 @@
-"""The domains that a file of named arrays may make: ``.npz`` and HDF5. Pure."""
+"""Proposed domains of a file of named arrays: ``.npz``, ``.pt`` and HDF5. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["array_candidates"]
 
 
 def array_candidates(sample: SampleFiles, found: FileContents) -> Iterator[Candidate]:
-    """Sort the arrays of a file into domains, by what their names say, or else the file's."""
+    """Yield the domains of a file's arrays, sorted by the names of the arrays or else the name of the file."""
     pattern = sample.patterns[found.key]
     by_kind: dict[str, list[FoundArray]] = {}
     for array in found.arrays:
@@ -59,21 +59,21 @@ def _array_table(
         table = DomainTable(name, kind, [f"file = {toml_text(pattern)}"])
         if found.sample_groups:
             table.head.append(f"group = {toml_text(group_beside(pattern, pattern_of_names(found.sample_groups)))}")
-        # Where there are other positions, PyG calls the features of its nodes x.
+        # Add an array named x last: if there are other positions, x holds the node features of PyG.
         for array, components in sorted(joined, key=lambda one: bare_name(one[0].name) == "x"):
             if array.shape[:1] == (n_points,) and len(array.shape) <= 2:
                 value = toml_value(components)
                 value = f"{{ array = {value}, transpose = true }}" if turned.intersection(components) else value
                 table.add(array, array.name, value)
             else:
-                table.remarks.append(f"# {toml_text(array.name)} has the shape {array.shape}")
+                table.remarks.append(f"# left out: {toml_text(array.name)} has the shape {array.shape}")
         return table
 
     return make
 
 
 def _columns_of_positions(kind: str, arrays: Sequence[FoundArray]) -> int | None:
-    """Return the length of arrays that have a column for each point; None where there are no such positions."""
+    """Return the number of columns of transposed positions (one column per point); None if there are none."""
     for array in arrays:
         if len(array.shape) == 2 and array.shape[0] == 3 != array.shape[1]:
             upright = _upright(array, array.shape[1])
@@ -83,7 +83,7 @@ def _columns_of_positions(kind: str, arrays: Sequence[FoundArray]) -> int | None
 
 
 def _upright(array: FoundArray, n_columns: int | None) -> FoundArray:
-    """Return an array with a row for each point, where it has a column for each."""
+    """Return a transposed array with rows and columns swapped; other arrays unchanged."""
     is_turned = len(array.shape) == 2 and array.shape[1] == n_columns != array.shape[0]
     return replace(array, shape=array.shape[::-1]) if is_turned else array
 

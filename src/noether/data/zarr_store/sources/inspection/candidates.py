@@ -1,4 +1,4 @@
-"""The domains that files of a sample may make, and which of them are taken. Pure."""
+"""Candidates for domains, and the choice among them. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from noether.data.zarr_store.sources.suffixes import suffix_of
 
 __all__ = ["Candidate", "Choice", "choose"]
 
-# Where the same is there in several formats: those that tell most of a mesh first.
+# Formats in order of preference: those that hold more of a mesh come first.
 _FORMATS = (
     *(".vtu", ".vtp", ".pvtu", ".pvtp", ".vtkhdf", ".vtm", ".vtk", ".cgns", ".case"),
     *(".h5", ".hdf5", ".hdf", ".npz", ".pt", ".npy", ".stl"),
@@ -22,20 +22,20 @@ _FORMATS = (
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A domain that one file, or one array a file, may make.
+    """A domain that one file, or several files of one array each, can provide.
 
     Attributes
     ----------
     kind : {"surface", "volume"}
-        What it is like.
+        Kind of the domain.
     pattern : str
-        Its file, or the first of its files.
+        Pattern of its file, or of the first of its files.
     n_samples : int
-        Samples that have the file.
+        Number of samples that have the file.
     sizes : frozenset of int
-        Numbers of points that the domain may have: those of cells and of points of a mesh.
+        Possible numbers of points of the domain: the number of cells and the number of points of a mesh.
     table : callable
-        Makes its table; takes the name of the domain.
+        Takes the name of the domain, and returns its table.
     """
 
     kind: str
@@ -54,11 +54,11 @@ class Candidate:
 
     @property
     def shown(self) -> str:
-        """Its file, and how many samples have it, as a comment says it."""
+        """Text for comments: the pattern, and the number of samples that have the file."""
         return f"{toml_text(self.pattern)} ({self.n_samples:,} sample{'s' if self.n_samples > 1 else ''})"
 
     def is_same(self, other: Candidate) -> bool:
-        """Return whether it is the same domain as another, in another format."""
+        """Return whether two candidates are the same domain in different formats."""
         if self.kind != other.kind or self.suffix == other.suffix:
             return False
         return bool(self.sizes & other.sizes) or ".stl" in {self.suffix, other.suffix}
@@ -66,25 +66,25 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The tables of the domains that are taken, and remarks on those that are not."""
+    """Tables of the chosen domains, and remarks about the others."""
 
     tables: list[DomainTable]
     remarks: list[str]
 
 
 def choose(candidates: Sequence[Candidate]) -> Choice:
-    """Take one of the candidates that are the same in several formats, and no boundary beside a body."""
+    """Choose one of the candidates that are the same domain in several formats, and no boundary if there is a body."""
     taken: list[Candidate] = []
     remarks: list[str] = []
     for candidate in sorted(candidates, key=_preference):
         same = next((one for one in taken if candidate.is_same(one)), None)
         if same is not None:
             remarks.append(
-                f"# taken: the {candidate.kind} of {same.shown}; left out: that of {candidate.shown}, which is the "
-                "same in another format"
+                f"# used: the {candidate.kind} of {same.shown}; left out: {candidate.shown}, the same {candidate.kind} "
+                "in another format"
             )
         elif _is_boundary(candidate) and any(one.kind == "surface" and not _is_boundary(one) for one in candidates):
-            remarks.append(f"# left out, no body by its name: {toml_text(candidate.pattern)}")
+            remarks.append(f"# left out, a boundary of the flow by its name: {toml_text(candidate.pattern)}")
         else:
             taken.append(candidate)
     named: dict[str, Candidate] = {}
@@ -113,7 +113,7 @@ def _free_name(taken: dict[str, Candidate], candidate: Candidate) -> str:
     if candidate.kind not in taken:
         return candidate.kind
     own, above = (_as_name(text) for text in (candidate.stem, PurePosixPath(candidate.pattern).parent.name))
-    # internal.vtu of two directories are told apart by these.
+    # Two files with a common name such as internal.vtu get the names of their directories.
     name = above if above and (not own or domain_named_in(own) is not None) else own or candidate.kind
     names = (f"{name}{number or ''}" for number in range(len(taken) + 2))
     return next(name for name in names if name not in taken)

@@ -1,4 +1,4 @@
-"""Arrays that are the components of one vector, by their names. Pure."""
+"""Joining arrays whose names say that they are the components of one vector. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from noether.data.zarr_store.sources.inspection.contents import FoundArray
 
 __all__ = ["join_components"]
 
-# A name ends in one of these, with or without a sign before it, or begins with one, as x_velocity of Fluent.
+# The component is at the end of the name, with or without a separator, or at its start, as in x_velocity of Fluent.
 _LETTERS = re.compile(r"(?P<name>.*?)[_:. -]?\[?(?P<component>[xyzXYZ])\]?")
 _FIRST_LETTERS = re.compile(r"(?P<component>[xyzXYZ])[_-](?P<name>.+)")
 _NUMBERS = re.compile(r"(?P<name>.*?)[_:. -]?\[?(?P<component>[012])\]?")
@@ -19,19 +19,19 @@ _NUMBERS = re.compile(r"(?P<name>.*?)[_:. -]?\[?(?P<component>[012])\]?")
 def join_components(
     arrays: Sequence[FoundArray], is_vector: Callable[[FoundArray, str], bool]
 ) -> list[tuple[FoundArray, tuple[str, ...]]]:
-    """Return the arrays of a file, with three that are the components of one vector as one.
+    """Return the arrays of a file, with the three components of each vector joined into one array.
 
     Parameters
     ----------
     arrays : sequence of FoundArray
-        In the order of the file.
+        Arrays in the order of the file.
     is_vector : callable
-        Says whether an array of three components, which has the given name, is a vector by that name.
+        Takes an array of three components and its name, and returns whether the name is that of a vector.
 
     Returns
     -------
     list of (FoundArray, tuple of str)
-        Each array with the names of the arrays that make it; three, or its own.
+        Each array with the names of its three components, or with its own name.
     """
     joined: dict[str, tuple[FoundArray, tuple[str, ...]]] = {}
     for pattern, labels in ((_LETTERS, "xyz"), (_FIRST_LETTERS, "xyz"), (_NUMBERS, "012")):

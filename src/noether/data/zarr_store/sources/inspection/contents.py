@@ -1,4 +1,4 @@
-"""What one file holds: arrays with their shapes, dtypes, ranges and NaN."""
+"""Contents of one file: its arrays with shapes, dtypes, ranges and numbers of NaN."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ class FoundArray:
     Attributes
     ----------
     name : str
-        In the file; empty where the file is one array.
+        Name in the file; empty if the file is a single array.
     shape : tuple of int
-        As the file has it.
+        Shape in the file.
     dtype : str
-        As NumPy calls it; what Python calls a value that is no array.
+        Name of the NumPy dtype, or of the Python type if the value is not an array.
     minimum, maximum : float or None
-        Of the values that are not NaN; None where there are none, or they are no numbers.
+        Range of the values without NaN; None if there are no such values or they are not numbers.
     n_nan : int
-        Values that are NaN.
+        Number of NaN values.
     association : {"cell", "point"} or None
-        Whether it is data of cells or points; None where there is no mesh.
+        Whether the array is cell data or point data; None without a mesh.
     part : str or None
-        The part of an EnSight case, or block of a ``.vtm``, of VTKHDF or of CGNS, that it lies in; None without parts.
+        EnSight part, or block of ``.vtm``, VTKHDF or CGNS, that has the array; None without parts.
     """
 
     name: str
@@ -67,18 +67,18 @@ class FoundArray:
 
 @dataclass(frozen=True, slots=True)
 class FoundPart:
-    """One part of a mesh.
+    """One EnSight part or block of a mesh.
 
     Attributes
     ----------
     name : str
-        As a mapping would name it.
+        Name of the part in a mapping.
     n_points, n_cells : int
-        Its size, without ghosts.
+        Number of points and cells, without ghosts.
     dimension : int
-        3 where it has volume cells, 2 where it has faces, less for lines and points.
+        Highest dimension of its cells: 3 with volume cells, 2 with faces, less with lines or points.
     n_ghost_points, n_ghost_cells : int
-        Copies of what belongs to another piece (``vtkGhostType``), which are left out.
+        Number of ghosts, which are left out: copies of points and cells of another piece (``vtkGhostType``).
     """
 
     name: str
@@ -91,47 +91,47 @@ class FoundPart:
 
 @dataclass(frozen=True, slots=True)
 class FileContents:
-    """What one file holds.
+    """Contents of one file.
 
     Attributes
     ----------
     key : str
-        Its name, relative to the directory that was inspected.
+        Name of the file, relative to the inspected directory.
     arrays : list of FoundArray
-        What it holds.
+        Arrays of the file.
     parts : list of FoundPart
-        Those of a mesh; one where the format knows no parts.
+        Parts of a mesh; one part if the format has no parts.
     sample_groups : list of str
-        Groups of an HDF5 file that hold the same arrays, as those of samples do; `arrays` are then those of the first.
+        HDF5 groups that look like samples, since they hold the same arrays; `arrays` are those of the first group.
     steps : Steps
         Time steps of a mesh.
     step : int or None
-        The step that `arrays` are of; None where there are none.
+        Time step of `arrays`; None without steps.
     n_bytes : int
-        Its size.
+        Size of the file in bytes.
     problem : str or None
-        Why it cannot be read.
+        Reason why the file cannot be read.
     """
 
     key: str
     arrays: list[FoundArray] = field(default_factory=list)
     parts: list[FoundPart] = field(default_factory=list)
     sample_groups: list[str] = field(default_factory=list)
-    steps: Steps = Steps()  # noqa: RUF009 - it is frozen
+    steps: Steps = Steps()  # noqa: RUF009 - Steps is frozen
     step: int | None = None
     n_bytes: int = 0
     problem: str | None = None
 
 
 def read_contents(path: Path, key: str) -> FileContents:
-    """Read all of a file, a piece at a time where its format allows.
+    """Read all arrays of a file, block by block if its format allows that.
 
     Raises
     ------
     SourceError
         The file is damaged.
     MissingDependencyError
-        A library that it needs is not installed.
+        A library that the file needs is not installed.
     """
     suffix = suffix_of(path)
     if suffix in MESH_SUFFIXES:
@@ -146,8 +146,8 @@ def read_contents(path: Path, key: str) -> FileContents:
         loaded = load_file(file, key, "file")
     if not isinstance(loaded, np.ndarray | dict):
         raise SourceError(
-            f"file: {key} holds a {type(loaded).__name__}; expected a tensor or a dict of tensors: save each sample to "
-            "a file of its own"
+            f"file: {key} holds a {type(loaded).__name__}, expected a tensor or a dict of tensors; save each sample to "
+            "its own file"
         )
     with damage_reported(key, "file"):
         values = flattened(loaded) if isinstance(loaded, dict) else {"": loaded}
@@ -155,7 +155,7 @@ def read_contents(path: Path, key: str) -> FileContents:
 
 
 def holds_several(file: BinaryIO, key: str) -> bool:
-    """Return whether a file of a format of single arrays holds several: a dict of tensors, in a ``.pt``."""
+    """Return whether a file of a single-array format holds several arrays: a ``.pt`` file with a dict of tensors."""
     if suffix_of(key) != ".pt":
         return False
     try:
@@ -189,7 +189,7 @@ def _read_hdf5(path: Path, key: str) -> FileContents:
 
 
 def _sample_groups(file: Any, key: str) -> list[str]:
-    """Return the groups of the uppermost level where there are several, if they hold the same arrays."""
+    """Return the HDF5 groups of the highest level with several groups, if all of them hold the same arrays."""
     groups: list[str] = []
     depth = 0
     while len(groups) < 2:
@@ -206,12 +206,12 @@ def _sample_groups(file: Any, key: str) -> list[str]:
 def read_parts(
     path: Path, key: str, wanted: Mapping[Association, Collection[str]] | None = None
 ) -> tuple[StreamedFile | MeshFile, Sequence[MeshPart]]:
-    """Open a file of a mesh and its parts, with the arrays that are wanted; without `wanted`, with all.
+    """Open a mesh file and its parts, with the arrays in `wanted`, or with all arrays.
 
     Raises
     ------
     SourceError
-        The file is damaged, or holds nothing.
+        The file is damaged or empty.
     MissingDependencyError
         Only VTK reads it, and PyVista is not installed.
     """
@@ -244,7 +244,7 @@ def _read_mesh(path: Path, key: str) -> FileContents:
 
 
 def _blocks_of(values: Any, where: str) -> Iterable[NDArray[Any]]:
-    """Return an array, or its rows a block at a time where it is not in memory."""
+    """Return the blocks of rows of an array; an array in memory is one block."""
     return (block for _, block in SourceRows(values, where).blocks()) if isinstance(values, LazyArray) else [values]
 
 
@@ -255,7 +255,7 @@ def _measure(
     association: Association | None = None,
     part: str | None = None,
 ) -> FoundArray:
-    """Measure an array that comes in blocks, whose shape is that of the only block where it is not told."""
+    """Measure an array from its blocks. Without `shape`, the array is a single block."""
     low, high, n_nan, first = np.inf, -np.inf, 0, None
     for block in blocks:
         first = block if first is None else first

@@ -1,4 +1,4 @@
-"""Which field of the glossary an array is, by its name and width, and a domain's table of them. Pure."""
+"""Matching arrays to canonical fields by name and width, and the table of a domain's fields. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from noether.data.zarr_store.sources.inspection.contents import FoundArray
 
 __all__ = ["DomainTable", "bare_name", "field_name", "is_vector", "toml_key", "toml_list", "toml_text", "toml_value"]
 
-# What solvers and datasets call a field; the first pattern that fits counts.
+# Names of fields in solvers and datasets. The first pattern that matches is used.
 _FIELD_NAMES = {
     "position": r"(cell_?)?(cent(er|re)s?|points?|pos(itions?)?|coord(inate)?s?|vertices|xyz|x)",
     "pressure": r"(static_?)?p(ressure)?(_?mean|_?avg)?",
@@ -25,7 +25,7 @@ _FIELD_NAMES = {
     "sdf": r"(sdf|distance_?to_?surface|wall_?dist(ance)?)",
 }
 _VECTORS = {POSITION, "velocity", "vorticity", "friction", "normals"}
-# Where an array comes from, which says nothing of what it is.
+# Affixes for the origin of an array; they say nothing about its quantity.
 _AFFIXES = ("^(surface|volume)_", "^(cell|point)_", "_(surface|volume|vtp|vtu|stl)$")
 _FLOAT16_MAX = 65504
 _BY_ATTRIBUTE = {spec.attribute: spec for spec in CANONICAL_TO_SPEC.values()}
@@ -33,22 +33,22 @@ _BY_ATTRIBUTE = {spec.attribute: spec for spec in CANONICAL_TO_SPEC.values()}
 
 @dataclass(slots=True)
 class DomainTable:
-    """One table of a domain: what stands above its fields, its fields, and what is said of others.
+    """The table of a domain in a mapping: settings, fields, and remarks about other arrays.
 
     Attributes
     ----------
     name : str
-        The domain.
+        Name of the domain.
     kind : {"surface", "volume"}
-        The domain of the glossary that it is like.
+        Kind of the domain, which decides the names of its fields.
     head : list of str
         Lines above the fields.
     fields : dict of str to str
-        Values by the names of the fields, as TOML has them.
+        TOML values by name of the field.
     remarks : list of str
         Lines of comments.
     has_mesh : bool
-        Whether it comes from a mesh, which has positions.
+        Whether the domain comes from a mesh, which has positions.
     """
 
     name: str
@@ -59,18 +59,18 @@ class DomainTable:
     has_mesh: bool = False
 
     def add(self, array: FoundArray, called: str, value: str) -> None:
-        """Add an array as a field, or a remark why not."""
+        """Add an array as a field, or add a remark with the reason why it is left out."""
         name = field_name(self.kind, array, called)
         if name == POSITION in self.fields and bare_name(called) == "x":
             name = "x"
         if not array.dtype.startswith("float"):
-            self.remarks.append(f"# {toml_text(called)} holds {array.dtype}")
+            self.remarks.append(f"# left out: {toml_text(called)} holds {array.dtype}")
             return
         if array.minimum == array.maximum == 0:
-            self.remarks.append(f"# {toml_text(called)} is zero everywhere")
+            self.remarks.append(f"# left out: {toml_text(called)} is zero everywhere")
             return
         if name in self.fields or (name == POSITION and self.has_mesh):
-            self.remarks.append(f"# {toml_text(called)} would be another {name}")
+            self.remarks.append(f"# left out: {toml_text(called)} would be a second {name}")
             return
         width, known = _width_of(array), _known_width(self.name, name)
         if known not in {None, width}:
@@ -86,20 +86,20 @@ class DomainTable:
             )
 
     def lines(self) -> Iterator[str]:
-        """Yield the lines of the table; comments where it lacks positions, which makes it no domain."""
+        """Yield the lines of the table, as comments if the domain has no positions and so is not valid."""
         lines = [f"[domains.{self.name}]", *self.head, "", f"[domains.{self.name}.fields]"]
         lines += [f"{key} = {value}" for key, value in self.fields.items()]
         yield ""
         if self.has_mesh or POSITION in self.fields:
             yield from lines
         else:
-            yield "# No array of shape (n_points, 3) is called as positions are. With a position the domain would be:"
+            yield "# No array of shape (n_points, 3) has a name of positions. With a position, the domain would be:"
             yield from (f"# {line}".rstrip() for line in lines)
         yield from self.remarks
 
 
 def field_name(kind: str, array: FoundArray, called: str) -> str:
-    """Return the glossary's name of a field, where its width allows it, else one made of its own."""
+    """Return the canonical name of an array's field if its width fits, else a name derived from its own."""
     bare = bare_name(called)
     width = _width_of(array)
     for name, pattern in _FIELD_NAMES.items():
@@ -112,7 +112,7 @@ def field_name(kind: str, array: FoundArray, called: str) -> str:
 
 
 def bare_name(called: str) -> str:
-    """Return the last part of a name, without what says where it comes from."""
+    """Return the last component of a name, without affixes for its origin."""
     bare = re.split(r"[/:]", called)[-1]
     for affix in _AFFIXES:
         bare = re.sub(affix, "", bare, flags=re.IGNORECASE)
@@ -120,27 +120,27 @@ def bare_name(called: str) -> str:
 
 
 def is_vector(kind: str) -> Callable[[FoundArray, str], bool]:
-    """Return a function that says whether an array is a vector by its name."""
+    """Return a function that returns whether an array is a vector by its name."""
     return lambda array, called: field_name(kind, array, called) in _VECTORS
 
 
 def toml_text(text: str) -> str:
-    """Return a text in quotes, as TOML has it."""
+    """Return a text as a TOML string."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def toml_key(text: str) -> str:
-    """Return a key, in quotes where TOML wants them."""
+    """Return a text as a TOML key, in quotes if necessary."""
     return text if re.fullmatch("[A-Za-z0-9_-]+", text) else toml_text(text)
 
 
 def toml_list(texts: Sequence[str]) -> str:
-    """Return texts as a list of TOML."""
+    """Return texts as a TOML list."""
     return f"[{', '.join(map(toml_text, texts))}]"
 
 
 def toml_value(names: Sequence[str]) -> str:
-    """Return an array, or those of the components of a vector, as the value of a field."""
+    """Return the TOML value of a field: the name of its array, or the list of its component arrays."""
     return toml_text(names[0]) if len(names) == 1 else toml_list(names)
 
 

@@ -1,4 +1,4 @@
-"""Files of the same kind, one for each sample, found by what their paths have in common. Pure."""
+"""Sorting files into kinds by their paths. A kind has one file per sample. Pure."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from noether.data.zarr_store.sources.suffixes import suffix_of
 
 __all__ = ["SINGLE_ARRAYS", "FileKind", "VariableKind", "find_kinds"]
 
-# One file of these is one array.
+# Formats in which a file usually holds one array.
 SINGLE_ARRAYS = {".pt", ".npy"}
 
 _SPLIT = re.compile(
     r"(train(ing)?|val(id(ation)?)?|test(ing)?|eval(uation)?|dev|holdout)([_-]?(set|data|split|samples?))?",
     re.IGNORECASE,
 )
-# Directories that are called so sort files by what they are, not by sample.
+# Names of directories that sort files by content, not by sample.
 _SORTING = re.compile(
     r"surf(aces?)?|vol(umes?)?|boundar(y|ies)|walls?|body|internal|domain|fields?|fluid|solid|skin|mesh(es)?|"
     r"geometr(y|ies)|stls?|vt[pkum]|pt|np[yz]|h(df)?5|ensight|tensors?|raw|(pre)?processed",
@@ -33,16 +33,16 @@ Piece = str | int
 
 @dataclass(frozen=True, slots=True)
 class FileKind:
-    """Files that are the same of different samples.
+    """Files with the same kind of content, one per sample.
 
     Attributes
     ----------
     components : tuple of tuple of str or int
-        The components of their paths, each as texts and the numbers of variables.
+        Components of the paths. Each one is a sequence of texts and indices of variables.
     variables : tuple of {"number", "name", "split"}
-        What tells the files apart.
+        Kinds of the variables that distinguish the files.
     rows : dict of str to tuple of str
-        By path, the values of the variables.
+        Values of the variables by path.
     """
 
     components: tuple[tuple[Piece, ...], ...]
@@ -51,11 +51,11 @@ class FileKind:
 
     @property
     def signature(self) -> tuple[VariableKind, ...]:
-        """The variables that make a sample, which are all but the split."""
+        """Kinds of the variables that distinguish samples: all except the split."""
         return tuple(kind for kind in self.variables if kind != "split")
 
     def sample_of(self, key: str) -> tuple[str, ...]:
-        """Return the values that tell the sample of a file."""
+        """Return the values that identify the sample of a file."""
         return _without_split(self.variables, self.rows[key])
 
 
@@ -70,26 +70,26 @@ class _File:
         return self.rest[0]
 
     def tokens(self, known: Mapping[int, str] | None = None) -> list[Token]:
-        """Split its name; the suffix of a file is one text, whatever numbers it has."""
+        """Split the name into tokens. The suffix of a file is one text, even if it has digits."""
         tokens = split_name(self.name.removesuffix(self.suffix), known)
         return [*tokens, Token("text", self.suffix)] if self.suffix else tokens
 
     @property
     def suffix(self) -> str:
-        """The suffix of a file, as it is written; empty for a directory."""
+        """The suffix of the file name, unchanged; empty for a directory."""
         return f".{self.name.rpartition('.')[2]}" if len(self.rest) == 1 else ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Node:
-    """Directories that are the same of different samples, taken together."""
+    """Corresponding directories of different samples."""
 
     components: tuple[tuple[Piece, ...], ...]
     variables: tuple[VariableKind, ...]
     files: Sequence[_File]
 
     def known(self, file: _File) -> dict[int, str]:
-        # Numbers are compared as columns, of all files.
+        # Numbers are compared later, for all files at once.
         return {i: file.values[i] for i, kind in enumerate(self.variables) if kind != "number"}
 
     def shape(self, file: _File) -> tuple[object, ...]:
@@ -107,11 +107,12 @@ class _Node:
 
 
 def find_kinds(keys: Collection[str], holds_several: Callable[[str], bool] = lambda _: False) -> list[FileKind]:
-    """Sort files by kind.
+    """Return the kinds of files.
 
-    A name of a directory or file is split into texts and numbers. Where texts differ too, and the directories hold the
-    same, the whole name tells samples apart. What differs is a variable, unless it is equal to one in all files. Where
-    `holds_several` says that a file of a format of single arrays has several, it is no part of a sample but all of it.
+    Each name of a directory or file is split into texts and numbers. A number that differs between files becomes a
+    variable, unless it equals an earlier variable in all files. If the texts differ too, but the directories hold the
+    same files, the whole name becomes a variable. `holds_several` returns whether a file of a single-array format holds
+    several arrays; such a file is a whole sample.
     """
     return list(_walk(_Node((), (), [_File(key, tuple(key.split("/")), ()) for key in keys]), holds_several))
 
@@ -143,7 +144,7 @@ def _groups_of_directories(node: _Node, files: Sequence[_File]) -> Groups:
 
 
 def _alike(node: _Node, files: Sequence[_File]) -> list[list[list[_File]]]:
-    """Return files by the shape of their directory's name, with those together that hold files of the same names."""
+    """Return files by the shape of their directory's name. Shapes whose directories hold the same files are joined."""
     shapes = _grouped(files, node.shape)
     parent = list(range(len(shapes)))
 
@@ -163,7 +164,7 @@ def _alike(node: _Node, files: Sequence[_File]) -> list[list[list[_File]]]:
 
 
 def _content(file: _File) -> str:
-    """Return what a directory holds, without numbers, and without the words of the directory's own name."""
+    """Return the path of a file in its directory, without numbers and without words of the directory's name."""
     own = set(words_of(file.name))
     texts = (
         "".join("#" if token.kind == "number" else token.text for token in split_name(one)) for one in file.rest[1:]
@@ -177,7 +178,7 @@ def _groups_of_files(node: _Node, files: Sequence[_File], holds_several: Callabl
         is_single = suffix_of(same_format[0].name) in SINGLE_ARRAYS and not holds_several(same_format[0].key)
         if is_single and node.has_samples:
             for shape in shapes:
-                # Arrays that every sample has are told apart by their numbers, not samples.
+                # If every sample has these files, their numbers distinguish arrays, not samples.
                 names = _grouped(shape, lambda file: file.name) if _recurs(node, shape) else [shape]
                 yield from ((_by_numbers, one) for one in names)
         elif not is_single and len(shapes) > 1 and _are_samples(node, shapes, files):
@@ -187,7 +188,7 @@ def _groups_of_files(node: _Node, files: Sequence[_File], holds_several: Callabl
 
 
 def _are_samples(node: _Node, shapes: list[list[_File]], beside: Sequence[_File]) -> bool:
-    """Return whether files of several shapes are samples, or else different files of each sample."""
+    """Return whether files of several shapes are different samples, rather than different files of one sample."""
     files = [file for shape in shapes for file in shape]
     if any(_is_of_split(file) for file in files):
         return True
@@ -212,7 +213,7 @@ def _numbers(file: _File) -> tuple[str, ...]:
 
 
 def _recurs(node: _Node, files: Sequence[_File]) -> bool:
-    """Return whether most samples have the same names."""
+    """Return whether most samples have files of the same names."""
     if not node.has_samples:
         return False
     pairs = {(node.sample_of(file), file.name) for file in files}
@@ -244,7 +245,7 @@ def _by_split(node: _Node, files: Sequence[_File]) -> _Node:
 
 
 def _stepped(node: _Node, files: Sequence[_File], columns: Sequence[Piece | tuple[VariableKind, list[str]]]) -> _Node:
-    """Return the node below, with a variable for each column that differs and is not equal to another."""
+    """Return the next node, with a new variable for each column that differs and equals no other variable."""
     variables, values = list(node.variables), [list(file.values) for file in files]
     pieces: list[Piece] = []
     for column in columns:

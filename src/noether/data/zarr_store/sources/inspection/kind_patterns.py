@@ -1,4 +1,4 @@
-"""The patterns of the paths of files of one kind, and the ids of samples that come from them. Pure."""
+"""Path patterns of kinds of files, and the patterns of sample ids derived from them. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from noether.data.zarr_store.sources.patterns import PathPattern
 
 __all__ = ["UNWRITABLE", "KindPattern", "common_id", "natural_order", "placeholders_of"]
 
-# Patterns have no escape for these.
+# Characters that a pattern cannot escape.
 UNWRITABLE = re.compile(r"[{}*\\]")
 
 _PLACEHOLDERS = {"number": "n", "name": "case", "split": "split"}
@@ -21,14 +21,14 @@ _NUMBER = ":number}"
 
 @dataclass(frozen=True, slots=True)
 class KindPattern:
-    """A kind of files, with the placeholders that stand for its variables.
+    """A kind of files, with placeholders for its variables.
 
     Attributes
     ----------
     kind : FileKind
-        The files.
+        The kind of files.
     placeholders : tuple of str
-        A placeholder for each variable, ``*`` among them for a split that is no part of the ids.
+        One placeholder per variable; ``*`` for a split that is not part of the ids.
     """
 
     kind: FileKind
@@ -36,7 +36,7 @@ class KindPattern:
 
     @property
     def components(self) -> list[str]:
-        """The components of its pattern."""
+        """Components of the pattern."""
         return [
             "".join(_literal(piece) if isinstance(piece, str) else self.placeholders[piece] for piece in component)
             for component in self.kind.components
@@ -44,17 +44,17 @@ class KindPattern:
 
     @property
     def pattern(self) -> str:
-        """The pattern of their paths."""
+        """Pattern of the paths."""
         return "/".join(self.components)
 
     def takes_too(self, keys: Sequence[str]) -> str | None:
-        """Return a file of another kind that the pattern matches, as run_{n}.vtp does run_1_ground.vtp."""
+        """Return a file of another kind that the pattern matches too: run_{n}.vtp also matches run_1_ground.vtp."""
         pattern = PathPattern.parse(self.pattern)
         others = [key for key in keys if key not in self.kind.rows and pattern.match(key) is not None]
         return min(others, key=natural_order, default=None)
 
     def with_numbers(self) -> KindPattern:
-        """Return it with placeholders for numbers alone, where its variables are numbers."""
+        """Return a copy in which placeholders of numeric variables match only numbers."""
         kinds = zip(self.placeholders, self.kind.variables, strict=True)
         return replace(
             self,
@@ -63,7 +63,7 @@ class KindPattern:
 
     @property
     def own_id(self) -> str:
-        """The pattern of sample ids that these files alone would have: the components that have all placeholders."""
+        """Pattern of sample ids for this kind alone: the path components that have all placeholders."""
         if any(one.endswith(_NUMBER) for one in self.placeholders):
             return replace(self, placeholders=tuple(one.replace(_NUMBER, "}") for one in self.placeholders)).own_id
         named = [one for one in self.placeholders if one != "*"]
@@ -81,7 +81,7 @@ class KindPattern:
 
 
 def placeholders_of(variables: Sequence[VariableKind], keeps_split: bool) -> tuple[str, ...]:
-    """Return a placeholder for each variable: ``*`` for a split, unless it is to be part of the ids."""
+    """Return one placeholder per variable: ``*`` for a split, unless `keeps_split` makes it part of the ids."""
     names: list[str] = []
     for kind in variables:
         if kind == "split" and not keeps_split:
@@ -93,7 +93,7 @@ def placeholders_of(variables: Sequence[VariableKind], keeps_split: bool) -> tup
 
 
 def common_id(written: Sequence[KindPattern]) -> str:
-    """Return the pattern of sample ids for several kinds of files: the placeholders alone where they disagree."""
+    """Return the pattern of sample ids for several kinds; only the placeholders, if their own patterns differ."""
     ids = {one.own_id for one in written}
     if len(ids) == 1:
         return ids.pop()
@@ -105,10 +105,10 @@ def _up_to_last_placeholder(text: str) -> str:
 
 
 def _literal(text: str) -> str:
-    # Where a pattern cannot have a character, it takes any.
+    # * replaces a character that a pattern cannot contain.
     return UNWRITABLE.sub("*", text)
 
 
 def natural_order(text: str) -> list[tuple[int, str]]:
-    """Return a key to sort names by, with numbers in them by their values."""
+    """Return a key for sorting names, with numbers in them sorted by value."""
     return [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in re.split("([0-9]+)", text)]

@@ -1,4 +1,4 @@
-"""The domains that a mesh may make: its surfaces and its volumes. Pure."""
+"""Proposed domains of a mesh: its surface and its volume. Pure."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def mesh_candidates(
     others: OtherFiles,
     beside: Mapping[tuple[str, int], Sequence[FileContents]],
 ) -> Iterator[Candidate]:
-    """Yield the surface and the volume of a file, or its points where it has no cells."""
+    """Yield the surface and the volume of a mesh, or its points if it has no faces and no volume cells."""
     by_kind = {
         "surface": [part for part in found.parts if part.dimension == 2],
         "volume": [part for part in found.parts if part.dimension == 3],
     }
     if not any(by_kind.values()):
-        # Points without faces and cells are of what their name says.
+        # The name decides the domain of points without faces and cells.
         by_kind[domain_named_in(PurePosixPath(found.key).name) or "volume"] = found.parts
     for kind, parts in by_kind.items():
         if parts:
@@ -79,7 +79,7 @@ def _mesh_table(
             association = "cell" if of_files[0].arrays[0].shape[0] == rows["cell"] else "point"
         table.head.append(f'association = "{association}"')
         if found.steps.count > 1:
-            said = f'{found.steps.described()}; "all" makes each a sample, with {{step}} in the id'
+            said = f'{found.steps.described()}; "all" makes each step a sample, with {{step}} in the id'
             table.head.append(f'step = "last"  # of {said}')
         table.remarks += left + apart
         for array, components in join_components(arrays, is_vector(kind)):
@@ -89,7 +89,7 @@ def _mesh_table(
             if array.shape[0] == rows[association]:
                 table.add(array, stem, f"{{ file = {toml_text(sample.patterns[file.key])} }}")
             else:
-                table.remarks.append(f"# left out, no {association} data: {toml_text(sample.patterns[file.key])}")
+                table.remarks.append(f"# left out, not {association} data: {toml_text(sample.patterns[file.key])}")
         if kind == "surface":
             for derived in ("normals", "area"):
                 if derived not in table.fields:
@@ -100,7 +100,7 @@ def _mesh_table(
 
 
 def _selection(found: FileContents, wanted: Sequence[str]) -> str:
-    """Write which parts are chosen; a name with * or ? in it may fit others, which are excluded."""
+    """Return the TOML text that selects parts. Other parts that a name with * or ? matches are excluded."""
     names = list(dict.fromkeys(wanted))
     too = [
         part.name for part in found.parts if part.name not in names and any(name_matches(part.name, n) for n in names)
@@ -110,12 +110,12 @@ def _selection(found: FileContents, wanted: Sequence[str]) -> str:
 
 
 def _body(found: FileContents, parts: list[FoundPart]) -> tuple[list[FoundPart], list[str]]:
-    """Return the parts that are a body, and remarks on others: inlets, outlets, the ground, walls of a tunnel."""
+    """Return the parts of the body, and remarks on other parts: inlets, outlets, the ground, walls of a tunnel."""
     remarks = []
     inner = [part for part in parts if not is_outer(part.name)]
     if inner and len(inner) < len(parts):
         outer = [part.name for part in parts if part not in inner]
-        remarks.append(f"# parts left out, no body by their names: {', '.join(map(toml_text, outer))}")
+        remarks.append(f"# parts left out, boundaries of the flow by their names: {', '.join(map(toml_text, outer))}")
         parts = inner
     with_friction = {
         array.part
@@ -131,7 +131,7 @@ def _body(found: FileContents, parts: list[FoundPart]) -> tuple[list[FoundPart],
 
 
 def _arrays_of_all_parts(found: FileContents, names: set[str | None]) -> list[FoundArray]:
-    """Return arrays that all of some parts have, with the ranges of all together."""
+    """Return the arrays that all parts in `names` have, with the range over all these parts."""
     together: dict[tuple[str, str | None], list[FoundArray]] = {}
     for array in found.arrays:
         if array.part in names and array.name != "(positions)":

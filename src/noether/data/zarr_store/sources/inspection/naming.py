@@ -1,4 +1,4 @@
-"""Which files belong to one sample, and what tells samples apart in their names. Pure."""
+"""Finding the files of one sample, and the parts of their names that distinguish samples. Pure."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class SampleFiles:
     id : str
         Pattern of the sample ids.
     patterns : dict of str to str
-        By the name of each file, the pattern of the names that it has in all samples.
+        Pattern of each file's name in all samples, by file name.
     same_kind : dict of str to tuple of str
-        By the name of each file, the names of the same file of all samples.
+        Names of the corresponding files of all samples, by file name.
     remarks : list of str
-        What the patterns leave out, and what they take for samples.
+        Remarks on files that the patterns leave out or match as samples.
     n_samples : int
-        Samples that there are.
+        Number of samples.
     """
 
     id: str
@@ -60,17 +60,16 @@ def files_of_first_sample(
     sizes: Mapping[str, int] | None = None,
     holds_several: Callable[[str], bool] = lambda _: False,
 ) -> SampleFiles:
-    """Find what tells samples apart in the names of files, and the files of the first sample.
+    """Find the patterns of file names that distinguish samples, and the files of the first sample.
 
     Parameters
     ----------
     keys : sequence of str
         Names of files, relative to a root.
     sizes : mapping of str to int, optional
-        Their sizes. Where some files are one for each sample, and others one for all or several for each, the samples
-        are those of the larger ones.
+        Sizes of the files. If kinds of files disagree on the samples, the largest files decide.
     holds_several : callable
-        Says whether a file of a format of single arrays holds several nevertheless.
+        Returns whether a file of a single-array format holds several arrays.
     """
     blocks = {str(PurePosixPath(key).with_suffix("")) for key in keys if suffix_of(key) == ".vtm"}
     if blocks:
@@ -86,8 +85,8 @@ def files_of_first_sample(
     remarks = [
         *_remarks(written, keeps_split),
         *(remark for one in written for remark in _taken_too(one, keys)),
-        *(_left_out(kind, "of other samples than the files below") for kind in disjoint),
-        *(_left_out(kind, "not one for each sample") for kind in rest),
+        *(_left_out(kind, "of samples without the files below") for kind in disjoint),
+        *(_left_out(kind, "not one file per sample") for kind in rest),
     ]
     if len(remarks) > _MAX_REMARKS:
         remarks = [*remarks[:_MAX_REMARKS], f"left out: files of {len(remarks) - _MAX_REMARKS} more kinds"]
@@ -105,7 +104,7 @@ def files_of_first_sample(
 
 
 def pattern_of_names(names: Sequence[str]) -> str:
-    """Return a pattern that all names fit: ``run_{n}`` where they differ in one number, else ``{case}``."""
+    """Return a pattern for all names: ``run_{n}`` if they differ in one number, else ``{case}``."""
     if len(names) == 1:
         return names[0]
     split = [split_name(name) for name in names]
@@ -118,14 +117,14 @@ def pattern_of_names(names: Sequence[str]) -> str:
 
 
 def group_beside(pattern: str, group: str) -> str:
-    """Return the pattern of a group with placeholders that the pattern of its file does not have."""
+    """Return the pattern of an HDF5 group, with placeholders renamed that the pattern of its file already has."""
     for placeholder, other in (("{n}", "{m}"), ("{case}", "{group}")):
         group = group.replace(placeholder, other) if placeholder in pattern else group
     return group
 
 
 def _of_samples(kinds: Sequence[FileKind], sizes: Mapping[str, int] | None) -> tuple[list[FileKind], list[FileKind]]:
-    """Return the kinds whose files are one for each sample, and those of samples that have no file of the others."""
+    """Return the kinds with one file per sample, and the kinds of other samples, which have no such file."""
     by_signature: dict[tuple[VariableKind, ...], list[FileKind]] = {}
     for kind in kinds:
         by_signature.setdefault(kind.signature, []).append(kind)
@@ -137,7 +136,7 @@ def _of_samples(kinds: Sequence[FileKind], sizes: Mapping[str, int] | None) -> t
 
 
 def _file_of(kind: FileKind, sample: tuple[str, ...]) -> str:
-    """Return the file of a sample, or the first one where it has none."""
+    """Return the file of a sample, or the first file of the kind if the sample has none."""
     return min((key for key in kind.rows if kind.sample_of(key) == sample), default=min(kind.rows, key=natural_order))
 
 
@@ -149,7 +148,7 @@ def _taken_too(written: KindPattern, keys: Sequence[str]) -> list[str]:
 
 
 def _literal_id(keys: Sequence[str]) -> str:
-    """Return the name of the directory that all files lie in, or of the only file."""
+    """Return the name of the common directory of all files, or of the only file."""
     common = PurePosixPath(*_common(keys)).name
     name = common or (PurePosixPath(keys[0]).stem if len(keys) == 1 else "sample")
     return UNWRITABLE.sub("_", name)
@@ -173,7 +172,7 @@ def _samples(kind: FileKind) -> set[tuple[str, ...]]:
 
 
 def _needs_split(kinds: Sequence[FileKind]) -> bool:
-    """Return whether a sample id is in several splits, so that only both together tell the sample."""
+    """Return whether a sample id occurs in several splits, so that the id must contain the split."""
     splits: dict[tuple[str, ...], set[str]] = {}
     for kind in kinds:
         if "split" in kind.variables:
@@ -184,14 +183,14 @@ def _needs_split(kinds: Sequence[FileKind]) -> bool:
 
 
 def _first_sample(kinds: Sequence[FileKind]) -> tuple[str, ...]:
-    """Return the first of the samples that have most kinds of files."""
+    """Return the first of the samples that have the most kinds of files."""
     counts = Counter(sample for kind in kinds for sample in _samples(kind))
     most = max(counts.values())
-    complete = sorted((sample for sample, count in counts.items() if count == most), key=_in_order)
+    fullest = sorted((sample for sample, count in counts.items() if count == most), key=_in_order)
     if len(kinds[0].signature) > 1 and set(kinds[0].signature) == {"number"}:
-        # Of time steps the last: fields may be zero in the first.
-        return max((sample for sample in complete if sample[:-1] == complete[0][:-1]), key=_in_order)
-    return complete[0]
+        # Use the last time step: fields can be zero in the first.
+        return max((sample for sample in fullest if sample[:-1] == fullest[0][:-1]), key=_in_order)
+    return fullest[0]
 
 
 def _in_order(sample: tuple[str, ...]) -> list[tuple[float, list[tuple[int, str]]]]:
@@ -209,12 +208,14 @@ def _remarks(written: Sequence[KindPattern], keeps_split: bool) -> list[str]:
         }
     )
     if splits and keeps_split:
-        remarks.append(f"a sample is in several of {', '.join(splits)}, so that they are part of the ids")
+        remarks.append(f"a sample id occurs in several of {', '.join(splits)}, so they are part of the ids")
     elif splits:
-        remarks.append(f"the directories {', '.join(splits)} are no part of the ids; * stands for them")
+        remarks.append(f"the directories {', '.join(splits)} are not part of the ids; * stands for them")
     placeholders = [one for one in placeholders_of(written[0].kind.variables, keeps_split) if one != "*"]
     if "{t}" in placeholders:
-        remarks.append(f"each {' with each '.join(placeholders)} is a sample, as each time step of a case is")
+        remarks.append(
+            f"each combination of {' and '.join(placeholders)} is a sample, such as each time step of a case"
+        )
     return remarks
 
 

@@ -1,4 +1,4 @@
-"""What the same file of other samples holds: cell data or point data by its head, and the names of its parts."""
+"""Contents of the corresponding files of other samples: arrays by association, and names of parts."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from noether.data.zarr_store.stores import Storage, StoredObject, is_remote
 
 __all__ = ["OtherFiles", "read_other_files"]
 
-# So many heads, evenly spread, tell enough of very many files.
+# Number of files, evenly spread, whose headers are read.
 _MAX_HEADS = 100
-# A head in object storage takes a request of some megabytes.
+# In object storage, reading a header takes a request of some megabytes.
 _MAX_REMOTE_HEADS = 8
-# Names of parts take reading a mesh: so many files at most, and so many bytes of them together.
+# Reading the names of parts means reading meshes: limits on the number of files and on their total bytes.
 _MAX_MESHES, _MAX_MESH_BYTES = 20, 256 << 20
 _PARTED_SUFFIXES = (".case", ".vtm", ".vtkhdf", ".cgns")
 
@@ -31,21 +31,21 @@ Arrays = Mapping[Association, frozenset[str]]
 
 @dataclass(frozen=True, slots=True)
 class OtherFiles:
-    """The same file of other samples.
+    """Contents of the corresponding files of other samples.
 
     Attributes
     ----------
     arrays : dict of str to dict of {"cell", "point"} to frozenset of str
-        By the name of each file, the arrays that it holds.
+        Names of the arrays by file name and association.
     parts : dict of str to dict of str to int
-        By the name of each file, the dimensions of its parts by their names.
+        Dimensions of the parts by file name and name of the part.
     """
 
     arrays: Mapping[str, Arrays] = field(default_factory=dict)
     parts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def parts_instead(self, names: Sequence[str], dimension: int) -> dict[str, list[str]]:
-        """Return parts of files that have none of some names: those of a dimension, by file."""
+        """Return, by file, the parts of one dimension in files that have none of the parts in `names`."""
         return {
             key: [name for name, of in parts.items() if of == dimension]
             for key, parts in self.parts.items()
@@ -53,7 +53,7 @@ class OtherFiles:
         }
 
     def associate(self, found: Sequence[FoundArray]) -> tuple[Association, list[FoundArray], list[str]]:
-        """Choose between cell data and point data: those that most files have; of equals, cell data.
+        """Choose the association that most files have: cell data or point data. Cell data wins a tie.
 
         Parameters
         ----------
@@ -63,11 +63,11 @@ class OtherFiles:
         Returns
         -------
         association : {"cell", "point"}
-            What is chosen.
+            The chosen association.
         arrays : list of FoundArray
             Arrays to read.
         remarks : list of str
-            Which arrays other files lack, and which are left out.
+            Comments on arrays that other files lack, and on arrays that are left out.
         """
         names = {one: {array.name for array in found if array.association == one} for one in ("cell", "point")}
         either = names["cell"] | names["point"]
@@ -79,7 +79,7 @@ class OtherFiles:
         association: Association = "cell" if scores["cell"] >= scores["point"] and names["cell"] else "point"
         arrays: dict[str, FoundArray] = {}
         for array in found:
-            # An array that the first sample has on the other side only is like those of other samples.
+            # If the first sample has an array with the other association only, use that of the other samples.
             elsewhere = any(array.name in file[association] for file in files)
             if array.association == association or (array.name not in names[association] and elsewhere):
                 arrays[array.name] = array
@@ -91,7 +91,7 @@ class OtherFiles:
         return association, list(arrays.values()), remarks
 
     def _remarks(self, association: Association, arrays: dict[str, FoundArray]) -> list[str]:
-        """Return which arrays some files lack, as comments; remove from `arrays` those that most files lack."""
+        """Return comments on arrays that some files lack. Arrays that most files lack are removed from `arrays`."""
         remarks = []
         other: Association = "point" if association == "cell" else "cell"
         for name in list(arrays):
@@ -103,14 +103,19 @@ class OtherFiles:
                 del arrays[name]
                 remarks.append(f"# left out: {toml_text(name)}, no {association} data in {of}")
             elif without:
-                remarks.append(f"# {toml_text(name)} is no {association} data in {of}; such samples fail")
+                remarks.append(f"# {toml_text(name)} is not {association} data in {of}; these samples will fail")
                 if any(name in self.arrays[key][other] for key in without if key in self.arrays):
-                    remarks.append(f'# (it is {other} data there: association = "{other}", into a store of its own)')
+                    remarks.append(
+                        f'# (it is {other} data there: convert them with association = "{other}" into another store)'
+                    )
         return remarks
 
 
 def _tells(array: FoundArray) -> bool:
-    """Return whether an array is a result: normals and areas are often at points of cell data, and numbers at cells."""
+    """Return whether an array helps to choose the association.
+
+    Normals, areas and integers do not: they often have the other association than the results.
+    """
     is_shape = field_name("surface", array, array.name) in {"normals", "area"}
     return array.dtype.startswith("float") and not is_shape and not array.minimum == array.maximum == 0
 
@@ -120,18 +125,18 @@ def _associations() -> tuple[Association, ...]:
 
 
 def read_other_files(storage: Storage, listing: Sequence[StoredObject], first: str, keys: Iterable[str]) -> OtherFiles:
-    """Read what the same file of other samples holds; files that cannot be read are passed over.
+    """Read the contents of the corresponding files of other samples. Files that cannot be read are skipped.
 
     Parameters
     ----------
     storage : Storage
-        Where they lie.
+        Storage of the files.
     listing : sequence of StoredObject
-        All files there.
+        All files of the storage.
     first : str
-        The file of the first sample.
+        File of the first sample.
     keys : iterable of str
-        The files of all samples.
+        Files of all samples.
     """
     others = [key for key in keys if key != first]
     if suffix_of(first) in HEAD_SUFFIXES:
@@ -154,7 +159,7 @@ def _read_heads(storage: Storage, items: Iterable[StoredObject]) -> dict[str, Ar
             with open_head(storage, item) as file:
                 head = read_vtk_head(file)
         except (StoreError, ValueError, KeyError, TypeError, OSError):
-            continue  # its own sample tells what is wrong with it
+            continue  # reported when its sample is converted
         if head.is_whole:
             arrays[item.key] = {one: frozenset(held) for one, held in head.arrays.items()}
     return arrays
@@ -171,6 +176,6 @@ def _read_parts(storage: Storage, listing: Sequence[StoredObject], keys: Sequenc
         try:
             _, read = read_parts(Path(storage.root, key), key, {"cell": (), "point": ()})
         except StoreError:
-            continue  # its own sample tells what is wrong with it
+            continue  # reported when its sample is converted
         parts[key] = {part.name: part.dimension for part in read}
     return parts

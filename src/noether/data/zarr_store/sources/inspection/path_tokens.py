@@ -1,4 +1,4 @@
-"""Names of files and directories, split into what may differ between samples and what stays. Pure."""
+"""Splitting names of files and directories into texts, numbers and known values. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal
 
 __all__ = ["Token", "affixes", "split_name", "words_of"]
 
-# With a sign where nothing stands before it, with decimals, and with an exponent: "run_1", "0.15", "aoa_-5", "1e-05".
+# A number can have a sign at the start of a word, decimals and an exponent: "run_1", "0.15", "aoa_-5", "1e-05".
 _NUMBER = re.compile(r"(?:(?<![A-Za-z0-9.)\]-])-)?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+(?![A-Za-z0-9]))?")
 _WORD = re.compile("[A-Za-z0-9]+")
 _SEPARATORS = "_-. "
@@ -23,11 +23,11 @@ class Token:
     Attributes
     ----------
     kind : {"text", "number", "known"}
-        Text that stays, a number, or the value of a variable that is known from a directory above.
+        Fixed text, a number, or the value of a variable that is known from a parent directory.
     text : str
-        The piece.
+        Text of the token.
     variable : int or None
-        The number of the known variable.
+        Index of the known variable.
     """
 
     kind: Literal["text", "number", "known"]
@@ -36,7 +36,7 @@ class Token:
 
     @property
     def shape(self) -> tuple[str, str, int | None]:
-        """What it has in common with the same piece of other names."""
+        """Key that the corresponding tokens of similar names share."""
         return (self.kind, self.text if self.kind == "text" else "", self.variable)
 
 
@@ -48,7 +48,7 @@ def split_name(name: str, known: Mapping[int, str] | None = None) -> list[Token]
     name : str
         One component of a path.
     known : mapping of int to str, optional
-        Values of variables, which are looked for as whole words.
+        Values of known variables; they are matched as whole words.
     """
     return list(_split(name, tuple((known or {}).items())))
 
@@ -74,7 +74,7 @@ def _split(name: str, known: tuple[tuple[int, str], ...]) -> tuple[Token, ...]:
 
 
 def _find_word(text: str, word: str) -> int:
-    """Return where a text first has a word that no letter and no digit is beside; -1 where it has not."""
+    """Return the offset of the first occurrence of a word with no letter or digit beside it, or -1."""
     start = text.find(word)
     while start >= 0:
         around = text[max(0, start - 1) : start] + text[start + len(word) : start + len(word) + 1]
@@ -85,7 +85,7 @@ def _find_word(text: str, word: str) -> int:
 
 
 def affixes(names: Sequence[str]) -> tuple[str, str]:
-    """Return what all names begin with, and what all end with, each up to a separator."""
+    """Return the common prefix and the common suffix of all names, each up to a separator."""
     before = _common_start(names)
     before = before[: 1 + max(before.rfind(one) for one in _SEPARATORS)]
     rests = [name[len(before) :][::-1] for name in names]
@@ -100,5 +100,5 @@ def _common_start(texts: Sequence[str]) -> str:
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words of a text: letters and digits that stand together."""
+    """Return the words of a text: sequences of letters and digits."""
     return _WORD.findall(text)

@@ -1,4 +1,4 @@
-"""A mapping.toml for files as they were found. Pure."""
+"""Writing a mapping.toml for inspected files. Pure."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def propose_mapping(
     contents: Sequence[FileContents],
     others: Mapping[str, OtherFiles] | None = None,
 ) -> str:
-    """Write a mapping that reads files as they were found; what it leaves out is said in comments.
+    """Return the text of a mapping that reads the inspected files. Its comments list what is left out.
 
     Parameters
     ----------
     name : str
         Name of the dataset.
     sample : SampleFiles
-        Names of the files.
+        The files of one sample, and their patterns.
     contents : sequence of FileContents
-        What the files of one sample hold.
+        Contents of the files of one sample.
     others : mapping of str to OtherFiles, optional
-        By the name of a file, what the same file of other samples holds.
+        Contents of the corresponding files of other samples, by file name.
     """
     remarks = [f"# {remark}" for remark in sample.remarks]
     remarks += [f"# {toml_text(found.key)} cannot be read" for found in contents if found.problem is not None]
@@ -50,7 +50,7 @@ def propose_mapping(
         group = group_beside(sample.patterns[grouped[0].key], pattern_of_names(grouped[0].sample_groups))
         sample_id = _id_of_groups(sample_id, group)
         remarks += [
-            f"# left out, no groups as samples have: {toml_text(one.key)}" for one in read if one not in grouped
+            f"# left out, no HDF5 groups of samples in {toml_text(one.key)}" for one in read if one not in grouped
         ]
         read = grouped
     singles = [found for found in read if suffix_of(found.key) in SINGLE_ARRAYS and not _has_named_arrays(found)]

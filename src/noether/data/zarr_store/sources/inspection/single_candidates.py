@@ -1,4 +1,4 @@
-"""The domains and attributes that files of one array each may make. Pure."""
+"""Proposed domains and attributes of files with one array each. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["arrays_of_meshes", "single_attributes", "single_candidates"]
 
 
 def single_candidates(sample: SampleFiles, singles: Sequence[FileContents]) -> Iterator[Candidate]:
-    """Yield the domains that files of one array make: by format, and by the domain that their names speak of."""
+    """Yield the domains of single-array files, sorted by format and by the domain in their names."""
     by_domain: dict[tuple[str, str], list[FileContents]] = {}
     lengths = _lengths(singles)
     for found in singles:
@@ -44,21 +44,21 @@ def _single_table(
             n_files = sample.n_files(found.key)
             if found.arrays[0].shape[0] != n_points:
                 shape = found.arrays[0].shape
-                table.remarks.append(f"# {toml_text(PurePosixPath(found.key).stem)} has the shape {shape}")
+                table.remarks.append(f"# left out: {toml_text(PurePosixPath(found.key).stem)} has the shape {shape}")
                 continue
             if 2 * n_files >= n_samples:
                 table.add(found.arrays[0], PurePosixPath(found.key).stem, value)
             if n_files < n_samples:
-                which = "such samples fail" if 2 * n_files >= n_samples else "left out"
-                missing = f"{n_samples - n_files:,} of {n_samples:,} samples have no"
-                table.remarks.append(f"# {missing} {toml_text(sample.patterns[found.key])}: {which}")
+                which = "these samples will fail" if 2 * n_files >= n_samples else "left out"
+                missing = f"is missing in {n_samples - n_files:,} of {n_samples:,} samples"
+                table.remarks.append(f"# {toml_text(sample.patterns[found.key])} {missing}: {which}")
         return table
 
     return make
 
 
 def single_attributes(sample: SampleFiles, singles: Sequence[FileContents]) -> tuple[list[str], list[str]]:
-    """Return the lines of attributes that all samples have, and remarks on others."""
+    """Return the TOML lines of attributes that all samples have, and remarks on the others."""
     lengths = _lengths(singles)
     lines, remarks = [], []
     for found in singles:
@@ -68,20 +68,22 @@ def single_attributes(sample: SampleFiles, singles: Sequence[FileContents]) -> t
         if n_files == sample.n_samples:
             lines.append(f"{toml_key(PurePosixPath(found.key).stem)} = {{ file = {pattern} }}")
         else:
-            remarks.append(f"# left out, an attribute of {n_files:,} of {sample.n_samples:,} samples: {pattern}")
+            remarks.append(
+                f"# left out, only {n_files:,} of {sample.n_samples:,} samples have the attribute: {pattern}"
+            )
     return lines, remarks
 
 
 def arrays_of_meshes(
     singles: Sequence[FileContents], meshes: Sequence[FileContents]
 ) -> dict[tuple[str, int], list[FileContents]]:
-    """Return files of one array that lie beside a mesh, with a row for each of its cells or points.
+    """Return single-array files that belong to a mesh: they have one row per cell or point.
 
     Returns
     -------
     dict of (str, int) to list of FileContents
-        By the file of the mesh and the dimension of its parts. Files that fit several meshes, or have positions beside
-        them, are left out.
+        Files by file of the mesh and dimension of its parts. Files that fit several meshes are left out, and files that
+        fit an array of positions.
     """
     rows: dict[int, set[tuple[str, int]]] = {}
     for mesh in meshes:
@@ -104,7 +106,7 @@ def _is_position(found: FileContents) -> bool:
 
 
 def _number_of_points(files: Sequence[FileContents]) -> int:
-    """Return the number of the positions, or else that of most arrays."""
+    """Return the number of rows of the positions or, without positions, of most arrays."""
     lengths = Counter(found.arrays[0].shape[0] for found in files)
     positions = [found.arrays[0].shape[0] for found in files if _is_position(found)]
     return max(positions or lengths, key=lambda length: lengths[length])
@@ -115,7 +117,7 @@ def _lengths(singles: Sequence[FileContents]) -> Counter[tuple[int, ...]]:
 
 
 def _is_of_points(found: FileContents, lengths: Mapping[tuple[int, ...], int]) -> bool:
-    # What is of points has as many rows as others, the positions among them.
+    # An array over points has as many rows as another array, such as the positions.
     is_named = domain_named_in(PurePosixPath(found.key).stem) is not None
     return _is_one_array(found) and (is_named or lengths[found.arrays[0].shape[:1]] > 1)
 

@@ -1,4 +1,4 @@
-"""The bytes of an array as a VTK file has them: plain, or encoded in base64."""
+"""The stored bytes of an array in a VTK file: raw, or encoded in base64."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ _STEP_BYTES = 1 << 16
 class ArrayBytes:
     """The stored bytes of an array. Safe to use from many threads.
 
-    An encoded text begins at a place of the file, and counts the bytes that it stands for from there.
+    An array consists of one or two texts: its header, and its values. `first` is the offset of a text in the file.
+    `start` and `stop` count the decoded bytes of that text.
 
     Parameters
     ----------
     source : ByteSource
-        The file.
+        Bytes of the file.
     head : ArrayHead
-        The array.
+        Description of the array.
     """
 
     def __init__(self, source: ByteSource, head: ArrayHead) -> None:
@@ -33,7 +34,7 @@ class ArrayBytes:
 
     @cached_property
     def start(self) -> int:
-        """Where they begin in the file, behind blanks."""
+        """Offset of the first byte in the file, after leading blanks."""
         at = self._head.start
         while self._head.is_base64 and at < self._head.stop:
             text = self.text(at, min(at + _STEP_BYTES, self._head.stop))
@@ -44,21 +45,21 @@ class ArrayBytes:
         return at
 
     def room_from(self, first: int) -> int:
-        """Return how many bytes there are at most from a place of the file on."""
+        """Return the largest number of decoded bytes from an offset of the file to the end of the array."""
         n_bytes = max(self._head.stop - first, 0)
         return n_bytes * 3 // 4 if self._head.is_base64 else n_bytes
 
     def encoded_length(self, n_bytes: int) -> int:
-        """Return the bytes of the file that hold a text of some bytes."""
+        """Return the length in the file of a text of `n_bytes` decoded bytes."""
         return -(-n_bytes // 3) * 4 if self._head.is_base64 else n_bytes
 
     def read(self, first: int, start: int, stop: int) -> Buffer:
-        """Read the bytes `start` to `stop` of the text that begins at the place `first` of the file.
+        """Read the decoded bytes `start` to `stop` of the text at offset `first` of the file.
 
         Raises
         ------
         DamagedArrayError
-            They are not there.
+            The array ends before them, or its text is not base64.
         """
         if not self._head.is_base64:
             return self.text(first + start, first + stop)
@@ -67,14 +68,14 @@ class ArrayBytes:
         try:
             data = binascii.a2b_base64(text, strict_mode=True)
         except binascii.Error as error:
-            raise self.damaged(f"no base64 is at byte {first + 4 * begin:,} ({error})") from error
+            raise self.damaged(f"expected base64 at byte {first + 4 * begin:,} ({error})") from error
         found = memoryview(data)[start - 3 * begin : stop - 3 * begin]
         if len(found) != stop - start:
             raise self.damaged(f"its base64 at byte {first:,} ends after {3 * begin + len(data):,} bytes")
         return found
 
     def text(self, start: int, stop: int) -> bytes:
-        """Read a range of the file; errors are those of `read`."""
+        """Read a byte range of the file, not decoded. Raises the same errors as `read`."""
         if stop > self._head.stop:
             raise self.damaged(f"it ends at byte {self._head.stop:,}; expected bytes {start:,} to {stop:,}")
         try:
@@ -83,9 +84,9 @@ class ArrayBytes:
             raise self.damaged(str(error)) from error
 
     def place(self, first: int, start: int) -> int:
-        """Return about where in the file a byte of a text lies."""
+        """Return the approximate offset in the file of a decoded byte."""
         return first + (start // 3 * 4 if self._head.is_base64 else start)
 
     def damaged(self, reason: str) -> DamagedArrayError:
-        """Return an error that names the array."""
+        """Return an error that names the array and the reason."""
         return DamagedArrayError(f"array {self._head.name!r}: {reason}")

@@ -1,4 +1,4 @@
-"""The values of an array in a VTK file, read a range at a time."""
+"""The values of an array in a VTK file, read in ranges."""
 
 from __future__ import annotations
 
@@ -22,58 +22,61 @@ from noether.data.zarr_store.sources.vtk_xml.text_numbers import parse_numbers
 
 __all__ = ["ArrayValues", "open_array"]
 
-# Larger blocks are decompressed once, to a temporary file, and not again for each range in them.
+# Larger blocks are decompressed once, to a temporary file, so that the ranges in a block do not repeat the work.
 _LARGE_BLOCK_BYTES = 4 << 20
 _MAX_BLOCK_BYTES = 256 << 20
 _STEP_VALUES = 1 << 18
 
 
 class ArrayValues(Protocol):
-    """The values of an array, in the order of bytes of this machine. Safe to use from many threads."""
+    """The values of an array, in the byte order of this machine. Safe to use from many threads."""
 
     name: str
-    """Of the array."""
+    """Name of the array."""
 
     dtype: np.dtype[Any]
-    """Of the values."""
+    """Dtype of the values."""
 
     width: int
-    """Values of a row."""
+    """Number of values per row."""
 
     def __len__(self) -> int:
-        """Count the values."""
+        """Return the number of values."""
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Read some values; shape ``(stop - start,)``.
+        """Read the values `start` to `stop`; shape ``(stop - start,)``.
 
         Raises
         ------
         DamagedArrayError
-            The file ends before, or a block holds other values than it promises.
+            The file ends too early, or a block does not have the size in its header.
         """
 
     def whole(self) -> NDArray[Any]:
-        """Read all values, into memory if they are few, else into a temporary file that is mapped; errors as `read`."""
+        """Read all values. Raises the same errors as `read`.
+
+        A small array is read into memory, a large one into a memory-mapped temporary file.
+        """
 
 
 def open_array(document: Document, head: ArrayHead, n_rows: int | None = None) -> ArrayValues:
-    """Open an array: its header is read, and its values as they are asked for.
+    """Open an array: read its header now, and its values lazily.
 
-    Numbers in decimal, and large blocks, are decoded to a temporary file here.
+    Decimal numbers and large blocks are decoded to a temporary file now.
 
     Parameters
     ----------
     document : Document
         The file.
     head : ArrayHead
-        The array.
+        Description of the array.
     n_rows : int, optional
-        Rows that it is to have.
+        Expected number of rows.
 
     Raises
     ------
     DamagedArrayError
-        It holds other values than it promises, or not as many as it is to have.
+        The header contradicts the bytes that follow, or the array does not have `n_rows` rows.
     NotStreamedError
         A block is too large for memory.
     """
@@ -128,7 +131,7 @@ class _Encoded:
     def read(self, start: int, stop: int) -> NDArray[Any]:
         size = self.dtype.itemsize
         data = self._bytes(start * size, stop * size) if start < stop else b""
-        # What base64 made may begin at any address.
+        # Bytes decoded from base64 may begin at any address.
         return np.require(np.frombuffer(data, self._file_dtype), self.dtype, "A")
 
     def whole(self) -> NDArray[Any]:

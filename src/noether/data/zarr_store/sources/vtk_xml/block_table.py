@@ -1,4 +1,4 @@
-"""Where the blocks of an array lie in a VTK file, as the header before them says."""
+"""The offsets of the blocks of an array in a VTK file, read from the header before them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from noether.data.zarr_store.sources.vtk_xml.compression import MOST_TIMES, Comp
 
 __all__ = ["BlockTable", "read_block_table"]
 
-# Numbers computed from smaller ones fit in 64 bits.
+# Sums and products of sizes below this limit fit in 64 bits.
 _MAX_BYTES = 1 << 48
 
 
@@ -24,11 +24,11 @@ class BlockTable:
     Attributes
     ----------
     first : int
-        Where in the file the text begins that they are in.
+        Offset in the file of the text that holds the blocks.
     ends : ndarray of int64, shape (n_blocks + 1,)
-        Where in that text the first one begins, and where each ends.
+        Offset in that text of the first block, then the end of each block.
     made_ends : ndarray of int64, shape (n_blocks + 1,)
-        The same of what they are decompressed to: bytes of the array's values.
+        The same offsets for the decompressed blocks, in bytes of the array's values.
     """
 
     first: int
@@ -37,31 +37,33 @@ class BlockTable:
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of the array's values."""
+        """Size of the array's values in bytes."""
         return int(self.made_ends[-1])
 
     @property
     def largest(self) -> int:
-        """Bytes of values in the largest block."""
+        """Size of the largest block in bytes, decompressed."""
         return int(np.diff(self.made_ends).max(initial=0))
 
 
 def read_block_table(stored: ArrayBytes, header: np.dtype[Any], compression: Compression | None) -> BlockTable:
-    """Read the header of an array: sizes of its blocks, or the bytes of its values, which are then one block.
+    """Read the header of an array: the sizes of its blocks.
+
+    The values of an array without compression are one block.
 
     Parameters
     ----------
     stored : ArrayBytes
-        The array.
+        Bytes of the array.
     header : numpy.dtype
-        Of the header's numbers.
+        Dtype of the numbers in the header.
     compression : {"zlib", "lz4", "lzma"} or None
-        Of the blocks.
+        Compression of the blocks.
 
     Raises
     ------
     DamagedArrayError
-        The header promises more than follows, or than can be in what follows.
+        The header promises more bytes than follow, or more values than the blocks can hold.
     """
     first, word = stored.start, header.itemsize
 
@@ -74,7 +76,7 @@ def read_block_table(stored: ArrayBytes, header: np.dtype[Any], compression: Com
         room = stored.room_from(first) - word
         if n_bytes > room:
             raise stored.damaged(f"its header at byte {first:,} promises {n_bytes:,} bytes; {max(room, 0):,} follow")
-        # In base64, the header and the values are one text.
+        # Without compression, the header and the values are one base64 text.
         ends = np.array([0, n_bytes])
         return BlockTable(first, ends + word, ends)
     n_blocks, block_bytes, last_bytes = words(0, 3).tolist()

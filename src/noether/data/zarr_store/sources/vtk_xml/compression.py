@@ -1,4 +1,4 @@
-"""Blocks of an array, decompressed: never to more bytes than they are to have."""
+"""Decompress the blocks of an array. The size of the result is limited to the size that the array's header states."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ __all__ = ["MOST_TIMES", "Compression", "decompress"]
 Compression = Literal["zlib", "lz4", "lzma"]
 
 MOST_TIMES: dict[Compression, int] = {"zlib": 1_032, "lz4": 255, "lzma": 1 << 14}
-"""How many bytes a compressed byte makes at most: of zlib and LZ4 by their formats, of LZMA twice what zeros take."""
+"""Largest ratio of the decompressed size of a block to its compressed size.
 
-# Dictionaries of the highest level take less.
+The limits of zlib and LZ4 follow from their formats. The limit of LZMA is twice the ratio that zeros reach.
+"""
+
+# Memory limit of LZMA; dictionaries of its highest level take less.
 _LZMA_BYTES = 1 << 28
 
 
@@ -27,19 +30,19 @@ def decompress(data: bytes | memoryview, n_bytes: int, compression: Compression)
     data : bytes-like
         The block.
     n_bytes : int
-        What it is to make; fewer than 2**31.
+        Expected size of the result, less than 2**31.
     compression : {"zlib", "lz4", "lzma"}
-        Its format.
+        Format of the block.
 
     Raises
     ------
     ValueError
-        It is damaged, or makes another number of bytes.
+        The block is damaged, or does not decompress to `n_bytes`.
     """
     is_whole = True
     try:
         if compression == "lz4":
-            # numcodecs takes the number of bytes from before the block.
+            # numcodecs expects the size of the result in front of the block.
             made = bytes(lz4.decompress(n_bytes.to_bytes(4, "little") + bytes(data)))
         else:
             stream: Any = (

@@ -1,4 +1,4 @@
-"""What a VTK file in XML holds: pieces, and the arrays of each with the places of their values."""
+"""The content of a VTK XML file: its pieces, their arrays, and the offsets of the arrays' values."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ _DTYPES = {
 _DTYPES |= {"Float32": "f4", "Float64": "f8"}
 _DATA_SECTIONS = ("PointData", "CellData")
 _SECTIONS = (*_DATA_SECTIONS, "Points", "Cells", "Polys")
-# Cells of PolyData that are no faces: VTK orders their data in its own way.
+# Cells of PolyData that are not faces. VTK orders their data in its own way.
 _OTHER_CELLS = ("NumberOfVerts", "NumberOfLines", "NumberOfStrips")
 _MAX_COUNT = 1 << 48
 
 
 @dataclass(frozen=True, slots=True)
 class ArrayHead:
-    """Where an array's values lie, and what they are.
+    """Description of an array: the kind of its values, and their offsets.
 
     Attributes
     ----------
     name : str
-        Of the array.
+        Name of the array.
     dtype : numpy.dtype
-        As the file has it, with its order of bytes.
+        Dtype in the file, with the byte order of the file.
     width : int
-        Values of a row.
+        Number of values per row.
     is_text : bool
-        Whether they are written as decimal numbers.
+        Whether the values are decimal numbers.
     is_base64 : bool
-        Whether the bytes are.
+        Whether the bytes of the values are encoded in base64.
     start : int
-        Where they begin, in the file.
+        Offset of the values in the file.
     stop : int
-        Where they end at the latest.
+        Upper limit of the end of the values in the file.
     """
 
     name: str
@@ -65,16 +65,16 @@ class ArrayHead:
 
 @dataclass(slots=True)
 class Piece:
-    """One piece of a mesh, with numbers of points of its own.
+    """One piece of a mesh. Its points are numbered from 0.
 
     Attributes
     ----------
     n_points, n_cells : int
-        How many it has.
+        Numbers of points and cells.
     arrays : dict of str to dict of str to ArrayHead
-        By section (``"PointData"``, ``"CellData"``, ``"Points"``, ``"Cells"`` or ``"Polys"``), and name.
+        Arrays by section (``"PointData"``, ``"CellData"``, ``"Points"``, ``"Cells"`` or ``"Polys"``) and name.
     unread : dict of str to set of str
-        Names of the arrays of bits, text and the like, by section: only VTK reads them.
+        Names of the arrays of bits, text and the like, by section. Only VTK reads them.
     """
 
     n_points: int
@@ -85,20 +85,20 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A VTK file in XML.
+    """A VTK XML file.
 
     Attributes
     ----------
     source : ByteSource
-        Its bytes.
+        Bytes of the file.
     is_surface : bool
-        Whether it is PolyData, of polygons alone, else an unstructured grid.
+        True for PolyData that has only polygons, False for an unstructured grid.
     header : numpy.dtype
-        Of the sizes before the values of an array.
+        Dtype of the numbers in the headers of arrays.
     compression : {"zlib", "lz4", "lzma"} or None
-        Of the values.
+        Compression of the values.
     pieces : list of Piece
-        In the order of the file.
+        Pieces in the order of the file.
     """
 
     source: ByteSource
@@ -114,15 +114,16 @@ def read_document(source: ByteSource) -> Document:
     Parameters
     ----------
     source : ByteSource
-        The file.
+        Bytes of the file.
 
     Raises
     ------
     NotStreamedError
-        It is no unstructured grid and no surface of polygons, or has several time steps, or arrays in a form that is
-        not known; or it is far away, and values lie among the tags, which would be looked through.
+        The file is neither an unstructured grid nor a surface of polygons, has several time steps, or has arrays in
+        an unknown form. Or it is on another machine, and has values between its tags: the search for tags would read
+        all of them.
     ValueError
-        It is damaged.
+        The file is damaged.
     """
     tags = read_tags(source)
     root = next((tag for tag in tags if tag.name == "VTKFile"), None)
@@ -131,7 +132,7 @@ def read_document(source: ByteSource) -> Document:
     order = _ORDERS.get(root.attributes.get("byte_order", "LittleEndian"))
     compressor, header = root.attributes.get("compressor"), root.attributes.get("header_type", "UInt32")
     if order is None or header not in ("UInt32", "UInt64") or (compressor and compressor not in _COMPRESSORS):
-        raise NotStreamedError(f"its encoding is not known: {root.attributes}")
+        raise NotStreamedError(f"its encoding is unknown: {root.attributes}")
     scan = _Scan(source, order)
     scan.run(tags)
     return Document(
@@ -151,13 +152,13 @@ class _Scan:
         self._source = source
         self._order = order
         self._section = ""
-        # An inline array whose values go on until the next tag.
+        # An inline array whose values end at the next tag.
         self._open: tuple[Piece, str, ArrayHead] | None = None
-        # Arrays at an offset in the appended data, which is found last.
+        # Arrays at an offset in the appended data, which follows all other tags.
         self._appended: list[tuple[Piece, str, ArrayHead]] = []
 
     def run(self, tags: Iterator[Tag]) -> None:
-        """Take all tags up to the appended data, or the end."""
+        """Process all tags up to the appended data, or to the end of the file."""
         has_ended = False
         for tag in tags:
             self._end_inline(tag)
@@ -185,7 +186,7 @@ class _Scan:
             self.pieces[-1].unread[self._section].add(name)
             return
         if "TimeStep" in said or kind not in _DTYPES or form not in ("ascii", "binary", "appended"):
-            raise NotStreamedError(f"an array is not known: {said}")
+            raise NotStreamedError(f"it has an array of an unknown form: {said}")
         head = ArrayHead(
             name,
             np.dtype(self._order + _DTYPES[kind]),
@@ -197,13 +198,13 @@ class _Scan:
         )
         piece = self.pieces[-1]
         if name in piece.arrays[self._section]:
-            raise NotStreamedError(f"there are two arrays {name!r}")
+            raise NotStreamedError(f"it has two arrays {name!r}")
         piece.arrays[self._section][name] = head
         if form == "appended":
             at = _count(said, "offset")
             self._appended.append((piece, self._section, _moved(head, at, at)))
         elif self._source.is_far:
-            raise NotStreamedError("its values lie among its tags")
+            raise NotStreamedError("its values are stored between its tags")
         elif not tag.closes:
             self._open = (piece, self._section, head)
 
@@ -216,7 +217,7 @@ class _Scan:
     def _place_appended(self, tag: Tag) -> None:
         encoding = tag.attributes.get("encoding", "base64")
         if encoding not in ("raw", "base64"):
-            raise NotStreamedError(f"the encoding {encoding!r} is not known")
+            raise NotStreamedError(f"its encoding {encoding!r} is unknown")
         head = bytes(self._source.read(tag.stop, min(tag.stop + 4096, self._source.size)))
         mark = len(head) - len(head.lstrip())
         if head[mark : mark + 1] != b"_":

@@ -1,4 +1,4 @@
-"""Faces of polyhedra as older VTK files have them: one stream of numbers."""
+"""Faces of polyhedra in older VTK files: one stream of numbers."""
 
 from __future__ import annotations
 
@@ -16,29 +16,30 @@ Integers = NDArray[np.int64]
 def split_face_stream(numbers: Integers, bounds: Integers, has_faces: NDArray[np.bool_], name: str) -> Polyhedra:
     """Split a stream into faces.
 
-    The stream has for each polyhedron the number of its faces, and for each face the number of its points and these.
+    For each polyhedron the stream holds the number of its faces. For each face it holds the number of its points,
+    followed by the points.
 
     Parameters
     ----------
     numbers : ndarray of int64
         The stream.
     bounds : ndarray of int64, shape (n_polyhedra + 1,)
-        Where in it each polyhedron begins and ends, ascending.
+        Offset in the stream of each polyhedron, and the end of the last one; ascending.
     has_faces : ndarray of bool, shape (n_cells,)
-        Which cells are polyhedra.
+        True for the cells that are polyhedra.
     name : str
-        Of the array, to begin an error with.
+        Name of the array for errors.
 
     Raises
     ------
     DamagedArrayError
-        The faces of a polyhedron do not end where they are to.
+        The faces of a polyhedron do not end at its bound.
     """
     starts, stops = bounds[:-1], bounds[1:]
     if np.any(starts == stops):
         raise DamagedArrayError(f"array {name!r}: a polyhedron has no numbers")
     n_faces = numbers[starts]
-    # Face by face of all polyhedra at once; `heads` marks the numbers that count others.
+    # Each pass takes one face of every polyhedron. `heads` marks the numbers of points.
     at = starts + 1
     heads = np.zeros(len(numbers), np.bool_)
     left = n_faces.copy()
@@ -58,7 +59,7 @@ def split_face_stream(numbers: Integers, bounds: Integers, has_faces: NDArray[np
     if np.any(at != stops) or np.any(left != 0):
         wrong = int(np.argmax((at != stops) | (left != 0)))
         raise DamagedArrayError(
-            f"array {name!r}: the faces of a polyhedron, {wrong} of a block, do not end where the next one begins"
+            f"array {name!r}: the faces of polyhedron {wrong} of a block do not end where the next polyhedron begins"
         )
     sizes = numbers[heads]
     is_corner = ~heads

@@ -1,4 +1,4 @@
-"""A VTK file in XML, opened: the places of its arrays are known."""
+"""An open VTK XML file, whose arrays are read lazily."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ __all__ = ["StreamedMesh"]
 
 
 class StreamedMesh:
-    """An unstructured grid or a surface of polygons, in one file or in the pieces that a file names.
+    """An unstructured grid or a surface of polygons, in one file or in several files of pieces.
 
     Parameters
     ----------
     files : sequence of ByteSource
-        The file, or the files of its pieces, in order.
+        The file, or the files of its pieces in order.
     name : str
-        Name of the file, without its suffix.
+        Name of the file without its suffix.
     where : str
-        Names sample and file, to begin an error with.
+        Sample and file; errors begin with it.
     way_out : str
-        What to do where it cannot be read, to end an error with.
+        Remedy for a file that cannot be read; errors end with it.
     summary : ByteSource, optional
-        The file that names the pieces, which has only the arrays that it lists.
+        The file that names the pieces. Only the arrays that it lists are read.
 
     Attributes
     ----------
     names : dict of {"cell", "point"} to list of str
-        Arrays by association.
+        Names of arrays by association.
     is_surface : bool
-        Whether it is PolyData.
+        Whether the file is PolyData.
     steps : Steps
-        None: where a file has time steps, VTK reads it.
+        No steps: a file with time steps raises `NotStreamedError`.
     step : None
-        The step that is read.
+        The file has no steps.
 
     Raises
     ------
     NotStreamedError
-        Only VTK's own reader knows the file.
+        Only VTK's reader supports the file.
     """
 
     def __init__(
@@ -66,14 +66,14 @@ class StreamedMesh:
         try:
             documents = [read_document(file) for file in files]
             listed = None if summary is None else _listed_arrays(summary)
-        except ValueError as error:  # VTK finds the same, or reads it after all
+        except ValueError as error:  # VTK either reports the same damage, or can read the file
             raise NotStreamedError(str(error)) from error
         self._pieces = [(one, piece) for one in documents for piece in one.pieces if piece.n_points or piece.n_cells]
         if not self._pieces:
             raise NotStreamedError("it has no cells and no points")
         self.is_surface = documents[0].is_surface
         if any(one.is_surface != self.is_surface for one in documents):
-            raise NotStreamedError("its pieces are grids and surfaces")
+            raise NotStreamedError("its pieces mix grids and surfaces")
         first = self._pieces[0][1]
         _require_same_arrays(first, [piece for _, piece in self._pieces])
         self.names: dict[Association, list[str]] = {
@@ -85,18 +85,18 @@ class StreamedMesh:
             for of, section in DATA_SECTIONS.items()
         }
         if any(GHOST_ARRAYS[1] in arrays for arrays in self.names.values()):
-            raise NotStreamedError("its ghosts are written as VTK did up to version 6")
+            raise NotStreamedError("its ghosts have the format of VTK 6 and older")
         _require_read(first, dict.fromkeys(DATA_SECTIONS, GHOST_ARRAYS))
 
     def read(self, wanted: Mapping[Association, Collection[str]]) -> list[StreamedPart]:
-        """Open the arrays that are wanted, by association.
+        """Open the `wanted` arrays, given by association.
 
         Raises
         ------
         NotStreamedError
-            Only VTK's own reader knows one of them.
+            Only VTK's reader supports one of the arrays.
         SourceError
-            One is damaged.
+            An array is damaged.
         """
         chosen = {of: [name for name in names if name in wanted[of]] for of, names in self.names.items()}
         _require_read(self._pieces[0][1], chosen)
@@ -110,7 +110,7 @@ class StreamedMesh:
 def _require_read(piece: Piece, wanted: Mapping[Association, Collection[str]]) -> None:
     for of, names in wanted.items():
         for name in piece.unread[DATA_SECTIONS[of]].intersection(names):
-            raise NotStreamedError(f"the values of array {name!r} are no numbers of whole bytes")
+            raise NotStreamedError(f"array {name!r} does not hold numbers of whole bytes")
 
 
 def _require_same_arrays(first: Piece, pieces: Sequence[Piece]) -> None:
@@ -125,7 +125,7 @@ def _require_same_arrays(first: Piece, pieces: Sequence[Piece]) -> None:
 
 
 def _listed_arrays(summary: ByteSource) -> dict[str, set[str]]:
-    """Return the arrays that a file lists for all its pieces, by section."""
+    """Return the names of the arrays that a file lists for all its pieces, by section."""
     listed: dict[str, set[str]] = {section: set() for section in DATA_SECTIONS.values()}
     section = ""
     for tag in read_tags(summary):

@@ -1,4 +1,4 @@
-"""The tags of an XML file, found without a look at what lies between them."""
+"""Find the tags of an XML file, and skip the content between them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from noether.data.zarr_store.sources.byte_source import ByteSource
 __all__ = ["Tag", "read_tags"]
 
 _BLOCK_BYTES = 1 << 20
-# Appended values follow tags of some kilobytes.
+# On another machine read little at a time: the tags before appended values take a few kilobytes.
 _FAR_BLOCK_BYTES = 1 << 16
 _MAX_TAG_BYTES = 1 << 14
 _TAG = re.compile(rb"""<(/?)([A-Za-z_][\w:.-]*)((?:[^<>"']|"[^"]*"|'[^']*')*?)(/?)>""")
-# Begins where a name does, so that a long one is gone over once.
+# The lookbehind lets a match begin only at the start of a name, so that a long name is scanned once.
 _ATTRIBUTE = re.compile(rb"""(?<![\w:.-])([\w:.-]+)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
-# What begins with a bracket and is no tag, and how it ends.
+# Beginning and end of comments and declarations.
 _OTHERS = ((b"<!--", b"-->"), (b"<?", b"?>"), (b"<!", b">"))
 
 
@@ -29,13 +29,13 @@ class Tag:
     Attributes
     ----------
     name : str
-        Of the element.
+        Name of the element.
     opens, closes : bool
-        Whether it begins the element, and whether it ends it; a tag without content does both.
+        Whether the tag begins the element, and whether it ends the element. ``<name/>`` does both.
     attributes : dict of str to str
-        By name.
+        Values of the attributes by name.
     start, stop : int
-        Where it lies in the file.
+        Offsets of the tag in the file.
     """
 
     name: str
@@ -47,12 +47,12 @@ class Tag:
 
 
 def read_tags(source: ByteSource) -> Iterator[Tag]:
-    """Yield the tags of a file in order; comments and declarations are passed over.
+    """Yield the tags of a file in order; skip comments and declarations.
 
     Raises
     ------
     ValueError
-        What begins as a tag does not end as one.
+        A tag, comment or declaration does not end.
     """
     window, at = _Window(source), 0
     while True:
@@ -64,12 +64,12 @@ def read_tags(source: ByteSource) -> Iterator[Tag]:
         if other is not None:
             end = window.find(other, found + 2)
             if end is None:
-                raise ValueError(f"what begins at byte {found:,} does not end")
+                raise ValueError(f"the comment or declaration at byte {found:,} does not end")
             at = end + len(other)
             continue
         match = _TAG.match(head)
         if match is None:
-            raise ValueError(f"byte {found:,} begins no tag")
+            raise ValueError(f"expected a tag at byte {found:,}")
         at = found + match.end()
         attributes = {
             key.decode("utf-8", "replace"): unescape((double or single).decode("utf-8", "replace"))
@@ -79,7 +79,7 @@ def read_tags(source: ByteSource) -> Iterator[Tag]:
 
 
 class _Window:
-    """A file that is gone over front to back; the bytes that were read last are held."""
+    """A sequential reader of a file that keeps the block read last."""
 
     def __init__(self, source: ByteSource) -> None:
         self._source = source
@@ -88,7 +88,7 @@ class _Window:
         self._data = b""
 
     def read(self, start: int, stop: int) -> bytes:
-        """Return the bytes of a range, as far as the file goes."""
+        """Return the bytes of a range, cut off at the end of the file."""
         stop = min(stop, self._source.size)
         if not self._start <= start <= stop <= self._start + len(self._data):
             end = min(max(stop, start + self._block_bytes), self._source.size)
@@ -96,7 +96,7 @@ class _Window:
         return self._data[start - self._start : stop - self._start]
 
     def find(self, sought: bytes, start: int) -> int | None:
-        """Return the first place of some bytes from `start` on; None where they are not there."""
+        """Return the offset of the first occurrence of `sought` from `start` on; None if there is no occurrence."""
         while start < self._source.size:
             self.read(start, start + len(sought))
             found = self._data.find(sought, start - self._start)

@@ -1,4 +1,4 @@
-"""Arrays that a VTK file writes as decimal numbers."""
+"""Parse arrays of decimal numbers in a VTK file."""
 
 from __future__ import annotations
 
@@ -19,29 +19,30 @@ _BLANKS = (b" ", b"\n", b"\t", b"\r")
 
 
 def parse_numbers(stored: ArrayBytes, head: ArrayHead, dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
-    """Yield the numbers of an array, a part of them at a time.
+    """Yield the numbers of an array in blocks.
 
     Raises
     ------
     DamagedArrayError
-        There is something else.
+        The text is not a list of numbers.
     """
     at, rest = head.start, b""
     while at < head.stop:
         stop = min(at + _STEP_BYTES, head.stop)
         text = rest + stored.text(at, stop)
         end = len(text)
-        if stop < head.stop:  # the last number may go on
+        if stop < head.stop:  # the last number may continue in the next block
             end = max(text.rfind(blank) for blank in _BLANKS) + 1
             if end + _MAX_DIGITS < len(text):
-                raise stored.damaged(f"a number at byte {at:,} does not end")
+                raise stored.damaged(f"a number after byte {at:,} has more than {_MAX_DIGITS} digits")
         words, rest = text[:end].split(), text[end:]
-        if max(map(len, words), default=0) > _MAX_DIGITS:  # all words would take as much memory as the longest
-            raise stored.damaged(f"no list of numbers is at byte {at:,}")
+        # NumPy gives every word as much memory as the longest one.
+        if max(map(len, words), default=0) > _MAX_DIGITS:
+            raise stored.damaged(f"expected a list of numbers at byte {at:,}")
         if words:
             try:
-                # By way of text: float64 does not have all whole numbers of 64 bits.
+                # Convert from text directly: float64 cannot represent all integers of 64 bits.
                 yield np.array(words, np.bytes_).astype(dtype)
             except (ValueError, OverflowError) as error:
-                raise stored.damaged(f"no list of numbers is at byte {at:,} ({error})") from error
+                raise stored.damaged(f"expected a list of numbers at byte {at:,} ({error})") from error
         at = stop

@@ -1,4 +1,4 @@
-"""The cells of a piece of a VTK file, a block of them at a time."""
+"""The cells of a piece of a VTK file, read in blocks."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from noether.data.zarr_store.sources.vtk_xml.face_streams import split_face_stre
 
 __all__ = ["XmlCells"]
 
-# Faces of polyhedra as VTK writes them from version 2.3 of its files on, and as it did before.
+# Arrays of the faces of polyhedra: in version 2.3 of the file format and later, and in earlier versions.
 _FACE_ARRAYS = ("polyhedron_offsets", "polyhedron_to_faces", "face_offsets", "face_connectivity")
 _FACE_STREAM = ("faceoffsets", "faces")
 _BY_CELL = ("types", "offsets", _FACE_ARRAYS[0], _FACE_STREAM[0])
 _TRIANGLE, _QUAD, _POLYGON = 5, 9, 7
-# Most numbers in a block of cells: no cell of a solver comes near, and a forged one would take all memory.
+# Limit for the numbers in a block of cells. Cells of a solver stay far below; forged cells could fill the memory.
 _MAX_NUMBERS = 1 << 26
-# Faces of neighbouring cells mostly lie close together; where they do not, each is looked up.
+# The faces of neighbouring cells usually lie close together, and are read as one range. If the range is larger than
+# this many times the number of faces, each face is looked up.
 _MOST_SPREAD = 4
 _BLOCK_CELLS = 1 << 16
 
@@ -38,14 +39,14 @@ class XmlCells:
     document : Document
         The file.
     piece : Piece
-        Which of its pieces.
+        Piece of the file.
 
     Raises
     ------
     NotStreamedError
-        It lacks an array that cells are made of; from the methods, where a block of one is too large.
+        The piece lacks an array of the cells. Raised by the methods if a block of an array is too large.
     DamagedArrayError
-        From all methods: offsets do not ascend, or lead beyond their array, or an array is damaged.
+        Raised by all methods: offsets do not ascend, an offset exceeds its array, or an array is damaged.
     """
 
     def __init__(self, document: Document, piece: Piece) -> None:
@@ -58,23 +59,23 @@ class XmlCells:
         for name in self._needed_names():
             head = self._heads.get(name)
             if head is None or head.dtype.kind not in "iu" or head.width != 1:
-                raise NotStreamedError(f"the cells have no list {name!r} of whole numbers")
+                raise NotStreamedError(f"its cells have no array {name!r} of integers")
 
     def check(self) -> None:
-        """Open the array that has a number for each cell, so that there are as many as the file claims."""
+        """Check that the file has the number of cells that its header states."""
         self._array("offsets" if self._document.is_surface else "types")
 
     def types(self, start: int, stop: int) -> NDArray[np.uint8]:
-        """Read VTK's types of some cells."""
+        """Read VTK's types of the cells `start` to `stop`."""
         if self._document.is_surface:
             sizes = np.diff(_bounds(self._array("offsets"), start, stop))
             return np.where(sizes == 3, _TRIANGLE, np.where(sizes == 4, _QUAD, _POLYGON)).astype(np.uint8)
         return self._array("types").read(start, stop).astype(np.uint8)
 
     def read(self, start: int, stop: int, *, faces_suffice: bool = False) -> Cells:
-        """Read the cells `start` to `stop`; faces have numbers of their own there.
+        """Read the cells `start` to `stop`; their faces are numbered within this block.
 
-        Where `faces_suffice`, the points that cells list beside their faces are left out if all cells have faces.
+        With `faces_suffice`, a block in which every cell has faces leaves out the list of points of each cell.
         """
         types = self.types(start, stop)
         polyhedra = self._polyhedra(types, start, stop)
@@ -83,7 +84,7 @@ class XmlCells:
         return Cells(types, *_lists(self._array("offsets"), self._array("connectivity"), start, stop), polyhedra)
 
     def _array(self, name: str) -> ArrayValues:
-        """Return an array of the cells, which is opened once."""
+        """Return an array of the cells; open it on first use."""
         with self._opening:
             if name not in self._arrays:
                 n_rows = self._n_cells if name in _BY_CELL else None
@@ -91,7 +92,7 @@ class XmlCells:
             return self._arrays[name]
 
     def _whole(self, name: str) -> NDArray[Any]:
-        """Return all values of an array, which are read once."""
+        """Return all values of an array; read them on first use."""
         array = self._array(name)
         with self._opening:
             if name not in self._read:
@@ -145,7 +146,7 @@ class XmlCells:
         return split_face_stream(numbers, starts - starts[0], has_faces, faces.name)
 
     def _end_before(self, cell: int) -> int:
-        """Return where the faces of the last polyhedron before a cell end."""
+        """Return the offset at which the faces of the last polyhedron before a cell end."""
         cell_ends = self._array(_FACE_STREAM[0])
         for stop in range(cell, 0, -_BLOCK_CELLS):
             ends = cell_ends.read(max(stop - _BLOCK_CELLS, 0), stop)
@@ -156,7 +157,17 @@ class XmlCells:
 
 
 def _lists(ends: ArrayValues, numbers: ArrayValues, start: int, stop: int) -> tuple[Integers, Integers]:
-    """Return offsets, from 0 on, and numbers of the lists `start` to `stop`, whose ends an array has."""
+    """Return the offsets, starting at 0, and the numbers of the lists `start` to `stop`.
+
+    Parameters
+    ----------
+    ends : ArrayValues
+        End of each list in `numbers`.
+    numbers : ArrayValues
+        Numbers of all lists.
+    start, stop : int
+        Range of lists.
+    """
     bounds = _bounds(ends, start, stop)
     _require_ascending(ends.name, bounds[:-1], bounds[1:], len(numbers))
     begin, end = int(bounds[0]), int(bounds[-1])
@@ -165,7 +176,7 @@ def _lists(ends: ArrayValues, numbers: ArrayValues, start: int, stop: int) -> tu
 
 
 def _bounds(ends: ArrayValues, start: int, stop: int) -> Integers:
-    """Return where each of some lists begins, and where the last one ends."""
+    """Return the start of each of the lists `start` to `stop`, and the end of the last one."""
     before = ends.read(start - 1, start) if start else np.zeros(1, ends.dtype)
     return np.concatenate([before, ends.read(start, stop)]).astype(np.int64)
 
@@ -181,4 +192,6 @@ def _require_ascending(name: str, starts: Integers, stops: Integers, limit: int)
 
 def _require_few(name: str, count: int) -> None:
     if count > _MAX_NUMBERS:
-        raise DamagedArrayError(f"array {name!r}: a block of {_BLOCK_CELLS:,} cells has {count:,} numbers")
+        raise DamagedArrayError(
+            f"array {name!r}: a block of cells has {count:,} numbers; expected at most {_MAX_NUMBERS:,}"
+        )

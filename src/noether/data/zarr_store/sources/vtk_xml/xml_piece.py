@@ -1,4 +1,4 @@
-"""A piece of a VTK file in XML."""
+"""A piece of a VTK XML file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from noether.data.zarr_store.sources.vtk_xml.xml_cells import XmlCells
 __all__ = ["DATA_SECTIONS", "XmlPiece"]
 
 DATA_SECTIONS: dict[Association, str] = {"cell": "CellData", "point": "PointData"}
-"""Where a piece has its arrays of cells, and of points."""
+"""Name of the section with the arrays of each association."""
 
 
 class XmlPiece(StreamedPiece):
@@ -30,20 +30,20 @@ class XmlPiece(StreamedPiece):
     document : Document
         The file.
     piece : Piece
-        Which of its pieces.
+        Piece of the file.
 
     Raises
     ------
     NotStreamedError
-        It lacks an array, or has one in a form that is not known; so do the methods.
+        The piece lacks an array, or has an array in an unknown form. The methods raise it too.
     DamagedArrayError
-        An array is damaged; so do the methods.
+        An array is damaged. The methods raise it too.
     """
 
     def __init__(self, document: Document, piece: Piece) -> None:
         heads = list(piece.arrays["Points"].values())
         if len(heads) != 1 or heads[0].width != 3:
-            raise NotStreamedError("expected one array of points, with three coordinates")
+            raise NotStreamedError("it does not have exactly one array of points with three coordinates")
         super().__init__(piece.n_points, piece.n_cells, XmlCells(document, piece), is_far=document.source.is_far)
         self._document = document
         self._arrays = piece.arrays
