@@ -168,9 +168,8 @@ def test_a_picked_point_has_the_values_of_the_reader(
     row = int(rows["stored row"])
     assert int(rows["source row"]) == reader.permutation("run_1", "surface")[row]
     for field in reader.manifest.domains["surface"].arrays:
-        found = np.float32(
-            [float(one) for one in re.findall(r"-?[\d.]+(?:e[-+]?\d+)?", rows[field])[: stored[field][row].size]]
-        )
+        numbers = re.findall(r"-?[\d.]+(?:e[-+]?\d+)?", rows[field])[: stored[field][row].size]
+        found = np.array(numbers).astype(np.float64).astype(np.float32)
         np.testing.assert_array_equal(found, np.atleast_1d(stored[field][row]), err_msg=field)
 
 
