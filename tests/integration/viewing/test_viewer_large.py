@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 from noether.data.schemas import FileMap
 from noether.data.zarr_store import ZarrStoreWriter
+from support.forks import children
 from support.viewer import missing, open_browser, serving, wait_for_points
 
 N_POINTS = 20_000_000
@@ -52,5 +53,17 @@ def test_memory_stays_within_the_budget_of_points(disk_path: Path) -> None:
 
 def memory_of_browsers() -> int:
     """Bytes that the processes of the browser have for themselves."""
-    own = (one for one in psutil.Process().children(recursive=True) if "chrom" in one.name())
-    return sum(one.memory_full_info().uss for one in own)
+    return sum(map(unique_memory, descendants(os.getpid())))
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the browsers among the processes that this one, or one that it started, has started."""
+    found = children(pid)
+    browsers = [one for one in found if "chrom" in Path(f"/proc/{one}/comm").read_text()]
+    return browsers + [pid for one in found for pid in descendants(one)]
+
+
+def unique_memory(pid: int) -> int:
+    """Return the bytes of a process that no other one shares."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("Private_"))

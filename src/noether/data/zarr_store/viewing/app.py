@@ -81,8 +81,7 @@ class _Objects:
         try:
             tail = self._storage.read_tail(key, 1)
         except StoreError as error:
-            # A directory is no object, as in object storage.
-            return Response(status_code=404) if isinstance(error.__cause__, IsADirectoryError) else _failure(error)
+            return _failure(error)
         if tail is None:
             return Response(status_code=404)
         size = tail[1]
