@@ -1,12 +1,12 @@
-# Sourced by the other scripts: `use_environment EXTRAS` makes .venv with the package and those extras, once.
-# What was installed is remembered by the checksum of the files that decide it, so a second run starts at once.
+# Functions for the other scripts, which source this file. `use_environment EXTRAS` creates .venv with the package and
+# those extras. A stamp file records the checksum of the inputs, so the installation runs only after they change.
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 find_python() {
     local candidate
     for candidate in python3 python3.13 python3.12 python3.11 python; do
-        # A version manager's shim may stand on the PATH and yet start nothing, so each is tried.
+        # The shim of a version manager can be on the PATH and still fail, so each candidate is started.
         if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             echo "$candidate"
             return
@@ -16,20 +16,20 @@ find_python() {
     return 1
 }
 
-# The compiled decoder makes reading faster and is optional; it needs a C compiler and zstd's headers.
+# The compiled decoder is optional and makes reads faster. It needs a C compiler and the headers of zstd.
 find_compiler() {
     if echo '#include <zstd.h>' | cc -E - >/dev/null 2>&1; then
         return
     fi
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        echo "installing a C compiler and zstd's headers"
+        echo "installing a C compiler and the headers of zstd"
         apt-get update -qq && apt-get install -y -qq gcc libc6-dev libzstd-dev >/dev/null && return
     fi
-    echo "note: no C compiler with zstd's headers, so chunks are decoded by numcodecs, which takes longer;" \
-        "on Debian: apt-get install gcc libc6-dev libzstd-dev"
+    echo "note: found no C compiler with the headers of zstd, so numcodecs decodes chunks, which takes longer;" \
+        "on Debian, install them with: apt-get install gcc libc6-dev libzstd-dev"
 }
 
-# In the tests, zarrita.js reads stores in a browser; where either is missing, they say so and are skipped.
+# Some tests read stores with zarrita.js in a browser. Without one of the two, they are skipped with a message.
 find_browser() {
     local directory=tests/support/browser packages=()
     if ! { command -v chromium-headless-shell || command -v chromium || command -v chromium-browser ||
@@ -42,7 +42,7 @@ find_browser() {
         { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null; } ||
             echo "note: ${packages[*]} could not be installed"
     fi
-    # npm keeps a copy of the lock file with what it installed.
+    # npm copies the lock file into node_modules at an installation.
     if command -v npm >/dev/null && [ "$directory/package-lock.json" -nt "$directory/node_modules/.package-lock.json" ]; then
         echo "installing zarrita.js into $directory/node_modules"
         npm ci --silent --ignore-scripts --prefix "$directory" || echo "note: zarrita.js could not be installed"
@@ -67,15 +67,15 @@ use_environment() {
     fi
     python=$(find_python)
     if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
-        echo "making .venv with $("$python" --version)"
+        echo "creating .venv with $("$python" --version)"
         rm -rf .venv
         "$python" -m venv .venv || {
-            echo "error: $python has no venv module that works; on Debian: apt-get install python3-venv" >&2
+            echo "error: the venv module of $python fails; on Debian, install it with: apt-get install python3-venv" >&2
             return 1
         }
     fi
     find_compiler
-    echo "installing noether-zarr-store[$extras] into .venv (once; a minute or so)"
+    echo "installing noether-zarr-store[$extras] into .venv (only once; about a minute)"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
         --editable ".[$extras]"
     echo "$wanted" >"$stamp"

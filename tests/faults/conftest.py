@@ -1,4 +1,4 @@
-"""Fixtures of the tests that break off what goes on."""
+"""Fixtures of the tests that inject faults."""
 
 from __future__ import annotations
 

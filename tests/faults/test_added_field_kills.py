@@ -1,4 +1,4 @@
-"""`kill -9` of runs that add fields at any moment: the same command again makes the store that it makes undisturbed."""
+"""`kill -9` during additions of fields: the same command again makes the same store as without a kill."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ N_KILLS = 6 if in_full_mode() else 3
 
 
 class Undisturbed(NamedTuple):
-    """A store of which nobody kills a run: tree and file maps, and what is there in the end."""
+    """A tree with its file maps, and the files of a store that was made without kills."""
 
     tree: Path
     before: Path
@@ -51,14 +51,14 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
 
 
 @pytest.mark.parametrize("kind", ["local", pytest.param("s3-obstore", marks=pytest.mark.s3)])
-def test_an_addition_that_is_killed_again_and_again_ends_in_the_same_bytes(
+def test_a_repeatedly_killed_addition_ends_in_the_same_bytes(
     kind: str,
     undisturbed: Undisturbed,
     request: pytest.FixtureRequest,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A reader that reads all the while gets every listed field of every sample."""
+    """A concurrent reader gets every listed field of every sample."""
     (tmp_path / "tmp").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

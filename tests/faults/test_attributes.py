@@ -1,4 +1,4 @@
-"""Attributes that are being set when a kill comes, or the power fails: groups and manifest agree in the end."""
+"""Kills and power losses while attributes are set: groups and manifest agree in the end."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from support.trees import save_run
 FILEMAP = FileMap(surface_position="surface_position_vtp.npy", surface_pressure="surface_pressure.npy")
 IDS = ("part/run_1", "run_2")
 GIVEN = {sample_id: {"mach": 0.3, "of": sample_id} for sample_id in IDS}
-# They fork, and conversions have threads.
+# The tests fork, and conversions have threads.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-# A root that says otherwise than the manifest, and what a killed writer staged.
+# A root that disagrees with the manifest, and staged output of a killed writer.
 PASSING = {"entry_differs", "leftover"}
 
 
@@ -48,7 +48,7 @@ def set_all(root: Path | str, options: dict[str, Any] | None = None) -> None:
 
 
 def visible_bytes(root: Path) -> dict[str, bytes]:
-    """Every file of a store but the hidden ones and the report."""
+    """Every file of a store except hidden files and the report."""
     return {key: data for key, data in stored_bytes(local_place(root)).items() if "/." not in f"/{key}"}
 
 
@@ -65,7 +65,9 @@ def require_former_or_new(root: Path | str, options: dict[str, Any] | None = Non
 @pytest.mark.parametrize(
     "finish", few_fast([set_all, repair_store], others=pytest.mark.faults), ids=["the same again", "repair"]
 )
-def test_a_kill_before_any_change_ends_well(finish: Callable[[Path], object], before: Path, quick_path: Path) -> None:
+def test_a_kill_before_any_change_leaves_a_valid_store(
+    finish: Callable[[Path], object], before: Path, quick_path: Path
+) -> None:
     store, undisturbed = quick_path / "store", quick_path / "undisturbed"
     shutil.copytree(before, undisturbed)
     n_changes = count_changes(lambda: set_all(undisturbed))
@@ -82,7 +84,7 @@ def test_a_kill_before_any_change_ends_well(finish: Callable[[Path], object], be
             assert visible_bytes(store) == expected
 
 
-def test_a_loss_of_power_at_any_moment_ends_well(before: Path, quick_path: Path) -> None:
+def test_a_power_loss_at_any_moment_leaves_a_valid_store(before: Path, quick_path: Path) -> None:
     root = quick_path / "disk"
     store, lost = root / "store", quick_path / "lost" / "store"
     shutil.copytree(before, store)
@@ -101,7 +103,7 @@ def test_a_loss_of_power_at_any_moment_ends_well(before: Path, quick_path: Path)
 
 @pytest.mark.s3
 @pytest.mark.faults
-def test_in_object_storage_a_kill_before_any_request_ends_well(before: Path, request: pytest.FixtureRequest) -> None:
+def test_a_kill_before_any_request_leaves_a_valid_remote_store(before: Path, request: pytest.FixtureRequest) -> None:
     place = make_place("s3-obstore", request)
     copy_to(place, before)
     with killed_before_request(-1) as sent:

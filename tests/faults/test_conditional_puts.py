@@ -1,4 +1,4 @@
-"""Object storage without conditional puts: one machine at a time may write, which is said once."""
+"""Object storage without conditional puts: only one machine at a time may write, and one warning says so."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from support.forks import in_fork
 from support.s3_server import S3Server
 from support.trees import call, finish, start
 
-# What a server that knows no conditions answers to them, however often it is asked.
+# The answer of a server without conditional puts, at every request.
 NO_CONDITIONS = Script(["501"], limit=None, methods="PUT", header="^if-(none-)?match:")
-# Settings by which obstore sends no conditions, and servers that refuse them.
+# Settings with which obstore sends no conditions, and servers that refuse conditions.
 WAYS: dict[str, dict[str, Any]] = {"refused": {}, "disabled": {"conditional_put": "disabled"}}
 WARNING = (
-    "this storage has no conditional writes. Only one machine may write to the store at a time: two could lose each "
-    "other's samples, which noether-zarr merge finds again."
+    "this storage has no conditional writes. Let only one machine write to the store at a time: two can lose each "
+    "other's samples; noether-zarr merge recovers them."
 )
 
 
@@ -44,7 +44,7 @@ def proxy(module_proxy: FaultyProxy) -> Iterator[FaultyProxy]:
 
 @pytest.fixture
 def direct(s3_server: S3Server, s3_root: str) -> Storage:
-    """The same place, past the proxy."""
+    """The same storage, without the proxy."""
     return open_storage(s3_root, s3_server.obstore_options)
 
 
@@ -54,9 +54,10 @@ def append(byte: bytes) -> Callable[[bytes | None], bytes]:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("user", ["this process", "a forked process"])
-def test_a_change_is_made_without_conditions_and_a_warning_says_so_once(
+def test_an_unconditional_change_warns_once(
     way: str, user: str, proxy: FaultyProxy, direct: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A server without conditional puts still takes the change."""
     if user != "this process":
         monkeypatch.setattr("noether.data.zarr_store.stores.bucket._user", os.getppid())
     with warnings.catch_warnings(record=True) as caught:
@@ -71,7 +72,7 @@ def test_a_change_is_made_without_conditions_and_a_warning_says_so_once(
 
 @pytest.mark.filterwarnings("ignore:.*no conditional writes")
 @pytest.mark.parametrize("way", WAYS)
-def test_changes_of_one_machine_at_once_lose_nothing(way: str, proxy: FaultyProxy, direct: Storage) -> None:
+def test_concurrent_changes_of_one_machine_lose_nothing(way: str, proxy: FaultyProxy, direct: Storage) -> None:
     def add(_: int) -> None:
         open_storage(direct.root, proxy.server.obstore_options | WAYS[way]).update("m.json", append(b"x"))
 
@@ -81,7 +82,7 @@ def test_changes_of_one_machine_at_once_lose_nothing(way: str, proxy: FaultyProx
 
 
 @pytest.mark.filterwarnings("ignore:.*no conditional writes")
-def test_a_change_by_another_machine_is_noticed_until_the_last_moment(proxy: FaultyProxy, direct: Storage) -> None:
+def test_a_change_by_another_machine_is_detected(proxy: FaultyProxy, direct: Storage) -> None:
     storage = open_storage(direct.root, proxy.server.obstore_options)
     storage.update("m.json", append(b"x"))
     seen: list[bytes | None] = []
@@ -98,7 +99,7 @@ def test_a_change_by_another_machine_is_noticed_until_the_last_moment(proxy: Fau
 
 
 @pytest.mark.filterwarnings("ignore:.*no conditional writes")
-def test_a_write_that_is_not_implemented_is_asked_for_once(module_proxy: FaultyProxy, direct: Storage) -> None:
+def test_a_write_that_is_not_implemented_is_not_retried(module_proxy: FaultyProxy, direct: Storage) -> None:
     storage = open_storage(direct.root, module_proxy.server.obstore_options)
     module_proxy.play(Script(["501"], limit=None, methods="PUT"))
     with pytest.raises(StorageError, match=r"cannot write .*/a: .*501 Not Implemented") as raised:
@@ -109,9 +110,7 @@ def test_a_write_that_is_not_implemented_is_asked_for_once(module_proxy: FaultyP
 
 @pytest.mark.s3
 @pytest.mark.parametrize("way", WAYS)
-def test_a_conversion_says_first_that_there_are_no_conditional_puts(
-    way: str, proxy: FaultyProxy, direct: Storage
-) -> None:
+def test_a_conversion_first_warns_of_missing_conditional_puts(way: str, proxy: FaultyProxy, direct: Storage) -> None:
     options = proxy.server.obstore_options | WAYS[way]
     flags = [f"--storage-option={key}={value}" for key, value in options.items()]
     running = [
@@ -127,13 +126,13 @@ def test_a_conversion_says_first_that_there_are_no_conditional_puts(
     assert list(found.samples) == list(RUNS)
 
 
-def test_where_conditions_are_known_nothing_is_said(s3_server: S3Server, direct: Storage) -> None:
+def test_a_server_with_conditional_puts_causes_no_warning(s3_server: S3Server, direct: Storage) -> None:
     flags = [f"--storage-option={key}={value}" for key, value in s3_server.obstore_options.items()]
     ran = call("convert", AHMED, direct.root, "--preset", "ahmedml", "--workers", 0, "--limit", 1, *flags)
     assert (ran.code, "warning" in ran.stderr) == (0, False)
 
 
-def test_a_forked_process_finds_out_for_itself(proxy: FaultyProxy, direct: Storage) -> None:
+def test_a_forked_process_probes_the_server_again(proxy: FaultyProxy, direct: Storage) -> None:
     storage = open_storage(direct.root, proxy.server.obstore_options)
 
     def update() -> bytes | None:

@@ -1,4 +1,4 @@
-"""Conversions that end before any one of their changes to the disk: by a kill, or by a loss of power."""
+"""Conversions that end before any of their changes to the disk, by a kill or a power loss."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from support.trees import save_run
 
 FILEMAP = FileMap(surface_position="surface_position_vtp.npy", surface_pressure="surface_pressure.npy")
 IDS = ("part/run_1", "run_2")
-# They fork, and conversions have threads.
+# The tests fork, and conversions have threads.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-# Of some hundred moments, every so many.
+# Every few of some hundred moments.
 STRIDE = 3 if in_full_mode() else 13
 
 
@@ -61,13 +61,13 @@ def convert_all_again(tree: Path, store: Path) -> None:
 
 
 def change_sources(tree: Path) -> None:
-    """Other values of the same points, which take fewer bytes."""
+    """Other values of the same points, with fewer bytes."""
     for file in tree.rglob("surface_pressure.npy"):
         np.save(file, np.full_like(np.load(file), 7))
 
 
 def read_or_none(reader: ZarrChunkReader, sample_id: str) -> Arrays | None:
-    """Read a sample; None where an error says that it is not there."""
+    """Read a sample; return None if the error says that it is missing."""
     try:
         return reader.read_arrays(sample_id, order="original")
     except StoreError as error:
@@ -88,7 +88,7 @@ def not_hidden(files: dict[str, bytes]) -> dict[str, bytes]:
 def test_a_kill_before_any_change_of_the_disk_loses_nothing(
     act: Callable[[Path, Path], None], tree: Path, quick_path: Path
 ) -> None:
-    """The same command again ends in the bytes of an undisturbed run."""
+    """The same command again ends in the bytes of a conversion without faults."""
     before, store, undisturbed = (quick_path / name for name in ("before", "store", "undisturbed"))
     convert_tree(tree, before, limit=1 if act is add_samples else None)
     former = read_whole(before)
@@ -112,17 +112,15 @@ def test_a_kill_before_any_change_of_the_disk_loses_nothing(
 @pytest.mark.parametrize(
     "is_there", few_fast([True, False], others=pytest.mark.faults), ids=["that replaces samples", "of a new sample"]
 )
-def test_where_objects_appear_one_by_one_a_kill_leaves_no_sample_in_part(
-    is_there: bool, tree: Path, quick_path: Path
-) -> None:
-    """Each sample is whole or not there, and the same command again ends in the bytes of an undisturbed run."""
+def test_a_kill_in_object_storage_leaves_no_partial_sample(is_there: bool, tree: Path, quick_path: Path) -> None:
+    """Samples are complete or missing, and the same command again ends in the bytes of a conversion without faults."""
     before, store, undisturbed = (quick_path / name for name in ("before", "store", "undisturbed"))
     convert_tree(tree, before, limit=None if is_there else 1)
     former = read_whole(before)
     if is_there:
         change_sources(tree)
     shutil.copytree(before, undisturbed)
-    # Of the kinds of storage that put object by object, the one that lies on a disk.
+    # A storage on disk that writes object by object.
     root = f"local://{store}"
     n_changes = count_changes(lambda: convert_tree(tree, f"local://{undisturbed}"))
     expected, new = not_hidden(stored_bytes(local_place(undisturbed))), read_whole(undisturbed)
@@ -134,7 +132,7 @@ def test_where_objects_appear_one_by_one_a_kill_leaves_no_sample_in_part(
         assert former.keys() <= reader.manifest.samples.keys()
         for sample_id in reader.manifest.samples:
             arrays = read_or_none(reader, sample_id)
-            # There is a moment without a sample that is replaced.
+            # A sample that is being replaced may be missing.
             assert is_there or arrays is not None
             if arrays is not None:
                 assert is_one_of(arrays, new[sample_id], former.get(sample_id, new[sample_id])), sample_id
@@ -145,10 +143,8 @@ def test_where_objects_appear_one_by_one_a_kill_leaves_no_sample_in_part(
 @pytest.mark.parametrize(
     "is_there", few_fast([True, False], others=pytest.mark.faults), ids=["that replaces samples", "of a new store"]
 )
-def test_after_a_loss_of_power_at_any_moment_all_that_the_manifest_lists_is_there(
-    is_there: bool, tree: Path, quick_path: Path
-) -> None:
-    """The same command again ends in the bytes of an undisturbed run."""
+def test_a_power_loss_at_any_moment_keeps_all_listed_samples(is_there: bool, tree: Path, quick_path: Path) -> None:
+    """The same command again ends in the bytes of a conversion without faults."""
     root = quick_path / "disk"
     root.mkdir()
     store, lost = root / "stores" / "store", quick_path / "lost" / "stores" / "store"

@@ -1,4 +1,4 @@
-"""Disks that are full, or that may not be written to: a clear error, and nothing lost, and nothing left over."""
+"""Full disks, and disks without write permission: a clear error, no loss and no leftovers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def run_command(*arguments: object) -> Ran:
 
 
 def convert_here(*arguments: object) -> int:
-    """Convert in this process, which is quicker; give the exit code."""
+    """Convert in this process, which is quicker, and return the exit code."""
     return call("convert", *arguments, *PRESET, "--workers", 0).code
 
 
@@ -46,7 +46,7 @@ def bytes_of(store: Path) -> dict[str, bytes]:
 
 
 def assert_whole_as_far_as_it_goes(store: Path, undisturbed: Path) -> None:
-    """What the manifest lists is there and right, and there is no group beside it, staged or half-written."""
+    """Check that all listed samples are correct, and that there is no other group, staged or half written."""
     found, expected = read_whole(store), read_whole(undisturbed)
     for sample_id, arrays in found.items():
         for field, values in arrays.items():
@@ -62,17 +62,15 @@ def small(tmp_path: Path) -> Iterator[SmallMount]:
 
 
 @pytest.mark.faults
-def test_samples_that_find_no_room_fail_and_are_converted_once_there_is_some(
-    small: SmallMount, undisturbed: Path
-) -> None:
+def test_samples_that_fill_the_disk_fail_and_are_converted_later(small: SmallMount, undisturbed: Path) -> None:
     store = small.path / "store"
     ran = run_command(AHMED, store, "--workers", 2)
     converted = set(StoreManifest.load(str(store)).samples)
     assert ran.code == 3
     assert 0 < len(converted) < len(RUNS)
     assert [line for line in ran.stderr.splitlines() if line.startswith("failed")] == [
-        f"failed: sample '{run}': cannot write {store}/{run}.zarr: No space left on device; make room on this disk, "
-        "and run again"
+        f"failed: sample '{run}': cannot write {store}/{run}.zarr: No space left on device; free space on this disk, "
+        "and run the command again"
         for run in RUNS
         if run not in converted
     ]
@@ -83,9 +81,8 @@ def test_samples_that_find_no_room_fail_and_are_converted_once_there_is_some(
 
 
 @pytest.mark.faults
-def test_a_disk_without_room_for_a_manifest_leaves_the_former_one_and_its_samples(
-    small: SmallMount, undisturbed: Path
-) -> None:
+def test_a_full_disk_keeps_the_former_manifest_and_its_samples(small: SmallMount, undisturbed: Path) -> None:
+    """The manifest does not fit on the disk."""
     store = small.path / "store"
     assert convert_here(AHMED, store, "--limit", 2) == 0
     former = (store / "manifest.json").read_bytes()
@@ -93,7 +90,8 @@ def test_a_disk_without_room_for_a_manifest_leaves_the_former_one_and_its_sample
     ran = run_command(AHMED, store)
     assert ran.code == 1
     assert ran.stderr.splitlines() == [
-        f"error: cannot write {store}/manifest.json: No space left on device; make room on this disk, and run again"
+        f"error: cannot write {store}/manifest.json: No space left on device; free space on this disk, and run the "
+        "command again"
     ]
     assert (store / "manifest.json").read_bytes() == former
     assert_whole_as_far_as_it_goes(store, undisturbed)
@@ -104,9 +102,8 @@ def test_a_disk_without_room_for_a_manifest_leaves_the_former_one_and_its_sample
 
 
 @pytest.mark.faults
-def test_a_disk_that_may_only_be_read_is_read_and_what_wants_to_write_there_says_so(
-    small: SmallMount, undisturbed: Path
-) -> None:
+def test_a_read_only_disk_can_be_read_and_writes_fail_clearly(small: SmallMount, undisturbed: Path) -> None:
+    """Commands that write name the read-only disk."""
     store = small.path / "store"
     assert convert_here(AHMED, store, "--limit", 2) == 0
     before = bytes_of(store)
@@ -114,8 +111,7 @@ def test_a_disk_that_may_only_be_read_is_read_and_what_wants_to_write_there_says
     ran = run_command(AHMED, store)
     assert ran.code == 1
     assert ran.stderr.splitlines() == [
-        f"error: cannot write {store}/manifest.json: Read-only file system; mount it for writing, or choose "
-        "another place"
+        f"error: cannot write {store}/manifest.json: Read-only file system; mount it for writing, or use another path"
     ]
     assert_whole_as_far_as_it_goes(store, undisturbed)
     assert call("verify", store).code == 0
@@ -123,7 +119,7 @@ def test_a_disk_that_may_only_be_read_is_read_and_what_wants_to_write_there_says
 
 
 @pytest.mark.faults
-def test_a_file_that_may_not_grow_as_large_fails_its_sample_alone(tmp_path: Path) -> None:
+def test_a_file_size_limit_fails_only_the_affected_sample(tmp_path: Path) -> None:
     tree = save_runs(tmp_path / "tree", ["run_1", "run_2", "run_3"], n_points=100)
     save_runs(tmp_path / "tree", ["run_1"], n_points=10_000)
     store, limit = tmp_path / "store", 60_000
@@ -136,7 +132,7 @@ def test_a_file_that_may_not_grow_as_large_fails_its_sample_alone(tmp_path: Path
     assert ran.code == 3
     assert ran.stderr.splitlines()[-1] == (
         f"failed: sample 'run_1': cannot write {store}/run_1.zarr: File too large; raise the limit on the size of "
-        "files (ulimit -f) or choose smaller shards, and run again"
+        "files (ulimit -f) or use smaller shards, and run the command again"
     )
     assert sorted(read_whole(store)) == ["run_2", "run_3"]
     assert convert_here(tree, store) == convert_here(tree, tmp_path / "at_once") == 0
@@ -144,7 +140,8 @@ def test_a_file_that_may_not_grow_as_large_fails_its_sample_alone(tmp_path: Path
 
 
 @pytest.mark.faults
-def test_a_log_on_a_full_disk_does_not_keep_samples_from_being_converted(tmp_path: Path) -> None:
+def test_a_log_on_a_full_disk_does_not_stop_a_conversion(tmp_path: Path) -> None:
+    """All samples are converted, although the log cannot be written."""
     tree, store = save_runs(tmp_path / "tree"), tmp_path / "store"
     with Path("/dev/full").open("w") as full:
         ran = finish(start("convert", tree, store, *PRESET, stderr=full))
@@ -154,7 +151,7 @@ def test_a_log_on_a_full_disk_does_not_keep_samples_from_being_converted(tmp_pat
 
 @pytest.fixture
 def read_only(tmp_path: Path) -> Iterator[Path]:
-    """A directory with a tree and its store, which may be read and to which nobody but root may write."""
+    """A directory with a tree and its store that only root may write to."""
     save_runs(tmp_path / "tree")
     assert convert_here(tmp_path / "tree", tmp_path / "store") == 0
     with writing_allowed_again(tmp_path):
@@ -162,13 +159,14 @@ def read_only(tmp_path: Path) -> Iterator[Path]:
         yield tmp_path
 
 
-def test_who_may_not_write_to_a_store_can_read_it_and_is_told_what_stands_in_the_way(read_only: Path) -> None:
+def test_a_store_without_write_permission_can_be_read(read_only: Path) -> None:
+    """A command that writes names the missing permission."""
     tree, store = read_only / "tree", read_only / "store"
     before, expected = bytes_of(store), read_whole(store)
     arguments = ("convert", tree, store, *PRESET, "--workers", 0)
     ran = without_privileges(lambda: call(*arguments, "--overwrite"))
     assert ran.code == 1
-    assert ran.stderr.startswith(f"error: cannot write {store}/manifest.json: Permission denied; have its owner give")
+    assert ran.stderr.startswith(f"error: cannot write {store}/manifest.json: Permission denied; ask its owner for the")
     assert bytes_of(store) == before
     found = without_privileges(lambda: read_whole(store))
     for sample_id, arrays in expected.items():
@@ -176,16 +174,15 @@ def test_who_may_not_write_to_a_store_can_read_it_and_is_told_what_stands_in_the
             np.testing.assert_array_equal(found[sample_id][field], values)
 
 
-def test_who_may_not_make_the_store_is_told_so(read_only: Path) -> None:
+def test_a_missing_permission_to_create_the_store_is_reported(read_only: Path) -> None:
     ran = without_privileges(lambda: call("convert", read_only / "tree", read_only / "new", *PRESET, "--workers", 0))
     assert ran.code == 1
-    assert ran.stderr.startswith(
-        f"error: cannot write {read_only}/new/manifest.json: Permission denied; have its owner"
-    )
+    assert ran.stderr.startswith(f"error: cannot write {read_only}/new/manifest.json: Permission denied; ask its owner")
     assert not (read_only / "new").exists()
 
 
-def test_a_shard_that_may_not_be_read_is_named_and_the_other_samples_are_read(read_only: Path) -> None:
+def test_a_shard_without_read_permission_is_named(read_only: Path) -> None:
+    """The other samples can be read."""
     shard = read_only / "store" / "run_1.zarr" / "surface" / "pressure" / "c" / "0" / "0"
     shard.chmod(0)
 
@@ -203,7 +200,7 @@ def test_a_shard_that_may_not_be_read_is_named_and_the_other_samples_are_read(re
 def test_a_temporary_directory_without_room_fails_the_sample_that_needs_it(
     small: SmallMount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sample leaves nothing there."""
+    """The sample leaves nothing in the directory."""
     shrink(monkeypatch, 1 << 16)
     monkeypatch.setenv("TMPDIR", str(small.path))
     np.save(tmp_path / "positions.npy", np.random.default_rng(0).random((200_000, 3), "f4"))
@@ -213,7 +210,7 @@ def test_a_temporary_directory_without_room_fails_the_sample_that_needs_it(
         writer.write_sample("large", {"volume_position": positions})
     assert str(raised.value) == (
         f"sample 'large', field volume_position: cannot keep 2,400,000 bytes in a temporary file in {small.path} (No "
-        "space left on device); set TMPDIR to a directory with room for what does not fit in memory"
+        "space left on device); set TMPDIR to a directory on a disk with enough free space"
     )
     assert scratch_files(small.path) == []
     assert not (tmp_path / "store").exists()

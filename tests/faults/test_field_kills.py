@@ -1,4 +1,4 @@
-"""Fields that are added or removed, ended before any one change of a disk or any one request."""
+"""Additions and removals of fields that end before any change of the disk, or before any request."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ IDS = ("part/run_1", "run_2")
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 
 STRIDE = 1 if in_full_mode() else 5
-# What a kill may leave; the next run, or a repair, mends it.
+# Possible leftovers of a kill; the next command or a repair removes them.
 PASSING = {"leftover", "entry_differs", "unfinished_addition", "unfinished_removal", "chunk_index_missing"}
 
 Options = dict[str, Any] | None
@@ -74,7 +74,7 @@ def remove(root: Path | str, options: Options = None) -> None:
 
 
 def remove_again(root: Path | str, options: Options = None) -> None:
-    """Remove the fields unless nothing was left to do before the kill."""
+    """Remove the fields, unless the removal had ended before the kill."""
     manifest = StoreManifest.load(str(root), storage_options=options)
     if manifest.removing_fields or "surface_area" in manifest.domains["surface"].arrays:
         remove(root, options)
@@ -96,7 +96,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(autouse=True)
 def no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same changes each time: chunk indexes of URLs are fetched, and not kept."""
+    """Make the same changes each time: chunk indexes of URLs are fetched, and not cached."""
     monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
 
 
@@ -105,7 +105,7 @@ def visible_bytes(root: Path) -> dict[str, bytes]:
 
 
 def require_whole(root: Path | str, options: Options = None) -> None:
-    """All that is listed is as it was written, with the added fields or without them."""
+    """Check that all listed samples are unchanged, with the added fields or without them."""
     found = read_whole(root, options)
     assert set(found) == set(IDS)
     for sample_id, arrays in found.items():
@@ -116,7 +116,7 @@ def require_whole(root: Path | str, options: Options = None) -> None:
 
 
 def require_named_arrays(root: Path) -> None:
-    """Each array that a group names has all its shards: to other Zarr readers, one that is gone has fill values."""
+    """Check that each listed array has all its shards: other Zarr readers read a missing shard as fill values."""
     for sample_id in IDS:
         group = root / f"{sample_id}.zarr"
         nodes = json.loads((group / "zarr.json").read_bytes())["consolidated_metadata"]["metadata"]
@@ -132,7 +132,7 @@ EXPECTED: dict[str, Arrays] = {}
 
 @pytest.fixture(autouse=True, scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What a conversion with all fields at once makes."""
+    """The files of a conversion with all fields at once."""
     store = tmp_path_factory.mktemp("at once") / "store"
     write(store, MORE)
     EXPECTED.update(read_whole(store))
@@ -159,7 +159,7 @@ def test_at_every_moment_readers_find_the_old_or_the_new(
 @pytest.mark.parametrize("kind", few_fast(["local", "staged"], others=pytest.mark.faults))
 @pytest.mark.parametrize("repairs", few_fast([False, True], others=pytest.mark.faults), ids=["again", "repaired"])
 @pytest.mark.parametrize(("work", "again", "before"), CASES)
-def test_a_kill_before_any_change_ends_well(
+def test_a_kill_before_any_change_leaves_a_valid_store(
     work: Work, again: Work, before: str, repairs: bool, kind: str, stores: dict[str, Path], quick_path: Path
 ) -> None:
     store, undisturbed = quick_path / "store", quick_path / "undisturbed"
@@ -179,13 +179,13 @@ def test_a_kill_before_any_change_ends_well(
             require_whole(store)
         again(root, None)
         assert visible_bytes(store) == done, number
-        # What was staged under a URL does not say on which machine: only a repair removes it.
+        # Staged output under a URL does not name its machine: only a repair removes it.
         left = {"leftover"} if kind == "staged" and not repairs else set()
         assert {one.kind for one in verify_store(store).having("damage")} <= left
 
 
 @pytest.mark.parametrize(("work", "again", "before"), CASES)
-def test_a_loss_of_power_at_any_moment_ends_well(
+def test_a_power_loss_at_any_moment_leaves_a_valid_store(
     work: Work, again: Work, before: str, stores: dict[str, Path], quick_path: Path
 ) -> None:
     root = quick_path / "disk"
@@ -207,7 +207,7 @@ def test_a_loss_of_power_at_any_moment_ends_well(
 @pytest.mark.s3
 @pytest.mark.faults
 @pytest.mark.parametrize(("work", "again", "before"), CASES)
-def test_in_object_storage_a_kill_before_any_request_ends_well(
+def test_a_kill_before_any_request_leaves_a_valid_remote_store(
     work: Work, again: Work, before: str, stores: dict[str, Path], request: pytest.FixtureRequest
 ) -> None:
     place = make_place("s3-obstore", request)

@@ -1,4 +1,4 @@
-"""`kill -9` of conversions at any moment: the same command again makes the store that it makes undisturbed."""
+"""`kill -9` of conversions at any moment: the same command again makes the same store as without a kill."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ N_KILLS = 6 if in_full_mode() else 3
 
 
 class Undisturbed(NamedTuple):
-    """A conversion that nobody kills: its arguments but for the store, and what it makes."""
+    """A conversion without kills: its arguments without the store, and its files."""
 
     source: tuple[object, ...]
     files: dict[str, bytes]
@@ -46,14 +46,14 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
 
 
 @pytest.mark.parametrize("kind", ["local", pytest.param("s3-obstore", marks=pytest.mark.s3)])
-def test_a_conversion_that_is_killed_again_and_again_ends_in_the_same_bytes(
+def test_a_repeatedly_killed_conversion_ends_in_the_same_bytes(
     kind: str,
     undisturbed: Undisturbed,
     request: pytest.FixtureRequest,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A reader that reads all the while gets every listed sample."""
+    """A concurrent reader gets every listed sample."""
     (tmp_path / "tmp").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -65,7 +65,7 @@ def test_a_conversion_that_is_killed_again_and_again_ends_in_the_same_bytes(
         place = replace(everywhere, root=f"{everywhere.root}/{number}", path=f"{everywhere.path}/{number}")
         options = [f"--storage-option={key}={value}" for key, value in (place.options or {}).items()]
         command = ("convert", *undisturbed.source, place.root, *options)
-        # So that there is something to read from the beginning.
+        # The concurrent reader needs a sample from the beginning.
         assert call(*command, "--workers", 0, "--limit", 3).code == 0
         storm = Storm((*command, "--workers", 2), len(IDS), rng)
         with Watcher(place.root, undisturbed.arrays, place.options) as watcher:

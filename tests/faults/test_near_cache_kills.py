@@ -1,4 +1,4 @@
-"""Processes that are killed at any moment while they share a cache on this machine."""
+"""Kills at any moment of processes that share a cache on this machine."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def read_on(root: Path, cache: Path, seed: int) -> None:
-    """Read draws until this process is killed; it ends by itself where one is wrong, or the cache too large."""
+    """Read draws until this process is killed; exit at a wrong draw, or if the cache is too large."""
     near, plain = ZarrChunkReader(as_remote(root), cache_dir=cache, cache_limit=LIMIT), ZarrChunkReader(root)
     draw = random.Random(seed)
     while True:
@@ -46,7 +46,7 @@ def read_on(root: Path, cache: Path, seed: int) -> None:
 
 
 @pytest.mark.parametrize("counts", few_fast([(3, 4), (8, 30)], others=pytest.mark.faults), ids=str)
-def test_kills_leave_nothing_wrong_and_the_limit_holds(root: Path, tmp_path: Path, counts: tuple[int, int]) -> None:
+def test_kills_leave_a_valid_cache_within_its_limit(root: Path, tmp_path: Path, counts: tuple[int, int]) -> None:
     n_processes, n_kills = counts
     context, chance = multiprocessing.get_context("fork"), random.Random(5)
 

@@ -1,4 +1,4 @@
-"""A group in object storage whose writing fails, and whose taking back fails as well: it is never complete in part."""
+"""Writes of a group in object storage that fail, and whose clean-up fails, too: no partial group has a root."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Unreliable(StorageByObjects):
 
 @pytest.mark.parametrize("former", [{}, OLD], ids=["new", "replaced"])
 @pytest.mark.parametrize("first_last", [True, False])
-def test_whatever_requests_are_lost_a_group_with_a_root_is_whole(former: dict[str, bytes], first_last: bool) -> None:
+def test_a_group_with_a_root_is_complete_after_lost_requests(former: dict[str, bytes], first_last: bool) -> None:
     outcomes = set()
     for failing in product(range(14), range(14)):
         storage = Unreliable(former, set(failing), first_last)
@@ -78,8 +78,8 @@ def test_whatever_requests_are_lost_a_group_with_a_root_is_whole(former: dict[st
     assert outcomes == {"failed", "written"}
 
 
-def test_the_first_error_is_the_one_that_is_raised() -> None:
+def test_the_first_error_is_raised() -> None:
     storage = Unreliable({}, {2, 3}, first_last=True)
     with pytest.raises(StorageError, match="the answer is lost") as raised:
         storage.write_group("g.zarr", [(key[len("g.zarr/") :], [data]) for key, data in NEW.items()])
-    assert raised.value.__notes__ == ["what was written of it could not be removed: the answer is lost"]
+    assert raised.value.__notes__ == ["the objects that were written could not be removed: the answer is lost"]

@@ -1,4 +1,4 @@
-"""Every request to object storage, through a network that fails on purpose."""
+"""Every request to object storage, through a network with injected faults."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from support.s3_server import S3Server
 DATA = bytes(range(256)) * 40
 # Three parts of an upload.
 LARGE_PARTS = [bytes([number]) * (1 << 20) for number in range(20)]
-# So that tests do not wait for long.
+# Short waits for the tests.
 BACKOFF = {"init_backoff": timedelta(milliseconds=2), "max_backoff": timedelta(milliseconds=20)}
 SHORT_WAITS: dict[str, Any] = {"retry_config": {"max_retries": 6, "backoff": BACKOFF}}
 SHORT_TIMEOUT: dict[str, Any] = {"client_options": {"timeout": timedelta(seconds=0.4), "allow_http": True}}
@@ -37,7 +37,7 @@ def proxy(s3_server: S3Server) -> Iterator[FaultyProxy]:
 
 @pytest.fixture
 def direct(s3_server: S3Server, s3_root: str) -> Storage:
-    """The same place, past the proxy."""
+    """The same storage, without the proxy."""
     storage = open_storage(s3_root, s3_server.obstore_options)
     storage.write("a", DATA)
     return storage
@@ -48,7 +48,7 @@ def storage(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, direct: Storage, proxy: FaultyProxy
 ) -> Iterator[Storage]:
     if request.param != BOTH[0]:
-        # As in a process that was forked from one that uses obstore.
+        # A process that was forked from a process that uses obstore.
         monkeypatch.setattr("noether.data.zarr_store.stores.bucket._user", os.getppid())
     yield open_storage(direct.root, proxy.server.obstore_options | SHORT_WAITS)
     proxy.stop_faults()
@@ -59,7 +59,7 @@ def append(byte: bytes) -> Callable[[bytes | None], bytes]:
 
 
 def all_requests(storage: Storage, direct: Storage) -> None:
-    """Send each kind of request; what they did is looked at past the proxy."""
+    """Send each kind of request, and check the result without the proxy."""
     assert storage.read_if_there("a") == DATA
     assert storage.read_range("a", 100, 3000) == DATA[100:3100]
     assert storage.read_tail("a", 700) == (DATA[-700:], len(DATA))
@@ -78,16 +78,18 @@ def all_requests(storage: Storage, direct: Storage) -> None:
 
 @pytest.mark.parametrize("storage", few_fast(BOTH, others=pytest.mark.faults), indirect=True)
 @pytest.mark.parametrize("fault", few_fast(FAULTS, 3, others=pytest.mark.faults))
-def test_every_request_that_meets_a_passing_fault_is_answered_in_the_end(
+def test_requests_succeed_after_a_temporary_fault(
     fault: str, storage: Storage, direct: Storage, proxy: FaultyProxy
 ) -> None:
+    """Each kind of request is retried until the fault has passed."""
     proxy.play(Script([fault], limit=2))
     all_requests(storage, direct)
     assert {one.fault for one in proxy.stop_faults()} == {fault, None}
 
 
 @pytest.mark.faults
-def test_a_request_that_nobody_answers_is_sent_again_after_a_time(direct: Storage, proxy: FaultyProxy) -> None:
+def test_an_unanswered_request_is_sent_again(direct: Storage, proxy: FaultyProxy) -> None:
+    """The request is retried after its timeout."""
     storage = open_storage(direct.root, proxy.server.obstore_options | SHORT_WAITS | SHORT_TIMEOUT)
     proxy.play(Script(["stall"], pattern="/(a|m.json)$|delete"))
     all_requests(storage, direct)
@@ -97,10 +99,10 @@ def test_a_request_that_nobody_answers_is_sent_again_after_a_time(direct: Storag
 @pytest.mark.faults
 @pytest.mark.parametrize("storage", BOTH, indirect=True)
 @pytest.mark.parametrize("seed", range(20 if in_full_mode() else 4))
-def test_faults_of_all_kinds_one_after_the_other_pass(
+def test_requests_survive_a_sequence_of_all_faults(
     seed: int, storage: Storage, direct: Storage, proxy: FaultyProxy
 ) -> None:
-    # The rest of a body that was cut may be a request of its own, for which obstore has no retries of its own.
+    # The rest of a truncated body may be a separate request, which obstore does not retry.
     proxy.play(Script(FAULTS, seed=seed, chance=0.7, limit=3))
     all_requests(storage, direct)
 
@@ -121,20 +123,20 @@ CHANGES: dict[str, Callable[[Storage], object]] = {
     "fault", few_fast(["drop", "reset", "500", "503", "cut", "cut and reset"], others=pytest.mark.faults)
 )
 @pytest.mark.parametrize("what", READS)
-def test_a_read_that_never_succeeds_is_an_error_that_names_the_object_and_the_tries(
+def test_a_failing_read_names_the_object_and_the_tries(
     what: str, fault: str, storage: Storage, proxy: FaultyProxy
 ) -> None:
     proxy.play(Script([fault], limit=None))
     with pytest.raises(StorageError, match=rf"cannot read {storage.root}/a: .*; tried \d+ times in \d"):
         READS[what](storage)
-    # Of a body that is always cut, obstore asks for the rest as often as it may, and that again.
+    # For a body that is always truncated, obstore requests the rest repeatedly, and retries that, too.
     assert 7 <= len(proxy.stop_faults()) <= 7 * 7
 
 
 @pytest.mark.parametrize("storage", few_fast(KINDS, others=pytest.mark.faults), indirect=True)
 @pytest.mark.parametrize("fault", few_fast(["drop", "reset", "500", "503"], others=pytest.mark.faults))
 @pytest.mark.parametrize("what", CHANGES)
-def test_a_change_that_never_succeeds_ends_with_an_error_and_changes_nothing(
+def test_a_failing_change_changes_nothing(
     what: str, fault: str, storage: Storage, direct: Storage, proxy: FaultyProxy
 ) -> None:
     proxy.play(Script([fault], limit=None, methods="PUT"))
@@ -146,7 +148,7 @@ def test_a_change_that_never_succeeds_ends_with_an_error_and_changes_nothing(
 
 @pytest.mark.parametrize("storage", few_fast(KINDS, others=pytest.mark.faults), indirect=True)
 @pytest.mark.parametrize("what", few_fast([*READS, *CHANGES], others=pytest.mark.faults))
-def test_what_is_forbidden_is_asked_once(what: str, storage: Storage, proxy: FaultyProxy) -> None:
+def test_a_forbidden_request_is_not_retried(what: str, storage: Storage, proxy: FaultyProxy) -> None:
     proxy.play(Script(["403"], limit=None))
     with pytest.raises(StorageError, match=r"cannot (read|write) .*/a: ") as raised:
         (READS | CHANGES)[what](storage)
@@ -156,14 +158,14 @@ def test_what_is_forbidden_is_asked_once(what: str, storage: Storage, proxy: Fau
 
 @pytest.mark.faults
 @pytest.mark.parametrize("storage", KINDS, indirect=True)
-def test_what_is_not_there_is_asked_for_once(storage: Storage, proxy: FaultyProxy) -> None:
+def test_a_missing_object_is_not_retried(storage: Storage, proxy: FaultyProxy) -> None:
     proxy.stop_faults()
     assert storage.read_if_there("none") is None
     assert len(proxy.stop_faults()) == 1
 
 
 @pytest.mark.faults
-def test_a_bucket_that_is_not_there_is_asked_for_once(proxy: FaultyProxy) -> None:
+def test_a_missing_bucket_is_not_retried(proxy: FaultyProxy) -> None:
     storage = open_storage("s3://no-such-bucket/store", proxy.server.obstore_options)
     proxy.stop_faults()
     with pytest.raises(StorageError, match="cannot list s3://no-such-bucket/store"):
@@ -178,7 +180,7 @@ def uploads_under_way(server: S3Server, key: str) -> bool:
 
 @pytest.mark.parametrize("storage", few_fast(KINDS, others=pytest.mark.faults), indirect=True)
 @pytest.mark.parametrize("fault", few_fast(UPLOAD_FAULTS, others=pytest.mark.faults))
-def test_an_upload_in_parts_is_whole_or_fails_and_leaves_no_parts(
+def test_a_multipart_upload_is_complete_or_leaves_nothing(
     fault: str, storage: Storage, direct: Storage, proxy: FaultyProxy, s3_server: S3Server
 ) -> None:
     key = f"{direct.root.removeprefix(f's3://{s3_server.bucket}/')}/g.zarr/c/0/0"
@@ -192,11 +194,11 @@ def test_an_upload_in_parts_is_whole_or_fails_and_leaves_no_parts(
 @pytest.mark.faults
 @pytest.mark.parametrize("storage", KINDS, indirect=True)
 @pytest.mark.parametrize("pattern", ["partNumber=2", "uploads", "uploadId=[^&]*$"], ids=["part", "begin", "end"])
-def test_an_upload_in_parts_that_never_succeeds_is_an_error_and_leaves_nothing(
+def test_a_failing_multipart_upload_leaves_nothing(
     pattern: str, storage: Storage, direct: Storage, proxy: FaultyProxy, s3_server: S3Server
 ) -> None:
     key = f"{direct.root.removeprefix(f's3://{s3_server.bucket}/')}/g.zarr/c/0/0"
-    # To break the upload off is a DELETE.
+    # A DELETE aborts the upload.
     proxy.play(Script(["503"], limit=None, pattern=pattern, methods="PUT POST"))
     with pytest.raises(StorageError, match=rf"cannot write {storage.root}/g.zarr/c/0/0: "):
         storage.write_group("g.zarr", [("c/0/0", iter(LARGE_PARTS)), ("zarr.json", [b"root"])])

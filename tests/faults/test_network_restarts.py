@@ -1,4 +1,4 @@
-"""The S3 server killed, and started again, in the middle of a conversion and of an epoch of training."""
+"""Kills and restarts of the S3 server during a conversion and during an epoch of training."""
 
 from __future__ import annotations
 
@@ -67,12 +67,12 @@ class Restarts:
         self._started: list[Future[None]] = []
 
     def restart(self) -> None:
-        """Kill the server now, and start it while the caller goes on."""
+        """Kill the server now, and start it while the caller continues."""
         self._mortal.kill()
         self._started.append(self._threads.submit(self._mortal.start))
 
     def restart_after(self, seconds: float, ended: Event) -> None:
-        """Kill and start the server at some moment, unless all has ended by then."""
+        """Kill and start the server at some moment, unless the work has ended before."""
 
         def restart() -> None:
             if not ended.wait(seconds):
@@ -111,7 +111,7 @@ def undisturbed(tree: TreeSource, tmp_path_factory: pytest.TempPathFactory) -> F
     return visible_files(store)
 
 
-def test_a_conversion_goes_on_when_the_server_is_there_again(
+def test_a_conversion_continues_after_a_server_restart(
     mortal: MortalS3, options: dict[str, Any], tree: TreeSource, undisturbed: Files, tmp_path: Path
 ) -> None:
     root = f"s3://{mortal.server.bucket}/{tmp_path.name}"
@@ -128,7 +128,7 @@ def test_a_conversion_goes_on_when_the_server_is_there_again(
 
 
 @pytest.mark.parametrize("seed", range(5 if in_full_mode() else 1))
-def test_a_conversion_whose_server_was_killed_is_finished_by_the_next_one(
+def test_the_next_conversion_finishes_after_a_server_kill(
     seed: int, mortal: MortalS3, options: dict[str, Any], tree: TreeSource, undisturbed: Files, tmp_path: Path
 ) -> None:
     """The server is killed at a random moment."""
@@ -138,13 +138,13 @@ def test_a_conversion_whose_server_was_killed_is_finished_by_the_next_one(
         convert(tree, writer_at(root, tree, options))
         ended.set()
         restarts.wait()
-    # What the server had not kept when it was killed may have to be made again.
+    # The killed server may have lost its latest objects, which must then be written again.
     convert(tree, writer_at(root, tree, options))
     assert files_at(root, options) == undisturbed
 
 
 @pytest.mark.parametrize("workers", [0, 2] if in_full_mode() else [2])
-def test_an_epoch_goes_on_when_the_server_is_there_again(
+def test_an_epoch_continues_after_a_server_restart(
     workers: int, mortal: MortalS3, options: dict[str, Any], tree: TreeSource, tmp_path: Path
 ) -> None:
     root = f"s3://{mortal.server.bucket}/{tmp_path.name}"

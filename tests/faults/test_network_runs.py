@@ -1,4 +1,4 @@
-"""Conversion and training through a network that fails on purpose: all is right, or an error says what is not."""
+"""Conversion and training through a network with injected faults: the results are correct, or an error is raised."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def proxy(s3_server: S3Server) -> Iterator[FaultyProxy]:
 
 @pytest.fixture
 def direct(s3_server: S3Server, s3_root: str) -> Storage:
-    """The place of the store, past the proxy."""
+    """The storage of the store, without the proxy."""
     return open_storage(s3_root, s3_server.obstore_options)
 
 
 def run(source: TreeSource, root: str, options: dict[str, Any] | None, **settings: Any) -> list[str | None]:
-    """Convert, and give why samples failed."""
+    """Convert, and return the reasons of failed samples."""
     writer = ZarrStoreWriter(
         root, source.filemap, "ahmed", chunk_points=32, shard_points=64, storage_options=options, **settings
     )
@@ -77,9 +77,10 @@ def files_of(storage: Storage) -> Files:
 
 
 @pytest.mark.parametrize("seed", few_fast(SCRIPTS, others=pytest.mark.faults))
-def test_a_conversion_through_passing_faults_gives_the_bytes_of_an_undisturbed_one(
+def test_a_conversion_through_temporary_faults_has_the_same_bytes(
     seed: int, undisturbed: Undisturbed, proxy: FaultyProxy, direct: Storage
 ) -> None:
+    """The store equals a store that was converted without faults."""
     proxy.play(Script(FAULTS, seed=seed, chance=0.3, limit=4))
     reasons = run(undisturbed.source, direct.root, proxy.server.obstore_options | PATIENT)
     met = [one.fault for one in proxy.stop_faults() if one.fault is not None]
@@ -90,10 +91,10 @@ def test_a_conversion_through_passing_faults_gives_the_bytes_of_an_undisturbed_o
 
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", SCRIPTS)
-def test_a_conversion_that_the_network_defeats_says_so_and_can_be_completed(
+def test_a_conversion_that_the_network_stops_can_be_completed(
     seed: int, undisturbed: Undisturbed, proxy: FaultyProxy, direct: Storage
 ) -> None:
-    """What the manifest lists meanwhile is sound."""
+    """All samples that the manifest lists in between are intact."""
     proxy.play(Script(FAULTS, seed=seed, chance=0.3, limit=None))
     reasons: list[str | None] = []
     for _ in range(5):
@@ -101,21 +102,22 @@ def test_a_conversion_that_the_network_defeats_says_so_and_can_be_completed(
             reasons += run(undisturbed.source, direct.root, proxy.server.obstore_options | IMPATIENT)
         except StorageError as error:
             reasons.append(str(error))
-        # Whatever is listed or complete is sound, at every moment.
+        # All listed or complete samples are intact at every moment.
         require_sound(direct, undisturbed)
     proxy.stop_faults()
     assert reasons
     assert all(reason is not None and f"{direct.root}" in reason for reason in reasons)
     assert not run(undisturbed.source, direct.root, proxy.server.obstore_options)
-    # A former chunk index may be left, where the request that was to delete it was lost.
+    # A former chunk index may be left if the request to delete it was lost.
     repair_store(direct.root, storage_options=proxy.server.obstore_options)
     assert files_of(direct) == undisturbed.files
 
 
 @pytest.mark.faults
-def test_a_conversion_through_s3fs_which_sends_again_by_itself_gives_the_same_bytes(
+def test_a_conversion_through_s3fs_has_the_same_bytes(
     undisturbed: Undisturbed, proxy: FaultyProxy, direct: Storage
 ) -> None:
+    """s3fs retries requests itself."""
     proxy.play(Script(FAULTS, seed=1, chance=0.1))
     reasons = run(undisturbed.source, direct.root, proxy.server.s3fs_options)
     proxy.stop_faults()
@@ -175,9 +177,10 @@ def require_equal(batches: list[Item], expected: list[Item]) -> None:
 @pytest.mark.faults
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("seed", SCRIPTS)
-def test_training_through_passing_faults_gets_the_draws_of_an_undisturbed_one(
+def test_training_through_temporary_faults_has_the_same_draws(
     seed: int, workers: int, trained: str, s3_server: S3Server, proxy: FaultyProxy
 ) -> None:
+    """The draws equal those of a training without faults."""
     expected = epochs(trained, s3_server.obstore_options, 0)
     proxy.play(Script(FAULTS, seed=seed, chance=0.8, limit=3))
     batches = epochs(trained, proxy.server.obstore_options | PATIENT, workers)
@@ -188,7 +191,7 @@ def test_training_through_passing_faults_gets_the_draws_of_an_undisturbed_one(
 @pytest.mark.faults
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("fault", ["503", "cut", "403"])
-def test_training_says_which_sample_cannot_be_reached_or_goes_on_without_it(
+def test_training_names_or_skips_an_unreachable_sample(
     fault: str, workers: int, trained: str, s3_server: S3Server, proxy: FaultyProxy
 ) -> None:
     expected = {

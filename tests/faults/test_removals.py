@@ -1,4 +1,4 @@
-"""Removals that end before any one of their changes, and those that meet writers, readers and one another."""
+"""Removals that end before any of their changes, and removals concurrent with writers, readers and each other."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from support.trees import save_run
 FILEMAP = FileMap(surface_position="surface_position_vtp.npy", surface_pressure="surface_pressure.npy")
 IDS = ("part/run_1", "run_2", "run_3")
 GONE, STAY = ("part/run_1", "run_2"), ("run_3",)
-# They fork, and conversions have threads.
+# The tests fork, and conversions have threads.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 
-# Of some fifty moments, where each takes a while: all of them, or every third.
+# All of some fifty slow moments, or every third.
 STRIDE = 1 if in_full_mode() else 3
-# What a kill may leave that is no damage of a sample.
+# Possible leftovers of a kill that do not damage a sample.
 PASSING = {"unfinished_removal", "leftover", "chunk_index_missing"}
 
 Act = Callable[[Path | str], object]
@@ -47,7 +47,7 @@ Act = Callable[[Path | str], object]
 
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A tree, and the store of it, with splits."""
+    """A tree, and its store with splits."""
     directory = tmp_path_factory.mktemp("removals")
     for number, sample_id in enumerate(IDS, start=1):
         save_run(directory / "tree" / sample_id, f"run_{number}", n_points=200)
@@ -65,7 +65,7 @@ def before(converted: tuple[Path, Path]) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same changes each time: chunk indexes of URLs are fetched, and not kept."""
+    """Make the same changes each time: chunk indexes of URLs are fetched, and not cached."""
     monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
 
 
@@ -78,14 +78,14 @@ def remove_two(root: Path | str, options: dict[str, Any] | None = None) -> None:
 
 
 def remove_again(root: Path | str, options: dict[str, Any] | None = None) -> None:
-    """Remove the samples unless nothing was left to do before the kill."""
+    """Remove the samples, unless the removal had ended before the kill."""
     manifest = StoreManifest.load(str(root), storage_options=options)
     if manifest.removing or GONE[0] in manifest.samples:
         remove_two(root, options)
 
 
 def visible_bytes(root: Path) -> dict[str, bytes]:
-    """Every file of a store but the hidden ones and the report."""
+    """Every file of a store except hidden files and the report."""
     return {key: data for key, data in stored_bytes(local_place(root)).items() if "/." not in f"/{key}"}
 
 
@@ -96,7 +96,7 @@ def require_whole(found: dict[str, Arrays], expected: dict[str, Arrays]) -> None
             np.testing.assert_array_equal(values, expected[sample_id][field], f"{sample_id} {field}")
 
 
-def test_at_every_moment_all_that_is_listed_can_be_read(before: Path, quick_path: Path) -> None:
+def test_listed_samples_can_be_read_at_every_moment(before: Path, quick_path: Path) -> None:
     store, expected = Path(shutil.copytree(before, quick_path / "store")), read_whole(before)
     n_listed: list[int] = []
 
@@ -108,7 +108,7 @@ def test_at_every_moment_all_that_is_listed_can_be_read(before: Path, quick_path
     with changes_seen(look):
         remove_two(store)
     look()
-    # All of the samples at first, and from one moment on none of those that are removed.
+    # All samples at first, and from one moment on no removed sample.
     assert n_listed == sorted(n_listed, reverse=True)
     assert set(n_listed) == {len(IDS), len(STAY)}
 
@@ -117,8 +117,8 @@ def test_at_every_moment_all_that_is_listed_can_be_read(before: Path, quick_path
 @pytest.mark.parametrize(
     "finish", few_fast([remove_again, repair_store], others=pytest.mark.faults), ids=["the same again", "repair"]
 )
-def test_a_kill_before_any_change_ends_well(finish: Act, kind: str, before: Path, quick_path: Path) -> None:
-    """On a local disk, and where objects go one by one."""
+def test_a_kill_before_any_change_leaves_a_valid_store(finish: Act, kind: str, before: Path, quick_path: Path) -> None:
+    """On a local disk, and in a storage that deletes objects one by one."""
     store, undisturbed, expected = quick_path / "store", quick_path / "undisturbed", read_whole(before)
     root = store if kind == "local" else f"local://{store}"
     shutil.copytree(before, undisturbed)
@@ -133,7 +133,7 @@ def test_a_kill_before_any_change_ends_well(finish: Act, kind: str, before: Path
         assert {one.kind for one in verify_store(store, level="census").having("damage")} <= PASSING
         listed = set(StoreManifest.load(str(store)).samples)
         finish(root)
-        # What was staged under a URL does not say on which machine: only a repair removes it.
+        # Staged output under a URL does not name its machine: only a repair removes it.
         left = {"leftover"} if kind == "staged" and finish is remove_again else set()
         assert {one.kind for one in verify_store(store).having("damage")} <= left
         if finish is remove_again or listed == set(STAY):
@@ -143,11 +143,11 @@ def test_a_kill_before_any_change_ends_well(finish: Act, kind: str, before: Path
 
 
 def samples_and_groups(files: dict[str, bytes]) -> set[str]:
-    """The keys of a store but for that of the chunk index, which a repair may leave unmade."""
+    """The keys of a store without the chunk index, which a repair need not write."""
     return {key for key in files if not key.startswith("sample_index")}
 
 
-def test_a_loss_of_power_at_any_moment_ends_well(before: Path, quick_path: Path) -> None:
+def test_a_power_loss_at_any_moment_leaves_a_valid_store(before: Path, quick_path: Path) -> None:
     root = quick_path / "disk"
     store, lost = root / "store", quick_path / "lost" / "store"
     shutil.copytree(before, store)
@@ -167,7 +167,7 @@ def test_a_loss_of_power_at_any_moment_ends_well(before: Path, quick_path: Path)
 
 @pytest.mark.s3
 @pytest.mark.faults
-def test_in_object_storage_a_kill_before_any_request_ends_well(before: Path, request: pytest.FixtureRequest) -> None:
+def test_a_kill_before_any_request_leaves_a_valid_remote_store(before: Path, request: pytest.FixtureRequest) -> None:
     place, expected = make_place("s3-obstore", request), read_whole(before)
     copy_to(place, before)
     with killed_before_request(-1) as sent:
@@ -203,7 +203,7 @@ def place(request: pytest.FixtureRequest) -> Place:
         pytest.param(["a0", "a1", "b0"], ["a1", "b0", "b1"], id="the same"),
     ],
 )
-def test_two_that_remove_at_once_lose_nothing(place: Place, first: list[str], second: list[str]) -> None:
+def test_concurrent_removals_lose_nothing(place: Place, first: list[str], second: list[str]) -> None:
     all_ids = [f"{kind}{number}" for kind in "ab" for number in range(4)]
     writer = open_writer(place.root, place.options)
     for sample_id in all_ids:
@@ -217,7 +217,7 @@ def test_two_that_remove_at_once_lose_nothing(place: Place, first: list[str], se
         try:
             remove_samples(place.root, sample_ids, storage_options=place.options)
         except UnknownNameError:
-            # The other one had finished before this one looked for its samples: of these, none is removed.
+            # The other removal had finished before this one started, so this one removes nothing.
             assert set(first) & set(second)
             return []
         return sample_ids
@@ -236,8 +236,8 @@ def tiny_sample() -> Arrays:
     return {"surface_position": positions, "surface_pressure": positions[:, 0]}
 
 
-def test_writers_that_save_while_samples_are_removed_lose_nothing(place: Place) -> None:
-    """Each sample of one writer is removed as soon as it is listed; those of another stay."""
+def test_saves_during_a_removal_lose_nothing(place: Place) -> None:
+    """Each sample of one writer is removed as soon as it is listed; the samples of another writer stay."""
     rounds = 8
     first = open_writer(place.root, place.options)
     first.write_sample("stays", tiny_sample())
@@ -265,7 +265,7 @@ def test_writers_that_save_while_samples_are_removed_lose_nothing(place: Place) 
 
 @pytest.mark.filterwarnings("ignore:.*samples are not recorded:UserWarning")
 @pytest.mark.parametrize("seconds", [0.0, 60.0], ids=["saved at each sample", "saved in the end"])
-def test_a_conversion_brings_no_sample_back_that_is_removed_meanwhile(
+def test_a_conversion_does_not_restore_a_removed_sample(
     converted: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
     tree, before = converted
@@ -286,7 +286,7 @@ def test_a_conversion_brings_no_sample_back_that_is_removed_meanwhile(
 
 
 @pytest.mark.faults
-def test_a_killed_writer_that_staged_a_sample_does_not_bring_it_back(before: Path, quick_path: Path) -> None:
+def test_staged_output_of_a_killed_writer_does_not_come_back(before: Path, quick_path: Path) -> None:
     """A kill at any moment of its write, then the removal, then another conversion of other samples."""
     store, arrays = quick_path / "store", tiny_sample()
 

@@ -1,4 +1,4 @@
-"""Two to eight processes that save into one manifest at the same moment: every sample is in it, once."""
+"""Two to eight processes that save one manifest at the same moment: it has every sample once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from support.workers import processes, save_together
 
 ROUNDS = 6 if in_full_mode() else 3
 SCRIPTS = range(3 if in_full_mode() else 1)
-# So that eight that meet one another are done soon.
+# Short waits, so that eight concurrent processes finish soon.
 RETRY = {
     "max_retries": 30,
     "backoff": {"init_backoff": timedelta(milliseconds=2), "max_backoff": timedelta(milliseconds=20)},
@@ -32,7 +32,7 @@ RETRY = {
 
 @pytest.fixture(scope="module", params=(2, 5, 8) if in_full_mode() else (5,))
 def pool(request: pytest.FixtureRequest) -> Iterator[tuple[int, ProcessPoolExecutor]]:
-    """So many processes that can wait for one another."""
+    """Processes that can wait for each other."""
     with processes(request.param) as pool:
         yield request.param, pool
 
@@ -77,7 +77,7 @@ def all_ids(count: int) -> list[str]:
 # fsspec has no conditional put, so for its roots only the threads of one process are promised to lose nothing.
 @pytest.mark.slow
 @pytest.mark.parametrize("place", ["local", pytest.param("s3-obstore", marks=pytest.mark.s3)], indirect=True)
-def test_savers_at_once_lose_nothing(place: Place, pool: tuple[int, ProcessPoolExecutor], entry: SampleEntry) -> None:
+def test_concurrent_saves_lose_nothing(place: Place, pool: tuple[int, ProcessPoolExecutor], entry: SampleEntry) -> None:
     save_all(pool, place.root, place.options, entry)
     assert list(StoreManifest.load(str(place.root), storage_options=place.options).samples) == all_ids(pool[0])
     assert list(place.files()) == ["manifest.json"]
@@ -88,7 +88,7 @@ def test_savers_at_once_lose_nothing(place: Place, pool: tuple[int, ProcessPoolE
 @pytest.mark.parametrize(
     "faults", [LOST_ANSWERS, ("repeat", "repeat, last answer"), FAULTS], ids=["lost", "twice", "all"]
 )
-def test_savers_at_once_whose_requests_are_lost_or_come_twice_lose_nothing(
+def test_concurrent_saves_with_lost_requests_lose_nothing(
     faults: tuple[str, ...],
     seed: int,
     pool: tuple[int, ProcessPoolExecutor],
@@ -112,9 +112,10 @@ def test_savers_at_once_whose_requests_are_lost_or_come_twice_lose_nothing(
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", SCRIPTS)
 @pytest.mark.parametrize("faults", [LOST_ANSWERS, ("repeat", "repeat, last answer")], ids=["lost", "twice"])
-def test_of_changes_that_add_something_each_is_made_once_where_nobody_else_writes(
+def test_a_single_writer_makes_each_change_once(
     faults: tuple[str, ...], seed: int, proxy: FaultyProxy, s3_server: S3Server, s3_root: str
 ) -> None:
+    """A change that adds something must not be applied twice by a retry."""
     storage = open_storage(s3_root, proxy.server.obstore_options | {"retry_config": RETRY})
     proxy.play(Script(faults, seed=seed, chance=0.5, limit=None, methods="PUT"))
     for number in range(40):

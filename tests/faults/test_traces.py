@@ -1,4 +1,4 @@
-"""What crashes and wrong clocks leave of a store: readers go on, or say what is wrong, and the next run mends it."""
+"""Stores after crashes and with wrong clocks: readers work or raise clear errors, and the next command repairs them."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ def dead() -> int:
     return process.pid
 
 
-def test_a_group_that_was_moved_aside_is_missed_by_name_and_put_back(
+def test_a_group_that_was_moved_aside_is_restored(
     tree: Path, store: Path, dead: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next run puts the group back."""
+    """The next conversion restores the group."""
     before, group = visible_files(store), store / "part" / "run_1.zarr"
     former = {path: path.stat().st_ino for path in group.rglob("*")}
     with monkeypatch.context() as patched:
@@ -73,8 +73,8 @@ def test_a_group_that_was_moved_aside_is_missed_by_name_and_put_back(
     assert {path: path.stat().st_ino for path in group.rglob("*")} == former
 
 
-def test_without_the_chunk_index_that_the_manifest_names_all_is_read(tree: Path, store: Path) -> None:
-    """The next run makes the index."""
+def test_samples_can_be_read_without_the_named_chunk_index(tree: Path, store: Path) -> None:
+    """The next conversion writes the index."""
     before, expected = visible_files(store), ZarrChunkReader(store).read_arrays("run_3")
     name = StoreManifest.load(str(store)).index_name
     assert name is not None
@@ -85,8 +85,8 @@ def test_without_the_chunk_index_that_the_manifest_names_all_is_read(tree: Path,
     assert visible_files(store) == before
 
 
-def test_an_index_that_no_manifest_names_yet_disturbs_nobody(tree: Path, store: Path) -> None:
-    """The next run names the index."""
+def test_an_unnamed_chunk_index_is_ignored(tree: Path, store: Path) -> None:
+    """The manifest of the next conversion names the index."""
     before = visible_files(store)
     StoreManifest.update(str(store), lambda manifest: manifest.model_copy(update={"sample_index": None}))
     assert len(ZarrChunkReader(store).read_arrays("run_3", {"surface": 10}, 0)[FIELD]) == 10
@@ -99,7 +99,7 @@ def test_an_index_that_no_manifest_names_yet_disturbs_nobody(tree: Path, store: 
     few_fast([-(10**9), 0, 10**11], others=pytest.mark.faults),
     ids=["before 1970", "of 1970", "in the future"],
 )
-def test_files_of_any_time_are_converted_once(tree: Path, tmp_path: Path, seconds: int) -> None:
+def test_files_with_any_time_stamp_are_converted_once(tree: Path, tmp_path: Path, seconds: int) -> None:
     for file in tree.rglob("*.npy"):
         os.utime(file, (seconds, seconds))
     assert ids(run(tree, tmp_path / "store")) == {"converted": IDS}
@@ -108,7 +108,8 @@ def test_files_of_any_time_are_converted_once(tree: Path, tmp_path: Path, second
     assert identities(tmp_path / "store") == before
 
 
-def test_a_file_that_has_changed_is_noticed_also_where_its_time_went_backwards(tree: Path, store: Path) -> None:
+def test_a_changed_file_with_an_older_time_is_detected(tree: Path, store: Path) -> None:
+    """A newer file is not the only sign of a change."""
     file = tree / "run_3" / "surface_pressure.npy"
     np.save(file, np.full_like(np.load(file), 7))
     os.utime(file, (1, 1))
@@ -118,7 +119,7 @@ def test_a_file_that_has_changed_is_noticed_also_where_its_time_went_backwards(t
 
 @pytest.fixture
 def _clock_going_backwards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every look at the clock finds it an hour earlier, years ago."""
+    """Every reading of the clock is an hour earlier than the last, years ago."""
 
     def hours() -> Iterator[float]:
         now = 1e9
@@ -132,8 +133,8 @@ def _clock_going_backwards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_clock_going_backwards")
-def test_a_clock_that_goes_backwards_changes_no_byte_of_the_store(tree: Path, tmp_path: Path) -> None:
-    """The last run counts, whatever its time is."""
+def test_a_clock_that_runs_backwards_changes_no_byte(tree: Path, tmp_path: Path) -> None:
+    """The last invocation counts, with any time stamp."""
     broken = tree / "run_3" / "surface_pressure.npy"
     data = broken.read_bytes()
     broken.write_text("broken")

@@ -16,7 +16,7 @@ from support.bounds import limit_memory
 
 # Seconds and bytes of one input.
 BOUNDS = ("-timeout=10", "-max_len=16384")
-# What inputs are put together from, beside what the code compares them with.
+# Tokens from which inputs are made, in addition to the constants that the code compares them with.
 TOKENS = [
     "{",
     "}",
@@ -38,11 +38,11 @@ KEYS = (
 
 
 def main() -> int:
-    """Fuzz all targets, each in a process of its own, or one in this; give 0 where no bug was found."""
+    """Fuzz all targets, each in its own process, or one target in this process; return 0 if no bug was found."""
     if len(sys.argv) > 2:
         return _fuzz_here(sys.argv[1], sys.argv[2:])
     try:
-        import atheris  # noqa: F401  # whether it is there
+        import atheris  # noqa: F401  # check that it is installed
     except ImportError:
         print("fuzzing is left out: there is no atheris for this Python (pip install atheris)")
         return 0
@@ -61,7 +61,7 @@ def main() -> int:
 
 
 def _fuzz_apart(target: str, seconds: int) -> int | None:
-    """Give the number of inputs that were tried; None where one showed a bug, which is printed."""
+    """Return the number of inputs that were tried; None if an input showed a bug, which is printed."""
     from fuzz.targets import seeds_of
 
     with TemporaryDirectory() as directory:
@@ -85,10 +85,10 @@ def _fuzz_here(target: str, arguments: list[str]) -> int:
     with atheris.instrument_imports(include=["noether"]):
         from fuzz.targets import TARGETS, seeds_of
     for seed in seeds_of(target):
-        TARGETS[target](seed)  # so that what is imported on use is there before the memory is limited
+        TARGETS[target](seed)  # import all lazy modules before the memory is limited
 
     def bounded(data: bytes) -> None:
-        limit_memory()  # each time: the fuzzer takes more and more for itself
+        limit_memory()  # for each input, because the memory of the fuzzer grows
         TARGETS[target](data)
 
     atheris.Setup([target, *arguments], bounded)

@@ -1,6 +1,6 @@
-"""What parses bytes from elsewhere, a function each: it gives a result or the error that says so, or there is a bug.
+"""Functions that parse untrusted bytes. Each returns, or raises an error of the library; any other error is a bug.
 
-`run` has coverage guide what it gives them; the tests give them the seeds, and what Hypothesis makes of these.
+`run` calls them with inputs guided by coverage. The tests call them with the seeds, and with edits by Hypothesis.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _BETWEEN_FILES = b"<the variable>"
 
 
 def manifest(data: bytes) -> None:
-    """Parse a manifest and all its samples; what was parsed is written, and comes back."""
+    """Parse a manifest and all its samples, write it, and parse it again to the same manifest."""
     with suppress(ManifestError):
         parsed = StoreManifest.parse(data, "m")
         samples = dict(parsed.samples)
@@ -62,7 +62,7 @@ def manifest(data: bytes) -> None:
             raise AssertionError("a manifest that was read is another one when it is written and read again")
 
 
-# An array that is described, and never read.
+# An array whose metadata is parsed, but which is never read.
 _NOWHERE = ShardAccess(LocalStorage("/nowhere"))
 
 
@@ -81,7 +81,7 @@ def group(data: bytes) -> None:
 
 
 def edited_manifest(data: bytes) -> None:
-    """Parse a manifest that was edited as bytes say, in either layout."""
+    """Parse a manifest in either layout, edited as the bytes specify."""
     edited = edit_by_bytes(json.loads(seeds_of("manifest")[0]), data)
     manifest(json.dumps(edited).encode())
     samples = edited.pop("samples", None) if isinstance(edited, dict) else None
@@ -92,12 +92,12 @@ def edited_manifest(data: bytes) -> None:
 
 
 def edited_group(data: bytes) -> None:
-    """Parse a root ``zarr.json`` that was edited as bytes say."""
+    """Parse a root ``zarr.json``, edited as the bytes specify."""
     group(json.dumps(edit_by_bytes(json.loads(seeds_of("group")[0]), data)).encode())
 
 
 class _OneObject:
-    """A storage that has the same bytes wherever it is read; as much of one as reading an array takes."""
+    """A storage in which every key has the same bytes; it has only the methods for reading an array."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -106,14 +106,14 @@ class _OneObject:
         return self._data[start : start + length]
 
     def local_file(self, _key: str) -> None:
-        """There is none: `read_range` reads."""
+        """Return None, so that the caller uses `read_range`."""
 
     def read_tail(self, _key: str, length: int) -> tuple[bytes, int]:
         return self._data[max(len(self._data) - length, 0) :], len(self._data)
 
 
 def shard(data: bytes) -> None:
-    """Read an array of one shard; by the first byte, chunks have checksums, and the index gets one that is right."""
+    """Read an array of one shard. The first byte selects checksums of chunks, and a correct checksum of the index."""
     flags, body = data[:1] or b"\0", data[1:]
     checksum, missing_is_error, is_forged = (bool(flags[0] & bit) for bit in (1, 2, 4))
     if is_forged:
@@ -129,7 +129,7 @@ def shard(data: bytes) -> None:
 
 
 def chunk(data: bytes) -> None:
-    """Decode a chunk of float16, which become float32 in one way and not in the other, among bytes that stay."""
+    """Decode a chunk of float16, as float32 and as float16, and check that the bytes around the output stay."""
     codec = ChunkCodec(np.dtype("<f2"), 700, 3, checksum=False)
     around = np.full((702, 3), 7, np.float32)
     if codec.can_decode_to(around.dtype):
@@ -142,7 +142,7 @@ def chunk(data: bytes) -> None:
 
 
 def sample_id(data: bytes) -> None:
-    """Check a sample id; one that passes stays below the root."""
+    """Check a sample id; an accepted id stays below the root."""
     text = data.decode(errors="surrogateescape")
     if portable_key(portable_key(text)) != portable_key(text):
         raise AssertionError("what two forms of a text have in common has itself another form")
@@ -154,7 +154,7 @@ def sample_id(data: bytes) -> None:
 
 
 def source_file(data: bytes) -> None:
-    """Read a file of a source, of the format that the first byte says."""
+    """Read a file of a source; the first byte selects the format."""
     name = FILES[(data[0] if data else 0) % len(FILES)]
     for read in (load_file, describe_file):
         with suppress(SourceError):
@@ -163,7 +163,7 @@ def source_file(data: bytes) -> None:
 
 @cache
 def _indexed_manifests() -> dict[str, StoreManifest]:
-    """Return the manifest of a small store by the form of its chunk index."""
+    """Return the manifests of small stores, by the format of their chunk index."""
     manifests = {}
     for make in (write_chunk_index, write_index_in_order):
         with TemporaryDirectory() as directory:
@@ -174,7 +174,7 @@ def _indexed_manifests() -> dict[str, StoreManifest]:
 
 
 def chunk_index(data: bytes) -> None:
-    """Read a chunk index of each form for a store of two samples: lengths for all chunks of an array, or an error."""
+    """Read a chunk index of each format for two samples; return lengths for all chunks of an array, or raise."""
     for one in _indexed_manifests().values():
         with suppress(CorruptDataError):
             index = ChunkIndex(load_words(BytesIO(data)), one)
@@ -190,21 +190,21 @@ def chunk_index(data: bytes) -> None:
 
 
 def words_of_index(data: bytes) -> None:
-    """Read a chunk index whose words are these bytes, and the arrays' head is in order."""
+    """Read a chunk index with these bytes as its words, and with a valid header."""
     file = BytesIO()
     np.save(file, np.frombuffer(data[: len(data) // 4 * 4], "<u4"))
     chunk_index(file.getvalue())
 
 
 def vtk_file(data: bytes) -> None:
-    """Read a VTK file in XML with all its arrays and cells: values, or the error that says why not."""
+    """Read a VTK XML file with all its arrays and cells."""
     source = ByteSource([(lambda start, length: data[start : start + length], len(data))])
     with suppress(NotStreamedError, SourceError):
         _read_all(StreamedMesh([source], "a", "sample 's': a.vtu", "make it again"))
 
 
 def ensight_case(data: bytes) -> None:
-    """Read an EnSight case with all its arrays and cells; the bytes are those of its geometry and of a variable."""
+    """Read an EnSight case with all its arrays and cells; the bytes are its geometry and a variable."""
     geometry, _, variable = data.partition(_BETWEEN_FILES)
     with TemporaryDirectory() as directory, suppress(NotStreamedError, SourceError):
         path = Path(directory, "a.case")
@@ -237,7 +237,7 @@ TARGETS: Mapping[str, Target] = {
 
 @cache
 def seeds_of(target: str) -> list[bytes]:
-    """Give what a target is to begin with: bytes that are in order."""
+    """Return the seeds of a target, which are valid bytes."""
     if target in {"manifest", "group"}:
         with TemporaryDirectory() as directory:
             root = make_small_store(Path(directory) / "store")

@@ -1,4 +1,4 @@
-"""Chunk indexes that lie: an error that says how to make another, no wrong data, no memory for what they claim."""
+"""Forged chunk indexes: an error with the way out, no wrong data, and no memory for their claims."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def zipped(words: Words) -> bytes:
 
 
 class Trap:
-    """Makes a directory when it is unpickled."""
+    """An object that makes a directory when it is unpickled."""
 
     def __reduce__(self) -> tuple[object, ...]:
         return (os.mkdir, ("ran",))
@@ -68,7 +68,7 @@ def changed(change: Callable[[Words], object]) -> Callable[[Words], bytes]:
 
 
 def starts(*numbers: int) -> Callable[[Words], bytes]:
-    """Claim other starts of the samples' lengths; there are two samples."""
+    """Return an edit of the starts of the lengths of the two samples."""
 
     def change(words: Words) -> None:
         words[:6] = np.array(numbers, "<u8").view("<u4")
@@ -104,7 +104,7 @@ LIES: dict[str, Callable[[Words], bytes]] = {
 
 
 def with_starts(at: int, *numbers: int) -> Callable[[Words], bytes]:
-    """Claim other starts in an index with ids, from a word on."""
+    """Return an edit of the starts in an index with ids, from a word on."""
 
     def change(words: Words) -> None:
         words[at : at + 2 * len(numbers)] = np.array(numbers, "<u8").view("<u4")
@@ -161,7 +161,7 @@ def lie(root: Path, make: Callable[[Words], bytes], write: Callable[[Path], str]
 
 
 @pytest.mark.parametrize("name", LIES_WITH_IDS)
-def test_an_index_with_ids_that_lies_is_refused_with_the_way_out(
+def test_a_forged_index_with_ids_is_refused_with_the_way_out(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -182,19 +182,19 @@ def test_an_index_of_other_samples_is_ignored_and_found_by_verify(root: Path, na
     assert verify_store(root).findings == ()
 
 
-def test_verify_finds_ids_twice_in_a_file_whose_name_has_the_right_hash(root: Path) -> None:
-    """So it is the content that is looked at, and not the hash alone."""
+def test_verify_finds_duplicate_ids_despite_a_right_hash(root: Path) -> None:
+    """`verify` checks the content, not only the hash."""
     path = lie(root, ids(b"s2s2"), write_chunk_index)
     named = f"sample_index-{sha256(path.read_bytes()).hexdigest()[:16]}.npy"
     path.rename(root / named)
     edit_json(root / "manifest.json", lambda manifest: (manifest.pop("crc32c"), manifest.update(sample_index=named)))
     assert {one.explanation.partition("(")[2] for one in verify_store(root).findings} == {
-        "its sample ids do not ascend); make it anew: noether-zarr index STORE"
+        "its sample ids do not ascend); rebuild it with noether-zarr index STORE"
     }
 
 
 @pytest.mark.parametrize("name", LIES)
-def test_an_index_that_lies_is_refused_with_the_way_out(
+def test_a_forged_index_is_refused_with_the_way_out(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -205,7 +205,7 @@ def test_an_index_that_lies_is_refused_with_the_way_out(
 
 
 @pytest.mark.parametrize("name", few_fast(LIES, 4))
-def test_making_it_anew_mends_it(root: Path, name: str) -> None:
+def test_a_new_index_mends_the_store(root: Path, name: str) -> None:
     expected = ZarrChunkReader(root).read_arrays("s1")
     lie(root, LIES[name])
     write_chunk_index(root)
@@ -214,7 +214,7 @@ def test_making_it_anew_mends_it(root: Path, name: str) -> None:
 
 
 @given(data=st.data())
-def test_any_edit_of_an_index_leads_to_the_right_data_or_to_an_error(
+def test_any_edit_of_an_index_leads_to_right_data_or_an_error(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     root = tmp_path_factory.getbasetemp() / "edited-index"

@@ -1,4 +1,4 @@
-"""Any edit of a manifest or of a group's metadata: what it leads to is a result, or an error of the library."""
+"""Arbitrary edits of a manifest or of a group's metadata: they lead to a result or to an error of the library."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def edit(document: Any, data: st.DataObject) -> None:
-    """Change, remove, move or add something anywhere in a document."""
+    """Change, remove, move or add a value anywhere in a document."""
     places = places_in(document)
     container, key = places[data.draw(st.integers(0, len(places) - 1))]
     kind = data.draw(st.sampled_from(["replace", "replace", "replace", "remove", "move", "add"]))
@@ -37,18 +37,18 @@ def edit(document: Any, data: st.DataObject) -> None:
         other, other_key = places[data.draw(st.integers(0, len(places) - 1))]
         container[key] = deepcopy(other[other_key])
     else:
-        container[key] = deepcopy(data.draw(st.sampled_from(ANYTHING)))  # a later edit may be inside of it
+        container[key] = deepcopy(data.draw(st.sampled_from(ANYTHING)))  # a later edit can be inside of it
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # zarr-python warns of much that it finds here, and NumPy of what it computes
+@pytest.mark.filterwarnings("ignore")  # zarr-python and NumPy warn of the forged values
 @pytest.mark.parametrize("document", DOCUMENTS)
 @given(data=st.data())
-def test_a_document_that_was_edited_leads_to_a_result_or_to_an_error_of_the_library(
+def test_an_edited_document_leads_to_a_result_or_an_error_of_the_library(
     intact: Path, tmp_path_factory: pytest.TempPathFactory, document: str, data: st.DataObject
 ) -> None:
     root = fresh_copy(intact, tmp_path_factory.getbasetemp() / "edited")
-    if document.count("/") > 1:  # else only the consolidated metadata count
+    if document.count("/") > 1:  # otherwise only the consolidated metadata count
         group = json.loads((root / "s1.zarr/zarr.json").read_bytes())
         del group["consolidated_metadata"]
         (root / "s1.zarr/zarr.json").write_text(json.dumps(group))

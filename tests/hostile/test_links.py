@@ -1,4 +1,4 @@
-"""A directory from elsewhere with links, pipes and devices in it: nothing is waited for, or changed through them."""
+"""Links, pipes and devices in a hostile directory: no read waits for them, and no write goes through them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Path:
-    """What is no part of the store, and must stay as it is."""
+    """Return a directory outside of the store, which must stay unchanged."""
     directory = tmp_path / "elsewhere"
     directory.mkdir()
     (directory / "precious").write_text("as it was")
@@ -57,9 +57,9 @@ NO_FILES = {
 
 @pytest.mark.parametrize("make", NO_FILES.values(), ids=NO_FILES)
 @pytest.mark.parametrize("key", ["manifest.json", "s1.zarr/zarr.json", SHARD])
-def test_what_is_no_file_is_refused_at_once(root: Path, key: str, make: Callable[[Path], object]) -> None:
+def test_a_pipe_or_device_is_refused_at_once(root: Path, key: str, make: Callable[[Path], object]) -> None:
     replace_by(root / key, make)
-    with bounded(), pytest.raises(StorageError, match=rf"cannot read .*{key}: it is no regular file$"):
+    with bounded(), pytest.raises(StorageError, match=rf"cannot read .*{key}: it is not a regular file$"):
         ZarrChunkReader(root).read_arrays("s1")
 
 
@@ -67,7 +67,7 @@ def test_a_shard_that_becomes_a_pipe_after_its_index_was_read_is_refused_at_once
     reader = ZarrChunkReader(root)
     reader.cost("s1")
     replace_by(root / SHARD, os.mkfifo)
-    with bounded(), pytest.raises(StorageError, match=r"it is no regular file$"):
+    with bounded(), pytest.raises(StorageError, match=r"it is not a regular file$"):
         reader.read_arrays("s1")
 
 
@@ -103,7 +103,7 @@ def test_a_store_whose_root_is_a_link_is_written(root: Path, tmp_path: Path) -> 
     assert (root / "s3.zarr/zarr.json").is_file()
 
 
-def test_a_sample_that_is_a_link_is_replaced_and_what_it_led_to_stays(root: Path, elsewhere: Path) -> None:
+def test_a_linked_sample_is_replaced_and_its_target_stays(root: Path, elsewhere: Path) -> None:
     (root / "s1.zarr").rename(elsewhere / "s1")
     (root / "s1.zarr").symlink_to(elsewhere / "s1")
     before = contents(elsewhere)
@@ -144,7 +144,7 @@ def test_a_lock_that_is_a_link_is_not_followed(root: Path, elsewhere: Path) -> N
 
 
 @pytest.mark.parametrize("key", ["s1.zarr/zarr.json", SHARD])
-def test_a_link_to_a_file_that_is_none_of_a_store_shows_nothing_of_it(root: Path, elsewhere: Path, key: str) -> None:
+def test_a_link_to_a_foreign_file_shows_none_of_its_content(root: Path, elsewhere: Path, key: str) -> None:
     replace_by(root / key, lambda path: path.symlink_to(elsewhere / "precious"))
     with pytest.raises(CorruptDataError) as caught:
         ZarrChunkReader(root).read_arrays("s1")
@@ -152,7 +152,7 @@ def test_a_link_to_a_file_that_is_none_of_a_store_shows_nothing_of_it(root: Path
 
 
 def make_maze(top: Path, n_levels: int) -> None:
-    """Make directories with two links each to the next one, which are as many paths as 2 to that power."""
+    """Create directories with two links to the next one each. They have 2 ** n_levels paths."""
     for level in range(n_levels):
         (top / f"d{level}").mkdir(parents=True)
         for name in ("left", "right"):
@@ -160,9 +160,9 @@ def make_maze(top: Path, n_levels: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_maze_of_links_is_left_after_a_bounded_number_of_steps(tmp_path: Path) -> None:
+def test_a_maze_of_links_is_abandoned_after_a_bounded_number_of_steps(tmp_path: Path) -> None:
     make_maze(tmp_path, 30)
-    with bounded(), pytest.raises(StorageError, match=r"links lead to \d+ directories again and again"):
+    with bounded(), pytest.raises(StorageError, match=r"links make [\d,]+ paths to only [\d,]+ directories"):
         TreeSource(tmp_path, FILEMAP)
 
 
@@ -182,10 +182,10 @@ def test_one_directory_that_a_thousand_samples_link_to_is_listed_for_each(tmp_pa
         pytest.param(lambda storage: storage.abandoned(), id="what killed writers left"),
     ],
 )
-def test_directories_without_end_in_each_other_are_left(tmp_path: Path, look: Callable[[Storage], object]) -> None:
+def test_endlessly_nested_directories_are_refused(tmp_path: Path, look: Callable[[Storage], object]) -> None:
     path = "/".join(["d"] * 400)
     (tmp_path / path).mkdir(parents=True)
-    with pytest.raises(StorageError, match="directories lie more than 100 deep in each other"):
+    with pytest.raises(StorageError, match="directories are nested more than 100 deep"):
         look(open_storage(tmp_path))
 
 

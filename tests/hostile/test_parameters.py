@@ -1,4 +1,4 @@
-"""Any parameters of a grid or a layout: the thing itself, or an `ArgumentError`."""
+"""Arbitrary parameters of a grid or a layout: they lead to a valid object or to an `ArgumentError`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NAMES = st.none() | st.sampled_from(["a.npy", "b.npy", "../c.npy", "/d.npy", "",
 
 
 @given(NUMBERS, NUMBERS, NUMBERS)
-def test_any_numbers_make_a_grid_that_adds_up_or_none(n_points: Any, chunk_points: Any, shard_points: Any) -> None:
+def test_any_numbers_make_a_consistent_grid_or_an_error(n_points: Any, chunk_points: Any, shard_points: Any) -> None:
     for make in (Grid, Grid.fit):
         try:
             grid = make(n_points, chunk_points, shard_points)

@@ -1,4 +1,4 @@
-"""Bounds on what hostile input may take, whatever it claims."""
+"""Limits on the memory and time for hostile input."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SECONDS = 60
 
 
 class TookTooLongError(BaseException):
-    """No `Exception`, so that nothing takes it for one of its own."""
+    """A timeout. It is not an `Exception`, so that no handler catches it."""
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
@@ -25,7 +25,7 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 
 def limit_memory(memory_bytes: int = MEMORY_BYTES) -> None:
-    """Let this process allocate no more than so many bytes beside what it has."""
+    """Limit the memory that this process can allocate in addition to its current memory."""
     mapped = int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (mapped + memory_bytes, hard))
@@ -33,7 +33,7 @@ def limit_memory(memory_bytes: int = MEMORY_BYTES) -> None:
 
 @contextmanager
 def bounded(memory_bytes: int = MEMORY_BYTES) -> Iterator[None]:
-    """Limit the memory for a while, and interrupt what does not end."""
+    """Limit memory and time for the duration of the context."""
     former_limits = resource.getrlimit(resource.RLIMIT_AS)
     former_handler = signal.signal(signal.SIGALRM, _interrupt)
     signal.alarm(_SECONDS)

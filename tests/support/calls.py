@@ -1,4 +1,4 @@
-"""What tests have worker processes call; they import it by name, so nothing heavy is imported here."""
+"""Functions that tests call in worker processes. Workers import them by name, so this module imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def fail_as_a_library_does() -> None:
 
 
 class Large:
-    """Counts how often it is pickled here, and unpickled in each process."""
+    """An object that counts how often it is pickled here, and unpickled in each process."""
 
     pickled = unpickled = 0
 
@@ -72,9 +72,9 @@ def _received() -> Large:
 
 
 def hold_open(path: str) -> None:
-    """Keep a named pipe open for as long as this process lives, which hangs and looks at no signal.
+    """Hang, ignore SIGTERM, and keep a named pipe open until this process ends.
 
-    A byte tells whoever reads from the pipe that it is open.
+    A byte in the pipe shows its reader that it is open.
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.write(os.open(path, os.O_WRONLY), b".")
@@ -82,5 +82,5 @@ def hold_open(path: str) -> None:
 
 
 if __name__ == "__main__":
-    # A parent that is killed while a worker of its own hangs.
+    # A parent that a test kills while its worker hangs.
     wait([ProcessExecutor(1).submit(hold_open, sys.argv[1])])

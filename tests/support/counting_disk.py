@@ -12,10 +12,10 @@ __all__ = ["CountingDisk", "counted_root"]
 
 
 class CountingDisk(LocalFileSystem):  # type: ignore[misc]  # fsspec is not typed
-    """Counts, over all its instances, the bytes that each file gave; the manifest's are left out."""
+    """Counts the bytes that are read from each file, over all instances, except from the manifest."""
 
     protocol = "countingdisk"
-    read: dict[str, int] = {}  # noqa: RUF012  # one for all: fsspec makes the instances
+    read: dict[str, int] = {}  # noqa: RUF012  # shared, because fsspec makes the instances
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
         data: bytes = super().cat_file(path, start=start, end=end, **kwargs)
@@ -25,7 +25,7 @@ class CountingDisk(LocalFileSystem):  # type: ignore[misc]  # fsspec is not type
 
 
 def counted_root(root: Path) -> str:
-    """Give the URL of a store whose reads are counted from now on."""
+    """Return the URL of a store whose reads are counted from now on."""
     CountingDisk.read.clear()
     return f"countingdisk://{root}"
 

@@ -1,4 +1,4 @@
-"""An HTTP proxy before a server that takes down every request, and the bytes that came back."""
+"""An HTTP proxy before a server that records every request and the number of bytes in its answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 __all__ = ["CountingProxy", "counting_proxy"]
 
-# Said anew of the answer that is passed on, which is whole.
+# Headers of a connection, which the proxy writes again for the whole answer that it passes on.
 _OF_A_CONNECTION = {"connection", "content-length", "transfer-encoding"}
 
 
@@ -22,13 +22,13 @@ class CountingProxy:
     Attributes
     ----------
     endpoint : str
-        Where it listens.
+        URL of the proxy.
     handled : list of (str, int)
-        Method and path of every request so far, and the bytes of the answer's body.
+        Method and path of every request so far, and number of bytes of the answer's body.
     in_flight : list of int
-        How many requests were under way when each of them came.
+        For each request, the number of requests in flight when it came.
     on_request : list of callable of str
-        Each is called with method and path of a request before it is passed on.
+        Callbacks that get method and path of a request before it is passed on.
     """
 
     endpoint: str
@@ -43,18 +43,18 @@ def counting_proxy(endpoint: str) -> Iterator[CountingProxy]:
     handled: list[tuple[str, int]] = []
     in_flight: list[int] = []
     on_request: list[Callable[[str], object]] = []
-    under_way, lock = 0, threading.Lock()
+    n_in_flight, lock = 0, threading.Lock()
 
     def begin_or_end(step: int) -> None:
-        nonlocal under_way
+        nonlocal n_in_flight
         with lock:
-            under_way += step
+            n_in_flight += step
             if step > 0:
-                in_flight.append(under_way)
+                in_flight.append(n_in_flight)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        # The head and the body of an answer would wait for each other.
+        # Otherwise the head and the body of an answer wait for each other.
         disable_nagle_algorithm = True
 
         def pass_on(self) -> None:

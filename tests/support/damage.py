@@ -1,4 +1,4 @@
-"""A small store to break, with its source, and ways to break it."""
+"""A small store to damage, its source, and kinds of damage."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GROUP = "run_2.zarr"
 FIELD, ARRAY = "volume_velocity", f"{GROUP}/volume/velocity"
 SHARD = f"{ARRAY}/c/1/0"
 STAGED = "999999999-0123456789abcdef"
-"""Ends the name of a group that was staged by a process that is no more: no process has such a high id."""
+"""Suffix of a staged group of an ended process: no process has such a high id."""
 
 Damage = Callable[[Path], None]
 Found = tuple[FindingKind, str | None, str | None]
@@ -36,18 +36,18 @@ def convert_tree(directory: Path) -> tuple[Path, TreeSource]:
 
 
 def found(report: VerifyReport) -> set[Found]:
-    """The damage in a report: what kind, of which sample, in which object."""
+    """The damage in a report: kind, sample id and object key."""
     return {(one.kind, one.sample_id, one.object) for one in report.having("damage")}
 
 
 def every_file(root: Path) -> dict[str, bytes]:
-    """Every file by its path, hidden ones and the report included; locks left out."""
+    """The content of every file by path, including hidden files and the report, without locks."""
     files = (path for path in sorted(root.rglob("*")) if path.is_file() and path.suffix != ".lock")
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
 
 
 def flip(key: str, at: int | None = None) -> Damage:
-    """Change a byte: the one in the middle, unless told otherwise."""
+    """Change one byte; by default, the byte in the middle."""
 
     def damage(root: Path) -> None:
         data = bytearray((root / key).read_bytes())
@@ -58,7 +58,7 @@ def flip(key: str, at: int | None = None) -> Damage:
 
 
 def changed(data: bytes, at: int, rng: random.Random) -> bytes:
-    """Give bytes with another one at one place."""
+    """Return a copy of some bytes in which one byte is changed."""
     return data[:at] + bytes([data[at] ^ rng.randrange(1, 256)]) + data[at + 1 :]
 
 
@@ -99,7 +99,7 @@ def move(key: str, to: str) -> Damage:
 
 
 def unlist(sample_id: str) -> Damage:
-    """Take a sample out of the manifest, as if it was never saved there."""
+    """Remove a sample from the manifest."""
 
     def change(manifest: StoreManifest) -> StoreManifest:
         kept = {name: entry for name, entry in manifest.samples.items() if name != sample_id}

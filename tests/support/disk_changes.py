@@ -1,4 +1,4 @@
-"""The changes that a program makes to a disk, one after the other, and what is left of them after a loss of power."""
+"""The changes that a program makes to a disk, and the files that remain after a loss of power."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CHANGES = ("fsync", "rename", "replace", "unlink", "remove", "mkdir", "rmdir")
 
 @contextmanager
 def changes_seen(before: Callable[[], object], after_sync: Callable[[int], object] = int) -> Iterator[None]:
-    """Have `before` called before each change of the disk, and `after_sync` with each descriptor that was synced."""
+    """Call `before` before each change of the disk, and `after_sync` with each descriptor that was synced."""
 
     def seen(change: Callable[..., Any]) -> Callable[..., Any]:
         def changed(*args: Any, **kwargs: Any) -> Any:
@@ -48,15 +48,15 @@ def changes_seen(before: Callable[[], object], after_sync: Callable[[int], objec
 
 
 def count_changes(work: Callable[[], object]) -> int:
-    """Do work, and count the changes that it makes to disks."""
-    numbers = itertools.count()  # threads may share it
+    """Do work, and return the number of changes that it makes to disks."""
+    numbers = itertools.count()  # thread-safe
     with changes_seen(lambda: next(numbers)):
         work()
     return next(numbers)
 
 
 def killed_before(number: int, work: Callable[[], object]) -> None:
-    """Do work in a forked process that is killed before a change of a disk: the first has the number 0."""
+    """Do work in a forked process that is killed before the disk change `number`, counted from 0."""
     pid = os.fork()
     if pid == 0:
         signal.alarm(PATIENCE_SECONDS)
@@ -69,26 +69,26 @@ def killed_before(number: int, work: Callable[[], object]) -> None:
         try:
             with changes_seen(count):
                 work()
-        except BaseException:  # noqa: BLE001 - nothing of pytest's is to go on in this process
+        except BaseException:  # noqa: BLE001 - pytest must not continue in this process
             traceback.print_exc()
         os._exit(1)
     assert os.waitpid(pid, 0)[1] == signal.SIGKILL
 
 
 class Disk:
-    """What a disk is sure to hold after a loss of power: bytes of files, and names in directories, that were synced.
+    """The content of a disk that survives a loss of power: synced bytes of files, and synced names in directories.
 
     Parameters
     ----------
     directory : Path
-        What is looked at. It is there, as it is now, whatever happens.
+        Observed directory. Its current content counts as synced.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._bytes: dict[int, bytes] = {}
         self._names: dict[int, Names] = {}
-        # Nobody gets an inode that is held open.
+        # An inode is not reused while it is held open.
         self._held: dict[int, int] = {}
         for path in (directory, *directory.rglob("*")):
             descriptor = os.open(path, os.O_RDONLY)
@@ -96,12 +96,12 @@ class Disk:
             os.close(descriptor)
 
     def close(self) -> None:
-        """Let go of what was synced."""
+        """Close the descriptors of synced files."""
         for descriptor in self._held.values():
             os.close(descriptor)
 
     def sync(self, descriptor: int) -> None:
-        """Take down a file or directory as it is."""
+        """Record the current content of a file or directory."""
         found = os.fstat(descriptor)
         if found.st_ino not in self._held:
             self._held[found.st_ino] = os.dup(descriptor)
@@ -112,9 +112,9 @@ class Disk:
             self._bytes[found.st_ino] = path.read_bytes()
 
     def files(self, *early: Path) -> dict[str, bytes]:
-        """Give the files that are left if the power fails now, by path; those whose bytes were not synced are empty.
+        """Return the files that remain if the power fails now, by path. Files whose bytes were not synced are empty.
 
-        Systems may keep more than was synced, and so names in some directories `early`: as they are now.
+        A system can keep more than was synced: the directories `early` have their current names.
         """
         now = {path.stat().st_ino: _names_in(path) for path in early if path.is_dir()}
         return dict(self._walk(self._directory.stat().st_ino, "", self._names | now))
@@ -128,7 +128,7 @@ class Disk:
 
 
 class States:
-    """What a loss of power leaves of some directories at one moment after another, where that differs."""
+    """The different states in which a loss of power can leave some directories over time."""
 
     def __init__(self, disk: Disk, *directories: Path) -> None:
         self._disk = disk
@@ -136,18 +136,18 @@ class States:
         self._found: dict[tuple[tuple[str, bytes], ...], None] = {}
 
     def take(self) -> None:
-        """Note what would be left at this moment."""
-        # Names may reach the disk before what they name, and after.
+        """Record the files that a loss of power would leave now."""
+        # Names can reach the disk before or after the files that they name.
         for files in (self._disk.files(), self._disk.files(*self._directories)):
             self._found[tuple(sorted(files.items()))] = None
 
     def all(self) -> list[dict[str, bytes]]:
-        """Return the files of each state, in the order in which they were noted."""
+        """Return the files of each state, in the order of recording."""
         return [dict(files) for files in self._found]
 
 
 def put_files(directory: Path, files: dict[str, bytes]) -> None:
-    """Make a directory that holds some files and nothing else."""
+    """Replace a directory with one that holds only these files."""
     shutil.rmtree(directory, ignore_errors=True)
     for key, data in files.items():
         (directory / key).parent.mkdir(parents=True, exist_ok=True)

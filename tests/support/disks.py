@@ -1,4 +1,4 @@
-"""Disks that are small, and processes with fewer rights than root."""
+"""Small disks, and processes with fewer rights than root."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ __all__ = ["SmallMount", "forbid_writing", "small_mount", "without_privileges", 
 
 Result = TypeVar("Result")
 
-# Of capabilities(7): the version of the arguments of `capset`, and how many 32-bit sets they hold for each of 64.
+# See capabilities(7): version of the arguments of `capset`, and the number of 32-bit words of the three 64-bit sets.
 _CAPABILITY_VERSION = 0x20080522
 _N_CAPABILITY_SETS = 2 * 3
 
 
 class SmallMount:
-    """A file system of its own, in memory, of which nobody can take more than it has.
+    """A mounted file system of limited size, in memory.
 
     Attributes
     ----------
     path : Path
-        Where it is.
+        Mount point.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def fill(self) -> None:
-        """Take all room that is left."""
+        """Write a file that takes all free space."""
         with (self.path / "filler").open("wb") as file:
             for size in (1 << 16, 1 << 12, 1):
                 while _fits(file.fileno(), size):
                     pass
 
     def clear(self) -> None:
-        """Give the room back that `fill` took."""
+        """Remove the file of `fill`."""
         (self.path / "filler").unlink()
 
     def change(self, options: str) -> None:
-        """Change how it is mounted: ``size=8m``, or ``ro``."""
+        """Mount again with other options: ``size=8m``, or ``ro``."""
         subprocess.run(["mount", "-o", f"remount,{options}", self.path], check=True)
 
 
@@ -62,11 +62,11 @@ def _fits(descriptor: int, size: int) -> bool:
 
 @contextmanager
 def small_mount(path: Path, size: str) -> Iterator[SmallMount]:
-    """Mount a file system of a size such as ``2m``, for as long as the context lasts."""
+    """Mount a file system of a size such as ``2m`` for the duration of the context."""
     path.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "noether-zarr-tests", str(path)]
     if sys.platform != "linux" or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("only root may mount file systems, on Linux, and in a container only one with CAP_SYS_ADMIN")
+        pytest.skip("mounting needs root on Linux; in a container, it also needs CAP_SYS_ADMIN")
     try:
         yield SmallMount(path)
     finally:
@@ -83,7 +83,7 @@ def writing_allowed_again(directory: Path) -> Iterator[None]:
 
 
 def forbid_writing(directory: Path) -> None:
-    """Take the permission to write to a directory, and all in it, from everybody; root needs none."""
+    """Remove the write permission for all users on a directory and its content; root can still write."""
     _set_writing(directory, allowed=False)
 
 
@@ -94,9 +94,9 @@ def _set_writing(directory: Path, *, allowed: bool) -> None:
 
 
 def without_privileges(work: Callable[[], Result]) -> Result:
-    """Do work in a forked process for which the permissions of files count, as they do for everybody but root.
+    """Do work in a forked process for which file permissions apply, even if this process is root.
 
-    It keeps its user id, so it may still read Python and its packages where they lie below a directory of root alone.
+    The process keeps its user id, so it can still read Python and its packages in a directory that only root can read.
     """
 
     def work_without() -> Result:
@@ -105,7 +105,7 @@ def without_privileges(work: Callable[[], Result]) -> Result:
         return work()
 
     if os.geteuid() == 0 and sys.platform != "linux":
-        pytest.skip("only on Linux can root give up its rights over files and remain the owner of them")
+        pytest.skip("dropping the rights of root while keeping its user id needs Linux")
     return in_fork(work_without)
 
 

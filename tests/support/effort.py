@@ -1,4 +1,4 @@
-"""How much of a test that has no end is done."""
+"""The amount of work of tests that could run without end."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ __all__ = ["in_full_mode"]
 
 
 def in_full_mode() -> bool:
-    """Say whether there is time: ``./scripts/test --full``."""
+    """Return whether tests run in full mode: ``./scripts/test --full``."""
     return os.environ.get("HYPOTHESIS_PROFILE") == "full"

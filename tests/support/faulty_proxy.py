@@ -1,9 +1,9 @@
 """An HTTP proxy before an S3 server that fails on purpose, by a script.
 
-It is a process of its own, ``python -m support.faulty_proxy HOST PORT``: it takes no time from the interpreter under
-test, and processes that this one forks inherit none of its sockets, which would keep dropped connections open. It
-prints its port; a script on stdin, a line of JSON, is answered with a line that tells what was done by the one before.
-It ends with stdin, so that it never outlives the tests.
+It runs as a separate process, ``python -m support.faulty_proxy HOST PORT``. So it takes no time from the interpreter
+under test, and processes that a test forks inherit none of its sockets, which would keep dropped connections open. It
+prints its port. A script is a line of JSON on stdin; the answer is a line with the requests of the previous script. The
+process ends with stdin, so that it never outlives the tests.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from support.s3_server import S3Server
 
 __all__ = ["FAULTS", "LOST_ANSWERS", "FaultyProxy", "Handled", "Script", "faulty_proxy"]
 
-# Before the server has seen the request.
+# Faults before the server has seen the request.
 _REFUSALS = ("drop", "reset", "500", "503")
-# After the server has done what was asked for.
+# Faults after the server has processed the request.
 LOST_ANSWERS = ("drop answer", "500 for answer")
 _CUTS = ("cut", "cut and reset")
 _REPEATS = ("repeat", "repeat, last answer")
 _DELAY = "delay"
-# Until the client gives up, or for this time.
+# A stall lasts until the client gives up, or for this time.
 _STALL, _STALL_S = "stall", 60.0
 _CODES = {
     "403": "AccessDenied",
@@ -45,7 +45,7 @@ _CODES = {
 }
 
 FAULTS = (*_REFUSALS, *LOST_ANSWERS, *_CUTS, *_REPEATS, _DELAY)
-"""Those that pass; "stall" takes as long as the client is patient, and "403", "404" and "501" are meant."""
+"""Faults that a retry overcomes. Others: "stall" lasts until the client's timeout; "403", "404" and "501" are final."""
 
 _DELAY_S = 0.05
 _LIMIT_BYTES = 1 << 20
@@ -54,25 +54,25 @@ _RESET = struct.pack("ii", 1, 0)
 
 @dataclass(frozen=True)
 class Script:
-    """What goes wrong. The same request meets the same faults in every run, whatever others are under way.
+    """The faults to inject. The same request meets the same faults in every run, whatever other requests are in flight.
 
     Attributes
     ----------
     faults : sequence of str
-        Of `FAULTS`, "stall", "403", "404" and "501": one of them, by chance.
+        Members of `FAULTS`, "stall", "403", "404" and "501". A request meets a random one of them.
     seed : int
-        Of all chances.
+        Seed of all random choices.
     chance : float
-        Of a request to meet a fault.
+        Probability of a request to meet a fault.
     limit : int or None
-        Most faults of the same request, which is one of the same method, path, query and end of the range: what a
-        client sends to get the rest of a body that was cut is the same request.
+        Maximum number of faults of the same request. Requests are the same if method, path, query and end of the range
+        are: a client's request for the rest of a body that was cut is the same request.
     methods : str
-        Those that are hit, in any form; none is all.
+        Methods that meet faults, in any format; by default all methods.
     pattern : str
-        Regular expression that is searched for in path and query.
+        Regular expression that must match in path and query.
     header : str
-        The same for the headers, one of which has to match.
+        Regular expression that must match in one of the headers.
     """
 
     faults: Sequence[str] = ()
@@ -84,7 +84,7 @@ class Script:
     header: str = ""
 
     def fault(self, request: _Request, n_before: int) -> str | None:
-        """Choose what happens to a request that came so many times before."""
+        """Return the fault of a request that came `n_before` times before."""
         if not self.faults or (self.limit is not None and n_before >= self.limit):
             return None
         if (self.methods and request.method not in self.methods) or not re.search(self.pattern, request.target):
@@ -111,7 +111,7 @@ class FaultyProxy:
         self._process = process
 
     def play(self, script: Script) -> list[Handled]:
-        """Follow a script from now on; give what came since the last one."""
+        """Follow a script from now on; return the requests since the last script."""
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
@@ -120,7 +120,7 @@ class FaultyProxy:
         return [Handled(*one) for one in json.loads(stdout.readline())]
 
     def stop_faults(self) -> list[Handled]:
-        """Pass everything on from now on; give what came since the last script."""
+        """Pass everything on from now on; return the requests since the last script."""
         return self.play(Script())
 
 
@@ -146,7 +146,7 @@ def faulty_proxy(server: S3Server) -> Iterator[FaultyProxy]:
 
 @dataclass(frozen=True)
 class _Request:
-    """A whole request, as it is passed on: on a connection of its own."""
+    """A whole request, which is passed on over a new connection."""
 
     method: str
     target: str
@@ -237,7 +237,7 @@ async def _read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
 
 
 async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
-    """Read a chunked body as it is framed."""
+    """Return a chunked body with its framing."""
     body = b""
     while True:
         line = await reader.readuntil(b"\r\n")
@@ -265,7 +265,7 @@ def _end(writer: asyncio.StreamWriter, *, reset: bool) -> None:
 
 
 def _first_half(answer: bytes) -> bytes:
-    """Give an answer with half of its body, or half of the rest where it has none; its headers claim all of it."""
+    """Return an answer with half of its body, or half of its headers if it has no body. The headers claim all of it."""
     head, end, body = answer.partition(b"\r\n\r\n")
     return head + end + body[: len(body) // 2] if body else head[: len(head) // 2]
 

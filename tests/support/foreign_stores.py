@@ -1,4 +1,4 @@
-"""Stores that another program wrote: the required keys of a manifest, and groups that zarr-python made."""
+"""Stores of another program: a manifest with only the required keys, and groups by zarr-python."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CODECS: dict[str, dict[str, Any]] = {
 
 
 def write_foreign(root: Path, codecs: dict[str, Any], *, consolidated: bool = False, holes: bool = False) -> Path:
-    """A store with the required keys alone, and groups that zarr-python wrote."""
+    """Write a store whose manifest has only the required keys, and whose group comes from zarr-python."""
     rng = np.random.default_rng(0)
     root.mkdir()
     (root / "manifest.json").write_text(json.dumps(minimal()))

@@ -1,4 +1,4 @@
-"""Forked processes that do not hang a test: those that take too long are ended by an alarm."""
+"""Forked processes that do not hang a test: an alarm ends a process that takes too long."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 
 
 def in_fork(work: Callable[[], Result]) -> Result:
-    """Do work in a forked process that then ends as it should, and give the result, which has to be picklable."""
+    """Do work in a forked process, check that it ends without error, and return the picklable result."""
     receiver, sender = multiprocessing.Pipe(duplex=False)
     process = multiprocessing.get_context("fork").Process(target=_send_result, args=(sender, work))
     process.start()
@@ -32,7 +32,7 @@ def in_fork(work: Callable[[], Result]) -> Result:
 
 
 def in_fork_that_stays(work: Callable[[], Result]) -> tuple[int, Result]:
-    """Do work in a forked process that stays until it is killed; give its id, too."""
+    """Do work in a forked process that stays until it is killed; return its id and the result."""
     receiver, sender = multiprocessing.Pipe(duplex=False)
     pid = os.fork()
     if pid == 0:
@@ -44,7 +44,7 @@ def in_fork_that_stays(work: Callable[[], Result]) -> tuple[int, Result]:
 
 
 def _send_result(sender: Connection, work: Callable[[], Result]) -> None:
-    # Ends the process also where it hangs outside Python.
+    # The alarm also ends a process that hangs outside Python.
     signal.alarm(PATIENCE_SECONDS)
     try:
         sender.send((work(), None))
@@ -65,14 +65,14 @@ def _received(receiver: Connection) -> Any:
 
 
 def children(pid: int | None = None) -> list[int]:
-    """The processes that this or another one has started, dead ones that it has not waited for included."""
+    """Return the ids of the child processes of a process (by default this one), zombies included."""
     pid = os.getpid() if pid is None else pid
     found = Path(f"/proc/{pid}/task").glob("*/children")
     return [int(child) for file in found for child in file.read_text().split()]
 
 
 def has_ended(pid: int) -> bool:
-    """Wait for a process that is no child of this one to end; not as long as those that stay do."""
+    """Return whether a process that is not a child of this one ends within half of `PATIENCE_SECONDS`."""
     try:
         process = os.pidfd_open(pid)
     except ProcessLookupError:

@@ -1,7 +1,7 @@
-"""Decodes damaged chunks, with memory that may not be touched on both sides of every buffer and a bound on the rest.
+"""Decodes damaged chunks, with protected memory on both sides of every buffer and a limit on other memory.
 
-Run as a module, with a seed and a number of chunks, since it may take its process down; prints how many were decoded
-and how many refused.
+Run it as a module with a seed and a number of chunks, because it can crash its process. It prints the numbers of
+decoded and of refused chunks.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Encoder = Callable[[NDArray[Any], np.random.Generator], bytes]
 
 
 def damage(chunk: NDArray[np.uint8], rng: np.random.Generator) -> None:
-    """Overwrite a part of a chunk: flags or a size in its header, where a block starts, some bytes, or all of them."""
+    """Overwrite some bytes of a chunk: flags or a size in its header, the offset of a block, some bytes, or all."""
     body = len(chunk) - 16
     kind = rng.integers(5)
     if kind == 0:
@@ -48,7 +48,7 @@ def damage(chunk: NDArray[np.uint8], rng: np.random.Generator) -> None:
 
 
 def decode_both_ways(codec: ChunkCodec, data: GuardedBytes, out: GuardedBytes, widened: GuardedBytes) -> bool:
-    """Decode a chunk as a run and alone, to the end of guarded memory; tell whether it is sound.
+    """Decode a chunk as a run and alone, to the end of guarded memory; return whether it is intact.
 
     They may disagree: releases of zstd make different things of the same damage.
     """

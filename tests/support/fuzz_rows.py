@@ -1,7 +1,7 @@
-"""Calls what works on rows with sizes that fit and that do not; memory on both sides of all buffers may not be touched.
+"""Calls functions on rows with correct and wrong sizes; the memory on both sides of all buffers is protected.
 
-Run as a module, with a seed and a number of calls, since it may take its process down; prints how many were done and
-how many refused.
+Run it as a module with a seed and a number of calls, because it can crash its process. It prints the numbers of calls
+that succeeded and that were refused.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Memory:
         self._largest = [GuardedBytes(MAX_BYTES) for _ in range(7)]
 
     def take(self, number: int, n_bytes: int) -> NDArray[np.uint8]:
-        """Return that many random bytes, which end or begin where memory may not be touched."""
+        """Return `n_bytes` random bytes that end or begin at protected memory."""
         n_bytes = min(n_bytes, MAX_BYTES)
         whole = self._largest[number]
         part = whole.at_end[MAX_BYTES - n_bytes :] if self._rng.integers(4) else whole.at_start[:n_bytes]
@@ -40,7 +40,7 @@ def size_of(rng: np.random.Generator) -> int:
 
 
 def nearly(rng: np.random.Generator, right: int) -> int:
-    """Return the right number, or, one time in five, another one."""
+    """Return the right number, or another number with a probability of 20 %."""
     return right if rng.integers(5) else int(rng.choice([0, 1, right - 1, right + 1, 2 * right, 2**31, 2**63 - 1, -1]))
 
 
@@ -109,7 +109,10 @@ def encode(memory: Memory, rng: np.random.Generator) -> None:
 
 
 def mesh_of(memory: Memory, rng: np.random.Generator) -> tuple[list[NDArray[np.uint8]], int, int]:
-    """Return points, types, offsets and connectivity, right for the most part; the cells; the bytes of a coordinate."""
+    """Return the buffers of a mesh, mostly valid; its number of cells; and the bytes of a coordinate.
+
+    The buffers are points, types, offsets and connectivity.
+    """
     n_points, n_cells, itemsize = size_of(rng) % 600 + 8, size_of(rng) % 600, int(rng.choice([4, 8]))
     points = memory.take(0, nearly(rng, 3 * n_points * itemsize) % MAX_BYTES)
     types = memory.take(1, n_cells)

@@ -1,4 +1,4 @@
-"""Memory that ends the process where it is touched out of bounds, and processes that use it."""
+"""Memory whose bounds are protected: access out of bounds kills the process; and processes that use such memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["GuardedBytes", "run_fuzzer"]
 
 
 class GuardedBytes:
-    """Bytes up to the first that may not be touched."""
+    """Memory between two protected pages; `at_start` and `at_end` are its bytes next to these pages."""
 
     def __init__(self, n_bytes: int) -> None:
         page = mmap.PAGESIZE
@@ -29,9 +29,9 @@ class GuardedBytes:
 
 
 def run_fuzzer(module: str, seed: int, count: int) -> tuple[int, int]:
-    """Run a module that touches guarded memory in a process of its own; return how many it did and refused.
+    """Run a module that uses guarded memory in a new process; return the numbers of successes and refusals.
 
-    A crash fails the test that asks for it, and no other.
+    A crash fails only the test that calls this.
     """
     done = subprocess.run(
         [sys.executable, "-m", module, str(seed), str(count)],

@@ -1,4 +1,4 @@
-"""A small store, and edits that make it lie."""
+"""A small store, and functions that forge its documents and use it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def make_small_store(root: Path) -> Path:
 
 
 def fresh_copy(intact: Path, root: Path) -> Path:
-    """Give a copy to break, in place of a former one."""
+    """Return a copy of a store at `root`, which replaces a former copy."""
     shutil.rmtree(root, ignore_errors=True)
     return Path(shutil.copytree(intact, root))
 
@@ -48,7 +48,7 @@ def edit_json(path: Path, change: Callable[[Document], object]) -> None:
     path.write_text(json.dumps(document))
 
 
-# All that a user does with a store that was given to them.
+# The actions of a user with a store from an untrusted source.
 ACTIONS: Mapping[str, Callable[[Path], object]] = {
     "read it whole": lambda root: ZarrChunkReader(root).read_arrays("s1"),
     "draw from it": lambda root: ZarrChunkReader(root).read_arrays("s1", {"surface": 10}, 0),
@@ -69,7 +69,7 @@ ACTIONS: Mapping[str, Callable[[Path], object]] = {
 
 
 def outcome_of(action: Callable[[Path], object], root: Path) -> StoreError | None:
-    """Give the error that an action ends in, None where it gives a result; any other error is the test's to report."""
+    """Return the `StoreError` that an action raises; None if it succeeds. Other errors are raised and fail the test."""
     try:
         action(root)
     except StoreError as error:

@@ -1,4 +1,4 @@
-"""Which cases of a test are in the fast lane of ``./scripts/test``, and why the others are not."""
+"""The cases of a parametrized test that are in the fast lane of ``./scripts/test``, and a marker for the others."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def few_fast(cases: Iterable[Any], n_fast: int = 1, *, others: pytest.MarkDecora
     Parameters
     ----------
     cases : iterable
-        Values, or what `pytest.param` returns.
+        Values, or results of `pytest.param`.
     n_fast : int
-        The number of cases that the fast lane has.
+        Number of cases in the fast lane.
     others : pytest.MarkDecorator
-        The marker that says why it does not have the others.
+        Marker of all other cases.
     """
     made = []
     for number, case in enumerate(cases):

@@ -1,4 +1,4 @@
-"""Small stores whose samples get fields later, and what a conversion with all fields at once makes."""
+"""Small stores whose samples get fields later, and stores that have all fields from the beginning."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _WIDTHS = {
 
 
 def sample_of(sample_id: str) -> Arrays:
-    """All fields of a sample, which follow from its id; ``run_3`` has no volume."""
+    """Return all fields of a sample; the values depend only on its id. ``run_3`` has no volume."""
     rng = np.random.default_rng(list(sample_id.encode()))
     sizes = {"surface": 150 + len(sample_id), "volume": 220}
     fields = {field: rng.random((sizes[field.split("_")[0]], width)) for field, width in _WIDTHS.items()}
@@ -44,7 +44,7 @@ def sample_of(sample_id: str) -> Arrays:
 
 
 def fields_of(sample_id: str, names: Iterable[str]) -> Arrays:
-    """Some fields of a sample, as far as it has them."""
+    """Return those of the named fields that a sample has."""
     return {field: values for field, values in sample_of(sample_id).items() if field in set(names)}
 
 
@@ -72,9 +72,9 @@ def write(
 
 
 def parsed(document: bytes) -> dict[str, Any]:
-    """A root or manifest without its checksum, and without what says that fields came later.
+    """Return a root or manifest without its checksum, and without the record that fields were added later.
 
-    A group that lacks a domain does not hear of the fields that come to the domain.
+    Domains that a sample does not have are removed from its group: fields that are added to them do not change it.
     """
     content: dict[str, Any] = json.loads(document)
     content.pop("crc32c", None)

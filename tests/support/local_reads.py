@@ -1,4 +1,4 @@
-"""Every range that is read of the files of local stores, whichever code reads it."""
+"""A record of every range that is read from files of local stores, by Python or by the compiled module."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class LocalRead(NamedTuple):
 
 
 def note_reads(monkeypatch: pytest.MonkeyPatch) -> list[LocalRead]:
-    """Return a list that grows by each range that is read from now on, of data and not of indexes."""
+    """Return a list to which every range of data (not of indexes) is appended when it is read."""
     seen: list[LocalRead] = []
     keys: dict[int, str] = {}
     read_range, local_file, read = LocalStorage.read_range, LocalStorage.local_file, native.read

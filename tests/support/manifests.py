@@ -1,4 +1,4 @@
-"""Manifests: one by hand, and strategies that make any."""
+"""Manifests for tests: a minimal manifest, and strategies for arbitrary ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FIELDS = [field for layout in LAYOUTS.values() for field in layout.arrays]
 
 
 def minimal() -> Json:
-    """A manifest with the required keys alone, by hand."""
+    """Return the JSON of a manifest with only the required keys."""
     return {
         "dataset_name": "ahmed",
         "format_version": 1,
@@ -60,7 +60,7 @@ def parse(content: Json) -> StoreManifest:
 
 
 def entry(sample_id: str, **more: Any) -> SampleEntry:
-    """A sample that fits `minimal`."""
+    """Return the entry of a sample that fits `minimal`."""
     return SampleEntry(f"{sample_id}.zarr", {"surface": DomainSample.of(Grid.fit(2041, 512, 1024))}, **more)
 
 
@@ -71,7 +71,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 )
 PRINTED = st.text(st.characters(exclude_categories=["Cc", "Cf", "Cs", "Zl", "Zp"]))
 ERRORS = st.floats(0, allow_infinity=False)
-# The first few come often, so that two manifests have samples in common.
+# The first three ids are frequent, so that two manifests share samples.
 IDS = st.sampled_from(["run_1", "run_2", "part/run_1"]) | st.from_regex(
     r"[a-z0-9_äß翼]{1,8}(/[a-z0-9_]{1,8})?", fullmatch=True
 )
@@ -129,6 +129,6 @@ manifests = st.builds(lambda keys, entries: StoreManifest(**keys, samples=entrie
 
 @st.composite
 def stores(draw: st.DrawFn, count: int) -> list[StoreManifest]:
-    """Manifests of writers with the same settings, whose samples may overlap."""
+    """Return manifests of writers with the same settings. Their samples can overlap."""
     keys = draw(settings)
     return [StoreManifest(**keys, samples=draw(samples)) for _ in range(count)]

@@ -1,4 +1,4 @@
-"""The functions of the compiled module, and how to be without them."""
+"""The functions of the compiled module, and a way to run tests without them."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ FUNCTIONS = (
 
 
 def take_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the ways of numcodecs and NumPy alone, as where the module is missing."""
+    """Remove the functions of the compiled module, so that numcodecs and NumPy do the work."""
     for name in FUNCTIONS:
         monkeypatch.setattr(native, name, None)

@@ -1,4 +1,4 @@
-"""Remote stores that need no server, and the requests that are made of them."""
+"""Remote stores that need no server, and the requests to them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["as_remote", "disk_bytes", "requests_made"]
 
 
 def as_remote(root: Path) -> str:
-    """Return the URL of a directory that is read like a remote store, by any process of this machine."""
+    """Return a URL of a directory, which any process of this machine reads as a remote store."""
     return f"local://{root}"
 
 
 @contextmanager
 def requests_made() -> Iterator[list[str]]:
-    """Yield a list that takes the requests of this process, each as its kind and key."""
+    """Yield a list to which the requests of this process are appended, each as its kind and key."""
     made: list[str] = []
 
     def listed(name: str) -> Any:
@@ -41,5 +41,5 @@ def requests_made() -> Iterator[list[str]]:
 
 
 def disk_bytes(cache_dir: Path) -> int:
-    """Return what the chunks in a cache take on the disk."""
+    """Return the bytes that the chunks in a cache take on the disk."""
     return sum(file.n_bytes for file in CacheDirectory(cache_dir).files())

@@ -1,4 +1,4 @@
-"""The chunk index as earlier releases made it: the lengths in the order of the manifest, without sample ids."""
+"""The chunk index of earlier releases: the lengths in the order of the manifest, without sample ids."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["write_index_in_order"]
 
 
 def write_index_in_order(root: Path) -> str:
-    """Give a local store a chunk index of the earlier form, and its manifest no key of the later one."""
+    """Write a chunk index in the old format for a local store, and remove the keys of the new format."""
     new = write_chunk_index(root)
     manifest = StoreManifest.load(str(root))
     index = open_chunk_index(open_storage(str(root)), manifest)

@@ -1,4 +1,4 @@
-"""The way of samples that do not fit in memory, at sizes that fit in a test."""
+"""The code path for samples that do not fit in memory, at sizes that fit in a test."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def shrink(
     block_bytes: int | None = None,
     block_rows: int | None = None,
 ) -> None:
-    """Make buckets and samples that are loaded so small; and what is read at once, unless that is to stay."""
+    """Set the size of buckets, the size up to which samples are loaded, and optionally the size of blocks."""
     monkeypatch.setattr(source_rows, "_SMALL_BYTES", bucket_bytes)
     monkeypatch.setattr(validation, "_LOADED_BYTES", bucket_bytes)
     monkeypatch.setattr(bucket_order, "BUCKET_BYTES", bucket_bytes)
@@ -29,7 +29,7 @@ def shrink(
 
 
 def scratch_files(directory: Path) -> list[str]:
-    """List the files of a directory, and those that this process has open there, which have no name."""
+    """Return the files in a directory, and the files without a name that this process has open there."""
     links = []
     for link in Path("/proc/self/fd").iterdir():
         try:
@@ -40,7 +40,7 @@ def scratch_files(directory: Path) -> list[str]:
 
 
 def scratch_bytes(directory: Path) -> int:
-    """Return the size of the files there that this process has open, and that have no name."""
+    """Return the total size of the files without a name that this process has open in a directory."""
     sizes = []
     for link in Path("/proc/self/fd").iterdir():
         try:

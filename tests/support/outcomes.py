@@ -1,4 +1,4 @@
-"""The rows of a plan, and all plans that random choices can lead to, with their exact chances."""
+"""The rows of a plan, and all possible plans with their exact probabilities."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ Made = TypeVar("Made")
 
 
 def rows_of(plan: ReadPlan) -> list[int]:
-    """Stored rows of a draw, in the order in which it gives them."""
+    """Return the stored rows of a draw, in its order."""
     size = plan.grid.chunk_points
     return [part.chunk * size + row for part in plan.parts for start, stop in part.ranges for row in range(start, stop)]
 
 
 class EveryOutcome:
-    """Stands for a random generator, and walks every branch of its choices instead of picking one.
+    """A substitute for a random generator that enumerates all its choices instead of picking one.
 
-    A choice among n has chance 1/n, so an outcome has the product of those of its choices: a fraction of integers.
+    A choice among n has probability 1/n. The probability of an outcome is the product of these, an exact fraction.
 
     Parameters
     ----------
     bits : int
-        What seeds another generator, whose choices are not walked.
+        Seed for another generator, whose choices are not enumerated.
     """
 
     def __init__(self, bits: int = 0) -> None:
@@ -37,7 +37,7 @@ class EveryOutcome:
         self._depth = 0
 
     def outcomes(self, make: Callable[[Random], Made]) -> Iterator[tuple[Made, Fraction]]:
-        """Make the thing once for each outcome; give it with its chance."""
+        """Call `make` once for each outcome. Yield its result and its probability."""
         while True:
             self._depth = 0
             made = make(cast(Random, self))
@@ -52,7 +52,7 @@ class EveryOutcome:
             self._path[-1][0] += 1
 
     def randrange(self, options: int) -> int:
-        """Stand for a uniform choice of ``0 .. options - 1``."""
+        """Return a number of ``0 .. options - 1``, in place of a uniform choice."""
         if self._depth == len(self._path):
             self._path.append([0, options])
         taken, of = self._path[self._depth]
@@ -61,10 +61,10 @@ class EveryOutcome:
         return taken
 
     def sample(self, population: range, k: int) -> list[int]:
-        """Stand for a uniform choice of a subset."""
+        """Return a subset of size `k`, in place of a uniform choice."""
         chosen = self.randrange(comb(len(population), k))
         return list(list(combinations(population, k))[chosen])
 
     def getrandbits(self, count: int) -> int:
-        """Give the bits that seed another generator."""
+        """Return the seed of another generator."""
         return self._bits % (1 << count)

@@ -1,4 +1,4 @@
-"""Every kind of place that a store may lie at, and what really lies there, seen past the library."""
+"""The kinds of storage of a store, and direct access to their files, without the library."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from support.s3_server import S3Server
 
 LOCK_FILE = ".manifest.json.lock"
 
-# "staged" is an fsspec file system that is no object store: files are moved into place there.
+# "staged" is an fsspec file system that is not an object store, so files are moved into place.
 KINDS = ("local", "memory", "s3-obstore", "s3-s3fs", "staged")
 PLACES = tuple(pytest.param(kind, marks=pytest.mark.s3 if kind.startswith("s3") else ()) for kind in KINDS)
 
 
 @dataclass(frozen=True)
 class Place:
-    """A root with the options that open it, and the bare file system below it."""
+    """A root with its storage options, and the file system below it."""
 
     root: str | Path
     options: dict[str, Any] | None
@@ -31,7 +31,7 @@ class Place:
     path: str
 
     def files(self) -> dict[str, bytes]:
-        """Every file by its key, hidden ones included, the lock of the manifest left out."""
+        """Return all files by key, with hidden files and without the lock of the manifest."""
         self.fs.invalidate_cache()
         found = self.fs.find(self.path, detail=True)
         paths = sorted(path for path, info in found.items() if info["type"] == "file")
@@ -39,11 +39,11 @@ class Place:
         return {key: self.fs.cat_file(path) for key, path in keys.items() if key != LOCK_FILE}
 
     def replace(self, key: str, data: bytes) -> None:
-        """Put other bytes where a file is."""
+        """Replace the bytes of a file."""
         self.fs.pipe_file(f"{self.path}/{key}", data)
 
     def remove(self, key: str) -> None:
-        """Delete one file."""
+        """Delete a file."""
         self.fs.rm_file(f"{self.path}/{key}")
 
 
@@ -52,7 +52,7 @@ def local_place(path: Path, root: str | Path | None = None) -> Place:
 
 
 def make_place(kind: str, request: pytest.FixtureRequest) -> Place:
-    """Give an empty place of one kind that no other test uses."""
+    """Return an empty place of this kind, which no other test uses."""
     tmp_path: Path = request.getfixturevalue("tmp_path")
     path = tmp_path / "store"
     if kind == "local":
@@ -78,7 +78,7 @@ def make_place(kind: str, request: pytest.FixtureRequest) -> Place:
 
 
 class _SmallDisk:
-    """Writes `budget` bytes in all, then what still fits of a file, and no more."""
+    """A file system with space for `budget` bytes. A write that exceeds them is cut and raises `OSError`."""
 
     budget: int
 
@@ -91,7 +91,7 @@ class _SmallDisk:
 
 
 class SmallDisk(_SmallDisk, LocalFileSystem):  # type: ignore[misc]  # fsspec is not typed
-    """A disk that is soon full; a file is moved into place."""
+    """A small local disk, on which files are moved into place."""
 
     protocol = "smalldisk"
     cachable = False
@@ -102,7 +102,7 @@ class SmallDisk(_SmallDisk, LocalFileSystem):  # type: ignore[misc]  # fsspec is
 
 
 class SmallMemory(_SmallDisk, MemoryFileSystem):  # type: ignore[misc]  # fsspec is not typed
-    """Memory that is soon full; a file is written in place."""
+    """A small memory file system, on which files are written in place."""
 
     protocol = "smallmemory"
     cachable = False

@@ -1,4 +1,4 @@
-"""Draws of a made-up sample that are planned and never read, as the rows that each of them takes."""
+"""The rows of draws of an invented sample, which are planned and never read."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ GRID = Grid.fit(1000, 64)
 
 
 def sample(grid: Grid = GRID, surface: Grid = GRID) -> SampleEntry:
-    """A sample with this grid in the volume."""
+    """Return a sample with this grid in the volume."""
     return SampleEntry("s.zarr", {"surface": DomainSample.of(surface), "volume": DomainSample.of(grid)})
 
 
 def drawn_rows(planner: DrawPlanner, entry: SampleEntry, epoch: int = 0, sample_id: str = "s") -> dict[str, list[int]]:
-    """The stored rows of every field of an item, in the order of the item."""
+    """Return the stored rows of every field of an item, in the order of the item."""
     found = {}
     for one in planner.plan(sample_id, entry, epoch):
         rows = rows_of(one.planned.plan)
@@ -37,10 +37,10 @@ def drawn_rows(planner: DrawPlanner, entry: SampleEntry, epoch: int = 0, sample_
 def plan_rows(
     entry: SampleEntry | None = None, epoch: int = 0, sample_id: str = "s", **wanted: Any
 ) -> dict[str, list[int]]:
-    """The same, from the parameters of `DrawPlanner`."""
+    """Return `drawn_rows` for a planner with these parameters."""
     return drawn_rows(DrawPlanner(DOMAINS, **wanted), entry or sample(), epoch, sample_id)
 
 
 def query(num_points: int, fields: list[str] | None = None) -> Draw:
-    """A draw of the volume that shares no point with others."""
+    """Return a disjoint draw of the volume."""
     return Draw("volume", num_points, fields, disjoint=True)

@@ -1,4 +1,4 @@
-"""Stores of the bundled runs to read from, and the source rows that a draw gave."""
+"""Stores of the bundled runs to read from, and the source rows of a draw."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ FIELDS = {
     }.items()
 }
 N_POINTS = {"surface": 2041, "volume": 18219}
-"""Points of run_1, the sample that most tests read."""
+"""Number of points of run_1, the sample that most tests read."""
 
 
 def write_samples(root: Root, samples: Mapping[str, Arrays], filemap: FileMap = AHMED_FILEMAP, **settings: Any) -> Root:
-    """Write samples, and the manifest, into the store at `root`."""
+    """Write samples and the manifest into the store at `root`; return `root`."""
     writer = ZarrStoreWriter(root, filemap, "ahmed", **settings)
     for sample_id, arrays in samples.items():
         writer.write_sample(sample_id, arrays, attributes={"name": sample_id})
@@ -36,12 +36,12 @@ def write_samples(root: Root, samples: Mapping[str, Arrays], filemap: FileMap = 
 
 
 def write_runs(root: Root, *runs: str, **settings: Any) -> Root:
-    """Write bundled runs into the store at `root`."""
+    """Write bundled runs into the store at `root`; return `root`."""
     return write_samples(root, {run: load_run(run) for run in runs}, **settings)
 
 
 def source_rows(drawn: NDArray[Any], source: NDArray[Any]) -> NDArray[np.int64]:
-    """Find each drawn position in the source, bit for bit; a KeyError is a row that the source does not have."""
+    """Return the source row of each drawn position, bit for bit; raise `KeyError` if the source lacks it."""
     index = {row.tobytes(): i for i, row in enumerate(source)}
     return np.array([index[row.tobytes()] for row in drawn], dtype=np.int64)
 

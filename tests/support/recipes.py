@@ -48,19 +48,19 @@ __all__ = [
 ]
 
 Batch: TypeAlias = dict[str, str]
-"""The digest of the points of each sample that a rank was given at once."""
+"""The digest of the points of each sample in a batch of a rank."""
 
 N_RANKS = 2
 N_EPOCHS = 3
 N_BATCHES = 3
-"""Batches that each rank is given in an epoch."""
+"""Number of batches of each rank in an epoch."""
 SAMPLES = tuple(f"sample_{number}" for number in range(11))
-"""Neither the ranks nor the batches divide them."""
+"""A number of samples that is a multiple neither of the ranks nor of the batches."""
 EVEN_SAMPLES = SAMPLES[:8]
-"""Ranks and batches divide them: Accelerate fills the last batch with samples of the first batch of the run."""
+"""A multiple of ranks and batches: Accelerate fills the last batch with samples of the first batch of the run."""
 WHOLE = "whole"
 VALIDATION = ", validation"
-"""The end of the name under which a run of Lightning has its batches of validation."""
+"""End of the name of a Lightning run's validation batches."""
 
 _BATCH_SIZE = 2
 _WAIT_SECONDS = 180.0
@@ -135,12 +135,12 @@ def _wait(processes: list[subprocess.Popen[bytes]]) -> None:
         if None not in codes:
             return
         if any(codes):
-            deadline = min(deadline, time.monotonic() + 5.0)  # what the others have to say
+            deadline = min(deadline, time.monotonic() + 5.0)  # time for the output of the others
         time.sleep(0.05)
 
 
 def _environment(rank: int, port: int) -> dict[str, str]:
-    """Return what `torchrun` tells each process."""
+    """Return the environment variables that `torchrun` sets in each process."""
     return {
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
@@ -185,7 +185,7 @@ def _digests(batch: dict[str, Any]) -> Batch:
     if "offsets" in batch:
         bounds = batch["offsets"]["volume_position"].tolist()
         positions = [positions[start:stop] for start, stop in pairwise(bounds)]
-    # Batches that rank 0 dispatches have no names, and so an attribute stands in for them.
+    # Batches that rank 0 dispatches have no sample ids, so an attribute stands in for them.
     names = batch["sample_id"] if "sample_id" in batch else [SAMPLES[int(n)] for n in batch["attributes"]["number"]]
     return {
         name: hashlib.sha256(values.contiguous().numpy().tobytes()).hexdigest()
@@ -195,7 +195,7 @@ def _digests(batch: dict[str, Any]) -> Batch:
 
 def main() -> None:
     variant, store, n_workers, directory, *checkpoints = sys.argv[1:]
-    # What is said about epochs would be a fault of the recipe.
+    # A warning about epochs would be a fault of the recipe.
     warnings.filterwarnings("error", message=r".*\b(epoch|come|comes)\b")
     code, prepare = _VARIANTS[variant]
     code = recipe(code) if "\n" not in code else code
@@ -217,7 +217,7 @@ def _dataset(store: Path, **settings: Any) -> ZarrStoreDataset:
 
 
 def _plain(run: str, store: Path, directory: Path) -> dict[str, Any]:
-    """Prepare a loop that has nothing but PyTorch."""
+    """Prepare a loop with PyTorch alone."""
     if not distributed.is_initialized():
         distributed.init_process_group("gloo")
     checkpoint = directory / f"{run}.pt"
@@ -270,7 +270,7 @@ def _ragged_and_split(run: str, store: Path, directory: Path) -> dict[str, Any]:
 
 
 def _without_name(item: Item) -> Item:
-    """Leave tensors alone in an item, which are all that Accelerate dispatches."""
+    """Return only the tensors of an item: Accelerate dispatches nothing else."""
     name = item.pop("sample_id")
     item["attributes"] = {"number": torch.tensor(float(SAMPLES.index(name)))}
     return item
@@ -334,8 +334,8 @@ def _lightning(run: str, store: Path, directory: Path) -> dict[str, Any]:
         callbacks=[
             save("step", every_n_train_steps=1),
             save("epoch", every_n_epochs=1, save_on_train_epoch_end=True),
-            # Where Lightning saves unless it is told otherwise: at the end of a validation, before that of the epoch.
-            # It tells callbacks apart by their settings, of which the mode does nothing here.
+            # Lightning saves by default at the end of a validation, before the end of the epoch. It distinguishes
+            # callbacks by their settings; the mode has no other effect here.
             ModelCheckpoint(directory, "validated-{epoch}", mode="max", save_top_k=-1, auto_insert_metric_name=False),
         ],
     )
@@ -348,13 +348,13 @@ def _lightning(run: str, store: Path, directory: Path) -> dict[str, Any]:
     }
 
 
-# Lightning makes loaders of its own from these, in one way from a loader that it is given, in another from a hook's.
+# Lightning makes its own loaders from these, in one way from a loader argument, in another way from a hook's loader.
 _PREDICT = """
 trainer.predict(model, dataset.loader(batch_size=2))
 trainer.predict(model)
 """
 
-# The framework of a recipe, or code, and what makes its variables.
+# The framework of a recipe, or its code, and the function that makes its variables.
 _VARIANTS: dict[str, tuple[str, Callable[[str, Path, Path], dict[str, Any]]]] = {
     "PyTorch": ("PyTorch", _plain),
     "torchdata": ("torchdata", _torchdata),

@@ -1,4 +1,4 @@
-"""Removals of samples that were interrupted."""
+"""Interrupted removals of samples."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["begin"]
 
 
 def begin(root: Path, *sample_ids: str) -> None:
-    """Leave a store as a removal does that is killed after its first step, but for the new chunk index."""
+    """Leave a store in the state of a removal that was killed after its first step, without a new chunk index."""
     name = StoreManifest.load(str(root)).index_name
 
     def change(manifest: StoreManifest) -> StoreManifest:

@@ -1,4 +1,4 @@
-"""Work on object storage that ends before any one of its requests, as by a kill."""
+"""Simulated kills before a chosen request to object storage."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["copy_to", "killed_before_request"]
 
 
 class Killed(BaseException):
-    """Ends the work as a kill does: nothing catches it."""
+    """A simulated kill, which no handler of the library catches."""
 
 
 @contextmanager
 def killed_before_request(number: int) -> Iterator[list[str]]:
-    """End the work before a request that changes an object: the first has the number 0; yield those that were sent."""
+    """End the body before a put or delete, which are counted from 0. Yield the list of the sent requests."""
     sent: list[str] = []
 
     def counted(name: str) -> Callable[..., Any]:

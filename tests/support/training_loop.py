@@ -1,4 +1,4 @@
-"""A training loop, for tests that end it in every way: ``python -m support.training_loop STORE ENDING METHOD [STATE]``.
+"""A training loop, for tests of how it ends: ``python -m support.training_loop STORE ENDING METHOD [STATE]``.
 
 It prints one line of JSON for each batch: the epoch, the samples, and a digest of all values.
 """
@@ -31,7 +31,7 @@ def main() -> None:
         fields=["volume_position", "volume_velocity"],
         draws={"query": Draw("volume", 300, ["volume_position"], disjoint=True)},
         transform=fail_on_run_3 if ending == "error in a worker" else None,
-        read_concurrency=3,  # so that workers have threads of their own
+        read_concurrency=3,  # so that workers have threads
     )
     loader = StatefulDataLoader(
         dataset,
@@ -65,7 +65,7 @@ def digest(batch: Item) -> str:
 
 
 def start(root: Path, ending: str, method: str, *state: Path) -> subprocess.Popen[str]:
-    """Start a loop in a process, and a group, of its own."""
+    """Start a loop in a new process, in a new process group."""
     command = [sys.executable, "-m", "support.training_loop", root, ending, method, *state]
     return subprocess.Popen(
         [str(part) for part in command],

@@ -1,4 +1,4 @@
-"""A training in a process of its own, in a module that spawned processes find."""
+"""A training for a separate process, in a module that spawned processes can import."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["train"]
 
 
 def train(dataset: ZarrStoreDataset, epoch: int, found: Any) -> None:
-    """Train in a process of its own, with a worker that stays and an epoch that is set."""
+    """Train two epochs with a persistent worker and `set_epoch`; put the points of both passes into `found`."""
     loader = DataLoader(
         dataset, 6, num_workers=1, multiprocessing_context="fork", persistent_workers=True, collate_fn=collate_samples
     )

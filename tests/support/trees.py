@@ -123,10 +123,10 @@ def finish(process: subprocess.Popen[str]) -> Ran:
     return Ran(process.returncode, stdout or "", stderr or "")
 
 
-def run_on_terminal(*arguments: object) -> Ran:
+def run_on_terminal(*arguments: object, columns: int = 200) -> Ran:
     """Run the command with a terminal as its output; `stdout` has all of it."""
     ours, theirs = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "200"}
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(columns)}
     process = subprocess.Popen(
         [COMMAND, *map(str, arguments)], stdin=theirs, stdout=theirs, stderr=theirs, env=environment
     )

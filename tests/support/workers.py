@@ -1,4 +1,4 @@
-"""What tests run in other processes; spawned ones import it by name."""
+"""Functions that tests run in other processes. Spawned processes import them by name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _together: Barrier
 
 @contextmanager
 def processes(count: int) -> Iterator[ProcessPoolExecutor]:
-    """Spawn processes that can wait for one another."""
+    """Yield a pool of spawned processes that share a barrier."""
     context = get_context("spawn")
     with ProcessPoolExecutor(count, context, _begin, (context.Barrier(count),)) as pool:
         yield pool
@@ -38,12 +38,12 @@ def rebuilt(pickled_kwargs: bytes) -> ZarrStoreWriter:
 
 
 def write_run(pickled_kwargs: bytes, run: str) -> SampleEntry:
-    """Write a bundled run with a writer rebuilt from its pickled keywords."""
+    """Write a bundled run with a writer that is built from pickled keyword arguments."""
     return rebuilt(pickled_kwargs).write_group(run, load_run(run))
 
 
 def save_together(pickled_kwargs: bytes, samples: list[dict[str, SampleEntry]]) -> None:
-    """Record and save some samples, round by round, each round at the same moment as all other processes."""
+    """Record and save samples in rounds. All processes save at the same moment."""
     writer = rebuilt(pickled_kwargs)
     for entries in samples:
         for sample_id, entry in entries.items():
@@ -53,7 +53,7 @@ def save_together(pickled_kwargs: bytes, samples: list[dict[str, SampleEntry]]) 
 
 
 def write_run_with_small_files(pickled_kwargs: bytes, run: str, limit_bytes: int) -> None:
-    """Write a run where the system refuses files over a size."""
+    """Write a run under a limit on the size of files."""
     arrays: dict[str, Any] = load_run(run)
     writer = rebuilt(pickled_kwargs)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))

@@ -1,6 +1,6 @@
-"""zarrita.js in a headless Chromium, which reads a group over HTTP and posts back what it found.
+"""zarrita.js in a headless Chromium, which reads a group over HTTP and posts the arrays back.
 
-`./scripts/test` installs both where it may. Node 20 would do without a browser, but has no `Float16Array`.
+`./scripts/test` installs both if it has the rights. Node 20 would need no browser, but it has no `Float16Array`.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _BROWSER = Path(__file__).with_name("browser")
 _MODULES = _BROWSER / "node_modules"
 _COMMANDS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 _SECONDS = 60.0
-_TYPES = {".html": "text/html", ".js": "text/javascript"}  # a browser runs nothing else as a module
+_TYPES = {".html": "text/html", ".js": "text/javascript"}  # a browser requires this type for a module
 
 
 @dataclass
 class FoundGroup:
-    """What zarrita found in a group: every array by its path, the name of its JavaScript type, and the attributes."""
+    """The content of a group as zarrita reads it: arrays and their JavaScript types by path, and the attributes."""
 
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     types: dict[str, str] = field(default_factory=dict)
@@ -41,16 +41,16 @@ class FoundGroup:
 
 
 def missing() -> str | None:
-    """Tell what is not installed here, if anything, and how to install it."""
+    """Return the name of a missing program and its installation command; None if nothing is missing."""
     if _browser() is None:
-        return "no Chromium to run zarrita.js in; on Debian: apt-get install chromium-headless-shell"
+        return "Chromium, which runs zarrita.js, is not installed; on Debian: apt-get install chromium-headless-shell"
     if not (_MODULES / "zarrita").is_dir():
-        return f"zarrita.js is not installed: npm ci --prefix {_BROWSER}"
+        return f"zarrita.js is not installed; install it with: npm ci --prefix {_BROWSER}"
     return None
 
 
 def read_with_zarrita(group: Path) -> FoundGroup:
-    """Read every array of a group that its consolidated metadata lists."""
+    """Return all arrays in the consolidated metadata of a group."""
     found, ended = FoundGroup(), queue.SimpleQueue[str]()
     with _serve(group, found, ended) as url, _open_in_browser(url) as log:
         try:
@@ -68,11 +68,11 @@ def _browser() -> str | None:
 
 @contextmanager
 def _open_in_browser(url: str) -> Iterator[Path]:
-    """Open a page, and close the browser at the end; give the file of what it logs."""
+    """Open a page, yield the log file of the browser, and close the browser at the end."""
     command = _browser()
     if command is None:
         raise RuntimeError(missing())
-    # What it opens comes from this process alone; its sandbox does not start for root, or in containers.
+    # The sandbox does not start for root or in containers. It is not needed: all pages come from this process.
     flags = [
         "--headless",
         "--no-sandbox",
@@ -90,7 +90,7 @@ def _open_in_browser(url: str) -> Iterator[Path]:
 
 @contextmanager
 def _serve(group: Path, found: FoundGroup, ended: queue.SimpleQueue[str]) -> Iterator[str]:
-    """Serve page, modules and group on loopback, and take down what the page posts; give the page's URL."""
+    """Serve page, modules and group on loopback, record the posts of the page, and yield the URL of the page."""
 
     class Handler(_Handler):
         places: ClassVar = {"page.html": _BROWSER, "modules": _MODULES, "group": group}
@@ -117,7 +117,7 @@ def _serve(group: Path, found: FoundGroup, ended: queue.SimpleQueue[str]) -> Ite
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Files by the first part of their path, with single byte ranges."""
+    """A handler that serves files, whose directory depends on the first name in the path, with single byte ranges."""
 
     places: ClassVar[dict[str, Path]]
 
@@ -146,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """No-op, so that requests are not printed."""
 
     def _path(self) -> Path | None:
         place, _, rest = self.path.removeprefix("/").partition("/")

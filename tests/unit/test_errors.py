@@ -35,7 +35,7 @@ def test_the_tree_in_the_docstring_is_the_tree_of_classes() -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in CLASSES if kind is not StoreError])
-def test_every_error_is_a_store_error_and_the_builtin_that_a_caller_would_expect(kind: type[StoreError]) -> None:
+def test_every_error_is_a_store_error_and_a_builtin(kind: type[StoreError]) -> None:
     assert issubclass(kind, StoreError)
     expected = {
         "UnknownNameError": KeyError,
@@ -50,14 +50,15 @@ def test_every_error_is_a_store_error_and_the_builtin_that_a_caller_would_expect
 
 
 @pytest.mark.parametrize("kind", PLAIN)
-def test_an_error_prints_its_message_and_comes_back_from_a_pickle(kind: type[StoreError]) -> None:
+def test_errors_can_be_pickled(kind: type[StoreError]) -> None:
+    """The message is the same afterwards, and is printed without quotes."""
     error = kind("sample 'run_1': it has no points")
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is kind
     assert str(again) == str(error) == "sample 'run_1': it has no points"
 
 
-def test_names_without_end_are_not_compared_with_an_unknown_one() -> None:
+def test_too_many_names_are_not_compared() -> None:
     known = [f"{i:05}" + "x" * 900 for i in range(5_000)]
     hint = nearest_names(known[0] + "y", known)
     assert hint.startswith(f"there are: {known[0]}, {known[1]}, ")
@@ -68,14 +69,14 @@ def test_an_unknown_name_is_printed_without_the_quotes_of_a_key_error() -> None:
     assert str(UnknownNameError("no 'a'")) == "no 'a'"
 
 
-def test_a_missing_library_is_named_with_the_line_that_installs_it() -> None:
+def test_missing_library_error_has_the_install_command() -> None:
     error = MissingDependencyError("h5py", "reading .h5 files", "hdf5")
     assert str(error) == (
-        "reading .h5 files needs h5py, which is not installed: pip install 'noether-zarr-store[hdf5]'"
+        "reading .h5 files needs h5py, which is not installed; install it with: pip install 'noether-zarr-store[hdf5]'"
     )
 
 
-def test_a_missing_library_comes_back_from_a_pickle() -> None:
+def test_missing_library_error_can_be_pickled() -> None:
     error = MissingDependencyError("h5py", "reading .h5 files", "hdf5")
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is MissingDependencyError
@@ -103,7 +104,6 @@ def test_a_missing_library_comes_back_from_a_pickle() -> None:
         ),
     ],
 )
-def test_an_unknown_name_is_answered_with_the_nearest_or_with_what_there_is(
-    name: object, known: list[str], hint: str
-) -> None:
+def test_unknown_name_gets_the_nearest_names(name: object, known: list[str], hint: str) -> None:
+    """Or a list of known names if none is near."""
     assert nearest_names(name, iter(known)) == hint

@@ -64,7 +64,10 @@ for read in (lambda: reader.read_sample("run_1"), lambda: reader.read_coords("ru
 
 def test_without_torch_arrays_are_read_and_tensors_say_how_to_install_it(tmp_path: Path) -> None:
     root = write_samples(tmp_path / "store", {"run_1": load_run("run_1")})
-    message = "True returning tensors needs torch, which is not installed: pip install 'noether-zarr-store[torch]'"
+    message = (
+        "True returning tensors needs torch, which is not installed; "
+        "install it with: pip install 'noether-zarr-store[torch]'"
+    )
     assert run_python(WITHOUT_TORCH, str(root)).splitlines() == ["(9, 3)", "ArgumentError", message, message]
 
 
@@ -80,7 +83,10 @@ except ImportError as error:
 
 @pytest.mark.slow
 def test_without_torch_datasets_say_how_to_install_it() -> None:
-    message = "a PyTorch dataset needs torch, which is not installed: pip install 'noether-zarr-store[torch]'"
+    message = (
+        "a PyTorch dataset needs torch, which is not installed; "
+        "install it with: pip install 'noether-zarr-store[torch]'"
+    )
     assert run_python(DATASETS_WITHOUT_TORCH) == f"MissingDependencyError {message}"
 
 

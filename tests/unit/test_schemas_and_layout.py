@@ -1,4 +1,4 @@
-"""From a FileMap to domains and arrays: names, widths, dtypes, order."""
+"""The domains and arrays of a FileMap: names, widths, dtypes and order."""
 
 from __future__ import annotations
 
@@ -50,14 +50,15 @@ SURFACE = FileMap(surface_position="p.npy", surface_pressure="cp.npy")
 
 
 class HeatFileMap(FileMap):
-    """Adds two fields, and a domain of its own."""
+    """A file map with two more fields and another domain."""
 
     volume_temperature: Scalar = None
     volume_stress: Annotated[str | None, Width(6)] = None
     wake_position: Vector = None
 
 
-def test_each_attribute_of_a_file_map_has_its_field_domain_name_and_width_in_order() -> None:
+def test_file_map_attributes_have_specs_in_order() -> None:
+    """Each has its field, domain, name and width."""
     assert tuple(FieldSpec(*row) for row in FIELDS) == FIELD_SPECS
 
 
@@ -71,7 +72,8 @@ def test_fields_are_found_by_canonical_name() -> None:
     assert {field: spec.attribute for field, spec in CANONICAL_TO_SPEC.items()} == {row[1]: row[0] for row in FIELDS}
 
 
-def test_a_subclass_adds_fields_after_the_known_ones_with_the_widths_it_declares() -> None:
+def test_subclass_adds_fields_with_widths() -> None:
+    """The fields of the subclass come after the known fields."""
     added = field_specs(HeatFileMap)[len(FIELDS) :]
     assert added == (
         FieldSpec("volume_temperature", "volume_temperature", "volume", "temperature", 1),
@@ -80,7 +82,7 @@ def test_a_subclass_adds_fields_after_the_known_ones_with_the_widths_it_declares
     )
 
 
-def test_a_subclass_may_change_the_width_of_a_known_field() -> None:
+def test_subclass_can_change_the_width_of_a_field() -> None:
     class Planar(FileMap):
         volume_velocity: Annotated[str | None, Width(2)] = None
 
@@ -101,13 +103,13 @@ def test_a_subclass_may_change_the_width_of_a_known_field() -> None:
         pytest.param(
             "volume_sdf",
             Scalar,
-            r"volume_sdf: it names the field volume_sdf, as volume_distance_to_surface does; .*rename",
+            r"volume_sdf: expected .* got volume_sdf, which volume_distance_to_surface names too; rename one",
             id="field-named-twice",
         ),
         pytest.param(
             "surface_stl_position",
             Vector,
-            r"surface_stl_position: it names the field surface_stl_position, as surface_position_stl does",
+            r"surface_stl_position: expected .* got surface_stl_position, which surface_position_stl names too",
             id="field-named-twice-across-domains",
         ),
     ],
@@ -182,17 +184,17 @@ def test_an_unknown_field_is_refused_with_the_nearest_name(made: Any, name: str,
 
 def test_both_names_of_one_field_at_once_are_refused(made: Any) -> None:
     for first, second in permutations(["volume_sdf", "volume_distance_to_surface"]):
-        message = f"file map: {first} and {second} name the same field; expected one of them, so drop the other"
+        message = f"file map: {first} and {second} are two names of the same field; leave one of them out"
         with pytest.raises(ArgumentError, match="^" + re.escape(message)):
             made(FileMap, {first: "a.npy", second: "a.npy"})
 
 
-def test_a_file_that_is_no_text_is_refused_by_pydantic(made: Any) -> None:
+def test_file_name_must_be_a_str(made: Any) -> None:
     with pytest.raises(ValidationError, match=r"volume_distance_to_surface\n.*valid string"):
         made(FileMap, {"volume_sdf": 3})
 
 
-def test_a_name_that_is_no_text_is_an_unknown_field() -> None:
+def test_field_name_that_is_no_str_is_unknown() -> None:
     with pytest.raises(ArgumentError, match=r"^file map: unknown field 3; there are: "):
         FileMap.model_validate({3: "a.npy"})
 
@@ -208,7 +210,7 @@ def test_a_file_map_cannot_be_changed() -> None:
         SURFACE.surface_area = "area.npy"
 
 
-def test_the_fields_that_are_present_are_those_with_a_file() -> None:
+def test_present_fields_have_a_file() -> None:
     """The fields have the order of the file map."""
     filemap = FileMap(
         volume_distance_to_surface="d", volume_position="b", surface_position_stl="c", surface_position="a"
@@ -228,12 +230,13 @@ def test_each_file_name_leads_to_its_field_and_design_parameters_to_none() -> No
 
 def test_one_file_for_two_fields_is_refused() -> None:
     with pytest.raises(
-        ArgumentError, match=r"'a\.npy' is named for both surface_position and surface_area; .*file of its own"
+        ArgumentError, match=r"got 'a\.npy' for both surface_position and surface_area; name another file"
     ):
         filename_to_canonical(FileMap(surface_position="a.npy", surface_area="a.npy"))
 
 
-def test_positions_get_the_coordinates_dtype_and_all_else_the_values_dtype() -> None:
+def test_positions_and_values_get_their_dtypes() -> None:
+    """Positions get ``coords_dtype``, all other fields ``values_dtype``."""
     assert build_domain_layouts(SURFACE) == {
         "surface": DomainLayout(
             "surface_position",
@@ -245,7 +248,8 @@ def test_positions_get_the_coordinates_dtype_and_all_else_the_values_dtype() -> 
     }
 
 
-def test_the_dtype_of_a_field_goes_before_both() -> None:
+def test_field_dtype_overrides_both() -> None:
+    """``field_dtypes`` overrides ``coords_dtype`` and ``values_dtype``."""
     layouts = build_domain_layouts(
         SURFACE, "float64", "float16", {"surface_pressure": "float32", "surface_position": "float16"}
     )
@@ -273,12 +277,12 @@ def test_each_stl_position_is_a_domain_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("filemap", "field_dtypes", "message"),
     [
-        pytest.param(FileMap(), None, "file map: it names no field; give at least one <domain>_position", id="empty"),
+        pytest.param(FileMap(), None, "file map: it names no field; set at least one <domain>_position", id="empty"),
         pytest.param(FileMap(design_parameters="p.csv"), None, "file map: it names no field", id="no-point-field"),
         pytest.param(
             FileMap(surface_position="a", volume_pressure="b", volume_distance_to_surface="c"),
             None,
-            "file map: domain 'volume' has no position, only volume_pressure, volume_sdf; name its volume_position",
+            "file map: domain 'volume' has no position, only volume_pressure, volume_sdf; set volume_position",
             id="domain-without-position",
         ),
         pytest.param(
@@ -301,9 +305,7 @@ def test_each_stl_position_is_a_domain_of_its_own() -> None:
         ),
     ],
 )
-def test_a_layout_that_cannot_be_is_refused(
-    filemap: FileMap, field_dtypes: dict[str, str] | None, message: str
-) -> None:
+def test_invalid_layout_is_refused(filemap: FileMap, field_dtypes: dict[str, str] | None, message: str) -> None:
     with pytest.raises(ArgumentError, match="^" + re.escape(message)):
         build_domain_layouts(filemap, field_dtypes=field_dtypes)
 
@@ -329,5 +331,6 @@ def test_a_dtype_that_fields_cannot_be_stored_in_is_refused_by_parameter(paramet
     ],
     ids=repr,
 )
-def test_a_dtype_is_known_by_one_name_in_all_its_forms(dtype: Any, name: str) -> None:
+def test_dtype_has_one_name_in_all_forms(dtype: Any, name: str) -> None:
+    """A name, a NumPy dtype and a type become the same name."""
     assert stored_dtype(dtype, "values_dtype") == name

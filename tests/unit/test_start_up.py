@@ -55,8 +55,8 @@ def test_every_listed_command_can_be_loaded_and_has_that_name(name: str) -> None
 @pytest.mark.parametrize(
     ("module", "command"),
     [
-        ("convert", "Convert the samples of SOURCE"),
-        pytest.param("statistics", "Compute mean", marks=pytest.mark.slow),
+        ("convert", "Convert a source into a store."),
+        pytest.param("statistics", "Compute statistics of fields.", marks=pytest.mark.slow),
     ],
 )
 def test_python_m_runs_the_command(module: str, command: str) -> None:

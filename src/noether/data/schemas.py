@@ -1,4 +1,4 @@
-"""Which fields a dataset has, and in which file of a sample's directory each one lies."""
+"""The fields of a dataset, and the file of each field in the directory of a sample."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 __all__ = ["FileMap", "Scalar", "Vector", "Width", "extended_filemap", "split_attribute"]
 
-# Two attributes whose first underscore does not end the domain's name.
+# The two attributes whose domain name contains an underscore.
 _DOMAIN_AND_NAME = {
     "surface_position_stl": ("surface_stl", "position"),
     "surface_position_stl_resampled": ("surface_stl_resampled", "position"),
@@ -22,12 +22,12 @@ _SHORT_NAMES = {"distance_to_surface": "sdf"}
 
 @dataclass(frozen=True, slots=True)
 class Width:
-    """Number of components of a field; annotates the attributes of a `FileMap`.
+    """The number of components of a field, as an annotation of an attribute of a `FileMap`.
 
     Parameters
     ----------
     components : int
-        Values per point: 1 for a scalar such as pressure, 3 for a vector such as velocity.
+        Number of values per point: 1 for a scalar such as pressure, 3 for a vector such as velocity.
     """
 
     components: int
@@ -38,9 +38,9 @@ Vector = Annotated[str | None, Width(3)]
 
 
 def split_attribute(attribute: str) -> tuple[str, str]:
-    """Return domain and name of the field that an attribute of a `FileMap` names.
+    """Return the domain and name of the field that an attribute of a `FileMap` stands for.
 
-    An attribute without an underscore has no field; its name is empty.
+    An attribute without an underscore stands for no field, and the returned name is empty.
     """
     if attribute in _DOMAIN_AND_NAME:
         return _DOMAIN_AND_NAME[attribute]
@@ -49,26 +49,26 @@ def split_attribute(attribute: str) -> tuple[str, str]:
 
 
 class FileMap(BaseModel):
-    """File name of each field of a dataset; ``None`` where the dataset lacks the field.
+    """The file name of each field of a dataset; ``None`` for fields that the dataset does not have.
 
-    An attribute name splits at its first underscore into domain and field name. A subclass adds fields
-    of its own, each annotated with its width::
+    The first underscore of an attribute name separates the domain from the field name. A subclass can add fields, each
+    annotated with its width::
 
         class MyFileMap(FileMap):
             volume_temperature: Scalar = None
             volume_stress: Annotated[str | None, Width(6)] = None
 
-    A file map takes the canonical name of a field in place of the attribute: ``FileMap(volume_sdf="sdf.npy")`` sets
+    The constructor also accepts the canonical name of a field: ``FileMap(volume_sdf="sdf.npy")`` sets
     `volume_distance_to_surface`.
 
-    `design_parameters` is no field of points: it becomes an attribute of the sample.
+    `design_parameters` is not a field of points; its values become attributes of the sample.
 
     Raises
     ------
     ArgumentError
-        A name is neither an attribute nor a canonical name, or both names of one field are given.
+        A name is neither an attribute nor a canonical name, or both names of a field are given.
     ValidationError
-        The name of a file is no str.
+        A file name is not a str.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -100,7 +100,7 @@ class FileMap(BaseModel):
 
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:
-        """Make a file map from a dictionary; see `pydantic.BaseModel.model_validate`."""
+        """Return a file map from a dictionary; see `pydantic.BaseModel.model_validate`."""
         for name in obj if isinstance(obj, Mapping) else ():
             if not isinstance(name, str):  # pydantic would pass it to the constructor as a keyword
                 raise _unknown_field(cls, name)
@@ -109,13 +109,13 @@ class FileMap(BaseModel):
 
     @classmethod
     def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
-        """Make a file map from a JSON object; see `pydantic.BaseModel.model_validate_json`."""
+        """Return a file map from a JSON object; see `pydantic.BaseModel.model_validate_json`."""
         with _argument_errors_unwrapped():
             return super().model_validate_json(json_data, **options)
 
 
 def _by_attribute(schema: type[FileMap], files: Mapping[str, str | None]) -> dict[str, str | None]:
-    """Return files by attribute, where some are given by canonical name; unknown names stay as they are."""
+    """Return the files by attribute instead of by canonical name; unknown names are kept."""
     attributes = _attribute_of_field(schema)
     given: dict[str, str] = {}
     for name in files:
@@ -124,7 +124,7 @@ def _by_attribute(schema: type[FileMap], files: Mapping[str, str | None]) -> dic
             from noether.data.zarr_store.errors import ArgumentError
 
             raise ArgumentError(
-                f"file map: {given[attribute]} and {name} name the same field; expected one of them, so drop the other"
+                f"file map: {given[attribute]} and {name} are two names of the same field; leave one of them out"
             )
         given[attribute] = name
     return {attribute: files[name] for attribute, name in given.items()}
@@ -136,7 +136,7 @@ def _attribute_of_field(schema: type[FileMap]) -> dict[str, str]:
 
 
 def _unknown_field(schema: type[FileMap], name: object) -> ValueError:
-    # Imported on use: the schemas need nothing of the store but its errors.
+    # Imported lazily: the schemas use only the errors of the store.
     from noether.data.zarr_store.errors import ArgumentError, nearest_names
 
     known = {*schema.model_fields, *_attribute_of_field(schema)}
@@ -145,7 +145,7 @@ def _unknown_field(schema: type[FileMap], name: object) -> ValueError:
 
 @contextmanager
 def _argument_errors_unwrapped() -> Iterator[None]:
-    """Raise the error of this library that pydantic, which calls the constructor, puts into one of its own."""
+    """Raise an `ArgumentError` of the constructor itself, not the `ValidationError` that pydantic wraps around it."""
     try:
         yield
     except ValidationError as error:
@@ -158,19 +158,19 @@ def _argument_errors_unwrapped() -> Iterator[None]:
 
 
 def extended_filemap(files: Mapping[str, str], widths: Mapping[str, int]) -> FileMap:
-    """Build a file map with fields that `FileMap` lacks, where they are known only at run time.
+    """Return a file map with additional fields, for fields that are known only at run time.
 
     Parameters
     ----------
     files : mapping of str to str
-        File of each field that is present, by attribute or canonical name.
+        File of each field, by attribute or canonical name.
     widths : mapping of str to int
-        Components of each field that is added, by attribute.
+        Number of components of each additional field, by attribute.
 
     Returns
     -------
     FileMap
-        Can be pickled, as one of a class that is written down can be.
+        An instance of a subclass that is created here. It can be pickled.
     """
     return _extended_class(tuple(widths.items()))(**files)
 
@@ -179,7 +179,7 @@ class _ExtendedFileMap(FileMap):
     widths: ClassVar[tuple[tuple[str, int], ...]] = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Its class has no name that another process could import.
+        # Another process cannot import the class by name.
         return extended_filemap, (self.model_dump(exclude_none=True), dict(self.widths))
 
 

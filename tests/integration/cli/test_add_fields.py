@@ -83,7 +83,7 @@ def test_only_named_fields_are_added(store: Path, tree: Path, mapping: Path) -> 
     assert ("surface_stress" in arrays, "surface_cp" in arrays) == (True, False)
 
 
-def test_samples_of_one_side_alone_are_named(store: Path, tmp_path: Path, filemap: Path) -> None:
+def test_samples_of_only_one_side_are_named(store: Path, tmp_path: Path, filemap: Path) -> None:
     other = with_cp(save_runs(tmp_path / "other", ["run_1", "run_2", "run_9"]))
     ran = call("add-fields", store, other, "--filemap", filemap, *HERE)
     assert ran.code == 0
@@ -120,7 +120,7 @@ def test_failures_are_named_and_retried_alone(store: Path, tree: Path, filemap: 
     assert (ran.code, "1 added, 0 complete before, 0 failed" in ran.stdout) == (0, True)
 
 
-def test_a_run_in_which_all_failed_ends_with_1(store: Path, tree: Path, filemap: Path) -> None:
+def test_a_command_without_success_ends_with_1(store: Path, tree: Path, filemap: Path) -> None:
     for file in tree.rglob("cp.npy"):
         file.write_bytes(b"broken")
     assert call("add-fields", store, tree, "--filemap", filemap, *HERE).code == 1
@@ -137,16 +137,22 @@ def test_verify_compares_with_the_source_of_the_conversion(store: Path, tree: Pa
     ("options", "message"),
     [
         ([], "expected one of --preset, --filemap and --mapping"),
-        (["--preset", "ahmedml"], "no field to add: the source has no other fields"),
+        (["--preset", "ahmedml"], "no field to add: the samples were converted with all fields"),
         (["--filemap", "FILEMAP", "--field", "surface_p"], "'surface_p' is not in the source"),
         (["--filemap", "FILEMAP", "--field", "surface_position"], "'surface_position' is a position"),
-        (["--preset", "ahmedml", "--field", "surface_pressure"], "converted with it; expected a field that they lack"),
+        (
+            ["--preset", "ahmedml", "--field", "surface_pressure"],
+            "expected a field that the samples lack, but they were",
+        ),
         (["--filemap", "FILEMAP", "--part", "3"], "--part: expected K/N"),
         (["--filemap", "FILEMAP", "--limit", "0"], "limit: expected"),
         (["--filemap", "FILEMAP", "--workers", "-1"], "workers: expected"),
         (["--filemap", "FILEMAP", "--field-dtype", "surface_cp=int8"], "expected one of float16"),
-        (["--filemap", "FILEMAP", "--retry-failed"], "has no run of add-fields"),
-        (["--filemap", "FILEMAP", "--dask", "x", "--timeout", "5"], "--timeout: not with --dask"),
+        (["--filemap", "FILEMAP", "--retry-failed"], "expected a record of add-fields in conversion.json"),
+        (
+            ["--filemap", "FILEMAP", "--dask", "x", "--timeout", "5"],
+            "--timeout: expected no value with --dask, got 5.0; set it on the Dask cluster",
+        ),
     ],
 )
 def test_wrong_usage_ends_with_2_and_changes_nothing(

@@ -49,12 +49,12 @@ def test_the_output_has_what_was_drawn_the_figures_and_the_limit(store: Path) ->
         "points of a draw: volume 500, surface all; fields: volume_position,",
         "0 workers on ",
         "draws: samples/s",
-        "from one batch to the next, p99",
+        "time between batches, p99",
         "waiting for bytes",
         "decoding",
         "first pass",
         "second pass",
-        "in memory",
+        "page cache",
     ):
         assert words in ran.stdout
     assert "is the limit" in ran.stdout.splitlines()[-1]

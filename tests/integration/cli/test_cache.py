@@ -44,7 +44,8 @@ def test_a_split_is_filled_shown_and_cleared(root: Path, tmp_path: Path) -> None
     assert disk_bytes(tmp_path / "cache") == 0
 
 
-def test_what_has_no_room_is_named_and_the_exit_code_is_1(root: Path, tmp_path: Path) -> None:
+def test_samples_without_room_are_named(root: Path, tmp_path: Path) -> None:
+    """The exit code is 1."""
     ran = call("cache", "fill", as_remote(root), "--cache-dir", tmp_path, "--cache-limit", "5 kB")
     assert ran.code == 1
     assert ran.stdout == "0 samples in the cache, 0 bytes; 0 bytes fetched\n"
@@ -61,14 +62,20 @@ def test_the_environment_names_the_cache(root: Path, tmp_path: Path, monkeypatch
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("show",), "error: cache_dir: expected a directory, here or as NOETHER_ZARR_CACHE_DIR\n"),
-        (("clear",), "error: cache_dir: expected a directory, here or as NOETHER_ZARR_CACHE_DIR\n"),
-        (("show", "--cache-dir", "/nowhere"), "error: cache_dir: /nowhere is no cache of this library\n"),
-        (("clear", "--cache-dir", "/usr"), "error: cache_dir: /usr is no cache of this library\n"),
-        (("fill", "/store"), "error: /store is a local store, which needs no cache; expected a URL\n"),
+        (("show",), "error: cache_dir: expected a directory, got none; set cache_dir or NOETHER_ZARR_CACHE_DIR\n"),
+        (("clear",), "error: cache_dir: expected a directory, got none; set cache_dir or NOETHER_ZARR_CACHE_DIR\n"),
+        (
+            ("show", "--cache-dir", "/nowhere"),
+            "error: cache_dir: /nowhere is not a cache of this library; check the path\n",
+        ),
+        (("clear", "--cache-dir", "/usr"), "error: cache_dir: /usr is not a cache of this library; check the path\n"),
+        (
+            ("fill", "/store"),
+            "error: store_root: expected a URL, got the local path /store; read a local store without a cache\n",
+        ),
     ],
 )
-def test_wrong_usage_is_told_with_exit_code_2(arguments: tuple[str, ...], message: str) -> None:
+def test_wrong_usage_ends_with_2(arguments: tuple[str, ...], message: str) -> None:
     ran = call("cache", *arguments)
     assert (ran.code, ran.stderr) == (2, message)
 

@@ -116,7 +116,7 @@ def test_non_finite_values_are_stored_only_on_request(tree: Path, store: Path) -
     save_array(tree / "run_1" / "surface_pressure.npy", values)
     refused = call("convert", tree, store, *PRESET)
     assert refused.code == 3
-    assert "1 of 150 values are NaN or infinite" in refused.stderr
+    assert "got 1 of 150 that are NaN or infinite" in refused.stderr
     assert call("convert", tree, store, *PRESET, "--non-finite", "allow").code == 0
     stored = ZarrChunkReader(store).read_arrays("run_1", fields=["surface_pressure"])["surface_pressure"]
     assert np.isnan(stored).sum() == 1
@@ -143,10 +143,10 @@ def test_chunk_points_may_differ_by_domain(tree: Path, store: Path) -> None:
     assert (domains["surface"].chunk_points, domains["volume"].chunk_points) == (32, 50)
 
 
-def test_parts_are_converted_by_runs_of_their_own(tree: Path, store: Path) -> None:
+def test_parts_are_converted_by_separate_commands(tree: Path, store: Path) -> None:
     first = call("convert", tree, store, *PRESET, "--part", "2/2")
     assert (first.code, list(StoreManifest.load(str(store)).samples)) == (0, ["run_2"])
-    assert "note: other parts are missing; when all are done, unite them: noether-zarr merge STORE" in first.stdout
+    assert "note: other parts are missing; when all parts are converted, use noether-zarr merge STORE" in first.stdout
     second = call("convert", tree, store, *PRESET, "--part", "1/2")
     assert (second.code, list(StoreManifest.load(str(store)).samples)) == (0, ["run_1", "run_2"])
     assert "note: other parts" not in second.stdout
@@ -163,7 +163,7 @@ def test_parts_are_converted_by_runs_of_their_own(tree: Path, store: Path) -> No
     ],
     ids=lambda value: " ".join(value) or "default" if isinstance(value, list) else "",
 )
-def test_a_second_run_converts_what_it_is_told_to(tree: Path, store: Path, option: list[str], summary: str) -> None:
+def test_a_second_conversion_takes_the_chosen_samples(tree: Path, store: Path, option: list[str], summary: str) -> None:
     kept = (tree / "run_2" / "surface_pressure.npy").read_bytes()
     (tree / "run_2" / "surface_pressure.npy").write_bytes(b"broken")
     assert call("convert", tree, store, *PRESET).code == 3
@@ -182,7 +182,8 @@ def test_the_table_at_the_end_sums_up_what_was_done(tree: Path, store: Path) -> 
     assert failed[:2] == ["failed", "1"]
 
 
-def test_a_file_map_in_json_names_the_files_and_the_source_the_dataset(tree: Path, store: Path) -> None:
+def test_a_json_file_map_names_the_files(tree: Path, store: Path) -> None:
+    """The dataset has the name of the source."""
     filemap = store.with_name("filemap.json")
     filemap.write_text(TREE_FILEMAP.model_dump_json(exclude_none=True))
     manifest = manifest_after(f"{tree}/", store, "--filemap", filemap, "--workers", 0)
@@ -261,9 +262,13 @@ def test_options_in_json_keep_their_types(tree: Path, s3_server: S3Server, s3_ro
         pytest.param([*PRESET, "--filemap", "x"], "and --mapping, got --preset and --filemap", id="both"),
         pytest.param(["--preset", "ahmed"], "preset 'ahmed' is not known; did you mean 'ahmedml'", id="unknown preset"),
         pytest.param([*PRESET, "--chunk-points", "0"], "chunk_points: expected .* at least 1, got 0", id="no points"),
-        pytest.param([*PRESET, "--chunk-points", "many"], "a whole number, or one for each .* 'many'", id="no number"),
         pytest.param(
-            [*PRESET, "--chunk-points", "surface=x"], "one for each .* 'surface=x'", id="no number of a domain"
+            [*PRESET, "--chunk-points", "many"], "expected N, or DOMAIN=N,… such as .* 'many'", id="no number"
+        ),
+        pytest.param(
+            [*PRESET, "--chunk-points", "surface=x"],
+            "expected N, or DOMAIN=N,… such as .* 'surface=x'",
+            id="no number of a domain",
         ),
         pytest.param([*PRESET, "--chunk-points", "face=9"], "unknown domain 'face'; did you mean 'surf", id="domain"),
         pytest.param(
@@ -271,12 +276,18 @@ def test_options_in_json_keep_their_types(tree: Path, s3_server: S3Server, s3_ro
         ),
         pytest.param([*PRESET, "--part", "3"], "--part: expected K/N such as 3/16, got '3'", id="part form"),
         pytest.param([*PRESET, "--part", "3/2"], "part: expected a number from 1 to 2, got 3", id="no such part"),
-        pytest.param([*PRESET, "--timeout", "5"], "timeout: only worker processes can be stopped", id="timeout"),
-        pytest.param([*PRESET, "--dask", "x"], "--workers: not with --dask, whose workers are", id="dask with workers"),
+        pytest.param([*PRESET, "--timeout", "5"], "timeout: expected at least 1 in workers, got 0", id="timeout"),
         pytest.param(
-            [*PRESET[:2], "--dask", "x", "--timeout", "5"], "--timeout: not with --dask", id="dask with a timeout"
+            [*PRESET, "--dask", "x"],
+            "--workers: expected no value with --dask, got 0; set it on",
+            id="dask with workers",
         ),
-        pytest.param([*PRESET, "--retry-failed"], "has no conversion.json", id="no report"),
+        pytest.param(
+            [*PRESET[:2], "--dask", "x", "--timeout", "5"],
+            "--timeout: expected no value with --dask, got 5.0; set it on",
+            id="dask with a timeout",
+        ),
+        pytest.param([*PRESET, "--retry-failed"], "in conversion.json, got no such file", id="no report"),
         pytest.param([*PRESET, "--overwrite", "--resume"], "expected one of --resume, --retry-f", id="two modes"),
         pytest.param([*PRESET, "--shard-points", "-1"], "shard_points: expected .* got -1", id="negative shard"),
         pytest.param([*PRESET, "--coords-dtype", "int8"], "coords_dtype: expected one of float16", id="dtype"),
@@ -287,7 +298,7 @@ def test_options_in_json_keep_their_types(tree: Path, s3_server: S3Server, s3_ro
         pytest.param([*PRESET, "--non-finite", "skip"], "expected one of raise, allow, got 'skip'", id="non-finite"),
         pytest.param([*PRESET, "--limit", "0"], "limit: expected .* at least 1, got 0", id="limit"),
         pytest.param([*PRESET, "--workers", "-1"], "workers: expected .* at least 1, got -1", id="workers"),
-        pytest.param([*PRESET, "--name", ""], "name: expected a str that is not empty", id="empty name"),
+        pytest.param([*PRESET, "--name", ""], "dataset_name: expected a non-empty str", id="empty name"),
         pytest.param([*PRESET, "--colour", "red"], "No such option: --colour", id="unknown option"),
         pytest.param([*PRESET, "--storage-option", "a=b"], "a local path takes none", id="option of a local path"),
         pytest.param([*PRESET, "--storage-option", "a"], "--storage-option: expected KEY=VALUE", id="option form"),
@@ -320,7 +331,7 @@ def message_in(text: str, pattern: str) -> bool:
         ),
         pytest.param(
             '{"volume_sdf": "d.npy", "volume_distance_to_surface": "d.npy"}',
-            "volume_sdf and volume_distance_to_surface name the same field",
+            "volume_sdf and volume_distance_to_surface are two names of the same field",
             id="a field twice",
         ),
         pytest.param(None, "cannot be read \\(No such file", id="no file"),
@@ -331,7 +342,9 @@ def message_in(text: str, pattern: str) -> bool:
         ),
         pytest.param('{"cp": {"file": "c.npy"}}', "'cp': expected a name of the form <domain>_<name>", id="no domain"),
         pytest.param(
-            '{"volume_velocity": {"file": "u.npy", "width": 2}}', "volume_velocity has the width 3, got 2", id="a width"
+            '{"volume_velocity": {"file": "u.npy", "width": 2}}',
+            "volume_velocity: expected width 3, got 2; replace",
+            id="a width",
         ),
         pytest.param('{"surface_position": "p.vtp"}', r"ends in \.pt or \.npy or \.npz, got 'p\.vtp'", id="a mesh"),
     ],
@@ -359,7 +372,7 @@ def test_a_run_with_failures_names_them_at_the_end(tree: Path, store: Path) -> N
     assert "Traceback" in call("convert", tree, store, *PRESET, "--debug").stderr
 
 
-def test_a_run_in_which_all_failed_ends_with_1(tree: Path, store: Path) -> None:
+def test_a_command_without_success_ends_with_1(tree: Path, store: Path) -> None:
     for run in ("run_1", "run_2"):
         (tree / run / "surface_pressure.npy").unlink()
     ran = call("convert", tree, store, *PRESET)

@@ -85,57 +85,57 @@ def test_options_that_name_the_settings_of_the_store_are_accepted(tree: Path, st
     [
         (
             ["--chunk-points", "64"],
-            "chunk_points: the store has 32 (surface of 'run_1'), 64 is asked for. "
-            "Leave --chunk-points out, or convert the samples anew with --overwrite.",
+            "chunk_points: the store has 32 (surface of 'run_1'), got 64; "
+            "leave out --chunk-points, or convert the samples again with --overwrite",
         ),
         (
             ["--chunk-points", "volume=64"],
-            "chunk_points: the store has 32 (volume of 'run_1'), 64 is asked for. "
-            "Leave --chunk-points out, or convert the samples anew with --overwrite.",
+            "chunk_points: the store has 32 (volume of 'run_1'), got 64; "
+            "leave out --chunk-points, or convert the samples again with --overwrite",
         ),
         (
             ["--shard-points", "40"],
-            "shard_points: the store has 64 (surface of 'run_1'), 40 is asked for. "
-            "Leave --shard-points out, or convert the samples anew with --overwrite.",
+            "shard_points: the store has 64 (surface of 'run_1'), got 40; "
+            "leave out --shard-points, or convert the samples again with --overwrite",
         ),
         (
             ["--field-dtype", "volume_velocity=float32"],
-            "field_dtypes: the store has volume_velocity=float16, volume_velocity=float32 is asked for. "
-            "All samples of a store share field_dtypes: leave --field-dtype out, or write to another store.",
+            "field_dtypes: the store has volume_velocity=float16, got volume_velocity=float32; "
+            "leave out --field-dtype, which all samples of a store share, or write to another store",
         ),
         (
             ["--coords-dtype", "float64", "--values-dtype", "float32"],
-            "coords_dtype: the store has float32, float64 is asked for; "
-            "values_dtype: the store has float16, float32 is asked for. "
-            "All samples of a store share coords_dtype and values_dtype: leave --coords-dtype and --values-dtype out, "
-            "or write to another store.",
+            "coords_dtype: the store has float32, got float64; "
+            "values_dtype: the store has float16, got float32; "
+            "leave out --coords-dtype and --values-dtype, which all samples of a store share, or write to another "
+            "store",
         ),
         (
             ["--seed", "8", "--chunk-points", "64"],
-            "shuffle_seed: the store has 7, 8 is asked for; "
-            "chunk_points: the store has 32 (surface of 'run_1'), 64 is asked for. "
-            "All samples of a store share shuffle_seed: leave --seed out, or write to another store. "
-            "Leave --chunk-points out, or convert the samples anew with --overwrite.",
+            "shuffle_seed: the store has 7, got 8; "
+            "chunk_points: the store has 32 (surface of 'run_1'), got 64; "
+            "leave out --seed, which all samples of a store share, or write to another store, and "
+            "leave out --chunk-points, or convert the samples again with --overwrite",
         ),
         (
             ["--compression-level", "2"],
-            "compression_level: the store has 9, 2 is asked for. "
-            "All samples of a store share compression_level: leave --compression-level out, or write to another store.",
+            "compression_level: the store has 9, got 2; "
+            "leave out --compression-level, which all samples of a store share, or write to another store",
         ),
         (
             ["--no-checksum"],
-            "checksum: the store has True, False is asked for. "
-            "All samples of a store share checksum: leave --checksum out, or write to another store.",
+            "checksum: the store has True, got False; "
+            "leave out --checksum, which all samples of a store share, or write to another store",
         ),
         (
             ["--origin", "1,2,3.5"],
-            "origin: the store has None, (1.0, 2.0, 3.5) is asked for. "
-            "All samples of a store share origin: leave --origin out, or write to another store.",
+            "origin: the store has None, got (1.0, 2.0, 3.5); "
+            "leave out --origin, which all samples of a store share, or write to another store",
         ),
         (
             ["--name", "mine"],
-            "dataset_name: the store has ahmedml, mine is asked for. "
-            "All samples of a store share dataset_name: leave --name out, or write to another store.",
+            "dataset_name: the store has ahmedml, got mine; "
+            "leave out --name, which all samples of a store share, or write to another store",
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -171,13 +171,13 @@ def test_overwriting_changes_no_setting_that_all_samples_share(
     before = identities(store)
     ran = call("convert", tree, store, *PRESET, *options, "--overwrite")
     assert ran.code == 2
-    assert "is asked for. All samples of a store share" in ran.stderr
-    assert ran.stderr.endswith("out, or write to another store.\n")
+    assert ", got " in ran.stderr
+    assert ran.stderr.endswith(", which all samples of a store share, or write to another store\n")
     assert identities(store) == before
 
 
 @pytest.mark.slow
-def test_samples_of_a_store_with_several_sizes_of_chunks_keep_theirs(tree: Path, store: Path) -> None:
+def test_samples_keep_their_own_chunk_sizes(tree: Path, store: Path) -> None:
     """A sample that is added gets the chunks that most samples have."""
     save_run(tree / "run_3", "run_3")
     convert(tree, store, "--chunk-points", 32)
@@ -198,7 +198,7 @@ def test_a_store_that_keeps_its_name_says_so(tree: Path, store: Path) -> None:
     call("convert", tree, store, "--filemap", filemap, "--workers", 0, "--name", "mine")
     ran = call("convert", tree, store, "--filemap", filemap, "--workers", 0)
     assert ran.code == 0
-    assert "note: the dataset of the store is called 'mine', not 'tree'; it keeps its name\n" in ran.stdout
+    assert "note: the dataset of the store keeps its name 'mine'; the source is named 'tree'\n" in ran.stdout
     assert StoreManifest.load(str(store)).dataset_name == "mine"
 
 
@@ -210,9 +210,9 @@ def test_a_store_that_another_release_wrote_is_not_added_to(tree: Path, store: P
     before = visible_files(store)
     ran = call("convert", tree, store, *PRESET)
     assert (ran.code, ran.stdout) == (1, "")
-    assert f"error: {store}/manifest.json: this release cannot add to the store. It writes the shuffle" in ran.stderr
+    assert f"error: {store}/manifest.json: this release cannot add to the store: expected the shuffle" in ran.stderr
     assert "later-v9" in ran.stderr
-    assert "Write to another store, or use the release that wrote this one." in ran.stderr
+    assert "; write to another store, or use the release that wrote this one" in ran.stderr
     assert visible_files(store) == before
 
 

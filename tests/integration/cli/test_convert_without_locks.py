@@ -59,9 +59,7 @@ def test_parts_at_the_same_time_lose_nothing_and_say_once_that_there_are_no_lock
 
 
 @pytest.mark.slow
-def test_worker_processes_that_save_the_manifest_say_nothing_more(
-    tmp_path: Path, library: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_worker_processes_do_not_warn_again(tmp_path: Path, library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker takes the chunk index out of the manifest before it replaces the first sample."""
     tree, store = save_runs(tmp_path / "tree"), tmp_path / "store"
     assert finish(start("convert", tree, store, *PRESET)).code == 0

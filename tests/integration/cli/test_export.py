@@ -58,19 +58,25 @@ def test_every_option_reaches_the_export(store: Path, tmp_path: Path) -> None:
     assert "surface_area" in read_with_pyvista(out).cell_data
 
 
-def test_arrays_of_the_mesh_that_are_left_out_are_told(store: Path, tmp_path: Path) -> None:
+def test_left_out_arrays_of_the_mesh_are_noted(store: Path, tmp_path: Path) -> None:
     mesh = read_with_pyvista(BODY_MESH)
     mesh.cell_data["pair"] = np.zeros((2041, 2))
     mesh.save(tmp_path / "mesh.vtp")
     ran = call("export", store, "run_1", tmp_path / "out.case", "--onto", tmp_path / "mesh.vtp")
-    note = f"note: left out of {tmp_path / 'out.case'}: cell data pair: it has 2 components, where 1 or 3 are known"
+    note = (
+        f"note: left out of {tmp_path / 'out.case'}: cell data pair: it has 2 components, and EnSight has only 1 or 3"
+    )
     assert ran.stdout.splitlines()[0] == note
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--onto", CELLS_MESH], 1, "error: sample 'run_1' onto .*: the mesh has other numbers of points"),
+        (
+            ["--onto", CELLS_MESH],
+            1,
+            "error: sample 'run_1' onto .*: expected a mesh with the number of points of the sample",
+        ),
         (["--onto", BODY_MESH, "--association", "face"], 2, "error: association: expected one of cell, point, got"),
         ([], 2, "error: target .*out.vtp: expected the mesh of the sample in onto"),
     ],
@@ -88,10 +94,10 @@ def test_an_error_is_one_line_and_an_exit_code(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "cannot be read (No such file or directory)"),
-        (b"no archive", "expected a .npz of arrays of numbers, as numpy.savez writes it"),
-        (b"PK\x03\x04 cut off", "expected a .npz of arrays of numbers, as numpy.savez writes it"),
-        (b"", "expected a .npz of arrays of numbers, as numpy.savez writes it"),
+        (None, "cannot be read (No such file or directory); check the path"),
+        (b"no archive", "expected a .npz file with arrays of numbers; write it with numpy.savez"),
+        (b"PK\x03\x04 cut off", "expected a .npz file with arrays of numbers; write it with numpy.savez"),
+        (b"", "expected a .npz file with arrays of numbers; write it with numpy.savez"),
     ],
     ids=["missing", "another format", "damaged", "empty"],
 )
@@ -116,5 +122,6 @@ def test_predictions_that_are_no_archive_of_numbers_are_refused(store: Path, tmp
     ran = call("export", store, "run_1", tmp_path / "out.npz", "--predictions", path)
     assert ran.code == 2
     assert (
-        ran.stderr == f"error: --predictions {path}: expected a .npz of arrays of numbers, as numpy.savez writes it\n"
+        ran.stderr
+        == f"error: --predictions {path}: expected a .npz file with arrays of numbers; write it with numpy.savez\n"
     )

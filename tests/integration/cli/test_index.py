@@ -37,7 +37,7 @@ def test_arrays_that_groups_lack_are_named_with_the_way_out_and_exit_code_4(root
     ]
 
 
-def test_of_very_many_samples_the_first_are_named(tmp_path: Path) -> None:
+def test_only_the_first_of_many_samples_are_named(tmp_path: Path) -> None:
     root = write_runs(tmp_path / "store", "run_1", chunk_points=4096)
     manifest = StoreManifest.load(str(root))
     entry = manifest.sample("run_1")

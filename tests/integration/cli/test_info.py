@@ -73,7 +73,7 @@ def test_the_table_of_a_sample_shows_its_attributes(store: Path) -> None:
     assert cells(ran.stdout, "volume")[1:3] == ["1", "150"]
 
 
-def test_what_a_store_does_not_say_is_a_question_mark(store: Path, tmp_path: Path) -> None:
+def test_unknown_figures_are_question_marks(store: Path, tmp_path: Path) -> None:
     ran = call("info", without_fidelity(store, tmp_path / "bare"))
     assert ran.code == 0
     assert cells(ran.stdout, "surface_pressure")[-5:] == ["?"] * 5
@@ -123,11 +123,11 @@ def test_a_wrong_call_ends_with_its_code_and_a_line(store: Path, arguments: list
     ("content", "message"),
     [
         pytest.param(None, "not found, so .* is no store; check the path, or convert", id="none"),
-        pytest.param("{", "no valid manifest: Invalid JSON", id="no JSON"),
+        pytest.param("{", "not a valid manifest: Invalid JSON", id="no JSON"),
         pytest.param('{"format_version": 99}', "format_version: format version 99 is not known", id="newer"),
     ],
 )
-def test_a_place_that_is_no_store_ends_with_1_and_a_line(tmp_path: Path, content: str | None, message: str) -> None:
+def test_a_directory_without_a_store_ends_with_1(tmp_path: Path, content: str | None, message: str) -> None:
     if content is not None:
         (tmp_path / "manifest.json").write_text(content)
     plain, debug = call("info", tmp_path), call("info", tmp_path, "--debug")
@@ -136,18 +136,19 @@ def test_a_place_that_is_no_store_ends_with_1_and_a_line(tmp_path: Path, content
     assert "Traceback" in debug.stderr
 
 
-def test_version_prints_the_version_and_the_implementation_alone() -> None:
+def test_version_prints_version_and_implementation() -> None:
     ran = call("--version")
     assert (ran.code, ran.stdout) == (0, f"noether-zarr {__version__} ({implementation})\n")
 
 
-def test_help_lists_the_commands_and_the_help_of_each_its_options() -> None:
+def test_help_lists_commands_and_options() -> None:
     assert all(command in call("--help").stdout for command in ("convert", "info"))
-    assert "Exit codes: 0 all is converted" in " ".join(call("convert", "--help").stdout.split())
+    assert "Exit codes: 0 all samples are converted" in " ".join(call("convert", "--help").stdout.split())
     assert "--json" in call("info", "--help").stdout
 
 
-def test_no_command_shows_the_help_and_an_unknown_one_ends_with_2() -> None:
+def test_an_unknown_command_ends_with_2() -> None:
+    """Without a command, the help is shown."""
     assert "convert" in call().output
     unknown = call("transmute")
     assert unknown.code == 2

@@ -85,14 +85,19 @@ def test_the_files_of_a_public_dataset_are_found(tmp_path: Path, name: str, file
     assert (source.sample_ids(), source.notices) == ([sample_id], [])
 
 
-def test_a_sample_whose_files_lack_an_array_fails_by_name_and_the_rest_converts(tmp_path: Path, mapping: Path) -> None:
+def test_a_sample_without_an_array_fails_alone(tmp_path: Path, mapping: Path) -> None:
+    """The array is named, and the other samples are converted."""
     copy_case("vtk", tmp_path / "source")
     copy_case("vtk", tmp_path / "more").rename(tmp_path / "source" / "run_2")
     surface = tmp_path / "source" / "run_2" / "surface.vtp"
     surface.write_text(surface.read_text().replace('"wallShearStress"', '"wallShear"'))
     ran = call("convert", tmp_path / "source", tmp_path / "store", "--mapping", mapping, "--workers", 0)
     assert ran.code == 3
-    assert "field surface_tau: run_2/surface.vtp has no array 'wallShearStress' in its cell data; did you" in ran.stderr
+    assert (
+        "field surface_tau: run_2/surface.vtp has no array 'wallShearStress' in its cell data (it has cell data: "
+        in ran.stderr
+    )
+    assert "did you mean 'wallShear'?" in ran.stderr
     assert list(ZarrChunkReader(tmp_path / "store").manifest.samples) == ["run_1"]
 
 

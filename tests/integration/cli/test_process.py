@@ -31,7 +31,7 @@ def groups(store: Path) -> list[str]:
 
 
 def hold_back(file: Path) -> bytes:
-    """Put a named pipe in the place of a file, so that whoever opens it waits; give what the file held."""
+    """Put a named pipe in the place of a file, so that a reader waits; return the bytes of the file."""
     data = file.read_bytes()
     file.unlink()
     os.mkfifo(file)
@@ -65,6 +65,26 @@ def test_wrong_usage_exits_with_2() -> None:
     assert ran.stderr.startswith(
         "error: expected one of --preset, --filemap and --mapping, got none; presets: shapenet-car"
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", [60, 80])
+def test_a_narrow_terminal_gets_every_value(tmp_path: Path, store: Path, columns: int) -> None:
+    """No line but a long path is longer than the terminal, and no value is cut or missing."""
+    assert call("convert", save_runs(tmp_path / "tree"), store, *PRESET).code == 0
+    piped = call("info", store).stdout
+    shown = ANSI.sub("", run_on_terminal("info", store, columns=columns).stdout)
+    assert max(len(line) for line in shown.split("\r\n") if line != str(store)) <= columns
+    cells = re.findall(r"[^│\n]+", "".join(re.findall(r"│.*\n", piped)))
+    assert {cell.strip() for cell in cells} - {""} <= set(re.split(r"\s{2,}|\r\n", shown)) | set(shown.split())
+
+
+@pytest.mark.slow
+def test_a_stream_in_ascii_gets_tables_in_ascii(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    ran = finish(start("convert", save_runs(tmp_path / "tree"), store, *PRESET))
+    assert (ran.code, ran.output.isascii()) == (0, True)
+    assert "| converted |       2 |" in ran.stdout
 
 
 @pytest.mark.slow
@@ -105,7 +125,7 @@ def test_ctrl_c_keeps_what_is_complete_and_a_second_run_finishes(tmp_path: Path,
     os.killpg(process.pid, signal.SIGINT)
     ran = finish(process)
     assert ran.code == 130
-    assert ran.stderr.splitlines() == ["interrupted; what is complete is kept: run the same command again to go on"]
+    assert ran.stderr.splitlines() == ["interrupted; complete samples are kept; run the same command again to continue"]
     assert recorded(store) == groups(store) == ["run_1", "run_2"]
     before = identities(store, "*.zarr/**/*")
     pipe.unlink()
@@ -121,9 +141,10 @@ def test_ctrl_c_keeps_what_is_complete_and_a_second_run_finishes(tmp_path: Path,
 
 @pytest.mark.faults
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "the end of a batch job"])
-def test_an_interruption_with_workers_keeps_what_is_complete_and_shows_no_traceback(
+def test_an_interruption_with_workers_keeps_complete_samples(
     tmp_path: Path, store: Path, signal_number: signal.Signals
 ) -> None:
+    """No traceback is shown."""
     tree = save_runs(tmp_path / "tree", ["run_1", "run_2", "run_3", "run_4"])
     pipes = [tree / name / "surface_pressure.npy" for name in ("run_3", "run_4")]
     for pipe in pipes:
@@ -138,7 +159,7 @@ def test_an_interruption_with_workers_keeps_what_is_complete_and_shows_no_traceb
     for handle in handles:
         handle.close()
     assert ran.code == 130
-    assert ran.stderr.splitlines()[-1].startswith("interrupted; what is complete is kept")
+    assert ran.stderr.splitlines()[-1].startswith("interrupted; complete samples are kept")
     assert "Traceback" not in ran.output
     assert recorded(store) == groups(store) == ["run_1", "run_2"]
 
@@ -162,4 +183,4 @@ def test_ctrl_c_while_workers_start_shows_no_traceback(
     ran = finish(process)
     os.close(release)
     assert ran.code == 130
-    assert ran.stderr.splitlines() == ["interrupted; what is complete is kept: run the same command again to go on"]
+    assert ran.stderr.splitlines() == ["interrupted; complete samples are kept; run the same command again to continue"]

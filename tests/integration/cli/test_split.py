@@ -85,9 +85,7 @@ def test_split_reaches_a_store_in_object_storage(tree: Path, s3_server: S3Server
 
 
 @pytest.mark.slow
-def test_convert_records_the_splits_of_files_and_says_what_they_lack(
-    tree: Path, tmp_path: Path, files: list[str]
-) -> None:
+def test_convert_records_splits_and_notes_missing_samples(tree: Path, tmp_path: Path, files: list[str]) -> None:
     store = tmp_path / "store"
     ran = call("convert", tree, store, *PRESET, *files)
     assert ran.code == 0, ran.output

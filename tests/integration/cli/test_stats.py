@@ -53,9 +53,7 @@ def test_the_table_has_a_row_for_each_component(store: Path) -> None:
     assert (ran.code, ran.stderr) == (0, "")
     assert header == ["field", "", "points", "mean", "std", "min", "max", "log mean", "log std"]
     assert [row[:2] for row in body] == [
-        [field if i == 0 else "", "xyz"[i] if one.width == 3 else ""]
-        for field, one in stats.items()
-        for i in range(one.width)
+        [field, "xyz"[i] if one.width == 3 else ""] for field, one in stats.items() for i in range(one.width)
     ]
     sdf = stats["volume_sdf"]
     figures = (sdf.mean, sdf.std, sdf.min, sdf.max, sdf.logmean, sdf.logstd)
@@ -64,7 +62,7 @@ def test_the_table_has_a_row_for_each_component(store: Path) -> None:
 
 
 def test_with_a_tolerance_there_are_margins_in_place_of_extremes(store: Path) -> None:
-    ran = call("stats", store, "--tolerance", 0.05, "--fields", "surface_area,volume_sdf", "--seed", 3)
+    ran = call("stats", store, "--tolerance", 0.05, "--field", "surface_area,volume_sdf", "--seed", 3)
     header, *body = rows(ran.stdout)
     stats = calculate_store_statistics(store, fields=["surface_area", "volume_sdf"], tolerance=0.05, seed=3)
     assert header == ["field", "", "points", "mean", "±", "std", "log mean", "log std"]
@@ -77,8 +75,9 @@ def test_with_a_tolerance_there_are_margins_in_place_of_extremes(store: Path) ->
 
 def test_samples_and_fields_are_chosen_by_options(store: Path, tmp_path: Path) -> None:
     ran = call(
-        "stats", store, "--split", "train", "--limit", 1, "--fields", "volume_sdf, volume_pressure",
-        "--fields", "surface_area", "--exclude", "volume_pressure", "--workers", 2, "--output", tmp_path / "s.json",
+        "stats", store, "--split", "train", "--limit", 1, "--field", "volume_sdf, volume_pressure",
+        "--field", "surface_area", "--exclude-field", "volume_pressure", "--workers", 2,
+        "--output", tmp_path / "s.json",
     )  # fmt: skip
     assert (ran.code, ran.stdout.splitlines()[-1]) == (0, f"written: {tmp_path / 's.json'}")
     expected = calculate_store_statistics(store, sample_ids=["run_1"], fields=["surface_area", "volume_sdf"])
@@ -110,7 +109,7 @@ def test_values_that_were_left_out_are_noted(tmp_path: Path) -> None:
     pressure = run["volume_pressure"].copy()
     pressure[:5] = np.nan
     root = write_samples(tmp_path / "store", {"run_1": run | {"volume_pressure": pressure}}, non_finite="allow")
-    ran = call("stats", root, "--fields", "volume_pressure")
+    ran = call("stats", root, "--field", "volume_pressure")
     assert ran.stdout.splitlines()[-1] == "note: volume_pressure has 5 NaN or infinite values, which are left out"
 
 
@@ -122,7 +121,7 @@ def test_histograms_are_plotted_with_a_panel_for_each_field(
     sizes = []
     for fields in ("volume_velocity", "volume_velocity,volume_pressure,surface_area,volume_sdf"):
         picture = tmp_path / "h.png"
-        ran = call("stats", store, "--fields", fields, "--plot", picture, *tolerance)
+        ran = call("stats", store, "--field", fields, "--plot", picture, *tolerance)
         assert (ran.code, ran.stdout.splitlines()[-1]) == (0, f"plotted: {picture}")
         data = picture.read_bytes()
         assert data.startswith(b"\x89PNG")
@@ -137,7 +136,7 @@ def test_a_field_that_is_constant_or_has_no_finite_value_is_plotted_too(tmp_path
     arrays = run | {"volume_pressure": np.full_like(run["volume_pressure"], np.nan)}
     arrays["volume_sdf"] = np.full_like(run["volume_sdf"], 2)
     root = write_samples(tmp_path / "store", {"run_1": arrays}, non_finite="allow")
-    ran = call("stats", root, "--fields", "volume_pressure,volume_sdf", "--plot", tmp_path / "h.svg")
+    ran = call("stats", root, "--field", "volume_pressure,volume_sdf", "--plot", tmp_path / "h.svg")
     assert ran.code == 0, ran.output
     assert (tmp_path / "h.svg").stat().st_size > 0
 
@@ -151,7 +150,7 @@ def test_a_field_that_is_constant_or_has_no_finite_value_is_plotted_too(tmp_path
         (["--tolerance", "2"], 2, "tolerance: expected a number above 0 and below 1"),
         (["--workers", "0"], 2, "max_workers: expected a whole number of at least 1, got 0"),
         (["--split", "trian"], 1, "split 'trian' is not in the store; did you mean 'train'?"),
-        (["--fields", "sdf"], 1, "field 'sdf' is not in the store"),
+        (["--field", "sdf"], 1, "field 'sdf' is not in the store"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,
 )
@@ -187,12 +186,15 @@ main()
 """
     command = [sys.executable, "-c", code, "stats", str(store), "--plot", "h.png"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    message = "plotting histograms needs matplotlib, which is not installed: pip install 'noether-zarr-store[plot]'"
+    message = (
+        "plotting histograms needs matplotlib, which is not installed; "
+        "install it with: pip install 'noether-zarr-store[plot]'"
+    )
     assert (ran.returncode, ran.stdout, ran.stderr) == (1, "", f"error: {message}\n")
 
 
 @pytest.mark.slow
-def test_a_terminal_shows_how_far_the_pass_is(store: Path) -> None:
+def test_a_terminal_shows_the_progress(store: Path) -> None:
     ran = run_on_terminal("stats", store)
     assert ran.code == 0
     assert re.search(r"reading.*%.*left", ran.stdout)
@@ -213,10 +215,10 @@ fsspec.register_implementation("interrupteddisk", InterruptedDisk, clobber=True)
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_ctrl_c_says_that_nothing_is_written(store: Path, tmp_path: Path, workers: int) -> None:
+def test_ctrl_c_says_that_nothing_was_written(store: Path, tmp_path: Path, workers: int) -> None:
     output = tmp_path / "stats.json"
     ran = call("stats", f"interrupteddisk://{store}", "--workers", workers, "--output", output)
-    assert (ran.code, ran.output) == (130, "interrupted; nothing is written\n")
+    assert (ran.code, ran.output) == (130, "interrupted; nothing was written\n")
     assert not output.exists()
 
 

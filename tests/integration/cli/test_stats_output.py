@@ -14,7 +14,7 @@ from support.ahmed import load_run
 from support.reading import write_runs, write_samples
 from support.trees import call
 
-POSITIONS = ["--fields", "surface_position,volume_position"]
+POSITIONS = ["--field", "surface_position,volume_position"]
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +53,11 @@ def test_merged_statistics_have_a_flat_form_too(store: Path, tmp_path: Path) -> 
     assert json.loads((tmp_path / "flat.json").read_text()) == expected
 
 
-def test_with_a_tolerance_the_bounds_of_positions_are_left_out_and_named(store: Path, tmp_path: Path) -> None:
+def test_estimates_leave_out_the_bounds_of_positions(store: Path, tmp_path: Path) -> None:
+    """A note names them."""
     flat = tmp_path / "s.json"
     ran = call("stats", store, *POSITIONS, "--tolerance", 0.1, "--output-flat", flat)
-    note = f"note: {flat} lacks raw_pos_min, raw_pos_max: extremes need all points, without --tolerance"
+    note = f"note: {flat} lacks raw_pos_min, raw_pos_max: extremes need all points; leave out --tolerance"
     assert (ran.code, ran.stdout.splitlines()[-2:]) == (0, [f"written: {flat}", note])
     assert not [name for name in json.loads(flat.read_text()) if name.startswith("raw_pos")]
 
@@ -67,9 +68,9 @@ def test_figures_that_are_not_finite_are_left_out_and_named(tmp_path: Path, tole
     arrays = run | {"volume_sdf": np.full_like(run["volume_sdf"], np.nan)}
     root = write_samples(tmp_path / "store", {"run_1": arrays}, non_finite="allow")
     flat = tmp_path / "s.json"
-    ran = call("stats", root, "--fields", "volume_sdf,volume_pressure", "--output-flat", flat, *tolerance)
+    ran = call("stats", root, "--field", "volume_sdf,volume_pressure", "--output-flat", flat, *tolerance)
     names = ", ".join(f"volume_sdf_{figure}" for figure in ("mean", "std", "logscale_mean", "logscale_std"))
-    assert ran.stdout.splitlines()[-1] == f"note: {flat} lacks {names}: there is no finite figure"
+    assert ran.stdout.splitlines()[-1] == f"note: {flat} lacks {names}: the figure is not finite"
     assert [name.split("_")[1] for name in json.loads(flat.read_text())] == ["pressure"] * 4
 
 

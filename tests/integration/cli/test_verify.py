@@ -51,7 +51,7 @@ def test_damage_ends_with_4_a_table_and_what_to_do(root: Path) -> None:
     assert ran.code == 4
     assert ran.stdout.startswith(f"{root}: DAMAGED, 2 findings; 2 samples, 90 objects")
     assert rows(ran.stdout) == [
-        ["metadata damaged", IDS[0], "", f"{IDS[0]}.zarr/zarr.json", "it is no zarr.json of a group"],
+        ["metadata damaged", IDS[0], "", f"{IDS[0]}.zarr/zarr.json", "the document is not the zarr.json of a group"],
         [
             "chunk damaged",
             "run_2",
@@ -62,7 +62,7 @@ def test_damage_ends_with_4_a_table_and_what_to_do(root: Path) -> None:
     ]
     assert f"what to do about 1 finding: noether-zarr repair {root} --source SOURCE\n" in ran.stdout
     assert f"what to do about 1 finding: noether-zarr repair {root}\n" in ran.stdout
-    assert "note: notes.txt: it is no part of the store\n" in ran.stdout
+    assert "note: notes.txt: the object does not belong to the store\n" in ran.stdout
 
 
 def test_one_finding_is_one_finding(root: Path) -> None:
@@ -72,7 +72,8 @@ def test_one_finding_is_one_finding(root: Path) -> None:
     assert f"what to do: noether-zarr repair {root} --source SOURCE\n" in ran.stdout
 
 
-def test_very_many_findings_are_cut_short_but_not_in_json(root: Path) -> None:
+def test_json_has_all_findings(root: Path) -> None:
+    """The table has the first 40."""
     for number in range(50):
         put(f"{ARRAY}/c/{100 + number}/0")(root)
     ran = call("verify", root)
@@ -106,7 +107,8 @@ def test_samples_can_be_named(root: Path) -> None:
     assert call("verify", root, "--sample", IDS[0], "--sample", "run_2").code == 4
 
 
-def test_a_source_needs_no_more_than_its_place_where_the_conversion_was_recorded(root: Path, tree: str) -> None:
+def test_a_source_is_read_with_the_recorded_file_names(root: Path, tree: str) -> None:
+    """Its path is the only option."""
     ran = call("verify", root, "--source", tree)
     assert (ran.code, "(level source)" in ran.stdout) == (0, True)
     remove("conversion.json")(root)
@@ -114,11 +116,12 @@ def test_a_source_needs_no_more_than_its_place_where_the_conversion_was_recorded
     assert call("verify", root, "--source", tree, "--preset", "ahmedml").code == 0
 
 
-def test_a_source_that_cannot_be_compared_is_no_damage_but_no_success_either(root: Path, tmp_path: Path) -> None:
+def test_a_source_that_cannot_be_compared_ends_with_1(root: Path, tmp_path: Path) -> None:
+    """It is not damage, and not success."""
     other = save_runs(tmp_path / "other", [IDS[0]])
     ran = call("verify", root, "--source", other)
     assert ran.code == 1
-    assert f"not checked: run_2, {GROUP}: the source does not have it\n" in ran.stdout
+    assert f"not checked: run_2, {GROUP}: the source does not have the sample\n" in ran.stdout
 
 
 @pytest.mark.slow
@@ -154,9 +157,9 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(root: Path, tree: st
     assert ran.code == 4
     assert every_file(root) == before
     would = [line for line in ran.stdout.splitlines() if line.startswith("would ")]
-    assert would[0] == f"would write {IDS[0]}.zarr/zarr.json: it is made again from its copies"
+    assert would[0] == f"would write {IDS[0]}.zarr/zarr.json: the document can be restored from its copies"
     assert would[1].startswith(f"would convert {GROUP}: chunk 2 is damaged")
-    assert would[2].startswith("would make sample_index-")
+    assert would[2].startswith("would write sample_index-")
     assert len(would) == 3
 
 
@@ -168,7 +171,8 @@ def test_a_repair_says_what_it_does_and_verifies(root: Path, tree: str) -> None:
     first, second, verdict = ran.stdout.splitlines()
     assert first == f"convert {GROUP}: chunk 2 is damaged: its checksum does not match its bytes"
     assert (
-        second == f"make {next(key for key in before if key.startswith('sample_index'))}: samples are added or changed"
+        second
+        == f"write {next(key for key in before if key.startswith('sample_index'))}: samples were added or changed"
     )
     assert verdict.startswith(f"{root}: sound; ")
     assert every_file(root) == before
@@ -197,7 +201,7 @@ def test_json_of_a_repair_is_its_report(root: Path) -> None:
 
 
 @pytest.mark.s3
-def test_stores_elsewhere_are_verified_and_mended(s3_server: S3Server, s3_root: str, tmp_path: Path) -> None:
+def test_remote_stores_are_verified_and_repaired(s3_server: S3Server, s3_root: str, tmp_path: Path) -> None:
     options = [f"--storage-option={key}={value}" for key, value in s3_server.obstore_options.items()]
     tree = save_runs(tmp_path / "tree")
     assert call("convert", tree, s3_root, "--preset", "ahmedml", "--workers", 0, *options).code == 0

@@ -10,9 +10,9 @@ from noether.data.zarr_store.convert import looking
 
 
 class _Threads(ThreadPoolExecutor):
-    """In place of a `ProcessExecutor`."""
+    """Threads in place of a `ProcessExecutor`."""
 
-    def __init__(self, workers: int, *, timeout: float | None = None) -> None:  # noqa: ARG002 - threads go on
+    def __init__(self, workers: int, *, timeout: float | None = None) -> None:  # noqa: ARG002 - threads do not stop
         super().__init__(workers)
 
     def terminate(self) -> None:
@@ -20,6 +20,6 @@ class _Threads(ThreadPoolExecutor):
 
 
 @pytest.fixture
-def looked_at_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look at sources here, which saves the start of a process; how much memory a worker takes is not told then."""
+def described_in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Describe sources in this process, which saves the start of another; the memory of a worker is then unknown."""
     monkeypatch.setattr(looking, "ProcessExecutor", _Threads)

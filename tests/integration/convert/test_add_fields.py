@@ -68,7 +68,7 @@ def arrays_of(store: Path) -> dict[str, bytes]:
     return {path: data for path, data in visible_files(store).items() if path.count("/") > path.count(".zarr") + 1}
 
 
-def test_fields_that_are_added_have_the_bytes_of_a_conversion(tmp_path: Path, tree: Path, store: Path) -> None:
+def test_added_fields_have_the_bytes_of_a_conversion(tmp_path: Path, tree: Path, store: Path) -> None:
     before = identities(store, "*.zarr/*/*/**/*")
     convert(TreeSource(tree, TREE_FILEMAP), new_writer(tmp_path / "at_once", TREE_FILEMAP))
     report = add(TreeSource(tree, TREE_FILEMAP), store)
@@ -79,7 +79,7 @@ def test_fields_that_are_added_have_the_bytes_of_a_conversion(tmp_path: Path, tr
 
 
 @pytest.mark.parametrize("kind", PLACES)
-def test_fields_are_added_wherever_a_store_lies(request: pytest.FixtureRequest, kind: str, tree: Path) -> None:
+def test_fields_are_added_in_every_kind_of_storage(request: pytest.FixtureRequest, kind: str, tree: Path) -> None:
     place = make_place(kind, request)
     convert(TreeSource(tree, BASE), new_writer(place.root, BASE, storage_options=place.options, values_dtype="float32"))
     report = add(TreeSource(tree, TREE_FILEMAP), str(place.root), options=place.options)
@@ -91,12 +91,12 @@ def test_fields_are_added_wherever_a_store_lies(request: pytest.FixtureRequest, 
             np.testing.assert_array_equal(given[field], expected_fields(f"run_{number}")[field].squeeze())
 
 
-def test_only_the_fields_that_are_named_are_added(tree: Path, store: Path) -> None:
+def test_only_named_fields_are_added(tree: Path, store: Path) -> None:
     assert add(TreeSource(tree, TREE_FILEMAP), store, "volume_velocity").joined == ["volume_velocity"]
     assert "surface_area" not in StoreManifest.load(str(store)).domains["surface"].arrays
 
 
-def test_no_file_is_opened_but_those_of_the_fields_and_positions(tree: Path, store: Path) -> None:
+def test_only_files_of_the_fields_and_positions_are_opened(tree: Path, store: Path) -> None:
     for file in (*tree.rglob("surface_pressure.npy"), *tree.rglob("volume*.npy")):
         file.write_bytes(b"broken")
     assert outcomes(add(TreeSource(tree, TREE_FILEMAP), store, "surface_area")) == dict.fromkeys(IDS, "converted")
@@ -124,7 +124,7 @@ def test_a_field_of_some_samples_is_pending_until_the_others_have_it(tree: Path,
     assert (second.joined, second.pending) == (["surface_area"], [])
 
 
-def test_samples_of_the_store_alone_stay_pending(tmp_path: Path, store: Path) -> None:
+def test_samples_that_the_source_lacks_stay_pending(tmp_path: Path, store: Path) -> None:
     other = TreeSource(save_runs(tmp_path / "other", [*IDS[:2], "run_9"]), TREE_FILEMAP)
     report = add(other, store, "surface_area")
     assert outcomes(report) == {"part/run_1": "converted", "run_2": "converted"}
@@ -135,12 +135,12 @@ def test_samples_of_the_store_alone_stay_pending(tmp_path: Path, store: Path) ->
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda values: values[::-1], "sample 'run_2', field surface_position: these are other points"),
+        (lambda values: values[::-1], "sample 'run_2', field surface_position: the points or their order differ"),
         (lambda values: values[:-1], "sample 'run_2'.* expected 150"),
     ],
     ids=["another order", "fewer points"],
 )
-def test_a_source_with_other_points_fails_alone(tree: Path, store: Path, change: Any, message: str) -> None:
+def test_a_sample_with_other_points_fails_alone(tree: Path, store: Path, change: Any, message: str) -> None:
     for name in ("surface_position_vtp", "surface_area_vtp"):
         file = tree / "run_2" / f"{name}.npy"
         save_array(file, change(np.load(file)))
@@ -154,7 +154,7 @@ def test_a_source_with_other_points_fails_alone(tree: Path, store: Path, change:
     assert [one.lacking for one in report.pending] == [("run_2",)]
 
 
-def test_what_failed_is_tried_again_and_nothing_else_is_looked_at(tree: Path, store: Path) -> None:
+def test_a_retry_visits_only_failed_samples(tree: Path, store: Path) -> None:
     add(RaisingSource(tree, TREE_FILEMAP, {"run_3": OSError(5, "I/O")}), store, "surface_area")
     report = ReportFile.load(str(store))
     assert (report.failed(), report.failed("add-fields")) == (set(), {"run_3"})
@@ -164,12 +164,12 @@ def test_what_failed_is_tried_again_and_nothing_else_is_looked_at(tree: Path, st
     assert again.joined == ["surface_area"]
 
 
-def test_a_store_that_got_no_fields_has_nothing_to_retry(tree: Path, store: Path) -> None:
-    with pytest.raises(ArgumentError, match=r"conversion\.json has no run of add-fields"):
+def test_a_retry_needs_an_earlier_addition(tree: Path, store: Path) -> None:
+    with pytest.raises(ArgumentError, match=r"record of add-fields in conversion\.json, got only records of other c"):
         add(TreeSource(tree, TREE_FILEMAP), store, mode="retry-failed")
 
 
-def test_a_conversion_goes_on_as_if_no_field_had_come(tree: Path, store: Path) -> None:
+def test_a_conversion_ignores_added_fields(tree: Path, store: Path) -> None:
     add(TreeSource(tree, TREE_FILEMAP), store)
     before = visible_files(store)
     writer = open_writer(store, BASE, "ahmed")
@@ -177,7 +177,8 @@ def test_a_conversion_goes_on_as_if_no_field_had_come(tree: Path, store: Path) -
     assert visible_files(store) == before
 
 
-def test_a_sample_that_a_conversion_adds_makes_the_fields_pending_again(tree: Path, store: Path) -> None:
+def test_a_new_sample_makes_the_fields_pending_again(tree: Path, store: Path) -> None:
+    """A conversion adds the sample without the fields."""
     add(TreeSource(tree, TREE_FILEMAP), store, "surface_area")
     save_runs(tree, [*IDS, "run_4"])
     convert(TreeSource(tree, BASE), open_writer(store, BASE, "ahmed"))
@@ -187,8 +188,8 @@ def test_a_sample_that_a_conversion_adds_makes_the_fields_pending_again(tree: Pa
     assert sorted(report.joined) == FIELDS
 
 
-def test_a_conversion_under_way_is_not_disturbed(tree: Path, tmp_path: Path) -> None:
-    """It has opened its writer before the field comes, and saves after that."""
+def test_a_running_conversion_is_not_affected(tree: Path, tmp_path: Path) -> None:
+    """Its writer was opened before the field was added, and saves afterwards."""
     store = tmp_path / "store"
     convert(TreeSource(tree, BASE), new_writer(store, BASE), limit=2)
     under_way = open_writer(store, BASE, "ahmed")
@@ -212,7 +213,7 @@ def test_worker_processes_add_the_bytes_of_one_process(tmp_path: Path, tree: Pat
 
 
 @pytest.mark.parametrize("kind", [ThreadPoolExecutor])
-def test_any_executor_does_the_work(tree: Path, store: Path, kind: Callable[[int], Executor]) -> None:
+def test_any_executor_can_be_used(tree: Path, store: Path, kind: Callable[[int], Executor]) -> None:
     with kind(2) as executor:
         report = add(TreeSource(tree, TREE_FILEMAP), store, executor=executor)
     assert outcomes(report) == dict.fromkeys(IDS, "converted")
@@ -245,8 +246,8 @@ def test_a_sample_that_kills_its_process_fails_alone_and_leaves_nothing(tree: Pa
 
 @pytest.mark.faults
 @pytest.mark.parametrize("workers", [1, 2])
-def test_nothing_is_left_of_a_field_whose_writer_was_killed(tmp_path: Path, workers: int) -> None:
-    """Neither hidden files beside the arrays, nor a change of what is there."""
+def test_a_killed_writer_leaves_nothing_of_a_field(tmp_path: Path, workers: int) -> None:
+    """Neither hidden files beside the arrays, nor any change of existing files."""
     tree, store = save_runs(tmp_path / "tree", IDS, n_points=2000), tmp_path / "store"
     convert(TreeSource(tree, BASE), new_writer(store, BASE))
     before = visible_files(store / "run_2.zarr")
@@ -257,7 +258,7 @@ def test_nothing_is_left_of_a_field_whose_writer_was_killed(tmp_path: Path, work
     assert before.items() <= after.items()
 
 
-def test_parts_add_to_all_samples_together(tree: Path, store: Path) -> None:
+def test_parts_together_add_to_all_samples(tree: Path, store: Path) -> None:
     for number in (1, 2):
         report = add(TreeSource(tree, TREE_FILEMAP), store, "surface_area", part=(number, 2))
     assert report.joined == ["surface_area"]
@@ -266,7 +267,7 @@ def test_parts_add_to_all_samples_together(tree: Path, store: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "kind", "message"),
     [
-        (["surface_pressure"], ArgumentError, "surface_pressure.*were converted with it; expected a field that they"),
+        (["surface_pressure"], ArgumentError, "surface_pressure.*expected a field that .* lack, but they were"),
         (["surface_position"], ArgumentError, "surface_position' is a position"),
         (["surface_areas"], ArgumentError, "'surface_areas' is not in the source; did you mean 'surface_area'"),
     ],
@@ -282,16 +283,14 @@ def test_fields_that_cannot_be_added_are_refused_at_once(
 
 
 def test_a_source_without_other_fields_is_refused(tree: Path, store: Path) -> None:
-    with pytest.raises(ArgumentError, match="no field to add: the source has no other fields"):
+    with pytest.raises(ArgumentError, match="no field to add: the samples were converted with all"):
         add(TreeSource(tree, BASE), store)
 
 
 def test_a_domain_that_the_store_lacks_takes_no_fields(tmp_path: Path, tree: Path) -> None:
     surface = FileMap(surface_position=TREE_FILEMAP.surface_position, surface_pressure=TREE_FILEMAP.surface_pressure)
     convert(TreeSource(tree, surface), new_writer(tmp_path / "store", surface))
-    with pytest.raises(
-        ArgumentError, match="volume_velocity': the store has no domain 'volume'; expected a field of s"
-    ):
+    with pytest.raises(ArgumentError, match="volume_velocity': expected a field of surface, got a field of 'volume'"):
         add(TreeSource(tree, TREE_FILEMAP), tmp_path / "store", "volume_velocity")
     assert add(TreeSource(tree, TREE_FILEMAP), tmp_path / "store", "surface_area").joined == ["surface_area"]
 
@@ -303,15 +302,15 @@ def test_a_copy_of_a_fraction_takes_no_fields(tmp_path: Path, tree: Path, store:
 
 
 def test_a_writer_of_samples_adds_no_fields(tree: Path, store: Path) -> None:
-    with pytest.raises(ArgumentError, match="writer: expected one of open_field_writer"):
+    with pytest.raises(ArgumentError, match="writer: expected a writer that adds fields"):
         add_fields(TreeSource(tree, TREE_FILEMAP), open_writer(store, BASE, "ahmed"))
 
 
-N_MANY = (1 << 18) + 2 * (1 << 16)  # more than are compared
+N_MANY = (1 << 18) + 2 * (1 << 16)  # more points than are compared
 
 
 class ManyPoints:
-    """A source in memory, of one sample, some of whose points may be elsewhere."""
+    """A source of one sample in memory, whose positions can be changed."""
 
     filemap = FileMap(surface_position="x.npy", surface_pressure="p.npy")
 
@@ -349,10 +348,10 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
     ids=["some all over", "one that is compared", "all others"],
 )
-def test_positions_of_some_points_are_compared_or_of_all(
+def test_some_or_all_positions_are_compared(
     tmp_path: Path, many: Path, compare: Any, rows: slice, found_by: set[str]
 ) -> None:
-    """Which points these are follows from the order of the store."""
+    """The order of the store determines these points."""
     store = shutil.copytree(many, tmp_path / "store")
     moved = ZarrChunkReader(store).permutation("many", "surface")[rows]
     source = ManyPoints(moved)

@@ -1,4 +1,4 @@
-"""From a source to a store: what is converted, skipped, adopted and recorded."""
+"""Conversions: converted, skipped, adopted and recorded samples."""
 
 from __future__ import annotations
 
@@ -50,20 +50,20 @@ def test_all_samples_are_converted_recorded_and_reported(tmp_path: Path, source:
     assert manifest.samples == {result.sample_id: result.entry for result in seen}
 
 
-def test_attributes_go_with_the_sample(tmp_path: Path, source: TreeSource) -> None:
+def test_attributes_are_stored_with_the_sample(tmp_path: Path, source: TreeSource) -> None:
     convert(source, open_writer(tmp_path / "store"))
     expected = source.load("run_1").attributes["design_parameters"].tolist()
     assert ZarrChunkReader(tmp_path / "store").attributes("run_1") == {"design_parameters": expected}
 
 
-def test_a_result_tells_the_bytes_of_its_objects(tmp_path: Path, source: TreeSource) -> None:
+def test_a_result_has_the_bytes_of_its_objects(tmp_path: Path, source: TreeSource) -> None:
     store = tmp_path / "store"
     for result in convert(source, open_writer(store)).results:
         files = visible_files(store / f"{result.sample_id}.zarr")
         assert result.stored_bytes == sum(map(len, files.values()))
 
 
-def test_what_is_complete_is_skipped_and_no_file_is_touched(tmp_path: Path, source: TreeSource) -> None:
+def test_complete_samples_are_skipped_without_any_write(tmp_path: Path, source: TreeSource) -> None:
     store = tmp_path / "store"
     first = convert(source, open_writer(store))
     before = identities(store)
@@ -89,7 +89,7 @@ def test_a_complete_group_that_the_manifest_lacks_is_adopted_and_not_rewritten(
     assert (store / "manifest.json").read_bytes() == manifest
 
 
-def test_groups_without_any_manifest_are_adopted(tmp_path: Path, source: TreeSource) -> None:
+def test_groups_without_a_manifest_are_adopted(tmp_path: Path, source: TreeSource) -> None:
     store = tmp_path / "store"
     convert(source, open_writer(store))
     manifest = (store / "manifest.json").read_bytes()
@@ -101,9 +101,7 @@ def test_groups_without_any_manifest_are_adopted(tmp_path: Path, source: TreeSou
 
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["run_1.zarr", "run_1.zarr/zarr.json"], ids=["the group", "its root"])
-def test_a_recorded_sample_whose_group_was_lost_is_converted_again(
-    tmp_path: Path, source: TreeSource, what: str
-) -> None:
+def test_a_listed_sample_without_a_group_is_converted_again(tmp_path: Path, source: TreeSource, what: str) -> None:
     store = tmp_path / "store"
     convert(source, open_writer(store))
     before = visible_files(store)
@@ -117,7 +115,7 @@ def test_a_recorded_sample_whose_group_was_lost_is_converted_again(
     assert visible_files(store) == before
 
 
-def test_a_limit_converts_the_first_samples_only(tmp_path: Path, source: TreeSource) -> None:
+def test_a_limit_converts_only_the_first_samples(tmp_path: Path, source: TreeSource) -> None:
     store = tmp_path / "store"
     convert(source, open_writer(store), limit=2)
     assert recorded(store) == IDS[:2]
@@ -147,12 +145,13 @@ def to_s3(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 @pytest.mark.parametrize(
     ("place", "workers"), [(to_memory, 0), *(pytest.param(to_s3, workers, marks=pytest.mark.s3) for workers in (0, 2))]
 )
-def test_a_local_tree_goes_to_a_remote_store_and_comes_back_as_it_was(
+def test_a_local_tree_survives_a_remote_store(
     request: pytest.FixtureRequest,
     source: TreeSource,
     place: Callable[[pytest.FixtureRequest], tuple[str, dict[str, Any]]],
     workers: int,
 ) -> None:
+    """The arrays that are read from the remote store equal the files of the tree."""
     root, options = place(request)
     settings = {**EXACT, "storage_options": options}
     report = convert(source, open_writer(root, **settings), workers=workers)

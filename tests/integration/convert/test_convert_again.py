@@ -1,4 +1,4 @@
-"""What a second conversion does: skip what is as it was, convert what has changed, or what it is told to."""
+"""A second conversion skips unchanged samples, and converts changed or requested samples."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def replace_at_the_same_size(file: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_sample_with_another_file_of_the_same_size_is_converted_again(tree: Path, store: Path) -> None:
+def test_a_changed_file_of_the_same_size_is_converted_again(tree: Path, store: Path) -> None:
     replace_at_the_same_size(tree / "run_2" / PRESSURE)
     report = run(tree, store)
     assert (ids(report, "converted"), ids(report, "skipped")) == (["run_2"], ["run_1", "run_3"])
@@ -61,7 +61,7 @@ def test_a_sample_with_another_file_of_the_same_size_is_converted_again(tree: Pa
     assert ids(run(tree, store), "skipped") == IDS
 
 
-def test_a_tree_that_was_copied_with_its_times_has_not_changed(tree: Path, store: Path) -> None:
+def test_a_tree_copied_with_its_times_is_unchanged(tree: Path, store: Path) -> None:
     tree.rename(tree.with_name("elsewhere"))
     assert ids(run(tree.with_name("elsewhere"), store), "skipped") == IDS
 
@@ -77,38 +77,36 @@ def test_a_field_that_comes_from_another_file_is_a_change(tree: Path, store: Pat
 @pytest.mark.parametrize(
     "settings", few_fast([{"chunk_points": {"surface": 50}}, {"chunk_points": 50}, {"shard_points": 64}])
 )
-def test_samples_that_would_have_other_grids_are_converted_again(
-    tree: Path, store: Path, settings: dict[str, Any]
-) -> None:
+def test_samples_with_other_grids_are_converted_again(tree: Path, store: Path, settings: dict[str, Any]) -> None:
     assert ids(run(tree, store, **settings), "converted") == IDS
     assert ids(run(tree, store, **settings), "skipped") == IDS
 
 
-def test_what_a_store_does_not_say_has_not_changed(tree: Path, store: Path) -> None:
+def test_a_missing_fingerprint_counts_as_unchanged(tree: Path, store: Path) -> None:
     for file in (*store.glob("*.zarr/zarr.json"), store / "manifest.json"):
         text = file.read_text()
         assert '"fingerprint"' in text
-        # As one that another version wrote, with its checksum.
+        # A manifest of another version, with a valid checksum.
         zeroed = re.sub(r'"crc32c": "[0-9a-f]{8}"', '"crc32c": "00000000"', text.replace('"fingerprint"', '"other"'))
         file.write_bytes(with_checksum(zeroed.encode()))
     assert ids(run(tree, store), "skipped") == IDS
 
 
-def test_a_lost_manifest_forgets_nothing_of_the_state_of_the_source(tree: Path, store: Path) -> None:
-    """The state lies with the group of the sample."""
+def test_fingerprints_survive_a_lost_manifest(tree: Path, store: Path) -> None:
+    """The fingerprint is stored in the group of the sample."""
     (store / "manifest.json").unlink()
     replace_at_the_same_size(tree / "run_2" / PRESSURE)
     assert ids(run(tree, store), "converted") == ["run_2"]
 
 
-def test_overwriting_converts_all_anew_to_the_same_bytes(tree: Path, store: Path) -> None:
+def test_overwriting_converts_all_samples_to_the_same_bytes(tree: Path, store: Path) -> None:
     before, files = visible_files(store), identities(store, "*.zarr/**/*")
     assert ids(run(tree, store, "overwrite"), "converted") == IDS
     assert visible_files(store) == before
     assert not files.items() & identities(store, "*.zarr/**/*").items()
 
 
-def test_what_failed_is_tried_again_and_nothing_else_is_looked_at(tree: Path, tmp_path: Path) -> None:
+def test_a_retry_visits_only_failed_samples(tree: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     writer = ZarrStoreWriter(store, TREE_FILEMAP, "ahmed", chunk_points=64)
     convert(RaisingSource(tree, TREE_FILEMAP, {"run_1": OSError(5, "I/O")}), writer, limit=2)
@@ -117,18 +115,21 @@ def test_what_failed_is_tried_again_and_nothing_else_is_looked_at(tree: Path, tm
     assert run(tree, store, "retry-failed").results == []
 
 
-def test_to_retry_what_failed_takes_a_report(tree: Path, store: Path) -> None:
+def test_a_retry_needs_a_report(tree: Path, store: Path) -> None:
     (store / "conversion.json").unlink()
-    with pytest.raises(ArgumentError, match=r"store has no conversion.json, which would say what has failed"):
+    with pytest.raises(
+        ArgumentError, match=r"store: mode 'retry-failed': expected a record of convert .* got no such file"
+    ):
         run(tree, store, "retry-failed")
 
 
 def test_an_unknown_mode_is_refused(tree: Path, store: Path) -> None:
     with pytest.raises(ArgumentError, match="mode: expected one of resume, retry-failed, overwrite, got 'again'"):
-        run(tree, store, "again")  # type: ignore[arg-type]  # that is the point
+        run(tree, store, "again")  # type: ignore[arg-type]  # an invalid value on purpose
 
 
-def test_a_sample_that_fails_after_it_was_complete_stays_as_it_was(tree: Path, store: Path) -> None:
+def test_a_complete_sample_survives_a_later_failure(tree: Path, store: Path) -> None:
+    """A new conversion of the sample fails, and the stored sample stays unchanged."""
     before = visible_files(store)
     (tree / "run_2" / PRESSURE).write_bytes(b"broken")
     assert ids(run(tree, store), "failed") == ["run_2"]

@@ -1,4 +1,4 @@
-"""What a user may point a conversion at by mistake, or by bad luck: it is named and counted, and the rest converts."""
+"""Wrong or damaged input of a conversion: it is named and counted, and the other samples are converted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ IDS = ("run_1", "run_2", "run_3")
 
 
 class FullDisk(LocalFileSystem):  # type: ignore[misc]  # fsspec is not typed
-    """A disk with room for so many bytes; what is removed makes room again."""
+    """A disk with a limited number of bytes; removed files free their space."""
 
     protocol = "fulldisk"
     cachable = False
@@ -62,7 +62,7 @@ def test_a_sample_that_does_not_fit_on_the_target_fails_by_name(
 
 
 @pytest.mark.s3
-def test_a_bucket_that_is_not_there_is_named(tmp_path: Path, s3_server: S3Server) -> None:
+def test_a_missing_bucket_is_named(tmp_path: Path, s3_server: S3Server) -> None:
     options = [f"--source-option={key}={value}" for key, value in s3_server.obstore_options.items()]
     ran = call("convert", "s3://no-such-bucket/runs", tmp_path / "store", "--preset", "ahmedml", *options)
     assert (ran.code, ran.stderr.count("\n")) == (1, 1)
@@ -71,7 +71,7 @@ def test_a_bucket_that_is_not_there_is_named(tmp_path: Path, s3_server: S3Server
     assert not (tmp_path / "store").exists()
 
 
-def test_two_samples_of_one_id_fail_by_name_and_the_others_are_converted(tmp_path: Path) -> None:
+def test_duplicate_sample_ids_fail_and_other_samples_are_converted(tmp_path: Path) -> None:
     for directory in ("a/bc", "ab/c", "d/e"):
         (tmp_path / "in" / directory).mkdir(parents=True)
         np.savez(tmp_path / "in" / directory / "p.npz", x=np.ones((5, 3)))

@@ -1,4 +1,4 @@
-"""Conversions that fail in part: the rest goes on, with a reason for each sample that is not there."""
+"""Conversions in which some samples fail: the others are converted, and each failure has a reason."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_broken_samples_fail_with_their_reasons_and_the_rest_is_converted(
     reasons = {result.sample_id: result.reason for result in report.having("failed")}
     assert list(reasons) == ["run_1", "run_2", "run_3", "run_5"]
     assert "sample 'run_1': domain 'surface' lacks the file surface_pressure.npy" in reasons["run_1"]
-    assert "sample 'run_2': the fields of domain 'volume' disagree in their number of points" in reasons["run_2"]
+    assert "sample 'run_2': the fields of domain 'volume' have different numbers of points" in reasons["run_2"]
     assert "sample 'run_3', field surface_pressure: the largest magnitude 1e+06 does not fit" in reasons["run_3"]
     assert "--field-dtype surface_pressure=float32" in reasons["run_3"]
     assert "sample 'run_5', field volume_sdf: run_5/volume_cell_sdf.npy cannot be read" in reasons["run_5"]
@@ -62,7 +62,7 @@ def test_broken_samples_fail_with_their_reasons_and_the_rest_is_converted(
 
 
 @pytest.mark.slow
-def test_a_mended_sample_is_converted_the_next_time(tree: Path, store: Path) -> None:
+def test_a_corrected_sample_is_converted_the_next_time(tree: Path, store: Path) -> None:
     kept = (tree / "run_2" / "surface_pressure.npy").read_bytes()
     (tree / "run_2" / "surface_pressure.npy").unlink()
     convert(TreeSource(tree, TREE_FILEMAP), open_writer(store))
@@ -89,9 +89,8 @@ def test_any_exception_of_a_source_is_reported_with_its_sample_and_type(
 
 
 @pytest.mark.parametrize("workers", few_fast([0, 2]))
-def test_a_missing_library_is_raised_at_once_since_no_sample_can_do_without_it(
-    tree: Path, store: Path, workers: int
-) -> None:
+def test_a_missing_library_is_raised_at_once(tree: Path, store: Path, workers: int) -> None:
+    """No sample can be converted without the library."""
     missing = MissingDependencyError("h5py", "reading .h5 files", "hdf5")
     source = RaisingSource(tree, TREE_FILEMAP, dict.fromkeys(IDS[1:], missing))
     with pytest.raises(MissingDependencyError, match=r"needs h5py.*pip install 'noether-zarr-store\[hdf5\]'"):
@@ -99,7 +98,7 @@ def test_a_missing_library_is_raised_at_once_since_no_sample_can_do_without_it(
     assert recorded(store) == ["run_1"]
 
 
-def test_all_that_is_complete_is_recorded_when_an_interruption_returns(tree: Path, store: Path) -> None:
+def test_an_interruption_records_all_complete_samples(tree: Path, store: Path) -> None:
     def interrupt(result: SampleResult) -> None:
         raise KeyboardInterrupt
 
@@ -113,7 +112,7 @@ def test_all_that_is_complete_is_recorded_when_an_interruption_returns(tree: Pat
     assert recorded(store) == IDS
 
 
-def test_groups_of_other_settings_are_not_mixed_in(tree: Path, store: Path) -> None:
+def test_groups_with_other_settings_are_not_adopted(tree: Path, store: Path) -> None:
     convert(TreeSource(tree, TREE_FILEMAP), open_writer(store), limit=1)
     (store / "manifest.json").unlink()
     report = convert(TreeSource(tree, TREE_FILEMAP), open_writer(store, shuffle_seed=7))

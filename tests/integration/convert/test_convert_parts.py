@@ -1,4 +1,4 @@
-"""Conversions spread over runs, machines and executors: nothing is lost or doubled, and the bytes are the same."""
+"""Conversions on several machines or executors: no sample is lost or repeated, and the bytes are the same."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def at_once(tree: Path) -> dict[str, bytes]:
-    """The files of a store that one run made, in one process."""
+    """The files of a store from one conversion in one process."""
     store = tree.with_name("at_once")
     convert(TreeSource(tree, TREE_FILEMAP), open_writer(store))
     return visible_files(store)
@@ -51,7 +51,8 @@ def recorded(store: Path) -> list[str]:
 
 
 @given(n_samples=st.integers(0, 200), count=st.integers(1, 40), limit=st.none() | st.integers(1, 250))
-def test_parts_have_every_sample_once_and_differ_by_one_at_most(n_samples: int, count: int, limit: int | None) -> None:
+def test_parts_cover_every_sample_once(n_samples: int, count: int, limit: int | None) -> None:
+    """The sizes of the parts differ by one at most."""
     source = NamedSource([f"run_{number:03}" for number in range(n_samples)])
     writer = ZarrStoreWriter("memory://nothing", source.filemap, "names")
     parts = [select_samples(source, writer, limit=limit, part=(number, count)) for number in range(1, count + 1)]
@@ -60,16 +61,16 @@ def test_parts_have_every_sample_once_and_differ_by_one_at_most(n_samples: int, 
 
 
 @pytest.mark.parametrize("part", [(0, 3), (4, 3), (1, 0), (-1, 3), (1.5, 3)])
-def test_a_part_is_one_of_those_there_are(tmp_path: Path, tree: Path, part: Any) -> None:
+def test_an_invalid_part_is_refused(tmp_path: Path, tree: Path, part: Any) -> None:
     with pytest.raises(ArgumentError, match="part: expected a"):
         convert(TreeSource(tree, TREE_FILEMAP), open_writer(tmp_path / "store"), part=part)
 
 
 @pytest.mark.slow
-def test_parts_one_after_the_other_make_the_store_of_one_run(
+def test_sequential_parts_make_the_store_of_one_conversion(
     tmp_path: Path, tree: Path, at_once: dict[str, bytes]
 ) -> None:
-    """The last part makes the chunk index."""
+    """The last part writes the chunk index."""
     store, indexed = tmp_path / "store", []
     for part in ((2, 3), (3, 3), (1, 3)):
         report = convert(TreeSource(tree, TREE_FILEMAP), open_writer(store), part=part)
@@ -80,7 +81,8 @@ def test_parts_one_after_the_other_make_the_store_of_one_run(
 
 
 @pytest.mark.slow
-def test_runs_at_the_same_time_whose_parts_overlap_make_the_store_of_one_run(tmp_path: Path, tree: Path) -> None:
+def test_overlapping_parts_make_the_store_of_one_conversion(tmp_path: Path, tree: Path) -> None:
+    """The conversions of the parts run at the same time."""
     store, alone = tmp_path / "store", tmp_path / "alone"
     parts = ("1/2", "2/2", "1/1", "2/3")
     ran = [finish(one) for one in [start("convert", tree, store, *SETTINGS, "--part", part) for part in parts]]
@@ -93,35 +95,33 @@ def test_runs_at_the_same_time_whose_parts_overlap_make_the_store_of_one_run(tmp
 @pytest.mark.parametrize(
     "kind", few_fast([ThreadPoolExecutor, partial(ProcessPoolExecutor, mp_context=get_context("spawn"))])
 )
-def test_any_executor_does_the_work(
+def test_any_executor_can_be_used(
     tmp_path: Path, tree: Path, at_once: dict[str, bytes], kind: Callable[[int], Executor]
 ) -> None:
     with kind(2) as executor:
         report = convert(TreeSource(tree, TREE_FILEMAP), open_writer(tmp_path / "store"), executor=executor)
-        assert executor.submit(int).result() == 0  # it is not shut down
+        assert executor.submit(int).result() == 0  # the executor is not shut down
     assert len(report.having("converted")) == len(IDS)
     assert visible_files(tmp_path / "store") == at_once
 
 
 @pytest.mark.slow
-def test_three_worker_processes_make_the_store_of_one_run(
-    tmp_path: Path, tree: Path, at_once: dict[str, bytes]
-) -> None:
+def test_three_workers_make_the_store_of_one_process(tmp_path: Path, tree: Path, at_once: dict[str, bytes]) -> None:
     convert(TreeSource(tree, TREE_FILEMAP), open_writer(tmp_path / "store"), workers=3)
     assert visible_files(tmp_path / "store") == at_once
 
 
-def test_workers_beside_an_executor_are_refused(tmp_path: Path, tree: Path) -> None:
+def test_workers_with_an_executor_are_refused(tmp_path: Path, tree: Path) -> None:
     with (
         ThreadPoolExecutor(1) as executor,
-        pytest.raises(ArgumentError, match="workers: expected 0 beside an executor, which does all the work, got 2"),
+        pytest.raises(ArgumentError, match="workers: expected 0 with an executor, got 2"),
     ):
         convert(TreeSource(tree, TREE_FILEMAP), open_writer(tmp_path / "store"), executor=executor, workers=2)
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
-    """Two worker processes of Dask; a call that one of them dies of is not tried again."""
+    """Two worker processes of Dask; a call that kills a worker is not retried."""
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),
         LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster,
@@ -130,7 +130,7 @@ def cluster() -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_a_dask_cluster_makes_the_store_of_one_run(
+def test_a_dask_cluster_makes_the_store_of_one_process(
     tmp_path: Path, tree: Path, cluster: str, at_once: dict[str, bytes]
 ) -> None:
     with DaskExecutor(cluster) as executor:
@@ -140,23 +140,24 @@ def test_a_dask_cluster_makes_the_store_of_one_run(
 
 
 @pytest.mark.slow
-def test_the_command_converts_on_the_cluster_of_a_scheduler(tmp_path: Path, tree: Path, cluster: str) -> None:
+def test_the_command_converts_on_a_dask_cluster(tmp_path: Path, tree: Path, cluster: str) -> None:
     ran = finish(start("convert", tree, tmp_path / "store", "--preset", "ahmedml", "--dask", cluster))
     assert ran.code == 0, ran
     assert ran.stdout.splitlines()[-1].startswith("6 converted, 0 complete before, 0 failed")
 
 
 @pytest.mark.slow
-def test_a_missing_library_on_a_cluster_ends_the_run(tmp_path: Path, tree: Path, cluster: str) -> None:
+def test_a_missing_library_on_a_cluster_ends_the_conversion(tmp_path: Path, tree: Path, cluster: str) -> None:
     source = RaisingSource(tree, TREE_FILEMAP, {"run_4": MissingDependencyError("h5py", "reading .h5 files", "hdf5")})
     with DaskExecutor(cluster) as executor, pytest.raises(MissingDependencyError, match="needs h5py"):
         convert(source, open_writer(tmp_path / "store"), executor=executor)
 
 
 @pytest.mark.faults
-def test_a_sample_that_a_worker_of_a_cluster_dies_of_fails_and_another_run_goes_on(
+def test_a_sample_that_kills_cluster_workers_fails(
     tmp_path: Path, tree: Path, cluster: str, at_once: dict[str, bytes]
 ) -> None:
+    """Another conversion on the same cluster continues."""
     store = tmp_path / "store"
     with DaskExecutor(cluster) as executor:
         report = convert(HostileSource(tree, TREE_FILEMAP, {"run_3": "killed"}), open_writer(store), executor=executor)
@@ -166,7 +167,8 @@ def test_a_sample_that_a_worker_of_a_cluster_dies_of_fails_and_another_run_goes_
     assert visible_files(store) == at_once
 
 
-def test_a_scheduler_that_is_not_there_is_an_error_with_its_address() -> None:
+def test_an_unreachable_scheduler_is_named() -> None:
+    """The error has the address of the scheduler."""
     with (
         dask.config.set({"distributed.comm.timeouts.connect": "100ms"}),
         pytest.raises(WorkerError, match=r"the Dask scheduler tcp://127.0.0.1:9 cannot be reached"),

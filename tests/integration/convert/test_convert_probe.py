@@ -1,4 +1,4 @@
-"""The manifest is saved before the first sample, so that what stands in the way comes out at once."""
+"""The manifest is saved before the first sample, so that a store that cannot be written fails at once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PRESET = ("--preset", "ahmedml", "--workers", "0")
 
 
 class WatchingSource(TreeSource):
-    """Notes the files of a store, as they are when a sample is loaded."""
+    """Records the files of a store at each load of a sample."""
 
     def __init__(self, tree: Path, place: Place) -> None:
         super().__init__(tree, TREE_FILEMAP)
@@ -63,8 +63,8 @@ def test_a_new_store_has_a_manifest_before_its_first_sample(tree: Path, place: P
     assert (manifest.samples, manifest.dataset_name, manifest.shuffle_seed) == ({}, "ahmed", 0)
 
 
-def test_a_store_that_is_there_keeps_its_manifest_to_the_byte(tree: Path, place: Place) -> None:
-    """Splits and keys that nobody knows are in it."""
+def test_an_existing_store_keeps_the_bytes_of_its_manifest(tree: Path, place: Place) -> None:
+    """The manifest has splits and unknown keys."""
     run(WatchingSource(tree, place), place, limit=1)
     save_splits(place.root, {"train": ["run_1"]}, storage_options=place.options)
     edited = place.files()["manifest.json"].replace(b'"checksum": true', b'"unit": "Pa",    "checksum": true')
@@ -94,7 +94,7 @@ def test_a_new_store_that_cannot_be_written_leaves_nothing(
     assert sorted(tmp_path.iterdir()) == [tree]
 
 
-def test_a_store_that_can_no_longer_be_written_stays_as_it_was(
+def test_a_store_that_cannot_be_written_stays_unchanged(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = local_place(tmp_path / "store")
@@ -108,7 +108,7 @@ def test_a_store_that_can_no_longer_be_written_stays_as_it_was(
     assert identities(tmp_path) == before
 
 
-def test_a_store_that_another_writer_made_meanwhile_is_refused_first(tree: Path, place: Place) -> None:
+def test_a_store_that_another_writer_created_is_refused(tree: Path, place: Place) -> None:
     source, writer = WatchingSource(tree, place), open_writer(place)
     open_writer(place, shuffle_seed=1).save_manifest()
     before = place.files()
@@ -118,15 +118,16 @@ def test_a_store_that_another_writer_made_meanwhile_is_refused_first(tree: Path,
     assert place.files() == before
 
 
-def test_where_nothing_was_converted_no_manifest_stays(tree: Path, place: Place) -> None:
-    """A manifest would fix the settings of a store that has no sample."""
+def test_an_empty_manifest_is_removed(tree: Path, place: Place) -> None:
+    """The manifest would fix the settings of a store without samples."""
     for sample_id in ("run_1", "run_2"):
         (tree / sample_id / "surface_pressure.npy").write_bytes(b"broken")
     assert len(run(WatchingSource(tree, place), place).having("failed")) == 2
     assert [key for key in place.files() if not key.endswith(".lock")] == ["conversion.json"]
 
 
-def test_a_manifest_without_samples_that_was_there_stays(tree: Path, place: Place) -> None:
+def test_an_existing_empty_manifest_stays(tree: Path, place: Place) -> None:
+    """Only a manifest that this conversion created is removed."""
     open_writer(place).save_manifest()
     before = place.files()
     for sample_id in ("run_1", "run_2"):
@@ -135,7 +136,7 @@ def test_a_manifest_without_samples_that_was_there_stays(tree: Path, place: Plac
     assert place.files()["manifest.json"] == before["manifest.json"]
 
 
-def test_where_values_do_not_fit_the_next_command_may_choose_another_dtype(tree: Path, tmp_path: Path) -> None:
+def test_the_dtype_can_change_after_a_failed_first_conversion(tree: Path, tmp_path: Path) -> None:
     for sample_id in ("run_1", "run_2"):
         save_array(tree / sample_id / "surface_pressure.npy", np.full_like(expected_fields()["surface_pressure"], 1e6))
     assert call("convert", tree, tmp_path / "store", *PRESET).code == 1
@@ -148,7 +149,7 @@ def test_a_dry_run_saves_nothing(tree: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "store").exists()
 
 
-def test_where_there_is_no_sample_to_convert_nothing_is_saved(tree: Path, tmp_path: Path) -> None:
+def test_a_conversion_without_samples_saves_nothing(tree: Path, tmp_path: Path) -> None:
     place = local_place(tmp_path / "store")
     run(WatchingSource(tree, place), place)
     (tmp_path / "store" / "manifest.json").unlink()
@@ -160,7 +161,7 @@ def test_where_there_is_no_sample_to_convert_nothing_is_saved(tree: Path, tmp_pa
 def test_a_large_manifest_in_object_storage_is_not_written_first(
     tree: Path, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A small object is, and nothing of it stays."""
+    """A small object is written instead, and removed again."""
     run(WatchingSource(tree, place), place, limit=1)
     monkeypatch.setattr(turns, "_MANY_SAMPLES", 1)
     written: list[str] = []
@@ -181,7 +182,7 @@ def test_a_large_manifest_in_object_storage_is_not_written_first(
     assert "noether-zarr.probe" not in place.files()
 
 
-def test_a_large_store_that_can_no_longer_be_written_is_an_error_first(
+def test_a_large_store_that_cannot_be_written_fails_first(
     tree: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = make_place("memory", request)

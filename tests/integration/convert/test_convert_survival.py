@@ -1,4 +1,4 @@
-"""Conversions whose workers crash, hang or are killed, or that are interrupted: what is complete is kept."""
+"""Conversions with crashing, hanging or killed workers, and interruptions: complete samples are kept."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from support.trees import TREE_FILEMAP, save_runs, visible_files
 
 IDS = [f"run_{number}" for number in range(1, 7)]
 WAIT_SECONDS = 60.0
-# Of a sample that is worked on: the staged group beside its place, and temporary files.
+# Traces of a running sample: its staged group, and temporary files.
 LEFTOVERS = (".*.zarr.*", "noether-zarr-*")
 
 
@@ -69,7 +69,7 @@ def test_samples_that_end_their_process_fail_with_the_reason(tree: Path, store: 
     assert leftovers(store) == []
 
 
-def test_the_report_keeps_the_reason_and_where_the_crash_was(tree: Path, store: Path) -> None:
+def test_the_report_has_the_reason_and_the_traceback_of_a_crash(tree: Path, store: Path) -> None:
     convert(HostileSource(tree, TREE_FILEMAP, {"run_2": "crashed"}), open_writer(store), workers=1, limit=2)
     record = ReportFile.load(str(store)).samples["run_2"]
     assert (record.outcome, "SIGSEGV" in record.reason) == ("failed", True)
@@ -82,13 +82,13 @@ def test_a_sample_that_hangs_fails_at_its_timeout_and_all_others_are_converted(t
     source = HostileSource(tree, TREE_FILEMAP, {"run_1": "hung"})
     report = convert(source, open_writer(store), workers=2, timeout=6)
     [failed] = report.having("failed")
-    assert failed.reason == "sample 'run_1': it was stopped after the 6 s that a sample may take"
+    assert failed.reason == "sample 'run_1': it was stopped after the timeout of 6 s"
     assert failed.seconds >= 6
     assert recorded(store) == groups(store) == IDS[1:]
 
 
 @pytest.mark.faults
-def test_nothing_is_left_of_a_group_whose_writer_was_killed(tree: Path, store: Path) -> None:
+def test_a_killed_writer_leaves_nothing_of_a_group(tree: Path, store: Path) -> None:
     source = HostileSource(tree, TREE_FILEMAP, {"run_1": "killed_while_writing"})
     report = convert(source, open_writer(store), workers=1)
     assert ["SIGXFSZ" in result.reason for result in report.having("failed")] == [True]
@@ -97,7 +97,8 @@ def test_nothing_is_left_of_a_group_whose_writer_was_killed(tree: Path, store: P
 
 
 @pytest.mark.faults
-def test_a_run_after_one_that_was_killed_finishes_the_store_to_the_same_bytes(tree: Path, store: Path) -> None:
+def test_a_conversion_after_a_kill_ends_in_the_same_bytes(tree: Path, store: Path) -> None:
+    """The store equals a store that was converted without a kill."""
     acts = {"run_2": "killed_while_writing", "run_3": "killed"}
     convert(HostileSource(tree, TREE_FILEMAP, acts), open_writer(store), workers=2)
     convert(TreeSource(tree, TREE_FILEMAP), open_writer(store))
@@ -106,12 +107,12 @@ def test_a_run_after_one_that_was_killed_finishes_the_store_to_the_same_bytes(tr
 
 
 @pytest.mark.parametrize("kind", ["local", pytest.param("s3-obstore", marks=pytest.mark.s3)])
-def test_a_run_that_is_killed_between_two_saves_loses_no_complete_sample(
+def test_a_kill_between_two_saves_loses_no_complete_sample(
     tree: Path, kind: str, request: pytest.FixtureRequest
 ) -> None:
-    """The next run records these samples, and does not load them again."""
+    """The next conversion records these samples without loading them again."""
     place = make_place(kind, request)
-    # Opened before the fork, which then knows that this process uses obstore.
+    # The storage is opened before the fork, so the child knows that its parent uses obstore.
     writer = open_writer(place.root, storage_options=place.options)
     hostile = HostileSource(tree, TREE_FILEMAP, {"run_4": "killed"})
     process = multiprocessing.get_context("fork").Process(target=convert, args=(hostile, writer))
@@ -132,7 +133,7 @@ def test_a_run_that_is_killed_between_two_saves_loses_no_complete_sample(
 
 @pytest.fixture
 def gates(store: Path) -> dict[str, Path]:
-    """Named pipes that two samples wait at; a worker is there once one can be opened for writing."""
+    """Named pipes that two samples read; a worker is running once a pipe can be opened for writing."""
     gates = {sample_id: store.with_name(sample_id) for sample_id in ("run_2", "run_3")}
     for gate in gates.values():
         os.mkfifo(gate)
@@ -140,10 +141,10 @@ def gates(store: Path) -> dict[str, Path]:
 
 
 @pytest.mark.faults
-def test_an_interruption_waits_a_moment_for_samples_under_way_and_records_them(
+def test_an_interruption_waits_briefly_for_running_samples(
     tree: Path, store: Path, gates: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The run starts no more samples."""
+    """The conversion starts no further samples."""
     monkeypatch.setattr(running, "_GRACE_SECONDS", WAIT_SECONDS)
 
     def interrupt(result: SampleResult) -> None:
@@ -176,22 +177,21 @@ def test_an_interruption_stops_samples_that_would_take_longer(tree: Path, store:
     assert leftovers(store) == []
 
 
-def test_without_a_process_to_stop_there_is_no_timeout(tree: Path, store: Path) -> None:
-    with pytest.raises(ArgumentError, match="timeout: only worker processes can be stopped; expected workers"):
+def test_a_timeout_without_worker_processes_is_refused(tree: Path, store: Path) -> None:
+    with pytest.raises(ArgumentError, match="timeout: expected at least 1 in workers, got 0"):
         convert(TreeSource(tree, TREE_FILEMAP), open_writer(store), timeout=5)
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan")])
-def test_a_timeout_is_more_than_nothing(tree: Path, store: Path, timeout: float) -> None:
-    with pytest.raises(ArgumentError, match=f"timeout: expected seconds, more than 0, got {timeout}"):
+def test_a_timeout_must_be_positive(tree: Path, store: Path, timeout: float) -> None:
+    with pytest.raises(ArgumentError, match=f"timeout: expected a number of seconds above 0, got {timeout}"):
         convert(TreeSource(tree, TREE_FILEMAP), open_writer(store), workers=1, timeout=timeout)
 
 
-def test_where_no_worker_starts_the_run_ends_with_an_error_and_no_sample_is_blamed(
-    tree: Path, store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_workers_that_cannot_start_end_the_conversion(tree: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error concerns no sample."""
     source, writer = TreeSource(tree, TREE_FILEMAP), open_writer(store)
     monkeypatch.setenv("TMPDIR", "/nowhere")
-    with pytest.raises(WorkerError, match="a worker needs a directory for temporary files"):
+    with pytest.raises(WorkerError, match="the directory for the temporary files of a worker cannot be created"):
         convert(source, writer, workers=2)
     assert not store.exists()

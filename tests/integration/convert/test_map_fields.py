@@ -46,7 +46,7 @@ def outcomes(report: AdditionReport) -> list[str]:
 
 
 @pytest.mark.parametrize("order", ["stored", "original"])
-def test_a_field_is_made_of_another_point_by_point(store: Path, order: Any) -> None:
+def test_a_field_is_computed_point_by_point(store: Path, order: Any) -> None:
     report = map_fields(store, doubled, reads=PRESSURE, writes="surface_twice", read_dtype="float64")
     assert (outcomes(report), report.joined, report.pending) == (["converted"] * 3, ["surface_twice"], [])
     reader = ZarrChunkReader(store)
@@ -55,7 +55,7 @@ def test_a_field_is_made_of_another_point_by_point(store: Path, order: Any) -> N
         np.testing.assert_array_equal(arrays["surface_twice"], 2 * arrays["surface_pressure"])
 
 
-def test_a_draw_gives_the_new_field_at_the_points_of_the_others(store: Path) -> None:
+def test_a_draw_has_the_new_field_at_the_same_points(store: Path) -> None:
     map_fields(store, doubled, reads=PRESSURE, writes="surface_twice", read_dtype="float64")
     drawn = ZarrChunkReader(store).read_arrays("run_2", {"surface": 37}, 0, dtype=None)
     np.testing.assert_array_equal(drawn["surface_twice"], 2 * drawn["surface_pressure"])
@@ -97,7 +97,7 @@ def test_a_field_of_the_file_map_has_its_width(tmp_path: Path, tree: Path) -> No
 
 
 @pytest.mark.parametrize("kind", PLACES)
-def test_fields_are_computed_wherever_a_store_lies(request: pytest.FixtureRequest, kind: str, tree: Path) -> None:
+def test_fields_are_computed_in_every_kind_of_storage(request: pytest.FixtureRequest, kind: str, tree: Path) -> None:
     place = make_place(kind, request)
     writer = ZarrStoreWriter(place.root, TREE_FILEMAP, "ahmed", chunk_points=64, storage_options=place.options)
     convert(TreeSource(tree, TREE_FILEMAP), writer)
@@ -114,7 +114,7 @@ def test_worker_processes_make_the_bytes_of_one_process(tmp_path: Path, tree: Pa
     assert visible_files(store) == visible_files(other)
 
 
-def test_any_executor_does_the_work(store: Path) -> None:
+def test_any_executor_can_be_used(store: Path) -> None:
     with ThreadPoolExecutor(2) as executor:
         report = map_fields(store, doubled, reads=PRESSURE, writes="surface_twice", executor=executor)
     assert report.joined == ["surface_twice"]
@@ -139,7 +139,7 @@ def test_a_function_that_kills_its_process_fails_alone(store: Path) -> None:
     assert map_fields(store, doubled, reads=PRESSURE, writes="surface_twice").joined == ["surface_twice"]
 
 
-def test_the_report_tells_the_function_and_the_fields(store: Path) -> None:
+def test_the_report_names_the_function_and_the_fields(store: Path) -> None:
     map_fields(store, doubled, reads=PRESSURE, writes="surface_twice", limit=2)
     run = ReportFile.load(str(store)).runs[-1]
     assert run.kind == "map-fields"
@@ -196,7 +196,7 @@ def test_wrong_parameters_are_refused_at_once(
     assert visible_files(store) == before
 
 
-def test_a_function_that_no_other_process_can_import_is_refused_at_once(store: Path) -> None:
+def test_a_function_that_cannot_be_pickled_is_refused_at_once(store: Path) -> None:
     with (
         ProcessPoolExecutor(1) as executor,
         pytest.raises(ArgumentError, match=r"function: .* cannot be sent to worker"),

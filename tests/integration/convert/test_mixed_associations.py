@@ -1,4 +1,4 @@
-"""Samples whose points are cells of a mesh, beside samples whose points are points of it, in one store."""
+"""Stores that mix samples of mesh cells with samples of mesh points."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from support.trees import call
 
 Association = Literal["cell", "point"]
 MIXED = (
-    "surface: its points are the cells of the mesh in 2 samples, such as 'bus', and the points of the mesh in 'van'; "
-    "expected one kind in a store"
+    "domain surface: expected one kind of points in a store, got the cells of the mesh in 2 samples, such as 'bus', "
+    "and the points of the mesh in 'van'"
 )
 
 
@@ -50,15 +50,15 @@ def run(root: Path, store: Path, association: str = "", *, warns: bool) -> Conve
         return convert(source, open_writer(store, source.filemap, "s"))
 
 
-def test_a_store_of_cells_and_points_is_warned_of(tmp_path: Path) -> None:
+def test_a_store_of_cells_and_points_causes_a_warning(tmp_path: Path) -> None:
     report = run(save_bodies(tmp_path / "in"), tmp_path / "store", warns=True)
     [warning] = report.warnings
     assert warning.startswith(MIXED)
     assert "association = 'cell' or 'point' in the mapping" in warning
-    assert "each kind into a store of its own" in warning
+    assert "each kind into its own store" in warning
 
 
-@pytest.mark.filterwarnings("default:surface:noether.data.zarr_store.errors.MixedSamplesWarning")
+@pytest.mark.filterwarnings("default:domain surface:noether.data.zarr_store.errors.MixedSamplesWarning")
 def test_the_command_prints_the_warning(tmp_path: Path) -> None:
     save_bodies(tmp_path / "in")
     (tmp_path / "m.toml").write_text(
@@ -69,7 +69,7 @@ def test_the_command_prints_the_warning(tmp_path: Path) -> None:
     assert f"warning: {MIXED}" in ran.stderr
 
 
-@pytest.mark.usefixtures("looked_at_here")
+@pytest.mark.usefixtures("described_in_threads")
 def test_a_plan_warns_before_anything_is_converted(tmp_path: Path) -> None:
     source = MappedSource(save_bodies(tmp_path / "in"), mapping_of())
     writer = open_writer(tmp_path / "store", source.filemap, "s")
@@ -78,8 +78,9 @@ def test_a_plan_warns_before_anything_is_converted(tmp_path: Path) -> None:
     assert plan_conversion(source, writer, ["bus", "car"]).warnings == []
 
 
-@pytest.mark.usefixtures("looked_at_here")
-def test_a_plan_counts_the_samples_of_former_runs_that_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("described_in_threads")
+def test_a_plan_counts_the_stored_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples of former conversions that stay count, too."""
     root, store = save_bodies(tmp_path / "in"), tmp_path / "store"
     (root / "van.vtp").rename(tmp_path / "van.vtp")
     run(root, store, warns=False)
@@ -100,11 +101,14 @@ def test_a_plan_counts_the_samples_of_former_runs_that_stay(tmp_path: Path, monk
     source = MappedSource(root, mapping_of())
     plan = plan_conversion(source, writer, source.sample_ids())
     [warning] = plan.warnings
-    assert warning.startswith("surface: its points are the cells of the mesh in 'car', and the points of the mesh in")
+    assert warning.startswith(
+        "domain surface: expected one kind of points in a store, got the cells of the mesh in 'car', and the points of "
+        "the mesh in"
+    )
     assert list(plan.failures) == ["car"]
 
 
-def test_samples_of_former_runs_count_until_they_are_removed(tmp_path: Path) -> None:
+def test_stored_samples_count_until_they_are_removed(tmp_path: Path) -> None:
     root, store = save_bodies(tmp_path / "in"), tmp_path / "store"
     (root / "van.vtp").rename(tmp_path / "van.vtp")
     assert run(root, store, warns=False).warnings == []
@@ -119,14 +123,14 @@ def test_samples_of_former_runs_count_until_they_are_removed(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("association", ["cell", "point"])
-def test_one_kind_is_not_warned_of(tmp_path: Path, association: Association) -> None:
+def test_one_kind_causes_no_warning(tmp_path: Path, association: Association) -> None:
     (tmp_path / "in").mkdir()
     for name in ("bus", "van"):
         save_body(tmp_path / "in" / f"{name}.vtp", association)
     assert run(tmp_path / "in", tmp_path / "store", warns=False).warnings == []
 
 
-def test_each_domain_is_looked_at_alone() -> None:
+def test_each_domain_is_compared_separately() -> None:
     samples: dict[str, dict[str, Association]] = {
         "a": {"surface": "point", "volume": "cell"},
         "b": {"surface": "point", "volume": "cell"},
@@ -135,4 +139,7 @@ def test_each_domain_is_looked_at_alone() -> None:
     assert mixed_associations(samples) == []
     samples["c"] = {"volume": "point"}
     [warning] = mixed_associations(samples)
-    assert warning.startswith("volume: its points are the cells of the mesh in 2 samples, such as 'a', and")
+    assert warning.startswith(
+        "domain volume: expected one kind of points in a store, got the cells of the mesh in 2 samples, such as "
+        "'a', and"
+    )

@@ -1,4 +1,4 @@
-"""What a conversion would do, told before it does: figures that hold when it is done, and warnings."""
+"""Plans of conversions: their numbers match the conversion, and their warnings have remedies."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def plan(tree: Path, store: Path, **settings: Any) -> ConversionPlan:
     return plan_of(TreeSource(tree, FILEMAP), store, **settings)
 
 
-@pytest.mark.usefixtures("looked_at_here")
-def test_points_chunks_and_shards_of_each_domain_are_those_of_the_heads_of_files(tree: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("described_in_threads")
+def test_points_chunks_and_shards_come_from_file_headers(tree: Path, tmp_path: Path) -> None:
     made = plan(tree, tmp_path / "store", chunk_points={"surface": 64, "volume": 100}, shard_points=200)
     surface, volume = made.domains
     assert (surface.domain, surface.n_samples, surface.n_fields) == ("surface", 3, 2)
@@ -55,8 +55,8 @@ def test_points_chunks_and_shards_of_each_domain_are_those_of_the_heads_of_files
     assert (made.n_samples, made.n_complete, made.n_described) == (3, 0, 3)
 
 
-@pytest.mark.usefixtures("looked_at_here")
-def test_objects_and_bytes_are_those_that_the_conversion_makes(tree: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("described_in_threads")
+def test_planned_objects_and_bytes_match_the_conversion(tree: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     made = plan(tree, store, chunk_points=64, shard_points=200)
     assert not store.exists()
@@ -69,7 +69,7 @@ def test_objects_and_bytes_are_those_that_the_conversion_makes(tree: Path, tmp_p
 
 
 @pytest.mark.slow
-def test_the_memory_of_a_worker_is_within_30_percent_of_what_it_takes(tmp_path: Path) -> None:
+def test_planned_memory_is_within_30_percent_of_the_measured(tmp_path: Path) -> None:
     n_points = 4_000_000
     save_array(tmp_path / "tree" / "run_1" / "xv.npy", np.ones((n_points, 3), np.float64))
     filemap = FileMap(volume_position="xv.npy")
@@ -80,7 +80,7 @@ def test_the_memory_of_a_worker_is_within_30_percent_of_what_it_takes(tmp_path: 
     assert 0.7 * taken <= made.memory_bytes <= 1.3 * taken
 
 
-@pytest.mark.usefixtures("looked_at_here")
+@pytest.mark.usefixtures("described_in_threads")
 def test_samples_that_are_complete_and_unchanged_are_counted_and_left_out(tree: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     convert(TreeSource(tree, FILEMAP), ZarrStoreWriter(store, FILEMAP, "plan"))
@@ -90,16 +90,17 @@ def test_samples_that_are_complete_and_unchanged_are_counted_and_left_out(tree: 
     assert plan(tree, store, chunk_points=50).n_complete == 0
 
 
-@pytest.mark.usefixtures("looked_at_here")
-def test_samples_that_are_to_be_overwritten_are_not_complete(tree: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("described_in_threads")
+def test_samples_to_overwrite_are_not_complete(tree: Path, tmp_path: Path) -> None:
     source, writer = TreeSource(tree, FILEMAP), ZarrStoreWriter(tmp_path / "store", FILEMAP, "plan")
     convert(source, writer)
     made = plan_conversion(source, writer, source.sample_ids(), mode="overwrite", keep_grids=True)
     assert (made.n_samples, made.n_complete, made.n_described) == (3, 0, 3)
 
 
-@pytest.mark.usefixtures("looked_at_here")
-def test_of_very_many_samples_some_are_looked_at_and_the_rest_is_taken_to_be_alike(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("described_in_threads")
+def test_of_many_samples_only_some_are_described(tmp_path: Path) -> None:
+    """The plan assumes that the other samples have similar sizes."""
     made = plan_of(SizedSource({f"run_{number:03}": 1000 + number for number in range(1000)}), tmp_path)
     [volume] = made.domains
     assert (made.n_described, volume.n_samples) == (200, 200)
@@ -108,7 +109,7 @@ def test_of_very_many_samples_some_are_looked_at_and_the_rest_is_taken_to_be_ali
     assert made.source_bytes == pytest.approx(1000 * 1499.5 * 16, rel=0.01)
 
 
-@pytest.mark.usefixtures("looked_at_here")
+@pytest.mark.usefixtures("described_in_threads")
 def test_samples_that_cannot_be_converted_are_named(tree: Path, tmp_path: Path) -> None:
     (tree / "run_1" / "xv.npy").write_bytes(b"broken")
     (tree / "run_2" / "p.npy").unlink()
@@ -119,7 +120,7 @@ def test_samples_that_cannot_be_converted_are_named(tree: Path, tmp_path: Path) 
 
 
 @given(st.integers(1, 700), st.data())
-def test_some_samples_are_spread_however_early_one_stops(count: int, data: st.DataObject) -> None:
+def test_every_prefix_of_the_described_samples_is_spread(count: int, data: st.DataObject) -> None:
     order = [int(sample_id) for sample_id in looking._spread([str(number) for number in range(count)])]
     assert len(set(order)) == len(order) == min(count, 200)
     n_seen = data.draw(st.integers(1, len(order)))
@@ -127,15 +128,16 @@ def test_some_samples_are_spread_however_early_one_stops(count: int, data: st.Da
     assert max(np.diff(seen)) <= 4 * count / n_seen + 1
 
 
-@pytest.mark.usefixtures("looked_at_here")
-def test_a_source_that_can_tell_no_sizes_has_one_sample_loaded(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("described_in_threads")
+def test_a_source_without_descriptions_loads_one_sample(tmp_path: Path) -> None:
     made = plan_of(NamedSource(["run_1", "run_2"]), tmp_path)
     assert (made.n_described, made.domains[0].points_max, made.source_bytes) == (1, 9, 2 * 9 * 16)
     assert plan_of(NamedSource([]), tmp_path).domains == []
 
 
 @pytest.mark.slow
-def test_a_file_that_crashes_its_reader_is_an_error_and_no_crash_of_the_command(tmp_path: Path) -> None:
+def test_a_crash_of_a_reader_is_an_error(tmp_path: Path) -> None:
+    """The crash does not end the command."""
     source = HostileSource(save_runs(tmp_path / "tree", ["run_1"]), TREE_FILEMAP, {"run_1": "crashed"})
     with pytest.raises(WorkerDiedError, match="SIGSEGV"):
         plan_of(source, tmp_path / "store")
@@ -145,62 +147,66 @@ def test_a_file_that_crashes_its_reader_is_an_error_and_no_crash_of_the_command(
     ("n_points", "advised"),
     [(10, 1024), (2_500_000, 1024), (8_800_000, 4096), (21_200_000, 8192), (140_000_000, 16384), (10**9, 16384)],
 )
-def test_chunks_are_advised_to_be_many_but_neither_tiny_nor_large(n_points: int, advised: int) -> None:
+def test_advised_chunks_are_many_and_of_medium_size(n_points: int, advised: int) -> None:
     assert planning._advised_chunk_points(n_points) == advised
 
 
 @pytest.mark.slow
-def test_a_plan_in_which_nothing_stands_out_warns_of_nothing(tmp_path: Path) -> None:
+def test_an_ordinary_plan_has_no_warnings(tmp_path: Path) -> None:
     assert plan_of(SizedSource({"run_1": 1000}), tmp_path, workers=2).warnings == []
 
 
-@pytest.mark.usefixtures("looked_at_here")
+@pytest.mark.usefixtures("described_in_threads")
 @pytest.mark.parametrize(
     ("points", "settings", "warning"),
     [
         pytest.param(
             {"run_1": 285_000_000},
             {},
-            "volume: a shard of 3.4 GB before compression, one object that is sent again as a whole when a connection "
-            "breaks; --shard-points 22368256 splits it",
+            "domain volume: a shard is one object of 3.4 GB before compression, which is sent again as a whole if a "
+            "connection breaks; use --shard-points 22368256 to split it",
             id="a large shard",
         ),
         pytest.param(
             {"run_1": 285_000_000},
             {"shard_points": 20_000},
-            "volume: 17,396 shards of a field in one directory; give more --shard-points",
+            "domain volume: a field has 17,396 shards in one directory; use a larger --shard-points",
             id="many shards",
         ),
         pytest.param(
             {f"a/{number}": 10 for number in range(10_001)},
             {},
-            "a: 10,001 samples in one directory; sample ids may have more of them: a/b/c",
+            "a: 10,001 samples in one directory; use sample ids with more directories, such as a/b/c",
             id="many samples",
         ),
     ],
 )
-def test_what_a_storage_does_not_like_is_warned_of_with_the_way_out(
+def test_an_unsuitable_layout_causes_a_warning_with_a_remedy(
     points: dict[str, int], settings: dict[str, Any], warning: str
 ) -> None:
     assert warning in plan_of(SizedSource(points), "memory://plan", **settings).warnings
 
 
-@pytest.mark.usefixtures("looked_at_here")
-def test_a_target_that_is_too_small_is_warned_of(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("described_in_threads")
+def test_a_small_target_causes_a_warning(tmp_path: Path) -> None:
     free = shutil.disk_usage(tmp_path).free
     [warning] = [text for text in plan_of(SizedSource({"run_1": free}), tmp_path / "store").warnings if "free" in text]
-    assert re.fullmatch(r"[\d.]+ GB before compression, and [\d.]+ GB is free on the target", warning)
+    assert re.fullmatch(
+        r"the samples have [\d.]+ GB before compression, and [\d.]+ GB is free on the target; make room there, or use "
+        "--limit to convert fewer samples",
+        warning,
+    )
 
 
 @pytest.mark.slow
-def test_workers_that_take_more_memory_than_there_is_are_warned_of() -> None:
+def test_too_little_memory_for_the_workers_causes_a_warning() -> None:
     """The warning has the number of workers that fit."""
     available = available_memory_bytes()
     assert available is not None
     made = plan_of(SizedSource({"run_1": available // 70}), "memory://plan", workers=4)
     [warning] = [text for text in made.warnings if "memory" in text]
-    assert "4 workers may take" in warning
-    assert re.search(r"--workers [23]$", warning)
+    assert "4 workers may need" in warning
+    assert re.search(r"; use --workers [23]$", warning)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""A conversion says once that positions lose digits, how many, and what keeps them; what it advises does."""
+"""One warning about positions that lose digits; its advice helps."""
 
 from __future__ import annotations
 
@@ -57,20 +57,20 @@ def test_one_warning_names_the_worst_of_many_samples(tmp_path: Path, workers: in
     )
     y = np.load(tree / "run_4" / "position.npy")[:, 1]
     assert f"{len(np.unique(y.astype(np.float32)))} y values, 4 apart (500 in the source)" in messages[0]
-    # One origin does not help samples that are that far apart.
+    # One origin does not help samples this far apart.
     assert "--origin" not in messages[0]
     assert 'coords_dtype="float64" (--coords-dtype float64)' in messages[0]
 
 
-def test_no_origin_is_advised_that_would_not_help_all_samples(tmp_path: Path) -> None:
-    """Two sites are 3,000 km from each other; in their middle, steps of float32 are 0.125."""
+def test_an_origin_is_advised_only_if_it_helps_all_samples(tmp_path: Path) -> None:
+    """Two sites are 3,000 km apart; with an origin in the middle, steps of float32 are still 0.125."""
     tree = save_far_tree(tmp_path / "tree", "run_1", corner=(0, 4e7, 0))
     save_far_tree(tree, "run_2", corner=(0, 4.3e7, 0))
     messages, _ = warned(TreeSource(tree, FAR_FILEMAP), writer_of(tmp_path / "store"))
     assert "convert into a new store with coords_dtype" in messages[0]
 
 
-def test_points_that_fall_together_are_told_with_their_share(tmp_path: Path) -> None:
+def test_the_share_of_coinciding_points_is_named(tmp_path: Path) -> None:
     points = far_points(400)
     points[200:] = np.add(points[:200], (1e-3, 1e-3, 0))
     stored = points.astype(np.float32)
@@ -83,7 +83,7 @@ def test_points_that_fall_together_are_told_with_their_share(tmp_path: Path) -> 
 
 @pytest.mark.filterwarnings("default::noether.data.zarr_store.errors.PrecisionWarning")
 @pytest.mark.parametrize("way", ["origin", "dtype"])
-def test_the_command_warns_and_what_it_advises_helps(tmp_path: Path, way: str) -> None:
+def test_the_advice_of_the_warning_helps(tmp_path: Path, way: str) -> None:
     tree = save_far_tree(tmp_path / "tree", "run_1", "run_2")
     for number in (1, 2):
         run = tree / f"run_{number}"
@@ -97,7 +97,7 @@ def test_the_command_warns_and_what_it_advises_helps(tmp_path: Path, way: str) -
     advice = re.search(rf"{option} ([^ )]+)", line)
     assert advice is not None
     again = call(*arguments[:2], tmp_path / "again", *arguments[3:], option, advice[1])
-    assert (again.code, "warning" in again.output) == (0, False), again.output
+    assert (again.code, "warning: " in again.output) == (0, False), again.output
     read = ZarrChunkReader(tmp_path / "again").read_arrays("run_1", order="original", dtype="float64")
     found = read["volume_position"] + (ZarrChunkReader(tmp_path / "again").origin or (0, 0, 0))
     np.testing.assert_allclose(found, far_points(), rtol=0, atol=1e-5)
@@ -115,7 +115,7 @@ def test_an_advised_origin_is_short_and_near_the_points(tmp_path: Path) -> None:
 
 def test_a_writer_warns_once(tmp_path: Path) -> None:
     writer = writer_of(tmp_path)
-    with pytest.warns(PrecisionWarning, match="does not warn of further samples"):
+    with pytest.warns(PrecisionWarning, match="does not warn about other samples"):
         writer.write_sample("run_1", far_sample())
     writer.write_sample("run_2", far_sample(seed=1))
     losses: list[Any] = []
@@ -124,12 +124,12 @@ def test_a_writer_warns_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("settings", [{"origin": ORIGIN}, {"coords_dtype": "float64"}], ids=["origin", "float64"])
-def test_nothing_is_said_where_digits_are_kept(tmp_path: Path, settings: dict[str, Any]) -> None:
+def test_no_warning_if_digits_are_kept(tmp_path: Path, settings: dict[str, Any]) -> None:
     source = TreeSource(save_far_tree(tmp_path / "tree", "run_1"), FAR_FILEMAP)
     assert warned(source, writer_of(tmp_path / "store", **settings))[0] == []
 
 
-def test_positions_that_were_coarse_in_the_source_are_as_they_were(tmp_path: Path) -> None:
+def test_coarse_source_positions_cause_no_warning(tmp_path: Path) -> None:
     sample = far_sample()
     sample["volume_position"] = sample["volume_position"].astype(np.float32)
     writer = writer_of(tmp_path)
@@ -137,7 +137,7 @@ def test_positions_that_were_coarse_in_the_source_are_as_they_were(tmp_path: Pat
     writer.write_group("run_2", sample | {"volume_position": sample["volume_position"].astype(np.float64)})
 
 
-def test_velocities_far_from_zero_are_no_positions(tmp_path: Path) -> None:
+def test_large_velocities_cause_no_warning(tmp_path: Path) -> None:
     sample = far_sample(corner=(0, 0, 0))
     writer_of(tmp_path, values_dtype="float32").write_group("run_1", sample | {"volume_velocity": far_points()})
 
@@ -148,7 +148,7 @@ def test_a_field_with_a_dtype_of_its_own_is_advised_by_name(tmp_path: Path) -> N
         writer.write_group("run_1", far_sample())
 
 
-def test_of_half_precision_single_precision_is_the_way_out(tmp_path: Path) -> None:
+def test_float32_is_advised_for_float16(tmp_path: Path) -> None:
     points = np.random.default_rng(0).random((500, 3)) * 0.01 + 1
     with pytest.warns(PrecisionWarning, match=r'as float16.*coords_dtype="float32" \(--coords-dtype float32\)'):
         writer_of(tmp_path, coords_dtype="float16").write_group(
@@ -156,7 +156,7 @@ def test_of_half_precision_single_precision_is_the_way_out(tmp_path: Path) -> No
         )
 
 
-def test_data_that_do_not_fit_in_memory_are_looked_at_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_larger_than_memory_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shrink(monkeypatch, 1 << 10)
     losses: list[Any] = []
     writer = writer_of(tmp_path / "store")
@@ -170,7 +170,7 @@ def test_data_that_do_not_fit_in_memory_are_looked_at_too(tmp_path: Path, monkey
     assert losses[0].axes[1].low == pytest.approx(FAR[1], abs=1)
 
 
-def test_positions_of_two_components_are_looked_at(tmp_path: Path) -> None:
+def test_positions_of_two_components_are_checked(tmp_path: Path) -> None:
     filemap = extended_filemap({"wing_position": "a.npy"}, {"wing_position": 2})
     with pytest.warns(PrecisionWarning, match="y values, 0.5 apart") as caught:
         ZarrStoreWriter(tmp_path, filemap, "far").write_group("run_1", {"wing_position": far_points()[:, :2]})
@@ -180,16 +180,16 @@ def test_positions_of_two_components_are_looked_at(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("dtype", "note"),
     [
-        ("float64", "more digits than float32 has: read it with dtype={'volume_position': 'float64'}"),
+        ("float64", "more digits than float32 has; read it with dtype={'volume_position': 'float64'}"),
         (
             "float32",
-            "more digits than float32 has; a new store keeps them with --origin X,Y,Z or --coords-dtype float64",
+            "more digits than float32 has; convert to a new store with --origin X,Y,Z or --coords-dtype float64",
         ),
     ],
 )
 @pytest.mark.filterwarnings("ignore::noether.data.zarr_store.errors.PrecisionWarning")
-def test_the_manifest_and_info_say_which_positions_need_more(tmp_path: Path, dtype: str, note: str) -> None:
-    """No other sample says anything of it, so that manifests are what they were."""
+def test_the_manifest_and_info_name_positions_that_need_more(tmp_path: Path, dtype: str, note: str) -> None:
+    """Manifest lines of other samples do not have the key, so older manifests stay the same."""
     writer = writer_of(tmp_path, coords_dtype=dtype)
     writer.write_sample("far", far_sample())
     writer.write_sample("near", far_sample(corner=(0, 0, 0)))
@@ -199,7 +199,7 @@ def test_the_manifest_and_info_say_which_positions_need_more(tmp_path: Path, dty
     samples = StoreManifest.load(str(tmp_path)).samples
     assert samples["far"].fidelity["volume_position"].needs_float64
     assert not samples["near"].fidelity["volume_position"].needs_float64
-    assert f"note: volume_position of 1 samples needs {note}" in call("info", tmp_path).stdout
+    assert f"note: volume_position of 1 sample needs {note}" in call("info", tmp_path).stdout
     assert "note:" not in call("info", tmp_path, "near").stdout
     found = writer.find_group("far")
     assert found is not None

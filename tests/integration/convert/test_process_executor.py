@@ -1,4 +1,4 @@
-"""Worker processes: what they are asked they do, and what becomes of one does not touch the others."""
+"""Worker processes run calls, and the death of one does not affect the others."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WAIT_SECONDS = 60.0
 
 @contextmanager
 def held_open(path: Path) -> Iterator[IO[bytes]]:
-    """Read from a named pipe that `calls.hold_open` has opened; a process that does not come to it is an error."""
+    """Read from a named pipe that `calls.hold_open` has opened; fail if no process opens it."""
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as pipe:
         assert select.select([pipe], [], [], WAIT_SECONDS)[0], "no process has opened the pipe"
         assert pipe.read(1) == b"."
@@ -33,24 +33,24 @@ def held_open(path: Path) -> Iterator[IO[bytes]]:
 
 
 def is_closed(pipe: IO[bytes]) -> bool:
-    """Return whether all that could write to a pipe is gone, or will be soon."""
+    """Return whether all writers of a pipe have ended, or end soon."""
     return bool(select.select([pipe], [], [], WAIT_SECONDS)[0]) and pipe.read() == b""
 
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[ProcessExecutor]:
-    """One worker for all tests that leave it as it was, or mean it to be replaced."""
+    """One worker for all tests that do not change it, or that expect its replacement."""
     executor = ProcessExecutor(1)
     yield executor
     executor.terminate()
 
 
 @pytest.mark.slow
-def test_a_call_gives_what_the_function_gives(shared: ProcessExecutor) -> None:
+def test_a_call_returns_the_result_of_the_function(shared: ProcessExecutor) -> None:
     assert shared.submit(calls.give, value={"a": (1, None)}).result() == {"a": (1, None)}
 
 
-def test_work_is_done_in_another_process_that_is_kept(shared: ProcessExecutor) -> None:
+def test_calls_run_in_one_other_process(shared: ProcessExecutor) -> None:
     first, second = (shared.submit(calls.pid).result() for _ in range(2))
     assert first == second != os.getpid()
 
@@ -60,23 +60,23 @@ def test_work_is_done_in_another_process_that_is_kept(shared: ProcessExecutor) -
     [KeyError("pMean"), MissingDependencyError("h5py", "reading", "hdf5"), WorkerDiedError("it was stopped", 7)],
     ids=lambda error: type(error).__name__,
 )
-def test_a_call_raises_what_the_function_raises(shared: ProcessExecutor, error: Exception) -> None:
+def test_a_call_raises_the_error_of_the_function(shared: ProcessExecutor, error: Exception) -> None:
     with pytest.raises(type(error)) as raised:
         shared.submit(calls.fail, error).result()
     assert (str(raised.value), vars(raised.value)) == (str(error), vars(error))
 
 
-def test_an_exception_that_no_pickle_brings_back_comes_with_its_type_and_message(shared: ProcessExecutor) -> None:
+def test_an_unpicklable_exception_keeps_its_type_and_message(shared: ProcessExecutor) -> None:
     with pytest.raises(WorkerError, match=r"MeshLibraryError: volume\.vtu:9: no such cell"):
         shared.submit(calls.fail_as_a_library_does).result()
 
 
-def test_a_result_that_cannot_be_sent_back_is_an_error_that_says_so(shared: ProcessExecutor) -> None:
+def test_an_unpicklable_result_is_an_error(shared: ProcessExecutor) -> None:
     with pytest.raises(Exception, match="Can't pickle local object 'give_what_cannot_be_sent"):
         shared.submit(calls.give_what_cannot_be_sent).result()
 
 
-def test_what_cannot_be_sent_there_is_refused_at_once(shared: ProcessExecutor) -> None:
+def test_an_unpicklable_function_is_refused_at_once(shared: ProcessExecutor) -> None:
     with pytest.raises(Exception, match=r"pickle|local object"):
         shared.submit(lambda: None)
 
@@ -84,7 +84,7 @@ def test_what_cannot_be_sent_there_is_refused_at_once(shared: ProcessExecutor) -
 @pytest.mark.parametrize(
     ("act", "reason"),
     [
-        ("killed", "the worker process was killed by SIGKILL, as the system does where memory is short"),
+        ("killed", "the worker process was killed by SIGKILL, as the system does when memory is short"),
         pytest.param(
             "crashed", "the worker process was killed by SIGSEGV: a library crashed", marks=pytest.mark.faults
         ),
@@ -110,7 +110,7 @@ def test_a_crash_in_a_library_shows_where_it_was_called(shared: ProcessExecutor)
 
 
 @pytest.mark.faults
-def test_a_process_that_was_killed_while_it_had_nothing_to_do_costs_no_call(shared: ProcessExecutor) -> None:
+def test_the_kill_of_an_idle_process_fails_no_call(shared: ProcessExecutor) -> None:
     first = shared.submit(calls.pid).result()
     os.kill(first, signal.SIGKILL)
     os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
@@ -129,7 +129,7 @@ def test_a_large_function_is_pickled_once_and_sent_to_each_process_once(shared: 
 
 
 @pytest.mark.faults
-def test_temporary_files_go_with_their_process_even_where_it_is_killed(shared: ProcessExecutor, tmp_path: Path) -> None:
+def test_temporary_files_are_removed_even_after_a_kill(shared: ProcessExecutor, tmp_path: Path) -> None:
     with pytest.raises(WorkerDiedError):
         shared.submit(calls.leave_temporary_file_and_die, tmp_path / "told").result()
     left = Path((tmp_path / "told").read_text())
@@ -138,22 +138,23 @@ def test_temporary_files_go_with_their_process_even_where_it_is_killed(shared: P
 
 
 @pytest.mark.faults
-def test_a_call_that_takes_too_long_is_stopped_and_others_are_not_touched() -> None:
+def test_a_timeout_stops_only_its_own_call() -> None:
     with ProcessExecutor(2, timeout=3) as executor:
         hung, *others = [executor.submit(calls.act, "hung"), *(executor.submit(calls.pid) for _ in range(3))]
-        with pytest.raises(WorkerDiedError, match="stopped after the 3 s that a sample may take") as died:
+        with pytest.raises(WorkerDiedError, match="stopped after the timeout of 3 s") as died:
             hung.result()
         assert died.value.pid not in {other.result() for other in others}
 
 
 @pytest.mark.faults
-def test_termination_ends_the_deafest_process_fails_its_call_and_cancels_the_rest(tmp_path: Path) -> None:
+def test_termination_ends_processes_that_ignore_signals(tmp_path: Path) -> None:
+    """The running call fails, and the waiting calls are cancelled."""
     executor = ProcessExecutor(1)
     os.mkfifo(tmp_path / "pipe")
     under_way, waiting = executor.submit(calls.hold_open, str(tmp_path / "pipe")), executor.submit(calls.give)
     with held_open(tmp_path / "pipe") as pipe:
         executor.terminate()
-        assert is_closed(pipe)  # the process does not hold it open any more
+        assert is_closed(pipe)  # the process has closed the pipe
     with pytest.raises(WorkerDiedError, match="SIGKILL"):
         under_way.result(0)
     with pytest.raises(CancelledError):
@@ -161,7 +162,7 @@ def test_termination_ends_the_deafest_process_fails_its_call_and_cancels_the_res
 
 
 @pytest.mark.slow
-def test_shutdown_finishes_what_was_submitted_and_takes_no_more() -> None:
+def test_shutdown_finishes_submitted_calls_and_refuses_others() -> None:
     executor = ProcessExecutor(1)
     futures = [executor.submit(calls.give, number) for number in range(3)]
     executor.shutdown()
@@ -171,7 +172,7 @@ def test_shutdown_finishes_what_was_submitted_and_takes_no_more() -> None:
 
 
 @pytest.mark.faults
-def test_a_process_ends_when_its_parent_is_killed_whatever_it_does(tmp_path: Path) -> None:
+def test_a_process_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     environment = {**os.environ, "PYTHONPATH": str(Path(support.__file__).parents[1]), "TMPDIR": str(tmp_path)}
     with (
@@ -184,10 +185,9 @@ def test_a_process_ends_when_its_parent_is_killed_whatever_it_does(tmp_path: Pat
 
 
 @pytest.mark.faults
-def test_processes_that_cannot_start_are_an_error_with_what_they_did(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_processes_that_cannot_start_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Python runs this file when it starts.
+    """The error names the exit code of the processes."""
     (tmp_path / "sitecustomize.py").write_text(
         "import os, sys\nif '--multiprocessing-fork' in sys.orig_argv: os._exit(5)"
     )
@@ -195,12 +195,12 @@ def test_processes_that_cannot_start_are_an_error_with_what_they_did(
     with ProcessExecutor(1) as executor:
         future = executor.submit(calls.give)
         with pytest.raises(
-            WorkerError, match=r"no worker process can be started; 3 times, .* exited with code 5.*__main__"
+            WorkerError, match=r"no worker process can be started: 3 times, .* exited with code 5.*__main__"
         ):
             future.result(WAIT_SECONDS)
 
 
-def test_without_a_place_for_temporary_files_no_process_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_process_starts_without_a_temporary_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", "/nowhere")
     with ProcessExecutor(1) as executor, pytest.raises(WorkerError, match=r"temporary files.*/nowhere"):
         executor.submit(calls.give).result()

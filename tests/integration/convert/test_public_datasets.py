@@ -1,4 +1,4 @@
-"""Datasets as they are published, in small: their own names of files, parts and arrays, and the mapping for each."""
+"""Small copies of published datasets, with their names of files, parts and arrays, and a mapping for each."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def skin() -> pv.PolyData:
 def save_openfoam(
     directory: Path, number: int, surface: dict[str, int], volume: dict[str, int], *, n_pieces: int = 1
 ) -> dict[str, NDArray[np.float32]]:
-    """Save boundary and volume with arrays of some widths, as cell data; give the arrays by name."""
+    """Save boundary and volume with arrays of some widths as cell data, and return the arrays by name."""
     directory.mkdir(parents=True)
     body, cells = skin(), box()
     arrays: dict[str, NDArray[np.float32]] = {}
@@ -110,7 +110,7 @@ def shapenet_car(root: Path) -> Arrays:
     directory.mkdir(parents=True)
     body, cells = skin(), box()
     used = body.n_points
-    # As published, some points are part of no face, and have values all the same.
+    # In the published data, some points belong to no face, and have values, too.
     with_unused = pv.PolyData(np.vstack([np.asarray(body.points), numbers(5, 3, 9)]), faces=body.faces)
     with_unused.save(directory / "quadpress_smpl.vtk")
     cells.save(directory / "hexvelo_smpl.vtk")
@@ -130,9 +130,10 @@ def shapenet_car(root: Path) -> Arrays:
     ],
     ids=["AhmedML", "DrivAerML", "DrivAerStar", "ShapeNet-Car"],
 )
-def test_a_dataset_is_converted_as_it_is_published_by_the_mapping_of_its_name(
+def test_a_published_dataset_is_converted_by_its_preset(
     tmp_path: Path, name: str, make: Callable[[Path], Arrays], sample_id: str, derived: list[str]
 ) -> None:
+    """The tree has the layout of the published dataset."""
     expected = make(tmp_path / "source")
     ran = call(
         "convert", tmp_path / "source", tmp_path / "store", "--mapping", name, "--workers", 0,

@@ -1,4 +1,4 @@
-"""Temporary files of a conversion: how many bytes they take, where they lie, and whether there is room."""
+"""Temporary files of a conversion: their size, their directory, and its free space."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ fields = { position = "x" }
 
 
 class MappedSource(SizedSource):
-    """Its fields are not read into memory."""
+    """A source whose fields are not in memory."""
 
     def describe(self, sample_id: str) -> dict[str, FieldDescription]:
         return {name: replace(one, in_memory=False) for name, one in super().describe(sample_id).items()}
@@ -55,7 +55,7 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def small_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Samples of a size for tests are too large to be loaded."""
+    """A limit with which small test samples are too large for memory."""
     shrink(monkeypatch, 1 << 24)
 
 
@@ -68,8 +68,8 @@ def described(**in_memory: bool) -> dict[str, FieldDescription]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_memory")
-def test_the_planned_bytes_are_those_that_a_conversion_takes(tmp_path: Path, scratch: Path) -> None:
-    """The fields of both domains lie there at the same time."""
+def test_planned_temporary_bytes_match_the_conversion(tmp_path: Path, scratch: Path) -> None:
+    """The temporary files of both domains exist at the same time."""
     writer = ZarrStoreWriter(tmp_path / "store", FILEMAP, "n")
     fields: dict[str, Any] = {}
     for field, shape in SHAPES.items():
@@ -85,7 +85,7 @@ def test_the_planned_bytes_are_those_that_a_conversion_takes(tmp_path: Path, scr
     assert taken == scratch_bytes_of(writer, described()) == POINTS * (12 + 4 + 12 + 2 + 6 + 4)
 
 
-def test_samples_in_memory_and_small_ones_take_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_samples_in_memory_need_no_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = ZarrStoreWriter(tmp_path / "store", FILEMAP, "n")
     assert scratch_bytes_of(writer, described()) == 0
     shrink(monkeypatch, 1 << 24)
@@ -95,14 +95,16 @@ def test_samples_in_memory_and_small_ones_take_none(tmp_path: Path, monkeypatch:
 
 @pytest.mark.usefixtures("small_memory")
 @pytest.mark.parametrize(("copied", "expected"), [(10, POINTS * 16), (10**9, 10**9)])
-def test_copies_of_files_are_gone_before_rows_are_reordered(tmp_path: Path, copied: int, expected: int) -> None:
+def test_local_copies_are_removed_before_the_reordering(tmp_path: Path, copied: int, expected: int) -> None:
     writer = ZarrStoreWriter(tmp_path / "store", FILEMAP, "n")
     fields = {"volume_position": replace(described()["volume_position"], scratch_bytes=copied)}
     assert scratch_bytes_of(writer, fields) == expected
 
 
-@pytest.mark.usefixtures("looked_at_here")
-def test_a_directory_without_room_is_warned_of(scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("described_in_threads")
+def test_a_full_temporary_directory_causes_a_warning(
+    scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The largest sample counts, for each worker; the warning has the number of workers that fit."""
     monkeypatch.setattr(Machine, "now", lambda: Machine(8, None, 4 * 10**9, scratch_root()))
     source = MappedSource({"run_1": 10, "run_2": 100_000_000})
@@ -115,14 +117,14 @@ def test_a_directory_without_room_is_warned_of(scratch: Path, tmp_path: Path, mo
 
     assert warnings(2) == []
     assert warnings(3) == [
-        f"3 workers may write 5.4 GB of temporary files, and 4.0 GB is free in {scratch}: set TMPDIR to a directory "
-        "with more room, or --workers 2"
+        f"3 workers may write 5.4 GB of temporary files, and 4.0 GB is free in {scratch}; set TMPDIR to a directory "
+        "with more room, or use --workers 2"
     ]
     monkeypatch.setattr(Machine, "now", lambda: Machine(8, None, 10**9, scratch_root()))
-    assert [text.partition(", or ")[2] for text in warnings(1)] == ["not even one fits"]
+    assert [text.rpartition(", ")[2] for text in warnings(1)] == ["since not even one worker fits"]
 
 
-@pytest.mark.usefixtures("looked_at_here")
+@pytest.mark.usefixtures("described_in_threads")
 def test_the_command_states_temporary_files_and_their_place(tmp_path: Path, scratch: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "m.toml").write_text(MAPPING)

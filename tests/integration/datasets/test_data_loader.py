@@ -17,7 +17,7 @@ from support.reading import write_runs
 from support.s3_server import S3Server
 
 pytestmark = [
-    # From Python 3.12 on, forking beside threads warns; that it works is what is tested.
+    # Since Python 3.12, a fork of a process with threads warns. These tests check that it works.
     pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning"),  # more workers than cores
 ]
@@ -42,7 +42,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def dataset(root: Path) -> ZarrStoreDataset:
-    """A dataset that was read from, so that whoever is forked finds it in use."""
+    """A dataset that was read from, so that forked processes inherit its open files."""
     dataset = ZarrStoreDataset(root, **WANTED)
     dataset[0]
     return dataset
@@ -50,7 +50,7 @@ def dataset(root: Path) -> ZarrStoreDataset:
 
 @pytest.fixture(scope="module")
 def expected(root: Path) -> dict[int, dict[str, Item]]:
-    """The items of each epoch by sample, each read on its own."""
+    """Return the items of each epoch by sample, read one by one."""
     dataset = ZarrStoreDataset(root, **WANTED)
     items = {}
     for epoch in EPOCHS:
@@ -160,7 +160,7 @@ def test_batches_of_samples_of_different_sizes_and_dtypes_come_whole_from_a_work
             assert torch.equal(batch["offsets"][name], expected["offsets"][name])
 
 
-def test_an_error_in_a_worker_is_raised_as_it_is(tmp_path: Path) -> None:
+def test_an_error_in_a_worker_is_raised(tmp_path: Path) -> None:
     root = write_runs(tmp_path / "store", *RUNS[:3], chunk_points=256)
     dataset = ZarrStoreDataset(root, fields=["volume_pressure"], num_points={"volume": 100})
     dataset[1]

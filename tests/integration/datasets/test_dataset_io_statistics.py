@@ -1,4 +1,4 @@
-"""A dataset counts what it and its workers read, whichever way these are started."""
+"""A dataset counts its reads and the reads of its workers, with every start method."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from support.forks import in_fork
 from support.local_reads import note_reads
 from support.reading import write_runs
 
-# From Python 3.12 on, forking beside threads warns; that it works is what is tested.
+# Since Python 3.12, a fork of a process with threads warns. These tests check that it works.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 
 RUNS = ["run_1", "run_2", "run_3", "run_4"]
@@ -34,7 +34,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def cost_of_an_epoch(root: Path) -> tuple[int, int]:
-    """Requests and bytes of all samples, whole."""
+    """Return the requests and bytes of whole reads of all samples."""
     costs = [ZarrChunkReader(root).cost(run) for run in RUNS]
     return sum(cost.total_requests or 0 for cost in costs), sum(cost.total_bytes or 0 for cost in costs)
 
@@ -85,7 +85,7 @@ def test_two_loaders_of_a_dataset_at_the_same_time_lose_no_count(root: Path) -> 
     assert counted(dataset.io_statistics()) == (2 * requests, 2 * n_bytes)
 
 
-def test_a_subset_counts_by_itself_and_a_copy_begins_anew(root: Path) -> None:
+def test_a_subset_and_a_copy_have_their_own_counts(root: Path) -> None:
     dataset = ZarrStoreDataset(root)
     subset = dataset.subset(RUNS[:1])
     _ = subset[0]
@@ -99,7 +99,7 @@ def test_a_subset_counts_by_itself_and_a_copy_begins_anew(root: Path) -> None:
     assert counted(subset.io_statistics()) == (alone.total_requests, alone.total_bytes)
 
 
-def test_a_forked_process_that_is_no_worker_counts_as_well(root: Path) -> None:
+def test_a_forked_process_that_is_not_a_worker_counts(root: Path) -> None:
     dataset = ZarrStoreDataset(root)
     _ = dataset[0]
     before = counted(dataset.io_statistics())
@@ -107,7 +107,7 @@ def test_a_forked_process_that_is_no_worker_counts_as_well(root: Path) -> None:
     assert counted(dataset.io_statistics()) == (2 * before[0], 2 * before[1])
 
 
-def test_whole_samples_batch_by_batch_are_counted(root: Path) -> None:
+def test_iter_sample_is_counted(root: Path) -> None:
     dataset = ZarrStoreDataset(root)
     for _ in dataset.iter_sample(RUNS[0], 4096):
         pass

@@ -1,4 +1,4 @@
-"""A dataset that reads positions with fewer digits than they need says so, and how to read all of them."""
+"""A dataset warns if it reads positions with fewer digits than they need, and names the remedy."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("dtype", [None, {"volume_velocity": "float64"}, {"volume_position": "float16"}], ids=str)
-def test_positions_that_lose_digits_are_told_once(store: Path, dtype: Any) -> None:
+def test_positions_that_lose_digits_are_warned_of_once(store: Path, dtype: Any) -> None:
     message = r"^volume_position \(sample 'far_1'\): stored as float64 .* dtype=\{'volume_position': 'float64'\}, or"
     with pytest.warns(PrecisionWarning, match=message) as caught:
         ZarrStoreDataset(store, dtype=dtype)
@@ -45,17 +45,17 @@ def test_positions_that_lose_digits_are_told_once(store: Path, dtype: Any) -> No
     ],
     ids=["float64", "near", "other field", "other field of a draw"],
 )
-def test_nothing_is_said_where_no_digits_are_lost(store: Path, parameters: dict[str, Any]) -> None:
+def test_no_warning_if_no_digits_are_lost(store: Path, parameters: dict[str, Any]) -> None:
     ZarrStoreDataset(store, **parameters)
 
 
-def test_positions_of_a_named_draw_are_looked_at(store: Path) -> None:
+def test_positions_of_a_named_draw_are_checked(store: Path) -> None:
     with pytest.warns(PrecisionWarning):
         ZarrStoreDataset(store, fields=[], draws={"query": Draw("volume", 10)})
 
 
-def test_what_is_advised_keeps_the_digits(store: Path, tmp_path: Path) -> None:
-    """float64 has every bit of the source; a store with an origin has them relative to it, in float32."""
+def test_the_advised_dtype_keeps_the_digits(store: Path, tmp_path: Path) -> None:
+    """float64 has every bit of the source. A store with an origin has positions relative to it, in float32."""
     item = ZarrStoreDataset(store, sample_ids=["far_1"], dtype={"volume_position": "float64"})[0]
     source = far_sample()["volume_position"]
     rows = {row.tobytes() for row in source}

@@ -1,4 +1,4 @@
-"""A dataset of which samples are damaged: it says which, or goes on without them, and never gives wrong values."""
+"""A dataset with damaged samples names them, or continues without them, and never returns wrong values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from support.effort import in_full_mode
 from support.reading import write_samples
 from support.repository import ROOT
 
-# From Python 3.12 on, forking beside threads warns; that it works is what is tested.
+# Since Python 3.12, a fork of a process with threads warns. These tests check that it works.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 
 IDS = [f"run_{number}" for number in range(10)]
@@ -52,13 +52,13 @@ def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def root(intact: Path, tmp_path: Path) -> Path:
-    """A copy to break."""
+    """A copy of the store to damage."""
     return Path(shutil.copytree(intact, tmp_path / "store"))
 
 
 @pytest.fixture
 def sound(intact: Path) -> list[Item]:
-    """What the samples give in epoch 3 while nothing is damaged."""
+    """The items of epoch 3 of the undamaged store."""
     dataset = ZarrStoreDataset(intact, **WANTED)
     dataset.set_epoch(3)
     return [dataset[i] for i in range(len(dataset))]
@@ -102,7 +102,7 @@ def test_a_damaged_sample_names_itself_and_its_field(root: Path, workers: int) -
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_next_sound_sample_stands_in_for_damaged_ones(root: Path, sound: list[Item], workers: int) -> None:
-    """Damaged samples are counted, whichever process reads them."""
+    """Damaged samples are counted in every process that reads them."""
     damage(root, 2, 3, 6)
     dataset = opened(root, on_error="skip")
     batches = batches_of(dataset, workers)
@@ -119,9 +119,7 @@ def test_the_next_sound_sample_stands_in_for_damaged_ones(root: Path, sound: lis
     [flip(shard(9), 30), flip(shard(9), -1), cut(shard(9), 200), remove(shard(9)), remove("run_9.zarr")],
     ids=["chunk", "index", "cut", "lost shard", "lost group"],
 )
-def test_whatever_is_wrong_with_the_last_sample_the_first_one_stands_in(
-    root: Path, sound: list[Item], broken: Damage
-) -> None:
+def test_the_first_sample_stands_in_for_a_damaged_last_one(root: Path, sound: list[Item], broken: Damage) -> None:
     broken(root)
     item = opened(root, on_error="skip")[-1]
     assert item["sample_id"] == "run_0"
@@ -141,7 +139,7 @@ def test_a_sample_is_logged_once_and_every_item_is_counted(root: Path, caplog: p
     assert (dataset.skipped_ids, dataset.n_skipped) == (("run_2",), 3)
 
 
-def test_what_a_spawned_worker_skips_is_counted_as_well(root: Path) -> None:
+def test_skips_of_a_spawned_worker_are_counted(root: Path) -> None:
     damage(root, 2)
     dataset = opened(root, on_error="skip")
     try:
@@ -163,29 +161,29 @@ def test_a_sample_that_was_repaired_is_no_longer_skipped(intact: Path, root: Pat
     assert torch.equal(item["volume_velocity"], sound[2]["volume_velocity"])
 
 
-def test_nothing_is_skipped_where_nothing_is_damaged(root: Path, sound: list[Item]) -> None:
+def test_nothing_is_skipped_without_damage(root: Path, sound: list[Item]) -> None:
     dataset = opened(root, on_error="skip")
     require_equal(batches_of(dataset, 0), sound)
     assert (dataset.skipped_ids, dataset.n_skipped) == ((), 0)
 
 
-def test_where_eight_samples_in_a_row_cannot_be_read_the_error_is_raised(root: Path) -> None:
+def test_eight_unreadable_samples_in_a_row_raise_the_error(root: Path) -> None:
     damage(root, *range(1, 9))
     dataset = opened(root, on_error="skip")
     assert dataset[2]["sample_id"] == "run_9"
     with pytest.raises(CorruptDataError, match="sample 'run_8'") as raised:
         dataset[1]
-    assert raised.value.__notes__ == ["on_error='skip': no sample of 8 in a row could be read"]
+    assert raised.value.__notes__ == ["on_error='skip': none of 8 samples in a row could be read"]
 
 
-def test_where_no_sample_of_the_dataset_can_be_read_the_error_is_raised(root: Path) -> None:
+def test_a_dataset_without_readable_samples_raises_the_error(root: Path) -> None:
     damage(root, 1, 2)
     with pytest.raises(CorruptDataError, match="sample 'run_1'"):
         opened(root, sample_ids=["run_1", "run_2"], on_error="skip")[1]
 
 
 @pytest.mark.parametrize("kind", [CorruptDataError, StorageError, ValueError])
-def test_what_a_transform_raises_is_never_skipped(root: Path, kind: type[Exception]) -> None:
+def test_errors_of_a_transform_are_never_skipped(root: Path, kind: type[Exception]) -> None:
     def fail(item: Item) -> Item:
         raise kind("of the transform")
 
@@ -201,7 +199,7 @@ def test_an_unknown_choice_is_refused(root: Path) -> None:
 def test_the_documented_loop_counts_what_it_skips(root: Path) -> None:
     damage(root, 4)
     text = (ROOT / "docs" / "trust.md").read_text(encoding="utf-8")
-    code = text.partition("\n## When the network fails\n")[2].split("```python\n")[2].partition("```")[0]
+    code = text.partition("\n## Network failures\n")[2].split("```python\n")[2].partition("```")[0]
     found = {"DataLoader": DataLoader, "ZarrStoreDataset": ZarrStoreDataset, "collate_samples": collate_samples}
     exec(code.replace("s3://bucket/store", str(root)).replace("num_workers=4", "num_workers=0"), found)
     dataset: Any = found["dataset"]

@@ -1,4 +1,4 @@
-"""A store as a dataset: what an item holds, which samples it has, and what a batch is read in."""
+"""A store as a dataset: the content of items, the samples, and the requests of a batch."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def require_equal(first: Item, second: Item) -> None:
             assert value == second[key]
 
 
-def test_an_item_holds_points_of_the_source_the_same_in_all_fields_of_a_draw(root: Path, run_1: Arrays) -> None:
+def test_all_fields_of_a_draw_have_the_same_source_points(root: Path, run_1: Arrays) -> None:
     item = ZarrStoreDataset(root, num_points=NUM_POINTS, draws=DRAWS)[0]
 
     named = {"query_position", "query_velocity", "query_sdf", "geometry_position"}
@@ -99,12 +99,12 @@ def test_what_is_drawn_depends_on_epoch_and_sample_alone(root: Path) -> None:
             require_equal(item, expected)
 
 
-def test_a_sweep_gives_every_point_of_each_sample_in_as_many_epochs_as_it_needs(root: Path, run_1: Arrays) -> None:
+def test_a_sweep_has_every_point_within_its_epochs(root: Path, run_1: Arrays) -> None:
     dataset = ZarrStoreDataset(
         root, sample_ids=["run_1"], num_points={"volume": 4000}, fields=["volume_position"], schedule="sweep", seed=3
     )
     times = np.zeros(N_POINTS["volume"], dtype=int)
-    for epoch in range(5, 10):  # the second sweep: five draws of 4,000 give 18,219 points
+    for epoch in range(5, 10):  # the second sweep: five draws of 4,000 cover 18,219 points
         dataset.set_epoch(epoch)
         times[source_rows(dataset[0]["volume_position"].numpy(), run_1["volume_position"])] += 1
     assert set(times.tolist()) == {1, 2}
@@ -112,7 +112,7 @@ def test_a_sweep_gives_every_point_of_each_sample_in_as_many_epochs_as_it_needs(
 
 
 class Together(MemoryFileSystem):  # type: ignore[misc]  # fsspec is not typed
-    """Answers a read of a range only once as many as `count` are under way."""
+    """Answers a read of a range only when `count` reads are in flight."""
 
     protocol = "together"
     cachable = False
@@ -153,7 +153,7 @@ def test_a_batch_is_read_in_one_round_of_concurrent_reads(
     write_chunk_index(place)
     expected = ZarrStoreDataset(place, **wanted)
     dataset = ZarrStoreDataset(place, **wanted, read_concurrency=9)
-    # Three fields of three samples: a read that waited for another would wait for ever.
+    # Three fields of three samples: a read that waited for another read would never end.
     monkeypatch.setattr(Together, "barrier", threading.Barrier(9))
     batch = dataset.__getitems__(range(3))
     monkeypatch.setattr(Together, "barrier", None)
@@ -161,7 +161,7 @@ def test_a_batch_is_read_in_one_round_of_concurrent_reads(
         require_equal(item, other)
 
 
-def test_attributes_that_are_numbers_are_tensors_and_all_others_the_callers_own(tmp_path: Path) -> None:
+def test_numeric_attributes_are_tensors_and_others_are_copies(tmp_path: Path) -> None:
     attributes: dict[str, Any] = {
         "design_parameters": [25.0, 1.044, 0.288, 40.0],
         "speed": 40,
@@ -197,7 +197,7 @@ def test_a_transform_makes_the_items(root: Path) -> None:
     assert dataset[2] == {"n": 300}
 
 
-def test_the_samples_are_those_of_the_store_of_a_split_or_the_ones_that_are_named(root: Path) -> None:
+def test_samples_come_from_the_store_a_split_or_a_list(root: Path) -> None:
     def ids(**chosen: Any) -> list[str]:
         dataset = ZarrStoreDataset(root, num_points={"surface": 5, "volume": 5}, **chosen)
         assert [item["sample_id"] for item in items_of(dataset)] == list(dataset.sample_ids)
@@ -210,14 +210,14 @@ def test_the_samples_are_those_of_the_store_of_a_split_or_the_ones_that_are_name
 
 
 @pytest.mark.parametrize("chosen", [{"split": "val"}, {"sample_ids": ["run_2", "run_9", "run_8"]}], ids=str)
-def test_samples_that_the_store_lacks_are_refused_or_on_request_skipped_with_a_count(
-    root: Path, chosen: dict[str, Any]
-) -> None:
+def test_samples_that_the_store_lacks_are_an_error_or_skipped(root: Path, chosen: dict[str, Any]) -> None:
     with pytest.raises(
-        UnknownNameError, match=r"2 of 3 samples.* not in the store: 'run_9', 'run_8'; if_missing='skip'"
+        UnknownNameError, match=r"2 of 3 samples.* not in the store: 'run_9', 'run_8'; use if_missing='skip'"
     ):
         ZarrStoreDataset(root, **chosen)
-    with pytest.warns(UserWarning, match=r"2 of 3 samples.* not in the store: 'run_9', 'run_8'; going without"):
+    with pytest.warns(
+        UserWarning, match=r"2 of 3 samples.* not in the store: 'run_9', 'run_8'; the dataset skips them"
+    ):
         dataset = ZarrStoreDataset(root, **chosen, if_missing="skip")
     assert dataset.sample_ids == ("run_2",)
     assert dataset.missing_ids == ("run_9", "run_8")
@@ -227,10 +227,14 @@ def test_samples_that_the_store_lacks_are_refused_or_on_request_skipped_with_a_c
     ("wanted", "kind", "message"),
     [
         ({"split": "trains"}, UnknownNameError, "split 'trains' is not in the store; did you mean 'train'?"),
-        ({"split": "none"}, ArgumentError, "split 'none' of the store has no samples; expected at least one"),
-        ({"sample_ids": []}, ArgumentError, "the store has no samples; expected at least one to train on"),
+        ({"split": "none"}, ArgumentError, "split 'none' of the store has no samples, expected at least one"),
+        ({"sample_ids": []}, ArgumentError, "the store has no samples, expected at least one to train on"),
         ({"sample_ids": "run_1"}, ArgumentError, r"sample_ids: expected a list of ids, got the str 'run_1'"),
-        ({"sample_ids": ["run_1"], "split": "train"}, ArgumentError, "expected either a split or sample ids, got both"),
+        (
+            {"sample_ids": ["run_1"], "split": "train"},
+            ArgumentError,
+            "split, sample_ids: expected one of the two, got both",
+        ),
         ({"if_missing": "ignore"}, ArgumentError, "if_missing: expected one of error, skip, got 'ignore'"),
         ({"fields": ["volume_presure"]}, UnknownNameError, "did you mean 'volume_pressure'"),
         (
@@ -243,14 +247,18 @@ def test_samples_that_the_store_lacks_are_refused_or_on_request_skipped_with_a_c
             ArgumentError,
             "sample 'run_1', domain 'surface'",
         ),
-        ({"draws": {"q": Draw("volume", 5, disjoint=True)}}, ArgumentError, "which takes 18224, and there are 18219"),
+        (
+            {"draws": {"q": Draw("volume", 5, disjoint=True)}},
+            ArgumentError,
+            r"need 18,224 points .*the domain has 18,219",
+        ),
         ({"read_concurrency": 0}, ArgumentError, "read_concurrency: expected a whole number of at least 1, got 0"),
         ({"chunk_order": "any"}, ArgumentError, "chunk_order: expected one of consecutive, scattered, got 'any'"),
         ({"storage_options": {"key": 1}}, ArgumentError, "storage_options: a local path takes none"),
     ],
     ids=str,
 )
-def test_a_wrong_parameter_is_refused_when_the_dataset_is_made(
+def test_the_constructor_refuses_wrong_parameters(
     root: Path, wanted: dict[str, Any], kind: type[Exception], message: str
 ) -> None:
     with pytest.raises(kind, match=message):
@@ -267,11 +275,11 @@ def test_a_place_without_a_store_and_a_store_without_samples_are_refused(tmp_pat
     with pytest.raises(ManifestError, match=r"manifest.json: not found"):
         ZarrStoreDataset(tmp_path)
     write_samples(tmp_path, {}, AHMED_FILEMAP)
-    with pytest.raises(ArgumentError, match="the store has no samples; expected at least one to train on"):
+    with pytest.raises(ArgumentError, match="the store has no samples, expected at least one to train on"):
         ZarrStoreDataset(tmp_path)
 
 
-def test_a_dataset_that_comes_out_of_a_pickle_reads_the_same_and_can_share_its_epoch(root: Path) -> None:
+def test_an_unpickled_dataset_reads_the_same_and_shares_its_epoch(root: Path) -> None:
     dataset = ZarrStoreDataset(root, num_points=NUM_POINTS, draws=DRAWS, transform=dict)
     dataset.set_epoch(4)
     expected = items_of(dataset)
@@ -284,7 +292,7 @@ def test_a_dataset_that_comes_out_of_a_pickle_reads_the_same_and_can_share_its_e
         require_equal(item, other)
 
 
-def test_what_a_spawned_worker_is_sent_of_any_number_of_samples_fits_into_a_pipe(root: Path, tmp_path: Path) -> None:
+def test_a_pickled_dataset_of_many_samples_fits_into_a_pipe(root: Path, tmp_path: Path) -> None:
     manifest = StoreManifest.load(str(root))
     entry = manifest.samples["run_1"]
     many = {f"run_{number:04d}": replace(entry, relpath=f"run_{number:04d}.zarr") for number in range(5000)}
@@ -301,7 +309,7 @@ def test_what_a_spawned_worker_is_sent_of_any_number_of_samples_fits_into_a_pipe
     assert copied.epoch == 3
 
 
-# From Python 3.12 on, forking beside threads warns.
+# Since Python 3.12, a fork of a process with threads warns.
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_the_example_of_the_readme_trains(root: Path) -> None:
     chapter = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Train\n")[2]

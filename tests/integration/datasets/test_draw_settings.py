@@ -1,4 +1,4 @@
-"""What a dataset draws: every domain named, a curriculum, randomness for transforms, and nothing that is ignored."""
+"""Settings of draws: named domains, a curriculum, randomness for transforms, and refusal of ignored settings."""
 
 from __future__ import annotations
 
@@ -38,10 +38,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("num_points", [{"surface": 128}, lambda epoch: {"surface": 128 + epoch}])
-def test_a_domain_that_num_points_forgets_is_refused_with_what_to_write(root: Path, num_points: Any) -> None:
-    message = (
-        r"volume is missing; to read it whole, write num_points={'surface': 128, 'volume': None}, or name the fields"
-    )
+def test_a_domain_missing_in_num_points_is_refused_with_the_fix(root: Path, num_points: Any) -> None:
+    message = r"got none for volume; pass num_points={'surface': 128, 'volume': None} to read it whole, or fields="
     with pytest.raises(ArgumentError, match=message):
         ZarrStoreDataset(root, num_points=num_points)
 
@@ -54,7 +52,7 @@ def test_a_domain_that_num_points_forgets_is_refused_with_what_to_write(root: Pa
         ({"num_points": {"surface": 128}, "fields": ["surface_position"]}, {"surface": 128}),
     ],
 )
-def test_what_num_points_names_is_drawn_and_all_else_read_whole(
+def test_domains_in_num_points_are_drawn_and_others_read_whole(
     root: Path, wanted: dict[str, Any], counts: dict[str, int]
 ) -> None:
     item = ZarrStoreDataset(root, **wanted)[0]
@@ -125,30 +123,32 @@ def test_a_whole_sample_comes_in_batches_that_are_items(root: Path) -> None:
 
 
 def test_a_curriculum_goes_with_no_sweep(root: Path) -> None:
-    with pytest.raises(ArgumentError, match="schedule='sweep' goes through all points by the same number"):
+    with pytest.raises(
+        ArgumentError, match="schedule='sweep' draws the same number of points in each epoch, got a func"
+    ):
         ZarrStoreDataset(root, **WANTED | {"num_points": growing}, schedule="sweep")
 
 
-def test_a_curriculum_that_a_sample_cannot_give_is_refused_in_its_epoch(root: Path) -> None:
+def test_a_curriculum_beyond_a_sample_is_refused_in_its_epoch(root: Path) -> None:
     dataset = ZarrStoreDataset(root, **WANTED | {"num_points": growing}, if_short="error")
-    with pytest.raises(ArgumentError, match=r"sample 'run_1', domain 'volume'.*asks for 100000 points"):
+    with pytest.raises(ArgumentError, match=r"sample 'run_1', domain 'volume'.*needs 100,000 points"):
         dataset[DrawIndex(0, 999)]
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("num_points", "num_points: a dataset keeps what it was made with"),
-        ("transform", "transform: a dataset keeps what it was made with"),
-        ("fixed", "fixed: a dataset keeps what it was made with"),
+        ("num_points", "num_points: the parameters of a dataset cannot change; make"),
+        ("transform", "transform: the parameters of a dataset cannot change; make"),
+        ("fixed", "fixed: the parameters of a dataset cannot change; make"),
         ("epoch", r"call set_epoch\(epoch\)"),
     ],
 )
-def test_to_assign_what_would_be_ignored_is_an_error(root: Path, name: str, message: str) -> None:
+def test_assigning_a_parameter_is_an_error(root: Path, name: str, message: str) -> None:
     dataset = ZarrStoreDataset(root, **WANTED)
     with pytest.raises(AttributeError, match=message):
         setattr(dataset, name, 3)
-    dataset.note = "of my own"  # anybody may add to it
+    dataset.note = "of my own"  # other attributes may be set
     assert pickle.loads(pickle.dumps(dataset)).note == "of my own"
 
 
@@ -177,7 +177,7 @@ def noises(root: Path, workers: int, seed: int | None = 7) -> dict[tuple[int, in
     }
 
 
-def test_the_randomness_of_a_transform_is_that_of_the_item(root: Path) -> None:
+def test_item_generator_depends_on_the_item(root: Path) -> None:
     alone = noises(root, 0)
     assert len({noise.numpy().tobytes() for noise in alone.values()}) == len(alone) == 2 * 8 * 3
     helped = noises(root, 2)
@@ -193,7 +193,7 @@ def test_without_a_seed_the_randomness_is_fresh(root: Path) -> None:
     assert not any(torch.equal(first[key], second[key]) for key in first)
 
 
-def test_there_is_no_randomness_of_an_item_outside_of_a_transform() -> None:
+def test_item_generator_is_refused_outside_a_transform() -> None:
     with pytest.raises(ArgumentError, match=r"item_generator\('jitter'\): there is no item; call it in the transform"):
         item_generator("jitter")
 
@@ -221,7 +221,7 @@ def as_a_pickle(batch: Any) -> Any:
 
 
 @pytest.mark.parametrize("make", [as_it_is, as_pairs, as_an_ordered_dict, as_a_pickle])
-def test_a_ragged_batch_is_made_again_by_whoever_moves_it(ragged: Any, make: Callable[[Any], Any]) -> None:
+def test_a_ragged_batch_survives_being_moved(ragged: Any, make: Callable[[Any], Any]) -> None:
     again = make(ragged)
     assert type(again) is RaggedBatch
     assert again.keys() == ragged.keys()
@@ -249,5 +249,5 @@ def without_points(batch: Any) -> Any:
 
 @pytest.mark.parametrize("make", [concatenated, sliced, without_points])
 def test_a_ragged_batch_that_was_taken_apart_is_refused(ragged: Any, make: Callable[[Any], Any]) -> None:
-    with pytest.raises(ArgumentError, match=r"offsets do not part its points.*dispatch_batches=False"):
+    with pytest.raises(ArgumentError, match=r"offsets do not fit its points.*dispatch_batches=False"):
         make(ragged)

@@ -1,4 +1,4 @@
-"""Epochs: every pass gives new points, or says that it does not; nothing is shared between two trainings."""
+"""Epochs: every pass has new points, or warns; two trainings share nothing."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from support.reading import write_runs
 from support.training_process import train
 
 pytestmark = [
-    # From Python 3.12 on, forking beside threads warns; that it works is what is tested.
+    # Since Python 3.12, a fork of a process with threads warns. These tests check that it works.
     pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning"),  # more workers than cores
 ]
 
 WANTED: dict[str, Any] = {"num_points": {"volume": 300}, "fields": ["volume_position"], "seed": 7}
-AGAIN = "comes again with the points that it gave before"
+AGAIN = r"repeats its points of epoch \d+, because no other epoch was set"
 
 Points = dict[str, torch.Tensor]
 
@@ -51,12 +51,12 @@ def dataset(root: Path) -> ZarrStoreDataset:
 
 
 def points_of(batches: Any) -> list[tuple[str, torch.Tensor]]:
-    """List the samples of batches in their order, each with its points."""
+    """Return the samples of batches in their order, each with its points."""
     return [pair for batch in batches for pair in zip(batch["sample_id"], batch["volume_position"], strict=True)]
 
 
 def drawn(root: Path, epoch: int, **other: Any) -> Points:
-    """Return the points of each sample in an epoch, each read on its own."""
+    """Return the points of each sample in an epoch, read one by one."""
     dataset = ZarrStoreDataset(root, **WANTED | other)
     items = [dataset[DrawIndex(number, epoch)] for number in range(len(dataset))]
     return {item["sample_id"]: item["volume_position"] for item in items}
@@ -87,7 +87,7 @@ def differ(one: Points, other: Points) -> bool:
         pytest.param(1, "forkserver", False, id="a worker of a fork server", marks=pytest.mark.slow),
     ],
 )
-def test_a_loop_that_knows_nothing_of_epochs_gets_those_of_the_seed(
+def test_a_plain_loop_gets_the_epochs_of_the_seed(
     root: Path, dataset: ZarrStoreDataset, workers: int, method: str | None, persistent: bool
 ) -> None:
     options: dict[str, Any] = {"multiprocessing_context": method, "persistent_workers": persistent} if workers else {}
@@ -105,7 +105,7 @@ def test_a_loop_that_knows_nothing_of_epochs_gets_those_of_the_seed(
             require_points(points_of(loader), expected[epoch])
 
 
-def test_the_order_is_another_one_in_each_epoch_and_that_of_the_seed(dataset: ZarrStoreDataset) -> None:
+def test_the_order_depends_on_epoch_and_seed(dataset: ZarrStoreDataset) -> None:
     first, second = (dataset.loader(1, shuffle=True) for _ in range(2))
     orders = [[sample_id for sample_id, _ in points_of(first)] for _ in range(4)]
     assert len({tuple(order) for order in orders}) > 1
@@ -125,7 +125,7 @@ def test_a_plain_loader_warns_at_its_second_pass_and_names_the_remedy(dataset: Z
 
 
 @pytest.mark.parametrize("persistent", [True, False])
-def test_so_do_workers(dataset: ZarrStoreDataset, persistent: bool) -> None:
+def test_workers_draw_the_same(dataset: ZarrStoreDataset, persistent: bool) -> None:
     loader = DataLoader(
         dataset, 3, num_workers=2, multiprocessing_context="fork", persistent_workers=persistent, collate_fn=list
     )
@@ -134,7 +134,7 @@ def test_so_do_workers(dataset: ZarrStoreDataset, persistent: bool) -> None:
         list(loader)
 
 
-def test_who_sets_the_epoch_is_not_warned(root: Path, dataset: ZarrStoreDataset) -> None:
+def test_set_epoch_avoids_the_warning(root: Path, dataset: ZarrStoreDataset) -> None:
     loader = DataLoader(dataset, 2, collate_fn=collate_samples, num_workers=2, multiprocessing_context="fork")
     for epoch in (0, 2, 0):
         dataset.set_epoch(epoch)
@@ -144,14 +144,14 @@ def test_who_sets_the_epoch_is_not_warned(root: Path, dataset: ZarrStoreDataset)
 @pytest.mark.parametrize(
     "wanted", [{"num_points": None}, {"num_points": {"volume": None}}, {"seed": None}, {"fixed": True}]
 )
-def test_nor_is_who_cannot_get_the_same_draw_or_wants_it(root: Path, wanted: dict[str, Any]) -> None:
+def test_no_warning_without_repeatable_draws(root: Path, wanted: dict[str, Any]) -> None:
     dataset = ZarrStoreDataset(root, **WANTED | wanted)
     loader = DataLoader(dataset, 2, collate_fn=list)
     for _ in range(3):
         list(loader)
 
 
-def test_who_looks_at_single_items_may_see_them_again(dataset: ZarrStoreDataset) -> None:
+def test_single_items_may_repeat_without_a_warning(dataset: ZarrStoreDataset) -> None:
     assert torch.equal(dataset[1]["volume_position"], dataset[1]["volume_position"])
     list(DataLoader(dataset, 2, collate_fn=list))
 
@@ -198,7 +198,7 @@ def test_joined_datasets_warn_with_another_sampler(dataset: ZarrStoreDataset) ->
         list(loader)
 
 
-def test_a_subset_gives_the_draws_of_the_dataset(root: Path, dataset: ZarrStoreDataset) -> None:
+def test_a_subset_has_the_draws_of_the_dataset(root: Path, dataset: ZarrStoreDataset) -> None:
     part = dataset.subset(["run_3", "run_1"])
     assert part.sample_ids == ("run_3", "run_1")
     assert len(dataset) == len(RUNS)
@@ -234,7 +234,7 @@ def test_a_wrong_subset_is_refused(
 @pytest.mark.parametrize("taken", [0, 1, 2, 3])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_state_goes_on_exactly_where_it_was_taken(dataset: ZarrStoreDataset, taken: int, workers: int) -> None:
-    """Three batches make an epoch: the states are those of its beginning, of its middle, and of its end."""
+    """An epoch has three batches: the states are of its beginning, its middle, and its end."""
     options: dict[str, Any] = {"num_workers": workers, "multiprocessing_context": "fork"} if workers else {}
     undisturbed = dataset.loader(2, shuffle=True, **options)
     expected = [points_of(undisturbed) for _ in range(4)]
@@ -267,7 +267,7 @@ def test_a_framework_that_sets_the_epoch_of_a_loaded_state_keeps_its_place(datas
     assert len(points_of(resumed)) == len(expected)
 
 
-def test_a_state_that_is_taken_behind_an_epoch_begins_the_next_one(dataset: ZarrStoreDataset) -> None:
+def test_a_state_after_an_epoch_begins_the_next_epoch(dataset: ZarrStoreDataset) -> None:
     loader, resumed = dataset.loader(4, shuffle=True, drop_last=True), dataset.loader(4, shuffle=True, drop_last=True)
     list(loader)
     assert len(loader) == 1
@@ -276,14 +276,14 @@ def test_a_state_that_is_taken_behind_an_epoch_begins_the_next_one(dataset: Zarr
     require_same(points_of(resumed), points_of(loader))
 
 
-def test_a_pass_that_is_broken_off_is_an_epoch(root: Path, dataset: ZarrStoreDataset) -> None:
+def test_a_pass_that_ends_early_counts_as_an_epoch(root: Path, dataset: ZarrStoreDataset) -> None:
     loader = dataset.loader(2)
     next(iter(loader))
     require_points(points_of(loader), drawn(root, 1))
     assert loader.epoch == 1
 
 
-def test_an_iterator_that_gives_nothing_is_no_pass(root: Path, dataset: ZarrStoreDataset) -> None:
+def test_an_iterator_that_is_not_used_is_not_a_pass(root: Path, dataset: ZarrStoreDataset) -> None:
     loader = dataset.loader(2)
     iter(loader)
     iter(loader.sampler)
@@ -307,17 +307,19 @@ def test_an_epoch_that_is_set_within_a_pass_is_the_next_one(root: Path, dataset:
     require_points(points_of(loader), drawn(root, 5))
 
 
-def test_a_loader_whose_dataset_was_told_another_epoch_says_so(dataset: ZarrStoreDataset) -> None:
+def test_a_loader_warns_if_its_dataset_has_another_epoch(dataset: ZarrStoreDataset) -> None:
     loader = dataset.loader(2)
     dataset.set_epoch(3)
-    with pytest.warns(UserWarning, match="told epoch 3, and its sampler, which counts epochs, begins epoch 0"):
+    with pytest.warns(
+        UserWarning, match=r"set_epoch\(3\) was called on the dataset, but its sampler, .* begins epoch 0;"
+    ):
         list(loader)
     dataset.set_epoch(1)
     list(loader)
 
 
 def test_an_epoch_that_is_set_and_begun_twice_is_warned_of_once(dataset: ZarrStoreDataset) -> None:
-    """So it is where Accelerate sets the epoch: a pass that ends by break does not count."""
+    """Accelerate causes this: it does not count a pass that ends with break."""
     loader = dataset.loader(2)
     next(iter(loader))
     loader.set_epoch(0)
@@ -328,7 +330,7 @@ def test_an_epoch_that_is_set_and_begun_twice_is_warned_of_once(dataset: ZarrSto
 
 
 @pytest.mark.parametrize("wanted", [{"fixed": True}, {"seed": None}, {"num_points": None}])
-def test_where_an_epoch_changes_nothing_it_may_begin_twice(root: Path, wanted: dict[str, Any]) -> None:
+def test_an_epoch_without_effect_may_begin_twice(root: Path, wanted: dict[str, Any]) -> None:
     loader = ZarrStoreDataset(root, **WANTED | wanted).loader(2)
     for _ in range(2):
         loader.set_epoch(0)
@@ -340,7 +342,7 @@ def test_a_pass_that_a_loaded_state_had_is_warned_of(dataset: ZarrStoreDataset) 
     list(loader)
     resumed.load_state_dict(loader.state_dict())
     resumed.set_epoch(0)
-    with pytest.warns(UserWarning, match=r"epoch 0 begins, and a state of epoch 1 was loaded.*set_epoch\(1\)"):
+    with pytest.warns(UserWarning, match=r"epoch 0 begins, but a state of epoch 1 was loaded.*set_epoch\(1\)"):
         list(resumed)
 
 
@@ -348,8 +350,11 @@ def test_a_pass_that_a_loaded_state_had_is_warned_of(dataset: ZarrStoreDataset) 
     ("state", "message"),
     [
         ({"epoch": 1}, "expected a mapping with the keys epoch, samples, seed, of"),
-        ({"epoch": 1, "samples": 2, "seed": 8, "of": 6}, "another seed, 8, and this one has 7"),
-        ({"epoch": 1, "samples": 2, "seed": 7, "of": 5}, "another number of samples, 5, and this one has 6"),
+        (
+            {"epoch": 1, "samples": 2, "seed": 8, "of": 6},
+            "with seed 7, got seed 8, which would continue with other draws",
+        ),
+        ({"epoch": 1, "samples": 2, "seed": 7, "of": 5}, "with number of samples 6, got number of samples 5, "),
         ({"epoch": -1, "samples": 2, "seed": 7, "of": 6}, "epoch"),
     ],
 )
@@ -371,10 +376,10 @@ def test_ranks_share_the_samples_of_every_epoch(root: Path, dataset: ZarrStoreDa
         require_points(list(first.items()), expected)
 
 
-def test_a_loader_that_was_begun_has_all_samples_for_who_takes_it_apart(
+def test_a_framework_gets_all_samples_of_a_loader_in_use(
     dataset: ZarrStoreDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Accelerate makes a loader of its own from the batch sampler, and shares out the batches."""
+    """Accelerate makes its own loader from the batch sampler, and distributes the batches."""
     for name, value in {"is_initialized": True, "get_rank": 1, "get_world_size": 2}.items():
         monkeypatch.setattr(torch.distributed, name, lambda value=value: value)
     loader = dataset.loader(1)
@@ -427,7 +432,7 @@ def test_a_repeat_in_a_sweep_is_a_draw_of_its_own(root: Path) -> None:
     assert len({points.numpy().tobytes() for points in items}) == 3
 
 
-def test_the_points_of_a_fixed_dataset_never_move(root: Path) -> None:
+def test_the_points_of_a_fixed_dataset_never_change(root: Path) -> None:
     dataset = ZarrStoreDataset(root, **WANTED, fixed=True)
     expected = drawn(root, 0)
     loader = dataset.loader(2, weights=[1] * 6, num_samples=12)
@@ -462,7 +467,7 @@ def test_two_trainings_that_one_parent_starts_share_no_epoch(
             assert content == [torch.stack([expected[run] for run in RUNS]).numpy().tobytes()]
 
 
-def test_a_process_that_was_forked_goes_on_with_the_epoch_of_its_parent(dataset: ZarrStoreDataset) -> None:
+def test_a_forked_process_starts_with_the_epoch_of_its_parent(dataset: ZarrStoreDataset) -> None:
     dataset.set_epoch(4)
     child = os.fork()
     if child == 0:
@@ -505,12 +510,12 @@ def test_the_stateful_loader_of_torchdata_resumes(dataset: ZarrStoreDataset, wor
     require_same(points_of(resumed), expected[3])
 
 
-def test_a_loader_has_the_arguments_of_pytorch_and_refuses_those_that_make_no_sense(dataset: ZarrStoreDataset) -> None:
+def test_a_loader_takes_arguments_of_pytorch_and_refuses_wrong_ones(dataset: ZarrStoreDataset) -> None:
     loader = dataset.loader(4, drop_last=True)
     assert isinstance(loader, StoreLoader)
     assert [len(batch["sample_id"]) for batch in loader] == [4]
     for wrong, message in (
-        ({"sampler": [0]}, "sampler: a loader of a dataset has its own"),
+        ({"sampler": [0]}, "sampler: dataset.loader makes its own sampler; use torch"),
         ({"rank": 1}, "expected both or neither, got {'rank': 1, 'world_size': None}"),
         ({"rank": 2, "world_size": 2}, "rank: expected 0 to 1"),
         ({"weights": [1]}, "weights: expected 6 finite numbers"),
@@ -524,7 +529,7 @@ def test_a_loader_has_the_arguments_of_pytorch_and_refuses_those_that_make_no_se
 
 def test_ranks_need_a_seed_to_agree_on_the_order(root: Path) -> None:
     dataset = ZarrStoreDataset(root, **WANTED | {"seed": None})
-    with pytest.raises(ArgumentError, match="2 ranks have to agree on the order"):
+    with pytest.raises(ArgumentError, match=r"2 ranks must agree on the order .*; pass seed=0"):
         dataset.loader(2, rank=0, world_size=2)
     torch.manual_seed(1)
     first = [sample_id for sample_id, _ in points_of(dataset.loader(2, shuffle=True))]

@@ -32,7 +32,7 @@ class Run:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Run]:
-    """Short runs at the same time, by their number of workers."""
+    """Short parallel trainings, by number of workers."""
     outputs = {workers: tmp_path_factory.mktemp("train") for workers in (0, 1)}
     processes = {workers: start(output, f"--workers={workers}") for workers, output in outputs.items()}
     ended = {workers: process.communicate() for workers, process in processes.items()}
@@ -53,7 +53,7 @@ def mesh(runs: dict[int, Run]) -> Any:
 
 
 def start(output: Path, *options: str) -> subprocess.Popen[str]:
-    """Start the example in a directory where nothing else lies."""
+    """Start the example in an empty directory."""
     command = [sys.executable, str(EXAMPLE), str(output), f"--steps={STEPS}", *options]
     return subprocess.Popen(command, cwd=output, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

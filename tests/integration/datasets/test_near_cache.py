@@ -60,7 +60,7 @@ def test_a_limit_below_one_item_is_refused(root: Path, tmp_path: Path) -> None:
         )
 
     with pytest.raises(
-        ArgumentError, match=r"cache_limit: expected room for one item, got 100 bytes; .*'run_\d' reads up to"
+        ArgumentError, match=r"cache_limit: expected room for one item of sample 'run_\d', up to [\d,]+ bytes, got 100"
     ):
         make(100)
     make(most)

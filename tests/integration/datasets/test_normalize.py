@@ -91,7 +91,7 @@ def test_fields_of_named_draws_are_those_of_their_domain(
             assert torch.equal(normalized[key], alone), key
 
 
-def test_what_is_no_tensor_of_real_numbers_is_handed_on(root: Path, stats: dict[str, RunningStats]) -> None:
+def test_values_that_are_not_real_tensors_are_unchanged(root: Path, stats: dict[str, RunningStats]) -> None:
     plain = ZarrStoreDataset(root, num_points=COUNTS)[0] | {"offsets": torch.arange(3)}
     before = {name: value.clone() for name, value in plain.items() if isinstance(value, torch.Tensor)}
     normalized = Normalize(stats)(plain)
@@ -110,7 +110,7 @@ def test_a_batch_is_normalized_as_its_items_are(root: Path, stats: dict[str, Run
         assert torch.equal(normalize({field: batch})[field], one_by_one)
 
 
-def test_the_inverse_of_a_prediction_hands_its_gradient_on(stats: dict[str, RunningStats]) -> None:
+def test_the_inverse_of_a_prediction_keeps_its_gradient(stats: dict[str, RunningStats]) -> None:
     prediction = torch.zeros(5, requires_grad=True)
     pressure = Normalize(stats).inverse({"surface_pressure": prediction})["surface_pressure"]
     pressure.sum().backward()
@@ -135,7 +135,7 @@ def test_half_precision_becomes_float32(stats: dict[str, RunningStats]) -> None:
     assert torch.equal(given, expected)
 
 
-def test_what_is_constant_becomes_0_and_comes_back() -> None:
+def test_a_constant_field_becomes_0_and_is_restored() -> None:
     constant = {
         "surface_position": RunningStats.of([[1.0, 2.0, 0.0], [3.0, 2.0, 0.0]]),
         "volume_sdf": RunningStats.of([0.1, 0.1]),
@@ -148,9 +148,9 @@ def test_what_is_constant_becomes_0_and_comes_back() -> None:
     assert all(torch.equal(value, item[name]) for name, value in normalize.inverse(normal).items())
 
 
-def test_what_has_no_statistics_is_refused_unless_it_is_to_be_kept(root: Path, stats: dict[str, RunningStats]) -> None:
+def test_a_tensor_without_statistics_is_refused_unless_in_keep(root: Path, stats: dict[str, RunningStats]) -> None:
     item = ZarrStoreDataset(root, num_points=COUNTS, draws=DRAWS)[0]
-    message = r"no statistics of 'query_points_position'; .* draws={'geometry': 'surface'}; .* keep=\['query_points_pos"
+    message = r"no statistics of 'query_points_position' .*; .* draws={'geometry': 'surface'}, .* keep=\['query_points"
     with pytest.raises(UnknownNameError, match=message):
         Normalize(stats)(item)
     kept = [name for name in item if name.startswith(("geometry_", "query_points_"))]
@@ -159,7 +159,9 @@ def test_what_has_no_statistics_is_refused_unless_it_is_to_be_kept(root: Path, s
 
 
 def test_another_number_of_components_is_refused(stats: dict[str, RunningStats]) -> None:
-    with pytest.raises(ArgumentError, match=r"'volume_velocity': expected 3 components last, got a shape of \(3, 2\)"):
+    with pytest.raises(
+        ArgumentError, match=r"'volume_velocity': expected 3 components in the last dimension, got shape \(3, 2\)"
+    ):
         Normalize(stats)({"volume_velocity": torch.zeros(3, 2)})
 
 
@@ -198,7 +200,10 @@ def test_estimates_have_no_bounds_to_map_positions_by() -> None:
 
 
 def test_a_field_without_a_finite_value_is_refused() -> None:
-    with pytest.raises(ArgumentError, match=r"field volume_sdf: its mean .* not all finite; leave it out"):
+    with pytest.raises(
+        ArgumentError,
+        match=r"field volume_sdf: expected a finite mean and standard deviation, got .*; leave the field out",
+    ):
         Normalize({"volume_sdf": RunningStats.of([np.nan])})
 
 

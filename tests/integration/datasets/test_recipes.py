@@ -29,7 +29,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Training:
-    """A whole run of a recipe, and those that resume from its checkpoints."""
+    """A whole training by a recipe, and the trainings that resume from its checkpoints."""
 
     def __init__(self, variant: str, store: Path, directory: Path, n_workers: int) -> None:
         self._variant, self._store, self._directory, self._n_workers = variant, store, directory, n_workers
@@ -52,7 +52,7 @@ class Training:
         assert [len(batches[WHOLE]) for batches in self.whole] == [N_EPOCHS * n_batches] * N_RANKS
 
     def require_exact_resumes(self, n_done_by_checkpoint: dict[str, int]) -> None:
-        """Require the batches that remain, in processes of their own."""
+        """Check that new processes get exactly the remaining batches."""
         resumed = self.run(*n_done_by_checkpoint)
         self._all += resumed
         for checkpoint, n_done in n_done_by_checkpoint.items():
@@ -60,7 +60,7 @@ class Training:
                 assert batches[checkpoint] == expected[WHOLE][n_done:], checkpoint
 
     def require_validation_on_the_same_points(self) -> None:
-        """Require so of the whole run, and of those that resumed."""
+        """Check the whole training, and the resumed trainings."""
         drawn: set[tuple[str, str]] = set()
         for batches_by_run in self._all:
             for run, batches in batches_by_run.items():
@@ -88,7 +88,7 @@ def test_a_torchdata_state_between_two_epochs_resumes_with_the_next_one(
 
 
 def test_lightning_trains_on_new_points_validates_on_fixed_ones_and_resumes(store: Path, tmp_path: Path) -> None:
-    """Exactly, from checkpoints within an epoch, at its end, and between its last batch and its end."""
+    """Trainings resume exactly, from checkpoints within an epoch, at its end, and between last batch and end."""
     training = Training("Lightning", store, tmp_path, 1)
     training.require_new_points_in_each_epoch()
     training.require_exact_resumes({"step-1": 1, "step-3": 3, "step-5": 5, "epoch-0": 3, "validated-0": 3})
@@ -96,7 +96,7 @@ def test_lightning_trains_on_new_points_validates_on_fixed_ones_and_resumes(stor
 
 
 def test_ranks_share_the_samples_that_lightning_predicts(store: Path, tmp_path: Path) -> None:
-    """Of a loader that it is given, and of one that a hook of the model makes."""
+    """Lightning gets the loader as an argument, or from a hook of the model."""
     batches = [of_rank[WHOLE] for of_rank in train("Lightning, predictions", store, tmp_path)]
     assert [len(of_rank) for of_rank in batches] == [2 * N_BATCHES] * N_RANKS
     for part in (slice(N_BATCHES), slice(N_BATCHES, None)):
@@ -109,7 +109,7 @@ def test_ranks_share_the_samples_that_lightning_predicts(store: Path, tmp_path: 
 def test_batches_that_accelerate_dispatches_are_new_each_epoch_and_resume_exactly(
     store: Path, tmp_path: Path, variant: str, n_batches: int
 ) -> None:
-    """Exactly, within an epoch and at its end."""
+    """Trainings resume exactly, within an epoch and at its end."""
     training = Training(f"Accelerate, {variant}", store, tmp_path, 0)
     training.require_new_points_in_each_epoch(EVEN_SAMPLES, n_batches)
     training.require_exact_resumes({str(n_done): n_done for n_done in (1, n_batches, n_batches + 1)})

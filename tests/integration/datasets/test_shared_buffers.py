@@ -1,4 +1,4 @@
-"""Memory that goes to the main process with a batch, and back to the worker: used again, and never too early."""
+"""Memory that goes to the main process with a batch, and returns to the worker: reused, and never too early."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from support.reading import FIELDS, write_runs
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="memory without a name is a thing of Linux"),
-    # From Python 3.12 on, forking beside threads warns; that it works is what is tested.
+    # Since Python 3.12, a fork of a process with threads warns. These tests check that it works.
     pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning"),
 ]
 
@@ -43,7 +43,7 @@ N_POINTS = 20_000  # of each sample: a batch of one has 80 kB of each number
 
 
 class Numbers(Dataset[Item]):
-    """Items that are known by heart: all values are the item's number."""
+    """Items in which all values are the item's number."""
 
     def __init__(self, n_items: int, make: Callable[[int], Item] | None = None) -> None:
         self._n_items = n_items
@@ -71,18 +71,18 @@ def blocks_of_workers() -> int:
 def blocks_of(process: int | None) -> int:
     found = 0
     for link in Path(f"/proc/{process}/fd").iterdir():
-        with suppress(FileNotFoundError):  # it has been closed meanwhile
+        with suppress(FileNotFoundError):  # it was just closed
             found += "memfd:noether-batch" in str(link.readlink())
-    return found // 2  # Python's mmap has a descriptor of its own of each
+    return found // 2  # Python's mmap has its own descriptor of each block
 
 
-def test_a_worker_needs_a_few_blocks_for_an_epoch_however_long() -> None:
-    gc.disable()  # what only the search for cycles would give back is not given back in time
+def test_a_worker_needs_few_blocks_for_a_long_epoch() -> None:
+    gc.disable()  # memory that only the garbage collector would release would stay in use
     try:
         seen = [blocks_of_workers() for _ in batches(Numbers(200))]
     finally:
         gc.enable()
-    assert 1 <= max(seen) <= 4  # two are on their way, one is here, and one is being filled
+    assert 1 <= max(seen) <= 4  # two batches are in the queue, one is here, and one is being filled
 
 
 def test_batches_that_are_kept_stay_as_they_were() -> None:
@@ -105,12 +105,12 @@ def test_batches_outlive_loader_and_workers() -> None:
     assert second["x"][1].unique().item() == 3
 
 
-def test_a_forked_process_that_ends_gives_nothing_back() -> None:
+def test_a_forked_process_releases_no_blocks_when_it_ends() -> None:
     loader = iter(batches(Numbers(40)))
     kept = next(loader)
     child = os.fork()
     if not child:
-        # Not os._exit at once: the tensors are to go as those of a program that ends do.
+        # Not os._exit: the tensors must be deleted as at the normal end of a program.
         del kept
         gc.collect()
         os._exit(0)
@@ -120,7 +120,7 @@ def test_a_forked_process_that_ends_gives_nothing_back() -> None:
         assert kept["x"][1].unique().item() == 1
 
 
-def test_spare_blocks_go_where_batches_were_kept_for_a_while() -> None:
+def test_spare_blocks_are_freed_after_batches_were_kept() -> None:
     loader = iter(batches(Numbers(100)))
     kept = [next(loader) for _ in range(20)]
     assert blocks_of_workers() >= 20
@@ -192,7 +192,7 @@ def of_odd_sizes(number: int) -> Item:
 
 @pytest.mark.parametrize("make", [one_of_each_kind, of_odd_sizes])
 @pytest.mark.parametrize("batch_size", few_fast([3, 1]))
-def test_whatever_is_in_a_batch_comes_as_it_was(make: Callable[[int], Item], batch_size: int) -> None:
+def test_any_values_of_a_batch_arrive_unchanged(make: Callable[[int], Item], batch_size: int) -> None:
     dataset = Numbers(6, make)
     sent, alone = batches(dataset, batch_size), batches(dataset, batch_size, num_workers=0, **no_worker())
     for batch, expected in zip(sent, alone, strict=True):
@@ -234,12 +234,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def with_a_copy(item: Item) -> Item:
-    """Name the same tensor twice, as a transform may."""
+    """Return the same tensor under two names, as a transform may do."""
     return item | {"copy": item["volume_position"]}
 
 
 def as_conjugates(item: Item) -> Item:
-    """Say of the memory that was read into that it is meant otherwise."""
+    """Return a view of the memory whose bytes are not its values, such as a conjugate."""
     return item | {"volume_position": torch.view_as_complex(item["volume_position"].view(-1, 2)).conj()}
 
 
@@ -256,7 +256,7 @@ WEIGHTED_DRAWS = {
     "draws", [None, MORE_DRAWS, WEIGHTED_DRAWS], ids=["main draws", "more draws", "weighted draws"]
 )
 @pytest.mark.parametrize("transform", few_fast([None, with_a_copy, as_conjugates]))
-def test_draws_come_as_they_were_read_each_in_memory_of_its_own(
+def test_draws_arrive_unchanged_without_sharing_memory(
     root: Path, transform: Callable[[Item], Item] | None, draws: dict[str, Draw] | None
 ) -> None:
     wanted: dict[str, Any] = {"num_points": {"surface": None, "volume": 9000}, "draws": draws, "transform": transform}
@@ -283,8 +283,8 @@ def test_draws_of_a_batch_are_joined_where_they_were_read_into(
         assert found == [(name, True) for name in names]
 
 
-def test_weighted_draws_are_joined_where_they_were_taken_to(root: Path) -> None:
-    """All lie one behind the other, with no room for candidates between them."""
+def test_weighted_draws_are_joined_without_a_copy(root: Path) -> None:
+    """All fields are contiguous, without candidates between them."""
 
     def addresses(items: list[Item]) -> Item:
         batch = collate_samples(items)
@@ -302,7 +302,7 @@ def test_weighted_draws_are_joined_where_they_were_taken_to(root: Path) -> None:
 
 
 class DrawsOfDtypes(Dataset[Item]):
-    """Main draws, of which some fields have another dtype than float32."""
+    """Main draws with some fields that are not float32."""
 
     def __init__(self, root: Path, num_points: dict[str, int] | None, dtype: ResultDtype) -> None:
         self._reader = ZarrChunkReader(root)
@@ -320,8 +320,8 @@ class DrawsOfDtypes(Dataset[Item]):
 
 
 @pytest.mark.parametrize("num_points", few_fast([{"volume": 9001, "surface": 333}, None]))
-def test_draws_in_float64_are_sent_where_they_were_read_into(root: Path, num_points: dict[str, int] | None) -> None:
-    """Float32 and float64 lie in one block, with numbers of points that are no multiple of eight bytes."""
+def test_draws_in_float64_are_sent_without_a_copy(root: Path, num_points: dict[str, int] | None) -> None:
+    """float32 and float64 are in one block, with sizes that are not a multiple of eight bytes."""
 
     def with_addresses(items: list[Item]) -> Item:
         batch = collate_samples(items)
@@ -348,7 +348,7 @@ def tensors(batch: Item) -> Iterator[torch.Tensor]:
     return (value for value in batch.values() if isinstance(value, torch.Tensor))
 
 
-def test_a_batch_that_is_pickled_to_be_kept_holds_its_values() -> None:
+def test_a_batch_in_a_pickle_file_has_its_values() -> None:
     def pickled(items: list[Item]) -> bytes:
         return pickle.dumps(collate_samples(items))
 
@@ -357,7 +357,7 @@ def test_a_batch_that_is_pickled_to_be_kept_holds_its_values() -> None:
 
 
 def more(items: list[Item]) -> Item:
-    """Add tensors that are not the bytes where they lie, in recycled memory and elsewhere."""
+    """Add tensors whose bytes are not their values, in recycled memory and in other memory."""
     batch = collate_samples(items)
     pairs = torch.view_as_complex(batch["x"].view(2, -1, 2))
     small = torch.view_as_complex(torch.tensor([1.0, 2.0]))
@@ -384,7 +384,7 @@ def test_what_a_collate_function_adds_is_sent_too() -> None:
         require_same(batch, expected)
 
 
-def test_a_batch_that_is_made_anew_from_one_is_sent_as_any() -> None:
+def test_a_batch_rebuilt_from_another_batch_is_sent() -> None:
     def other(items: list[Item]) -> Item:
         return {"y": collate_samples(items)["x"]}
 
@@ -392,9 +392,9 @@ def test_a_batch_that_is_made_anew_from_one_is_sent_as_any() -> None:
     assert [batch["y"][:, 0].tolist() for batch in kept] == [[2.0 * number, 2.0 * number + 1] for number in range(20)]
 
 
-def test_a_batch_that_is_sent_twice_stays_while_either_is_kept() -> None:
+def test_a_batch_sent_twice_lives_as_long_as_either_copy() -> None:
     class Repeated(Dataset[Any]):
-        """Batches already, which nobody collates; the first two are one."""
+        """Finished batches, which are not collated; the first two are the same object."""
 
         def __len__(self) -> int:
             return 20
@@ -417,7 +417,7 @@ def forbidden(*_: object) -> NoReturn:
     raise PermissionError
 
 
-# What sandboxes forbid: memory without a name, and to look at other processes.
+# Operations that sandboxes forbid: to create anonymous memory, and to inspect other processes.
 @pytest.mark.parametrize("forbid", ["os.memfd_create", "pathlib.Path.iterdir"])
 def test_batches_come_as_pytorch_sends_them_where_memory_cannot_be_opened(
     forbid: str, monkeypatch: pytest.MonkeyPatch
@@ -431,7 +431,7 @@ def test_batches_come_as_pytorch_sends_them_where_memory_cannot_be_opened(
 
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("n_bytes", few_fast([1 << 62, 1 << 55, 1 << 70]))
-def test_memory_that_nobody_has_is_refused(n_bytes: int, workers: int) -> None:
+def test_more_memory_than_exists_is_refused(n_bytes: int, workers: int) -> None:
     def ask(number: int) -> Item:
         with pytest.raises(MemoryError):
             shared_buffers.allocate([number, n_bytes])

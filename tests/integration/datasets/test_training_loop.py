@@ -1,4 +1,4 @@
-"""Training loops that end before their time: resumed with the same batches, and without a process left behind."""
+"""Training loops that end early: they resume with the same batches, and leave no process behind."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def require_no_process_left(process: subprocess.Popen[str]) -> None:
-    """Wait until nothing of the loop's process group is there: a worker may need a moment to see that it is over."""
+    """Wait until the loop's process group is empty: a worker may need a moment to notice the end."""
     deadline = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < deadline:
         try:
@@ -74,7 +74,7 @@ if in_full_mode():
 
 @pytest.mark.faults
 @pytest.mark.parametrize(("everyone", "method"), INTERRUPTIONS)
-def test_ctrl_c_leaves_no_process_behind_when_it_reaches(root: Path, everyone: bool, method: str) -> None:
+def test_ctrl_c_leaves_no_process(root: Path, everyone: bool, method: str) -> None:
     process = start(root, "interrupted", method)
     assert process.stdout is not None
     assert batches(process.stdout.readline())

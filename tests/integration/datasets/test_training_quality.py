@@ -1,4 +1,4 @@
-"""Draws of runs of chunks train as well as truly random ones: their means and variances have the same distribution."""
+"""Draws of runs of chunks have the same distribution of means and variances as truly random draws."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SIGNIFICANCE = 0.01 / 26
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Each run many times under ids of its own, and so each time in another order."""
+    """Each bundled run many times under different ids, so each time in another order."""
     root = tmp_path_factory.mktemp("quality") / "store"
     runs = {run: {field: values for field, values in load_run(run).items() if field in FIELDS} for run in RUNS}
     samples = {f"{run}/{number}": runs[run] for run in RUNS for number in range(N_SHUFFLES)}
@@ -38,7 +38,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def moments(drawn: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean and variance of a draw, for each component."""
+    """Return mean and variance of a draw, for each component."""
     return np.concatenate([drawn.mean(axis=0), drawn.var(axis=0, ddof=1)])
 
 
@@ -50,7 +50,7 @@ def test_means_and_variances_of_draws_are_those_of_truly_random_draws(root: Path
     for field in FIELDS:
         ours, random = [], []
         for run in RUNS:
-            # Scaled by all points of the run, so that those of all runs can be put together.
+            # Scaled by all points of the run, so that the values of all runs can be combined.
             stored = as_stored(load_run(run)[field], "float32" if field.endswith("position") else "float16")
             whole = stored.reshape(len(stored), -1).astype(np.float64)
             center, scale = whole.mean(axis=0), whole.std(axis=0)

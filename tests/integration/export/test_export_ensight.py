@@ -1,4 +1,4 @@
-"""EnSight cases: what both of VTK's readers, the older and ParaView's newer one, find in them."""
+"""EnSight cases, read back by both readers of VTK: the old one and ParaView's new one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ PARTS = {"hood": slice(0, 700), "ground": None, "roof": slice(700, 1500), "side"
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Surface: the body of run_1. Volume: 500 of its cells."""
+    """A store with the body of run_1 as surface, and 500 of its cells as volume."""
     surface = {field: values for field, values in load_run("run_1").items() if field.startswith("surface_")}
     root = tmp_path_factory.mktemp("ensight") / "store"
     return write_samples(root, {"run_1": surface | load_cells()}, values_dtype="float32")
@@ -84,9 +84,7 @@ def in_order(cells: list[Any], order: NDArray[np.int64]) -> list[Any]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("read", few_fast(READERS), ids=["older reader", "newer reader"])
-def test_fields_of_real_cells_lie_on_the_cells_that_they_are_of_ordered_by_type(
-    store: Path, tmp_path: Path, read: Callable[[Path], Parts]
-) -> None:
+def test_fields_lie_on_their_cells_sorted_by_type(store: Path, tmp_path: Path, read: Callable[[Path], Parts]) -> None:
     done = export_sample(store, "run_1", tmp_path / "out.case", onto=CELLS_MESH)
     source = cells_mesh()
     order = by_type(source)
@@ -102,7 +100,7 @@ def test_fields_of_real_cells_lie_on_the_cells_that_they_are_of_ordered_by_type(
 
 
 @pytest.mark.parametrize("read", READERS, ids=["older reader", "newer reader"])
-def test_every_kind_of_cell_comes_back_as_it_is(tmp_path: Path, read: Callable[[Path], Parts]) -> None:
+def test_every_cell_type_survives_an_export(tmp_path: Path, read: Callable[[Path], Parts]) -> None:
     kinds = [kind for _ in range(3) for kind in CORNERS]
     position = np.random.default_rng(0).normal(size=(len(kinds), 3)).astype(np.float32)
     fields = {field: values[: len(kinds)] for field, values in load_cells().items()} | {"volume_position": position}
@@ -119,7 +117,7 @@ def test_every_kind_of_cell_comes_back_as_it_is(tmp_path: Path, read: Callable[[
 
 @pytest.mark.parametrize("read", READERS, ids=["older reader", "newer reader"])
 def test_a_surface_in_several_parts_follows_their_order(car: Path, read: Callable[[Path], Parts]) -> None:
-    """The other parts stay as they were."""
+    """The other parts stay unchanged."""
     parts = read(car)
     assert list(parts) == ["domain", *PARTS]
     area = load_run("run_1")["surface_area"]
@@ -133,7 +131,7 @@ def test_a_surface_in_several_parts_follows_their_order(car: Path, read: Callabl
     assert "surface_area" not in parts["domain"].cell_data
 
 
-def test_a_surface_that_is_all_parts_of_the_mesh_needs_no_names_of_them(store: Path, tmp_path: Path) -> None:
+def test_a_surface_of_all_parts_needs_no_names(store: Path, tmp_path: Path) -> None:
     position = load_run("run_1")["surface_position"]
     halves = {"left": position[:1000], "right": position[1000:]}
     blocks = {name: cells_around(rows, [pyvista.CellType.QUAD] * len(rows)) for name, rows in halves.items()}
@@ -160,22 +158,22 @@ def test_a_case_is_exported_onto_a_case(store: Path, car: Path, tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_a_part_of_a_case_is_exported_onto_as_vtu(car: Path, tmp_path: Path) -> None:
+def test_a_part_of_a_case_is_exported_as_vtu(car: Path, tmp_path: Path) -> None:
     position = np.asarray(case_parts(car)["ground"].points)
     root = write_samples(
         tmp_path / "store",
         {"run_1": {f: v[: len(position)] for f, v in load_cells().items()} | {"volume_position": position}},
         values_dtype="float32",
     )
-    # Without parts, the one that fits.
+    # By default, the part that fits is used.
     done = export_sample(root, "run_1", tmp_path / "out.vtu", onto=car)
     assert (done.domain, done.association, done.parts) == ("volume", "point", ("ground",))
     written = read_with_pyvista(done.path)
     assert_same_bits(np.asarray(written.point_data["volume_sdf"]), load_cells()["volume_sdf"][: len(position)])
 
 
-def test_a_case_that_vtk_wrote_is_exported_onto(store: Path, tmp_path: Path) -> None:
-    """With a case from another hand, whose single part has the name that VTK's writer gives it."""
+def test_a_case_written_by_vtk_can_be_the_mesh(store: Path, tmp_path: Path) -> None:
+    """A case of another writer, whose single part has the default name of VTK."""
     grid = cells_mesh()
     grid.cell_data["BlockId"] = np.ones(grid.n_cells, dtype=np.int32)
     writer = vtk.vtkEnSightWriter()
@@ -211,8 +209,14 @@ def test_a_case_can_be_moved_with_the_directory_of_its_data(car: Path, tmp_path:
     ("parts", "message"),
     [
         (["hod"], "parts: the mesh has no part 'hod'; did you mean 'hood'?"),
-        (["hood", "roof"], "the sample has 2041 of surface, 500 of volume, the mesh hood, roof: 1500 cells and 6000"),
-        (None, "the sample has 2041 of surface, the mesh domain: 500 cells and 4292 points; hood: 700 cells and .*"),
+        (
+            ["hood", "roof"],
+            "(2,041 points of surface, 500 points of volume), got another mesh (hood, roof: 1,500 cells and 6,000",
+        ),
+        (
+            None,
+            "(2,041 points of surface), got another mesh (domain: 500 cells and 4,292 points; hood: 700 cells and .*",
+        ),
     ],
     ids=["unknown", "too few", "none fits"],
 )
@@ -224,25 +228,27 @@ def test_parts_that_do_not_fit_are_refused(
         export_sample(store, "run_1", tmp_path / "out.case", onto=car, parts=parts, domain=domain)
 
 
-def test_several_parts_are_refused_where_the_file_holds_one(store: Path, car: Path, tmp_path: Path) -> None:
-    with pytest.raises(MeshError, match="it holds one part, and surface as cell data of hood, roof, side takes 3"):
+def test_several_parts_are_refused_for_a_single_part_file(store: Path, car: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        MeshError, match=r"expected one mesh part, .* got 3 \(surface as cell data of hood, roof, side\)"
+    ):
         export_sample(store, "run_1", tmp_path / "out.vtu", onto=car, parts=["hood", "roof", "side"])
 
 
-def test_an_export_is_refused_where_two_domains_lie_on_the_mesh(tmp_path: Path) -> None:
+def test_an_export_of_two_possible_domains_is_refused(tmp_path: Path) -> None:
     body, cells = read_with_pyvista(BODY_MESH), read_with_pyvista(CELLS_MESH)
     pyvista.MultiBlock({"body": body, "cells": cells}).save(tmp_path / "mesh.vtm")
     surface = {field: values for field, values in load_run("run_1").items() if field.startswith("surface_")}
     root = write_samples(tmp_path / "store", {"run_1": surface | load_cells()})
-    expected = "not clear what to export: surface as cell data of body; or volume as cell data of cells; say which"
+    expected = "several exports are possible: surface as cell data of body, or volume as cell data of cells; set domain"
     with pytest.raises(ArgumentError, match=expected):
         export_sample(root, "run_1", tmp_path / "out.case", onto=tmp_path / "mesh.vtm")
     done = export_sample(root, "run_1", tmp_path / "out.case", onto=tmp_path / "mesh.vtm", domain="volume")
     assert (done.domain, done.association, done.parts) == ("volume", "cell", ("cells",))
 
 
-def test_an_exported_field_has_its_name_before_arrays_of_the_mesh(store: Path, tmp_path: Path) -> None:
-    """An array of the mesh that would be called the same gets another name, or is left out."""
+def test_an_exported_field_keeps_its_name_before_mesh_arrays(store: Path, tmp_path: Path) -> None:
+    """A mesh array with the same name gets another name, or is left out."""
     mesh = cells_mesh()
     for number, name in enumerate(["volume sdf", "volume.sdf"]):
         mesh.cell_data[name] = np.full(500, number, dtype=np.float32)
@@ -251,7 +257,7 @@ def test_an_exported_field_has_its_name_before_arrays_of_the_mesh(store: Path, t
     written = case_parts(done.path)["mesh"].cell_data
     assert_same_bits(np.asarray(written["volume_sdf"]), load_cells()["volume_sdf"][by_type(mesh)])
     assert_same_bits(np.asarray(written["volume_sdf_cell"]), np.zeros(500, dtype=np.float32))
-    assert done.left_out == ("cell data volume.sdf: there is another of its name",)
+    assert done.left_out == ("cell data volume.sdf: another array has its name",)
 
 
 def test_arrays_of_the_mesh_that_ensight_cannot_hold_are_left_out_and_named(store: Path, tmp_path: Path) -> None:
@@ -263,9 +269,9 @@ def test_arrays_of_the_mesh_that_ensight_cannot_hold_are_left_out_and_named(stor
     mesh.save(tmp_path / "mesh.vtu")
     done = export_sample(store, "run_1", tmp_path / "out.case", onto=tmp_path / "mesh.vtu")
     assert done.left_out == (
-        "cell data pair: it has 2 components, where 1 or 3 are known",
-        "cell data huge: it has values beyond float32",
-        "cell data text: it is of dtype <U1, where numbers are known",
+        "cell data pair: it has 2 components, and EnSight has only 1 or 3",
+        "cell data huge: it has values beyond the range of float32",
+        "cell data text: it has the dtype <U1, and EnSight has only numbers",
     )
     expected = np.arange(500, dtype=np.float32)[by_type(cells_mesh())]
     assert_same_bits(np.asarray(case_parts(done.path)["mesh"].cell_data["total_p__coeff"]), expected)
@@ -274,9 +280,9 @@ def test_arrays_of_the_mesh_that_ensight_cannot_hold_are_left_out_and_named(stor
 @pytest.mark.parametrize(
     ("prediction", "message"),
     [
-        ({"wall shear": np.zeros(500)}, "wall shear: an EnSight case cannot hold it, its names have only letters"),
-        ({"stress": np.zeros((500, 6))}, "stress: an EnSight case cannot hold it, it has 6 components"),
-        ({"huge": np.full(500, -1e300)}, "huge: an EnSight case cannot hold it, it has values beyond float32"),
+        ({"wall shear": np.zeros(500)}, r"wall shear: an EnSight case cannot hold it \(names in EnSight have only A"),
+        ({"stress": np.zeros((500, 6))}, r"stress: an EnSight case cannot hold it \(it has 6 components"),
+        ({"huge": np.full(500, -1e300)}, r"huge: an EnSight case cannot hold it \(it has values beyond the r"),
     ],
     ids=["name", "components", "overflow"],
 )
@@ -296,5 +302,5 @@ def test_cells_that_ensight_or_the_writer_does_not_know_are_refused(tmp_path: Pa
     )
     cell.save(tmp_path / "mesh.vtu")
     root = write_samples(tmp_path / "store", {"run_1": {f: v[:1] * 0 for f, v in load_cells().items()}})
-    with pytest.raises(MeshError, match=r"part 'mesh': cells of VTK's types \[22\] cannot be written as EnSight"):
+    with pytest.raises(MeshError, match=r"part 'mesh': EnSight cannot hold the VTK cell types \[22\]"):
         export_sample(root, "run_1", tmp_path / "out.case", onto=tmp_path / "mesh.vtu")

@@ -1,4 +1,4 @@
-"""Files that an export writes: complete or not there, never in the place of others; and arrays without a mesh."""
+"""Files of exports: they appear complete, and do not replace other files; and arrays without a mesh."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_npz_has_every_field_of_every_domain_in_the_order_of_the_source(store: P
             assert_same_bits(archive[field], values if field.endswith("position") else as_stored(values))
 
 
-def test_npz_has_only_what_is_named(store: Path, tmp_path: Path) -> None:
+def test_npz_has_only_the_named_fields(store: Path, tmp_path: Path) -> None:
     export_sample(store, "run_1", tmp_path / "fields.npz", fields=["volume_sdf", "surface_area"])
     export_sample(store, "run_1", tmp_path / "domain.npz", domain="surface")
     with np.load(tmp_path / "fields.npz") as some, np.load(tmp_path / "domain.npz") as surface:
@@ -46,9 +46,10 @@ def test_npz_has_only_what_is_named(store: Path, tmp_path: Path) -> None:
         assert {field.partition("_")[0] for field in surface.files} == {"surface"}
 
 
-def test_predictions_of_several_domains_go_into_one_npz_each_in_its_own_order(store: Path, tmp_path: Path) -> None:
+def test_npz_has_predictions_of_several_domains(store: Path, tmp_path: Path) -> None:
+    """Each prediction is written in the source order of its own domain."""
     stored = ZarrChunkReader(store).read_arrays("run_1")
-    # The name of NumPy's own parameter, too, is one that an array may have.
+    # An array may also have the name of a parameter of NumPy.
     predictions = {"file": stored["surface_friction"], "sdf": stored["volume_sdf"].astype(np.float16)}
     export_sample(store, "run_1", tmp_path / "out.npz", predictions=predictions)
     with np.load(tmp_path / "out.npz") as archive:
@@ -56,7 +57,8 @@ def test_predictions_of_several_domains_go_into_one_npz_each_in_its_own_order(st
         assert_same_bits(archive["sdf"], as_stored(load_cells()["volume_sdf"]))
 
 
-def test_a_prediction_that_may_be_of_two_domains_needs_the_name_of_one(tmp_path: Path) -> None:
+def test_an_ambiguous_prediction_needs_a_domain(tmp_path: Path) -> None:
+    """Two domains have the number of rows of the prediction."""
     filemap = FileMap(surface_position="a.npy", volume_position="b.npy")
     position = load_cells()["volume_position"]
     fields = {"surface_position": position, "volume_position": position}
@@ -64,7 +66,8 @@ def test_a_prediction_that_may_be_of_two_domains_needs_the_name_of_one(tmp_path:
     stored = ZarrChunkReader(root).read_arrays("run_1")["surface_position"]
     parameters: dict[str, Any] = {"predictions": {"x": stored}}
     with pytest.raises(
-        ArgumentError, match="prediction 'x': surface and volume of sample 'run_1' have 500 points each"
+        ArgumentError,
+        match=r"prediction 'x': .* got 500 rows, but surface and volume of sample 'run_1' have 500 points",
     ):
         export_sample(root, "run_1", tmp_path / "out.npz", **parameters)
     export_sample(root, "run_1", tmp_path / "out.npz", domain="surface", **parameters)
@@ -77,10 +80,10 @@ def test_a_prediction_that_may_be_of_two_domains_needs_the_name_of_one(tmp_path:
     [
         ("s3://bucket/out.npz", None, "target: expected a local path, got s3://bucket/out.npz"),
         ("out.stl", CELLS_MESH, r"target: expected a file of one of .vtu, .vtp, .case, .npz, got .*out.stl"),
-        ("out.npz", CELLS_MESH, "arrays are written without a mesh; leave onto out, or write a .vtu"),
+        ("out.npz", CELLS_MESH, "expected no mesh in onto for a .npz, got .*; leave onto out, or write a .vtu"),
         ("out.vtu", None, "expected the mesh of the sample in onto"),
-        ("my out.case", CELLS_MESH, "EnSight allows no blanks in the names of files"),
-        (CELLS_MESH, CELLS_MESH, "it is the mesh itself; write to another file"),
+        ("my out.case", CELLS_MESH, "EnSight allows no blanks in file names"),
+        (CELLS_MESH, CELLS_MESH, "the target is the mesh itself; write to another file"),
     ],
     ids=["URL", "format", "npz with mesh", "vtu without mesh", "blank", "mesh itself"],
 )
@@ -94,32 +97,30 @@ def test_a_target_that_cannot_be_written_is_refused(
 
 
 @pytest.mark.parametrize(("target", "onto"), TARGETS, ids=IDS)
-def test_a_file_that_is_there_stays_unless_it_may_be_overwritten(
-    store: Path, tmp_path: Path, target: str, onto: Path | None
-) -> None:
+def test_an_existing_file_stays_without_overwrite(store: Path, tmp_path: Path, target: str, onto: Path | None) -> None:
     path = tmp_path / "new" / target
     domain = "surface" if onto == BODY_MESH else "volume"
     export_sample(store, "run_1", path, onto=onto, domain=domain)
     former = visible_files(tmp_path)
     some: dict[str, Any] = {"onto": onto, "fields": [f"{domain}_position"]}
-    with pytest.raises(ArgumentError, match=f"target: {path} is there already; write to another file, or allow ov"):
+    with pytest.raises(ArgumentError, match=f"target: {path} exists already; write to another file, or set ov"):
         export_sample(store, "run_1", path, **some)
     assert visible_files(tmp_path) == former
     export_sample(store, "run_1", path, overwrite=True, **some)
     after = visible_files(tmp_path)
     assert after[f"new/{target}"] != former[f"new/{target}"]
-    # Nothing is left of the former export: no data of a former case, no staged file.
+    # No data of the former case and no staged file are left.
     export_sample(store, "run_1", tmp_path / "alone" / target, **some)
     assert {path.name for path in (tmp_path / "new").rglob("*")} == {
         path.name for path in (tmp_path / "alone").rglob("*")
     }
 
 
-def test_data_of_a_former_case_are_not_taken_over_unasked(store: Path, tmp_path: Path) -> None:
+def test_data_of_a_former_case_stay_without_overwrite(store: Path, tmp_path: Path) -> None:
     data = tmp_path / "out.case.data"
     data.mkdir()
     (data / "precious").touch()
-    with pytest.raises(ArgumentError, match=f"target: {data} is there already"):
+    with pytest.raises(ArgumentError, match=f"target: {data} exists already"):
         export_sample(store, "run_1", tmp_path / "out.case", onto=CELLS_MESH)
     assert (data / "precious").exists()
 
@@ -141,9 +142,7 @@ except StorageError as error:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("target", "onto"), TARGETS, ids=IDS)
-def test_an_export_that_fails_midway_leaves_what_was_there(
-    store: Path, tmp_path: Path, target: str, onto: Path | None
-) -> None:
+def test_a_failed_export_keeps_the_former_file(store: Path, tmp_path: Path, target: str, onto: Path | None) -> None:
     path = tmp_path / target
     export_sample(store, "run_1", path, onto=onto)
     former = visible_files(tmp_path)
@@ -177,5 +176,6 @@ def test_without_pyvista_npz_is_written_and_a_mesh_says_how_to_install_it(store:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
         "10",
-        "reading .vtu files needs pyvista, which is not installed: pip install 'noether-zarr-store[mesh]'",
+        "reading .vtu files needs pyvista, which is not installed; "
+        "install it with: pip install 'noether-zarr-store[mesh]'",
     ]

@@ -1,4 +1,4 @@
-"""Meshes that are not the sample's own, and exports whose aim is not clear, are refused before anything is written."""
+"""Wrong meshes and ambiguous exports are refused before anything is written."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def refused(store: Path, tmp_path: Path) -> Callable[..., str]:
-    """Call for an export that must fail and leave nothing behind; give the message."""
+    """Run an export that must fail and leave nothing, and return the message."""
 
     def export(error: type[StoreError], **parameters: Any) -> str:
         out = tmp_path / "out"
@@ -53,15 +53,18 @@ def test_a_mesh_with_another_number_of_cells_and_points_is_refused(refused: Call
     pyvista.read(CELLS_MESH).extract_cells(range(499)).save(tmp_path / "mesh.vtu")
     points = read_with_pyvista(tmp_path / "mesh.vtu").n_points
     message = refused(MeshError, onto=tmp_path / "mesh.vtu")
-    assert f"sample 'run_1' onto {tmp_path / 'mesh.vtu'}: the mesh has other numbers of points" in message
-    assert f"the sample has 2041 of surface, 500 of volume, the mesh mesh: 499 cells and {points} points" in message
+    assert f"sample 'run_1' onto {tmp_path / 'mesh.vtu'}: expected a mesh with the number of points of" in message
+    assert (
+        f"(2,041 points of surface, 500 points of volume), got another mesh (mesh: 499 cells and {points:,} points)"
+        in message
+    )
 
 
 def test_a_mesh_whose_other_data_would_fit_is_refused(refused: Callable[..., str]) -> None:
     message = refused(MeshError, onto=CELLS_MESH, association="point")
-    assert "500 of volume, the mesh ahmed_run_1_cells: 4292 points" in message
+    assert "500 points of volume), got another mesh (ahmed_run_1_cells: 4,292 points)" in message
     message = refused(MeshError, onto=BODY_MESH, domain="volume")
-    assert "the sample has 500 of volume, the mesh ahmed_run_1_surface: 2041 cells and 2110 points" in message
+    assert "(500 points of volume), got another mesh (ahmed_run_1_surface: 2,041 cells and 2,110 points)" in message
 
 
 def test_a_mesh_with_its_cells_in_another_order_is_refused(refused: Callable[..., str], tmp_path: Path) -> None:
@@ -70,15 +73,15 @@ def test_a_mesh_with_its_cells_in_another_order_is_refused(refused: Callable[...
         tmp_path / "mesh.vtu"
     )
     message = refused(MeshError, onto=tmp_path / "mesh.vtu")
-    assert "numbers of points agree, but their positions do not" in message
-    assert "(volume as cell data of mesh: 500 of 500 points lie elsewhere, by up to " in message
+    assert "expected the positions of the sample in the mesh, got others" in message
+    assert "(volume as cell data of mesh: 500 of 500 points differ by up to " in message
 
 
-def test_two_cells_that_have_changed_places_are_noticed(refused: Callable[..., str], tmp_path: Path) -> None:
+def test_two_swapped_cells_are_detected(refused: Callable[..., str], tmp_path: Path) -> None:
     rows = np.arange(500)
     rows[[3, 4]] = rows[[4, 3]]
     cells_around(load_cells()["volume_position"][rows], [pyvista.CellType.HEXAHEDRON] * 500).save(tmp_path / "mesh.vtu")
-    assert "2 of 500 points lie elsewhere" in refused(MeshError, onto=tmp_path / "mesh.vtu")
+    assert "2 of 500 points differ by up to" in refused(MeshError, onto=tmp_path / "mesh.vtu")
 
 
 def test_a_mesh_in_another_unit_is_refused_unless_positions_are_left_unchecked(
@@ -95,7 +98,7 @@ def test_a_mesh_in_another_unit_is_refused_unless_positions_are_left_unchecked(
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_positions_may_differ_by_the_rounding_of_their_dtype(tmp_path: Path, dtype: str) -> None:
     root = write_samples(tmp_path / "store", {"run_1": load_cells()}, coords_dtype=dtype)
-    # A point is its own box: nothing but the tolerance lets its rounded position in.
+    # A point has no box: only the tolerance accepts its rounded position.
     position = load_cells()["volume_position"].astype(np.float64) + 1e-9
     pyvista.UnstructuredGrid(
         np.column_stack([np.ones(500, int), np.arange(500)]).ravel(), [pyvista.CellType.VERTEX] * 500, position
@@ -109,7 +112,7 @@ def test_an_array_of_the_mesh_is_not_replaced(refused: Callable[..., str], store
     mesh.cell_data["surface_area"] = np.zeros(2041)
     mesh.save(tmp_path / "mesh.vtp")
     message = refused(MeshError, onto=tmp_path / "mesh.vtp", target="out.vtp")
-    assert "part 'mesh' of the mesh has cell data 'surface_area' of its own" in message
+    assert "part 'mesh' of the mesh already has cell data 'surface_area'" in message
     values = np.zeros(2041)
     assert "'p'" in refused(MeshError, onto=BODY_MESH, target="out.vtp", predictions={"p": values})
 
@@ -125,7 +128,7 @@ def test_an_array_over_points_may_have_the_name_of_one_over_cells(store: Path, t
 
 def test_vtp_is_refused_for_a_mesh_of_volumes(refused: Callable[..., str]) -> None:
     message = refused(MeshError, onto=CELLS_MESH, target="out.vtp")
-    assert "a VTP holds PolyData alone, and ahmed_run_1_cells is UnstructuredGrid; write a .vtu" in message
+    assert "expected PolyData for a .vtp, got UnstructuredGrid in ahmed_run_1_cells; write a .vtu" in message
 
 
 @pytest.mark.parametrize(
@@ -170,7 +173,7 @@ def test_a_mesh_that_cannot_be_read_is_refused(
         ),
         ({"association": "cells"}, ArgumentError, "association: expected one of cell, point, got 'cells'"),
         ({"parts": ["bod"]}, ArgumentError, "the mesh has no part 'bod'; there are: ahmed_run_1_cells"),
-        ({"onto": "nowhere.vtu"}, ArgumentError, "onto: there is no file nowhere.vtu"),
+        ({"onto": "nowhere.vtu"}, ArgumentError, "onto: nowhere.vtu does not exist"),
         (
             {"onto": "mesh.msh"},
             ArgumentError,
@@ -178,7 +181,7 @@ def test_a_mesh_that_cannot_be_read_is_refused(
         ),
     ],
 )
-def test_an_export_that_makes_no_sense_is_refused(
+def test_an_invalid_export_is_refused(
     refused: Callable[..., str], parameters: dict[str, Any], error: type[StoreError], message: str
 ) -> None:
     assert re.search(message, refused(error, **{"onto": CELLS_MESH, **parameters}))
@@ -187,8 +190,8 @@ def test_an_export_that_makes_no_sense_is_refused(
 @pytest.mark.parametrize(
     ("prediction", "message"),
     [
-        (np.zeros(499), r"with all points of sample 'run_1' \(2041 of surface, 500 of volume\), got \(499,\)"),
-        (np.zeros((500, 3, 1)), r"expected shape \(n_points,\) or \(n_points, width\), .*got \(500, 3, 1\)"),
+        (np.zeros(499), r"of a domain of sample 'run_1' \(2,041 of surface, 500 of volume\), got \(499,\)"),
+        (np.zeros((500, 3, 1)), r"expected shape \(n_points,\) or \(n_points, width\) .*got \(500, 3, 1\)"),
         (np.zeros((500, 0)), r"got \(500, 0\)"),
         (np.array(["a"] * 500), "expected numbers of at most 8 bytes, got dtype <U1"),
         (np.zeros(500, dtype=bool), "got dtype bool"),
@@ -197,18 +200,20 @@ def test_an_export_that_makes_no_sense_is_refused(
     ],
     ids=["short", "three axes", "no column", "text", "bool", "ragged", "with gradients"],
 )
-def test_a_prediction_of_another_form_is_refused(refused: Callable[..., str], prediction: object, message: str) -> None:
+def test_a_prediction_of_another_shape_or_dtype_is_refused(
+    refused: Callable[..., str], prediction: object, message: str
+) -> None:
     given = refused(ArgumentError, onto=CELLS_MESH, predictions={"volume_pressure": prediction})
     assert re.search(f"prediction 'volume_pressure': .*{message}", given)
 
 
-def test_a_prediction_cannot_have_the_name_of_a_field_that_is_exported_too(refused: Callable[..., str]) -> None:
+def test_a_prediction_with_the_name_of_a_field_is_refused(refused: Callable[..., str]) -> None:
     message = refused(ArgumentError, onto=CELLS_MESH, fields=["volume_sdf"], predictions={"volume_sdf": np.zeros(500)})
     assert "the field of that name is exported too" in message
     assert "'predicted_volume_sdf'" in message
 
 
-def test_a_store_that_was_shuffled_elsewhere_is_refused(refused: Callable[..., str], tmp_path: Path) -> None:
+def test_a_store_with_an_unknown_shuffle_is_refused(refused: Callable[..., str], tmp_path: Path) -> None:
     root = write_samples(tmp_path / "store", {"run_1": load_cells()})
     manifest = root / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"shuffle_algorithm": "hash-v1"', '"shuffle_algorithm": null'))

@@ -1,4 +1,4 @@
-"""Exports of a store with an origin: positions of the source, and a mesh that is compared as exactly as it can be."""
+"""Exports of a store with an origin: source positions, and the most exact comparison with the mesh."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ sdf = { derive = "distance", to = "surface" }
 
 
 def shifted(mesh: Path, shift: tuple[float, float, float]) -> pyvista.DataSet:
-    """A mesh with coordinates in float64, elsewhere."""
+    """A shifted mesh with float64 coordinates."""
     moved = read_with_pyvista(mesh)
     moved.points = np.asarray(moved.points, dtype=np.float64) + shift
     return moved
@@ -78,7 +78,7 @@ def in_order(store: Path) -> dict[str, NDArray[Any]]:
     return ZarrChunkReader(store).read_arrays("run_1", order="original", dtype="float64")
 
 
-def test_what_is_computed_is_what_it_is_near_the_origin(store: Path, tmp_path: Path) -> None:
+def test_computed_fields_match_those_near_the_origin(store: Path, tmp_path: Path) -> None:
     """Distances, normals and areas come from float64 coordinates, before the origin is subtracted."""
     near = in_order(convert_tree(save_tree(tmp_path / "tree", (0, 0, 0)), tmp_path / "store"))
     far = in_order(store)
@@ -88,7 +88,7 @@ def test_what_is_computed_is_what_it_is_near_the_origin(store: Path, tmp_path: P
         np.testing.assert_allclose(far[field] + ORIGIN, near[field] + FAR, rtol=0, atol=5e-6, err_msg=field)
 
 
-def test_the_store_is_that_of_its_source(store: Path, tree: Path) -> None:
+def test_the_store_matches_its_source(store: Path, tree: Path) -> None:
     source = MappedSource(str(tree), parse_mapping(MAPPING, "mapping.toml"))
     assert verify_store(store, level="source", source=source).findings == ()
 
@@ -97,10 +97,10 @@ def test_the_store_is_that_of_its_source(store: Path, tree: Path) -> None:
     ("mesh", "target", "field"),
     [("surface.vtp", "out.vtp", "surface_position"), ("volume.vtu", "out.vtu", "volume_position")],
 )
-def test_positions_on_the_mesh_are_those_of_its_cells(
+def test_exported_positions_match_the_cells(
     store: Path, tree: Path, tmp_path: Path, mesh: str, target: str, field: str
 ) -> None:
-    """VTK reads them; its centres are others in bent faces, so a cell's box is what they lie in."""
+    """VTK reads the result; its centres of bent faces differ, so positions are compared with the cells' boxes."""
     onto = tree / "run_1" / mesh
     done = export_sample(store, "run_1", tmp_path / target, onto=onto)
     written = read_with_vtk(done.path)
@@ -113,7 +113,7 @@ def test_positions_on_the_mesh_are_those_of_its_cells(
         assert (position[number] <= np.array([x_end, y_end, z_end]) + 1e-6).all()
 
 
-def test_points_of_the_mesh_come_back_as_they_were(tmp_path: Path) -> None:
+def test_exported_positions_match_the_points(tmp_path: Path) -> None:
     points = np.random.default_rng(0).random((300, 3)) * 10 + FAR
     cloud = pyvista.PolyData(points)
     cloud.save(tmp_path / "mesh.vtp")
@@ -130,11 +130,11 @@ def _export_points(points: NDArray[np.float64], tmp_path: Path, onto: Path) -> p
 
 
 @pytest.mark.parametrize("shift", [1e-3, 1.0])
-def test_a_mesh_that_lies_a_millimetre_elsewhere_is_refused(tmp_path: Path, shift: float) -> None:
-    """Beside coordinates of 5,000 km, float32 would have let two metres pass."""
+def test_a_mesh_shifted_by_a_millimetre_is_refused(tmp_path: Path, shift: float) -> None:
+    """At coordinates of 5,000 km, a float32 tolerance would accept two metres."""
     points = np.random.default_rng(0).random((300, 3)) * 10 + FAR
     pyvista.PolyData(np.add(points, (0, shift, 0))).save(tmp_path / "mesh.vtp")
-    with pytest.raises(MeshError, match=f"300 of 300 points lie elsewhere, by up to {shift:.3g}"):
+    with pytest.raises(MeshError, match=f"300 of 300 points differ by up to {shift:.3g}"):
         _export_points(points, tmp_path, tmp_path / "mesh.vtp")
 
 

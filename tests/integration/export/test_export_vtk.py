@@ -30,7 +30,7 @@ READERS = [read_with_pyvista, read_with_vtk]
 
 
 def sample_arrays() -> Arrays:
-    """All of the body of run_1, and the cells of its volume that there is a mesh of."""
+    """A store of the whole body of run_1, and of the volume cells that the mesh has."""
     surface = {field: values for field, values in load_run("run_1").items() if field.startswith("surface_")}
     return surface | load_cells()
 
@@ -42,7 +42,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def store_of(root: Path, position: np.ndarray, values: np.ndarray, **settings: object) -> Path:
-    """A store of one sample, of positions and a pressure alone."""
+    """A store of one sample with only positions and a pressure."""
     filemap = FileMap(surface_position="x.npy", surface_pressure="p.npy")
     return write_samples(
         root, {"run_1": {"surface_position": position, "surface_pressure": values}}, filemap, **settings
@@ -51,7 +51,7 @@ def store_of(root: Path, position: np.ndarray, values: np.ndarray, **settings: o
 
 @pytest.mark.parametrize("read", READERS, ids=["pyvista", "vtk"])
 @pytest.mark.parametrize(("mesh", "domain"), [(BODY_MESH, "surface"), (CELLS_MESH, "volume")], ids=["vtp", "vtu"])
-def test_fields_come_back_bit_for_bit_as_data_of_the_cells_that_they_were_made_from(
+def test_fields_are_exported_bit_for_bit_onto_cells(
     store: Path, tmp_path: Path, mesh: Path, domain: str, read: Callable[[Path], pyvista.DataSet]
 ) -> None:
     done = export_sample(store, "part/run_1", tmp_path / f"out{mesh.suffix}", onto=mesh)
@@ -63,9 +63,7 @@ def test_fields_come_back_bit_for_bit_as_data_of_the_cells_that_they_were_made_f
 
 
 @pytest.mark.parametrize("read", READERS, ids=["pyvista", "vtk"])
-def test_fields_come_back_bit_for_bit_as_data_of_the_points_that_they_were_made_from(
-    tmp_path: Path, read: Callable[[Path], pyvista.DataSet]
-) -> None:
+def test_fields_are_exported_bit_for_bit_onto_points(tmp_path: Path, read: Callable[[Path], pyvista.DataSet]) -> None:
     mesh = read_with_pyvista(BODY_MESH)
     position, values = np.asarray(mesh.points), np.asarray(mesh.point_data["p"])
     store = store_of(tmp_path / "store", position, values, values_dtype="float32")
@@ -87,7 +85,7 @@ def test_the_mesh_keeps_its_points_its_cells_and_its_arrays(store: Path, tmp_pat
         assert_same_bits(np.asarray(after.point_data[name]), np.asarray(values))
 
 
-def test_a_float16_field_is_written_as_float32_and_a_float64_one_as_it_is(tmp_path: Path) -> None:
+def test_float16_is_written_as_float32_and_float64_unchanged(tmp_path: Path) -> None:
     source = sample_arrays()
     root = tmp_path / "store"
     write_samples(root, {"run_1": source}, field_dtypes={"surface_friction": "float64"})
@@ -96,7 +94,7 @@ def test_a_float16_field_is_written_as_float32_and_a_float64_one_as_it_is(tmp_pa
     assert_same_bits(np.asarray(written.cell_data["surface_friction"]), source["surface_friction"].astype(np.float64))
 
 
-def test_values_that_are_no_numbers_keep_their_bits(tmp_path: Path) -> None:
+def test_nan_values_keep_their_bits(tmp_path: Path) -> None:
     position = np.arange(18, dtype=np.float32).reshape(6, 3)
     odd = np.array([0x7FC01234, 0x80000000, 0x7F800000, 0xFF800000, 0x00000001, 0xFFC00000], dtype=np.uint32)
     store = store_of(tmp_path / "store", position, odd.view(np.float32), values_dtype="float32", non_finite="allow")
@@ -110,7 +108,7 @@ def test_values_that_are_no_numbers_keep_their_bits(tmp_path: Path) -> None:
     [lambda rows: rows, lambda rows: rows[:, np.newaxis], lambda rows: rows.astype(">f2"), torch.from_numpy],
     ids=["flat", "one column", "half precision, big endian", "tensor"],
 )
-def test_a_prediction_in_stored_order_lands_on_the_cells_that_it_is_of(
+def test_a_prediction_in_stored_order_lands_on_its_cells(
     store: Path, tmp_path: Path, as_model_gives_it: Callable[[np.ndarray], object]
 ) -> None:
     stored = ZarrChunkReader(store).read_arrays("part/run_1")
@@ -123,7 +121,7 @@ def test_a_prediction_in_stored_order_lands_on_the_cells_that_it_is_of(
     assert_same_bits(np.asarray(read_with_pyvista(done.path).cell_data["surface_pressure"]), expected)
 
 
-def test_a_prediction_stands_beside_the_fields_that_are_named(store: Path, tmp_path: Path) -> None:
+def test_a_prediction_is_exported_with_named_fields(store: Path, tmp_path: Path) -> None:
     velocity = ZarrChunkReader(store).read_arrays("part/run_1")["volume_velocity"]
     done = export_sample(
         store,
@@ -140,9 +138,8 @@ def test_a_prediction_stands_beside_the_fields_that_are_named(store: Path, tmp_p
 
 
 @pytest.mark.parametrize("association", ["cell", "point"])
-def test_where_a_mesh_has_as_many_cells_as_points_the_positions_decide(
-    tmp_path: Path, association: Association
-) -> None:
+def test_positions_decide_between_cells_and_points(tmp_path: Path, association: Association) -> None:
+    """The mesh has as many cells as points."""
     points = np.array([[0, 0, 0], [4, 0, 0], [4, 4, 0], [0, 4, 0]], dtype=np.float32)
     square = pyvista.PolyData(points, faces=np.array([3, 0, 1, 2, 3, 0, 2, 3, 3, 0, 1, 3, 3, 1, 2, 3]))
     square.save(tmp_path / "mesh.vtp")
@@ -157,7 +154,8 @@ def test_where_a_mesh_has_as_many_cells_as_points_the_positions_decide(
 
 
 @pytest.mark.parametrize("mesh_kind", ["structured", "surface"])
-def test_any_mesh_can_be_written_as_vtu_in_the_order_of_its_cells(tmp_path: Path, mesh_kind: str) -> None:
+def test_any_mesh_can_be_written_as_vtu(tmp_path: Path, mesh_kind: str) -> None:
+    """The cells keep their order."""
     block = pyvista.ImageData(dimensions=(4, 3, 3)).cast_to_structured_grid()
     mesh = block if mesh_kind == "structured" else block.extract_surface(algorithm=None)
     mesh.save(tmp_path / "mesh.vtk")
@@ -169,7 +167,7 @@ def test_any_mesh_can_be_written_as_vtu_in_the_order_of_its_cells(tmp_path: Path
     assert corners(written) == corners(mesh)
 
 
-def test_one_block_of_a_vtm_is_exported_onto_by_its_name(store: Path, tmp_path: Path) -> None:
+def test_a_named_block_of_a_vtm_can_be_the_mesh(store: Path, tmp_path: Path) -> None:
     blocks = pyvista.MultiBlock({"internal": pyvista.read(CELLS_MESH)})
     blocks["boundary"] = pyvista.MultiBlock({"body": pyvista.read(BODY_MESH), "ground": pyvista.Plane()})
     blocks.save(tmp_path / "mesh.vtm")

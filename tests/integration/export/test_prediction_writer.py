@@ -1,4 +1,4 @@
-"""Predictions that come batch by batch: exported when every row is there, and otherwise nothing is left."""
+"""Predictions that come batch by batch: they are exported with all rows, or leave nothing."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
-    """A directory that is not there yet."""
+    """A path in a directory that does not exist yet."""
     return tmp_path / "out"
 
 
@@ -60,14 +60,13 @@ def open_writer(store: Path, out: Path, **settings: Any) -> PredictionWriter:
 
 
 def everything_below(path: Path) -> list[str]:
-    """Every file and directory, hidden ones too."""
+    """Every file and directory, including hidden ones."""
     return sorted(found.relative_to(path).as_posix() for found in path.rglob("*"))
 
 
 @pytest.mark.parametrize(("target", "onto"), TARGETS, ids=["vtu", "case", "npz"])
-def test_the_file_is_that_of_an_export_of_all_predictions_at_once(
-    store: Path, tmp_path: Path, target: str, onto: Path | None
-) -> None:
+def test_the_file_matches_a_single_export(store: Path, tmp_path: Path, target: str, onto: Path | None) -> None:
+    """One export of all predictions at once writes the same file."""
     whole = ZarrChunkReader(store).read_arrays("run_1")
     expected = {"predicted_pressure": whole["volume_pressure"] * 2, "moved": whole["volume_position"] + 1}
     settings: dict[str, Any] = {"onto": onto, "fields": ["volume_sdf"], "domain": "volume"}
@@ -83,7 +82,7 @@ def test_the_file_is_that_of_an_export_of_all_predictions_at_once(
     assert everything_below(tmp_path / "parts") == everything_below(tmp_path / "once")
 
 
-def test_predictions_lie_on_the_cells_that_they_are_of(store: Path, out: Path) -> None:
+def test_predictions_lie_on_their_cells(store: Path, out: Path) -> None:
     with PredictionWriter(store, "run_1", out / "out.vtp", onto=BODY_MESH) as writer:
         for batch in batches(store, 1000, "surface"):
             writer.add(batch.rows, {"copy": batch.tensors()["surface_pressure"]})
@@ -103,7 +102,7 @@ def test_predictions_lie_on_the_cells_that_they_are_of(store: Path, out: Path) -
     ],
     ids=["tensor", "column", "big endian", "strided", "another device"],
 )
-def test_arrays_and_tensors_of_any_device_are_taken(store: Path, out: Path, convert: Callable[..., Any]) -> None:
+def test_arrays_and_tensors_on_any_device_are_accepted(store: Path, out: Path, convert: Callable[..., Any]) -> None:
     with open_writer(store, out) as writer:
         for batch in batches(store):
             writer.add(batch, {"copy": convert(batch.fields["volume_pressure"])})
@@ -112,7 +111,7 @@ def test_arrays_and_tensors_of_any_device_are_taken(store: Path, out: Path, conv
 
 
 class OnDevice:
-    """Stands for a tensor of a device that NumPy cannot read."""
+    """Stands for a tensor on a device that NumPy cannot read."""
 
     def __init__(self, values: torch.Tensor) -> None:
         self._values = values
@@ -144,27 +143,27 @@ REFUSALS = {
     "short": ((0, 100), ONES[:99], r"expected shape \(100,\) or \(100, width\) for rows 0 to 100, got \(99,\)"),
     "three axes": ((0, 100), ONES.reshape(100, 1, 1), r"got \(100, 1, 1\)"),
     "no column": ((0, 100), np.ones((100, 0)), r"got \(100, 0\)"),
-    "past the end": ((450, 550), ONES, "expected rows of the 500 of volume, got 450 to 550; pass stored rows"),
+    "past the end": ((450, 550), ONES, "expected rows from 0 to 500 of volume, got 450 to 550; pass stored rows"),
     "negative": ((-1, 99), ONES, ": rows: expected a whole number of at least 0, got -1"),
-    "no rows": ((5, 5), ONES, "expected rows of the 500 of volume, got 5 to 5"),
+    "no rows": ((5, 5), ONES, "expected rows from 0 to 500 of volume, got 5 to 5"),
     "step": (range(0, 200, 2), ONES, "expected a batch of iter_sample, a range of step 1 or"),
     "list": ([0, 100], ONES, r"or \(start, stop\), got \[0, 100\]"),
-    "begins within": ((350, 450), ONES, "expected each row once, got rows 350 to 450, and row 350 was given before"),
-    "ends within": ((200, 300), ONES, "and row 250 was given before; add every batch once"),
-    "around": ((200, 450), np.ones(250), "and row 250 was given before"),
-    "again": ((250, 400), np.ones(150), "and row 250 was given before"),
+    "begins within": ((350, 450), ONES, "expected each row once, got rows 350 to 450, and row 350 was added before"),
+    "ends within": ((200, 300), ONES, "and row 250 was added before; add every batch once"),
+    "around": ((200, 450), np.ones(250), "and row 250 was added before"),
+    "again": ((250, 400), np.ones(150), "and row 250 was added before"),
     "width": ((0, 100), np.ones((100, 3)), r"expected float64 of shape \(n,\), .*, got float64 of shape \(n, 3\)"),
-    "dtype": ((0, 100), ONES.astype("f4"), r"got float32 of shape \(n,\); give all batches alike"),
+    "dtype": ((0, 100), ONES.astype("f4"), r"got float32 of shape \(n,\); use one dtype and width"),
     "text": ((0, 100), np.full(100, "a"), "expected numbers of at most 8 bytes, got dtype <U1"),
     "gradients": ((0, 100), torch.ones(100, requires_grad=True), "expected an array, got Tensor .*detach"),
 }
 
 
 @pytest.mark.parametrize(("rows", "values", "message"), REFUSALS.values(), ids=REFUSALS)
-def test_predictions_that_do_not_fit_are_refused_and_nothing_is_left(
+def test_invalid_predictions_are_refused_and_leave_nothing(
     store: Path, out: Path, rows: Any, values: Any, message: str
 ) -> None:
-    """Rows 250 to 400 are there before."""
+    """Rows 250 to 400 were added before."""
     with pytest.raises(ArgumentError, match=rf"^sample 'run_1'.*{message}"):
         add_all(open_writer(store, out), [((250, 400), np.ones(150)), (rows, values)])
     assert everything_below(out.parent) == []
@@ -176,7 +175,7 @@ def add_all(writer: PredictionWriter, batches: Iterable[tuple[Any, Any]]) -> Non
             writer.add(rows, {"q": values})
 
 
-def test_a_prediction_cannot_have_the_name_of_a_field_that_is_exported_too(store: Path, out: Path) -> None:
+def test_a_prediction_with_the_name_of_a_field_is_refused(store: Path, out: Path) -> None:
     with (
         pytest.raises(ArgumentError, match=r"the field of that name is exported too; .*'predicted_volume_sdf'"),
         open_writer(store, out, fields=["volume_sdf"]) as writer,
@@ -188,26 +187,26 @@ def test_batches_of_another_domain_or_sample_are_refused(store: Path, out: Path)
     batch = next(batches(store, domain="surface"))
     with (
         pytest.raises(
-            ArgumentError, match=r"its volume, got one of sample 'run_1', surface; .* name the fields of one"
+            ArgumentError, match=r"its domain volume, got a batch of sample 'run_1', domain surface; .* fields of one"
         ),
         open_writer(store, out) as writer,
     ):
         writer.add(batch, {"q": np.ones(150)})
     other = SampleBatch("run_2", "volume", range(150), {})
-    with pytest.raises(ArgumentError, match="got one of sample 'run_2'"), open_writer(store, out) as writer:
+    with pytest.raises(ArgumentError, match="got a batch of sample 'run_2'"), open_writer(store, out) as writer:
         writer.add(other, {"q": np.ones(150)})
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ([], "sample 'run_1': no predictions were added; call add for each batch"),
-        ([(0, 400)], r"prediction 'q': expected all 500 rows, got 400; the first ones .* rows 400 to 500: add"),
-        ([(400, 500), (10, 50)], "got 140; the first ones that are missing are rows 0 to 10: add their batches"),
-        ([(400, 500), (0, 50), (50, 60), (70, 80)], "got 170; the first ones that are missing are rows 60 to 70"),
+        ([], "sample 'run_1': no predictions were added; call add with each batch"),
+        ([(0, 400)], r"prediction 'q': expected all 500 rows, got 400, and the first missing rows are 400 to 500; add"),
+        ([(400, 500), (10, 50)], "got 140, and the first missing rows are 0 to 10; add the batches"),
+        ([(400, 500), (0, 50), (50, 60), (70, 80)], "got 170, and the first missing rows are 60 to 70"),
     ],
 )  # fmt: skip
-def test_rows_that_are_missing_are_named_and_nothing_is_left(
+def test_missing_rows_are_named_and_leave_nothing(
     store: Path, out: Path, given: list[tuple[int, int]], message: str
 ) -> None:
     writer = open_writer(store, out)
@@ -218,8 +217,8 @@ def test_rows_that_are_missing_are_named_and_nothing_is_left(
         _ = writer.export
 
 
-def test_after_an_exception_in_the_block_nothing_is_left(store: Path, out: Path) -> None:
-    """A file that was there before stays, and the exception is that of the block."""
+def test_an_exception_in_the_block_leaves_nothing(store: Path, out: Path) -> None:
+    """An existing file stays, and the exception of the block is raised."""
     add_all(open_writer(store, out), [((0, N_CELLS), np.ones(N_CELLS))])
     former, before = visible_files(out), held_files()
     writer = open_writer(store, out, overwrite=True)
@@ -237,7 +236,7 @@ def failing_batches() -> Iterator[tuple[tuple[int, int], Any]]:
     raise ZeroDivisionError
 
 
-def test_outside_of_the_block_nothing_is_taken(store: Path, out: Path) -> None:
+def test_predictions_outside_the_block_are_refused(store: Path, out: Path) -> None:
     writer = open_writer(store, out)
     with pytest.raises(ArgumentError, match="the writer is closed; add predictions within its with block"):
         writer.add((0, N_CELLS), {"q": np.ones(N_CELLS)})
@@ -256,14 +255,14 @@ def test_outside_of_the_block_nothing_is_taken(store: Path, out: Path) -> None:
         ({"fields": "volume_sdf"}, ArgumentError, r"write \['volume_sdf'\]"),
         ({"fields": ["volume_sdf", "surface_area"]}, ArgumentError, "do not belong to one domain"),
         ({"association": "cells"}, ArgumentError, "association: expected one of cell, point, got 'cells'"),
-        ({"onto": "nowhere.vtu"}, ArgumentError, "onto: there is no file nowhere.vtu"),
-        ({"onto": BODY_MESH, "domain": "volume"}, MeshError, "the mesh has other numbers of points"),
+        ({"onto": "nowhere.vtu"}, ArgumentError, "onto: nowhere.vtu does not exist"),
+        ({"onto": BODY_MESH, "domain": "volume"}, MeshError, "expected a mesh with the number of points of the sample"),
         ({"parts": ["bod"]}, ArgumentError, "the mesh has no part 'bod'"),
         ({"target": "out.vtp"}, MeshError, "write a .vtu"),
-        ({"target": "out.npz", "onto": None}, ArgumentError, "has the domains surface, volume; say which one"),
+        ({"target": "out.npz", "onto": None}, ArgumentError, "expected one domain, got surface, volume; set domain"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_exported_is_refused_before_the_first_prediction(
+def test_an_invalid_export_is_refused_before_any_prediction(
     store: Path, out: Path, settings: dict[str, Any], kind: type[StoreError], message: str
 ) -> None:
     """No model has to run for it."""
@@ -274,7 +273,7 @@ def test_what_cannot_be_exported_is_refused_before_the_first_prediction(
     assert not out.exists()
 
 
-def test_a_store_that_was_shuffled_elsewhere_is_refused_at_once(tmp_path: Path, out: Path) -> None:
+def test_a_store_with_an_unknown_shuffle_is_refused_at_once(tmp_path: Path, out: Path) -> None:
     root = write_samples(tmp_path / "store", {"run_1": load_cells()})
     manifest = root / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"shuffle_algorithm": "hash-v1"', '"shuffle_algorithm": null'))
@@ -286,16 +285,18 @@ def test_a_store_that_was_shuffled_elsewhere_is_refused_at_once(tmp_path: Path, 
 
 def test_an_array_of_the_mesh_is_refused_with_the_first_batch(store: Path, out: Path) -> None:
     with (
-        pytest.raises(MeshError, match=r"of the mesh has cell data 'p' of its own; .* call the prediction otherwise"),
+        pytest.raises(
+            MeshError, match=r"of the mesh already has cell data 'p'; .* use another name for the prediction"
+        ),
         open_writer(store, out) as writer,
     ):
         writer.add((0, 1), {"p": np.zeros(1)})
 
 
-def test_predictions_wait_beside_the_target_in_a_file_without_a_name(
+def test_predictions_are_kept_in_an_unnamed_file_by_the_target(
     store: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the directory is not there yet, in the nearest one above it; the system's own directory is not used."""
+    """If the directory does not exist yet, its nearest parent is used, and not the system's temporary directory."""
     monkeypatch.setenv("TMPDIR", "/nowhere")
     monkeypatch.setattr("tempfile.tempdir", "/nowhere")
     before = held_files()
@@ -336,7 +337,8 @@ with PredictionWriter(store, "run_1", target, onto=onto) as writer:
 
 
 @pytest.mark.slow
-def test_a_disk_that_is_full_is_an_error_that_says_where(store: Path, out: Path) -> None:
+def test_a_full_disk_is_named(store: Path, out: Path) -> None:
+    """The error has the directory of the temporary file."""
     command = [sys.executable, "-c", ON_A_FULL_DISK, str(store), str(out / "out.vtu"), str(CELLS_MESH)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     start = f"sample 'run_1', prediction 'q': cannot write a temporary file in {out.parent} (File too large); make room"
@@ -344,7 +346,7 @@ def test_a_disk_that_is_full_is_an_error_that_says_where(store: Path, out: Path)
     assert everything_below(out.parent) == []
 
 
-def test_rows_that_could_not_be_written_may_come_again(store: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_can_be_added_again_after_a_failed_write(store: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[FailingFile] = []
 
     def open_file(**settings: Any) -> FailingFile:

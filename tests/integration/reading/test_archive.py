@@ -1,4 +1,4 @@
-"""A store that was written long ago reads as it always did."""
+"""Archived stores of earlier releases still read the same."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from support.trees import assert_same_arrays
 
 IDS = sorted(ATTRIBUTES)
 OPTIONAL = ("shuffle_algorithm", "checksum", "splits", "chunk_index", "copied_from", "crc32c")
-"""Keys of the manifest that a store may do without."""
+"""Optional keys of the manifest."""
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def expected(root: Path) -> Expected:
 
 
 def with_ids(root: Path) -> Path:
-    """Return a copy of the last of the archived stores with the chunk index that a later release made of it."""
+    """Return a copy of the last archived store, with the chunk index that a later release built for it."""
     copied = Path(shutil.copytree(STORE_HASH_ORDER, root))
     next(copied.glob("chunk_index-*.npy")).unlink()
     return Path(shutil.copytree(INDEX_WITH_IDS, copied, dirs_exist_ok=True))
@@ -73,9 +73,7 @@ def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.mark.parametrize("sample_id", IDS)
-def test_an_archived_sample_has_the_values_it_was_given_in_the_order_it_was_given(
-    root: Path, expected: Expected, sample_id: str
-) -> None:
+def test_an_archived_sample_has_its_values_in_their_order(root: Path, expected: Expected, sample_id: str) -> None:
     read = ZarrChunkReader(root).read_arrays(sample_id, order="original", dtype=None)
     assert_same_arrays(read, expected.sources[sample_id])
 
@@ -122,7 +120,7 @@ def test_an_archived_chunk_index_describes_every_chunk(tmp_path: Path, form: str
     assert len(list(root.glob("*_index-*.npy"))) == 1
 
 
-def test_an_archived_store_reads_where_its_manifest_has_the_required_keys_alone(
+def test_an_archived_store_needs_only_the_required_manifest_keys(
     tmp_path: Path,
 ) -> None:
     root, expected = Path(shutil.copytree(STORE, tmp_path / "store")), load_expected()

@@ -1,4 +1,4 @@
-"""What was archived comes out the same today, with the libraries of constraints.txt.
+"""Conversion today reproduces the archived bytes, with the libraries of constraints.txt.
 
 `./scripts/test-matrix`, which has newer ones and no PyTorch, leaves this out: those may compress and word otherwise.
 """
@@ -26,8 +26,8 @@ from support.archive import (
 from support.trees import visible_files
 
 
-def test_a_writer_of_today_makes_the_bytes_of_the_archived_store(tmp_path: Path) -> None:
-    """The groups, the index of a later release, and the manifest and roots of one later still."""
+def test_the_writer_reproduces_the_bytes_of_the_archived_store(tmp_path: Path) -> None:
+    """Groups are of one release, the index of a later one, the manifest and the roots of a still later one."""
     made = visible_files(write_store(tmp_path / "store"))
     groups = {key: data for key, data in visible_files(STORE_HASH_ORDER).items() if "/" in key}
     archived = groups | visible_files(INDEX_WITH_IDS) | visible_files(CONTENT_CHECKSUMS)
@@ -36,7 +36,7 @@ def test_a_writer_of_today_makes_the_bytes_of_the_archived_store(tmp_path: Path)
 
 
 @pytest.mark.parametrize("asked", EPOCHS, ids=[one["schedule"] for one in EPOCHS])
-def test_a_dataset_of_today_gives_the_archived_values_of_its_points(asked: dict[str, Any]) -> None:
+def test_a_dataset_reads_the_archived_values_of_its_points(asked: dict[str, Any]) -> None:
     """The store was archived by an earlier version."""
     item, stored = dataset_item(STORE_HASH_ORDER, asked), load_expected(STORE_HASH_ORDER).stored(EPOCH_SAMPLE)
     rows = rows_of(item, stored)

@@ -1,4 +1,4 @@
-"""The chunk index: one file in place of metadata and shard indexes, and never a source of wrong data."""
+"""The chunk index replaces metadata and shard indexes, and never causes wrong data."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def assert_same_reads(root: Path | str, other: ZarrChunkReader, **options: object) -> None:
-    """Compare a reader that opens the store now with one that was opened before."""
+    """Compare a new reader with a reader that was opened before."""
     reader = ZarrChunkReader(root, **options)  # type: ignore[arg-type]  # the options of one parameter
     for sample_id in other.manifest.samples:
         for num_points in (None, NUM_POINTS):
@@ -82,7 +82,7 @@ EXAMPLE = """
 """
 
 
-def test_the_words_are_those_of_the_example_of_the_format() -> None:
+def test_the_index_words_match_the_example_of_the_format() -> None:
     data = encode_index({"b/1": np.array([50], np.uint32), "a": np.array([40, 41], np.uint32)})
     head = BytesIO()
     np.lib.format.write_array_header_1_0(head, {"descr": "<u4", "fortran_order": False, "shape": (20,)})
@@ -96,7 +96,7 @@ def by_number(path: Path) -> int:
 
 
 @pytest.mark.slow
-def test_making_it_again_changes_nothing(root: Path) -> None:
+def test_building_the_index_again_changes_nothing(root: Path) -> None:
     first = write_chunk_index(root)
     before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
     assert write_chunk_index(root) == first
@@ -104,7 +104,7 @@ def test_making_it_again_changes_nothing(root: Path) -> None:
 
 
 @pytest.mark.slow
-def test_arrays_that_it_cannot_describe_are_left_to_themselves(root: Path) -> None:
+def test_arrays_that_the_index_cannot_describe_are_not_indexed(root: Path) -> None:
     path = root / "run_1.zarr/volume/pressure"
     values = np.asarray(zarr.open_array(path, mode="r")[:])
     zarr.create_array(path, data=values, chunks=(256, 1), compressors=GzipCodec(), overwrite=True)
@@ -141,7 +141,7 @@ def test_damage_of_one_array_is_reported_by_the_reader_and_not_by_the_index(root
 def test_a_damaged_index_is_named_with_the_way_out(root: Path, damage: object, message: str) -> None:
     path = root / write_chunk_index(root)
     path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]  # a function, of the cases above
-    with pytest.raises(CorruptDataError, match=rf"{message}.*make it anew: noether-zarr index STORE"):
+    with pytest.raises(CorruptDataError, match=rf"{message}.*; rebuild it with noether-zarr index STORE$"):
         ZarrChunkReader(root).read_arrays("run_1")
 
 
@@ -161,7 +161,7 @@ def test_a_store_whose_index_file_is_gone_reads_without_it(root: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", PLACES)
-def test_it_works_wherever_a_store_lies(
+def test_the_chunk_index_works_in_every_storage(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -174,7 +174,7 @@ def test_it_works_wherever_a_store_lies(
     assert_same_reads(place.root, before, storage_options=place.options)
 
 
-def test_one_that_another_store_calls_the_same_is_not_taken_for_it(
+def test_a_local_copy_is_never_of_another_store(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -195,7 +195,7 @@ def test_one_that_another_store_calls_the_same_is_not_taken_for_it(
 
 @pytest.fixture
 def remote(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    """A store with a chunk index in a place whose index is fetched into a cache, which is empty."""
+    """A remote store with a chunk index, and an empty cache for copies of the index."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     place = make_place("memory", request)
     write_runs(str(place.root), "run_1", chunk_points=256)
@@ -207,12 +207,12 @@ def cached(tmp_path: Path) -> list[Path]:
     return sorted(path for path in (tmp_path / "cache").rglob("*") if path.is_file())
 
 
-def test_it_is_fetched_once_for_all_readers_of_a_machine_which_map_the_same_file(remote: Place, tmp_path: Path) -> None:
+def test_readers_of_a_machine_fetch_the_index_once_and_map_one_file(remote: Place, tmp_path: Path) -> None:
     before = ZarrChunkReader(remote.root)
     before.read_arrays("run_1", NUM_POINTS, 0)
     [file] = cached(tmp_path)
     assert file.read_bytes() == remote.files()[file.name]
-    remote.remove(file.name)  # whoever fetched it again would go without
+    remote.remove(file.name)  # a second fetch would fail
     assert_same_reads(str(remote.root), before)
     index = open_chunk_index(open_storage(str(remote.root)), StoreManifest.load(str(remote.root)))
     assert index is not None
@@ -230,7 +230,7 @@ def test_where_it_cannot_be_kept_each_reader_fetches_it(
     before.read_arrays("run_1", NUM_POINTS, 0)
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     if home == "none":
-        # As of a user whom the system does not know, in a container.
+        # Like a user without a passwd entry, as in a container.
         monkeypatch.delenv("HOME")
         monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
     else:
@@ -253,7 +253,7 @@ def test_a_damaged_copy_on_the_machine_is_fetched_again(remote: Place, tmp_path:
         assert file.read_bytes() == whole
 
 
-def test_the_way_out_of_a_copy_with_wrong_lengths_leads_out(remote: Place, tmp_path: Path) -> None:
+def test_the_remedy_for_a_copy_with_wrong_lengths_works(remote: Place, tmp_path: Path) -> None:
     before = ZarrChunkReader(remote.root)
     before.read_arrays("run_1", NUM_POINTS, 0)
     [file] = cached(tmp_path)
@@ -266,7 +266,7 @@ def test_the_way_out_of_a_copy_with_wrong_lengths_leads_out(remote: Place, tmp_p
     assert_same_reads(str(remote.root), before)
 
 
-def test_there_is_none_of_what_is_no_store(tmp_path: Path) -> None:
+def test_indexing_without_a_store_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="is no store"):
         write_chunk_index(tmp_path)
     assert list(tmp_path.iterdir()) == []

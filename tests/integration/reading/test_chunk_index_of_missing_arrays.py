@@ -1,4 +1,4 @@
-"""Making a chunk index notices arrays that the manifest lists and a group lacks, and indexes all others."""
+"""Indexing reports arrays that the manifest lists and a group lacks, and indexes all other arrays."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def forget(array: str) -> Callable[[Path], None]:
 
 
 def make_index(root: Path | str, **options: object) -> tuple[str, Missing]:
-    """Make the index; return its name, and the fields that it was told to be missing."""
+    """Build the index; return its name and the fields that were reported missing."""
     told: list[Missing] = []
     name = write_chunk_index(root, on_missing=told.append, **options)  # type: ignore[arg-type]  # storage options
     return name, told[0] if told else {}
 
 
 def indexed(root: Path, sample_id: str) -> set[str]:
-    """The fields of a sample that the index describes."""
+    """Return the fields of a sample that the index describes."""
     index = open_chunk_index(open_storage(str(root)), StoreManifest.load(str(root)))
     assert index is not None
     return set(index.lengths(sample_id))
@@ -58,9 +58,7 @@ def indexed(root: Path, sample_id: str) -> set[str]:
         pytest.param(all_of(remove(f"run_1.zarr/{PRESSURE}"), forget(PRESSURE)), id="deleted-and-forgotten"),
     ],
 )
-def test_an_array_that_a_group_lacks_is_told_and_the_others_are_indexed(
-    tmp_path: Path, damage: Callable[[Path], None]
-) -> None:
+def test_a_missing_array_is_reported_and_the_others_are_indexed(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     root = write_runs(tmp_path / "store", "run_1", "run_2", chunk_points=256)
     damage(root)
     name, missing = make_index(root)
@@ -72,14 +70,14 @@ def test_an_array_that_a_group_lacks_is_told_and_the_others_are_indexed(
 
 
 def test_a_lost_shard_is_no_lost_array(tmp_path: Path) -> None:
-    """The reader reports damage of an array, where it reads it."""
+    """The reader reports damage of an array when it reads the array."""
     root = write_runs(tmp_path / "store", "run_1", chunk_points=256)
     remove(f"run_1.zarr/{PRESSURE}/c")(root)
     assert make_index(root)[1] == {}
     assert "surface_pressure" not in indexed(root, "run_1")
 
 
-def test_all_arrays_of_a_lost_group_are_told(tmp_path: Path) -> None:
+def test_all_arrays_of_a_lost_group_are_reported(tmp_path: Path) -> None:
     root = write_runs(tmp_path / "store", "run_1", "run_2", chunk_points=256)
     remove("run_1.zarr")(root)
     assert make_index(root)[1] == {"run_1": (*FIELDS["surface"], *FIELDS["volume"])}
@@ -87,10 +85,8 @@ def test_all_arrays_of_a_lost_group_are_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("codecs", CODECS)
 @pytest.mark.parametrize("consolidated", [False, True], ids=["plain", "consolidated"])
-def test_in_stores_of_other_programs_an_array_without_chunks_is_told_from_none(
-    tmp_path: Path, codecs: str, consolidated: bool
-) -> None:
-    """The array without chunks is one of fill values; consolidated metadata list the array that was deleted."""
+def test_an_array_without_chunks_differs_from_a_missing_array(tmp_path: Path, codecs: str, consolidated: bool) -> None:
+    """An array without chunks has fill values. The deleted array is still in the consolidated metadata."""
     root = write_foreign(tmp_path / "store", CODECS[codecs], consolidated=consolidated)
     remove(f"run_1.zarr/{PRESSURE}/c")(root)
     assert make_index(root)[1] == {}
@@ -102,19 +98,19 @@ def test_in_stores_of_other_programs_an_array_without_chunks_is_told_from_none(
     assert "surface_pressure" not in indexed(root, "run_1")
 
 
-def test_without_anyone_to_tell_a_warning_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_on_missing_a_warning_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = write_runs(tmp_path / "store", "run_1", "run_2", chunk_points=4096)
     all_of(remove("run_2.zarr/volume/sdf"), remove(f"run_1.zarr/{PRESSURE}"))(root)
     write_chunk_index(root)
     [record] = caplog.records
     assert record.levelno == logging.WARNING
     assert record.getMessage() == (
-        f"{root}: groups of 2 samples lack arrays that the manifest lists, such as surface_pressure of sample 'run_1'; "
-        f"see noether-zarr verify {root} --level census"
+        f"{root}: the groups of 2 samples lack arrays that the manifest lists, such as surface_pressure of sample "
+        f"'run_1'; list them with noether-zarr verify {root} --level census"
     )
 
 
-def test_a_sound_store_tells_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_intact_store_has_no_missing_arrays(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = write_runs(tmp_path / "store", "run_1", chunk_points=4096)
     assert make_index(root)[1] == {}
     write_chunk_index(root)
@@ -122,7 +118,7 @@ def test_a_sound_store_tells_nothing(tmp_path: Path, caplog: pytest.LogCaptureFi
 
 
 @pytest.mark.parametrize("kind", ["memory", pytest.param("s3-obstore", marks=pytest.mark.s3)])
-def test_a_missing_array_is_told_wherever_a_store_lies(
+def test_a_missing_array_is_reported_in_every_storage(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -1,4 +1,4 @@
-"""A plan says what a read costs before anything is read, and the read costs exactly that."""
+"""The cost of a read is exactly the cost that was computed in advance."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_with_a_chunk_index_a_draw_reads_its_chunks_and_nothing_else(
     assert len(arrays["volume_velocity"]) == 1000
 
 
-def test_what_zarr_python_reads_has_a_cost_that_is_not_known(root: Path) -> None:
+def test_the_cost_of_zarr_python_reads_is_unknown(root: Path) -> None:
     reader = ZarrChunkReader(root, store_factory=lambda path: CountingStore(make_store(path), Traffic()))
     cost = reader.cost("run_1", {"volume": 300}, FIELDS, 0)
     assert cost.points["volume"] == 300
@@ -145,17 +145,17 @@ def test_the_cost_of_a_draw_does_not_depend_on_the_size_of_the_sample(tmp_path: 
         sized = manifest.model_copy(update={"samples": {"s1": entry}, "chunk_index": "chunk_index-of-a-size.npy"})
         reader = ZarrChunkReader(store, sized)
         plans = [reader.cost("s1", {"surface": n_drawn}, generator=seed) for seed in range(300)]
-        # A draw that wraps takes a request of each field more, one that ends with the short last chunk a chunk as well.
+        # A draw that wraps takes one more request per field. With the short last chunk, it also takes one more chunk.
         assert {plan.total_requests for plan in plans} <= {2, 4}
         costs[n_points] = min(plan.total_bytes or 0 for plan in plans), max(plan.total_bytes or 0 for plan in plans)
     fewest, one_more = n_drawn // chunk_points * 2 * length, 2 * length
     few, many = (fewest + one_more, fewest + one_more), (fewest, fewest + one_more)
-    # Of the largest, one draw in 6,000 ends with the short chunk.
+    # In the largest domain, one draw in 6,000 ends with the short chunk.
     assert costs == {10**5: few, 10**6: few, 10**7: many, 10**8: (fewest, fewest)}
 
 
 def test_a_cost_tells_how_many_draws_there_are(tmp_path: Path) -> None:
-    """There are 24 of full chunks alone, and as many that take the short chunk whole and a window of another."""
+    """24 draws have full chunks alone, and 24 take the short chunk whole and a window of another chunk."""
     sample = {field: values[:29] for field, values in SAMPLE.items()}
     reader = ZarrChunkReader(write_samples(tmp_path / "store", {"s1": sample}, FILEMAP, chunk_points=8))
     assert reader.cost("s1", {"surface": 11}).n_draws == {"surface": 48}

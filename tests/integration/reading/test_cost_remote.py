@@ -1,4 +1,4 @@
-"""What a plan says of a read from object storage is what the server is asked for, counted between the two."""
+"""The requests that a server gets are the requests of the plan, counted by a proxy."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def proxy(s3_server: S3Server) -> Iterator[CountingProxy]:
 
 @pytest.fixture(params=["obstore", "s3fs"])
 def options(request: pytest.FixtureRequest, s3_server: S3Server, proxy: CountingProxy) -> dict[str, Any]:
-    """How a reader reaches the server past the proxy."""
+    """Return the options with which a reader reaches the server through the proxy."""
     found: dict[str, Any] = getattr(replace(s3_server, endpoint=proxy.endpoint), f"{request.param}_options")
     return found
 
 
 def require_cost(reader: ZarrChunkReader, proxy: CountingProxy, run: str, num_points: Any, seed: int) -> None:
-    """Read what was planned, and compare what came through with the plan: of every field, and in all."""
+    """Read a draw, and compare the requests and bytes at the proxy with the plan, by field and in total."""
     cost = reader.cost(run, num_points, FIELDS, seed)
     proxy.handled.clear()
     reader.read_arrays(run, num_points, seed, FIELDS)
@@ -54,7 +54,7 @@ def require_cost(reader: ZarrChunkReader, proxy: CountingProxy, run: str, num_po
 
 @pytest.mark.parametrize("shard_points", [None, 4096], ids=["one shard", "many shards"])
 @pytest.mark.parametrize("concurrency", [1, 8])
-def test_without_a_chunk_index_a_read_that_was_planned_costs_what_the_plan_says(
+def test_without_a_chunk_index_a_read_costs_what_the_plan_says(
     s3_server: S3Server,
     s3_root: str,
     proxy: CountingProxy,
@@ -91,14 +91,14 @@ def test_without_a_chunk_index_a_first_draw_takes_three_rounds(
     assert all("/c/" in line for line in lines[1:])
 
 
-def test_with_a_chunk_index_the_first_draw_of_a_sample_asks_for_its_chunks_alone(
+def test_with_a_chunk_index_the_first_draw_requests_only_chunks(
     s3_server: S3Server, s3_root: str, proxy: CountingProxy, options: dict[str, Any]
 ) -> None:
     write_runs(s3_root, "run_1", "run_2", chunk_points=256, storage_options=s3_server.obstore_options)
     write_chunk_index(s3_root, storage_options=s3_server.obstore_options)
     reader = ZarrChunkReader(s3_root, read_concurrency=8, storage_options=options)
     reader.read_arrays("run_1", {"volume": 300}, 0, FIELDS)
-    # Of a sample that was never opened: not even the plan asks for anything.
+    # The sample was never opened, and even planning sends no request.
     proxy.handled.clear()
     cost = reader.cost("run_2", {"volume": 1000, "surface": 200}, FIELDS, 0)
     assert proxy.handled == []

@@ -1,4 +1,4 @@
-"""A reader in processes that were forked after it was used; obstore itself waits for ever there."""
+"""A reader in processes that were forked after it was used. obstore alone would hang there."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from support.forks import PATIENCE_SECONDS, children, in_fork
 from support.lanes import few_fast
 from support.s3_server import S3Server
 
-# From Python 3.12 on, forking beside threads warns; that it does no harm is what is tested.
+# Since Python 3.12, a fork of a process with threads warns. These tests check that it does no harm.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 
 NUM_POINTS = {"surface": 300, "volume": 2000}
@@ -84,7 +84,7 @@ def s3_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 @contextmanager
 def reading_on(reader: ZarrChunkReader, n_threads: int) -> Iterator[None]:
-    """Read in other threads meanwhile, always."""
+    """Read continuously in other threads."""
     done = threading.Event()
 
     def read_on() -> None:
@@ -112,7 +112,7 @@ def test_a_forked_process_draws_what_its_parent_does(store: Written) -> None:
 
 
 @pytest.mark.parametrize("store", MARKED_KINDS, indirect=True, scope="module")
-def test_so_does_one_that_was_forked_while_others_read(store: Written) -> None:
+def test_a_process_forked_while_threads_read_draws_the_same(store: Written) -> None:
     reader = store.reader(read_concurrency=4)
     expected = draw(reader, 1)
     with reading_on(reader, 4):
@@ -121,7 +121,7 @@ def test_so_does_one_that_was_forked_while_others_read(store: Written) -> None:
 
 
 @pytest.mark.parametrize("store", MARKED_KINDS, indirect=True, scope="module")
-def test_so_does_one_that_was_forked_from_a_forked_one_that_has_drawn(store: Written) -> None:
+def test_a_process_forked_twice_draws_the_same(store: Written) -> None:
     reader = store.reader()
     drawn = in_fork(lambda: [draw(reader, 1), in_fork(lambda: draw(reader, 1)), draw(reader, 2)])
     for arrays, seed in zip(drawn, (1, 1, 2), strict=True):
@@ -129,7 +129,7 @@ def test_so_does_one_that_was_forked_from_a_forked_one_that_has_drawn(store: Wri
 
 
 @pytest.mark.s3
-def test_so_do_many_threads_of_a_forked_process(s3_store: Written) -> None:
+def test_many_threads_of_a_forked_process_draw_the_same(s3_store: Written) -> None:
     reader = s3_store.reader(read_concurrency=2)
 
     def draw_in_threads() -> list[Arrays]:
@@ -141,7 +141,7 @@ def test_so_do_many_threads_of_a_forked_process(s3_store: Written) -> None:
 
 
 @pytest.mark.s3
-def test_so_does_zarr_python_where_a_store_factory_has_it_read(s3_store: Written) -> None:
+def test_zarr_python_with_a_store_factory_reads_the_same(s3_store: Written) -> None:
     traffic = Traffic()
 
     def counting(path: str) -> CountingStore:
@@ -194,7 +194,7 @@ print(in_fork(draw), in_fork(draw), draw(), in_fork(draw))
 
 
 @pytest.mark.s3
-def test_only_where_the_parent_has_used_obstore_is_there_another_process(s3_store: Written) -> None:
+def test_a_helper_process_starts_only_if_the_parent_used_obstore(s3_store: Written) -> None:
     assert s3_store.options is not None
     done = subprocess.run(
         [sys.executable, "-c", IN_A_NEW_PROCESS, s3_store.root, *s3_store.options.values()],
@@ -208,7 +208,7 @@ def test_only_where_the_parent_has_used_obstore_is_there_another_process(s3_stor
 
 
 @pytest.mark.s3
-def test_a_read_that_is_interrupted_leaves_no_answer_for_the_next(s3_store: Written) -> None:
+def test_an_interrupted_read_leaves_no_answer_for_the_next_read(s3_store: Written) -> None:
     reader = s3_store.reader()
     expected = [draw(reader, seed) for seed in range(4)]
 
@@ -227,8 +227,8 @@ def test_a_read_that_is_interrupted_leaves_no_answer_for_the_next(s3_store: Writ
                 try:
                     signal.setitimer(signal.ITIMER_REAL, duration * (turn + 1) / 60)
                     draw(reader, turn % 4)
-                finally:  # where it goes off between the draw and this, that is an interruption as well
-                    signal.setitimer(signal.ITIMER_REAL, PATIENCE_SECONDS)  # also ends what hangs from here on
+                finally:  # if the timer fires between the draw and this line, that is an interruption too
+                    signal.setitimer(signal.ITIMER_REAL, PATIENCE_SECONDS)  # also ends a hang from here on
             except KeyboardInterrupt:
                 interrupted += 1
             require_equal(draw(reader, (turn + 1) % 4), expected[(turn + 1) % 4])

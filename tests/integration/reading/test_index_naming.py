@@ -1,4 +1,4 @@
-"""The manifest and its chunk index are replaced together, or the index is made anew."""
+"""The manifest and its chunk index are replaced together, or the index is rebuilt."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def remove_run_2(root: Path, seen: StoreManifest, made: tuple[str, dict[str, str
     return update_with_index(open_storage(root), seen, made, seen, lambda current: begin_removal(current, ["run_2"]))
 
 
-def test_an_index_made_for_the_new_manifest_is_named_with_it(tmp_path: Path) -> None:
+def test_an_index_of_the_new_manifest_is_named_with_it(tmp_path: Path) -> None:
     add(tmp_path, "run_1", "run_2")
     seen = StoreManifest.load(str(tmp_path))
     made = write_index_without(open_storage(tmp_path), seen, frozenset(["run_2"]))
@@ -33,7 +33,7 @@ def test_an_index_made_for_the_new_manifest_is_named_with_it(tmp_path: Path) -> 
     assert [path.name for path in tmp_path.glob("*index-*")] == [made[0]]
 
 
-def test_an_index_of_a_manifest_that_another_process_changed_is_not(tmp_path: Path) -> None:
+def test_an_index_is_not_named_if_another_process_changed_the_manifest(tmp_path: Path) -> None:
     add(tmp_path, "run_1", "run_2")
     seen = StoreManifest.load(str(tmp_path))
     made = write_index_without(open_storage(tmp_path), seen, frozenset(["run_2"]))

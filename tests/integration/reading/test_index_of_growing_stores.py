@@ -1,4 +1,4 @@
-"""The chunk index goes on serving the samples that it describes, and no sample that was written again."""
+"""The chunk index still serves the samples that it describes, but no sample that was written again."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def root(tmp_path: Path) -> Path:
 
 @contextmanager
 def noted_metadata() -> Iterator[list[str]]:
-    """Note the keys of all metadata and shard indexes that are read."""
+    """Record the keys of all metadata and shard indexes that are read."""
     noted: list[str] = []
 
     def noting(read: Callable[..., Any]) -> Callable[..., Any]:
@@ -101,7 +101,7 @@ def add_in_another_process(root: Path) -> None:
 def add_by_a_merge(root: Path) -> None:
     writer = open_writer(root)
     writer.write_group("a3", sample(3))
-    with pytest.MonkeyPatch.context() as patched:  # as it is before the merge makes the index anew
+    with pytest.MonkeyPatch.context() as patched:  # the state before the merge rebuilds the index
         patched.setattr("noether.data.zarr_store.upkeep.merge.write_chunk_index", lambda *_, **__: "")
         merge_groups(root)
 
@@ -111,7 +111,7 @@ def add_by_a_merge(root: Path) -> None:
     [add_here, pytest.param(add_in_another_process, marks=pytest.mark.slow), add_by_a_merge],
     ids=["here", "in another process", "by a merge"],
 )
-def test_samples_described_before_another_came_read_their_chunks_alone(root: Path, add: Callable[[Path], None]) -> None:
+def test_indexed_samples_read_only_chunks_after_another_is_added(root: Path, add: Callable[[Path], None]) -> None:
     add(root)
     assert metadata_read(root, "s1") == metadata_read(root, "s2") == []
     assert metadata_read(root, "a3") != []
@@ -131,10 +131,10 @@ def test_a_reader_opened_before_reads_on_without_metadata(root: Path) -> None:
     np.testing.assert_array_equal(again["surface_position"], expected["surface_position"])
 
 
-def test_shard_indexes_of_new_samples_are_kept_as_if_there_were_no_chunk_index(
+def test_shard_indexes_of_new_samples_are_cached_beside_a_chunk_index(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those that the chunk index gives are made again instead, so a reader keeps few of them."""
+    """Shard indexes from the chunk index are rebuilt when needed, so a reader keeps few of them."""
     monkeypatch.setattr("noether.data.zarr_store.reading.fetch._MAX_MADE_INDEX_BYTES", 1)
     add_here(root)
     reader = ZarrChunkReader(root)
@@ -152,7 +152,7 @@ REPLACEMENTS: dict[str, Callable[[], tuple[Arrays, dict[str, int]]]] = {
 
 
 @pytest.mark.parametrize("name", REPLACEMENTS)
-def test_no_sample_that_was_written_again_is_read_by_the_lengths_it_had(root: Path, name: str) -> None:
+def test_a_rewritten_sample_is_never_read_by_its_old_lengths(root: Path, name: str) -> None:
     fields, settings = REPLACEMENTS[name]()
     write(root, "s1", fields, **settings)
     assert_reads(root, "s1", fields)
@@ -163,14 +163,14 @@ def test_no_sample_that_was_written_again_is_read_by_the_lengths_it_had(root: Pa
 
 
 @pytest.mark.parametrize("name", REPLACEMENTS)
-def test_a_reader_of_the_moment_before_the_manifest_is_saved_uses_no_former_lengths(root: Path, name: str) -> None:
+def test_a_reader_opened_before_the_manifest_is_saved_uses_no_old_lengths(root: Path, name: str) -> None:
     fields, settings = REPLACEMENTS[name]()
     open_writer(root, **settings).write_group("s1", fields)
     index = open_chunk_index(open_storage(str(root)), StoreManifest.load(str(root)))
     assert index is None or index.words_of("s1") is None
 
 
-def test_a_writer_that_does_not_know_a_sample_uses_up_its_lengths_as_well(root: Path) -> None:
+def test_a_writer_with_an_old_manifest_drops_lengths_of_a_sample_too(root: Path) -> None:
     ignorant = open_writer(root)
     write(root, "a3", sample(3))
     write_chunk_index(root)
@@ -180,14 +180,14 @@ def test_a_writer_that_does_not_know_a_sample_uses_up_its_lengths_as_well(root: 
 
 
 def root_without_content(path: Path) -> object:
-    """Return what the root of a group would say if an earlier release had written it."""
+    """Return the root of a group as an earlier release would have written it."""
     root = json.loads(path.read_bytes())
     del root["attributes"]["crc32c"], root["attributes"]["manifest"]["samples"]["s1"]["content_crc32c"]
     return root
 
 
 def test_a_sample_whose_root_is_the_same_to_the_byte_may_have_other_lengths(root: Path) -> None:
-    """So a checksum of the root would not tell the two apart: the lengths themselves have one.
+    """A checksum of the root would be the same for both samples, so the lengths have their own checksum.
 
     That is so in stores of earlier releases, which wrote no checksums of the content.
     """
@@ -204,8 +204,8 @@ def test_a_sample_whose_root_is_the_same_to_the_byte_may_have_other_lengths(root
     assert checksums[0] != checksums[1]
 
 
-def test_a_replacement_by_a_program_that_does_not_know_the_index_is_found_out(root: Path) -> None:
-    """Such a program keeps the keys of the manifest that it does not know, and writes an entry of its own."""
+def test_a_replacement_by_a_program_without_the_index_is_detected(root: Path) -> None:
+    """Such a program keeps unknown keys of the manifest, and writes its own entry."""
     fields = sample(5)
     kept = (root / str(StoreManifest.load(str(root)).sample_index)).read_bytes()
     write(root, "s1", fields)
@@ -256,7 +256,7 @@ def test_an_index_describes_all_samples_or_not(root: Path) -> None:
     assert has_whole_index(str(root), StoreManifest.load(str(root)))
 
 
-def test_a_conversion_makes_whole_what_one_that_was_killed_before_its_index_left(tmp_path: Path) -> None:
+def test_a_conversion_completes_the_index_of_a_killed_conversion(tmp_path: Path) -> None:
     source = TreeSource(save_runs(tmp_path / "tree", ("run_1", "run_2")), TREE_FILEMAP)
     root = tmp_path / "converted"
 
@@ -273,9 +273,7 @@ def test_a_conversion_makes_whole_what_one_that_was_killed_before_its_index_left
     assert metadata_read(root, "run_2") == []
 
 
-def test_a_sample_that_comes_while_the_index_is_made_is_described_too(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sample_added_while_the_index_is_built_is_described(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     update = StoreManifest.update
 
     def add_first(*arguments: Any, **options: Any) -> None:
@@ -311,7 +309,7 @@ def test_a_sample_that_is_replaced_while_the_index_is_made_each_time_is_left_out
     assert verify_store(root).findings == ()
 
 
-def test_an_index_of_the_earlier_form_serves_until_a_sample_comes(root: Path) -> None:
+def test_an_index_of_the_earlier_layout_serves_until_a_sample_is_added(root: Path) -> None:
     former = write_index_in_order(root)
     assert metadata_read(root, "s1") == []
     add_here(root)
@@ -322,8 +320,8 @@ def test_an_index_of_the_earlier_form_serves_until_a_sample_comes(root: Path) ->
     assert StoreManifest.load(str(root)).chunk_index is None
 
 
-def test_where_both_forms_are_named_the_one_of_all_samples_is_read(root: Path) -> None:
-    """A program that knows the earlier form alone made it last, and left the key of the later one as it was."""
+def test_of_two_named_indexes_the_earlier_layout_is_read(root: Path) -> None:
+    """A program that knows only the earlier layout wrote the index last, and kept the key of the later layout."""
     write(root, "s1", sample(5))
     write_index_in_order(root)
     former = StoreManifest.load(str(root)).chunk_index
@@ -346,7 +344,7 @@ def test_a_removal_turns_an_index_of_the_earlier_form_into_one_with_ids(root: Pa
 
 
 @pytest.mark.parametrize("kind", PLACES)
-def test_stores_grow_wherever_they_lie(
+def test_stores_grow_in_every_storage(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -364,7 +362,7 @@ def test_stores_grow_wherever_they_lie(
     assert_reads(place.root, "a3", sample(3), **options)
 
 
-def test_unknown_keys_of_entries_outlast_the_making_of_an_index(tmp_path: Path) -> None:
+def test_indexing_keeps_unknown_keys_of_entries(tmp_path: Path) -> None:
     root = make_small_store(tmp_path / "store")
     manifest = json.loads((root / "manifest.json").read_bytes())
     del manifest["crc32c"]
@@ -386,8 +384,8 @@ def test_entries_taken_from_a_manifest_are_recorded_without_lengths(root: Path) 
     assert StoreManifest.load(str(root)).sample("s1").lengths_crc32c is None
 
 
-def test_a_group_says_nothing_of_the_chunk_index(root: Path) -> None:
-    """So the bytes of one that is copied or repaired do not depend on whether there is an index."""
+def test_a_group_does_not_depend_on_the_chunk_index(root: Path) -> None:
+    """So the bytes of a copied or repaired group do not depend on the index."""
     manifest = StoreManifest.load(str(root))
     said = json.dumps(manifest.as_group_attributes("s1", manifest.sample("s1")))
     assert "lengths_crc32c" not in said

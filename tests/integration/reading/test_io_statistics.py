@@ -1,4 +1,4 @@
-"""What a reader counts is what was read: of local files, of objects, and by zarr-python."""
+"""A reader counts all its reads: of local files, of objects, and by zarr-python."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def require_costs(reader: ZarrChunkReader, num_points: Any = None, **how: Any) -> IoStatistics:
-    """Read some draws; the chunks that are counted are those of the plans."""
+    """Read some draws, and check that the counted chunks are the chunks of the plans."""
     begin, requests, n_bytes = reader.io_statistics(), 0, 0
     for seed in range(3):
         cost = reader.cost("run_1", num_points, generator=seed)
@@ -52,7 +52,7 @@ def require_costs(reader: ZarrChunkReader, num_points: Any = None, **how: Any) -
 @pytest.mark.parametrize("num_points", [None, DRAW], ids=["whole", "draw"])
 def test_requests_and_bytes_are_those_of_the_plan(root: Path, concurrency: int, dtype: str, num_points: Any) -> None:
     new = require_costs(ZarrChunkReader(root, read_concurrency=concurrency), num_points, dtype=dtype)
-    # The root of the sample; of its ten fields, the shards that were read: those of the volume have five.
+    # The root of the sample, and the indexes of the shards that were read of its ten fields; volume fields have five.
     assert 1 + 10 < new.metadata_requests <= 1 + 5 + 5 * 5
     assert new.metadata_bytes > (root / "run_1.zarr" / "zarr.json").stat().st_size
     assert (new.retries, new.cache_hits, new.cache_misses) == (0, 0, 0)

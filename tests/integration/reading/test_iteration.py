@@ -1,4 +1,4 @@
-"""Going over a whole sample batch by batch: errors, threads, memory, and the places that a store lies at."""
+"""Iteration over a whole sample in batches: errors, threads, memory, and storages."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def reader(intact: Path) -> ZarrChunkReader:
 
 @pytest.fixture
 def small_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No batch is cut out of a larger read."""
+    """Turn off the larger reads out of which small batches are cut."""
     monkeypatch.setattr(iteration, "_LEAST_READ_POINTS", 1)
 
 
@@ -67,7 +67,7 @@ def until_error(batches: Iterator[SampleBatch]) -> tuple[list[SampleBatch], Corr
 
 
 def names_of_threads() -> list[str]:
-    """Return the threads of loops; those of readers of other tests come and go."""
+    """Return the threads of loops, and not the threads of other tests' readers."""
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("noether-iterate")]
 
 
@@ -83,7 +83,7 @@ def test_a_mapping_has_a_batch_size_for_each_domain(reader: ZarrChunkReader) -> 
     require_whole(batches, reader)
 
 
-def test_a_batch_gives_its_fields_as_tensors_of_the_same_memory(reader: ZarrChunkReader) -> None:
+def test_tensors_of_a_batch_share_the_memory_of_its_fields(reader: ZarrChunkReader) -> None:
     batch = next(reader.iter_sample("run_1", 100, fields=VOLUME))
     tensors = batch.tensors()
     assert {name: (type(one), tuple(one.shape), one.dtype) for name, one in tensors.items()} == {
@@ -97,7 +97,7 @@ def test_a_batch_gives_its_fields_as_tensors_of_the_same_memory(reader: ZarrChun
 @pytest.mark.parametrize("batch_points", [100, CHUNK_POINTS, 700, 3 * CHUNK_POINTS - 1, 50_000])
 @pytest.mark.usefixtures("small_reads")
 def test_every_chunk_is_fetched_once(intact: Path, monkeypatch: pytest.MonkeyPatch, batch_points: int) -> None:
-    """The bytes of all batches are those of a whole read, also where batches end within chunks."""
+    """All batches together read the bytes of a whole read, even if batches end within chunks."""
     reader = ZarrChunkReader(intact)
     expected = reader.cost("run_1", fields=VOLUME).total_bytes
     reads = note_reads(monkeypatch)
@@ -107,7 +107,7 @@ def test_every_chunk_is_fetched_once(intact: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("kind", PLACES)
-def test_samples_are_gone_over_wherever_a_store_lies(kind: str, request: pytest.FixtureRequest) -> None:
+def test_iter_sample_works_in_every_storage(kind: str, request: pytest.FixtureRequest) -> None:
     place = make_place(kind, request)
     settings = {"chunk_points": CHUNK_POINTS, "storage_options": place.options}
     reader = ZarrChunkReader(
@@ -135,7 +135,7 @@ def test_a_store_factory_carries_every_byte_of_the_batches(intact: Path) -> None
 def test_a_damaged_chunk_is_an_error_in_place_of_the_first_batch_that_has_it(
     intact: Path, tmp_path: Path, batch_points: int, read_concurrency: int
 ) -> None:
-    """All batches before that one are given, and the error is that of a whole read."""
+    """All earlier batches are returned, and the error is the error of a whole read."""
     root = Path(shutil.copytree(intact, tmp_path / "store"))
     flip("run_1.zarr/volume/pressure/c/2/0", at=10)(root)  # the first chunk of the third shard
     reader = ZarrChunkReader(root, read_concurrency=read_concurrency)
@@ -163,15 +163,23 @@ def test_a_damaged_chunk_is_an_error_in_place_of_the_first_batch_that_has_it(
         ({"num_points": 2.5}, ArgumentError, "num_points: expected a whole number of at least 1, got 2.5"),
         ({"num_points": None}, ArgumentError, "num_points: expected a whole number of at least 1, got None"),
         ({"num_points": {"volume": 0, "surface": 1}}, ArgumentError, r"num_points\['volume'\]: expected a whole nu"),
-        ({"num_points": {"volume": 5}}, ArgumentError, r"got none of 'surface' of sample 'run_1'; add {'surface': 65"),
-        ({"num_points": {"volume": 5, "surface": None}}, ArgumentError, "got none of 'surface' of sample 'run_1'"),
+        (
+            {"num_points": {"volume": 5}},
+            ArgumentError,
+            r"\(sample 'run_1'\): .* got none for 'surface'; add {'surface': 65",
+        ),
+        (
+            {"num_points": {"volume": 5, "surface": None}},
+            ArgumentError,
+            r"\(sample 'run_1'\): .* got none for 'surface'",
+        ),
         ({"dtype": "int32"}, ArgumentError, "dtype: expected one of float16, float32, float64"),
     ],
 )
 def test_wrong_arguments_are_errors_of_the_call_itself(
     reader: ZarrChunkReader, arguments: Mapping[str, Any], kind: type[Exception], message: str
 ) -> None:
-    """Nothing has to be read, and no loop to begin."""
+    """The call raises the error, before any read and before a loop."""
     with pytest.raises(kind, match=message):
         reader.iter_sample(**{"sample_id": "run_1", "num_points": 100, **arguments})
 
@@ -220,7 +228,7 @@ def test_the_next_batch_is_read_while_the_caller_works_and_no_further_one(
     monkeypatch.setattr(ShardedArray, "read", noted)
     batches = reader.iter_sample("run_1", CHUNK_POINTS, fields=["volume_pressure"])
     next(batches)
-    assert second.wait(60), "nobody reads ahead"
+    assert second.wait(60), "no batch is prefetched"
     batches.close()  # type: ignore[attr-defined]  # it is a generator, which waits for its thread
     assert len(read) == 2
     assert threading.current_thread().name not in read
@@ -228,10 +236,8 @@ def test_the_next_batch_is_read_while_the_caller_works_and_no_further_one(
 
 @pytest.mark.parametrize("damaged", [False, True], ids=["sound", "damaged ahead"])
 @pytest.mark.usefixtures("small_reads")
-def test_whoever_ends_the_loop_early_leaves_no_thread_and_sees_no_error(
-    intact: Path, tmp_path: Path, damaged: bool
-) -> None:
-    """Also where the batch that was read ahead is damaged."""
+def test_a_loop_that_ends_early_leaves_no_thread_and_no_error(intact: Path, tmp_path: Path, damaged: bool) -> None:
+    """Even if the prefetched batch is damaged."""
     root = Path(shutil.copytree(intact, tmp_path / "store"))
     if damaged:
         flip("run_1.zarr/volume/pressure/c/0/0", at=-100)(root)  # of the index: no batch but the first is read
@@ -263,7 +269,7 @@ def test_several_loops_over_one_reader_do_not_disturb_each_other(reader: ZarrChu
     loops = [reader.iter_sample("run_1", points, fields=VOLUME) for points in (2000, 3000)]
     for first, second in zip(*loops, strict=False):
         require_whole([first, second], reader, VOLUME)
-        # Whoever changes a batch changes no other one.
+        # Writing to a batch must not change another batch.
         for values in first.fields.values():
             values[:] = 0
 
@@ -283,7 +289,7 @@ def test_memory_holds_a_few_batches_and_not_a_field(tmp_path: Path) -> None:
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    # A point takes 16 bytes in a batch; beside the batches there are the compressed chunks of one.
+    # A point takes 16 bytes in a batch. Memory also holds the compressed chunks of one batch.
     assert 2 * batch_points * 16 < peak < 4 * batch_points * 16 < n_points * 16 / 2
 
 

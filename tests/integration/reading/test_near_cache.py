@@ -87,7 +87,7 @@ def test_another_process_makes_no_request_either(root: Path, tmp_path: Path) -> 
 
 
 def test_what_the_cache_has_is_read_without_threads(root: Path, tmp_path: Path) -> None:
-    """To hand a read to a thread takes longer than the read."""
+    """Handing a read to a thread would take longer than the read."""
     fill_cache(as_remote(root), cache_dir=tmp_path)
     reader = open_reader(root, tmp_path)
     reads = reader._fetcher.prepare(reader._plan_reads("run_1", DRAW, 3, None))
@@ -134,7 +134,7 @@ def test_fresh_draws_miss_what_no_draw_before_has_read(tmp_path: Path) -> None:
         missed = sum(fields[domain] for domain, chunk in chunks if (domain, chunk) not in seen)
         before = cache.misses
         assert_same(reader.read_arrays("run_1", DRAW, seed), plain.read_arrays("run_1", DRAW, seed))
-        # A range from the first missing chunk to the last may hold chunks that are there.
+        # A range from the first missing chunk to the last may contain cached chunks.
         assert missed <= cache.misses - before <= sum(fields[domain] for domain, _ in chunks)
         seen |= chunks
     assert cache.hits > cache.misses > 0
@@ -152,7 +152,7 @@ def test_a_filled_cache_serves_whole_samples(root: Path, tmp_path: Path) -> None
 
 
 def test_a_sample_that_was_written_again_is_never_served(tmp_path: Path) -> None:
-    """Uncompressed values that lose nothing leave no other trace in manifest, root, lengths and sizes."""
+    """With uncompressed exact values, manifest, root, lengths and sizes are otherwise the same."""
     root = tmp_path / "store"
     for value in (1.0, 2.0):
         fields = {
@@ -174,7 +174,7 @@ def small_filemap() -> Any:
 
 
 def without_content(root: Path, *sample_ids: str) -> None:
-    """Make entries those of an earlier release."""
+    """Remove from the entries the keys that earlier releases did not write."""
     manifest = json.loads((root / "manifest.json").read_bytes())
     for sample_id in sample_ids:
         del manifest["samples"][sample_id]["content_crc32c"]
@@ -183,7 +183,7 @@ def without_content(root: Path, *sample_ids: str) -> None:
 
 
 @pytest.mark.parametrize("indexed", [True, False])
-def test_samples_of_earlier_releases_are_told_apart_by_their_objects(tmp_path: Path, indexed: bool) -> None:
+def test_samples_of_earlier_releases_differ_by_their_objects(tmp_path: Path, indexed: bool) -> None:
     root = tmp_path / "store"
     for run in ("run_1", "run_2", "run_1"):
         write_samples(root, {"s1": load_run(run)}, chunk_points=256)
@@ -229,12 +229,12 @@ def test_damage_of_the_cache_is_fetched_again(
             harm(file)
         with requests_made() as requests:
             assert_same(reader.read_arrays("run_1", DRAW, 3), ZarrChunkReader(root).read_arrays("run_1", DRAW, 3))
-        # Deleted files stay with those that have them open.
+        # Deleted files remain readable for processes that have them open.
         assert requests or harm in {grow, Path.unlink}
         reader = open_reader(root, tmp_path, verify_checksums=verify)
 
 
-def test_damage_of_the_store_is_an_error_until_it_is_mended(tmp_path: Path) -> None:
+def test_damage_of_the_store_is_an_error_until_it_is_repaired(tmp_path: Path) -> None:
     root = write_runs(tmp_path / "store", "run_1", chunk_points=256)
     write_chunk_index(root)
     shard = root / "run_1.zarr/volume/pressure/c/0/0"
@@ -253,10 +253,13 @@ def test_a_store_without_checksums_is_not_cached_and_says_so(tmp_path: Path, cap
     write_chunk_index(root)
     assert read_twice(open_reader(root, tmp_path / "cache")) != []
     assert [one.getMessage() for one in caplog.records] == [
-        f"{as_remote(root)}: its chunks carry no checksums, so they are not cached; convert it with checksums"
+        f"{as_remote(root)}: its chunks carry no checksums and are not cached; convert it again with checksums"
     ]
     assert cached_files(tmp_path / "cache") == []
-    with pytest.raises(ArgumentError, match="cannot be cached: its chunks carry no checksums"):
+    with pytest.raises(
+        ArgumentError,
+        match=r"the field cannot be cached: its chunks carry no checksums.*; convert the sample again with checksums$",
+    ):
         fill_cache(as_remote(root), cache_dir=tmp_path / "cache")
 
 
@@ -330,7 +333,7 @@ def test_the_disk_has_no_more_than_the_limit(tmp_path: Path) -> None:
     assert disk_bytes(tmp_path / "cache") > 60_000
 
 
-def test_a_cache_that_is_cleared_meanwhile_is_filled_again(root: Path, tmp_path: Path) -> None:
+def test_a_cache_that_another_process_clears_is_filled_again(root: Path, tmp_path: Path) -> None:
     reader = open_reader(root, tmp_path)
     for _ in range(2):
         assert read_twice(reader) == []
@@ -338,7 +341,7 @@ def test_a_cache_that_is_cleared_meanwhile_is_filled_again(root: Path, tmp_path:
         assert cached_files(tmp_path) == []
 
 
-def test_what_does_not_fit_is_left_out_and_named(root: Path, tmp_path: Path) -> None:
+def test_samples_beyond_the_cache_limit_are_left_out_and_named(root: Path, tmp_path: Path) -> None:
     done: list[str] = []
     size = fill_cache(as_remote(root), cache_dir=tmp_path / "whole", sample_ids=["run_1"]).n_bytes
     room = size + 8192 * len(cached_files(tmp_path / "whole"))
@@ -378,7 +381,11 @@ def test_a_fill_is_refused_before_any_request(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("x")
     with requests_made() as requests:
         for url, directory, message in (
-            (str(tmp_path), None, "is a local store, which needs no cache"),
+            (
+                str(tmp_path),
+                None,
+                "store_root: expected a URL, got the local path .*; read a local store without a cache",
+            ),
             ("local:///nowhere", None, "cache_dir: expected a directory"),
             ("local:///nowhere", tmp_path, "not empty"),
         ):
@@ -389,7 +396,7 @@ def test_a_fill_is_refused_before_any_request(tmp_path: Path) -> None:
 
 def test_a_local_store_is_not_cached_and_makes_no_directory(root: Path, tmp_path: Path) -> None:
     warn_once.cache_clear()
-    with pytest.warns(StorageWarning, match="the store is local"):
+    with pytest.warns(StorageWarning, match="a local store is not cached"):
         reader = ZarrChunkReader(root, cache_dir=tmp_path / "cache")
     reader.read_arrays("run_1", DRAW, 3)
     assert reader.cache_limit is None
@@ -403,7 +410,7 @@ def test_the_environment_turns_it_on(root: Path, tmp_path: Path, monkeypatch: py
     assert ZarrChunkReader(as_remote(root), store_factory=make_store).read_arrays("run_1", DRAW, 3)
 
 
-def test_local_reads_make_the_calls_that_they_made_without_it(root: Path) -> None:
+def test_local_reads_make_no_calls_for_the_cache(root: Path) -> None:
     """A read of a local store enters no function of the cache, and no thread."""
     reader = ZarrChunkReader(root)
     reader.read_arrays("run_1", DRAW, 3)
@@ -421,10 +428,10 @@ def test_local_reads_make_the_calls_that_they_made_without_it(root: Path) -> Non
     files, functions = ({one[part] for one in entered} for part in (0, 1))
     assert "sharded_array.py" in files
     assert not files & {"near.py", "range_cache.py", "cache_directory.py", "cache_settings.py"}
-    assert not functions & {"read_near", "_not_near", "_do_all", "_pool"}
+    assert not functions & {"read_near", "_cache_misses", "_do_all", "_pool"}
 
 
-def test_manifests_are_read_anew_so_that_new_samples_are_seen(tmp_path: Path) -> None:
+def test_manifests_are_not_cached_so_new_samples_are_seen(tmp_path: Path) -> None:
     root = write_runs(tmp_path / "store", "run_1", chunk_points=256)
     open_reader(root, tmp_path / "cache").read_arrays("run_1", DRAW, 3)
     write_samples(root, {"run_1": load_run("run_2")}, chunk_points=256)

@@ -1,4 +1,4 @@
-"""The metadata of a sample are asked for once, whoever wants them at the same time."""
+"""Threads that read a sample at the same time request its metadata once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_threads_that_open_a_sample_at_once_read_its_metadata_once(
 
     def meeting(self: LocalStorage, key: str) -> bytes | None:
         asked.append(key)
-        with suppress(BrokenBarrierError):  # the others wait for what this one reads
+        with suppress(BrokenBarrierError):  # the other threads wait for this read
             all_ask.wait(timeout=0.5)
         return read_if_there(self, key)
 

@@ -1,4 +1,4 @@
-"""Arrays with other codecs than ours are left to zarr-python, and read the same."""
+"""zarr-python reads arrays with other codecs, with the same results."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ OTHERS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """The manifest of a store of one field, of a sample that is still to be written."""
+    """Return the manifest of a store with one field, for a sample that the caller writes later."""
     field = {"array_name": "position", "field": "surface_position", "dtype": "float32", "dim": 3}
     grid = {"n_points": N_POINTS, "chunk_points": CHUNK_POINTS, "shard_points": SHARD_POINTS, "n_chunks": 7}
     manifest = {

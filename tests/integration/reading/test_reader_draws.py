@@ -1,4 +1,4 @@
-"""What a read gives: shapes, dtypes, and rows of the source."""
+"""The results of reads: shapes, dtypes, and rows of the source."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_domain_is_read_whole_in_stored_order_with(
 ) -> None:
     whole = reader.read_arrays("run_1", num_points)
 
-    # With the same arrays every time: what comes is the stored order, not another shuffle.
+    # The arrays are the same every time: rows come in the stored order, not in a new shuffle.
     for field, array in reader.read_arrays("run_1").items():
         np.testing.assert_array_equal(whole[field], array)
     for domain, n_points in N_POINTS.items():
@@ -164,7 +164,7 @@ def test_tensors_hold_what_the_arrays_hold(reader: ZarrChunkReader, dtype: DType
         np.testing.assert_array_equal(tensor.numpy(), arrays[field])
 
 
-def test_what_is_read_can_be_written_to_without_touching_a_later_read(reader: ZarrChunkReader) -> None:
+def test_writing_to_a_result_does_not_change_a_later_read(reader: ZarrChunkReader) -> None:
     first = reader.read_sample("run_1")
     expected = {field: tensor.clone() for field, tensor in first.items()}
     for tensor in first.values():
@@ -188,7 +188,7 @@ def test_read_coords_refuses_a_domain_that_the_store_lacks(reader: ZarrChunkRead
         reader.read_coords("run_1", "surfaces", 3)
 
 
-def test_attributes_are_those_of_the_sample_and_the_callers_to_change(reader: ZarrChunkReader) -> None:
+def test_attributes_are_copies_of_the_samples_attributes(reader: ZarrChunkReader) -> None:
     attributes = reader.attributes("run_2")
     assert attributes == {"name": "run_2"}
     attributes["name"] = "changed"
@@ -204,7 +204,7 @@ def test_a_field_more_takes_few_steps_of_python(tmp_path: Path) -> None:
     reader = ZarrChunkReader(write_runs(tmp_path / "store", "run_1", chunk_points=CHUNK_POINTS))
 
     def count(fields: list[str]) -> int:
-        reader.read_arrays("run_1", {"volume": CHUNK_POINTS}, 1, fields)  # opens files and arrays
+        reader.read_arrays("run_1", {"volume": CHUNK_POINTS}, 1, fields)  # to open files and arrays
         calls: list[str] = []
 
         def note(frame: FrameType, event: str, _: object) -> None:

@@ -1,4 +1,4 @@
-"""A dtype of its own for some fields: positions in float64, and all else in float32."""
+"""Different dtypes by field: positions in float64, and all other fields in float32."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from noether.data.zarr_store.sampling import DrawPlanner, PlannedRead
 from support.ahmed import RUNS, Arrays, load_run
 from support.reading import FIELDS, write_samples
 
-# Coordinates of a map: float32 tells half a metre apart there.
+# Coordinates of a map, where float32 has a resolution of half a metre.
 FAR = np.array([500_000.0, 5_800_000.0, 0.0])
 ALL_FIELDS = FIELDS["surface"] + FIELDS["volume"]
 NUM_POINTS = {"surface": 333, "volume": 1001}
@@ -49,7 +49,7 @@ def plan(reader: ZarrChunkReader, num_points: dict[str, int]) -> list[list[Plann
     return [[one.planned for one in planner.plan(run, reader.entry(run), 0)] for run in runs]
 
 
-def test_fields_have_the_dtypes_asked_for_and_others_are_float32(reader: ZarrChunkReader) -> None:
+def test_fields_have_requested_dtypes_and_others_are_float32(reader: ZarrChunkReader) -> None:
     stored = reader.read_arrays("run_1", NUM_POINTS, 3, dtype=None)
     arrays = reader.read_arrays("run_1", NUM_POINTS, 3, dtype=POSITIONS)
     tensors = reader.read_sample("run_1", NUM_POINTS, 3, dtype=POSITIONS)
@@ -110,7 +110,7 @@ def test_dtypes_of_unknown_fields_and_other_kinds_are_refused(
 
 
 class OneBlock:
-    """Memory as a worker has it: pieces one behind the other in one block, each from a multiple of 64 bytes on."""
+    """Return memory as in a worker: contiguous pieces of one block, each aligned to 64 bytes."""
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
@@ -127,7 +127,7 @@ class OneBlock:
 @pytest.mark.parametrize(
     "dtype", ["float32", "float64", None, POSITIONS, {"volume_pressure": "f8", "volume_sdf": "f2"}]
 )
-def test_planned_reads_have_the_dtypes_in_memory_that_is_given(reader: ZarrChunkReader, dtype: ResultDtype) -> None:
+def test_planned_reads_fill_given_memory_in_their_dtypes(reader: ZarrChunkReader, dtype: ResultDtype) -> None:
     """Odd numbers of points make fields whose bytes are no multiple of eight."""
     planned, allocate = plan(reader, NUM_POINTS), OneBlock()
     placed, alone = reader.read_planned(planned, allocate, dtype), reader.read_planned(planned, dtype=dtype)
@@ -144,6 +144,6 @@ def test_planned_reads_have_the_dtypes_in_memory_that_is_given(reader: ZarrChunk
     assert sorted(allocate.sizes) == sorted(sum(one.nbytes for one in arrays) for arrays in of_fields.values())
 
 
-def test_a_planned_read_is_float32_unless_another_dtype_is_asked_for(reader: ZarrChunkReader) -> None:
+def test_a_planned_read_is_float32_by_default(reader: ZarrChunkReader) -> None:
     for of_sample in reader.read_planned(plan(reader, NUM_POINTS)):
         assert {values.dtype.name for arrays in of_sample for values in arrays.values()} == {"float32"}

@@ -1,4 +1,4 @@
-"""Stores that are broken, in every way that a disk or a copy breaks them."""
+"""Reads of damaged stores, with every kind of damage by a disk or a copy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from support.reading import write_samples
 FILEMAP = FileMap(surface_position="p", surface_pressure="q")
 SAMPLE = {
     "surface_position": np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32),
-    # Constant, so that lost chunks could be taken for what was stored.
+    # Constant, so that fill values of lost chunks would go unnoticed.
     "surface_pressure": np.zeros(50, np.float32),
 }
 PRESSURE = "s1.zarr/surface/pressure"
@@ -41,7 +41,7 @@ def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def root(intact: Path, tmp_path: Path) -> Path:
-    """A copy to break."""
+    """A copy of the store to damage."""
     return Path(shutil.copytree(intact, tmp_path / "store"))
 
 
@@ -52,7 +52,7 @@ def change_json(path: Path, change: Callable[[Metadata], object]) -> None:
 
 
 def change_metadata(root: Path, change: Callable[[Metadata], object]) -> None:
-    """Change what the root zarr.json of s1 says of the pressure array."""
+    """Change the metadata of the pressure array in the root zarr.json of s1."""
     change_json(root / "s1.zarr/zarr.json", lambda document: change(document["consolidated_metadata"]["metadata"]))
 
 
@@ -81,7 +81,7 @@ def flip_bit(path: Path, at: int) -> None:
 
 
 FIELD_DAMAGE = [
-    pytest.param(lambda root: (root / SHARD).unlink(), "shard 0 is damaged: it is not there", id="shard lost"),
+    pytest.param(lambda root: (root / SHARD).unlink(), "shard 0 is damaged: it is missing", id="shard lost"),
     pytest.param(lambda root: (root / SHARD).write_bytes(b""), "shard 0 is damaged: it ends early", id="shard empty"),
     pytest.param(
         lambda root: flip_bit(root / SHARD, 3),
@@ -93,7 +93,7 @@ FIELD_DAMAGE = [
         "shard 0 is damaged: the checksum of its index does not match",
         id="bit flipped in the index",
     ),
-    pytest.param(remove_array, "shard 0 is damaged: it is not there", id="array lost, metadata consolidated"),
+    pytest.param(remove_array, "shard 0 is damaged: it is missing", id="array lost, metadata consolidated"),
     pytest.param(remove_array_and_its_metadata, "no array surface/pressure", id="array lost altogether"),
     pytest.param(
         lambda root: change_metadata(root, lambda arrays: arrays.pop("surface/pressure")),
@@ -102,12 +102,12 @@ FIELD_DAMAGE = [
     ),
     pytest.param(
         lambda root: change_metadata(root, lambda arrays: arrays["surface/pressure"].update(shape=[49, 1])),
-        r"says an array of shape \(50, 1\), there is an array of shape \[49, 1\]",
+        r"expected an array of shape \(50, 1\), as in the manifest, got an array of shape \[49, 1\]",
         id="wrong number of points",
     ),
     pytest.param(
         lambda root: change_metadata(root, lambda arrays: arrays.update({"surface/pressure": arrays["surface"]})),
-        r"says an array of shape \(50, 1\), there is a group",
+        r"expected an array of shape \(50, 1\), as in the manifest, got a group",
         id="a group in the array's place",
     ),
     pytest.param(cut_array_metadata, "metadata cannot be read", id="array metadata cut"),
@@ -136,7 +136,7 @@ def test_a_broken_field_is_named_with_its_sample(
     with pytest.raises(
         CorruptDataError, match=rf"sample 's1', field surface_pressure: .*{expected}.*; convert the sample again"
     ):
-        # A draw of 48 of 50 points leaves out no chunk but the short last one.
+        # A draw of 48 of 50 points leaves out at most the short last chunk.
         ZarrChunkReader(root).read_arrays("s1", num_points, 0)
 
 
@@ -191,7 +191,7 @@ def test_no_truncated_shard_goes_unnoticed(intact: Path, kept: float, seed: int)
 
 
 class FailingStore(WrapperStore[Store]):
-    """A disk that can no longer be read, from the objects on whose keys end in `suffix`."""
+    """A disk on which reads fail, for objects whose keys end in `suffix`."""
 
     suffix = ""
 
@@ -205,7 +205,7 @@ class FailingStore(WrapperStore[Store]):
     ("suffix", "expected"),
     [("zarr.json", "sample 's1': cannot open its group"), ("c/0/0", "sample 's1', field surface_position: cannot be")],
 )
-def test_storage_that_fails_is_told_apart_from_broken_bytes(intact: Path, suffix: str, expected: str) -> None:
+def test_storage_errors_differ_from_damaged_bytes(intact: Path, suffix: str, expected: str) -> None:
     def failing(path: str) -> Store:
         store = FailingStore(make_store(path, read_only=True))
         store.suffix = suffix
@@ -243,12 +243,12 @@ def test_a_manifest_is_refused_by_its_place_and_reason(
     root: Path, change: Callable[[Metadata], object], expected: str
 ) -> None:
     change_json(root / "manifest.json", change)
-    with pytest.raises(ManifestError, match=rf"manifest\.json: no valid manifest: .*{expected}"):
+    with pytest.raises(ManifestError, match=rf"manifest\.json: not a valid manifest: .*{expected}"):
         ZarrChunkReader(root)
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"dataset_name": "ahm', "\x00"], ids=repr)
 def test_a_manifest_that_is_no_json_object_is_refused(root: Path, text: str) -> None:
     (root / "manifest.json").write_text(text)
-    with pytest.raises(ManifestError, match=r"manifest\.json: no valid manifest: "):
+    with pytest.raises(ManifestError, match=r"manifest\.json: not a valid manifest: "):
         ZarrChunkReader(root)

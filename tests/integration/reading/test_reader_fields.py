@@ -1,4 +1,4 @@
-"""`fields` limits what is read, and a draw reads no more than it must: every byte is counted."""
+"""`fields` limits the read, and a draw reads no unnecessary byte: every byte is counted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.reading import FIELDS, write_samples
 
 CHUNK_POINTS = 256
 N_CHUNKS = 72
-"""Of the volume of run_1."""
+"""Number of chunks of the volume of run_1."""
 
 
 @pytest.fixture(scope="module")
@@ -158,14 +158,14 @@ def test_num_points_of_a_domain_that_the_sample_lacks_are_ignored(root: Path) ->
 
 def test_a_field_of_a_domain_that_the_sample_lacks_is_refused(root: Path) -> None:
     reader = ZarrChunkReader(root)
-    expected = r"sample 'volume_only' has no field 'surface_{}': of the store's domains it has only volume"
+    expected = "sample 'volume_only' has no field 'surface_{}': of the store's domains it has only volume; leave the "
     with pytest.raises(UnknownNameError, match=expected.format("area")):
         reader.read_arrays("volume_only", fields=["surface_area", "volume_sdf"])
     with pytest.raises(UnknownNameError, match=expected.format("position")):
         reader.read_coords("volume_only", "surface", 5, 0)
 
 
-def test_fields_come_in_the_order_of_the_store_whatever_the_order_asked_for(root: Path) -> None:
+def test_fields_come_in_the_order_of_the_store(root: Path) -> None:
     fields = ["surface_position", "volume_position", "volume_sdf"]
     for order in itertools.permutations(fields):
         assert list(ZarrChunkReader(root).read_arrays("run_1", {"surface": 1, "volume": 1}, 0, order)) == fields

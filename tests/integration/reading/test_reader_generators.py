@@ -1,4 +1,4 @@
-"""Where a draw's randomness comes from, and what the draw depends on."""
+"""The randomness of a draw: its sources, and the parameters that it depends on."""
 
 from __future__ import annotations
 
@@ -102,12 +102,10 @@ def test_a_draw_is_the_same_whichever_fields_are_asked_for(
 
 
 @pytest.mark.parametrize("surface", [None, 1, 7, 2041])
-def test_a_draw_of_a_domain_is_the_same_whatever_is_drawn_of_another(
-    reader: ZarrChunkReader, surface: int | None
-) -> None:
+def test_a_draw_of_a_domain_does_not_depend_on_other_domains(reader: ZarrChunkReader, surface: int | None) -> None:
     source = np.random.default_rng(3)
     reference = np.random.default_rng(3)
-    # Twice: what the first read takes from a shared generator must not depend on the other domain either.
+    # Two reads: the numbers that the first takes from a shared generator must not depend on the other domain either.
     for _ in range(2):
         drawn = reader.read_arrays("run_1", {**NUM_POINTS, "surface": surface}, source)
         assert drawn["volume_position"].tobytes() == draw(reader, reference)
@@ -161,7 +159,7 @@ def test_a_read_concurrency_is_refused_when_it_is(root: Path, read_concurrency: 
 
 
 def test_tensors_without_a_generator_follow_torch_manual_seed(reader: ZarrChunkReader) -> None:
-    """The same seed gives the same draw, the next draw is another, and a whole read leaves the generator alone."""
+    """The same seed returns the same draw, the next draw differs, and a whole read does not advance the generator."""
 
     def positions() -> bytes:
         return reader.read_sample("run_1", NUM_POINTS)["volume_position"].numpy().tobytes()
@@ -174,7 +172,7 @@ def test_tensors_without_a_generator_follow_torch_manual_seed(reader: ZarrChunkR
     assert first != second
 
 
-def test_arrays_without_a_generator_do_not_touch_the_one_of_torch(reader: ZarrChunkReader) -> None:
+def test_read_arrays_does_not_use_torchs_global_generator(reader: ZarrChunkReader) -> None:
     state = torch.get_rng_state()
     assert draw(reader, None) != draw(reader, None)
     assert torch.equal(torch.get_rng_state(), state)

@@ -1,4 +1,4 @@
-"""A store behind a plain web server: it is read as elsewhere, by ranges."""
+"""A store on a plain web server is read by byte ranges, as in other storages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.s3
 
 
 @pytest.mark.parametrize("indexed", [False, True], ids=["without a chunk index", "with a chunk index"])
-def test_a_store_on_the_web_gives_the_draws_that_object_storage_gives(s3_server: S3Server, indexed: bool) -> None:
+def test_a_store_on_the_web_has_the_draws_of_object_storage(s3_server: S3Server, indexed: bool) -> None:
     place = f"{s3_server.bucket}/on-the-web-{indexed}"
     root, options = f"s3://{place}", s3_server.obstore_options
     writer = ZarrStoreWriter(root, AHMED_FILEMAP, "ahmed", chunk_points=512, storage_options=options)
@@ -22,7 +22,7 @@ def test_a_store_on_the_web_gives_the_draws_that_object_storage_gives(s3_server:
     writer.save_manifest()
     if indexed:
         write_chunk_index(root, storage_options=options)
-    # SeaweedFS answers requests that nobody signed, as a web server does.
+    # SeaweedFS answers unsigned requests, as a web server does.
     web = ZarrChunkReader(f"{s3_server.endpoint}/{place}", storage_options={"client_options": {"allow_http": True}})
     stored = ZarrChunkReader(root, storage_options=options)
     for seed in range(3):

@@ -1,4 +1,4 @@
-"""The source's own order, given back."""
+"""Reads in the order of the source."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> ZarrChunkReader:
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_the_original_order_gives_the_source_back(reader: ZarrChunkReader, run: str) -> None:
+def test_the_original_order_restores_the_source(reader: ZarrChunkReader, run: str) -> None:
     restored = reader.read_arrays(run, order="original")
     for field, source in load_run(run).items():
         expected = source if field.endswith("position") else as_stored(source)
         np.testing.assert_array_equal(restored[field], expected, err_msg=field, strict=True)
 
 
-def test_the_stored_order_is_another_than_the_source_has(reader: ZarrChunkReader) -> None:
+def test_the_stored_order_differs_from_the_source(reader: ZarrChunkReader) -> None:
     source = load_run("run_1")
     for domain in ("surface", "volume"):
         stored = reader.read_arrays("run_1", fields=[f"{domain}_position"])[f"{domain}_position"]
@@ -42,12 +42,12 @@ def test_the_permutation_brings_rows_in_stored_order_back_to_the_source(reader: 
     np.testing.assert_array_equal(restored, load_run("run_2")["volume_position"])
 
 
-def test_the_permutation_of_a_domain_that_is_not_there_is_refused(reader: ZarrChunkReader) -> None:
+def test_the_permutation_of_a_missing_domain_is_refused(reader: ZarrChunkReader) -> None:
     with pytest.raises(UnknownNameError, match="sample 'run_2' has no domain 'volumes'; did you mean 'volume'"):
         reader.permutation("run_2", "volumes")
 
 
-def test_the_original_order_of_some_fields_is_theirs_in_the_whole(reader: ZarrChunkReader) -> None:
+def test_original_order_does_not_depend_on_the_fields_read(reader: ZarrChunkReader) -> None:
     fields = ["volume_sdf", "surface_friction"]
     some = reader.read_arrays("run_3", fields=fields, order="original")
     whole = reader.read_arrays("run_3", order="original")
@@ -56,18 +56,18 @@ def test_the_original_order_of_some_fields_is_theirs_in_the_whole(reader: ZarrCh
         np.testing.assert_array_equal(some[field], whole[field])
 
 
-def test_the_original_order_is_given_where_more_points_are_asked_for_than_there_are(reader: ZarrChunkReader) -> None:
+def test_original_order_works_if_num_points_exceeds_the_domain(reader: ZarrChunkReader) -> None:
     restored = reader.read_arrays("run_1", {"surface": 2041, "volume": 10**9}, order="original")
     np.testing.assert_array_equal(restored["volume_position"], load_run("run_1")["volume_position"])
 
 
 def test_the_original_order_is_refused_for_a_draw(reader: ZarrChunkReader) -> None:
-    expected = r"domain 'volume' is drawn \(18218 of 18219 points\).* leave it out of num_points"
+    expected = r"got a draw of 18,218 of 18,219 points of domain 'volume'; leave the domain out of num_points"
     with pytest.raises(OriginalOrderError, match=expected):
         reader.read_arrays("run_1", {"volume": 18218}, order="original")
 
 
-def test_a_draw_of_a_domain_that_is_not_read_does_not_stand_in_the_way(reader: ZarrChunkReader) -> None:
+def test_num_points_of_a_domain_that_is_not_read_is_ignored(reader: ZarrChunkReader) -> None:
     restored = reader.read_arrays("run_1", {"volume": 10}, fields=["surface_area"], order="original")
     np.testing.assert_array_equal(restored["surface_area"], as_stored(load_run("run_1")["surface_area"]))
 
@@ -80,7 +80,7 @@ def test_the_original_order_is_refused_where_the_shuffle_is_not_known(
 ) -> None:
     manifest = reader.manifest.model_copy(update={"shuffle_algorithm": algorithm})
     foreign = ZarrChunkReader(reader.store_root, manifest)
-    with pytest.raises(OriginalOrderError, match=f"names {named}, .*knows hash-v1, mt19937-v1; .*order='stored'"):
+    with pytest.raises(OriginalOrderError, match=f"of hash-v1, mt19937-v1, .*names {named}; .*order='stored'"):
         foreign.read_arrays("run_1", order="original")
     np.testing.assert_array_equal(foreign.read_arrays("run_1")["volume_sdf"], reader.read_arrays("run_1")["volume_sdf"])
 

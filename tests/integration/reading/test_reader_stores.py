@@ -1,4 +1,4 @@
-"""One reader in many threads and processes, and over stores of the caller's."""
+"""One reader in many threads and processes, and with a caller's zarr Stores."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def expected(root: Path) -> list[Arrays]:
-    """What a fresh reader draws with each of 24 seeds, the samples in turn."""
+    """Return the draws of a new reader with each of 24 seeds, from the samples in turn."""
     return [draw(ZarrChunkReader(root), seed) for seed in range(24)]
 
 
@@ -96,14 +96,14 @@ def test_a_forked_child_that_inherits_the_open_reader_reads_on(root: Path, expec
     draw(reader, 0)
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
-    # Nothing is pickled on the way in: the child has the reader, its groups and its lock, as they were at the fork.
+    # Nothing is pickled: the child inherits the reader, its groups and its lock in their state at the fork.
     child = context.Process(target=lambda: sender.send((draw(reader, 3), opened)))
     child.start()
     try:
         assert receiver.poll(60), "the child did not read"
         drawn, openers = receiver.recv()
         require_equal(drawn, expected[3])
-        # It opened a group of its own, though it had inherited that of the same sample.
+        # The child opened the group again, although it had inherited an open group of the same sample.
         assert openers == [os.getpid(), child.pid]
     finally:
         child.kill()

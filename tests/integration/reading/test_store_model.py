@@ -1,4 +1,4 @@
-"""A store that samples are added to, replaced in and removed from reads as a dict of its samples would."""
+"""A store reads as a dict of its samples, after any additions, replacements and removals."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ IDS = st.sampled_from(["a", "b/1", "é"])
 
 
 def sample(seed: int, n_points: int) -> Arrays:
-    """Return a sample whose values compress better or worse, as its seed says, so that chunks have other lengths."""
+    """Return a sample whose seed decides how well its values compress, so that chunks differ in length."""
     rng = np.random.default_rng(seed)
     numbers = rng.integers(0, 2 + 40 * (seed % 4), (n_points, 4)).astype(np.float32)
     return {"surface_position": numbers[:, :3], "surface_pressure": numbers[:, 3]}
 
 
 class StoreModel(RuleBasedStateMachine):
-    """Samples come, are replaced and go, by any of three writers that are open all the time."""
+    """Three open writers add, replace and remove samples."""
 
     @initialize()
     def open(self) -> None:
@@ -87,5 +87,5 @@ class StoreModel(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-def test_a_store_reads_as_a_dict_of_its_samples_whatever_is_done_to_it() -> None:
+def test_a_store_reads_as_a_dict_of_its_samples_after_any_changes() -> None:
     run_state_machine_as_test(StoreModel, settings=settings(max_examples=15, stateful_step_count=12))

@@ -104,13 +104,13 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     ),
     "an id twice": (
         "run,Cd\n1,0.3\n20,0.1\n1,0.1\n",
-        "line 4: expected a sample of its own for each row, got '1' again",
+        "line 4: expected a different sample id in each row, got '1' again",
     ),
-    "no id": ("run,Cd\n1,0.3\n20,0.1\n,0.2\n", "line 4: expected a sample of its own for each row, got '' as id"),
+    "no id": ("run,Cd\n1,0.3\n20,0.1\n,0.2\n", "line 4: expected a different sample id in each row, got ''"),
     "no such column": ("runs,Cd\n1,0.3\n20,0.1\n", " has no column 'run'; did you mean 'runs'?"),
     "a decimal comma": ("run;Cd\n1;0.3\n20;0,1\n", "line 3, column 'Cd': expected a number with a decimal point"),
     "a value that is not finite": ("run,Cd\n1,0.3\n20,nan\n", "line 3, column 'Cd': expected a finite number or text"),
-    "a value without a name": ("run,\n1,0.3\n20,0.1\n", "expected a header with a name of its own for each column"),
+    "a value without a name": ("run,\n1,0.3\n20,0.1\n", "expected a header with a different name for each column"),
     "another code": (
         "run,Länge\n1,2\n20,3\n".encode("cp1252"),
         "expected UTF-8 text, got an invalid byte at offset 5; save the file",
@@ -190,7 +190,7 @@ def test_own_files_have_the_separators_of_tables(root: Path, text: str) -> None:
     ("text", "message"),
     [
         ("Cd;Cl\n0,31;1\n", "line 2, column 'Cd': expected a number with a decimal point"),
-        ("Cd,Cd\n1,2\n", "expected a header with a name of its own for each column"),
+        ("Cd,Cd\n1,2\n", "expected a header with a different name for each column"),
         ("0.3,0.1\n0.2,0.1\n", "expected a line of names, got 0.3, 0.1; write the names above the values"),
         ("Cd,Cl\n", "expected a line of names and a line of values, got 1 lines"),
         ("", "expected a line of names and a line of values, got 0 lines"),

@@ -210,7 +210,7 @@ def test_an_existing_mapping_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "mapping.toml").write_text("mine")
     ran = call("inspect", tmp_path / "in", "--mapping", tmp_path / "mapping.toml")
     assert ran.code == 2
-    assert "mapping.toml: cannot be written (File exists); name another file" in ran.stderr
+    assert "mapping.toml: cannot be written (File exists); use another path" in ran.stderr
     assert (tmp_path / "mapping.toml").read_text() == "mine"
 
 

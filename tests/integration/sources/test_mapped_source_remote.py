@@ -178,5 +178,5 @@ def test_a_full_disk_is_named(in_memory: Place, scratch_root: Path) -> None:
 
 def test_a_key_that_leaves_the_scratch_directory_is_refused(in_memory: Place, tmp_path: Path) -> None:
     storage = open_storage(in_memory.root)
-    with pytest.raises(ValueError, match="a part of it starts with a dot"):
+    with pytest.raises(ValueError, match="a segment of it starts with a dot"):
         local_copies.LocalCopies(storage, tmp_path).local_file("../out.vtp", [StoredObject("x", 1, "")])

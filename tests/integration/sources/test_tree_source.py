@@ -238,11 +238,11 @@ def test_a_source_can_be_sent_to_another_process(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("filemap", "message"),
     [
-        pytest.param(FileMap(), "names no field; give at least one <domain>_position", id="no field"),
+        pytest.param(FileMap(), "names no field; set at least one <domain>_position", id="no field"),
         pytest.param(FileMap(surface_pressure="p.npy"), "domain 'surface' has no position", id="no position"),
         pytest.param(
             FileMap(surface_position="a.npy", volume_position="a.npy"),
-            r"'a\.npy' is named for both surface_position and volume_position",
+            r"got 'a\.npy' for both surface_position and volume_position",
             id="one file for two fields",
         ),
         pytest.param(

@@ -37,7 +37,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def stored(root: Path, field: str, samples: tuple[str, ...] = RUNS) -> Arrays:
-    """What zarr-python reads of a field: all points of the samples, one after the other, in float64."""
+    """Return all points of a field that zarr-python reads, of all samples, in float64."""
     domain, _, name = field.partition("_")
     arrays = [np.asarray(zarr.open_array(root / f"{sample}.zarr" / domain / name, mode="r")[:]) for sample in samples]
     values = np.concatenate(arrays).astype(np.float64)
@@ -61,7 +61,7 @@ def assert_statistics_of(stats: RunningStats, values: Arrays, tolerance: float =
 
 
 def same(first: RunningStats, second: RunningStats) -> bool:
-    """Whether all is the same, bit for bit."""
+    """Return whether all figures are equal, bit for bit."""
     return all(np.array_equal(getattr(first, name), getattr(second, name)) for name in (*FIGURES, "count"))
 
 
@@ -108,7 +108,7 @@ def test_statistics_of_splits_merge_into_those_of_the_store(root: Path) -> None:
         ),
     ],
 )
-def test_only_the_fields_and_samples_that_are_asked_for_count(
+def test_only_requested_fields_and_samples_count(
     root: Path, arguments: dict[str, Any], fields: list[str], samples: tuple[str, ...]
 ) -> None:
     stats = calculate_store_statistics(root, **arguments)
@@ -126,7 +126,7 @@ def test_position_bounds_are_those_of_all_domains(root: Path) -> None:
     assert position_bounds({"volume_sdf": stats["volume_sdf"]}) is None
 
 
-def test_progress_is_told_in_values_until_all_are_read(root: Path) -> None:
+def test_progress_counts_values_until_all_are_read(root: Path) -> None:
     told: list[tuple[int, int]] = []
     calculate_store_statistics(root, max_workers=3, progress=lambda done, total: told.append((done, total)))
     reader = ZarrChunkReader(root)
@@ -155,7 +155,7 @@ def test_progress_is_shown_on_stderr_where_it_is_wanted(
     assert re.fullmatch(shown, printed.err)
 
 
-def test_a_domain_that_some_samples_lack_is_that_of_the_others(tmp_path: Path) -> None:
+def test_a_domain_that_some_samples_lack_is_read_from_the_others(tmp_path: Path) -> None:
     samples = {run: load_run(run) for run in RUNS[:2]}
     surface = {field: values for field, values in samples["run_2"].items() if field in FIELDS["surface"]}
     root = write_samples(tmp_path / "store", samples | {"run_2": surface})
@@ -251,16 +251,20 @@ def test_a_damaged_chunk_is_named_with_its_sample_and_field(tmp_path: Path) -> N
         (
             {"split": "none"},
             ArgumentError,
-            "split 'none' of the store has no samples; expected at least one",
+            "split 'none' of the store has no samples, expected at least one",
         ),
-        ({"split": "train", "sample_ids": ["run_1"]}, ArgumentError, "expected either a split or sample ids, got both"),
+        (
+            {"split": "train", "sample_ids": ["run_1"]},
+            ArgumentError,
+            "split, sample_ids: expected one of the two, got both",
+        ),
         (
             {"sample_ids": ["run_9"]},
             UnknownNameError,
             "1 of 1 samples are not in the store: 'run_9'; did you mean 'run_",
         ),
         ({"sample_ids": "run_1"}, ArgumentError, r"sample_ids: expected a list of ids, .* write \['run_1'\]"),
-        ({"sample_ids": []}, ArgumentError, "has no samples; expected at least one"),
+        ({"sample_ids": []}, ArgumentError, "has no samples, expected at least one"),
         ({"fields": ["volume_sfd"]}, UnknownNameError, "field 'volume_sfd' is not in the store; did you mean 'volume"),
         ({"exclude_fields": ["sdf"]}, UnknownNameError, "field 'sdf' is not in the store"),
         ({"fields": []}, ArgumentError, "no field is left"),
@@ -284,7 +288,7 @@ def test_an_empty_store_and_none_at_all_are_refused(tmp_path: Path) -> None:
         (
             tmp_path / "store",
             ArgumentError,
-            "the store has no samples; expected at least one",
+            "the store has no samples, expected at least one",
         ),
         (tmp_path, ManifestError, "is no store"),
     ]
@@ -302,6 +306,6 @@ def test_an_empty_store_and_none_at_all_are_refused(tmp_path: Path) -> None:
         pytest.param(lambda: RunningStats.of([1.0]).merge(RunningStats.of([[1.0, 2.0]])), id="widths"),
     ],
 )
-def test_what_is_no_field_has_no_statistics(call: Callable[[], RunningStats]) -> None:
+def test_unknown_fields_have_no_statistics(call: Callable[[], RunningStats]) -> None:
     with pytest.raises(ArgumentError, match=r"expected .* got"):
         call()

@@ -1,4 +1,4 @@
-"""Statistics with a tolerance: how much is read, and how often the truth is within the interval."""
+"""Statistics with a tolerance: the share that is read, and how often the interval contains the true mean."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SEEDS = range(120)
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Chunks are small, so that the runs stand for samples with many of them."""
+    """The chunks are small, so that the bundled runs have many of them."""
     return write_runs(tmp_path_factory.mktemp("estimates") / "store", *RUNS, chunk_points=32, compression_level=1)
 
 
@@ -34,7 +34,7 @@ def true(root: Path) -> dict[str, RunningStats]:
     ("domain", "tolerance"),
     [pytest.param("volume", 0.05, id="a-hundredth-of-the-points"), pytest.param("surface", 0.02, id="half-of-them")],
 )
-def test_the_true_mean_is_within_the_interval_95_times_of_100(
+def test_the_interval_contains_the_true_mean_95_times_of_100(
     root: Path, true: dict[str, RunningStats], domain: str, tolerance: float
 ) -> None:
     hits: dict[str, list[bool]] = {}
@@ -47,7 +47,7 @@ def test_the_true_mean_is_within_the_interval_95_times_of_100(
                     hits.setdefault(f"{field} {component} {name}", []).append(bool(is_within))
     rates = {name: float(np.mean(each)) for name, each in hits.items()}
     assert len(rates) == 2 * sum(true[field].width for field in FIELDS[domain])
-    # The fields of a draw hit or miss together: over so many seeds, the mean has a standard error of 0.008.
+    # The fields of a draw hit or miss together, so the mean over these seeds has a standard error of 0.008.
     assert 0.92 <= np.mean(list(rates.values())) <= 0.98, rates
     # Of friction, whose values are skewed, 0.90 over 800 seeds; this is three standard errors below.
     assert min(rates.values()) >= 0.82, rates
@@ -66,7 +66,7 @@ def test_a_tolerance_reads_a_small_part_of_the_bytes(tmp_path: Path) -> None:
     calculate_store_statistics(counted_root(root), fields=FIELDS["volume"])
     whole = sum(CountingDisk.read.values())
     calculate_store_statistics(counted_root(root), fields=FIELDS["volume"], tolerance=0.1)
-    # Two chunks of 72; what else is read is metadata, once, of which larger samples have hardly more.
+    # Two chunks of 72. The rest is metadata, read once; larger samples have hardly more.
     assert CountingDisk.read[f"{root}/run_1.zarr/zarr.json"] == (root / "run_1.zarr/zarr.json").stat().st_size
     assert sum(CountingDisk.read.values()) < 0.1 * whole
 
@@ -83,7 +83,7 @@ def test_every_sample_gives_at_least_one_chunk_of_every_field(root: Path) -> Non
 
 @pytest.mark.parametrize("seed", range(5))
 def test_an_estimate_reads_whole_chunks_of_samples_with_few(root: Path, seed: int) -> None:
-    """Draws for training begin at any row there, which takes a chunk more."""
+    """Draws for training begin at any row there, which takes one more chunk."""
     selection = select(StoreManifest.load(str(root)), fields=FIELDS["surface"])
     for planned in selection.blocks(selection.shares(0.9), seed):
         short = planned.plan.grid.n_chunks - 1

@@ -1,4 +1,4 @@
-"""Storage in forked processes, and the process that sends the requests of each to object storage."""
+"""Storage in forked processes, and the server process that sends their requests to object storage."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ KEY = "run_1.zarr/zarr.json"
 
 @pytest.fixture
 def storage(s3_server: S3Server, s3_root: str) -> Storage:
-    """A place that this process has written to."""
+    """Return a storage that this process has written to."""
     storage = open_storage(s3_root, s3_server.obstore_options)
     storage.write(KEY, b"root")
     return storage
@@ -40,7 +40,7 @@ def storage(s3_server: S3Server, s3_root: str) -> Storage:
 
 @contextmanager
 def staying(work: Callable[[], Any]) -> Iterator[tuple[int, Any]]:
-    """Give the id of a forked process that stays, and what its work gave; it is killed at the end."""
+    """Yield the id of a forked process and the result of its work. The process is killed at the end."""
     pid, result = in_fork_that_stays(work)
     try:
         yield pid, result
@@ -75,13 +75,13 @@ def test_the_server_ends_with_the_process_that_started_it_and_leaves_no_zombie(s
         os.kill(server, 0)
 
 
-def test_the_server_ends_also_where_that_process_is_killed(storage: Storage) -> None:
+def test_the_server_ends_when_its_process_is_killed(storage: Storage) -> None:
     with staying(lambda: read_and_find_server(storage)) as (pid, server):
         assert children(pid) == [server]
     assert has_ended(server)
 
 
-def test_the_server_ends_also_where_a_process_that_was_forked_meanwhile_stays(storage: Storage) -> None:
+def test_the_server_ends_although_a_later_fork_lives_on(storage: Storage) -> None:
     def read_and_fork() -> tuple[int, int]:
         server = read_and_find_server(storage)
         other, _ = in_fork_that_stays(lambda: None)
@@ -105,7 +105,7 @@ def test_ctrl_c_on_the_terminal_does_not_reach_the_server(storage: Storage) -> N
     assert in_fork(interrupt_all) == b"root"
 
 
-def test_where_the_server_was_killed_a_read_says_so_and_the_next_has_another(storage: Storage) -> None:
+def test_after_a_kill_of_the_server_one_read_fails_and_the_next_works(storage: Storage) -> None:
     def kill_and_read() -> tuple[str, bytes | None]:
         os.kill(read_and_find_server(storage), signal.SIGKILL)
         with pytest.raises(StorageError) as caught:
@@ -132,7 +132,7 @@ def test_the_server_has_no_options_on_its_command_line_or_in_its_environment(
 
 
 def errors_of(storage: Storage, options: dict[str, Any]) -> list[tuple[type[StoreError], str]]:
-    """What goes wrong on the way to object storage."""
+    """Return the errors of several failing requests."""
     dead = options | {"endpoint": "http://127.0.0.1:9", "retry_config": {"max_retries": 0}}
     attempts: list[Callable[[], object]] = [
         lambda: storage.read_range("nowhere", 0, 4),
@@ -144,7 +144,7 @@ def errors_of(storage: Storage, options: dict[str, Any]) -> list[tuple[type[Stor
     for attempt in attempts:
         with pytest.raises(StoreError) as caught:
             attempt()
-        errors.append((caught.type, str(caught.value).split(" in ")[0]))  # the time that it took follows
+        errors.append((caught.type, str(caught.value).split(" in ")[0]))  # without the duration
     return errors
 
 
@@ -164,7 +164,7 @@ def test_a_large_upload_that_fails_leaves_none_of_its_parts_for_the_next_request
 
 
 class Credentials:
-    """Where keys come from, as obstore asks for them; another process cannot import it."""
+    """A provider of credentials for obstore, which another process cannot import."""
 
     def __reduce__(self) -> Any:
         raise pickle.PicklingError("credentials stay here")
@@ -173,9 +173,7 @@ class Credentials:
         return {"access_key_id": "any", "secret_access_key": "any", "expires_at": None}
 
 
-def test_options_that_cannot_be_pickled_are_refused_in_a_forked_process_alone(
-    storage: Storage, s3_server: S3Server
-) -> None:
+def test_unpicklable_options_are_refused_only_in_a_forked_process(storage: Storage, s3_server: S3Server) -> None:
     options = {"endpoint": s3_server.endpoint, "region": "us-east-1", "credential_provider": Credentials()}
     assert open_storage(storage.root, options).read_if_there(KEY) == b"root"
 
@@ -184,7 +182,7 @@ def test_options_that_cannot_be_pickled_are_refused_in_a_forked_process_alone(
             open_storage(storage.root, options)
         return str(caught.value)
 
-    assert "credentials stay here); leave out what cannot be pickled, or start processes by 'spawn'" in in_fork(refused)
+    assert "credentials stay here); leave out such options, or start processes by 'spawn'" in in_fork(refused)
 
 
 @pytest.mark.parametrize("kind", ["obstore", "s3fs"])
@@ -206,7 +204,7 @@ def test_a_forked_process_writes_with_the_writer_of_its_parent(kind: str, s3_ser
         np.testing.assert_array_equal(position, load_run(run)["volume_position"])
 
 
-def test_a_process_that_was_forked_within_an_update_can_make_one(tmp_path: Path) -> None:
+def test_a_process_forked_during_an_update_can_update(tmp_path: Path) -> None:
     storage = open_storage(f"memory://{tmp_path.name}")
 
     def update_in_fork(_: bytes | None) -> bytes:
@@ -230,10 +228,10 @@ def test_a_process_that_was_forked_within_an_update_can_make_one(tmp_path: Path)
     ],
     ids=["obstore", "zarr through obstore", "s3fs", "zarr through s3fs"],
 )
-def test_what_a_forked_process_inherits_it_never_destroys(
+def test_a_forked_process_never_destroys_inherited_objects(
     s3_server: S3Server, s3_root: str, options: str, inherited: Callable[[Any], object]
 ) -> None:
-    # What that would do is a matter of luck: it hung one process in 200, and cost the parent 15 s.
+    # The effect of a destruction is random: one process in 200 hung, or the parent waited for 15 s.
     held: list[Any] = [open_storage(s3_root, getattr(s3_server, options))]
     held.append(inherited(held[0]))
     watched = weakref.ref(held[1])

@@ -1,4 +1,4 @@
-"""What it costs to find the samples of a bucket, in requests that reach the server."""
+"""The number of requests that find the samples of a bucket."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from support.s3_server import S3Server
 pytestmark = pytest.mark.s3
 
 SAMPLES = 5_000 if in_full_mode() else 2_500
-# S3 gives no more of a listing at a time.
+# The page size of listings in S3.
 PAGE = 1_000
 MAPPING = 'name = "n"\nid = "{run}"\n[domains.surface]\nfile = "{run}/p.npz"\nfields.position = "x"'
 
 
 @pytest.fixture(scope="module")
 def prefix(s3_server: S3Server) -> str:
-    """A bucket's directory with very many samples, of an empty file each."""
+    """Return a directory of a bucket with very many samples, each with an empty file."""
     bucket = S3Store(s3_server.bucket, **s3_server.obstore_options, client_options={"allow_http": True})
     keys = [f"many/run_{number}/p.npz" for number in range(SAMPLES)]
     with ThreadPoolExecutor(16) as pool:

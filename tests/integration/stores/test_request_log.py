@@ -1,4 +1,4 @@
-"""One DEBUG line a request, with neither URLs nor options, which may hold secrets."""
+"""One DEBUG line per request, without URLs and options, which can hold secrets."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DRAW = {"volume": 5000, "surface": 100}
 
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
-    """Returns the lines since the last call, each of which is whole."""
+    """Return the lines since the last call."""
     caplog.set_level(logging.DEBUG, LOGGER)
 
     def new_lines() -> list[str]:
@@ -71,7 +71,7 @@ def test_a_range_with_a_damaged_chunk_is_one_line(tmp_path: Path, lines: Callabl
     assert len(lines()) == reader.io_statistics().requests == 1
 
 
-def test_what_zarr_python_reads_is_logged_too(tmp_path: Path, lines: Callable[[], list[str]]) -> None:
+def test_reads_by_zarr_python_are_logged_too(tmp_path: Path, lines: Callable[[], list[str]]) -> None:
     write_runs(tmp_path / "store", "run_1", chunk_points=256)
     traffic = Traffic()
     reader = ZarrChunkReader(tmp_path / "store", store_factory=lambda path: CountingStore(make_store(path), traffic))
@@ -82,7 +82,7 @@ def test_what_zarr_python_reads_is_logged_too(tmp_path: Path, lines: Callable[[]
     assert all(key in line for key, line in zip(traffic.keys, found, strict=True))
 
 
-def test_nothing_is_logged_while_the_level_is_off(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_nothing_is_logged_above_the_debug_level(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, LOGGER)
     write_runs(tmp_path / "store", "run_1", chunk_points=256)
     ZarrChunkReader(tmp_path / "store").read_arrays("run_1", DRAW, 0)
@@ -90,7 +90,7 @@ def test_nothing_is_logged_while_the_level_is_off(tmp_path: Path, caplog: pytest
 
 
 def test_the_library_installs_no_handler() -> None:
-    """Without one, Python prints warnings on stderr, such as those of samples that are skipped."""
+    """Without a handler, Python prints warnings on stderr, such as warnings of skipped samples."""
     code = f"""
 import logging
 import noether.data.zarr_store.datasets, noether.data.zarr_store.writer

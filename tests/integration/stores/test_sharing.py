@@ -1,4 +1,4 @@
-"""Stores in buckets that others read, and what those are told who may not: on a real server with an owner."""
+"""Shared buckets on a real server with an owner: public reads, and the messages of refused requests."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def no_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def store_at(server: S3Server, name: str) -> str:
-    """Write a store of one sample into a bucket of its own."""
+    """Write a store of one sample into a new bucket."""
     s3_client(server).create_bucket(Bucket=name)
     root = f"s3://{name}/store"
     writer = ZarrStoreWriter(root, TREE_FILEMAP, "shared", storage_options=server.obstore_options)
@@ -46,7 +46,7 @@ def store_at(server: S3Server, name: str) -> str:
 
 
 def publish(server: S3Server, bucket: str) -> None:
-    """Let everybody read a bucket, and pages of all sites."""
+    """Allow all users to read a bucket, also from web pages of all sites."""
     client = s3_client(server)
     grants = [("s3:GetObject", f"arn:aws:s3:::{bucket}/*"), ("s3:ListBucket", f"arn:aws:s3:::{bucket}")]
     statements = [
@@ -92,11 +92,11 @@ def test_a_web_address_is_not_listed(owned: S3Server) -> None:
     publish(owned, "web")
     ran = call("info", f"{owned.endpoint}/web/store")
     assert ran.code == 1
-    assert "this web server gives no lists; reads need none, other commands do: take s3://" in ran.stderr
+    assert "this web server cannot list objects, as all commands but reads must; use s3://" in ran.stderr
 
 
 @pytest.mark.usefixtures("no_keys")
-def test_who_may_not_read_is_told_why(owned: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_forbidden_read_has_a_reason(owned: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     root = store_at(owned, "private")
     right = owned.obstore_options
     for options, told in {
@@ -114,7 +114,7 @@ def test_who_may_not_read_is_told_why(owned: S3Server, monkeypatch: pytest.Monke
         f"[cfd]\naws_access_key_id = {owned.key}\naws_secret_access_key = {owned.secret}\n"
     )
     assert_is_read(root, driver="fsspec", profile="cfd", endpoint_url=owned.endpoint)
-    # A port on which nobody listens, in the place of the address that machines of AWS ask for their role.
+    # A closed port, in place of the address at which machines of AWS look up their role.
     nowhere = {"endpoint": owned.endpoint, "metadata_endpoint": "http://127.0.0.1:9"}
     with pytest.raises(
         StorageError, match=r"no credentials were found \(AWS_PROFILE is 'cfd', and obstore reads no pro"
@@ -135,7 +135,7 @@ def test_a_plain_endpoint_may_come_from_the_environment(owned: S3Server, monkeyp
 
 
 @pytest.mark.usefixtures("no_keys")
-def test_a_public_bucket_is_not_written_by_others(owned: S3Server) -> None:
+def test_others_cannot_write_to_a_public_bucket(owned: S3Server) -> None:
     store_at(owned, "readable")
     publish(owned, "readable")
     storage = open_storage("s3://readable/other", {"endpoint": owned.endpoint, **PUBLIC})

@@ -1,4 +1,4 @@
-"""Places that cannot be reached: a host without an address, a bucket that is not there, a port where nobody listens."""
+"""Storages that cannot be reached: a host without an address, a missing bucket, a closed port."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _names_looked_up_anew() -> None:
 
 @pytest.fixture
 def unloaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A source whose samples may not be loaded."""
+    """A source whose samples must not be loaded."""
 
     def refuse(source: TreeSource, sample_id: str) -> None:
         raise AssertionError(sample_id)
@@ -60,7 +60,7 @@ def test_a_host_without_an_address_is_named_after_a_few_tries(user: str, monkeyp
     assert str(raised.value).endswith(
         f"; the host name {HOST} does not resolve; check the URL, and the endpoint in storage_options"
     )
-    # obstore would try eleven times, and take half a minute.
+    # obstore would try eleven times, which takes half a minute.
     tried = re.search(r"tried (\d+) times", str(raised.value))
     assert tried is None or int(tried[1]) < 11
 
@@ -75,7 +75,7 @@ def test_s3fs_does_not_look_for_a_host_without_an_address(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("why", ["the name server is busy", "a proxy looks names up"])
-def test_a_host_whose_address_nobody_knows_yet_is_left_to_s3fs(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_that_does_not_resolve_yet_is_left_to_s3fs(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def busy(*_: object) -> None:
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
@@ -96,7 +96,7 @@ def test_a_conversion_to_a_host_without_an_address_ends_before_the_first_sample(
     assert driver == "s3fs" or f"the host name {HOST} does not resolve; check " in ran.stderr
 
 
-def test_a_port_where_nobody_listens_is_tried_as_often_as_the_options_say() -> None:
+def test_a_closed_port_is_tried_as_often_as_the_options_allow() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         options = S3Server(f"http://127.0.0.1:{closed.getsockname()[1]}").obstore_options
@@ -110,7 +110,7 @@ def test_a_port_where_nobody_listens_is_tried_as_often_as_the_options_say() -> N
 
 @pytest.mark.s3
 @pytest.mark.parametrize("driver", ["obstore", "s3fs"])
-def test_a_change_in_a_bucket_that_is_not_there_says_so(s3_server: S3Server, driver: str) -> None:
+def test_the_error_for_a_missing_bucket_names_it(s3_server: S3Server, driver: str) -> None:
     options = s3_server.obstore_options if driver == "obstore" else s3_server.s3fs_options
     storage = open_storage("s3://no-such-bucket/store", options)
     with pytest.raises(StorageError) as raised:
@@ -123,7 +123,7 @@ def test_a_change_in_a_bucket_that_is_not_there_says_so(s3_server: S3Server, dri
 @pytest.mark.s3
 @pytest.mark.usefixtures("unloaded")
 @pytest.mark.parametrize("driver", ["obstore", "s3fs"])
-def test_a_conversion_to_a_bucket_that_is_not_there_ends_before_the_first_sample(
+def test_a_conversion_to_a_missing_bucket_ends_before_the_first_sample(
     tmp_path: Path, s3_server: S3Server, driver: str
 ) -> None:
     options = s3_server.obstore_options if driver == "obstore" else s3_server.s3fs_options
@@ -137,7 +137,7 @@ def test_a_conversion_to_a_bucket_that_is_not_there_ends_before_the_first_sample
 
 
 @pytest.mark.s3
-def test_a_source_in_a_bucket_that_is_not_there_says_so(tmp_path: Path, s3_server: S3Server) -> None:
+def test_the_error_for_a_source_in_a_missing_bucket_names_it(tmp_path: Path, s3_server: S3Server) -> None:
     pairs = [f"--source-option={key}={value}" for key, value in s3_server.obstore_options.items()]
     ran = call("convert", "s3://no-such-bucket/tree", tmp_path / "store", *PRESET, *pairs)
     assert ran.code == 1

@@ -1,4 +1,4 @@
-"""Uploads stream: what one takes of memory does not grow with the object."""
+"""Uploads stream: their memory does not grow with the size of the object."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def megabytes(count: int) -> Iterator[bytes]:
 
 def test_a_large_upload_takes_the_memory_of_a_few_parts(s3_root: str, s3_server: S3Server) -> None:
     storage = open_storage(s3_root, s3_server.obstore_options)
-    # What the client takes once, connections and threads, it takes here.
+    # The first upload allocates the connections and threads of the client.
     storage.write_group("first.zarr", [("c/0/0", megabytes(40)), ("zarr.json", [b"root"])])
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew: see proc_pid_clear_refs(5)
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak; see proc_pid_clear_refs(5)
     before = memory_bytes()
     storage.write_group("large.zarr", [("c/0/0", megabytes(N_MEGABYTES)), ("zarr.json", [b"root"])])
     assert peak_memory_bytes() - before < N_MEGABYTES * MEGABYTE / 2

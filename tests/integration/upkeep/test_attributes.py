@@ -1,4 +1,4 @@
-"""Attributes that are set when a store is there already: in groups and manifest alike, and nowhere else."""
+"""Setting attributes of stored samples changes only the groups' roots and the manifest."""
 
 from __future__ import annotations
 
@@ -88,21 +88,21 @@ def test_the_bytes_are_those_of_a_sample_written_with_these_attributes(root: Pat
     assert StoreManifest.load(str(root)).sample("run_2") == entry
 
 
-def test_attributes_can_take_the_place_of_all_others(root: Path) -> None:
+def test_attributes_can_replace_all_others(root: Path) -> None:
     set_attributes(root, {"run_2": {"mach": 0.3}}, replace=True)
     assert attributes_of(root) == of_group(root) == {"mach": 0.3}
     set_attributes(root, {"run_2": {}}, replace=True)
     assert attributes_of(root) == of_group(root) == {}
 
 
-def test_the_same_again_changes_nothing(root: Path) -> None:
+def test_setting_the_same_attributes_changes_nothing(root: Path) -> None:
     set_attributes(root, GIVEN)
     before = every_file(root)
     assert set_attributes(root, GIVEN) == []
     assert every_file(root) == before
 
 
-def test_the_manifest_is_saved_after_every_so_many_samples(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_manifest_is_saved_after_every_batch(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saves: list[str] = []
     update = StoreManifest.update.__func__  # type: ignore[attr-defined]  # of a class method
 
@@ -122,7 +122,7 @@ def place(request: pytest.FixtureRequest) -> Place:
     return make_place(request.param, request)
 
 
-def test_attributes_are_set_wherever_a_store_lies(place: Place) -> None:
+def test_attributes_are_set_in_every_kind_of_storage(place: Place) -> None:
     write_runs(str(place.root), "run_1", "run_2", chunk_points=4096, storage_options=place.options)
     before = place.files()
     set_attributes(place.root, {"run_1": {"mach": 0.3}}, storage_options=place.options)
@@ -160,20 +160,20 @@ def test_wrong_input_is_refused_before_anything_changes(root: Path, name: str) -
 
 
 @pytest.mark.slow
-def test_more_than_a_manifest_can_have_of_one_sample_is_refused(root: Path) -> None:
+def test_too_many_attributes_of_a_sample_are_refused(root: Path) -> None:
     set_attributes(root, {"run_2": MANY})
     with pytest.raises(SampleDataError, match="more than 65,536 values in all attributes"):
         set_attributes(root, {"run_2": {f"other {key}": value for key, value in MANY.items()}})
     assert verify_store(root, level="census").findings == ()
 
 
-def test_where_no_store_is_nothing_is_made(tmp_path: Path) -> None:
+def test_a_missing_store_is_not_created(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"so .* is no store"):
         set_attributes(tmp_path / "nowhere", GIVEN)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_is_changed_through_a_link_that_leaves_the_store(root: Path, tmp_path: Path) -> None:
+def test_a_link_out_of_the_store_is_not_followed(root: Path, tmp_path: Path) -> None:
     (root / GROUP).rename(tmp_path / GROUP)
     (root / GROUP).symlink_to(tmp_path / GROUP)
     before = every_file(tmp_path)
@@ -195,8 +195,8 @@ def test_a_damaged_group_is_named_and_the_rest_agrees_with_the_manifest(root: Pa
     assert (root / GROUP).exists() == is_there
 
 
-def test_of_another_program_only_the_manifest_is_changed(root: Path) -> None:
-    """Its groups say nothing of their sample."""
+def test_only_the_manifest_of_another_program_is_changed(root: Path) -> None:
+    """Its groups do not name their sample."""
     content = json.loads((root / "manifest.json").read_bytes())
     for key in ("shuffle_algorithm", "crc32c", "chunk_index"):
         content.pop(key)
@@ -210,14 +210,12 @@ def test_of_another_program_only_the_manifest_is_changed(root: Path) -> None:
     assert attributes_of(root)["mach"] == 0.3
 
 
-# ---- what others do
+# ---- concurrent changes
 
 
 @pytest.mark.slow
-def test_a_group_that_was_changed_alone_is_mended_by_the_same_call_and_by_repair(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As a kill between the two leaves it."""
+def test_the_same_call_or_a_repair_completes_a_change(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill between the group and the manifest leaves this state."""
     manifest = (root / "manifest.json").read_bytes()
     set_attributes(root, GIVEN)
     expected = every_file(root)
@@ -229,7 +227,7 @@ def test_a_group_that_was_changed_alone_is_mended_by_the_same_call_and_by_repair
 
 
 @pytest.mark.slow
-def test_two_that_set_attributes_of_the_same_samples_at_once_lose_none(tmp_path: Path) -> None:
+def test_concurrent_changes_of_attributes_lose_nothing(tmp_path: Path) -> None:
     write_runs(tmp_path / "store", "run_1", "run_2", chunk_points=4096)
     together = threading.Barrier(4)
 
@@ -248,7 +246,7 @@ def test_two_that_set_attributes_of_the_same_samples_at_once_lose_none(tmp_path:
     assert verify_store(tmp_path / "store").findings == ()
 
 
-def test_a_sample_that_is_removed_meanwhile_is_not_there_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_concurrently_removed_sample_does_not_come_back(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     update = LocalStorage.update
 
     def remove_first(self: LocalStorage, key: str, change: Any) -> None:
@@ -264,7 +262,7 @@ def test_a_sample_that_is_removed_meanwhile_is_not_there_again(root: Path, monke
     assert verify_store(root).findings == ()
 
 
-def test_attributes_outlast_an_open_writer(root: Path, source: TreeSource) -> None:
+def test_an_open_writer_keeps_new_attributes(root: Path, source: TreeSource) -> None:
     writer = ZarrStoreWriter(root, source.filemap, "ahmed", chunk_points=32, shard_points=64)
     sample = source.load("run_2")
     writer.write_sample("run_2", sample.fields)
@@ -276,7 +274,7 @@ def test_attributes_outlast_an_open_writer(root: Path, source: TreeSource) -> No
 
 
 @pytest.mark.slow
-def test_a_sample_that_is_repaired_from_its_source_keeps_what_was_set(root: Path, source: TreeSource) -> None:
+def test_a_sample_repaired_from_its_source_keeps_its_attributes(root: Path, source: TreeSource) -> None:
     set_attributes(root, {"run_2": {"mach": 0.3}})
     before = every_file(root)
     assert verify_store(root, level="source", source=source).findings == ()
@@ -286,9 +284,8 @@ def test_a_sample_that_is_repaired_from_its_source_keeps_what_was_set(root: Path
 
 
 @pytest.mark.slow
-def test_an_attribute_of_the_source_that_was_changed_is_its_again_after_a_repair(
-    root: Path, source: TreeSource
-) -> None:
+def test_a_repair_restores_attributes_of_the_source(root: Path, source: TreeSource) -> None:
+    """Attributes that the source has replace changed values."""
     former = attributes_of(root)
     set_attributes(root, {"run_2": {"mach": 0.3, "design_parameters": 7}})
     assert repair_store(root, source=source, level="source").is_sound

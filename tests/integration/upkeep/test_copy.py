@@ -1,4 +1,4 @@
-"""Copies of stores, and of parts of them."""
+"""Copies of stores, and of some of their samples, fields and points."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_fraction_has_the_first_chunks_of_every_field(root: Path, tmp_path: Pa
             np.testing.assert_array_equal(values, expected[field][:n_points], field)
 
 
-def test_zarr_python_reads_the_same_of_a_fraction(root: Path, tmp_path: Path) -> None:
+def test_zarr_python_reads_the_same_fraction(root: Path, tmp_path: Path) -> None:
     copy_store(str(root), str(tmp_path / "copy"), fraction=0.3)
     array = zarr.open_group(tmp_path / "copy" / "run_1.zarr", mode="r", use_consolidated=True)["volume/velocity"]
     assert isinstance(array, zarr.Array)
@@ -80,7 +80,7 @@ def test_zarr_python_reads_the_same_of_a_fraction(root: Path, tmp_path: Path) ->
     np.testing.assert_array_equal(np.asarray(array[:]), ours)
 
 
-def test_the_manifest_says_what_it_is_a_fraction_of(root: Path, tmp_path: Path) -> None:
+def test_the_manifest_names_the_origin_of_a_fraction(root: Path, tmp_path: Path) -> None:
     copy_store(str(root), str(tmp_path / "copy"), fraction=0.3)
     document = json.loads((tmp_path / "copy" / "manifest.json").read_bytes())
     assert document["copied_from"] == {"store_root": str(root), "fraction": 0.3}
@@ -89,11 +89,11 @@ def test_the_manifest_says_what_it_is_a_fraction_of(root: Path, tmp_path: Path) 
 
 def test_the_order_of_the_source_is_refused_for_a_fraction(root: Path, tmp_path: Path) -> None:
     copy_store(str(root), str(tmp_path / "copy"), fraction=0.3)
-    with pytest.raises(OriginalOrderError, match=r"has 0\.3 of the points of .*store.*order='stored'"):
+    with pytest.raises(OriginalOrderError, match=r"has a fraction of 0\.3 of the points of .*store.*order='stored'"):
         ZarrChunkReader(tmp_path / "copy").read_arrays("run_1", order="original")
 
 
-def test_draws_of_a_copy_cost_what_its_chunk_index_says(root: Path, tmp_path: Path) -> None:
+def test_draws_of_a_copy_use_its_chunk_index(root: Path, tmp_path: Path) -> None:
     copy_store(str(root), str(tmp_path / "copy"), fraction=0.5)
     reader = ZarrChunkReader(tmp_path / "copy")
     assert reader.manifest.index_name is not None
@@ -119,7 +119,7 @@ def test_a_tenth_reads_a_tenth_of_the_bytes(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.s3
-def test_a_tenth_of_a_store_in_object_storage_takes_all_in_all_a_tenth_of_its_bytes(
+def test_a_tenth_of_a_remote_store_needs_a_tenth_of_its_bytes(
     tmp_path: Path, s3_root: str, s3_server: S3Server
 ) -> None:
     filemap = FileMap(volume_position="x.npy", volume_velocity="u.npy")
@@ -133,12 +133,12 @@ def test_a_tenth_of_a_store_in_object_storage_takes_all_in_all_a_tenth_of_its_by
     with counting_proxy(s3_server.endpoint) as proxy:
         options = replace(s3_server, endpoint=proxy.endpoint).obstore_options
         copy_store(s3_root, str(tmp_path / "copy"), fraction=0.1, storage_options=options)
-    # Manifest, metadata, chunk index and listings included.
+    # Including manifest, metadata, chunk index and listings.
     assert 0.1 * total < sum(n_bytes for _, n_bytes in proxy.handled) < 0.11 * total
     assert len(ZarrChunkReader(tmp_path / "copy").read_arrays("run_1")["volume_velocity"]) == 49 * 1024
 
 
-def test_fields_come_with_the_positions_of_their_domain(root: Path, tmp_path: Path) -> None:
+def test_fields_are_copied_with_their_positions(root: Path, tmp_path: Path) -> None:
     copy_store(str(root), str(tmp_path / "copy"), fields=["volume_pressure"])
     arrays = ZarrChunkReader(tmp_path / "copy").read_arrays("run_1")
     assert list(arrays) == ["volume_position", "volume_pressure"]
@@ -154,7 +154,9 @@ def test_a_split_is_copied_alone_and_kept(root: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_an_interrupted_copy_goes_on_with_what_is_missing(root: Path, tmp_path: Path) -> None:
+def test_an_interrupted_copy_resumes(root: Path, tmp_path: Path) -> None:
+    """Only the missing samples are copied."""
+
     def interrupt(sample_id: str, n_bytes: int | None) -> None:
         raise KeyboardInterrupt(sample_id, n_bytes)
 
@@ -166,7 +168,7 @@ def test_an_interrupted_copy_goes_on_with_what_is_missing(root: Path, tmp_path: 
     assert objects_of(tmp_path / "copy") == objects_of(root)
 
 
-def test_a_damaged_chunk_is_not_copied_on(root: Path, tmp_path: Path) -> None:
+def test_a_damaged_chunk_is_not_copied(root: Path, tmp_path: Path) -> None:
     source = Path(shutil.copytree(root, tmp_path / "source"))
     shard = source / "run_1.zarr" / "volume" / "velocity" / "c" / "0" / "0"
     data = bytearray(shard.read_bytes())
@@ -177,7 +179,7 @@ def test_a_damaged_chunk_is_not_copied_on(root: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "copy" / "run_1.zarr").exists()
 
 
-def test_another_fraction_does_not_go_into_the_same_place(root: Path, tmp_path: Path) -> None:
+def test_another_fraction_is_refused_in_the_same_destination(root: Path, tmp_path: Path) -> None:
     copy_store(str(root), str(tmp_path / "copy"), fraction=0.5)
     with pytest.raises(ManifestConflictError, match="copied_from"):
         copy_store(str(root), str(tmp_path / "copy"), fraction=0.25)
@@ -220,14 +222,14 @@ def test_a_leading_grid_has_the_fraction_of_chunks_rounded_up(
     assert 0 <= part.n_chunks - fraction * grid.n_chunks < 1
     assert part.chunk_points == grid.chunk_points
     assert part.n_points == min(part.n_chunks * grid.chunk_points, grid.n_points)
-    # A shard of the copy has the chunks of the same shard of the whole.
+    # A shard of the copy has chunks of the same shard of the store.
     assert part.shard_points == grid.shard_points or part.n_shards == 1
 
 
-def test_the_command_says_what_it_copies_and_what_was_there(root: Path, tmp_path: Path) -> None:
+def test_the_command_prints_copied_and_skipped_samples(root: Path, tmp_path: Path) -> None:
     arguments = ["copy", str(root), str(tmp_path / "copy"), "--fraction", "0.25", "--sample", "run_1"]
     first, second = (CliRunner().invoke(app, arguments) for _ in range(2))
     assert (first.exit_code, second.exit_code) == (0, 0)
     assert "1 copied" in first.output
     assert "run_1: complete before" in second.output
-    assert "0 copied (0.0 MB), 1 complete before" in second.output
+    assert "0 copied (0 bytes), 1 complete before" in second.output

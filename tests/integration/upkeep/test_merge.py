@@ -1,4 +1,4 @@
-"""Groups united with the manifest: after runs whose manifest was lost, or that never came to save it."""
+"""Merging groups into the manifest, after a lost manifest or conversions that did not save it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def store(tmp_path: Path, original: Path) -> Path:
 
 
 def forget(store: Path, *sample_ids: str) -> None:
-    """Take samples out of the manifest, and their groups not."""
+    """Remove samples from the manifest, but keep their groups."""
     manifest = json.loads((store / "manifest.json").read_bytes())
     for sample_id in sample_ids:
         del manifest["samples"][sample_id]
@@ -62,9 +62,10 @@ def forget_all(store: Path) -> None:
     [(forget_all, IDS), (lambda store: forget(store, "run_3"), ["run_3"]), (lambda store: forget(store), [])],
     ids=["the manifest", "a sample of the manifest", "the chunk index"],
 )
-def test_what_was_lost_is_made_again_to_the_same_bytes_and_no_group_is_touched(
+def test_a_lost_manifest_is_rebuilt_to_the_same_bytes(
     store: Path, original: Path, lose: Callable[[Path], None], added: list[str]
 ) -> None:
+    """No group is changed."""
     lose(store)
     groups = identities(store, "*.zarr/**/*")
     report = merge_groups(store)
@@ -74,14 +75,14 @@ def test_what_was_lost_is_made_again_to_the_same_bytes_and_no_group_is_touched(
     assert identities(store, "*.zarr/**/*") == groups
 
 
-def test_a_store_that_is_as_it_should_be_is_left_alone(store: Path) -> None:
+def test_an_intact_store_stays_unchanged(store: Path) -> None:
     before = identities(store)
     assert merge_groups(store).unchanged == IDS
     assert identities(store) == before
 
 
 @pytest.mark.parametrize("kind", [pytest.param("s3-obstore", marks=pytest.mark.s3), "memory"])
-def test_groups_elsewhere_are_united_too(kind: str, request: pytest.FixtureRequest) -> None:
+def test_groups_in_every_kind_of_storage_are_merged(kind: str, request: pytest.FixtureRequest) -> None:
     place: Place = make_place(kind, request)
     writer = open_writer(str(place.root), storage_options=place.options)
     for run in ("run_1", "run_2"):
@@ -91,13 +92,13 @@ def test_groups_elsewhere_are_united_too(kind: str, request: pytest.FixtureReque
     assert manifest.index_name in place.files()
 
 
-def test_a_group_that_was_replaced_since_brings_its_new_entry(store: Path) -> None:
+def test_a_replaced_group_updates_its_entry(store: Path) -> None:
     open_writer(store, chunk_points=32).write_group("run_2", load_run("run_2"))
     assert merge_groups(store).updated == ["run_2"]
     assert StoreManifest.load(str(store)).sample("run_2").domains["surface"].chunk_points == 32
 
 
-def test_splits_stay_as_they_are(store: Path) -> None:
+def test_splits_stay_unchanged(store: Path) -> None:
     manifest = StoreManifest.load(str(store))
     manifest.splits = {"train": ["run_2"]}
     manifest.save(str(store))
@@ -106,7 +107,7 @@ def test_splits_stay_as_they_are(store: Path) -> None:
     assert StoreManifest.load(str(store)).splits == {"train": ["run_2"]}
 
 
-def test_samples_without_a_group_are_told_and_stay_listed(store: Path) -> None:
+def test_samples_without_a_group_are_reported_and_stay_listed(store: Path) -> None:
     shutil.rmtree(store / "run_2.zarr")
     (store / "run_3.zarr" / "zarr.json").unlink()
     assert merge_groups(store).missing == ["run_2", "run_3"]
@@ -121,24 +122,23 @@ def other_settings(store: Path) -> str:
 
 def written_by_others(store: Path) -> str:
     zarr.open_group(store / "x.zarr", mode="w")
-    return "no group that this library wrote"
+    return "not a group of this library"
 
 
 def moved(store: Path) -> str:
     shutil.copytree(store / "run_2.zarr", store / "x.zarr")
-    return "it says that it is run_2.zarr; expected a group that lies where it was written"
+    return "expected a group that was written here, got the group run_2.zarr; move it back to its path"
 
 
 def truncated(store: Path) -> str:
     (store / "x.zarr").mkdir()
     (store / "x.zarr" / "zarr.json").write_bytes((store / "run_2.zarr" / "zarr.json").read_bytes()[:-9])
-    return "no group that this library wrote"
+    return "not a group of this library"
 
 
 @pytest.mark.parametrize("add", [other_settings, written_by_others, moved, truncated])
-def test_a_group_that_is_none_of_the_store_is_refused_by_name_and_the_rest_united(
-    store: Path, add: Callable[[Path], str]
-) -> None:
+def test_a_group_of_another_store_is_refused(store: Path, add: Callable[[Path], str]) -> None:
+    """The other groups are merged."""
     reason = add(store)
     forget(store, "run_2")
     report = merge_groups(store)
@@ -147,38 +147,38 @@ def test_a_group_that_is_none_of_the_store_is_refused_by_name_and_the_rest_unite
     assert list(StoreManifest.load(str(store)).samples) == IDS
 
 
-def test_what_lies_inside_a_group_or_is_staged_is_no_group(store: Path) -> None:
+def test_nested_and_staged_groups_are_ignored(store: Path) -> None:
     for place in ("run_2.zarr/copy.zarr", ".run_9.zarr.1-2"):
         shutil.copytree(store / "run_3.zarr", store / place)
     report = merge_groups(store)
     assert (report.unchanged, report.refused) == (IDS, {})
 
 
-def test_where_nothing_is_there_is_nothing_to_unite(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="neither a manifest nor a complete group is there; check the path"):
+def test_an_empty_root_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="expected a manifest or a complete group, got neither; check the path"):
         merge_groups(tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_the_command_tells_what_it_did(store: Path) -> None:
+def test_the_command_prints_its_result(store: Path) -> None:
     shutil.rmtree(store / "run_2.zarr")
     forget(store, "run_3")
     ran = call("merge", store)
     assert (ran.code, ran.stderr) == (0, "")
     assert ran.stdout.splitlines() == [
-        "1 added, 0 updated, 1 as before",
-        "note: in the manifest but not there, 1 in all: run_2; convert them again",
+        "1 added, 0 updated, 1 unchanged",
+        "note: 1 sample of the manifest without a group: run_2; convert them again",
     ]
 
 
-def test_the_command_names_what_it_refuses_and_ends_with_3(store: Path) -> None:
+def test_the_command_names_refused_groups_and_exits_with_3(store: Path) -> None:
     written_by_others(store)
     ran = call("merge", store)
     assert ran.code == 3
-    assert ran.stderr.startswith(f"refused: {store}/x.zarr: no group that this library wrote")
+    assert ran.stderr.startswith(f"refused: {store}/x.zarr: not a group of this library")
 
 
-def test_the_command_ends_with_1_where_no_store_is(tmp_path: Path) -> None:
+def test_the_command_exits_with_1_without_a_store(tmp_path: Path) -> None:
     ran = call("merge", tmp_path)
     assert (ran.code, ran.stdout) == (1, "")
-    assert "neither a manifest nor a complete group is there" in ran.stderr
+    assert "expected a manifest or a complete group, got neither" in ran.stderr

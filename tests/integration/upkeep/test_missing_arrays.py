@@ -1,4 +1,4 @@
-"""Arrays that the manifest promises and a group lacks: a chunk may stand for fill values, an array may not."""
+"""Arrays that the manifest lists and a group lacks: only missing chunks may mean fill values."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Consolidated metadata is current
 
 @dataclass
 class Lossy:
-    """A store, and the array of it that a test deletes."""
+    """A store, and its array that a test deletes."""
 
     root: Path
     sample_id: str
@@ -37,7 +37,7 @@ class Lossy:
         remove(f"{self.group}/{self.array}")(self.root)
 
     def forget(self) -> None:
-        """Take the array out of the consolidated metadata as well, as another program does when it makes them anew."""
+        """Remove the array from the consolidated metadata, too, as another program does when it rebuilds them."""
         path = self.root / self.group / "zarr.json"
         document = json.loads(path.read_text())
         document.get("consolidated_metadata", {}).get("metadata", {}).pop(self.array, None)
@@ -71,34 +71,34 @@ def consolidated(request: pytest.FixtureRequest, tmp_path: Path, converted: tupl
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_an_array_that_was_deleted_is_one_finding(store: Lossy, level: Level) -> None:
-    """Consolidated metadata, where there are any, still list the array."""
+def test_a_deleted_array_is_one_finding(store: Lossy, level: Level) -> None:
+    """Consolidated metadata, if there are any, still list the array."""
     store.delete()
     [one] = verify_store(store.root, level=level).findings
     assert (one.kind, one.severity, one.sample_id) == ("missing_array", "damage", store.sample_id)
     assert (one.field, one.object) == (store.field, f"{store.group}/{store.array}")
-    assert one.explanation == "the manifest lists it, but the group has no such array"
+    assert one.explanation == "the manifest lists the array, but the group does not have it"
     assert one.way_out == f"noether-zarr repair {store.root} --source SOURCE"
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_an_array_that_the_metadata_lack_too_is_found(consolidated: Lossy, level: Level) -> None:
+def test_an_array_missing_in_the_metadata_too_is_found(consolidated: Lossy, level: Level) -> None:
     store = consolidated
     store.delete()
     store.forget()
     missing = ("missing_array", store.sample_id, f"{store.group}/{store.array}")
     damaged_root = ("metadata_damaged", store.sample_id, f"{store.group}/zarr.json")
-    # Our roots carry a checksum, which whoever rewrites one breaks.
+    # A rewrite of a root of this library breaks its checksum.
     assert found(verify_store(store.root, level=level)) == {missing} | (
         {damaged_root} if store.group == GROUP else set()
     )
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_an_array_that_the_metadata_alone_lack_is_found(
+def test_an_array_missing_only_in_the_metadata_is_found(
     tmp_path: Path, converted: tuple[Path, TreeSource], level: Level
 ) -> None:
-    """No reader finds the array, though its objects are there."""
+    """No reader finds the array, although its objects exist."""
     store = lossy("foreign, consolidated", tmp_path, converted)
     store.forget()
     [one] = verify_store(store.root, level=level).findings
@@ -107,13 +107,13 @@ def test_an_array_that_the_metadata_alone_lack_is_found(
         store.field,
         f"{store.group}/{store.array}/zarr.json",
     )
-    assert one.explanation == "the root of the group has no copy of it"
+    assert one.explanation == "the root of the group has no copy of this document"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("level", LEVELS)
-def test_the_metadata_of_an_array_that_are_gone_are_found_once(
+def test_missing_metadata_of_an_array_are_found_once(
     tmp_path: Path, converted: tuple[Path, TreeSource], kind: str, level: Level
 ) -> None:
     store = lossy(kind, tmp_path, converted)
@@ -124,7 +124,7 @@ def test_the_metadata_of_an_array_that_are_gone_are_found_once(
         "metadata_damaged",
         store.field,
         key,
-        "it is not there",
+        "the object is missing",
     )
 
 
@@ -136,10 +136,10 @@ def test_an_array_without_any_chunk_is_fill_values_in_a_foreign_store(
     assert verify_store(store.root).findings == ()
 
 
-def test_a_group_that_says_itself_that_it_lacks_a_domain_lacks_no_array(
+def test_a_domain_that_the_group_lacks_is_not_a_missing_array(
     tmp_path: Path, converted: tuple[Path, TreeSource]
 ) -> None:
-    """The manifest is out of date then: it takes what the group says, and no source is needed."""
+    """The manifest is out of date: a repair copies the group's domains, and needs no source."""
     store = lossy("ours", tmp_path, converted)
     source = converted[1]
     fields = {field: rows for field, rows in source.load("run_2").fields.items() if field.startswith("surface_")}
@@ -156,7 +156,7 @@ def test_a_group_that_says_itself_that_it_lacks_a_domain_lacks_no_array(
 def test_without_a_source_a_missing_array_stays_missing(
     tmp_path: Path, converted: tuple[Path, TreeSource], forgotten: bool
 ) -> None:
-    """Metadata without chunks would be fill values to other readers, which is worse than no array."""
+    """Other readers would read metadata without chunks as fill values, which is worse than no array."""
     store = lossy("ours", tmp_path, converted)
     intact = every_file(store.root)
     store.delete()
@@ -170,7 +170,7 @@ def test_without_a_source_a_missing_array_stays_missing(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("forgotten", [False, True], ids=["listed", "forgotten"])
-def test_with_a_source_a_missing_array_comes_back_to_the_byte(
+def test_a_source_restores_a_missing_array_to_the_byte(
     tmp_path: Path, converted: tuple[Path, TreeSource], forgotten: bool
 ) -> None:
     store = lossy("ours", tmp_path, converted)

@@ -1,4 +1,4 @@
-"""Samples that are removed from a store: what goes, what stays, and who notices."""
+"""Removal of samples from a store."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ STAY = ("part/run_1", "run_3")
 
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TreeSource]:
-    """Three samples with a chunk index, splits, a foreign key, and a report."""
+    """Three samples with a chunk index, splits, an unknown key, and a report."""
     directory = tmp_path_factory.mktemp("remove")
     source = TreeSource(save_runs(directory / "tree", IDS), TREE_FILEMAP)
     root = directory / "store"
@@ -62,7 +62,7 @@ def manifest_of(root: Path) -> StoreManifest:
     return StoreManifest.load(str(root))
 
 
-def test_a_sample_goes_and_all_else_stays_to_the_byte(root: Path) -> None:
+def test_removing_a_sample_changes_no_other_byte(root: Path) -> None:
     before = every_file(root)
     index = manifest_of(root).index_name
     remove_samples(root, ["run_2"])
@@ -77,7 +77,8 @@ def test_a_sample_goes_and_all_else_stays_to_the_byte(root: Path) -> None:
     assert verify_store(root).findings == ()
 
 
-def test_the_manifest_is_that_of_a_store_which_never_had_the_sample(root: Path, tmp_path: Path) -> None:
+def test_the_manifest_has_no_trace_of_the_sample(root: Path, tmp_path: Path) -> None:
+    """The manifest equals that of a store that never had the sample."""
     tree = save_runs(tmp_path / "tree", IDS)
     shutil.rmtree(tree / "run_2")
     convert(TreeSource(tree, TREE_FILEMAP), open_writer(tmp_path / "never"))
@@ -92,12 +93,12 @@ def test_the_manifest_is_that_of_a_store_which_never_had_the_sample(root: Path, 
     }
 
 
-def test_empty_directories_of_a_nested_id_go_too(root: Path) -> None:
+def test_empty_directories_of_a_nested_id_are_removed(root: Path) -> None:
     remove_samples(root, ["part/run_1"])
     assert not (root / "part").exists()
 
 
-def test_what_was_removed_is_returned_and_told_as_it_goes(root: Path) -> None:
+def test_removed_groups_are_returned_and_reported(root: Path) -> None:
     sizes = [len(data) for key, data in every_file(root).items() if key.startswith(f"{GROUP}/")]
     expected = RemovedGroup("run_2", GROUP, len(sizes), sum(sizes))
     told: list[RemovedGroup] = []
@@ -112,7 +113,7 @@ def place(request: pytest.FixtureRequest) -> Place:
     return make_place(request.param, request)
 
 
-def test_samples_are_removed_wherever_a_store_lies(place: Place) -> None:
+def test_samples_are_removed_in_every_kind_of_storage(place: Place) -> None:
     write_runs(str(place.root), "run_1", "run_2", chunk_points=4096, storage_options=place.options)
     write_chunk_index(str(place.root), storage_options=place.options)
     remove_samples(place.root, ["run_1"], storage_options=place.options)
@@ -121,7 +122,7 @@ def test_samples_are_removed_wherever_a_store_lies(place: Place) -> None:
     assert verify_store(place.root, storage_options=place.options).findings == ()
 
 
-def test_a_dry_run_changes_nothing_and_says_what_would_go(root: Path) -> None:
+def test_a_dry_run_changes_nothing_and_returns_the_groups(root: Path) -> None:
     before = every_file(root)
     planned = remove_samples(root, ["run_2"], dry_run=True)
     assert every_file(root) == before
@@ -144,13 +145,13 @@ def test_wrong_input_is_refused_before_anything_changes(root: Path, name: str) -
     assert every_file(root) == before
 
 
-def test_where_no_store_is_nothing_is_made(tmp_path: Path) -> None:
+def test_a_missing_store_is_not_created(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"so .* is no store"):
         remove_samples(tmp_path / "nowhere", ["run_2"])
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_store_behind_a_link_that_leaves_it_is_not_touched(root: Path, tmp_path: Path) -> None:
+def test_a_link_out_of_the_store_is_not_followed(root: Path, tmp_path: Path) -> None:
     (root / "part").rename(tmp_path / "disk2")
     (root / "part").symlink_to(tmp_path / "disk2")
     before = every_file(root) | every_file(tmp_path / "disk2")
@@ -159,7 +160,7 @@ def test_a_store_behind_a_link_that_leaves_it_is_not_touched(root: Path, tmp_pat
     assert every_file(root) | every_file(tmp_path / "disk2") == before
 
 
-def test_of_a_sample_that_is_a_link_the_link_goes_and_its_target_stays(root: Path, tmp_path: Path) -> None:
+def test_a_linked_sample_loses_its_link_and_not_its_target(root: Path, tmp_path: Path) -> None:
     (root / GROUP).rename(tmp_path / GROUP)
     (root / GROUP).symlink_to(tmp_path / GROUP)
     before = every_file(tmp_path / GROUP)
@@ -168,8 +169,8 @@ def test_of_a_sample_that_is_a_link_the_link_goes_and_its_target_stays(root: Pat
     assert every_file(tmp_path / GROUP) == before
 
 
-def test_a_group_that_does_not_have_the_usual_path_goes(root: Path) -> None:
-    """Stores of other programs have any path that does not leave the store."""
+def test_a_group_with_an_unusual_path_is_removed(root: Path) -> None:
+    """Stores of other programs may use any path within the store."""
     (root / GROUP).rename(root / "elsewhere")
 
     def move(manifest: StoreManifest) -> StoreManifest:
@@ -182,7 +183,7 @@ def test_a_group_that_does_not_have_the_usual_path_goes(root: Path) -> None:
     assert verify_store(root).findings == ()
 
 
-def test_a_sample_whose_directory_was_removed_by_hand_goes_too(root: Path) -> None:
+def test_a_sample_without_a_directory_is_removed(root: Path) -> None:
     shutil.rmtree(root / GROUP)
     assert remove_samples(root, ["run_2"]) == (RemovedGroup("run_2", GROUP, 0, 0),)
     assert list(manifest_of(root).samples) == list(STAY)
@@ -197,8 +198,8 @@ def test_the_last_sample_can_be_removed_and_others_written_then(root: Path, sour
     assert list(manifest_of(root).samples) == list(IDS)
 
 
-def test_no_staged_copy_brings_a_removed_sample_back(root: Path, source: TreeSource) -> None:
-    """A writer that is killed just before it puts a group in its place leaves a complete copy."""
+def test_staged_copies_do_not_restore_a_removed_sample(root: Path, source: TreeSource) -> None:
+    """A writer that is killed just before the rename of a group leaves a complete staged copy."""
     copy(GROUP, f".{GROUP}.{STAGED}")(root)
     remove_samples(root, ["run_2"])
     open_writer(root).recover_staged(source.sample_ids())
@@ -213,9 +214,7 @@ def fail(*_: object) -> None:
     raise AssertionError("a shard was read")
 
 
-def test_the_new_chunk_index_is_that_of_the_other_samples_and_no_shard_is_read(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_new_chunk_index_is_made_without_reading_shards(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(index_making, "_gather_sample", fail)
         remove_samples(root, ["run_2"])
@@ -241,7 +240,7 @@ def flip_the_end(key: str) -> Damage:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", [flip_the_end, remove], ids=["damaged", "gone"])
-def test_a_chunk_index_that_is_damaged_is_made_anew(root: Path, damage: Callable[[str], Damage]) -> None:
+def test_a_damaged_chunk_index_is_rebuilt(root: Path, damage: Callable[[str], Damage]) -> None:
     name = str(manifest_of(root).index_name)
     damage(name)(root)
     remove_samples(root, ["run_2"])
@@ -251,10 +250,10 @@ def test_a_chunk_index_that_is_damaged_is_made_anew(root: Path, damage: Callable
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", ["recover_own", "write_index_without"])
-def test_a_sample_that_comes_meanwhile_is_in_the_chunk_index(
+def test_a_concurrently_added_sample_is_in_the_chunk_index(
     root: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    """Before the new index is made, and after it was made for the other samples alone."""
+    """The change comes before the new index is made, and after it was made for the other samples."""
     owner: Any = LocalStorage if moment == "recover_own" else removal
     act = getattr(owner, moment)
 
@@ -277,7 +276,7 @@ def test_a_sample_that_comes_meanwhile_is_in_the_chunk_index(
 # ---- the report of conversions
 
 
-def test_the_report_knows_the_sample_no_more(root: Path) -> None:
+def test_the_sample_is_removed_from_the_report(root: Path) -> None:
     runs = ReportFile.load(str(root)).runs
     remove_samples(root, ["run_2"])
     report = ReportFile.load(str(root))
@@ -285,7 +284,7 @@ def test_the_report_knows_the_sample_no_more(root: Path) -> None:
 
 
 @pytest.mark.parametrize("data", [b"{", None], ids=["damaged", "not there"])
-def test_a_report_that_cannot_be_read_stays_as_it_is(root: Path, data: bytes | None) -> None:
+def test_an_unreadable_report_stays_unchanged(root: Path, data: bytes | None) -> None:
     (root / "conversion.json").unlink()
     if data is not None:
         put("conversion.json", data)(root)
@@ -293,10 +292,10 @@ def test_a_report_that_cannot_be_read_stays_as_it_is(root: Path, data: bytes | N
     assert every_file(root).get("conversion.json") == data
 
 
-# ---- a removal that was interrupted, and others
+# ---- interrupted and concurrent removals
 
 
-def test_the_same_call_finishes_a_removal_that_was_interrupted(root: Path) -> None:
+def test_the_same_call_finishes_an_interrupted_removal(root: Path) -> None:
     begin(root, "run_2")
     with pytest.raises(UnknownNameError, match="its removal has begun"):
         ZarrChunkReader(root).read_arrays("run_2")
@@ -305,27 +304,27 @@ def test_the_same_call_finishes_a_removal_that_was_interrupted(root: Path) -> No
     assert (list(manifest_of(root).samples), manifest_of(root).removing) == (["part/run_1"], {})
 
 
-def test_another_removal_leaves_one_that_was_interrupted_as_it_is(root: Path) -> None:
+def test_another_removal_ignores_an_interrupted_one(root: Path) -> None:
     begin(root, "run_2")
     remove_samples(root, ["run_3"])
     assert manifest_of(root).removing == {GROUP: "run_2"}
     assert (root / GROUP / "zarr.json").exists()
 
 
-def test_merge_adds_no_group_that_is_being_removed_and_names_it(root: Path) -> None:
+def test_merge_skips_and_names_a_group_under_removal(root: Path) -> None:
     begin(root, "run_2")
     report = merge_groups(root)
     assert (report.added, report.unchanged, report.removing) == ([], list(STAY), ["run_2"])
     assert list(manifest_of(root).samples) == list(STAY)
     ran = call("merge", root)
     assert ran.stdout.splitlines() == [
-        "0 added, 0 updated, 2 as before",
-        f"note: passed over, since their removal has not ended, 1 in all: run_2; finish it: noether-zarr repair {root}",
+        "0 added, 0 updated, 2 unchanged",
+        f"note: 1 sample left out, whose removal is unfinished: run_2; finish it with noether-zarr repair {root}",
     ]
 
 
 @pytest.mark.slow
-def test_merge_adds_no_group_whose_removal_begins_meanwhile(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_merge_skips_a_group_whose_removal_begins(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save = StoreManifest.save
 
     def begin_first(self: StoreManifest, place: str, **keywords: Any) -> str:
@@ -348,7 +347,7 @@ def without(samples: Any, sample_id: str) -> dict[str, Any]:
     return {name: entry for name, entry in samples.items() if name != sample_id}
 
 
-def test_an_open_writer_brings_no_removed_sample_back(root: Path) -> None:
+def test_an_open_writer_does_not_restore_a_removed_sample(root: Path) -> None:
     writer = open_writer(root)
     arrays = {field: values[:100] for field, values in load_run("run_1").items()}
     writer.write_sample("run_2", arrays)
@@ -357,7 +356,7 @@ def test_an_open_writer_brings_no_removed_sample_back(root: Path) -> None:
     for sample_id in ("run_2", "run_4", "run_5"):
         writer.write_sample(sample_id, arrays)
     remove_samples(root, ["run_2", "run_4"])
-    with pytest.warns(UserWarning, match=r"2 samples are not recorded, such as 'run_2': they were removed"):
+    with pytest.warns(UserWarning, match=r"2 samples are not recorded, such as 'run_2', because they were removed"):
         writer.save_manifest()
     assert list(manifest_of(root).samples) == list(writer.manifest.samples) == [*STAY, "run_5"]
     writer.save_manifest()
@@ -369,7 +368,7 @@ def test_an_open_writer_brings_no_removed_sample_back(root: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_sample_written_after_an_interrupted_removal_is_there(root: Path) -> None:
+def test_a_sample_written_after_an_interrupted_removal_stays(root: Path) -> None:
     begin(root, "run_2")
     (root / GROUP / "zarr.json").unlink()
     writer = open_writer(root)
@@ -381,8 +380,8 @@ def test_a_sample_written_after_an_interrupted_removal_is_there(root: Path) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize("step", ["complete", "without its root", "removed"])
-def test_a_conversion_converts_what_was_removed_again(root: Path, source: TreeSource, step: str) -> None:
-    """At whatever step a removal was interrupted, and after it."""
+def test_a_conversion_converts_a_removed_sample_again(root: Path, source: TreeSource, step: str) -> None:
+    """The removal was interrupted at any step, or had ended."""
     before = every_file(root)
     if step == "removed":
         remove_samples(root, ["run_2"])
@@ -397,14 +396,14 @@ def test_a_conversion_converts_what_was_removed_again(root: Path, source: TreeSo
     assert verify_store(root).findings == ()
 
 
-def test_a_copy_has_no_part_in_a_removal(root: Path, tmp_path: Path) -> None:
+def test_a_copy_does_not_take_over_a_removal(root: Path, tmp_path: Path) -> None:
     begin(root, "run_2")
     copy_store(str(root), str(tmp_path / "copy"))
     assert (manifest_of(tmp_path / "copy").removing, list(manifest_of(tmp_path / "copy").samples)) == ({}, list(STAY))
 
 
 @pytest.mark.slow
-def test_a_writer_that_comes_back_again_and_again_is_an_error(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sample_rewritten_during_each_removal_is_an_error(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writer, removed = open_writer(root), LocalStorage.remove_group
 
     def write_again(self: LocalStorage, relpath: str) -> None:
@@ -412,7 +411,9 @@ def test_a_writer_that_comes_back_again_and_again_is_an_error(root: Path, monkey
         writer.write_group("run_2", load_run("run_1"))
 
     monkeypatch.setattr(LocalStorage, "remove_group", write_again)
-    with pytest.raises(StorageError, match=rf"{GROUP} is written again and again while it is removed; end the process"):
+    with pytest.raises(
+        StorageError, match=rf"a writer wrote the group {GROUP} again during each of 3 removals; end the process"
+    ):
         remove_samples(root, ["run_2"])
     monkeypatch.undo()
     remove_samples(root, ["run_2"])
@@ -422,7 +423,7 @@ def test_a_writer_that_comes_back_again_and_again_is_an_error(root: Path, monkey
 # ---- the command
 
 
-def test_the_command_tells_what_it_removed(root: Path) -> None:
+def test_the_command_prints_the_removed_samples(root: Path) -> None:
     ran = call("remove", root, "--sample", "run_2", "--sample", "part/run_1")
     assert (ran.code, ran.stderr) == (0, "")
     assert ran.stdout.splitlines() == [
@@ -433,7 +434,7 @@ def test_the_command_tells_what_it_removed(root: Path) -> None:
     assert list(manifest_of(root).samples) == ["run_3"]
 
 
-def test_the_command_only_shows_what_a_dry_run_would_remove(root: Path) -> None:
+def test_the_command_prints_a_dry_run(root: Path) -> None:
     before = every_file(root)
     ran = call("remove", root, "--sample", "run_2", "--dry-run")
     expected = ["would remove run_2: 43 objects, 49.1 kB", "would remove 1 sample, 49.1 kB in all"]
@@ -441,12 +442,12 @@ def test_the_command_only_shows_what_a_dry_run_would_remove(root: Path) -> None:
     assert every_file(root) == before
 
 
-def test_the_command_says_that_nothing_was_there(root: Path) -> None:
+def test_the_command_reports_a_missing_group(root: Path) -> None:
     shutil.rmtree(root / GROUP)
-    assert call("remove", root, "--sample", "run_2").stdout.splitlines()[0] == "removed run_2: nothing was there"
+    assert call("remove", root, "--sample", "run_2").stdout.splitlines()[0] == "removed run_2: no objects left"
 
 
-def test_the_command_names_an_unknown_sample_and_ends_with_1(root: Path) -> None:
+def test_the_command_names_an_unknown_sample_and_exits_with_1(root: Path) -> None:
     ran = call("remove", root, "--sample", "run_22")
     assert (ran.code, ran.stdout) == (1, "")
     assert ran.stderr == (

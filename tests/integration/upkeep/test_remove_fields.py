@@ -1,4 +1,4 @@
-"""Fields that are removed from all samples of a store."""
+"""Removal of fields from all samples of a store."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ def manifest_of(root: Path) -> StoreManifest:
     return StoreManifest.load(str(root))
 
 
-def test_the_store_is_that_of_a_conversion_without_the_fields(place: Place, tmp_path: Path) -> None:
+def test_the_store_matches_a_conversion_without_the_fields(place: Place, tmp_path: Path) -> None:
     write(tmp_path / "without", BASE)
     write(place.root, MORE, options=place.options)
     remove_fields(place.root, ADDED, storage_options=place.options)
     assert place.files() == every_file(tmp_path / "without")
 
 
-def test_what_was_added_is_removed_again_to_the_byte(tmp_path: Path) -> None:
+def test_an_added_field_is_removed_to_the_byte(tmp_path: Path) -> None:
     root = tmp_path / "store"
     write(root, BASE)
     before = every_file(root)
@@ -75,7 +75,7 @@ def test_what_was_added_is_removed_again_to_the_byte(tmp_path: Path) -> None:
     assert every_file(root) == before
 
 
-def test_what_is_removed_is_returned_and_a_dry_run_changes_nothing(root: Path) -> None:
+def test_removed_fields_are_returned_and_a_dry_run_changes_nothing(root: Path) -> None:
     before = every_file(root)
     sizes = [len(data) for key, data in before.items() if "surface/friction/" in key]
     expected = (RemovedField("surface_friction", 3, len(sizes), sum(sizes)),)
@@ -86,7 +86,7 @@ def test_what_is_removed_is_returned_and_a_dry_run_changes_nothing(root: Path) -
 
 def test_no_shard_is_read_for_the_new_chunk_index(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
-        raise AssertionError("the chunk index is made anew")
+        raise AssertionError("the chunk index is rebuilt")
 
     with monkeypatch.context() as patched:
         patched.setattr(index_making, "_gather_sample", fail)
@@ -101,11 +101,11 @@ def test_no_shard_is_read_for_the_new_chunk_index(root: Path, monkeypatch: pytes
 
 
 BAD: dict[str, tuple[list[str] | str, type[StoreError], str]] = {
-    "a position": (["volume_position"], ArgumentError, "field 'volume_position': expected a field that is no position"),
+    "a position": (["volume_position"], ArgumentError, "field 'volume_position': it is the position of its domain"),
     "the last ones": (
         ["surface_pressure", "surface_friction", "volume_pressure", "volume_velocity"],
         ArgumentError,
-        "fields: expected at least one field to stay beside positions",
+        "fields: expected at least one field to remain beside the positions",
     ),
     "an unknown one": (["volume_presure"], UnknownNameError, "field 'volume_presure' is not in the store; nothing was"),
     "none": ([], ArgumentError, "expected at least one field"),
@@ -114,7 +114,7 @@ BAD: dict[str, tuple[list[str] | str, type[StoreError], str]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_what_cannot_be_removed_is_refused_before_anything_changes(root: Path, case: str) -> None:
+def test_an_invalid_removal_is_refused_before_any_change(root: Path, case: str) -> None:
     fields, error, message = BAD[case]
     before = every_file(root)
     with pytest.raises(error, match=message):
@@ -123,7 +123,7 @@ def test_what_cannot_be_removed_is_refused_before_anything_changes(root: Path, c
 
 
 def begin(root: Path) -> None:
-    """Leave a store as a removal does that is killed after its first step."""
+    """Leave a store in the state of a removal that was killed after its first step."""
     write_chunk_index(root)
 
     def change(manifest: StoreManifest) -> StoreManifest:
@@ -150,7 +150,9 @@ def test_an_unfinished_removal_is_found_and_a_repair_finishes_it(root: Path, wit
 
 def test_a_field_is_not_added_while_it_is_removed(root: Path) -> None:
     begin(root)
-    with pytest.raises(ManifestConflictError, match="field 'surface_friction' is being removed; finish that first"):
+    with pytest.raises(
+        ManifestConflictError, match="field 'surface_friction' is being removed; finish its removal first"
+    ):
         open_writer(root, MORE).add_fields("run_2", fields_of("run_2", ["surface_friction"]))
     remove_fields(root, ["surface_friction"])
     open_writer(root, MORE).add_fields("run_2", fields_of("run_2", ["surface_friction"]))

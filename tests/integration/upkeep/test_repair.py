@@ -1,4 +1,4 @@
-"""What is mended from what is left of a store, and what from its source."""
+"""Repairs from the intact data of a store, and from its source."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ OF_ITSELF: dict[str, tuple[Damage, Kinds]] = {
 
 
 @pytest.mark.parametrize("name", few_fast(OF_ITSELF, 4))
-def test_what_can_be_is_mended_without_the_source_to_the_byte(root: Path, intact: dict[str, bytes], name: str) -> None:
+def test_damage_is_repaired_without_the_source_to_the_byte(root: Path, intact: dict[str, bytes], name: str) -> None:
     damage, expected = OF_ITSELF[name]
     damage(root)
     report = repair_store(root)
@@ -108,7 +108,7 @@ def test_what_can_be_is_mended_without_the_source_to_the_byte(root: Path, intact
 
 @pytest.mark.slow
 @pytest.mark.parametrize("change", [flip, remove], ids=["damaged", "gone"])
-def test_the_chunk_index_is_made_anew(root: Path, intact: dict[str, bytes], change: Any) -> None:
+def test_the_chunk_index_is_rebuilt(root: Path, intact: dict[str, bytes], change: Any) -> None:
     change(chunk_index_of(root))(root)
     report = repair_store(root)
     assert (kinds(report.actions), report.is_sound) == (["make_chunk_index"], True)
@@ -131,13 +131,13 @@ FROM_THE_SOURCE: dict[str, Damage] = {
 }
 
 
-# Nothing is left of the sample: without the source, the manifest lists it no more.
+# The group is missing: without a source, the sample is removed from the manifest.
 NO_DAMAGE_WITHOUT = {"a group", "a group that was not recorded and lost its root"}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", few_fast(FROM_THE_SOURCE, 2))
-def test_what_is_lost_comes_from_the_source_to_the_byte(
+def test_lost_data_are_converted_again_to_the_byte(
     root: Path, intact: dict[str, bytes], source: TreeSource, name: str
 ) -> None:
     FROM_THE_SOURCE[name](root)
@@ -149,7 +149,8 @@ def test_what_is_lost_comes_from_the_source_to_the_byte(
 
 
 @pytest.mark.parametrize("name", few_fast([name for name in FROM_THE_SOURCE if name not in NO_DAMAGE_WITHOUT]))
-def test_without_the_source_what_is_lost_stays_damage_and_no_chunk_is_removed(root: Path, name: str) -> None:
+def test_lost_data_stay_damaged_without_a_source(root: Path, name: str) -> None:
+    """No chunk is removed."""
     FROM_THE_SOURCE[name](root)
     chunks = {key for key in every_file(root) if "/c/" in key}
     assert not repair_store(root).is_sound
@@ -158,13 +159,13 @@ def test_without_the_source_what_is_lost_stays_damage_and_no_chunk_is_removed(ro
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", few_fast([*FROM_THE_SOURCE, *OF_ITSELF]))
-def test_a_dry_run_changes_nothing_and_says_what_is_done_first(root: Path, source: TreeSource, name: str) -> None:
+def test_a_dry_run_changes_nothing_and_returns_the_first_steps(root: Path, source: TreeSource, name: str) -> None:
     damage, expected = (FROM_THE_SOURCE[name], None) if name in FROM_THE_SOURCE else OF_ITSELF[name]
     damage(root)
     before = every_file(root)
     planned = repair_store(root, source=source, dry_run=True)
     assert every_file(root) == before
-    # The source is not asked for what can be mended without it.
+    # The source is not used for damage that can be repaired without it.
     assert expected is None or kinds(planned.actions) == expected
     assert planned.after is None
     assert planned.is_sound == planned.before.is_sound
@@ -176,7 +177,8 @@ def test_a_dry_run_changes_nothing_and_says_what_is_done_first(root: Path, sourc
 
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", [put("manifest.json", b"junk"), cut("manifest.json", 400)], ids=["junk", "cut"])
-def test_a_manifest_that_cannot_be_read_is_kept_beside_the_one_that_the_groups_make(root: Path, damage: Damage) -> None:
+def test_an_unreadable_manifest_is_kept_as_a_backup(root: Path, damage: Damage) -> None:
+    """The new manifest is rebuilt from the groups."""
     damage(root)
     data, former = (root / "manifest.json").read_bytes(), json.loads((root / GROUP / "zarr.json").read_bytes())
     report = repair_store(root)
@@ -184,15 +186,15 @@ def test_a_manifest_that_cannot_be_read_is_kept_beside_the_one_that_the_groups_m
     assert (root / "manifest.json.damaged").read_bytes() == data
     made = StoreManifest.load(str(root))
     assert list(made.samples) == list(IDS)
-    assert made.splits == {}  # which the groups do not have
+    assert made.splits == {}  # the groups do not have these
     assert made.sample("run_2").attributes == former["attributes"]["attributes"]
     assert ZarrChunkReader(root).read_arrays("run_2", order="original")["volume_position"].tolist() == (
         expected_fields("run_2")["volume_position"].tolist()
     )
 
 
-def test_a_damaged_report_gets_a_checksum_or_is_put_aside(root: Path) -> None:
-    """A report gets one as far as it can be read."""
+def test_a_damaged_report_gets_a_checksum_or_is_renamed(root: Path) -> None:
+    """A readable report gets a checksum."""
     put("conversion.json", (root / "conversion.json").read_bytes().replace(b'"converted"', b'"failed"'))(root)
     report = repair_store(root)
     assert (kinds(report.actions), report.is_sound) == (["save_report"], True)
@@ -204,7 +206,8 @@ def test_a_damaged_report_gets_a_checksum_or_is_put_aside(root: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_group_that_was_replaced_while_the_manifest_was_not_is_taken_into_it(root: Path, source: TreeSource) -> None:
+def test_a_replaced_group_updates_the_manifest(root: Path, source: TreeSource) -> None:
+    """The manifest still had the entry of the former group."""
     sample = source.load("run_2")
     writer = ZarrStoreWriter(root, source.filemap, "ahmed", chunk_points=32, shard_points=64)
     writer.write_group("run_2", sample.fields, attributes={"angle": 7})
@@ -214,16 +217,15 @@ def test_a_group_that_was_replaced_while_the_manifest_was_not_is_taken_into_it(r
     assert StoreManifest.load(str(root)).sample("run_2").attributes == {"angle": 7}
 
 
-def test_splits_and_keys_that_nobody_knows_outlast_a_repair(root: Path, source: TreeSource) -> None:
+def test_splits_and_unknown_keys_survive_a_repair(root: Path, source: TreeSource) -> None:
     all_of(flip(SHARD, 20), flip(f"{IDS[0]}.zarr/zarr.json"))(root)
     repair_store(root, source=source)
     made = StoreManifest.load(str(root))
     assert (made.splits, made.model_extra) == ({"train": ["run_2"]}, {"unit_system": "SI"})
 
 
-def test_a_sample_whose_source_is_broken_is_reported_and_the_rest_is_mended(
-    root: Path, intact: dict[str, bytes], source: TreeSource
-) -> None:
+def test_a_sample_with_a_broken_source_is_reported(root: Path, intact: dict[str, bytes], source: TreeSource) -> None:
+    """All other damage is repaired."""
     all_of(flip(SHARD, 20), remove(f"{IDS[0]}.zarr"))(root)
     broken = RaisingSource(Path(source.root), source.filemap, {"run_2": SourceError("sample 'run_2': p.npy is cut")})
     report = repair_store(root, source=broken)
@@ -246,7 +248,9 @@ def test_a_sample_whose_source_is_broken_is_reported_and_the_rest_is_mended(
         ]
     ),
 )
-def test_a_sample_is_converted_again_as_it_was(tmp_path: Path, source: TreeSource, settings: dict[str, Any]) -> None:
+def test_a_sample_is_converted_again_to_the_same_bytes(
+    tmp_path: Path, source: TreeSource, settings: dict[str, Any]
+) -> None:
     root = tmp_path / "store"
     convert(source, ZarrStoreWriter(root, source.filemap, "ahmed", **settings))
     before = every_file(root)
@@ -263,7 +267,7 @@ def test_a_damaged_sample_is_not_recorded(root: Path) -> None:
     assert {("chunk_damaged", "run_2", SHARD), ("unlisted_group", "run_2", GROUP)} <= found(report.after)
 
 
-def test_what_is_converted_is_recorded_also_where_the_repair_is_interrupted(root: Path, source: TreeSource) -> None:
+def test_an_interrupted_repair_records_converted_samples(root: Path, source: TreeSource) -> None:
     all_of(unlist(IDS[0]), remove(f"{IDS[0]}.zarr/zarr.json"), flip(SHARD, 20))(root)
 
     def interrupt(action: Action) -> None:
@@ -277,7 +281,7 @@ def test_what_is_converted_is_recorded_also_where_the_repair_is_interrupted(root
 
 
 @pytest.mark.slow
-def test_the_chunk_index_of_what_was_before_goes(root: Path, source: TreeSource, tmp_path: Path) -> None:
+def test_the_former_chunk_index_is_removed(root: Path, source: TreeSource, tmp_path: Path) -> None:
     flip(SHARD, 20)(root)
     former = chunk_index_of(root)
     other = save_runs(tmp_path / "tree", [IDS[0], "x", "run_2"])  # run_2 has the values of another simulation
@@ -309,7 +313,7 @@ def place(request: pytest.FixtureRequest) -> Place:
 
 
 @pytest.mark.slow
-def test_it_mends_wherever_a_store_lies(place: Place) -> None:
+def test_stores_are_repaired_in_every_kind_of_storage(place: Place) -> None:
     write_runs(str(place.root), "run_1", "run_2", chunk_points=4096, storage_options=place.options)
     name, rng = write_chunk_index(str(place.root), storage_options=place.options), random.Random(0)
     intact = place.files()

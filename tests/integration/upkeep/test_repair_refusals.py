@@ -1,4 +1,4 @@
-"""What a repair never touches, never believes, and refuses to do."""
+"""Limits of a repair: objects that it keeps, data that it does not trust, and calls that it refuses."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def source(converted: tuple[Path, TreeSource]) -> TreeSource:
 STRANGERS = ["notes.txt", f"{GROUP}/notes.txt", "other.zarr/zarr.json", "run_3.zarr/volume/mine", ".mine", ".a.b/x"]
 
 
-def test_what_is_not_recognised_is_left_alone_and_named(root: Path, source: TreeSource) -> None:
+def test_unknown_objects_are_kept_and_named(root: Path, source: TreeSource) -> None:
     all_of(*(put(key) for key in STRANGERS), copy(GROUP, "half.zarr"), remove("half.zarr/zarr.json"))(root)
     put("half.zarr/volume/mine.txt")(root)
     put("chunk_index-0123456789abcdef.npy")(root)
@@ -66,10 +66,8 @@ def test_what_is_not_recognised_is_left_alone_and_named(root: Path, source: Tree
         pytest.param(lambda data: data.replace(b"0.0", b"7.0", 1), id="the root says otherwise"),
     ],
 )
-def test_an_entry_is_not_believed_where_manifest_and_root_are_both_damaged(
-    root: Path, damage: Callable[[bytes], bytes]
-) -> None:
-    # Else a byte that was flipped in the manifest would get a checksum in the group, as if it had been written so.
+def test_no_entry_is_taken_from_a_damaged_manifest_and_root(root: Path, damage: Callable[[bytes], bytes]) -> None:
+    # Otherwise a flipped byte of the manifest would get a valid checksum in the group.
     data = (root / "manifest.json").read_bytes()
     place = data.index(b'"run_2": {')
     put("manifest.json", data[:place] + data[place:].replace(b"0.0", b"9.0", 1))(root)
@@ -81,7 +79,8 @@ def test_an_entry_is_not_believed_where_manifest_and_root_are_both_damaged(
         assert ("metadata_damaged", "run_2", ROOT) in found(verify_store(root))
 
 
-def test_a_conversion_believes_no_damaged_root_and_converts_its_sample_again(root: Path, source: TreeSource) -> None:
+def test_a_sample_with_a_damaged_root_is_converted_again(root: Path, source: TreeSource) -> None:
+    """A conversion does not adopt a group with a damaged root."""
     before = {key: data for key, data in every_file(root).items() if key != "conversion.json"}
     put(ROOT, (root / ROOT).read_bytes().replace(b"0.0", b"7.0", 1))(root)
     report = convert(source, ZarrStoreWriter(root, source.filemap, "ahmed", chunk_points=32, shard_points=64))
@@ -89,26 +88,28 @@ def test_a_conversion_believes_no_damaged_root_and_converts_its_sample_again(roo
     assert {key: data for key, data in every_file(root).items() if key != "conversion.json"} == before
 
 
-def test_what_comes_into_a_directory_while_it_is_removed_stays(root: Path) -> None:
+def test_files_added_during_a_removal_stay(root: Path) -> None:
     all_of(copy(GROUP, "run_3.zarr"), remove("run_3.zarr/zarr.json"))(root)
     repair_store(root, on_action=lambda _: put("run_3.zarr/notes.txt")(root))
     assert {key for key in every_file(root) if key.startswith("run_3")} == {"run_3.zarr/notes.txt"}
 
 
-def test_what_somebody_else_does_meanwhile_is_not_overwritten(root: Path, source: TreeSource) -> None:
+def test_concurrent_changes_are_not_overwritten(root: Path, source: TreeSource) -> None:
     flip("manifest.json", -20)(root)
 
     def interfere(action: Action) -> None:
         if action.kind == "save_manifest":
             put("manifest.json", b"{}")(root)
 
-    with pytest.raises(StorageError, match=r"manifest.json was changed meanwhile; repair the store again"):
+    with pytest.raises(
+        StorageError, match=r"another process changed manifest.json during the repair; repair the store again"
+    ):
         repair_store(root, source=source, on_action=interfere)
     assert (root / "manifest.json").read_bytes() == b"{}"
 
 
 class OtherSource:
-    """A source of other fields."""
+    """A source with other fields."""
 
     filemap = FileMap(surface_position="x.npy")
     notices: list[str] = []  # noqa: RUF012  # as the protocol has it
@@ -123,7 +124,9 @@ class OtherSource:
 def test_a_source_that_lacks_fields_is_refused_before_anything_is_changed(root: Path) -> None:
     flip(ROOT)(root)
     before = every_file(root)
-    with pytest.raises(ArgumentError, match=r"^source: it lacks surface_area, .* with the same preset or file map$"):
+    with pytest.raises(
+        ArgumentError, match=r"^source: .* got a source without surface_area, .* same preset or file map$"
+    ):
         repair_store(root, source=OtherSource())
     assert every_file(root) == before
 
@@ -131,23 +134,23 @@ def test_a_source_that_lacks_fields_is_refused_before_anything_is_changed(root: 
 def test_a_store_that_was_not_converted_from_a_source_is_not_converted_again(root: Path, source: TreeSource) -> None:
     manifest = json.loads((root / "manifest.json").read_bytes()) | ZERO_CHECKSUM | {"compressor": "gzip"}
     put("manifest.json", with_checksum(json.dumps(manifest).encode()))(root)
-    with pytest.raises(ArgumentError, match="was not converted by this library from a source"):
+    with pytest.raises(ArgumentError, match="expected a store that this library converted from a source"):
         repair_store(root, source=source)
 
 
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        pytest.param({"level": "source"}, "source: expected one for the level 'source'", id="no source"),
+        pytest.param({"level": "source"}, "source: expected a source for the level 'source', got none", id="no source"),
         pytest.param({"level": "deep"}, "level: expected one of", id="level"),
     ],
 )
-def test_a_wrong_call_is_refused(root: Path, kwargs: dict[str, Any], message: str) -> None:
+def test_invalid_parameters_are_refused(root: Path, kwargs: dict[str, Any], message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         repair_store(root, **kwargs)
 
 
-def test_where_there_is_no_store_none_is_made(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="is no store"):
+def test_a_missing_store_is_not_created(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="is not a store; check the path"):
         repair_store(tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()

@@ -1,4 +1,4 @@
-"""Removals that were interrupted, and samples that were removed by hand: what `verify` finds and `repair` does."""
+"""`verify` and `repair` after interrupted removals, and for samples that were removed by hand."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ INTERRUPTED: dict[str, Damage] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", INTERRUPTED)
 @pytest.mark.parametrize("level", ["census", "data"])
-def test_an_interrupted_removal_is_found_as_such(root: Path, name: str, level: str) -> None:
+def test_an_interrupted_removal_is_found(root: Path, name: str, level: str) -> None:
     INTERRUPTED[name](root)
     report = verify_store(root, level=level)  # type: ignore[arg-type]  # one of the two above
     assert {one for one in found(report) if one[0] != "leftover"} == {BEGUN}
     [finding] = [one for one in report.findings if one.kind == "unfinished_removal"]
-    assert finding.explanation == "its removal was begun and has not ended"
+    assert finding.explanation == "the removal of the sample has not ended"
     assert finding.way_out == f"noether-zarr repair {root}"
 
 
@@ -87,15 +87,15 @@ def source(converted: tuple[Path, TreeSource]) -> TreeSource:
     return converted[1]
 
 
-def test_a_removal_is_finished_beside_other_repairs(root: Path) -> None:
+def test_a_removal_is_finished_with_other_repairs(root: Path) -> None:
     all_of(begun, flip(f"{IDS[0]}.zarr/zarr.json"))(root)
     report = repair_store(root)
     assert [action.kind for action in report.actions] == ["restore_metadata", "finish_removal"]
     assert report.is_sound
 
 
-def test_what_a_damaged_manifest_says_is_being_removed_is_not(root: Path) -> None:
-    """A bit that flipped may have made another path of it; a complete group is listed again."""
+def test_a_damaged_manifest_removes_nothing(root: Path) -> None:
+    """A flipped bit may have changed the path, so a complete group is listed again."""
     begin(root, "run_2")
     flip("manifest.json", -20)(root)
     report = repair_store(root)
@@ -105,32 +105,32 @@ def test_what_a_damaged_manifest_says_is_being_removed_is_not(root: Path) -> Non
     assert (list(now.samples), now.removing) == (list(IDS), {})
 
 
-def test_a_sample_removed_by_hand_is_found_with_both_ways_out(root: Path) -> None:
+def test_a_sample_removed_by_hand_has_two_remedies(root: Path) -> None:
     shutil.rmtree(root / GROUP)
     [finding] = verify_store(root).findings
     assert (finding.kind, finding.sample_id) == ("missing_group", "run_2")
     repair = f"noether-zarr repair {root}"
-    assert finding.way_out == f"{repair} --source SOURCE; or, to have the manifest list it no more, {repair}"
+    assert finding.way_out == f"{repair} --source SOURCE; or, to remove the sample from the manifest, {repair}"
 
 
-def test_repair_takes_a_sample_removed_by_hand_out_of_the_manifest(root: Path, removed: dict[str, bytes]) -> None:
+def test_repair_unlists_a_sample_removed_by_hand(root: Path, removed: dict[str, bytes]) -> None:
     shutil.rmtree(root / GROUP)
     report = repair_store(root)
     assert [(action.kind, action.object, action.reason) for action in report.actions] == [
-        ("unlist", GROUP, "the manifest lists it, but there is nothing")
+        ("unlist", GROUP, "the manifest lists the sample, but its group is missing")
     ]
     assert report.is_sound
     assert every_file(root) == removed
 
 
-def test_the_command_says_so_beforehand(root: Path) -> None:
+def test_a_dry_run_prints_the_unlisting(root: Path) -> None:
     shutil.rmtree(root / GROUP)
     ran = call("repair", root, "--dry-run")
-    line = f"would take out of the manifest {GROUP}: the manifest lists it, but there is nothing"
+    line = f"would remove from the manifest {GROUP}: the manifest lists the sample, but its group is missing"
     assert (ran.code, ran.stdout.splitlines()[-1]) == (4, line)
 
 
-def test_with_a_source_that_has_it_the_sample_is_converted_again(root: Path, source: TreeSource) -> None:
+def test_a_source_that_has_the_sample_restores_it(root: Path, source: TreeSource) -> None:
     before = every_file(root)
     shutil.rmtree(root / GROUP)
     repair_store(root, source=source)
@@ -138,7 +138,7 @@ def test_with_a_source_that_has_it_the_sample_is_converted_again(root: Path, sou
 
 
 def unmount(root: Path) -> None:
-    """A link that leads to a disk which is not there."""
+    """A link to a disk that is not mounted."""
     (root / GROUP).symlink_to(root.parent / "not mounted" / GROUP)
 
 
@@ -147,7 +147,8 @@ def remove_all(root: Path) -> None:
 
 
 @pytest.mark.parametrize("also", [unmount, remove_all])
-def test_samples_that_may_only_be_out_of_reach_stay_listed(root: Path, also: Callable[[Path], None]) -> None:
+def test_unreachable_samples_stay_listed(root: Path, also: Callable[[Path], None]) -> None:
+    """A disk may be unmounted."""
     shutil.rmtree(root / GROUP)
     also(root)
     report = repair_store(root)

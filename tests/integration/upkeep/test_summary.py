@@ -1,4 +1,4 @@
-"""What a store holds, in figures, against an independent count of its files."""
+"""The numbers of a summary, compared with an independent count of the files."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def bytes_below(path: Path) -> int:
 
 
 def sources(domain: str, sample_ids: list[str]) -> list[Arrays]:
-    """The arrays that the domain's samples were made from."""
+    """The source arrays of the domain's samples."""
     loaded = [load_run(SAMPLES[sample_id]) for sample_id in sample_ids if domain == "surface" or sample_id != "run_3"]
     return [{field: values for field, values in run.items() if field.startswith(domain)} for run in loaded]
 
@@ -53,7 +53,7 @@ def sources(domain: str, sample_ids: list[str]) -> list[Arrays]:
 @pytest.mark.parametrize(
     "sample_id", [None, "part/run_1", "run_3"], ids=["the whole store", "an id with a slash", "one domain only"]
 )
-def test_the_figures_of_a_domain_are_those_of_an_independent_count(store: Path, sample_id: str | None) -> None:
+def test_the_numbers_of_a_domain_match_an_independent_count(store: Path, sample_id: str | None) -> None:
     summary = summarize(store, sample_id)
     ids = list(SAMPLES) if sample_id is None else [sample_id]
     assert [one.domain for one in summary.domains] == (["surface"] if sample_id == "run_3" else ["surface", "volume"])
@@ -70,7 +70,7 @@ def test_the_figures_of_a_domain_are_those_of_an_independent_count(store: Path, 
 
 
 @pytest.mark.parametrize("sample_id", [None, "part/run_1", "run_3"])
-def test_the_figures_of_a_field_are_those_of_an_independent_count(store: Path, sample_id: str | None) -> None:
+def test_the_numbers_of_a_field_match_an_independent_count(store: Path, sample_id: str | None) -> None:
     ids = list(SAMPLES) if sample_id is None else [sample_id]
     for domain in summarize(store, sample_id).domains:
         runs = sources(domain.domain, ids)
@@ -97,14 +97,14 @@ def test_the_whole_store_counts_every_file_of_it(store: Path) -> None:
     assert (summary.n_samples, summary.sample_id, summary.attributes) == (3, None, {})
 
 
-def test_one_sample_counts_the_files_of_its_group_alone(store: Path) -> None:
+def test_one_sample_counts_only_the_files_of_its_group(store: Path) -> None:
     summary = summarize(store, "part/run_1")
     assert summary.total_bytes == bytes_below(store / "part" / "run_1.zarr")
     assert summary.n_objects == sum(file.is_file() for file in (store / "part" / "run_1.zarr").rglob("*"))
     assert (summary.n_samples, summary.sample_id, summary.attributes) == (1, "part/run_1", ATTRIBUTES)
 
 
-def test_the_settings_are_those_the_store_was_written_with(tmp_path: Path) -> None:
+def test_the_settings_match_the_writer(tmp_path: Path) -> None:
     write_store(tmp_path, shuffle_seed=7, compression_level=3, checksum=False)
     summary = summarize(tmp_path)
     assert summary.store_root == str(tmp_path)
@@ -113,7 +113,7 @@ def test_the_settings_are_those_the_store_was_written_with(tmp_path: Path) -> No
 
 
 @pytest.mark.s3
-def test_a_remote_store_has_the_figures_of_the_local_one(store: Path, s3_server: S3Server, s3_root: str) -> None:
+def test_a_remote_store_has_the_numbers_of_the_local_store(store: Path, s3_server: S3Server, s3_root: str) -> None:
     options = s3_server.obstore_options
     write_store(s3_root, storage_options=options)
     remote, local = summarize(s3_root, storage_options=options), summarize(store)
@@ -122,7 +122,7 @@ def test_a_remote_store_has_the_figures_of_the_local_one(store: Path, s3_server:
     assert summarize(s3_root, "run_3", storage_options=options).domains == summarize(store, "run_3").domains
 
 
-def test_chunks_smaller_than_the_setting_show_in_the_sizes(tmp_path: Path) -> None:
+def test_smaller_chunks_appear_in_the_sizes(tmp_path: Path) -> None:
     writer = ZarrStoreWriter(tmp_path, FileMap(surface_position="p.pt"), "cube", chunk_points=100)
     for n_points in (30, 250, 70):
         writer.write_sample(f"n_{n_points}", {"surface_position": np.ones((n_points, 3))})
@@ -133,7 +133,7 @@ def test_chunks_smaller_than_the_setting_show_in_the_sizes(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("lacking", [["run_3"], list(SAMPLES)], ids=["one sample lacks it", "all lack it"])
-def test_what_a_store_does_not_say_is_none(tmp_path: Path, lacking: list[str]) -> None:
+def test_values_that_the_store_lacks_are_none(tmp_path: Path, lacking: list[str]) -> None:
     write_store(tmp_path)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     for sample_id in lacking:
@@ -166,6 +166,6 @@ def test_an_unknown_sample_is_refused_with_the_nearest_names(store: Path) -> Non
         summarize(store, "run_1")
 
 
-def test_a_place_without_a_store_says_how_to_make_one(tmp_path: Path) -> None:
+def test_a_missing_store_names_the_convert_command(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"manifest\.json: not found, so .* noether-zarr convert SOURCE STORE"):
         summarize(tmp_path / "nowhere")

@@ -1,4 +1,4 @@
-"""Every byte of a store counts: whatever is changed is found, in the object where it was changed."""
+"""Every changed byte of a store is found, in the object that was changed."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def damaged_objects(root: Path, level: Level = "data") -> set[str | None]:
 
 
 def change_every_byte(root: Path, keys: Iterable[str], level: Level) -> dict[str, list[int]]:
-    """Change each byte of some objects once, one of each object at a time; give the places that were not found."""
+    """Change each byte of some objects once, one byte per object at a time; return the changes that were not found."""
     intact, rng = objects_of(root), random.Random(0)
     missed: dict[str, list[int]] = {}
     keys = list(keys)
@@ -72,12 +72,13 @@ def change_every_byte(root: Path, keys: Iterable[str], level: Level) -> dict[str
 
 
 @pytest.mark.slow
-def test_every_byte_of_every_object_is_looked_at_where_checksums_are_on(tmp_path: Path) -> None:
+def test_every_changed_byte_is_found_with_checksums(tmp_path: Path) -> None:
+    """Each byte of each object is changed once."""
     root = write_tiny(tmp_path / "store", checksum=True)
     report = verify_store(root, workers=1)
     assert (report.findings, report.limits) == ((), ())
     keys = objects_of(root).keys()
-    # What lies behind a broken root is not looked at, and a chunk index is not that of another manifest.
+    # Arrays below a broken root are not checked, and a chunk index does not fit another manifest.
     first = {"run_1.zarr/zarr.json", chunk_index_of(root), "conversion.json"}
     assert len(keys) == 8
     assert change_every_byte(root, first, "census") == {}
@@ -85,8 +86,8 @@ def test_every_byte_of_every_object_is_looked_at_where_checksums_are_on(tmp_path
 
 
 @pytest.mark.slow
-def test_without_checksums_only_what_is_in_chunks_can_be_missed(tmp_path: Path) -> None:
-    """The report says so."""
+def test_without_checksums_only_chunk_changes_can_be_missed(tmp_path: Path) -> None:
+    """The report names this limit."""
     root = write_tiny(tmp_path / "store", checksum=False)
     report = verify_store(root, workers=1)
     assert report.findings == ()
@@ -119,9 +120,7 @@ def test_changes_at_random_places_of_a_real_store_are_all_found(real: Path, tmp_
 
 
 @pytest.mark.parametrize("seed", range(25 if in_full_mode() else 5))
-def test_a_change_at_a_random_place_of_any_object_of_a_real_store_is_found(
-    real: Path, tmp_path: Path, seed: int
-) -> None:
+def test_a_random_change_of_any_object_is_found(real: Path, tmp_path: Path, seed: int) -> None:
     root, rng = Path(shutil.copytree(real, tmp_path / "store")), random.Random(seed)
     intact = objects_of(root)
     kinds = {key.rpartition("/")[2] if "/c/" not in key else "shard": key for key in intact}
@@ -132,8 +131,9 @@ def test_a_change_at_a_random_place_of_any_object_of_a_real_store_is_found(
         (root / key).write_bytes(intact[key])
 
 
-def test_a_chunk_that_another_chunk_took_the_place_of_is_found(real: Path, tmp_path: Path) -> None:
-    # Each is intact by itself: only the index of the shard says where it belongs.
+def test_a_replaced_chunk_is_found(real: Path, tmp_path: Path) -> None:
+    # Each chunk is intact: only the index of the shard determines its place.
+    """Another valid chunk is in its place."""
     root = Path(shutil.copytree(real, tmp_path / "store"))
     one, other = (root / f"{run}.zarr/volume/velocity/c/0/0" for run in ("run_1", "run_2"))
     one_data, other_data = one.read_bytes(), other.read_bytes()

@@ -1,4 +1,4 @@
-"""What is missing, left over, half written, or none of the store's, wherever it lies."""
+"""Missing, surplus, half-written and unknown objects, in every kind of storage."""
 
 from __future__ import annotations
 
@@ -68,7 +68,9 @@ def test_a_store_that_was_just_converted_is_sound(intact: Path) -> None:
     report = census(intact)
     assert (report.is_sound, report.findings) == (True, ())
     assert (report.n_samples, report.n_objects, report.n_bytes) == (2, 2 * 43 + 3, 0)
-    assert report.limits == ("only names, sizes and the roots of groups were looked at: --level data reads all",)
+    assert report.limits == (
+        "only names, sizes and the roots of groups were checked; use --level data to read all chunks",
+    )
 
 
 @pytest.mark.parametrize(
@@ -119,8 +121,8 @@ def test_a_store_that_was_just_converted_is_sound(intact: Path) -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_named_by_kind_sample_and_object(root: Path, damage: Damage, expected: set[Found]) -> None:
-    # One that is left without a name is another matter.
+def test_damage_is_named_by_kind_sample_and_object(root: Path, damage: Damage, expected: set[Found]) -> None:
+    # Some damage also leaves a chunk index that the manifest does not name; another test covers it.
     chunk_index = chunk_index_of(root)
     damage(root)
     assert {one for one in found(census(root)) if one[2] != chunk_index} == expected
@@ -130,21 +132,21 @@ def test_what_is_wrong_is_named_by_kind_sample_and_object(root: Path, damage: Da
     ("change", "kind"),
     [pytest.param(remove, "chunk_index_missing", id="gone"), pytest.param(flip, "chunk_index_damaged", id="damaged")],
 )
-def test_a_chunk_index_that_is_not_what_the_manifest_names_is_found(root: Path, change: object, kind: str) -> None:
+def test_a_wrong_chunk_index_is_found(root: Path, change: object, kind: str) -> None:
     name = chunk_index_of(root)
     damage: Damage = change(name)  # type: ignore[operator]  # one of the two above
     damage(root)
     assert {one[0] for one in found(census(root))} == {kind}
 
 
-def test_every_finding_says_what_to_do(root: Path) -> None:
+def test_every_finding_has_a_remedy(root: Path) -> None:
     all_of(remove(SHARD), flip(f"{IDS[0]}.zarr/zarr.json"), put("notes.txt"))(root)
     report = census(root)
     ways_out = {(one.kind, one.severity): one.way_out for one in report.findings}
     assert ways_out == {
         ("metadata_damaged", "damage"): f"noether-zarr repair {root}",
         ("missing_object", "damage"): f"noether-zarr repair {root} --source SOURCE",
-        ("not_recognised", "note"): "nothing: it is left alone",
+        ("not_recognised", "note"): "no action is needed: the library ignores it",
     }
     assert [one.field for one in report.having("damage")] == [None, FIELD]
 
@@ -159,23 +161,23 @@ STRANGERS = {
 
 
 @pytest.mark.parametrize("key", STRANGERS)
-def test_what_is_not_recognised_is_noted_and_no_damage(root: Path, key: str) -> None:
+def test_unknown_objects_are_noted_and_not_damage(root: Path, key: str) -> None:
     put(key)(root)
     report = census(root)
     assert (report.is_sound, notes(report)) == (True, {STRANGERS[key]})
 
 
-def test_locks_and_hidden_files_of_others_are_passed_over(root: Path) -> None:
+def test_locks_and_hidden_files_are_ignored(root: Path) -> None:
     all_of(put(".DS_Store"), put(f"{GROUP}/.hidden/x"), put(".manifest.json.lock"))(root)
     assert census(root).findings == ()
 
 
-def test_a_group_that_a_running_process_stages_is_not_left_over(root: Path) -> None:
+def test_staged_output_of_a_running_process_is_no_leftover(root: Path) -> None:
     copy(GROUP, f".run_3.zarr.{os.getpid()}-0123456789abcdef")(root)
     assert census(root).findings == ()
 
 
-def test_a_group_of_another_store_is_none_of_this_one(root: Path, tmp_path: Path) -> None:
+def test_an_unlisted_group_of_another_store_is_noted(root: Path, tmp_path: Path) -> None:
     other = write_runs(tmp_path / "other", "run_3", shuffle_seed=9)
     shutil.copytree(other / "run_3.zarr", root / "run_3.zarr")
     report = census(root)
@@ -191,12 +193,12 @@ def test_a_listed_group_of_another_store_is_damage(root: Path, tmp_path: Path) -
     assert found(census(root)) == {("settings_differ", "run_2", ROOT)}
 
 
-def test_a_group_that_lies_elsewhere_than_it_was_written_is_damage(root: Path) -> None:
+def test_a_moved_group_is_damage(root: Path) -> None:
     all_of(remove(GROUP), copy(f"{IDS[0]}.zarr", GROUP))(root)
     assert found(census(root)) == {("metadata_damaged", "run_2", ROOT)}
 
 
-def test_a_split_that_names_samples_that_are_not_there_is_noted(root: Path) -> None:
+def test_a_split_with_unknown_samples_is_noted(root: Path) -> None:
     splits = {"test": ["run_7", "run_2", "run_8"]}
     StoreManifest.update(str(root), lambda manifest: manifest.model_copy(update={"splits": splits}))
     [note] = census(root).findings
@@ -205,27 +207,28 @@ def test_a_split_that_names_samples_that_are_not_there_is_noted(root: Path) -> N
 
 
 def rewrite_manifest(root: Path, change: Callable[[Any], object]) -> None:
-    """Change the manifest as another program would, which knows no checksum."""
+    """Change the manifest without a checksum, like another program."""
     manifest = json.loads((root / "manifest.json").read_text())
     del manifest["crc32c"]
     change(manifest)
     (root / "manifest.json").write_text(json.dumps(manifest))
 
 
-def test_a_forged_grid_is_found_at_once_and_nothing_is_sought_by_it(root: Path) -> None:
+def test_a_forged_grid_is_found_at_once(root: Path) -> None:
+    """The verification does not search for all shards of the forged grid."""
     grid = {"n_points": 32 << 30, "n_chunks": 1 << 30, "chunk_points": 32, "shard_points": 32}
     rewrite_manifest(root, lambda manifest: manifest["samples"]["run_2"]["domains"]["volume"].update(grid))
     assert found(verify_store(root)) == {("entry_differs", "run_2", ROOT)}
 
 
 def test_an_entry_that_cannot_be_read_is_a_damaged_manifest(root: Path) -> None:
-    # In a line of its own, which is only looked at when its sample is asked for.
+    # A line of the manifest is parsed only when its sample is accessed.
     data = (root / "manifest.json").read_bytes()
     put("manifest.json", data.replace(b'"relpath":"run_2.zarr"', b'"relpath":"../n_2.zarr"'))(root)
     assert found(census(root)) == {("manifest_damaged", None, "manifest.json")}
 
 
-def test_of_very_many_lost_shards_the_first_hundred_are_named(tmp_path: Path) -> None:
+def test_the_first_hundred_missing_shards_are_named(tmp_path: Path) -> None:
     root = tmp_path / "store"
     writer = ZarrStoreWriter(root, FileMap(volume_position="x"), "many", chunk_points=1, shard_points=1)
     writer.write_sample("run_1", {"volume_position": np.zeros((150, 3), "f4")})
@@ -235,25 +238,26 @@ def test_of_very_many_lost_shards_the_first_hundred_are_named(tmp_path: Path) ->
     lost = [one for one in census(root).findings if one.kind == "missing_object"]
     named = {f"run_1.zarr/volume/position/c/{number}/0" for number in range(101) if number != 7}
     assert {one.object for one in lost} == named | {"run_1.zarr/volume/position"}
-    assert lost[0].explanation == "149 of its 150 shards are not there"
+    assert lost[0].explanation == "149 of the 150 shards are missing"
 
 
-def test_only_the_named_samples_are_looked_at(root: Path) -> None:
+def test_only_the_named_samples_are_checked(root: Path) -> None:
     all_of(remove(SHARD), put("notes.txt"), put(f".manifest.json.{'0f' * 16}"))(root)
     other = verify_store(root, sample_ids=[IDS[0]])
     assert (other.findings, other.n_samples) == ((), 1)
-    assert other.limits == ("only the samples that were named, and the manifest, were looked at",)
+    assert other.limits == ("only the named samples and the manifest were checked",)
     assert not verify_store(root, sample_ids=["run_2"]).is_sound
     with pytest.raises(UnknownNameError, match="'run_7'; did you mean"):
         verify_store(root, sample_ids=["run_7"])
 
 
-def test_where_nothing_is_there_is_no_store(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match=r"manifest.json: it is not there; .* is no store; check the path"):
+def test_an_empty_root_is_not_a_store(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"manifest.json: the manifest is missing, .* not a store; check the path"):
         census(tmp_path)
 
 
-def test_a_newer_format_is_refused_and_not_called_damaged(root: Path) -> None:
+def test_a_newer_format_is_refused(root: Path) -> None:
+    """It is not reported as damage."""
     rewrite_manifest(root, lambda manifest: manifest.update(format_version=3))
     with pytest.raises(ManifestError, match="format version 3 is not known"):
         census(root)
@@ -264,7 +268,7 @@ def place(request: pytest.FixtureRequest) -> Place:
     return make_place(request.param, request)
 
 
-def test_it_finds_the_same_wherever_a_store_lies(place: Place, tmp_path: Path) -> None:
+def test_findings_are_the_same_in_every_kind_of_storage(place: Place, tmp_path: Path) -> None:
     write_runs(str(place.root), "run_1", "run_2", "run_3", chunk_points=4096, storage_options=place.options)
     kwargs = {"level": "census", "storage_options": place.options}
     assert verify_store(place.root, **kwargs).findings == ()  # type: ignore[arg-type]  # of two types
@@ -284,7 +288,8 @@ def test_it_finds_the_same_wherever_a_store_lies(place: Place, tmp_path: Path) -
     assert notes(report) == {"notes.txt"}
 
 
-def test_a_file_that_was_not_moved_into_place_is_left_over(request: pytest.FixtureRequest) -> None:
+def test_a_staged_file_is_a_leftover(request: pytest.FixtureRequest) -> None:
+    """A killed writer did not rename the file to its final name."""
     place = make_place("staged", request)
     write_runs(str(place.root), "run_1", storage_options=place.options)
     left = f"run_1.zarr/surface/area/c/0/.0.{'0f' * 16}"

@@ -1,4 +1,4 @@
-"""Stores that other programs wrote are sound where they can be read, and what cannot be seen in them is said."""
+"""Stores of other programs are sound if they can be read, and the report names the limits of the check."""
 
 from __future__ import annotations
 
@@ -26,21 +26,20 @@ SURFACE = "run_1.zarr/surface"
 @pytest.mark.filterwarnings("ignore:Consolidated metadata is currently not part:UserWarning")
 @pytest.mark.parametrize("consolidated", [False, True], ids=["plain", "consolidated"])
 @pytest.mark.parametrize("codecs", CODECS)
-def test_a_store_with_the_required_keys_alone_is_sound_and_what_is_not_seen_is_said(
-    tmp_path: Path, codecs: str, consolidated: bool
-) -> None:
+def test_a_minimal_store_is_sound_with_limits(tmp_path: Path, codecs: str, consolidated: bool) -> None:
+    """The report names the damage that cannot be found in such a store."""
     root = write_foreign(tmp_path / "store", CODECS[codecs], consolidated=consolidated)
     for level in ("census", "index", "data"):
         assert verify_store(root, level=level).findings == ()
     report = verify_store(root)
     assert any(limit.startswith("manifest.json carries no checksum") for limit in report.limits)
     assert any("the metadata carry no checksum" in limit for limit in report.limits)
-    assert any("zarr-python reads it" in limit for limit in report.limits) == (codecs in ("other codecs", "no shards"))
+    assert any("read by zarr-python" in limit for limit in report.limits) == (codecs in ("other codecs", "no shards"))
     assert any("the chunks carry no checksum" in limit for limit in report.limits) == (codecs == "no checksums")
 
 
 @pytest.mark.parametrize("codecs", ["as we write it", "no shards"])
-def test_shards_that_are_not_there_are_fill_values(tmp_path: Path, codecs: str) -> None:
+def test_missing_shards_are_fill_values(tmp_path: Path, codecs: str) -> None:
     root = write_foreign(tmp_path / "store", CODECS[codecs], holes=True)
     assert verify_store(root).findings == ()
 
@@ -54,7 +53,7 @@ def test_shards_that_are_not_there_are_fill_values(tmp_path: Path, codecs: str) 
         pytest.param("no shards", f"{SURFACE}/position/c/1/0", "chunk_damaged", f"{SURFACE}/position", id="no shards"),
     ],
 )
-def test_damage_that_a_reader_would_meet_is_found(
+def test_damage_that_a_reader_would_notice_is_found(
     tmp_path: Path, codecs: str, key: str, kind: str, named: str | None
 ) -> None:
     root = write_foreign(tmp_path / "store", CODECS[codecs])
@@ -72,17 +71,17 @@ def test_damage_that_a_reader_would_meet_is_found(
         (f"{SURFACE}/pressure", "missing_array", f"{SURFACE}/pressure"),
     ],
 )
-def test_what_a_reader_would_miss_is_found(tmp_path: Path, key: str, kind: str, named: str) -> None:
+def test_removed_objects_are_found(tmp_path: Path, key: str, kind: str, named: str) -> None:
     root = write_foreign(tmp_path / "store", CODECS["as we write it"])
     remove(key)(root)
     assert found(verify_store(root)) == {(kind, "run_1", named)}
 
 
 @pytest.mark.filterwarnings("ignore:Consolidated metadata is currently not part:UserWarning")
-def test_metadata_and_their_copies_that_disagree_are_found(tmp_path: Path) -> None:
+def test_metadata_that_differ_from_their_copies_are_found(tmp_path: Path) -> None:
     root = write_foreign(tmp_path / "store", CODECS["as we write it"], consolidated=True)
     file = root / SURFACE / "pressure" / "zarr.json"
-    file.write_text(json.dumps(json.loads(file.read_text())))  # laid out otherwise, which is no damage
+    file.write_text(json.dumps(json.loads(file.read_text())))  # other formatting of the JSON, which is not damage
     assert verify_store(root).findings == ()
     file.write_text(file.read_text().replace("2041", "2042"))
     assert found(verify_store(root)) == {("metadata_damaged", "run_1", f"{SURFACE}/pressure/zarr.json")}
@@ -115,12 +114,13 @@ def test_a_manifest_of_another_program_over_our_groups_is_sound(tmp_path: Path) 
     data, index_bytes = shard.read_bytes(), 5 * 16 + 4
     numbers = struct.unpack("<10Q", data[-index_bytes:-4])
     entries = list(zip(numbers[::2], numbers[1::2], strict=True))
-    # A chunk that is not stored is a lost one in a group of ours.
+    # In a group of this library, a chunk that is not stored is lost.
     shard.write_bytes(data[:-index_bytes] + forge_index([(MISSING, MISSING), *entries[1:]]))
     assert {kind for kind, _, _ in found(verify_store(root))} == {"shard_index_damaged"}
 
 
-def test_what_is_missing_in_another_programs_store_stays_so_and_nothing_is_removed(tmp_path: Path) -> None:
+def test_a_repair_removes_nothing_of_another_program(tmp_path: Path) -> None:
+    """Missing data of the store stay missing."""
     root = write_foreign(tmp_path / "store", CODECS["as we write it"])
     remove(f"{SURFACE}/pressure/zarr.json")(root)
     before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}

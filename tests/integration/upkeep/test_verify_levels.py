@@ -1,4 +1,4 @@
-"""What each level looks at, and that it is no more than it has to be."""
+"""The checks of each level, and their cost."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def entries_of(data: bytes) -> Entries:
 
 
 def forge(change: Callable[[Entries], Entries], shard: str = SHARD) -> Damage:
-    """Give a shard another index, whose checksum is right."""
+    """Replace the index of a shard by an index with a valid checksum."""
 
     def damage(root: Path) -> None:
         data = (root / shard).read_bytes()
@@ -62,7 +62,7 @@ def forge(change: Callable[[Entries], Entries], shard: str = SHARD) -> Damage:
 
 
 def insert_gap(root: Path) -> None:
-    """Move the chunks of a shard by a few bytes that belong to none."""
+    """Insert a few bytes before the chunks of a shard."""
     data = (root / SHARD).read_bytes()
     entries = [(start + 7, length) for start, length in entries_of(data)]
     (root / SHARD).write_bytes(bytes(7) + data[:-INDEX_BYTES] + forge_index(entries))
@@ -75,7 +75,7 @@ def append_to_chunks(root: Path) -> None:
 
 
 def add_blank(key: str) -> Damage:
-    """Change the bytes of JSON, and not what it says."""
+    """Change the bytes of a JSON document, but not its content."""
 
     def damage(root: Path) -> None:
         (root / key).write_bytes((root / key).read_bytes() + b" ")
@@ -84,7 +84,7 @@ def add_blank(key: str) -> Damage:
 
 
 def in_node(key: str, change: Callable[[dict[str, Any]], object]) -> Damage:
-    """Change what a node below the root says of itself."""
+    """Change the metadata of a node below the root."""
 
     def damage(root: Path) -> None:
         document = json.loads((root / key).read_bytes())
@@ -95,7 +95,7 @@ def in_node(key: str, change: Callable[[dict[str, Any]], object]) -> Damage:
 
 
 def forge_root(change: Callable[[dict[str, Any]], object]) -> Damage:
-    """Change what the root says, and give it the checksum of that, as a writer with a bug would."""
+    """Change the root and its checksum, like a writer with a bug."""
 
     def damage(root: Path) -> None:
         document = json.loads((root / "run_1.zarr/zarr.json").read_bytes())
@@ -174,7 +174,7 @@ def test_damaged_chunks_of_a_shard_are_one_finding_that_names_them(root: Path) -
     assert (first.sample_id, first.field) == ("run_1", "volume_velocity")
 
 
-def test_a_chunk_index_that_says_otherwise_than_the_shards_is_found(root: Path) -> None:
+def test_a_chunk_index_that_differs_from_the_shards_is_found(root: Path) -> None:
     write_chunk_index(root)
     assert verify_store(root).findings == ()
     other = write_runs(root.parent / "other", "run_1", chunk_points=CHUNK_POINTS, shard_points=2048, shuffle_seed=5)
@@ -194,7 +194,7 @@ def test_the_report_does_not_depend_on_the_number_of_threads(root: Path, workers
     assert essence(verify_store(root, workers=workers)) == essence(verify_store(root, workers=3))
 
 
-def test_progress_tells_the_bytes_that_were_read_of_all(intact: Path) -> None:
+def test_progress_has_the_read_and_total_bytes(intact: Path) -> None:
     told: list[tuple[int, int]] = []
     report = verify_store(intact, workers=2, progress=lambda done, total: told.append((done, total)))
     total = sum(path.stat().st_size for path in intact.glob("**/c/*/0"))
@@ -217,9 +217,7 @@ def write_values(root: Path, values: Any, **settings: Any) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("hole", [np.nan, np.inf, -np.inf])
-def test_values_that_are_not_finite_are_sound_only_where_they_were_allowed(
-    tmp_path: Path, dtype: str, hole: float
-) -> None:
+def test_non_finite_values_are_sound_only_if_allowed(tmp_path: Path, dtype: str, hole: float) -> None:
     values = np.linspace(0, 9, 1000)
     allowed = write_values(
         tmp_path / "allowed", np.where(values < 3, hole, values), non_finite="allow", values_dtype=dtype
@@ -231,23 +229,26 @@ def test_values_that_are_not_finite_are_sound_only_where_they_were_allowed(
     )
     [finding] = verify_store(promised).findings
     assert (finding.kind, finding.field) == ("not_finite", "volume_pressure")
-    assert finding.explanation == "333 values are NaN or infinite; 0 were when it was written"
+    assert finding.explanation == "expected 0 NaN or infinite values, as when the sample was written, got 333"
 
 
-def test_what_is_not_finite_is_not_counted_where_chunks_are_damaged(tmp_path: Path) -> None:
+def test_non_finite_values_are_not_counted_in_damaged_arrays(tmp_path: Path) -> None:
     values = np.where(np.arange(1000) % 2, np.nan, 1.0)
     root = write_values(tmp_path / "store", values, non_finite="allow", chunk_points=100)
     flip("run_1.zarr/volume/pressure/c/0/0", 20)(root)
     assert [one.kind for one in verify_store(root).findings] == ["chunk_damaged"]
 
 
-def test_attributes_that_only_the_group_has_are_found_where_the_manifest_is_ours(tmp_path: Path) -> None:
+def test_attributes_missing_in_an_own_manifest_are_found(tmp_path: Path) -> None:
     root = write_values(tmp_path / "store", np.zeros(10))
     writer = ZarrStoreWriter(root, FileMap(volume_position="x", volume_pressure="p"), "own")
     fields = {"volume_position": np.zeros((10, 3), "f4"), "volume_pressure": np.zeros(10)}
     writer.write_group("run_1", fields, attributes={"angle": 7})
     [finding] = verify_store(root).findings
-    assert (finding.kind, finding.explanation) == ("entry_differs", "it says otherwise than the manifest: attributes")
+    assert (finding.kind, finding.explanation) == (
+        "entry_differs",
+        "the group disagrees with the manifest on attributes",
+    )
 
 
 def test_memory_holds_a_few_chunks_and_not_a_field(tmp_path: Path) -> None:
@@ -259,12 +260,12 @@ def test_memory_holds_a_few_chunks_and_not_a_field(tmp_path: Path) -> None:
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    # Positions have 36 MB.
+    # The positions have 36 MB.
     assert peak < 6_000_000
 
 
 class BrokenDisk(LocalFileSystem):  # type: ignore[misc]  # fsspec is not typed
-    """A disk with a place that cannot be read any more."""
+    """A disk with an unreadable block."""
 
     protocol = "brokendisk"
     cachable = False
@@ -281,12 +282,12 @@ class BrokenDisk(LocalFileSystem):  # type: ignore[misc]  # fsspec is not typed
 fsspec.register_implementation("brokendisk", BrokenDisk, clobber=True)
 
 
-def test_what_the_medium_does_not_give_any_more_is_damage(root: Path) -> None:
+def test_an_unreadable_disk_block_is_damage(root: Path) -> None:
     """A lost connection is not damage."""
     (root / LAST_SHARD).rename(root / "last")
     [shard, *_] = verify_store(f"brokendisk://{root}", level="data").having("damage")
     assert (shard.kind, shard.object) == ("chunk_damaged", SHARD)
-    assert "the medium cannot be read" in shard.explanation
+    assert "the disk cannot read the data" in shard.explanation
     (root / "last").rename(root / LAST_SHARD)
     with pytest.raises(StorageError, match="Connection reset by peer"):
         verify_store(f"brokendisk://{root}", level="data")
@@ -296,11 +297,13 @@ def test_what_the_medium_does_not_give_any_more_is_damage(root: Path) -> None:
     ("kwargs", "message"),
     [
         pytest.param({"level": "deep"}, "level: expected one of census, index, data, source, got 'deep'", id="level"),
-        pytest.param({"level": "source"}, "source: the level 'source' compares with one", id="no source"),
+        pytest.param(
+            {"level": "source"}, "source: expected a source with the level 'source', and none", id="no source"
+        ),
         pytest.param({"workers": 0}, "workers: expected a whole number of at least 1, got 0", id="workers"),
         pytest.param({"sample_ids": "run_1"}, "sample_ids: expected a list of ids", id="a str"),
     ],
 )
-def test_a_wrong_call_is_refused_before_anything_is_read(intact: Path, kwargs: dict[str, Any], message: str) -> None:
+def test_invalid_parameters_are_refused_before_any_read(intact: Path, kwargs: dict[str, Any], message: str) -> None:
     with pytest.raises(ArgumentError, match=f"^{message}"):
         verify_store(intact, **kwargs)

@@ -1,4 +1,4 @@
-"""A store against its source: every position and value, in the original order."""
+"""Comparison of a store with its source: every position and value, in the original order."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ GROUP = "run_2.zarr"
 
 
 class HeldSource:
-    """Samples in memory, or what it is told to raise."""
+    """Holds samples in memory, or raises specified errors."""
 
     def __init__(self, filemap: FileMap, samples: Mapping[str, SourceSample | Exception]) -> None:
         self.filemap = filemap
@@ -55,7 +55,7 @@ def root(converted: tuple[Path, TreeSource], tmp_path: Path) -> Path:
 
 @pytest.fixture
 def source(converted: tuple[Path, TreeSource]) -> HeldSource:
-    """What the store was converted from, to be changed."""
+    """The source of the store, which tests change."""
     tree = converted[1]
     return HeldSource(tree.filemap, {sample_id: tree.load(sample_id) for sample_id in IDS})
 
@@ -70,7 +70,7 @@ def change_fields(source: HeldSource, **fields: Any) -> None:
     source.samples["run_2"] = SourceSample(fields_of(source) | fields, {"design_parameters": [1.0]})
 
 
-def test_a_store_is_what_its_source_is(converted: tuple[Path, TreeSource]) -> None:
+def test_a_store_matches_its_source(converted: tuple[Path, TreeSource]) -> None:
     root, source = converted
     report = verify_store(root, level="source", source=source)
     assert (report.findings, report.limits) == ((), ())
@@ -88,7 +88,7 @@ def test_one_value_that_differs_is_found_with_its_field(root: Path, source: Held
     assert finding.explanation.startswith(f"1 of {N_POINTS} points have other values than the source")
 
 
-def test_a_difference_that_the_stored_dtype_cannot_hold_is_none(root: Path, source: HeldSource) -> None:
+def test_a_difference_below_the_stored_precision_is_ignored(root: Path, source: HeldSource) -> None:
     fields_of(source)[FIELD] = fields_of(source)[FIELD] * np.float32(1 + 2**-20)
     assert verify_store(root, level="source", source=source).is_sound
 
@@ -99,7 +99,7 @@ def test_another_order_of_the_same_points_is_found(root: Path, source: HeldSourc
     assert finding.field == FIELD
 
 
-def test_another_seed_than_that_of_the_shuffle_is_found(tmp_path: Path, source: HeldSource) -> None:
+def test_a_wrong_shuffle_seed_is_found(tmp_path: Path, source: HeldSource) -> None:
     # Every byte is intact, and the manifest and the groups agree.
     for name, seed in (("store", 1), ("other", 2)):
         writer = ZarrStoreWriter(tmp_path / name, source.filemap, "ahmed", shuffle_seed=seed)
@@ -113,7 +113,8 @@ def test_another_seed_than_that_of_the_shuffle_is_found(tmp_path: Path, source: 
     assert len(report.having("damage")) == len(fields_of(source)) + 1  # and the attributes
 
 
-def test_nan_is_like_any_other_nan_and_no_number_is(tmp_path: Path, source: HeldSource) -> None:
+def test_all_nan_values_are_equal(tmp_path: Path, source: HeldSource) -> None:
+    """A NaN differs from every number."""
     pressure = np.linspace(0, 1, 100, dtype="f4")
     pressure[3] = np.nan
     fields = {"volume_position": np.zeros((100, 3), "f4"), "volume_pressure": pressure}
@@ -126,11 +127,11 @@ def test_nan_is_like_any_other_nan_and_no_number_is(tmp_path: Path, source: Held
     payload[[0, 5]] = -0.0, np.nan
     held = HeldSource(filemap, {"run_1": SourceSample(fields | {"volume_pressure": payload})})
     [finding] = verify_store(tmp_path, level="source", source=held).findings
-    # Of the sign of zero, which is another value, and of the number that is none any more.
+    # The sign of zero counts as a difference, and so does a number that became NaN.
     assert finding.explanation.startswith("2 of 100 points")
 
 
-def test_fields_that_are_not_in_memory_are_compared_as_well(root: Path, source: HeldSource, tmp_path: Path) -> None:
+def test_fields_outside_memory_are_compared(root: Path, source: HeldSource, tmp_path: Path) -> None:
     values = np.ascontiguousarray(fields_of(source)[FIELD])
     values.tofile(tmp_path / "velocity")
     mapped = np.memmap(tmp_path / "velocity", values.dtype, "r", shape=values.shape)
@@ -152,7 +153,7 @@ SHORT_SURFACE = {
     [
         pytest.param(
             {f"surface_{name}": values for name, values in SHORT_SURFACE.items()},
-            "domain 'surface' has 150 points, in the source 9",
+            "domain 'surface' has 150 points in the store, and 9",
             id="points",
         ),
         pytest.param(
@@ -167,23 +168,26 @@ def test_other_differences_are_named(root: Path, source: HeldSource, change: Arr
     assert any(message in one.explanation for one in findings)
 
 
-def test_an_attribute_that_the_source_has_otherwise_is_found(root: Path, source: HeldSource) -> None:
-    """An attribute that the source does not have was set since, and is no difference."""
+def test_a_different_attribute_is_found(root: Path, source: HeldSource) -> None:
+    """An attribute that the source lacks was set after the conversion, and is not a difference."""
     source.samples["run_2"] = SourceSample(fields_of(source), {})
     assert verify_store(root, level="source", source=source).is_sound
     source.samples["run_2"] = SourceSample(fields_of(source), {"design_parameters": 7})
     [finding] = verify_store(root, level="source", source=source).having("damage")
-    assert (finding.kind, finding.explanation) == ("source_differs", "its attributes are not those of the source")
+    assert (finding.kind, finding.explanation) == (
+        "source_differs",
+        "the attributes of the sample differ from the source",
+    )
 
 
 def test_a_domain_that_the_source_lacks_is_named(root: Path, source: HeldSource) -> None:
     kept = {field: values for field, values in fields_of(source).items() if field.startswith("volume")}
     source.samples["run_2"] = SourceSample(kept, dict(StoreManifest.load(str(root)).sample("run_2").attributes))
     [finding] = verify_store(root, level="source", source=source).having("damage")
-    assert finding.explanation == "the sample has the domain 'surface', the source has not"
+    assert finding.explanation == "the sample has the domain 'surface', but the source does not"
 
 
-def test_damage_is_found_beside_a_difference(root: Path, source: HeldSource) -> None:
+def test_damage_and_differences_are_both_found(root: Path, source: HeldSource) -> None:
     fields_of(source)["volume_sdf"] = fields_of(source)["volume_sdf"] + 1
     flip(f"{ARRAY}/c/0/0", 20)(root)
     assert found(verify_store(root, level="source", source=source)) == {
@@ -199,7 +203,7 @@ def test_damage_is_found_beside_a_difference(root: Path, source: HeldSource) -> 
         pytest.param(ZeroDivisionError("no cells"), "ZeroDivisionError: no cells", id="of another library"),
     ],
 )
-def test_a_sample_whose_source_is_broken_is_not_compared_but_read(
+def test_a_sample_with_a_broken_source_is_only_read(
     root: Path, source: HeldSource, error: Exception, message: str
 ) -> None:
     source.samples["run_2"] = error
@@ -211,7 +215,7 @@ def test_a_sample_whose_source_is_broken_is_not_compared_but_read(
     assert found(report) == {("chunk_damaged", "run_2", f"{ARRAY}/c/0/0")}
 
 
-def test_what_only_one_of_both_has_is_named(root: Path, source: HeldSource) -> None:
+def test_samples_that_only_one_side_has_are_named(root: Path, source: HeldSource) -> None:
     source.samples["run_7"] = source.samples.pop("run_2")
     report = verify_store(root, level="source", source=source)
     assert {(one.kind, one.severity, one.sample_id) for one in report.findings} == {
@@ -221,13 +225,13 @@ def test_what_only_one_of_both_has_is_named(root: Path, source: HeldSource) -> N
     assert report.is_sound
 
 
-def test_a_library_that_is_missing_ends_it(root: Path, source: HeldSource) -> None:
+def test_a_missing_library_ends_the_verification(root: Path, source: HeldSource) -> None:
     source.samples["run_2"] = MissingDependencyError("h5py", "reading .h5 files", "hdf5")
     with pytest.raises(MissingDependencyError, match="pip install"):
         verify_store(root, level="source", source=source)
 
 
-def test_a_source_that_has_changed_since_is_noted(tmp_path: Path) -> None:
+def test_a_changed_source_is_noted(tmp_path: Path) -> None:
     root, source = convert_tree(tmp_path)
     file = tmp_path / "tree" / "run_2" / f"{TREE_FILEMAP.volume_pressure}"
     os.utime(file, ns=(0, 0))
@@ -236,21 +240,23 @@ def test_a_source_that_has_changed_since_is_noted(tmp_path: Path) -> None:
     assert (note.kind, note.severity, note.sample_id) == ("source_changed", "note", "run_2")
 
 
-def test_samples_that_cannot_be_opened_are_passed_over(root: Path, source: HeldSource) -> None:
+def test_samples_that_cannot_be_opened_are_not_compared(root: Path, source: HeldSource) -> None:
     remove(GROUP)(root)
     assert found(verify_store(root, level="source", source=source)) == {("missing_group", "run_2", GROUP)}
 
 
-def test_a_store_whose_original_order_is_not_known_cannot_be_compared(
+def test_a_store_of_unknown_order_is_not_compared(
     converted: tuple[Path, TreeSource], source: HeldSource, tmp_path: Path
 ) -> None:
     copy_store(str(converted[0]), str(tmp_path / "part"), fraction=0.5)
     assert verify_store(tmp_path / "part").findings == ()
-    with pytest.raises(OriginalOrderError, match=r"has 0\.5 of the points of .* verify the level 'data'"):
+    with pytest.raises(OriginalOrderError, match=r"has a fraction of 0\.5 of the points of .* use the level 'data'"):
         verify_store(tmp_path / "part", level="source", source=source)
 
 
-def test_a_source_is_for_its_own_level_alone(root: Path, source: HeldSource) -> None:
-    with pytest.raises(ArgumentError, match="source: the level 'source' compares with one, and no other does"):
+def test_a_source_needs_the_level_source(root: Path, source: HeldSource) -> None:
+    with pytest.raises(
+        ArgumentError, match="source: expected a source with the level 'source', and none with other levels"
+    ):
         verify_store(root, source=source)
     assert StoreManifest.load(str(root)).shuffle_algorithm == "hash-v1"

@@ -1,4 +1,4 @@
-"""Fields that are added to samples that are there."""
+"""Fields that are added to existing samples."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def place(request: pytest.FixtureRequest) -> Place:
 
 
 def test_the_bytes_are_those_of_a_conversion_with_all_fields_at_once(place: Place, at_once: Path) -> None:
-    """But for the key that says which fields came later, which entries have, and so the checksums of documents."""
+    """The only differences are the key ``added_fields`` in entries, and the checksums of documents."""
     write(place.root, options=place.options)
     add(place.root, options=place.options)
     found, expected = place.files(), every_file(at_once)
@@ -152,7 +152,8 @@ def test_a_field_is_pending_until_all_samples_with_its_domain_have_it(root: Path
     assert manifest_of(root).sample("part/run_1").added_fields == ADDED
 
 
-def test_the_new_chunk_index_is_that_of_all_fields_made_anew(root: Path) -> None:
+def test_new_chunk_index_equals_one_of_all_fields(root: Path) -> None:
+    """The index that is extended equals an index that is made again."""
     add(root)
     name = str(manifest_of(root).index_name)
     data = (root / name).read_bytes()
@@ -160,7 +161,7 @@ def test_the_new_chunk_index_is_that_of_all_fields_made_anew(root: Path) -> None
     assert (root / name).read_bytes() == data
 
 
-def test_for_the_new_chunk_index_no_index_of_another_shard_is_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_chunk_index_reads_no_other_shard_index(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gather, asked = index_making.gather_fields, set[str]()
 
     def noted(storage: Any, manifest: Any, sample_id: str, fields: Any) -> Any:
@@ -168,7 +169,7 @@ def test_for_the_new_chunk_index_no_index_of_another_shard_is_read(root: Path, m
         return gather(storage, manifest, sample_id, fields)
 
     def fail(*_: object) -> None:
-        raise AssertionError("the chunk index is made anew")
+        raise AssertionError("the whole chunk index is made again")
 
     monkeypatch.setattr(index_subset, "gather_fields", noted)
     monkeypatch.setattr(index_making, "_gather_sample", fail)
@@ -186,7 +187,7 @@ def drop_index(root: Path) -> None:
 
 
 def test_an_index_of_other_fields_describes_no_sample(root: Path) -> None:
-    """It was made while a field joined: the lengths of a sample are in the order of the fields of its maker."""
+    """The index was made while a field was added. Its lengths are in the order of the fields that its writer knew."""
     drop_index(root)
     writer = open_writer(root, MORE)
     for sample_id in IDS:
@@ -208,11 +209,11 @@ def test_a_store_without_a_chunk_index_gets_none(root: Path) -> None:
     assert fields_in(manifest_of(root)) >= set(ADDED)
 
 
-def test_whoever_asks_for_a_pending_field_is_told_which_samples_lack_it(root: Path) -> None:
+def test_pending_field_error_names_samples_that_lack_it(root: Path) -> None:
     add(root, ids=("run_2",))
     message = (
         r"field 'surface_friction' is pending: 2 of 3 samples lack it \('part/run_1', 'run_3'\); add it to them with "
-        r"noether-zarr add-fields STORE SOURCE, or take it out with noether-zarr remove STORE --field surface_friction"
+        r"noether-zarr add-fields STORE SOURCE, or remove it with noether-zarr remove STORE --field surface_friction"
     )
     with pytest.raises(UnknownNameError, match=message):
         ZarrChunkReader(root).read_arrays("run_2", fields=["surface_friction"])
@@ -222,7 +223,7 @@ def test_whoever_asks_for_a_pending_field_is_told_which_samples_lack_it(root: Pa
 
 
 def moved(sample_id: str) -> Arrays:
-    """The positions of a sample, one of them a little elsewhere."""
+    """Return the positions of a sample, with one of them slightly changed."""
     given = fields_of(sample_id, ("surface_position", "surface_friction"))
     given["surface_position"][7, 1] = np.nextafter(given["surface_position"][7, 1], np.float32(2))
     return given
@@ -235,32 +236,32 @@ def reversed_rows(sample_id: str) -> Arrays:
 BAD: dict[str, tuple[Callable[[], tuple[str, Arrays]], str]] = {
     "other positions": (
         lambda: ("run_2", moved("run_2")),
-        r"sample 'run_2', field surface_position: these are other points, or another order: stored row \d+: expected "
-        r"\[.*\], as the store has, got \[.*\]; nothing was written; give the arrays of the source",
+        r"sample 'run_2', field surface_position: the points or their order differ: expected \[.*\] in "
+        r"stored row \d+, got \[.*\]; nothing was written; use the arrays of the source",
     ),
-    "another order": (lambda: ("run_2", reversed_rows("run_2")), "other points, or another order"),
+    "another order": (lambda: ("run_2", reversed_rows("run_2")), "the points or their order differ"),
     "another number of points": (
         lambda: ("run_2", {"surface_friction": np.zeros((154, 3))}),
-        "sample 'run_2', field surface_friction: expected 155 points, as the sample has in the store, got 154; give",
+        "sample 'run_2', field surface_friction: expected 155 points as in the store, got 154; use",
     ),
     "another width": (lambda: ("run_2", {"surface_friction": np.zeros((155, 2))}), r"expected shape \(n_points, 3\)"),
     "no such sample": (lambda: ("run_9", moved("run_2")), "sample 'run_9' is not in the store"),
     "no such field": (lambda: ("run_2", {"surface_frictoin": np.zeros(155)}), "unknown field 'surface_frictoin'"),
-    "no field": (lambda: ("run_2", {}), "no field is given"),
+    "no field": (lambda: ("run_2", {}), "expected at least one field to add, got none; name a field"),
     "a field that exists": (
         lambda: ("run_2", fields_of("run_2", ("surface_pressure",))),
-        "sample 'run_2', field surface_pressure: the sample was converted with it; expected fields that it lacks",
+        "sample 'run_2', field surface_pressure: expected a new field, but the sample was converted with it",
     ),
     "no such domain": (
         lambda: ("run_3", {"volume_pressure": np.zeros(220)}),
-        "sample 'run_3': it has no domain 'volume' to add volume_pressure to; expected fields of surface",
+        "sample 'run_3': it has no domain 'volume' for volume_pressure; add only fields of surface",
     ),
     "overflow": (lambda: ("run_2", {"surface_friction": np.full((155, 3), 1e6)}), "surface_friction"),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_what_cannot_be_added_is_refused_and_leaves_no_trace(root: Path, case: str) -> None:
+def test_bad_additions_are_refused_and_leave_no_trace(root: Path, case: str) -> None:
     make, message = BAD[case]
     before = every_file(root)
     sample_id, given = make()
@@ -269,14 +270,15 @@ def test_what_cannot_be_added_is_refused_and_leaves_no_trace(root: Path, case: s
     assert every_file(root) == before
 
 
-def test_the_same_field_again_is_passed_over_and_another_is_refused(root: Path) -> None:
+def test_same_field_is_skipped_and_other_values_are_refused(root: Path) -> None:
+    """Adding the same field again is a no-op."""
     add(root)
     before = every_file(root)
     add(root)
     assert every_file(root) == before
     given = fields_of("run_2", ("surface_friction",))
     given["surface_friction"][3] += 1
-    with pytest.raises(SampleDataError, match="the sample has it, with other values: stored row"):
+    with pytest.raises(SampleDataError, match=r"already has it with other values: expected .* in stored row"):
         open_writer(root, MORE).add_fields("run_2", given)
     assert every_file(root) == before
 
@@ -320,7 +322,7 @@ def test_a_writer_with_new_fields_writes_no_sample(root: Path) -> None:
     assert every_file(root) == before
 
 
-def test_rows_in_stored_order_are_stored_as_they_are(root: Path, at_once: Path) -> None:
+def test_rows_in_stored_order_are_not_shuffled(root: Path, at_once: Path) -> None:
     writer, reader = open_writer(root, MORE), ZarrChunkReader(at_once)
     for sample_id in IDS:
         stored = reader.read_arrays(sample_id, dtype=None)
@@ -339,7 +341,7 @@ def test_an_origin_counts_for_the_positions_that_are_compared(tmp_path: Path) ->
     assert fields_in(manifest_of(tmp_path / "store")) >= set(ADDED)
 
 
-def test_arrays_that_are_not_in_memory_give_the_same_bytes(
+def test_arrays_not_in_memory_make_the_same_bytes(
     root: Path, at_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shrink(monkeypatch, 600, block_bytes=300)
@@ -354,7 +356,7 @@ def test_arrays_that_are_not_in_memory_give_the_same_bytes(
     for key, data in every_file(at_once).items():
         if "/c/" in key:
             assert (root / key).read_bytes() == data
-    with pytest.raises(SampleDataError, match="other points, or another order"):
+    with pytest.raises(SampleDataError, match="the points or their order differ"):
         writer.add_fields("run_2", {"surface_position": np.load(tmp_path / "surface_position.npy")[::-1]})
 
 
@@ -365,7 +367,7 @@ def test_units_become_attributes_of_the_new_array(root: Path) -> None:
 
 
 def test_a_conversion_that_does_not_know_the_field_goes_on(root: Path) -> None:
-    """Its saves are no conflict, complete samples stay complete, and a new one makes the field pending again."""
+    """It can save the manifest. Complete samples stay complete, and a new sample makes the field pending again."""
     conversion = open_writer(root)
     add(root)
     assert conversion.find_group("run_2") == manifest_of(root).sample("run_2")
@@ -391,7 +393,7 @@ def test_a_conversion_that_knows_the_field_joins_it(root: Path) -> None:
     assert verify_store(root).findings == ()
 
 
-def test_a_sample_that_is_written_again_without_the_field_has_it_no_more(root: Path) -> None:
+def test_sample_written_without_the_field_loses_it(root: Path) -> None:
     add(root)
     writer = open_writer(root)
     writer.write_sample("run_3", fields_of("run_3", ("surface_position", "surface_pressure")))
@@ -408,13 +410,13 @@ LESS = FileMap(surface_position="p", volume_position="vp", volume_velocity="vv",
 
 @pytest.mark.parametrize("parameters", [{"shuffle_seed": 1}, {"values_dtype": "float32"}, {"filemap": LESS}])
 def test_other_differences_stay_conflicts(root: Path, parameters: dict[str, Any]) -> None:
-    """Also that of a writer which lacks a field with which the store was converted."""
+    """For example a writer that lacks a field with which the store was converted."""
     add(root)
     with pytest.raises(ManifestConflictError, match="was written with other settings"):
         open_writer(root, **{"filemap": MORE} | parameters)
 
 
-def test_the_last_sample_that_lacks_a_field_may_be_removed(root: Path) -> None:
+def test_last_sample_that_lacks_a_field_can_be_removed(root: Path) -> None:
     add(root, ids=("part/run_1", "run_2"))
     remove_samples(root, ["run_3"])
     assert fields_in(manifest_of(root)) >= set(ADDED)
@@ -434,7 +436,7 @@ def test_the_manifest_is_made_again_from_the_groups(root: Path, ids: tuple[str, 
     assert (root / "manifest.json").read_bytes() == before
 
 
-def test_what_the_manifest_does_not_say_yet_is_found_and_repaired(root: Path, at_once: Path) -> None:
+def test_unrecorded_fields_are_found_and_repaired(root: Path, at_once: Path) -> None:
     """A writer was killed after the roots of its samples named the fields."""
     writer = open_writer(root, MORE)
     for sample_id in IDS:
@@ -465,7 +467,7 @@ def test_a_damaged_root_is_made_again_to_the_byte(root: Path) -> None:
 
 
 def test_writers_at_once_lose_nothing(root: Path) -> None:
-    """Two fields and all samples, by four writers."""
+    """Four writers add two fields to all samples."""
     together = threading.Barrier(4)
 
     def work(number: int) -> None:
@@ -486,9 +488,7 @@ def test_writers_at_once_lose_nothing(root: Path) -> None:
     assert verify_store(root).findings == ()
 
 
-def test_a_sample_that_is_written_again_meanwhile_does_not_name_the_field(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sample_rewritten_during_an_addition_lacks_the_field(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     update = LocalStorage.update
 
     def after_another(self: LocalStorage, key: str, change: Any) -> None:
@@ -500,12 +500,12 @@ def test_a_sample_that_is_written_again_meanwhile_does_not_name_the_field(
         update(self, key, change)
 
     monkeypatch.setattr(LocalStorage, "update", after_another)
-    with pytest.raises(StorageError, match="another process wrote or removed the sample meanwhile; run again"):
+    with pytest.raises(StorageError, match="another process wrote or removed the sample; add the fields again"):
         open_writer(root, MORE).add_fields("run_2", fields_of("run_2", ADDED))
 
 
-def test_an_array_that_is_gone_again_is_not_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A repair took it for a leftover, or a removal of the field came in between."""
+def test_removed_array_is_not_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A repair removed the array as a leftover, or another process removed the field."""
     update = LocalStorage.update
 
     def after_removal(self: LocalStorage, key: str, change: Any) -> None:
@@ -513,7 +513,7 @@ def test_an_array_that_is_gone_again_is_not_named(root: Path, monkeypatch: pytes
         update(self, key, change)
 
     monkeypatch.setattr(LocalStorage, "update", after_removal)
-    with pytest.raises(StorageError, match="another process removed surface/friction meanwhile; run again"):
+    with pytest.raises(StorageError, match="another process removed surface/friction; add the fields again"):
         open_writer(root, MORE).add_fields("run_2", fields_of("run_2", ["surface_friction"]))
     assert "friction" not in (root / "run_2.zarr" / "zarr.json").read_text()
 

@@ -1,4 +1,4 @@
-"""The checksums of the stored values of each field, which tell a sample that was written again from the one before."""
+"""The checksums of the stored values of each field, which differ if a sample is written again with other values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SMALL = FileMap(surface_position="p", surface_pressure="c")
 
 
 def checksums_of_files(root: Path, sample_id: str, *, n_crc_bytes: int = 4) -> dict[str, str]:
-    """Return the checksums as the format has them, from the chunks that the shards on disk say they have."""
+    """Return the checksums by their definition in the format, from the chunks in the shards on disk."""
     found = {}
     group = root / f"{sample_id}.zarr"
     for array in {shard.parents[2] for shard in group.glob("*/*/c/*/0")}:
@@ -68,7 +68,7 @@ def test_manifest_and_root_have_the_checksum_of_the_chunks_of_each_field(root: P
 
 
 def test_samples_of_the_same_lengths_and_losses_have_other_checksums(tmp_path: Path) -> None:
-    """Uncompressed values that lose nothing leave no other trace in the root."""
+    """Without compression and loss, the root has no other entry that depends on the values."""
     writer = ZarrStoreWriter(tmp_path, SMALL, "small", values_dtype="float32", compression_level=0)
     entries = []
     for value in (1.0, 2.0):
@@ -80,7 +80,7 @@ def test_samples_of_the_same_lengths_and_losses_have_other_checksums(tmp_path: P
     assert replace(entries[0], content_crc32c=other) == entries[1]
 
 
-def test_chunks_without_checksums_have_the_same_ones(tmp_path: Path) -> None:
+def test_content_checksum_is_independent_of_chunk_checksums(tmp_path: Path) -> None:
     for checksum in (True, False):
         root = write_runs(tmp_path / str(checksum), "run_1", chunk_points=256, checksum=checksum)
         expected = checksums_of_files(root, "run_1", n_crc_bytes=4 if checksum else 0)
@@ -88,7 +88,8 @@ def test_chunks_without_checksums_have_the_same_ones(tmp_path: Path) -> None:
     assert expected == checksums_of_files(tmp_path / "True", "run_1")
 
 
-def test_a_whole_copy_keeps_them_and_a_part_has_its_own(root: Path, tmp_path: Path) -> None:
+def test_whole_copy_keeps_content_checksums(root: Path, tmp_path: Path) -> None:
+    """A copy of some points gets its own."""
     for name, fraction in (("whole", 1.0), ("part", 0.3)):
         copy = tmp_path / name
         for _ in range(2):  # the second time, all samples are there
@@ -99,7 +100,7 @@ def test_a_whole_copy_keeps_them_and_a_part_has_its_own(root: Path, tmp_path: Pa
     assert checksums_of_files(tmp_path / "whole", "run_1") == checksums_of_files(root, "run_1")
 
 
-def test_a_copy_of_other_content_is_made_anew(tmp_path: Path) -> None:
+def test_copy_of_other_content_is_made_again(tmp_path: Path) -> None:
     fields = {"surface_position": np.zeros((10, 3), np.float32), "surface_pressure": np.zeros(10, np.float32)}
     writer = ZarrStoreWriter(tmp_path / "store", SMALL, "small", values_dtype="float32", compression_level=0)
     for value in (1, 2):
@@ -108,7 +109,7 @@ def test_a_copy_of_other_content_is_made_anew(tmp_path: Path) -> None:
         assert copy_store(str(tmp_path / "store"), str(tmp_path / "copy")).copied == 1
 
 
-def test_a_lost_root_is_made_again_with_them(tmp_path: Path) -> None:
+def test_lost_root_is_restored_with_content_checksums(tmp_path: Path) -> None:
     root = write_runs(tmp_path / "store", "run_1", chunk_points=256)
     document = (root / "run_1.zarr/zarr.json").read_bytes()
     (root / "run_1.zarr/zarr.json").write_bytes(document.replace(b"content_crc32c", b"content_crc32d"))
@@ -117,7 +118,7 @@ def test_a_lost_root_is_made_again_with_them(tmp_path: Path) -> None:
     assert verify_store(root).findings == ()
 
 
-def test_entries_of_earlier_releases_stay_without_them(tmp_path: Path) -> None:
+def test_old_entries_stay_without_content_checksums(tmp_path: Path) -> None:
     root = write_runs(tmp_path / "store", "run_1", "run_2", chunk_points=256)
     content = json.loads((root / "manifest.json").read_bytes())
     del content["samples"]["run_1"]["content_crc32c"], content["crc32c"]

@@ -1,4 +1,4 @@
-"""Units and long names of fields: where they come from, who reads them, and what keeps them."""
+"""Units and long names of fields: their sources, their readers, and the commands that keep them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def write(root: Path, meaning: dict[str, dict[str, str]] | None = MEANING, sampl
 
 
 def stored(root: Path, sample_id: str = "run_1") -> dict[str, dict[str, Any]]:
-    """The attributes of every array that has some, as zarr-python reads them."""
+    """Return the attributes of every array with attributes, read with zarr-python."""
     group = zarr.open_group(root / f"{sample_id}.zarr", mode="r")
     arrays = {path.replace("/", "_"): array for path, array in group.members(max_depth=None) if "/" in path}
     return {name: dict(array.attrs) for name, array in arrays.items() if dict(array.attrs)}
@@ -52,7 +52,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("meaning") / "store")
 
 
-def test_they_are_attributes_of_the_arrays(store: Path) -> None:
+def test_field_attributes_are_attributes_of_the_arrays(store: Path) -> None:
     assert stored(store) == MEANING
     [surface, volume] = [xarray.open_zarr(store / "run_1.zarr", group=one) for one in ("surface", "volume")]
     assert surface["pressure"].attrs == MEANING["surface_pressure"]
@@ -60,8 +60,8 @@ def test_they_are_attributes_of_the_arrays(store: Path) -> None:
     assert surface["position"].attrs == {}
 
 
-def test_a_store_without_them_has_the_bytes_that_it_always_had(tmp_path: Path, store: Path) -> None:
-    """The documents of arrays and the copies in the root differ in nothing but the attributes."""
+def test_bytes_without_field_attributes_are_unchanged(tmp_path: Path, store: Path) -> None:
+    """The documents of arrays and their copies in the root differ only in the attributes."""
     without = visible_files(write(tmp_path / "store", None))
     assert visible_files(write(tmp_path / "empty", {"volume_sdf": {}})) == without
     for key, document in visible_files(store).items():
@@ -72,7 +72,7 @@ def test_a_store_without_them_has_the_bytes_that_it_always_had(tmp_path: Path, s
     assert b'"attributes": {},' in without["run_1.zarr/surface/pressure/zarr.json"].replace(b"\n", b"")
 
 
-def test_a_writer_of_another_process_writes_them(tmp_path: Path, store: Path) -> None:
+def test_field_attributes_pass_to_another_process(tmp_path: Path, store: Path) -> None:
     writer = ZarrStoreWriter(tmp_path / "x", AHMED_FILEMAP, "ahmed", chunk_points=64, field_attributes=MEANING)
     keywords = pickle.loads(pickle.dumps(writer.to_init_kwargs()))
     again = ZarrStoreWriter(**keywords | {"store_root": tmp_path / "again"})
@@ -86,41 +86,41 @@ def test_a_writer_of_another_process_writes_them(tmp_path: Path, store: Path) ->
     [
         ({"volume_presure": {"units": "1"}}, "unknown field 'volume_presure'; did you mean 'volume_pressure'"),
         ({"volume_sdf": {"unit": "m"}}, "volume_sdf: expected 'units' or 'long_name', got 'unit'"),
-        ({"volume_sdf": {"units": 1}}, "volume_sdf: units: expected text that can be printed, got 1"),
-        ({"volume_sdf": {"units": ""}}, "volume_sdf: units: expected text that can be printed, got ''"),
-        ({"volume_sdf": {"long_name": "a\u202eb"}}, "volume_sdf: long_name: expected text that can be printed"),
+        ({"volume_sdf": {"units": 1}}, "volume_sdf: units: expected printable text, got 1"),
+        ({"volume_sdf": {"units": ""}}, "volume_sdf: units: expected printable text, got ''"),
+        ({"volume_sdf": {"long_name": "a\u202eb"}}, "volume_sdf: long_name: expected printable text"),
     ],
 )
-def test_wrong_ones_are_refused(tmp_path: Path, meaning: Any, message: str) -> None:
+def test_wrong_field_attributes_are_refused(tmp_path: Path, meaning: Any, message: str) -> None:
     with pytest.raises(ArgumentError, match=f"^field_attributes: {message}"):
         write(tmp_path / "store", meaning)
     assert not (tmp_path / "store").exists()
 
 
-def test_info_shows_them(store: Path) -> None:
+def test_info_shows_field_attributes(store: Path) -> None:
     lines = call("info", store).stdout.splitlines()
     assert "surface_pressure: kinematic pressure [m2/s2]" in lines
     assert "volume_velocity: [m/s]" in lines
     assert "volume_sdf: distance to the surface" in lines
     summary = summarize(store, "run_1")
-    told = {field.field: (field.units, field.long_name) for domain in summary.domains for field in domain.fields}
-    assert told["surface_pressure"] == ("m2/s2", "kinematic pressure")
-    assert told["surface_position"] == (None, None)
+    shown = {field.field: (field.units, field.long_name) for domain in summary.domains for field in domain.fields}
+    assert shown["surface_pressure"] == ("m2/s2", "kinematic pressure")
+    assert shown["surface_position"] == (None, None)
 
 
-def test_info_of_a_store_without_them_says_nothing_more(tmp_path: Path) -> None:
+def test_info_without_field_attributes_is_unchanged(tmp_path: Path) -> None:
     write(tmp_path / "store", None)
     assert "]" not in call("info", tmp_path / "store").stdout.rpartition("┘")[2]
 
 
 @pytest.mark.parametrize("options", [{}, {"fraction": 0.5}, {"fields": ["surface_pressure", "volume_sdf"]}], ids=str)
-def test_a_copy_keeps_them(store: Path, tmp_path: Path, options: dict[str, Any]) -> None:
+def test_copy_keeps_field_attributes(store: Path, tmp_path: Path, options: dict[str, Any]) -> None:
     copy_store(str(store), str(tmp_path / "copy"), **options)
     kept = options.get("fields", MEANING)
     assert stored(tmp_path / "copy") == {field: MEANING[field] for field in kept}
 
 
-def test_a_merge_keeps_them(store: Path, tmp_path: Path) -> None:
+def test_merge_keeps_field_attributes(store: Path, tmp_path: Path) -> None:
     shutil.copytree(store, tmp_path / "store")
     (tmp_path / "store" / "manifest.json").unlink()
     merge_groups(tmp_path / "store")
@@ -129,7 +129,7 @@ def test_a_merge_keeps_them(store: Path, tmp_path: Path) -> None:
 
 
 def spoil_root(group: Path) -> None:
-    """Have the root say another unit, and fail its checksum."""
+    """Change a unit in the root, so that the root fails its checksum."""
     root = group / "zarr.json"
     root.write_text(root.read_text().replace("m2/s2", "m2/s3"))
 
@@ -139,7 +139,7 @@ def lose_document(group: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [spoil_root, lose_document])
-def test_a_repair_brings_them_back_to_the_byte(store: Path, tmp_path: Path, damage: Callable[[Path], None]) -> None:
+def test_repair_restores_field_attributes(store: Path, tmp_path: Path, damage: Callable[[Path], None]) -> None:
     shutil.copytree(store, tmp_path / "store")
     damage(tmp_path / "store" / "run_1.zarr")
     repair_store(tmp_path / "store")
@@ -147,7 +147,7 @@ def test_a_repair_brings_them_back_to_the_byte(store: Path, tmp_path: Path, dama
     assert verify_store(tmp_path / "store").findings == ()
 
 
-def test_a_repair_from_the_source_gives_them_again(tmp_path: Path) -> None:
+def test_repair_from_the_source_restores_field_attributes(tmp_path: Path) -> None:
     source = annotated_tree(tmp_path, {"volume_pressure": {"units": "1"}})
     writer = open_writer(tmp_path / "store", source.filemap, "ahmed", field_attributes=field_attributes_of(source))
     convert(source, writer, workers=0)
@@ -166,7 +166,7 @@ def annotated_tree(root: Path, meaning: dict[str, dict[str, str]]) -> TreeSource
 def test_units_other_than_those_of_the_store_are_refused(store: Path, tmp_path: Path) -> None:
     shutil.copytree(store, tmp_path / "store")
     other = {"surface_pressure": {"units": "Pa"}, "volume_velocity": {"units": "m/s"}}
-    message = "units of surface_pressure: the store has 'm2/s2', the source 'Pa'. Write to another store; if the unit"
+    message = "units of surface_pressure: expected 'm2/s2' as in the store, got 'Pa' from the source; write to"
     with pytest.raises(ArgumentError, match=message):
         open_writer(tmp_path / "store", AHMED_FILEMAP, "ahmed", field_attributes=other)
     open_writer(tmp_path / "store", AHMED_FILEMAP, "ahmed", field_attributes=other, overwrite=True)
@@ -191,7 +191,7 @@ def test_the_volume_pressure_of_a_preset_is_a_total_pressure_coefficient(tmp_pat
     assert "volume_pressure: total pressure coefficient [1]" in call("info", tmp_path / "store").stdout
 
 
-def test_a_mapping_gives_units_and_long_names(tmp_path: Path) -> None:
+def test_mapping_sets_units_and_long_names(tmp_path: Path) -> None:
     text = """
     name = "meaning"
     id = "{case}"
@@ -216,7 +216,7 @@ def test_a_mapping_gives_units_and_long_names(tmp_path: Path) -> None:
     }
 
 
-def test_the_pressures_of_the_shipped_mappings_say_which_they_are() -> None:
+def test_pressures_of_shipped_mappings_have_long_names() -> None:
     meanings = {name: find_mapping(name).field_attributes() for name in shipped_mappings()}
     for name in ("ahmedml-raw", "drivaerml-raw"):
         assert meanings[name]["volume_pressure"] == {"units": "1", "long_name": "mean total pressure coefficient"}
@@ -224,7 +224,7 @@ def test_the_pressures_of_the_shipped_mappings_say_which_they_are() -> None:
 
 
 def test_a_mapping_without_long_names_keeps_its_fingerprints() -> None:
-    """The samples of a conversion from before there were long names are not converted again."""
+    """Samples that were converted before long names existed are not converted again."""
     text = 'name = "n"\nid = "{case}"\n[domains.surface]\nfile = "{case}/a.vtp"\nfields = { pressure = "p" }'
     dumped = parse_mapping(text, "mapping").model_dump(mode="json")["domains"]["surface"]["fields"]["pressure"]
     assert dumped == {"units": None, "width": None, "array": "p", "transpose": False}
@@ -239,7 +239,7 @@ def test_fields_that_a_source_lacks_are_left_out(tmp_path: Path) -> None:
     assert source.field_attributes == {"volume_pressure": {"units": "1"}}
 
 
-def test_a_repair_by_the_recorded_file_names_gives_them_again(tmp_path: Path) -> None:
+def test_repair_by_recorded_file_names_restores_field_attributes(tmp_path: Path) -> None:
     save_runs(tmp_path / "tree", ["run_1"])
     ran = call("convert", tmp_path / "tree", tmp_path / "store", "--preset", "ahmedml", "--workers", "0")
     assert ran.code == 0, ran.output

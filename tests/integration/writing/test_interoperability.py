@@ -33,12 +33,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 """2,041 surface points are 13 chunks of 157; 18,219 volume points are 18,218 and one."""
 
-# Of the stored dtype, so that not even a cast of ours comes between.
+# The arrays have the stored dtype, so that this library does not cast them.
 ReadAll = Callable[[Path], Arrays]
 
 
 def arrays_of(group: Path) -> Iterator[tuple[str, str]]:
-    """Give field and path of each array of a group."""
+    """Yield the field and path of each array of a group."""
     for domain, fields in FIELDS.items():
         for field in fields:
             yield field, f"{domain}/{field.removeprefix(f'{domain}_')}"
@@ -56,7 +56,7 @@ def array_at(group: zarr.Group, path: str) -> zarr.Array[Any]:
 
 
 def with_zarrs(group: Path) -> Arrays:
-    # Strict: what zarrs does not support is an error, and no reason to leave it to zarr-python.
+    # Strict: a codec that zarrs does not support is an error. By default, zarr-python would decode it.
     pipeline = f"{zarrs.ZarrsCodecPipeline.__module__}.{zarrs.ZarrsCodecPipeline.__qualname__}"
     with zarr.config.set({"codec_pipeline": {"path": pipeline, "strict": True}}):
         return with_zarr_python(group)
@@ -88,7 +88,7 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.mark.parametrize("read_all", [with_zarr_python, with_zarrs, with_tensorstore, with_xarray])
-def test_other_readers_get_the_values_that_ours_gets(store: Path, read_all: ReadAll) -> None:
+def test_other_readers_return_the_same_values(store: Path, read_all: ReadAll) -> None:
     ours = ZarrChunkReader(store).read_arrays("run_1", dtype=None)
     theirs = read_all(store / "run_1.zarr")
     assert theirs.keys() == ours.keys()
@@ -96,7 +96,7 @@ def test_other_readers_get_the_values_that_ours_gets(store: Path, read_all: Read
         np.testing.assert_array_equal(theirs[field].reshape(array.shape), array, err_msg=field, strict=True)
 
 
-def test_a_reader_that_knows_only_zarr_and_the_required_keys_reads_our_store(store: Path, run_1: Arrays) -> None:
+def test_plain_zarr_reader_reads_our_store(store: Path, run_1: Arrays) -> None:
     manifest = json.loads((store / "manifest.json").read_text())
     assert manifest["format_version"] == 1
     arrays = {}
@@ -151,7 +151,7 @@ def write_elsewhere(
             shard = (n_chunks * chunk_points, values.shape[1]) if shards else None
             chunks = (chunk_points, values.shape[1])
             group.create_array(f"{domain}/{name}", data=values, chunks=chunks, shards=shard, **settings)
-            # A path, as others write it, or a name alone, as this library did.
+            # A path, as other libraries write it, or a name, as this library wrote it before.
             array_name = f"{domain}/{name}" if domain == "surface" else name
             arrays[field] = {
                 "array_name": array_name,
@@ -196,7 +196,7 @@ def test_a_store_that_another_library_wrote_is_read(tmp_path: Path, run_1: Array
 
 @pytest.mark.filterwarnings("ignore:Consolidated metadata is currently not part:UserWarning")
 @pytest.mark.parametrize("settings", few_fast(FOREIGN.values()), ids=FOREIGN.keys())
-def test_a_store_that_another_library_wrote_is_read_the_same_with_a_chunk_index(
+def test_foreign_store_reads_the_same_with_a_chunk_index(
     tmp_path: Path, run_1: Arrays, settings: dict[str, Any]
 ) -> None:
     root = write_elsewhere(tmp_path, run_1, **settings)
@@ -209,14 +209,15 @@ def test_a_store_that_another_library_wrote_is_read_the_same_with_a_chunk_index(
             np.testing.assert_array_equal(values, expected[field], err_msg=field)
 
 
-def test_the_original_order_of_what_another_library_shuffled_is_a_clear_error(tmp_path: Path, run_1: Arrays) -> None:
+def test_original_order_of_a_foreign_shuffle_is_an_error(tmp_path: Path, run_1: Arrays) -> None:
+    """Another library shuffled the store, so the order of the source is unknown."""
     reader = ZarrChunkReader(write_elsewhere(tmp_path, run_1))
     assert reader.attributes("run_1") == {}
     with pytest.raises(OriginalOrderError, match=r"the manifest names no shuffle algorithm.*order='stored'"):
         reader.read_arrays("run_1", order="original")
 
 
-def test_fields_of_zeros_that_another_library_left_out_are_zeros(tmp_path: Path, run_1: Arrays) -> None:
+def test_chunks_that_another_library_left_out_are_zeros(tmp_path: Path, run_1: Arrays) -> None:
     zeros = {field: values * 0 if field == "volume_sdf" else values for field, values in run_1.items()}
     root = write_elsewhere(tmp_path, zeros)
     assert not (root / "elsewhere.zarr/volume/sdf/c").exists()

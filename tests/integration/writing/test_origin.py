@@ -1,4 +1,4 @@
-"""The origin of a store: a setting that all samples share, and that readers who do not know it refuse."""
+"""The origin of a store: a setting that all samples share. Readers that do not know it refuse the store."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def positions(root: Path, sample_id: str = "run_1") -> Any:
 
 
 def test_a_store_with_an_origin_keeps_positions_far_away(store: Path) -> None:
-    """float32 has steps of 0.5 there."""
+    """float32 has steps of 0.5 at this distance."""
     assert ZarrChunkReader(store).origin == ORIGIN
     np.testing.assert_allclose(positions(store), far_points(), rtol=0, atol=5e-6)
     without = write(store.with_name("without"), "run_1", coords_dtype="float64")
@@ -63,7 +63,7 @@ def test_a_store_with_an_origin_keeps_positions_far_away(store: Path) -> None:
 
 
 def test_readers_of_version_1_refuse_a_store_with_an_origin(store: Path) -> None:
-    """All else is version 1: the manifest, and that of each group, of a store without one has no such key."""
+    """Without an origin, a store has version 1, and no manifest of it has the key ``origin``."""
     with_origin = json.loads((store / "manifest.json").read_text())
     assert (with_origin["format_version"], with_origin["origin"]) == (2, list(ORIGIN))
     without = json.loads((write(store.with_name("no"), "run_1", coords_dtype="float64") / "manifest.json").read_text())
@@ -75,7 +75,7 @@ def test_readers_of_version_1_refuse_a_store_with_an_origin(store: Path) -> None
 
 
 @pytest.mark.parametrize("origin", [(0, 0, 0), (-0.0, 0.0, 0), None])
-def test_an_origin_of_zero_is_none(tmp_path: Path, origin: Any) -> None:
+def test_zero_origin_is_no_origin(tmp_path: Path, origin: Any) -> None:
     writer = ZarrStoreWriter(tmp_path, FAR_FILEMAP, "far", origin=origin)
     assert writer.settings.origin is None
     assert writer.manifest.format_version == 1
@@ -92,11 +92,12 @@ def test_an_origin_is_three_finite_numbers(tmp_path: Path, origin: Any) -> None:
 
 
 @pytest.mark.parametrize("origin", [np.array([1, 2, 3]), [1, 2, 3], (np.float32(1), 2, 3.0)], ids=repr)
-def test_an_origin_may_be_an_array_or_a_list(tmp_path: Path, origin: Any) -> None:
+def test_origin_can_be_an_array_or_a_list(tmp_path: Path, origin: Any) -> None:
     assert ZarrStoreWriter(tmp_path, FAR_FILEMAP, "far", origin=origin).manifest.origin == (1.0, 2.0, 3.0)
 
 
-def test_positions_of_the_plane_take_no_origin(tmp_path: Path) -> None:
+def test_two_dimensional_positions_take_no_origin(tmp_path: Path) -> None:
+    """The origin has three coordinates."""
     filemap = extended_filemap({"wing_position": "a.npy"}, {"wing_position": 2})
     with pytest.raises(ArgumentError, match="origin: expected positions of 3 components, got 2 in domain 'wing'"):
         ZarrStoreWriter(tmp_path, filemap, "far", origin=(1, 2, 3))
@@ -107,7 +108,7 @@ class Wings(FileMap):
     wing_load: Scalar = None
 
 
-def test_the_positions_of_every_domain_lose_the_origin_and_nothing_else_does(tmp_path: Path) -> None:
+def test_origin_is_subtracted_from_all_positions_only(tmp_path: Path) -> None:
     names = {field: field for field in ("wing_position", "wing_load", "surface_position", "surface_normals")}
     filemap = Wings(surface_position_stl="c", **names)
     rng = np.random.default_rng(0)
@@ -133,8 +134,8 @@ def test_the_loss_of_a_cast_is_that_of_the_shifted_positions(store: Path) -> Non
     assert loss.max_abs_error == np.abs(local.astype(np.float32) - local).max()
 
 
-def test_values_are_refused_by_what_is_left_of_them(tmp_path: Path) -> None:
-    """A position of 1e6 does not fit float16, but does without the origin; one near 0 does not with it."""
+def test_values_are_checked_after_the_origin(tmp_path: Path) -> None:
+    """1e6 fits float16 only after the origin is subtracted. A position near 0 then does not fit."""
     writer = ZarrStoreWriter(tmp_path, FAR_FILEMAP, "far", coords_dtype="float16", origin=(1e6, 0, 0))
     velocity = np.zeros((1, 3))
     writer.write_group("run_1", {"volume_position": np.array([[1e6 + 2, 3, 4]]), "volume_velocity": velocity})
@@ -143,7 +144,7 @@ def test_values_are_refused_by_what_is_left_of_them(tmp_path: Path) -> None:
         match=r"magnitude 999998 relative to the origin \(1000000.0, 0.0, 0.0\) does not fit float16",
     ):
         writer.write_group("run_2", {"volume_position": np.array([[2.0, 3, 4]]), "volume_velocity": velocity})
-    with pytest.raises(NonFiniteError, match="1 of 3 values"):
+    with pytest.raises(NonFiniteError, match="got 1 of 3 that are NaN"):
         writer.write_group("run_2", {"volume_position": np.array([[np.nan, 3, 4]]), "volume_velocity": velocity})
 
 
@@ -159,7 +160,9 @@ def test_a_second_run_without_the_option_takes_the_origin_of_the_store(store: Pa
 @pytest.mark.parametrize("origin", [None, (0.0, 0.0, 1.0)])
 def test_another_origin_is_refused(store: Path, origin: Any) -> None:
     stored = re.escape(str(ORIGIN))
-    message = rf"\(origin: the store has {stored}, this writer {re.escape(str(origin))}\); use the store's settings"
+    message = (
+        rf"\(origin: the store has {stored}, this writer {re.escape(str(origin))}\); use the settings of the store"
+    )
     with pytest.raises(ManifestConflictError, match=message):
         ZarrStoreWriter(store, FAR_FILEMAP, "far", origin=origin)
 
@@ -184,7 +187,7 @@ def test_a_lost_manifest_is_made_again_with_the_origin(store: Path) -> None:
     assert json.loads(before)["samples"] == json.loads((store / "manifest.json").read_text())["samples"]
 
 
-def test_what_changes_the_manifest_keeps_the_origin(tmp_path: Path) -> None:
+def test_manifest_changes_keep_the_origin(tmp_path: Path) -> None:
     root = write(tmp_path / "store", "run_1", "run_2", "run_3", origin=ORIGIN)
     split_store(str(root), test=0.5, exact=True)
     set_attributes(root, {"run_2": {"speed": 3}})
@@ -231,15 +234,15 @@ def test_copies_keep_the_origin(store: Path, tmp_path: Path, fraction: float) ->
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (lambda manifest: manifest.update(format_version=1), "format_version: expected 2 for the origin"),
-        (lambda manifest: manifest.pop("origin"), "format_version: expected 1 for the origin None, got 2"),
+        (lambda manifest: manifest.update(format_version=1), "format_version: expected 2 with the origin"),
+        (lambda manifest: manifest.pop("origin"), "format_version: expected 1 with the origin None, got 2"),
         (lambda manifest: manifest.update(origin=[1, 2]), "origin"),
         (lambda manifest: manifest.update(origin="here"), "origin"),
-        (lambda manifest: manifest.update(origin=[1, 2, 1e999]), "no valid manifest"),
+        (lambda manifest: manifest.update(origin=[1, 2, 1e999]), "not a valid manifest"),
     ],
     ids=["version", "none", "two", "text", "infinite"],
 )
-def test_an_origin_that_cannot_be_is_refused(store: Path, change: Callable[[Any], None], problem: str) -> None:
+def test_malformed_origin_is_refused(store: Path, change: Callable[[Any], None], problem: str) -> None:
     content = json.loads((store / "manifest.json").read_text())
     content.pop("crc32c")
     change(content)
@@ -248,7 +251,7 @@ def test_an_origin_that_cannot_be_is_refused(store: Path, change: Callable[[Any]
         ZarrChunkReader(store)
 
 
-def test_a_source_is_compared_and_mended_with_the_origin(tmp_path: Path) -> None:
+def test_source_is_compared_and_repaired_with_the_origin(tmp_path: Path) -> None:
     tree = save_far_tree(tmp_path / "tree", "run_1", "run_2")
     source, root = TreeSource(tree, FAR_FILEMAP), tmp_path / "store"
     convert(source, ZarrStoreWriter(root, FAR_FILEMAP, "far", chunk_points=64, origin=ORIGIN))

@@ -1,4 +1,4 @@
-"""Samples that do not fit in memory: read once, front to back, into the bytes that an array in memory gives."""
+"""Samples that do not fit in memory are read once, from front to back, and make the same bytes as arrays in memory."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ N_POINTS = 5_000
 
 
 class OnDisk:
-    """The least that the writer asks of an array that is not in memory; takes down what is read of it."""
+    """An array that is not in memory, with only the interface that the writer needs; it records all reads."""
 
     def __init__(self, values: NDArray[Any], on_read: Callable[[int], object] = int) -> None:
         self._values = values
@@ -104,7 +104,7 @@ def changed_mapped_tensor(values: NDArray[Any], path: Path) -> Any:
 def mapped_tensor_of_a_file_that_was_replaced(values: NDArray[Any], path: Path) -> Any:
     mapped = mapped_tensor(values, path)
     path.unlink()
-    # Linux calls the file of the map by the second name from now on.
+    # From now on, Linux reports the memory-mapped file by its second name.
     for other in (path, path.with_name(f"{path.name} (deleted)")):
         torch.save(torch.from_numpy(values * 0), other)
     return mapped
@@ -152,13 +152,13 @@ def sample(n_points: int = N_POINTS) -> Arrays:
 
 @pytest.fixture
 def tmp_path(disk_path: Path) -> Path:
-    """What is mapped lies on a disk: a file in memory is memory."""
+    """A directory on a disk, because files in memory do not count as memory-mapped."""
     return disk_path
 
 
 @pytest.fixture
 def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where temporary files go; buckets are so small that every field needs some."""
+    """The directory for temporary files. Buckets are so small that every field needs several."""
     shrink(monkeypatch, 1 << 13, block_bytes=1 << 12, block_rows=700)
     directory = tmp_path / "scratch"
     directory.mkdir()
@@ -184,13 +184,13 @@ def write_run(root: Path, arrays: Any, shard_points: int | None) -> Written:
 def in_memory(
     request: pytest.FixtureRequest, run_1: Arrays, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[int | None, Written]:
-    """The points of a shard, and what a run in memory becomes."""
+    """The shard size, and the sample that is written from arrays in memory."""
     return request.param, write_run(tmp_path_factory.mktemp("memory") / "store", run_1, request.param)
 
 
 @pytest.mark.usefixtures("scratch")
 @pytest.mark.parametrize("make", few_fast(SOURCES, 5), ids=lambda make: make.__name__.replace("_", " "))
-def test_the_bytes_are_those_of_an_array_in_memory(
+def test_bytes_equal_those_of_arrays_in_memory(
     make: Callable[[NDArray[Any], Path], Any], in_memory: tuple[int | None, Written], run_1: Arrays, tmp_path: Path
 ) -> None:
     shard_points, expected = in_memory
@@ -200,7 +200,7 @@ def test_the_bytes_are_those_of_an_array_in_memory(
 
 @pytest.mark.usefixtures("scratch")
 @pytest.mark.parametrize("on_disk", ["volume_position", "volume_pressure"])
-def test_a_domain_may_have_some_fields_in_memory(on_disk: str, new: ZarrStoreWriter, tmp_path: Path) -> None:
+def test_domain_can_have_some_fields_in_memory(on_disk: str, new: ZarrStoreWriter, tmp_path: Path) -> None:
     in_memory = ZarrStoreWriter(tmp_path / "memory", SMALL, "small", chunk_points=512)
     in_memory.write_group("run", sample())
     new.write_group("run", sample() | {on_disk: OnDisk(sample()[on_disk])})
@@ -208,7 +208,7 @@ def test_a_domain_may_have_some_fields_in_memory(on_disk: str, new: ZarrStoreWri
 
 
 def resident_bytes(file: Path) -> int:
-    """What the maps of a file take of this process's memory."""
+    """Return the resident memory of the mappings of a file."""
     lines = iter(Path("/proc/self/smaps").read_text().splitlines())
     return sum(
         next(int(count.split()[1]) << 10 for count in lines if count.startswith("Rss:"))
@@ -221,8 +221,8 @@ def resident_bytes(file: Path) -> int:
 def test_a_mapped_tensor_goes_through_buckets_in_the_memory_of_a_block(
     new: ZarrStoreWriter, tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file of the tensor takes no more memory than that."""
-    # Of 4 MB, so that a kernel that maps 2 MB where one page is read still maps a small part of the file.
+    """The mapping of the tensor's file takes the memory of only one block."""
+    # 4 MB, because some kernels map 2 MB around each page that is read. That is still a small part of the file.
     shrink(monkeypatch, 1 << 20, block_bytes=4 << 20, block_rows=1 << 20)
     n_points, file, resident = 4_000_000, tmp_path / "position.pt", list[int]()
     position = mapped_tensor(np.ones((n_points, 3), "f4"), file)
@@ -241,7 +241,7 @@ def test_a_mapped_tensor_goes_through_buckets_in_the_memory_of_a_block(
 
 @pytest.mark.usefixtures("scratch")
 @pytest.mark.parametrize("kind", ["tensor", "view", "shared memory"])
-def test_what_is_in_memory_needs_no_temporary_file(
+def test_arrays_in_memory_need_no_temporary_file(
     kind: str, new: ZarrStoreWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path / "nowhere"))
@@ -280,9 +280,7 @@ def test_whole_chunks_of_the_source_are_read_at_a_time(new: ZarrStoreWriter) -> 
         assert all(start % 700 == 0 for start, _ in source.read)
 
 
-def test_nothing_is_in_the_store_before_the_last_row_is_read(
-    new: ZarrStoreWriter, tmp_path: Path, scratch: Path
-) -> None:
+def test_nothing_is_written_before_the_last_row_is_read(new: ZarrStoreWriter, tmp_path: Path, scratch: Path) -> None:
     seen: list[tuple[bool, bool]] = []
 
     def look(start: int) -> None:
@@ -310,7 +308,7 @@ def with_value(row: int, value: float, other: tuple[int, float] = (0, 0.0)) -> A
         pytest.param(with_value(70, np.nan, (N_POINTS - 1, np.inf)), NonFiniteError, id="holes"),
     ],
 )
-def test_bad_values_are_refused_as_those_in_memory_are_and_leave_no_trace(
+def test_bad_values_are_refused_and_leave_no_trace(
     arrays: Arrays, error: type[SampleDataError], new: ZarrStoreWriter, scratch: Path
 ) -> None:
     with pytest.raises(error) as expected:
@@ -342,24 +340,25 @@ class Widening(OnDisk):
     [
         pytest.param(
             OnDisk(sample()["volume_pressure"], fail),
-            r"rows \d+ to \d+ of the OnDisk cannot be read \(wrong checksum of a chunk\); mend the source",
+            r"rows [\d,]+ to [\d,]+ of the OnDisk cannot be read \(wrong checksum of a chunk\); correct the source",
             id="cannot be read",
         ),
         pytest.param(
             Shrinking(sample()["volume_pressure"]),
-            r"rows 0 to 1024 of the Shrinking have shape \(1023, 1\) and dtype float32; expected \(1024, 1\) and ",
+            r"rows 0 to 1,024 of the Shrinking: expected shape \(1024, 1\) and dtype float32, .*, got \(1023, 1\) and ",
             id="fewer rows than it says",
         ),
         pytest.param(
             Widening(sample()["volume_pressure"]),
-            r"rows 0 to 1024 of the Widening have shape \(1024, 1\) and dtype float64; expected .* and float32, as ",
+            r"rows 0 to 1,024 of the Widening: expected .* dtype float32, .*, got \(1024, 1\) and float64; pass",
             id="another dtype than it says",
         ),
     ],
 )
-def test_a_source_that_does_not_keep_its_word_is_refused_and_leaves_no_trace(
+def test_lying_source_is_refused_and_leaves_no_trace(
     source: OnDisk, message: str, new: ZarrStoreWriter, scratch: Path
 ) -> None:
+    """The source cannot be read, or its rows do not have the declared shape or dtype."""
     with pytest.raises(SampleDataError, match=rf"^sample 'run', field volume_pressure: {message}"):
         new.write_group("run", sample() | {"volume_pressure": source})
     assert not Path(new.store_root).exists()
@@ -367,14 +366,15 @@ def test_a_source_that_does_not_keep_its_word_is_refused_and_leaves_no_trace(
 
 
 @pytest.mark.usefixtures("scratch")
-def test_a_place_for_temporary_files_that_is_not_there_is_named_with_the_way_out(
+def test_missing_temporary_directory_is_named(
     new: ZarrStoreWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The error says how to set ``TMPDIR``."""
     monkeypatch.setenv("TMPDIR", str(tmp_path / "nowhere"))
     with pytest.raises(
         StorageError,
         match=r"^sample 'run', domain volume: cannot keep 20,000 bytes in a temporary file in .*/nowhere "
-        r"\(No such file or directory\); set TMPDIR to a directory with room for ",
+        r"\(No such file or directory\); set TMPDIR to a directory on a disk with ",
     ):
         new.write_group("run", {field: OnDisk(values) for field, values in sample().items()})
     assert not Path(new.store_root).exists()
@@ -405,7 +405,7 @@ def test_a_small_array_is_loaded_and_needs_no_temporary_file(
 
 
 class Generated:
-    """A field of any size that lies nowhere."""
+    """A field of any size that is computed when it is read."""
 
     def __init__(self, n_points: int, width: int) -> None:
         self.shape, self.dtype = (n_points, width), np.dtype("f4")
@@ -439,7 +439,7 @@ def test_memory_holds_a_few_blocks_and_buckets(tmp_path: Path, scratch: Path, mo
 
 
 def test_a_process_that_is_killed_leaves_no_temporary_file(new: ZarrStoreWriter, scratch: Path) -> None:
-    """It is killed when half of the rows of the second field are read."""
+    """The process is killed when half of the rows of the second field were read."""
 
     def kill(start: int) -> None:
         if start > N_POINTS // 2:

@@ -1,4 +1,4 @@
-"""The shuffle is a setting of the store: what is added to one of an earlier release has the order of that release."""
+"""The shuffle is a setting of the store: samples that are added to an old store have the shuffle of that store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bytes of a sample: which rows they hold, how they are described, and that they are the same wherever made."""
+"""The bytes of a sample: the order of rows, the metadata, and reproducibility."""
 
 from __future__ import annotations
 
@@ -73,9 +73,10 @@ def test_stored_rows_are_source_rows_in_the_order_of_the_format(run_1: Arrays, t
     seed=st.integers(-(2**70), 2**70),
     sample_id=st.text("abc/é_1", min_size=1),
 )
-def test_every_field_of_a_domain_holds_each_source_row_once_and_in_one_order(
+def test_fields_of_a_domain_share_one_permutation(
     n_points: int, chunk_points: int, shard_points: int | None, seed: int, sample_id: str
 ) -> None:
+    """Every field has each source row once, in one order."""
     rows = np.arange(n_points, dtype=np.float32)[:, np.newaxis]
     layout = build_domain_layouts(FileMap(volume_position="p", volume_pressure="c", volume_velocity="v"))["volume"]
     order = permutation(n_points, algorithm=SHUFFLE_ALGORITHM, shuffle_seed=seed, sample_id=sample_id, domain="volume")
@@ -117,17 +118,17 @@ def test_the_bytes_do_not_depend_on_the_order_of_writing(sequential: dict[str, b
 
 
 @pytest.mark.slow
-def test_many_threads_at_once_write_the_bytes_of_one(sequential: dict[str, bytes], tmp_path: Path) -> None:
+def test_many_threads_write_the_same_bytes(sequential: dict[str, bytes], tmp_path: Path) -> None:
     writer = open_writer(tmp_path)
     with ThreadPoolExecutor(12) as threads:
-        # Each sample twice, so that some are replaced while they are written.
+        # Write each sample twice, so that some samples are replaced during their write.
         list(threads.map(lambda run: writer.write_group(run, load_run(run)), [*RUNS, *RUNS]))
     assert local_place(tmp_path).files() == sequential
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("threads", few_fast([7, 1, 2]))
-def test_the_bytes_do_not_depend_on_the_threads_that_compress_a_sample(
+def test_bytes_do_not_depend_on_the_number_of_threads(
     threads: int, sequential: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(group_encoding, "_TASK_BYTES", 1)  # a chunk is a task of its own
@@ -158,7 +159,7 @@ def test_another_process_writes_the_same_bytes(sequential: dict[str, bytes], tmp
         pytest.param(torch.from_numpy, id="tensors"),
     ],
 )
-def test_the_bytes_do_not_depend_on_how_the_arrays_lie_in_memory(convert: Any, tmp_path: Path) -> None:
+def test_bytes_do_not_depend_on_the_memory_layout(convert: Any, tmp_path: Path) -> None:
     surface = {
         field: values.reshape(len(values), -1)
         for field, values in load_run("run_1").items()
@@ -169,7 +170,7 @@ def test_the_bytes_do_not_depend_on_how_the_arrays_lie_in_memory(convert: Any, t
     assert local_place(tmp_path / "other").files() == local_place(tmp_path / "plain").files()
 
 
-def test_consolidated_metadata_is_what_zarr_python_makes_of_the_same_nodes(run_1: Arrays, tmp_path: Path) -> None:
+def test_consolidated_metadata_matches_zarr_python(run_1: Arrays, tmp_path: Path) -> None:
     open_writer(tmp_path).write_group("run_1", run_1)
     written = zarr.open_group(tmp_path / "run_1.zarr", mode="r", use_consolidated=True)
     copy = shutil.copytree(tmp_path / "run_1.zarr", tmp_path / "copy.zarr")
@@ -182,7 +183,7 @@ def test_consolidated_metadata_is_what_zarr_python_makes_of_the_same_nodes(run_1
 
 
 @pytest.mark.parametrize("checksum", [True, False], ids=["checksum", "no checksum"])
-def test_an_array_is_described_as_the_format_says(run_1: Arrays, tmp_path: Path, checksum: bool) -> None:
+def test_array_metadata_follows_the_format(run_1: Arrays, tmp_path: Path, checksum: bool) -> None:
     writer = open_writer(tmp_path, shard_points=2048, compression_level=3, checksum=checksum)
     writer.write_group("run_1", run_1)
     document = json.loads((tmp_path / "run_1.zarr" / "volume" / "velocity" / "zarr.json").read_bytes())
@@ -215,7 +216,7 @@ def test_blosc_shuffles_by_the_size_of_the_stored_dtype(tmp_path: Path, field: s
     assert document["codecs"][0]["configuration"]["codecs"][1]["configuration"]["typesize"] == typesize
 
 
-def test_a_field_that_is_zero_all_over_has_its_objects(tmp_path: Path) -> None:
+def test_field_of_zeros_has_its_objects(tmp_path: Path) -> None:
     zeros = {"surface_position": np.zeros((100, 3)), "surface_pressure": np.zeros(100)}
     ZarrStoreWriter(tmp_path, SMALL, "small", chunk_points=10, shard_points=50).write_group("run", zeros)
     shards = {key for key in local_place(tmp_path).files() if "/c/" in key}

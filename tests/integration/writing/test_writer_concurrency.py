@@ -1,4 +1,4 @@
-"""Many threads that record into one store at once lose nothing; for processes see `tests/faults`."""
+"""Many threads record samples in one store at the same time and lose none; `tests/faults` tests processes."""
 
 from __future__ import annotations
 
@@ -40,9 +40,7 @@ ALL = sorted(f"{writer}/{turn}/{i}" for writer in range(WRITERS) for turn in ran
 
 
 @pytest.mark.parametrize("place", KINDS, indirect=True)
-def test_eight_threads_with_writers_of_their_own_that_save_at_once_lose_nothing(
-    place: Place, entry: SampleEntry
-) -> None:
+def test_eight_writers_that_save_at_once_lose_nothing(place: Place, entry: SampleEntry) -> None:
     together = Barrier(WRITERS, timeout=60)
 
     def save(number: int) -> None:
@@ -60,7 +58,7 @@ def test_eight_threads_with_writers_of_their_own_that_save_at_once_lose_nothing(
 
 
 @pytest.mark.parametrize("place", ["local"], indirect=True)
-def test_threads_that_share_a_writer_may_record_while_others_save(place: Place, entry: SampleEntry) -> None:
+def test_threads_can_record_while_others_save(place: Place, entry: SampleEntry) -> None:
     writer = open_writer(place)
 
     def record_and_save(sample_id: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Recording samples: the manifest, and who may add to a store."""
+"""Recording of samples in the manifest, and writers that can or cannot add to a store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.places import PLACES, Place, make_place
 
 OTHER_FILEMAP = FileMap(surface_position="p", surface_pressure="c")
 
-# What another writer of the store may not differ in; the key in the message, the store's value, the writer's.
+# Settings that all writers of a store must share: the key in the message, the value of the store, and of the writer.
 CONFLICTS: dict[str, tuple[dict[str, Any], str, str, str]] = {
     "seed": ({"shuffle_seed": 1}, "shuffle_seed", "0", "1"),
     "coords dtype": ({"coords_dtype": "float64"}, "coords_dtype", "float32", "float64"),
@@ -62,7 +62,7 @@ def refusal(case: str) -> tuple[dict[str, Any], str]:
     parameters, key, stored, own = CONFLICTS[case]
     return (
         parameters,
-        rf"manifest\.json: .*{key}: the store has {stored}, this writer {own}.*; use the store's settings",
+        rf"manifest\.json: .*{key}: the store has {stored}, this writer {own}.*; use the settings of the store",
     )
 
 
@@ -130,7 +130,7 @@ def test_a_writer_with_other_settings_is_refused_when_it_is_opened(tmp_path: Pat
 
 @pytest.mark.parametrize("case", CONFLICTS)
 def test_a_writer_with_other_settings_is_refused_when_it_saves(tmp_path: Path, case: str) -> None:
-    """The writer was opened before the store was there."""
+    """The writer was opened before the store existed."""
     parameters, message = refusal(case)
     first, second = open_writer(tmp_path), open_writer(tmp_path, **parameters)
     first.save_manifest()
@@ -160,14 +160,15 @@ def test_chunks_shards_and_non_finite_may_differ_from_writer_to_writer(tmp_path:
     assert [entry.domains["surface"].chunk_points for entry in samples.values()] == [2041, 7]
 
 
-def test_a_manifest_that_is_none_is_refused_and_kept(tmp_path: Path) -> None:
+def test_invalid_manifest_is_refused_and_kept(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("{}")
-    with pytest.raises(ManifestError, match=r"manifest\.json: no valid manifest"):
+    with pytest.raises(ManifestError, match=r"manifest\.json: not a valid manifest"):
         open_writer(tmp_path)
     assert (tmp_path / "manifest.json").read_text() == "{}"
 
 
-def test_whoever_polls_the_manifest_always_finds_a_whole_one(tmp_path: Path, surface: Arrays) -> None:
+def test_manifest_is_always_whole(tmp_path: Path, surface: Arrays) -> None:
+    """A reader that polls the manifest never finds a part of it."""
     writer = open_writer(tmp_path)
     entry = writer.write_group("run_0", surface)
     writer.record("run_0", entry)
@@ -194,16 +195,16 @@ def test_whoever_polls_the_manifest_always_finds_a_whole_one(tmp_path: Path, sur
     assert len(sizes) > 1
 
 
-def test_find_group_gives_none_where_there_is_no_group(place: Place) -> None:
+def test_find_group_returns_none_without_a_group(place: Place) -> None:
     assert open_writer(place).find_group("a") is None
 
 
-def test_find_group_gives_the_entry_of_a_complete_group(place: Place, run_1: Arrays) -> None:
+def test_find_group_returns_the_entry_of_a_complete_group(place: Place, run_1: Arrays) -> None:
     written = open_writer(place).write_group("part/a", run_1, attributes={"speed": 0.1})
     assert open_writer(place).find_group("part/a") == written
 
 
-def test_find_group_gives_none_where_the_group_is_not_complete(place: Place, surface: Arrays) -> None:
+def test_find_group_returns_none_for_an_incomplete_group(place: Place, surface: Arrays) -> None:
     open_writer(place).write_group("a", surface)
     place.remove("a.zarr/zarr.json")
     assert open_writer(place).find_group("a") is None
@@ -221,7 +222,7 @@ def test_find_group_refuses_a_group_of_other_settings(tmp_path: Path, surface: A
 
 def test_find_group_refuses_a_group_that_another_tool_wrote(tmp_path: Path) -> None:
     zarr.create_group(tmp_path / "a.zarr")
-    with pytest.raises(ManifestError, match=r"a\.zarr/zarr\.json: no group that this library wrote"):
+    with pytest.raises(ManifestError, match=r"a\.zarr/zarr\.json: not a group of this library"):
         open_writer(tmp_path).find_group("a")
 
 
@@ -235,7 +236,7 @@ def test_entries_that_are_assigned_are_saved(place: Place, surface: Arrays) -> N
 
 
 def test_assigned_entries_are_saved_beside_those_of_others(place: Place, surface: Arrays) -> None:
-    """Each of two writers saves what was assigned to it, and again what is assigned after a save."""
+    """Each of two writers saves the entries that were assigned to it, and later entries with the next save."""
     first, second = open_writer(place), open_writer(place)
     for sample_id, writer in (("a", first), ("b", second), ("c", first)):
         writer.manifest.samples[sample_id] = writer.write_group(sample_id, surface)
@@ -243,7 +244,7 @@ def test_assigned_entries_are_saved_beside_those_of_others(place: Place, surface
     assert saved_samples(place) == list(first.manifest.samples) == ["a", "b", "c"]
 
 
-def test_a_mapping_in_the_place_of_the_samples_is_saved(tmp_path: Path, surface: Arrays) -> None:
+def test_assigned_mapping_of_samples_is_saved(tmp_path: Path, surface: Arrays) -> None:
     writer = open_writer(tmp_path)
     writer.write_sample("a", surface)
     writer.save_manifest()
@@ -262,13 +263,13 @@ def test_a_saved_entry_is_not_saved_again_over_that_of_another_writer(tmp_path: 
     assert StoreManifest.load(str(tmp_path)).sample("a").attributes == {"by": "second"}
 
 
-def test_what_is_no_entry_cannot_be_assigned_and_no_sample_deleted(tmp_path: Path, surface: Arrays) -> None:
+def test_samples_accept_only_entries_and_no_deletion(tmp_path: Path, surface: Arrays) -> None:
     writer = open_writer(tmp_path)
     writer.write_sample("a", surface)
     with pytest.raises(ArgumentError, match=r"expected a SampleEntry, got \{\}"):
         writer.manifest.samples["b"] = {}  # type: ignore[assignment]  # as a caller without types may
     with pytest.raises(SampleIdError, match=r"'\.\./b'"):
         writer.manifest.samples["../b"] = writer.manifest.samples["a"]
-    with pytest.raises(ArgumentError, match="removes none; use remove_samples"):
+    with pytest.raises(ArgumentError, match="a writer cannot remove samples; use remove_samples"):
         del writer.manifest.samples["a"]
     assert list(writer.manifest.samples) == ["a"]

@@ -1,4 +1,4 @@
-"""What the writer refuses, and that neither a refusal nor a failure leaves a trace."""
+"""Samples that the writer refuses. Neither a refusal nor a failure leaves a trace."""
 
 from __future__ import annotations
 
@@ -45,22 +45,22 @@ def deep_list(depth: int) -> list[Any]:
     return value
 
 
-# What is changed in the surface of run_1 (None: the field is left out), and the error that says so.
+# Changes of the surface of run_1 (None leaves the field out), and the error and message for each.
 BAD_FIELDS: dict[str, tuple[dict[str, Any], type[StoreError], str]] = {
     "point counts that disagree": (
         {"surface_pressure": np.ones(2040)},
         SampleDataError,
-        r"domain 'surface' disagree.*surface_position 2041, surface_pressure 2040",
+        r"domain 'surface' have different numbers of points .*surface_position 2,041, surface_pressure 2,040",
     ),
     "a domain without its position": (
         {"surface_position": None},
         SampleDataError,
-        r"domain 'surface' lacks surface_position; .*leave the whole domain out",
+        r"domain 'surface' lacks surface_position, .*leave out the whole domain",
     ),
     "a domain with a field missing": (
         {"surface_area": None, "surface_normals": None},
         SampleDataError,
-        r"lacks surface_normals, surface_area; .*give the missing ones",
+        r"lacks surface_normals, surface_area, .*needs all its fields; add the missing",
     ),
     "an unknown field": (
         {"surface_presure": np.ones(2041)},
@@ -87,7 +87,7 @@ BAD_FIELDS: dict[str, tuple[dict[str, Any], type[StoreError], str]] = {
     "no points": (
         {"surface_pressure": np.ones(0)},
         SampleDataError,
-        "surface_pressure: it has no points; leave an empty domain out",
+        "surface_pressure: it has no points; leave out the empty domain",
     ),
     "text": ({"surface_pressure": np.full(2041, "a")}, SampleDataError, r"floating dtype, got <U1; convert it"),
     "booleans": ({"surface_pressure": np.full(2041, True)}, SampleDataError, r"floating dtype, got bool"),
@@ -121,8 +121,8 @@ BAD_FIELDS: dict[str, tuple[dict[str, Any], type[StoreError], str]] = {
         ValueOverflowError,
         r"magnitude 1e\+06 does not fit float16",
     ),
-    "NaN": ({"surface_pressure": with_one(np.nan)}, NonFiniteError, "1 of 2041 values are NaN .*first in row 7"),
-    "infinity": ({"surface_pressure": with_one(-np.inf)}, NonFiniteError, "1 of 2041 values are NaN or infinite"),
+    "NaN": ({"surface_pressure": with_one(np.nan)}, NonFiniteError, "got 1 of 2,041 that are NaN .*first in row 7"),
+    "infinity": ({"surface_pressure": with_one(-np.inf)}, NonFiniteError, "got 1 of 2,041 that are NaN or infinite"),
 }
 
 BAD_IDS = {
@@ -146,11 +146,11 @@ BAD_IDS = {
 }
 
 BAD_ATTRIBUTES: dict[str, tuple[Any, str]] = {
-    "NaN": ({"speed": float("nan")}, "attribute 'speed' has no form in JSON"),
-    "object": ({"speed": object()}, "attribute 'speed' has no form in JSON .*object is no JSON value"),
-    "lone surrogate": ({"name": "a\ud800"}, "attribute 'name' has no form in JSON"),
-    "lone surrogate in a key": ({"a\ud800": 1}, ".* has no form in JSON"),
-    "lists in lists without end": ({"deep": deep_list(5000)}, "attribute 'deep' has no form in JSON"),
+    "NaN": ({"speed": float("nan")}, "attribute 'speed': it cannot be written as JSON"),
+    "object": ({"speed": object()}, "attribute 'speed': it cannot be written as JSON .*object is not a JSON value"),
+    "lone surrogate": ({"name": "a\ud800"}, "attribute 'name': it cannot be written as JSON"),
+    "lone surrogate in a key": ({"a\ud800": 1}, ".* it cannot be written as JSON"),
+    "lists in lists without end": ({"deep": deep_list(5000)}, "attribute 'deep': it cannot be written as JSON"),
     "key": ({1: 2}, "attribute 1: expected a str as key, got int"),
 }
 
@@ -179,13 +179,13 @@ BAD_PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
     "shuffle_seed": ({"shuffle_seed": 0.5}, "^shuffle_seed: expected a whole number, got 0.5"),
     "dataset_name": (
         {"dataset_name": ""},
-        "^dataset_name: expected a str that is not empty and can be printed, got ''",
+        "^dataset_name: expected a non-empty str of printable characters, got ''",
     ),
     "store_root": ({"store_root": ""}, "^store root: expected a path or URL, got an empty string"),
-    "no field": ({"filemap": FileMap()}, "^file map: it names no field; give at least one <domain>_position"),
+    "no field": ({"filemap": FileMap()}, "^file map: it names no field; set at least one <domain>_position"),
     "no position": (
         {"filemap": FileMap(surface_pressure="p")},
-        "^file map: domain 'surface' has no position, only surface_pressure; name its surface_position",
+        "^file map: domain 'surface' has no position, only surface_pressure; set surface_position",
     ),
 }
 
@@ -241,13 +241,13 @@ def test_a_fault_in_the_last_field_is_found_before_the_first_is_written(new: Zar
 
 
 def test_a_sample_without_a_field_is_refused(new: ZarrStoreWriter) -> None:
-    with pytest.raises(SampleDataError, match=r"sample 'run_1': it has no field; .*at least one of surface, volume"):
+    with pytest.raises(SampleDataError, match=r"'run_1': it has no field; .*at least one domain of surface, volume"):
         new.write_sample("run_1", {})
     assert not Path(new.store_root).exists()
 
 
 @pytest.mark.parametrize("sample_id", BAD_IDS.values(), ids=BAD_IDS)
-def test_sample_ids_that_are_no_safe_names_are_refused_and_leave_no_trace(
+def test_unsafe_sample_ids_are_refused_and_leave_no_trace(
     new: ZarrStoreWriter, surface: Arrays, tmp_path: Path, sample_id: Any
 ) -> None:
     entry = ZarrStoreWriter("memory://ids", AHMED_FILEMAP, "ahmed").write_group("run_1", surface)
@@ -266,11 +266,9 @@ def test_sample_ids_that_are_no_safe_names_are_refused_and_leave_no_trace(
 
 
 @pytest.mark.parametrize("case", BAD_ATTRIBUTES)
-def test_attributes_that_json_cannot_hold_are_refused_and_leave_no_trace(
-    new: ZarrStoreWriter, surface: Arrays, case: str
-) -> None:
+def test_bad_attributes_are_refused_and_leave_no_trace(new: ZarrStoreWriter, surface: Arrays, case: str) -> None:
     attributes, message = BAD_ATTRIBUTES[case]
-    with pytest.raises(SampleDataError, match=f"^sample 'run_1': {message}"):
+    with pytest.raises(SampleDataError, match=f"^sample 'run_1', {message}"):
         new.write_sample("run_1", surface, attributes=attributes)
     assert not Path(new.store_root).exists()
 
@@ -290,7 +288,8 @@ def test_bad_parameters_are_refused_and_leave_no_trace(tmp_path: Path, case: str
 
 
 @pytest.mark.faults
-def test_a_disk_that_takes_no_more_leaves_the_former_sample_and_nothing_new(old: Place) -> None:
+def test_full_disk_keeps_the_former_sample(old: Place) -> None:
+    """Nothing of the new sample is left."""
     writer = ZarrStoreWriter(old.root, AHMED_FILEMAP, "ahmed")
     before = old.files()
     with processes(1) as pool:
@@ -304,9 +303,10 @@ def test_a_disk_that_takes_no_more_leaves_the_former_sample_and_nothing_new(old:
 
 @pytest.mark.parametrize("protocol", ["smalldisk", "smallmemory"])
 @pytest.mark.parametrize("budget", [0, 700, 20_000, 30_000])
-def test_a_full_fsspec_file_system_keeps_nothing_of_the_sample_and_all_of_the_others(
+def test_full_fsspec_file_system_keeps_the_other_samples(
     tmp_path: Path, surface: Arrays, protocol: str, budget: int
 ) -> None:
+    """Nothing of the new sample is left."""
     fs = LocalFileSystem() if protocol == "smalldisk" else MemoryFileSystem()
     place = Place(f"{'local' if protocol == 'smalldisk' else 'memory'}://{tmp_path}", None, fs, str(tmp_path))
     ZarrStoreWriter(place.root, AHMED_FILEMAP, "ahmed").write_group("run_1", surface)

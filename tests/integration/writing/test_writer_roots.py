@@ -16,7 +16,7 @@ from support.ahmed import AHMED_FILEMAP, Arrays, load_run
 from support.places import KINDS, PLACES, Place, local_place, make_place
 from support.s3_server import S3Server
 
-# Blanks, what URLs and shells give a meaning, patterns, percent-encoding, and letters beyond ASCII.
+# Spaces, characters with a meaning in URLs and shells, patterns, percent-encoding, and letters beyond ASCII.
 ODD_ID = "part é/a b#c%20ü?[1]*~&=+@;x"
 
 
@@ -67,7 +67,7 @@ def test_the_objects_of_a_sample_are_its_group_and_the_manifest(reference: dict[
     }
 
 
-def test_save_manifest_gives_the_path_or_url_of_the_file(any_place: Place, surface: Arrays) -> None:
+def test_save_manifest_returns_the_path_or_url(any_place: Place, surface: Arrays) -> None:
     saved = write(any_place, "run_1", surface)
     expected = any_place.root if "://" in str(any_place.root) else any_place.path
     expected = any_place.path if str(expected).startswith("file://") else expected
@@ -83,7 +83,7 @@ def test_a_relative_path_is_made_absolute(tmp_path: Path, monkeypatch: pytest.Mo
     assert (tmp_path / "some" / "store" / "run_1.zarr" / "zarr.json").is_file()
 
 
-def test_odd_characters_in_a_sample_id_are_kept_as_they_are(place: Place, surface: Arrays) -> None:
+def test_odd_characters_in_a_sample_id_are_kept(place: Place, surface: Arrays) -> None:
     write(place, ODD_ID, surface)
     assert {key.partition(".zarr/")[0] for key in place.files()} == {ODD_ID, "manifest.json"}
     assert list(StoreManifest.load(str(place.root), storage_options=place.options).samples) == [ODD_ID]
@@ -98,8 +98,8 @@ def test_a_group_with_an_odd_name_opens_as_a_zarr_store(place: Place, surface: A
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pattern", ["run_?", "run_*", "run_[1]"])
-def test_rewriting_a_sample_leaves_those_alone_that_its_id_matches(place: Place, surface: Arrays, pattern: str) -> None:
-    """Such an id looks like a pattern of a shell."""
+def test_rewriting_a_sample_keeps_samples_that_its_id_matches(place: Place, surface: Arrays, pattern: str) -> None:
+    """The id looks like a pattern of a shell."""
     write(place, "run_1", surface)
     write(place, pattern, surface)
     before = place.files()
@@ -107,7 +107,7 @@ def test_rewriting_a_sample_leaves_those_alone_that_its_id_matches(place: Place,
     assert place.files() == before
 
 
-def test_a_sample_whose_id_begins_like_another_leaves_it_alone(place: Place, surface: Arrays) -> None:
+def test_sample_with_a_common_prefix_is_kept(place: Place, surface: Arrays) -> None:
     for sample_id in ("run", "run.zarrx", "run/1"):
         write(place, sample_id, surface)
     before = place.files()
@@ -115,9 +115,8 @@ def test_a_sample_whose_id_begins_like_another_leaves_it_alone(place: Place, sur
     assert place.files() == before
 
 
-def test_rewriting_a_sample_replaces_it_whole_and_leaves_nothing_of_it(
-    place: Place, surface: Arrays, tmp_path: Path
-) -> None:
+def test_rewriting_replaces_the_whole_sample(place: Place, surface: Arrays, tmp_path: Path) -> None:
+    """Nothing of the former sample is left."""
     fresh = local_place(tmp_path / "fresh")
     write(fresh, "run_1", surface)
     write(place, "run_1", load_run("run_2"))
@@ -177,12 +176,12 @@ def test_options_choose_the_server(driver: str, s3_server: S3Server) -> None:
         ),
     ],
 )
-def test_a_server_that_cannot_be_reached_is_a_storage_error_that_names_it(options: dict[str, Any]) -> None:
+def test_unreachable_server_is_a_storage_error(options: dict[str, Any]) -> None:
     with pytest.raises(StorageError, match=r"cannot read s3://bucket/store/manifest\.json: .*http://127\.0\.0\.1:9/"):
         ZarrStoreWriter("s3://bucket/store", AHMED_FILEMAP, "ahmed", storage_options=options)
 
 
-def test_a_retry_config_may_set_one_bound_alone() -> None:
+def test_retry_config_can_set_one_bound() -> None:
     options = {"endpoint": "http://127.0.0.1:9", "region": "us-east-1", "skip_signature": "true"}
     with pytest.raises(StorageError, match="; tried 2 times in"):
         ZarrStoreWriter(

@@ -1,4 +1,4 @@
-"""zarrita.js reads what we write, in a browser, as a viewer in one would."""
+"""zarrita.js reads our stores in a browser, like a web viewer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.lanes import few_fast
 from support.reading import FIELDS, write_runs
 from support.zarrita import FoundGroup, missing, read_with_zarrita
 
-# Not everybody has a browser; CI sees to it that it has one before it comes here.
+# A developer's machine might not have a browser. CI checks that it has one before it runs these tests.
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -56,7 +56,8 @@ def test_a_browser_has_the_stored_dtypes_natively(store: Path, found: FoundGroup
     assert found.types == types
 
 
-def test_a_browser_finds_every_array_and_the_attributes_in_the_consolidated_metadata(found: FoundGroup) -> None:
+def test_browser_reads_the_consolidated_metadata(found: FoundGroup) -> None:
+    """It has every array, and the attributes."""
     assert set(found.arrays) == {path_of(domain, field) for domain, fields in FIELDS.items() for field in fields}
     assert found.attributes["attributes"] == {"name": "run_1"}
 
@@ -73,7 +74,7 @@ def test_a_browser_gets_the_values_of_an_archived_store() -> None:
 
 
 @pytest.mark.browser
-def test_what_a_browser_cannot_read_is_an_error(tmp_path: Path) -> None:
+def test_unreadable_array_is_an_error_in_the_browser(tmp_path: Path) -> None:
     root = write_runs(tmp_path / "store", "run_1")
     (root / "run_1.zarr/volume/pressure/c/0/0").write_bytes(b"no shard at all, but long enough for its index")
     with pytest.raises(RuntimeError, match="Error"):

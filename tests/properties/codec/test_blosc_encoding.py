@@ -1,4 +1,4 @@
-"""Frames are what every blosc reads, and smaller than its own where low bytes are noise."""
+"""Every blosc reads our frames, and they are smaller than its own if the low bytes are noise."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from noether.data.zarr_store.codec.blosc_encoding import FRAME_HEADER, encode_fr
 from support.ahmed import load_run
 
 DTYPES = st.sampled_from(["<f2", "<f4", "<f8"])
-# Around the fewest values that are divided into streams, and around whole blocks.
+# Sizes near the minimum number of values of a block with several streams, and near whole blocks.
 ROWS = st.integers(1, 400) | st.integers(40_000, 140_000)
 
 
@@ -27,9 +27,7 @@ def values_of(dtype: str, rows: int, kind: str, seed: int) -> NDArray[Any]:
 
 
 @given(DTYPES, ROWS, st.sampled_from(["noise", "constant", "normal"]), st.integers(0, 9), st.integers(0, 2**32))
-def test_blosc_decodes_every_frame_to_the_bits_that_were_encoded(
-    dtype: str, rows: int, kind: str, level: int, seed: int
-) -> None:
+def test_blosc_decodes_our_frames_to_the_same_bits(dtype: str, rows: int, kind: str, level: int, seed: int) -> None:
     values = values_of(dtype, rows, kind, seed)
     frame = encode_frame(values, level)
     assert blosc.decompress(frame) == values.tobytes()
@@ -38,13 +36,13 @@ def test_blosc_decodes_every_frame_to_the_bits_that_were_encoded(
 
 @pytest.mark.parametrize("rows", [1, 2, 64, 127, 128, 129])
 @pytest.mark.parametrize("dtype", ["<f2", "<f4", "<f8"])
-def test_blocks_of_too_few_values_for_streams_are_decoded_as_well(dtype: str, rows: int) -> None:
+def test_small_blocks_are_decoded(dtype: str, rows: int) -> None:
     values = np.full(rows, 1.1, dtype)
     assert blosc.decompress(encode_frame(values, 1)) == values.tobytes()
 
 
-def test_a_stream_that_compression_leaves_as_long_is_told_from_an_uncompressed_one() -> None:
-    """The length alone tells a reader which of the two a stream is."""
+def test_stream_of_unchanged_length_is_decoded() -> None:
+    """zstd can compress a stream to its own length, and a reader knows only by the length if it is compressed."""
     n_equal = 0
     for n_values in range(300, 900, 50):
         noise = np.random.default_rng(n_values).integers(0, 256, n_values, np.uint8)
@@ -58,7 +56,7 @@ def test_a_stream_that_compression_leaves_as_long_is_told_from_an_uncompressed_o
 
 @pytest.mark.parametrize("level", [1, 5])
 @pytest.mark.parametrize(("field", "dtype"), [("volume_position", "<f4"), ("volume_velocity", "<f2")])
-def test_points_of_a_simulation_take_less_than_blosc_makes_of_them(field: str, dtype: str, level: int) -> None:
+def test_simulation_points_are_smaller_than_with_blosc(field: str, dtype: str, level: int) -> None:
     rows = np.random.default_rng(0).permutation(load_run("run_1")[field])[:4096].astype(dtype)
     by_blosc = blosc.compress(rows, b"zstd", level, blosc.SHUFFLE, 0, rows.itemsize)
     assert len(encode_frame(rows, level)) < 0.97 * len(by_blosc)

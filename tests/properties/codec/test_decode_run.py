@@ -1,4 +1,4 @@
-"""Decoding chunks as a run: the same values as one by one, and a stop at the first that is not sound."""
+"""Chunks decode to the same values as a run and alone; a run stops at the first damaged chunk."""
 
 from __future__ import annotations
 
@@ -45,9 +45,7 @@ def run_of(codec: ChunkCodec, kinds: list[str], seed: int) -> tuple[NDArray[Any]
 
 
 @given(CODECS, st.lists(KINDS, min_size=1, max_size=5), st.integers(0, 2**32), st.booleans())
-def test_a_run_of_our_chunks_decodes_whole_to_the_bits_that_were_encoded(
-    codec: ChunkCodec, kinds: list[str], seed: int, verify: bool
-) -> None:
+def test_encoded_run_decodes_to_the_same_bits(codec: ChunkCodec, kinds: list[str], seed: int, verify: bool) -> None:
     rows, data, bounds = run_of(codec, kinds, seed)
     out = np.empty_like(rows)
     assert codec.decode_run(data, bounds, out, verify=verify) == len(kinds)
@@ -97,7 +95,7 @@ def test_bounds_that_do_not_fit_are_refused(bounds: list[int]) -> None:
         codec.decode_run(encode_chunk(codec, np.zeros((4, 1), "<f4")), bounds, np.empty((4, 1), "<f4"))
 
 
-def test_a_run_has_at_most_as_many_chunks_as_the_codec_names() -> None:
+def test_run_has_at_most_max_run_chunks() -> None:
     codec = ChunkCodec(np.dtype("<f4"), 1, 1)
     chunk = encode_chunk(codec, np.ones((1, 1), "<f4"))
     bounds = np.arange(MAX_RUN_CHUNKS + 2) * len(chunk)
@@ -109,7 +107,7 @@ def test_a_run_has_at_most_as_many_chunks_as_the_codec_names() -> None:
 
 
 @pytest.mark.parametrize("n_points", [None, 700, 1_024], ids=["whole", "with a part of a chunk", "whole chunks"])
-def test_a_sample_reads_alike_with_and_without_the_compiled_decoder(
+def test_sample_reads_the_same_without_the_compiled_decoder(
     n_points: int | None, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     root = write_runs(tmp_path / "store", "run_1", chunk_points=256, shard_points=1_024)

@@ -1,4 +1,4 @@
-"""Chunks with any size in the wrong: a plain reader in Python is the judge of the compiled decoder."""
+"""Chunks with a wrong size: the compiled decoder agrees with a simple decoder in Python."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STORED, NOT_SPLIT = 0x2, 0x10
 
 
 def streams_of(flags: int, itemsize: int, n_bytes: int, block_bytes: int) -> list[list[int]]:
-    """The bytes of each stream of each block, before compression."""
+    """Return the number of bytes of each stream of each block, before compression."""
     sizes = [min(block_bytes, n_bytes - first) for first in range(0, n_bytes, block_bytes)]
     may_split = not flags & NOT_SPLIT and block_bytes // itemsize >= 128
     return [[size // itemsize] * itemsize if may_split and size == block_bytes else [size] for size in sizes]
@@ -57,7 +57,7 @@ def decode_plainly(frame: bytes, wanted_bytes: int) -> bytes | None:
 
 
 def places_of_sizes(frame: bytes) -> list[int]:
-    """Where a sound frame has its sizes: in the header, in the table of its blocks, and before each stream."""
+    """Return the offsets of all sizes in an intact frame: in its header, its block table, and before each stream."""
     *_, flags, itemsize, n_bytes, block_bytes, _ = FRAME_HEADER.unpack_from(frame)
     places = [4, 8, 12]
     if not flags & STORED:
@@ -92,10 +92,10 @@ def rows_of(dtype: np.dtype[Any], n_rows: int, kind: str) -> NDArray[Any]:
     st.sampled_from(["noise", "steps", "constant"]),
     st.data(),
 )
-def test_a_chunk_is_decoded_if_and_only_if_all_of_its_sizes_fit(
+def test_chunk_is_decoded_only_if_all_sizes_fit(
     dtype: np.dtype[Any], n_rows: int, encoder: str, kind: str, data: st.DataObject
 ) -> None:
-    """Chunks are cut, or have another size in one place.
+    """The chunks are truncated, or one of their sizes is wrong.
 
     The buffers have the exact size of the chunk, so that a sanitizer sees a read behind its end.
     """

@@ -1,4 +1,4 @@
-"""Some rows of chunks, from memory or from a file: those of the whole chunks, and nothing beside them."""
+"""Rows that are taken from chunks, in memory or in a file, equal the rows of the whole chunks."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ def encode(codec: ChunkCodec, rows: NDArray[Any], *, small_blocks: bool) -> byte
 
 @st.composite
 def ranges_of(draw: st.DrawFn, n_rows: int) -> tuple[tuple[int, int], ...]:
-    """Half-open, ascending ranges, which may touch; also none."""
+    """Half-open, ascending ranges, which can be adjacent; or no range."""
     bounds = sorted(draw(st.lists(st.integers(0, n_rows), max_size=6)))
     return tuple((first, stop) for first, stop in pairwise(bounds) if first < stop)
 
 
 @given(CODECS, st.integers(1, 3), st.booleans(), st.booleans(), st.booleans(), st.data())
-def test_rows_taken_of_chunks_are_those_of_the_whole_chunks(
+def test_taken_rows_match_the_whole_chunks(
     codec: ChunkCodec, n_chunks: int, small_blocks: bool, widens: bool, from_file: bool, data: st.DataObject
 ) -> None:
-    """Rows before and behind stay; the chunks lie anywhere in the file."""
+    """The other rows of the output stay. The chunks are at any offset in the file."""
     values = [rows_of(codec, i) for i in range(n_chunks)]
     chunks = [encode(codec, rows, small_blocks=small_blocks) for rows in values]
     bounds = np.cumsum([0, *map(len, chunks)]).tolist()
@@ -76,7 +76,7 @@ def test_rows_taken_of_chunks_are_those_of_the_whole_chunks(
 def test_a_run_in_a_file_ends_before_a_chunk_whose_checksum_does_not_match(
     damaged: int, seed: int, data: st.DataObject
 ) -> None:
-    """Also where the damage is in rows that are not taken."""
+    """The damage can be in rows that are not taken."""
     codec = ChunkCodec(np.dtype("<f4"), 500, 3)
     values = [rows_of(codec, i) for i in range(4)]
     encoded = [bytearray(encode_chunk(codec, rows)) for rows in values]

@@ -1,4 +1,4 @@
-"""What we encode others decode, and the reverse; bit for bit."""
+"""Other libraries decode our shards bit for bit, and we decode theirs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from support.shards import (
 )
 
 DTYPES = ("float16", "float32", "float64")
-# Mostly of several chunks and shards, the last ones short; some of chunks that blosc splits into blocks.
+# Mostly arrays of several chunks and shards with short last ones; some have chunks that blosc splits into blocks.
 SMALL = st.builds(Grid.fit, st.integers(1, 120), st.integers(1, 50), st.none() | st.integers(1, 90))
 GRIDS = SMALL | st.builds(Grid.fit, st.integers(1, 20_000), st.integers(2_000, 9_000), st.none() | st.just(9_000))
 SETTINGS = {
@@ -68,7 +68,7 @@ def values_of(settings: Settings, kind: str, seed: int) -> NDArray[Any]:
     if kind == "smooth":
         return np.sin(np.arange(shape[0] * shape[1]) / 9).reshape(shape).astype(settings.dtype)
     values = rng.choice(SPECIAL, shape) if kind == "special" else np.full(shape, rng.choice(SPECIAL))
-    # Chunks all over of the fill value, which other writers leave out.
+    # Chunks of only the fill value, which other writers leave out.
     cuts = rng.integers(shape[0] + 1, size=2)
     values[cuts.min() : cuts.max()] = settings.fill_value
     return values.astype(settings.dtype)
@@ -84,9 +84,7 @@ def assert_same_bits(given_values: NDArray[Any], expected: NDArray[Any]) -> None
 
 
 @given(OURS, KINDS, SEEDS)
-def test_our_uncompressed_shards_are_byte_for_byte_those_of_zarr_python(
-    settings: Settings, kind: str, seed: int
-) -> None:
+def test_uncompressed_shards_match_zarr_python_byte_for_byte(settings: Settings, kind: str, seed: int) -> None:
     settings = replace(settings, level=0)
     values = values_of(settings, kind, seed)
     with TemporaryDirectory() as directory:
@@ -98,7 +96,7 @@ def test_our_uncompressed_shards_are_byte_for_byte_those_of_zarr_python(
 
 @pytest.mark.parametrize("read", [with_zarr_python, with_tensorstore, with_zarrs, with_ours])
 @given(OURS, KINDS, SEEDS)
-def test_every_bit_of_our_shards_is_what_others_decode(read: Reader, settings: Settings, kind: str, seed: int) -> None:
+def test_zarr_python_decodes_our_shards(read: Reader, settings: Settings, kind: str, seed: int) -> None:
     values = values_of(settings, kind, seed)
     with TemporaryDirectory() as directory:
         write_with_ours(Path(directory), values, settings)
@@ -107,7 +105,7 @@ def test_every_bit_of_our_shards_is_what_others_decode(read: Reader, settings: S
 
 @pytest.mark.parametrize("write", [write_with_zarr_python, write_with_tensorstore, write_with_zarrs])
 @given(FOREIGN, KINDS, SEEDS, st.booleans())
-def test_every_bit_that_zarr_python_decodes_of_others_shards_is_what_we_decode(
+def test_we_decode_shards_of_zarr_python(
     write: Callable[..., None], settings: Settings, kind: str, seed: int, empty_chunks: bool
 ) -> None:
     values = values_of(settings, kind, seed)
@@ -117,13 +115,13 @@ def test_every_bit_that_zarr_python_decodes_of_others_shards_is_what_we_decode(
 
 
 @given(OURS, KINDS, SEEDS)
-def test_no_chunk_has_more_bytes_than_the_most_that_the_codec_names(settings: Settings, kind: str, seed: int) -> None:
+def test_no_chunk_exceeds_max_stored_bytes(settings: Settings, kind: str, seed: int) -> None:
     values = values_of(settings, kind, seed)[: settings.grid.chunk_points]
     assert len(encode_chunk(settings.codec, values)) <= settings.codec.max_stored_bytes
 
 
 def is_sound(entries: list[tuple[int, int]], n_bytes: int) -> bool:
-    """The definition, with whole numbers that do not overflow."""
+    """Return whether an index is valid by its definition, computed with integers that cannot overflow."""
     if any((offset == MISSING) != (length == MISSING) for offset, length in entries):
         return False
     stored = sorted(entry for entry in entries if entry != (MISSING, MISSING))
@@ -144,9 +142,7 @@ ENTRIES = st.lists(
 
 
 @given(ENTRIES, st.integers(90, 110))
-def test_an_index_is_read_as_it_stands_if_it_is_sound_and_refused_if_not(
-    entries: list[tuple[int, int]], n_bytes: int
-) -> None:
+def test_only_a_sound_index_is_read(entries: list[tuple[int, int]], n_bytes: int) -> None:
     data = forge_index(entries)
     if is_sound(entries, n_bytes):
         index = ShardIndex.decode(data, len(entries), n_bytes + len(data))
@@ -159,7 +155,7 @@ def test_an_index_is_read_as_it_stands_if_it_is_sound_and_refused_if_not(
 
 
 @given(st.lists(st.integers(0, 2**40), min_size=1, max_size=9), st.integers(0, 12))
-def test_an_index_made_of_lengths_lays_the_stored_chunks_out_without_a_gap(lengths: list[int], capacity: int) -> None:
+def test_index_of_lengths_has_no_gaps(lengths: list[int], capacity: int) -> None:
     data = ShardIndex.of_lengths(lengths, capacity).encode()
     n_chunks = max(capacity, len(lengths))
     assert len(data) == index_size(n_chunks)
@@ -172,7 +168,7 @@ def test_an_index_made_of_lengths_lays_the_stored_chunks_out_without_a_gap(lengt
 
 
 @given(st.data())
-def test_no_bit_of_a_chunk_flips_without_notice(data: st.DataObject) -> None:
+def test_any_flipped_bit_of_a_chunk_is_found(data: st.DataObject) -> None:
     settings = data.draw(st.builds(Settings, **SETTINGS | {"checksum": st.just(True)}))
     codec = settings.codec
     chunk = bytearray(encode_chunk(codec, values_of(settings, "smooth", 0)[: codec.rows]))
@@ -184,9 +180,10 @@ def test_no_bit_of_a_chunk_flips_without_notice(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("cname", ["zstd", "lz4", "zlib", "blosclz"])
 @given(st.data(), st.booleans(), st.binary(min_size=1, max_size=12))
-def test_whatever_overwrites_a_chunk_is_decoded_or_refused_but_touches_nothing_else(
+def test_overwritten_chunk_stays_within_its_buffer(
     cname: str, data: st.DataObject, checksum: bool, junk: bytes
 ) -> None:
+    """The chunk is decoded or refused, and nothing else is written to."""
     codec = ChunkCodec(np.dtype("<f4"), 700, 3, checksum)
     rows = np.sin(np.arange(2100, dtype="f4")).reshape(700, 3)
     chunk = bytearray(blosc.compress(rows, cname.encode(), 5, blosc.SHUFFLE, 0, 4))

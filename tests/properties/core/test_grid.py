@@ -12,7 +12,7 @@ CAPS = st.none() | st.integers(1, 4_000)
 
 
 @given(SIZES, SIZES, CAPS)
-def test_the_chunks_tile_the_rows_and_only_the_last_may_be_short(n: int, chunk_points: int, cap: int | None) -> None:
+def test_chunks_tile_the_rows(n: int, chunk_points: int, cap: int | None) -> None:
     grid = Grid.fit(n, chunk_points, cap)
     tiles = [grid.rows(chunk, chunk + 1) for chunk in range(grid.n_chunks)]
     assert [row for tile in tiles for row in range(tile.start, tile.stop)] == list(range(n))
@@ -24,9 +24,8 @@ def test_the_chunks_tile_the_rows_and_only_the_last_may_be_short(n: int, chunk_p
 
 
 @given(SIZES, SIZES, CAPS)
-def test_a_shard_is_the_most_whole_chunks_that_the_cap_allows_but_at_least_one(
-    n: int, chunk_points: int, cap: int | None
-) -> None:
+def test_shard_has_the_most_chunks_within_the_cap(n: int, chunk_points: int, cap: int | None) -> None:
+    """A shard has at least one chunk."""
     grid = Grid.fit(n, chunk_points, cap)
     chunks_in_shard, rest = divmod(grid.shard_points, grid.chunk_points)
     assert rest == 0

@@ -1,4 +1,4 @@
-"""The law of tables: what a writer of CSV writes, whatever separates its cells, is read back."""
+"""A table that a CSV writer wrote is read back, with every separator."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CELLS = st.text("a1é ,;\t|\"'\n", max_size=6).map(str.strip)
 
 
 @given(st.data(), NAMES, st.sampled_from([",", ";", "\t", "|"]), st.sampled_from(["\n", "\r\n"]), st.booleans())
-def test_what_is_written_is_read_back(
+def test_written_table_is_read_back(
     data: st.DataObject, names: list[str], separator: str, line_end: str, ends_in_separator: bool
 ) -> None:
     row = st.lists(CELLS, min_size=len(names), max_size=len(names)).filter(any)

@@ -1,4 +1,4 @@
-"""What was normalized comes back."""
+"""The inverse of a normalization restores the values."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def there_and_back(normalize: Normalize, field: str, values: NDArray[Any]) -> ND
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @given(values=VALUES)
-def test_values_come_back_to_the_rounding_of_their_dtype(dtype: type, values: NDArray[np.float32]) -> None:
+def test_values_are_restored_up_to_rounding(dtype: type, values: NDArray[np.float32]) -> None:
     values = values.astype(dtype)
     stats = RunningStats.of(values)
     again = there_and_back(Normalize({"volume_velocity": stats}), "volume_velocity", values)
@@ -41,7 +41,7 @@ def test_values_come_back_to_the_rounding_of_their_dtype(dtype: type, values: ND
 
 
 @given(VALUES)
-def test_values_on_the_log_scale_come_back_to_the_rounding_of_their_logarithms(values: NDArray[np.float32]) -> None:
+def test_log_scale_values_are_restored_up_to_rounding(values: NDArray[np.float32]) -> None:
     stats = RunningStats.of(values)
     normalize = Normalize({"volume_vorticity": stats}, log_scale=["volume_vorticity"])
     again = there_and_back(normalize, "volume_vorticity", values)
@@ -65,5 +65,5 @@ def test_positions_fill_their_range_and_come_back(values: NDArray[np.float32], t
     assert (normal >= to[0] - slack).all()
     assert (normal <= to[1] + slack).all()
     again = there_and_back(normalize, "volume_position", values)
-    # What is mapped to -1 is the difference of two numbers of that size.
+    # A value that becomes -1 is the difference of two numbers of that size.
     assert (np.abs(again - values) <= 4 * ROUNDINGS * np.finfo(np.float32).eps * largest).all()

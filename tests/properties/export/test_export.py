@@ -1,4 +1,4 @@
-"""Laws of exports: whatever the shuffle, and whatever the cells, a value ends where it came from."""
+"""Laws of exports: for all shuffles and cells, a value is exported to its original place."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_predictions_from_a_read_sample_give_the_source_back(kinds: list[int], s
 
 
 @given(rows=st.lists(st.lists(st.integers(0, 99), max_size=5), max_size=8), data=st.data())
-def test_rows_of_different_lengths_are_taken_as_from_a_list(rows: list[list[int]], data: st.DataObject) -> None:
+def test_ragged_rows_are_taken_as_from_a_list(rows: list[list[int]], data: st.DataObject) -> None:
     offsets = np.cumsum([0, *map(len, rows)])
     ragged = Ragged(offsets, np.array([value for row in rows for value in row], dtype=np.int64))
     wanted = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=8)) if rows else []
@@ -65,7 +65,8 @@ def test_rows_of_different_lengths_are_taken_as_from_a_list(rows: list[list[int]
 
 
 @given(kinds=KINDS, seed=st.integers(0, 2**31))
-def test_a_position_lies_where_its_cell_is_exactly_as_far_as_the_box_reaches(kinds: list[int], seed: int) -> None:
+def test_distances_to_cells_match_their_bounding_boxes(kinds: list[int], seed: int) -> None:
+    """A distance is measured along the axes, and is 0 inside the box."""
     rng = np.random.default_rng(seed)
     grid = cells_around(rng.normal(size=(len(kinds), 3)), kinds)
     position = rng.normal(size=(len(kinds), 3))
@@ -82,9 +83,10 @@ def test_a_position_lies_where_its_cell_is_exactly_as_far_as_the_box_reaches(kin
 
 
 @given(n_points=st.integers(1, 60), data=st.data(), width=st.none() | st.integers(1, 3), seed=st.integers(0, 99))
-def test_predictions_in_any_order_of_row_ranges_are_exported_as_at_once(
+def test_the_order_of_row_ranges_does_not_matter(
     n_points: int, data: st.DataObject, width: int | None, seed: int
 ) -> None:
+    """The file equals the file of a single export."""
     cuts = data.draw(st.sets(st.integers(1, n_points), max_size=12))
     ranges = data.draw(st.permutations(list(pairwise(sorted({0, n_points} | cuts)))))
     rng = np.random.default_rng(seed)
@@ -101,8 +103,8 @@ def test_predictions_in_any_order_of_row_ranges_are_exported_as_at_once(
 
 
 @given(n_points=st.integers(1, 40), data=st.data())
-def test_rows_that_are_missing_or_given_twice_never_go_unnoticed(n_points: int, data: st.DataObject) -> None:
-    """The file has every value where all rows were given, and each of them once."""
+def test_missing_and_repeated_rows_are_detected(n_points: int, data: st.DataObject) -> None:
+    """The file is written only if every row was added exactly once."""
     bounds = st.tuples(st.integers(0, n_points), st.integers(0, n_points)).map(sorted).filter(lambda b: b[0] < b[1])
     ranges = data.draw(st.lists(bounds, min_size=1, max_size=6))
     given_rows = [row for first, stop in ranges for row in range(first, stop)]

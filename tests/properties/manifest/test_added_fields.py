@@ -1,4 +1,4 @@
-"""Laws of fields that come later: where they stand follows from the samples, whatever came in which order."""
+"""Properties of added fields: their places depend only on the samples, not on the order of the additions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from noether.data.zarr_store.manifest import (
 IDS = ("a", "b", "c")
 LATER = ("surface_friction", "surface_area", "surface_zeta")
 GRID = DomainSample.of(Grid.fit(10, 4, None))
-# Which sample is written, or gets which fields; the last sample has no surface.
+# A step writes a sample, or adds fields to one. The last sample has no surface.
 steps = st.lists(st.tuples(st.sampled_from(["write", "add"]), st.sampled_from(IDS), st.sets(st.sampled_from(LATER))))
 
 
@@ -61,7 +61,7 @@ LOSS = FieldFidelity("float32")
 
 
 def built(done: Iterable[tuple[str, str, set[str]]]) -> tuple[StoreManifest, dict[str, set[str]], set[str]]:
-    """Do steps as writers do; return the manifest, the fields that each sample has, and those that were declared."""
+    """Apply steps as writers do. Return the manifest, the fields of each sample, and the declared fields."""
     manifest, has, known = base(), dict[str, set[str]](), set[str]()
     for kind, sample_id, fields in done:
         if kind == "add" and has.keys() & {sample_id} and sample_id != "c":
@@ -71,7 +71,7 @@ def built(done: Iterable[tuple[str, str, set[str]]]) -> tuple[StoreManifest, dic
             manifest.samples[sample_id] = entry(sample_id, has[sample_id])
             manifest = settled(manifest)
         elif kind == "write":
-            # A writer knows the fields of the store, or some of those that came later.
+            # A writer knows the original fields of the store, and some of the added ones.
             written = fields & known
             writer = base(written).model_copy(update={"samples": {sample_id: entry(sample_id, written)}})
             manifest = settled(manifest.merged_with(writer, "here"))
@@ -80,7 +80,7 @@ def built(done: Iterable[tuple[str, str, set[str]]]) -> tuple[StoreManifest, dic
 
 
 @given(steps)
-def test_a_field_is_joined_exactly_while_all_samples_have_it(done: list[tuple[str, str, set[str]]]) -> None:
+def test_a_field_is_joined_only_while_all_samples_have_it(done: list[tuple[str, str, set[str]]]) -> None:
     manifest, has, known = built(done)
     of_surface = [has[sample_id] for sample_id in has if sample_id != "c"]
     joined = {field for field in known if of_surface and all(field in fields for fields in of_surface)}
@@ -88,7 +88,7 @@ def test_a_field_is_joined_exactly_while_all_samples_have_it(done: list[tuple[st
     assert manifest.pending_fields.get("surface", {}).keys() == known - joined
     for sample_id, fields in has.items():
         assert set(manifest.sample(sample_id).added_fields) == fields
-    # Known names in the order of `FileMap`, others behind them.
+    # Known names in the order of `FileMap`, then all other names.
     order = [field for field in ("surface_friction", "surface_area", "surface_zeta") if field in joined]
     assert list(manifest.domains["surface"].arrays) == ["surface_position", "surface_pressure", *order]
     again = StoreManifest.parse(manifest.to_json("here"), "here")
@@ -97,7 +97,7 @@ def test_a_field_is_joined_exactly_while_all_samples_have_it(done: list[tuple[st
 
 @given(steps)
 def test_the_groups_rebuild_the_manifest(done: list[tuple[str, str, set[str]]]) -> None:
-    """But for fields that were declared, and that no sample has."""
+    """Except for declared fields that no sample has."""
     manifest, has, _ = built(done)
     groups = [
         OwnManifest.of_root(group_of(manifest, sample_id), f"{sample_id}.zarr", "here") for sample_id in sorted(has)

@@ -1,4 +1,4 @@
-"""Laws of the samples' lines: in every layout of its JSON a manifest is what a parser of the whole finds."""
+"""Properties of the samples' lines: for every layout of the JSON, the result is that of a full JSON parser."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ BLANKS = st.sampled_from(["", "", "", " ", "\n", "\n  ", "\n    ", "\r\n", "\t"]
 
 
 def saved(manifest: StoreManifest) -> bytes:
-    """What the library writes of a manifest."""
+    """Return the bytes that the library writes for a manifest."""
     with tempfile.TemporaryDirectory() as root:
         manifest.save(root)
         return Path(root, "manifest.json").read_bytes()
 
 
 def read_all(data: bytes) -> StoreManifest | None:
-    """Read a manifest with each of its samples; None where anything is refused."""
+    """Read a manifest with all its samples; return None if anything is refused."""
     try:
         manifest = StoreManifest.parse(data, "m")
         event(f"by its lines: {isinstance(manifest.samples, SampleLines)}")
@@ -40,7 +40,7 @@ def read_all(data: bytes) -> StoreManifest | None:
 
 
 def read_whole(data: bytes) -> StoreManifest | None:
-    """Read a manifest as one JSON value; None where it is refused."""
+    """Read a manifest as one JSON value; return None if it is refused."""
     try:
         return StoreManifest.model_validate(from_json(data, allow_inf_nan=False))
     except ValueError:
@@ -55,7 +55,7 @@ def assert_same(found: StoreManifest | None, expected: StoreManifest | None) -> 
 
 
 def in_any_layout(value: Any, draw: Callable[..., Any]) -> str:
-    """Write JSON with blanks and line ends anywhere, keys in any order, and any character escaped."""
+    """Return JSON with blanks and line ends anywhere, keys in any order, and any character escaped."""
     if isinstance(value, dict):
         members = [
             f"{in_any_layout(key, draw)}:{in_any_layout(value[key], draw)}"
@@ -73,7 +73,7 @@ def in_any_layout(value: Any, draw: Callable[..., Any]) -> str:
 
 
 @given(manifests)
-def test_what_is_saved_is_read_by_its_lines_and_is_what_any_reader_of_json_finds(manifest: StoreManifest) -> None:
+def test_lines_and_any_json_parser_read_the_same_saved_manifest(manifest: StoreManifest) -> None:
     data = saved(manifest)
     found = StoreManifest.parse(data, "m")
     assert isinstance(found.samples, SampleLines) == bool(manifest.samples)
@@ -82,7 +82,7 @@ def test_what_is_saved_is_read_by_its_lines_and_is_what_any_reader_of_json_finds
 
 
 @given(manifests)
-def test_saving_again_gives_the_same_bytes(manifest: StoreManifest) -> None:
+def test_saving_again_writes_the_same_bytes(manifest: StoreManifest) -> None:
     data = saved(manifest)
     assert saved(StoreManifest.parse(data, "m")) == data
     assert saved(StoreManifest.model_validate(json.loads(data))) == data
@@ -96,9 +96,7 @@ def test_a_manifest_is_the_same_in_every_layout(manifest: StoreManifest, data: s
 
 
 @given(manifests, st.data())
-def test_samples_are_the_same_in_every_layout_between_the_first_line_and_the_last(
-    manifest: StoreManifest, data: st.DataObject
-) -> None:
+def test_samples_between_first_and_last_line_can_have_any_layout(manifest: StoreManifest, data: st.DataObject) -> None:
     content = json.loads(manifest.model_dump_json())
     may_break = data.draw(st.booleans())
     members = [
@@ -113,9 +111,7 @@ def test_samples_are_the_same_in_every_layout_between_the_first_line_and_the_las
 
 
 @given(manifests, st.data())
-def test_damaged_json_is_read_as_a_parser_of_the_whole_reads_it_or_refused_as_by_one(
-    manifest: StoreManifest, data: st.DataObject
-) -> None:
+def test_damaged_json_is_read_or_refused_as_by_a_json_parser(manifest: StoreManifest, data: st.DataObject) -> None:
     text = saved(manifest)
     first = text.find(b'"samples"')
     for _ in range(data.draw(st.integers(1, 3))):

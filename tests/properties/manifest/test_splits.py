@@ -1,4 +1,4 @@
-"""The laws of splits: what places a sample, and what does not move it."""
+"""Properties of splits: the split of a sample, and the changes that do not move it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FRACTIONS = st.floats(0, 1, exclude_min=True, exclude_max=True)
 
 @st.composite
 def pairs(draw: st.DrawFn) -> tuple[float, float]:
-    """Fractions for test and validation that leave something for training."""
+    """Return fractions for test and validation that leave samples for training."""
     test, validation = draw(FRACTIONS), draw(FRACTIONS)
     assume(test + validation < 1)
     return test, validation
@@ -34,7 +34,7 @@ def test_every_sample_is_in_one_split(sample_ids: set[str], fractions: tuple[flo
 
 
 @given(SAMPLE_IDS, SAMPLE_IDS, pairs(), SEEDS)
-def test_no_sample_moves_when_others_come_or_go(
+def test_no_sample_moves_when_others_are_added_or_removed(
     sample_ids: set[str], others: set[str], fractions: tuple[float, float], seed: int
 ) -> None:
     test, validation = fractions
@@ -44,7 +44,7 @@ def test_no_sample_moves_when_others_come_or_go(
 
 
 @given(SAMPLE_IDS, pairs(), FRACTIONS, SEEDS)
-def test_a_larger_fraction_for_test_takes_samples_from_training_alone(
+def test_a_larger_test_fraction_takes_samples_only_from_training(
     sample_ids: set[str], fractions: tuple[float, float], share: float, seed: int
 ) -> None:
     test, validation = fractions
@@ -84,7 +84,7 @@ def test_exact_counts_are_the_fractions_rounded_up_or_down_and_add_up(
 def test_the_largest_remainders_are_rounded_up(
     n_samples: int, test: float, validation: float, counts: tuple[int, int, int], seed: int
 ) -> None:
-    """With equal remainders, test is the first and train the last."""
+    """With equal remainders, test is rounded up first and train last."""
     sample_ids = [f"run_{i}" for i in range(n_samples)]
     splits = split_samples(sample_ids, test=test, validation=validation, seed=seed, exact=True)
     assert tuple(len(splits.get(name, [])) for name in ("train", "validation", "test")) == counts
@@ -102,14 +102,16 @@ def test_exact_splits_do_not_depend_on_the_order_of_samples(
     assert first == second
 
 
-def test_seeds_make_exact_splits_that_have_nothing_to_do_with_each_other() -> None:
+def test_exact_splits_of_different_seeds_are_independent() -> None:
     sample_ids = [f"run_{i}" for i in range(2000)]
     first, second = (set(split_samples(sample_ids, test=0.5, seed=seed, exact=True)["test"]) for seed in (0, 1))
     assert abs(len(first & second) - 500) < 4.5 * math.sqrt(2000 / 16)
 
 
 @given(SAMPLE_IDS, FRACTIONS, SEEDS)
-def test_without_a_fraction_for_validation_there_is_no_such_split(sample_ids: set[str], test: float, seed: int) -> None:
+def test_without_a_validation_fraction_there_is_no_validation_split(
+    sample_ids: set[str], test: float, seed: int
+) -> None:
     assert list(split_samples(sample_ids, test=test, seed=seed)) == ["train", "test"]
 
 
@@ -123,13 +125,13 @@ def test_of_many_samples_each_split_has_its_fraction(test: float, seed: int) -> 
         assert abs(len(splits[name]) - fraction * n_samples) < 4.5 * deviation
 
 
-def test_the_places_of_two_seeds_have_nothing_to_do_with_each_other() -> None:
+def test_the_hashes_of_two_seeds_are_independent() -> None:
     sample_ids = [f"run_{i}" for i in range(20_000)]
     first, second = (set(split_samples(sample_ids, test=0.5, seed=seed)["test"]) for seed in (0, 1))
     assert abs(len(first & second) - 5000) < 4.5 * math.sqrt(20_000 * 0.25 * 0.75)
 
 
-def test_exact_splits_are_the_same_for_ever() -> None:
+def test_exact_splits_are_the_same_in_all_releases() -> None:
     sample_ids = [*(f"run_{i}" for i in range(1, 13)), "part/äß", "翼"]
     assert split_samples(sample_ids, test=0.25, validation=0.25, seed=7, exact=True) == {
         "train": ["part/äß", "run_1", "run_10", "run_6", "run_7", "run_8", "翼"],
@@ -138,7 +140,7 @@ def test_exact_splits_are_the_same_for_ever() -> None:
     }
 
 
-def test_splits_are_the_same_for_ever() -> None:
+def test_splits_are_the_same_in_all_releases() -> None:
     sample_ids = [*(f"run_{i}" for i in range(1, 13)), "part/äß", "翼"]
     assert split_samples(sample_ids, test=0.25, validation=0.25, seed=7) == {
         "train": ["part/äß", "run_1", "run_6", "run_7", "run_8", "翼"],

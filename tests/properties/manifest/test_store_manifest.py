@@ -1,4 +1,4 @@
-"""Laws of the manifest: its JSON keeps everything, and merging loses nothing."""
+"""Properties of the manifest: its JSON keeps everything, and a merge loses nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from support.manifests import manifests, stores
 
 
 @given(manifests)
-def test_a_manifest_comes_back_from_its_json_with_all_it_holds(manifest: StoreManifest) -> None:
+def test_a_manifest_survives_a_round_trip_through_json(manifest: StoreManifest) -> None:
     again = StoreManifest.parse(manifest.model_dump_json().encode(), "manifest.json")
     assert again == manifest
     assert list(again.samples) == list(manifest.samples)
@@ -44,7 +44,7 @@ def test_the_groups_of_all_samples_rebuild_the_manifest(manifest: StoreManifest)
 
 
 @given(stores(2))
-def test_a_merge_holds_the_samples_of_both_and_the_added_entry_of_one_that_both_have(
+def test_a_merge_has_the_samples_of_both_and_prefers_added_entries(
     pair: list[StoreManifest],
 ) -> None:
     store, added = pair
@@ -71,7 +71,7 @@ def test_merging_again_changes_nothing(pair: list[StoreManifest]) -> None:
 
 
 @given(stores(2))
-def test_a_merge_keeps_the_chunk_index_exactly_where_it_adds_no_sample(pair: list[StoreManifest]) -> None:
+def test_a_merge_keeps_the_chunk_index_only_if_it_adds_no_sample(pair: list[StoreManifest]) -> None:
     store, added = pair
     merged = store.merged_with(added, "m")
     assert merged.chunk_index == (None if added.samples else store.chunk_index)

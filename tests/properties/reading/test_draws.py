@@ -25,7 +25,7 @@ N_DRAWS = 1000
 
 
 def numbered(n_points: int) -> Arrays:
-    """Points that carry their number."""
+    """Return points whose values are their numbers."""
     numbers = np.arange(n_points, dtype=np.float32)
     return {"surface_position": numbers[:, None] + np.zeros(3, np.float32), "surface_pressure": numbers}
 

@@ -1,4 +1,4 @@
-"""Batches of a sample, one after the other, are what a whole read returns: for all grids, fields and sizes."""
+"""The batches of a sample together equal a whole read, for all grids, fields and sizes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def made(n_surface: int, n_volume: int) -> Arrays:
 
 
 def joined(batches: list[SampleBatch]) -> Arrays:
-    """The batches of each field, one after the other."""
+    """Return the concatenated batches of each field."""
     fields: dict[str, list[np.ndarray]] = {}
     for batch in batches:
         for field, values in batch.fields.items():
@@ -53,7 +53,7 @@ def joined(batches: list[SampleBatch]) -> Arrays:
     least_read=st.sampled_from([1, 7, 1 << 16]),
     concurrency=st.sampled_from([1, 3]),
 )
-def test_all_batches_together_are_what_a_whole_read_returns(
+def test_all_batches_together_equal_a_whole_read(
     dtype: str | None,
     n_points: tuple[int, int],
     chunk_points: int,
@@ -63,7 +63,7 @@ def test_all_batches_together_are_what_a_whole_read_returns(
     least_read: int,
     concurrency: int,
 ) -> None:
-    """Rows count from zero to the last one, every batch but the last of a domain has as many as asked for."""
+    """Rows count from zero to the last row. Every batch except the last of a domain has the requested number."""
     with (
         tempfile.TemporaryDirectory() as directory,
         mock.patch.object(iteration, "_LEAST_READ_POINTS", least_read),

@@ -1,4 +1,4 @@
-"""Reads of a range of which a cache has some chunks, and maybe damaged ones."""
+"""Reads of a byte range of which a cache has some chunks, possibly damaged."""
 
 from __future__ import annotations
 
@@ -38,10 +38,8 @@ class Kept(RangeCache):
     before=st.integers(0, 5),
     cut=st.none() | st.integers(0, 60),
 )
-def test_a_range_is_what_the_shard_has_whatever_the_cache_has(
-    chunks: list[tuple[int, str]], before: int, cut: int | None
-) -> None:
-    """At most one range is fetched, from the first chunk that is missing to the last; then all of it is there."""
+def test_a_range_is_right_whatever_the_cache_has(chunks: list[tuple[int, str]], before: int, cut: int | None) -> None:
+    """At most one range is fetched, from the first missing chunk to the last; then the cache has all chunks."""
     shard = bytes(before) + b"".join(bytes([number + 1]) * length for number, (length, _) in enumerate(chunks))
     bounds = list(accumulate((length for length, _ in chunks), initial=0))
     kept = bytearray(shard)

@@ -1,4 +1,4 @@
-"""The requests of a plan hold its chunks, all of them and nothing else, in as few as there can be."""
+"""The requests of a plan contain all its chunks and nothing else, with the smallest number of requests."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def plans(draw: st.DrawFn) -> ReadPlan:
 
 @st.composite
 def indexes(draw: st.DrawFn, n_chunks: int) -> ShardIndex:
-    """Chunks in any order, as other writers lay them out, some with a gap before them."""
+    """Draw chunks in any order, as other writers lay them out, some after a gap."""
     lengths = draw(st.lists(LENGTHS, min_size=n_chunks, max_size=n_chunks))
     if draw(st.booleans()):
         return ShardIndex.of_lengths(lengths)
@@ -58,7 +58,7 @@ Case = tuple[ReadPlan, list[ShardIndex], list[RangeRequest]]
 
 
 @given(cases())
-def test_the_requests_have_the_parts_of_the_plan_in_order_each_where_its_rows_go(case: Case) -> None:
+def test_requests_have_all_parts_in_order_with_their_rows(case: Case) -> None:
     plan, _, requests = case
     assert tuple(part for request in requests for part in request.parts) == plan.parts
     row = 0
@@ -105,7 +105,7 @@ def test_neighbours_in_a_shard_are_one_request_unless_that_would_be_too_large(ca
 
 
 @given(plans(), st.integers(1, 9))
-def test_the_index_of_each_shard_that_the_plan_touches_is_asked_for_once(plan: ReadPlan, length: int) -> None:
+def test_the_index_of_each_shard_of_a_plan_is_requested_once(plan: ReadPlan, length: int) -> None:
     per_shard = plan.grid.shard_points // plan.grid.chunk_points
     asked = []
 

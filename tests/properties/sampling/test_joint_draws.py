@@ -1,4 +1,4 @@
-"""The laws of draws that share no point, and of sweeps, in which the draws of many epochs share few."""
+"""The laws of disjoint draws, and of sweeps, in which the draws of many epochs share few points."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ GRIDS_TO_WALK = [
 
 @st.composite
 def grids_and_counts(draw: st.DrawFn) -> tuple[Grid, list[int]]:
-    """A grid, and points of up to four draws that fit into it."""
+    """Draw a grid, and the numbers of points of up to four draws that fit into it."""
     grid = draw(GRIDS)
     counts: list[int] = []
     for _ in range(draw(st.integers(1, 4))):
@@ -48,13 +48,13 @@ def grids_and_counts(draw: st.DrawFn) -> tuple[Grid, list[int]]:
 
 
 def rows_of_draws(joint: JointPlan) -> list[list[int]]:
-    """The stored rows of each draw of a plan."""
+    """Return the stored rows of each draw of a plan."""
     rows = rows_of(joint.plan)
     return [[row for start, stop in window for row in rows[start:stop]] for window in joint.windows]
 
 
 def chances(grid: Grid, counts: list[int], make: Callable[[Random], JointPlan], bits: int = 0) -> list[list[Fraction]]:
-    """Exact chance of each row of being in each draw, over all outcomes of the random choices."""
+    """Return the exact chance of each row to be in each draw, over all outcomes of the random choices."""
     found = [[Fraction(0)] * grid.n_points for _ in counts]
     for joint, chance in EveryOutcome(bits).outcomes(make):
         for per_row, rows in zip(found, rows_of_draws(joint), strict=True):
@@ -64,7 +64,7 @@ def chances(grid: Grid, counts: list[int], make: Callable[[Random], JointPlan], 
 
 
 @given(grids_and_counts(), st.sampled_from(CHUNK_ORDERS), SEEDS)
-def test_joint_draws_take_as_many_rows_as_asked_each_and_none_twice(
+def test_joint_draws_have_their_numbers_of_rows_and_share_none(
     wanted: tuple[Grid, list[int]], chunk_order: ChunkOrder, seed: int
 ) -> None:
     grid, counts = wanted
@@ -82,7 +82,7 @@ def test_joint_draws_take_as_many_rows_as_asked_each_and_none_twice(
 def test_every_point_is_in_each_joint_draw_with_chance_t_of_n_exactly(
     n_points: int, chunk_points: int, chunk_order: ChunkOrder, few_chunks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So it is where the draws begin at any row, as in a domain of few chunks, and where they take whole chunks."""
+    """This holds for draws that begin at any row, as in a domain of few chunks, and for draws of whole chunks."""
     monkeypatch.setattr("noether.data.zarr_store.sampling.plan.FEW_CHUNKS", few_chunks)
     grid = Grid.fit(n_points, chunk_points)
     for counts in ([1, 1], [2, 3], [1, n_points - 1], [1, 2, n_points - 3]):
@@ -92,7 +92,7 @@ def test_every_point_is_in_each_joint_draw_with_chance_t_of_n_exactly(
 
 @pytest.mark.parametrize("order_seed", [0, 1, 2**100])
 @pytest.mark.parametrize(("n_points", "chunk_points"), GRIDS_TO_WALK)
-def test_every_point_is_in_each_draw_of_a_step_of_a_sweep_with_chance_t_of_n_exactly(
+def test_every_point_has_the_same_chance_in_each_step_of_a_sweep(
     n_points: int, chunk_points: int, order_seed: int
 ) -> None:
     grid = Grid.fit(n_points, chunk_points)
@@ -103,10 +103,10 @@ def test_every_point_is_in_each_draw_of_a_step_of_a_sweep_with_chance_t_of_n_exa
 
 
 @given(grids_and_counts(), SEEDS, st.data())
-def test_a_sweep_gives_every_row_once_or_twice(wanted: tuple[Grid, list[int]], seed: int, data: st.DataObject) -> None:
-    """The partners of a sweep never have its rows of the same step."""
+def test_a_sweep_has_every_row_once_or_twice(wanted: tuple[Grid, list[int]], seed: int, data: st.DataObject) -> None:
+    """The other joint draws never have rows of the same step of the sweep."""
     grid, counts = wanted
-    # Not more steps than can be made in a test.
+    # A limit on the number of steps, for the time of the test.
     counts[0] = max(counts[0], ceil(grid.n_points / 40))
     if sum(counts) > grid.n_points:
         counts = counts[:1]
@@ -126,18 +126,18 @@ def test_a_sweep_gives_every_row_once_or_twice(wanted: tuple[Grid, list[int]], s
 def test_a_step_of_a_sweep_reads_at_most_two_chunks_more_than_needed(
     wanted: tuple[Grid, list[int]], seed: int, data: st.DataObject
 ) -> None:
-    """So do all its draws together, and each of them alone."""
+    """This holds for all its draws together, and for each draw alone."""
     grid, counts = wanted
     step = data.draw(st.integers(0, sweep_length(grid, counts[0]) - 1))
     joint = JointPlan.of_sweep(grid, counts, step, Random(seed))
     assert len(joint.plan.parts) <= ceil(sum(counts) / grid.chunk_points) + 2
     for draw, count in enumerate(counts):
-        alone, _ = joint.part([draw])
+        alone, _ = joint.select([draw])
         assert len(alone.parts) <= ceil(count / grid.chunk_points) + 2
 
 
 def test_a_step_of_a_sweep_can_read_two_chunks_more_than_needed() -> None:
-    """Four rows, as many as a chunk has: the last one of a full chunk, both of the short chunk, and the first one."""
+    """Four rows, the size of a chunk: the last row of a full chunk, both rows of the short chunk, and the first row."""
     grid = Grid.fit(10, 4)
     steps = [joint for joint, _ in EveryOutcome().outcomes(partial(JointPlan.of_sweep, grid, [4], 0))]
     assert max(len(joint.plan.parts) for joint in steps) == ceil(4 / 4) + 2
@@ -145,7 +145,7 @@ def test_a_step_of_a_sweep_can_read_two_chunks_more_than_needed() -> None:
 
 
 @given(GRIDS, st.integers(0, 5_000), st.integers(1, 4_000))
-def test_a_window_is_the_rows_that_follow_each_other_from_its_start_on(grid: Grid, start: int, length: int) -> None:
+def test_a_window_has_contiguous_rows_from_its_start(grid: Grid, start: int, length: int) -> None:
     start %= grid.n_points
     plan = plan_window(grid, start, length)
     taken = min(length, grid.n_points)
@@ -159,9 +159,7 @@ def test_a_window_is_the_rows_that_follow_each_other_from_its_start_on(grid: Gri
 
 
 @given(grids_and_counts(), SEEDS, st.data())
-def test_a_part_of_a_plan_takes_the_rows_that_it_is_asked_for(
-    wanted: tuple[Grid, list[int]], seed: int, data: st.DataObject
-) -> None:
+def test_take_returns_a_plan_of_the_given_rows(wanted: tuple[Grid, list[int]], seed: int, data: st.DataObject) -> None:
     grid, counts = wanted
     plan = plan_draw(grid, sum(counts), Random(seed))
     edges = data.draw(st.lists(st.integers(0, plan.n_points), unique=True, max_size=8).map(sorted))
@@ -173,16 +171,16 @@ def test_a_part_of_a_plan_takes_the_rows_that_it_is_asked_for(
 
 
 @given(grids_and_counts(), SEEDS, st.data())
-def test_some_of_the_joint_draws_alone_are_read_without_the_rows_of_the_others(
+def test_some_joint_draws_are_read_without_rows_of_the_others(
     wanted: tuple[Grid, list[int]], seed: int, data: st.DataObject
 ) -> None:
     grid, counts = wanted
     joint = JointPlan.of_draws(grid, counts, Random(seed))
     draws = data.draw(st.lists(st.sampled_from(range(len(counts))), unique=True, min_size=1).map(sorted))
-    plan, shares = joint.part(draws)
+    plan, shares = joint.select(draws)
     rows, expected = rows_of(plan), rows_of_draws(joint)
     assert [[row for a, b in share for row in rows[a:b]] for share in shares] == [expected[draw] for draw in draws]
     assert plan.n_points == sum(counts[draw] for draw in draws)
     for draw, count in enumerate(counts):
-        alone, _ = joint.part([draw])
+        alone, _ = joint.select([draw])
         assert len(alone.parts) <= ceil(count / grid.chunk_points) + 3

@@ -1,4 +1,4 @@
-"""How close weighted draws come to their weights by the points that they read: the figures of the README."""
+"""The distance of weighted draws from their weights, by oversample: the figures of the README."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def stored(values: NDArray[Any], domain: str) -> NDArray[np.float64]:
-    """Values of run_1 in the order of a store with the default seed."""
+    """Return values of run_1 in the order of a store with the default seed."""
     order = permutation(len(values), algorithm="hash-v1", shuffle_seed=0, sample_id="run_1", domain=domain)
     return values[order].astype(np.float64)
 
 
 def distance(weights: NDArray[np.float64], n_taken: int, oversample: int | None) -> float:
-    """Half of the sum of all differences between chances and proportional ones, over all windows of candidates."""
+    """Return half of the sum of all differences of chances from proportional ones, over all windows of candidates."""
     n_points = len(weights)
     n_read = n_points if oversample is None else oversample * n_taken
     ring, chances = np.concatenate([weights, weights]), np.zeros(2 * n_points)
@@ -38,7 +38,7 @@ def distance(weights: NDArray[np.float64], n_taken: int, oversample: int | None)
 
 
 def figures_of(row: str) -> dict[int | None, float]:
-    """The distances in the README, by times as many points read; None for all."""
+    """Return the distances in the README, by oversample; None stands for all points."""
     match = re.search(rf"^\| {row} \|(.+)\|$", README, flags=re.MULTILINE)
     assert match is not None
     return dict(zip((1, 2, 3, 4, 8, None), map(float, match[1].split("|")), strict=True))

@@ -1,4 +1,4 @@
-"""The law of a draw: which rows a plan takes, and with what chance."""
+"""The law of a draw: the rows of a plan, and their chances."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ GRIDS = st.builds(Grid.fit, st.integers(1, 5_000), st.integers(1, 700))
 ORDERS = st.sampled_from(CHUNK_ORDERS)
 SEEDS = st.integers(0, 2**32)
 WHOLE_CHUNKS = st.booleans()
-# All of so many points or fewer, in chunks of every size.
+# All domains of at most this many points, in chunks of every size.
 SMALL_GRIDS = [Grid(n_points, size, size) for n_points in range(1, 12) for size in range(1, n_points + 2)]
 
 # Below this, a fair plan would be called unfair once in ten thousand seeds; the seeds are fixed.
@@ -45,7 +45,7 @@ SIGNIFICANCE = 1e-4
 def every_draw(
     grid: Grid, wanted: int, chunk_order: ChunkOrder, whole_chunks: bool = False
 ) -> dict[tuple[int, ...], Fraction]:
-    """Exact chance of each draw, by its rows, over all outcomes of the random choices."""
+    """Return the exact chance of each draw, by its rows, over all outcomes of the random choices."""
     found: dict[tuple[int, ...], Fraction] = {}
     make = partial(plan_draw, grid, wanted, chunk_order=chunk_order, whole_chunks=whole_chunks)
     for plan, chance in EveryOutcome().outcomes(make):
@@ -55,7 +55,7 @@ def every_draw(
 
 
 def chances(grid: Grid, wanted: int, chunk_order: ChunkOrder, whole_chunks: bool = False) -> list[Fraction]:
-    """Exact chance of each row of being in a draw."""
+    """Return the exact chance of each row to be in a draw."""
     drawn = every_draw(grid, wanted, chunk_order, whole_chunks)
     assert sum(drawn.values()) == 1
     per_row = [Fraction(0)] * grid.n_points
@@ -105,7 +105,7 @@ def test_the_law_holds_for_every_small_domain(chunk_order: ChunkOrder, whole_chu
 
 @pytest.mark.parametrize("chunk_order", CHUNK_ORDERS)
 @pytest.mark.parametrize("few_chunks", few_fast([FEW_CHUNKS, 3]))
-def test_the_draws_of_every_small_domain_are_as_many_as_counted(
+def test_count_draws_is_right_for_every_small_domain(
     chunk_order: ChunkOrder, few_chunks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("noether.data.zarr_store.sampling.plan.FEW_CHUNKS", few_chunks)
@@ -117,7 +117,7 @@ def test_the_draws_of_every_small_domain_are_as_many_as_counted(
 
 
 def test_draws_are_counted_up_to_a_bound() -> None:
-    """To count 2**63 draws or more takes no time."""
+    """Counting 2**63 draws or more takes no time."""
     grid = Grid(1 << 48, 1 << 20, 1 << 20)
     n_chunks = 1 << 28
     assert count_draws(grid, 1 << 20, "scattered") == n_chunks
@@ -129,10 +129,10 @@ def test_draws_are_counted_up_to_a_bound() -> None:
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 40), ORDERS, SEEDS)
-def test_a_domain_of_many_chunks_gives_whole_ones(
+def test_draws_of_a_domain_of_many_chunks_are_whole_chunks(
     size: int, n_chunks: int, more_chunks: int, chunk_order: ChunkOrder, seed: int
 ) -> None:
-    """So a draw of a multiple of a chunk costs no chunk more."""
+    """So a draw of a whole number of chunks costs no additional chunk."""
     grid = Grid((FEW_CHUNKS + more_chunks) * size, size, size)
     plan = plan_draw(grid, n_chunks * size, Random(seed), chunk_order)
     assert [part.ranges for part in plan.parts] == [((0, size),)] * n_chunks
@@ -147,9 +147,7 @@ def test_a_draw_of_a_chunk_begins_at_any_row_of_few_chunks(chunk_order: ChunkOrd
 
 
 @given(GRIDS, st.integers(1, 6_000), ORDERS, SEEDS)
-def test_a_draw_gives_distinct_rows_in_range_as_many_as_asked_or_as_there_are(
-    grid: Grid, wanted: int, chunk_order: ChunkOrder, seed: int
-) -> None:
+def test_a_draw_has_distinct_rows_in_range(grid: Grid, wanted: int, chunk_order: ChunkOrder, seed: int) -> None:
     plan = plan_draw(grid, wanted, Random(seed), chunk_order)
     rows = rows_of(plan)
     assert len(rows) == plan.n_points == min(wanted, grid.n_points)
@@ -197,9 +195,7 @@ def test_runs_hold_all_parts_in_order_and_are_as_long_as_neighbours_reach(
 
 
 @given(GRIDS, st.integers(1, 6_000), SEEDS)
-def test_a_consecutive_draw_is_one_run_or_two_where_it_wraps_or_adds_the_short_chunk(
-    grid: Grid, wanted: int, seed: int
-) -> None:
+def test_a_consecutive_draw_has_at_most_two_runs(grid: Grid, wanted: int, seed: int) -> None:
     plan = plan_draw(grid, wanted, Random(seed), "consecutive")
     chunks = {part.chunk for part in plan.parts}
     runs = len(list(plan.runs()))
@@ -248,7 +244,7 @@ def test_scattered_chunks_are_chosen_independently_of_their_neighbours() -> None
 def test_one_row_of_each_of_many_draws_is_uniform_over_all_points(
     n_points: int, chunk_points: int, wanted: int, chunk_order: ChunkOrder
 ) -> None:
-    """Rows of one draw are neighbours, so one at random of each makes the counts independent, as chi-square asks."""
+    """Rows of one draw are neighbours. One random row of each makes the counts independent, as chi-square needs."""
     grid, rng, counts = Grid.fit(n_points, chunk_points), Random(2041), np.zeros(n_points)
     for _ in range(40_000):
         nth = rng.randrange(wanted)
@@ -261,7 +257,7 @@ def test_one_row_of_each_of_many_draws_is_uniform_over_all_points(
 
 
 def row_of(ranges: tuple[tuple[int, int], ...], nth: int) -> int:
-    """The nth row of ascending ranges."""
+    """Return the nth row of ascending ranges."""
     for start, stop in ranges:
         if nth < stop - start:
             return start + nth
@@ -283,7 +279,7 @@ def test_further_draws_from_one_generator_differ() -> None:
 
 
 @given(GRIDS, st.integers(0, 100), ORDERS, SEEDS)
-def test_as_many_points_as_there_are_or_more_read_the_domain_whole(
+def test_num_points_of_all_points_or_more_reads_the_domain_whole(
     grid: Grid, more: int, chunk_order: ChunkOrder, seed: int
 ) -> None:
     plan = plan_draw(grid, grid.n_points + more, Random(seed), chunk_order)

@@ -1,4 +1,4 @@
-"""What a draw of an item depends on, and what it does not."""
+"""The parameters that a draw of an item depends on."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_all_fields_of_a_draw_give_the_same_points(seed: int, epoch: int, schedu
 
 @given(SEEDS, EPOCHS, SCHEDULES)
 def test_a_disjoint_draw_shares_no_point_with_the_main_one(seed: int, epoch: int, schedule: Any) -> None:
-    """An independent draw is not kept from the points of the main one."""
+    """An independent draw may have points of the main draw."""
     wanted = {"one": query(300), "two": query(450, ["volume_velocity"]), "free": Draw("volume", 900)}
     rows = plan_rows(
         epoch=epoch, num_points={"surface": None, "volume": 250}, draws=wanted, seed=seed, schedule=schedule
@@ -107,12 +107,12 @@ def test_draws_differ_between_seeds_samples_epochs_domains_and_names(schedule: A
         ).values()
     ]
     assert len(found) == 3 * 3 * 3 * 4
-    # Two of these draws are the same by chance now and then: an independent one starts at one of 960 rows.
+    # Two of these draws are sometimes the same by chance: an independent draw starts at one of 960 rows.
     assert len(set(found)) > 0.9 * len(found)
 
 
-def test_three_hundred_epochs_of_few_chunks_give_as_many_draws() -> None:
-    """Whole chunks would give 34 draws, one of them dozens of times: there are 14 full chunks and a short one."""
+def test_300_epochs_of_few_chunks_have_almost_300_different_draws() -> None:
+    """Whole chunks would allow 34 draws, one of them dozens of times: there are 14 full chunks and a short one."""
     planner = DrawPlanner(DOMAINS, {"volume": 4096}, ["volume_pressure"])
     entry = sample(Grid.fit(61_052, 4096))
     drawn = Counter(tuple(drawn_rows(planner, entry, epoch)["volume_pressure"]) for epoch in range(300))

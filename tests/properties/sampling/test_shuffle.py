@@ -17,7 +17,7 @@ DOMAINS = st.sampled_from(["surface", "volume", "surface_stl", "surface_stl_resa
 
 
 def twisted_by_hand(n_points: int, seed: int, sample_id: str, domain: str) -> list[int]:
-    """The format's text with the standard library alone: its Mersenne Twister, and Fisher-Yates from the end.
+    """Implement the text of the format with the standard library: its Mersenne Twister, and Fisher-Yates from the end.
 
     Both seed the twister from eight 32-bit words by `init_by_array`, of which Python takes an int's, the lowest first.
     """
@@ -34,7 +34,7 @@ def twisted_by_hand(n_points: int, seed: int, sample_id: str, domain: str) -> li
 
 
 def hashed_by_hand(n_points: int, seed: int, sample_id: str, domain: str) -> list[int]:
-    """The format's text with Python's own integers."""
+    """Implement the text of the format with Python's integers."""
     key = hashlib.sha256(f"{seed}:{sample_id}:{domain}".encode()).digest()
     first, second = int.from_bytes(key[:8], "little"), int.from_bytes(key[8:16], "little")
 

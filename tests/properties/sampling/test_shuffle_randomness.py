@@ -57,9 +57,7 @@ def test_every_point_is_as_likely_at_every_place(n_points: int, n_samples: int) 
 
 @pytest.mark.parametrize(("n_points", "n_samples"), [(29, 20_000), (1_000, 2_000), (70_000, 40)])
 @pytest.mark.parametrize("distance", [1, 7])
-def test_neighbours_in_the_store_are_as_far_apart_as_any_two_points(
-    n_points: int, n_samples: int, distance: int
-) -> None:
+def test_neighbours_in_the_store_are_randomly_far_apart(n_points: int, n_samples: int, distance: int) -> None:
     orders = orders_of(n_points, n_samples)
     apart = (orders[:, distance:] - orders[:, :-distance]) % n_points
     counts = np.bincount(apart.ravel(), minlength=n_points)[1:]
@@ -70,7 +68,7 @@ def test_neighbours_in_the_store_are_as_far_apart_as_any_two_points(
 
 
 @pytest.mark.parametrize(("n_points", "chunk", "n_marked"), [(50, 7, 20), (1_000, 64, 300), (70_000, 256, 7_000)])
-def test_a_chunk_has_as_many_points_of_a_region_as_chance_gives_it(n_points: int, chunk: int, n_marked: int) -> None:
+def test_points_of_a_region_are_spread_over_chunks_by_chance(n_points: int, chunk: int, n_marked: int) -> None:
     """The first points of the source stand for a region; their number in a chunk is hypergeometric."""
     n_chunks = n_points // chunk
     orders = orders_of(n_points, max(20_000 // n_chunks, 1))[:, : n_chunks * chunk]

@@ -1,4 +1,4 @@
-"""The chances of rows in a weighted draw, and the rows that it takes."""
+"""The chances of rows in a weighted draw, and the rows that are taken."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from noether.data.zarr_store.sampling.weighting import (
     random_stretches,
 )
 
-# Of all magnitudes, and many that are equal.
+# Weights of all magnitudes, many of them equal.
 WEIGHTS = st.lists(
     st.one_of(st.floats(0, MAX_WEIGHT), st.floats(0, 1), st.sampled_from([0.0, 1.0, 1e-300, 5e-324, MAX_WEIGHT])),
     min_size=1,
@@ -29,13 +29,13 @@ PLAIN_WEIGHTS = st.lists(st.floats(0.001, 1000), min_size=1, max_size=60)
 
 @st.composite
 def stretches_of(draw: st.DrawFn, n_rows: int) -> list[slice]:
-    """Rows that are cut anywhere, in any order."""
+    """Draw stretches that cut rows anywhere, in any order."""
     cuts = sorted(draw(st.lists(st.integers(0, n_rows), max_size=5)))
     return draw(st.permutations([slice(*bounds) for bounds in pairwise((0, *cuts, n_rows))]))
 
 
 def capped(weights: NDArray[np.float64], n_taken: int) -> NDArray[np.float64]:
-    """Probabilities min(1, c w) by another way: the number of certain rows is tried out, from the heaviest row on."""
+    """Return probabilities min(1, c w), computed by trying numbers of certain rows, from the heaviest row on."""
     heaviest_first = np.sort(weights)[::-1]
     for n_certain in range(n_taken):
         c = (n_taken - n_certain) / heaviest_first[n_certain:].sum()
@@ -46,14 +46,14 @@ def capped(weights: NDArray[np.float64], n_taken: int) -> NDArray[np.float64]:
 
 
 def chances_of(line: Line) -> NDArray[np.float64]:
-    """The probabilities of all rows."""
+    """Return the probabilities of all rows."""
     chances: NDArray[np.float64] = line.lengths / 2.0**64
     chances[line.certain] = 1
     return chances
 
 
 def lines(data: st.DataObject) -> tuple[Line, NDArray[np.float64], int]:
-    """A line, the weights that it was made of, and the number of rows that are taken."""
+    """Draw a line, its weights, and the number of rows to take."""
     weights = np.array(data.draw(WEIGHTS))
     n_above = int((weights > 0).sum())
     assume(n_above)
@@ -74,14 +74,14 @@ def test_the_line_is_exactly_as_long_as_rows_are_taken(data: st.DataObject) -> N
 
 @given(PLAIN_WEIGHTS, st.data())
 def test_chances_are_proportional_to_weights_up_to_certainty(weights: list[float], data: st.DataObject) -> None:
-    """A row that is certain but for 2**-24 is certain, so the others may have as much less."""
+    """A row within 2**-24 of certain is certain, so the other rows may have that much less."""
     n_taken = data.draw(st.integers(1, len(weights)))
     line = Line.of_weights(np.array(weights), n_taken)
     np.testing.assert_allclose(chances_of(line), capped(np.array(weights), n_taken), rtol=2**-22, atol=2**-18)
 
 
 @given(st.lists(st.floats(0.9, 1.1), min_size=40, max_size=60), st.integers(1, 20))
-def test_where_no_row_is_near_certain_chances_have_twelve_digits(weights: list[float], n_taken: int) -> None:
+def test_without_near_certain_rows_chances_have_twelve_digits(weights: list[float], n_taken: int) -> None:
     line = Line.of_weights(np.array(weights), n_taken)
     assert not len(line.certain)
     expected = n_taken * np.array(weights) / np.sum(weights)
@@ -90,7 +90,7 @@ def test_where_no_row_is_near_certain_chances_have_twelve_digits(weights: list[f
 
 
 @given(st.data())
-def test_so_many_rows_are_taken_wherever_the_line_begins(data: st.DataObject) -> None:
+def test_the_number_of_taken_rows_does_not_depend_on_the_start(data: st.DataObject) -> None:
     line, weights, n_taken = lines(data)
     stretches = data.draw(stretches_of(len(weights)))
     for start in (0, 2**64 - 1, data.draw(st.integers(0, 2**64 - 1))):
@@ -102,7 +102,7 @@ def test_so_many_rows_are_taken_wherever_the_line_begins(data: st.DataObject) ->
 
 
 @given(st.lists(st.integers(0, 15), min_size=1, max_size=12), st.integers(0, 2), st.data())
-def test_each_row_is_taken_from_as_many_starts_as_its_piece_is_long(
+def test_a_row_is_taken_from_starts_in_proportion_to_its_piece(
     lengths: list[int], n_certain: int, data: st.DataObject
 ) -> None:
     """Lengths are sixteenths, and so the starts of a sixteenth of all lengths stand for all others between them."""

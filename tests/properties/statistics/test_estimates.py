@@ -1,4 +1,4 @@
-"""Laws of means that some of the points tell."""
+"""Laws of means that are estimated from some of the points."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def test_more_points_need_a_smaller_share_but_never_fewer_points(n_points: int, 
     assert n_points * share <= (1.96 / tolerance) ** 2
 
 
-def test_what_was_read_whole_is_no_estimate() -> None:
+def test_statistics_of_all_points_are_not_an_estimate() -> None:
     stats = RunningStats.of(np.arange(10.0))
     assert extrapolate(stats, 10) is stats
     assert not stats.is_estimate
 
 
-def test_an_estimate_is_of_all_points_and_knows_no_extremes() -> None:
+def test_an_estimate_covers_all_points_and_has_no_extremes() -> None:
     stats = extrapolate(RunningStats.of([1.0, 2.0, 4.0, 5.0]), 400)
     assert (stats.count, stats.points_read, stats.is_estimate) == (400, 4, True)
     assert stats.mean == 3
@@ -82,7 +82,7 @@ def test_errors_of_merged_estimates_add_up_as_those_of_strata() -> None:
     assert (merged.count, merged.points_read) == (400, 5)
 
 
-def test_an_estimate_merged_with_what_was_read_whole_is_an_estimate() -> None:
+def test_an_estimate_merged_with_exact_statistics_is_an_estimate() -> None:
     merged = extrapolate(RunningStats.of([1.0, 3.0]), 100).merge(RunningStats.of([2.0, 2.0]))
     assert merged.is_estimate
     assert np.isnan([merged.min, merged.max]).all()

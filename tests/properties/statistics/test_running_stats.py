@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from noether.data.zarr_store.statistics import RunningStats, statistics_from_dict, statistics_to_dict
 
-# Squares of what is smaller or larger do not fit in float64.
+# Squares of smaller or larger values do not fit in float64.
 MAGNITUDES = st.floats(1e-100, 1e100)
 FLOATS = st.just(0.0) | MAGNITUDES | MAGNITUDES.map(lambda x: -x)
 NON_FINITE = st.sampled_from([math.nan, math.inf, -math.inf])
@@ -28,7 +28,7 @@ def columns(elements: st.SearchStrategy[float]) -> st.SearchStrategy[NDArray[Any
 
 @st.composite
 def partitions(draw: st.DrawFn) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
-    """Values, some of them not finite, and the parts that they were cut into, shuffled."""
+    """Draw values, some of them not finite, and their parts in random order."""
     values = draw(columns(FLOATS | NON_FINITE))
     cuts = sorted(draw(st.sets(st.integers(1, max(len(values) - 1, 1)), max_size=8)))
     parts = [part for part in np.split(values, cuts) if len(part)]
@@ -48,7 +48,7 @@ def logs(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def exact_moments(column: NDArray[np.float64]) -> tuple[float, float]:
-    """Mean and standard deviation, in fractions up to the root."""
+    """Return mean and standard deviation, computed in fractions up to the root."""
     exact = [Fraction(value) for value in column.tolist() if math.isfinite(value)]
     if not exact:
         return math.nan, math.nan
@@ -86,7 +86,7 @@ def test_parts_merged_in_any_order_are_one_pass(cut: tuple[NDArray[np.float64], 
 
 
 @given(hnp.arrays(np.float16, SHAPES))
-def test_float16_values_give_what_the_same_values_in_float64_do(values: NDArray[np.float16]) -> None:
+def test_float16_values_have_the_statistics_of_float64_values(values: NDArray[np.float16]) -> None:
     given, expected = RunningStats.of(values), RunningStats.of(values.astype(np.float64))
     for name in ("min", "max", "non_finite"):
         np.testing.assert_array_equal(getattr(given, name), getattr(expected, name), err_msg=name)
@@ -107,7 +107,9 @@ def test_a_constant_has_itself_as_mean_and_no_deviation(value: float, sizes: lis
 
 
 @given(columns(FLOATS | NON_FINITE), st.integers(0, 1000), st.floats(1e-9, 1e9))
-def test_a_dictionary_gives_the_statistics_back(values: NDArray[np.float64], more_points: int, margin: float) -> None:
+def test_statistics_are_restored_from_a_dictionary(
+    values: NDArray[np.float64], more_points: int, margin: float
+) -> None:
     read = RunningStats.of(values)
     margins = np.full(read.width, margin if more_points else 0.0)
     stats = RunningStats(

@@ -1,4 +1,4 @@
-"""What a cast loses, against a plain computation in float64."""
+"""The loss of a cast, against a simple computation in float64."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from noether.data.zarr_store.manifest.fidelity import FieldFidelity
 from noether.data.zarr_store.writing import cast_loss
 from noether.data.zarr_store.writing.cast_loss import CastCheck, CastMeter, NonFinite, measure_cast
 
-# Largest magnitudes that fit; beyond them a cast overflows.
+# The largest magnitudes that fit; larger values overflow.
 LIMITS = {"float16": 65504.0, "float32": 3e38, "float64": 1e308}
 CASTS = [(source, target) for source in ("float16", "float32", "float64") for target in LIMITS]
 
@@ -39,7 +39,7 @@ def values_of(source: str, target: str) -> st.SearchStrategy[NDArray[Any]]:
 
 
 def measured_one_by_one(values: NDArray[Any], dtype: str) -> FieldFidelity:
-    """The definition, value by value, with Python's floats."""
+    """Compute the loss by its definition, value by value, with Python floats."""
     largest, relative, flushed = 0.0, 0.0, 0
     for value in values.ravel():
         given_value, stored = float(value), float(value.astype(dtype))
@@ -55,7 +55,7 @@ def measured_one_by_one(values: NDArray[Any], dtype: str) -> FieldFidelity:
 @pytest.mark.usefixtures("compiled_or_not")
 @pytest.mark.parametrize(("source", "target"), CASTS, ids=lambda name: name)
 @given(st.data())
-def test_the_loss_of_a_cast_is_what_each_value_loses(source: str, target: str, data: st.DataObject) -> None:
+def test_cast_loss_is_the_largest_loss_of_a_value(source: str, target: str, data: st.DataObject) -> None:
     values = data.draw(values_of(source, target))
     assert measure_cast(values, check(target)) == measured_one_by_one(values, target)
 
@@ -73,9 +73,8 @@ def test_the_loss_of_integers_is_that_of_the_nearest_float64(target: str, values
 
 @pytest.mark.parametrize("source", ["float32", "float64"])
 @given(st.data(), st.integers(1, 50))
-def test_the_loss_does_not_depend_on_how_values_fall_into_blocks_nor_on_their_order(
-    source: str, data: st.DataObject, block_bytes: int
-) -> None:
+def test_loss_is_independent_of_blocks_and_order(source: str, data: st.DataObject, block_bytes: int) -> None:
+    """The values come in any blocks, in any order."""
     values = data.draw(values_of(source, "float16"))
     whole = measure_cast(values, check("float16"))
     with patch.object(cast_loss, "_BLOCK_BYTES", block_bytes):
@@ -90,7 +89,7 @@ def test_the_loss_does_not_depend_on_how_values_fall_into_blocks_nor_on_their_or
 @given(
     values_of("float64", "float16"), st.data(), st.sampled_from([np.nan, np.inf, -np.inf]), st.sampled_from([*LIMITS])
 )
-def test_allowed_non_finite_values_leave_the_loss_of_the_others_as_it_is(
+def test_allowed_non_finite_values_do_not_change_the_loss(
     values: NDArray[Any], data: st.DataObject, hole: float, target: str
 ) -> None:
     holes = data.draw(npst.arrays(bool, values.shape))

@@ -1,4 +1,4 @@
-"""Rows that go through buckets on disk are those gathered from memory."""
+"""Rows that are shuffled through buckets on disk equal the rows gathered in memory."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def source_of(n_points: int, width: int, dtype: str, seed: int) -> NDArray[Any]:
 def scattered(
     values: NDArray[Any], order: BucketOrder, dtype: np.dtype[Any], cuts: list[int], held: ExitStack
 ) -> ScatteredRows:
-    """Scatter blocks that end at these rows, the last ones first."""
+    """Scatter blocks that end at these rows, the last blocks first."""
     file = held.enter_context(ScratchFile(values.size * dtype.itemsize, "here"))
     rows = ScatteredRows(file, order.n_buckets, values.shape[1], dtype)
     edges = sorted({0, len(values), *(cut for cut in cuts if cut < len(values))})
@@ -73,7 +73,7 @@ def scattered(
 
 
 def chunks_of(rows: StoredRows, grid: Grid, numbers: Iterable[int] = ()) -> list[NDArray[Any]]:
-    """The chunks of these numbers, or all of them in order."""
+    """Return the rows of the chunks with these numbers, or of all chunks in order."""
     wheres = [grid.rows(chunk, chunk + 1) for chunk in numbers or range(grid.n_chunks)]
     return [rows.chunk(where.start, where.stop) for where in wheres]
 
@@ -111,7 +111,7 @@ def test_gathered_rows_are_the_source_rows_in_stored_order_and_dtype(
     st.integers(0, 400),
     st.randoms(use_true_random=False),
 )
-def test_bucketed_rows_are_the_gathered_ones_for_every_grid_block_and_bucket(
+def test_bucketed_rows_equal_gathered_rows(
     grid: Grid,
     width: int,
     source: str,
@@ -123,6 +123,7 @@ def test_bucketed_rows_are_the_gathered_ones_for_every_grid_block_and_bucket(
     first_chunk: int,
     shuffled: Any,
 ) -> None:
+    """For every grid, block size and number of buckets."""
     values, dtype = source_of(grid.n_points, width, source, 3), np.dtype(stored)
     with ExitStack() as held, patch.object(bucket_order, "_BLOCK_ROWS", block_rows):
         buckets, order = shuffle(grid.n_points, n_buckets, held)
@@ -133,7 +134,7 @@ def test_bucketed_rows_are_the_gathered_ones_for_every_grid_block_and_bucket(
         numbers = list(range(grid.n_chunks)) * 2
         shuffled.shuffle(numbers)
         assert_same_chunks(chunks_of(rows, grid, numbers), [expected[number] for number in numbers])
-        # In parts of whole chunks.
+        # Some whole chunks at a time.
         where, parts = grid.rows(min(first_chunk, grid.n_chunks - 1), grid.n_chunks), list[NDArray[Any]]()
         for part, part_order in rows.parts(where.start, where.stop):
             parts.append(part if part_order is None else part[part_order])
@@ -145,7 +146,7 @@ def test_bucketed_rows_are_the_gathered_ones_for_every_grid_block_and_bucket(
 
 @pytest.fixture
 def hurried_threads() -> Iterator[None]:
-    """Threads take turns as often as they can, so that those that disturb each other do."""
+    """Threads switch as often as possible, so that races become likely."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
@@ -154,7 +155,7 @@ def hurried_threads() -> Iterator[None]:
 
 @pytest.mark.usefixtures("hurried_threads")
 @pytest.mark.parametrize("n_buckets", [1, 16, 256])
-def test_bucketed_rows_may_be_scattered_and_asked_for_by_many_threads(n_buckets: int) -> None:
+def test_bucketed_rows_are_thread_safe(n_buckets: int) -> None:
     grid = Grid.fit(20_000, 64)
     values, dtype = source_of(grid.n_points, 3, "float64", 1), np.dtype("float32")
     with ExitStack() as held, ThreadPoolExecutor(8) as pool:

@@ -1,4 +1,4 @@
-"""The origin of a store: what is stored and the origin are the positions of the source."""
+"""The origin of a store: the stored positions plus the origin are the positions of the source."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def spacing(values: NDArray[Any]) -> NDArray[Any]:
 
 
 @given(origin=origins, size=st.floats(1e-3, 1e5), seed=seeds, dtype=st.sampled_from(["float64", "float32", "int64"]))
-def test_what_is_stored_is_the_source_minus_the_origin(
+def test_stored_positions_are_source_minus_origin(
     origin: tuple[float, float, float], size: float, seed: int, dtype: str
 ) -> None:
-    """NumPy computes it in float64 and casts once; zarr-python reads what is stored. Other fields stay."""
+    """NumPy computes the difference in float64 and casts once. zarr-python reads the store. Other fields stay."""
     rng = np.random.default_rng(seed)
     surface, volume = ((rng.random((n, 3)) * size + origin).astype(dtype) for n in (40, 90))
     velocity = rng.random((90, 3), np.float32)

@@ -1,4 +1,4 @@
-"""Points that fall together by a cast: counted as NumPy counts them, and estimated where they are many."""
+"""Points that fall together in a cast: their number is exact for few points, and estimated for many."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def measured(points: NDArray[np.generic], dtype: str = "float32") -> PositionLos
 
 
 def points_together(points: NDArray[np.float64], dtype: str) -> int:
-    """Compare every point with every other one."""
+    """Compare every point with every other point."""
     stored = points.astype(dtype)
     same_place = (stored[:, None] == stored[None]).all(axis=-1)
     was_elsewhere = (points[:, None] != points[None]).any(axis=-1)
@@ -47,7 +47,7 @@ def test_points_that_fall_together_are_counted_pair_by_pair(seed: int, shift: fl
 
 @pytest.mark.slow
 @given(seed=seeds, share=st.sampled_from([0.02, 0.5, 1.0]))
-def test_of_many_points_the_share_is_estimated(seed: int, share: float) -> None:
+def test_share_of_many_points_is_estimated(seed: int, share: float) -> None:
     """Twins are far apart in the order of the source, so that a subset of rows would miss nearly all of them."""
     rng = np.random.default_rng(seed)
     n = 400_000
@@ -60,7 +60,7 @@ def test_of_many_points_the_share_is_estimated(seed: int, share: float) -> None:
     assert loss.share_together == pytest.approx(share, rel=0.15)
 
 
-def test_a_share_is_estimated_from_all_twins_of_some_places() -> None:
+def test_share_is_estimated_from_whole_places() -> None:
     rng = np.random.default_rng(0)
     points = (rng.random((200_000, 3)) + 1).astype(np.float32).astype(np.float64)
     points[100_000:] = points[:100_000] + 1e-9
@@ -103,19 +103,19 @@ def test_the_order_of_blocks_changes_nothing() -> None:
         pytest.param(np.array([[5e6, 5e6, 5e6]]), id="a single point"),
     ],
 )
-def test_nothing_is_said_of_positions_that_keep_what_matters(points: NDArray[np.float64]) -> None:
+def test_fine_positions_have_no_loss(points: NDArray[np.float64]) -> None:
     assert measured(points) is None
 
 
-def test_half_precision_near_the_origin_is_what_was_asked_for() -> None:
-    """Its steps are coarse everywhere, and no origin makes them finer; only points that fall together matter."""
+def test_half_precision_near_the_origin_has_no_loss() -> None:
+    """The steps of float16 are coarse everywhere, and an origin does not help. Only points that fall together count."""
     points = np.random.default_rng(9).random((200, 3))
     assert points_together(points, "float16") == 0
     assert measured(points, "float16") is None
     assert measured(points + 100, "float16") is not None
 
 
-def test_points_that_are_not_finite_are_left_out() -> None:
+def test_non_finite_points_are_ignored() -> None:
     points = np.random.default_rng(6).random((600, 3)) + np.array([0, 5e6, 0])
     with_nan = np.concatenate([points, np.full((20, 3), np.nan), [[np.inf, 0, 0]]])
     loss, expected = measured(with_nan), measured(points)
@@ -126,7 +126,7 @@ def test_points_that_are_not_finite_are_left_out() -> None:
 
 
 def test_a_stack_of_thin_layers_falls_together_near_the_origin() -> None:
-    """Coordinates are not far away, but layers lie closer than the steps of float32."""
+    """The coordinates are near 0, but the layers are closer than the steps of float32."""
     plane = np.random.default_rng(7).random((500, 3)) + np.array([1, 1, 16])
     points = np.concatenate([plane, np.add(plane, (0, 0, 1e-7))])
     loss = measured(points)
@@ -136,8 +136,8 @@ def test_a_stack_of_thin_layers_falls_together_near_the_origin() -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_more_points_than_are_compared_fall_on_a_few_places(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    """A hash then chooses no place, or one of so many points that they are not all kept."""
+def test_many_points_at_few_places_are_counted(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """The hash then chooses no position, or a position of more points than are kept."""
     monkeypatch.setattr(position_loss, "_COMPARED_POINTS", 1 << 10)
     monkeypatch.setattr(position_loss, "_MAX_COMPARED_POINTS", 1 << 12)
     points = np.random.default_rng(seed).random((200_000, 3)) * 0.7 + 6e6 + seed

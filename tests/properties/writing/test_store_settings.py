@@ -1,4 +1,4 @@
-"""The law of a store's settings: a writer that takes them from the manifest makes the same chunks and shards."""
+"""A writer with the settings from the manifest of a store makes the same chunks and shards."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def settings_of(entries: list[SampleEntry]) -> StoreSettings:
 
 
 def again(entries: list[SampleEntry], settings: StoreSettings) -> list[SampleEntry]:
-    """What a writer with some settings would make of the same samples."""
+    """Return the entries that a writer with some settings makes for the same samples."""
     points = [{domain: sample.n_points for domain, sample in one.domains.items()} for one in entries]
     return [entry(one, settings.chunk_points, settings.shard_points) for one in points]
 
 
 @given(POINTS, CHUNKS, CAPS)
-def test_the_settings_of_a_store_make_its_chunks_and_shards_again(
+def test_store_settings_reproduce_chunks_and_shards(
     points: list[dict[str, int]], chunk_points: dict[str, int], shard_points: int | None
 ) -> None:
     entries = [entry(one, chunk_points, shard_points) for one in points]
@@ -42,14 +42,14 @@ def test_the_settings_of_a_store_make_its_chunks_and_shards_again(
 
 
 @given(POINTS, CHUNKS, CAPS, CHUNKS, CAPS)
-def test_where_samples_differ_the_settings_are_those_of_most(
+def test_store_settings_follow_most_samples(
     points: list[dict[str, int]],
     chunk_points: dict[str, int],
     shard_points: int | None,
     other_chunks: dict[str, int],
     other_shards: int | None,
 ) -> None:
-    """Each sample is there twice with the same settings, and once with others."""
+    """Each sample exists twice with the same settings, and once with other settings."""
     entries = [entry(one, chunk_points, shard_points) for one in points for _ in range(2)]
     entries += [entry(one, other_chunks, other_shards) for one in points]
     remade = again(entries, settings_of(entries))
@@ -62,8 +62,8 @@ def test_where_samples_differ_the_settings_are_those_of_most(
         assert 3 * sum(one == another for one, another in pairs) >= 2 * len(pairs)
 
 
-def test_where_no_domain_has_several_chunks_the_default_holds() -> None:
-    """A store of small samples tells nothing of the chunks that larger ones shall have."""
+def test_store_settings_default_for_single_chunks() -> None:
+    """No domain has more than one chunk, so the manifest does not show the chunk size for larger samples."""
     small = [entry({"surface": 150}, {"surface": 4096}, None)]
     assert settings_of(small).chunk_points == {"surface": 4096}
     large = [entry({"surface": 9000}, {"surface": 16384}, None)]

@@ -1,4 +1,4 @@
-"""What a cast loses, measured by the compiled module, against the definition in NumPy's float64."""
+"""The loss of a cast, measured by the compiled module, against the definition in float64 with NumPy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CASTS = [("float32", "float16"), ("float64", "float32"), ("float32", "float32"),
 
 
 def values_of(source: str, stored: str, n_values: int) -> NDArray[Any]:
-    """Values of all magnitudes that fit, zeros of both signs, and such as are flushed to zero."""
+    """Values of all magnitudes that fit, zeros of both signs, and values that are flushed to zero."""
     rng = np.random.default_rng(n_values)
     most = np.log10(float(np.finfo(stored).max)) - 0.1
     least = np.log10(float(np.finfo(stored).smallest_subnormal)) - 3
@@ -27,7 +27,7 @@ def values_of(source: str, stored: str, n_values: int) -> NDArray[Any]:
 
 @pytest.mark.parametrize(("source", "stored"), CASTS)
 @pytest.mark.parametrize("n_values", [0, 1, 7, 1_023, 1_024, 1_025, 5_000])
-def test_the_loss_is_that_of_the_definition(source: str, stored: str, n_values: int) -> None:
+def test_loss_matches_its_definition(source: str, stored: str, n_values: int) -> None:
     values = values_of(source, stored, n_values)
     given, kept = values.astype(np.float64), values.astype(stored).astype(np.float64)
     error, is_kept = np.abs(kept - given), kept != 0
@@ -42,7 +42,7 @@ def test_the_loss_is_that_of_the_definition(source: str, stored: str, n_values: 
 @pytest.mark.parametrize(("source", "stored"), CASTS)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("place", [0, 1_023, 1_024, 2_999])
-def test_a_value_that_is_not_finite_leaves_it_to_numpy(source: str, stored: str, bad: float, place: int) -> None:
+def test_non_finite_value_is_left_to_numpy(source: str, stored: str, bad: float, place: int) -> None:
     values = np.ones(3_000, source)
     values[place] = bad
     assert measure_loss(values, np.dtype(stored)) is None
@@ -52,7 +52,7 @@ def test_a_value_that_is_not_finite_leaves_it_to_numpy(source: str, stored: str,
     ("value", "source", "stored"),
     [(65_520.0, "float32", "float16"), (-65_520.0, "float32", "float16"), (3.5e38, "float64", "float32")],
 )
-def test_a_value_that_becomes_infinite_leaves_it_to_numpy(value: float, source: str, stored: str) -> None:
+def test_overflowing_value_is_left_to_numpy(value: float, source: str, stored: str) -> None:
     values = np.ones(3_000, source)
     values[2_000] = value
     assert measure_loss(values, np.dtype(stored)) is None
@@ -68,7 +68,7 @@ def test_other_casts_are_left_to_numpy(source: str, stored: str) -> None:
     assert measure_loss(np.ones(10, source), np.dtype(stored)) is None
 
 
-def test_values_may_lie_at_any_address() -> None:
+def test_values_can_be_unaligned() -> None:
     memory = np.zeros(1 + 4_000, np.uint8)
     values = memory[1:].view("f4")
     values[:] = values_of("float32", "float16", 1_000)

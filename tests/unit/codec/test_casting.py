@@ -1,4 +1,4 @@
-"""Casts on the way to the caller are those of NumPy."""
+"""Casts of values that are read match NumPy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from noether.data.zarr_store.codec.casting import cast_into
 FLOATS = ("float16", "float32", "float64")
 BITS = {"float16": "uint16", "float32": "uint32", "float64": "uint64"}
 EVERY_FLOAT16 = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
-# Processors make a signalling NaN a quiet one, NumPy's own float16 does not: only that bit may differ.
+# Processors turn a signalling NaN into a quiet NaN, but NumPy's float16 code does not. Only that bit can differ.
 QUIET_FLOAT32 = np.uint32(1 << 22)
 
 
@@ -29,7 +29,7 @@ def with_or_without_torch(request: pytest.FixtureRequest, monkeypatch: pytest.Mo
 
 @pytest.mark.usefixtures("with_or_without_torch")
 @pytest.mark.parametrize("width", [1, 4])
-def test_every_float16_becomes_the_float32_of_the_same_bits_as_with_numpy(width: int) -> None:
+def test_every_float16_widens_as_in_numpy(width: int) -> None:
     rows = EVERY_FLOAT16.reshape(-1, width)
     out = np.empty(rows.shape, np.float32)
     cast_into(out, rows)
@@ -43,7 +43,7 @@ def test_every_float16_becomes_the_float32_of_the_same_bits_as_with_numpy(width:
 
 @pytest.mark.usefixtures("with_or_without_torch")
 @pytest.mark.parametrize("n_rows", [0, 1, 16_383, 16_384, 16_385, 40_001], ids=str)
-def test_only_the_rows_given_are_written(n_rows: int) -> None:
+def test_cast_writes_only_the_passed_rows(n_rows: int) -> None:
     rows = np.resize(EVERY_FLOAT16[:31_000], (n_rows, 3))
     around = np.full((n_rows + 2, 3), -7.5, np.float32)
     cast_into(around[1 : 1 + n_rows], rows)
@@ -52,7 +52,7 @@ def test_only_the_rows_given_are_written(n_rows: int) -> None:
 
 
 def random_bits(dtype: str, n_values: int) -> NDArray[Any]:
-    """Values of every magnitude, infinity and NaN, signalling ones too."""
+    """Values of every magnitude, infinity and NaN, including signalling NaN."""
     rng = np.random.default_rng(5)
     values = np.frombuffer(rng.bytes(n_values * np.dtype(dtype).itemsize), dtype).copy()
     special = [np.nan, np.inf, -np.inf, 0.0, -0.0, np.finfo(dtype).tiny, np.finfo(dtype).smallest_subnormal]
@@ -64,7 +64,7 @@ def random_bits(dtype: str, n_values: int) -> NDArray[Any]:
 
 @pytest.mark.parametrize("target", FLOATS)
 @pytest.mark.parametrize("source", FLOATS)
-def test_any_floats_become_any_other_as_with_numpy(source: str, target: str) -> None:
+def test_all_float_casts_match_numpy(source: str, target: str) -> None:
     rows = random_bits(source, 30_000)
     with np.errstate(over="ignore", invalid="ignore"):
         expected = rows.astype(target)
@@ -78,7 +78,7 @@ def test_any_floats_become_any_other_as_with_numpy(source: str, target: str) -> 
         np.testing.assert_array_equal(out.view(BITS[target]), expected.view(BITS[target]))
 
 
-def test_a_value_beyond_the_target_becomes_infinite_and_a_warning_as_with_numpy() -> None:
+def test_overflow_becomes_infinite_with_a_warning() -> None:
     out = np.empty((1, 1), np.float32)
     with pytest.warns(RuntimeWarning, match="overflow encountered in cast"):
         cast_into(out, np.array([[1e300]]))

@@ -1,4 +1,4 @@
-"""Rows in another order and dtype, encoded as chunks: the same bits from the compiled module as from NumPy."""
+"""Gathering, casting and encoding of rows: the compiled module makes the same bits as NumPy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EVERY_FLOAT16 = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
 
 
 def stored(values: NDArray[Any], order: NDArray[np.int64], dtype: str, level: int = 1) -> NDArray[Any]:
-    """Encode rows as chunks of some rows, and have blosc decode them."""
+    """Encode rows as chunks, and decode them with blosc."""
     rows = max(len(order) // 2, 1)
     codec = ChunkCodec(np.dtype(dtype).newbyteorder("<"), rows, values.shape[1], checksum=False, level=level)
     decoded = b"".join(map(blosc.decompress, chunks_of(*codec.encode_run(values, order))))
@@ -30,7 +30,7 @@ def stored(values: NDArray[Any], order: NDArray[np.int64], dtype: str, level: in
 
 
 def around_every_float16() -> NDArray[np.float32]:
-    """Each finite float16, what lies halfway to the next, and the float32 on both sides of these."""
+    """Each finite float16, the number halfway to the next one, and the neighbouring float32 of these."""
     ordered = np.sort(EVERY_FLOAT16[np.isfinite(EVERY_FLOAT16)].astype(np.float32))
     halfway = (ordered[1:] + ordered[:-1]) / 2
     extremes = np.array([65_520, -65_520, 1e-30, -1e-30, 3e38, np.inf, -np.inf], np.float32)
@@ -40,7 +40,7 @@ def around_every_float16() -> NDArray[np.float32]:
 
 @pytest.mark.usefixtures("compiled_or_not")
 @pytest.mark.parametrize("width", [1, 3, 7, 2048, 2049])
-def test_float32_are_rounded_to_float16_as_by_numpy(width: int) -> None:
+def test_float32_is_rounded_to_float16_as_in_numpy(width: int) -> None:
     source = around_every_float16()
     values = np.resize(source, (-(-len(source) // width), width))
     order = np.random.default_rng(0).permutation(len(values))
@@ -52,7 +52,7 @@ def test_float32_are_rounded_to_float16_as_by_numpy(width: int) -> None:
 
 @pytest.mark.usefixtures("compiled_or_not")
 @pytest.mark.parametrize("bits", [0x7FC00000, 0xFFC00000, 0x7F800001, 0x7FA00000, 0xFFFFFFFF], ids=hex)
-def test_nans_are_those_of_numpy(bits: int) -> None:
+def test_nan_is_cast_as_in_numpy(bits: int) -> None:
     values = np.array([0x3F800000, bits, 0x40000000] * 100, np.uint32).view(np.float32).reshape(-1, 1)
     with np.errstate(invalid="ignore"):
         expected = values.astype(np.float16)
@@ -60,7 +60,7 @@ def test_nans_are_those_of_numpy(bits: int) -> None:
 
 
 LAYOUTS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
-    "as it is": lambda values: values,
+    "contiguous": lambda values: values,
     "columns": np.asfortranarray,
     "every second row": lambda values: np.repeat(values, 2, axis=0)[::2],
     "backwards": lambda values: values[::-1].copy()[::-1],
@@ -72,7 +72,7 @@ LAYOUTS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("source", ["float16", "float32", "float64", "int64"])
-def test_values_may_lie_in_any_way(source: str, dtype: str, layout: str) -> None:
+def test_values_can_have_any_memory_layout(source: str, dtype: str, layout: str) -> None:
     values = (np.random.default_rng(1).normal(size=(500, 3)) * 100).astype(source)
     order = np.random.default_rng(2).integers(0, 500, 321)
     found = stored(LAYOUTS[layout](values), order, dtype)
@@ -81,7 +81,7 @@ def test_values_may_lie_in_any_way(source: str, dtype: str, layout: str) -> None
 
 @pytest.mark.usefixtures("compiled_or_not")
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
-def test_values_and_order_may_lie_at_any_address(dtype: str) -> None:
+def test_values_and_order_can_be_unaligned(dtype: str) -> None:
     memory = np.zeros(1 + 300 * 12 + 1 + 299 * 8, np.uint8)
     values = memory[1 : 1 + 300 * 12].view("f4").reshape(300, 3)
     order = memory[-299 * 8 :].view("i8")
@@ -103,10 +103,10 @@ def test_values_and_order_may_lie_at_any_address(dtype: str) -> None:
     checksum=st.booleans(),
     seed=st.integers(0, 2**32),
 )
-def test_the_compiled_module_encodes_as_the_slow_path_does(
+def test_compiled_module_encodes_like_the_slow_path(
     kind: str, cast: tuple[str, str], rows: int, width: int, n_chunks: int, level: int, checksum: bool, seed: int
 ) -> None:
-    """The streams of two versions of zstd may differ by some bytes in a hundred; all else is the same."""
+    """Streams of two versions of zstd can differ by some percent of their bytes; all other bytes are the same."""
     rng = np.random.default_rng(seed)
     values = made_values(kind, (rows + 5, width), rng).astype(cast[0])
     order = rng.integers(0, len(values), n_chunks * rows - rng.integers(0, rows))
@@ -141,7 +141,7 @@ def chunks_of(data: bytes, lengths: list[int]) -> list[bytes]:
 
 @pytest.mark.usefixtures("compiled")
 @given(st.data())
-def test_the_compiled_module_takes_what_fits_and_refuses_all_else(data: st.DataObject) -> None:
+def test_compiled_module_refuses_arguments_that_do_not_fit(data: st.DataObject) -> None:
     draw: Any = data.draw
     size = st.sampled_from([-1, 0, 1, 2, 3, 4, 8, 9, 128, 256, 2048, 2049, 2**31, 2**40, 2**62])
     values = np.zeros(draw(st.sampled_from([0, 1, 256, 512, 1024, 3072])), np.uint8)

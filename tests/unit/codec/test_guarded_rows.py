@@ -1,4 +1,4 @@
-"""What works on rows touches no memory beyond its buffers, whatever sizes it is given."""
+"""Functions on rows stay within their buffers, whatever sizes the caller passes."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ N_CALLS = 20_000 if in_full_mode() else 4_000
 
 
 @pytest.mark.usefixtures("compiled")
-def test_no_size_reaches_beyond_a_buffer() -> None:
+def test_casts_stay_within_their_buffers() -> None:
     assert min(run_fuzzer("support.fuzz_rows", 1, N_CALLS)) > N_CALLS // 4

@@ -1,4 +1,4 @@
-"""The compiled module: what it is made of and how it is called, and the warning where it is missing."""
+"""The compiled module: its source files, its signatures, and the warning if it is missing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CODEC = ChunkCodec(ROWS.dtype, 100, 3)
 CHUNK = encode_chunk(CODEC, ROWS)
 
 
-def test_only_the_module_itself_knows_python() -> None:
+def test_only_the_module_files_include_python() -> None:
     assert [path.name for path in (WING / "csrc").iterdir() if "Python.h" in path.read_text()] == ["module_rows.h"]
 
 
@@ -55,7 +55,7 @@ def test_the_stub_has_the_signatures_of_the_compiled_module() -> None:
 
 
 @pytest.mark.usefixtures("compiled")
-def test_sizes_and_flags_are_given_by_their_names_alone() -> None:
+def test_sizes_and_flags_are_keyword_only() -> None:
     assert native.decode is not None
     assert native.encode is not None
     out = np.empty_like(ROWS)
@@ -65,13 +65,13 @@ def test_sizes_and_flags_are_given_by_their_names_alone() -> None:
         native.encode(ROWS, ORDER, 100, 3)  # type: ignore[call-arg]
 
 
-def test_the_implementation_is_named_after_the_module_being_there() -> None:
+def test_implementation_is_native_only_with_the_module() -> None:
     assert codec_wing.implementation == ("python" if native.decode is None else "native")
 
 
 @pytest.fixture
 def missing_module(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[warnings.WarningMessage]]:
-    """A process where the module is missing and nothing is decoded yet; gives the warnings of the test."""
+    """Yield the warnings of a test that runs without the module, and before the first use of the slow path."""
     take_away(monkeypatch)
     monkeypatch.setattr(native, "_first_use", threading.Lock())
     with warnings.catch_warnings(record=True) as caught:
@@ -90,9 +90,7 @@ def encode() -> None:
 
 
 @pytest.mark.parametrize("uses", [[decode, encode], [encode, decode]], ids=["decode first", "encode first"])
-def test_the_first_use_of_the_slow_path_warns_and_no_later_one(
-    missing_module: list[warnings.WarningMessage], uses: list[Callable[[], None]]
-) -> None:
+def test_slow_path_warns_once(missing_module: list[warnings.WarningMessage], uses: list[Callable[[], None]]) -> None:
     counts = []
     for use in uses * 2:
         use()
@@ -142,7 +140,7 @@ else:
     ("filters", "n_warnings"),
     [pytest.param("", 1, id="no filter"), pytest.param("ignore:noether-zarr-store:RuntimeWarning", 0, id="ignored")],
 )
-def test_a_process_and_its_forks_warn_at_use_unless_the_environment_says_no(filters: str, n_warnings: int) -> None:
+def test_process_and_forks_warn_unless_filtered(filters: str, n_warnings: int) -> None:
     """The import does not warn. A filter in the environment reaches worker processes as well."""
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_MODULE],

@@ -1,4 +1,4 @@
-"""What cannot be read of a file, and what does not fit together, is refused before anything is written."""
+"""Reads of runs from a file: unreadable bytes and wrong arguments are refused before anything is written."""
 
 from __future__ import annotations
 
@@ -54,14 +54,13 @@ def test_a_run_is_read_whole_without_ranges(file: int, out: np.ndarray[Any, Any]
         pytest.param(0, [0, (1 << 63) + 1], id="a chunk that is longer than memory"),
     ],
 )
-def test_bytes_that_cannot_be_read_are_no_chunk(
-    file: int, out: np.ndarray[Any, Any], start: int, bounds: list[int]
-) -> None:
+def test_unreadable_bytes_decode_no_chunk(file: int, out: np.ndarray[Any, Any], start: int, bounds: list[int]) -> None:
     assert CODEC.read_run(file, start, bounds, out) == 0
     assert (out == 7).all()
 
 
-def test_a_file_that_was_cut_is_not_completed_by_what_was_read_before(tmp_path: Path, file: int) -> None:
+def test_truncated_file_gets_no_bytes_of_an_earlier_read(tmp_path: Path, file: int) -> None:
+    """The buffer of an earlier read does not fill in the missing bytes."""
     plain = ChunkCodec(CODEC.dtype, CODEC.rows, CODEC.width, checksum=False, level=0)
     path, out = tmp_path / "plain", np.full((100, 3), 7, "<f4")
     path.write_bytes(encode_chunk(plain, ROWS))
@@ -75,7 +74,7 @@ def test_a_file_that_was_cut_is_not_completed_by_what_was_read_before(tmp_path: 
     os.close(descriptor)
 
 
-def test_no_memory_is_taken_for_a_chunk_that_claims_too_much(tmp_path: Path, out: np.ndarray[Any, Any]) -> None:
+def test_oversized_chunk_takes_no_memory(tmp_path: Path, out: np.ndarray[Any, Any]) -> None:
     claimed = 256 << 20
     with (tmp_path / "sparse").open("wb") as file:
         file.truncate(claimed)
@@ -87,7 +86,7 @@ def test_no_memory_is_taken_for_a_chunk_that_claims_too_much(tmp_path: Path, out
     os.close(descriptor)
 
 
-def test_a_file_that_cannot_be_read_has_no_chunk(tmp_path: Path, out: np.ndarray[Any, Any]) -> None:
+def test_unreadable_file_decodes_no_chunk(tmp_path: Path, out: np.ndarray[Any, Any]) -> None:
     directory = os.open(tmp_path, os.O_RDONLY)
     assert CODEC.read_run(directory, 0, BOUNDS, out) == 0
     os.close(directory)
@@ -131,7 +130,7 @@ def test_arguments_that_do_not_fit_together_are_refused(
 @pytest.mark.parametrize(
     "rows", [[5, ()], [(5,), ()], [((5,),), ()], [((0, 1, 2),), ()], [(("a", "b"),), ()], [[(0, 1)], ()]]
 )
-def test_ranges_that_are_no_pairs_are_refused(file: int, out: np.ndarray[Any, Any], rows: Any) -> None:
+def test_ranges_must_be_pairs(file: int, out: np.ndarray[Any, Any], rows: Any) -> None:
     with pytest.raises(TypeError):
         CODEC.read_run(file, 0, BOUNDS, out, rows=rows)
     with pytest.raises(OverflowError):
@@ -139,8 +138,8 @@ def test_ranges_that_are_no_pairs_are_refused(file: int, out: np.ndarray[Any, An
     assert (out == 7).all()
 
 
-def test_a_chunk_too_large_for_its_format_is_none(file: int, out: np.ndarray[Any, Any]) -> None:
-    """A forged grid: the caller refuses what it cannot decode in any other way."""
+def test_oversized_chunk_is_not_decoded(file: int, out: np.ndarray[Any, Any]) -> None:
+    """The grid is forged. The caller raises an error for chunks that it cannot decode."""
     for rows, width in ((1 << 30, 3), (1 << 48, 1 << 48)):
         forged = ChunkCodec(np.dtype("<f4"), rows, width)
         few = np.full((1, 3), 7, "<f4")

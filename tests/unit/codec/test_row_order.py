@@ -1,4 +1,4 @@
-"""Rows by their hashes: the compiled module against NumPy's sort of hashes that are computed one by one."""
+"""The order of rows by their hashes: the compiled module against a sort with NumPy."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def hash_by_hand(row: int, key: HashKey) -> int:
 
 @pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("n_rows", [0, 1, 2, 32_768, 32_769, 300_001])
-def test_threads_do_not_change_the_order(n_rows: int) -> None:
-    """Sizes around that of a bucket, and of so many that several threads sort."""
+def test_order_is_independent_of_threads(n_rows: int) -> None:
+    """Sizes near the size of a bucket, and sizes that several threads sort."""
     key = (2**64 - 2, 7)
     one, two, five = (hash_order(n_rows, key, threads) for threads in (1, 2, 5))
     np.testing.assert_array_equal(one, two)
@@ -36,7 +36,7 @@ def test_threads_do_not_change_the_order(n_rows: int) -> None:
 
 
 @pytest.mark.usefixtures("compiled")
-def test_rows_whose_hashes_begin_alike_are_in_order() -> None:
+def test_rows_with_equal_leading_bits_are_sorted() -> None:
     """Hashes of rows 60,700 and 66,825 agree in the 36 bits that the module compares first; the latter's is smaller."""
     order = hash_order(300_001, (0, 0))
     some = np.array([60_700, 4, 66_825, 5], np.uint32)
@@ -58,8 +58,8 @@ def test_a_bucket_is_the_first_bits_of_the_hash(key: HashKey, first_row: int, n_
 @pytest.mark.usefixtures("compiled_or_not")
 @pytest.mark.parametrize("dtype", ["uint32", "uint64"])
 @pytest.mark.parametrize("bits", [0, 1, 5])
-def test_the_buckets_one_after_the_other_are_in_the_order_of_all_rows(dtype: str, bits: int) -> None:
-    """That is what lets a bucket be sorted alone."""
+def test_sorted_buckets_make_the_order_of_all_rows(dtype: str, bits: int) -> None:
+    """So each bucket can be sorted separately."""
     key, n_rows = (3, 2**63 + 5), 5_000
     buckets = hash_buckets(0, n_rows, key, bits)
     parts = [np.flatnonzero(buckets == bucket).astype(dtype) for bucket in range(1 << bits)]
@@ -68,7 +68,7 @@ def test_the_buckets_one_after_the_other_are_in_the_order_of_all_rows(dtype: str
 
 
 @pytest.mark.usefixtures("compiled")
-def test_the_compiled_module_refuses_what_it_cannot_order() -> None:
+def test_compiled_module_refuses_unsortable_arguments() -> None:
     assert native.hash_order is not None
     assert native.hash_buckets is not None
     three = np.empty(3, np.int64)

@@ -1,4 +1,4 @@
-"""Rows grouped by bucket, cast on the way: the compiled module does what NumPy's stable sort does."""
+"""Rows grouped by bucket and cast: the compiled module matches a stable sort with NumPy."""
 
 from __future__ import annotations
 
@@ -32,9 +32,7 @@ def values_of(dtype: str, n_rows: int, width: int, rng: np.random.Generator) -> 
     st.sampled_from([1, 2, 100, MAX_BUCKETS]),
     st.integers(0, 2**32),
 )
-def test_rows_are_in_the_order_of_a_stable_sort(
-    source: str, stored: str, n_rows: int, width: int, n_buckets: int, seed: int
-) -> None:
+def test_scatter_is_a_stable_sort(source: str, stored: str, n_rows: int, width: int, n_buckets: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     n_rows = n_rows if width < 100 else n_rows // 1_000
     values = values_of(source, n_rows, width, rng)
@@ -51,7 +49,7 @@ def test_rows_are_in_the_order_of_a_stable_sort(
 @pytest.mark.parametrize(
     "lies", [np.asfortranarray, lambda rows: np.repeat(rows, 2, axis=0)[::2]], ids=["columns", "gaps"]
 )
-def test_rows_may_lie_in_any_way(lies: Any) -> None:
+def test_rows_can_have_any_memory_layout(lies: Any) -> None:
     values = np.arange(300, dtype="f4").reshape(100, 3)
     buckets = np.arange(100, dtype=np.uint16) % 7
     rows, _ = scatter(lies(values), buckets, 7, np.dtype("f2"))
@@ -59,7 +57,7 @@ def test_rows_may_lie_in_any_way(lies: Any) -> None:
 
 
 @pytest.mark.usefixtures("compiled")
-def test_the_compiled_module_refuses_what_does_not_fit() -> None:
+def test_compiled_module_refuses_wrong_sizes() -> None:
     assert native.scatter is not None
     values, out = np.zeros((4, 3), "f4"), np.zeros((4, 3), "f4")
     buckets, counts = np.array([0, 1, 1, 0], np.uint16), np.empty(2, np.int64)

@@ -1,4 +1,4 @@
-"""What a damaged or forged shard says is refused, and codecs that are not ours are left to others."""
+"""Damaged and forged shards are refused, and unsupported codecs are left to zarr-python."""
 
 from __future__ import annotations
 
@@ -29,29 +29,34 @@ ROWS = np.arange(300, dtype="<f4").reshape(100, 3)
 CODEC = ChunkCodec(ROWS.dtype, 100, 3, checksum=False)
 CHUNK = encode_chunk(CODEC, ROWS)
 CHECKED = ChunkCodec(ROWS.dtype, 100, 3, checksum=True)
-# Of chunks that are damaged at random.
+PAST_END = r"^its index points past the end of its chunks at byte 1,000$"
+# Number of chunks that are damaged at random.
 N_DAMAGED = 12_000 if in_full_mode() else 3_000
 
 
 @pytest.mark.parametrize(
     ("entries", "expected"),
     [
-        pytest.param([(0, 400), (1001, 5)], "points past the 1000 bytes of its chunks", id="offset past the end"),
-        pytest.param([(0, 400), (TOP - 2, 1)], "points past the 1000", id="offset near the largest number"),
-        pytest.param([(0, 400), (400, 601)], "points past the 1000", id="length past the end, into the index"),
-        pytest.param([(0, 400), (400, 1 << 40)], "points past the 1000", id="length of a terabyte"),
-        pytest.param([(0, 400), (500, TOP - 100)], "points past the 1000", id="end that overflows to 400"),
-        pytest.param([(1 << 63, 1 << 63), (0, 400)], "points past the 1000", id="end that overflows to 0"),
+        pytest.param([(0, 400), (1001, 5)], PAST_END, id="offset past the end"),
+        pytest.param([(0, 400), (TOP - 2, 1)], PAST_END, id="offset near the largest number"),
+        pytest.param([(0, 400), (400, 601)], PAST_END, id="length past the end, into the index"),
+        pytest.param([(0, 400), (400, 1 << 40)], PAST_END, id="length of a terabyte"),
+        pytest.param([(0, 400), (500, TOP - 100)], PAST_END, id="end that overflows to 400"),
+        pytest.param([(1 << 63, 1 << 63), (0, 400)], PAST_END, id="end that overflows to 0"),
         pytest.param([(0, 400), (399, 10)], "overlap", id="overlap by one byte"),
         pytest.param([(400, 600), (0, 401)], "overlap", id="overlap in reverse order"),
         pytest.param([(0, 400), (0, 400)], "overlap", id="one range for two chunks"),
         pytest.param([(0, 1000), (400, 10)], "overlap", id="chunk inside another"),
-        pytest.param([(0, 400), (400, MISSING)], "offset but no length, or the reverse", id="offset without length"),
-        pytest.param([(0, 400), (MISSING, 600)], "offset but no length, or the reverse", id="length without offset"),
-        pytest.param([(0, 400), (400, 0)], "offset but no length, or the reverse", id="no bytes"),
+        pytest.param(
+            [(0, 400), (400, MISSING)], "with only an offset, or with only a length", id="offset without length"
+        ),
+        pytest.param(
+            [(0, 400), (MISSING, 600)], "with only an offset, or with only a length", id="length without offset"
+        ),
+        pytest.param([(0, 400), (400, 0)], "with only an offset, or with only a length", id="no bytes"),
     ],
 )
-def test_an_index_that_lies_is_refused(entries: list[tuple[int, int]], expected: str) -> None:
+def test_forged_index_is_refused(entries: list[tuple[int, int]], expected: str) -> None:
     data = forge_index(entries)
     with pytest.raises(CorruptDataError, match=expected):
         ShardIndex.decode(data, 2, N_BYTES + len(data))
@@ -60,19 +65,19 @@ def test_an_index_that_lies_is_refused(entries: list[tuple[int, int]], expected:
 @pytest.mark.parametrize(
     ("data", "shard_size", "expected"),
     [
-        pytest.param(forge_index(SOUND)[1:], 1036, "its index has 35 bytes, expected 36", id="first byte lost"),
-        pytest.param(forge_index([*SOUND, SOUND[0]]), 1052, "52 bytes, expected 36", id="chunk more"),
-        pytest.param(b"", 0, "0 bytes, expected 36", id="empty"),
+        pytest.param(forge_index(SOUND)[1:], 1036, "expected an index of 36 bytes, got 35", id="first byte lost"),
+        pytest.param(forge_index([*SOUND, SOUND[0]]), 1052, "of 36 bytes, got 52", id="chunk more"),
+        pytest.param(b"", 0, "of 36 bytes, got 0", id="empty"),
         pytest.param(forge_index(SOUND), 35, "ends early", id="shard smaller than its index"),
         pytest.param(forge_index(SOUND)[:-4] + b"\0\0\0\0", 1036, "checksum of its index does not", id="checksum"),
     ],
 )
-def test_an_index_that_was_cut_or_changed_is_refused(data: bytes, shard_size: int, expected: str) -> None:
+def test_damaged_index_is_refused(data: bytes, shard_size: int, expected: str) -> None:
     with pytest.raises(CorruptDataError, match=expected):
         ShardIndex.decode(data, 2, shard_size)
 
 
-def test_the_index_is_offsets_and_lengths_and_their_crc32c() -> None:
+def test_index_has_offsets_lengths_and_crc32c() -> None:
     data = ShardIndex.of_lengths([7, 0, 5], capacity=4).encode()
     expected = struct.pack("<8Q", 0, 7, MISSING, MISSING, 7, 5, MISSING, MISSING)
     assert data == with_crc(expected)
@@ -82,17 +87,23 @@ def test_the_index_is_offsets_and_lengths_and_their_crc32c() -> None:
 @pytest.mark.parametrize(
     ("chunk", "expected"),
     [
-        pytest.param(b"", "0 bytes, fewer than the header", id="no bytes"),
-        pytest.param(CHUNK[:15], "15 bytes, fewer than the header", id="less than a header"),
-        pytest.param(CHUNK[:16], "compressed bytes, there are 16", id="header alone"),
-        pytest.param(CHUNK[:-1], "compressed bytes, there are", id="last byte lost"),
-        pytest.param(CHUNK + b"\0", "compressed bytes, there are", id="byte more"),
-        pytest.param(forge_header(CHUNK, nbytes=0), "claims 0 bytes, the grid says 1200", id="claims no bytes"),
-        pytest.param(forge_header(CHUNK, nbytes=1199), "claims 1199 bytes, the grid says 1200", id="claims less"),
-        pytest.param(forge_header(CHUNK, nbytes=2400), "claims 2400 bytes, the grid says 1200", id="claims more"),
-        pytest.param(forge_header(CHUNK, nbytes=2**32 - 1), "claims 4294967295 bytes", id="claims 4 GiB"),
+        pytest.param(b"", "expected at least 16 bytes for its header, got 0", id="no bytes"),
+        pytest.param(CHUNK[:15], "expected at least 16 bytes for its header, got 15", id="less than a header"),
+        pytest.param(CHUNK[:16], "compressed bytes, got 16", id="header alone"),
+        pytest.param(CHUNK[:-1], "compressed bytes, got", id="last byte lost"),
+        pytest.param(CHUNK + b"\0", "compressed bytes, got", id="byte more"),
+        pytest.param(
+            forge_header(CHUNK, nbytes=0), "claims 0 bytes, expected 1,200 from the grid", id="claims no bytes"
+        ),
+        pytest.param(
+            forge_header(CHUNK, nbytes=1199), "claims 1,199 bytes, expected 1,200 from the grid", id="claims less"
+        ),
+        pytest.param(
+            forge_header(CHUNK, nbytes=2400), "claims 2,400 bytes, expected 1,200 from the grid", id="claims more"
+        ),
+        pytest.param(forge_header(CHUNK, nbytes=2**32 - 1), "claims 4,294,967,295 bytes", id="claims 4 GiB"),
         pytest.param(forge_header(CHUNK, cbytes=0), "claims 0 compressed bytes", id="claims nothing compressed"),
-        pytest.param(forge_header(CHUNK, cbytes=2**32 - 1), "claims 4294967295 compressed", id="compressed 4 GiB"),
+        pytest.param(forge_header(CHUNK, cbytes=2**32 - 1), "claims 4,294,967,295 compressed", id="compressed 4 GiB"),
         pytest.param(forge_header(CHUNK, version=3), "cannot be decompressed", id="unknown version"),
         pytest.param(forge_header(CHUNK, flags=0x61), "cannot be decompressed", id="another compressor"),
         pytest.param(forge_header(CHUNK, blocksize=0), "cannot be decompressed", id="blocks of no bytes"),
@@ -101,7 +112,7 @@ def test_the_index_is_offsets_and_lengths_and_their_crc32c() -> None:
     ],
 )
 @pytest.mark.parametrize("checksum", [False, True], ids=["no checksum", "right checksum"])
-def test_a_chunk_that_lies_is_refused(chunk: bytes, expected: str, checksum: bool) -> None:
+def test_forged_chunk_is_refused(chunk: bytes, expected: str, checksum: bool) -> None:
     codec, data = (CHECKED, with_crc(chunk)) if checksum else (CODEC, chunk)
     with pytest.raises(CorruptDataError, match=expected):
         codec.decode_into(data, np.empty_like(ROWS))
@@ -109,11 +120,12 @@ def test_a_chunk_that_lies_is_refused(chunk: bytes, expected: str, checksum: boo
 
 @pytest.mark.parametrize("n_bytes", range(5))
 def test_a_chunk_with_less_than_a_checksum_is_refused(n_bytes: int) -> None:
-    with pytest.raises(CorruptDataError, match=r"its checksum does not match|0 bytes, fewer than the header"):
+    with pytest.raises(CorruptDataError, match=r"its checksum does not match|16 bytes for its header, got 0"):
         CHECKED.decode_into(b"\1" * n_bytes, np.empty_like(ROWS))
 
 
-def test_a_wrong_checksum_is_passed_over_where_it_is_not_to_be_verified() -> None:
+def test_wrong_checksum_is_ignored_without_verify() -> None:
+    """A chunk with a wrong checksum decodes with ``verify=False``."""
     data, out = CHUNK + b"\0\0\0\0", np.empty_like(ROWS)
     with pytest.raises(CorruptDataError, match="checksum"):
         CHECKED.decode_into(data, out)
@@ -129,8 +141,8 @@ def test_a_short_chunk_is_padded_with_the_fill_value() -> None:
 
 
 @pytest.mark.parametrize("seed", [1, 2] if in_full_mode() else [1])
-def test_damaged_chunks_never_crash_nor_reach_beyond_their_buffers(seed: int) -> None:
-    """They take no more memory than sound ones either."""
+def test_damaged_chunks_stay_within_their_buffers(seed: int) -> None:
+    """Decoding them does not crash, and takes no more memory than decoding intact chunks."""
     decoded, refused = run_fuzzer("support.fuzz_chunks", seed, N_DAMAGED)
     assert min(decoded, refused) > N_DAMAGED // 12
     assert decoded + refused == N_DAMAGED
@@ -145,7 +157,7 @@ def metadata(tmp_path_factory: pytest.TempPathFactory) -> Metadata:
 
 
 def nodes_of(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The path of every value in a JSON document but the document itself."""
+    """Return the path of every value in a JSON document, except of the document itself."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [found for key, item in items for found in [(*path, key), *nodes_of(item, (*path, key))]]
 
@@ -172,10 +184,8 @@ JSON = st.recursive(
 
 
 @given(st.data())
-def test_metadata_with_anything_in_any_place_are_never_taken_for_another_array(
-    metadata: Metadata, data: st.DataObject
-) -> None:
-    """zarr-python is the judge: what we say that we can read, it refuses, or reads as the same."""
+def test_fuzzed_metadata_is_never_read_as_another_array(metadata: Metadata, data: st.DataObject) -> None:
+    """If this library accepts the metadata, zarr-python refuses them or reads the same array."""
     document = replaced(metadata, data.draw(st.sampled_from(nodes_of(metadata))), data.draw(JSON))
     codec = ChunkCodec.of_metadata(document)
     if codec is None:
@@ -194,7 +204,8 @@ def test_metadata_with_anything_in_any_place_are_never_taken_for_another_array(
 
 
 @pytest.mark.parametrize("kept", ["codecs", "shape", "data_type", "fill_value", "chunk_grid", "chunk_key_encoding"])
-def test_metadata_that_lack_a_key_are_left_to_others(metadata: Metadata, kept: str) -> None:
+def test_metadata_without_a_key_has_no_codec(metadata: Metadata, kept: str) -> None:
+    """zarr-python then reads the array."""
     assert ChunkCodec.of_metadata(metadata) == ChunkCodec(np.dtype("<f4"), 8, 3)
     assert ChunkCodec.of_metadata({key: value for key, value in metadata.items() if key != kept}) is None
 
@@ -217,7 +228,6 @@ GRID, INNER = ("chunk_grid", "configuration", "chunk_shape"), ("codecs", 0, "con
         pytest.param(("fill_value",), "0x7fc00001", id="a fill value given by its bits"),
     ],
 )
-def test_metadata_that_mean_something_else_or_nothing_are_left_to_others(
-    metadata: Metadata, path: tuple[Any, ...], value: Any
-) -> None:
+def test_unsupported_metadata_has_no_codec(metadata: Metadata, path: tuple[Any, ...], value: Any) -> None:
+    """zarr-python then reads the array."""
     assert ChunkCodec.of_metadata(replaced(metadata, path, value)) is None

@@ -1,4 +1,4 @@
-"""What the compiled module counts of its reads."""
+"""The counters of reads by the compiled module."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def out() -> np.ndarray[Any, Any]:
     return np.empty((200, 3), "<f4")
 
 
-def test_a_range_that_is_decoded_whole_is_added(file: int, out: np.ndarray[Any, Any]) -> None:
+def test_tally_counts_a_fully_decoded_range(file: int, out: np.ndarray[Any, Any]) -> None:
     tally = new_tally()
     for n in (1, 2):
         assert CODEC.read_run(file, 0, BOUNDS[:2], out, tally=tally) == 1
@@ -42,7 +42,7 @@ def test_a_range_that_is_decoded_whole_is_added(file: int, out: np.ndarray[Any, 
     assert min(tally) > 0
 
 
-def test_a_range_of_which_the_caller_reads_on_is_not_counted_here(file: int, out: np.ndarray[Any, Any]) -> None:
+def test_tally_ignores_a_partly_decoded_range(file: int, out: np.ndarray[Any, Any]) -> None:
     tally = new_tally()
     assert CODEC.read_run(file, 0, BOUNDS, out, tally=tally) == 1
     assert tally.tolist()[:2] == [0, 0]
@@ -50,13 +50,13 @@ def test_a_range_of_which_the_caller_reads_on_is_not_counted_here(file: int, out
 
 
 @pytest.mark.parametrize("wrong", [array("q", [0] * 3), bytearray(31), memoryview(bytearray(33))[1:]])
-def test_a_tally_that_is_too_small_is_refused(file: int, out: np.ndarray[Any, Any], wrong: Any) -> None:
+def test_small_tally_is_refused(file: int, out: np.ndarray[Any, Any], wrong: Any) -> None:
     before = bytes(wrong)
     with pytest.raises(ValueError, match="tally: expected at least 32 aligned bytes"):
         CODEC.read_run(file, 0, BOUNDS[:2], out, tally=wrong)
     assert bytes(wrong) == before
 
 
-def test_a_tally_that_cannot_be_written_to_is_refused(file: int, out: np.ndarray[Any, Any]) -> None:
+def test_read_only_tally_is_refused(file: int, out: np.ndarray[Any, Any]) -> None:
     with pytest.raises((TypeError, BufferError)):
         CODEC.read_run(file, 0, BOUNDS[:2], out, tally=bytes(32))  # type: ignore[arg-type]

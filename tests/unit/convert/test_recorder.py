@@ -1,4 +1,4 @@
-"""How often a conversion saves: never for more than a hundredth of its time, and in turn where saves are costly."""
+"""The saves of a conversion: they use at most a hundredth of its time, and costly saves wait for a turn."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from support.places import Place, make_place
 
 
 class Clock:
-    """A time that passes when it is told to."""
+    """A clock that tests set forward."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -29,7 +29,7 @@ class Clock:
 
 
 class SlowWriter(ZarrStoreWriter):
-    """A writer whose saves take some time of a clock, and that notes when they begin."""
+    """A writer whose saves set the clock forward, and that records their beginning."""
 
     def __init__(self, root: Path | str, clock: Clock, seconds: float) -> None:
         super().__init__(root, AHMED_FILEMAP, "ahmed")
@@ -57,8 +57,8 @@ def record(recorder: Recorder, clock: Clock, count: int, seconds: float = 10.0) 
     [(0.001, 10.0), (0.5, 50.0), (6.0, 600.0), (60.0, 3600.0)],
     ids=["at once", "half a second", "seconds", "a minute"],
 )
-def test_saves_are_a_hundred_times_apart_of_what_they_take(tmp_path: Path, seconds: float, pause: float) -> None:
-    """But at least ten seconds and at most an hour."""
+def test_pauses_are_a_hundred_times_the_save_time(tmp_path: Path, seconds: float, pause: float) -> None:
+    """A pause has at least ten seconds and at most an hour."""
     clock = Clock()
     writer = SlowWriter(tmp_path / "store", clock, seconds)
     recorder = Recorder(writer, {}, clock=clock)
@@ -71,7 +71,7 @@ def test_saves_are_a_hundred_times_apart_of_what_they_take(tmp_path: Path, secon
 
 
 def test_the_first_save_waits_longer_the_more_samples_a_store_has(tmp_path: Path) -> None:
-    """Else each of many processes would save a large manifest as soon as it has a sample."""
+    """Otherwise each of many processes would save a large manifest with its first sample."""
     clock = Clock()
     writer = SlowWriter(tmp_path / "store", clock, 0.8)
     for number in range(5_000):
@@ -83,13 +83,13 @@ def test_the_first_save_waits_longer_the_more_samples_a_store_has(tmp_path: Path
 
 @pytest.fixture(params=["memory", pytest.param("s3-obstore", marks=pytest.mark.s3)])
 def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Place:
-    """A remote place where the saves of every store are costly."""
+    """A remote storage in which the saves of every store are costly."""
     monkeypatch.setattr(turns, "_MANY_SAMPLES", 1)
     return make_place(request.param, request)
 
 
-def test_processes_that_end_at_once_save_one_after_the_other(place: Place) -> None:
-    """No save is made in vain, and nothing of a turn stays."""
+def test_processes_that_end_together_save_one_by_one(place: Place) -> None:
+    """No save is repeated, and no turn is left."""
     under_way, together = [0], threading.Barrier(6)
     met: list[int] = []
 
@@ -118,7 +118,7 @@ def test_processes_that_end_at_once_save_one_after_the_other(place: Place) -> No
     assert list(place.files()) == ["conversion.json", "manifest.json"]
 
 
-def test_between_samples_nobody_waits_for_the_turn_of_another(place: Place) -> None:
+def test_no_process_waits_for_a_turn_between_samples(place: Place) -> None:
     """The save is made after a later sample."""
     clock = Clock()
     storage = open_storage(place.root, place.options)
@@ -133,7 +133,7 @@ def test_between_samples_nobody_waits_for_the_turn_of_another(place: Place) -> N
 
 
 def test_a_turn_that_a_killed_process_left_behind_is_taken_over(place: Place) -> None:
-    """But not while its process may be saving."""
+    """A turn is not taken over while its process may still be saving."""
     clock, waits = Clock(), []
 
     def sleep(seconds: float) -> None:
@@ -150,7 +150,7 @@ def test_a_turn_that_a_killed_process_left_behind_is_taken_over(place: Place) ->
     assert list(place.files()) == []
 
 
-def test_a_turn_that_was_taken_over_is_not_ended_by_who_had_it(place: Place) -> None:
+def test_a_taken_over_turn_is_not_ended_by_its_first_owner(place: Place) -> None:
     storage = open_storage(place.root, place.options)
     with turns.Turns(storage).turn(wait=False):
         storage.write(TURN_NAME, b"of another process")

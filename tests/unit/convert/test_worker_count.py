@@ -35,20 +35,20 @@ def test_the_number_is_the_largest_that_every_limit_allows(
 @pytest.mark.parametrize(
     ("n_samples", "memory", "scratch", "text"),
     [
-        (9, 0, 0, "4 workers: as many as cores"),
-        (4, GB, GB, "4 workers: as many as cores"),
-        (3, GB, GB, "3 workers: as many as samples to convert"),
-        (1, GB, GB, "1 worker: as many as samples to convert"),
-        (0, 0, 0, "1 worker: no sample is to be converted"),
-        (9, 9_100_000_000, 0, "1 worker: 2 of 9.1 GB would not fit in the 14.2 GB of memory that are available"),
-        (9, 4 * GB, 0, "3 workers: 4 of 4.0 GB would not fit in the 14.2 GB of memory that are available"),
-        (9, 15 * GB, 0, "1 worker: even 1 of 15.0 GB would not fit in the 14.2 GB of memory that are available"),
+        (9, 0, 0, "4 workers: one for each core"),
+        (4, GB, GB, "4 workers: one for each core"),
+        (3, GB, GB, "3 workers: one for each sample to convert"),
+        (1, GB, GB, "1 worker: one for each sample to convert"),
+        (0, 0, 0, "1 worker: there is no sample to convert"),
+        (9, 9_100_000_000, 0, "1 worker: 2 with 9.1 GB of memory each would not fit in the available 14.2 GB"),
+        (9, 4 * GB, 0, "3 workers: 4 with 4.0 GB of memory each would not fit in the available 14.2 GB"),
+        (9, 15 * GB, 0, "1 worker: even 1 with 15.0 GB of memory each would not fit in the available 14.2 GB"),
         (
             9,
             5 * GB,
             80 * GB,
-            "1 worker: 2 with 80.0 GB of temporary files would not fit in the 100.0 GB that are free in /scratch; "
-            "TMPDIR names another directory",
+            "1 worker: 2 with 80.0 GB of temporary files each would not fit in the 100.0 GB free in /scratch; "
+            "set TMPDIR to a directory with more room",
         ),
     ],
 )
@@ -56,11 +56,11 @@ def test_the_text_names_the_number_and_what_limits_it(n_samples: int, memory: in
     assert str(count_workers(n_samples, MACHINE, memory_bytes=memory, scratch_bytes=scratch)) == text
 
 
-def test_a_system_that_tells_no_memory_is_said_to() -> None:
+def test_unknown_memory_is_mentioned() -> None:
     made = count_workers(9, replace(MACHINE, memory_bytes=None), memory_bytes=GB)
-    assert made == WorkerCount(4, "as many as cores; the system does not tell how much memory is available")
+    assert made == WorkerCount(4, "one for each core; the system does not report the available memory")
 
 
 def test_a_machine_without_memory_has_one_worker() -> None:
-    """None is left, which is not the same as a number that is not known."""
+    """No memory is available, which differs from an unknown amount."""
     assert count_workers(9, replace(MACHINE, memory_bytes=0), memory_bytes=GB).n_workers == 1

@@ -1,4 +1,4 @@
-"""A cache keeps what was used last, and no more than its bound."""
+"""The cache keeps the most recently used values, up to its maximum size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from noether.data.zarr_store.core.cache import BoundedCache
 
 
-def test_what_is_used_stays_and_what_is_not_makes_room() -> None:
+def test_least_recently_used_values_are_dropped() -> None:
+    """A value that is used stays."""
     cache = BoundedCache[int](3)
     cache.put("kept", -1)
     for number in range(100):
@@ -19,7 +20,7 @@ def test_what_is_used_stays_and_what_is_not_makes_room() -> None:
     assert [number for number in range(100) if cache.get(f"other {number}") is not None] == [98, 99]
 
 
-def test_a_value_beyond_the_bound_is_kept_until_the_next_one_comes() -> None:
+def test_oversized_value_is_kept_until_the_next_put() -> None:
     cache = BoundedCache[str](3, len)
     cache.put("large", "xxxxx")
     assert cache.get("large") == "xxxxx"
@@ -27,7 +28,7 @@ def test_a_value_beyond_the_bound_is_kept_until_the_next_one_comes() -> None:
     assert (cache.get("large"), cache.get("small")) == (None, "x")
 
 
-def test_threads_that_would_keep_a_value_each_get_the_same() -> None:
+def test_setdefault_returns_the_same_value_to_all_threads() -> None:
     cache = BoundedCache[list[int]](3)
     first = cache.setdefault("a", [1])
     assert cache.setdefault("a", [1]) is first
@@ -44,8 +45,8 @@ def test_the_sizes_of_all_values_together_stay_within_the_bound(puts: list[tuple
     assert sum(map(len, kept)) <= bound
 
 
-def test_a_value_that_makes_room_while_it_is_looked_up_is_still_returned() -> None:
-    """`get` takes no lock: another thread may put a value between its two steps."""
+def test_value_dropped_during_get_is_returned() -> None:
+    """`get` takes no lock, so another thread can put a value between its two operations."""
     cache = BoundedCache[str](1)
 
     class Meddling(OrderedDict[str, str]):

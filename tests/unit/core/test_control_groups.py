@@ -1,4 +1,4 @@
-"""Limits of containers and batch systems, read from files as the system writes them."""
+"""Limits of containers and batch jobs, read from files as Linux writes them."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ def save(group: Path, **files: object) -> None:
         (group / name.replace("_", ".", 1)).write_text(f"{value}\n")
 
 
-def test_the_limit_of_a_container_counts_less_what_is_used(groups: ControlGroups) -> None:
+def test_memory_limit_minus_usage_is_left(groups: ControlGroups) -> None:
     groups.membership.write_text("0::/\n")
     save(groups.mount, cgroup_controllers="cpu memory", memory_max=8 * GIB, memory_current=3 * GIB)
     assert memory_left_bytes(groups) == 5 * GIB
 
 
-def test_files_in_the_cache_of_the_system_count_as_left(groups: ControlGroups) -> None:
+def test_page_cache_counts_as_free(groups: ControlGroups) -> None:
     groups.membership.write_text("0::/\n")
     statistics = f"anon 5\nfile {3 * GIB}\nshmem {GIB}\ninactive_anon 9\nactive_file {GIB}\ninactive_file {GIB}"
     save(groups.mount, cgroup_controllers="", memory_max=8 * GIB, memory_current=8 * GIB, memory_stat=statistics)
     assert memory_left_bytes(groups) == 2 * GIB
 
 
-def test_the_groups_above_limit_as_well(groups: ControlGroups) -> None:
-    """A batch system limits the job, and the process is in a group of a step below it."""
+def test_parent_groups_limit_too(groups: ControlGroups) -> None:
+    """A batch system limits the job. The process is in the control group of a job step below it."""
     groups.membership.write_text("0::/slurm/job_7/step_0\n")
     save(groups.mount, cgroup_controllers="cpu memory")
     save(groups.mount / "slurm/job_7", memory_max=16 * GIB, memory_current=4 * GIB, cpu_max="800000 100000")
@@ -62,7 +62,7 @@ def test_version_1_has_a_tree_for_each_controller(groups: ControlGroups) -> None
 
 
 @pytest.mark.parametrize("path", ["/docker/ab", "/../other"])
-def test_a_path_of_outside_of_the_container_leads_to_the_mount(path: str, groups: ControlGroups) -> None:
+def test_host_path_in_a_container_means_the_mount(path: str, groups: ControlGroups) -> None:
     groups.membership.write_text(f"4:memory:{path}\n3:cpu:{path}\n")
     save(groups.mount / "memory", memory_limit_in_bytes=2 * GIB, memory_usage_in_bytes=GIB)
     save(groups.mount / "cpu", cpu_cfs_quota_us=100_000, cpu_cfs_period_us=100_000)
@@ -72,14 +72,14 @@ def test_a_path_of_outside_of_the_container_leads_to_the_mount(path: str, groups
 @pytest.mark.parametrize(
     ("quota", "cores"), [("max 100000", None), ("400000 100000", 4), ("250000 100000", 3), ("1000 100000", 1)]
 )
-def test_a_part_of_a_core_counts_as_one(quota: str, cores: int | None, groups: ControlGroups) -> None:
+def test_cpu_quota_is_rounded_up(quota: str, cores: int | None, groups: ControlGroups) -> None:
     groups.membership.write_text("0::/\n")
     save(groups.mount, cgroup_controllers="cpu", cpu_max=quota)
     assert quota_of_cores(groups) == cores
 
 
-def test_more_than_the_limit_may_be_used(groups: ControlGroups) -> None:
-    """The limit may have been lowered since."""
+def test_usage_can_exceed_the_limit(groups: ControlGroups) -> None:
+    """The limit was lowered after the memory was allocated."""
     groups.membership.write_text("0::/\n")
     save(groups.mount, cgroup_controllers="memory", memory_max=GIB, memory_current=2 * GIB)
     assert memory_left_bytes(groups) == 0
@@ -87,19 +87,20 @@ def test_more_than_the_limit_may_be_used(groups: ControlGroups) -> None:
 
 @pytest.mark.parametrize("line", ["", "0::/\n", "4:memory:/a\n3:cpu:/a\n", "5:devices:/a\n"])
 def test_without_files_there_is_no_limit(line: str, groups: ControlGroups) -> None:
-    """Other systems have none, and some containers hide them."""
+    """Other systems have no control groups, and some containers hide them."""
     if line:
         groups.membership.write_text(line)
     assert (memory_left_bytes(groups), quota_of_cores(groups)) == (None, None)
 
 
-def test_what_a_process_may_use_is_the_smaller_of_both(groups: ControlGroups) -> None:
+def test_smaller_of_machine_and_group_counts(groups: ControlGroups) -> None:
+    """The memory and cores of the machine, and the limits of the control group."""
     groups.membership.write_text("0::/\n")
     save(groups.mount, cgroup_controllers="", memory_max=5000, memory_current=1000, cpu_max="50000 100000")
     assert (available_memory_bytes(groups), default_threads(groups)) == (4000, 1)
 
 
-def test_a_limit_above_what_the_machine_has_changes_nothing(tmp_path: Path, groups: ControlGroups) -> None:
+def test_limit_above_the_machine_has_no_effect(tmp_path: Path, groups: ControlGroups) -> None:
     groups.membership.write_text("0::/\n")
     save(groups.mount, cgroup_controllers="", memory_max=UNLIMITED, memory_current=0, cpu_max="10000000000 100000")
     without = ControlGroups(tmp_path, tmp_path / "nowhere")
@@ -110,8 +111,8 @@ def test_a_limit_above_what_the_machine_has_changes_nothing(tmp_path: Path, grou
     assert limited == pytest.approx(of_machine, rel=0.5)
 
 
-def test_a_machine_without_memory_left_has_none(groups: ControlGroups) -> None:
-    """Not to be taken for a system that does not tell."""
+def test_no_memory_left_is_zero(groups: ControlGroups) -> None:
+    """This is not the same as None, the result for a system that does not report its memory."""
     groups.membership.write_text("0::/\n")
     save(groups.mount, cgroup_controllers="", memory_max=1000, memory_current=1000)
     assert available_memory_bytes(groups) == 0

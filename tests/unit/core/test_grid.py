@@ -1,4 +1,4 @@
-"""A domain's split into chunks and shards."""
+"""The split of a domain into chunks and shards."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_grid_is_fitted_to_a_domain(
     assert (grid.n_chunks, grid.n_shards) == (n_chunks, n_shards)
 
 
-def test_the_short_chunk_is_the_last_and_is_counted() -> None:
+def test_short_chunk_is_last_and_counted() -> None:
     grid = Grid.fit(10, 4)
     assert (grid.n_full_chunks, grid.short_points) == (2, 2)
     assert [grid.chunk_size(chunk) for chunk in range(3)] == [4, 4, 2]
@@ -61,7 +61,7 @@ def test_without_a_short_chunk_all_are_full() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint64, np.int64])
-def test_numpy_whole_numbers_give_the_grid_of_pythons(dtype: type[np.integer[Any]]) -> None:
+def test_numpy_integers_become_python_integers(dtype: type[np.integer[Any]]) -> None:
     sizes: list[Any] = [dtype(101), dtype(4), dtype(8)]
     for grid in (Grid.fit(*sizes), Grid(*sizes)):
         assert grid == Grid(101, 4, 8)
@@ -71,24 +71,24 @@ def test_numpy_whole_numbers_give_the_grid_of_pythons(dtype: type[np.integer[Any
 
 @pytest.mark.parametrize("value", NO_POSITIVE_WHOLE_NUMBER)
 @pytest.mark.parametrize("parameter", ["n_points", "chunk_points", "shard_points"])
-def test_a_size_that_is_no_positive_whole_number_is_refused_by_name(parameter: str, value: Any) -> None:
+def test_size_must_be_a_positive_whole_number(parameter: str, value: Any) -> None:
     sizes = {"n_points": 8, "chunk_points": 4, "shard_points": 4, parameter: value}
     with pytest.raises(ArgumentError, match=f"^{parameter}: expected a whole number of at least 1, got "):
         Grid(**sizes)
 
 
 @pytest.mark.parametrize("value", [value for value in NO_POSITIVE_WHOLE_NUMBER if value.id != "none"])
-def test_a_shard_cap_that_is_no_positive_whole_number_is_refused_by_name(value: Any) -> None:
+def test_shard_cap_must_be_a_positive_whole_number(value: Any) -> None:
     with pytest.raises(ArgumentError, match=r"^shard_points: expected a whole number of at least 1, got "):
         Grid.fit(8, 4, value)
 
 
-def test_a_shard_of_part_of_a_chunk_is_refused() -> None:
+def test_shard_must_have_whole_chunks() -> None:
     with pytest.raises(ArgumentError, match=r"^shard_points: expected a multiple of chunk_points 4, got 6$"):
         Grid(10, 4, 6)
 
 
 @pytest.mark.parametrize("value", [1, np.int64(7), np.array(7)], ids=repr)
-def test_a_positive_whole_number_is_given_back_as_an_int(value: Any) -> None:
+def test_positive_whole_number_is_returned_as_int(value: Any) -> None:
     assert positive_int(value, "size") == int(value)
     assert type(positive_int(value, "size")) is int

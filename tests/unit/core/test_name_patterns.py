@@ -1,4 +1,4 @@
-"""Patterns of the names of parts."""
+"""Patterns that match the names of the parts of an EnSight mesh."""
 
 from __future__ import annotations
 

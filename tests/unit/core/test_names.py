@@ -1,4 +1,4 @@
-"""Which sample ids and paths are safe below a store's root."""
+"""Sample ids and paths that are safe below the root of a store."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from noether.data.zarr_store.core.names import check_relative_path, check_sample
 from noether.data.zarr_store.errors import SampleIdError
 
 HOSTILE = [
-    pytest.param("", "it has an empty part", id="empty"),
-    pytest.param("/", "it has an empty part", id="root"),
+    pytest.param("", "it has an empty segment", id="empty"),
+    pytest.param("/", "it has an empty segment", id="root"),
     pytest.param("/etc/passwd", "starts or ends with '/'", id="absolute"),
     pytest.param("run_1/", "starts or ends with '/'", id="ends-in-a-slash"),
-    pytest.param("a//b", "it has an empty part", id="empty-part"),
-    pytest.param(".", "a part of it starts with a dot", id="dot"),
-    pytest.param("..", "a part of it starts with a dot", id="dot-dot"),
-    pytest.param("../run_1", "a part of it starts with a dot", id="parent"),
-    pytest.param("a/../../b", "a part of it starts with a dot", id="parent-inside"),
-    pytest.param("a/./b", "a part of it starts with a dot", id="dot-inside"),
-    pytest.param(".hidden", "a part of it starts with a dot", id="hidden"),
-    pytest.param("...", "a part of it starts with a dot", id="three-dots"),
+    pytest.param("a//b", "it has an empty segment", id="empty-part"),
+    pytest.param(".", "a segment of it starts with a dot", id="dot"),
+    pytest.param("..", "a segment of it starts with a dot", id="dot-dot"),
+    pytest.param("../run_1", "a segment of it starts with a dot", id="parent"),
+    pytest.param("a/../../b", "a segment of it starts with a dot", id="parent-inside"),
+    pytest.param("a/./b", "a segment of it starts with a dot", id="dot-inside"),
+    pytest.param(".hidden", "a segment of it starts with a dot", id="hidden"),
+    pytest.param("...", "a segment of it starts with a dot", id="three-dots"),
     pytest.param("..\\run_1", "a backslash or a control character", id="backslash"),
     pytest.param("\\\\host\\share", "a backslash or a control character", id="unc"),
     pytest.param("C:run_1", "it starts with a drive letter", id="drive"),
@@ -34,18 +34,18 @@ HOSTILE = [
     pytest.param("run\x00", "a backslash or a control character", id="nul"),
     pytest.param("run\n1", "a backslash or a control character", id="newline"),
     pytest.param("run\x7f", "a backslash or a control character", id="delete"),
-    pytest.param(" run", "starts or ends with a blank", id="blank-first"),
-    pytest.param("a/run ", "starts or ends with a blank", id="blank-last"),
-    pytest.param("run\u2003", "starts or ends with a blank", id="em-space-last"),
-    pytest.param("run_\ud800", "no valid Unicode text", id="lone-surrogate"),
+    pytest.param(" run", "starts or ends with a space", id="blank-first"),
+    pytest.param("a/run ", "starts or ends with a space", id="blank-last"),
+    pytest.param("run\u2003", "starts or ends with a space", id="em-space-last"),
+    pytest.param("run_\ud800", "not valid Unicode text", id="lone-surrogate"),
     pytest.param("run\x85", "a backslash or a control character", id="next-line"),
     pytest.param("run\x9b2J", "a backslash or a control character", id="terminal-command-in-one-character"),
-    pytest.param("run_\u200b1", "a character that is not seen", id="zero-width-space"),
-    pytest.param("\ufeffrun_1", "a character that is not seen", id="byte-order-mark"),
-    pytest.param("run_\u202e1", "that turns the direction of writing", id="right-to-left-override"),
-    pytest.param("run\u2028_1", "a character that is not seen", id="line-separator"),
-    pytest.param("x" * 201, "a part of it is longer than 200 bytes", id="long-part"),
-    pytest.param("翼" * 67, "a part of it is longer than 200 bytes", id="long-part-in-bytes"),
+    pytest.param("run_\u200b1", "an invisible or bidirectional control character", id="zero-width-space"),
+    pytest.param("\ufeffrun_1", "an invisible or bidirectional control character", id="byte-order-mark"),
+    pytest.param("run_\u202e1", "an invisible or bidirectional control character", id="right-to-left-override"),
+    pytest.param("run\u2028_1", "an invisible or bidirectional control character", id="line-separator"),
+    pytest.param("x" * 201, "a segment of it is longer than 200 bytes", id="long-part"),
+    pytest.param("翼" * 67, "a segment of it is longer than 200 bytes", id="long-part-in-bytes"),
     pytest.param("/".join(["x" * 99] * 10), "longer than 900 bytes", id="long-path"),
 ]
 SAFE = [
@@ -62,7 +62,7 @@ SAFE = [
     pytest.param("/".join(["x" * 89] * 10), id="longest-path"),
 ]
 ROOT = "/data/store"
-# What could make a path leave its root, made likely.
+# Names with many characters and segments that could make a path leave its root.
 NAMES = st.lists(
     st.sampled_from(["..", ".", "/", "\\", "C:", "a", "run", " ", "\x00", ".zarr", "\ud800", "~", "翼"])
     | st.characters()
@@ -70,31 +70,33 @@ NAMES = st.lists(
 
 
 @pytest.mark.parametrize(("name", "reason"), HOSTILE)
-def test_a_name_that_could_leave_the_root_or_hide_in_it_is_refused(name: str, reason: str) -> None:
+def test_unsafe_name_is_refused(name: str, reason: str) -> None:
     for refuse in (check_sample_id, lambda path: check_relative_path(path, "sample id")):
-        with pytest.raises(SampleIdError, match=f"^sample id .*{re.escape(reason)}.*expected a relative name such as"):
+        with pytest.raises(SampleIdError, match=f"^sample id .*{re.escape(reason)}.*use a relative name such as"):
             refuse(name)
 
 
 @pytest.mark.parametrize("name", SAFE)
-def test_a_safe_name_is_given_back_as_it_is(name: str) -> None:
+def test_safe_name_is_returned_unchanged(name: str) -> None:
     assert check_sample_id(name) == check_relative_path(name, "path") == name
 
 
 @pytest.mark.parametrize("middle", ["run.zarr/a", "run.ZARR/a", "a/run.zarr/b"])
 def test_a_sample_inside_the_group_of_another_is_refused(middle: str) -> None:
-    with pytest.raises(SampleIdError, match=r"the part 'run\.(zarr|ZARR)' would lie inside the group of another"):
+    message = r"the segment 'run\.(zarr|ZARR)' is the name of the group of another sample; use a segment"
+    with pytest.raises(SampleIdError, match=message):
         check_sample_id(middle)
     assert check_relative_path(middle, "path") == middle
 
 
 @pytest.mark.parametrize(("value", "kind"), [(7, "int"), (None, "NoneType"), (b"run_1", "bytes"), (["a"], "list")])
-def test_a_sample_id_that_is_no_text_is_refused(value: Any, kind: str) -> None:
+def test_sample_id_must_be_a_str(value: Any, kind: str) -> None:
     with pytest.raises(SampleIdError, match=f"^sample id: expected a str such as 'run_12', got {kind}$"):
         check_sample_id(value)
 
 
-def test_the_error_names_what_was_wrong_and_cuts_a_long_name() -> None:
+def test_error_shortens_a_long_name() -> None:
+    """The error also names the parameter."""
     with pytest.raises(SampleIdError) as caught:
         check_relative_path("x" * 5_000, "relpath")
     assert str(caught.value).startswith("relpath 'xxx")
@@ -106,7 +108,7 @@ def test_the_error_names_what_was_wrong_and_cuts_a_long_name() -> None:
 @example("a/..")
 @example("/a")
 @example("C:/a")
-def test_what_passes_stays_below_the_root_however_it_is_joined(name: str) -> None:
+def test_accepted_name_stays_below_the_root(name: str) -> None:
     try:
         check_relative_path(name, "path")
     except SampleIdError:
@@ -123,7 +125,7 @@ PARTS = st.sampled_from(["a", "b", "a.zarr", "b.ZARR", "zarr", "a.zarr.zarr"])
 
 
 @given(st.lists(PARTS, min_size=1, max_size=4).map("/".join), st.lists(PARTS, min_size=1, max_size=4).map("/".join))
-def test_no_sample_lies_in_the_group_of_another(sample_id: str, other: str) -> None:
+def test_no_group_is_nested_in_another(sample_id: str, other: str) -> None:
     assume(sample_id != other)
     try:
         check_sample_id(sample_id)
@@ -133,5 +135,5 @@ def test_no_sample_lies_in_the_group_of_another(sample_id: str, other: str) -> N
     assert not PurePosixPath(group_path(sample_id)).is_relative_to(group_path(other))
 
 
-def test_the_group_of_a_sample_lies_at_its_id() -> None:
+def test_group_path_is_the_sample_id() -> None:
     assert group_path("param1/6f0a") == "param1/6f0a.zarr"

@@ -1,4 +1,4 @@
-"""Tables as text: which separator, which columns, which cells are numbers, and what is refused."""
+"""Tables as text: separators, columns, cells that are numbers, and refused tables."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def read(text: str, separator: str | None = None) -> list[dict[str, Any]]:
         "\n \nCd,Cl\n,\n0.3,0.1\n\n",
     ],
 )
-def test_a_table_is_the_same_however_it_is_separated(text: str) -> None:
+def test_all_separators_make_the_same_table(text: str) -> None:
     assert read(text) == [{"Cd": 0.3, "Cl": 0.1}]
 
 
@@ -43,7 +43,7 @@ def test_a_table_is_the_same_however_it_is_separated(text: str) -> None:
         ('"a, b";c\n1;2\n', ("a, b", "c")),
     ],
 )
-def test_the_separator_is_the_one_that_fits_all_rows(text: str, names: tuple[str, ...]) -> None:
+def test_separator_fits_all_rows(text: str, names: tuple[str, ...]) -> None:
     assert parse_text_table(text).names == names
 
 
@@ -52,59 +52,63 @@ def test_the_separator_is_the_one_that_fits_all_rows(text: str, names: tuple[str
     ["0,3", "-1,5e-3", ",5", "1.234,5", "1,234.5", "1,234,567", "1.234.567", "1 234", "1\u202f234,5", "1'234.5"],
 )
 @pytest.mark.parametrize("separator", [";", "\t", ","])
-def test_a_number_that_programs_read_in_several_ways_is_refused(cell: str, separator: str) -> None:
+def test_ambiguous_number_is_refused(cell: str, separator: str) -> None:
+    """Programs read such a number in several ways."""
     quoted = f'"{cell}"' if separator == "," else cell
     with pytest.raises(
-        ValueError, match=r"^line 2, column 'Cd': expected a number with a decimal point and nothing bet"
+        ValueError, match=r"^line 2, column 'Cd': expected a number with a decimal point and no thousands separators"
     ):
         read(f"run{separator}Cd\n1{separator}{quoted}\n")
 
 
 @pytest.mark.parametrize("cell", ["1,2,3", "12, 34", "a 234", "v1912", "1.2.3", "10 m", "2024-05-01", "-"])
-def test_text_that_holds_digits_stays_text(cell: str) -> None:
+def test_text_with_digits_stays_text(cell: str) -> None:
     assert read(f"run;note\n1;{cell}\n") == [{"run": 1, "note": cell}]
 
 
 REFUSED = {
-    "two separators": ("a;b,c\n1;2,3\n", "two separators fit the table, with columns 'a;b', 'c', or 'a', 'b,c'; quote"),
+    "two separators": (
+        "a;b,c\n1;2,3\n",
+        "two separators fit the table: the columns can be 'a;b', 'c' or 'a', 'b,c'; put quotes",
+    ),
     "cells without a name": (
         "Cd,,Cl\n1,2,3\n",
-        "expected a header with a name of its own for each column, got 'Cd', ''",
+        "expected a header with a different name for each column, got 'Cd', ''",
     ),
-    "the index of pandas": (",Cd\n0,0.3\n", "expected a header with a name of its own for each column, got '', 'Cd'"),
-    "a name twice": ("Cd, Cd\n1,2\n", "expected a header with a name of its own for each column, got 'Cd', 'Cd'"),
+    "the index of pandas": (",Cd\n0,0.3\n", "expected a header with a different name for each column, got '', 'Cd'"),
+    "a name twice": ("Cd, Cd\n1,2\n", "expected a header with a different name for each column, got 'Cd', 'Cd'"),
     "a decimal comma in a comma-separated table": (
         "Cd,Cl\n0,3,0,1\n",
         "line 2: expected 2 cells as in the header, got 4",
     ),
     "a single decimal comma": ("Cd\n0,3\n", "line 2: expected 1 cells as in the header, got 2"),
-    "values without names": ("Cd,,\n1,,3\n", "expected a header with a name of its own for each column, got 'Cd', ''"),
+    "values without names": ("Cd,,\n1,,3\n", "expected a header with a different name for each column, got 'Cd', ''"),
     "blanks between cells": (
         "Cd  Cl\n0.3  0.1\n",
-        "line 2: expected cells separated by commas, semicolons, tabs or bars",
+        "line 2: expected cells between commas, semicolons, tabs or vertical bars",
     ),
     "other separators in rows": ("Cd,Cl\n0.3;0.1\n", "line 2: expected 2 cells as in the header, got 1"),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_table_that_is_not_clear_is_refused(name: str) -> None:
+def test_ambiguous_table_is_refused(name: str) -> None:
     text, message = REFUSED[name]
     with pytest.raises(ValueError, match=f"^{message}"):
         read(text)
 
 
-def test_a_separator_that_is_told_is_the_only_one() -> None:
+def test_explicit_separator_is_the_only_one() -> None:
     assert read("a,b,c\td\n1\t2\n", "\t") == [{"a,b,c": 1, "d": 2}]
 
 
 def test_a_table_of_more_cells_than_expected_is_refused() -> None:
     for text in ("a,b,c\n1,2,3\n", "a\n1\n2\n3\n4\n"):
-        with pytest.raises(ValueError, match="over 5 cells"):
+        with pytest.raises(ValueError, match="expected at most 5 cells, got more"):
             parse_text_table(text, max_cells=5)
 
 
 def test_a_separator_is_chosen_in_linear_memory() -> None:
-    """Short rows below a wide header of no names take no cells of their own."""
+    """Short rows below a wide header without names have no additional cells."""
     table = parse_text_table("a" + "," * 100_000 + "\n" + "1\n" * 10_000)
     assert {len(row.cells) for row in table.rows} == {1}

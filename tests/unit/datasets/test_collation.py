@@ -14,7 +14,7 @@ from noether.data.zarr_store.errors import ArgumentError
 
 
 def item(n_points: int, number: int = 0, **more: Any) -> Item:
-    """An item of which every value is another one."""
+    """Return an item in which all values differ."""
     positions = torch.arange(3.0 * n_points).reshape(n_points, 3) + 1000 * number
     return {
         "volume_position": positions,
@@ -38,7 +38,7 @@ def test_items_of_the_same_size_are_stacked() -> None:
 
 
 @given(st.lists(st.integers(1, 9), min_size=2, max_size=5).filter(lambda counts: len(set(counts)) > 1))
-def test_items_of_different_sizes_are_concatenated_and_offsets_tell_them_apart(counts: list[int]) -> None:
+def test_items_of_different_sizes_are_concatenated_with_offsets(counts: list[int]) -> None:
     items = [item(count, number) for number, count in enumerate(counts)]
     batch = collate_samples(items)
     for field in ("volume_position", "volume_pressure"):
@@ -63,7 +63,7 @@ def test_a_batch_of_one_item_is_stacked() -> None:
     assert "offsets" not in batch
 
 
-def test_what_does_not_fit_together_comes_as_a_list() -> None:
+def test_values_of_different_shapes_become_a_list() -> None:
     pairs = [(torch.ones(2, 3), torch.ones(3, 2)), (torch.tensor(1.0), torch.ones(2)), (1, 2), ("a", None)]
     items = [item(5) | {f"made_{i}": pair[side] for i, pair in enumerate(pairs)} for side in (0, 1)]
     batch = collate_samples(items)
@@ -80,7 +80,7 @@ def test_tensors_that_a_transform_made_keep_their_dtype(dtype: torch.dtype) -> N
 def test_items_with_different_fields_are_refused_by_name(short: int) -> None:
     items = [item(5, 0), item(5, 1)]
     del items[short]["volume_pressure"]
-    expected = f"^sample 'run_{1 - short}' has 'volume_pressure' and sample 'run_{short}' has not, so they do not fit"
+    expected = f"^sample 'run_{1 - short}' has 'volume_pressure' and sample 'run_{short}' does not, so they do not fit"
     with pytest.raises(ArgumentError, match=expected):
         collate_samples(items)
 
@@ -88,5 +88,5 @@ def test_items_with_different_fields_are_refused_by_name(short: int) -> None:
 def test_items_with_different_attributes_are_refused_by_name() -> None:
     items = [item(5, 0), item(5, 1)]
     items[1]["attributes"]["mach"] = torch.tensor(0.3)
-    with pytest.raises(ArgumentError, match=r"^sample 'run_1' has 'mach' and sample 'run_0' has not"):
+    with pytest.raises(ArgumentError, match=r"^sample 'run_1' has 'mach' and sample 'run_0' does not"):
         collate_samples(items)

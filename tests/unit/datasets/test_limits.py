@@ -1,4 +1,4 @@
-"""What limits the draws of a loader, by the rules that `noether-zarr bench --help` states."""
+"""The bottleneck of a loader's draws, by the rules that `noether-zarr bench --help` states."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def test_the_first_rule_that_holds_decides(measured: dict[str, Any], limit: Limi
         ("storage", 2, ["The storage is the limit", "100.0 MB/s", "1,000 MB/s", "More workers do not help"]),
         ("hand-over", 2, ["Neither reading nor decoding", "25% of the time", "draws of more points"]),
         ("hand-over", 0, ["workers (--workers)"]),
-        ("waiting", 2, ["Waiting for bytes is the limit", "More workers", "read_concurrency"]),
+        ("waiting", 2, ["Waiting for bytes is the limit", "Use more workers", "read_concurrency"]),
         ("decoding", 0, ["Decoding is the limit", "More workers help", "4 cores, and no worker."]),
         ("decoding", 1, ["More workers help", "one worker."]),
-        ("decoding", 4, ["by 4 workers on 4 cores", "More cores help", "compression level"]),
+        ("decoding", 4, ["4 workers on 4 cores decode", "More cores help", "compression level"]),
     ],
 )
-def test_the_words_have_the_figures_and_what_helps(limit: Limit, workers: int, words: list[str]) -> None:
+def test_explain_has_the_figures_and_the_advice(limit: Limit, workers: int, words: list[str]) -> None:
     text = explain(limit, **FAST, busy=0.25, workers=workers, cores=4)
     assert [word for word in words if word not in text] == []
     assert ("More workers help" in text) == (limit == "decoding" and workers < 4)

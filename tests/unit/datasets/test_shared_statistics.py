@@ -1,4 +1,4 @@
-"""The numbers that a dataset and its workers share."""
+"""The counts that a dataset and its workers share."""
 
 from __future__ import annotations
 

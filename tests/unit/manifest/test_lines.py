@@ -1,4 +1,4 @@
-"""The lines of a manifest: samples parsed when they are asked for, and JSON that only looks like such lines."""
+"""The lines of a manifest: lazily parsed samples, and JSON that only looks like such lines."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ REST = json.dumps({key: value for key, value in minimal().items() if key != "sam
 
 
 def line(sample_id: str, **changes: str) -> str:
-    """A sample's line as the library writes it, but with some keys' JSON changed."""
+    """Return the line of a sample, with the JSON of some keys replaced."""
     keys = {"relpath": f'"{sample_id}.zarr"', "domains": DOMAINS} | changes
     return f'    "{sample_id}": {{' + ", ".join(f'"{key}": {value}' for key, value in keys.items()) + "}"
 
 
 def document(*lines: str, between: str = ",\n", rest: str = REST) -> bytes:
-    """A manifest with these lines for its samples."""
+    """Return a manifest with these lines as its samples."""
     return (rest + ',\n  "samples": {\n' + between.join(lines) + "\n  }\n}\n").encode()
 
 
@@ -35,7 +35,7 @@ def parse(data: bytes) -> StoreManifest:
 
 
 def parse_whole(data: bytes) -> Mapping[str, SampleEntry]:
-    """What another reader of JSON, which knows nothing of lines, finds."""
+    """Return the samples that a plain JSON parser finds."""
     return StoreManifest.model_validate(json.loads(data)).samples
 
 
@@ -55,17 +55,19 @@ def test_a_manifest_with_a_line_for_each_sample_is_not_parsed_as_a_whole() -> No
     [
         pytest.param({"relpath": "7"}, r"samples\.b\.relpath: Input should be a valid string", id="wrong-type"),
         pytest.param(
-            {"relpath": '"../b"'}, r"samples\.b\.relpath: path '\.\./b': a part of it starts", id="leaves-root"
+            {"relpath": '"../b"'}, r"samples\.b\.relpath: path '\.\./b': a segment of it starts", id="leaves-root"
         ),
-        pytest.param({"relpath": '"/etc"'}, r"samples\.b\.relpath: path '/etc': it has an empty part", id="absolute"),
+        pytest.param(
+            {"relpath": '"/etc"'}, r"samples\.b\.relpath: path '/etc': it has an empty segment", id="absolute"
+        ),
         pytest.param(
             {"domains": DOMAINS.replace('"n_chunks": 4', '"n_chunks": 5')},
-            r"samples\.b\.domains\.surface: n_chunks: expected 4 for 2041 points in chunks of 512, got 5",
+            r"samples\.b\.domains\.surface: n_chunks: expected 4 for 2,041 points in chunks of 512, got 5",
             id="n-chunks-that-lies",
         ),
         pytest.param(
             {"domains": DOMAINS.replace("surface", "volume")},
-            r"sample 'b': domains \['volume'\] are not among the store's",
+            r"sample 'b': the store has no domains \['volume'\]",
             id="unknown-domain",
         ),
         pytest.param({"attributes": "[]"}, r"samples\.b\.attributes: Input should be a valid dict", id="attributes"),
@@ -75,13 +77,11 @@ def test_a_manifest_with_a_line_for_each_sample_is_not_parsed_as_a_whole() -> No
         ),
     ],
 )
-def test_a_malformed_sample_is_refused_by_name_and_key_when_it_is_asked_for(
-    changes: dict[str, str], message: str
-) -> None:
-    """The other samples are read."""
+def test_a_malformed_sample_is_refused_with_its_key_at_its_access(changes: dict[str, str], message: str) -> None:
+    """The other samples can be read."""
     manifest = parse(document(line("a"), line("b", **changes), line("c")))
     for ask in (manifest.sample, manifest.samples.get, lambda _: list(manifest.samples.values())):
-        with pytest.raises(ManifestError, match="^/store/manifest.json: no valid manifest: " + message):
+        with pytest.raises(ManifestError, match="^/store/manifest.json: not a valid manifest: " + message):
             ask("b")
     assert [manifest.sample(sample_id) for sample_id in "ac"] == [entry("a"), entry("c")]
 
@@ -119,8 +119,8 @@ def test_a_malformed_sample_is_refused_by_name_and_key_when_it_is_asked_for(
         ),
     ],
 )
-def test_lines_of_something_that_is_no_manifest_are_refused_at_once(data: bytes, message: str) -> None:
-    with pytest.raises(ManifestError, match="^/store/manifest.json: no valid manifest: .*" + message):
+def test_lines_of_an_invalid_manifest_are_refused_at_once(data: bytes, message: str) -> None:
+    with pytest.raises(ManifestError, match="^/store/manifest.json: not a valid manifest: .*" + message):
         parse(data)
 
 
@@ -154,13 +154,13 @@ TRAPS = {
 
 
 @pytest.mark.parametrize("data", TRAPS.values(), ids=TRAPS.keys())
-def test_lines_are_never_taken_for_other_samples_than_the_json_has(data: bytes) -> None:
+def test_lines_have_exactly_the_samples_of_the_json(data: bytes) -> None:
     manifest, whole = parse(data), parse_whole(data)
     assert list(manifest.samples) == list(whole)
     assert dict(manifest.samples) == whole
 
 
-def test_each_access_gives_a_new_entry_so_that_nobody_changes_anothers() -> None:
+def test_each_access_returns_a_new_entry() -> None:
     manifest = parse(document(line("a", attributes='{"x": [1]}')))
     manifest.sample("a").attributes["x"] = 2
     assert manifest.sample("a").attributes == {"x": [1]}
@@ -185,6 +185,6 @@ def test_a_pickled_manifest_has_the_same_samples() -> None:
     assert is_lazy(copy)
 
 
-def test_what_is_printed_of_a_large_manifest_is_short() -> None:
+def test_the_repr_of_a_large_manifest_is_short() -> None:
     manifest = parse(document(*(line(f"run_{number}") for number in range(1000))))
     assert re.search(r"samples=<1000 samples of /store/manifest\.json>", repr(manifest))

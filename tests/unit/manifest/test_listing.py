@@ -1,4 +1,4 @@
-"""A listing sorted by groups, and the manifest that groups make."""
+"""The listing of objects by group, and the manifest that is built from groups."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def listed(*sample_ids: str, **more: Any) -> StoreManifest:
     return SETTINGS.model_copy(update={"samples": samples, **more})
 
 
-def test_objects_are_sorted_by_the_group_in_which_they_lie() -> None:
+def test_objects_are_listed_by_group() -> None:
     keys = ["manifest.json", "a.zarr/zarr.json", "part/b.zarr/x/zarr.json", "part/b.zarr/in.zarr/zarr.json", "c/d"]
     listing = list_store([StoredObject(key, len(key), "") for key in keys])
     assert listing.others == {"manifest.json": 13, "c/d": 3}
@@ -42,13 +42,13 @@ def test_objects_are_sorted_by_the_group_in_which_they_lie() -> None:
     assert (listing.n_objects, listing.complete) == (5, ["a.zarr"])
 
 
-def test_directories_are_all_those_above_an_object() -> None:
+def test_directories_are_all_parents_of_objects() -> None:
     assert directories_of(["zarr.json", "a/b/c/0/0", "a/b/c/1/0", "d/zarr.json"]) == {
         *("a", "a/b", "a/b/c", "a/b/c/0", "a/b/c/1", "d")
     }
 
 
-def test_a_group_may_be_called_anything_where_the_manifest_says_so() -> None:
+def test_a_group_in_the_manifest_can_have_any_name() -> None:
     keys = ["data/zarr.json", "data/run_1/zarr.json", "data/run_1/x.zarr/0"]
     listing = list_store([StoredObject(key, 1, "") for key in keys], {"data/run_1"})
     assert listing.groups == {"data/run_1": {"zarr.json": 1, "x.zarr/0": 1}}
@@ -77,7 +77,7 @@ def test_hidden_objects_are_left_out(key: str) -> None:
         ("surface/notes.txt", False),
     ],
 )
-def test_a_key_is_our_own_where_the_writer_gives_it(key: str, is_own: bool) -> None:
+def test_own_keys_are_the_keys_of_the_writer(key: str, is_own: bool) -> None:
     assert is_own_key(key, SETTINGS.domains) == is_own
 
 
@@ -86,13 +86,16 @@ def test_shards_are_found_by_array_and_number() -> None:
     assert shards_by_array(sizes) == {"a/b": {0: 5, 10: 6}, "a/d": {1: 7}}
 
 
-def test_a_group_that_lies_elsewhere_than_it_says_is_refused() -> None:
+def test_a_group_at_another_path_than_its_own_is_refused() -> None:
     document = root_document(SETTINGS.as_group_attributes("run_1", entry("run_1")), {})
-    with pytest.raises(ManifestError, match=r"^run_2.zarr: it says that it is run_1.zarr; expected a group that lies"):
+    with pytest.raises(
+        ManifestError,
+        match=r"^run_2.zarr: expected a group that was written here, got the group run_1.zarr; move it back",
+    ):
         OwnManifest.of_root(document, "run_2.zarr", "zarr.json")
 
 
-def test_the_groups_and_a_trusted_manifest_make_one_with_the_samples_of_both() -> None:
+def test_groups_and_a_trusted_manifest_unite_their_samples() -> None:
     current = listed("run_1", "run_2", splits={"train": ["run_1"]})
     made = united(current, [own("run_2", attributes={"a": 1}), own("run_3")], ["run_1.zarr"], trusted=True)
     assert made is not None
@@ -101,21 +104,21 @@ def test_the_groups_and_a_trusted_manifest_make_one_with_the_samples_of_both() -
     assert made.splits == {"train": ["run_1"]}
 
 
-def test_a_manifest_that_is_not_trusted_tells_only_of_samples_that_are_incomplete() -> None:
+def test_an_untrusted_manifest_keeps_only_incomplete_samples() -> None:
     """An incomplete sample has no complete group."""
     current = listed("run_1", "run_2", "run_3", splits={"train": ["run_1"]})
     current = current.model_copy(update={"dataset_name": "forged"})
     complete = ["run_1.zarr", "run_2.zarr"]
     made = united(current, [own("run_1")], complete, trusted=False)
     assert made is not None
-    # The root of run_2 is damaged as well: nobody knows what its entry should be.
+    # The root of run_2 is damaged as well, so its right entry is unknown.
     assert list(made.samples) == ["run_1", "run_3"]
     assert (made.dataset_name, made.splits) == (SETTINGS.dataset_name, {"train": ["run_1"]})
 
 
 @pytest.mark.parametrize("trusted", [True, False], ids=["trusted", "damaged"])
-def test_only_a_trusted_manifest_tells_what_is_being_removed(trusted: bool) -> None:
-    """A bit that flipped may have made the path of another group; of that, a complete group is proof."""
+def test_only_a_trusted_manifest_keeps_its_removals(trusted: bool) -> None:
+    """A flipped bit can have changed the path. A complete group proves that it was not removed."""
     current = listed("run_1", removing={"run_2.zarr": "run_2"})
     made = united(current, [own("run_1"), own("run_2")], ["run_1.zarr", "run_2.zarr"], trusted=trusted)
     assert made is not None
@@ -123,18 +126,18 @@ def test_only_a_trusted_manifest_tells_what_is_being_removed(trusted: bool) -> N
     assert made.removing == ({"run_2.zarr": "run_2"} if trusted else {})
 
 
-def test_without_a_manifest_the_settings_are_those_of_most_groups() -> None:
+def test_without_a_manifest_the_most_common_settings_win() -> None:
     other = SETTINGS.model_copy(update={"shuffle_seed": 9})
     made = united(None, [own("run_1"), own("run_2", other), own("run_3")], [], trusted=False)
     assert made is not None
     assert (made.shuffle_seed, list(made.samples)) == (SETTINGS.shuffle_seed, ["run_1", "run_3"])
 
 
-def test_where_there_is_nothing_nothing_is_made() -> None:
+def test_without_groups_and_manifest_the_result_is_none() -> None:
     assert united(None, [], [], trusted=False) is None
 
 
-def test_keys_that_nobody_knows_are_kept() -> None:
+def test_unknown_keys_are_kept() -> None:
     current = parse(json.loads(json.dumps(minimal())) | {"samples": {}, "units": {"p": "Pa"}})
     made = united(current, [own("run_1")], [], trusted=False)
     assert made is not None

@@ -1,4 +1,4 @@
-"""zarr.json documents are believed once they are checked, whatever they hold."""
+"""The checks of zarr.json documents from an untrusted source."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def document(**changes: Any) -> bytes:
     return json.dumps(GROUP | changes).encode()
 
 
-def test_a_group_gives_the_metadata_of_its_nodes_by_path() -> None:
+def test_a_group_has_the_metadata_of_its_nodes_by_path() -> None:
     consolidated = {"kind": "inline", "must_understand": False, "metadata": NODES}
     assert parse_group(document(consolidated_metadata=consolidated), WHERE) == NODES
 
@@ -38,7 +38,7 @@ NO_NODES: list[Any] = [None, [], "x", {}, {"metadata": None}, {"metadata": [1]}]
 
 
 @pytest.mark.parametrize("changes", [{}, *({"consolidated_metadata": value} for value in NO_NODES)], ids=json.dumps)
-def test_a_group_without_consolidated_metadata_leaves_each_node_to_be_asked(changes: dict[str, Any]) -> None:
+def test_a_group_without_consolidated_metadata_returns_none(changes: dict[str, Any]) -> None:
     assert parse_group(document(**changes), WHERE) is None
 
 
@@ -55,7 +55,7 @@ def test_a_group_without_consolidated_metadata_leaves_each_node_to_be_asked(chan
         pytest.param(document(zarr_format=2), id="of Zarr 2"),
     ],
 )
-def test_what_is_no_group_is_refused_by_name_with_the_way_out(data: bytes) -> None:
+def test_a_malformed_group_is_refused_with_its_name_and_the_way_out(data: bytes) -> None:
     with pytest.raises(
         CorruptDataError, match=rf"^{WHERE}: the metadata of its group cannot be read; convert the sample again$"
     ):
@@ -63,7 +63,7 @@ def test_what_is_no_group_is_refused_by_name_with_the_way_out(data: bytes) -> No
 
 
 @pytest.mark.parametrize("data", [b"", b"null", b"[]", b'{"a": ', b"\xff"], ids=repr)
-def test_what_is_no_array_is_refused_by_name_with_the_way_out(data: bytes) -> None:
+def test_a_malformed_array_is_refused_with_its_name_and_the_way_out(data: bytes) -> None:
     with pytest.raises(CorruptDataError, match=rf"^{WHERE}: its metadata cannot be read; convert the sample again$"):
         parse_array(data, WHERE)
 
@@ -79,7 +79,7 @@ def test_any_bytes_are_a_document_or_corrupt_data(data: bytes) -> None:
         assert parsed is None or isinstance(parsed, dict)
 
 
-def test_an_array_of_the_promised_shape_is_given_back() -> None:
+def test_an_array_of_the_expected_shape_is_returned() -> None:
     assert require_array(NODES["volume/velocity"], (7, 3), WHERE) == NODES["volume/velocity"]
 
 
@@ -101,9 +101,9 @@ def test_an_array_of_chunks_without_a_size_is_corrupt_data(chunk_shape: Any) -> 
         pytest.param([], "a group", id="list"),
     ],
 )
-def test_another_array_than_the_manifest_promises_is_refused_with_both_shapes(metadata: Any, found: str) -> None:
+def test_an_array_of_another_shape_is_refused_with_both_shapes(metadata: Any, found: str) -> None:
     with pytest.raises(
         CorruptDataError,
-        match=rf"^{WHERE}: the manifest says an array of shape \(7, 3\), there is {found}; convert the sample again$",
+        match=rf"^{WHERE}: expected an array of shape \(7, 3\), as in the manifest, got {found}; convert .* again$",
     ):
         require_array(metadata, (7, 3), WHERE)

@@ -1,4 +1,4 @@
-"""The manifest's record of groups that are being removed: what begins, ends and respects a removal."""
+"""The manifest's record of groups that are being removed: begin, end, and the checks that respect it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ IDS = ("a", "b", "part/c")
 
 
 def manifest(*sample_ids: str, **more: object) -> StoreManifest:
-    """A manifest of samples, as a file of this library has it, with an index, splits and a foreign key."""
+    """Return the bytes of a manifest with samples, an index, splits and an unknown key."""
     samples = {sample_id: entry(sample_id) for sample_id in sample_ids or IDS}
     content: Json = {"splits": {"train": ["a", "b"], "test": ["part/c"]}, "chunk_index": "chunk_index-0f.npy"}
     base = parse(minimal() | content | {"unit": "Pa"})
@@ -38,7 +38,7 @@ def manifest(*sample_ids: str, **more: object) -> StoreManifest:
 
 
 def again(content: StoreManifest) -> StoreManifest:
-    """The manifest as it is read from its bytes."""
+    """Return the manifest after a round trip through its bytes."""
     return StoreManifest.parse(content.to_json("m"), "m")
 
 
@@ -63,7 +63,7 @@ def test_a_removal_begins_with_a_manifest_without_the_samples() -> None:
     assert begun.model_extra == {"unit": "Pa"}
 
 
-def test_it_ends_with_one_that_has_no_trace_of_them() -> None:
+def test_a_removal_ends_with_a_manifest_without_traces() -> None:
     begun = begin_removal(manifest(), ["a"])
     ended, left = end_removal(begun, {"a.zarr": "a"}, never)
     assert left == {}
@@ -71,12 +71,12 @@ def test_it_ends_with_one_that_has_no_trace_of_them() -> None:
     assert ended.to_json("m") == expected.to_json("m")
 
 
-def test_a_manifest_of_which_nothing_is_removed_has_no_key_for_it() -> None:
+def test_a_manifest_without_removals_has_no_key_for_them() -> None:
     assert b"removing" not in manifest().to_json("m")
     assert b'"removing"' in begin_removal(manifest(), ["a"]).to_json("m")
 
 
-def test_no_group_says_what_is_being_removed_from_its_store() -> None:
+def test_no_group_has_the_removals_of_its_store() -> None:
     begun = begin_removal(manifest(), ["a"])
     attributes = begun.as_group_attributes("b", begun.sample("b"))
     assert "removing" not in attributes["manifest"]
@@ -110,7 +110,7 @@ def test_a_removal_that_has_begun_can_be_begun_again() -> None:
 
 
 def test_too_many_samples_at_once_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A manifest with more values beside its samples could not be read any more."""
+    """A manifest with more values beside its samples could not be read."""
     monkeypatch.setattr(removals_module, "_MAX_REMOVALS", 2)
     assert len(begin_removal(manifest(), ["a", "b"]).removing) == 2
     with pytest.raises(ArgumentError, match="expected at most 2 samples to remove at once, got 3"):
@@ -139,7 +139,7 @@ def test_a_group_that_shares_objects_with_one_that_stays_is_refused(path: str, o
 
 
 def test_a_mark_on_the_group_of_a_sample_that_stays_is_refused() -> None:
-    """A manifest from elsewhere may claim anything."""
+    """A manifest from an untrusted source can claim anything."""
     forged = manifest(removing={"b.zarr": "x"})
     with pytest.raises(ManifestError, match=r"sample 'x': its group b\.zarr cannot be removed"):
         groups_of(forged, ["x"])
@@ -161,14 +161,14 @@ def test_paths_with_escapes_are_found_in_lines() -> None:
     assert dict(found.relpaths()) == {name: f"{name}.zarr" for name in names}
 
 
-def test_unfinished_are_those_that_no_sample_has() -> None:
-    """An older version keeps the key, which it does not know, when it writes a sample again."""
+def test_unfinished_removals_are_groups_without_a_sample() -> None:
+    """An older release keeps the key, which it does not know, when it writes a sample again."""
     content = manifest(removing={"a.zarr": "a", "gone.zarr": "gone"})
     assert unfinished_removals(content) == {"gone.zarr": "gone"}
     assert unfinished_removals(manifest()) == {}
 
 
-def test_a_reader_says_that_a_sample_is_being_removed() -> None:
+def test_the_error_for_a_removed_sample_names_its_removal() -> None:
     with pytest.raises(UnknownNameError, match="'a' is not in the store; its removal has begun"):
         begin_removal(manifest(), ["a"]).sample("a")
 
@@ -182,7 +182,7 @@ RECORDS: dict[str, Case] = {
     "a new sample": (GONE, SEEN(GONE), never, True),
     "a new sample of a new store": (GONE, SeenManifest(), never, True),
     "a sample that is listed": (LISTED, SEEN(LISTED), never, True),
-    # It was written before the removal began, or while it goes on: its group goes, or is gone.
+    # It was written before or during the removal, so its group is removed.
     "one whose removal goes on": (MARKED, SEEN(LISTED), always, False),
     "one that was removed": (GONE, SEEN(LISTED), never, False),
     "one that was removed and written again": (GONE, SEEN(LISTED), always, True),
@@ -200,7 +200,7 @@ def test_a_record_is_kept_unless_its_sample_was_removed_since(name: str) -> None
     assert live_records(there, {"a": ENTRY}, seen, has_root) == ({"a": ENTRY} if is_kept else {})
 
 
-def test_a_group_that_is_recorded_is_not_being_removed_any_more() -> None:
+def test_a_recorded_group_is_no_longer_being_removed() -> None:
     merged = MARKED.merged_with(LISTED, "m")
     assert (merged.removing, list(merged.samples)) == ({}, list(IDS))
     elsewhere = manifest("a").model_copy(update={"samples": {"a": at("elsewhere")}})
@@ -209,7 +209,7 @@ def test_a_group_that_is_recorded_is_not_being_removed_any_more() -> None:
 
 @pytest.fixture
 def root(tmp_path: Path) -> str:
-    """A store whose sample `a` is being removed, with its group."""
+    """Return a store that is removing its sample `a`, whose group exists."""
     (tmp_path / "manifest.json").write_bytes(MARKED.to_json("m"))
     (tmp_path / "a.zarr").mkdir()
     (tmp_path / "a.zarr" / "zarr.json").write_bytes(b"{}")
@@ -217,7 +217,7 @@ def root(tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize(("seen", "kept"), [(SEEN(MARKED), ["a"]), (SEEN(LISTED), [])], ids=["after", "before"])
-def test_saving_looks_for_the_group_of_a_sample_in_removal(root: str, seen: SeenManifest, kept: list[str]) -> None:
+def test_saving_checks_the_group_of_a_sample_in_removal(root: str, seen: SeenManifest, kept: list[str]) -> None:
     mine = GONE.model_copy(update={"samples": {"a": ENTRY, "z": entry("z")}})
     mine.save(root, seen=seen)
     assert list(mine.samples) == list(StoreManifest.load(root).samples) == [*kept, "b", "part/c", "z"]
@@ -235,13 +235,13 @@ def test_saving_in_a_new_place_records_no_removal(tmp_path: Path) -> None:
     assert StoreManifest.load(str(tmp_path / "new")).removing == {}
 
 
-def test_a_group_that_is_there_again_is_left_to_the_caller() -> None:
+def test_a_group_that_was_written_again_is_returned() -> None:
     ended, left = end_removal(MARKED, {"a.zarr": "a"}, always)
     assert left == ended.removing == {"a.zarr": "a"}
 
 
 @pytest.mark.parametrize(("has_root", "listed"), [(always, list(IDS)), (never, ["b", "part/c"])], ids=["there", "gone"])
-def test_a_sample_that_was_listed_again_stays_if_its_group_is_there(has_root: Any, listed: list[str]) -> None:
+def test_a_sample_that_was_listed_again_stays_if_its_group_exists(has_root: Any, listed: list[str]) -> None:
     ended, left = end_removal(LISTED, {"a.zarr": "a"}, has_root)
     assert (list(ended.samples), left, ended.removing) == (listed, {}, {})
     assert (ended.chunk_index is None) == (has_root is never)

@@ -1,4 +1,4 @@
-"""Saving a manifest: what is merged, what is copied as it is, and what others may do meanwhile."""
+"""Saving a manifest: merged entries, unparsed copies, and concurrent saves."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CHANGES: dict[str, Json] = {
 
 @pytest.fixture
 def root(tmp_path: Path) -> str:
-    """A store of one sample, with a chunk index and splits."""
+    """Return a store of one sample, with a chunk index and splits."""
     content = minimal() | {
         "chunk_index": "chunk_index-0f.npy",
         "splits": {"train": ["run_1"], "test": []},
@@ -49,7 +49,7 @@ def test_each_sample_has_a_line_of_its_own_in_plain_json_sorted_by_id(tmp_path: 
     assert list(content_of(str(tmp_path))["samples"]) == ["a/b", "b", "ä"]
 
 
-def test_the_saved_file_does_not_depend_on_the_order_in_which_samples_were_made(tmp_path: Path) -> None:
+def test_the_saved_file_does_not_depend_on_the_order_of_samples(tmp_path: Path) -> None:
     files = set()
     for number, order in enumerate(itertools.permutations(["run_2", "run_10", "part/run_1"])):
         root = str(tmp_path / str(number))
@@ -67,7 +67,7 @@ def test_a_manifest_without_samples_is_saved_and_read(tmp_path: Path) -> None:
     assert StoreManifest.load(str(tmp_path)) == of_samples({})
 
 
-def test_samples_that_nobody_changes_are_copied_unread_with_all_their_keys(tmp_path: Path) -> None:
+def test_unchanged_samples_are_copied_unparsed_with_all_their_keys(tmp_path: Path) -> None:
     of_samples({"a": entry("a"), "b": entry("b")}).save(str(tmp_path))
     file = tmp_path / "manifest.json"
     strange = file.read_text().replace('{"relpath":"a.zarr"', '{ "mesh": {"cells": 7}, "relpath":7')
@@ -78,7 +78,7 @@ def test_samples_that_nobody_changes_are_copied_unread_with_all_their_keys(tmp_p
     assert StoreManifest.load(str(tmp_path)).sample("c") == entry("c")
 
 
-def test_after_saving_a_manifest_holds_what_the_file_does(root: str) -> None:
+def test_after_saving_a_manifest_matches_the_file(root: str) -> None:
     mine = of_samples({"run_2": entry("run_2")}, splits={"test": ["run_2"]}, chunk_index="chunk_index-1e.npy")
     mine.save(root)
     there = StoreManifest.load(root)
@@ -87,18 +87,18 @@ def test_after_saving_a_manifest_holds_what_the_file_does(root: str) -> None:
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_of_a_sample_that_is_there_the_entry_that_is_saved_is_kept(root: str, change: str) -> None:
+def test_a_saved_entry_replaces_the_entry_in_the_file(root: str, change: str) -> None:
     of_samples(CHANGES[change]).save(root)
     assert StoreManifest.load(root).samples == {"run_1": entry("run_1")} | CHANGES[change]
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_chunk_index_is_no_longer_named_after(root: str, change: str) -> None:
+def test_saving_a_sample_drops_the_name_of_the_chunk_index(root: str, change: str) -> None:
     of_samples(CHANGES[change]).save(root)
     assert content_of(root)["chunk_index"] is None
 
 
-def test_a_chunk_index_is_still_named_after_saving_no_sample(root: str) -> None:
+def test_saving_no_sample_keeps_the_name_of_the_chunk_index(root: str) -> None:
     of_samples({}).save(root)
     assert content_of(root)["chunk_index"] == "chunk_index-0f.npy"
 
@@ -108,7 +108,7 @@ def test_a_chunk_index_that_is_no_longer_named_is_deleted(root: str) -> None:
     file.write_bytes(b"lengths")
     of_samples({}).save(root)
     assert file.exists()
-    # Written again its bytes may be others, although the entry is the same.
+    # A sample that is written again can have other bytes with an equal entry.
     of_samples({"run_1": entry("run_1")}).save(root)
     assert content_of(root)["chunk_index"] is None
     assert not file.exists()
@@ -119,17 +119,17 @@ def test_a_chunk_index_of_another_store_is_not_named_in_a_new_one(root: str, tmp
     assert content_of(str(tmp_path / "new"))["chunk_index"] is None
 
 
-def test_saving_keeps_the_splits_of_the_store_but_for_those_that_are_saved(root: str) -> None:
+def test_saving_keeps_the_other_splits_of_the_store(root: str) -> None:
     of_samples({}, splits={"test": ["run_1"], "validation": []}).save(root)
     assert content_of(root)["splits"] == {"train": ["run_1"], "test": ["run_1"], "validation": []}
 
 
-def test_saving_keeps_keys_that_are_not_known(root: str) -> None:
+def test_saving_keeps_unknown_keys(root: str) -> None:
     of_samples({"run_2": entry("run_2")}).save(root)
     assert content_of(root)["unit"] == "Pa"
 
 
-def test_an_update_replaces_the_manifest_by_what_it_is_changed_to(root: str) -> None:
+def test_an_update_replaces_the_manifest_by_the_result_of_change(root: str) -> None:
     before = content_of(root)
     StoreManifest.update(
         root, lambda there: there.model_copy(update={"chunk_index": "chunk_index-2d.npy", "splits": {"a": []}})
@@ -163,7 +163,7 @@ def test_an_update_that_changes_nothing_leaves_the_bytes_that_the_library_wrote(
     assert Path(root, "manifest.json").read_bytes() == before
 
 
-def test_an_update_that_fails_leaves_the_manifest_as_it_is(root: str) -> None:
+def test_a_failed_update_leaves_the_manifest_unchanged(root: str) -> None:
     before = Path(root, "manifest.json").read_bytes()
 
     def fail(_: StoreManifest) -> StoreManifest:
@@ -174,21 +174,21 @@ def test_an_update_that_fails_leaves_the_manifest_as_it_is(root: str) -> None:
     assert Path(root, "manifest.json").read_bytes() == before
 
 
-def test_an_update_to_something_that_is_no_manifest_is_refused(root: str) -> None:
+def test_an_update_to_an_invalid_manifest_is_refused(root: str) -> None:
     before = Path(root, "manifest.json").read_bytes()
     with pytest.raises(ValueError, match="splits"):
         StoreManifest.update(root, lambda there: there.model_copy(update={"splits": 7}))
     assert Path(root, "manifest.json").read_bytes() == before
 
 
-def test_an_update_where_there_is_no_store_is_refused_and_makes_none(tmp_path: Path) -> None:
+def test_an_update_without_a_store_is_refused_and_creates_nothing(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"manifest\.json: not found, so .* is no store; check the path"):
         StoreManifest.update(str(tmp_path / "store"), lambda there: there)
     assert list(tmp_path.iterdir()) == []
 
 
 class ContestedStorage:
-    """Object storage where another writer always comes first, once: `change` is called for what it replaced, too."""
+    """Object storage in which another writer comes first once, so that `change` is called twice."""
 
     def __init__(self, *versions: StoreManifest) -> None:
         self._versions = [json.dumps(json.loads(version.model_dump_json())).encode() for version in versions]
@@ -202,7 +202,7 @@ class ContestedStorage:
             self.written = change(version)
 
 
-def test_what_another_writer_saves_in_the_midst_of_saving_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_save_by_another_writer_during_a_save_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     newer = entry("run_1", attributes={"angle": 25.0})
     storage = ContestedStorage(of_samples({"run_1": entry("run_1")}), of_samples({"run_1": newer}, splits={"a": []}))
     monkeypatch.setattr(store_manifest, "open_storage", lambda *_: storage)
@@ -213,7 +213,7 @@ def test_what_another_writer_saves_in_the_midst_of_saving_stays(monkeypatch: pyt
     assert saved.splits == mine.splits == {"a": []}
 
 
-def test_an_update_is_made_again_of_what_another_writer_saved_in_its_midst(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_update_is_repeated_after_a_save_by_another_writer(monkeypatch: pytest.MonkeyPatch) -> None:
     storage = ContestedStorage(of_samples({"a": entry("a")}), of_samples({"b": entry("b")}))
     monkeypatch.setattr(store_manifest, "open_storage", lambda *_: storage)
     StoreManifest.update(

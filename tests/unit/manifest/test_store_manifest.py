@@ -1,4 +1,4 @@
-"""manifest.json: what it must hold, what it may, and what is refused."""
+"""manifest.json: required keys, optional keys, and refused content."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def edited(edit: Edit) -> Json:
     return content
 
 
-def test_a_manifest_with_the_required_keys_alone_is_read_with_defaults_for_all_else() -> None:
+def test_a_manifest_with_only_the_required_keys_is_read_with_defaults() -> None:
     manifest = parse(minimal())
     assert manifest.domains == LAYOUTS
     assert manifest.samples == {"run_1": SampleEntry("run_1.zarr", {"surface": DomainSample(**GRID)}, {}, {})}
@@ -46,18 +46,21 @@ def test_each_required_key_is_written_again_for_readers_that_know_only_those() -
 
 
 @pytest.mark.parametrize("key", list(minimal()))
-def test_a_manifest_without_a_required_key_is_refused_by_the_name_of_the_key(key: str) -> None:
-    with pytest.raises(ManifestError, match=f"^/store/manifest.json: no valid manifest: {key}: Field required$"):
+def test_a_manifest_without_a_required_key_is_refused_with_the_key(key: str) -> None:
+    with pytest.raises(
+        ManifestError,
+        match=f"^/store/manifest.json: not a valid manifest: {key}: Field required; mend it: noether-zarr repair .*$",
+    ):
         parse(edited(lambda content: content.pop(key)))
 
 
-def test_keys_of_the_manifest_that_are_not_known_are_kept() -> None:
+def test_unknown_keys_of_the_manifest_are_kept() -> None:
     manifest = parse(minimal() | {"units": {"pressure": "Pa"}, "licence": "CC"})
     written = json.loads(manifest.model_dump_json())
     assert (written["units"], written["licence"]) == ({"pressure": "Pa"}, "CC")
 
 
-def test_keys_of_a_sample_that_are_not_known_are_no_error() -> None:
+def test_unknown_keys_of_a_sample_are_no_error() -> None:
     content = edited(lambda content: content["samples"]["run_1"].update(mesh="tet"))
     assert parse(content).samples == parse(minimal()).samples
 
@@ -71,7 +74,7 @@ def test_keys_of_a_sample_that_are_not_known_are_no_error() -> None:
     ],
 )
 def test_a_higher_format_version_is_refused_by_name(content: Json) -> None:
-    """The store is refused even where nothing else of it can be read."""
+    """The version is named even if nothing else of the manifest can be read."""
     message = r"^/store/manifest.json: .*format version 3 is not known .* reads versions up to 2; upgrade: pip install"
     with pytest.raises(ManifestError, match=message):
         parse(content)
@@ -82,8 +85,8 @@ def test_a_higher_format_version_is_refused_by_name(content: Json) -> None:
     [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"format_version": 1', b'{"a": %b}' % (b"9" * 5000)],
     ids=["empty", "cut", "list", "null", "no-utf-8", "deeply-nested", "half", "huge-number"],
 )
-def test_what_is_no_manifest_is_refused_with_where_it_came_from(data: bytes) -> None:
-    with pytest.raises(ManifestError, match=r"^/store/manifest.json: no valid manifest: "):
+def test_an_invalid_manifest_is_refused_with_its_path(data: bytes) -> None:
+    with pytest.raises(ManifestError, match=r"^/store/manifest.json: not a valid manifest: "):
         StoreManifest.parse(data, "/store/manifest.json")
 
 
@@ -102,17 +105,17 @@ def _grid(**changes: object) -> Edit:
         pytest.param(_sample("relpath", "/etc"), "starts or ends with '/'", id="absolute-relpath"),
         pytest.param(
             lambda content: content["samples"].update({"../a": content["samples"]["run_1"]}),
-            r"sample id '\.\./a': a part of it starts with a dot",
+            r"sample id '\.\./a': a segment of it starts with a dot",
             id="sample-id-leaves-the-root",
         ),
         pytest.param(
             lambda content: content["domains"].update({"../a": content["domains"]["surface"]}),
-            r"path '\.\./a': a part of it starts with a dot",
+            r"path '\.\./a': a segment of it starts with a dot",
             id="domain-leaves-the-group",
         ),
         pytest.param(
             lambda content: content["domains"]["surface"]["arrays"]["surface_pressure"].update(array_name="../../a"),
-            r"path '\.\./\.\./a': a part of it starts with a dot",
+            r"path '\.\./\.\./a': a segment of it starts with a dot",
             id="array-leaves-the-group",
         ),
         pytest.param(
@@ -122,7 +125,7 @@ def _grid(**changes: object) -> Edit:
         ),
         pytest.param(
             _grid(n_chunks=5),
-            "n_chunks: expected 4 for 2041 points in chunks of 512, got 5",
+            "n_chunks: expected 4 for 2,041 points in chunks of 512, got 5",
             id="n-chunks-that-lies",
         ),
         pytest.param(_grid(n_points=0), "n_points: expected a whole number of at least 1, got 0", id="no-points"),
@@ -136,18 +139,18 @@ def _grid(**changes: object) -> Edit:
         ),
         pytest.param(
             lambda content: content["domains"]["surface"].update(position="surface_area"),
-            "domain 'surface': its position 'surface_area' is none of its arrays",
+            "domain 'surface': its arrays lack its position 'surface_area'",
             id="position-that-is-not-there",
         ),
         pytest.param(
             _sample("domains", {"volume": GRID}),
-            r"sample 'run_1': domains \['volume'\] are not among the store's",
+            r"sample 'run_1': the store has no domains \['volume'\]",
             id="sample-of-an-unknown-domain",
         ),
     ],
 )
-def test_a_manifest_that_lies_or_leaves_the_root_is_refused(edit: Edit, message: str) -> None:
-    with pytest.raises(ManifestError, match="^/store/manifest.json: no valid manifest: .*" + message):
+def test_a_forged_manifest_is_refused(edit: Edit, message: str) -> None:
+    with pytest.raises(ManifestError, match="^/store/manifest.json: not a valid manifest: .*" + message):
         parse(edited(edit))
 
 
@@ -162,12 +165,14 @@ def test_a_manifest_that_lies_or_leaves_the_root_is_refused(edit: Edit, message:
 )
 def test_numbers_that_are_not_finite_are_refused(edit: Edit, number: str) -> None:
     data = json.dumps(edited(edit)).replace("0.25", number)
-    with pytest.raises(ManifestError, match=r"^/store/manifest.json: no valid .*: (Invalid JSON|.*finite number)"):
+    with pytest.raises(ManifestError, match=r"^/store/manifest.json: not a valid .*: (Invalid JSON|.*finite number)"):
         StoreManifest.parse(data.encode(), "/store/manifest.json")
 
 
 def test_of_many_problems_the_first_is_named_and_the_others_counted() -> None:
-    with pytest.raises(ManifestError, match=r"dataset_name: Field required \(and 2 more\)$"):
+    with pytest.raises(
+        ManifestError, match=r"dataset_name: Field required \(and 2 more\); mend it: noether-zarr repair STORE$"
+    ):
         parse(edited(lambda content: [content.pop(key) for key in ("dataset_name", "compressor", "samples")]))
 
 
@@ -189,14 +194,16 @@ def test_other_settings_are_refused_with_both_values(key: str, value: object, sh
         store.merged_with(writer, "/store/manifest.json")
     assert str(caught.value) == (
         f"/store/manifest.json: the store was written with other settings ({shown}); "
-        "use the store's settings, or write to another store"
+        "use the settings of the store, or write to another store"
     )
 
 
 def test_all_settings_that_differ_are_listed_and_no_others() -> None:
     store = parse(minimal())
     writer = parse(minimal() | {"shuffle_seed": 4, "values_dtype": "float32", "splits": {"train": []}})
-    with pytest.raises(ManifestConflictError, match=r"\(shuffle_seed: [^;]*; values_dtype: [^;]*\); use the store's"):
+    with pytest.raises(
+        ManifestConflictError, match=r"\(shuffle_seed: [^;]*; values_dtype: [^;]*\); use the settings of the store"
+    ):
         store.require_same_settings(writer, "/store/manifest.json")
 
 
@@ -225,7 +232,7 @@ LATER = {"array_name": "surface/friction", "field": "surface_friction", "dtype":
 @pytest.mark.parametrize(
     ("domain", "changed", "message"),
     [
-        pytest.param("nowhere", {}, "domain 'nowhere' is not among the store's", id="domain"),
+        pytest.param("nowhere", {}, "pending_fields, removing_fields: the store has no domain 'nowhere'", id="domain"),
         pytest.param("surface", {"array_name": "../x"}, "path", id="outside"),
         pytest.param(
             "surface", {"array_name": "surface"}, "expected an array in 'surface', got 'surface'", id="a domain"
@@ -236,7 +243,7 @@ LATER = {"array_name": "surface/friction", "field": "surface_friction", "dtype":
         pytest.param(
             "surface", {"array_name": "surface/pressure"}, "another field has the same array", id="same array"
         ),
-        pytest.param("surface", {"field": "surface_area"}, "its array says that it is field 'surface_area'", id="name"),
+        pytest.param("surface", {"field": "surface_area"}, "its array names another field, 'surface_area'", id="name"),
         pytest.param("surface", {"dtype": "int8"}, "dtype", id="dtype"),
     ],
 )
@@ -249,18 +256,18 @@ def test_forged_later_fields_are_refused(key: str, domain: str, changed: dict[st
 def test_a_field_is_not_listed_and_being_removed() -> None:
     fields = minimal()["domains"]["surface"]["arrays"]
     with pytest.raises(
-        ManifestError, match="field 'surface_pressure': it is pending, or being removed, and also another"
+        ManifestError, match="field 'surface_pressure': it is listed twice, once as pending or being removed"
     ):
         parse(minimal() | {"removing_fields": {"surface": {"surface_pressure": fields["surface_pressure"]}}})
 
 
-def test_a_merge_keeps_what_the_store_has_beside_its_samples() -> None:
+def test_a_merge_keeps_splits_and_unknown_keys_of_the_store() -> None:
     store = parse(minimal() | {"splits": {"train": ["run_1"]}, "units": "SI"})
     merged = store.merged_with(parse(minimal()), "/store/manifest.json")
     assert json.loads(merged.model_dump_json()) == json.loads(store.model_dump_json())
 
 
-def test_a_group_carries_the_manifest_of_its_sample_alone_and_its_attributes_once() -> None:
+def test_a_group_has_a_manifest_of_only_its_sample_and_attributes_once() -> None:
     sample = entry("run_2", attributes={"angle": 25.0}, fidelity={"surface_pressure": FieldFidelity("float32", 0.5)})
     attributes = parse(minimal()).as_group_attributes("run_2", sample)
     assert attributes["attributes"] == {"angle": 25.0}
@@ -285,8 +292,8 @@ def test_a_group_carries_the_manifest_of_its_sample_alone_and_its_attributes_onc
         ),
     ],
 )
-def test_a_group_that_something_else_wrote_is_refused(data: bytes) -> None:
-    with pytest.raises(ManifestError, match=r"^/store/run_1.zarr/zarr.json: no group that this library wrote: "):
+def test_a_group_of_another_program_is_refused(data: bytes) -> None:
+    with pytest.raises(ManifestError, match=r"^/store/run_1.zarr/zarr.json: not a group of this library \("):
         StoreManifest.of_group(data, "/store/run_1.zarr/zarr.json")
 
 
@@ -296,12 +303,12 @@ def test_a_group_of_a_higher_format_version_is_refused_by_name() -> None:
         StoreManifest.of_group(json.dumps(group).encode(), "/store/run_1.zarr/zarr.json")
 
 
-def test_an_unknown_sample_is_answered_with_the_nearest() -> None:
+def test_the_error_for_an_unknown_sample_names_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match=r"^sample 'run_11' is not in the store; did you mean 'run_1'\?$"):
         parse(minimal()).sample("run_11")
 
 
-def test_a_known_sample_is_given() -> None:
+def test_the_entry_of_a_known_sample_is_returned() -> None:
     assert parse(minimal()).sample("run_1") == entry("run_1")
 
 
@@ -327,7 +334,7 @@ def test_layouts_and_entries_turn_into_plain_dicts_and_back() -> None:
     assert entry.to_dict()["domains"] == {"surface": GRID}
 
 
-def test_a_dict_that_no_entry_can_have_is_a_value_error() -> None:
+def test_an_invalid_dict_of_an_entry_is_a_value_error() -> None:
     entry = parse(minimal()).sample("run_1").to_dict()
     with pytest.raises(ValueError, match="n_chunks"):
         SampleEntry.from_dict(entry | {"domains": {"surface": GRID | {"n_chunks": 99}}})

@@ -1,4 +1,4 @@
-"""Counts of reads lose nothing among threads."""
+"""Counts of reads stay complete with many threads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ N_THREADS, N_TIMES = 8, 4000
 
 @pytest.fixture
 def _switching() -> Iterator[None]:
-    """Let threads take turns as often as can be."""
+    """Switch between threads as often as possible."""
     usual = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
@@ -45,7 +45,7 @@ def test_threads_that_count_lose_nothing() -> None:
 
 
 @pytest.mark.usefixtures("_switching", "compiled")
-def test_what_the_compiled_module_counts_meanwhile_is_not_lost(tmp_path: Path) -> None:
+def test_counts_of_the_compiled_module_are_not_lost(tmp_path: Path) -> None:
     chunk = encode_chunk(CODEC, np.zeros((10, 1), "<f4"))
     (tmp_path / "shard").write_bytes(chunk)
     meter = IoMeter()
@@ -85,7 +85,7 @@ def test_each_number_goes_where_its_name_says() -> None:
     assert isinstance(meter.so_far().n_bytes, int)
 
 
-def test_a_meter_goes_on_in_other_numbers() -> None:
+def test_a_meter_can_count_into_another_row() -> None:
     meter, row = IoMeter(), np.zeros(IO_NUMBERS, np.int64)
     meter.add(requests=1)
     meter.count_into(row)

@@ -1,4 +1,4 @@
-"""How many requests a plan costs, by example."""
+"""Examples of the requests of a plan."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HALF = MAX_REQUEST_BYTES // 2
 
 
 def requests_of(lengths: list[int], per_shard: int, plan: ReadPlan | None = None) -> list[tuple[int, int, int]]:
-    """Shard, start and length of each request, for chunks of 10 points."""
+    """Return shard, start and length of each request, for chunks of 10 points."""
     plan = plan or plan_whole(Grid(10 * len(lengths), 10, 10 * per_shard))
     shards = [ShardIndex.of_lengths(lengths[i : i + per_shard], per_shard) for i in range(0, len(lengths), per_shard)]
     requests = plan_ranges(plan, per_shard, shards.__getitem__)
@@ -41,7 +41,7 @@ def test_a_whole_field_is_read_in_these_requests(
     assert requests_of(lengths, per_shard) == expected
 
 
-def test_chunks_that_are_no_neighbours_are_requests_of_their_own() -> None:
+def test_chunks_that_are_not_neighbours_are_separate_requests() -> None:
     grid = Grid(60, 10, 60)
     plan = ReadPlan(grid, tuple(ChunkPart(chunk, ((0, 10),)) for chunk in (0, 1, 3, 5)))
     assert requests_of([1, 2, 4, 8, 16, 32], 6, plan) == [(0, 0, 3), (0, 7, 8), (0, 31, 32)]

@@ -1,4 +1,4 @@
-"""What can be asked for in draws, what their fields are called, and what is refused."""
+"""Parameters of draws, names of their fields, and refusals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WHOLE: dict[str, int | None] = {"surface": None, "volume": None}
 SURFACE_ONLY = SampleEntry("s.zarr", {"surface": sample().domains["surface"]})
 
 
-def test_named_draws_give_their_fields_under_their_own_name_after_the_main_ones() -> None:
+def test_fields_of_named_draws_follow_the_main_fields_under_their_names() -> None:
     planner = DrawPlanner(
         DOMAINS,
         {"surface": 5, "volume": 5},
@@ -56,7 +56,7 @@ def test_draws_may_go_without_a_main_one() -> None:
     assert sorted(rows["a_position"] + rows["b_position"]) == list(range(GRID.n_points))
 
 
-def test_a_domain_without_a_number_of_points_is_taken_whole_by_main_and_named_draws() -> None:
+def test_num_points_none_takes_whole_domains_in_main_and_named_draws() -> None:
     rows = plan_rows(num_points={"surface": None, "volume": None}, draws={"all": Draw("volume", None)})
     assert all(found == list(range(GRID.n_points)) for found in rows.values())
 
@@ -75,25 +75,27 @@ def test_a_sample_may_lack_a_domain_where_all_fields_are_taken() -> None:
         pytest.param({"draws": {"free": Draw("volume", 5)}}, "the draw 'free'", id="independent draw"),
     ],
 )
-def test_a_sample_that_lacks_a_domain_that_is_asked_for_is_refused(wanted: dict[str, Any], title: str) -> None:
-    expected = f"^sample 's' has no domain 'volume', of which {title} takes points: it has only surface; leave"
+def test_a_sample_without_a_requested_domain_is_refused(wanted: dict[str, Any], title: str) -> None:
+    expected = f"^sample 's' has no domain 'volume' for {title}: it has only surface; leave"
     with pytest.raises(UnknownNameError, match=expected):
         DrawPlanner(DOMAINS, **wanted).check("s", SURFACE_ONLY)
 
 
-def test_disjoint_draws_that_do_not_fit_are_refused_with_all_counts() -> None:
+def test_disjoint_draws_beyond_the_domain_are_refused_with_counts() -> None:
     planner = DrawPlanner(DOMAINS, {"surface": 1, "volume": 600}, draws={"query": query(400), "more": query(1)})
     expected = (
-        "^sample 's', domain 'volume': 600 of the main draw and 400 of the draw 'query' and 1 of the draw 'more' "
-        "share no point, which takes 1001, and there are 1000; ask for fewer$"
+        r"^sample 's', domain 'volume': disjoint draws need 1,001 points \(600 for the main draw and 400 for the draw "
+        r"'query' and 1 for the draw 'more'\); the domain has 1,000; draw fewer points$"
     )
     with pytest.raises(ArgumentError, match=expected):
         planner.check("s", sample())
     DrawPlanner(DOMAINS, {"surface": 1, "volume": 600}, draws={"query": query(400)}).check("s", sample())
 
 
-def test_a_main_draw_of_all_points_leaves_none_for_a_disjoint_one() -> None:
-    with pytest.raises(ArgumentError, match="1000 of the main draw and 1 of the draw 'query' share no point, which"):
+def test_a_whole_main_draw_leaves_no_points_for_a_disjoint_draw() -> None:
+    with pytest.raises(
+        ArgumentError, match=r"need 1,001 points \(1,000 for the main draw and 1 for the draw 'query'\)"
+    ):
         DrawPlanner(DOMAINS, draws={"query": query(1)}).check("s", sample())
 
 
@@ -105,9 +107,9 @@ def test_a_main_draw_of_all_points_leaves_none_for_a_disjoint_one() -> None:
     ],
     ids=["main", "named"],
 )
-def test_a_sample_that_is_too_short_is_refused_on_request_alone(wanted: dict[str, Any]) -> None:
+def test_a_sample_with_too_few_points_is_refused_only_on_request(wanted: dict[str, Any]) -> None:
     DrawPlanner(DOMAINS, **wanted).check("s", sample())
-    expected = r"^sample 's', domain 'volume': the .* asks for 1001 points, and there are 1000; .*if_short='all'$"
+    expected = r"^sample 's', domain 'volume': the .* needs 1,001 points; the domain has 1,000; .*if_short='all'$"
     with pytest.raises(ArgumentError, match=expected):
         DrawPlanner(DOMAINS, **wanted, if_short="error").check("s", sample())
     DrawPlanner(DOMAINS, WHOLE | {"volume": 1000}, if_short="error").check("s", sample())
@@ -148,14 +150,17 @@ def test_an_unknown_name_is_refused_with_the_nearest_ones(wanted: dict[str, Any]
         ({"num_points": {"volume": 0}}, r"num_points\['volume'\]: expected a whole number of at least 1, got 0"),
         ({"num_points": 100}, r"num_points: expected a mapping such as \{'volume': 16384\}, got 100"),
         ({"fields": "volume_pressure"}, r"fields: expected a list of names, got the str 'volume_pressure'"),
-        ({"fields": []}, "fields: expected at least one field, or draws, got none of both"),
+        ({"fields": []}, "fields: expected at least one field or draw, got neither; pass fields or draws"),
         ({"draws": [Draw("volume", 3)]}, "draws: expected a mapping such as"),
         ({"draws": {"q": 300}}, r"draws: expected a mapping such as \{'query': Draw\('volume', 16384\)\}, got"),
         ({"draws": {"a b": Draw("volume", 3)}}, "draws: expected a name such as 'query' or 'geometry', got 'a b'"),
-        ({"draws": {"volume": Draw("volume", 3)}}, "two of them would give a field 'volume_position'; give one"),
+        (
+            {"draws": {"volume": Draw("volume", 3)}},
+            "two fields of the item have the name 'volume_position'; rename one",
+        ),
         ({"seed": -1}, "seed: expected a whole number of at least 0, got -1"),
         ({"seed": 1.0}, "seed: expected a whole number of at least 0, got 1.0"),
-        ({"seed": None, "schedule": "sweep"}, "schedule='sweep': expected a seed, which ties the epochs"),
+        ({"seed": None, "schedule": "sweep"}, "schedule='sweep': expected a seed, which all epochs"),
         ({"schedule": "sweeps"}, "schedule: expected one of independent, sweep, got 'sweeps'"),
         ({"if_short": "pad"}, "if_short: expected one of all, error, got 'pad'"),
     ],
@@ -173,13 +178,13 @@ def test_a_draw_refuses_a_number_of_points_when_it_is_made(num_points: Any) -> N
 
 
 @pytest.mark.parametrize("fields", ["volume_position", [], ()], ids=repr)
-def test_a_draw_refuses_fields_that_are_no_names_when_it_is_made(fields: Any) -> None:
+def test_draw_refuses_fields_that_are_not_names(fields: Any) -> None:
     with pytest.raises(ArgumentError, match=r"fields: expected names such as \['volume_position'\], got"):
         Draw("volume", 5, fields)
 
 
 def test_a_disjoint_draw_needs_a_number_of_points() -> None:
-    with pytest.raises(ArgumentError, match="a disjoint draw needs num_points, got None, which takes all points"):
+    with pytest.raises(ArgumentError, match="a disjoint draw needs num_points, got None, which takes all points; pass"):
         Draw("volume", None, disjoint=True)
 
 

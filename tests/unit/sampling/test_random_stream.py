@@ -1,4 +1,4 @@
-"""Streams of random choices: the same for good, uniform, and without an end."""
+"""Streams of random choices: reproducible, uniform, and endless."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from noether.data.zarr_store.sampling import random_stream
 
 
 def bits_by_hand(key: str, n_blocks: int) -> int:
-    """The first blocks of a stream as one number, whose lowest bits come first."""
+    """Return the first blocks of a stream as one number, whose lowest bits come first."""
     blocks = [blake2b(key.encode(), salt=i.to_bytes(16, "little")).digest() for i in range(n_blocks)]
     return int.from_bytes(b"".join(blocks), "little")
 
 
-def test_a_stream_is_the_bits_of_hashes_of_its_key_one_after_the_other() -> None:
-    """Also where a number has bits of two blocks, or of more than one."""
+def test_a_stream_concatenates_hashes_of_its_key() -> None:
+    """Numbers may have bits of two blocks or more."""
     stream, bits = random_stream(5, "volume"), bits_by_hand("(5, 'volume')", 4)
     for k in (10, 0, 500, 63, 700, 1):
         assert stream.getrandbits(k) == bits & (1 << k) - 1
         bits >>= k
 
 
-def test_numbers_that_are_too_large_are_thrown_away() -> None:
+def test_numbers_that_are_too_large_are_rejected() -> None:
     stream, bits = random_stream(0), bits_by_hand("(0,)", 20)
     expected: list[int] = []
     while len(expected) < 300:
@@ -54,6 +54,6 @@ def test_members_of_a_sample_are_different() -> None:
     assert chosen != random_stream(8).sample(range(1_000), 400)
 
 
-def test_nothing_is_chosen_of_nothing() -> None:
+def test_an_empty_range_is_refused() -> None:
     with pytest.raises(ValueError, match="stop: expected at least 1, got 0"):
         random_stream(1).randrange(0)

@@ -141,7 +141,7 @@ def test_the_order_is_int64_and_owned_by_the_caller(algorithm: str) -> None:
 
 
 @pytest.mark.parametrize("algorithm", SHUFFLE_ALGORITHMS)
-def test_the_global_random_state_neither_sets_the_order_nor_is_advanced_by_it(algorithm: str) -> None:
+def test_the_order_neither_uses_nor_advances_the_global_random_state(algorithm: str) -> None:
     np.random.seed(1)
     expected_next = np.random.RandomState(1).randint(2**31)
     order = permutation(10, algorithm=algorithm, shuffle_seed=0, **OF_ONE)

@@ -1,4 +1,4 @@
-"""Weighted draws among others: what is read for them, what they are called, and what is refused."""
+"""Weighted draws among other draws: their reads, their names, and refusals."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ ONLY: dict[str, Any] = {"fields": [], "num_points": {}}
 
 
 def weighted(num_points: int = 20, **options: Any) -> Draw:
-    """A weighted draw of positions of the volume."""
+    """Return a weighted draw of positions of the volume."""
     return Draw("volume", num_points, ["volume_position"], **{"weight": "volume_pressure"} | options)
 
 
 def candidates_of(planner: DrawPlanner, draw: str = "q", *, sample_id: str = "s", **when: int) -> Candidates:
-    """How a draw takes its points of a sample."""
+    """Return the candidates of a draw of a sample."""
     reads = planner.plan(sample_id, sample(), when.get("epoch", 0), when.get("repeat", 0))
     shares = [share.candidates for one in reads for share in one.shares if share.candidates is not None]
     [found] = {id(one): one for one in shares if one.weighting.draw == draw}.values()
@@ -42,8 +42,8 @@ def test_fields_that_only_the_weight_reads_are_not_in_the_item() -> None:
     assert [share.names for share in one.shares] == [("q_position", None, None)]
 
 
-def test_a_weighted_draw_reads_what_a_uniform_draw_of_as_many_points_reads() -> None:
-    """The candidates of T points are the draw of `oversample` T points, and take the requests of it."""
+def test_a_weighted_draw_costs_like_a_uniform_draw_of_its_candidates() -> None:
+    """The candidates of a draw of T points are the draw of `oversample` T points, with the same requests."""
     [candidates] = reads_of(**ONLY, draws={"q": weighted(20, oversample=7)})
     [uniform] = reads_of(**ONLY, draws={"q": Draw("volume", 140)})
     assert candidates.plan == uniform.plan
@@ -67,7 +67,7 @@ def test_disjoint_draws_share_no_candidate() -> None:
     assert sorted(row for found in rows.values() for row in found) == list(range(1000))
 
 
-def test_the_choice_depends_on_seed_epoch_sample_repeat_and_name_alone() -> None:
+def test_a_draw_depends_only_on_seed_epoch_sample_repeat_and_name() -> None:
     def bits(seed: int = 0, *, others: bool = False, **when: Any) -> bytes:
         draws = {"r": weighted(weight=SPEED), "q": weighted(disjoint=True)} if others else {"q": weighted()}
         return candidates_of(DrawPlanner(DOMAINS, **ONLY, draws=draws, seed=seed), **when).random_bytes
@@ -78,7 +78,7 @@ def test_the_choice_depends_on_seed_epoch_sample_repeat_and_name_alone() -> None
     assert len({first, *other}) == 6
 
 
-def test_a_sweep_leaves_independent_weighted_draws_as_they_are() -> None:
+def test_a_sweep_does_not_change_independent_weighted_draws() -> None:
     draws = {"q": weighted(disjoint=False)}
     by_schedule = [
         candidates_of(DrawPlanner(DOMAINS, {"volume": 100}, ["volume_position"], draws, schedule=schedule))
@@ -96,7 +96,7 @@ def test_a_sweep_leaves_independent_weighted_draws_as_they_are() -> None:
             "weight: domain 'volume' has no field 'surface_pressure'",
         ),
         (weighted(weight=Falloff("volume_pressur", 1)), UnknownNameError, "did you mean 'volume_pressure'"),
-        (weighted(weight="volume_velocity"), ArgumentError, r"has 3 components; expected a field with one.*Weight\("),
+        (weighted(weight="volume_velocity"), ArgumentError, r"expected a field with one.* 3 components; .*Weight\("),
         (weighted(weight=Weight(len, ["volume_nu"])), UnknownNameError, "domain 'volume' has no field 'volume_nu'"),
     ],
     ids=["of another domain", "misspelt", "a vector", "of a function"],
@@ -112,8 +112,8 @@ def test_a_field_that_is_no_weight_is_refused_at_once(draw: Draw, kind: type[Exc
         ({"weight": 3}, r"weight: expected a field such as 'volume_area', Falloff\(.*or Weight\(.*got 3"),
         ({"num_points": None}, "a weighted draw needs num_points, got None"),
         ({"oversample": 0}, "oversample: expected a whole number of at least 1, got 0"),
-        ({"weight": None, "oversample": 2}, "oversample and with_inverse are of weighted draws; give a weight"),
-        ({"weight": None, "with_inverse": True}, "oversample and with_inverse are of weighted draws; give a weight"),
+        ({"weight": None, "oversample": 2}, "oversample and with_inverse apply only to weighted draws; pass a weight"),
+        ({"weight": None, "with_inverse": True}, "oversample and with_inverse apply only to weighted draws; pass a w"),
     ],
     ids=str,
 )
@@ -127,17 +127,17 @@ def test_candidates_that_share_no_point_are_counted_before_anything_is_read() ->
     planner = DrawPlanner(DOMAINS, **ONLY, draws=draws)
     planner.check("s", sample(Grid.fit(830, 64)))
     message = (
-        "sample 's', domain 'volume': 4 times 200 of the draw 'q' and 30 of the draw 'r' share no point, which takes "
-        "830, and there are 829; ask for fewer, or a lower oversample"
+        r"sample 's', domain 'volume': disjoint draws need 830 points \(4 times 200 for the draw 'q' and 30 for the "
+        r"draw 'r'\); the domain has 829; draw fewer points or lower oversample$"
     )
     with pytest.raises(ArgumentError, match=message):
         planner.check("s", sample(Grid.fit(829, 64)))
 
 
-def test_a_short_domain_is_refused_by_the_points_that_are_taken() -> None:
+def test_if_short_counts_taken_points_and_not_candidates() -> None:
     planner = DrawPlanner(DOMAINS, **ONLY, draws={"q": weighted(200)}, if_short="error")
     planner.check("s", sample(Grid.fit(200, 64)))
-    with pytest.raises(ArgumentError, match="the draw 'q' asks for 200 points, and there are 199"):
+    with pytest.raises(ArgumentError, match="the draw 'q' needs 200 points; the domain has 199;"):
         planner.check("s", sample(Grid.fit(199, 64)))
 
 
@@ -150,5 +150,5 @@ def test_inverse_probabilities_do_not_take_the_name_of_a_field() -> None:
     field = ArrayLayout("volume/weight", "volume_weight", "float16", 1)
     volume = DomainLayout("volume_position", DOMAINS["volume"].arrays | {field.field: field})
     draws = {"q": Draw("volume", 5, weight="volume_weight", with_inverse=True)}
-    with pytest.raises(ArgumentError, match="two of them would give a field 'q_weight'; give one of them another name"):
+    with pytest.raises(ArgumentError, match="two fields of the item have the name 'q_weight'; rename one of the draws"):
         DrawPlanner({"volume": volume}, **ONLY, draws=draws)

@@ -29,7 +29,7 @@ STATS = {
 FIGURES = ("mean", "std", "logscale_mean", "logscale_std")
 
 
-def test_each_field_has_its_four_figures_and_the_positions_have_bounds() -> None:
+def test_fields_have_four_figures_and_positions_have_bounds() -> None:
     flat = statistics_to_dict(STATS, flat=True)
     names = [f"{field}_{figure}" for field in STATS for figure in FIGURES]
     assert list(flat) == [*names, "raw_pos_min", "raw_pos_max"]
@@ -51,8 +51,8 @@ def test_without_positions_there_are_no_bounds() -> None:
     assert "raw_pos_min" not in statistics_to_dict({"surface_pressure": STATS["surface_pressure"]}, flat=True)
 
 
-def test_the_extremes_that_an_estimate_does_not_know_are_left_out() -> None:
-    """Estimates know no extremes: NaN or another number in their place would be taken for bounds."""
+def test_an_estimate_leaves_out_extremes() -> None:
+    """Estimates have no extremes: NaN or another number in their place would pass for bounds."""
     stats = STATS | {"volume_position": extrapolate(STATS["surface_position"], 100)}
     flat = statistics_to_dict(stats, flat=True)
     assert not {"raw_pos_min", "raw_pos_max"} & flat.keys()
@@ -80,15 +80,13 @@ def test_a_flat_file_holds_the_flat_form(tmp_path: Path, suffix: str) -> None:
 
 
 def test_the_flat_form_is_not_read_back() -> None:
-    """It has neither counts nor extremes, so that it cannot be merged."""
-    with pytest.raises(ArgumentError, match="got the flat form, which lacks counts; expected the file of --output"):
+    """The flat form has neither counts nor extremes, so it cannot be merged."""
+    with pytest.raises(ArgumentError, match="got the flat form, which lacks counts; use the file of --output"):
         statistics_from_dict(statistics_to_dict(STATS, flat=True))
 
 
 @pytest.mark.parametrize("flat", [False, True], ids=["nested", "flat"])
-def test_a_file_that_cannot_be_written_whole_leaves_the_former_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flat: bool
-) -> None:
+def test_a_failed_write_leaves_the_former_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flat: bool) -> None:
     file = tmp_path / "stats.json"
     save_statistics({"surface_pressure": STATS["surface_pressure"]}, file)
     before = file.read_bytes()

@@ -1,4 +1,4 @@
-"""The line that shows how far a pass over a store is."""
+"""The line that shows the progress of a pass over a store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Terminal(io.StringIO):
 
 
 def told(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch, *done: int) -> str:
-    """What a pass of 1,000 values writes on stderr, in blocks that end after `done` values each."""
+    """Return the stderr of a pass of 1,000 values, in blocks that end after `done` values."""
     monkeypatch.setattr(sys, "stderr", stream)
     with shown_progress(True) as tell:
         assert tell is not None
@@ -35,12 +35,12 @@ def test_on_a_terminal_one_line_is_written_over_and_over(monkeypatch: pytest.Mon
     assert shown.endswith("\n")
     lines = shown.removesuffix("\n").split("\r")[1:]
     assert [re.findall(r"\d+ %", line) for line in lines] == [["25 %"], ["50 %"], ["100 %"]]
-    assert len({len(line) for line in lines}) == 1  # so that a shorter one leaves nothing of a longer one
+    assert len({len(line) for line in lines}) == 1  # so that a shorter line covers all of a longer one
     assert re.fullmatch(r"reading \[#{10}\.{10}\]  50 %, 0:00 left *", lines[1])
 
 
-def test_elsewhere_whole_lines_are_written_ten_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A log, or the output of a notebook, gets lines: nothing that moves a cursor, and not one for every block."""
+def test_without_a_terminal_at_most_ten_lines_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log or a notebook gets whole lines, no control characters, and not one line per block."""
     shown = told(io.StringIO(), monkeypatch, *range(1, 1001))
     assert re.findall(r"^reading (\d+) % of 1,000 values, \d+:\d\d left$", shown, re.MULTILINE) == [
         str(percent) for percent in range(10, 101, 10)

@@ -47,7 +47,7 @@ def test_a_dictionary_has_the_figures_by_name() -> None:
     assert figures == {"volume_pressure": {name: pytest.approx(figure) for name, figure in FIGURES.items()}}
 
 
-def test_an_estimate_says_so_and_has_null_for_what_it_does_not_know() -> None:
+def test_an_estimate_has_margins_and_null_extremes() -> None:
     figures = statistics_to_dict(STATS)["volume_sdf"]
     assert (figures["count"], figures["points_read"]) == (100, 2)
     assert (figures["min"], figures["max"]) == ([None], [None])
@@ -70,7 +70,7 @@ def test_a_file_without_positions_has_no_bounds(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "stats.json").read_text()).keys() == {"volume_pressure"}
 
 
-def test_a_name_that_yaml_would_read_otherwise_is_quoted(tmp_path: Path) -> None:
+def test_names_that_yaml_would_misread_are_quoted(tmp_path: Path) -> None:
     stats = {"volume_a: b": STATS["volume_pressure"]}
     save_statistics(stats, tmp_path / "stats.yaml")
     assert yaml.safe_load((tmp_path / "stats.yaml").read_text()) == statistics_to_dict(stats)
@@ -100,13 +100,15 @@ def test_statistics_merge_field_by_field() -> None:
         pytest.param([], "expected the statistics of fields by name, got list", id="list"),
         pytest.param({"volume_sdf": {"count": 1}}, "volume_sdf.mean: Field required", id="incomplete"),
         pytest.param({"volume_sdf": FIGURES | {"count": 0}}, "volume_sdf.count: .* greater than 0", id="no-points"),
-        pytest.param({"volume_sdf": FIGURES | {"mean": [1.0, 2.0]}}, "as many components in each", id="widths"),
+        pytest.param(
+            {"volume_sdf": FIGURES | {"mean": [1.0, 2.0]}}, "the same number of components in each", id="widths"
+        ),
         pytest.param({"volume_sdf": FIGURES | {"mean": [float("nan")]}}, "mean.0", id="nan"),
         pytest.param({"volume_sdf": FIGURES | {"mode": [1.0]}}, "volume_sdf.mode: Extra", id="unknown"),
         pytest.param({"volume_sdf": FIGURES | {"points_read": 4}}, "at most the count 3, got 4", id="too-many-read"),
     ],
 )
-def test_what_holds_no_statistics_is_refused(document: Any, message: str) -> None:
+def test_documents_without_statistics_are_refused(document: Any, message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         statistics_from_dict(document)
 
@@ -114,9 +116,9 @@ def test_what_holds_no_statistics_is_refused(document: Any, message: str) -> Non
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        pytest.param("stats.json", "{", "stats.json: no valid JSON: ", id="no-json"),
+        pytest.param("stats.json", "{", r"stats.json: not valid JSON \(", id="no-json"),
         pytest.param("stats.json", '{"a": 1}', "stats.json: expected statistics as noether-zarr stats", id="other"),
-        pytest.param("stats.yaml", "", r"stats.yaml: YAML is written but not read; expected the .json", id="yaml"),
+        pytest.param("stats.yaml", "", r"stats.yaml: expected a .json file, got YAML; use the .json", id="yaml"),
         pytest.param("other.json", None, r"other.json: cannot be read \(No such file", id="missing"),
     ],
 )
@@ -131,7 +133,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, content:
     ("name", "message"),
     [
         pytest.param("stats.csv", "stats.csv: expected a file name that ends in .json or .yaml or .yml", id="suffix"),
-        pytest.param("no/stats.json", "there is no directory .*no; make it first", id="directory"),
+        pytest.param("no/stats.json", "there is no directory .*no; create it first", id="directory"),
     ],
 )
 def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path, name: str, message: str) -> None:

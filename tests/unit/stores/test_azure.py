@@ -1,4 +1,4 @@
-"""Azure, as far as it differs: obstore's client for it sends no request for the end of an object."""
+"""Azure: obstore's client for it does not support byte ranges that count from the end of an object."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DATA = bytes(range(200))
 
 
 class OneBlob(BaseHTTPRequestHandler):
-    """Answers as Azure's blob service does for one blob; who asks is not looked at."""
+    """A handler that answers as Azure's blob service, for one blob and without authentication."""
 
     def do_GET(self) -> None:
         self._answer(with_body=True)
@@ -41,8 +41,8 @@ class OneBlob(BaseHTTPRequestHandler):
         if with_body:
             self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - so it is called there
-        """Keep quiet."""
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
+        """No-op, so that requests are not printed."""
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_the_end_of_an_object_is_read(storage: Storage, length: int) -> None:
 
 
 @pytest.mark.slow
-def test_the_end_of_an_object_that_is_not_there_is_none(storage: Storage) -> None:
+def test_the_end_of_a_missing_object_is_none(storage: Storage) -> None:
     assert storage.read_tail("nothing", 20) is None
 
 

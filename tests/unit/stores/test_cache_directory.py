@@ -1,4 +1,4 @@
-"""The directory of a cache: whose it is, what is removed from it, and its limit."""
+"""The directory of a cache: its marker, the removal of files, and its limit."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ def only_store(path: Path) -> Path:
     return store
 
 
-def test_a_directory_with_other_things_is_refused(tmp_path: Path) -> None:
+def test_a_directory_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("x")
-    with pytest.raises(ArgumentError, match=r"is not empty, and no cache of this library .* a directory of its own"):
+    with pytest.raises(ArgumentError, match=r"is not empty, and no cache of this library .*; name an empty directory"):
         open_cache(tmp_path)
     assert [one.name for one in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def test_a_file_in_the_place_of_the_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(ArgumentError, match="is no directory"):
+    with pytest.raises(ArgumentError, match="is not a directory"):
         open_cache(tmp_path / "file")
 
 
-def test_a_link_or_directory_of_the_markers_name_is_no_marker(tmp_path: Path) -> None:
+def test_a_link_or_directory_does_not_count_as_the_marker(tmp_path: Path) -> None:
     for number, place in enumerate(("link", "directory")):
         cache = tmp_path / str(number)
         cache.mkdir()
@@ -52,7 +52,7 @@ def test_a_link_or_directory_of_the_markers_name_is_no_marker(tmp_path: Path) ->
             open_cache(cache)
 
 
-def test_what_was_written_is_read_where_it_lies_and_holes_are_zeros(tmp_path: Path) -> None:
+def test_written_ranges_are_read_at_their_offsets_and_holes_are_zeros(tmp_path: Path) -> None:
     cache = open_cache(tmp_path / "cache")
     cache.store(name(1), 5000, b"chunk")
     for one in (cache, open_cache(tmp_path / "cache")):
@@ -63,7 +63,7 @@ def test_what_was_written_is_read_where_it_lies_and_holes_are_zeros(tmp_path: Pa
     assert cache.stored_bytes == 5
 
 
-def test_stores_do_not_see_the_files_of_one_another(tmp_path: Path) -> None:
+def test_stores_do_not_see_the_files_of_each_other(tmp_path: Path) -> None:
     open_cache(tmp_path).store(name(1), 0, b"one")
     assert open_cache(tmp_path, root="s3://bucket/other").read(name(1), 0, 3) == b""
     assert list(CacheDirectory(tmp_path).stores().values()) == [URL]
@@ -74,12 +74,12 @@ def test_passwords_in_urls_are_not_written(tmp_path: Path) -> None:
     assert list(CacheDirectory(tmp_path).stores().values()) == ["https://host/store"]
 
 
-def test_files_that_were_not_used_for_longest_go_first(tmp_path: Path) -> None:
+def test_the_least_recently_used_files_are_removed_first(tmp_path: Path) -> None:
     cache = open_cache(tmp_path, limit=200 << 10)
     for number in range(8):
         cache.store(name(number), 0, KB * 10)
         os.utime(only_store(tmp_path) / name(number), ns=(0, 10**9 * (number + 1)))
-    # Another process reads the oldest one.
+    # Another process reads the oldest file.
     assert open_cache(tmp_path).read(name(0), 0, 1) == b"x"
     cache.store(name(8), 0, KB * 100)
     there = sorted(int(one.name[:32], 16) for one in only_store(tmp_path).glob("*.part"))
@@ -97,7 +97,9 @@ def test_the_disk_never_has_more_than_the_limit(size: int, tmp_path: Path) -> No
     assert limit * 0.5 < most <= limit
 
 
-def test_a_range_beyond_the_limit_is_not_stored_and_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_range_beyond_the_limit_is_not_stored_with_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     cache = open_cache(tmp_path, limit=50_000)
     for _ in range(3):
         cache.store(name(1), 0, b"x" * 60_000)
@@ -107,7 +109,7 @@ def test_a_range_beyond_the_limit_is_not_stored_and_said_once(tmp_path: Path, ca
     ]
 
 
-def test_a_lost_or_senseless_count_is_made_anew(tmp_path: Path) -> None:
+def test_a_lost_or_invalid_count_is_made_again(tmp_path: Path) -> None:
     cache = open_cache(tmp_path, limit=100 << 10)
     usage = tmp_path / "noether-zarr-cache.usage"
     for content in (None, b"", b"senseless"):
@@ -119,7 +121,7 @@ def test_a_lost_or_senseless_count_is_made_anew(tmp_path: Path) -> None:
         assert disk_bytes(tmp_path) <= 100 << 10
 
 
-def test_blocks_of_removed_files_are_free_although_another_process_reads_them(tmp_path: Path) -> None:
+def test_blocks_of_removed_files_are_free_while_others_read_them(tmp_path: Path) -> None:
     reader, writer = (open_cache(tmp_path, limit=100_000) for _ in range(2))
     writer.store(name(0), 0, KB * 40)
     (file,) = reader.files(name(0))
@@ -131,7 +133,7 @@ def test_blocks_of_removed_files_are_free_although_another_process_reads_them(tm
     assert reader.read(name(0), 0, 10) == b"x" * 10
 
 
-def test_only_files_of_the_caches_own_names_are_removed(tmp_path: Path) -> None:
+def test_only_files_with_names_of_the_cache_are_removed(tmp_path: Path) -> None:
     cache = open_cache(tmp_path / "cache", limit=100_000)
     cache.store(name(0), 0, KB)
     store = only_store(tmp_path / "cache")
@@ -154,7 +156,7 @@ def test_only_files_of_the_caches_own_names_are_removed(tmp_path: Path) -> None:
     assert list(store.glob("*.part")) != []
 
 
-def test_a_file_with_another_name_elsewhere_is_not_emptied(tmp_path: Path) -> None:
+def test_a_file_with_a_hard_link_elsewhere_is_not_emptied(tmp_path: Path) -> None:
     cache = open_cache(tmp_path / "cache")
     cache.store(name(0), 0, KB)
     os.link(only_store(tmp_path / "cache") / name(0), tmp_path / "kept")
@@ -162,7 +164,7 @@ def test_a_file_with_another_name_elsewhere_is_not_emptied(tmp_path: Path) -> No
     assert (tmp_path / "kept").read_bytes() == KB
 
 
-def test_clearing_a_store_leaves_the_others_and_readers_go_on(tmp_path: Path) -> None:
+def test_clearing_a_store_keeps_the_others_and_readers_continue(tmp_path: Path) -> None:
     one, other = open_cache(tmp_path), open_cache(tmp_path, root="s3://bucket/other")
     for cache in (one, other):
         cache.store(name(0), 0, KB)
@@ -175,7 +177,7 @@ def test_clearing_a_store_leaves_the_others_and_readers_go_on(tmp_path: Path) ->
     assert one.read(name(0), 0, 3) == b"xxx"
 
 
-def test_a_cache_that_is_deleted_meanwhile_costs_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reads_continue_after_the_cache_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("noether.data.zarr_store.stores.range_cache._PAUSE_SECONDS", 0.0)
     cache = open_cache(tmp_path / "cache")
     cache.store(name(0), 0, KB)
@@ -186,7 +188,7 @@ def test_a_cache_that_is_deleted_meanwhile_costs_the_cache(tmp_path: Path, monke
     assert open_cache(tmp_path / "cache").read(name(1), 0, 3) == b"xxx"
 
 
-def test_a_lock_that_nobody_lets_go_of_costs_the_cache(
+def test_reads_continue_while_the_lock_is_held(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("noether.data.zarr_store.stores.cache_directory._LOCK_SECONDS", 0.01)
@@ -199,7 +201,7 @@ def test_a_lock_that_nobody_lets_go_of_costs_the_cache(
     assert cache.read(name(0), 0, 3) == b""
 
 
-def test_the_environment_names_a_cache_of_remote_stores_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_environment_sets_a_cache_only_for_remote_stores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert cache_settings(None, None, is_remote=True) is None
     monkeypatch.setenv("NOETHER_ZARR_CACHE_DIR", str(tmp_path))
     assert cache_settings(None, None, is_remote=True) == CacheSettings(str(tmp_path), 100 * 10**9)
@@ -210,7 +212,7 @@ def test_the_environment_names_a_cache_of_remote_stores_alone(monkeypatch: pytes
     assert cache_settings(None, None, is_remote=True, has_factory=True) is None
 
 
-def test_arguments_that_make_no_cache_are_refused_or_told(tmp_path: Path) -> None:
+def test_invalid_cache_arguments_raise_or_warn(tmp_path: Path) -> None:
     for directory, limit, message in (
         (None, "1 GB", r"cache_limit: expected cache_dir \(or NOETHER_ZARR_CACHE_DIR\)"),
         ("", None, "cache_dir: expected a path"),
@@ -222,5 +224,5 @@ def test_arguments_that_make_no_cache_are_refused_or_told(tmp_path: Path) -> Non
     with pytest.raises(ArgumentError, match="store_factory"):
         cache_settings(str(tmp_path), None, is_remote=True, has_factory=True)
     warn_once.cache_clear()
-    with pytest.warns(StorageWarning, match="the store is local, so it is not cached; leave cache_dir out"):
+    with pytest.warns(StorageWarning, match="a local store is not cached; leave cache_dir out"):
         assert cache_settings(str(tmp_path), None, is_remote=False) is None

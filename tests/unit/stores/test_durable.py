@@ -1,4 +1,4 @@
-"""Groups that take one another's place, and directories that are made to last."""
+"""Atomic replacement of groups, and durable directories."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def with_root(data: bytes) -> dict[str, bytes]:
     return {f"{GROUP}/volume/zarr.json": b"{}", f"{GROUP}/zarr.json": data}
 
 
-def test_a_group_that_is_replaced_is_whole_before_and_after_every_change_of_the_disk(tmp_path: Path) -> None:
+def test_a_replaced_group_is_whole_after_every_change_of_the_disk(tmp_path: Path) -> None:
     write(tmp_path, b"old")
     seen = []
 
@@ -45,9 +45,7 @@ def test_a_group_that_is_replaced_is_whole_before_and_after_every_change_of_the_
     assert files(tmp_path) == with_root(b"new")
 
 
-def test_where_directories_cannot_be_exchanged_a_group_makes_way_for_its_successor(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_exchange_a_group_is_moved_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(durable, "_exchanged", lambda *_: False)
     write(tmp_path, b"old")
     write(tmp_path, b"new")
@@ -55,7 +53,7 @@ def test_where_directories_cannot_be_exchanged_a_group_makes_way_for_its_success
     assert [path.name for path in (tmp_path / "part").iterdir()] == ["run_1.zarr"]
 
 
-def test_an_exchange_with_nothing_or_on_an_old_system_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exchange_with_nothing_or_on_an_old_system_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "one").mkdir()
     assert not durable._exchanged(tmp_path / "one", tmp_path / "other")
     (tmp_path / "other").mkdir()
@@ -63,7 +61,7 @@ def test_an_exchange_with_nothing_or_on_an_old_system_is_none(tmp_path: Path, mo
     assert not durable._exchanged(tmp_path / "one", tmp_path / "other")
 
 
-def test_directories_that_are_made_are_named_in_those_above_for_good(tmp_path: Path) -> None:
+def test_created_directories_are_durable_in_their_parents(tmp_path: Path) -> None:
     synced: list[str] = []
     with changes_seen(int, lambda descriptor: synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))):
         durable.make_directory(tmp_path / "a" / "b")
@@ -75,7 +73,7 @@ def test_directories_that_are_made_are_named_in_those_above_for_good(tmp_path: P
 def test_a_file_system_that_cannot_sync_directories_is_written_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file system that can, and fails to, is an error."""
+    """Any other failure of a sync is an error."""
     sync, code = os.fsync, errno.EINVAL
 
     def sync_files_alone(descriptor: int) -> None:
@@ -92,10 +90,10 @@ def test_a_file_system_that_cannot_sync_directories_is_written_to(
 
 
 @pytest.mark.parametrize("file", ["volume/zarr.json", "zarr.json"])
-def test_a_file_that_does_not_get_to_the_disk_is_an_error_and_the_old_group_stays(
+def test_a_failed_sync_is_an_error_and_the_old_group_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
 ) -> None:
-    """Disks report late that they are full, or broken: files are synced while others are written."""
+    """A full or broken disk can report its error late, since files are synced while others are written."""
     write(tmp_path, b"old")
     sync = os.fsync
 
@@ -113,7 +111,7 @@ def test_a_file_that_does_not_get_to_the_disk_is_an_error_and_the_old_group_stay
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-def test_a_directory_may_be_made_where_others_may_not_be_listed(tmp_path: Path) -> None:
+def test_a_directory_is_created_without_the_right_to_list_its_parent(tmp_path: Path) -> None:
     with writing_allowed_again(tmp_path):
         tmp_path.chmod(0o333)
         without_privileges(lambda: durable.make_directory(tmp_path / "a" / "b"))

@@ -1,4 +1,4 @@
-"""The lock under which a local file is changed, also where the file system has none."""
+"""The lock for changes of a local file, also on a file system without locks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from filelock import SoftFileLock
 from noether.data.zarr_store.errors import StorageError
 from noether.data.zarr_store.stores import Storage, StorageWarning, locks, open_storage
 
-# NFS without a lock daemon, file systems that let the answer of the kernel through, and others.
+# The errors of NFS without a lock daemon, of file systems that return the kernel's own error, and of others.
 NO_LOCKS = {
     "ENOLCK": errno.ENOLCK,
     "ENOTSUPP": 524,
@@ -36,7 +36,7 @@ def storage(root: Path) -> Storage:
 
 
 def without_locks(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
-    """Have every lock of the operating system answer with an error."""
+    """Make every lock of the operating system fail with an error."""
 
     def fail(_descriptor: int, _operation: int) -> None:
         raise OSError(code, os.strerror(code))
@@ -57,7 +57,7 @@ def everything(directory: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("code", NO_LOCKS.values(), ids=NO_LOCKS)
-def test_where_there_are_no_locks_a_file_stands_for_one_and_that_is_said_once(
+def test_without_locks_a_file_replaces_them_with_one_warning(
     code: int, root: Path, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_locks(monkeypatch, code)
@@ -68,14 +68,14 @@ def test_where_there_are_no_locks_a_file_stands_for_one_and_that_is_said_once(
         storage.update("m.json", append(b"!"))
         storage.update("n.json", append(b"n"))
     assert [str(one.message).partition(" (")[0] for one in caught] == [f"{root}: this file system has no locks"]
-    assert "One that a killed process leaves behind may be deleted" in str(caught[0].message)
+    assert "If a killed process leaves such a file, delete it" in str(caught[0].message)
     assert storage.read_if_there("m.json") == b"True!"
     assert not marker.exists()
 
 
 @pytest.mark.parametrize("code", NO_LOCKS.values(), ids=NO_LOCKS)
 @pytest.mark.filterwarnings("ignore:.*no locks")
-def test_without_locks_no_change_of_many_at_once_is_lost(
+def test_without_locks_concurrent_changes_are_not_lost(
     code: int, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_locks(monkeypatch, code)
@@ -85,7 +85,7 @@ def test_without_locks_no_change_of_many_at_once_is_lost(
 
 
 @pytest.mark.filterwarnings("ignore:.*no locks")
-def test_a_file_that_stands_for_a_lock_for_long_is_named_and_may_be_deleted(
+def test_a_stale_lock_file_is_named_and_can_be_deleted(
     root: Path, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_locks(monkeypatch, errno.ENOLCK)
@@ -100,20 +100,20 @@ def test_a_file_that_stands_for_a_lock_for_long_is_named_and_may_be_deleted(
     assert not (root / "m.json").exists()
 
 
-def test_a_lock_that_fails_otherwise_is_an_error(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_failure_of_a_lock_is_an_error(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     without_locks(monkeypatch, errno.EIO)
     with pytest.raises(StorageError, match=r"cannot write .*m\.json: Input/output error"):
         storage.update("m.json", append(b"x"))
 
 
-def test_a_change_of_a_new_file_that_fails_leaves_nothing(tmp_path: Path, storage: Storage) -> None:
+def test_a_failed_change_of_a_new_file_leaves_nothing(tmp_path: Path, storage: Storage) -> None:
     with pytest.raises(StorageError, match="No space left on device"):
         storage.update("m.json", fail_to_change)
     assert everything(tmp_path) == []
 
 
 @pytest.mark.filterwarnings("ignore:.*no locks")
-def test_without_locks_a_change_that_fails_leaves_nothing_either(
+def test_without_locks_a_failed_change_leaves_nothing_either(
     tmp_path: Path, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_locks(monkeypatch, errno.ENOLCK)
@@ -122,7 +122,7 @@ def test_without_locks_a_change_that_fails_leaves_nothing_either(
     assert everything(tmp_path) == []
 
 
-def test_a_change_that_fails_leaves_what_was_there(tmp_path: Path, root: Path, storage: Storage) -> None:
+def test_a_failed_change_leaves_the_former_file(tmp_path: Path, root: Path, storage: Storage) -> None:
     storage.update("m.json", append(b"x"))
     before = everything(tmp_path)
     with pytest.raises(StorageError, match="No space left on device"):
@@ -131,10 +131,10 @@ def test_a_change_that_fails_leaves_what_was_there(tmp_path: Path, root: Path, s
     assert (root / "m.json").read_bytes() == b"x"
 
 
-def test_a_change_to_the_same_bytes_leaves_the_file_but_is_written(
+def test_a_change_to_the_same_bytes_keeps_the_file_but_tests_the_disk(
     root: Path, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So that a disk on which nothing can be written is found out."""
+    """The staged write detects a disk that cannot be written."""
     storage.update("m.json", append(b"x"))
     before = (root / "m.json").stat()
     storage.update("m.json", lambda current: current or b"")
@@ -146,12 +146,12 @@ def test_a_change_to_the_same_bytes_leaves_the_file_but_is_written(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StorageError, match="No space left on device; make room"):
+    with pytest.raises(StorageError, match="No space left on device; free space"):
         storage.update("m.json", lambda current: current or b"")
     assert (root / "m.json").read_bytes() == b"x"
 
 
-def test_where_there_are_locks_nothing_is_said(storage: Storage) -> None:
+def test_with_locks_there_is_no_warning(storage: Storage) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         storage.update("m.json", append(b"x"))

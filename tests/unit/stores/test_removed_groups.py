@@ -1,4 +1,4 @@
-"""Groups that are removed: the root first, with what killed writers left of them, and never through a link."""
+"""Removal of groups: the root first, with the staged copies of killed writers, and never through a link."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.disk_changes import Disk, changes_seen
 from support.places import PLACES, Place, local_place, make_place
 
 GROUP, OTHER = "part/deep/run_1.zarr", "part/run_2.zarr"
-# Directories are removed in any order: of so many, one comes before the root unless that is removed on its own.
+# Directories are removed in any order. With this many, one comes before the root, unless the root is removed alone.
 OBJECTS = [(f"{domain}/{key}", [b"x"]) for domain in "abcdefgh" for key in ("zarr.json", "c/0/0", "c/1/0")]
 OBJECTS += [("zarr.json", [b"root"])]
 KEYS = [key for key, _ in OBJECTS]
@@ -31,7 +31,7 @@ def place(request: pytest.FixtureRequest) -> Place:
 
 @pytest.fixture
 def local(tmp_path: Path) -> LocalStorage:
-    """A directory with both groups."""
+    """Return a directory with both groups."""
     storage = LocalStorage(str(tmp_path / "store"))
     write_both(storage)
     return storage
@@ -42,7 +42,7 @@ def write_both(storage: Storage) -> None:
         storage.write_group(group, OBJECTS)
 
 
-def test_a_group_goes_with_all_it_holds_and_others_stay(place: Place) -> None:
+def test_a_removed_group_loses_all_objects_and_others_stay(place: Place) -> None:
     storage = open_storage(place.root, place.options)
     write_both(storage)
     place.replace(f"{GROUP}/notes.txt", b"not of this library")
@@ -61,7 +61,7 @@ def test_directories_that_become_empty_go_too(kind: str, request: pytest.Fixture
     assert list((tmp_path / "store").iterdir()) == []
 
 
-def test_a_group_that_is_not_there_is_removed_without_an_error(place: Place) -> None:
+def test_the_removal_of_a_missing_group_is_a_no_op(place: Place) -> None:
     storage = open_storage(place.root, place.options)
     storage.write_group(OTHER, OBJECTS)
     before = place.files()
@@ -89,7 +89,7 @@ def test_no_loss_of_power_leaves_a_root_without_its_objects(local: LocalStorage)
         inside = [path for path in (root / GROUP).rglob("*") if path.is_dir()]
 
         def take() -> None:
-            # Directories keep what was synced, or more: names that went without a sync may be gone as well.
+            # After a loss of power, unsynced removals of names can be lost or kept.
             seen.extend(has_root_without_objects(disk.files(*early)) for early in ([], inside))
 
         with changes_seen(take, disk.sync):
@@ -100,7 +100,7 @@ def test_no_loss_of_power_leaves_a_root_without_its_objects(local: LocalStorage)
 
 
 class NotedDeletes(StorageByObjects):
-    """Objects as a dictionary, which notes what is deleted by each request."""
+    """Objects in a dictionary, with a record of the keys that each request deletes."""
 
     root = "noted://"
 
@@ -123,7 +123,7 @@ class NotedDeletes(StorageByObjects):
         raise NotImplementedError
 
 
-def test_in_object_storage_the_root_goes_by_a_request_of_its_own() -> None:
+def test_in_object_storage_the_root_is_deleted_in_its_own_request() -> None:
     storage = NotedDeletes(f"{GROUP}/{key}" for key in KEYS)
     storage.remove_group(GROUP)
     root, *others = storage.requests
@@ -131,14 +131,14 @@ def test_in_object_storage_the_root_goes_by_a_request_of_its_own() -> None:
     assert sorted(key for keys in others for key in keys) == sorted(f"{GROUP}/{key}" for key in KEYS[:-1])
 
 
-def test_a_group_that_is_written_again_and_again_is_an_error() -> None:
+def test_the_removal_of_a_group_that_is_always_rewritten_is_an_error() -> None:
     storage = NotedDeletes([f"{GROUP}/a/zarr.json"], put_again=True)
     with pytest.raises(StorageError, match=rf"cannot remove noted:///{GROUP}: another process writes it"):
         storage.remove_group(GROUP)
 
 
-def test_staged_copies_of_killed_writers_go_before_the_group(local: LocalStorage) -> None:
-    """Without the group, the next conversion or repair would put one back as its only copy."""
+def test_staged_copies_of_killed_writers_are_removed_before_the_group(local: LocalStorage) -> None:
+    """Otherwise, after a kill, the next conversion or repair would restore a staged copy as the only copy."""
     root = Path(local.root)
     for name in (f".run_1.zarr.{STAGED}", f".run_1.zarr.{STAGED}.former", f".run_1.zarr.2.{STAGED}"):
         shutil.copytree(root / GROUP, (root / GROUP).with_name(name))
@@ -146,7 +146,7 @@ def test_staged_copies_of_killed_writers_go_before_the_group(local: LocalStorage
     with changes_seen(lambda: restored.extend(one.target for one in local.abandoned() if one.restores)):
         local.remove_group(GROUP)
     assert GROUP not in restored
-    # The last of them is of another sample.
+    # The last one belongs to another sample.
     assert [staged.target for staged in local.abandoned()] == ["part/deep/run_1.zarr.2"]
 
 
@@ -173,14 +173,16 @@ def test_nothing_is_removed_behind_a_link_that_leaves_the_store(local: LocalStor
 @pytest.mark.parametrize(
     ("link", "expected"), [(GROUP, True), ("part", True), ("part/deep", True), (OTHER, False), ("part/other", False)]
 )
-def test_links_on_the_way_to_a_group_are_seen(local: LocalStorage, tmp_path: Path, link: str, expected: bool) -> None:
+def test_links_in_the_path_of_a_group_are_detected(
+    local: LocalStorage, tmp_path: Path, link: str, expected: bool
+) -> None:
     shutil.rmtree(Path(local.root) / link, ignore_errors=True)
     (Path(local.root) / link).symlink_to(tmp_path / "not mounted")
     assert local.is_linked(GROUP) == expected
 
 
 @pytest.mark.slow
-def test_two_that_remove_the_same_group_at_once_both_succeed(local: LocalStorage) -> None:
+def test_two_concurrent_removals_of_a_group_both_succeed(local: LocalStorage) -> None:
     for _ in range(20):
         local.write_group(GROUP, [(f"a/c/{number}/0", [b"x"]) for number in range(50)] + OBJECTS[-1:])
         with ThreadPoolExecutor(2) as pool:

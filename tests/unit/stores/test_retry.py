@@ -1,4 +1,4 @@
-"""How often, and when, a request to object storage is sent again; time is told by a clock of the tests."""
+"""Number and times of the retries of requests to object storage, with a simulated clock."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GIVEN_UP = (
 
 
 class Server:
-    """Answers requests by errors, then with "done", in a world whose clock goes on only where somebody waits."""
+    """A request that raises errors, then returns "done". Its simulated clock advances only during waits."""
 
     def __init__(self, errors: Iterable[BaseException], seconds_each: float = 0.0, jitter: float = 1.0) -> None:
         self._errors = iter(errors)
@@ -64,7 +64,7 @@ def errors(text: str) -> Iterable[BaseException]:
 
 
 @pytest.mark.parametrize("text", [RESET, CUT, *(STATUS.format(status) for status in (408, 429, 500, 502, 503))])
-def test_what_may_pass_is_asked_again(text: str) -> None:
+def test_transient_errors_are_retried(text: str) -> None:
     server = Server([GenericError(text)] * 3)
     assert server.ask() == "done"
     assert server.requests == 4
@@ -82,7 +82,7 @@ def test_what_may_pass_is_asked_again(text: str) -> None:
     ],
     ids=lambda error: f"{type(error).__name__} {str(error)[-7:]}",
 )
-def test_what_does_not_pass_is_raised_at_once(error: Exception) -> None:
+def test_permanent_errors_are_raised_at_once(error: Exception) -> None:
     server = Server([error])
     with pytest.raises(type(error)) as raised:
         server.ask()
@@ -106,7 +106,7 @@ def test_each_wait_is_a_random_time_up_to_a_multiple_of_the_one_before(jitter: f
     assert server.waits == pytest.approx(waits)
 
 
-def test_after_the_last_retry_the_error_tells_how_often_it_was_tried() -> None:
+def test_after_the_last_retry_the_error_has_the_number_of_tries() -> None:
     server = Server(errors(RESET))
     with pytest.raises(GenericError) as raised:
         server.ask(max_retries=6)
@@ -121,7 +121,7 @@ def test_no_request_is_sent_after_the_time_is_over() -> None:
     assert raised.value.__notes__ == ["tried 4 times in 120.7 s"]
 
 
-def test_what_obstore_has_repeated_as_often_as_it_may_is_not_repeated_again() -> None:
+def test_a_request_is_not_retried_after_all_retries_of_obstore() -> None:
     server = Server(errors(GIVEN_UP.format(6)))
     with pytest.raises(GenericError) as raised:
         server.ask()
@@ -139,7 +139,7 @@ def test_the_tries_of_obstore_are_counted() -> None:
     assert raised.value.__notes__ == ["tried 6 times in 0.7 s"]
 
 
-def test_what_was_given_up_is_not_asked_again_by_a_call_around_it() -> None:
+def test_an_outer_call_does_not_retry_a_failed_inner_call() -> None:
     inner, outer = Server(errors(RESET)), Server([])
     retries = Retries(3, 100.0, clock=lambda: 0.0, sleep=outer.wait)
     with pytest.raises(GenericError) as raised:
@@ -148,8 +148,8 @@ def test_what_was_given_up_is_not_asked_again_by_a_call_around_it() -> None:
     assert raised.value.__notes__ == ["tried 3 times in 0.3 s"]
 
 
-def test_a_host_without_an_address_is_looked_for_within_its_own_time_and_named() -> None:
-    """The last try comes when the time is over, and no later."""
+def test_a_host_without_an_address_has_its_own_timeout_and_is_named() -> None:
+    """The last try is at the timeout, not later."""
     server = Server(errors(NO_ADDRESS))
     with pytest.raises(GenericError) as raised:
         server.ask(name_timeout_s=2.0, growth=4.0)
@@ -160,19 +160,19 @@ def test_a_host_without_an_address_is_looked_for_within_its_own_time_and_named()
     ]
 
 
-def test_a_host_that_has_no_address_for_a_moment_is_found() -> None:
+def test_a_host_that_resolves_a_moment_later_is_found() -> None:
     server = Server([GenericError(NO_ADDRESS)] * 2)
     assert server.ask(name_timeout_s=2.0) == "done"
 
 
-def test_a_machine_without_a_role_is_asked_for_it_within_that_time_too() -> None:
+def test_the_lookup_of_a_missing_role_has_the_same_timeout() -> None:
     server = Server(errors(RESET.replace("http://host/", "http://169.254.169.254/latest/api/token")))
     with pytest.raises(GenericError):
         server.ask(name_timeout_s=2.0, growth=4.0)
     assert server.waits == pytest.approx([0.1, 0.4, 1.5])
 
 
-def test_a_host_that_refuses_connections_keeps_the_usual_time() -> None:
+def test_a_host_that_refuses_connections_has_the_usual_timeout() -> None:
     server = Server(errors(RESET))
     with pytest.raises(GenericError):
         server.ask(name_timeout_s=2.0)
@@ -180,7 +180,7 @@ def test_a_host_that_refuses_connections_keeps_the_usual_time() -> None:
 
 
 class Scripted:
-    """A bucket that raises errors one after the other, then gives empty objects."""
+    """A bucket that raises errors one by one, then returns empty objects."""
 
     def __init__(self, name: str, errors: list[BaseException], log: list[str]) -> None:
         self._name = name
@@ -200,7 +200,7 @@ class Scripted:
 
 
 def patient(errors: list[BaseException], **bounds: Any) -> tuple[PatientBucket, list[str], list[float]]:
-    """A bucket whose requests meet errors, those that were sent, and the waits in between."""
+    """Return a bucket whose requests fail, the log of its requests, and the waits between them."""
     log: list[str] = []
     waits: list[float] = []
     retries = Retries(**{"max_retries": 6, "timeout_s": 100.0} | bounds, clock=lambda: sum(waits), sleep=waits.append)
@@ -208,7 +208,7 @@ def patient(errors: list[BaseException], **bounds: Any) -> tuple[PatientBucket, 
     return PatientBucket(once, lambda: repeating, retries), log, waits  # type: ignore[arg-type, return-value]
 
 
-def test_each_try_of_a_read_is_counted_where_the_server_answers() -> None:
+def test_each_try_of_an_answered_read_is_counted() -> None:
     bucket, log, _ = patient([GenericError(STATUS.format(503))] * 2)
     bucket.get("a")
     assert (log, bucket.n_retries) == (["once: get"] * 3, 2)
@@ -216,8 +216,8 @@ def test_each_try_of_a_read_is_counted_where_the_server_answers() -> None:
     assert (log[3:], bucket.n_retries) == (["once: put"], 2)
 
 
-def test_a_read_goes_on_in_obstore_after_a_body_was_cut() -> None:
-    """It asks for the rest of a body; a host that does not exist it would look for half a minute."""
+def test_a_read_continues_in_obstore_after_a_cut_body() -> None:
+    """obstore requests the rest of the body. For a missing host, it would retry for half a minute."""
     errors = [NO_ADDRESS, RESET, CUT, STATUS.format(503)]
     bucket, log, _ = patient([GenericError(text) for text in errors])
     bucket.get("a")
@@ -226,7 +226,7 @@ def test_a_read_goes_on_in_obstore_after_a_body_was_cut() -> None:
     assert log[5:] == ["once: get"]
 
 
-def test_an_object_that_is_not_there_tells_that_the_host_is() -> None:
+def test_an_answer_about_a_missing_object_proves_that_the_host_exists() -> None:
     errors: list[BaseException] = [FileNotFoundError("a")]
     bucket, log, waits = patient(errors, jitter=lambda _, most: most, growth=4.0)
     with pytest.raises(FileNotFoundError):
@@ -237,8 +237,8 @@ def test_an_object_that_is_not_there_tells_that_the_host_is() -> None:
     assert sum(waits) > 10
 
 
-def test_a_name_that_has_resolved_once_is_looked_up_for_the_usual_time() -> None:
-    """A name server that fails in the midst of a conversion may be back the next minute."""
+def test_a_name_that_has_resolved_once_has_the_usual_timeout() -> None:
+    """A name server that fails during a conversion can work again a minute later."""
     errors: list[BaseException] = []
     bucket, log, waits = patient(errors, jitter=lambda _, most: most, growth=4.0)
     bucket.get("a")
@@ -248,7 +248,7 @@ def test_a_name_that_has_resolved_once_is_looked_up_for_the_usual_time() -> None
     assert sum(waits) > 10
 
 
-def test_a_name_that_has_never_resolved_is_given_up_soon() -> None:
+def test_a_name_that_has_never_resolved_fails_soon() -> None:
     bucket, log, waits = patient([GenericError(NO_ADDRESS) for _ in range(9)], jitter=lambda _, most: most)
     with pytest.raises(GenericError):
         bucket.get("a")
@@ -269,8 +269,8 @@ def test_the_bounds_are_those_of_the_retry_config() -> None:
 
 def test_the_documented_bounds_are_the_usual_ones() -> None:
     text = (ROOT / "docs" / "trust.md").read_text(encoding="utf-8")
-    code = text.partition("\n## When the network fails\n")[2].partition("```python\n")[2].partition("```")[0]
+    code = text.partition("\n## Network failures\n")[2].partition("```python\n")[2].partition("```")[0]
     found: dict[str, Any] = {}
     exec(code, found)
     assert Retries.of(found["storage_options"]) == Retries.of({})
-    open_storage("s3://bucket/store", found["storage_options"])  # obstore takes them as well
+    open_storage("s3://bucket/store", found["storage_options"])  # obstore accepts them as well

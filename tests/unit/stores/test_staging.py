@@ -1,4 +1,4 @@
-"""What killed writers leave, by its name, and what becomes of it."""
+"""Staged writes of killed writers: their names, and their recovery."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def files(root: Path) -> set[str]:
     return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
 
 
-def test_the_names_that_writers_use_tell_what_they_were_to_become() -> None:
+def test_staged_names_contain_their_targets() -> None:
     assert target_of(f"a/{staged_name('manifest.json')}") == ("a/manifest.json", os.getpid())
     assert target_of(f"a/{staged_name('run_1.zarr')}.former") == ("a/run_1.zarr", os.getpid())
     assert target_of(f"a/{STAGED_FILE}") == ("a/manifest.json", None)
@@ -51,7 +51,7 @@ def test_other_names_are_not_recognised(key: str) -> None:
     assert target_of(key) is None
 
 
-def test_staged_files_and_groups_are_left_over_and_hidden_files_of_others_are_not(tmp_path: Path) -> None:
+def test_staged_files_and_groups_are_listed_and_other_hidden_files_not(tmp_path: Path) -> None:
     storage = make(tmp_path, f"{STAGED_GROUP}/volume/zarr.json", STAGED_FILE, ".manifest.json.lock", ".git/x")
     assert storage.abandoned() == [StagedWrite(STAGED_FILE, "manifest.json"), StagedWrite(STAGED_GROUP, GROUP)]
     for leftover in storage.abandoned():
@@ -59,11 +59,11 @@ def test_staged_files_and_groups_are_left_over_and_hidden_files_of_others_are_no
     assert files(tmp_path) == {".manifest.json.lock", ".git/x"}
 
 
-def test_what_a_running_process_stages_is_not_left_over(tmp_path: Path) -> None:
+def test_staged_writes_of_a_running_process_are_not_listed(tmp_path: Path) -> None:
     assert make(tmp_path, f".run_1.zarr.{os.getpid()}-0123456789abcdef/zarr.json").abandoned() == []
 
 
-def test_the_only_complete_copy_of_a_group_is_put_back(tmp_path: Path) -> None:
+def test_the_only_complete_copy_of_a_group_is_restored(tmp_path: Path) -> None:
     storage = make(tmp_path, f"{STAGED_GROUP}/zarr.json")
     [leftover] = storage.abandoned()
     assert leftover == StagedWrite(STAGED_GROUP, GROUP, restores=True)
@@ -71,7 +71,7 @@ def test_the_only_complete_copy_of_a_group_is_put_back(tmp_path: Path) -> None:
     assert files(tmp_path) == {f"{GROUP}/zarr.json"}
 
 
-def test_of_two_copies_the_former_one_is_put_back(tmp_path: Path) -> None:
+def test_of_two_copies_the_former_one_is_restored(tmp_path: Path) -> None:
     storage = make(tmp_path, f"{STAGED_GROUP}/zarr.json", f"{FORMER}/zarr.json")
     assert storage.abandoned() == [StagedWrite(FORMER, GROUP, restores=True), StagedWrite(STAGED_GROUP, GROUP)]
     for leftover in storage.abandoned():
@@ -97,27 +97,27 @@ def test_other_copies_are_removed(tmp_path: Path, keys: list[str]) -> None:
 
 @pytest.fixture
 def dead() -> int:
-    """The id of a process that has ended."""
+    """Return the id of a process that has ended."""
     process = subprocess.Popen(["true"])
     process.wait()
     return process.pid
 
 
-def test_what_a_dead_process_of_this_machine_staged_is_settled_where_it_is_asked_for(tmp_path: Path, dead: int) -> None:
+def test_staged_writes_of_a_dead_process_of_this_machine_are_recovered(tmp_path: Path, dead: int) -> None:
     names = [staged_name(name).replace(f".{os.getpid()}-", f".{dead}-") for name in ("manifest.json", "run_1.zarr")]
     keys = [names[0], f"part/{names[1]}/zarr.json", f"elsewhere/{names[1]}/volume/zarr.json"]
     make(tmp_path, *keys).recover_own([GROUP])
     assert files(tmp_path) == {f"{GROUP}/zarr.json", keys[2]}
 
 
-def test_what_may_belong_to_a_process_that_runs_is_not_settled(tmp_path: Path) -> None:
+def test_staged_writes_of_possibly_running_processes_are_not_recovered(tmp_path: Path) -> None:
     mine = f"part/{staged_name('run_1.zarr')}/volume/zarr.json"
     of_another_machine = f"{STAGED_GROUP}/volume/zarr.json"
     make(tmp_path, mine, of_another_machine, STAGED_FILE).recover_own([GROUP])
     assert files(tmp_path) == {mine, of_another_machine, STAGED_FILE}
 
 
-def test_to_settle_what_cannot_be_listed_is_no_error(tmp_path: Path) -> None:
+def test_recovery_in_a_missing_directory_is_no_error(tmp_path: Path) -> None:
     LocalStorage(str(tmp_path / "nowhere")).recover_own([GROUP])
     assert not (tmp_path / "nowhere").exists()
 
@@ -132,7 +132,7 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     assert files(tmp_path / "elsewhere") == {f"{STAGED_GROUP}/zarr.json"}
 
 
-def test_directories_that_become_empty_go_with_their_files(tmp_path: Path) -> None:
+def test_directories_that_become_empty_are_removed_with_their_files(tmp_path: Path) -> None:
     storage = make(tmp_path, "part/run_1.zarr/volume/c/0/0", "part/run_2.zarr/zarr.json")
     storage.delete(["part/run_1.zarr/volume/c/0/0"])
     assert sorted(path.name for path in (tmp_path / "part").iterdir()) == ["run_2.zarr"]

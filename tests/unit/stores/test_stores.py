@@ -1,4 +1,4 @@
-"""Places where bytes live: their names, and what each promises to the library."""
+"""Storages: their roots, and the promises of each to the library."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from support.places import PLACES, Place, local_place, make_place
 
 
 class WatchedMemory(MemoryFileSystem):  # type: ignore[misc]  # fsspec is not typed
-    """Notes which objects are there after each change."""
+    """A file system that records the existing objects after each change."""
 
     protocol = "watchedmemory"
     store: ClassVar[dict[str, Any]] = {}
@@ -60,7 +60,7 @@ GROUP = [("a/zarr.json", b"a"), ("a/c/0/0", b"chunk" * 1000), ("zarr.json", b"ro
 @pytest.fixture(params=[*PLACES, pytest.param("s3-forked", marks=pytest.mark.s3)])
 def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Place:
     if request.param == "s3-forked":
-        # As in a process that was forked from one that uses obstore.
+        # Simulate a process whose parent uses obstore.
         monkeypatch.setattr("noether.data.zarr_store.stores.bucket._user", os.getppid())
     return make_place("s3-obstore" if request.param == "s3-forked" else request.param, request)
 
@@ -75,7 +75,7 @@ def under(relpath: str, objects: list[tuple[str, bytes]]) -> dict[str, bytes]:
 
 
 def in_parts(objects: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, Iterable[bytes]]]:
-    """Give objects as a writer does: small ones in a list, shards a part at a time."""
+    """Yield objects as a writer does: small ones in a list, and shards piece by piece."""
     for key, data in objects:
         yield key, [data] if key.endswith("zarr.json") else iter([data[:1], data[1:]])
 
@@ -97,7 +97,7 @@ def interrupted(objects: list[tuple[str, bytes]], error: BaseException) -> Itera
         ("https://host/store", True),
     ],
 )
-def test_is_remote_says_whether_a_root_is_no_local_path(root: str | Path, remote: bool) -> None:
+def test_is_remote_is_false_only_for_local_paths(root: str | Path, remote: bool) -> None:
     assert is_remote(root) is remote
 
 
@@ -135,7 +135,7 @@ def test_an_empty_root_is_refused() -> None:
         ("s3://bucket/store/", "s3://bucket/store/a b#c/d?.zarr"),
     ],
 )
-def test_join_puts_a_relative_path_below_a_root_as_it_is(root: str, expected: str) -> None:
+def test_join_puts_a_relative_path_below_a_root_unchanged(root: str, expected: str) -> None:
     assert join(root, "a b#c/d?.zarr") == expected
 
 
@@ -149,9 +149,9 @@ def test_make_store_opens_a_group_for_zarr_python(storage: Storage, place: Place
     np.testing.assert_array_equal(zarr.open_array(store, mode="r")[:], np.arange(4))
 
 
-# SeaweedFS goes on listing directories that have become empty, and the file systems of fsspec have bugs of their own.
+# SeaweedFS still lists directories that have become empty, and the file systems of fsspec have other bugs.
 @pytest.mark.parametrize("place", ["local", pytest.param("s3-forked", marks=pytest.mark.s3)], indirect=True)
-def test_zarr_python_writes_lists_and_deletes_where_it_may(place: Place) -> None:
+def test_zarr_python_writes_lists_and_deletes_unless_read_only(place: Place) -> None:
     def opened(*, read_only: bool) -> zarr.Group:
         store = make_store(f"{place.root}/run_1.zarr", read_only=read_only, storage_options=place.options)
         return zarr.open_group(store, mode="r" if read_only else "a")
@@ -166,7 +166,7 @@ def test_zarr_python_writes_lists_and_deletes_where_it_may(place: Place) -> None
         opened(read_only=True).create_group("more")
 
 
-def test_what_is_not_there_is_none(storage: Storage) -> None:
+def test_a_missing_object_is_none(storage: Storage) -> None:
     assert storage.read_if_there("manifest.json") is None
     assert list(storage.objects()) == []
     assert list(storage.objects("run_1.zarr")) == []
@@ -177,7 +177,7 @@ def test_opening_a_place_creates_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_update_gives_the_bytes_that_are_there_and_puts_those_that_come_back(storage: Storage, place: Place) -> None:
+def test_update_replaces_the_bytes_by_the_result_of_change(storage: Storage, place: Place) -> None:
     given: list[bytes | None] = []
 
     def grow(current: bytes | None) -> bytes:
@@ -190,7 +190,7 @@ def test_update_gives_the_bytes_that_are_there_and_puts_those_that_come_back(sto
     assert {key: data for key, data in place.files().items() if not key.endswith(".lock")} == {"m.json": b"xxx"}
 
 
-def test_an_update_that_fails_changes_nothing(storage: Storage, place: Place) -> None:
+def test_a_failed_update_changes_nothing(storage: Storage, place: Place) -> None:
     def fail(current: bytes | None) -> bytes:
         raise LookupError("no")
 
@@ -218,7 +218,7 @@ def test_a_group_is_its_objects_below_its_path(storage: Storage, place: Place) -
     }
 
 
-def test_objects_are_those_below_a_directory_and_not_those_of_a_longer_name(storage: Storage) -> None:
+def test_objects_of_a_directory_with_a_longer_name_are_not_listed(storage: Storage) -> None:
     for relpath in ("run_1.zarr", "run_1.zarrx", "run_1.zarr2/run_1.zarr"):
         storage.write_group(relpath, in_parts(GROUP))
     assert {item.key for item in storage.objects("run_1.zarr")} == under("run_1.zarr", GROUP).keys()
@@ -249,7 +249,7 @@ def test_a_group_replaces_the_one_that_was_there(storage: Storage, place: Place)
 @pytest.mark.parametrize(
     "error", [RuntimeError("broken off"), KeyboardInterrupt("broken off")], ids=["error", "ctrl-c"]
 )
-def test_a_group_that_breaks_off_leaves_nothing_of_it_and_all_of_the_others(
+def test_a_failed_group_leaves_no_objects_and_keeps_other_groups(
     storage: Storage, place: Place, n_written: int, error: BaseException
 ) -> None:
     storage.write_group("run_1.zarr", in_parts(GROUP))
@@ -264,7 +264,7 @@ def test_a_large_object_is_written_as_its_parts_come(storage: Storage, place: Pl
     assert place.files()["run_1.zarr/a/c/0/0"] == b"".join(parts)
 
 
-def test_a_large_object_that_breaks_off_leaves_nothing(storage: Storage, place: Place) -> None:
+def test_a_failed_large_object_leaves_nothing(storage: Storage, place: Place) -> None:
     def parts() -> Iterator[bytes]:
         for _ in range(21):
             yield bytes(1_000_000)
@@ -275,21 +275,21 @@ def test_a_large_object_that_breaks_off_leaves_nothing(storage: Storage, place: 
     assert place.files() == {}
 
 
-def test_a_group_that_breaks_off_in_an_empty_place_leaves_it_empty(storage: Storage) -> None:
+def test_a_failed_group_in_an_empty_place_leaves_it_empty(storage: Storage) -> None:
     with pytest.raises(RuntimeError, match="broken off"):
         storage.write_group("run_1.zarr", in_parts(interrupted(GROUP, RuntimeError("broken off"))))
     assert list(storage.objects()) == []
     assert list(storage.objects("run_1.zarr")) == []
 
 
-def test_a_group_that_breaks_off_leaves_a_former_one_whole_or_takes_it_away(storage: Storage, place: Place) -> None:
+def test_a_failed_group_leaves_the_former_one_whole_or_removes_it(storage: Storage, place: Place) -> None:
     storage.write_group("run_1.zarr", in_parts(GROUP))
     with pytest.raises(RuntimeError, match="broken off"):
         storage.write_group("run_1.zarr", in_parts(interrupted([("a/c/0/0", b"new")], RuntimeError("broken off"))))
     assert place.files() in ({}, under("run_1.zarr", GROUP))
 
 
-def test_a_local_group_that_breaks_off_leaves_the_former_one_whole(tmp_path: Path) -> None:
+def test_a_failed_local_group_leaves_the_former_one_whole(tmp_path: Path) -> None:
     place = local_place(tmp_path)
     open_storage(tmp_path).write_group("run_1.zarr", in_parts(GROUP))
     with pytest.raises(RuntimeError, match="broken off"):
@@ -309,7 +309,7 @@ def test_a_put_that_the_server_refuses_leaves_nothing_of_the_group(kind: str, re
     assert place.files() == under("run_1.zarr", GROUP)
 
 
-def test_while_a_local_group_is_replaced_the_former_one_is_there(tmp_path: Path) -> None:
+def test_the_former_local_group_exists_until_it_is_replaced(tmp_path: Path) -> None:
     storage = open_storage(tmp_path)
     versions = [[("zarr.json", bytes([i])), *((f"{i}", b"x") for i in range(20))] for i in range(2)]
     seen: set[bytes | None] = set()
@@ -324,7 +324,7 @@ def test_while_a_local_group_is_replaced_the_former_one_is_there(tmp_path: Path)
     assert seen == {None, b"\0", b"\1"}
 
 
-def test_in_object_storage_the_root_of_a_group_goes_first_and_comes_last(tmp_path: Path) -> None:
+def test_in_object_storage_the_root_is_deleted_first_and_written_last(tmp_path: Path) -> None:
     states = WatchedMemory.states
     states.clear()
     storage = open_storage(f"watchedmemory://{tmp_path.name}")
@@ -338,7 +338,7 @@ def test_in_object_storage_the_root_of_a_group_goes_first_and_comes_last(tmp_pat
 @pytest.mark.parametrize("n_first", range(len(GROUP) + 1))
 @pytest.mark.parametrize("n_second", [0, 1, 2, None], ids=lambda n: "whole" if n is None else f"breaks off after {n}")
 @pytest.mark.parametrize("is_there", [False, True], ids=["new", "replaced"])
-def test_two_runs_that_write_the_same_group_leave_it_whole_or_not_there(
+def test_two_writers_of_the_same_group_leave_it_whole_or_missing(
     request: pytest.FixtureRequest, n_first: int, n_second: int | None, is_there: bool
 ) -> None:
     place = make_place("memory", request)
@@ -359,7 +359,7 @@ def test_two_runs_that_write_the_same_group_leave_it_whole_or_not_there(
         assert place.files() == under("run_1.zarr", GROUP)
 
 
-def test_many_threads_that_write_one_group_leave_one_whole(tmp_path: Path) -> None:
+def test_many_threads_that_write_one_group_leave_it_whole(tmp_path: Path) -> None:
     storage = open_storage(tmp_path)
     versions = [[(f"{name}", bytes([i]) * 100) for name in ("a", "b", "zarr.json")] for i in range(8)]
     with ThreadPoolExecutor(8) as threads:

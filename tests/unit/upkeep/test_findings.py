@@ -1,4 +1,4 @@
-"""Findings as they are collected and told."""
+"""Collection and texts of findings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_damage_comes_first_then_samples_and_objects_in_order() -> None:
     ]
 
 
-def test_the_same_finding_counts_once() -> None:
+def test_equal_findings_count_once() -> None:
     findings = Findings("/store")
     for _ in range(3):
         findings.add("missing_group", "x", sample_id="b", key="b.zarr")
@@ -43,7 +43,7 @@ def test_damaged_chunks_of_a_shard_are_named_with_the_reason_of_the_first() -> N
     assert (one.kind, one.explanation) == ("chunk_damaged", "3 chunks are damaged (3, 5, 12), the first: a")
 
 
-def test_of_very_many_damaged_chunks_the_first_are_named() -> None:
+def test_the_first_of_many_damaged_chunks_are_named() -> None:
     findings = Findings("/store")
     for chunk in range(100):
         findings.add_chunk(chunk, "its checksum does not match", **PLACE)
@@ -51,7 +51,7 @@ def test_of_very_many_damaged_chunks_the_first_are_named() -> None:
     assert one.explanation.startswith("100 chunks are damaged (0, 1, 2, 3, 4, 5, 6, 7, …), the first: its checksum")
 
 
-def test_a_limit_names_its_place_or_their_number_and_one_of_them() -> None:
+def test_a_limit_names_one_place_and_the_number_of_places() -> None:
     findings = Findings("/store")
     for place in ("b", "a", "b"):
         findings.add_limit("{places}: no checksum", place)

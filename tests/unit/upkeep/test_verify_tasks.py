@@ -1,4 +1,4 @@
-"""Work that gives more work."""
+"""Tasks that return further tasks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from noether.data.zarr_store.upkeep.verify.tasks import Task, run_tasks
 
 
 class Tree:
-    """Tasks that give tasks, and a record of them."""
+    """Tasks that return tasks, and a record of their execution."""
 
     def __init__(self, widths: list[int]) -> None:
         self.widths = widths
@@ -33,7 +33,8 @@ class Tree:
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
-def test_every_task_and_all_that_it_gives_is_done_once(workers: int) -> None:
+def test_every_task_runs_once(workers: int) -> None:
+    """The returned tasks are included."""
     tree, calls = Tree([7, 3, 4]), []
     run_tasks(tree.tasks(), workers, lambda: calls.append(len(tree.done)))
     assert len(tree.done) == len(set(tree.done)) == 7 + 7 * 3 + 7 * 3 * 4
@@ -41,7 +42,7 @@ def test_every_task_and_all_that_it_gives_is_done_once(workers: int) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
-def test_what_a_task_gives_is_done_before_many_others_are_begun(workers: int) -> None:
+def test_returned_tasks_run_before_many_others(workers: int) -> None:
     tree = Tree([200, 50])
     ahead: list[int] = []
     run_tasks(tree.tasks(), workers, lambda: ahead.append(tree.begun - tree.leaves // 50))
@@ -49,7 +50,7 @@ def test_what_a_task_gives_is_done_before_many_others_are_begun(workers: int) ->
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_an_error_ends_it_and_no_more_is_begun(workers: int) -> None:
+def test_an_error_stops_further_tasks(workers: int) -> None:
     begun: list[int] = []
 
     def fail(number: int) -> Iterable[Task]:

@@ -1,4 +1,4 @@
-"""Casts: what is refused, and what the record of a loss says."""
+"""The loss of casts, and casts that are refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from noether.data.zarr_store.manifest.fidelity import FieldFidelity
 from noether.data.zarr_store.writing.cast_loss import CastCheck, CastMeter, NonFinite, measure_cast
 from support.ahmed import Arrays
 
-# Several of the blocks in which values are checked.
+# Several blocks of the size in which values are measured.
 MANY_ROWS = 1_000_000
 
 
@@ -37,13 +37,13 @@ def test_a_cast_that_keeps_every_value_loses_nothing(source: str, target: str) -
     )
 
 
-def test_errors_are_the_largest_absolute_and_relative_ones() -> None:
+def test_loss_has_the_largest_absolute_and_relative_error() -> None:
     # float16 has 11 bits: 2049 is stored as 2048, and 1 + 2**-11 as 1.
     measured = measure_cast(column(2049, 1 + 2**-11, 0.5, 0), check("float16"))
     assert measured == FieldFidelity("float32", 1.0, 2**-11 / (1 + 2**-11), 0, 0)
 
 
-def test_values_flushed_to_zero_are_counted_and_are_no_relative_error() -> None:
+def test_values_flushed_to_zero_are_counted() -> None:
     # The smallest float16 is 2**-24; half of it and less rounds to zero.
     measured = measure_cast(column(2**-25, -(2**-26), 0, -0.0, 2**-24), check("float16"))
     assert measured == FieldFidelity("float32", 2**-25, 0.0, 2, 0)
@@ -71,13 +71,15 @@ def test_integers_that_the_dtype_rounds_are_measured(value: int, dtype: str, tar
     ("value", "dtype"), [(2**53 + 1, "int64"), (-(2**63) + 1, "int64"), (2**64 - 1, "uint64")], ids=str
 )
 @pytest.mark.parametrize("target", ["float32", "float64"])
-def test_an_integer_that_float64_cannot_hold_counts_as_the_nearest_float64(value: int, dtype: str, target: str) -> None:
+def test_large_integer_counts_as_the_nearest_float64(value: int, dtype: str, target: str) -> None:
+    """float64 cannot hold the integer."""
     nearest = float(value)
     measured = measure_cast(column(value, dtype=dtype), check(target))
     assert measured.max_abs_error == abs(float(np.dtype(target).type(nearest)) - nearest)
 
 
-def test_the_fields_of_a_real_run_lose_at_most_half_a_unit_of_the_last_place(run_1: Arrays) -> None:
+def test_real_fields_lose_at_most_half_a_unit(run_1: Arrays) -> None:
+    """Half a unit in the last place."""
     velocity = run_1["volume_velocity"]
     measured = measure_cast(velocity, check("float16"))
     normal = np.abs(velocity) >= np.finfo("float16").smallest_normal
@@ -109,10 +111,10 @@ def test_the_first_value_that_rounds_to_infinity_is_refused(value: float) -> Non
 def test_overflow_is_refused_with_the_magnitude_the_limit_and_a_dtype_that_fits(
     values: NDArray[Any], target: str, peak: str, limit: str, wider: str
 ) -> None:
-    """The magnitude is the largest of the field."""
+    """The error has the largest magnitude of the field, the limit, and a dtype that fits."""
     message = (
         f"sample 'run_1', field surface_pressure: the largest magnitude {peak} does not fit {target}, "
-        f"whose limit is {limit}; store this field wider: field_dtypes={{'surface_pressure': '{wider}'}}"
+        f"whose limit is {limit}; store the field in a wider dtype: field_dtypes={{'surface_pressure': '{wider}'}}"
     )
     with pytest.raises(ValueOverflowError, match="^" + re.escape(message)):
         measure_cast(values, check(target))
@@ -120,13 +122,13 @@ def test_overflow_is_refused_with_the_magnitude_the_limit_and_a_dtype_that_fits(
 
 @pytest.mark.parametrize("non_finite", ["raise", "allow"])
 @pytest.mark.parametrize("hole", [np.nan, np.inf, -np.inf])
-def test_overflow_is_refused_also_beside_values_that_are_not_finite(hole: float, non_finite: NonFinite) -> None:
+def test_overflow_takes_precedence_over_non_finite_values(hole: float, non_finite: NonFinite) -> None:
     with pytest.raises(ValueOverflowError, match="magnitude 100000 does not fit"):
         measure_cast(column(hole, 1e5, hole), check("float16", non_finite))
 
 
 @pytest.mark.parametrize("row", [0, MANY_ROWS // 2, MANY_ROWS - 1])
-def test_overflow_is_refused_wherever_it_is(row: int) -> None:
+def test_overflow_is_refused_in_any_row(row: int) -> None:
     values = np.zeros((MANY_ROWS, 1), "float32")
     values[row] = 7e4
     with pytest.raises(ValueOverflowError, match="magnitude 70000 does not fit"):
@@ -135,20 +137,20 @@ def test_overflow_is_refused_wherever_it_is(row: int) -> None:
 
 @pytest.mark.parametrize("target", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("hole", [np.nan, np.inf, -np.inf])
-def test_values_that_are_not_finite_are_refused_with_their_number_and_the_first_row(hole: float, target: str) -> None:
+def test_non_finite_values_are_refused_with_count_and_first_row(hole: float, target: str) -> None:
     values = np.zeros((MANY_ROWS, 3), "float32")
     values[700_001, 2] = values[700_001, 0] = values[-1, 1] = hole
     message = (
-        r"^sample 'run_1', field surface_pressure: 3 of 3000000 values are NaN or infinite, the first in row 700001; "
-        r'expected finite values; .*non_finite="allow"'
+        r"^sample 'run_1', field surface_pressure: expected finite values, got 3 of 3,000,000 that are NaN or "
+        r'infinite, the first in row 700,001; .*non_finite="allow"'
     )
     with pytest.raises(NonFiniteError, match=message):
         measure_cast(values, check(target))
 
 
 @pytest.mark.parametrize("holes", ["before", "after"])
-def test_overflow_in_one_block_is_refused_before_holes_in_another(holes: str) -> None:
-    """The error has the peak of all blocks."""
+def test_overflow_in_any_block_takes_precedence(holes: str) -> None:
+    """An overflow in one block is reported before NaN in another. The error has the peak of all blocks."""
     blocks = [(0, column(np.nan, 1)), (2, column(1e5, 7)), (4, column(-2e5, np.inf))]
     meter = CastMeter(check("float16"), np.dtype("float32"))
     for first_row, block in blocks if holes == "before" else reversed(blocks):
@@ -157,24 +159,26 @@ def test_overflow_in_one_block_is_refused_before_holes_in_another(holes: str) ->
         meter.result()
 
 
-def test_the_first_row_with_a_hole_is_named_whichever_block_comes_first() -> None:
+def test_first_non_finite_row_is_named_for_any_block_order() -> None:
     meter = CastMeter(check("float16"), np.dtype("float32"))
     for first_row in (100, 10, 50):
         meter.add(column(0, 0, np.nan), first_row)
-    with pytest.raises(NonFiniteError, match=r"3 of 9 values are NaN or infinite, the first in row 12;"):
+    with pytest.raises(NonFiniteError, match=r"got 3 of 9 that are NaN or infinite, the first in row 12;"):
         meter.result()
 
 
-def test_a_meter_that_many_threads_feed_measures_what_one_does(run_1: Arrays) -> None:
+def test_meter_is_thread_safe(run_1: Arrays) -> None:
     velocity = np.tile(run_1["volume_velocity"], (40, 1))
     with ThreadPoolExecutor(8) as pool:
         assert measure_cast(velocity, check("float16"), pool.map) == measure_cast(velocity, check("float16"))
 
 
-def test_allowed_values_that_are_not_finite_are_counted_and_are_no_loss() -> None:
+def test_allowed_non_finite_values_are_counted() -> None:
+    """They do not count as loss."""
     values = column(np.nan, np.inf, -np.inf, 2049)
     assert measure_cast(values, check("float16", "allow")) == FieldFidelity("float32", 1.0, 1 / 2049, 0, 3)
 
 
-def test_a_field_without_any_finite_value_loses_nothing_where_that_is_allowed() -> None:
+def test_field_of_allowed_nan_has_no_loss() -> None:
+    """The field has no finite value, and ``non_finite="allow"``."""
     assert measure_cast(column(np.nan, np.inf), check("float16", "allow")) == FieldFidelity("float32", non_finite=2)

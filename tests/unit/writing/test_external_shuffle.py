@@ -1,4 +1,4 @@
-"""What buckets on disk cost, and how many there are."""
+"""The memory of buckets on disk, and the number of buckets."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run(tasks: Iterable[Callable[[], object]]) -> None:
 
 
 def shuffled(held: ExitStack, rows: Grid = GRID) -> ExternalShuffle:
-    """Rows of which number i holds 3 i, 3 i + 1 and 3 i + 2."""
+    """Rows in which row i holds 3 i, 3 i + 1 and 3 i + 2."""
     n_buckets = n_buckets_for(GRID.n_points, ROW_BYTES)
     order = hashed_buckets(GRID.n_points, KEY, n_buckets, "here", run, held)
     scattered = ScatteredRows(held.enter_context(ScratchFile(N_BYTES, "here")), n_buckets, 3, np.dtype("f4"))
@@ -61,7 +61,7 @@ def test_a_field_of_many_buckets_takes_the_memory_of_a_few() -> None:
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-    # Two buckets loaded and a third that comes, with their ranks, the order of one that is sorted, and blocks.
+    # Two loaded buckets and a third with their ranks, the order of a bucket during sorting, and blocks.
     assert peak < 6 * BUCKET_BYTES < N_BYTES / 2
 
 
@@ -90,7 +90,7 @@ def test_few_buckets_stay_in_memory(chunks: range, n_buckets: int) -> None:
     ("n_points", "row_bytes", "n_buckets"),
     [(1, 12, 1), (1 << 20, 16, 1), ((1 << 20) + 1, 16, 2), (3 << 20, 16, 4), (1 << 40, 24, MAX_BUCKETS)],
 )
-def test_there_are_as_many_buckets_as_keep_one_small(n_points: int, row_bytes: int, n_buckets: int) -> None:
+def test_number_of_buckets_keeps_each_small(n_points: int, row_bytes: int, n_buckets: int) -> None:
     assert n_buckets_for(n_points, row_bytes) == n_buckets
 
 
@@ -99,7 +99,7 @@ def in_memory(values: np.ndarray, order: np.ndarray, dtype: str) -> bytes:
 
 
 @pytest.mark.parametrize("stored", ["float16", "float32", "float64"])
-def test_allowed_infinities_and_nans_are_no_warning(stored: str) -> None:
+def test_allowed_non_finite_values_do_not_warn(stored: str) -> None:
     signalling_nan = np.array([0x7FF0000000000001], "u8").view("f8")
     values = np.concatenate([signalling_nan, [np.nan, np.inf, -np.inf]]).reshape(-1, 1)
     order = np.array([3, 1, 0, 2])
@@ -112,7 +112,7 @@ def test_allowed_infinities_and_nans_are_no_warning(stored: str) -> None:
     assert bucketed.tobytes() == in_memory(values, order, stored)
 
 
-def test_a_bucket_that_cannot_be_read_fails_all_who_ask_for_it() -> None:
+def test_unreadable_bucket_fails_every_request() -> None:
     with ExitStack() as held:
         ranks = held.enter_context(ScratchFile(16, "here"))
         ranks.write(np.arange(4, dtype="u4"), 0)
@@ -123,7 +123,5 @@ def test_a_bucket_that_cannot_be_read_fails_all_who_ask_for_it() -> None:
             rows = ExternalShuffle(scattered, order, 4)
             file._file.truncate(10)
             for _ in range(2):
-                with pytest.raises(
-                    StorageError, match=r"^sample 'run', field volume_pressure: .* \(it has become short"
-                ):
+                with pytest.raises(StorageError, match=r"^sample 'run', field volume_pressure: .* \(the file was "):
                     rows.chunk(0, 4)

@@ -1,4 +1,4 @@
-"""The settings of a writer, held once."""
+"""The settings of a writer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from noether.data.zarr_store.core import Grid
 from support.ahmed import AHMED_FILEMAP
 
 
-def test_settings_survive_a_pickle_and_cannot_be_changed(tmp_path: Path) -> None:
+def test_settings_can_be_pickled_and_are_frozen(tmp_path: Path) -> None:
     settings = ZarrStoreWriter(tmp_path, AHMED_FILEMAP, "ahmed", chunk_points={"surface": 9}, threads=2).settings
     again = pickle.loads(pickle.dumps(settings))
     assert again == settings
@@ -22,7 +22,7 @@ def test_settings_survive_a_pickle_and_cannot_be_changed(tmp_path: Path) -> None
         again.shuffle_seed = 1
 
 
-def test_settings_are_kept_apart_from_what_the_caller_changes_later(tmp_path: Path) -> None:
+def test_settings_copy_the_arguments(tmp_path: Path) -> None:
     chunk_points = {"surface": 9}
     writer = ZarrStoreWriter(tmp_path, AHMED_FILEMAP, "ahmed", chunk_points=chunk_points, shard_points=20)
     chunk_points["surface"] = 1

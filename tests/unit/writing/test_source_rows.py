@@ -23,7 +23,7 @@ def test_rows_of_a_mapped_file_are_loaded_without_a_copy(mapped: Any) -> None:
     np.testing.assert_array_equal(rows, np.arange(60_000.0).reshape(20_000, 3))
 
 
-def test_rows_that_lie_apart_in_a_mapped_file_are_copied(mapped: Any) -> None:
+def test_strided_rows_of_a_mapped_file_are_copied(mapped: Any) -> None:
     rows = SourceRows(mapped[::2], "sample 's'").load()
     assert not np.shares_memory(rows, mapped)
     np.testing.assert_array_equal(rows, np.arange(60_000.0).reshape(20_000, 3)[::2])

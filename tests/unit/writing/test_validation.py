@@ -1,4 +1,4 @@
-"""Which samples are fit to be stored, and what is said of those that are not."""
+"""Samples that can be stored, and the errors for other samples."""
 
 from __future__ import annotations
 
@@ -77,23 +77,23 @@ def test_a_vector_field_is_taken_in_any_form(position: Any) -> None:
     np.testing.assert_array_equal(values, POSITION)
 
 
-def test_an_array_is_taken_as_it_is_and_not_copied() -> None:
+def test_array_is_not_copied() -> None:
     (_, position), (_, pressure) = check_fields("run_1", SURFACE, LAYOUTS)["surface"]
     assert np.shares_memory(position, POSITION)
     assert np.shares_memory(pressure, PRESSURE)
 
 
-def test_a_sample_may_lack_a_whole_domain() -> None:
+def test_sample_can_lack_a_whole_domain() -> None:
     assert list(check_fields("run_1", VOLUME, LAYOUTS)) == ["volume"]
 
 
-def test_domains_may_differ_in_their_number_of_points() -> None:
+def test_domains_can_have_different_numbers_of_points() -> None:
     domains = check_fields("run_1", SURFACE | dict.fromkeys(VOLUME, POSITION[:2]), LAYOUTS)
     assert {domain: fields[0][1].shape[0] for domain, fields in domains.items()} == {"surface": 4, "volume": 2}
 
 
 class OnDisk:
-    """An array that is not in memory; counts what is read of it."""
+    """An array that is not in memory; it counts the values that are read."""
 
     def __init__(self, shape: Any, dtype: str = "float32") -> None:
         self.shape, self.dtype, self.n_read = shape, np.dtype(dtype), 0
@@ -137,7 +137,7 @@ def test_an_array_that_is_not_in_memory_is_refused_unread(position: OnDisk, mess
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        pytest.param({}, ": it has no field; expected all fields of at least one of surface, volume", id="nothing"),
+        pytest.param({}, ": it has no field; pass all fields of at least one domain of surface, volume", id="nothing"),
         pytest.param(
             SURFACE | {"surface_presure": PRESSURE},
             ": unknown field 'surface_presure'; did you mean 'surface_pressure'",
@@ -146,18 +146,18 @@ def test_an_array_that_is_not_in_memory_is_refused_unread(position: OnDisk, mess
         pytest.param(SURFACE | {7: PRESSURE}, ": unknown field 7; there are: ", id="field-name-that-is-no-text"),
         pytest.param(
             {"volume_velocity": POSITION},
-            ": domain 'volume' lacks volume_position; a domain that is there has all its fields: give the missing",
+            ": domain 'volume' lacks volume_position, but needs all its fields; add the missing fields, or leave",
             id="domain-without-position",
         ),
         pytest.param(
             SURFACE | {"volume_position": POSITION},
-            ": domain 'volume' lacks volume_velocity; a domain that is there has all its fields",
+            ": domain 'volume' lacks volume_velocity, but needs all its fields; add the missing",
             id="missing-field",
         ),
         pytest.param(
             SURFACE | {"surface_pressure": PRESSURE[:3]},
-            ": the fields of domain 'surface' disagree in their number of points "
-            "(surface_position 4, surface_pressure 3); expected one row per point in each",
+            ": the fields of domain 'surface' have different numbers of points "
+            "(surface_position 4, surface_pressure 3); pass one row per point in each field",
             id="point-counts-disagree",
         ),
     ],
@@ -176,7 +176,7 @@ def test_a_sample_that_does_not_fit_the_store_is_refused(arrays: Any, message: s
         pytest.param(PRESSURE, "expected shape (n_points, 3), got (4,)", id="scalar-for-vector"),
         pytest.param(POSITION[np.newaxis], "expected shape (n_points, 3), got (1, 4, 3)", id="three-dimensions"),
         pytest.param(1.0, "expected shape (n_points, 3), got ()", id="single-number"),
-        pytest.param(POSITION[:0], "it has no points; leave an empty domain out", id="no-points"),
+        pytest.param(POSITION[:0], "it has no points; leave out the empty domain", id="no-points"),
         pytest.param(POSITION > 0, "expected an integer or floating dtype, got bool; convert it to float32", id="bool"),
         pytest.param(POSITION + 0j, "expected an integer or floating dtype, got complex64", id="complex"),
         pytest.param(POSITION.astype(str), "expected an integer or floating dtype, got <U32", id="text"),
@@ -198,7 +198,7 @@ def test_a_sample_that_does_not_fit_the_store_is_refused(arrays: Any, message: s
         ),
         pytest.param(
             np.ma.masked_less(POSITION, 2),
-            "2 of 12 values are masked, and a store holds no mask; expected values at all points: fill them in",
+            "expected values at all points, got 2 of 12 masked, and a store has no mask; fill the masked values",
             id="masked-values",
         ),
     ],
@@ -241,7 +241,7 @@ def test_attributes_become_plain_json_values() -> None:
     assert [type(plain[key]) for key in ("angle", "cells", "closed")] == [float, int, bool]
 
 
-def test_attributes_are_a_copy_that_the_caller_may_go_on_to_change() -> None:
+def test_attributes_are_copied() -> None:
     given = {"inlet": [1.0]}
     plain = check_attributes("run_1", given)
     given["inlet"].append(2.0)
@@ -249,7 +249,7 @@ def test_attributes_are_a_copy_that_the_caller_may_go_on_to_change() -> None:
 
 
 @pytest.mark.parametrize("attributes", [None, {}])
-def test_no_attributes_are_none(attributes: dict[str, Any] | None) -> None:
+def test_no_attributes_become_an_empty_dict(attributes: dict[str, Any] | None) -> None:
     assert check_attributes("run_1", attributes) == {}
 
 
@@ -274,13 +274,13 @@ def endless_list() -> list[Any]:
         pytest.param(endless_list(), id="endless-list"),
     ],
 )
-def test_an_attribute_without_a_form_in_json_is_refused_by_name(value: Any) -> None:
+def test_attribute_must_be_json(value: Any) -> None:
     with pytest.raises(
-        SampleDataError, match=r"^sample 'run_1': attribute 'inlet' has no form in JSON \(.+\); expected"
+        SampleDataError, match=r"^sample 'run_1', attribute 'inlet': it cannot be written as JSON \(.+\); use finite"
     ):
         check_attributes("run_1", {"inlet": value})
 
 
-def test_an_attribute_whose_key_is_no_text_is_refused() -> None:
-    with pytest.raises(SampleDataError, match=r"^sample 'run_1': attribute 7: expected a str as key, got int$"):
+def test_attribute_key_must_be_a_str() -> None:
+    with pytest.raises(SampleDataError, match=r"^sample 'run_1', attribute 7: expected a str as key, got int$"):
         check_attributes("run_1", {7: 1})  # type: ignore[dict-item]  # what the test is about

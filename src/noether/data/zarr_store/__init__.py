@@ -1,6 +1,6 @@
 """Sharded, pre-shuffled Zarr v3 stores for CFD point data.
 
-`ZarrStoreWriter` writes samples; `ZarrChunkReader` reads them back, whole or as random draws that cost only a few
+`ZarrStoreWriter` writes samples. `ZarrChunkReader` reads whole samples, or random draws that take only a few
 neighbouring chunks.
 """
 
@@ -62,7 +62,7 @@ __all__ = [
     "present_specs",
 ]
 
-# Imported on use (PEP 562): zarr alone takes half a second, and the datasets need PyTorch.
+# Imported lazily (PEP 562): importing zarr takes half a second, and the datasets need PyTorch.
 _EXPORTS = {
     "noether.data.schemas": ("FileMap",),
     "noether.data.zarr_store.codec": ("implementation",),

@@ -1,3 +1,3 @@
-"""The version of the distribution, read by the build."""
+"""The version of the distribution. The build reads it."""
 
 __version__ = "0.1.0"

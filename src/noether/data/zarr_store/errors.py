@@ -1,28 +1,28 @@
-"""Every error of the library, in one tree.
+"""All errors and warnings of the library.
 
 ::
 
     StoreError
     ├── ArgumentError              (ValueError)   a parameter is out of its range
-    │   └── SampleIdError                         a sample id is no safe relative name
+    │   └── SampleIdError                         a sample id is not a safe relative name
     ├── SampleDataError            (ValueError)   the arrays of a sample do not fit the store
-    │   ├── ValueOverflowError                    values do not fit the dtype they are stored in
-    │   └── NonFiniteError                        NaN or infinity where none is allowed
+    │   ├── ValueOverflowError                    a value is out of the range of its stored dtype
+    │   └── NonFiniteError                        a value is NaN or infinite, which is not allowed
     ├── ManifestError              (ValueError)   manifest.json is missing, malformed or too new
     │   └── ManifestConflictError                 the store was written with other settings
-    ├── OriginalOrderError         (ValueError)   the source's order cannot be given back
-    ├── UnknownNameError           (KeyError)     no such sample, domain or field in the store
-    ├── CorruptDataError           (ValueError)   bytes in the store are not what they should be
-    ├── TooLargeError              (MemoryError)  what is asked for does not fit in memory, as far as one is told
-    ├── StorageError               (OSError)      where the bytes live cannot be reached or written
-    ├── SourceError                (ValueError)   a source's files cannot be read as a sample
+    ├── OriginalOrderError         (ValueError)   the order of the source cannot be restored
+    ├── UnknownNameError           (KeyError)     a sample, domain or field is not in the store
+    ├── CorruptDataError           (ValueError)   bytes in the store are damaged or missing
+    ├── TooLargeError              (MemoryError)  the requested data does not fit in memory
+    ├── StorageError               (OSError)      the storage cannot be reached or written
+    ├── SourceError                (ValueError)   the files of a source cannot be read as a sample
     ├── MeshError                  (ValueError)   a mesh does not fit a sample, or a file format
-    ├── WorkerError                (RuntimeError) processes that were to do the work cannot be started or reached
-    │   └── WorkerDiedError                       a process ended before its work was done
+    ├── WorkerError                (RuntimeError) worker processes cannot be started or reached
+    │   └── WorkerDiedError                       a worker process ended before its work was done
     └── MissingDependencyError     (ImportError)  an optional library is not installed
 
-Each is also the builtin that a caller would expect, in parentheses. `MixedSamplesWarning`, `PrecisionWarning` and
-`WholeFileWarning` are no errors.
+Each class also derives from the builtin exception in parentheses, so that callers can catch either. The warnings are
+`MixedSamplesWarning`, `PrecisionWarning` and `WholeFileWarning`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ __all__ = [
     "require_one_of",
 ]
 
-# Characters of known names: comparing so many takes a second.
+# Maximum number of characters in all known names; comparing this many takes a second.
 _MAX_COMPARED = 1 << 21
 
 
@@ -71,7 +71,7 @@ class ArgumentError(StoreError, ValueError):
 
 
 class SampleIdError(ArgumentError):
-    """A sample id is no safe relative name."""
+    """A sample id is not a safe relative name."""
 
 
 class SampleDataError(StoreError, ValueError):
@@ -79,11 +79,11 @@ class SampleDataError(StoreError, ValueError):
 
 
 class ValueOverflowError(SampleDataError):
-    """Values do not fit the dtype they are stored in."""
+    """A value is out of the range of its stored dtype."""
 
 
 class NonFiniteError(SampleDataError):
-    """NaN or infinity where none is allowed."""
+    """A value is NaN or infinite, which is not allowed."""
 
 
 class ManifestError(StoreError, ValueError):
@@ -95,34 +95,35 @@ class ManifestConflictError(ManifestError):
 
 
 class OriginalOrderError(StoreError, ValueError):
-    """The source's order cannot be given back."""
+    """The order of the source cannot be restored."""
 
 
 class UnknownNameError(StoreError, KeyError):
-    """No such sample, domain or field in the store."""
+    """A sample, domain or field is not in the store."""
 
-    # KeyError prints its message quoted, as it would a key.
+    # KeyError would print the message in quotes.
     __str__ = Exception.__str__
 
 
 class CorruptDataError(StoreError, ValueError):
-    """Bytes in the store are not what they should be."""
+    """Bytes in the store are damaged or missing."""
 
 
 class TooLargeError(StoreError, MemoryError):
-    """What is asked for does not fit in memory, as far as a store or a file tells how large it is."""
+    """The requested data does not fit in memory, according to the size that a store or a file claims."""
 
-    # That of MemoryError refuses a class with other bases first; tblib, which Dask brings along, calls it to unpickle.
+    # tblib, which Dask uses, calls `__new__` to unpickle. `MemoryError.__new__` refuses a class whose first base is
+    # another class.
     def __new__(cls, *args: object) -> Self:
         return Exception.__new__(cls, *args)
 
 
 class StorageError(StoreError, OSError):
-    """The place where the bytes live cannot be reached or written."""
+    """The storage cannot be reached or written."""
 
 
 class SourceError(StoreError, ValueError):
-    """A source's files cannot be read as a sample."""
+    """The files of a source cannot be read as a sample."""
 
 
 class MeshError(StoreError, ValueError):
@@ -130,20 +131,20 @@ class MeshError(StoreError, ValueError):
 
 
 class WorkerError(StoreError, RuntimeError):
-    """Processes that were to do the work cannot be started or reached."""
+    """Worker processes cannot be started or reached."""
 
 
 class WorkerDiedError(WorkerError):
-    """A process ended before its work was done.
+    """A worker process ended before its work was done.
 
     Parameters
     ----------
     reason : str
-        Why: the signal that killed it, or the time that it was given.
+        Reason of the end: the signal that killed the process, or its timeout.
     pid : int, optional
-        Its id, where it was a process of this machine.
+        Id of the process, if it ran on this machine.
     seconds : float
-        Time that it had spent on the work.
+        Time that the process had spent on the work.
     """
 
     def __init__(self, reason: str, pid: int | None = None, seconds: float = 0.0) -> None:
@@ -158,33 +159,35 @@ class MissingDependencyError(StoreError, ImportError):
     Parameters
     ----------
     library : str
-        What is missing, as one imports it.
+        Import name of the missing library.
     purpose : str
-        What it is needed for, as the subject of a sentence: ``"reading .pt files"``.
+        Purpose of the library, as the subject of a sentence: ``"reading .pt files"``.
     extra : str
-        The extra of this distribution that installs it.
+        Extra of this distribution that installs the library.
     """
 
     def __init__(self, library: str, purpose: str, extra: str) -> None:
         super().__init__(
-            f"{purpose} needs {library}, which is not installed: pip install 'noether-zarr-store[{extra}]'"
+            f"{purpose} needs {library}, which is not installed; install it with: "
+            f"pip install 'noether-zarr-store[{extra}]'"
         )
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Exceptions rebuild from `args`, which hold the finished message: worker processes send errors home.
+        # Worker processes send errors to their parent. By default, an exception is rebuilt from `args`, which here is
+        # the finished message.
         return (_rebuild, (type(self), str(self)))
 
 
 class MixedSamplesWarning(UserWarning):
-    """The samples of a store do not belong together: points of a domain are cells of a mesh in some of them only."""
+    """The samples of a store are of two kinds: the points of a domain are cells of a mesh in only some of them."""
 
 
 class PrecisionWarning(UserWarning):
-    """Positions are stored, or read, with fewer digits than they need to stay apart."""
+    """Positions are stored, or read, with too few digits: different points fall together."""
 
 
 class WholeFileWarning(UserWarning):
-    """A large file of a source is read whole into memory, because it cannot be read in parts."""
+    """A large file of a source is loaded into memory as a whole, because it cannot be read in blocks."""
 
 
 def _rebuild(kind: type[ImportError], message: str) -> ImportError:
@@ -194,32 +197,32 @@ def _rebuild(kind: type[ImportError], message: str) -> ImportError:
 
 
 def reason_of(error: Exception) -> str:
-    """Say why something failed: errors of this library explain themselves, others need their name."""
+    """Return the message of an error; after its class name unless it is an error of this library."""
     return str(error) if isinstance(error, StoreError) else f"{type(error).__name__}: {error}"
 
 
 def require_one_of(parameter: str, value: object, known: Collection[object]) -> None:
-    """Raise `ArgumentError` unless the value of a parameter is one of those that are known."""
+    """Raise `ArgumentError` unless the value of a parameter is in `known`."""
     if value not in known:
         raise ArgumentError(f"{parameter}: expected one of {', '.join(map(str, known))}, got {value!r}")
 
 
 def nearest_names(name: object, known: Iterable[str], *, limit: int = 8) -> str:
-    """Say which known names come nearest to an unknown one, to end an error message with.
+    """Return a hint with the known names that are most similar to an unknown name, for the end of an error message.
 
     Parameters
     ----------
     name : object
         The unknown name.
     known : iterable of str
-        The names there are.
+        All known names.
     limit : int
-        How many known names to list where none is near.
+        Maximum number of known names that are listed if none is similar.
 
     Returns
     -------
     str
-        ``"did you mean 'a' or 'b'?"``, or else the list of what there is.
+        ``"did you mean 'a' or 'b'?"``, or a list of known names.
     """
     names = sorted(known)
     by_lower_case = {known_name.lower(): known_name for known_name in names}

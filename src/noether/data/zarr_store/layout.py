@@ -1,4 +1,4 @@
-"""From the files of a dataset to domains and arrays: names, widths, dtypes. Pure."""
+"""The domains and arrays of a dataset, from its file map: names, widths and dtypes. Pure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ POSITION = "position"
 STORED_DTYPES = ("float16", "float32", "float64")
 
 _NO_POINT_FIELD = "design_parameters"
-# A manifest keeps its own unknown keys, and would set them as attributes of these.
+# The manifest model keeps unknown keys. Without this, pydantic would set unknown keys as attributes of these classes.
 _KNOWN_KEYS_ONLY = {"extra": "ignore"}
 
 
@@ -43,13 +43,13 @@ class FieldSpec:
     Attributes
     ----------
     attribute : str
-        The attribute of the `FileMap`: ``volume_distance_to_surface``.
+        Attribute of the `FileMap`, such as ``volume_distance_to_surface``.
     field : str
-        The canonical name, ``<domain>_<name>``: ``volume_sdf``.
+        Canonical name, ``<domain>_<name>``, such as ``volume_sdf``.
     domain, name : str
-        The two parts of it.
+        Domain and name of the field, which make up the canonical name.
     width : int
-        Components per point.
+        Number of components per point.
     """
 
     attribute: str
@@ -61,18 +61,18 @@ class FieldSpec:
 
 @dataclass(frozen=True, slots=True)
 class ArrayLayout:
-    """How one field is stored.
+    """The array that stores a field.
 
     Attributes
     ----------
     array_name : str
-        Path of the array in the sample's group, ``<domain>/<name>``; a name alone is taken for one in its domain.
+        Path of the array in the sample's group, ``<domain>/<name>``. A name without ``/`` is an array in its domain.
     field : str
         Canonical name of the field.
     dtype : str
         Stored dtype: ``"float16"``, ``"float32"`` or ``"float64"``.
     dim : int
-        Components per point.
+        Number of components per point.
     """
 
     __pydantic_config__: ClassVar = _KNOWN_KEYS_ONLY
@@ -88,12 +88,12 @@ class ArrayLayout:
         return self.array_name.rpartition("/")[2]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the layout as the manifest has it."""
+        """Return the layout as a dict, in the form of the manifest."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
-        """Return the layout that `to_dict` turned into a dict."""
+        """Return a layout from the dict of `to_dict`."""
         return cls(**content)
 
 
@@ -106,7 +106,7 @@ class DomainLayout:
     position : str
         Canonical name of the field that holds the coordinates.
     arrays : dict of str to ArrayLayout
-        By canonical field name.
+        Layouts of the arrays, by canonical field name.
     """
 
     __pydantic_config__: ClassVar = _KNOWN_KEYS_ONLY
@@ -115,7 +115,10 @@ class DomainLayout:
     arrays: dict[str, ArrayLayout]
 
     def with_paths(self, domain: str) -> Self:
-        """Return the layout of `domain` with the path of each array, also where the manifest has a name alone."""
+        """Return the layout with the full path of each array, as the layout of `domain`.
+
+        A manifest can also list an array by its name without the domain.
+        """
         arrays = {
             field: array if "/" in array.array_name else replace(array, array_name=f"{domain}/{array.array_name}")
             for field, array in self.arrays.items()
@@ -123,31 +126,31 @@ class DomainLayout:
         return replace(self, arrays=arrays)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the layout as the manifest has it."""
+        """Return the layout as a dict, in the form of the manifest."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
-        """Return the layout that `to_dict` turned into a dict."""
+        """Return a layout from the dict of `to_dict`."""
         arrays = {field: ArrayLayout.from_dict(array) for field, array in content["arrays"].items()}
         return cls(content["position"], arrays)
 
 
 def require_domain(domain: str, domains: Mapping[str, DomainLayout]) -> None:
-    """Raise `UnknownNameError` unless a store with these domains has `domain`."""
+    """Raise `UnknownNameError` unless `domain` is one of the domains of a store."""
     if domain not in domains:
         raise UnknownNameError(f"domain {domain!r} is not in the store; {nearest_names(domain, domains)}")
 
 
 def require_fields(fields: Iterable[str], domains: Mapping[str, DomainLayout]) -> frozenset[str]:
-    """Return the names of fields if a store with these domains has them all.
+    """Return the names of fields, after checking that a store with these domains has all of them.
 
     Raises
     ------
     ArgumentError
-        `fields` is one str.
+        `fields` is a single str.
     UnknownNameError
-        The store has no such field.
+        A field is not in the store.
     """
     if isinstance(fields, str):
         raise ArgumentError(f"fields: expected a list of names, got the str {fields!r}; write [{fields!r}]")
@@ -159,17 +162,18 @@ def require_fields(fields: Iterable[str], domains: Mapping[str, DomainLayout]) -
 
 
 def field_specs(schema: type[FileMap]) -> tuple[FieldSpec, ...]:
-    """List the fields that a `FileMap` class can name, in its order.
+    """Return the fields that a `FileMap` class can name, in the order of its attributes.
 
     Parameters
     ----------
     schema : type of FileMap
-        `FileMap` or a subclass of it.
+        `FileMap` or a subclass.
 
     Raises
     ------
     ArgumentError
-        An attribute has no declared width or no ``<domain>_<name>`` form, or two attributes name the same field.
+        An attribute has no declared width, or is not of the form ``<domain>_<name>``, or two attributes name the same
+        field.
     """
     specs: dict[str, FieldSpec] = {}
     for attribute, info in schema.model_fields.items():
@@ -185,8 +189,8 @@ def field_specs(schema: type[FileMap]) -> tuple[FieldSpec, ...]:
         field = f"{domain}_{name}"
         if field in specs:
             raise ArgumentError(
-                f"{schema.__name__}.{attribute}: it names the field {field}, as {specs[field].attribute} does; "
-                "expected one attribute for each field, so rename one of them"
+                f"{schema.__name__}.{attribute}: expected a different field for each attribute, got {field}, which "
+                f"{specs[field].attribute} names too; rename one of the two attributes"
             )
         specs[field] = FieldSpec(attribute, field, domain, name, widths[-1])
     return tuple(specs.values())
@@ -206,12 +210,12 @@ CANONICAL_TO_SPEC: dict[str, FieldSpec] = {spec.field: spec for spec in FIELD_SP
 
 
 def present_specs(filemap: FileMap) -> tuple[FieldSpec, ...]:
-    """List the fields that a file map names a file for, in the order of the `FileMap`."""
+    """Return the fields for which a file map names a file, in the order of the `FileMap`."""
     return tuple(spec for spec in field_specs(type(filemap)) if getattr(filemap, spec.attribute) is not None)
 
 
 def filename_to_canonical(filemap: FileMap) -> dict[str, str]:
-    """Map the file name of each field that is present to the field's canonical name.
+    """Return the canonical field name for each file name in a file map.
 
     Raises
     ------
@@ -223,30 +227,30 @@ def filename_to_canonical(filemap: FileMap) -> dict[str, str]:
         filename = getattr(filemap, spec.attribute)
         if filename in names:
             raise ArgumentError(
-                f"file map: {filename!r} is named for both {names[filename]} and {spec.field}; "
-                "each field needs a file of its own"
+                f"file map: expected a different file for each field, got {filename!r} for both {names[filename]} and "
+                f"{spec.field}; name another file for one of them"
             )
         names[filename] = spec.field
     return names
 
 
 def stored_dtype(dtype: DTypeLike | None, parameter: str) -> str:
-    """Return the name of a dtype that fields can be stored in.
+    """Return the name of a dtype in which fields can be stored.
 
     Parameters
     ----------
     dtype : dtype-like
         ``"float16"``, ``"float32"`` or ``"float64"``, as a name or a NumPy dtype.
     parameter : str
-        What the caller calls it, for the error.
+        Name of the parameter, for the error.
 
     Raises
     ------
     ArgumentError
-        It is another dtype, or none.
+        The value is another dtype, or no dtype.
     """
     try:
-        # NumPy reads None as float64, which nobody means.
+        # NumPy reads None as float64, which is not what the caller means.
         name: object = dtype if dtype is None else np.dtype(dtype).name
     except (TypeError, ValueError):
         name = dtype
@@ -260,16 +264,16 @@ def build_domain_layouts(
     values_dtype: DTypeLike = "float16",
     field_dtypes: Mapping[str, DTypeLike] | None = None,
 ) -> dict[str, DomainLayout]:
-    """Lay out the fields that a file map names: domains, arrays and their dtypes.
+    """Return the domains, arrays and stored dtypes of the fields that a file map names.
 
     Parameters
     ----------
     filemap : FileMap
-        Names the fields that are there.
+        File map that names the fields.
     coords_dtype, values_dtype : dtype-like
         Stored dtype of positions, and of all other fields.
     field_dtypes : mapping of str to dtype-like, optional
-        Stored dtypes by canonical field name, over both.
+        Stored dtypes by canonical field name; these override the other two.
 
     Returns
     -------
@@ -279,13 +283,13 @@ def build_domain_layouts(
     Raises
     ------
     ArgumentError
-        No field is named, a domain has no position, a dtype is not a storable one, or `field_dtypes` names a
-        field that the file map lacks.
+        The file map names no field, a domain has no position, a dtype cannot be stored, or `field_dtypes` names a field
+        that is not in the file map.
     """
     coords, values = stored_dtype(coords_dtype, "coords_dtype"), stored_dtype(values_dtype, "values_dtype")
     specs = present_specs(filemap)
     if not specs:
-        raise ArgumentError("file map: it names no field; give at least one <domain>_position")
+        raise ArgumentError("file map: it names no field; set at least one <domain>_position")
     fields = {spec.field for spec in specs}
     overrides = {}
     for field, dtype in (field_dtypes or {}).items():
@@ -301,6 +305,6 @@ def build_domain_layouts(
     for name, domain in arrays.items():
         if f"{name}_{POSITION}" not in domain:
             raise ArgumentError(
-                f"file map: domain {name!r} has no position, only {', '.join(domain)}; name its {name}_{POSITION}"
+                f"file map: domain {name!r} has no position, only {', '.join(domain)}; set {name}_{POSITION}"
             )
     return {name: DomainLayout(f"{name}_{POSITION}", domain) for name, domain in arrays.items()}

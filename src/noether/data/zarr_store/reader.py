@@ -1,4 +1,4 @@
-"""Reading samples, and random draws of their points, from a store."""
+"""Reading of samples, and of random draws of their points, from a store."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ __all__ = ["IoStatistics", "Order", "SampleBatch", "StoreFactory", "ZarrChunkRea
 
 Order = Literal["stored", "original"]
 
-# Requests to object storage wait far more than they work; on a local disk threads only get into each other's way.
+# Threads that read object storage mostly wait. On a local disk, threads only slow each other down.
 _REMOTE_CONCURRENCY = 16
 
 
@@ -57,43 +57,43 @@ class ZarrChunkReader:
     Parameters
     ----------
     store_root : str or path
-        Local path or URL.
+        Local path or URL of the store.
     manifest : StoreManifest, optional
-        The store's manifest where the caller has it; else it is read once, here.
+        Manifest of the store, if the caller has it; by default the constructor reads it.
     store_factory : callable of str to zarr Store, optional
-        Opens the group at a path or URL. If given, it carries every byte that is read of the groups.
+        Opens the group at a path or URL as a zarr Store, which then carries every byte that is read from the groups.
     read_concurrency : int, optional
-        Most requests in flight; 1 for a local path and 16 for a URL unless it is given. With 1 all is read in the
-        caller's thread.
+        Maximum number of requests in flight; by default 1 for a local path and 16 for a URL. With 1, all reads are in
+        the caller's thread.
     storage_options : mapping, optional
         Options of the file system; see `stores.open_storage`.
     verify_checksums : bool
-        Compare the crc32c of each chunk that carries one. zarr-python, where it has to read, does so in any case.
+        Whether to compare the crc32c of each chunk that carries one. Arrays that zarr-python reads are always compared.
     chunk_order : {"consecutive", "scattered"}
         Whether the chunks of a draw are neighbours, which is fastest, or chosen independently.
     cache_dir : str or path, optional
-        A directory of this machine that keeps the chunks that were read of a remote store, for all processes; without
-        it, that of the environment variable ``NOETHER_ZARR_CACHE_DIR``, if any. See docs/cache.md.
+        Directory of this machine that caches the chunks of a remote store, for all processes; by default the value of
+        the environment variable ``NOETHER_ZARR_CACHE_DIR``, if it is set. See docs/cache.md.
     cache_limit : int or str, optional
-        Most bytes of all files in `cache_dir`, such as ``"200 GB"``; without it, those of
+        Maximum number of bytes of all files in `cache_dir`, such as ``"200 GB"``; by default the value of
         ``NOETHER_ZARR_CACHE_LIMIT``, or 100 GB.
 
     Attributes
     ----------
     manifest : StoreManifest
-        What the store holds.
+        Manifest of the store.
 
     Raises
     ------
     ArgumentError
         A parameter is out of its range.
     ManifestError
-        There is no store at `store_root`, or one that this release cannot read.
+        There is no store at `store_root`, or this release cannot read it.
 
     Notes
     -----
-    Safe to use from many threads. It can be pickled, and used on in forked processes; what it has opened
-    stays behind.
+    Safe to use from many threads. A reader can be pickled, and can be used in forked processes: open files and
+    connections are left behind.
     """
 
     def __init__(
@@ -134,12 +134,12 @@ class ZarrChunkReader:
 
     @property
     def cache_limit(self) -> int | None:
-        """Most bytes of the cache on this machine; None without one."""
+        """Maximum number of bytes of the cache on this machine; None without a cache."""
         return None if self._cache is None else self._cache.limit
 
     @property
     def origin(self) -> tuple[float, float, float] | None:
-        """The point that was subtracted from all positions before they were stored; None where nothing was.
+        """Point that was subtracted from all positions before they were stored; None if there is no such point.
 
         The positions of the source are ``stored.astype("float64") + origin``.
         """
@@ -163,7 +163,7 @@ class ZarrChunkReader:
         Returns
         -------
         dict of str to torch.Tensor
-            By canonical field name: shape ``(T,)`` for scalars, ``(T, width)`` otherwise.
+            Values by canonical field name: shape ``(T,)`` for scalars, ``(T, width)`` otherwise.
 
         Raises
         ------
@@ -189,26 +189,26 @@ class ZarrChunkReader:
         Parameters
         ----------
         sample_id : str
-            Which sample.
+            Id of the sample.
         num_points : mapping of str to int or None, optional
-            Points to draw, by domain. A domain that is missing, or None, is read whole, as is one that has no more
-            points than asked for; one that this sample lacks is ignored. All fields of a domain give the same points.
+            Number of points to draw, by domain. A domain is read whole if it is missing, None, or has no more points
+            than requested. A domain that this sample lacks is ignored. All fields of a domain have the same points.
         generator : numpy.random.Generator, torch.Generator, int or None
-            Source of randomness; the same one gives the same draws, whichever `fields` are asked for. None draws
-            fresh entropy from the operating system.
+            Source of randomness. The same source returns the same draws for any `fields`. None draws fresh entropy from
+            the operating system.
         fields : iterable of str, optional
-            Canonical names of what to read; nothing else costs a byte. Without it, all that the sample has.
+            Canonical names of the fields to read; no byte of other fields is read. By default all fields of the sample.
         order : {"stored", "original"}
-            Whether rows come as they lie in the store, or as they were in the source: of whole domains only, and it
-            takes 8 bytes a point beside the result.
+            Whether rows are in the order of the store, or in the order of the source. The order of the source works for
+            whole domains only, and takes 8 bytes of memory per point in addition to the result.
         dtype : dtype-like, mapping of str to dtype-like, or None
-            Floating dtype of the result; None keeps the stored ones. A mapping has the dtypes of some fields by
-            canonical name, and all others are float32: ``{"volume_position": "float64"}``.
+            Floating dtype of the result; None keeps the stored dtypes. A mapping has the dtypes of some fields by
+            canonical name, and all other fields are float32: ``{"volume_position": "float64"}``.
 
         Returns
         -------
         dict of str to ndarray
-            By canonical field name: shape ``(T,)`` for scalars, ``(T, width)`` otherwise.
+            Values by canonical field name: shape ``(T,)`` for scalars, ``(T, width)`` otherwise.
 
         Raises
         ------
@@ -217,11 +217,11 @@ class ZarrChunkReader:
         ArgumentError
             A parameter is out of its range.
         OriginalOrderError
-            `order` is ``"original"`` for a draw, or the store was shuffled elsewhere.
+            `order` is ``"original"`` for a draw, or for a store whose original order is not known.
         CorruptDataError
-            The bytes in the store are not what they should be.
+            The bytes in the store are damaged.
         TooLargeError
-            What is read does not fit in memory, or is of more than 1,048,576 chunks of a domain.
+            The result does not fit in memory, or needs more than 1,048,576 chunks of a domain.
         StorageError
             The store cannot be reached.
         """
@@ -230,7 +230,7 @@ class ZarrChunkReader:
         restores = self._restores_order(planned, order)
         reads = list(chain.from_iterable(self._fetcher.prepare(planned)))
         arrays = self._fetcher.read(reads, dtypes)
-        # Only now: a permutation takes all its memory at once, for as many points as the manifest claims.
+        # Only after the read: a permutation allocates memory for all points that the manifest claims.
         orders = {one.domain: self.permutation(sample_id, one.domain) for one in planned} if restores else {}
         result = {}
         for one, rows in zip(reads, arrays, strict=True):
@@ -252,18 +252,18 @@ class ZarrChunkReader:
     ) -> Iterator[SampleBatch]:
         """Read a whole sample batch by batch, in stored order and bounded memory.
 
-        Batches are of one domain at a time, domains in the order of the store. While the caller works on a batch, a
-        thread reads the next one.
+        Each batch is of one domain; the domains come in the order of the store. While the caller works on a batch, a
+        thread prefetches the next one.
 
         Parameters
         ----------
         sample_id : str
-            Which sample.
+            Id of the sample.
         num_points : int or mapping of str to int
-            Points of a batch, of every domain or by domain; the last batch of a domain may have fewer. A mapping
-            names every domain that is read.
+            Number of points of a batch, for all domains or by domain; the last batch of a domain may have fewer. A
+            mapping must name every domain that is read.
         fields : iterable of str, optional
-            Canonical names of what to read, as in `read_arrays`.
+            Canonical names of the fields to read; see `read_arrays`.
         dtype : dtype-like, mapping of str to dtype-like, or None
             See `read_arrays`.
 
@@ -275,17 +275,17 @@ class ZarrChunkReader:
         Raises
         ------
         UnknownNameError, ArgumentError
-            As in `read_arrays`, and where a mapping lacks a domain; at once.
+            See `read_arrays`; also if a mapping lacks a domain. Raised by the call itself.
         CorruptDataError, TooLargeError, StorageError
-            As in `read_arrays`, in place of the first batch that cannot be read.
+            See `read_arrays`. Raised in place of the first batch that cannot be read.
 
         Notes
         -----
-        Memory holds two or three batches; smaller ones are cut out of reads of 65,536 points, or of a chunk where that
-        is larger. Every chunk is decoded once: a batch that ends within a chunk leaves the rest of it to the next one.
+        Memory holds two or three batches. Small batches are cut out of reads of 65,536 points, or of one chunk if it is
+        larger. Every chunk is decoded once: the rest of a chunk goes into the next batch.
 
-        A loop that ends early, by ``break`` or an exception, waits for the read that is under way. A loop does not go
-        on in a forked process, which lacks the thread; a new one may begin there.
+        A loop that ends early, by ``break`` or an exception, waits for the read in progress. A loop cannot continue in
+        a forked process, which lacks the thread; a new loop can begin there.
         """
         entry, domains = self._fetcher.entry(sample_id), self.manifest.domains
         dtypes = ResultDtypes.of(dtype, domains)
@@ -299,34 +299,33 @@ class ZarrChunkReader:
         allocate: Allocate | None = None,
         dtype: ResultDtype = "float32",
     ) -> list[list[dict[str, NDArray[Any]]]]:
-        """Read what was planned elsewhere, of several samples, all requests of all of them at once.
+        """Read planned reads of several samples, with all their requests in parallel.
 
         Parameters
         ----------
         samples : sequence of sequences of PlannedRead
-            For each sample, what to read of it.
+            The planned reads of each sample.
         allocate : callable of sequence of int to sequence of ndarray of uint8, optional
-            Returns the memory for the rows of each field, of all samples side by side, for so many bytes each. The
-            memory is aligned for any of the dtypes.
+            Takes sizes in bytes, and returns a buffer of each size, aligned for any of the dtypes. A buffer gets the
+            rows of one field of all samples, one after the other.
         dtype : dtype-like, mapping of str to dtype-like, or None
             See `read_arrays`.
 
         Returns
         -------
         list of lists of dict of str to ndarray
-            For each `PlannedRead` the result of `read_arrays`; that of candidates lies apart from all others, in dtypes
-            of its own.
+            For each `PlannedRead`, the result of `read_arrays`. Candidates have a buffer and dtypes of their own.
 
         Raises
         ------
         UnknownNameError
             `dtype` names a field that the store does not have.
         ArgumentError
-            A dtype is not a floating one.
+            A dtype is not a floating dtype.
         TooLargeError
             The rows do not fit in memory.
         CorruptDataError
-            The bytes in the store are not what they should be.
+            The bytes in the store are damaged.
         StorageError
             The store cannot be reached.
         """
@@ -348,15 +347,15 @@ class ZarrChunkReader:
         fields: Iterable[str] | None = None,
         generator: RandomSource = None,
     ) -> ReadCost:
-        """Return what a read would cost, before anything is read but metadata and indexes that are not known yet.
+        """Return the cost of a read in advance. This reads only metadata and indexes that are not cached.
 
-        Parameters and errors are those of `read_arrays`: with the same generator state, it costs exactly this. With
-        a chunk index nothing at all is read here.
+        Parameters and errors are those of `read_arrays`: with the same generator state, the read costs exactly this.
+        With a chunk index, this reads nothing.
 
         Returns
         -------
         ReadCost
-            Chunks, requests and bytes by field; by domain, the points and the number of different draws.
+            Chunks, requests and bytes by field; points and number of different draws by domain.
         """
         planned = self._plan_reads(sample_id, num_points, generator, fields)
         return ReadCost.of(list(chain.from_iterable(self._fetcher.prepare(planned))), self.chunk_order)
@@ -364,28 +363,28 @@ class ZarrChunkReader:
     def read_coords(
         self, sample_id: str, domain: str, num_points: int | None, generator: RandomSource = None
     ) -> torch.Tensor:
-        """Read positions alone, as a draw of their own.
+        """Read only the positions of a domain, as a draw of their own.
 
         Parameters
         ----------
         sample_id, domain : str
-            Which sample, and which of its domains.
+            Id of the sample, and name of the domain.
         num_points : int or None
-            Points to draw; None reads all.
+            Number of points to draw; None reads all points.
         generator : numpy.random.Generator, torch.Generator, int or None
-            Source of randomness; None is PyTorch's global generator.
+            Source of randomness; None uses PyTorch's global generator.
 
         Returns
         -------
         torch.Tensor of float32, shape (T, 3)
-            In the unit of the source, relative to the `origin` of the store.
+            Positions in the unit of the source, relative to the `origin` of the store.
         """
         require_domain(domain, self.manifest.domains)
         position = self.manifest.domains[domain].position
         return self.read_sample(sample_id, {domain: num_points}, generator, [position])[position]
 
     def permutation(self, sample_id: str, domain: str) -> NDArray[np.int64]:
-        """Return the shuffle of a domain, to bring rows in stored order back to the source's.
+        """Return the permutation of a domain, to restore the order of the source.
 
         Returns
         -------
@@ -395,29 +394,29 @@ class ZarrChunkReader:
         Raises
         ------
         UnknownNameError
-            The store has no such sample, or the sample no such domain.
+            The store has no such sample, or the sample has no such domain.
         OriginalOrderError
-            The store was shuffled elsewhere.
+            The original order of the store is not known.
         TooLargeError
-            There is no memory for it.
+            The permutation does not fit in memory.
         """
         return shuffle_of(self.manifest, sample_id, self._fetcher.entry(sample_id), domain)
 
     def io_statistics(self) -> IoStatistics:
-        """Return what this reader has read so far: requests, bytes, and the time of waiting and decoding.
+        """Return the counts of this reader's reads so far: requests, bytes, and seconds of waiting and decoding.
 
-        It counts in each process by itself: a process that was forked, or got the reader in a pickle, begins anew. The
-        manifest and the file of the chunk index, which are read once, are not counted.
+        Each process has its own counts: in a forked process, or after unpickling, they begin at 0. The manifest and the
+        file of the chunk index, which are read once, are not counted.
         """
         meter = self._fetcher.meter
         return IoStatistics() if meter is None else meter.so_far()
 
     def count_into(self, row: IoRow) -> None:
-        """Let this process count what it reads in other numbers from now on, such as those that workers share."""
+        """Count the reads of this process in `row` from now on, such as a row that workers share."""
         self._fetcher.count_into(row)
 
     def entry(self, sample_id: str) -> SampleEntry:
-        """Return what the manifest says of a sample; that of the samples read last is at hand."""
+        """Return the manifest entry of a sample, cached for the samples that were read last."""
         return self._fetcher.entry(sample_id)
 
     def attributes(self, sample_id: str) -> dict[str, Any]:
@@ -435,7 +434,7 @@ class ZarrChunkReader:
         return plan_reads(self.manifest, sample_id, entry, fields, num_points, entropy, self.chunk_order)
 
     def _restores_order(self, planned: Iterable[PlannedRead], order: Order) -> bool:
-        """Return whether the source's order is asked for; raise where it cannot be restored."""
+        """Return whether to restore the order of the source; raise an error if that is not possible."""
         if order == "stored":
             return False
         if order != "original":

@@ -1,4 +1,4 @@
-"""Writing samples into a store."""
+"""The writer of samples."""
 
 from __future__ import annotations
 
@@ -68,77 +68,80 @@ from noether.data.zarr_store.writing import (
 
 __all__ = ["ZarrStoreWriter"]
 
-# Requests to object storage wait far more than they work.
+# Number of concurrent requests to object storage, which mostly wait.
 _REMOTE_CONCURRENCY = 16
 
 
 class ZarrStoreWriter:
-    """Writes samples into a store: shuffled once, chunked along the points, one Zarr group a sample.
+    """Writes samples into a store: each sample is a Zarr group, shuffled once and chunked along its points.
 
     Parameters
     ----------
     store_root : str or path
         Local path, ``file://``, ``memory://``, ``s3://`` or any other URL that obstore or fsspec opens.
     filemap : FileMap
-        Names the fields that samples of this store have.
+        File map that names the fields of the samples.
     dataset_name : str
         Name of the dataset.
     shuffle_seed : int
-        Seed of the shuffle; every sample and domain derives its own from it.
+        Seed of the shuffle. The seed of each sample and domain is derived from it.
     chunk_points : int or mapping of str to int
-        Points of a chunk, the unit of reading: of all domains, or by domain; one that a mapping lacks gets 4096.
+        Number of points of a chunk, the unit of reading, for all domains or by domain. Domains that are not in the
+        mapping get 4096.
     shard_points : int, optional
-        Most points of a shard, the unit of writing; rounded down to whole chunks, at least one. Without it, one
-        shard holds a whole field.
+        Maximum number of points of a shard, the unit of writing. It is rounded down to whole chunks, and is at least
+        one chunk. By default, one shard holds a whole field.
     coords_dtype, values_dtype : dtype-like
         Stored dtype of positions, and of all other fields: float16, float32 or float64.
     field_dtypes : mapping of str to dtype-like, optional
-        Stored dtypes by canonical field name, over both.
+        Stored dtypes by canonical field name; these override the other two.
     compression_level : int
-        0 to 9. Points in random order have next to nothing that high levels find, so the levels 1 to 5 are the same,
-        and the fastest to decode; see `blosc_encoding.encode_frame`. Level 0 stores the values without compression:
-        draws from a local disk with room are faster, and draws from object storage fetch more bytes.
+        Compression level, 0 to 9. Higher levels hardly compress points in random order better. So the levels 1 to 5 are
+        the same, and decode fastest; see `blosc_encoding.encode_frame`. Level 0 stores the values without compression:
+        draws from a local disk are faster, but draws from object storage fetch more bytes.
     checksum : bool
-        Give every chunk a crc32c, so that a read of part of a shard can be verified.
+        Whether to store a crc32c with every chunk, so that a read of some chunks of a shard can be verified.
     non_finite : {"raise", "allow"}
-        Whether NaN and infinity are refused, or stored as they are.
+        Whether NaN and infinity are errors, or are stored unchanged.
     storage_options : mapping, optional
         Options of the file system; see `stores.open_storage`.
     threads : int, optional
-        Threads that compress the chunks of a sample; the bytes do not depend on it. Without it, one for each core.
+        Number of threads that compress the chunks of a sample; by default, one for each core. The stored bytes do not
+        depend on it.
     field_attributes : mapping of str to mapping of str to str, optional
-        By canonical field name, what the field means: ``{"units": "m2/s2", "long_name": "kinematic pressure"}``, either
-        or both. They become attributes of the field's array in each sample that is written.
+        Units and long names by canonical field name: ``{"units": "m2/s2", "long_name": "kinematic pressure"}``, or one
+        of the two. They become attributes of the field's array in each sample that is written.
     origin : three floats, optional
-        A point that is subtracted from every position, in float64, before the cast: for coordinates far from zero, of
-        which float32 drops digits. It is one for all samples. Readers return the positions without it; exports add it.
+        Point that is subtracted from every position, in float64, before the cast. Use it for coordinates far from zero,
+        where float32 loses digits. All samples share the origin. Readers return positions relative to it, and exports
+        add it back.
     adds_fields : bool
-        Whether the writer only adds fields to samples that are there. Then `filemap` need not name all fields of the
-        store, and chunks and shards are those of the samples.
+        Whether the writer only adds fields to existing samples. Then `filemap` need not name all fields of the store,
+        and new arrays have the chunks and shards of the samples.
 
     Attributes
     ----------
     settings : WriterSettings
-        The parameters, checked, in their plain form. Those that are published are attributes of the writer too.
+        The checked parameters, as plain Python values. The public ones are also attributes of the writer.
     layouts : dict of str to DomainLayout
         Domains and arrays that samples can have.
     manifest : StoreManifest
-        What the store held when the writer was opened, with what it recorded since.
+        Content of the store when the writer was opened, with all samples that the writer recorded since.
 
     Raises
     ------
     ArgumentError
         A parameter is out of its range.
     ManifestConflictError
-        The store exists, with other settings. Fields that it lacks, of domains that it has, are no conflict:
-        `add_fields` adds them to samples.
+        The store exists with other settings. New fields in existing domains are not a conflict: `add_fields` adds them
+        to samples.
     OriginalOrderError
-        Fields are to be added to a store whose original order is unknown, or that has a part of the points.
+        The writer adds fields, but the original order of the store is unknown, or the store has only some points.
 
     Notes
     -----
-    One writer may be used from many threads. Another process builds its own from `to_init_kwargs`. Nothing is
-    written before the first sample.
+    A writer is thread-safe. Another process creates its own writer from `to_init_kwargs`. Nothing is written before the
+    first sample.
     """
 
     def __init__(
@@ -197,7 +200,7 @@ class ZarrStoreWriter:
 
     @property
     def filemap(self) -> FileMap:
-        """Names of the fields that samples have."""
+        """File map that names the fields of the samples."""
         return self.settings.filemap
 
     @property
@@ -212,12 +215,12 @@ class ZarrStoreWriter:
 
     @property
     def chunk_points(self) -> int | dict[str, int]:
-        """Points of a chunk: of all domains, or by domain."""
+        """Number of points of a chunk, for all domains or by domain."""
         return self.settings.chunk_points
 
     @property
     def shard_points(self) -> int | None:
-        """Most points of a shard; None where a shard holds a whole field."""
+        """Maximum number of points of a shard; None if a shard holds a whole field."""
         return self.settings.shard_points
 
     @property
@@ -232,12 +235,12 @@ class ZarrStoreWriter:
 
     @property
     def field_dtypes(self) -> dict[str, str] | None:
-        """Stored dtypes by canonical field name, over both; None where none were given."""
+        """Stored dtypes by canonical field name, which override the other two; None if not specified."""
         return self.settings.field_dtypes
 
     @property
     def compression_level(self) -> int:
-        """Level of zstd."""
+        """Compression level, 0 to 9."""
         return self.settings.compression_level
 
     @property
@@ -255,52 +258,53 @@ class ZarrStoreWriter:
         on_bytes: Callable[[int], None] | None = None,
         on_position_loss: Callable[[PositionLoss], None] | None = None,
     ) -> SampleEntry:
-        """Write one sample, replacing it where it is there, and leave the manifest as it is.
+        """Write one sample, or replace it if it exists, without changing the manifest.
 
-        Safe to call from many threads and processes at once.
+        Many threads and processes can call this at the same time.
 
         Parameters
         ----------
         sample_id : str
-            Stable name of the sample; may contain ``/``.
+            Stable name of the sample; it can contain ``/``.
         field_arrays : mapping of str to array-like
-            By canonical field name: shape ``(n_points, width)``, or ``(n_points,)`` for a width of 1; NumPy arrays or
-            CPU tensors of an integer or floating dtype. A domain may be missing; one that is there has all its fields.
-            What is not in memory (`numpy.memmap`, HDF5, Zarr, anything that gives an array for a slice; on Linux also
-            the tensors of ``torch.load(mmap=True)``) is loaded where the sample takes up to 256 MiB. Otherwise it is
-            read once, front to back, through temporary files in ``TMPDIR``: of the bytes of its fields as they are
-            stored, before compression, and 4 bytes a point of each domain.
+            NumPy arrays or CPU tensors of an integer or floating dtype, by canonical field name. The shape is
+            ``(n_points, width)``, or ``(n_points,)`` for a width of 1. Domains can be left out, but a domain must have
+            all its fields. Arrays that are not in memory are loaded if the sample takes up to 256 MiB. These are
+            `numpy.memmap`, HDF5 and Zarr arrays, all objects that return an array for a slice, and on Linux the tensors
+            of ``torch.load(mmap=True)``. In a larger sample, they are read once, from front to back, through temporary
+            files in ``TMPDIR``. These files take the uncompressed bytes of the stored fields, and 4 bytes per point of
+            each domain.
         attributes : mapping, optional
-            Anything that JSON can hold; kept with the sample.
+            Values that JSON can hold; they are stored with the sample.
         fingerprint : str, optional
-            Tells the state of the sample's source apart from others; kept with the sample.
+            Identifier of the state of the sample's source; it is stored with the sample.
         on_bytes : callable of int, optional
-            Called with the number of bytes of every part of the group, as the storage takes it; from any thread.
+            Callback for progress: called, from any thread, with the number of bytes of each block that is written.
         on_position_loss : callable of PositionLoss, optional
-            Called for positions that lose too many digits, in place of the warning.
+            Callback for positions that lose too many digits; it replaces the warning.
 
         Returns
         -------
         SampleEntry
-            What the manifest is to say of the sample.
+            Entry of the sample for the manifest.
 
         Raises
         ------
         SampleIdError
-            The id is no safe relative name, or differs from that of a recorded sample in nothing but case or the form
-            of its characters, which some file systems take for the same.
+            The id is not a safe relative name, or differs from the id of a recorded sample only in case or in the form
+            of its characters. Some file systems treat such names as the same.
         SampleDataError
-            The arrays or attributes are not fit to be stored. Nothing was written.
+            The arrays or attributes cannot be stored. Nothing was written.
         ManifestConflictError
             The writer has fields that the store lacks, or only adds fields. Nothing was written.
         StorageError
-            The store, or the temporary files, cannot be written. What was written of the sample is removed.
+            The store or the temporary files cannot be written. The objects of the sample that were written are removed.
 
         Warns
         -----
         PrecisionWarning
-            Points that are apart in the source are stored at one place, or coordinates become coarse beside the
-            distances of points. A writer warns once.
+            Different points of the source have the same stored position, or coordinates become coarse compared with the
+            distances of points. A writer warns only once.
         """
         check_sample_id(sample_id)
         self._require_distinct(sample_id)
@@ -337,27 +341,24 @@ class ZarrStoreWriter:
         return entry
 
     def warning_of(self, losses: Sequence[PositionLoss]) -> str:
-        """Return what a user is to know of positions that lose digits in this store: at least one."""
+        """Return the text of a warning about positions that lose digits in this store, for at least one loss."""
         return position_warning(losses, self.settings.origin, self.coords_dtype)
 
     def _warn_once(self, losses: Sequence[PositionLoss]) -> None:
         with self._recording:
             is_first, self._has_warned = not self._has_warned, True
         if is_first:
-            text = f"{self.warning_of(losses)}; this writer does not warn of further samples"
+            text = f"{self.warning_of(losses)}; this writer does not warn about other samples"
             warnings.warn(text, PrecisionWarning, stacklevel=3)
 
     def write_sample(
         self, sample_id: str, field_arrays: Mapping[str, Any], *, attributes: Mapping[str, Any] | None = None
     ) -> None:
-        """Write one sample and record it; parameters and errors are those of `write_group`.
-
-        `save_manifest` makes the record last.
-        """
+        """Write one sample and record it for `save_manifest`; see `write_group` for the parameters and errors."""
         self.record(sample_id, self.write_group(sample_id, field_arrays, attributes=attributes))
 
     def record(self, sample_id: str, entry: SampleEntry) -> None:
-        """Add a sample that `write_group` wrote, here or in another process, to what `save_manifest` saves."""
+        """Record a sample for `save_manifest` that `write_group` wrote in this or another process."""
         with self._recording:
             self.manifest.samples[sample_id] = entry
             self._ids_by_key.setdefault(portable_key(sample_id), sample_id)
@@ -371,46 +372,46 @@ class ZarrStoreWriter:
         compare: Comparison = "all",
         on_bytes: Callable[[int], None] | None = None,
     ) -> SampleEntry:
-        """Write fields beside those of a sample, and leave what the manifest says of the sample as it is.
+        """Add fields to a sample, without changing the sample's entry in the manifest.
 
-        The new arrays have the order, chunks and shards of the sample's domain. Their objects are written first; then
-        the root of the group, which names them, is replaced in one step. No object of another array is read or changed,
-        but for positions that are given: they are compared with those that are stored. Safe to call from many threads
-        and processes at once. The first call for a field has the manifest list it as a pending one.
+        The new arrays have the order, chunks and shards of the sample's domain. Their objects are written first. Then
+        the root of the group, which names them, is replaced atomically. Objects of other arrays are not changed. They
+        are read only if their field is passed too: such fields are compared with the stored ones. Many threads and
+        processes can call this at the same time. The first call for a field lists it in the manifest as pending.
 
         Parameters
         ----------
         sample_id : str
-            A sample of the store.
+            Id of a sample of the store.
         field_arrays : mapping of str to array-like
-            As in `write_group`, the fields to add. Positions of their domains may be among them. A field that was added
-            before is compared as well, and passed over.
+            Fields to add, as in `write_group`. They can include the positions of their domains, which are compared.
+            Fields that were added before are also compared, and not written again.
         order : {"original", "stored"}
-            Whether rows come as they were in the source, or as they lie in the store, where they have to fit in memory.
+            Order of the rows: as in the source, or as in the store. In stored order, the arrays must fit in memory.
         compare : {"all", "some"}
-            Whether the positions of all points are compared, or those of 262,144 points that lie all over a domain.
+            Whether to compare the positions of all points, or of 262,144 random points of each domain.
         on_bytes : callable of int, optional
             See `write_group`.
 
         Returns
         -------
         SampleEntry
-            The sample with the fields, as its group says now. `record_added` takes the id for the manifest.
+            Entry of the sample with the new fields, from its group. Pass the id to `record_added` for the manifest.
 
         Raises
         ------
         UnknownNameError
-            The store has no such sample.
+            The sample is not in the store.
         SampleDataError
-            The fields are not fit to be stored; they have another number of points than the sample; the positions are
-            others; or the sample has a field already, with other values. Nothing was written.
+            The fields cannot be stored, have another number of points than the sample, or have other positions; or the
+            sample already has a field with other values. Nothing was written.
         ManifestConflictError
-            The store knows a field with another dtype or width, or is removing it. Nothing was written.
+            The store has a field with another dtype or width, or a removal of the field has begun. Nothing was written.
         CorruptDataError
-            The root of the group, or what is compared, is damaged.
+            The root of the group, or a stored field that is compared, is damaged.
         StorageError
-            The store, or the temporary files, cannot be written, or another process writes the sample. The group does
-            not name the fields.
+            The store or the temporary files cannot be written, or another process writes the sample. The group does not
+            name the fields.
         """
         require_one_of("order", order, get_args(RowOrder))
         require_one_of("compare", compare, get_args(Comparison))
@@ -420,21 +421,21 @@ class ZarrStoreWriter:
         return self._adder.add(own, field_arrays, order, compare, on_bytes)
 
     def add_fields(self, sample_id: str, field_arrays: Mapping[str, Any], *, order: RowOrder = "original") -> None:
-        """Write fields beside those of a sample and record it; `add_fields_to_group` has the parameters and errors.
+        """Add fields to a sample and record it for `save_manifest`; see `add_fields_to_group`.
 
-        `save_manifest` makes the record last. A field is one of the store once all samples that have its domain have
-        it; until then it is pending, and readers do not find it.
+        A field becomes a field of the store when all samples with its domain have it. Until then it is pending, and
+        readers do not find it.
         """
         self.add_fields_to_group(sample_id, field_arrays, order=order)
         self.record_added(sample_id)
 
     def entry_of_group(self, sample_id: str) -> SampleEntry:
-        """Return the entry of a sample of the store as its group says it at this moment.
+        """Return the current entry of a sample of the store from its group.
 
         Raises
         ------
         UnknownNameError
-            The store has no such sample.
+            The sample is not in the store.
         CorruptDataError
             The root of the group is damaged or missing.
         """
@@ -442,26 +443,26 @@ class ZarrStoreWriter:
         return read_own_manifest(self._storage, sample_id, path).entry
 
     def record_added(self, sample_id: str) -> None:
-        """Have `save_manifest` record the fields that were added to a sample, here or in another process."""
+        """Record for `save_manifest` that fields were added to a sample, in this or another process."""
         with self._recording:
             self._with_added.add(sample_id)
 
     def require_no_new_fields(self) -> None:
-        """Raise `ManifestConflictError` where this writer can add fields to samples, and write no sample."""
+        """Raise `ManifestConflictError` if this writer can only add fields to samples, and cannot write new samples."""
         new = [field for arrays in new_fields(self.manifest, self.layouts).values() for field in arrays]
         if not new and not self.settings.adds_fields:
             return
-        what = f"the store lacks {', '.join(new)}" if new else "this writer only adds fields"
+        reason = f"the store lacks {', '.join(new)}" if new else "this writer only adds fields"
         raise ManifestConflictError(
-            f"{join(self.store_root, MANIFEST_NAME)}: {what}; samples are written with the fields of the store. Add "
-            "fields to samples that are there: noether-zarr add-fields STORE SOURCE, or ZarrStoreWriter.add_fields"
+            f"{join(self.store_root, MANIFEST_NAME)}: {reason}, and samples are written with the fields of the store; "
+            "add fields to existing samples with noether-zarr add-fields STORE SOURCE, or ZarrStoreWriter.add_fields"
         )
 
     def find_group(self, sample_id: str) -> SampleEntry | None:
-        """Return the entry of a sample whose group is complete, whether or not the manifest has it; else ``None``.
+        """Return the entry of a sample whose group is complete, whether or not the manifest lists it; else ``None``.
 
-        One whose root is not what was written any more is not there either: nothing that it says can be believed. A
-        group that lacks an added field, which this writer has, is not complete; one that has more of them is.
+        Returns ``None`` if the root fails its checksum, because its content cannot be trusted. A group that lacks an
+        added field of this writer is not complete. A group with additional added fields is complete.
 
         Raises
         ------
@@ -480,31 +481,32 @@ class ZarrStoreWriter:
         return single.sample(sample_id)
 
     def _lacks_later_fields(self, single: StoreManifest) -> bool:
-        """Say whether all fields of this writer that a group lacks came to the store after others."""
+        """Return whether all fields of this writer that a group lacks were added to the store later."""
         new = {field for arrays in new_fields(single, self.layouts).values() for field in arrays}
         return new <= later_fields(self.manifest)
 
     def remove_staged(self, sample_id: str, pid: int) -> None:
-        """Remove what a process of this machine, which was killed while it wrote a sample, left of it.
+        """Remove the staged files of a sample that a killed process of this machine left.
 
-        In object storage that stays, invisible, until the sample is written again: another machine may be at it.
+        In object storage, such objects stay, invisible to readers, until the sample is written again, because another
+        machine could be writing the sample.
         """
         for path in self._written_paths(sample_id):
             self._storage.remove_staged(path, pid)
 
     def recover_staged(self, sample_ids: Iterable[str]) -> None:
-        """Put back or remove what processes of this machine that were killed while they wrote some samples left.
+        """Restore or remove the staged files of some samples that killed processes of this machine left.
 
-        In object storage nothing is left but objects in their places, which the next write of the sample replaces.
+        A no-op in object storage, where nothing is staged: the next write of a sample replaces its objects.
         """
         relpaths: list[str] = []
         for sample_id in sample_ids:
-            with suppress(SampleIdError):  # what cannot be written has left nothing
+            with suppress(SampleIdError):  # a sample that cannot be written has no staged files
                 relpaths += self._written_paths(sample_id)
         self._storage.recover_own(relpaths)
 
     def _written_paths(self, sample_id: str) -> list[str]:
-        """Return the paths of what this writer replaces of a sample: its group, or arrays in it and its root."""
+        """Return the paths that this writer replaces for a sample: its group, or the arrays and root of the group."""
         group = group_path(check_sample_id(sample_id))
         if not self.settings.adds_fields:
             return [group]
@@ -512,19 +514,19 @@ class ZarrStoreWriter:
         return [f"{group}/{name}" for name in (*arrays, ROOT_KEY)]
 
     def save_manifest(self) -> str:
-        """Save what was recorded, atomically, beside what others have saved; return the path or URL.
+        """Save all recorded samples atomically, without losing samples that others saved; return the path or URL.
 
-        What was recorded is every sample of `write_sample` and `record`, and every entry that was assigned to
-        ``manifest.samples``. A sample that was removed from the store since this writer saw it listed is not listed
-        again, unless it was written after that.
+        The recorded samples are those of `write_sample` and `record`, and all entries that were assigned to
+        ``manifest.samples``. A sample that was removed from the store is not listed again, unless it was written after
+        its removal.
 
         Raises
         ------
         ManifestConflictError
-            Another writer has created the store meanwhile, with other settings.
+            Another writer has created the store with other settings since this writer was opened.
         """
         with self._recording:
-            if not isinstance(self.manifest.samples, RecordedSamples):  # somebody assigned another mapping
+            if not isinstance(self.manifest.samples, RecordedSamples):  # the caller assigned another mapping
                 samples, self.manifest.samples = self.manifest.samples, RecordedSamples({})
                 self.manifest.samples.update(samples)
             recorded = dict(self.manifest.samples.recorded)
@@ -535,14 +537,14 @@ class ZarrStoreWriter:
                 self._save_added()
         if removed:
             warnings.warn(
-                f"{url}: {len(removed)} samples are not recorded, such as {removed[0]!r}: they were removed from the "
-                "store while this writer was open; to have them back, write them again",
+                f"{url}: {len(removed):,} samples are not recorded, such as {removed[0]!r}, because they were removed "
+                "from the store while this writer was open; to restore them, write them again",
                 stacklevel=2,
             )
         return url
 
     def _save_recorded(self, recorded: Mapping[str, SampleEntry]) -> list[str]:
-        """Save the samples that were recorded; return the ids of those that were removed since they were written."""
+        """Save the recorded samples; return the ids of samples that were removed since they were written."""
         saved = self.settings.manifest.model_copy(update={"samples": dict(recorded)})
         saved.save(self.store_root, seen=self._seen, storage_options=self.settings.storage_options)
         self._show(saved, recorded)
@@ -551,7 +553,7 @@ class ZarrStoreWriter:
         return [sample_id for sample_id in recorded if sample_id not in saved.samples]
 
     def _save_added(self) -> None:
-        """Have the manifest say which samples have added fields, and which fields all samples have."""
+        """Save in the manifest the samples with added fields, and the fields that all samples now have."""
         options = self.settings.storage_options
         if self._with_added:
             record_added_fields(self.store_root, sorted(self._with_added), storage_options=options)
@@ -560,18 +562,18 @@ class ZarrStoreWriter:
         self._show(StoreManifest.load(self.store_root, storage_options=options), {})
 
     def _show(self, saved: StoreManifest, recorded: Mapping[str, SampleEntry]) -> None:
-        """Take what was saved for what the store holds."""
+        """Update this writer's view of the store from the saved manifest."""
         if isinstance(self.manifest.samples, RecordedSamples):
             self.manifest.samples.mark_saved(saved.samples, recorded)
         self.manifest.domains, self.manifest.pending_fields = saved.domains, saved.pending_fields
         self._seen = SeenManifest.of(saved)
-        self._dropped_index = False  # somebody may have made another
+        self._dropped_index = False  # another process can have made a new index
 
     def to_init_kwargs(self) -> dict[str, object]:
-        """Return the keywords that build an identical writer in another process; they can be pickled.
+        """Return keyword arguments that create an identical writer in another process; they can be pickled.
 
-        They are the ten published ones, from `store_root` to `compression_level`, and those of the others that differ
-        from their defaults.
+        They are the ten keywords from `store_root` to `compression_level`, and all others that differ from their
+        defaults.
         """
         return self.settings.to_init_kwargs()
 
@@ -587,7 +589,7 @@ class ZarrStoreWriter:
         )
 
     def _declare(self, fields: PendingFields) -> None:
-        """Have the manifest list fields, as pending ones unless it has them, so that everyone knows their arrays."""
+        """List fields as pending in the manifest, unless it has them already, so that other processes know them."""
         where = join(self.store_root, MANIFEST_NAME)
         with self._recording:
             if declared(self.manifest, fields, where) is self.manifest:
@@ -604,18 +606,18 @@ class ZarrStoreWriter:
             self.manifest.pending_fields = pending
 
     def _before_replacing(self, sample_id: str) -> None:
-        """Take the chunk index away before a sample that it describes gets other bytes, whatever happens then."""
+        """Remove the chunk index before a sample that it describes is replaced, even if the write then fails."""
         with self._recording:
             if not self._dropped_index and (sample_id in self.manifest.samples or self._has_group(sample_id)):
                 options = self.settings.storage_options
                 self._dropped_index = drop_chunk_index(self.store_root, sample_id, storage_options=options)
 
     def _has_group(self, sample_id: str) -> bool:
-        """Say whether a sample has a complete group, which another writer may have made since this one was opened."""
+        """Return whether a sample has a complete group, also one that another writer wrote later."""
         try:
             return self._storage.read_tail(f"{group_path(sample_id)}/{ROOT_KEY}", 1) is not None
         except StorageError:
-            return False  # the write, which comes next, says what is wrong with the place
+            return False  # the write that follows raises an error with the reason
 
     def _require_distinct(self, sample_id: str) -> None:
         twin = self._ids_by_key.get(portable_key(sample_id), sample_id)
@@ -632,7 +634,10 @@ class ZarrStoreWriter:
         return there
 
     def require_same_settings(self, there: StoreManifest) -> None:
-        """Raise `ManifestConflictError`, or `OriginalOrderError`, where this writer cannot write to such a store."""
+        """Raise `ManifestConflictError` or `OriginalOrderError` if this writer cannot write to a store.
+
+        `there` is the manifest of the store.
+        """
         where, new = join(self.store_root, MANIFEST_NAME), new_fields(there, self.layouts)
         if new or self.settings.adds_fields:
             require_addable(there, where)

@@ -1,4 +1,4 @@
-"""What all commands share: the application, their options, and how errors become a line and an exit code."""
+"""The application: the list of commands, the options that all of them share, and the report of errors."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from importlib import import_module
 from typing import Annotated, Any, TypeVar
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
 from noether.data.zarr_store._version import __version__
+from noether.data.zarr_store.cli import help_text
 from noether.data.zarr_store.errors import (
     ArgumentError,
     MixedSamplesWarning,
@@ -42,26 +42,26 @@ __all__ = [
 FAILED, WRONG_USAGE, DAMAGE_FOUND, INTERRUPTED = 1, 2, 4, 130
 
 COMMANDS = {
-    "add-fields": "Add fields of a source to the samples of a store.",
-    "bench": "Measure what a store gives on this machine, and what limits it.",
-    "cache": "Keep chunks of remote stores on this machine.",
+    "add-fields": "Add fields of a source to a store.",
+    "bench": "Measure the speed of random draws.",
+    "cache": "Manage the cache of remote chunks.",
     "convert": "Convert a source into a store.",
-    "copy": "Copy a store, or a fraction of its points.",
-    "export": "Write fields or predictions onto the mesh of a sample.",
-    "index": "Make the chunk index, with which a draw reads chunks alone.",
-    "info": "Show what a store or a sample holds.",
-    "inspect": "List what files hold, and propose a mapping.",
-    "merge": "Unite the samples that are there with the manifest.",
-    "merge-stats": "Merge statistics that were computed apart.",
-    "remove": "Remove samples from a store.",
-    "repair": "Mend what can be mended of a store.",
-    "set-attributes": "Set attributes of samples from a table.",
-    "split": "Split samples at random into train, validation and test.",
-    "stats": "Compute mean, standard deviation and extremes of fields.",
-    "verify": "Check every byte of a store; nothing is changed.",
-    "view": "Show the points of a store in the browser.",
+    "copy": "Copy a store or a part of it.",
+    "export": "Write fields onto the mesh of a sample.",
+    "index": "Write the chunk index of a store.",
+    "info": "Show the contents of a store.",
+    "inspect": "List the arrays in source files.",
+    "merge": "List all samples in the manifest.",
+    "merge-stats": "Merge files of statistics.",
+    "remove": "Remove samples or fields.",
+    "repair": "Repair a damaged store.",
+    "set-attributes": "Set attributes of samples.",
+    "split": "Split samples at random.",
+    "stats": "Compute statistics of fields.",
+    "verify": "Check every byte of a store.",
+    "view": "Show the points of a store in a browser.",
 }
-"""What `noether-zarr --help` says of each command. Their modules, and all that these need, load when they run."""
+"""First sentence of the help of each command. The module of a command is imported when the command runs."""
 
 _functions: dict[str, Callable[..., None]] = {}
 _groups: dict[str, typer.Typer] = {}
@@ -100,13 +100,14 @@ _LogLevel = Annotated[
     typer.Option(
         "--log-level",
         callback=_log_until_the_end,
-        help="Log to stderr; with debug, a line for each request: the key, the bytes, the time and the try.",
+        metavar="LEVEL",
+        help="Log to stderr from this level on: debug, info, warning or error. With debug, each request is logged.",
     ),
 ]
 
 
 def _log_level_option() -> Any:
-    """Return the option as a parameter that a command can be given, and whose value its function does not see."""
+    """Return the option as a parameter to append to a command; the function of the command does not get its value."""
     owner = typer.Typer(add_completion=False)
 
     @owner.command()
@@ -117,11 +118,12 @@ def _log_level_option() -> Any:
     return option
 
 
-def group(name: str, help_text: str) -> typer.Typer:
-    """Register commands under the command `name`, in whose module they are; they are added to what this returns."""
+def group(name: str, description: str) -> typer.Typer:
+    """Return an application for the subcommands of the command `name`; its module has that name too."""
     _groups[name] = typer.Typer(
         name=name,
-        help=help_text,
+        cls=help_text.Group,
+        help=description,
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -131,29 +133,29 @@ def group(name: str, help_text: str) -> typer.Typer:
 
 
 def load_command(name: str) -> Any:
-    """Import the module of a command, and return the command with its options, as Typer makes it."""
+    """Import the module of a command; return the command as Typer builds it."""
     import_module(f"noether.data.zarr_store.cli.{name.replace('-', '_')}")
     if name in _groups:
-        group: Any = typer.main.get_command(_groups[name])
-        for one in group.commands.values():
-            one.params.append(_log_level_option())
-        return group
+        loaded: Any = typer.main.get_command(_groups[name])
+        for subcommand in loaded.commands.values():
+            subcommand.params.append(_log_level_option())
+        return loaded
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    single.command(name)(_functions[name])
-    made = typer.main.get_command(single)
-    made.params.append(_log_level_option())
-    return made
+    single.command(name, cls=help_text.Command)(_functions[name])
+    loaded = typer.main.get_command(single)
+    loaded.params.append(_log_level_option())
+    return loaded
 
 
-class _Unloaded(TyperCommand):
-    """Stands for a command in the list of commands, and becomes the command when it runs."""
+class _Unloaded(help_text.Command):
+    """A command in the list of commands, whose module is imported when the command runs."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         return load_command(str(self.name)).make_context(*args, **kwargs)
 
 
-class _Commands(TyperGroup):
-    """The list of commands, none of which is loaded yet."""
+class _Commands(help_text.Group):
+    """The list of commands. It imports no module of a command."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002  # the signature is that of Typer
         return list(COMMANDS)
@@ -167,9 +169,9 @@ app = typer.Typer(
     cls=_Commands,
     help="Sharded, pre-shuffled Zarr v3 stores for CFD point data.",
     no_args_is_help=True,
-    rich_markup_mode=None,  # to import rich takes longer than all else that help needs
+    rich_markup_mode=None,  # importing rich takes longer than everything else that help needs
     pretty_exceptions_enable=False,
-    add_completion=False,
+    add_completion=True,
 )
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -178,14 +180,14 @@ StorageOption = Annotated[
     typer.Option(
         "--storage-option",
         metavar="KEY=VALUE",
-        help="Option of the store's file system, such as endpoint=http://127.0.0.1:8333. May be repeated.",
+        help="Option of the storage of the store, such as skip_signature=true. May be repeated.",
     ),
 ]
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        # Imported here, since no other command needs the codec before it has parsed its arguments.
+        # Imported here because importing the codec takes long, and help does not need it.
         from noether.data.zarr_store.codec import implementation
 
         typer.echo(f"noether-zarr {__version__} ({implementation})")
@@ -196,7 +198,9 @@ def _version(wanted: bool) -> None:
 def _root(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Show the version, and which code decodes."),
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Show the version and the decoder: compiled or Python."
+        ),
     ] = False,
     log_level: _LogLevel = None,
 ) -> None: ...
@@ -204,16 +208,16 @@ def _root(
 
 @contextmanager
 def errors_reported(
-    debug: bool, interrupted: str = "what is complete is kept: run the same command again to go on"
+    debug: bool, interrupted: str = "complete samples are kept; run the same command again to continue"
 ) -> Iterator[None]:
-    """Turn errors into one line and an exit code; the traceback is for those who ask for it.
+    """Turn an error into one line on stderr and an exit code.
 
     Parameters
     ----------
     debug : bool
-        Whether the traceback is shown.
+        Print the traceback as well.
     interrupted : str
-        What Ctrl-C left behind.
+        Text after "interrupted; ": the state that Ctrl-C left behind, and what to do.
     """
     try:
         with _warnings_reported():
@@ -221,32 +225,33 @@ def errors_reported(
     except typer.Exit:
         raise
     except KeyboardInterrupt:
-        typer.echo(f"interrupted; {interrupted}", err=True)
+        from noether.data.zarr_store.cli.output import echo
+
+        echo(f"interrupted; {interrupted}", err=True)
         raise typer.Exit(INTERRUPTED) from None
     except Exception as error:
-        from noether.data.zarr_store.core import printable
+        from noether.data.zarr_store.cli.output import echo
 
         if debug:
             traceback.print_exc()
         if isinstance(error, StoreError):
-            typer.echo(printable(f"error: {error}"), err=True)
+            echo(f"error: {error}", err=True)
         else:
-            text = f"unexpected error: {type(error).__name__}: {error} (--debug shows where)"
-            typer.echo(printable(text), err=True)
+            echo(f"unexpected error: {type(error).__name__}: {error}; use --debug to see the traceback", err=True)
         raise typer.Exit(WRONG_USAGE if isinstance(error, ArgumentError) else FAILED) from error
 
 
 @contextmanager
 def _warnings_reported() -> Iterator[None]:
-    """Print a warning of this library as a line, without its place in the code."""
+    """Print a warning of this library as one line, without the place in the code."""
     show = warnings.showwarning
 
     def show_line(message: Warning | str, category: type[Warning], *args: Any, **kwargs: Any) -> None:
-        from noether.data.zarr_store.core import printable
+        from noether.data.zarr_store.cli.output import echo
         from noether.data.zarr_store.stores import StorageWarning
 
         if issubclass(category, StorageWarning | PrecisionWarning | MixedSamplesWarning | WholeFileWarning):
-            typer.echo(printable(f"warning: {message}"), err=True)
+            echo(f"warning: {message}", err=True)
         else:
             show(message, category, *args, **kwargs)
 
@@ -256,6 +261,7 @@ def _warnings_reported() -> Iterator[None]:
 
 
 def key_values(pairs: list[str] | None, option: str, form: str = "KEY=VALUE") -> dict[str, str]:
+    """Return the values of an option as a dict; raise `ArgumentError` where one is not of the form."""
     parsed = {}
     for pair in pairs or []:
         key, equals, value = pair.partition("=")
@@ -266,7 +272,7 @@ def key_values(pairs: list[str] | None, option: str, form: str = "KEY=VALUE") ->
 
 
 def parse_options(pairs: list[str] | None, option: str) -> dict[str, Any]:
-    """Parse options of a file system; objects, lists and booleans are written as JSON."""
+    """Return options of a storage as a dict; values that are objects, lists or booleans are JSON."""
     options: dict[str, Any] = dict(key_values(pairs, option))
     for key, value in options.items():
         if value in {"true", "false"} or value[0] in "{[":

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -11,39 +9,47 @@ from rich.console import Console
 
 from noether.data.zarr_store.cli.app import Debug, StorageOption, command, errors_reported, key_values, parse_options
 from noether.data.zarr_store.cli.bench_output import print_throughput
+from noether.data.zarr_store.cli.field_options import field_names, field_option
+from noether.data.zarr_store.cli.output import JsonOption, Output
 from noether.data.zarr_store.errors import ArgumentError
 
 
 @command("bench")
 def bench_command(
-    store: Annotated[str, typer.Argument(help="Directory or URL of the store.")],
+    store: Annotated[str, typer.Argument(metavar="STORE", help="Directory or URL of the store.")],
     num_points: Annotated[
         list[str] | None,
         typer.Option(
             metavar="DOMAIN=N",
-            help="Points to draw of a domain, or all; other domains are not read. May be repeated "
-            "(default: 16384 of each).",
+            help="Number of points to draw from a domain, or all; other domains are not read. May be repeated "
+            "(default: 16384 from each domain).",
         ),
     ] = None,
-    field: Annotated[list[str] | None, typer.Option(help="Read this field. May be repeated (default: all).")] = None,
-    split: Annotated[str | None, typer.Option(help="Split of the store (default: all samples).")] = None,
-    workers: Annotated[int, typer.Option(help="Processes that read; 0 reads in the loop itself.")] = 4,
-    batch_size: Annotated[int, typer.Option(help="Samples of a batch.")] = 1,
-    seconds: Annotated[float, typer.Option(help="How long to measure draws, after a warm-up of a second.")] = 5.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
+    field: Annotated[list[str] | None, field_option("Field to read (default: all fields)")] = None,
+    split: Annotated[str | None, typer.Option(metavar="SPLIT", help="Split to read (default: all samples).")] = None,
+    workers: Annotated[
+        int, typer.Option(metavar="N", help="Number of reading processes; 0 reads in this process.")
+    ] = 4,
+    batch_size: Annotated[int, typer.Option(metavar="N", help="Number of samples in a batch.")] = 1,
+    seconds: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Duration of the measurement, after a warm-up of a second.")
+    ] = 5.0,
     storage_option: StorageOption = None,
+    as_json: JsonOption = False,
     debug: Debug = False,
 ) -> None:
-    """Measure what STORE gives on this machine: random draws through a loader, and what limits them.
+    """Measure the speed of random draws.
 
-    Beside it, the files are read plainly: local ones from front to back, objects by 16 ranges of 8 MiB at a time. This
-    takes up to --seconds, and the same bytes are read again. What the operating system keeps in memory cannot be
-    dropped without being root: the output says how much was there before, and compares the two passes.
+    Draws go through a loader, as in training. For comparison, the same files are read sequentially, twice: local files
+    from front to back, remote objects with 16 requests of 8 MiB at a time. Each pass takes up to --seconds. Only root
+    can empty the page cache of the operating system, so the output shows which share of the files it held before.
 
-    The limit is the storage, if draws read at least 0.7 of what the second pass gives; else handing over batches, if
-    workers wait for bytes and decode in less than half of their time; else waiting or decoding, whichever takes more.
+    The output names the limit of the draws. It is the storage if they read at least 0.7 times as fast as the second
+    pass. Otherwise it is the hand-over of batches if workers wait and decode in less than half of their time.
+    Otherwise it is waiting or decoding, whichever takes longer.
     """
-    with errors_reported(debug, interrupted="nothing is written"):
+    out = Output(as_json)
+    with errors_reported(debug, interrupted="nothing was written"):
         from noether.data.zarr_store.datasets import measure_throughput
 
         console = Console(stderr=True, markup=False, emoji=False, highlight=False)
@@ -51,7 +57,7 @@ def bench_command(
             found = measure_throughput(
                 store,
                 num_points=_points(num_points),
-                fields=field,
+                fields=field_names(field),
                 split=split,
                 num_workers=workers,
                 batch_size=batch_size,
@@ -59,10 +65,8 @@ def bench_command(
                 storage_options=parse_options(storage_option, "--storage-option"),
                 on_step=lambda step: status.update(f"measuring: {step}"),
             )
-        if as_json:
-            typer.echo(json.dumps(asdict(found), indent=2))
-        else:
-            print_throughput(found, Console(markup=False, emoji=False, highlight=False))
+        print_throughput(found, out)
+        out.document(found)
 
 
 def _points(texts: list[str] | None) -> dict[str, int | None] | None:

@@ -1,14 +1,15 @@
-"""What `bench` prints."""
+"""The output of ``noether-zarr bench``."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.filesize import decimal
-from rich.table import Table
 
-from noether.data.zarr_store.core import printable
+from noether.data.zarr_store.cli.convert_output import count_of
+from noether.data.zarr_store.cli.output import Output
+from noether.data.zarr_store.cli.tables import Column
 from noether.data.zarr_store.stores import is_remote
 
 if TYPE_CHECKING:
@@ -16,53 +17,48 @@ if TYPE_CHECKING:
 
 __all__ = ["print_throughput"]
 
-# Where nearly all was in memory before, the two passes say the same.
+# Share of the files in the page cache above which both passes read memory, not the disk.
 _ALL_CACHED = 0.95
 
 
-def print_throughput(found: Throughput, console: Console) -> None:
-    """Print what was measured: what was drawn, a table, and what limits the draws."""
-    samples = f"{found.n_samples:,} sample{'' if found.n_samples == 1 else 's'}"
-    console.print(printable(f"{found.store_root}: {samples}"), soft_wrap=True)
+def print_throughput(found: Throughput, out: Output) -> None:
+    """Print the settings, a table of the figures, and the limit of the draws."""
+    out.line(f"{found.store_root}: {count_of(found.n_samples, 'sample')}")
     points = ", ".join(f"{domain} {'all' if n is None else f'{n:,}'}" for domain, n in found.num_points.items())
-    console.print(printable(f"points of a draw: {points}; fields: {', '.join(found.fields)}"), soft_wrap=True)
-    batch = "1 sample" if found.batch_size == 1 else f"{found.batch_size:,} samples"
-    workers = f"{found.workers} worker{'' if found.workers == 1 else 's'} on {found.cores} cores"
-    console.print(f"{workers}, batches of {batch}, {found.seconds:.1f} s\n")
-    console.print(_table(found))
+    out.line(f"points of a draw: {points}; fields: {', '.join(found.fields)}")
+    workers = f"{count_of(found.workers, 'worker')} on {count_of(found.cores, 'core')}"
+    out.line(f"{workers}, batches of {count_of(found.batch_size, 'sample')}, {found.seconds:.1f} s\n")
+    out.table([Column("measured", "text"), Column("result")], _rows(found))
     if found.plain is None:
-        console.print("\nplain read: the shards do not lie where this library puts them")
+        out.line("\nno plain read: the keys of the shards are not those of this library")
     else:
-        console.print(f"\n{_of_memory(found)}", soft_wrap=True)
-    console.print(found.conclusion, soft_wrap=True)
+        out.line(f"\n{_of_memory(found)}")
+    out.line(found.conclusion)
 
 
-def _table(found: Throughput) -> Table:
-    table = Table(show_header=False)
-    table.add_column("what")
-    table.add_column("figure", justify="right")
-    table.add_row("draws: samples/s", f"{found.samples_per_second:,.1f}")
-    table.add_row("draws: read of the store", _rate(found.bytes_per_second))
-    table.add_row("draws: tensors in the loop", _rate(found.tensor_bytes_per_second))
+def _rows(found: Throughput) -> Iterator[tuple[str, str]]:
+    yield "draws: samples/s", f"{found.samples_per_second:,.1f}"
+    yield "draws: bytes read from the store", _rate(found.bytes_per_second)
+    yield "draws: bytes of tensors in the loop", _rate(found.tensor_bytes_per_second)
     for name, ms in found.batch_ms.items():
-        table.add_row(f"from one batch to the next, {name}", f"{ms:,.1f} ms")
-    table.add_row("requests a sample", f"{found.io.requests / max(found.samples, 1):,.1f}")
+        yield f"time between batches, {name}", f"{ms:,.1f} ms"
+    yield "requests a sample", f"{found.io.requests / max(found.samples, 1):,.1f}"
     time = found.seconds * max(found.workers, 1)
     waiting = found.io.seconds_waiting / time
-    # Above the whole time, requests overlap.
-    table.add_row(
-        "workers' time: waiting for bytes", f"{waiting:.0%}" if waiting <= 1 else f"{waiting:.1f} requests at a time"
+    # Requests overlap if their times add up to more than the time of the workers.
+    yield (
+        "time of workers: waiting for bytes",
+        f"{waiting:.0%}" if waiting <= 1 else f"{waiting:.1f} requests at a time",
     )
-    table.add_row("workers' time: decoding", f"{found.io.seconds_decoding / time:.0%}")
+    yield "time of workers: decoding", f"{found.io.seconds_decoding / time:.0%}"
     if found.io.retries:
-        table.add_row("requests sent again", f"{found.io.retries:,}")
+        yield "retries of requests", f"{found.io.retries:,}"
     if found.plain is not None:
-        what = f"plain read of {decimal(found.plain.n_bytes)}"
+        read = f"plain read of {decimal(found.plain.n_bytes)}"
         if found.plain.in_flight > 1:
-            what += f", {found.plain.in_flight} ranges at a time"
-        table.add_row(f"{what}: first pass", _rate(found.plain.first_bytes_per_second))
-        table.add_row(f"{what}: second pass", _rate(found.plain.second_bytes_per_second))
-    return table
+            read += f", {found.plain.in_flight} requests at a time"
+        yield f"{read}: first pass", _rate(found.plain.first_bytes_per_second)
+        yield f"{read}: second pass", _rate(found.plain.second_bytes_per_second)
 
 
 def _rate(bytes_per_second: float) -> str:
@@ -70,15 +66,15 @@ def _rate(bytes_per_second: float) -> str:
 
 
 def _of_memory(found: Throughput) -> str:
-    """Return a sentence on what the operating system had in memory."""
+    """Return a sentence on the share of the files that the page cache held before."""
     cached = None if found.plain is None else found.plain.cached_before
     if is_remote(found.store_root):
-        return "Objects come over the network each time; a cache of the server may have had them."
+        return "Every pass sends its requests over the network; the server may have answered from a cache."
     if cached is None:
-        return "This system does not tell how much of the files was in memory before; the second pass had more of it."
+        return "The share of the files in the page cache is unknown on this system; it was larger in the second pass."
     if cached >= _ALL_CACHED:
         return (
-            f"{cached:.0%} of these files were in memory (the page cache) before: from the disk, as in the first epoch "
-            "of a store that does not fit in memory, draws and plain reads can be slower."
+            f"{cached:.0%} of these files were in the page cache before. From the disk, as in the first epoch of a "
+            "store that does not fit in memory, draws and plain reads can be slower."
         )
-    return f"{cached:.0%} of these files were in memory (the page cache) before the first pass."
+    return f"{cached:.0%} of these files were in the page cache before the first pass."

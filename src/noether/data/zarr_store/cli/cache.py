@@ -2,42 +2,56 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 from rich.filesize import decimal
 
+from noether.data.zarr_store.cli import help_text
 from noether.data.zarr_store.cli.app import Debug, StorageOption, errors_reported, group, parse_options
-from noether.data.zarr_store.core import printable
+from noether.data.zarr_store.cli.convert_output import count_of
+from noether.data.zarr_store.cli.field_options import field_names, field_option
+from noether.data.zarr_store.cli.output import JsonOption, Output, echo
 from noether.data.zarr_store.upkeep import clear_cache, fill_cache, show_cache
+
+_MAX_NAMED = 5
 
 CacheDir = Annotated[
     str | None,
-    typer.Option("--cache-dir", help="Directory of the cache; NOETHER_ZARR_CACHE_DIR unless it is given."),
+    typer.Option("--cache-dir", metavar="PATH", help="Directory of the cache (default: NOETHER_ZARR_CACHE_DIR)."),
 ]
 
-app = group("cache", "Keep chunks of remote stores on this machine.")
+app = group("cache", "Manage the cache of remote chunks.")
 
 
-@app.command("fill")
+@app.command("fill", cls=help_text.Command)
 def fill_command(
-    store: Annotated[str, typer.Argument(help="URL of the store.")],
-    split: Annotated[str | None, typer.Option(help="Only the samples of this split.")] = None,
-    sample: Annotated[list[str] | None, typer.Option(help="Only this sample. May be repeated.")] = None,
-    field: Annotated[list[str] | None, typer.Option(help="Only this field. May be repeated.")] = None,
+    store: Annotated[str, typer.Argument(metavar="STORE", help="URL of the store.")],
+    split: Annotated[str | None, typer.Option(metavar="SPLIT", help="Fetch only the samples of this split.")] = None,
+    sample: Annotated[
+        list[str] | None, typer.Option(metavar="SAMPLE", help="Fetch only this sample. May be repeated.")
+    ] = None,
+    field: Annotated[list[str] | None, field_option("Fetch only this field")] = None,
     cache_dir: CacheDir = None,
     cache_limit: Annotated[
         str | None,
-        typer.Option(help="Most bytes of the cache, such as '200 GB'; NOETHER_ZARR_CACHE_LIMIT, or 100 GB."),
+        typer.Option(
+            metavar="SIZE",
+            help="Largest size of the cache, such as '200 GB' (default: NOETHER_ZARR_CACHE_LIMIT, or else 100 GB).",
+        ),
     ] = None,
     storage_option: StorageOption = None,
+    as_json: JsonOption = False,
     debug: Debug = False,
 ) -> None:
-    """Fetch chunks of STORE into the cache, so that reads of them cost no request.
+    """Fetch chunks of a store into the cache.
 
-    The same command again fetches what is missing. Exit codes: 0 all is there, 1 the cache has no room for all of it,
-    or a read failed, 2 wrong usage.
+    Later reads of these chunks send no requests. The same command again fetches the chunks that are missing.
+
+    Exit codes: 0 all chunks are in the cache, 1 the cache has no room for all, or a read failed, 2 wrong usage.
     """
+    out = Output(as_json)
     with errors_reported(debug):
         filled = fill_cache(
             store,
@@ -45,48 +59,53 @@ def fill_command(
             cache_limit=cache_limit,
             split=split,
             sample_ids=sample or None,
-            fields=field or None,
+            fields=field_names(field),
             storage_options=parse_options(storage_option, "--storage-option"),
-            on_sample=lambda sample_id, n_bytes: typer.echo(printable(f"{sample_id}: {decimal(n_bytes)}")),
+            on_sample=lambda sample_id, n_bytes: out.line(f"{sample_id}: {decimal(n_bytes)}"),
         )
-        typer.echo(
-            f"{_count(len(filled.samples), 'sample')} in the cache, {decimal(filled.n_bytes)}; "
+        out.line(
+            f"{count_of(len(filled.samples), 'sample')} in the cache, {decimal(filled.n_bytes)}; "
             f"{decimal(filled.n_fetched)} fetched"
         )
+        out.document({"store_root": store, **asdict(filled)})
         if filled.left_out:
-            typer.echo(
-                printable(
-                    f"no room for {_count(len(filled.left_out), 'sample')}: {', '.join(filled.left_out[:5])}"
-                    f"{', …' if len(filled.left_out) > 5 else ''}; raise --cache-limit, or name a --split or --field"
-                ),
+            echo(
+                f"no room for {count_of(len(filled.left_out), 'sample')}: {', '.join(filled.left_out[:_MAX_NAMED])}"
+                f"{', …' if len(filled.left_out) > _MAX_NAMED else ''}; "
+                "raise --cache-limit, or name a --split or --field",
                 err=True,
             )
             raise typer.Exit(1)
 
 
-@app.command("show")
-def show_command(cache_dir: CacheDir = None, debug: Debug = False) -> None:
-    """Show what the cache has of each store."""
+@app.command("show", cls=help_text.Command)
+def show_command(cache_dir: CacheDir = None, as_json: JsonOption = False, debug: Debug = False) -> None:
+    """Show the size of the cache by store."""
+    out = Output(as_json)
     with errors_reported(debug):
         stores = show_cache(cache_dir)
         for one in stores:
-            typer.echo(printable(f"{one.store_root}: {decimal(one.n_bytes)} in {_count(one.n_files, 'file')}"))
-        typer.echo(f"{_count(len(stores), 'store')}, {decimal(sum(one.n_bytes for one in stores))} in all")
+            out.line(f"{one.store_root}: {decimal(one.n_bytes)} in {count_of(one.n_files, 'file')}")
+        n_bytes = sum(one.n_bytes for one in stores)
+        out.line(f"{count_of(len(stores), 'store')}, {decimal(n_bytes)} in all")
+        out.document({"n_bytes": n_bytes, "stores": stores})
 
 
-@app.command("clear")
+@app.command("clear", cls=help_text.Command)
 def clear_command(
-    store: Annotated[str | None, typer.Argument(help="URL of a store; all of them unless it is given.")] = None,
+    store: Annotated[
+        str | None, typer.Argument(metavar="STORE", help="URL of the store (default: all stores).")
+    ] = None,
     cache_dir: CacheDir = None,
+    as_json: JsonOption = False,
     debug: Debug = False,
 ) -> None:
-    """Remove what the cache has of STORE, or of all stores.
+    """Remove files from the cache.
 
-    Nothing of the store itself is changed. Trainings that run fetch again what they need.
+    The stores are not changed. A training that is running fetches its chunks again.
     """
+    out = Output(as_json)
     with errors_reported(debug):
-        typer.echo(f"removed {_count(clear_cache(cache_dir, store), 'file')}")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+        n_files = clear_cache(cache_dir, store)
+        out.line(f"removed {count_of(n_files, 'file')}")
+        out.document({"n_files": n_files})

@@ -6,10 +6,8 @@ from inspect import signature
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from noether.data.zarr_store.cli.app import (
-    FAILED,
     Debug,
     StorageOption,
     command,
@@ -17,11 +15,20 @@ from noether.data.zarr_store.cli.app import (
     key_values,
     parse_options,
 )
-from noether.data.zarr_store.cli.convert_output import conversion_progress, print_plan, print_report
+from noether.data.zarr_store.cli.convert_output import (
+    conversion_progress,
+    exit_code,
+    plan_document,
+    print_plan,
+    print_report,
+    report_document,
+)
+from noether.data.zarr_store.cli.output import JsonOption, Output
 from noether.data.zarr_store.cli.run_options import (
-    SOME_FAILED,
     DaskOption,
+    DryRunOption,
     LimitOption,
+    NonFiniteOption,
     PartOption,
     TimeoutOption,
     WorkersOption,
@@ -38,7 +45,6 @@ from noether.data.zarr_store.cli.source_options import (
     open_source,
 )
 from noether.data.zarr_store.convert import (
-    ConversionReport,
     Mode,
     choose_workers,
     convert,
@@ -46,7 +52,6 @@ from noether.data.zarr_store.convert import (
     plan_conversion,
     select_samples,
 )
-from noether.data.zarr_store.core import printable
 from noether.data.zarr_store.errors import ArgumentError
 from noether.data.zarr_store.manifest import read_split_files, save_splits
 from noether.data.zarr_store.sources import field_attributes_of
@@ -59,86 +64,99 @@ def _default(parameter: str) -> str:
 
 @command("convert")
 def convert_command(
-    source: Annotated[str, typer.Argument(help="Directory or URL with one directory per sample.")],
-    store: Annotated[str, typer.Argument(help="Directory or URL of the store, new or to be added to.")],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Directory or URL of the source.")],
+    store: Annotated[str, typer.Argument(metavar="STORE", help="Directory or URL of the store, new or existing.")],
     preset: PresetOption = None,
     filemap: FilemapOption = None,
     mapping: MappingOption = None,
     name: Annotated[
-        str | None, typer.Option(help="Name of the dataset (default: the store's, the preset's, or the source's).")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Name of the dataset (default: the name in the store, else that of the preset or mapping, else that "
+            "of the source directory).",
+        ),
     ] = None,
     workers: WorkersOption = None,
     timeout: TimeoutOption = None,
     dask: DaskOption = None,
     part: PartOption = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Skip complete samples whose source is unchanged. The default.")
+        bool, typer.Option("--resume", help="Skip complete samples whose source is unchanged; this is the default.")
     ] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Convert only the samples that failed the last time.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Convert complete samples anew, too.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Convert complete samples again, too.")] = False,
+    dry_run: DryRunOption = False,
     chunk_points: Annotated[
         str | None,
         typer.Option(
             metavar="N|DOMAIN=N,…",
-            help=f"Points of a chunk, the unit of reading; also by domain {_default('chunk_points')}.",
+            help=f"Points of a chunk, for all domains or by domain {_default('chunk_points')}.",
         ),
     ] = None,
     shard_points: Annotated[
         int | None,
-        typer.Option(help="Most points of a shard, one object (default: the store's, or the whole field)."),
+        typer.Option(metavar="N", help="Most points of a shard (default: the store's, or all points of the field)."),
     ] = None,
     coords_dtype: Annotated[
-        str | None, typer.Option(help=f"Stored dtype of positions {_default('coords_dtype')}.")
+        str | None, typer.Option(metavar="DTYPE", help=f"Stored dtype of positions {_default('coords_dtype')}.")
     ] = None,
     values_dtype: Annotated[
-        str | None, typer.Option(help=f"Stored dtype of all other fields {_default('values_dtype')}.")
+        str | None, typer.Option(metavar="DTYPE", help=f"Stored dtype of all other fields {_default('values_dtype')}.")
     ] = None,
     field_dtype: Annotated[
         list[str] | None,
         typer.Option(metavar="FIELD=DTYPE", help="Stored dtype of one field. May be repeated."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help=f"Seed of the shuffle {_default('shuffle_seed')}.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help=f"Seed of the shuffle {_default('shuffle_seed')}.")
+    ] = None,
     compression_level: Annotated[
         int | None,
         typer.Option(
-            help="0 to 9; 0 stores values as they are, which local disks read faster; 1 to 5 are the same, more gain "
-            f"little {_default('compression_level')}."
+            metavar="N",
+            help="Level from 0 to 9. 0 is faster on local disks, since it stores values without compression; 1 to 5 "
+            f"are the same, and higher levels save little {_default('compression_level')}.",
         ),
     ] = None,
     origin: Annotated[
         str | None,
         typer.Option(
             metavar="X,Y,Z",
-            help="Point that is subtracted from all positions before the cast, where they are far from 0 "
-            "(default: the store's, or none).",
+            help="Point to subtract from all positions before the cast, for coordinates far from 0 "
+            "(default: the store's, or 0,0,0).",
         ),
     ] = None,
     checksum: Annotated[
         bool | None,
-        typer.Option("--checksum/--no-checksum", help="Give every chunk a crc32c (default: as the store, or yes)."),
+        typer.Option(
+            "--checksum/--no-checksum", help="Store a crc32c with each chunk (default: the store's, or --checksum)."
+        ),
     ] = None,
-    non_finite: Annotated[str, typer.Option(help="What to do with NaN and infinity: raise or allow.")] = "raise",
+    non_finite: NonFiniteOption = "raise",
     limit: LimitOption = None,
     split_file: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME=FILE", help="File that lists the samples of a split, an id a line. May be repeated."
-        ),
+        typer.Option(metavar="NAME=FILE", help="File with the sample ids of a split, one a line. May be repeated."),
     ] = None,
     storage_option: StorageOption = None,
     source_option: SourceOption = None,
+    as_json: JsonOption = False,
     debug: Debug = False,
 ) -> None:
-    """Convert the samples of SOURCE that STORE does not have yet.
+    """Convert a source into a store.
 
-    A sample is a directory with the files that the preset or file map names, as .pt or .npy, or the files that a
-    mapping describes: VTK, EnSight, STL and arrays. Samples that cannot be converted, because their files are broken
-    or their process crashes, hangs or is killed, are skipped, named at the end, and listed in conversion.json in the
-    store. Exit codes: 0 all is converted, 1 nothing is, 2 wrong usage, 3 some samples failed, 130 interrupted.
+    Samples that STORE already has are skipped. With --preset or --filemap, a sample is a directory of .pt, .npy or .npz
+    files. With --mapping, it consists of the files that the mapping describes: VTK, EnSight, STL, HDF5 or arrays.
+
+    A sample fails alone if its files are broken, or if its process crashes, exceeds --timeout or is killed. Failed
+    samples are listed at the end and in conversion.json in the store.
+
+    Exit codes: 0 all samples are converted, 1 no sample is, 2 wrong usage, 3 some samples failed, 130 interrupted.
     """
+    out = Output(as_json)
     with errors_reported(debug):
         tree, default_name = open_source(
             source, preset, filemap, mapping, parse_options(source_option, "--source-option")
@@ -164,25 +182,26 @@ def convert_command(
             overwrite=mode == "overwrite",
             non_finite=non_finite,  # type: ignore[arg-type] # the writer checks it, with its own message
             storage_options=parse_options(storage_option, "--storage-option"),
-            # A Dask worker has others beside it, and each of its own threads converts a sample.
+            # A Dask worker shares its machine with others, and each of its own threads converts a sample.
             threads=None if dask is None else 1,
             field_attributes=field_attributes_of(tree),
         )
         split_files = key_values(split_file, "--split-file", "NAME=FILE")
         splits, split_notices = read_split_files(split_files, {*tree.sample_ids(), *writer.manifest.samples})
         for notice in (*tree.notices, *split_notices, *_name_notices(writer, name, default_name)):
-            typer.echo(printable(f"note: {notice}"))
+            out.note(f"note: {notice}")
         sample_ids = select_samples(tree, writer, mode=mode, limit=limit, part=own_part)
         wanted = wanted_workers(workers, timeout, dask)
         if dry_run:
             here = 1 if wanted == 0 and dask is None else wanted
             plan = plan_conversion(tree, writer, sample_ids, workers=here, mode=mode, keep_grids=True)
-            print_plan(plan, writer.store_root, Console(markup=False, emoji=False, highlight=False))
+            print_plan(plan, writer.store_root, out)
+            out.document(plan_document(plan, writer.store_root))
             return
         with termination_interrupts(), opened_executor(dask) as executor:
             if wanted == "auto":
                 count = choose_workers(tree, writer, sample_ids, timeout=timeout, mode=mode, keep_grids=True)
-                typer.echo(printable(str(count)))
+                out.note(str(count))
                 wanted = count.n_workers
             with conversion_progress(len(sample_ids)) as show:
                 report = convert(
@@ -199,13 +218,17 @@ def convert_command(
                 )
         if splits and writer.manifest.samples:
             save_splits(writer.store_root, splits, storage_options=writer.settings.storage_options)
-        raise typer.Exit(_report(report, writer.store_root, debug))
+        print_report(report, writer.store_root, out)
+        if not report.is_indexed:
+            out.note("note: other parts are missing; when all parts are converted, use noether-zarr merge STORE")
+        out.document(report_document(report, writer.store_root))
+        raise typer.Exit(exit_code(report, debug=debug))
 
 
 def _name_notices(writer: ZarrStoreWriter, name: str | None, default_name: str) -> list[str]:
     if name is not None or writer.dataset_name == default_name:
         return []
-    return [f"the dataset of the store is called {writer.dataset_name!r}, not {default_name!r}; it keeps its name"]
+    return [f"the dataset of the store keeps its name {writer.dataset_name!r}; the source is named {default_name!r}"]
 
 
 def _chunk_points(text: str) -> int | dict[str, int]:
@@ -214,8 +237,7 @@ def _chunk_points(text: str) -> int | dict[str, int]:
         points = {domain: int(number) for domain, number in pairs.items()}
     except ValueError:
         raise ArgumentError(
-            f"--chunk-points: expected a whole number, or one for each domain such as surface=4096,volume=16384, "
-            f"got {text!r}"
+            f"--chunk-points: expected N, or DOMAIN=N,… such as surface=4096,volume=16384, got {text!r}"
         ) from None
     return points.get("", points)
 
@@ -230,20 +252,5 @@ def _origin(text: str) -> tuple[float, ...]:
 
 def _mode(resume: bool, retry_failed: bool, overwrite: bool) -> Mode:
     if resume + retry_failed + overwrite > 1:
-        raise ArgumentError("expected one of --resume, --retry-failed and --overwrite, got several")
+        raise ArgumentError("expected one of --resume, --retry-failed and --overwrite, got several; use one")
     return "retry-failed" if retry_failed else "overwrite" if overwrite else "resume"
-
-
-def _report(report: ConversionReport, store_root: str, debug: bool) -> int:
-    """Print what became of the samples; give the exit code."""
-    converted, skipped, failed = (report.having(outcome) for outcome in ("converted", "skipped", "failed"))
-    print_report(report, store_root, Console(markup=False, emoji=False, highlight=False))
-    if not report.is_indexed:
-        typer.echo("note: other parts are missing; when all are done, unite them: noether-zarr merge STORE")
-    for result in failed:
-        typer.echo(printable(f"failed: {result.reason}"), err=True)
-        if debug:
-            typer.echo(result.trace, err=True)
-    if failed:
-        return SOME_FAILED if converted or skipped else FAILED
-    return 0

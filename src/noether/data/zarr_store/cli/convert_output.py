@@ -1,24 +1,42 @@
-"""What commands that work on many samples show: a plan, the progress, and what became of the samples."""
+"""The output of commands that work on many samples: the plan, the progress and the outcomes."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from typing import Any
 
 from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
+from noether.data.zarr_store.cli.app import FAILED
+from noether.data.zarr_store.cli.output import Output, echo
+from noether.data.zarr_store.cli.run_options import SOME_FAILED
+from noether.data.zarr_store.cli.tables import Column
 from noether.data.zarr_store.convert import ConversionPlan, ConversionReport, Outcome, SampleResult
 from noether.data.zarr_store.core import printable
 
-__all__ = ["conversion_progress", "print_plan", "print_report"]
+__all__ = [
+    "conversion_progress",
+    "count_of",
+    "exit_code",
+    "plan_document",
+    "print_plan",
+    "print_report",
+    "report_document",
+]
 
-# Where the output goes to a file or pipe there is no width to fit, and no row may be cut.
-_PLAIN_WIDTH = 160
 _MAX_NAMED = 20
+# Columns of a terminal that has room for all figures of the progress.
+_WIDE = 120
+
+
+def count_of(number: int, noun: str) -> str:
+    """Return a number with its noun: "1 sample", "2,000 samples"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _labels(done: str) -> dict[Outcome, str]:
@@ -26,7 +44,7 @@ def _labels(done: str) -> dict[Outcome, str]:
 
 
 class _Totals:
-    """Adds up what was done so far, and tells what is left."""
+    """Sums over the results so far, and an estimate of the remaining time."""
 
     def __init__(self, total: int) -> None:
         self._total = total
@@ -41,31 +59,31 @@ class _Totals:
         self._stored_bytes += result.stored_bytes
         self._memory_bytes = max(self._memory_bytes, result.peak_memory_bytes)
 
-    def text(self) -> str:
-        """Return rate, time left, bytes in and out, and memory, as far as they are known."""
+    def text(self, *, is_short: bool = False) -> str:
+        """Return rate, time left and, unless the text must be short, bytes and memory, as far as they are known."""
         parts = []
         elapsed = time.monotonic() - self._start
         if self._worked and elapsed:
-            # To see that a sample is complete takes next to no time.
+            # Skipped samples take almost no time, so the rate leaves them out.
             left = (self._total - self.done) * elapsed / self._worked
             parts += [f"{self._worked / elapsed:.2f} samples/s", f"{_duration(left)} left"]
-        if self._source_bytes:
+        if self._source_bytes and not is_short:
             parts += [f"{decimal(self._source_bytes)} in", f"{decimal(self._stored_bytes)} out"]
-        if self._memory_bytes:
+        if self._memory_bytes and not is_short:
             parts.append(f"{decimal(self._memory_bytes)} of memory a worker")
         return ", ".join(parts)
 
 
 @contextmanager
 def conversion_progress(total: int, done: str = "converted") -> Iterator[Callable[[SampleResult], None]]:
-    """Yield a function that shows each result: a bar on a terminal, a line for each sample elsewhere.
+    """Yield a function that shows a result on stderr: as a bar on a terminal, as a line in a file.
 
     Parameters
     ----------
     total : int
         Number of samples.
     done : str
-        What is said of a sample that is neither complete before nor failed.
+        Word for the outcome of a sample that was neither skipped nor failed.
     """
     labels = _labels(done)
     console = Console(stderr=True, markup=False, emoji=False, highlight=False)
@@ -75,15 +93,16 @@ def conversion_progress(total: int, done: str = "converted") -> Iterator[Callabl
         def print_line(result: SampleResult) -> None:
             totals.add(result)
             text = f"{result.sample_id} {labels[result.outcome]} {result.seconds:.2f} s; {totals.text()}"
-            # A log on a disk that is full is no reason to convert no more.
+            # A full disk under the log must not stop the conversion.
             with suppress(OSError):
                 console.print(printable(f"[{totals.done}/{total}] {text.removesuffix('; ')}"), soft_wrap=True)
 
         yield print_line
         return
+    is_narrow = console.width < _WIDE
     columns = (
-        TextColumn("{task.description}", markup=False),  # a sample id may hold brackets
-        BarColumn(),
+        TextColumn("{task.description}", markup=False),  # a sample id may contain brackets
+        BarColumn(16 if is_narrow else 40),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("{task.fields[totals]}", markup=False),
@@ -95,63 +114,99 @@ def conversion_progress(total: int, done: str = "converted") -> Iterator[Callabl
             totals.add(result)
             if result.outcome == "failed":
                 progress.console.print(printable(f"failed: {result.reason}"), soft_wrap=True)
-            progress.update(task, advance=1, description=printable(result.sample_id), totals=totals.text())
+            progress.update(
+                task, advance=1, description=printable(result.sample_id), totals=totals.text(is_short=is_narrow)
+            )
 
         yield advance
 
 
-def print_report(report: ConversionReport, store_root: str, console: Console, done: str = "converted") -> None:
-    """Print a table of the outcomes, and a line that sums them up; `done` is that of `conversion_progress`."""
-    _fit(console)
+def print_report(report: ConversionReport, store_root: str, out: Output, done: str = "converted") -> None:
+    """Print a table of the outcomes, and a line with their counts; for `done`, see `conversion_progress`."""
     labels = _labels(done)
-    table = Table()
-    table.add_column(f"in {_duration(report.seconds)}")
-    for column in ("samples", "seconds a sample", "longest", "bytes in", "bytes out", "memory a worker"):
-        table.add_column(column, justify="right")
+    rows = []
     for outcome, label in labels.items():
         results = report.having(outcome)
-        if not results:
-            continue
-        longest = max(results, key=lambda result: result.seconds)
-        cells = [f"{sum(result.seconds for result in results) / len(results):.2f}"]
-        cells.append(f"{longest.seconds:.2f} ({printable(longest.sample_id)})")
-        if outcome == "converted":
-            cells.append(decimal(sum(result.source_bytes for result in results)))
-            cells.append(decimal(sum(result.stored_bytes for result in results)))
-            cells.append(decimal(max(result.peak_memory_bytes for result in results)))
-        table.add_row(label, f"{len(results):,}", *cells)
-    if report.results:
-        console.print(table)
-    counts = ", ".join(f"{len(report.having(outcome))} {label}" for outcome, label in labels.items())
-    console.print(f"{counts}; store: {store_root}", soft_wrap=True)
+        if results:
+            longest = max(results, key=lambda result: result.seconds)
+            cells = [f"{sum(result.seconds for result in results) / len(results):.2f}"]
+            cells.append(f"{longest.seconds:.2f} ({longest.sample_id})")
+            is_done = outcome == "converted"
+            cells.append(decimal(sum(result.source_bytes for result in results)) if is_done else "")
+            cells.append(decimal(sum(result.stored_bytes for result in results)) if is_done else "")
+            cells.append(decimal(max(result.peak_memory_bytes for result in results)) if is_done else "")
+            rows.append([label, f"{len(results):,}", *cells])
+    if rows:
+        figures = ("bytes in", "bytes out", "memory a worker")
+        columns = [Column(f"in {_duration(report.seconds)}", "text"), Column("samples"), Column("seconds a sample")]
+        out.table([*columns, Column("longest", "name"), *map(Column, figures)], rows)
+    counts = ", ".join(f"{len(report.having(outcome)):,} {label}" for outcome, label in labels.items())
+    out.line(f"{counts}; store: {store_root}")
 
 
-def print_plan(plan: ConversionPlan, store_root: str, console: Console) -> None:
-    """Print what would be done."""
-    _fit(console)
+def report_document(report: ConversionReport, store_root: str) -> dict[str, Any]:
+    """Return the report as `Output.document` prints it."""
+    counts = {f"n_{outcome}": len(report.having(outcome)) for outcome in ("converted", "skipped", "failed")}
+    return {
+        "store_root": store_root,
+        **counts,
+        "seconds": report.seconds,
+        "is_indexed": report.is_indexed,
+        "warnings": [*report.warnings, *([report.precision_warning] if report.precision_warning else [])],
+        "samples": [
+            {
+                "sample_id": result.sample_id,
+                "outcome": result.outcome,
+                "reason": result.reason,
+                "seconds": result.seconds,
+                "source_bytes": result.source_bytes,
+                "stored_bytes": result.stored_bytes,
+                "peak_memory_bytes": result.peak_memory_bytes,
+            }
+            for result in report.results
+        ],
+    }
+
+
+def exit_code(report: ConversionReport, *, debug: bool) -> int:
+    """Print the failures on stderr, with tracebacks if `debug`, and return the exit code."""
+    failed = report.having("failed")
+    for result in failed:
+        echo(f"failed: {result.reason}", err=True)
+        if debug:
+            echo(result.trace, err=True)
+    if not failed:
+        return 0
+    return FAILED if len(failed) == len(report.results) else SOME_FAILED
+
+
+def print_plan(plan: ConversionPlan, store_root: str, out: Output) -> None:
+    """Print the plan of a conversion."""
     if plan.domains:
-        console.print(_domain_table(plan))
+        out.table(*_domain_table(plan))
     to_do = plan.n_samples - plan.n_complete
-    console.print(
-        f"{to_do:,} samples to convert, {plan.n_complete:,} complete before; store: {store_root}", soft_wrap=True
-    )
+    out.line(f"{to_do:,} samples to convert, {plan.n_complete:,} complete before; store: {store_root}")
     if plan.n_described:
         about = "" if plan.n_described == to_do else f" (from the sizes of {plan.n_described:,} of them)"
-        console.print(
+        out.line(
             f"{decimal(plan.source_bytes)} in, at most {decimal(plan.stored_bytes)} out before compression, "
-            f"{plan.n_objects:,} objects{about}; {decimal(plan.memory_bytes)} of memory a worker",
-            soft_wrap=True,
+            f"{plan.n_objects:,} objects{about}; {decimal(plan.memory_bytes)} of memory a worker"
         )
-        console.print(printable(_temporary_files(plan)), soft_wrap=True)
+        out.line(_temporary_files(plan))
     if plan.workers.reason:
-        console.print(printable(str(plan.workers)), soft_wrap=True)
+        out.line(str(plan.workers))
     for warning in plan.warnings:
-        console.print(f"warning: {warning}", soft_wrap=True)
+        out.line(f"warning: {warning}")
     failures = list(plan.failures.values())
     for reason in failures[:_MAX_NAMED]:
-        console.print(printable(f"would fail: {reason}"), soft_wrap=True)
+        out.line(f"would fail: {reason}")
     if len(failures) > _MAX_NAMED:
-        console.print(f"would fail: {len(failures) - _MAX_NAMED} more")
+        out.line(f"would fail: {len(failures) - _MAX_NAMED:,} more, which --json shows")
+
+
+def plan_document(plan: ConversionPlan, store_root: str) -> dict[str, Any]:
+    """Return the plan as `Output.document` prints it."""
+    return {"store_root": store_root, **asdict(plan)}
 
 
 def _temporary_files(plan: ConversionPlan) -> str:
@@ -162,39 +217,26 @@ def _temporary_files(plan: ConversionPlan) -> str:
     return f"at most {each} of temporary files a worker{of_all}, in {plan.scratch_directory}"
 
 
-def _domain_table(plan: ConversionPlan) -> Table:
-    table = Table()
-    table.add_column("domain")
-    for column in (
-        "samples",
-        "fields",
-        "points a sample",
-        "chunk points",
-        "advised",
-        "shards a field",
-        "largest shard",
-    ):
-        table.add_column(column, justify="right")
+def _domain_table(plan: ConversionPlan) -> tuple[Sequence[Column], list[list[str]]]:
+    figures = ("samples", "fields", "points a sample", "chunk points", "advised", "shards a field", "largest shard")
+    rows = []
     for one in plan.domains:
         points = f"{one.points_min:,}"
         if one.points_max != one.points_min:
             points += f" to {one.points_max:,}"
-        table.add_row(
-            one.domain,
-            f"{one.n_samples:,}",
-            f"{one.n_fields}",
-            points,
-            f"{one.chunk_points:,}",
-            f"{one.advised_chunk_points:,}",
-            f"{one.n_shards:,}",
-            decimal(one.shard_bytes),
+        rows.append(
+            [
+                one.domain,
+                f"{one.n_samples:,}",
+                f"{one.n_fields}",
+                points,
+                f"{one.chunk_points:,}",
+                f"{one.advised_chunk_points:,}",
+                f"{one.n_shards:,}",
+                decimal(one.shard_bytes),
+            ]
         )
-    return table
-
-
-def _fit(console: Console) -> None:
-    if not console.is_terminal:
-        console.width = _PLAIN_WIDTH
+    return [Column("domain", "name"), *map(Column, figures)], rows
 
 
 def _duration(seconds: float) -> str:

@@ -1,9 +1,9 @@
-"""Tables and progress, for people."""
+"""The output of ``info``, ``inspect`` and ``stats``, and the progress of commands that read a store."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -17,49 +17,46 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 
-from noether.data.zarr_store.core import printable
-from noether.data.zarr_store.sources.inspection import FoundArray, Inspection
+from noether.data.zarr_store.cli.convert_output import count_of
+from noether.data.zarr_store.cli.output import Output
+from noether.data.zarr_store.cli.tables import Column
+from noether.data.zarr_store.sources.inspection import FileContents, FoundArray, Inspection
 from noether.data.zarr_store.statistics import CONFIDENCE, RunningStats, position_bounds
 from noether.data.zarr_store.upkeep import DomainSummary, FieldSummary, SplitSummary, StoreSummary
 
 __all__ = ["print_inspection", "print_statistics", "print_summary", "reading_progress"]
 
-# Where the output goes to a file or pipe there is no width to fit, and no row may be cut.
-_PLAIN_WIDTH = 160
+Table = tuple[Sequence[Column], list[list[str]]]
 
 
-def print_summary(summary: StoreSummary, console: Console) -> None:
-    """Print what a store or sample holds: a line, then tables of its domains and fields."""
-    if not console.is_terminal:
-        console.width = _PLAIN_WIDTH
-    what = f"sample {summary.sample_id}" if summary.sample_id is not None else f"{summary.n_samples} samples"
-    console.print(f"{summary.dataset_name}: {what} in {summary.store_root}")
-    console.print(
-        f"{decimal(summary.total_bytes)} in {summary.n_objects} objects; {summary.compressor}, "
+def print_summary(summary: StoreSummary, out: Output) -> None:
+    """Print the contents of a store or a sample: lines, then tables of its domains and fields."""
+    scope = f"sample {summary.sample_id}" if summary.sample_id is not None else count_of(summary.n_samples, "sample")
+    out.line(f"{summary.dataset_name}: {scope} in {summary.store_root}")
+    out.line(
+        f"{decimal(summary.total_bytes)} in {summary.n_objects:,} objects; {summary.compressor}, "
         f"checksums {'on' if summary.checksum else 'off'}, shuffled by {summary.shuffle_algorithm or 'another tool'} "
         f"with seed {summary.shuffle_seed}"
     )
     if summary.origin is not None:
-        console.print(f"{_origin_line(summary.origin)}; export adds it", soft_wrap=True)
+        out.line(f"{_origin_line(summary.origin)}; export adds it")
     if summary.splits:
         splits = [one.split if summary.sample_id is not None else _split(one) for one in summary.splits]
-        console.print(f"splits: {', '.join(splits)}")
+        out.line(f"splits: {', '.join(splits)}")
     for key, value in summary.attributes.items():
-        console.print(printable(f"{key}: {value}"))
-    console.print(_domain_table(summary.domains))
-    console.print(_field_table(summary.domains))
+        out.line(f"{key}: {value}")
+    out.table(*_domain_table(summary.domains))
+    out.table(*_field_table(summary.domains))
     for pending in summary.pending:
-        what = f"pending: {pending.field}: {pending.n_lacking:,} of {pending.n_samples:,} samples lack it"
-        console.print(printable(what), soft_wrap=True)
+        out.line(f"pending: {pending.field}: {pending.n_lacking:,} of {pending.n_samples:,} samples lack it")
     fields = [field for domain in summary.domains for field in domain.fields]
     for one in fields:
         if one.units or one.long_name:
-            console.print(_meaning_line(one), soft_wrap=True)
+            out.line(_meaning_line(one))
     for one in fields:
         if one.n_needing_float64:
-            console.print(_digits_line(one), soft_wrap=True)
+            out.line(_digits_line(one))
 
 
 def _origin_line(origin: tuple[float, float, float]) -> str:
@@ -67,71 +64,67 @@ def _origin_line(origin: tuple[float, float, float]) -> str:
 
 
 def _meaning_line(field: FieldSummary) -> str:
-    said = [field.long_name, None if field.units is None else f"[{field.units}]"]
-    return printable(f"{field.field}: {' '.join(text for text in said if text)}")
+    texts = [field.long_name, None if field.units is None else f"[{field.units}]"]
+    return f"{field.field}: {' '.join(text for text in texts if text)}"
 
 
 def _digits_line(field: FieldSummary) -> str:
-    which = f"note: {field.field} of {field.n_needing_float64:,} samples needs more digits than"
+    which = f"note: {field.field} of {count_of(field.n_needing_float64, 'sample')} needs more digits than"
     if field.dtype == "float64":
-        return f"{which} float32 has: read it with dtype={{{field.field!r}: 'float64'}}"
-    return f"{which} {field.dtype} has; a new store keeps them with --origin X,Y,Z or --coords-dtype float64"
+        return f"{which} float32 has; read it with dtype={{{field.field!r}: 'float64'}}"
+    return f"{which} {field.dtype} has; convert to a new store with --origin X,Y,Z or --coords-dtype float64"
 
 
-def print_inspection(found: Inspection, console: Console) -> None:
-    """Print what files hold: a line and a table for each."""
-    if not console.is_terminal:
-        console.width = _PLAIN_WIDTH
-    samples = f"{found.n_samples:,} sample{'' if found.n_samples == 1 else 's'}"
-    counts = f"{found.n_files:,} files of known formats, {samples}; of one sample: {len(found.files):,}"
-    console.print(printable(f"{found.root}: {counts}"), soft_wrap=True)
+def print_inspection(found: Inspection, out: Output) -> None:
+    """Print the contents of files: a line and a table for each."""
+    counts = f"{count_of(found.n_files, 'file')} of known formats, {count_of(found.n_samples, 'sample')}"
+    out.line(f"{found.root}: {counts}; of one sample: {len(found.files):,}")
     for notice in found.notices:
-        console.print(printable(f"not read: {notice}"), soft_wrap=True)
+        out.line(f"not read: {notice}")
     single = [file for file in found.files if [array.name for array in file.arrays] == [""]]
     if single:
-        console.print(_array_table([replace(file.arrays[0], name=file.key) for file in single]))
+        out.table(*_array_table([replace(file.arrays[0], name=file.key) for file in single]))
     for file in found.files:
-        if file in single:
-            continue
-        console.print()
-        console.print(printable(f"{file.key}: {decimal(file.n_bytes)}"), soft_wrap=True)
-        if file.problem is not None:
-            console.print(printable(f"error: {file.problem}"), soft_wrap=True)
-        if file.sample_groups:
-            first = file.sample_groups[0]
-            console.print(printable(f"{len(file.sample_groups):,} groups with the same arrays; this is {first}"))
-        if file.steps.count:
-            console.print(f"{file.steps.described()}; this is {file.steps.at(file.step or 0)}", soft_wrap=True)
-        elif file.steps.problem is not None:
-            console.print(f"last step of each time set, since {file.steps.problem}", soft_wrap=True)
-        for part in file.parts:
-            size = f"{part.n_points:,} points, {part.n_cells:,} cells of {part.dimension} dimensions"
-            console.print(printable(f"part {part.name}: {size}"))
-            if part.n_ghost_points or part.n_ghost_cells:
-                ghosts = f"{part.n_ghost_points:,} points, {part.n_ghost_cells:,} cells"
-                console.print(f"left out, as ghosts of other pieces (vtkGhostType): {ghosts}")
-        if file.arrays:
-            console.print(_array_table(file.arrays))
+        if file not in single:
+            _print_file(file, out)
+
+
+def _print_file(file: FileContents, out: Output) -> None:
+    out.line()
+    out.line(f"{file.key}: {decimal(file.n_bytes)}")
+    if file.problem is not None:
+        out.line(f"error: {file.problem}")
+    if file.sample_groups:
+        out.line(f"{len(file.sample_groups):,} groups with the same arrays; this is {file.sample_groups[0]}")
+    if file.steps.count:
+        out.line(f"{file.steps.described()}; this is {file.steps.at(file.step or 0)}")
+    elif file.steps.problem is not None:
+        out.line(f"last step of each time set, since {file.steps.problem}")
+    for part in file.parts:
+        size = f"{part.n_points:,} points, {part.n_cells:,} cells of {part.dimension} dimensions"
+        out.line(f"part {part.name}: {size}")
+        if part.n_ghost_points or part.n_ghost_cells:
+            ghosts = f"{part.n_ghost_points:,} points, {part.n_ghost_cells:,} cells"
+            out.line(f"left out, as ghosts of other pieces (vtkGhostType): {ghosts}")
+    if file.arrays:
+        out.table(*_array_table(file.arrays))
 
 
 def _array_table(arrays: list[FoundArray]) -> Table:
-    table = Table()
     shown = {"part": any(one.part for one in arrays), "of": any(one.association for one in arrays)}
-    for column in ("array", *(name for name, wanted in shown.items() if wanted), "shape", "dtype"):
-        table.add_column(column, overflow="fold")
-    for column in ("min", "max", "NaN"):
-        table.add_column(column, justify="right")
+    titles = ("array", *(name for name, is_shown in shown.items() if is_shown), "shape", "dtype")
+    rows = []
     for one in arrays:
-        optional = {"part": printable(one.part or ""), "of": one.association or ""}
-        ends = ("" if end is None else f"{end:.5g}" for end in (one.minimum, one.maximum))
+        optional = {"part": one.part or "", "of": one.association or ""}
         cells = [text for name, text in optional.items() if shown[name]]
-        table.add_row(printable(one.name), *cells, str(one.shape), one.dtype, *ends, f"{one.n_nan:,}")
-    return table
+        ends = ("" if end is None else f"{end:.5g}" for end in (one.minimum, one.maximum))
+        rows.append([one.name, *cells, str(one.shape), one.dtype, *ends, f"{one.n_nan:,}"])
+    return [*(Column(title, "name") for title in titles), *map(Column, ("min", "max", "NaN"))], rows
 
 
 @contextmanager
 def reading_progress() -> Iterator[Callable[[int, int], None]]:
-    """Yield a function that shows how many values were read of how many: a bar on a terminal, nothing elsewhere."""
+    """Yield a function that takes the number of values read and of all values: a bar on a terminal, else a no-op."""
     console = Console(stderr=True, markup=False, emoji=False, highlight=False)
     columns = (TextColumn("reading"), BarColumn(), TaskProgressColumn(), TextColumn("left"), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -140,30 +133,26 @@ def reading_progress() -> Iterator[Callable[[int, int], None]]:
 
 
 def print_statistics(
-    stats: Mapping[str, RunningStats], console: Console, origin: tuple[float, float, float] | None = None
+    stats: Mapping[str, RunningStats], out: Output, origin: tuple[float, float, float] | None = None
 ) -> None:
-    """Print a table of the statistics of fields of a store with an origin, and what has to be known about them."""
-    if not console.is_terminal:
-        console.width = _PLAIN_WIDTH
-    console.print(_statistics_table(stats))
+    """Print a table of statistics, and notes on the origin of the store, on estimates and on values left out."""
+    out.table(*_statistics_table(stats))
     bounds = position_bounds(stats)
     if bounds is not None and not np.isnan(bounds).any():
         low, high = (", ".join(map(_figure, bound)) for bound in bounds)
-        console.print(f"positions of all domains: from ({low}) to ({high})", soft_wrap=True)
+        out.line(f"positions of all domains: from ({low}) to ({high})")
     if origin is not None:
-        console.print(f"{_origin_line(origin)}, and so are their statistics", soft_wrap=True)
+        out.line(f"{_origin_line(origin)}, and so are their statistics")
     estimates = [one for one in stats.values() if one.is_estimate]
     if estimates:
         largest = max(one.points_read / one.count for one in estimates)
-        console.print(
+        out.line(
             f"estimates, from at most {largest:.2%} of the points of a field: the true mean is within ± of the mean "
-            f"with a confidence of {CONFIDENCE:.0%}; min and max need the full pass, without --tolerance",
-            soft_wrap=True,
+            f"with a confidence of {CONFIDENCE:.0%}; min and max need the full pass, without --tolerance"
         )
     for field, one in stats.items():
         if one.non_finite.any():
-            note = f"note: {field} has {one.non_finite.sum():,} NaN or infinite values, which are left out"
-            console.print(note, soft_wrap=True)
+            out.note(f"note: {field} has {one.non_finite.sum():,} NaN or infinite values, which are left out")
 
 
 def _statistics_table(stats: Mapping[str, RunningStats]) -> Table:
@@ -171,15 +160,11 @@ def _statistics_table(stats: Mapping[str, RunningStats]) -> Table:
     estimates = [one.is_estimate for one in stats.values()]
     left_out = {"min", "max"} if all(estimates) else set() if any(estimates) else {"±"}
     names = [name for name in names if name not in left_out]
-    table = Table()
-    table.add_column("field")
-    table.add_column("")
-    for name in names:
-        table.add_column(name, justify="right")
+    rows = []
     for field, one in stats.items():
         for i in range(one.width):
             cells = {
-                "points": f"{one.count:,}" if i == 0 else "",
+                "points": f"{one.count:,}",
                 "mean": _figure(one.mean[i]),
                 "±": _figure(one.mean_margin[i]),
                 "std": _figure(one.std[i]),
@@ -189,8 +174,8 @@ def _statistics_table(stats: Mapping[str, RunningStats]) -> Table:
                 "log std": _figure(one.logstd[i]),
             }
             component = "" if one.width == 1 else "xyz"[i] if one.width == 3 else str(i)
-            table.add_row(field if i == 0 else "", component, *(cells[name] for name in names))
-    return table
+            rows.append([field, component, *(cells[name] for name in names)])
+    return [Column("field", "name"), Column("", "name"), *map(Column, names)], rows
 
 
 def _figure(value: float) -> str:
@@ -202,10 +187,8 @@ def _split(one: SplitSummary) -> str:
 
 
 def _domain_table(domains: list[DomainSummary]) -> Table:
-    table = Table()
-    table.add_column("domain")
-    for column in ("samples", "points a sample", "chunk points", "chunks", "shards", "bytes", "source", "ratio"):
-        table.add_column(column, justify="right")
+    figures = ("samples", "points a sample", "chunk points", "chunks", "shards", "bytes", "source", "ratio")
+    rows = []
     for one in domains:
         points = f"{one.points_min:,}"
         if one.points_max != one.points_min:
@@ -213,42 +196,25 @@ def _domain_table(domains: list[DomainSummary]) -> Table:
         sizes = f"{one.chunk_points[0]:,}"
         if len(one.chunk_points) > 1:
             sizes += f" to {one.chunk_points[-1]:,}"
-        table.add_row(
-            one.domain,
-            f"{one.n_samples:,}",
-            points,
-            sizes,
-            f"{one.chunks:,}",
-            f"{one.shards:,}",
-            decimal(one.stored_bytes),
-            *_against_source(one.stored_bytes, one.source_bytes),
-        )
-    return table
+        counts = [f"{one.n_samples:,}", points, sizes, f"{one.chunks:,}", f"{one.shards:,}"]
+        rows.append([one.domain, *counts, decimal(one.stored_bytes), *_against_source(one)])
+    return [Column("domain", "name"), *map(Column, figures)], rows
 
 
 def _field_table(domains: list[DomainSummary]) -> Table:
-    table = Table()
-    table.add_column("field")
-    table.add_column("stored as")
-    for column in ("bytes", "source", "ratio", "largest error", "largest relative error", "flushed to 0"):
-        table.add_column(column, justify="right")
+    figures = ("bytes", "source", "ratio", "largest error", "largest relative error", "flushed to 0")
+    rows = []
     for one in (field for domain in domains for field in domain.fields):
-        table.add_row(
-            one.field,
-            one.dtype,
-            decimal(one.stored_bytes),
-            *_against_source(one.stored_bytes, one.source_bytes),
-            _error(one.max_abs_error),
-            _error(one.max_rel_error),
-            "?" if one.flushed_to_zero is None else f"{one.flushed_to_zero:,}",
-        )
-    return table
+        errors = [_error(one.max_abs_error), _error(one.max_rel_error)]
+        flushed = "?" if one.flushed_to_zero is None else f"{one.flushed_to_zero:,}"
+        rows.append([one.field, one.dtype, decimal(one.stored_bytes), *_against_source(one), *errors, flushed])
+    return [Column("field", "name"), Column("stored as", "name"), *map(Column, figures)], rows
 
 
-def _against_source(stored: int, source: int | None) -> tuple[str, str]:
-    if not source:
+def _against_source(one: DomainSummary | FieldSummary) -> tuple[str, str]:
+    if not one.source_bytes:
         return "?", "?"
-    return decimal(source), f"{stored / source:.2f}"
+    return decimal(one.source_bytes), f"{one.stored_bytes / one.source_bytes:.2f}"
 
 
 def _error(error: float | None) -> str:

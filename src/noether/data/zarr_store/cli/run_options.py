@@ -1,4 +1,4 @@
-"""How commands that work on many samples are told who does the work."""
+"""Options of commands that work on many samples: which samples, and which processes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ from typing import Annotated, Literal
 
 import typer
 
+from noether.data.zarr_store.cli.completion import completes
 from noether.data.zarr_store.convert.executors import DaskExecutor
 from noether.data.zarr_store.errors import ArgumentError
 
 __all__ = [
     "SOME_FAILED",
     "DaskOption",
+    "DryRunOption",
     "LimitOption",
+    "NonFiniteOption",
     "PartOption",
+    "ThreadsOption",
     "TimeoutOption",
     "WorkersOption",
     "opened_executor",
@@ -35,28 +39,43 @@ WorkersOption = Annotated[
     str | None,
     typer.Option(
         metavar="N|auto",
-        help="Processes that work at the same time; auto, the default: as many as cores, memory and room for "
-        "temporary files allow; 0: all in this one, for debugging.",
+        help="Number of worker processes; 0 works in this process, for debugging "
+        "(default: auto, as many as cores, memory and room for temporary files allow).",
     ),
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option("--workers", metavar="N", help="Number of reading threads (default: one a core, 16 for a URL)."),
 ]
 TimeoutOption = Annotated[
     float | None,
     typer.Option(metavar="SECONDS", help="Fail a sample that takes longer than this many seconds."),
 ]
-DaskOption = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Work on the Dask cluster of this scheduler.")]
+DaskOption = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="Address of the scheduler of a Dask cluster that does the work.")
+]
 PartOption = Annotated[
     str | None,
-    typer.Option(metavar="K/N", help="Take the K-th of N parts of the samples; other runs take the others."),
+    typer.Option(metavar="K/N", help="Work on the K-th of N parts of the samples; other machines take the others."),
 ]
-LimitOption = Annotated[int | None, typer.Option(help="Take only the first so many samples.")]
+LimitOption = Annotated[int | None, typer.Option(metavar="N", help="Work on the first N samples only.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")]
+NonFiniteOption = Annotated[
+    str,
+    typer.Option(
+        metavar="raise|allow",
+        help="Fail a sample with NaN or infinity, or store these values.",
+        autocompletion=completes(("raise", "allow")),
+    ),
+]
 
 
 def wanted_workers(text: str | None, timeout: float | None, dask: str | None) -> int | Literal["auto"]:
-    """Return the number of worker processes of this machine, or that it is to be chosen."""
+    """Return the number of worker processes on this machine, or "auto"."""
     if dask is not None:
         for option, value in (("--workers", text), ("--timeout", timeout)):
             if value is not None:
-                raise ArgumentError(f"{option}: not with --dask, whose workers are the cluster's own")
+                raise ArgumentError(f"{option}: expected no value with --dask, got {value}; set it on the Dask cluster")
         return 0
     if text is None or text == "auto":
         return "auto"
@@ -67,7 +86,7 @@ def wanted_workers(text: str | None, timeout: float | None, dask: str | None) ->
 
 
 def part_of(text: str | None) -> tuple[int, int] | None:
-    """Return number and count of the parts that ``--part`` names."""
+    """Return K and N of ``--part K/N``."""
     if text is None:
         return None
     numbers = re.fullmatch(r"(\d+)/(\d+)", text)
@@ -78,7 +97,7 @@ def part_of(text: str | None) -> tuple[int, int] | None:
 
 @contextmanager
 def opened_executor(address: str | None) -> Iterator[Executor | None]:
-    """Yield the executor of a Dask cluster; None without an address."""
+    """Yield the executor of a Dask cluster, or None without an address."""
     if address is None:
         yield None
         return
@@ -91,13 +110,13 @@ def opened_executor(address: str | None) -> Iterator[Executor | None]:
 
 @contextmanager
 def termination_interrupts() -> Iterator[None]:
-    """Take SIGTERM for Ctrl-C: batch systems send it some time before they kill."""
+    """Treat SIGTERM as Ctrl-C: batch systems send it some time before they kill."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
-        yield  # only there can it be changed
+        yield  # only the main thread can set handlers
         return
     before = signal.signal(signal.SIGTERM, interrupt)
     try:

@@ -1,4 +1,4 @@
-"""How commands are told what a source is."""
+"""Options that describe a source, and the source that they describe."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, PositiveInt, TypeAdapter, Validation
 from pydantic_core import from_json
 
 from noether.data.schemas import FileMap, extended_filemap
+from noether.data.zarr_store.cli.completion import completes
 from noether.data.zarr_store.convert import ReportFile
 from noether.data.zarr_store.errors import ArgumentError, CorruptDataError
 from noether.data.zarr_store.layout import CANONICAL_TO_SPEC
@@ -28,23 +29,36 @@ __all__ = [
     "open_source",
 ]
 
-PresetOption = Annotated[str | None, typer.Option(help=f"File names of a dataset: {', '.join(PRESETS)}.")]
-FilemapOption = Annotated[Path | None, typer.Option(help="JSON file with the file name of each field.")]
+PresetOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help=f"Use the file names of a public dataset: {', '.join(PRESETS)}.",
+        autocompletion=completes(PRESETS),
+    ),
+]
+FilemapOption = Annotated[
+    Path | None, typer.Option(metavar="PATH", help="JSON file that maps each field to a file name.")
+]
 MappingOption = Annotated[
     str | None,
-    typer.Option(metavar="FILE|NAME", help=f"What files hold, a mapping.toml: {', '.join(shipped_mappings())}."),
+    typer.Option(
+        metavar="PATH|NAME",
+        help=f"Mapping that describes the files: a mapping.toml, or one of {', '.join(shipped_mappings())}.",
+        autocompletion=completes(shipped_mappings()),
+    ),
 ]
 _BY_ATTRIBUTE = {spec.attribute: spec for spec in CANONICAL_TO_SPEC.values()}
 _FIELD_NAME = re.compile(r"[a-z][a-z0-9]*_[a-z][a-z0-9_]*")
 
 SourceOption = Annotated[
     list[str] | None,
-    typer.Option(metavar="KEY=VALUE", help="Option of the source's file system. May be repeated."),
+    typer.Option(metavar="KEY=VALUE", help="Option of the storage of the source. May be repeated."),
 ]
 
 
 class _OwnField(BaseModel):
-    """A field of a file map that `FileMap` lacks."""
+    """A field of a file map that is not in `FileMap`."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -55,7 +69,7 @@ class _OwnField(BaseModel):
 def open_source(
     source: str, preset: str | None, filemap: Path | None, mapping: str | None, options: dict[str, Any]
 ) -> tuple[TreeSource | MappedSource, str]:
-    """Open the source, and give a name for the dataset."""
+    """Open the source; return it with a name for the dataset."""
     options_given = {"--preset": preset, "--filemap": filemap, "--mapping": mapping}
     given = [option for option, value in options_given.items() if value is not None]
     if len(given) == 1:
@@ -83,7 +97,7 @@ def open_former_source(
     store: str,
     storage_options: Mapping[str, Any],
 ) -> TreeSource | MappedSource:
-    """Open the source of a store; without an option, the file names are those of its last conversion."""
+    """Open the source of a store; without an option, use the file names of the last conversion."""
     if preset is None and filemap is None and mapping is None:
         recorded = _recorded_files(store, storage_options)
         if recorded is not None:
@@ -94,7 +108,7 @@ def open_former_source(
 
 
 def _recorded_files(store: str, storage_options: Mapping[str, Any]) -> tuple[FileMap, dict[str, dict[str, str]]] | None:
-    """Return the file map of the last conversion, and what it said of the fields' meaning."""
+    """Return the file map of the last conversion, and its units and long names by field."""
     try:
         runs = ReportFile.load(store, storage_options=storage_options).runs
         recorded = [run.settings for run in runs if run.kind == "convert" and "filemap" in run.settings]
@@ -103,8 +117,8 @@ def _recorded_files(store: str, storage_options: Mapping[str, Any]) -> tuple[Fil
         files = FileMap.model_validate(recorded[-1]["filemap"])
         meaning = TypeAdapter(dict[str, dict[str, str]]).validate_python(recorded[-1].get("field_attributes", {}))
     except (ArgumentError, CorruptDataError, ValidationError):
-        return None  # damaged, or of a subclass, with fields that nobody knows here
-    # A mapping is more than the names that are recorded of it: "VTK/run.vtu:pMean".
+        return None  # damaged, or of a subclass with fields that are unknown here
+    # The recorded names of a mapping, such as "VTK/run.vtu:pMean", do not describe it fully.
     is_mapping = any(":" in name for name in files.model_dump(exclude_none=True).values())
     return None if is_mapping else (files, meaning)
 
@@ -113,7 +127,7 @@ def _read_filemap(path: Path) -> FileMap:
     try:
         return _parsed_filemap(path.read_bytes())
     except OSError as error:
-        raise ArgumentError(f"--filemap {path}: cannot be read ({error.strerror})") from error
+        raise ArgumentError(f"--filemap {path}: cannot be read ({error.strerror}); check the path") from error
     except ArgumentError as error:
         raise ArgumentError(f"--filemap {path}: {error}") from error
     except ValidationError as error:
@@ -126,11 +140,11 @@ def _read_filemap(path: Path) -> FileMap:
 
 
 def _parsed_filemap(text: bytes) -> FileMap:
-    """Return a file map from its JSON, in which a field that `FileMap` lacks has a file and a width."""
+    """Return a file map from JSON. A field that is not in `FileMap` is an object with a file and a width."""
     try:
         content = from_json(text)
     except ValueError:
-        content = None  # pydantic says below what is wrong with it
+        content = None  # pydantic raises the error below
     own = {name: one for name, one in content.items() if isinstance(one, dict)} if isinstance(content, dict) else {}
     if not own:
         return FileMap.model_validate_json(text)
@@ -139,7 +153,7 @@ def _parsed_filemap(text: bytes) -> FileMap:
         known = CANONICAL_TO_SPEC.get(name) or _BY_ATTRIBUTE.get(name)
         if known is not None and known.width != field.width:
             raise ArgumentError(
-                f"{name} has the width {known.width}, got {field.width}; write the name of its file alone"
+                f"{name}: expected width {known.width}, got {field.width}; replace the object by the name of the file"
             )
         if known is None and not _FIELD_NAME.fullmatch(name):
             raise ArgumentError(f"{name!r}: expected a name of the form <domain>_<name>, such as volume_temperature")

@@ -7,31 +7,36 @@ from typing import Annotated
 import typer
 
 from noether.data.zarr_store.cli.app import Debug, StorageOption, command, errors_reported, parse_options
+from noether.data.zarr_store.cli.output import JsonOption, Output
 from noether.data.zarr_store.manifest import split_store
 
 
 @command("split")
 def split_command(
-    store: Annotated[str, typer.Argument(help="Directory or URL of the store.")],
-    test: Annotated[float, typer.Option(help="Fraction of the samples that is for test.")],
-    validation: Annotated[float, typer.Option(help="Fraction that is for validation.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Another seed gives other splits.")] = 0,
+    store: Annotated[str, typer.Argument(metavar="STORE", help="Directory or URL of the store.")],
+    test: Annotated[float, typer.Option(metavar="FRACTION", help="Fraction of the samples for the test split.")],
+    validation: Annotated[float, typer.Option(metavar="FRACTION", help="Fraction for the validation split.")] = 0.0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the splits.")] = 0,
     exact: Annotated[
         bool,
-        typer.Option("--exact", help="Make splits of exact counts; samples may move when others are added."),
+        typer.Option("--exact", help="Make splits of exact sizes; samples may move when others are added."),
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace all splits of the store, also if samples leave theirs.")
+        bool,
+        typer.Option("--overwrite", help="Replace all splits of the store, even if samples move to another split."),
     ] = False,
     storage_option: StorageOption = None,
+    as_json: JsonOption = False,
     debug: Debug = False,
 ) -> None:
-    """Part the samples of STORE at random into train, validation and test.
+    """Split samples at random.
 
-    Where a sample goes depends on the seed and its id alone, so fractions hold on average. Again after samples were
-    added, the command places these and moves no other. With --exact, the counts are exact, and samples may move when
-    others are added: the command then needs --overwrite.
+    The splits are train, validation and test. The split of a sample depends on the seed and its id only, so the
+    fractions hold on average. After samples were added, the same command places the new samples and moves no others.
+
+    With --exact, the sizes are exact, but samples may move when others are added; the command then needs --overwrite.
     """
+    out = Output(as_json)
     with errors_reported(debug, "no split was changed"):
         splits = split_store(
             store,
@@ -43,5 +48,6 @@ def split_command(
             storage_options=parse_options(storage_option, "--storage-option"),
         )
         n_samples = sum(map(len, splits.values()))
-        shares = ", ".join(f"{name} {len(ids)} ({len(ids) / n_samples:.1%})" for name, ids in splits.items())
-        typer.echo(f"{n_samples} samples: {shares}")
+        shares = ", ".join(f"{name} {len(ids):,} ({len(ids) / n_samples:.1%})" for name, ids in splits.items())
+        out.line(f"{n_samples:,} samples: {shares}")
+        out.document({"store_root": store, "n_samples": n_samples, "splits": splits})

@@ -6,49 +6,59 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from noether.data.zarr_store.cli.app import Debug, StorageOption, command, errors_reported, parse_options
 from noether.data.zarr_store.cli.display import print_statistics, reading_progress
+from noether.data.zarr_store.cli.field_options import field_names, field_option
+from noether.data.zarr_store.cli.output import JsonOption, Output
+from noether.data.zarr_store.cli.run_options import LimitOption, ThreadsOption
 from noether.data.zarr_store.cli.stats_output import FlatOutputOption, OutputOption, check_outputs, write_outputs
 from noether.data.zarr_store.manifest import StoreManifest
-from noether.data.zarr_store.statistics import calculate_store_statistics, plot_histograms, plot_path
+from noether.data.zarr_store.statistics import (
+    calculate_store_statistics,
+    plot_histograms,
+    plot_path,
+    statistics_to_dict,
+)
 
 
 @command("stats")
 def stats_command(
-    store: Annotated[str, typer.Argument(help="Directory or URL of the store.")],
-    split: Annotated[str | None, typer.Option(help="Split of the store (default: all samples).")] = None,
-    limit: Annotated[int | None, typer.Option(help="Take only the first so many samples.")] = None,
-    fields: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FIELD,FIELD", help="Fields to take in. May be repeated (default: all)."),
-    ] = None,
-    exclude: Annotated[
-        list[str] | None, typer.Option(metavar="FIELD,FIELD", help="Fields to leave out. May be repeated.")
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Threads that read at the same time (default: one a core, 16 for a URL).")
-    ] = None,
+    store: Annotated[str, typer.Argument(metavar="STORE", help="Directory or URL of the store.")],
+    split: Annotated[str | None, typer.Option(metavar="SPLIT", help="Split to read (default: all samples).")] = None,
+    limit: LimitOption = None,
+    field: Annotated[list[str] | None, field_option("Field to include (default: all fields)")] = None,
+    exclude_field: Annotated[list[str] | None, field_option("Field to leave out", "--exclude-field")] = None,
+    workers: ThreadsOption = None,
     output: OutputOption = None,
     output_flat: FlatOutputOption = None,
     tolerance: Annotated[
         float | None,
         typer.Option(
-            help="Read only as many chunks as make every mean this precise, as a part of the standard deviation."
+            metavar="NUMBER",
+            help="Read chunks until the 95 % confidence interval of every mean is within ± NUMBER standard deviations.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Chooses the chunks for --tolerance, and the points for --plot.")] = 0,
-    plot: Annotated[Path | None, typer.Option(help="Picture of histograms to make: .png, .pdf or .svg.")] = None,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Seed of the choice of chunks for --tolerance and of points for --plot.")
+    ] = 0,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Picture of histograms to write: .png, .pdf or .svg.")
+    ] = None,
     storage_option: StorageOption = None,
+    as_json: JsonOption = False,
     debug: Debug = False,
 ) -> None:
-    """Compute mean, standard deviation and extremes of the fields of STORE, component by component.
+    """Compute statistics of fields.
 
-    The log columns are those of sign(x) log(1 + |x|). With --tolerance 0.01, some 40,000 points of each domain are
-    read, at least one chunk of every sample, and 95 % confidence intervals are given; extremes need the full pass.
+    The table has mean, standard deviation, minimum and maximum of each component. The log columns are the mean and
+    standard deviation of sign(x) log(1 + |x|).
+
+    --tolerance 0.01 reads about 40,000 points of each domain, and at least one chunk of every sample. Minimum and
+    maximum need all points, without --tolerance.
     """
-    with errors_reported(debug, interrupted="nothing is written"):
+    out = Output(as_json)
+    with errors_reported(debug, interrupted="nothing was written"):
         check_outputs(output, output_flat)
         if plot is not None:
             plot_path(plot)
@@ -56,8 +66,8 @@ def stats_command(
         with reading_progress() as progress:
             stats = calculate_store_statistics(
                 store,
-                fields=_names(fields),
-                exclude_fields=_names(exclude) or (),
+                fields=field_names(field),
+                exclude_fields=field_names(exclude_field, "--exclude-field") or (),
                 split=split,
                 limit=limit,
                 max_workers=workers,
@@ -67,12 +77,12 @@ def stats_command(
                 seed=seed,
             )
         origin = StoreManifest.load(store, storage_options=options).origin
-        print_statistics(stats, Console(markup=False, emoji=False, highlight=False), origin)
-        write_outputs(stats, output, output_flat)
+        print_statistics(stats, out, origin)
+        written = write_outputs(stats, output, output_flat, out)
         if plot is not None:
             plot_histograms(store, stats, plot, split=split, limit=limit, storage_options=options, seed=seed)
-            typer.echo(f"plotted: {plot}")
-
-
-def _names(lists: list[str] | None) -> list[str] | None:
-    return None if lists is None else [name.strip() for names in lists for name in names.split(",")]
+            out.line(f"plotted: {plot}")
+            written.append(plot)
+        out.document(
+            {"store_root": store, "origin": origin, "statistics": statistics_to_dict(stats), "written": written}
+        )

@@ -1,4 +1,4 @@
-"""The files that ``noether-zarr stats`` and ``merge-stats`` write."""
+"""Files that ``noether-zarr stats`` and ``merge-stats`` write."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from noether.data.zarr_store.cli.output import Output
 from noether.data.zarr_store.errors import ArgumentError
 from noether.data.zarr_store.statistics import (
     FLAT_BOUNDS,
@@ -20,39 +21,48 @@ from noether.data.zarr_store.statistics import (
 
 __all__ = ["FlatOutputOption", "OutputOption", "check_outputs", "write_outputs"]
 
-OutputOption = Annotated[Path | None, typer.Option(help="File to write: .json, which can be read back, or .yaml.")]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option(metavar="PATH", help="File to write: .json, which merge-stats and Python read, or .yaml."),
+]
 FlatOutputOption = Annotated[
     Path | None,
-    typer.Option(help="File to write for normalizers, with a list for each figure of each field: .json or .yaml."),
+    typer.Option(
+        metavar="PATH",
+        help="File to write for normalizers of other programs: .json or .yaml, a list for each figure of each field.",
+    ),
 ]
 
 
 def check_outputs(output: Path | None, output_flat: Path | None) -> None:
-    """Raise `ArgumentError` where a file cannot be written, before the work that it is for."""
+    """Raise `ArgumentError` if a file cannot be written, or both names are the same."""
     targets = [output_path(path).resolve() for path in (output, output_flat) if path is not None]
     if len(set(targets)) < len(targets):
-        raise ArgumentError(f"--output and --output-flat: expected two files, got {output} for both")
+        raise ArgumentError(f"--output and --output-flat: expected two files, got {output} for both; use another name")
 
 
-def write_outputs(stats: Mapping[str, RunningStats], output: Path | None, output_flat: Path | None) -> None:
-    """Write the files that are asked for, and say what the flat form lacks."""
+def write_outputs(
+    stats: Mapping[str, RunningStats], output: Path | None, output_flat: Path | None, out: Output
+) -> list[Path]:
+    """Write the requested files; return their paths. Note the figures that the flat file lacks."""
     if output is not None:
         save_statistics(stats, output)
-        typer.echo(f"written: {output}")
+        out.line(f"written: {output}")
     if output_flat is not None:
         save_statistics(stats, output_flat, flat=True)
-        typer.echo(f"written: {output_flat}")
-        _note_left_out(stats, output_flat)
+        out.line(f"written: {output_flat}")
+        _note_left_out(stats, output_flat, out)
+    return [path for path in (output, output_flat) if path is not None]
 
 
-def _note_left_out(stats: Mapping[str, RunningStats], output_flat: Path) -> None:
+def _note_left_out(stats: Mapping[str, RunningStats], output_flat: Path, out: Output) -> None:
     written = statistics_to_dict(stats, flat=True)
     lacking = [name for name in flat_names(stats) if name not in written]
     is_estimate = any(one.is_estimate for one in stats.values())
     unread = [name for name in lacking if is_estimate and name in FLAT_BOUNDS]
     for names, reason in (
-        ([name for name in lacking if name not in unread], "there is no finite figure"),
-        (unread, "extremes need all points, without --tolerance"),
+        ([name for name in lacking if name not in unread], "the figure is not finite"),
+        (unread, "extremes need all points; leave out --tolerance"),
     ):
         if names:
-            typer.echo(f"note: {output_flat} lacks {', '.join(names)}: {reason}")
+            out.note(f"note: {output_flat} lacks {', '.join(names)}: {reason}")

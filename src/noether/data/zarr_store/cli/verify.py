@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from noether.data.zarr_store.cli.app import (
     DAMAGE_FOUND,
@@ -17,7 +15,10 @@ from noether.data.zarr_store.cli.app import (
     errors_reported,
     parse_options,
 )
+from noether.data.zarr_store.cli.completion import completes
 from noether.data.zarr_store.cli.display import reading_progress
+from noether.data.zarr_store.cli.output import JsonOption, Output
+from noether.data.zarr_store.cli.run_options import ThreadsOption
 from noether.data.zarr_store.cli.source_options import (
     FilemapOption,
     MappingOption,
@@ -31,31 +32,41 @@ from noether.data.zarr_store.upkeep.verify import LEVELS, verify_store
 
 @command("verify")
 def verify_command(
-    store: Annotated[str, typer.Argument(help="Directory or URL of the store.")],
+    store: Annotated[str, typer.Argument(metavar="STORE", help="Directory or URL of the store.")],
     level: Annotated[
         str | None,
-        typer.Option(help=f"How closely to look: {', '.join(LEVELS)} (default: data, or source where one is given)."),
+        typer.Option(
+            metavar="LEVEL",
+            help=f"Level of the verification: {', '.join(LEVELS)} (default: data, or source with --source).",
+            autocompletion=completes(LEVELS),
+        ),
     ] = None,
-    sample: Annotated[list[str] | None, typer.Option(help="Sample to verify. May be repeated (default: all).")] = None,
-    source: Annotated[str | None, typer.Option(help="Directory or URL that the store was converted from.")] = None,
+    sample: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SAMPLE", help="Sample to verify. May be repeated (default: all samples)."),
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(metavar="SOURCE", help="Directory or URL of the source of the store.")
+    ] = None,
     preset: PresetOption = None,
     filemap: FilemapOption = None,
     mapping: MappingOption = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Threads that read at the same time (default: one a core, 16 for a URL).")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
+    workers: ThreadsOption = None,
     storage_option: StorageOption = None,
     source_option: SourceOption = None,
+    as_json: JsonOption = False,
     debug: Debug = False,
 ) -> None:
-    """Find out whether every byte of STORE is what it should be; nothing is changed.
+    """Check every byte of a store.
 
-    Level census: no object is missing, left over or of a wrong size. Index: metadata and indexes of shards, too. Data:
-    every chunk, too. Source: every value, against the source. Exit codes: 0 sound, 4 damage found, 2 wrong usage, 1 a
-    source or the store cannot be read.
+    Nothing is changed. Each level includes the levels before it. census: no object is missing, left over or of a wrong
+    size. index: metadata and shard indexes are sound. data: every chunk is sound. source: every value is that of the
+    source.
+
+    Exit codes: 0 sound, 4 damage found, 2 wrong usage, 1 the store or a source cannot be read.
     """
-    with errors_reported(debug, interrupted="nothing is changed"):
+    out = Output(as_json)
+    with errors_reported(debug, interrupted="nothing was changed"):
         options = parse_options(storage_option, "--storage-option")
         opened = None
         if source is not None:
@@ -64,17 +75,15 @@ def verify_command(
         with reading_progress() as progress:
             report = verify_store(
                 store,
-                level=level or ("data" if opened is None else "source"),  # type: ignore[arg-type] # it is checked there
+                level=level or ("data" if opened is None else "source"),  # type: ignore[arg-type] # verify_store checks it
                 source=opened,
                 sample_ids=sample,
                 workers=workers,
                 progress=progress,
                 storage_options=options,
             )
-        if as_json:
-            typer.echo(json.dumps(report.to_dict(), indent=2))
-        else:
-            print_report(report, Console(markup=False, emoji=False, highlight=False))
+        print_report(report, out)
+        out.document(report.to_dict())
         if not report.is_sound:
             raise typer.Exit(DAMAGE_FOUND)
         if report.having("unchecked"):

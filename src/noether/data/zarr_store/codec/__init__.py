@@ -1,4 +1,4 @@
-"""Bytes of chunks and shards, encoded and decoded; the compiled module does it faster where it was built."""
+"""Encoding and decoding of chunks and shards; the optional compiled module makes it faster."""
 
 from noether.data.zarr_store.codec.casting import cast_into, gather, measure_loss
 from noether.data.zarr_store.codec.content_checksum import ContentChecksum

@@ -1,4 +1,4 @@
-"""The compiled module. Its functions release the interpreter's lock, and may be called from many threads."""
+"""The compiled module. Its functions release the GIL and are thread-safe."""
 
 from array import array
 from typing import Any
@@ -26,32 +26,32 @@ def cell_centers(
     points : ndarray of float32 or float64, shape (n_points, 3)
         In C order, aligned.
     types : ndarray of uint8, shape (n_cells,)
-        VTK's types.
+        VTK cell types.
     offsets : ndarray of int64, shape (n_cells + 1,)
         The points of cell ``i`` are ``connectivity[offsets[i]:offsets[i + 1]]``.
     connectivity : ndarray of int64
-        Numbers of points.
+        Point numbers.
     polyhedra : tuple of four ndarray of int64, or None
         The attributes of `sources.cells.Polyhedra`, in their order.
     out : ndarray, shape (stop - start, 3)
-        In the dtype of `points`; is overwritten.
+        Output, in the dtype of `points`; it is overwritten.
     start, stop : int
-        Which cells.
+        Range of the cells.
     itemsize : int
-        Bytes of a coordinate.
+        Number of bytes of a coordinate.
 
     Returns
     -------
     int or None
-        The number of a cell that does not have the points of its type, or where a number leads outside its array; None
-        where all are sound.
+        The number of the first invalid cell: it does not have the points of its type, or a number points outside its
+        array. None if all cells are valid.
 
     Raises
     ------
     ValueError
         The sizes do not fit together, or an array is not aligned.
     MemoryError
-        There is no room for the faces of a polyhedron.
+        There is no memory for the faces of a polyhedron.
     """
 
 def decode(
@@ -68,42 +68,43 @@ def decode(
     checksum: bool,
     verify: bool,
 ) -> int:
-    """Decode neighbouring chunks of a shard, as far as possible.
+    """Decode neighbouring chunks of a shard, up to the first chunk that cannot be decoded.
 
     Parameters
     ----------
     data : bytes-like
-        Holds the stored chunks.
+        Buffer that holds the stored chunks.
     bounds : list of int
-        Ascending offsets in `data`: chunk ``i`` lies from ``bounds[i]`` to ``bounds[i + 1]``. At most 4097 of them.
+        Ascending offsets in `data`, at most 4097. Chunk ``i`` extends from ``bounds[i]`` to ``bounds[i + 1]``.
     rows : list of tuples of pairs of int, or None
-        For each chunk the rows that are taken: half-open, ascending ranges of them. None takes all rows.
+        The rows to take of each chunk: ascending ranges ``(first, stop)``. None takes all rows.
     out : ndarray
-        Contiguous memory for the values; the rows that are taken overwrite those from `first_row` on.
+        Contiguous output; the rows from `first_row` on are overwritten.
     first_row : int
-        Row of `out` where the first one goes.
+        Row of `out` to which the first row is written.
     chunk_rows, width : int
         Shape of a chunk.
     itemsize : int
-        Bytes of a stored value, 2 to 8.
+        Number of bytes of a stored value, 2 to 8.
     widen : bool
         Whether the stored values are float16, and `out` is float32.
     checksum : bool
         Whether a crc32c follows each chunk.
     verify : bool
-        Whether that crc32c is compared.
+        Whether to compare that crc32c.
 
     Returns
     -------
     int
-        Number of chunks before the first that is damaged, or that has an encoding which the module does not know.
+        Number of chunks before the first chunk that is damaged or has an unsupported encoding.
 
     Raises
     ------
     ValueError
-        The bounds do not ascend within `data`, the rows do not within their chunk, or `out` has no room for them.
+        The bounds are not ascending offsets within `data`, the row ranges are not ascending within their chunk, or
+        `out` is too small.
     MemoryError
-        There is no room to decode.
+        There is no memory for decoding.
     """
 
 def read(
@@ -122,29 +123,29 @@ def read(
     checksum: bool,
     verify: bool,
 ) -> int:
-    """Read neighbouring chunks of a file in one step, and decode them, as far as possible.
+    """Read neighbouring chunks of a file and decode them, up to the first chunk that cannot be decoded.
 
     Parameters
     ----------
     descriptor : int
-        Of the file.
+        File descriptor.
     start : int
-        Offset in the file that the `bounds` are counted from.
+        Offset in the file to which the `bounds` are relative.
     bounds, rows, out, first_row, chunk_rows, width, itemsize, widen, checksum, verify
-        Those of `decode`.
+        See `decode`.
     tally : buffer of int64, of at least four numbers
-        See `Tally`; this call is added.
+        Counters to which the call adds; see `Tally`.
 
     Returns
     -------
     int
-        The result of `decode`; 0 where the file ends before the last bound or cannot be read, where a signal came, or
-        where a chunk has more bytes than its values can have in a shard.
+        Number of decoded chunks, as in `decode`. 0 if the file ends before the last bound, cannot be read, or a signal
+        interrupts the read; also 0 if a chunk has more bytes than its values can have in a shard.
 
     Raises
     ------
     ValueError, MemoryError
-        Those of `decode`; and where the tally is too small.
+        As in `decode`. Also `ValueError` if the tally is too small.
     """
 
 def encode(
@@ -165,44 +166,44 @@ def encode(
     Parameters
     ----------
     values : ndarray, shape (n_rows, width)
-        In C order.
+        Rows in C order.
     order : ndarray of int64, shape (n,), or None
-        Row ``i`` of the chunks is row ``order[i]``; None where rows keep their order. There are rows for whole chunks,
+        Row ``i`` of the chunks is row ``order[i]`` of `values`; None keeps the order. The rows must fill whole chunks,
         at most 4096 of them.
     chunk_rows : int
-        Rows of a chunk.
+        Number of rows of a chunk.
     width : int
-        Values of a row.
+        Number of values of a row.
     itemsize : int
-        Bytes of a stored value, 2 to 8.
+        Number of bytes of a stored value, 2 to 8.
     narrow : bool
-        Whether `values` have twice that size, at most 2048 in a row, and are cast: float32 to float16, or float64 to
-        float32.
+        Whether `values` have twice the itemsize and are cast: float32 to float16, or float64 to float32. Such rows have
+        at most 2048 values.
     block_bytes : int
-        Bytes of a block: whole values, at least 128 of them, and at most a chunk.
+        Number of bytes of a block: whole values, at least 128 values, and at most a chunk.
     level : int
         Level of zstd; 0 stores the values without compression.
     checksum : bool
-        Whether a crc32c follows each chunk.
+        Whether to append a crc32c to each chunk.
     stored_header : bytes
-        The 16 bytes of the header of a chunk that is stored without compression.
+        The 16-byte header of a chunk that is stored without compression.
 
     Returns
     -------
     bytes
-        The chunks, one after the other.
+        The concatenated chunks.
     list of int
-        Bytes of each chunk. Empty where one of the float32 to cast is NaN: processors and NumPy make different float16
-        of it.
+        Number of bytes of each chunk. Empty if a float32 to cast is NaN, because processors and NumPy convert NaN to
+        different bits.
 
     Raises
     ------
     ValueError
         The sizes do not fit together.
     IndexError
-        An entry of `order` is not the number of a row.
+        An entry of `order` is not a valid row number.
     MemoryError
-        There is no room for a chunk, or for the run.
+        There is no memory for a chunk, or for the run.
     """
 
 def face_vectors(
@@ -222,14 +223,14 @@ def face_vectors(
     Parameters
     ----------
     points, types, offsets, connectivity, start, stop, itemsize
-        Those of `cell_centers`.
+        See `cell_centers`.
     centers, vectors : ndarray of float64, shape (stop - start, 3)
-        Are overwritten; other cells have zeros.
+        Outputs; they are overwritten. Cells of other types get zeros.
 
     Returns
     -------
     int or None
-        The result of `cell_centers`.
+        The number of the first invalid cell, as in `cell_centers`.
 
     Raises
     ------
@@ -246,47 +247,47 @@ def hash_order(
     same_bits: int,
     threads: int,
 ) -> None:
-    """Write the places of rows in ascending order of their keyed hashes.
+    """Write the indices that sort rows by their keyed hashes.
 
     Parameters
     ----------
     out : ndarray of int64, shape (n,)
-        Aligned, fewer than 2**32 entries; is overwritten with the numbers 0 to n - 1.
+        Output: the numbers 0 to n - 1. It must be aligned and have fewer than 2**32 entries.
     rows : ndarray of uint32, shape (n,), or None
-        The number of the row at each place; None for rows 0 to n - 1.
+        Row numbers; None for the rows 0 to n - 1.
     first_key, second_key : int
         The key of the hash, modulo 2**64.
     same_bits : int
-        First bits, 0 to 16, which the hashes of all these rows have in common.
+        Number of leading bits, 0 to 16, that the hashes of all these rows share.
     threads : int
-        1 to 64.
+        Number of threads, 1 to 64.
 
     Raises
     ------
     ValueError
-        An argument is not such.
+        An argument is invalid.
     MemoryError
-        There is no room to sort.
+        There is no memory for sorting.
     """
 
 def hash_buckets(out: NDArray[Any], *, first_row: int, first_key: int, second_key: int, bits: int) -> None:
-    """Write the first bits of the keyed hashes of neighbouring rows.
+    """Write the leading bits of the keyed hashes of neighbouring rows.
 
     Parameters
     ----------
     out : ndarray of uint16, shape (n,)
-        Aligned; is overwritten.
+        Output; it must be aligned.
     first_row : int
-        Number of the first row.
+        Row number of the first row.
     first_key, second_key : int
         The key of the hash, modulo 2**64.
     bits : int
-        0 to 16.
+        Number of bits, 0 to 16.
 
     Raises
     ------
     ValueError
-        An argument is not such.
+        An argument is invalid.
     """
 
 def scatter(
@@ -298,60 +299,61 @@ def scatter(
     itemsize: int,
     narrow: bool,
 ) -> bool:
-    """Write rows grouped by bucket, and count those of each.
+    """Write rows grouped by bucket, and the number of rows of each bucket.
 
     Parameters
     ----------
     values : ndarray, shape (n, width)
-        In C order.
+        Rows in C order.
     buckets : ndarray of uint16, shape (n,)
         The bucket of each row.
     out : ndarray, shape (n, width)
-        In C order; is overwritten with the rows of bucket 0, then those of bucket 1, and so on, each in their order.
+        Output in C order: the rows of bucket 0, then the rows of bucket 1, and so on. The rows of a bucket keep their
+        order.
     counts : ndarray of int64, shape (n_buckets,)
-        Aligned, at most 4096; is overwritten with the number of rows of each bucket.
+        Output: the number of rows of each bucket. It must be aligned and have at most 4096 entries.
     itemsize : int
-        Bytes of a value in `out`.
+        Number of bytes of a value in `out`.
     narrow : bool
-        Whether `values` have twice that size, and are cast: float32 to float16, or float64 to float32. At most 2048 in
-        a row.
+        Whether `values` have twice the itemsize and are cast: float32 to float16, or float64 to float32. Such rows have
+        at most 2048 values.
 
     Returns
     -------
     bool
-        False where `out` is not to be used, since one of the float32 to cast is NaN: processors and NumPy make
-        different float16 of it.
+        False if a float32 to cast is NaN. Then do not use `out`, because processors and NumPy convert NaN to different
+        bits.
 
     Raises
     ------
     ValueError
         The sizes do not fit together.
     IndexError
-        An entry of `buckets` is not the number of a bucket.
+        An entry of `buckets` is not below `n_buckets`.
     """
 
 def measure_loss(
     values: NDArray[Any], *, itemsize: int, stored_itemsize: int
 ) -> tuple[float, float, float, int] | None:
-    """Measure what a cast loses.
+    """Measure the loss of a cast.
 
     Parameters
     ----------
     values : ndarray of float32 or float64
-        In C order.
+        Values in C order.
     itemsize : int
-        Bytes of a value.
+        Number of bytes of a value.
     stored_itemsize : int
-        As many, or half of them: float32 is stored as float32 or float16, float64 as float64 or float32.
+        Number of bytes of a stored value, equal to `itemsize` or half of it: float32 is stored as float32 or float16,
+        float64 as float64 or float32.
 
     Returns
     -------
     tuple of (float, float, float, int) or None
-        The largest magnitude, the largest absolute and relative error, and the number of values that are stored as zero
-        and were not; these have no relative error. None where a value is not finite, before or after the cast.
+        The attributes of `casting.CastLoss`, in their order. None if a value is not finite before or after the cast.
 
     Raises
     ------
     ValueError
-        The sizes are others.
+        The sizes are not as described.
     """

@@ -1,10 +1,10 @@
-"""Rows to frames of blosc 1, where each byte of the values has a stream of its own. Pure: values in, bytes out.
+"""Encoding of rows as blosc 1 frames with one stream for each byte of a value. Pure: values in, bytes out.
 
-After the shuffle, a block of float32 has all first bytes of its values, then all second bytes, and so on. In the
-results of a simulation, the low bytes are noise, and the high bytes are not. blosc compresses a block with zstd as one
-stream: the noise spoils the code for the other bytes, and is decoded for nothing. The format also has blocks of several
-streams, which blosc makes for other compressors, and every blosc reads. Here each stream is compressed on its own, and
-noise is stored without compression.
+After the byte shuffle, a block of float32 has the first bytes of all values, then the second bytes, and so on. In the
+results of a simulation, the low bytes are noise, and the high bytes are not. With zstd, blosc compresses a block as one
+stream: the noise makes the compression of the other bytes worse, and decoding the noise takes time. The format also
+allows several streams in a block. blosc writes such blocks with other compressors, and every blosc reads them. This
+module compresses each stream separately, and stores noise without compression.
 
 The format: https://github.com/Blosc/c-blosc/blob/main/README_CHUNK_FORMAT.rst
 """
@@ -26,25 +26,26 @@ FRAME_HEADER = struct.Struct("<4BIII")
 """Versions of blosc and zstd, flags, bytes of a value; then bytes before compression, of a block, and of the frame."""
 
 ZSTD_LEVELS = (0, 1, 1, 1, 1, 1, 3, 5, 7, 9)
-"""The level of zstd for each compression level. Of points in random order zstd gains what the frequencies of bytes
-give, and its lowest level finds all of that. So the levels up to 5, the default, are zstd's level 1, whose streams are
-the fastest to read."""
+"""Level of zstd for each compression level. Points in random order can only be compressed by the frequencies of their
+bytes, and the lowest level of zstd already uses these. So the levels 1 to 5 (5 is the default) use level 1 of zstd.
+Its streams decode fastest."""
 
 _BLOSC_VERSION, _ZSTD_VERSION = 2, 1
 _SHUFFLED, _OF_ZSTD = 0x1, 4 << 5
 _LENGTH = struct.Struct("<I")
 BLOCK_BYTES = 256 << 10
-"""Most bytes of a block: a core's cache holds two of them."""
+"""Maximum number of bytes of a block. The cache of a core holds two blocks of this size."""
 MIN_SPLIT_VALUES = 128
-"""To blosc, a block of fewer values is one stream, whatever the flags are."""
+"""Minimum number of values of a block with several streams. blosc reads a smaller block as one stream, whatever its
+flags are."""
 
 
 def encode_frame(rows: NDArray[Any], level: int) -> bytes:
     """Compress rows to a frame.
 
-    Points in random order compress by the frequencies of their bytes alone, which the lowest level of zstd finds: of
-    four fields of 65,536 points in chunks of 4,096, zstd's level 1 left 86.9 % of the bytes in 4.6 ms, its level 5
-    left 87.0 % in 8.8 ms, and its level 9 left 86.9 % in 21 ms.
+    Higher levels of zstd do not help with points in random order; see `ZSTD_LEVELS`. Four fields of 65,536 points in
+    chunks of 4,096 points shrink to 86.9 % in 4.6 ms with zstd's level 1, to 87.0 % in 8.8 ms with level 5, and to
+    86.9 % in 21 ms with level 9.
 
     Parameters
     ----------
@@ -56,7 +57,7 @@ def encode_frame(rows: NDArray[Any], level: int) -> bytes:
     Returns
     -------
     bytes
-        At most ``rows.nbytes + FRAME_HEADER.size`` of them.
+        The frame, of at most ``rows.nbytes + FRAME_HEADER.size`` bytes.
     """
     size = rows.dtype.itemsize
     block_bytes = min(rows.nbytes, BLOCK_BYTES)
@@ -66,7 +67,7 @@ def encode_frame(rows: NDArray[Any], level: int) -> bytes:
     blocks = []
     for first in range(0, len(values), block_bytes // size):
         streams = np.ascontiguousarray(values[first : first + block_bytes // size].T)
-        # A shorter last block is always one stream.
+        # In blosc, a shorter last block is always one stream.
         blocks.append(
             _encode_streams(streams if streams.nbytes == block_bytes else streams.reshape(1, -1), ZSTD_LEVELS[level])
         )
@@ -86,7 +87,7 @@ def stored_header(n_bytes: int, itemsize: int) -> bytes:
 
 
 def _encode_streams(streams: Iterable[NDArray[np.uint8]], level: int) -> bytes:
-    """Return each stream behind its stored length; a stream that zstd makes no smaller keeps its bytes and length."""
+    """Return the encoded streams, each after its length. A stream that zstd does not shrink is stored unchanged."""
     parts = []
     for stream in streams:
         packed = zstd.compress(stream, level)

@@ -19,15 +19,15 @@ _CRC_BYTES = 4
 
 
 class ContentChecksum:
-    """The crc32c of the checksums of all chunks of an array, which are added in ascending order.
+    """The crc32c of the checksums of all chunks of an array. The chunks must be added in ascending order.
 
-    The crc32c of the bytes of a shard would not do: bytes that are followed by their own crc32c leave the same
-    remainder, whatever they are, so that it depends on the lengths of the chunks alone.
+    The crc32c of the bytes of a shard does not work: data with its own crc32c appended has the same crc32c whatever the
+    data is. So the crc32c of a shard depends only on the lengths of its chunks.
 
     Parameters
     ----------
     follows_chunks : bool
-        Whether the crc32c of each chunk follows it. Else it is computed here.
+        Whether each chunk ends with its crc32c. If not, the checksums are computed here.
     """
 
     def __init__(self, *, follows_chunks: bool) -> None:
@@ -35,7 +35,7 @@ class ContentChecksum:
         self._value = 0
 
     def add(self, data: Buffer, lengths: Sequence[int]) -> None:
-        """Add neighbouring chunks as they are stored; a chunk that is not stored has no bytes."""
+        """Add the stored bytes of neighbouring chunks; the length of a chunk that is not stored is 0."""
         ends = np.cumsum(lengths)
         if self._follows_chunks and all(lengths):
             checksums = _last_bytes(np.frombuffer(data, np.uint8), ends)
@@ -52,6 +52,6 @@ class ContentChecksum:
 
 
 def _last_bytes(data: NDArray[np.uint8], ends: NDArray[np.int64]) -> bytes:
-    """Return the checksums that end at these offsets, one after the other."""
+    """Return the concatenated checksums that end at these offsets."""
     checksums: NDArray[np.uint8] = data[ends[:, np.newaxis] + np.arange(-_CRC_BYTES, 0)]
     return checksums.tobytes()

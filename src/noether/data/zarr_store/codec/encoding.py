@@ -1,4 +1,4 @@
-"""Rows to the bytes of neighbouring chunks. Pure: values in, bytes out."""
+"""Encoding of rows as neighbouring chunks. Pure: values in, bytes out."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ def encode_chunks(
     values : ndarray, shape (n_rows, width)
         Any integer or floating dtype.
     order : ndarray of int64, shape (n,), or None
-        Row ``i`` of the chunks is row ``order[i]``; None where rows keep their order. There are rows for whole chunks,
+        Row ``i`` of the chunks is row ``order[i]`` of `values`; None keeps the order. The rows must fill whole chunks,
         at most `MAX_RUN_CHUNKS` of them.
     dtype : numpy.dtype
         Stored dtype: floating, little endian. A value beyond its range becomes infinite.
     chunk_rows : int
-        Rows of a chunk.
+        Number of rows of a chunk.
     level : int
         Compression level, 0 to 9; see `encode_frame`.
     checksum : bool
-        Whether the crc32c of each frame follows it.
+        Whether to append the crc32c of each frame to it.
 
     Returns
     -------
     bytes
-        The chunks, one after the other.
+        The concatenated chunks.
     list of int
-        Bytes of each chunk.
+        Number of bytes of each chunk.
 
     Warns
     -----
@@ -80,7 +80,7 @@ def encode_chunks(
             data, lengths = encode(values, order, narrow=values.dtype != dtype)
             if lengths:
                 return data, lengths
-        # NumPy does all other casts, and that of NaN.
+        # NumPy does all other casts, and all casts of NaN.
         return encode(gather(values, order, dtype), None, narrow=False)
     rows = gather(values, order, dtype)
     frames = [encode_frame(rows[first : first + chunk_rows], level) for first in range(0, len(rows), chunk_rows)]
@@ -89,5 +89,5 @@ def encode_chunks(
 
 
 def crc_bytes(data: bytes) -> bytes:
-    """Return the crc32c of bytes as it is stored."""
+    """Return the crc32c of bytes as four bytes, little endian."""
     return int(google_crc32c.value(data)).to_bytes(4, "little")

@@ -1,4 +1,4 @@
-"""The compiled module, which is optional; without it, numcodecs and NumPy do the same in more time."""
+"""The optional compiled module. Without it, numcodecs and NumPy do the same work more slowly."""
 
 from __future__ import annotations
 
@@ -34,57 +34,58 @@ except ImportError as error:
     _error = str(error) or "ImportError"
 
 cell_centers = None if _error else _cell_centers
-"""Computes the centres of cells; None where the module is missing."""
+"""Computes the centres of cells; None if the module is missing. ``_native.pyi`` documents this and all others below."""
 
 decode = None if _error else _decode
-"""Decodes chunks; None where the module is missing. The types are in ``_native.pyi``."""
+"""Decodes chunks; None if the module is missing."""
 
 encode = None if _error else _encode
-"""Gathers rows, and encodes them as chunks; None where the module is missing."""
+"""Gathers rows and encodes them as chunks; None if the module is missing."""
 
 face_vectors = None if _error else _face_vectors
-"""Computes centres and area vectors of faces; None where the module is missing."""
+"""Computes centres and area vectors of faces; None if the module is missing."""
 
 hash_buckets = None if _error else _hash_buckets
-"""Tells the buckets of rows; None where the module is missing."""
+"""Computes the buckets of rows from their hashes; None if the module is missing."""
 
 hash_order = None if _error else _hash_order
-"""Orders rows by their hashes; None where the module is missing."""
+"""Sorts rows by their hashes; None if the module is missing."""
 
 measure_loss = None if _error else _measure_loss
-"""Measures what a cast loses; None where the module is missing."""
+"""Measures the loss of a cast; None if the module is missing."""
 
 read = None if _error else _read
-"""Reads chunks of a file, and decodes them; None where the module is missing."""
+"""Reads chunks from a file and decodes them; None if the module is missing."""
 
 scatter = None if _error else _scatter
-"""Groups rows by bucket; None where the module is missing."""
+"""Groups rows by bucket; None if the module is missing."""
 
 implementation: str = "python" if _error else "native"
-"""Which code encodes and decodes chunks: ``"native"``, the compiled module, or ``"python"``, the slower one."""
+"""The code that encodes and decodes chunks: ``"native"`` (the compiled module) or ``"python"`` (slower)."""
 
-# The first caller acquires it, and nobody releases it. Forked processes inherit it acquired, and do not warn again.
+# The first caller acquires this lock, and it is never released. A forked process inherits the state of the lock, so it
+# does not warn again.
 _first_use = threading.Lock()
 
 
 def warn_of_slow_path() -> None:
-    """Warn of the slow implementation, once per process.
+    """Warn that the compiled module is missing, once per process.
 
-    The implementations call this at their first use of the slow path. The category is `RuntimeWarning`, and the message
-    begins with "noether-zarr-store", so that a filter silences it where the module is missing on purpose::
+    Functions call this when they use the slow implementation. The category is `RuntimeWarning`, and the message begins
+    with "noether-zarr-store". If the module is missing on purpose, silence the warning with a filter::
 
         warnings.filterwarnings("ignore", "noether-zarr-store", RuntimeWarning)
 
-    Each worker process warns on its own, unless it is forked from one that did. The environment variable
-    ``PYTHONWARNINGS=ignore:noether-zarr-store:RuntimeWarning`` silences all of them.
+    Each worker process warns once, unless it was forked from a process that had already warned. The environment
+    variable ``PYTHONWARNINGS=ignore:noether-zarr-store:RuntimeWarning`` silences the warning in all processes.
     """
     if not _first_use.acquire(blocking=False):
         return
     warnings.warn(
-        "noether-zarr-store runs without its compiled module: chunks take 2 to 7 times as long to decode, and 1.4 "
-        "to 2.4 times as long to encode, points 5 to 10 times as long to shuffle, and centres of cells 10 to 20 times "
-        f"as long to compute ({_error}). Install a C compiler and zstd's headers (Debian: apt-get install "
-        "gcc libc6-dev libzstd-dev), then the package again: pip install --force-reinstall --no-deps --no-cache-dir "
+        f"noether-zarr-store runs without its compiled module ({_error}). Without it, decoding chunks takes 2 to 7 "
+        "times as long, encoding chunks 1.4 to 2.4 times, shuffling points 5 to 10 times, and computing the centres of "
+        "cells 10 to 20 times. Install a C compiler and the headers of zstd (Debian: apt-get install gcc libc6-dev "
+        "libzstd-dev). Then install the package again: pip install --force-reinstall --no-deps --no-cache-dir "
         "noether-zarr-store",
         RuntimeWarning,
         stacklevel=3,

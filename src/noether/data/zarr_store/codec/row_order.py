@@ -1,8 +1,8 @@
-"""Rows by their keyed hashes: their order, and the buckets that begin with the same bits. Pure.
+"""The order of rows by their keyed hashes, and buckets of rows whose hashes begin with the same bits. Pure.
 
-The hash of row ``i`` is ``mix(mix(i + first) ^ second)``, modulo 2**64, for a key of two numbers. ``mix`` is the
-finalizer of MurmurHash3 for 64 bits (https://github.com/aappleby/smhasher/blob/master/src/MurmurHash3.cpp), a
-bijection: no two rows have the same hash.
+The hash of row ``i`` is ``mix(mix(i + first) ^ second)``, modulo 2**64, for the key ``(first, second)``. ``mix`` is the
+64-bit finalizer of MurmurHash3 (https://github.com/aappleby/smhasher/blob/master/src/MurmurHash3.cpp). It is a
+bijection, so no two rows have the same hash.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ __all__ = ["HashKey", "hash_buckets", "hash_order", "hash_order_of"]
 HashKey = tuple[int, int]
 """The key of the hash: two numbers from 0 to 2**64 - 1."""
 
-# `hash_order.h` has these numbers too.
+# `hash_order.h` repeats these two numbers.
 _MAX_NATIVE_ROWS = (1 << 32) - 1
 _MAX_THREADS = 64
-# Rows whose hashes are computed at once.
+# Number of rows whose hashes are computed in one step.
 _BLOCK_ROWS = 1 << 16
 _HASH_BITS = 64
 
@@ -31,16 +31,16 @@ def hash_order(n_rows: int, key: HashKey, threads: int = 1) -> NDArray[np.int64]
     Parameters
     ----------
     n_rows : int
-        How many rows.
+        Number of rows.
     key : tuple of two ints
         The key of the hash.
     threads : int
-        Threads that sort.
+        Number of threads that sort.
 
     Returns
     -------
     ndarray of int64, shape (n_rows,)
-        The numbers 0 to `n_rows` - 1. Without the compiled module it takes two such arrays to make it.
+        The numbers 0 to `n_rows` - 1. Without the compiled module, the peak memory is that of two such arrays.
 
     Warns
     -----
@@ -59,21 +59,21 @@ def hash_order(n_rows: int, key: HashKey, threads: int = 1) -> NDArray[np.int64]
 
 
 def hash_order_of(rows: NDArray[np.unsignedinteger], key: HashKey, same_bits: int) -> NDArray[np.int64]:
-    """Return the places of some rows in ascending order of the rows' hashes.
+    """Return the indices that sort some rows by their hashes.
 
     Parameters
     ----------
     rows : ndarray of an unsigned dtype, shape (n,)
-        Numbers of different rows.
+        Row numbers, all different.
     key : tuple of two ints
         The key of the hash.
     same_bits : int
-        First bits of the hash, at most 16, which all these rows have in common.
+        Number of leading bits, at most 16, that the hashes of all these rows share.
 
     Returns
     -------
     ndarray of int64, shape (n,)
-        The numbers 0 to n - 1.
+        Indices into `rows`: the numbers 0 to n - 1.
     """
     if native.hash_order is not None and rows.dtype == np.uint32:
         order, rows = np.empty(len(rows), np.int64), np.ascontiguousarray(rows)
@@ -85,21 +85,23 @@ def hash_order_of(rows: NDArray[np.unsignedinteger], key: HashKey, same_bits: in
 
 
 def hash_buckets(first_row: int, n_rows: int, key: HashKey, bits: int) -> NDArray[np.uint16]:
-    """Return the first bits of the hash of each of neighbouring rows.
+    """Return the leading bits of the hash of each of `n_rows` neighbouring rows.
 
     Parameters
     ----------
-    first_row, n_rows : int
-        Number of the first row, and how many there are.
+    first_row : int
+        Row number of the first row.
+    n_rows : int
+        Number of rows.
     key : tuple of two ints
         The key of the hash.
     bits : int
-        How many bits, 0 to 16.
+        Number of bits, 0 to 16.
 
     Returns
     -------
     ndarray of uint16, shape (n_rows,)
-        Their number: the bucket of each row, of `2**bits` buckets.
+        The bucket of each row, which is the number that the bits make: 0 to ``2**bits - 1``.
     """
     if native.hash_buckets is not None:
         buckets = np.empty(n_rows, np.uint16)
@@ -107,12 +109,12 @@ def hash_buckets(first_row: int, n_rows: int, key: HashKey, bits: int) -> NDArra
         return buckets
     hashes = np.arange(first_row, first_row + n_rows, dtype=np.uint64)
     _hash(hashes, key)
-    # Not by all 64 bits at once, which would leave a number as it is.
+    # Two shifts, because one shift by 64 bits would leave a number unchanged.
     return (hashes >> np.uint64(_HASH_BITS - 16) >> np.uint64(16 - bits)).astype(np.uint16)
 
 
 def _hash(rows: NDArray[np.uint64], key: HashKey) -> None:
-    """Replace row numbers by their hashes, a block at a time."""
+    """Replace row numbers with their hashes, in place and in blocks."""
     for first in range(0, len(rows), _BLOCK_ROWS):
         hashes = rows[first : first + _BLOCK_ROWS]
         hashes += np.uint64(key[0])
@@ -122,7 +124,7 @@ def _hash(rows: NDArray[np.uint64], key: HashKey) -> None:
 
 
 def _mix(hashes: NDArray[np.uint64]) -> None:
-    """Apply the finalizer in place."""
+    """Apply the finalizer of MurmurHash3, in place."""
     for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
         hashes ^= hashes >> np.uint64(33)
         hashes *= np.uint64(factor)

@@ -13,7 +13,7 @@ from noether.data.zarr_store.codec.casting import gather, is_cast_natively
 __all__ = ["MAX_BUCKETS", "scatter"]
 
 MAX_BUCKETS = 1 << 12
-"""Most buckets of `scatter`; `scatter.h` has the number too."""
+"""Maximum number of buckets of `scatter`; `scatter.h` repeats the number."""
 
 
 def scatter(
@@ -28,19 +28,19 @@ def scatter(
     buckets : ndarray of uint16, shape (n,)
         The bucket of each row.
     n_buckets : int
-        At most `MAX_BUCKETS`.
+        Number of buckets, at most `MAX_BUCKETS`.
     dtype : numpy.dtype
-        Of the result. A value beyond its range becomes infinite.
+        Dtype of the result. A value beyond its range becomes infinite.
 
     Returns
     -------
     ndarray, shape (n, width)
-        The rows of bucket 0, then those of bucket 1, and so on, each in their order.
+        The rows of bucket 0, then the rows of bucket 1, and so on. The rows of a bucket keep their order.
     ndarray of int64, shape (n_buckets,)
-        How many rows each bucket has.
+        Number of rows of each bucket.
     """
     if native.scatter is None:
-        # Of 16 bits, since NumPy sorts these by counting, in a tenth of the time.
+        # NumPy sorts 16-bit numbers ten times as fast as larger ones, because it counts them.
         order = np.argsort(buckets, kind="stable")
         return gather(values, order, dtype), np.bincount(buckets, minlength=n_buckets)
     out, counts = np.empty(values.shape, dtype), np.empty(n_buckets, np.int64)
@@ -48,6 +48,6 @@ def scatter(
         is_narrowed = values.dtype != dtype
         if native.scatter(values, buckets, out, counts, itemsize=dtype.itemsize, narrow=is_narrowed):
             return out, counts
-    # NumPy does all other casts, and that of NaN.
+    # NumPy does all other casts, and all casts of NaN.
     native.scatter(gather(values, None, dtype), buckets, out, counts, itemsize=dtype.itemsize, narrow=False)
     return out, counts

@@ -1,9 +1,9 @@
-"""Chunks to the bytes of a shard, and back. Pure: bytes in, bytes out.
+"""Encoding and decoding of the chunks of a shard. Pure: bytes in, bytes out.
 
-A shard has its chunks one after the other, then its index (`shard_index`). A chunk is a frame of blosc with its rows,
-little endian in C order, and where checksums are on, the crc32c of the frame.
+A shard consists of its chunks and then its index (`shard_index`). A chunk is a blosc frame of its rows (little endian,
+C order). With checksums on, the crc32c of the frame follows.
 
-The bytes may be damaged or forged: no size is used before it is compared with that of the grid.
+The bytes can be damaged or forged, so every size is compared with the grid before it is used.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from noether.data.zarr_store.errors import CorruptDataError
 
 __all__ = ["MAX_RUN_CHUNKS", "MIN_STORED_BYTES", "ChunkCodec"]
 
-# blosc's own threads are off, since chunks are the unit of parallel work. Without them, many of our threads may call
-# blosc, and its bytes do not depend on a number of threads. numcodecs has this switch for the whole process only.
+# The threads of blosc are off, because we run chunks in parallel. Then several threads can call blosc at the same time,
+# and its output does not depend on a number of threads. In numcodecs, this setting applies to the whole process.
 blosc.use_threads = False
 
 Buffer = bytes | memoryview
 RowRanges = tuple[tuple[int, int], ...]
 
 MAX_RUN_CHUNKS = 4096
-"""Most chunks that are encoded or decoded in one step of the compiled module (`module.c`)."""
+"""Maximum number of chunks that one call of the compiled module encodes or decodes (`module.c`)."""
 
 _FLOAT16, _FLOAT32 = np.dtype(np.float16), np.dtype(np.float32)
 _CRC_BYTES = 4
@@ -42,7 +42,7 @@ _CRC_BYTES = 4
 _MAX_SIZE = 1 << 48
 
 MIN_STORED_BYTES = FRAME_HEADER.size
-"""Fewest bytes that a chunk can have in a shard."""
+"""Minimum number of bytes of a chunk in a shard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +54,13 @@ class ChunkCodec:
     dtype : numpy.dtype
         Stored dtype, little endian.
     rows, width : int
-        Shape of a chunk. A short last chunk is padded to it.
+        Shape of a chunk. A short last chunk is padded to this shape.
     checksum : bool
-        Whether the crc32c of a frame follows it.
+        Whether the crc32c of a frame follows the frame.
     fill_value : float
         Value of the padding, and of chunks that are not stored.
     level : int
-        Compression level, 0 to 9, for encoding; see `blosc_encoding.encode_frame`.
+        Compression level for encoding, 0 to 9; see `blosc_encoding.encode_frame`.
     """
 
     dtype: np.dtype[Any]
@@ -72,17 +72,17 @@ class ChunkCodec:
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of a chunk before compression."""
+        """Number of bytes of a chunk before compression."""
         return self.rows * self.width * self.dtype.itemsize
 
     @property
     def max_stored_bytes(self) -> int:
-        """Most bytes that a chunk can have in a shard: blosc stores values that it cannot make smaller."""
+        """Maximum number of bytes of a chunk in a shard; values that blosc cannot shrink are stored uncompressed."""
         return self.n_bytes + FRAME_HEADER.size + _CRC_BYTES
 
     @classmethod
     def of_metadata(cls, metadata: Mapping[str, Any]) -> Self | None:
-        """Read the codec of an array from its ``zarr.json``; return None if this module does not have that codec."""
+        """Return the codec of an array from its ``zarr.json``, or None if this module does not support it."""
         try:
             (sharding,) = metadata["codecs"]
             inner = sharding["configuration"]
@@ -119,15 +119,15 @@ class ChunkCodec:
         values : ndarray, shape (n_rows, width)
             Any integer or floating dtype.
         order : ndarray of int64, shape (n,), optional
-            Row ``i`` of the chunks is row ``order[i]``; rows keep their order unless it is given. At most
-            `MAX_RUN_CHUNKS` chunks; if the last one has fewer rows, it is padded.
+            Row ``i`` of the chunks is row ``order[i]`` of `values`. By default, rows keep their order. The rows make at
+            most `MAX_RUN_CHUNKS` chunks. A short last chunk is padded.
 
         Returns
         -------
         bytes
-            The chunks, one after the other, each of at most `max_stored_bytes`.
+            The concatenated chunks, each of at most `max_stored_bytes` bytes.
         list of int
-            Bytes of each chunk.
+            Number of bytes of each chunk.
         """
         n_rows = len(values) if order is None else len(order)
         if n_rows % self.rows:
@@ -146,33 +146,35 @@ class ChunkCodec:
         first_row: int = 0,
         verify: bool = True,
     ) -> int:
-        """Decode neighbouring chunks in one step, as far as possible.
+        """Decode neighbouring chunks with the compiled module, up to the first chunk that it cannot decode.
 
         Parameters
         ----------
         data : bytes-like
-            Holds the stored chunks.
+            Buffer that holds the stored chunks.
         bounds : list of int
-            Offsets in `data` where each chunk begins, and where the last ends; at most `MAX_RUN_CHUNKS` chunks.
+            Offsets in `data` at which each chunk starts, and the offset at which the last chunk ends; at most
+            `MAX_RUN_CHUNKS` chunks.
         out : ndarray, shape (n_rows, width)
-            Has a dtype that the codec `can_decode_to`, in C order; rows from `first_row` on are overwritten.
+            Output in C order, of a dtype for which `can_decode_to` is true. Rows from `first_row` on are overwritten.
         rows : list of tuples of pairs of int, optional
-            For each chunk the rows to take: half-open, ascending ranges of them. Without it, all rows are taken.
+            The rows to take of each chunk: ascending ranges ``(first, stop)``. By default, all rows are taken.
         first_row : int
-            Row of `out` where the first one goes.
+            Row of `out` to which the first row is written.
         verify : bool
             Whether to compare the checksums, if there are checksums.
 
         Returns
         -------
         int
-            Number of chunks, from the first, that are decoded. The caller passes the next one to `decode_into`, which
-            decodes every encoding of blosc, and names the damage of a damaged chunk. 0 without the compiled module.
+            Number of decoded chunks; 0 without the compiled module. The caller passes the next chunk to `decode_into`,
+            which decodes every encoding of blosc, and raises an error that describes the damage of a chunk.
 
         Raises
         ------
         ValueError
-            The bounds do not ascend within `data`, the rows do not within their chunk, or `out` has no room for them.
+            The bounds are not ascending offsets within `data`, the row ranges are not ascending within their chunk, or
+            `out` is too small.
         """
         if native.decode is None:
             return 0
@@ -190,24 +192,26 @@ class ChunkCodec:
         verify: bool = True,
         tally: Tally | None = None,
     ) -> int:
-        """Read neighbouring chunks of a file and decode them in one step, as far as possible.
+        """Read neighbouring chunks of a file with one call and decode them, up to the first that cannot be decoded.
 
-        The bytes become no object of Python, and take no new memory.
+        The call reuses its buffer, and makes no Python object of the bytes.
 
         Parameters
         ----------
-        descriptor, start : int
-            The file, and the offset in it that the `bounds` are counted from.
+        descriptor : int
+            File descriptor.
+        start : int
+            Offset in the file to which the `bounds` are relative.
         bounds, out, rows, first_row, verify
             See `decode_run`.
         tally : Tally, optional
-            The bytes and the time are added to it.
+            Counters to which the call adds its bytes and its time.
 
         Returns
         -------
         int
-            The result of `decode_run`; 0 where the bytes cannot be read, or a chunk has more than `max_stored_bytes`.
-            The caller reads again in another way, which raises the error.
+            Number of decoded chunks; 0 if the bytes cannot be read, or a chunk has more than `max_stored_bytes` bytes.
+            The caller then reads the rest in another way, which raises the error.
 
         Raises
         ------
@@ -221,7 +225,7 @@ class ChunkCodec:
         return native.read(descriptor, start, bounds, rows, out, first_row, tally, **self._format(out), verify=verify)
 
     def _format(self, out: NDArray[Any]) -> dict[str, Any]:
-        """Return what the compiled module asks of the chunks that it decodes to an array."""
+        """Return the keyword arguments of the compiled module for decoding chunks to `out`."""
         size = self.dtype.itemsize
         return {
             "chunk_rows": self.rows,
@@ -232,7 +236,7 @@ class ChunkCodec:
         }
 
     def can_decode_to(self, dtype: np.dtype[Any]) -> bool:
-        """Return whether `decode_run` and `read_run` decode to values of `dtype`."""
+        """Return whether `decode_run` and `read_run` can decode to an array of `dtype`."""
         widens = dtype == _FLOAT32 and self.dtype == _FLOAT16
         return native.decode is not None and (dtype == self.dtype or widens)
 
@@ -244,9 +248,9 @@ class ChunkCodec:
         data : bytes-like
             The stored chunk.
         out : ndarray, shape (rows, width)
-            In the stored dtype and C order; is overwritten.
+            Output in the stored dtype and C order; it is overwritten.
         verify : bool
-            Whether to compare the checksum, if there is one.
+            Whether to compare the checksum, if the chunk has a checksum.
 
         Raises
         ------
@@ -262,19 +266,19 @@ class ChunkCodec:
             native.warn_of_slow_path()
         body = self._body(data, verify=verify)
         if len(body) < FRAME_HEADER.size:
-            raise CorruptDataError(f"it has {len(body)} bytes, fewer than the header of a compressed chunk")
+            raise CorruptDataError(f"expected at least {FRAME_HEADER.size} bytes for its header, got {len(body)}")
         *_, n_bytes, _, n_compressed = FRAME_HEADER.unpack_from(body.data)
         if n_bytes != out.nbytes:
-            raise CorruptDataError(f"its header claims {n_bytes} bytes, the grid says {out.nbytes}")
+            raise CorruptDataError(f"its header claims {n_bytes:,} bytes, expected {out.nbytes:,} from the grid")
         if n_compressed != len(body):
-            raise CorruptDataError(f"its header claims {n_compressed} compressed bytes, there are {len(body)}")
+            raise CorruptDataError(f"its header claims {n_compressed:,} compressed bytes, got {len(body):,}")
         try:
             blosc.decompress(body, out)
         except (RuntimeError, ValueError) as error:
             raise CorruptDataError(f"it cannot be decompressed ({error})") from error
 
     def check(self, data: Buffer) -> None:
-        """Raise `CorruptDataError` if a chunk has a checksum that does not match its bytes."""
+        """Raise `CorruptDataError` if the checksum of a chunk does not match; a no-op without checksums."""
         self._body(data, verify=True)
 
     def _body(self, data: Buffer, *, verify: bool) -> NDArray[np.uint8]:
@@ -289,10 +293,10 @@ class ChunkCodec:
 
 
 def _sizes(shape: Any) -> tuple[int, int]:
-    """Return a shape of two dimensions, or raise `ValueError`."""
+    """Return a shape of two positive dimensions, or raise `ValueError`."""
     rows, width = shape
     if not all(type(size) is int and 0 < size <= _MAX_SIZE for size in (rows, width)):
-        raise ValueError(f"no shape: {shape}")
+        raise ValueError(f"expected a shape of two positive sizes, got {shape}")
     return rows, width
 
 

@@ -1,4 +1,4 @@
-"""What the compiled module counts of the reads that it does alone."""
+"""Counters of the reads that the compiled module does without Python."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TypeAlias
 __all__ = ["Tally", "new_tally"]
 
 Tally: TypeAlias = "memoryview | array[int]"
-"""Numbers in int64, of which the first are: requests, bytes, nanoseconds of waiting for bytes and of decoding.
+"""Counters in int64. The first four are: requests, bytes, nanoseconds of waiting for bytes, nanoseconds of decoding.
 
-A request is a range whose chunks were all decoded. The compiled module adds to a tally while it holds the interpreter's
-lock, so that threads may share one.
+A request is a byte range of which all chunks were decoded. The compiled module updates a tally while it holds the GIL,
+so several threads can share one tally.
 """
 
 
 def new_tally() -> Tally:
-    """Return a tally of nothing."""
+    """Return a tally of four zeros."""
     return array("q", [0] * 4)

@@ -1,4 +1,4 @@
-"""From a source to a store, over any number of processes and machines."""
+"""Conversions of a source into a store, by any number of processes and machines."""
 
 from noether.data.zarr_store.convert.adding import AdditionReport, add_fields, select_samples_of_both
 from noether.data.zarr_store.convert.additions import SamplesOfBoth, narrowed_source, samples_of_both

@@ -1,4 +1,4 @@
-"""Fields that come later: added to samples of a store that are there, from a source."""
+"""Fields of a source, added to samples that a store already has."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ __all__ = ["AdditionReport", "add_fields", "run_addition", "select_samples_of_bo
 
 @dataclass(slots=True)
 class AdditionReport(ConversionReport):
-    """What became of all samples, in the order in which they were done, and of the fields.
+    """The outcome of every sample, in the order of completion, and the state of the fields.
 
     Attributes
     ----------
     joined : list of str
-        The fields that all samples have which have their domain: they are fields of the store.
+        Fields that are now fields of the store, because every sample that has their domain has them.
     pending : list of PendingField
-        The fields that some samples lack.
+        Fields that some samples still lack.
     """
 
     joined: list[str] = field(default_factory=list)
@@ -54,28 +54,28 @@ def add_fields(
 ) -> AdditionReport:
     """Add fields of a source to the samples of a store that lack them.
 
-    Samples that both have are looked at. The positions of the source are compared with those of the store: a sample
-    whose source has other points, or another order, fails, and nothing of it is written. A sample that has the fields
-    already is skipped, whatever its source has become. Failures, worker processes and interruptions are as in
-    `convert`, and ``conversion.json`` says what became of each sample. A field becomes one of the store once all
-    samples that have its domain have it; until then it is pending.
+    The function visits the samples that the source and the store share. It compares the positions of the source with
+    the positions of the store: a sample whose source has other points, or another order, fails, and none of its fields
+    are written. A sample that already has the fields is skipped, even if its source has changed. Failures, worker
+    processes and interruptions are handled as in `convert`, and ``conversion.json`` records the outcome of each
+    sample. A field is pending until all samples that have its domain have the field; then it is a field of the store.
 
     Parameters
     ----------
     source : SampleSource
-        Has the fields, and the positions of their domains.
+        Source of the fields and of the positions of their domains.
     writer : ZarrStoreWriter
         The writer that `open_field_writer` returns: it knows which fields are added.
     compare : {"some", "all"}
-        How many positions are compared: those of 262,144 points that lie all over a domain (of smaller ones, all), or
-        all. A source in which one point in 10,000 differs passes the first comparison with a chance of 4e-12; with one
-        in 50,000, of 0.5 %.
+        Number of positions to compare: 262,144 points spread over each domain (all points of a smaller domain), or all
+        points. If one point in 10,000 differs, the first comparison misses the difference with a probability of 4e-12;
+        if one in 50,000 differs, with a probability of 0.5 %.
     workers, timeout, executor, part, on_result
         See `convert`.
     mode : {"resume", "retry-failed"}
-        Look at all samples, or at those alone that failed the last time.
+        Visit all samples, or only the samples that failed the last time.
     limit : int, optional
-        Take only the first so many of the samples that both have.
+        Largest number of samples to visit: the first ones that the source and the store share.
 
     Raises
     ------
@@ -86,9 +86,9 @@ def add_fields(
     WorkerError
         No worker process can be started.
     ManifestConflictError
-        Another writer has added a field meanwhile, with another dtype or width.
+        Another writer added a field with another dtype or width in the meantime.
     StorageError
-        Manifest, report or chunk index cannot be saved.
+        The manifest, the report or the chunk index cannot be saved.
     """
     sample_ids = select_samples_of_both(source, writer, mode=mode, limit=limit, part=part)
     require_one_of("compare", compare, get_args(Comparison))
@@ -116,12 +116,15 @@ def select_samples_of_both(
     limit: int | None = None,
     part: tuple[int, int] | None = None,
 ) -> list[str]:
-    """List the samples that `add_fields` would look at; see there for parameters and errors."""
+    """Return the ids of the samples that `add_fields` would visit; see `add_fields` for parameters and errors."""
     if not writer.settings.adds_fields:
-        raise ArgumentError("writer: expected one of open_field_writer, which adds fields, got one that writes samples")
+        raise ArgumentError(
+            "writer: expected a writer that adds fields, got a writer that writes samples; open it with "
+            "open_field_writer"
+        )
     if mode == "overwrite":
         raise ArgumentError(
-            "mode: expected 'resume' or 'retry-failed', got 'overwrite'; to replace a field, take it out first: "
+            "mode: expected 'resume' or 'retry-failed', got 'overwrite'; to replace a field, remove it first with "
             "noether-zarr remove STORE --field FIELD"
         )
     both = samples_of_both(narrowed_source(source, writer), writer).both
@@ -141,22 +144,22 @@ def run_addition(
     executor: Executor | None,
     on_result: Callable[[SampleResult], None] | None,
 ) -> AdditionReport:
-    """Do work that adds fields to samples, and have the manifest say which samples have them.
+    """Add fields to samples, and record in the manifest which samples have them.
 
     Parameters
     ----------
     work : SampleWork
         Adds the fields of the writer to a sample.
     writer : ZarrStoreWriter
-        Adds fields.
+        A writer that adds fields.
     sample_ids : list of str
-        The samples.
+        Ids of the samples.
     fields : collection of str
         Canonical names of the fields.
     kind : {"add-fields", "map-fields"}
-        What ``conversion.json`` calls the run.
+        Kind of the invocation in ``conversion.json``.
     called : dict
-        How it was called.
+        Arguments of the call.
     workers, timeout, executor, on_result
         See `convert`.
     """
@@ -170,16 +173,16 @@ def run_addition(
         work, writer, sample_ids, recorder, workers=workers, timeout=timeout, executor=executor, on_result=on_result
     )
     if sample_ids:
-        # A run that was killed may have left fields pending that all samples have.
+        # An invocation that was killed may have left fields pending although all samples have them.
         writer.save_manifest()
     manifest = StoreManifest.load(writer.store_root, storage_options=writer.settings.storage_options)
     pending = [one for one in pending_of(manifest) if one.field in fields]
-    waiting = {one.field for one in pending}
-    there = {one for layout in manifest.domains.values() for one in layout.arrays}
+    pending_names = {one.field for one in pending}
+    listed = {field for layout in manifest.domains.values() for field in layout.arrays}
     return AdditionReport(
         results=done.results,
         seconds=done.seconds,
         is_indexed=True,
-        joined=[one for one in fields if one in there and one not in waiting],
+        joined=[field for field in fields if field in listed and field not in pending_names],
         pending=pending,
     )

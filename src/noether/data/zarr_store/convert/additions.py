@@ -1,4 +1,4 @@
-"""What a run that adds fields does: which samples it looks at, and what becomes of one."""
+"""Adding fields: the choice of samples, and the work on one sample."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ __all__ = ["Addition", "SamplesOfBoth", "added", "lacking_fields", "narrowed_sou
 
 @dataclass(frozen=True, slots=True)
 class SamplesOfBoth:
-    """The samples of a source and a store, as far as the domains of added fields go.
+    """The samples of a source and of a store, compared for an addition of fields.
 
     Attributes
     ----------
     both : list of str
-        Samples that both have, in the order of the source.
+        Samples that the source and the store share, in the order of the source.
     complete : set of str
-        Those of them that have all fields that are added, as far as the manifest tells.
+        Samples of the source that, according to the manifest, have all the fields already.
     only_in_source : list of str
-        Samples that the store lacks.
+        Samples of the source that the store lacks.
     without_domain : list of str
-        Samples that have none of the domains in the store.
+        Samples of the source that have none of the fields' domains in the store.
     only_in_store : list of str
         Samples of the store that lack one of the fields, and that the source lacks.
     """
@@ -45,7 +45,7 @@ class SamplesOfBoth:
 
 
 def samples_of_both(source: SampleSource, writer: ZarrStoreWriter) -> SamplesOfBoth:
-    """Compare the samples of a source with those of the store of a writer that adds fields."""
+    """Compare the samples of a source with the samples of the store to which a writer adds fields."""
     fields, source_ids = fields_of_writer(writer), source.sample_ids()
     there = frozenset(source_ids)
     without_domain, complete = set[str](), set[str]()
@@ -68,12 +68,12 @@ def samples_of_both(source: SampleSource, writer: ZarrStoreWriter) -> SamplesOfB
 
 
 def narrowed_source(source: SampleSource, writer: ZarrStoreWriter) -> SampleSource:
-    """Return a source that loads no more than the fields that a writer adds, if the source can do that."""
+    """Return a source that loads only the fields that a writer adds, or the same source if it cannot select fields."""
     return source.only(fields_of_writer(writer).keys()) if isinstance(source, SelectiveSource) else source
 
 
 def lacking_fields(entry: SampleEntry, fields: Mapping[str, str]) -> dict[str, str]:
-    """Return those of some fields, each with its domain, that a sample has the domain of and lacks."""
+    """Return the fields that a sample lacks although it has their domain, each with its domain."""
     return {
         field: domain for field, domain in fields.items() if domain in entry.domains and field not in entry.added_fields
     }
@@ -86,9 +86,9 @@ class Addition:
     Attributes
     ----------
     source : SampleSource
-        Has the fields.
+        Source of the fields.
     fields : dict of str to str
-        The domains of the fields, by canonical name.
+        Domain of each field, by canonical name.
     compare : {"all", "some"}
         See `ZarrStoreWriter.add_fields_to_group`.
     """
@@ -98,7 +98,7 @@ class Addition:
     compare: Comparison = "all"
 
     def do(self, writer: ZarrStoreWriter, sample_id: str) -> SampleResult:
-        """Add the fields that a sample lacks, with its positions, which are compared with those of the store."""
+        """Add the fields that a sample lacks, after a comparison of its positions with the positions in the store."""
         entry = writer.entry_of_group(sample_id)
         lacking = lacking_fields(entry, self.fields)
         if not lacking:
@@ -107,8 +107,8 @@ class Addition:
         found = {field: domain for field, domain in lacking.items() if field in loaded}
         if not found:
             raise SourceError(
-                f"sample {sample_id!r}: the source lacks {', '.join(lacking)}, and so has nothing to add; expected the "
-                f"domain {', '.join(dict.fromkeys(lacking.values()))}, as the store has it"
+                f"sample {sample_id!r}: expected at least one of the fields to add ({', '.join(lacking)}) in the "
+                f"source, got none; add the domain {', '.join(dict.fromkeys(lacking.values()))} to the source"
             )
         positions = {writer.layouts[domain].position for domain in found.values()}
         arrays = {field: values for field, values in loaded.items() if field in positions or field in found}
@@ -123,7 +123,7 @@ def added(
     order: RowOrder = "original",
     compare: Comparison = "all",
 ) -> SampleResult:
-    """Add fields to the group of a sample; return what became of it."""
+    """Add fields to the group of a sample, and return the result."""
     stored_bytes = 0
 
     def count(n_bytes: int) -> None:

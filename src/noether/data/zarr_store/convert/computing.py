@@ -1,4 +1,4 @@
-"""Fields that are computed from other fields of a store."""
+"""Fields of a store that are computed from its other fields."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from noether.data.zarr_store.writing import NonFinite
 __all__ = ["FieldFunction", "map_fields"]
 
 FieldFunction = Callable[[dict[str, NDArray[Any]], dict[str, Any]], Any]
-"""Takes the fields of a sample by canonical name, and its attributes; returns the values of another field."""
+"""Function of the fields of a sample, by canonical name, and its attributes; it returns the values of a new field."""
 
 
 def map_fields(
@@ -52,44 +52,45 @@ def map_fields(
     on_result: Callable[[SampleResult], None] | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> AdditionReport:
-    """Add a field to all samples of a store that is computed from other fields of theirs.
+    """Compute a field from other fields, and add it to all samples of a store.
 
-    Samples that have the field are skipped, so that the same call goes on after an interruption. Failures, worker
-    processes and the report are as in `add_fields`.
+    Samples that have the field are skipped, so that the same call resumes after an interruption. Failures, worker
+    processes and the report are handled as in `add_fields`.
 
     Parameters
     ----------
     store_root : str or path
         Local path or URL of the store.
     function : callable
-        ``function(fields, attributes)`` is called for each sample. `fields` has the arrays of `reads` by canonical
-        name, shape ``(n_points,)`` for scalars and ``(n_points, width)`` otherwise: all points of a domain, in stored
-        order. `attributes` are those of the sample. It returns the values of the new field for the points of its
-        domain, in the same order. Rows lie in a random order, so that it must not use the order of the points. For
-        worker processes it has to be a function at the top of a module.
+        ``function(fields, attributes)`` is called for each sample. `fields` holds the arrays of `reads` by canonical
+        name: all points of their domain in stored order, shape ``(n_points,)`` for scalars and ``(n_points, width)``
+        otherwise. `attributes` holds the attributes of the sample. The function returns the values of the new field
+        for all points of its domain, in the same order. The stored order is random, so the function must not use it.
+        For worker processes, the function must be defined at the top of a module.
     reads : iterable of str
-        Canonical names of the fields that it takes. Positions are relative to the origin of the store, if it has one.
+        Canonical names of the fields that the function takes. Positions are relative to the origin of the store, if it
+        has one.
     writes : str
-        Canonical name of the field that it makes, such as ``"volume_cp"``: the name of a domain, and one of its own.
+        Canonical name of the new field, ``<domain>_<name>``, such as ``"volume_cp"``.
     width : int, optional
-        Components of the field; without it, those of the field of `FileMap` with this name, or 1.
+        Number of components of the field. The default is the width of the `FileMap` field of this name, or 1.
     dtype : dtype-like, optional
-        Stored dtype of the field; without it, the one that the store has for values.
+        Stored dtype of the field. The default is the store's dtype for values.
     read_dtype : dtype-like, or mapping of str to dtype-like
         Dtype of `fields`; see `dtype` of `ZarrChunkReader.read_arrays`.
     units, long_name : str, optional
-        What the field means; see `field_attributes` of `ZarrStoreWriter`.
+        Unit and description of the field; see `field_attributes` of `ZarrStoreWriter`.
     workers, timeout, executor, part, on_result
         See `convert`.
     limit : int, optional
-        Take only the first so many of the samples that have the domain.
+        Largest number of samples to visit: the first ones that have the domain.
     non_finite, storage_options
         See `ZarrStoreWriter`.
 
     Returns
     -------
     AdditionReport
-        What became of the samples and of the field.
+        The outcome of each sample, and the state of the field.
 
     Raises
     ------
@@ -97,17 +98,17 @@ def map_fields(
         A parameter is out of its range, the samples were converted with the field `writes`, or `function` cannot be
         sent to worker processes.
     UnknownNameError
-        The store lacks the domain, or one of the fields that are read; or some samples lack one of these.
+        The store lacks the domain or one of the fields in `reads`, or some samples lack one of these fields.
     ManifestError
         There is no store.
     ManifestConflictError
         The store knows the field with another dtype or width.
     OriginalOrderError
-        The store has a part of the points, or was shuffled elsewhere.
+        The store holds a subset of the points, or was shuffled by another program.
     WorkerError
         No worker process can be started.
     StorageError
-        The store cannot be reached, or manifest, report or chunk index cannot be saved.
+        The store cannot be reached, or the manifest, the report or the chunk index cannot be saved.
     """
     root = normalize_root(store_root)
     manifest = StoreManifest.load(root, storage_options=storage_options)
@@ -154,7 +155,7 @@ class Computation:
     dtype: Any
 
     def do(self, writer: ZarrStoreWriter, sample_id: str) -> SampleResult:
-        """Read fields of a sample, call the function, and add what it returns."""
+        """Read fields of a sample, call the function, and add the values that it returns."""
         entry = writer.entry_of_group(sample_id)
         if not lacking_fields(entry, {self.field: self.domain}):
             return SampleResult(sample_id, "skipped", entry)
@@ -169,35 +170,37 @@ def _checked_reads(reads: Iterable[str], manifest: StoreManifest) -> tuple[str, 
         raise ArgumentError(f"reads: expected a list of names, got the str {reads!r}; write [{reads!r}]")
     names = tuple(dict.fromkeys(reads))
     if not names:
-        raise ArgumentError("reads: expected at least one field, got none")
+        raise ArgumentError("reads: expected at least one field, got none; name the fields that the function takes")
     require_joined(manifest, names)
     require_fields(names, manifest.domains)
     return names
 
 
 def _spec_of(writes: str, width: int | None, manifest: StoreManifest) -> FieldSpec:
-    """Return the field that is written."""
+    """Return the specification of the new field."""
     known = CANONICAL_TO_SPEC.get(writes)
     if known is not None:
         require_domain(known.domain, manifest.domains)
         if width not in (None, known.width):
-            raise ArgumentError(f"width: {writes} has the width {known.width}, got {width}")
+            raise ArgumentError(f"width: expected {known.width}, the width of {writes}, got {width}; leave width out")
         return known
     domain, name = split_attribute(writes)
     if not domain or not name:
-        raise ArgumentError(f"writes: expected a name of the form <domain>_<name>, such as volume_cp, got {writes!r}")
+        raise ArgumentError(
+            f"writes: expected a name of the form <domain>_<name>, got {writes!r}; use a name such as volume_cp"
+        )
     longer = [one for one in manifest.domains if writes.startswith(f"{one}_") and one != domain and "_" in one]
     if longer:
         raise ArgumentError(
-            f"writes: {writes!r} is a field of the domain {domain!r}; a domain with '_' in its name, as {longer[0]!r} "
-            "has, takes no other fields than those of FileMap"
+            f"writes: expected a field of FileMap for the domain {longer[0]!r}, whose name contains '_', got "
+            f"{writes!r}, which would be a field of the domain {domain!r}; use a field name of FileMap"
         )
     require_domain(domain, manifest.domains)
     return FieldSpec(writes, writes, domain, name, 1 if width is None else positive_int(width, "width"))
 
 
 def _filemap_of(spec: FieldSpec, manifest: StoreManifest, reads: Iterable[str]) -> FileMap:
-    """Return a file map of a field that is made of others, and of the position of its domain."""
+    """Return a file map of the computed field and of the position of its domain."""
     position = manifest.domains[spec.domain].position
     widths = {spec.field: spec.width, position: manifest.domains[spec.domain].arrays[position].dim}
     attributes = {
@@ -214,5 +217,5 @@ def _require_picklable(function: FieldFunction) -> None:
     except Exception as error:
         raise ArgumentError(
             f"function: {function!r} cannot be sent to worker processes ({error}); write it as a function at the top "
-            "of a module, or take workers=0"
+            "of a module, or use workers=0"
         ) from error

@@ -1,4 +1,4 @@
-"""What a conversion does with one sample, and which samples it leaves as they are."""
+"""The conversion of one sample, and the test whether a sample is current."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Conversion:
     Attributes
     ----------
     source : SampleSource
-        Where the samples come from.
+        Source of the samples.
     overwrite : bool
-        Convert complete samples, too.
+        Whether to convert complete samples, too.
     keep_grids : bool
-        Take complete samples for complete whatever their chunks and shards.
+        Whether to skip complete samples even if their chunks or shards differ from the settings.
     """
 
     source: SampleSource
@@ -70,21 +70,21 @@ class Conversion:
 
 
 def array_bytes(values: Any) -> int:
-    """Return the bytes of an array, which need not be in memory."""
+    """Return the size of an array in bytes; the array need not be in memory."""
     return int(np.dtype(values.dtype).itemsize * prod(values.shape))
 
 
 def fingerprint_of_sample(source: SampleSource, sample_id: str) -> str | None:
-    """Ask a source for the state of a sample; None where it cannot tell."""
+    """Return a fingerprint of the source files of a sample, or None if the source has none."""
     return source.fingerprint(sample_id) if isinstance(source, FingerprintedSource) else None
 
 
 def is_current(
     entry: SampleEntry, fingerprint: str | None, writer: ZarrStoreWriter, *, keep_grids: bool = False
 ) -> bool:
-    """Say whether a sample was made from what its source is now, and as a writer would make it.
+    """Return whether a sample was made from the present state of its source, with the chunks and shards of a writer.
 
-    What is not known has not changed. With `keep_grids`, chunks and shards do not count.
+    A source without a fingerprint counts as unchanged. With `keep_grids`, chunks and shards are not compared.
     """
     if entry.fingerprint is not None and fingerprint is not None and entry.fingerprint != fingerprint:
         return False

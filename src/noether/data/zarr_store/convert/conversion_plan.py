@@ -11,22 +11,22 @@ __all__ = ["ConversionPlan", "DomainPlan"]
 
 @dataclass(frozen=True, slots=True)
 class DomainPlan:
-    """What becomes of a domain, in the samples that were described.
+    """The planned layout of a domain, from the samples that were described.
 
     Attributes
     ----------
     domain : str
-        Its name.
+        Name of the domain.
     n_samples, n_fields : int
-        Samples that have it, and its fields.
+        Number of samples that have the domain, and number of its fields.
     points_min, points_max : int
-        Fewest and most points of a sample.
+        Smallest and largest number of points of a sample.
     chunk_points : int
-        Points of a chunk, as asked for.
+        Points per chunk, as requested.
     advised_chunk_points : int
-        Points of a chunk that suit its largest sample.
+        Advised points per chunk, for the largest sample.
     n_shards : int
-        Most shards of a field.
+        Largest number of shards of a field.
     shard_bytes : int
         Bytes of the largest shard, before compression.
     """
@@ -44,33 +44,32 @@ class DomainPlan:
 
 @dataclass(frozen=True, slots=True)
 class ConversionPlan:
-    """What a conversion would do.
+    """The expected work of a conversion.
 
     Attributes
     ----------
     n_samples, n_complete : int
-        Samples to look at, and those of them that the manifest has as they are.
+        Number of samples to visit, and number of them that are complete and current.
     n_described : int
-        Samples whose sizes were looked at; those of the others are taken to be alike.
+        Number of samples whose sizes are known; the plan assumes that the other samples have similar sizes.
     failures : dict of str to str
-        By sample id, why one could not be described.
+        By sample id, the reason why the sample could not be described.
     domains : list of DomainPlan
         The domains.
     source_bytes, stored_bytes : int
-        Bytes of the arrays of all samples that are to be converted, in the source and in the store, there before
-        compression.
+        Bytes of all arrays to convert, in the source and in the store (before compression).
     n_objects : int
-        Objects of these.
+        Number of objects that the conversion writes.
     memory_bytes : int
-        Memory that a worker takes for the largest sample.
+        Memory of a worker for the largest sample.
     scratch_bytes : int
-        Temporary files that a worker writes for the sample with the largest ones.
+        Largest size of the temporary files of a worker, over all samples.
     scratch_directory : str
-        Where they lie.
+        Directory of the temporary files.
     workers : WorkerCount
-        Processes that work at the same time on this machine.
+        Number of processes that work at the same time on this machine.
     warnings : list of str
-        What should be looked at first.
+        Problems to check before the conversion starts.
     """
 
     n_samples: int

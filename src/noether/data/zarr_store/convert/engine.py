@@ -1,4 +1,4 @@
-"""Conversions: which samples are converted, and what is made of all of them at the end."""
+"""Conversions: the choice of samples, their conversion, the chunk index and the warnings at the end."""
 
 from __future__ import annotations
 
@@ -35,58 +35,58 @@ def convert(
 ) -> ConversionReport:
     """Convert the samples of a source that a store does not have yet.
 
-    A sample that cannot be converted is reported, and the rest goes on, also where a worker process crashes, hangs or
-    is killed. When this returns, also by an interruption, what is complete is in the manifest, and what became of each
-    sample is in ``conversion.json`` beside it. The manifest is saved before the first sample, too, so that a store that
-    cannot be written to is an error at once. At the end the chunk index is made anew. The bytes of the store, but for
-    ``conversion.json``, do not depend on who does the work.
+    A sample that cannot be converted is reported, and the other samples are still converted, even if a worker process
+    crashes, hangs or is killed. On return, and also after an interruption, the manifest lists every complete sample,
+    and ``conversion.json`` beside it records the outcome of each sample. The manifest is also saved before the first
+    sample, so that an error of the storage is raised at once. At the end, the chunk index is rebuilt. The bytes
+    of the store, except for ``conversion.json``, do not depend on the number or kind of workers.
 
     Parameters
     ----------
     source : SampleSource
-        Where the samples come from.
+        Source of the samples.
     writer : ZarrStoreWriter
-        Where they go. Worker processes share its threads out.
+        Writer of the store. Its threads are divided among the worker processes.
     workers : int
-        Worker processes. With 0, all is done in this one, which does not outlive a crash.
+        Number of worker processes. With 0, this process does all the work, and a crash ends the conversion.
     timeout : float, optional
-        Seconds after which a worker process is stopped and its sample has failed.
+        Seconds after which a worker process is stopped and its sample fails.
     executor : Executor, optional
-        Does the work instead of worker processes, with the writer's threads for each sample. It is not shut down.
+        Executor to use instead of worker processes; each sample gets all threads of the writer. It is not shut down.
     mode : {"resume", "retry-failed", "overwrite"}
-        Skip complete samples whose source, chunks and shards are unchanged; do the same with those samples alone that
-        failed the last time; or convert all anew.
+        ``"resume"`` skips complete samples whose source, chunks and shards are unchanged. ``"retry-failed"`` does the
+        same, but visits only the samples that failed the last time. ``"overwrite"`` converts all samples again.
     limit : int, optional
-        Take only the first so many samples of the source.
+        Largest number of samples to visit: the first ones of the source.
     part : tuple of (int, int), optional
-        ``(3, 16)`` takes the third of sixteen parts of these; other runs take the others, also at the same time. Only
-        the run that finds all samples of the source in the manifest makes the chunk index.
+        ``(3, 16)`` takes the third of sixteen parts of the samples. Other invocations convert the other parts, also at
+        the same time. Only an invocation that finds all samples of the source in the manifest writes the chunk index.
     keep_grids : bool
-        Skip complete samples whatever their chunks and shards, unless their source has changed.
+        Whether to skip complete samples even if their chunks or shards differ, as long as their source is unchanged.
     on_result : callable of SampleResult, optional
-        Called in this process as each sample is done.
+        Callback for each result, called in this process.
 
     Raises
     ------
     ArgumentError
         A parameter is out of its range.
     SampleIdError
-        Two samples have ids that some file system takes for the same.
+        Two samples have ids that are the same on some file systems.
     MissingDependencyError
         A library that the source needs is not installed.
     WorkerError
         No worker process can be started.
     ManifestConflictError
-        Another writer has created the store meanwhile, with other settings.
+        Another writer created the store with other settings in the meantime.
     StorageError
-        Manifest, report or chunk index cannot be saved.
+        The manifest, the report or the chunk index cannot be saved.
 
     Warns
     -----
     MixedSamplesWarning
-        The points of a domain are cells of a mesh in some samples of the store, and points in others.
+        The points of a domain are the cells of a mesh in some samples of the store, and its points in others.
     PrecisionWarning
-        Positions of some samples lose too many digits; see `ZarrStoreWriter.write_group`.
+        The positions of some samples lose too many digits; see `ZarrStoreWriter.write_group`.
     """
     sample_ids = select_samples(source, writer, mode=mode, limit=limit, part=part)
     called = {"mode": mode, "limit": limit, "part": part and f"{part[0]}/{part[1]}"}
@@ -128,5 +128,5 @@ def select_samples(
     limit: int | None = None,
     part: tuple[int, int] | None = None,
 ) -> list[str]:
-    """List the samples that `convert` would look at; see there for parameters and errors."""
+    """Return the ids of the samples that `convert` would visit; see `convert` for parameters and errors."""
     return choose_samples(source.sample_ids(), writer, mode=mode, limit=limit, part=part)

@@ -1,4 +1,4 @@
-"""Writers that add fields to the samples of a store, with the settings of the store."""
+"""Writers that add fields to the samples of a store, with the store's settings."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def open_field_writer(
     threads: int | None = None,
     field_attributes: Mapping[str, Mapping[str, str]] | None = None,
 ) -> ZarrStoreWriter:
-    """Open a writer that adds fields to the samples of a store, for `add_fields`.
+    """Open a writer for `add_fields`, which adds fields to the samples of a store.
 
     Parameters
     ----------
@@ -47,27 +47,27 @@ def open_field_writer(
     filemap : FileMap
         The fields of the source.
     fields : iterable of str, optional
-        Canonical names of the fields that are added; without them, those of `filemap` that samples of the store were
+        Canonical names of the fields to add. The default is all fields of `filemap` that the samples of the store were
         not converted with.
     field_dtypes : mapping of str to dtype-like, optional
-        Stored dtypes by canonical field name; other fields have the dtype that the store has for values.
+        Stored dtypes by canonical field name. The default is the store's dtype for values.
 
     Returns
     -------
     ZarrStoreWriter
-        Its file map has the fields, and the positions of their domains.
+        A writer whose file map has the fields, and the positions of their domains.
 
     Raises
     ------
     ArgumentError
-        There is no field to add, the source lacks a field, or the store its domain, a field is a position, or samples
-        were converted with it.
+        There is no field to add, the source lacks a field, the store lacks the domain of a field, a field is a
+        position, or the samples were converted with a field.
     ManifestError
         There is no store.
     ManifestConflictError
-        The store knows a field with another dtype or width, or is removing it.
+        The store knows a field with another dtype or width, or a removal of the field has not ended.
     OriginalOrderError
-        The store has a part of the points, or was shuffled elsewhere.
+        The store holds a subset of the points, or was shuffled by another program.
     """
     root = normalize_root(store_root)
     there, where = StoreManifest.load(root, storage_options=storage_options), join(root, MANIFEST_NAME)
@@ -115,8 +115,8 @@ def _chosen_specs(there: StoreManifest, filemap: FileMap, named: Iterable[str] |
         ]
         if not chosen:
             raise ArgumentError(
-                f"{where}: no field to add: the source has no other fields of the store's domains than those that its "
-                f"samples were converted with ({', '.join(sorted(converted))})"
+                f"{where}: no field to add: the samples were converted with all fields that the source has for the "
+                f"domains of the store ({', '.join(sorted(converted))}); use a source that has other fields"
             )
         return chosen
     return [_checked_spec(field, specs, converted, there.domains, where) for field in dict.fromkeys(named)]
@@ -130,27 +130,27 @@ def _checked_spec(
         raise ArgumentError(f"field {field!r} is not in the source; {nearest_names(field, specs)}")
     if spec.domain not in domains:
         raise ArgumentError(
-            f"{where}: field {field!r}: the store has no domain {spec.domain!r}; expected a field of "
-            f"{', '.join(domains)}. Convert the source into another store"
+            f"{where}: field {field!r}: expected a field of {', '.join(domains)}, got a field of {spec.domain!r}, a "
+            "domain that the store lacks; convert the source into another store"
         )
     if spec.name == POSITION:
         raise ArgumentError(f"field {field!r} is a position, which every domain has already; name another field")
     if field in converted:
         raise ArgumentError(
-            f"{where}: field {field!r}: the samples of the store were converted with it; expected a field that they "
-            f"lack. To replace it, take it out first: noether-zarr remove STORE --field {field}"
+            f"{where}: field {field!r}: expected a field that the samples lack, but they were converted with it; to "
+            f"replace it, remove it first with noether-zarr remove STORE --field {field}"
         )
     return spec
 
 
 def _converted_fields(manifest: StoreManifest) -> set[str]:
-    """Return the fields that all samples of a store were converted with."""
+    """Return the fields that the samples of a store were converted with."""
     all_fields = {field for layout in manifest.domains.values() for field in layout.arrays}
     return all_fields - later_fields(manifest)
 
 
 def _narrowed(filemap: FileMap, chosen: Iterable[FieldSpec]) -> FileMap:
-    """Return a file map of some fields and the positions of their domains."""
+    """Return a file map that has only the specified fields and the positions of their domains."""
     specs = list(chosen)
     domains = {spec.domain for spec in specs}
     kept = {spec.attribute for spec in specs}

@@ -1,4 +1,4 @@
-"""What a source tells of its samples before they are converted, asked in a worker process."""
+"""Descriptions of samples before their conversion: shapes, dtypes and memory, read in a worker process."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ from noether.data.zarr_store.sources import DescribedSource, FieldDescription, S
 from noether.data.zarr_store.writer import ZarrStoreWriter
 from noether.data.zarr_store.writing import SourceRows
 
-__all__ = ["Patience", "Seen", "look"]
+__all__ = ["Descriptions", "TimeLimits", "describe_samples"]
 
-# Of very many samples, so many tell enough of the rest.
+# Descriptions of this number of samples are enough to estimate the rest.
 _MAX_DESCRIBED = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How long to wait for what a source tells.
+class TimeLimits:
+    """Time limits for the descriptions of samples.
 
     Attributes
     ----------
     first_seconds, more_seconds : float
-        For the head of the first sample, the start of the process included; and after that, for those of others.
+        Seconds to wait for the description of the first sample, including the start of the process; and seconds to wait
+        for all others after that.
     load_seconds : float
-        For the first sample to be loaded, where heads do not tell.
+        Seconds to wait for the first sample to load, if the source has no descriptions.
     """
 
     first_seconds: float = math.inf
@@ -44,15 +45,25 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What a worker process saw of some samples, why not of others, and the memory that it takes without a sample."""
+class Descriptions:
+    """The descriptions of some samples, and the failures of others.
+
+    Attributes
+    ----------
+    described : dict of str to mapping of str to FieldDescription
+        By sample id, the description of each field.
+    failures : dict of str to str
+        By sample id, the reason why the sample could not be described.
+    memory_bytes : int
+        Memory of the worker process without a sample.
+    """
 
     described: dict[str, Mapping[str, FieldDescription]]
     failures: dict[str, str]
     memory_bytes: int
 
     def associations(self, writer: ZarrStoreWriter) -> dict[str, dict[str, Association]]:
-        """Return by sample and domain whether its points are cells or points of a mesh, as far as that is known."""
+        """Return, by sample and domain, whether the domain's points are the cells or the points of a mesh, if known."""
         return {
             sample_id: {
                 domain: association
@@ -64,74 +75,77 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class _Sight:
-    """One sample; None where heads do not tell. And the memory of the process without it."""
+class _Description:
+    """The fields of one sample (None if the source has no descriptions), and the memory of the process without it."""
 
     fields: Mapping[str, FieldDescription] | None
     memory_bytes: int
 
 
-_Sights = Mapping["Future[_Sight]", str]
+_Futures = Mapping["Future[_Description]", str]
 
 
-def look(
+def describe_samples(
     source: SampleSource,
     sample_ids: Sequence[str],
     *,
     timeout: float | None = None,
-    patience: Patience | None = None,
-) -> Seen:
-    """Describe samples, evenly spread where they are very many; or load the first one.
+    limits: TimeLimits | None = None,
+) -> Descriptions:
+    """Return descriptions of samples, or load the first sample if the source has no descriptions.
+
+    The function describes at most 200 samples, spread evenly over all samples.
 
     Parameters
     ----------
     source : SampleSource
-        Has the samples.
+        Source of the samples.
     sample_ids : sequence of str
-        The samples.
+        Ids of the samples.
     timeout : float, optional
-        Seconds that each of them may take.
-    patience : Patience, optional
-        Seconds to wait. What is known by then has to do, and whatever goes wrong with a sample is a failure of it.
+        Seconds after which the description of a sample fails.
+    limits : TimeLimits, optional
+        Time limits. With them, the function returns the descriptions that are ready in time, and every error of a
+        sample is recorded as its failure.
 
     Raises
     ------
     WorkerError
-        No process can be started; without `patience`, also if one died.
+        No process can be started; without `limits`, also if a process died.
     """
     if not sample_ids:
-        return Seen({}, {}, 0)
+        return Descriptions({}, {}, 0)
     with ProcessExecutor(1, timeout=timeout) as executor:
-        asked: dict[Future[_Sight], str] = {}
+        futures: dict[Future[_Description], str] = {}
         try:
             if isinstance(source, DescribedSource):
                 describe = _Describer(source)
-                asked |= {executor.submit(describe, sample_id): sample_id for sample_id in _spread(sample_ids)}
-                seen = _gathered(asked, sample_ids, patience)
-                if seen is not None:
-                    return seen
-                for future in asked:
+                futures |= {executor.submit(describe, sample_id): sample_id for sample_id in _spread(sample_ids)}
+                found = _gathered(futures, sample_ids, limits)
+                if found is not None:
+                    return found
+                for future in futures:
                     future.cancel()
             loaded = {executor.submit(_load, source, sample_ids[0]): sample_ids[0]}
-            asked |= loaded
-            limit = None if patience is None else Patience(patience.load_seconds)
-            return _gathered(loaded, sample_ids, limit) or Seen({}, {}, 0)
+            futures |= loaded
+            limit = None if limits is None else TimeLimits(limits.load_seconds)
+            return _gathered(loaded, sample_ids, limit) or Descriptions({}, {}, 0)
         finally:
-            if not all(future.done() for future in asked):
+            if not all(future.done() for future in futures):
                 executor.terminate()
 
 
 class _Describer:
-    """Describes samples of a source, each by a call; it goes to a process once."""
+    """Describes one sample of a source per call; it is sent to each process once."""
 
     def __init__(self, source: DescribedSource) -> None:
         self._source = source
 
-    def __call__(self, sample_id: str) -> _Sight:
-        return _Sight(self._source.describe(sample_id), memory_bytes())
+    def __call__(self, sample_id: str) -> _Description:
+        return _Description(self._source.describe(sample_id), memory_bytes())
 
 
-def _load(source: SampleSource, sample_id: str) -> _Sight:
+def _load(source: SampleSource, sample_id: str) -> _Description:
     sample = source.load(sample_id)
     domains, associations = {spec.field: spec.domain for spec in present_specs(source.filemap)}, sample.associations
     described = {
@@ -143,44 +157,46 @@ def _load(source: SampleSource, sample_id: str) -> _Sight:
         )
         for name, values in sample.fields.items()
     }
-    # What it took to load them stays part of it: a mesh is larger than the arrays that are made of it.
-    return _Sight(described, peak_memory_bytes() - sum(one.n_bytes for one in described.values() if one.in_memory))
+    # The memory of the load itself is included: a mesh is larger than the arrays that are made of it.
+    return _Description(
+        described, peak_memory_bytes() - sum(one.n_bytes for one in described.values() if one.in_memory)
+    )
 
 
 def _is_in_memory(values: Any) -> bool:
-    """Return whether an array is in memory as the writer takes it: no file, HDF5 dataset or Zarr array."""
+    """Return whether an array is in memory, and not a memory-mapped file, an HDF5 dataset or a Zarr array."""
     is_mapped = isinstance(values, np.ndarray) and SourceRows.of_mapped(values, "") is not None
     return not is_mapped and SourceRows.of(values, "") is None
 
 
 def _spread(sample_ids: Sequence[str]) -> list[str]:
-    """Return some samples in an order whose every beginning is evenly spread: each step halves the gaps."""
+    """Return up to 200 samples in an order of which every prefix is spread evenly: each step halves the gaps."""
     count = min(len(sample_ids), _MAX_DESCRIBED)
     digits = _MAX_DESCRIBED.bit_length()
     numbers = sorted(range(count), key=lambda number: f"{number:0{digits}b}"[::-1])
     return [sample_ids[number * len(sample_ids) // count] for number in numbers]
 
 
-def _gathered(asked: _Sights, sample_ids: Sequence[str], patience: Patience | None) -> Seen | None:
-    """Gather what is told; None where only loading tells."""
+def _gathered(futures: _Futures, sample_ids: Sequence[str], limits: TimeLimits | None) -> Descriptions | None:
+    """Return the descriptions that are ready in time, or None if the source has no descriptions."""
     described: dict[str, Mapping[str, FieldDescription]] = {}
     failures: dict[str, str] = {}
     memory = 0
-    for future in _in_time(asked, patience or Patience()):
+    for future in _in_time(futures, limits or TimeLimits()):
         try:
-            sight = future.result()
+            description = future.result()
         except Exception as error:
-            if not _is_of_sample(error, is_strict=patience is None):
+            if not _is_of_sample(error, is_strict=limits is None):
                 raise
-            sample_id, reason = asked[future], reason_of(error)
+            sample_id, reason = futures[future], reason_of(error)
             failures[sample_id] = reason if repr(sample_id) in reason else f"sample {sample_id!r}: {reason}"
             continue
-        if sight.fields is None:
+        if description.fields is None:
             return None
-        described[asked[future]] = sight.fields
-        memory = max(memory, sight.memory_bytes)
+        described[futures[future]] = description.fields
+        memory = max(memory, description.memory_bytes)
     in_order = {sample_id: failures[sample_id] for sample_id in sample_ids if sample_id in failures}
-    return Seen(described, in_order, memory)
+    return Descriptions(described, in_order, memory)
 
 
 def _is_of_sample(error: Exception, *, is_strict: bool) -> bool:
@@ -189,9 +205,9 @@ def _is_of_sample(error: Exception, *, is_strict: bool) -> bool:
     return not isinstance(error, WorkerError) and (isinstance(error, StoreError) or not is_strict)
 
 
-def _in_time(asked: _Sights, patience: Patience) -> Iterator[Future[_Sight]]:
-    """Yield what is done, until patience ends."""
-    pending, end = set(asked), time.monotonic() + patience.first_seconds
+def _in_time(futures: _Futures, limits: TimeLimits) -> Iterator[Future[_Description]]:
+    """Yield futures as they complete, within the time limits."""
+    pending, end = set(futures), time.monotonic() + limits.first_seconds
     is_first = True
     while pending:
         left = end - time.monotonic()
@@ -199,5 +215,5 @@ def _in_time(asked: _Sights, patience: Patience) -> Iterator[Future[_Sight]]:
         if not done:
             return
         if is_first:
-            is_first, end = False, time.monotonic() + patience.more_seconds
+            is_first, end = False, time.monotonic() + limits.more_seconds
         yield from done

@@ -1,4 +1,4 @@
-"""Samples of one store that do not belong together."""
+"""Warnings about samples of one store that do not belong together."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ __all__ = ["mixed_associations", "warnings_of_store"]
 def warnings_of_store(
     writer: ZarrStoreWriter, report: ReportFile, planned: Mapping[str, Mapping[str, Association]] | None = None
 ) -> list[str]:
-    """Return what is wrong with the samples of a store taken together, those of former runs among them.
+    """Return warnings about all samples of a store together, including the samples of earlier conversions.
 
     Parameters
     ----------
     writer : ZarrStoreWriter
-        Has the store.
+        Writer of the store.
     report : ReportFile
-        Of the store.
+        Conversion report of the store.
     planned : mapping of str to mapping of str to {"cell", "point"}, optional
-        Samples that are to be converted, also in place of those that are there; see `mixed_associations`.
+        Samples to convert, which replace stored samples of the same id; see `mixed_associations`.
     """
     stored = {
         sample_id: record.associations
@@ -33,22 +33,22 @@ def warnings_of_store(
 
 
 def mixed_associations(samples: Mapping[str, Mapping[str, Association]]) -> list[str]:
-    """Return a warning for each domain whose points are cells of a mesh in some samples, and points in others.
+    """Return a warning for each domain whose points are mesh cells in some samples, and mesh points in others.
 
     Parameters
     ----------
     samples : mapping of str to mapping of str to {"cell", "point"}
-        By sample id, the association of each domain that comes from a mesh.
+        By sample id, the association of each domain that was made from a mesh.
     """
     by_domain: dict[str, dict[Association, list[str]]] = {}
     for sample_id, associations in sorted(samples.items()):
         for domain, association in associations.items():
             by_domain.setdefault(domain, {}).setdefault(association, []).append(sample_id)
     return [
-        f"{domain}: its points are the cells of the mesh in {_some(kinds['cell'])}, and the points of the mesh in "
-        f"{_some(kinds['point'])}; expected one kind in a store. Write association = 'cell' or 'point' in the mapping "
-        "and remove the samples of the other kind (noether-zarr remove STORE --sample ID), or convert each kind into "
-        "a store of its own"
+        f"domain {domain}: expected one kind of points in a store, got the cells of the mesh in "
+        f"{_some(kinds['cell'])}, and the points of the mesh in {_some(kinds['point'])}; write association = 'cell' or "
+        "'point' in the mapping and remove the samples of the other kind (noether-zarr remove STORE --sample ID), or "
+        "convert each kind into its own store"
         for domain, kinds in by_domain.items()
         if len(kinds) > 1
     ]

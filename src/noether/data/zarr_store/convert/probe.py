@@ -1,4 +1,4 @@
-"""The manifest, saved before the first sample: what stands in the way comes out at once, and not hours later."""
+"""A save of the manifest before the first sample, so that a store that cannot be written fails at once."""
 
 from __future__ import annotations
 
@@ -18,21 +18,23 @@ PROBE_NAME = "noether-zarr.probe"
 
 @contextmanager
 def manifest_saved_first(writer: ZarrStoreWriter) -> Iterator[None]:
-    """Save the manifest as it is, or one without samples, and afterwards remove one that still has none.
+    """Save the manifest unchanged, or a new one without samples, and on exit remove a new one that is still empty.
 
-    Where that would move many bytes over a network, a small object is written in the same way, and deleted.
+    If that would move many bytes over a network, a small object is written in the same way instead, and deleted.
 
     Raises
     ------
     ManifestConflictError
-        Another writer has created the store meanwhile, with other settings.
+        Another writer created the store with other settings in the meantime.
+    ManifestError
+        The writer adds fields, and the manifest is gone.
     StorageError
         The manifest cannot be saved. Nothing was changed.
     """
     url = join(writer.store_root, MANIFEST_NAME)
     storage = open_storage(writer.store_root, writer.settings.storage_options)
     if is_costly(writer):
-        # The writer has read the manifest, with the same settings.
+        # The writer has read the manifest already, and has compared its settings.
         storage.update(PROBE_NAME, lambda _: b"probe")
         with suppress(StorageError):
             storage.delete([PROBE_NAME])
@@ -45,7 +47,8 @@ def manifest_saved_first(writer: ZarrStoreWriter) -> Iterator[None]:
         if current is None:
             if writer.settings.adds_fields:
                 raise ManifestError(
-                    f"{url}: it was there, and is not any more; make it again: noether-zarr merge STORE"
+                    f"{url}: the manifest has disappeared since the writer was opened; rebuild it with "
+                    "noether-zarr merge STORE"
                 )
             is_new = True
             return without_samples
@@ -57,6 +60,6 @@ def manifest_saved_first(writer: ZarrStoreWriter) -> Iterator[None]:
         yield
     finally:
         if is_new and not writer.manifest.samples:
-            # It would fix the settings of a store that has nothing, and the next try may need others.
+            # An empty manifest would fix the settings of an empty store, and the next try may need other settings.
             with suppress(StorageError):
                 storage.delete_if_same(MANIFEST_NAME, without_samples)

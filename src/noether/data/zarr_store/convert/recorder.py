@@ -1,4 +1,4 @@
-"""Keeps the manifest and conversion.json up to date while a conversion goes on."""
+"""Saves of the manifest and of conversion.json during a conversion."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ from noether.data.zarr_store.writer import ZarrStoreWriter
 
 __all__ = ["Recorder"]
 
-# Saves are at least so far apart. A run that is killed between two loses no sample: groups themselves are kept.
+# Least number of seconds between two saves. A kill between them loses no sample, because the groups are complete.
 _SAVE_SECONDS = 10.0
-# A save takes longer the larger the store is, since it reads and writes all samples. Saves shall not take more than a
-# hundredth of the time, but one slow save shall not put the next one off for a day.
+# A save reads and writes the lines of all samples, so its time grows with the store. Saves may use at most a hundredth
+# of the total time, but one slow save must not delay the next by a day.
 _SAVES_APART = 100.0
 _LONGEST_PAUSE_S = 3600.0
-# The first save shows how long one takes. Till then, it is taken to need so long for each sample of the store.
+# Estimated seconds of a save per sample of the store, until the first save is measured.
 _SECONDS_OF_A_SAMPLE = 40e-6
 
 
 class Recorder:
-    """Takes results as they come, and saves now and then.
+    """Collects results, and saves them at intervals.
 
     Parameters
     ----------
     writer : ZarrStoreWriter
-        Has the manifest.
+        Writer of the store, with its manifest.
     settings : dict
-        How the run was called.
+        Arguments of the call.
     kind : {"convert", "add-fields", "map-fields"}
-        What the run does.
+        Kind of the invocation.
     record : callable of str and SampleEntry, optional
-        Takes samples and their entries for the next save of the manifest; by default that of the writer.
+        Function that adds a sample and its entry to the next save of the manifest. The default is `writer.record`.
     clock : callable
-        Tells the time in seconds.
+        Function that returns the time in seconds.
 
     Attributes
     ----------
     has_saved_entries : bool
-        Whether the manifest was saved with a sample.
+        Whether the manifest was saved with at least one sample.
     report_file : ReportFile
-        The report as `finish` saved it; empty before that.
+        The report that `finish` saved; empty before that.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Recorder:
         self.report_file = ReportFile()
 
     def add(self, result: SampleResult) -> None:
-        """Take what became of a sample."""
+        """Record the result of a sample, and save if a save is due."""
         self._unsaved.append(result)
         self._has_results = True
         if result.entry is not None and not self._is_known(result):
@@ -82,7 +82,7 @@ class Recorder:
                     self._save()
 
     def finish(self) -> None:
-        """Save what is not saved yet, and that the conversion has ended; nothing where there was no sample."""
+        """Save the remaining results, and record the end of the conversion; a no-op if there was no sample."""
         if self._has_results:
             self._run = self._run.finished()
             with self._turn(wait=True):
@@ -113,12 +113,12 @@ class Recorder:
 
 
 def _pause_after(seconds: float) -> float:
-    """Return the time between a save that took so many seconds and the next."""
+    """Return the seconds to wait after a save that took `seconds`."""
     return max(_SAVE_SECONDS, min(_SAVES_APART * seconds, _LONGEST_PAUSE_S))
 
 
 def _settings_of(writer: ZarrStoreWriter) -> dict[str, Any]:
-    """Return the settings of a writer but for the options of its file system, which may be secret."""
+    """Return the settings of a writer without the options of its file system, which may contain secrets."""
     settings = {key: value for key, value in writer.to_init_kwargs().items() if key != "storage_options"}
     if writer.settings.origin is not None:
         settings["origin"] = list(writer.settings.origin)

@@ -1,4 +1,4 @@
-"""What became of the samples of a conversion, and conversion.json, which says so beside the manifest."""
+"""The results of a conversion, and conversion.json, the report beside the manifest."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ __all__ = [
 
 REPORT_NAME = "conversion.json"
 
-# Of a store that is added to every day, the last runs are enough.
+# The report keeps this number of the latest invocations: a store may grow every day.
 _MAX_RUNS = 100
-# A record has nine values and one for each domain, a traceback commas of its own: enough for 350,000 samples, or fewer
-# that failed.
+# A record has nine values and one for each domain, and the commas of a traceback count, too. This limit is enough for
+# 350,000 samples, or for fewer if many failed.
 _MAX_VALUES = 1 << 22
 
 Outcome = Literal["converted", "skipped", "failed"]
@@ -47,30 +47,30 @@ Association = Literal["cell", "point"]
 
 @dataclass(frozen=True, slots=True)
 class SampleResult:
-    """What became of one sample.
+    """The result of one sample.
 
     Attributes
     ----------
     sample_id : str
-        Which sample.
+        Id of the sample.
     outcome : {"converted", "skipped", "failed"}
-        Skipped samples were complete before. Of a run that adds fields, converted samples got them.
+        ``"skipped"`` samples were complete before. In an addition of fields, ``"converted"`` samples got the fields.
     entry : SampleEntry or None
-        Its entry in the manifest, unless it failed.
+        Entry of the sample in the manifest; None if the sample failed.
     reason : str
-        Why it failed.
+        Reason of the failure.
     trace : str
-        The traceback, where it failed.
+        Traceback of the failure.
     seconds : float
-        Time spent on it.
+        Time spent on the sample.
     source_bytes, stored_bytes : int
-        Bytes of the arrays it was made from, and of its objects, where it was converted.
+        Bytes of the source arrays and of the written objects, if the sample was converted.
     peak_memory_bytes : int
-        Most memory that its process had taken by then.
+        Peak memory of the process up to the end of the sample.
     associations : dict of str to {"cell", "point"}
-        By domain, whether its points are the cells or the points of a mesh, where it was converted from one.
+        By domain, whether its points are the cells or the points of a mesh; only domains that come from a mesh.
     position_losses : tuple of PositionLoss
-        The positions that lose too many digits.
+        Positions that lose too many digits.
     """
 
     sample_id: str
@@ -88,20 +88,20 @@ class SampleResult:
 
 @dataclass(slots=True)
 class ConversionReport:
-    """What became of all samples, in the order in which they were done.
+    """The results of all samples, in the order of completion.
 
     Attributes
     ----------
     results : list of SampleResult
-        One for each sample.
+        One result per sample.
     seconds : float
-        Time that all took.
+        Time of the whole conversion.
     is_indexed : bool
         Whether the store has a chunk index now.
     warnings : list of str
-        What is wrong with the samples of the store taken together, and what to do.
+        Warnings about all samples of the store together, each with its remedy.
     precision_warning : str
-        The text of the warning of positions that lose too many digits; empty where none do.
+        Text of the warning about positions that lose too many digits; empty if there are none.
     """
 
     results: list[SampleResult] = field(default_factory=list)
@@ -111,12 +111,12 @@ class ConversionReport:
     precision_warning: str = ""
 
     def having(self, outcome: Outcome) -> list[SampleResult]:
-        """List the samples of one outcome, by id."""
+        """Return the results with one outcome, sorted by sample id."""
         return sorted((r for r in self.results if r.outcome == outcome), key=lambda result: result.sample_id)
 
 
 class SampleRecord(BaseModel):
-    """What conversion.json says of a sample; see `SampleResult`, and `RunRecord` for `run`."""
+    """The record of a sample in conversion.json; see `SampleResult`, and `RunRecord` for `run`."""
 
     outcome: Outcome
     reason: str = ""
@@ -130,20 +130,20 @@ class SampleRecord(BaseModel):
 
 
 class RunRecord(BaseModel):
-    """What conversion.json says of a run.
+    """The record of one invocation in conversion.json.
 
     Attributes
     ----------
     kind : {"convert", "add-fields", "map-fields"}
-        What it did with its samples.
+        Kind of the invocation.
     run, host : str
-        Its id, and the machine that it was started on.
+        Id of the invocation, and name of the machine that it was started on.
     started, ended : str
-        Times, ISO 8601 in UTC; `ended` is empty while it goes on, or where it was killed.
+        Times, ISO 8601 in UTC; `ended` is empty during the invocation, and after a kill.
     settings : dict
-        How it was called, without options of file systems, which may be secret.
+        Arguments of the call, without the options of file systems, which may contain secrets.
     versions : dict of str to str
-        Of Python and the libraries that make the bytes.
+        Versions of Python and of the libraries that produce the stored bytes.
     """
 
     kind: RunKind = "convert"
@@ -160,16 +160,16 @@ class RunRecord(BaseModel):
 
 
 class ReportFile(BaseModel):
-    """conversion.json: all runs that wrote to a store, and what became of each sample the last time.
+    """The content of conversion.json: the latest invocations that wrote to a store, and the last result of each sample.
 
     Attributes
     ----------
     runs : list of RunRecord
-        In the order in which they were started here.
+        The latest 100 invocations, in the order of their first save.
     samples : dict of str to SampleRecord
-        What became of each sample the last time that it was converted, by sample id.
+        By sample id, the result of its last conversion.
     additions : dict of str to SampleRecord
-        What became of each sample the last time that fields were added to it, by sample id.
+        By sample id, the result of the last addition of fields.
     """
 
     runs: list[RunRecord] = []
@@ -178,12 +178,12 @@ class ReportFile(BaseModel):
 
     @classmethod
     def parse(cls, data: bytes | None, origin: str) -> ReportFile:
-        """Read a report from its JSON; an empty one where there is none.
+        """Parse a report from its JSON, or return an empty report if `data` is None.
 
         Raises
         ------
         CorruptDataError
-            It is no report.
+            The data are not a valid report.
         """
         if data is None:
             return cls()
@@ -193,13 +193,13 @@ class ReportFile(BaseModel):
             problem = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, problem["loc"]))
             reason = f"{where + ': ' if where else ''}{problem['msg']}"
-            raise CorruptDataError(f"{origin}: no report of a conversion ({reason}); remove it") from error
+            raise CorruptDataError(f"{origin}: expected a conversion report ({reason}); remove the file") from error
         except ValueError as error:
-            raise CorruptDataError(f"{origin}: no report of a conversion ({error}); remove it") from error
+            raise CorruptDataError(f"{origin}: expected a conversion report ({error}); remove the file") from error
 
     @classmethod
     def load(cls, root: str, *, storage_options: Mapping[str, Any] | None = None) -> ReportFile:
-        """Read the report of the store at `root`, a path or URL; see `parse`."""
+        """Read the report of the store at `root`, a path or URL; for errors see `parse`."""
         return cls.parse(open_storage(root, storage_options).read_if_there(REPORT_NAME), join(root, REPORT_NAME))
 
     @classmethod
@@ -211,7 +211,10 @@ class ReportFile(BaseModel):
         *,
         storage_options: Mapping[str, Any] | None = None,
     ) -> ReportFile:
-        """Add what a run did to the report at `root`, in one atomic step, beside what other runs add; return it."""
+        """Add results of an invocation to the report at `root` atomically, and return the new report.
+
+        Results that other invocations add at the same time are kept.
+        """
         origin, added, report = join(root, REPORT_NAME), list(results), cls()
 
         def change(current: bytes | None) -> bytes:
@@ -223,9 +226,9 @@ class ReportFile(BaseModel):
         return report
 
     def with_results(self, run: RunRecord, results: Iterable[SampleResult]) -> ReportFile:
-        """Return a copy with a run, in place of its former record, and what became of some samples in it.
+        """Return a copy with new results of an invocation; its record replaces its former one.
 
-        A sample that was only seen to be complete keeps what is known of its conversion.
+        A sample that was skipped keeps the record of its conversion.
         """
         records = dict(self.samples if run.kind == "convert" else self.additions)
         for result in results:
@@ -237,7 +240,7 @@ class ReportFile(BaseModel):
         return self.model_copy(update={"runs": list(runs.values())[-_MAX_RUNS:], **changed})
 
     def without_samples(self, sample_ids: Set[str]) -> ReportFile:
-        """Return a copy that knows nothing of some samples."""
+        """Return a copy without the records of some samples."""
         kept = {
             name: {sample_id: one for sample_id, one in records.items() if sample_id not in sample_ids}
             for name, records in (("samples", self.samples), ("additions", self.additions))
@@ -249,13 +252,13 @@ class ReportFile(BaseModel):
         return with_checksum(to_json(ZERO_CHECKSUM | self.model_dump(mode="json"), indent=1) + b"\n")
 
     def failed(self, kind: RunKind = "convert") -> set[str]:
-        """Return the ids of the samples that failed the last time that a run did such a thing with them."""
+        """Return the ids of the samples that failed in the last invocation of this kind that visited them."""
         records = self.samples if kind == "convert" else self.additions
         return {sample_id for sample_id, record in records.items() if record.outcome == "failed"}
 
 
 def _record(result: SampleResult, run: RunRecord, known: SampleRecord | None) -> SampleRecord:
-    # A sample that fails leaves what the store has of it as it was.
+    # A failure leaves the stored sample, and so its associations, unchanged.
     made = result if known is None or result.outcome == "converted" else known
     return SampleRecord(
         outcome=result.outcome,

@@ -1,4 +1,4 @@
-"""A run over samples: who does the work, and what happens when a sample fails or the run is interrupted."""
+"""Work on many samples: executors, failures of single samples, and interruptions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from noether.data.zarr_store.writer import ZarrStoreWriter
 
 __all__ = ["run_samples"]
 
-# After an interruption, samples that are almost done may be finished.
+# Seconds in which samples that are almost done may finish after an interruption.
 _GRACE_SECONDS = 2.0
 
 
@@ -33,10 +33,10 @@ def run_samples(
     executor: Executor | None,
     on_result: Callable[[SampleResult], None] | None,
 ) -> ConversionReport:
-    """Do the work of samples, and record the results, also where the run is interrupted.
+    """Do the work on all samples, and record the results, also after an interruption.
 
-    What processes that were killed left of the samples is removed before and afterwards: a worker of a run that was
-    killed may have been alive at first. Parameters and errors are those of `convert`.
+    Partial output of killed processes is removed before and after the work: a worker of an invocation that was killed
+    may still have been alive at the beginning. See `convert` for parameters and errors.
     """
     _check_workers(workers, timeout, executor)
     writer.recover_staged(sample_ids)
@@ -62,15 +62,18 @@ def run_samples(
 
 
 def _check_workers(workers: int, timeout: float | None, executor: Executor | None) -> None:
-    """Raise `ArgumentError` where these parameters of `run_samples` do not go together."""
+    """Raise `ArgumentError` if these parameters of `run_samples` contradict each other."""
     if workers != 0:
         positive_int(workers, "workers")
     if workers and executor is not None:
-        raise ArgumentError(f"workers: expected 0 beside an executor, which does all the work, got {workers}")
+        raise ArgumentError(f"workers: expected 0 with an executor, got {workers}; leave out workers or executor")
     if timeout is not None and not workers:
-        raise ArgumentError("timeout: only worker processes can be stopped; expected workers of at least 1")
+        raise ArgumentError(
+            "timeout: expected at least 1 in workers, got 0, and only worker processes can be stopped; use workers=1 "
+            "or more"
+        )
     if timeout is not None and not timeout > 0:
-        raise ArgumentError(f"timeout: expected seconds, more than 0, got {timeout}")
+        raise ArgumentError(f"timeout: expected a number of seconds above 0, got {timeout}; leave it out for no limit")
 
 
 def _done(
@@ -82,7 +85,7 @@ def _done(
     executor: Executor | None,
     on_late_result: Callable[[SampleResult], None],
 ) -> Generator[SampleResult]:
-    """Yield results as they come; those that come after an interruption go to `on_late_result`."""
+    """Yield results as they complete; results that complete after an interruption go to `on_late_result`."""
     if executor is not None:
         yield from _done_in(executor, task, sample_ids, writer, on_late_result, lambda: None)
     elif workers:
@@ -106,7 +109,7 @@ def _done_in(
         for future in as_completed(list(pending)):
             yield _result(future, pending.pop(future), writer)
     finally:
-        # Some are pending only after an interruption.
+        # Futures are pending here only after an interruption.
         for future in pending:
             future.cancel()
         under_way = {future: sample_id for future, sample_id in pending.items() if not future.cancelled()}
@@ -115,13 +118,13 @@ def _done_in(
         finally:
             stop()
         for future, sample_id in under_way.items():
-            # One that was stopped has not failed.
+            # A sample that was stopped has not failed.
             if future.done() and (result := _result(future, sample_id, writer)).outcome != "failed":
                 on_late_result(result)
 
 
 def _result(future: Future[SampleResult], sample_id: str, writer: ZarrStoreWriter) -> SampleResult:
-    """Return what became of a sample, and remove what a process that died of it has left."""
+    """Return the result of a sample; if its process died, remove the partial output."""
     try:
         return future.result()
     except WorkerDiedError as error:
@@ -130,5 +133,5 @@ def _result(future: Future[SampleResult], sample_id: str, writer: ZarrStoreWrite
         return failure(sample_id, error, error.seconds)
     except (MissingDependencyError, WorkerError):
         raise  # no sample could be converted
-    except Exception as error:  # noqa: BLE001 - an executor raises what it likes where a process of its own dies
+    except Exception as error:  # noqa: BLE001 - an executor may raise anything when one of its processes dies
         return failure(sample_id, error)

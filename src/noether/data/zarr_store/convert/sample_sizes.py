@@ -1,4 +1,4 @@
-"""What samples come to in a store, in memory and on disk."""
+"""Estimates of the size of samples in a store, in memory and in temporary files."""
 
 from __future__ import annotations
 
@@ -16,13 +16,27 @@ from noether.data.zarr_store.writing import PERMUTATION_BYTES, RANK_BYTES, fits_
 
 __all__ = ["SampleSize", "row_bytes", "scratch_bytes_of"]
 
-# Beside the sample and a permutation: chunks on their way through the threads, and what is being sent.
+# Memory in addition to the sample and a permutation: chunks that the threads encode, and data that are being sent.
 _BUFFER_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class SampleSize:
-    """What one sample comes to; of its memory, what a process takes for it beside what it has taken already."""
+    """The sizes of one sample.
+
+    Attributes
+    ----------
+    grids : dict of str to Grid
+        Grid of each domain.
+    source_bytes, stored_bytes : int
+        Bytes of the arrays, in the source and in the store (before compression).
+    n_objects : int
+        Number of objects of the group.
+    memory_bytes : int
+        Memory for the conversion, in addition to the memory of an idle process.
+    scratch_bytes : int
+        Largest size of the temporary files.
+    """
 
     grids: dict[str, Grid]
     source_bytes: int
@@ -33,7 +47,7 @@ class SampleSize:
 
     @classmethod
     def of(cls, writer: ZarrStoreWriter, fields: Mapping[str, FieldDescription]) -> Self:
-        """Reckon up a sample from the descriptions of its fields."""
+        """Compute the sizes of a sample from the descriptions of its fields."""
         grids: dict[str, Grid] = {}
         stored_bytes, n_objects = 0, 1
         for domain, layout in writer.layouts.items():
@@ -53,9 +67,10 @@ class SampleSize:
 
 
 def scratch_bytes_of(writer: ZarrStoreWriter, fields: Mapping[str, FieldDescription]) -> int:
-    """Return the most bytes of temporary files while a sample is converted.
+    """Return the largest size of the temporary files during the conversion of a sample.
 
-    Copies of files are gone when the sample is loaded. Rows in stored order stay until it is done, those of all fields.
+    Local copies of files are removed when the sample is loaded. Reordered rows of all fields stay until the sample is
+    written.
     """
     copied = max((one.scratch_bytes for one in fields.values()), default=0)
     reordered = 0
@@ -66,7 +81,7 @@ def scratch_bytes_of(writer: ZarrStoreWriter, fields: Mapping[str, FieldDescript
 
 
 def _memory_bytes_of(writer: ZarrStoreWriter, fields: Mapping[str, FieldDescription]) -> int:
-    """Return what loading and writing a sample take at most."""
+    """Return the peak memory for loading and writing a sample."""
     in_blocks = _domains_in_blocks(writer, fields)
     loaded, writing = 0, 0
     for domain, layout in writer.layouts.items():
@@ -81,7 +96,7 @@ def _memory_bytes_of(writer: ZarrStoreWriter, fields: Mapping[str, FieldDescript
 
 
 def _domains_in_blocks(writer: ZarrStoreWriter, fields: Mapping[str, FieldDescription]) -> set[str]:
-    """Return the domains that are read in blocks, through temporary files."""
+    """Return the domains that are read in blocks, and reordered through temporary files."""
     n_bytes, most_points = sum(one.n_bytes for one in fields.values()), max(one.shape[0] for one in fields.values())
     if fits_in_memory(n_bytes, most_points):
         return set()

@@ -1,4 +1,4 @@
-"""Which samples a run looks at: a limit, a part of them, or those that failed."""
+"""The choice of samples: a limit, a part of the samples, or the samples that failed."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ def choose_samples(
     part: tuple[int, int] | None,
     kind: RunKind = "convert",
 ) -> list[str]:
-    """Return those of some samples that a run looks at; see `convert` for parameters and errors."""
+    """Return the candidates that an invocation visits; see `convert` for parameters and errors."""
     require_one_of("mode", mode, get_args(Mode))
     sample_ids = list(candidates[: None if limit is None else positive_int(limit, "limit")])
     require_distinct(sample_ids)
     if part is not None:
         number, count = (positive_int(value, "part") for value in part)
         if number > count:
-            raise ArgumentError(f"part: expected a number from 1 to {count}, got {number}")
-        # Neighbours are often alike, large or small: each part gets some of all.
+            raise ArgumentError(f"part: expected a number from 1 to {count}, got {number}; count the parts from 1")
+        # Neighbours often have similar sizes: a stride gives each part small and large samples.
         sample_ids = sample_ids[number - 1 :: count]
     if mode == "retry-failed":
         former = ReportFile.load(writer.store_root, storage_options=writer.settings.storage_options)
         if not any(run.kind == kind for run in former.runs):
+            found = "only records of other commands" if former.runs else "no such file"
             raise ArgumentError(
-                f"{writer.store_root} has no {REPORT_NAME}, which would say what has failed"
-                if not former.runs
-                else f"{writer.store_root}: {REPORT_NAME} has no run of {kind}, which would say what has failed"
+                f"{writer.store_root}: mode 'retry-failed': expected a record of {kind} in {REPORT_NAME}, got {found}; "
+                "use the mode 'resume'"
             )
         failed = former.failed(kind)
         sample_ids = [sample_id for sample_id in sample_ids if sample_id in failed]

@@ -1,4 +1,4 @@
-"""What is done with one sample, wherever it is done."""
+"""The work on one sample, as a picklable callable."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ __all__ = ["SampleTask", "SampleWork", "failure"]
 
 
 class SampleWork(Protocol):
-    """What a run does with each sample of a store. It goes to other processes as a pickle."""
+    """Protocol of the work on each sample of a store. Implementations are pickled for worker processes."""
 
     def do(self, writer: ZarrStoreWriter, sample_id: str) -> SampleResult:
-        """Return what became of a sample, but for the time that it took; raise where it has failed."""
+        """Do the work on a sample, and return the result without its time; raise if it fails."""
 
 
 class SampleTask:
-    """Does the work of one sample by each call. A pickle of it opens a writer of its own.
+    """A callable that does the work on one sample; an unpickled copy opens its own writer.
 
     Parameters
     ----------
     work : SampleWork
-        What is done.
+        The work on a sample.
     writer : ZarrStoreWriter
-        Has the store.
+        Writer of the store.
     threads : int
-        Those of the writer that a pickle opens.
+        Number of threads of the writer of an unpickled copy.
     """
 
     def __init__(self, work: SampleWork, writer: ZarrStoreWriter, threads: int) -> None:
@@ -45,19 +45,19 @@ class SampleTask:
         return _rebuilt, (self._work, self._writer.to_init_kwargs() | {"threads": self._threads})
 
     def __call__(self, sample_id: str) -> SampleResult:
-        """Do the work of a sample; whatever goes wrong with it becomes part of the result.
+        """Do the work on a sample; an error becomes part of the result.
 
         Raises
         ------
         MissingDependencyError
-            A library is missing without which no sample can be done.
+            A library is not installed that every sample needs.
         """
         start = time.perf_counter()
         try:
             result = self._work.do(self._writer, sample_id)
         except MissingDependencyError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a broken file makes a library raise, the rest goes on
+        except Exception as error:  # noqa: BLE001 - a library may raise anything on a broken file; the rest goes on
             return failure(sample_id, error, time.perf_counter() - start)
         return replace(result, seconds=time.perf_counter() - start)
 
@@ -70,7 +70,7 @@ def failure(sample_id: str, error: Exception, seconds: float = 0.0) -> SampleRes
 
 
 def _rebuilt(work: SampleWork, writer_kwargs: dict[str, Any]) -> SampleTask:
-    # The process that sends samples here saves the manifest first, and has warned.
+    # The parent process has saved the manifest, and has shown this warning already.
     warnings.simplefilter("ignore", StorageWarning)
     writer = ZarrStoreWriter(**writer_kwargs)
     return SampleTask(work, writer, writer.settings.encoding.threads)

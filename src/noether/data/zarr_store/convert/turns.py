@@ -1,8 +1,8 @@
-"""Turns of processes that save to one large store in object storage: one after the other, so that none saves in vain.
+"""Turns of processes that save to one large store in object storage, so that no save has to be repeated.
 
-A save reads, merges and puts all of the manifest. Two saves at once lose nothing, since each puts on the condition that
-no other came between, but one of them has to begin anew. A turn is an object that a process makes before it saves and
-deletes afterwards. Turns save work alone; what is saved does not rest on them.
+A save reads, merges and writes the whole manifest. Two saves at once lose nothing, because each write is conditional on
+an unchanged manifest, but one of the two must start again. A turn is an object that a process creates before a save and
+deletes afterwards. Turns only save work: correctness does not depend on them.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ __all__ = ["TURN_NAME", "Turns", "is_costly"]
 
 TURN_NAME = "noether-zarr.turn"
 
-# From here on, a save in vain costs more than the requests of a turn.
+# From this number of samples, a repeated save costs more than the requests of a turn.
 _MANY_SAMPLES = 10_000
 
-# A turn that takes longer was left by a process that was killed, or is slow: then two save at once.
+# An older turn belongs to a process that was killed or is slow; another process may then save at the same time.
 _LONGEST_TURN_S = 60.0
 _LONGEST_WAIT_S = 1.0
 
@@ -40,9 +40,9 @@ class Turns:
     Parameters
     ----------
     storage : Storage
-        Where the store lies.
+        Storage of the store.
     clock, sleep : callable
-        Tell the time in seconds, and wait for some.
+        Functions that return the time in seconds, and that wait for a number of seconds.
     """
 
     def __init__(
@@ -54,26 +54,26 @@ class Turns:
     ) -> None:
         self._storage = storage
         self._clock, self._sleep = clock, sleep
-        # The turn of another process that was met last, and when it was met first.
+        # The latest turn of another process, and the time when it was first seen.
         self._other, self._met_at = b"", 0.0
 
     @contextmanager
     def turn(self, *, wait: bool) -> Iterator[bool]:
-        """Yield True in a turn of this process, which ends with the block; False where another process has its turn.
+        """Yield True during a turn of this process, which ends with the block; yield False if another process has it.
 
-        With `wait`, this waits for the turn and yields True.
+        With `wait`, wait for the turn, and yield True.
         """
         own = uuid.uuid4().hex.encode()
         has_turn = self._begins(own)
         while wait and not has_turn:
-            # By chance, so that those that wait do not ask in step.
+            # A random pause, so that waiting processes do not send their requests at the same time.
             self._sleep(random.uniform(0.0, _LONGEST_WAIT_S))
             has_turn = self._begins(own)
         try:
             yield has_turn
         finally:
             if has_turn:
-                with suppress(StorageError):  # one that stays is taken for left behind
+                with suppress(StorageError):  # a turn that stays expires after `_LONGEST_TURN_S`
                     self._storage.delete_if_same(TURN_NAME, own)
 
     def _begins(self, own: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""How many samples one machine converts at the same time."""
+"""The number of samples that one machine converts at the same time."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class WorkerCount:
     Attributes
     ----------
     n_workers : int
-        The number.
+        Number of worker processes.
     reason : str
-        What limits it; empty where a user has named the number.
+        Reason of the limit; empty if the user specified the number.
     """
 
     n_workers: int
@@ -33,18 +33,18 @@ class WorkerCount:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What this process can have of its machine.
+    """The resources of this machine that this process may use.
 
     Attributes
     ----------
     cores : int
-        Cores.
+        Number of cores.
     memory_bytes : int or None
-        Memory; None where the system does not tell.
+        Available memory; None if the system does not report it.
     scratch_bytes : int
-        Room for temporary files.
+        Free space for temporary files.
     scratch_directory : str
-        Where these lie.
+        Directory of the temporary files.
     """
 
     cores: int
@@ -54,55 +54,55 @@ class Machine:
 
     @classmethod
     def now(cls) -> Self:
-        """Look at this machine."""
+        """Return the present resources of this machine."""
         directory = scratch_root()
         return cls(default_threads(), available_memory_bytes(), free_bytes(Path(directory)), directory)
 
 
 def count_workers(n_samples: int, machine: Machine, *, memory_bytes: int = 0, scratch_bytes: int = 0) -> WorkerCount:
-    """Return as many workers as have cores, samples, memory and room for temporary files; at least one.
+    """Return the number of workers for which there are cores, samples, memory and room for temporary files; at least 1.
 
     Parameters
     ----------
     n_samples : int
-        Samples that are to be converted.
+        Number of samples to convert.
     machine : Machine
-        What the workers share.
+        Resources that the workers share.
     memory_bytes, scratch_bytes : int
-        Memory and temporary files of one worker.
+        Memory and size of the temporary files of one worker.
     """
     if n_samples == 0:
-        return WorkerCount(1, "no sample is to be converted")
+        return WorkerCount(1, "there is no sample to convert")
     count = min(machine.cores, n_samples)
-    reason = "as many as cores" if count == machine.cores else "as many as samples to convert"
+    reason = "one for each core" if count == machine.cores else "one for each sample to convert"
     if memory_bytes and machine.memory_bytes is None:
-        reason += "; the system does not tell how much memory is available"
+        reason += "; the system does not report the available memory"
     if machine.memory_bytes is not None and count * memory_bytes > machine.memory_bytes:
         fit = machine.memory_bytes // memory_bytes
         count = max(fit, 1)
         reason = (
-            f"{_too_many(fit)} of {gigabytes(memory_bytes)} would not fit in the {gigabytes(machine.memory_bytes)} of "
-            "memory that are available"
+            f"{_too_many(fit)} with {gigabytes(memory_bytes)} of memory each would not fit in the available "
+            f"{gigabytes(machine.memory_bytes)}"
         )
     if count * scratch_bytes > machine.scratch_bytes:
         fit = machine.scratch_bytes // scratch_bytes
         count = max(fit, 1)
         reason = (
-            f"{_too_many(fit)} with {gigabytes(scratch_bytes)} of temporary files would not fit in the "
-            f"{gigabytes(machine.scratch_bytes)} that are free in {machine.scratch_directory}; TMPDIR names another "
-            "directory"
+            f"{_too_many(fit)} with {gigabytes(scratch_bytes)} of temporary files each would not fit in the "
+            f"{gigabytes(machine.scratch_bytes)} free in {machine.scratch_directory}; set TMPDIR to a directory with "
+            "more room"
         )
     return WorkerCount(count, reason)
 
 
 def free_bytes(path: Path) -> int:
-    """Return the free space where a directory is, or is to be."""
+    """Return the free space of the file system of a directory, which need not exist yet."""
     there = next(one for one in [path, *path.parents] if one.exists())
     return shutil.disk_usage(there).free
 
 
 def gigabytes(n_bytes: int) -> str:
-    """Write a number of bytes in gigabytes."""
+    """Format a number of bytes in gigabytes."""
     return f"{n_bytes / 1e9:.1f} GB"
 
 

@@ -1,4 +1,4 @@
-"""Writers for stores that may be there already: settings that nobody names are those of the store."""
+"""Writers for new and existing stores: settings that the caller leaves out are taken from the store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from noether.data.zarr_store.writing import NonFinite, StoreSettings, WriterSett
 
 __all__ = ["NamedSettings", "open_writer"]
 
-# Chunks and shards are each sample's own; all samples share the other settings.
+# Each sample has its own sizes of chunks and shards; all samples share the other settings.
 _OWN_TO_A_SAMPLE = {"chunk_points": "--chunk-points", "shard_points": "--shard-points"}
 _SHARED = {
     "dataset_name": "--name",
@@ -33,7 +33,7 @@ _SHARED = {
 
 
 class NamedSettings(TypedDict, total=False):
-    """Parameters of `ZarrStoreWriter` that a store remembers; one that is missing is not named."""
+    """Parameters of `ZarrStoreWriter` that a store records; a missing key means the store's setting."""
 
     dataset_name: str
     shuffle_seed: int
@@ -60,26 +60,27 @@ def open_writer(
     field_attributes: Mapping[str, Mapping[str, str]] | None = None,
     **named: Unpack[NamedSettings],
 ) -> ZarrStoreWriter:
-    """Open a writer that adds to a store with the settings of the store.
+    """Open a writer that adds samples or fields to a store, with the settings of the store.
 
-    A setting that is not named is that of the store; in a new store, it has the default of `ZarrStoreWriter`. Of
-    chunks and shards, the store's setting is the one that most samples were written with.
+    A setting that is left out is taken from the store; in a new store, it has the default of `ZarrStoreWriter`. The
+    store's setting for chunks and shards is the size that most samples were written with.
 
     Parameters
     ----------
     store_root, filemap, adds_fields, non_finite, storage_options, threads, field_attributes
         See `ZarrStoreWriter`.
     default_name : str
-        The name of the dataset in a new store, unless `dataset_name` is named.
+        Name of the dataset in a new store, unless `dataset_name` is specified.
     overwrite : bool
-        Allow other chunks and shards than those of the samples that are there: they are to be converted anew.
+        Whether chunks and shards may differ from those of the stored samples, because these are converted again.
     **named
-        The settings that are named; see `ZarrStoreWriter`. A domain or field that a mapping lacks is not named.
+        Settings to specify; see `ZarrStoreWriter`. A domain or field that is missing in a mapping keeps the store's
+        setting.
 
     Raises
     ------
     ArgumentError
-        A parameter is out of its range, or the store has another setting than is named.
+        A parameter is out of its range, or a specified setting differs from the store's.
     ManifestConflictError
         The store has other fields, or this release cannot add to it.
     """
@@ -108,7 +109,7 @@ def open_writer(
 
 
 def _require_same_units(there: StoreManifest, wanted: WriterSettings) -> None:
-    """Check that the samples of a store, as far as the first one tells, have the units that a writer would give."""
+    """Raise `ArgumentError` if a stored field has another unit than the writer's; the first sample is compared."""
     if not any("units" in attributes for attributes in wanted.field_attributes.values()):
         return
     storage = open_storage(wanted.store_root, wanted.storage_options)
@@ -117,13 +118,14 @@ def _require_same_units(there: StoreManifest, wanted: WriterSettings) -> None:
         unit, former = attributes.get("units"), stored.get(field, {}).get("units")
         if unit is not None and former is not None and unit != former:
             raise ArgumentError(
-                f"{join(wanted.store_root, MANIFEST_NAME)}: units of {field}: the store has {former!r}, the source "
-                f"{unit!r}. Write to another store; if the unit was wrong, convert all samples anew with --overwrite."
+                f"{join(wanted.store_root, MANIFEST_NAME)}: units of {field}: expected {former!r} as in the store, got "
+                f"{unit!r} from the source; write to another store or, if the stored unit is wrong, convert all "
+                "samples again with --overwrite"
             )
 
 
 def _merged(of_store: Mapping[str, Any], named: NamedSettings) -> dict[str, Any]:
-    """Return the settings of a store with those that are named in their place, by domain or field where they are."""
+    """Return the settings of a store, replaced by the specified settings; mappings are merged key by key."""
     merged = {**of_store, **named}
     for key in ("chunk_points", "field_dtypes"):
         if isinstance(merged[key], Mapping):
@@ -138,30 +140,29 @@ def _require_no_conflict(
     own = {} if overwrite else _grid_conflicts(there, wanted, named)
     if not shared and not own:
         return
-    differences = [f"{key}: the store has {stored}, {asked} is asked for" for key, stored, asked in [*shared, *own]]
-    text = [f"{join(wanted.store_root, MANIFEST_NAME)}: {'; '.join(differences)}."]
+    differences = "; ".join(f"{key}: the store has {stored}, got {asked}" for key, stored, asked in [*shared, *own])
+    remedies: list[str] = []
     if shared:
-        text.append(
-            f"All samples of a store share {_listed(key for key, *_ in shared)}: leave "
-            f"{_listed(_SHARED[key] for key, *_ in shared)} out, or write to another store."
-        )
+        options = _listed(_SHARED[key] for key, *_ in shared)
+        remedies.append(f"leave out {options}, which all samples of a store share, or write to another store")
         if not there.samples:
-            text.append("The store has no samples: its manifest may be deleted.")
+            remedies[-1] += ", or delete the manifest of this store, which has no samples"
     if own:
         options = _listed(_OWN_TO_A_SAMPLE[key] for key, *_ in own)
-        text.append(f"Leave {options} out, or convert the samples anew with --overwrite.")
-    raise ArgumentError(" ".join(text))
+        remedies.append(f"leave out {options}, or convert the samples again with --overwrite")
+    remedy = ", and ".join(remedies)
+    raise ArgumentError(f"{join(wanted.store_root, MANIFEST_NAME)}: {differences}; {remedy}")
 
 
 def _shared_conflicts(
     of_store: Mapping[str, Any], wanted: WriterSettings, named: NamedSettings
 ) -> list[tuple[str, object, object]]:
-    """List the settings of all samples that are named otherwise: name, the store's, and the one that is named."""
+    """Return the shared settings that differ from the store's: name, value in the store, and specified value."""
     pairs = [(key, of_store[key], getattr(wanted, key)) for key in _SHARED if key in named and key != "field_dtypes"]
     found = [(key, stored, asked) for key, stored, asked in pairs if stored != asked]
     for field in named.get("field_dtypes", ()):
         stored, asked = of_store["field_dtypes"].get(field), (wanted.field_dtypes or {})[field]
-        if stored not in (None, asked):  # the writer refuses a field that the store lacks
+        if stored not in (None, asked):  # the writer rejects a field that the store lacks
             found.append(("field_dtypes", f"{field}={stored}", f"{field}={asked}"))
     return found
 
@@ -169,7 +170,7 @@ def _shared_conflicts(
 def _grid_conflicts(
     there: StoreManifest, wanted: WriterSettings, named: NamedSettings
 ) -> list[tuple[str, object, object]]:
-    """List the settings of chunks and shards that some sample was not written with, with the first such domain."""
+    """Return the specified sizes of chunks and shards that differ from a sample's, with the first such domain."""
     chunk_points = chunk_points_by_domain(wanted.chunk_points, wanted.layouts)
     named_chunks = named.get("chunk_points", {})
     by_chunk = chunk_points.keys() & (named_chunks if isinstance(named_chunks, Mapping) else chunk_points)

@@ -1,4 +1,4 @@
-"""What every wing needs: grids, names, a cache, memory, JSON and tables from elsewhere, checksums of documents."""
+"""Code that every wing uses: grids, names, a cache, memory, threads, untrusted JSON and tables, document checksums."""
 
 from noether.data.zarr_store.core.bounded_json import parse_document, require_few_values
 from noether.data.zarr_store.core.byte_size import parse_byte_size

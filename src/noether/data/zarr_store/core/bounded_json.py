@@ -1,4 +1,4 @@
-"""JSON documents from elsewhere, parsed in bounded time and memory. Pure."""
+"""Untrusted JSON documents, parsed in bounded time and memory. Pure."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from pydantic_core import from_json, to_json
 __all__ = ["MAX_VALUES", "parse_document", "require_few_values"]
 
 MAX_VALUES = 1 << 17
-"""Most values of a document, or of a sample in a manifest. Each can become an object in Python, or an error that
-names it, a hundred times as large as its text."""
+"""Maximum number of values in a document, or in one sample of a manifest. A value can become a Python object, or an
+error that names it; either can be a hundred times as large as its text."""
 
 
 def parse_document(document: bytes, *, max_values: int = MAX_VALUES, finite: bool = True) -> Any:
-    """Parse JSON that may be anything.
+    """Parse untrusted JSON.
 
     Parameters
     ----------
     document : bytes
-        The text, in UTF-8. It may be nested 200 deep.
+        The text, in UTF-8. It can be nested up to 200 levels deep.
     max_values : int
-        Most values that it may have, as its commas tell: those in strings count as well.
+        Maximum number of values. The commas are counted, including commas in strings.
     finite : bool
-        Whether to refuse ``NaN`` and ``Infinity``, which are no JSON. A number that is too large for a float becomes
-        infinite in any case.
+        Whether to refuse ``NaN`` and ``Infinity``, which are not valid JSON. A number that is too large for a float
+        becomes infinite in any case.
 
     Raises
     ------
     ValueError
-        It is no JSON, or has too many values.
+        The document is not valid JSON, or has too many values.
     """
     _require_few(document.count(b","), max_values)
     try:
@@ -39,10 +39,10 @@ def parse_document(document: bytes, *, max_values: int = MAX_VALUES, finite: boo
 
 
 def require_few_values(content: Any, where: str) -> None:
-    """Raise `ValueError` where JSON that is parsed already has more than `MAX_VALUES`; see `parse_document`."""
+    """Raise `ValueError` if parsed JSON has more than `MAX_VALUES` values; see `parse_document`."""
     _require_few(to_json(content).count(b","), MAX_VALUES, f" {where}")
 
 
 def _require_few(n_commas: int, max_values: int, where: str = "") -> None:
     if n_commas >= max_values:
-        raise ValueError(f"over {n_commas:,} values{where}; expected at most {max_values:,}")
+        raise ValueError(f"expected at most {max_values:,} values{where}, got over {n_commas:,}")

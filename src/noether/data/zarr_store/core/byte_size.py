@@ -1,4 +1,4 @@
-"""Numbers of bytes as people write them."""
+"""Byte sizes with units, as users write them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SIZE = re.compile(rf"(\d+(?:\.\d+)?) ?({'|'.join(_UNITS)})", re.ASCII)
 
 
 def parse_byte_size(value: object, name: str) -> int:
-    """Return a number of bytes, at least one.
+    """Parse a size, and return the number of bytes, which is at least 1.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def parse_byte_size(value: object, name: str) -> int:
     Raises
     ------
     ArgumentError
-        It is neither of the two.
+        The value is neither of the two, or is less than one byte.
     """
     n_bytes = 0
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Things that were used last, up to a bound."""
+"""A cache of bounded size that keeps the most recently used values."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Value = TypeVar("Value")
 
 
 class BoundedCache(Generic[Value]):
-    """Values by key; those not used for longest make room for new ones. Safe to use from many threads.
+    """Values by key; the least recently used values are dropped first. Thread-safe.
 
     Parameters
     ----------
     max_size : int
-        Most that all values together measure; the one used last is kept in any case.
+        Maximum sum of the sizes of all values. The most recently used value is always kept.
     size_of : callable
-        Measures a value; without it each counts 1.
+        Returns the size of a value. By default, each value counts as 1.
     """
 
     def __init__(self, max_size: int, size_of: Callable[[Value], int] = lambda _: 1) -> None:
@@ -31,23 +31,23 @@ class BoundedCache(Generic[Value]):
         self._lock = Lock()
 
     def get(self, key: str) -> Value | None:
-        """Return the value of a key, where it is kept."""
-        # Without the lock, which would be half of the work: each of the two steps is atomic.
+        """Return the value of a key, or None if the cache does not hold it."""
+        # No lock, because it would take half of the time: each of the two operations is atomic.
         value = self._values.get(key)
         if value is not None:
-            try:  # noqa: SIM105  # `suppress` takes as long as the rest
+            try:  # noqa: SIM105  # `suppress` takes as long as the rest of the method
                 self._values.move_to_end(key)
-            except KeyError:  # it has made room for another one meanwhile
+            except KeyError:  # another thread dropped the key after the lookup
                 pass
         return value
 
     def put(self, key: str, value: Value) -> None:
-        """Keep a value."""
+        """Add or replace the value of a key."""
         with self._lock:
             self._put(key, value)
 
     def setdefault(self, key: str, value: Value) -> Value:
-        """Return the value that is kept, or else keep this one, so that all threads have the same."""
+        """Return the value of a key; add `value` first if the key is missing. All threads get the same value."""
         with self._lock:
             if key not in self._values:
                 self._put(key, value)

@@ -1,4 +1,4 @@
-"""What the control groups of Linux leave to this process: the limits of containers, and of jobs of a batch system."""
+"""Memory and CPU limits that Linux control groups set for containers and for batch jobs."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ __all__ = ["OWN_GROUPS", "ControlGroups", "memory_left_bytes", "quota_of_cores"]
 
 @dataclass(frozen=True, slots=True)
 class ControlGroups:
-    """The groups of a process.
+    """The control groups of a process.
 
     Attributes
     ----------
     mount : Path
-        Where the groups are directories.
+        Mount point of the file system in which each control group is a directory.
     membership : Path
-        The file that names the groups of the process; see cgroups(7).
+        File that names the control groups of the process; see cgroups(7).
     """
 
     mount: Path
     membership: Path
 
     def directories(self, controller: str) -> Iterator[Path]:
-        """Yield the directories of the process's groups and of all groups above them; some may not exist."""
+        """Yield the directories of the process's control groups and of their ancestors; some might not exist."""
         for line in _lines(self.membership):
             _, controllers, path = line.split(":", 2)
-            if not controllers:  # version 2, which lies beside version 1 where a system has both
+            if not controllers:  # version 2, which has its own directory if the system also has version 1
                 base = self.mount if (self.mount / "cgroup.controllers").exists() else self.mount / "unified"
             elif controller in controllers.split(","):
                 base = self.mount / controller
             else:
                 continue
-            # In a container, the path may be the one outside of it: its own group is then the mount itself.
+            # In a container, the path can be the one on the host. The container's control group is then the mount.
             group = PurePosixPath("" if ".." in path.split("/") else path.lstrip("/"))
             yield from (base / one for one in [group, *group.parents])
 
@@ -45,9 +45,9 @@ OWN_GROUPS = ControlGroups(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"))
 
 
 def memory_left_bytes(groups: ControlGroups) -> int | None:
-    """Return the memory that the limits of groups leave; None without a limit.
+    """Return the number of bytes that the process can still allocate under its limits; None without a limit.
 
-    What files have in the system's cache counts as left: the system gives it up when memory is asked for.
+    The page cache counts as free memory, because the system releases it when a process needs memory.
     """
     left = []
     for group in groups.directories("memory"):
@@ -58,9 +58,9 @@ def memory_left_bytes(groups: ControlGroups) -> int | None:
     return min(left, default=None)
 
 
-@cache  # asked for with every sample, and set when a container or job begins
+@cache  # called for every sample; the quota is set when a container or job starts
 def quota_of_cores(groups: ControlGroups) -> int | None:
-    """Return the cores whose time the quotas of groups allow, rounded up; None without a quota."""
+    """Return the CPU quota as a number of cores, rounded up; None without a quota."""
     cores = []
     for group in groups.directories("cpu"):
         share = _numbers(group / "cpu.max")
@@ -72,13 +72,13 @@ def quota_of_cores(groups: ControlGroups) -> int | None:
 
 def _file_cache_bytes(statistics: Path) -> int:
     values = dict(line.split(maxsplit=1) for line in _lines(statistics))
-    # Version 1 counts the groups below a group with another prefix.
+    # In version 1, the counts that include the groups below a group have this prefix.
     prefix = "total_" if "total_inactive_file" in values else ""
     return sum(int(values.get(f"{prefix}{key}", 0)) for key in ("active_file", "inactive_file"))
 
 
 def _numbers(file: Path) -> list[int]:
-    """Return the numbers of a file of one line; none where it does not exist, or says that there is no limit."""
+    """Return the numbers in a one-line file; an empty list if the file is missing, or its text is "max" (no limit)."""
     words = " ".join(_lines(file)).split()
     return [] if "max" in words else [int(word) for word in words]
 
@@ -86,5 +86,5 @@ def _numbers(file: Path) -> list[int]:
 def _lines(file: Path) -> list[str]:
     try:
         return file.read_text().splitlines()
-    except OSError:  # a group may end, or be of another user
+    except OSError:  # the group ended, or belongs to another user
         return []

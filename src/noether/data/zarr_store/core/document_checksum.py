@@ -1,7 +1,7 @@
-"""JSON documents that carry the checksum of their own bytes. Pure.
+"""JSON documents that carry a checksum of their own bytes. Pure.
 
-A document with a checksum has a member ``"crc32c": "<8 hex digits>"``: the crc32c of the document with zeros in the
-place of the digits. Readers that do not know the member read the document like any other.
+A document with a checksum has a member ``"crc32c": "<8 hex digits>"``. It is the crc32c of the document with zeros in
+place of the digits. Readers that do not know the member can ignore it.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ ChecksumState = Literal["intact", "broken", "none"]
 CHECKSUM_KEY = "crc32c"
 _ZEROS = "00000000"
 ZERO_CHECKSUM = {CHECKSUM_KEY: _ZEROS}
-"""The member to put into a document, before any other that could be called the same, for `with_checksum` to fill in."""
+"""The member that `with_checksum` fills in. It must come before any other member that can have the same name."""
 
-# How alike a name must be to be that of the checksum with a byte that was changed, lost or added. The least alike,
-# 0.73, is a carriage return with the rest of the name: what JSON reads where its first byte has become a backslash.
+# Similarity from which a name counts as a damaged checksum name: one byte was changed, lost or added. The lowest such
+# similarity is 0.73: if the first byte becomes a backslash, JSON reads "\r" and the rest of the name.
 _ALIKE = 0.7
 
 
 def with_checksum(document: bytes) -> bytes:
-    """Return a document that has `ZERO_CHECKSUM` as a member with its checksum filled in."""
+    """Return a document with its checksum filled in; its first `CHECKSUM_KEY` member must be `ZERO_CHECKSUM`."""
     start = document.index(_member(_ZEROS)) + len(_member("")) - 1
     return document[:start] + _digits(document) + document[start + len(_ZEROS) :]
 
 
 def checksum_state(document: bytes, members: Mapping[str, Any]) -> ChecksumState:
-    """Return whether the bytes of a document match the checksum that it carries.
+    """Check the bytes of a document against the checksum that it carries.
 
     Parameters
     ----------
     document : bytes
         The JSON text.
     members : mapping
-        Those of the object in it that has the checksum, parsed.
+        Parsed members of the object that holds the checksum.
 
     Returns
     -------
     {"intact", "broken", "none"}
-        ``"none"`` where the document carries no checksum.
+        ``"none"`` if the document carries no checksum.
     """
     digits = members.get(CHECKSUM_KEY)
     if digits is None:

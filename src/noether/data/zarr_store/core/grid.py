@@ -1,4 +1,4 @@
-"""A domain's split into chunks and shards, the same for all its fields. Pure."""
+"""The split of a domain into chunks and shards, which all its fields share. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from noether.data.zarr_store.errors import ArgumentError, nearest_names
 __all__ = ["DEFAULT_CHUNK_POINTS", "Grid", "chunk_points_by_domain", "positive_int", "whole_number"]
 
 DEFAULT_CHUNK_POINTS = 4096
-# A million times the largest mesh; what is computed from so many fits in 64 bits.
+# A million times the size of the largest mesh. Numbers that are computed from it fit in 64 bits.
 _MAX_POINTS = 1 << 48
 
 
@@ -22,10 +22,10 @@ def positive_int(value: Any, parameter: str) -> int:
 
 
 def whole_number(value: Any, parameter: str, *, at_least: int = 0) -> int:
-    """Return `value` as an int if it is a whole number that is large enough, else raise `ArgumentError`."""
+    """Return `value` as an int if it is a whole number of at least `at_least`, else raise `ArgumentError`."""
     try:
         number = None if isinstance(value, bool) else operator.index(value)
-    except TypeError:  # also of arrays and tensors that hold no single whole number
+    except TypeError:  # including arrays and tensors that do not hold exactly one whole number
         number = None
     if number is None or number < at_least:
         raise ArgumentError(f"{parameter}: expected a whole number of at least {at_least}, got {value!r}")
@@ -33,19 +33,20 @@ def whole_number(value: Any, parameter: str, *, at_least: int = 0) -> int:
 
 
 def chunk_points_by_domain(chunk_points: int | Mapping[str, int], domains: Iterable[str]) -> dict[str, int]:
-    """Return the points of a chunk for each domain.
+    """Return the chunk size, in points, of each domain.
 
     Parameters
     ----------
     chunk_points : int or mapping of str to int
-        The same for all, or by domain; a domain that a mapping lacks gets `DEFAULT_CHUNK_POINTS`.
+        One chunk size for all domains, or one by domain; domains that are not in the mapping get
+        `DEFAULT_CHUNK_POINTS`.
     domains : iterable of str
-        The domains there are.
+        Names of all domains.
 
     Raises
     ------
     ArgumentError
-        A number is no whole one of at least 1, or a domain is not there.
+        A chunk size is not a whole number of at least 1, or `chunk_points` names an unknown domain.
     """
     if not isinstance(chunk_points, Mapping):
         return dict.fromkeys(domains, positive_int(chunk_points, "chunk_points"))
@@ -59,16 +60,16 @@ def chunk_points_by_domain(chunk_points: int | Mapping[str, int], domains: Itera
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """How the `n_points` rows of a domain lie in chunks and shards.
+    """The split of the rows of a domain into chunks and shards.
 
     Attributes
     ----------
     n_points : int
-        Rows of the domain.
+        Number of rows of the domain.
     chunk_points : int
-        Rows of a chunk; the last chunk may hold fewer.
+        Number of rows of a chunk; the last chunk can hold fewer.
     shard_points : int
-        Rows of a shard, a whole number of chunks; may reach past the last row, as Zarr's shards do.
+        Number of rows of a shard, a multiple of `chunk_points`. As in Zarr, the last shard can end after the last row.
     """
 
     n_points: int
@@ -77,29 +78,30 @@ class Grid:
 
     def __post_init__(self) -> None:
         for name in ("n_points", "chunk_points", "shard_points"):
-            # NumPy's whole numbers become Python's, whose arithmetic does not overflow.
+            # NumPy integers become Python integers, which cannot overflow.
             number = positive_int(getattr(self, name), name)
             if number > _MAX_POINTS:
-                got = f"{number:,}" if number < 1 << 64 else f"one of {number.bit_length():,} bits"
+                got = f"{number:,}" if number < 1 << 64 else f"a number of {number.bit_length():,} bits"
                 raise ArgumentError(f"{name}: expected at most {_MAX_POINTS:,}, got {got}")
             object.__setattr__(self, name, number)
         if self.shard_points % self.chunk_points:
             raise ArgumentError(
-                f"shard_points: expected a multiple of chunk_points {self.chunk_points}, got {self.shard_points}"
+                f"shard_points: expected a multiple of chunk_points {self.chunk_points:,}, got {self.shard_points:,}"
             )
 
     @classmethod
     def fit(cls, n_points: int, chunk_points: int, shard_points: int | None = None) -> Self:
-        """Fit a grid to a domain.
+        """Return the grid of a domain.
 
         Parameters
         ----------
         n_points : int
-            Rows of the domain. A domain smaller than a chunk gets one chunk of its own size.
+            Number of rows of the domain. A domain smaller than a chunk gets one chunk of its own size.
         chunk_points : int
-            Rows of a chunk.
+            Number of rows of a chunk.
         shard_points : int, optional
-            Most rows of a shard, rounded down to whole chunks but at least one; without it one shard holds all.
+            Maximum number of rows of a shard. It is rounded down to whole chunks, and is at least one chunk. By
+            default, one shard holds all rows.
         """
         n_points = positive_int(n_points, "n_points")
         chunk = min(positive_int(chunk_points, "chunk_points"), n_points)
@@ -111,28 +113,28 @@ class Grid:
 
     @property
     def n_chunks(self) -> int:
-        """Chunks of each field, the short one included."""
+        """Number of chunks of each field, including the short last chunk."""
         return -(-self.n_points // self.chunk_points)
 
     @property
     def n_shards(self) -> int:
-        """Shards, and so objects, of each field."""
+        """Number of shards of each field; each shard is one object."""
         return -(-self.n_points // self.shard_points)
 
     @property
     def n_full_chunks(self) -> int:
-        """Chunks that hold `chunk_points` rows."""
+        """Number of chunks that hold `chunk_points` rows."""
         return self.n_points // self.chunk_points
 
     @property
     def short_points(self) -> int:
-        """Rows of the short last chunk; 0 where all chunks are full."""
+        """Number of rows of the short last chunk; 0 if all chunks are full."""
         return self.n_points % self.chunk_points
 
     def rows(self, first_chunk: int, stop_chunk: int) -> slice:
-        """Rows of the chunks ``first_chunk`` up to but not including ``stop_chunk``."""
+        """Return the rows of the chunks from ``first_chunk`` up to, but not including, ``stop_chunk``."""
         return slice(first_chunk * self.chunk_points, min(stop_chunk * self.chunk_points, self.n_points))
 
     def chunk_size(self, chunk: int) -> int:
-        """Rows of one chunk."""
+        """Return the number of rows of one chunk."""
         return min(self.chunk_points, self.n_points - chunk * self.chunk_points)

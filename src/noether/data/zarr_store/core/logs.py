@@ -13,31 +13,31 @@ from noether.data.zarr_store.core.names import printable
 __all__ = ["LOGGER", "log_as_parent_does", "logged_to_stderr"]
 
 LOGGER = "noether.data.zarr_store"
-"""The logger above those of all modules. The library gives none of them a handler, but for its commands."""
+"""Name of the parent of all module loggers. Only the commands of the library add a handler to it."""
 
-# What a command tells the worker processes that it starts.
+# Environment variable that passes the level from a command to its worker processes.
 _LEVEL_VARIABLE = "NOETHER_ZARR_LOG_LEVEL"
 _FORMAT = "%(asctime)s.%(msecs)03d %(levelname)s [%(process)d] %(message)s"
 
 
 class _StderrHandler(logging.Handler):
-    """Writes to whatever stderr is by then: a bar that shows progress puts a place of its own there."""
+    """Writes to the current `sys.stderr`, which a progress bar can replace."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             sys.stderr.write(f"{printable(self.format(record))}\n")
-        except Exception:  # noqa: BLE001  # a log that cannot be written is no reason to stop; as in `logging` itself
+        except Exception:  # noqa: BLE001  # as in `logging`: a log that cannot be written does not stop the program
             self.handleError(record)
 
 
 @contextmanager
 def logged_to_stderr(level: str) -> Iterator[None]:
-    """Write what is logged at a level, or above it, to stderr; also in worker processes that are started meanwhile.
+    """Log to stderr inside the ``with`` block, also from worker processes that are started in it.
 
     Parameters
     ----------
     level : str
-        A name that `logging` knows, in any case.
+        Lowest level that is written: a level name of `logging`, in upper or lower case.
     """
     logger, before = logging.getLogger(LOGGER), os.environ.get(_LEVEL_VARIABLE)
     level_before, handler = logger.level, _new_handler()
@@ -56,7 +56,7 @@ def logged_to_stderr(level: str) -> Iterator[None]:
 
 
 def log_as_parent_does() -> None:
-    """Write to stderr what the command that started this process does."""
+    """Log to stderr at the same level as the command that started this process."""
     level = os.environ.get(_LEVEL_VARIABLE)
     if level:
         logging.getLogger(LOGGER).addHandler(_new_handler())

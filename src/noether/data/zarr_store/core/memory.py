@@ -1,4 +1,4 @@
-"""The memory of this process: how much it takes, and which of it is a file."""
+"""The memory of this process: its size, its limit, and arrays in it that are memory-mapped files."""
 
 from __future__ import annotations
 
@@ -23,26 +23,29 @@ _STATUS = Path("/proc/self/status")
 _MEMINFO = Path("/proc/meminfo")
 _MAPS = Path("/proc/self/maps")
 _SMAPS = Path("/proc/self/smaps")
-# Has the form of files, and is memory.
+# Files in this directory are in memory.
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - nothing is written there
 # Addresses, offset, device, inode and path.
 _HEADER = re.compile(r"([0-9a-f]+-[0-9a-f]+) \S+ ([0-9a-f]+) (\S+) (\d+) *(.*)")
 
 
 def memory_bytes() -> int:
-    """Return the resident memory of this process; its peak where the system tells no more, 0 where it tells nothing."""
+    """Return the resident memory of this process, in bytes.
+
+    Some systems report only the peak, which is then returned; 0 if the system reports neither.
+    """
     return _bytes_in(_STATUS, "VmRSS:") or _peak_of_usage()
 
 
 def peak_memory_bytes() -> int:
-    """Return the most resident memory that this process has taken so far; 0 where the system does not tell."""
+    """Return the peak resident memory of this process, in bytes; 0 if the system does not report it."""
     return _bytes_in(_STATUS, "VmHWM:") or _peak_of_usage()
 
 
 def available_memory_bytes(groups: ControlGroups = OWN_GROUPS) -> int | None:
-    """Return the memory that this process can still get; None where the system does not tell.
+    """Return the memory that this process can still allocate, in bytes; None if the system does not report it.
 
-    The machine may have less than a container or a batch system allows, or the other way round.
+    This is the smaller of two numbers: the free memory of the machine, and the limit of the container or batch job.
     """
     of_machine = _bytes_in(_MEMINFO, "MemAvailable:") or None
     return min((one for one in (of_machine, memory_left_bytes(groups)) if one is not None), default=None)
@@ -54,9 +57,9 @@ def _bytes_in(file: Path, key: str) -> int:
 
 
 def _peak_of_usage() -> int:
-    """Ask the standard way, which on Linux counts the parent in: a process shares its memory until it runs a program.
+    """Return the peak resident memory that getrusage(2) reports.
 
-    See getrusage(2).
+    On Linux, this peak includes the memory of the parent process: a forked process has it until it runs a program.
     """
     if sys.platform == "win32":
         return 0
@@ -67,20 +70,20 @@ def _peak_of_usage() -> int:
 
 
 def map_again(values: NDArray[Any]) -> NDArray[Any] | None:
-    """Return an array whose memory is a mapped file as a read-only map of its own of that file.
+    """Return a read-only `numpy.memmap` of the file that an array is memory-mapped from.
 
-    What `torch.load(mmap=True)` gives looks like any other tensor; its address alone tells where it lies.
+    A tensor of `torch.load(mmap=True)` looks like any other tensor. Only its address shows that it is memory-mapped.
 
     Parameters
     ----------
     values : ndarray
-        Of any shape, dtype and strides; has at least one value.
+        At least one value, in any shape, dtype and strides.
 
     Returns
     -------
     numpy.memmap or None
-        The same values; None where they lie in memory, as do those that were changed in a private map of a file, or
-        where the system does not tell.
+        The same values. None if they are in memory, or the system does not report mappings. Values that were changed
+        in a private mapping are in memory.
     """
     first, end = byte_bounds(values)
     found = _mapping_around(first, end)
@@ -91,7 +94,7 @@ def map_again(values: NDArray[Any]) -> NDArray[Any] | None:
             if not found.is_of(os.fstat(file.fileno())):
                 return None
             mapped = np.memmap(file, np.uint8, "r", found.offset + first - found.start, (end - first,))
-    except (OSError, ValueError):  # it is not there any more, may not be read, or has been cut off
+    except (OSError, ValueError):  # the file was removed, cannot be read, or was truncated
         return None
     start = values.ctypes.data - first
     one = mapped[start : start + values.itemsize].view(values.dtype)
@@ -100,7 +103,7 @@ def map_again(values: NDArray[Any]) -> NDArray[Any] | None:
 
 @dataclass(frozen=True, slots=True)
 class _Mapping:
-    """A range of addresses that is a part of a file; see proc_pid_maps(5)."""
+    """A range of addresses that maps a byte range of a file; see proc_pid_maps(5)."""
 
     addresses: str
     offset: int
@@ -119,24 +122,24 @@ class _Mapping:
         return int(self.addresses.partition("-")[2], 16)
 
     def is_of(self, file: os.stat_result) -> bool:
-        """Say whether it is a part of this file; there may be another one at its path by now."""
+        """Return whether this is a mapping of `file`. The path can name another file by now."""
         device = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}"
         return (self.device, self.inode) == (device, file.st_ino)
 
     def has_changes(self) -> bool:
-        """Say whether pages were written to that are in no file, since the mapping is private; see proc_pid_smaps(5).
+        """Return whether a private mapping has changed pages, which are not in the file; see proc_pid_smaps(5).
 
-        The system looks at every page for that.
+        This is slow, because the system examines every page of the mapping.
         """
         with _SMAPS.open(encoding="utf-8", errors="surrogateescape") as lines:
             if not any(line.startswith(f"{self.addresses} ") for line in lines):
-                return True  # it is another one since
+                return True  # the mapping has changed since it was found
             counts = takewhile(lambda line: not _HEADER.match(line), lines)
             return any(line.startswith(("Anonymous:", "Swap:")) and int(line.split()[1]) for line in counts)
 
 
 def _mapping_around(first: int, end: int) -> _Mapping | None:
-    """Find the mapping of a file that holds a range of addresses."""
+    """Return the file mapping that contains a range of addresses, or None."""
     if not (_MAPS.exists() and _SMAPS.exists()):
         return None
     for line in _MAPS.read_text(encoding="utf-8", errors="surrogateescape").split("\n"):

@@ -1,4 +1,4 @@
-"""Patterns of names, such as those of a mesh's parts. Pure."""
+"""Patterns that match names, such as the names of the parts of an EnSight mesh. Pure."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ _WILDCARDS = {"*": ".*", "?": "."}
 
 
 def name_matches(name: str, pattern: str) -> bool:
-    """Return whether a pattern stands for a name: ``*`` for any characters, ``?`` for one, all others for themselves.
+    """Return whether a pattern matches a whole name.
 
-    Solvers put brackets into names, so brackets are no set of characters, as they are for a shell.
+    ``*`` matches any characters, ``?`` matches one character, and all other characters match themselves. In contrast to
+    a shell, brackets have no special meaning, because solvers put brackets into names.
     """
     expression = "".join(_WILDCARDS.get(text, re.escape(text)) for text in re.split(r"([*?])", pattern))
     return re.fullmatch(expression, name, re.DOTALL) is not None

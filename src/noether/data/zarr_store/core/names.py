@@ -1,6 +1,6 @@
-"""Which names are safe to use as paths below a store's root. Pure.
+"""Checks that names are safe to use as paths below the root of a store. Pure.
 
-Sample ids, and the paths in a manifest from elsewhere, are untrusted: none may leave the root or hide in it.
+Sample ids and the paths in a manifest are untrusted: none of them may lead out of the root, or be hidden in it.
 """
 
 from __future__ import annotations
@@ -26,24 +26,25 @@ __all__ = [
 ]
 
 GROUP_SUFFIX = ".zarr"
-# A group is complete, and so there, once this object of it is.
+# A group is complete once this object exists.
 ROOT_KEY = "zarr.json"
 
-# ext4, xfs, APFS and NTFS allow 255 bytes a name; a group is staged under a name that is up to 50 bytes longer.
+# ext4, xfs, APFS and NTFS allow 255 bytes for a name. The staged name of a group is up to 50 bytes longer.
 _MAX_SEGMENT_BYTES = 200
-_MAX_PATH_BYTES = 900  # S3 keys end at 1024 bytes, the root and the arrays' keys included
+_MAX_PATH_BYTES = 900  # S3 keys have at most 1024 bytes, including the root and the keys of the arrays
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
-# Controls; what is not seen, such as U+200B, or turns the direction of writing, as U+202E does; halves of characters;
-# ends of lines and paragraphs. See https://www.unicode.org/reports/tr44/#General_Category_Values.
+# Control characters; invisible characters such as U+200B; bidirectional control characters such as U+202E; surrogates;
+# line and paragraph separators. See https://www.unicode.org/reports/tr44/#General_Category_Values.
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _DRIVE = re.compile(r"^[A-Za-z]:")
 
 
 def check_sample_id(sample_id: object) -> str:
-    """Return a sample id if it is safe to name a group with, else raise `SampleIdError`.
+    """Return a sample id if it is a safe name for a group, else raise `SampleIdError`.
 
-    A sample id is a relative path with ``/`` between its parts: ``run_12``, ``param1/6f0a``. No part is empty, starts
-    with a dot or, unless it is the last, ends in ``.zarr``, which would put one sample's group into another's.
+    A sample id is a relative path with ``/`` between its segments: ``run_12``, ``param1/6f0a``. No segment is empty or
+    starts with a dot. Only the last segment can end in ``.zarr``: a group must not be inside the group of another
+    sample.
     """
     if not isinstance(sample_id, str):
         raise SampleIdError(f"sample id: expected a str such as 'run_12', got {type(sample_id).__name__}")
@@ -51,25 +52,26 @@ def check_sample_id(sample_id: object) -> str:
     for part in path.split("/")[:-1]:
         if part.lower().endswith(GROUP_SUFFIX):
             raise SampleIdError(
-                f"sample id {sample_id!r}: the part {part!r} would lie inside the group of another sample"
+                f"sample id {sample_id!r}: the segment {part!r} is the name of the group of another sample; use a "
+                f"segment that does not end in {GROUP_SUFFIX}"
             )
     return path
 
 
 def check_relative_path(path: str, what: str) -> str:
-    """Return a path if it stays below the root wherever it is joined to it, else raise `SampleIdError`.
+    """Return a path if it stays below any root that it is joined to, else raise `SampleIdError`.
 
     Parameters
     ----------
     path : str
-        With ``/`` between its parts.
+        Relative path with ``/`` between its segments.
     what : str
-        What it names, to begin the error with.
+        Noun for the path, to begin the error message, such as ``"sample id"``.
     """
     reason = _why_unsafe(path)
     if reason:
         shown = path if len(path) <= 80 else path[:77] + "..."
-        raise SampleIdError(f"{what} {shown!r}: {reason}; expected a relative name such as 'run_12' or 'part/run_12'")
+        raise SampleIdError(f"{what} {shown!r}: {reason}; use a relative name such as 'run_12' or 'case/run_12'")
     return path
 
 
@@ -79,24 +81,24 @@ def group_path(sample_id: str) -> str:
 
 
 def is_plain(text: str) -> bool:
-    """Tell whether a terminal shows all of a text, and nothing else than it."""
+    """Return whether a text has only characters that a terminal shows and does not interpret."""
     if text.isascii():
         return text.isprintable()
     return not any(unicodedata.category(character) in _HIDDEN_CATEGORIES for character in text)
 
 
 def printable(text: str) -> str:
-    """Return a text as a terminal may have it: what is not seen, or acts on the terminal, as its escape."""
+    """Return a text that is safe to print: invisible and control characters, except newlines, are escaped."""
     if is_plain(text):
         return text
     return "".join(one if is_plain(one) or one == "\n" else one.encode("unicode_escape").decode() for one in text)
 
 
 def portable_key(path: str) -> str:
-    """Return what two paths have in common that some file system, or some reader, takes for the same.
+    """Return a key that is equal for two paths that a file system, or a person, can confuse.
 
-    File systems of macOS and Windows ignore case, those of macOS also how an accent is written; to a reader, digits
-    and letters of other widths and styles look alike. This is the compatibility caseless match of the Unicode
+    File systems of macOS and Windows ignore case, and macOS also ignores the Unicode form of an accent. For a person,
+    digits and letters of other widths and styles look alike. This is the compatibility caseless match of the Unicode
     Standard (section 3.13, D146). Letters of different scripts that look alike have different keys.
     """
     if path.isascii():
@@ -106,12 +108,12 @@ def portable_key(path: str) -> str:
 
 
 def sample_id_of(path: str) -> str:
-    """Return the sample whose group lies at a path, relative to the root, if `group_path` named it."""
+    """Return the sample id of a group path that `group_path` returned."""
     return path.removesuffix(GROUP_SUFFIX)
 
 
 def require_distinct(sample_ids: Iterable[str]) -> None:
-    """Raise `SampleIdError` where two samples have the same `portable_key`."""
+    """Raise `SampleIdError` if two samples have the same `portable_key`."""
     by_key: dict[str, str] = {}
     for sample_id in sample_ids:
         twin = by_key.setdefault(portable_key(sample_id), sample_id)
@@ -120,10 +122,10 @@ def require_distinct(sample_ids: Iterable[str]) -> None:
 
 
 def twin_error(sample_id: str, twin: str) -> SampleIdError:
-    """Say that a sample cannot stand beside another one."""
+    """Return the error for two samples that have the same `portable_key`."""
     return SampleIdError(
-        f"sample id {sample_id!r}: there is {twin!r}, which some file systems take for the same, since they differ in "
-        "nothing but case or the form of their characters; expected another id"
+        f"sample id {sample_id!r}: it differs from {twin!r} only in case or in the form of its characters, and some "
+        "file systems treat both as the same name; use another id"
     )
 
 
@@ -131,13 +133,13 @@ def _why_unsafe(path: str) -> str | None:
     try:
         encoded = path.encode()
     except UnicodeEncodeError:
-        return "it is no valid Unicode text"
+        return "it is not valid Unicode text"
     if len(encoded) > _MAX_PATH_BYTES:
         return f"it is longer than {_MAX_PATH_BYTES} bytes"
     if _FORBIDDEN.search(path):
-        return "it holds a backslash or a control character"
+        return "it has a backslash or a control character"
     if not is_plain(path):
-        return "it holds a character that is not seen, or that turns the direction of writing"
+        return "it has an invisible or bidirectional control character"
     if _DRIVE.match(path):
         return "it starts with a drive letter"
     return next(filter(None, map(_why_part_unsafe, path.split("/"))), None)
@@ -145,11 +147,11 @@ def _why_unsafe(path: str) -> str | None:
 
 def _why_part_unsafe(part: str) -> str | None:
     if not part:
-        return "it has an empty part, or starts or ends with '/'"
+        return "it has an empty segment, or starts or ends with '/'"
     if part.startswith("."):
-        return "a part of it starts with a dot"
+        return "a segment of it starts with a dot"
     if part != part.strip():
-        return "a part of it starts or ends with a blank"
+        return "a segment of it starts or ends with a space"
     if len(part.encode()) > _MAX_SEGMENT_BYTES:
-        return f"a part of it is longer than {_MAX_SEGMENT_BYTES} bytes"
+        return f"a segment of it is longer than {_MAX_SEGMENT_BYTES} bytes"
     return None

@@ -1,4 +1,4 @@
-"""Temporary files, and where they go."""
+"""Temporary files, and the directory for them."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from noether.data.zarr_store.errors import StorageError
 
 __all__ = ["ScratchFile", "scratch_root"]
 
-# File systems that cannot reserve room say so in these ways; there, a full disk comes out later.
+# Error codes of file systems that cannot reserve space. On these, a full disk is found when bytes are written.
 _CANNOT_RESERVE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
 
 def scratch_root() -> str:
-    """Return the directory for temporary files: ``TMPDIR``, or what the system names."""
-    # tempfile reads TMPDIR once, which may be before a program sets it.
+    """Return the directory for temporary files: ``TMPDIR``, or the default of the system."""
+    # tempfile reads TMPDIR only once, which can be before a program sets it.
     return os.environ.get("TMPDIR") or tempfile.gettempdir()
 
 
 class ScratchFile:
-    """A temporary file of a known size. It has no name, so that nothing is left where the process is killed.
+    """A temporary file of a fixed size. It has no name, so nothing is left if the process is killed.
 
-    Threads may write and read it at the same time, at places that they know.
+    Several threads can write and read different offsets at the same time.
 
     Parameters
     ----------
     n_bytes : int
-        Its size. The room is reserved at once, where the system can do that.
+        Size of the file. The space is reserved at once if the file system supports it.
     where : str
-        What it is for, to begin an error with.
+        Name of the content, to begin error messages.
 
     Raises
     ------
     StorageError
-        There is no room, or no directory that can be written; so do all methods.
+        The disk is full, or the directory cannot be written. All methods raise this error too.
     """
 
     def __init__(self, n_bytes: int, where: str) -> None:
@@ -68,11 +68,11 @@ class ScratchFile:
         self.close()
 
     def close(self) -> None:
-        """Free the room."""
+        """Close the file and free its space."""
         self._file.close()
 
     def write(self, values: NDArray[Any], at: int) -> None:
-        """Write an array in C order from byte `at` on."""
+        """Write the bytes of an array, in C order, from offset `at`."""
         rest = values.reshape(-1).view(np.uint8).data
         with self._failures():
             while rest:
@@ -80,17 +80,20 @@ class ScratchFile:
                 rest, at = rest[n_written:], at + n_written
 
     def read_into(self, values: NDArray[Any], at: int) -> None:
-        """Fill an array in C order with the bytes from `at` on."""
+        """Fill an array, in C order, with the bytes from offset `at`."""
         rest = values.reshape(-1).view(np.uint8).data
         with self._failures():
             while rest:
                 n_read = os.preadv(self._file.fileno(), [rest], at)
                 if not n_read:
-                    raise OSError(errno.EIO, "it has become shorter")
+                    raise OSError(errno.EIO, "the file was truncated")
                 rest, at = rest[n_read:], at + n_read
 
     def mapped(self, dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Return the file as an array that is read only. It may be closed; its room is free when the array is gone."""
+        """Return the file as a read-only memory-mapped array.
+
+        The array stays valid after `close`; the space is then freed with the array.
+        """
         if not self._n_bytes:
             return np.empty(0, dtype)
         with self._failures():
@@ -111,5 +114,5 @@ class ScratchFile:
         except OSError as error:
             raise StorageError(
                 f"{self._where}: cannot keep {self._n_bytes:,} bytes in a temporary file in {self._directory} "
-                f"({error.strerror or error}); set TMPDIR to a directory with room for what does not fit in memory"
+                f"({error.strerror or error}); set TMPDIR to a directory on a disk with enough free space"
             ) from error

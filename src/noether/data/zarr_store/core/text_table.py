@@ -1,4 +1,4 @@
-"""Tables as text: a header, then rows whose cells are separated by commas, semicolons, tabs or bars. Pure."""
+"""Tables as text: a header, then rows of cells between commas, semicolons, tabs or vertical bars. Pure."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from dataclasses import dataclass
 
 __all__ = ["TextRow", "TextTable", "parse_text_table"]
 
-# Of all rows together: enough for a million samples with some attributes each.
+# Maximum number of cells of a table: enough for a million samples with some attributes each.
 _MAX_CELLS = 1 << 24
 _SEPARATORS = ",;\t|"
 _MAX_SHOWN = 40
 
-# Larger integers are rounded by most readers of JSON, and Python parses none of over 4,300 digits.
+# Most JSON readers round larger integers, and Python does not parse integers of over 4,300 digits.
 _MAX_DIGITS = 19
-# An id such as 007 is no number: it would not be the same any more.
+# An id such as 007 stays text: as a number it would lose its zeros.
 _INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[+-]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][+-]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
-# 0,3 and 1.234,5 of a German spreadsheet, 1,234.5 of an English one, 1 234 and 1'234: some are numbers in several ways.
+# 0,3 and 1.234,5 (German), 1,234.5 (English), 1 234 and 1'234. Some of these have two meanings: 1,234 is 1.234 or 1234.
 _LOCAL_NUMBER = re.compile(
     r"[+-]?([0-9]*,[0-9]+|[0-9]{1,3}([.,' \u00a0\u202f\u2019][0-9]{3})+([.,][0-9]*)?)([eE][+-]?[0-9]+)?"
 )
@@ -34,9 +34,9 @@ class TextRow:
     Attributes
     ----------
     line : int
-        The number of its last line.
+        Line number of the last line of the row.
     cells : tuple of str
-        One for each column, without blanks around them.
+        One cell for each column, without surrounding spaces.
     """
 
     line: int
@@ -50,22 +50,22 @@ class TextTable:
     Attributes
     ----------
     names : tuple of str
-        Names of the columns, without blanks around them.
+        Names of the columns, without surrounding spaces.
     rows : list of TextRow
-        The rows that are not blank.
+        The rows that are not empty.
     """
 
     names: tuple[str, ...]
     rows: list[TextRow]
 
     def by_id(self, column: str) -> dict[str, TextRow]:
-        """Return the rows by their cell of a column.
+        """Return the rows by the ids in one column.
 
         Raises
         ------
         ValueError
-            Two rows have the same cell, or a row has an empty one. Some number is written as no program reads it for
-            sure: where one has a decimal comma, the point of another may be one between thousands.
+            Two rows have the same id, or an id is empty. Or a number in any column is ambiguous, such as ``0,3`` or
+            ``1.234,5``: the file can use decimal commas, so other numbers can have points between thousands.
         """
         at = self.names.index(column)
         rows: dict[str, TextRow] = {}
@@ -73,8 +73,8 @@ class TextTable:
             row_id = row.cells[at]
             if not row_id or row_id in rows:
                 raise ValueError(
-                    f"line {row.line}: expected a sample of its own for each row, got {row_id!r} "
-                    f"{'again' if row_id else 'as id'}"
+                    f"line {row.line}: expected a different sample id in each row, got {row_id!r}"
+                    f"{' again' if row_id else ''}"
                 )
             rows[row_id] = row
             for name, cell in zip(self.names, row.cells, strict=True):
@@ -83,19 +83,21 @@ class TextTable:
         return rows
 
     def values(self, row: TextRow, leave_out: str | None = None) -> dict[str, int | float | str]:
-        """Return the cells of a row by column: numbers as numbers, others as text, empty ones left out.
+        """Return the cells of a row by column name, without empty cells.
+
+        Cells that hold a number are returned as int or float, all others as str.
 
         Parameters
         ----------
         row : TextRow
-            One of the rows of this table.
+            A row of this table.
         leave_out : str, optional
-            A column that is left out as well.
+            Name of a column to leave out.
 
         Raises
         ------
         ValueError
-            A number is not finite, or is written as no program reads it for sure: ``0,3``, ``1.234,5``.
+            A number is not finite, or is ambiguous, such as ``0,3`` or ``1.234,5``.
         """
         return {
             name: _value(cell, f"line {row.line}, column {name!r}")
@@ -105,26 +107,28 @@ class TextTable:
 
 
 def parse_text_table(text: str, separator: str | None = None, max_cells: int = _MAX_CELLS) -> TextTable:
-    """Parse a table; a column that has neither a name nor any cell, as a comma at the ends of lines makes, is left out.
+    """Parse a table.
+
+    Columns without a name and without any value, as commas at the ends of lines make them, are left out.
 
     Parameters
     ----------
     text : str
         The header is the first line that is not blank.
     separator : str, optional
-        What separates cells; without it, that of comma, semicolon, tab and bar that fits all rows.
+        Separator of the cells. By default, the one of comma, semicolon, tab and vertical bar that fits all rows.
     max_cells : int
-        Most cells that the table may have.
+        Maximum number of cells of the table.
 
     Raises
     ------
     ValueError
-        The text is no table, a row has more or fewer cells than the header, a column has cells and no name or the name
-        of another one, or two separators fit.
+        The text is not a table, a row has more or fewer cells than the header, two columns have the same name, a
+        column has values but no name, or two separators fit.
     """
     candidates = [separator] if separator else _separators(text)
     if max(map(text.count, candidates)) + text.count("\n") >= max_cells:
-        raise ValueError(f"over {max_cells:,} cells; expected at most so many")
+        raise ValueError(f"expected at most {max_cells:,} cells, got more")
     tables = [table for one in candidates if len(candidates) > 1 and (table := _table_if_fitting(text, one))]
     if not tables:
         return _table(text, candidates[0])
@@ -132,12 +136,15 @@ def parse_text_table(text: str, separator: str | None = None, max_cells: int = _
     best = [table for table in tables if len(table.names) == widest]
     if len(best) > 1:
         one, other = (_shown(table.names) for table in best[:2])
-        raise ValueError(f"two separators fit the table, with columns {one}, or {other}; quote names that hold one")
+        raise ValueError(
+            f"two separators fit the table: the columns can be {one} or {other}; put quotes around names that contain "
+            "a separator"
+        )
     return best[0]
 
 
 def _separators(text: str) -> list[str]:
-    """Return the separators that the header has, the most frequent one first; a comma without any."""
+    """Return the separators in the header, the most frequent first; a comma if there is none."""
     header = next((line for line in text.splitlines() if line.strip()), "")
     there = [one for one in _SEPARATORS if one in header]
     return sorted(there, key=header.count, reverse=True) or [","]
@@ -174,29 +181,29 @@ def _rows(text: str, separator: str) -> list[TextRow]:
             if any(stripped):
                 rows.append(TextRow(reader.line_num, stripped))
     except csv.Error as error:
-        raise ValueError(f"line {reader.line_num}: no row of a table ({error})") from error
+        raise ValueError(f"line {reader.line_num}: cannot be parsed as a row of a table ({error})") from error
     return rows
 
 
 def _fitted(row: TextRow, header: tuple[str, ...], n_columns: int) -> TextRow:
-    """Return a row without the empty cells that it has beyond the last column with a name."""
+    """Return a row without the empty cells after the last named column."""
     if any(row.cells[n_columns : len(header)]):
         raise _header_error(header)
     n_cells = len(row.cells)
     if n_cells < n_columns or any(row.cells[n_columns:]):
         raise ValueError(
-            f"line {row.line}: expected {n_columns} cells as in the header, got {n_cells}; quote text that holds the "
-            "separator"
+            f"line {row.line}: expected {n_columns} cells as in the header, got {n_cells}; put quotes around text that "
+            "contains the separator"
         )
     if n_columns == 1 and _is_numbers(row.cells[0].split()):
         raise ValueError(
-            f"line {row.line}: expected cells separated by commas, semicolons, tabs or bars, got {row.cells[0]!r}"
+            f"line {row.line}: expected cells between commas, semicolons, tabs or vertical bars, got {row.cells[0]!r}"
         )
     return TextRow(row.line, row.cells[:n_columns])
 
 
 def _header_error(header: tuple[str, ...]) -> ValueError:
-    return ValueError(f"expected a header with a name of its own for each column, got {_shown(header)}")
+    return ValueError(f"expected a header with a different name for each column, got {_shown(header)}")
 
 
 def _shown(header: tuple[str, ...]) -> str:
@@ -224,6 +231,6 @@ def _value(cell: str, where: str) -> int | float | str:
 def _require_clear(cell: str, where: str) -> None:
     if _LOCAL_NUMBER.fullmatch(cell) and not _FLOAT.fullmatch(cell):
         raise ValueError(
-            f"{where}: expected a number with a decimal point and nothing between thousands, such as 1234.5, got "
+            f"{where}: expected a number with a decimal point and no thousands separators, such as 1234.5, got "
             f"{cell!r}; save the table with such numbers"
         )

@@ -1,4 +1,4 @@
-"""How many threads a process may use, and tasks that they do without running far ahead."""
+"""The default number of threads, and tasks that run in threads with a bounded number of pending results."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ _T = TypeVar("_T")
 
 
 def default_threads(groups: ControlGroups = OWN_GROUPS) -> int:
-    """Return the number of cores that this process may use, as far as its container or batch system lets it."""
+    """Return the number of cores that this process, its container or its batch job may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, quota_of_cores(groups) or cores)
 
 
 def run_in_order(pool: Executor, tasks: Iterable[Callable[[], _T]], ahead: int) -> Iterator[_T]:
-    """Run tasks in threads, at most `ahead` of them before their results are taken, and yield these in order."""
+    """Run tasks in threads, and yield their results in order.
+
+    At most `ahead` tasks are running, or have results that the caller has not taken yet.
+    """
     running: deque[Future[_T]] = deque()
     try:
         for task in tasks:
@@ -37,5 +40,5 @@ def run_in_order(pool: Executor, tasks: Iterable[Callable[[], _T]], ahead: int) 
 
 
 def run_all(pool: Executor, tasks: Iterable[Callable[[], object]], ahead: int) -> None:
-    """Run tasks in threads, at most `ahead` of them before the first is done, and wait for the last."""
+    """Run tasks in threads, and wait until all are done; see `run_in_order`."""
     deque(run_in_order(pool, tasks, ahead), maxlen=0)

@@ -1,4 +1,4 @@
-"""Whether a cache on this machine has room for what one item reads."""
+"""A check that the cache on this machine has room for one item."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ __all__ = ["require_room"]
 
 
 def require_room(limit: int, sample_id: str, reads: Iterable[DrawRead]) -> None:
-    """Raise `ArgumentError` where a cache has no room for the chunks of one item, before compression.
+    """Raise `ArgumentError` if a cache has no room for the uncompressed chunks of one item.
 
     Parameters
     ----------
     limit : int
-        Most bytes of the cache.
+        Maximum number of bytes of the cache.
     sample_id : str
-        The sample of the item.
+        Id of the item's sample.
     reads : iterable of DrawRead
-        The reads of all its draws.
+        The reads of all draws of the item.
     """
     n_bytes = sum(
         len(one.planned.plan.parts) * one.planned.plan.grid.chunk_points * layout.dim * np.dtype(layout.dtype).itemsize
@@ -31,6 +31,6 @@ def require_room(limit: int, sample_id: str, reads: Iterable[DrawRead]) -> None:
     )
     if n_bytes > limit:
         raise ArgumentError(
-            f"cache_limit: expected room for one item, got {limit:,} bytes; an item of sample {sample_id!r} reads up "
-            f"to {n_bytes:,} bytes; raise the limit, draw fewer points, or leave the cache out"
+            f"cache_limit: expected room for one item of sample {sample_id!r}, up to {n_bytes:,} bytes, got "
+            f"{limit:,} bytes; raise the limit, draw fewer points, or leave the cache out"
         )

@@ -1,4 +1,4 @@
-"""From the items of a dataset to batches, also where samples differ in size."""
+"""Collation of the items of a dataset to batches, also if samples differ in size."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["collate_samples"]
 
 
 def collate_samples(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Make one batch of items: the `collate_fn` for a `torch.utils.data.DataLoader`.
+    """Return one batch of items. Use it as the `collate_fn` of a `torch.utils.data.DataLoader`.
 
     Parameters
     ----------
@@ -33,16 +33,16 @@ def collate_samples(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     Returns
     -------
     dict
-        Tensors of the same shape in all B items are stacked: ``(B, T)`` and ``(B, T, width)``. Where only the numbers
-        of points differ, they are concatenated: ``(T_1 + … + T_B,)`` and ``(T_1 + … + T_B, width)``; then ``offsets``
-        has, by name of field, an int64 tensor of shape ``(B + 1,)``, and item i the rows from ``offsets[i]`` up to
-        ``offsets[i + 1]``; such a batch is a `RaggedBatch`, which no framework can take apart without an error.
-        ``attributes`` are stacked one by one. All else is a list with a member for each item.
+        Tensors of the same shape in all B items are stacked, to ``(B, T)`` and ``(B, T, width)``. Tensors that differ
+        only in the number of points are concatenated, to ``(T_1 + … + T_B,)`` and ``(T_1 + … + T_B, width)``. Then
+        ``offsets`` has, by field name, an int64 tensor of shape ``(B + 1,)``: item i has the rows from ``offsets[i]``
+        up to ``offsets[i + 1]``. Such a batch is a `RaggedBatch`, which raises an error if a framework takes it apart.
+        The ``attributes`` are stacked one by one. All other values become a list with a member for each item.
 
     Raises
     ------
     ArgumentError
-        An item lacks a field or an attribute that another one has.
+        An item lacks a field or an attribute that another item has.
     """
     sample_ids = [item.get("sample_id", number) for number, item in enumerate(items)]
     join = _Joiner(items)
@@ -62,9 +62,9 @@ def collate_samples(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 class _Joiner:
-    """Joins the tensors of a batch; in a worker, in memory that is sent to the main process as it is.
+    """Joins the tensors of a batch; in a worker, in shared memory that is sent to the main process without a copy.
 
-    What lies there already, one tensor behind the other, is not copied.
+    Tensors that are already contiguous in that memory are not copied.
     """
 
     def __init__(self, items: Sequence[Mapping[str, Any]]) -> None:
@@ -74,7 +74,7 @@ class _Joiner:
         self._room: torch.Tensor | None = None
 
     def stack(self, values: list[Any]) -> Any:
-        """Stack tensors of the same shape; of anything else, give the list."""
+        """Stack tensors of the same shape; return the list of any other values."""
         if any(not isinstance(value, torch.Tensor) or value.shape != values[0].shape for value in values):
             return values
         shape = len(values), *values[0].shape
@@ -88,7 +88,7 @@ class _Joiner:
         return torch.cat(values, out=self._place(values, shape)) if joined is None else joined
 
     def _joined(self, values: list[torch.Tensor], shape: tuple[int, ...]) -> torch.Tensor | None:
-        """Return tensors as one where they lie one behind the other in recycled memory that nothing else has."""
+        """Return tensors as one if they are contiguous in recycled memory that no other result has; else None."""
         first = values[0]
         if not self._in_worker or not all(value.dtype == first.dtype and is_plain(value) for value in values):
             return None
@@ -97,7 +97,7 @@ class _Joiner:
             if value.data_ptr() != stop:
                 return None
             stop += _n_bytes(value)
-        # What a transform gives two names is two tensors of the batch.
+        # A tensor that a transform returns under two names becomes two tensors of the batch.
         if any(start < other_stop and other_start < stop for other_start, other_stop in self._taken):
             return None
         memory = recycled(start, stop)
@@ -107,11 +107,11 @@ class _Joiner:
         return memory.view(first.dtype).view(shape)
 
     def _place(self, values: list[torch.Tensor], shape: tuple[int, ...]) -> torch.Tensor | None:
-        """Return memory for what is joined; None where PyTorch may take any."""
+        """Return memory for the joined tensors; None to let PyTorch allocate it."""
         dtype, n_bytes = values[0].dtype, sum(map(_n_bytes, values))
         if not self._in_worker or n_bytes < MIN_SHARED_BYTES or any(value.dtype != dtype for value in values):
             return None
-        if self._room is None:  # for all that might be joined, since two blocks are sent in twice the time
+        if self._room is None:  # for all tensors of the batch, since sending two blocks takes twice the time
             values_of_items = [(*item.values(), *item.get("attributes", {}).values()) for item in self._items]
             tensors = [value for values in values_of_items for value in values if isinstance(value, torch.Tensor)]
             self._room = torch.from_numpy(allocate([sum(map(_n_bytes, tensors)) + ALIGNMENT * len(tensors)])[0])
@@ -124,7 +124,7 @@ def _n_bytes(tensor: torch.Tensor) -> int:
 
 
 def _differ_in_length(values: Sequence[Any]) -> bool:
-    """Say whether values are tensors of different lengths that are the same otherwise."""
+    """Return whether values are tensors that differ in length only."""
     if not all(isinstance(value, torch.Tensor) and value.ndim for value in values):
         return False
     return len({value.shape for value in values}) > 1 and len({value.shape[1:] for value in values}) == 1
@@ -136,7 +136,7 @@ def _by_key(mappings: Sequence[Mapping[str, Any]], sample_ids: Sequence[object])
         for key in sorted(first.keys() ^ mapping.keys()):
             has, lacks = (sample_ids[0], sample_id) if key in first else (sample_id, sample_ids[0])
             raise ArgumentError(
-                f"sample {has!r} has {key!r} and sample {lacks!r} has not, so they do not fit into one batch; ask for "
-                "fields that all samples have, or remove it in a transform"
+                f"sample {has!r} has {key!r} and sample {lacks!r} does not, so they do not fit into one batch; request "
+                f"only fields that all samples have, or remove {key!r} in a transform"
             )
     return {key: [mapping[key] for mapping in mappings] for key in first}

@@ -35,7 +35,7 @@ __all__ = ["ZarrStoreDataset"]
 
 @dataclass(frozen=True, slots=True)
 class _Contents:
-    """What grows with the number of samples."""
+    """The parts of a dataset that grow with the number of samples."""
 
     reader: ZarrChunkReader
     sample_ids: tuple[str, ...]
@@ -45,71 +45,73 @@ class _Contents:
 class ZarrStoreDataset(Dataset[Item]):
     """Samples of a store, each as random draws of its points.
 
-    Every draw is a function of seed, epoch, sample and repeat alone: it does not depend on the worker, the rank, the
-    batch or the order of access. `loader` makes the loader that counts epochs and repeats by itself; a `DataLoader`
-    does with ``sampler=EpochSampler(dataset)``. Any other needs `set_epoch` before each pass, and warns without it.
+    Every draw is a function of seed, epoch, sample and repeat only: it does not depend on the worker, the rank, the
+    batch or the order of access. `loader` returns a loader that counts epochs and repeats. A `DataLoader` with
+    ``sampler=EpochSampler(dataset)`` counts them too. Any other loader needs a call of `set_epoch` before each pass;
+    without it, the dataset warns.
 
     Parameters
     ----------
     store_root : str or path
-        Local path or URL.
+        Local path or URL of the store.
     split : str, optional
-        Name of a split of the store: the samples that it lists, in its order.
+        Name of a split of the store, to use its samples in its order.
     sample_ids : iterable of str, optional
-        The samples, in this order, each once; with neither these nor `split`, all of the store.
+        Ids of the samples, in this order, each once; without these and `split`, all samples of the store.
     num_points : mapping of str to int or None, or callable of int to such a mapping, optional
-        Points of the main draw of each domain; None reads it whole. Without it, everything is read whole; with it,
-        every domain that `fields` leaves has to be named. A function gets the epoch, for a curriculum; where workers
-        are spawned, it has to be one that can be pickled.
+        Number of points of the main draw of each domain; None reads the domain whole. Without it, all domains are read
+        whole. A mapping must name every domain that has one of `fields`. A function gets the epoch, for a curriculum;
+        if workers are spawned, it must be picklable.
     fields : iterable of str, optional
-        Canonical names of the fields of the main draws; nothing else is read. Without it, all that a sample has.
+        Canonical names of the fields of the main draws; no other field is read for them. By default all fields of a
+        sample.
     draws : mapping of str to Draw, optional
-        More draws, by name; what is ``volume_velocity`` in the store is ``query_velocity`` of the draw ``query``. Each
-        may follow a weight; see `Draw`.
+        More draws, by name. The field ``volume_velocity`` of the store is ``query_velocity`` in the draw ``query``. A
+        draw can follow a weight; see `Draw`.
     seed : int or None
-        Of all draws; None makes every draw a fresh one.
+        Seed of all draws; None uses fresh randomness for every draw.
     schedule : {"independent", "sweep"}
-        Whether main draws of different epochs are independent, or go through all points: then, for T of N points,
-        each ceil(N/T) epochs from a multiple of that on give every point once or twice, in an order of their own.
-        Disjoint draws take the points that follow on those of the main draw, and so take no weights; all other draws
-        stay independent.
+        Whether the main draws of different epochs are independent, or go through all points in sweeps. With T of N
+        points per draw, a sweep lasts ceil(N/T) epochs, and begins at each multiple of this number. It has every point
+        once or twice, in its own order. Disjoint draws take the points that follow the points of the main draw,
+        so they cannot have weights. All other draws stay independent.
     if_short : {"all", "error"}
-        What a draw gives of a sample that has fewer points: all there are, or an error.
+        Whether a draw takes all points of a domain that has too few, or raises an error.
     if_missing : {"error", "skip"}
-        What to do about samples that are asked for and not in the store.
+        Whether requested samples that the store lacks are an error, or are skipped.
     fixed : bool
-        Whether the points of a sample are the same in every epoch, whatever a loader, a sampler or a framework says:
-        those of epoch 0. For validation.
+        Whether the points of a sample are the same in every epoch: the points of epoch 0, regardless of loaders,
+        samplers and frameworks. For validation.
     transform : callable of dict to dict, optional
-        Applied to every item, in the worker; `item_generator` gives it randomness.
+        Applied to every item, in the worker. `item_generator` provides its random numbers.
     chunk_order : {"consecutive", "scattered"}
-        Which chunks an independent draw takes; see `ZarrChunkReader`.
+        Choice of the chunks of an independent draw; see `ZarrChunkReader`.
     read_concurrency : int, optional
-        Most requests in flight, of a whole batch; 1 for a local path and 16 for a URL unless it is given.
+        Maximum number of requests in flight for a whole batch; by default 1 for a local path and 16 for a URL.
     storage_options : mapping, optional
         Options of the file system; see `stores.open_storage`.
     verify_checksums : bool
         Whether to compare the checksums of chunks.
     dtype : mapping of str to dtype-like, optional
-        Floating dtypes of some fields by canonical name, such as ``{"volume_position": "float64"}``; all others are
-        float32. Named draws give a field in the same dtype as the main ones.
+        Floating dtypes of some fields by canonical name, such as ``{"volume_position": "float64"}``; all other fields
+        are float32. A field has the same dtype in named draws as in main draws.
     on_error : {"raise", "skip"}
-        What to do about a sample that is damaged, or cannot be reached although it was tried again: raise an error
-        that names it, or log it, count it and give the next sample of the dataset that can be read in its place, so
-        that batches keep their number and their size. Which one that is depends on epoch and damage alone.
+        What to do if a sample is damaged, or cannot be reached after retries. "raise" raises an error that names the
+        sample. "skip" logs and counts the sample, and returns the next readable sample of the dataset in its place, so
+        that batches keep their number and size. The choice of that sample depends on epoch and damage only.
     cache_dir, cache_limit
-        A directory of this machine that keeps the chunks that were read of a remote store, and its most bytes; see
+        Directory of this machine that caches chunks of a remote store, and its maximum number of bytes; see
         `ZarrChunkReader`.
 
     Raises
     ------
     MissingDependencyError
-        PyTorch is not installed; when this module is imported.
+        PyTorch is not installed. The import of this module raises this error.
     UnknownNameError
-        The store has no such split, sample, domain or field, or a sample has none.
+        The store has no such split, sample, domain or field, or a sample lacks one.
     ArgumentError
-        A parameter is out of its range, there is no sample, one has too few points, or `cache_limit` has no room for
-        one item.
+        A parameter is out of its range, there is no sample, a sample has too few points, or `cache_limit` has no room
+        for one item.
     ManifestError
         There is no store.
 
@@ -120,13 +122,13 @@ class ZarrStoreDataset(Dataset[Item]):
 
     Notes
     -----
-    All of these come from the constructor, before a worker starts. A dataset may have been read from before it is
-    forked or pickled: open files, connections and threads stay behind.
+    The constructor raises all of these, before a worker starts. A dataset can be forked or pickled after it was read:
+    open files, connections and threads are left behind.
 
-    With ``on_error="skip"`` an item is always what ``sample_id`` in it says, and the draw of that sample in this epoch.
-    The samples that stand in come twice in the epoch. Where eight in a row cannot be read, or none of the dataset, the
-    error is raised after all. Without `verify_checksums`, or in a store without checksums, damage is found only where
-    it makes bytes that cannot be decoded.
+    With ``on_error="skip"``, ``sample_id`` in an item always names its actual sample, and the item is the draw of that
+    sample in this epoch. Samples that stand in come twice in the epoch. If eight samples in a row, or all samples of
+    the dataset, cannot be read, the error is raised. Without `verify_checksums`, or in a store without checksums,
+    damage is found only if bytes cannot be decoded.
     """
 
     def __init__(
@@ -155,7 +157,7 @@ class ZarrStoreDataset(Dataset[Item]):
     ) -> None:
         skips = check_on_error(on_error)
         if fixed and seed is None:
-            raise ArgumentError("fixed=True: expected a seed, which decides on the points, got seed=None")
+            raise ArgumentError("fixed=True: expected a seed, which determines the points, got seed=None; pass seed=0")
         reader = ZarrChunkReader(
             store_root,
             read_concurrency=read_concurrency,
@@ -201,7 +203,7 @@ class ZarrStoreDataset(Dataset[Item]):
         self._hold(_Contents(reader, chosen, missing), skips=skips)
 
     def _hold(self, contents: _Contents, *, skips: bool, epoch: int = 0) -> None:
-        """Take the samples, and begin to count what happens to them."""
+        """Set the samples, and start new counters for them."""
         self._contents = SharedPickle(contents)
         self._skipped = Skipped(len(contents.sample_ids)) if skips else None
         self._epoch = SharedEpoch(len(contents.sample_ids), epoch)
@@ -209,11 +211,11 @@ class ZarrStoreDataset(Dataset[Item]):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "epoch":
-            raise AttributeError("epoch: workers would not see it; call set_epoch(epoch)")
+            raise AttributeError("epoch: workers would not see the change; call set_epoch(epoch)")
         if name in _PARAMETERS:
             raise AttributeError(
-                f"{name}: a dataset keeps what it was made with; make another one with {name}=..., or, for num_points "
-                "that change with the epoch, give a function of it"
+                f"{name}: the parameters of a dataset cannot change; make another dataset with {name}=..., or, if "
+                "num_points depends on the epoch, pass a function of the epoch"
             )
         super().__setattr__(name, value)
 
@@ -227,62 +229,62 @@ class ZarrStoreDataset(Dataset[Item]):
 
     @property
     def origin(self) -> tuple[float, float, float] | None:
-        """The point that positions are relative to; see `ZarrChunkReader.origin`."""
+        """Point that positions are relative to; see `ZarrChunkReader.origin`."""
         return self._contents.value.reader.origin
 
     @property
     def sample_ids(self) -> tuple[str, ...]:
-        """The samples of the items, in their order."""
+        """Ids of the samples of the items, in their order."""
         return self._contents.value.sample_ids
 
     @property
     def missing_ids(self) -> tuple[str, ...]:
-        """The samples that were asked for and skipped, since the store lacks them."""
+        """Ids of the requested samples that were skipped because the store lacks them."""
         return self._contents.value.missing_ids
 
     @property
     def skipped_ids(self) -> tuple[str, ...]:
-        """The samples that could not be read so far, by this process or any worker, with ``on_error="skip"``."""
+        """Ids of the samples that this process or any worker could not read so far, with ``on_error="skip"``."""
         return () if self._skipped is None else tuple(self.sample_ids[number] for number in self._skipped.samples)
 
     @property
     def n_skipped(self) -> int:
-        """The items so far, of this process and all workers, in which another sample stood in; also over epochs."""
+        """Number of items so far in which another sample stood in, in this process and all workers, over all epochs."""
         return 0 if self._skipped is None else self._skipped.n_items
 
     def io_statistics(self) -> IoStatistics:
-        """Return what this process and all workers have read so far: requests, bytes, waiting, decoding.
+        """Return the counts of all reads of this process and all workers: requests, bytes, waiting, decoding.
 
-        It counts from when the dataset was made, also over epochs and workers that have ended; the difference of two
-        results is what was read in between. A worker counts a batch when it has read it, and so ahead of the loop. A
-        subset counts by itself.
+        The counts begin when the dataset is made, and go on over epochs and workers that have ended. Subtract two
+        results for the reads in between. A worker counts a batch when it has read it, so ahead of the loop. A
+        subset has its own counts.
         """
         return self._statistics.total()
 
     @property
     def seed(self) -> int | None:
-        """The seed of all draws; None where every draw is a fresh one."""
+        """Seed of all draws; None if every draw uses fresh randomness."""
         return self._seed
 
     @property
     def epoch(self) -> int:
-        """The epoch that was set: that of draws whose index carries none."""
+        """The epoch that was set, for draws whose index carries no epoch."""
         return self._epoch.value
 
     @property
     def n_epochs_set(self) -> int:
-        """How often `set_epoch` was called."""
+        """Number of calls of `set_epoch`."""
         return self._epoch.n_set
 
     @property
     def depends_on_epoch(self) -> bool:
-        """Whether another epoch gives other points, and the same one the same."""
+        """True if the epoch determines the points: other epochs have other points, the same epoch has the same."""
         return self._planner.is_random and self._seed is not None and not self._is_fixed
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of draws whose index carries none, also for workers that run already.
+        """Set the epoch of draws whose index carries no epoch, also for running workers.
 
-        A loader of this dataset, and an `EpochSampler`, count epochs by themselves and have a `set_epoch` of their own.
+        A loader of this dataset, and an `EpochSampler`, count epochs on their own, and have their own `set_epoch`.
         """
         self._epoch.set(whole_number(epoch, "epoch"))
 
@@ -298,28 +300,28 @@ class ZarrStoreDataset(Dataset[Item]):
         num_samples: int | None = None,
         **options: Any,
     ) -> StoreLoader:
-        """Return a loader for training: every pass over it is an epoch of its own, with new points.
+        """Return a loader for training: every pass over it is a new epoch, with new points.
 
         Parameters
         ----------
         batch_size : int
-            Samples of a batch.
+            Number of samples of a batch.
         shuffle, weights, num_samples
-            Which samples make an epoch, and in which order; see `EpochSampler`.
+            Choice and order of the samples of an epoch; see `EpochSampler`.
         num_workers : int
-            Processes that read; they stay from epoch to epoch unless ``persistent_workers=False``.
+            Number of processes that read; they stay from epoch to epoch unless ``persistent_workers=False``.
         rank, world_size : int, optional
-            Number of this process, and how many share the samples. Unless they are given, those of `torch.distributed`
-            where that is initialized when an epoch begins. Where a framework makes a loader of its own from this one,
-            it shards by itself.
+            Number of this process, and number of processes that share the samples. By default the values of
+            `torch.distributed`, if it is initialized when an epoch begins. A framework that makes its own loader from
+            this one shards the samples itself.
         **options
-            All else that `torch.utils.data.DataLoader` takes, such as ``drop_last`` or ``multiprocessing_context``;
-            `collate_fn` is `collate_samples` unless it is given.
+            All other parameters of `torch.utils.data.DataLoader`, such as ``drop_last`` or
+            ``multiprocessing_context``. The default of `collate_fn` is `collate_samples`.
 
         Raises
         ------
         ArgumentError
-            A parameter is out of its range, one of `rank` and `world_size` is given alone, or `sampler` is given.
+            A parameter is out of its range, only one of `rank` and `world_size` is passed, or `sampler` is passed.
         """
         shares = {"rank": rank, "world_size": world_size}
         return make_loader(
@@ -334,14 +336,14 @@ class ZarrStoreDataset(Dataset[Item]):
         )
 
     def subset(self, sample_ids: Iterable[str]) -> ZarrStoreDataset:
-        """Return a dataset of some of the samples, in this order; a sample gives the draws that it gives here.
+        """Return a dataset of some of the samples, in this order. Each sample keeps its draws.
 
         Raises
         ------
         UnknownNameError
-            A sample is none of this dataset.
+            This dataset has no such sample.
         ArgumentError
-            `sample_ids` is one str, or names no sample, or one twice.
+            `sample_ids` is one str, is empty, or names a sample twice.
         """
         if isinstance(sample_ids, str):
             raise ArgumentError(
@@ -367,29 +369,30 @@ class ZarrStoreDataset(Dataset[Item]):
         return self._items([index], by_loader=get_worker_info() is not None)[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Item]:
-        """Read the items of a batch, all requests of all of them at once.
+        """Read the items of a batch, with all their requests in parallel.
 
         Parameters
         ----------
         indices : sequence of int
-            A `DrawIndex` says itself which draw it asks for; any other int that of the epoch that was set.
+            Indices of the samples. A `DrawIndex` carries its epoch and repeat; any other int has the epoch that was
+            set.
 
         Returns
         -------
         list of dict
-            Each with a tensor by name of field, of shape ``(T,)`` for scalars and ``(T, width)`` otherwise, in float32
-            unless `dtype` says otherwise; ``sample_id``, a str; and ``attributes``, those of the sample, numbers and
-            lists of these as float32 tensors. A weighted draw may have its inverse probabilities, in float32.
+            Each item has a tensor for each field, of shape ``(T,)`` for scalars and ``(T, width)`` otherwise, in
+            float32 or in the dtype of `dtype`; ``sample_id``, a str; and ``attributes`` of the sample, with numbers and
+            lists of numbers as float32 tensors. A weighted draw may have its inverse probabilities, in float32.
 
         Raises
         ------
         ArgumentError
-            The weights of a draw are not finite numbers of 0 and more, or too few of them are above 0.
+            The weights of a draw are not finite numbers of 0 or more, or too few of them are above 0.
 
         Warns
         -----
         UserWarning
-            Samples come again that were drawn already, and no epoch was set since.
+            Samples are drawn again, and no epoch was set since the last time.
         """
         return self._items(indices, by_loader=True)
 
@@ -405,7 +408,7 @@ class ZarrStoreDataset(Dataset[Item]):
         SampleBatch
             Domain and stored rows of the batch, for `export.PredictionWriter`.
         dict
-            The item of these rows, after the transform: tensors by name of field, ``sample_id`` and ``attributes``.
+            The item of these rows, after the transform: tensors by field name, ``sample_id`` and ``attributes``.
         """
         reader = self._contents.value.reader
         entry = reader.entry(sample_id)

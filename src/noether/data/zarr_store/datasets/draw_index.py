@@ -1,4 +1,4 @@
-"""An index that says which draw of a sample is asked for."""
+"""An index of a dataset that carries the epoch and the repeat of its draw."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ __all__ = ["DrawIndex"]
 
 
 class DrawIndex(int):
-    """An index of a dataset, with the epoch and the repeat that its draw is made for.
+    """An index of a dataset, with the epoch and the repeat of its draw.
 
-    A sampler that yields these tells every worker the epoch with the index itself, so that nothing is shared. To all
-    who know nothing of epochs it is the int.
+    The index itself takes the epoch from the sampler to every worker, so no state is shared. Code that knows nothing of
+    epochs can use it as an int.
 
     Attributes
     ----------
     epoch : int
-        The pass that the index belongs to.
+        Number of the pass that the index belongs to.
     repeat : int
-        How often the same index came before in this pass.
+        Number of times that the same index came before in this pass.
     """
 
     epoch: int
     repeat: int
 
     def __new__(cls, index: int, epoch: int, repeat: int = 0) -> DrawIndex:
-        """Return `index`, with what is said of its draw."""
+        """Return `index` with the epoch and the repeat of its draw."""
         self = super().__new__(cls, index)
         self.epoch = epoch
         self.repeat = repeat
         return self
 
     def __sub__(self, other: int) -> DrawIndex:
-        """Return the index counted from `other` on: `torch.utils.data.ConcatDataset` finds its datasets so."""
+        """Return the index minus `other`, which `torch.utils.data.ConcatDataset` subtracts to address its datasets."""
         return DrawIndex(int(self) - int(other), self.epoch, self.repeat)
 
     def __reduce__(self) -> tuple[Any, ...]:

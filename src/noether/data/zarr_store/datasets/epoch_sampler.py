@@ -1,4 +1,4 @@
-"""A sampler that counts epochs, and carries the epoch with each index."""
+"""A sampler that counts epochs, and passes the epoch on with each index."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["EpochSampler"]
 
 @runtime_checkable
 class _HasEpoch(Protocol):
-    """A dataset with an epoch of its own, which is for samplers that carry none."""
+    """A dataset that has its own epoch, for samplers that carry no epoch."""
 
     @property
     def seed(self) -> int | None: ...
@@ -37,37 +37,37 @@ class _HasEpoch(Protocol):
 class EpochSampler(DistributedSampler[Any]):
     """Yields the indices of a dataset, each with the epoch and the repeat of its draw.
 
-    Each pass is an epoch of its own, which the sampler counts: a loop that knows nothing of epochs gets new points in
-    each of them. The order depends on seed and epoch alone, so all ranks agree on it.
+    Each pass is a new epoch, which the sampler counts: a loop that knows nothing of epochs gets new points in each
+    pass. The order depends on seed and epoch only, so all ranks agree on it.
 
     Parameters
     ----------
     data_source : sized
-        A `ZarrStoreDataset`, or a `torch.utils.data.ConcatDataset` of some.
+        A `ZarrStoreDataset`, or a `torch.utils.data.ConcatDataset` of several.
     shuffle : bool
         Whether the samples of an epoch come in random order.
     weights : sequence of float, optional
-        Draw samples with replacement, each with a chance in proportion to its weight. A sample that comes again within
-        an epoch gives other points.
+        Weights of the samples. Samples are drawn with replacement, each with a probability proportional to its weight.
+        A sample that comes again within an epoch has other points.
     num_samples : int, optional
-        Samples of an epoch, over all ranks; as many as the dataset has unless it is given.
+        Number of samples of an epoch, over all ranks; by default the number of samples of the dataset.
     seed : int, optional
-        Of the order; that of the dataset unless it is given.
+        Seed of the order; by default the seed of the dataset.
     rank, world_size : int
-        Number of this process, and how many there are. They share the samples of an epoch; the first ones come twice
-        where the number does not divide.
+        Number of this process, and number of processes. They share the samples of an epoch. If the number of samples is
+        not a multiple of `world_size`, the first samples come twice.
     drop_last : bool
-        Leave out samples of an epoch that not every rank gets, rather than to repeat some.
+        Whether to leave out samples of an epoch that not every rank gets, instead of repeating samples.
 
     Attributes
     ----------
     epoch : int
-        The epoch of the pass that began last, or of the next one where none has.
+        Epoch of the pass that began last; before the first pass, epoch of the next pass.
     n_passes : int
-        Changes with every pass that begins, and with every change of the epoch.
+        A counter that changes with every pass that begins, and with every change of the epoch.
     first : int
-        The samples, over all ranks, that were left out at the beginning of the pass that began last, since the state
-        that was loaded had them already.
+        Number of samples, over all ranks, that the last pass left out at its beginning, because the loaded state
+        already had them.
 
     Raises
     ------
@@ -76,7 +76,7 @@ class EpochSampler(DistributedSampler[Any]):
 
     Notes
     -----
-    It is a `DistributedSampler` since frameworks that shard what they are given leave those as they are.
+    The class is a `DistributedSampler`, because frameworks that shard samplers leave a `DistributedSampler` unchanged.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class EpochSampler(DistributedSampler[Any]):
         if seed is None and isinstance(data_source, _HasEpoch):
             seed = data_source.seed
         self._is_seeded = seed is not None
-        # As a `DataLoader` does it: torch.manual_seed decides where nobody else does.
+        # As in `DataLoader`: without a seed, torch.manual_seed decides.
         order_seed = int(torch.empty((), dtype=torch.int64).random_()) if seed is None else whole_number(seed, "seed")
         super().__init__(data_source, 1, 0, shuffle, order_seed, drop_last)  # type: ignore[arg-type]  # sized is enough
         self.n_passes, self.first = 0, 0
@@ -110,7 +110,7 @@ class EpochSampler(DistributedSampler[Any]):
         self.shard(rank, world_size)
 
     def shard(self, rank: int, world_size: int) -> None:
-        """Choose the share of this process from the next pass on; parameters are those of the constructor."""
+        """Set the share of this process from the next pass on; parameters are those of the constructor."""
         n_ranks = positive_int(world_size, "world_size")
         if not 0 <= whole_number(rank, "rank") < n_ranks:
             raise ArgumentError(f"rank: expected 0 to {n_ranks - 1}, since world_size is {n_ranks}, got {rank}")
@@ -121,16 +121,16 @@ class EpochSampler(DistributedSampler[Any]):
         self.total_size = self.num_samples * n_ranks
 
     def __len__(self) -> int:
-        """Return the samples that this rank gets in an epoch."""
+        """Return the number of samples that this rank gets in an epoch."""
         return self.samples_of_rank(self.num_replicas)
 
     def samples_of_rank(self, world_size: int) -> int:
-        """Return the samples that each of so many ranks gets in an epoch."""
+        """Return the number of samples that each of `world_size` ranks gets in an epoch."""
         n_samples = self._samples_of_pass()
         return n_samples // world_size if self.drop_last else -(-n_samples // world_size)
 
     def __iter__(self) -> Iterator[DrawIndex]:
-        """Return the next pass, which begins once its first index is asked for."""
+        """Return the next pass, which begins when its first index is requested."""
         return _Pass(self)
 
     def begin_pass(self) -> Iterator[DrawIndex]:
@@ -144,9 +144,9 @@ class EpochSampler(DistributedSampler[Any]):
             yield DrawIndex(indices[number], epoch, repeats[number])
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of the next pass; those that follow are counted from it on.
+        """Set the epoch of the next pass. Later passes are counted from it on.
 
-        Of a state that was loaded and is of this epoch, the samples that it had stay left out.
+        If a state of this epoch was loaded, the samples that the state already had stay left out.
         """
         wanted = whole_number(epoch, "epoch")
         loaded = self._loaded
@@ -154,29 +154,31 @@ class EpochSampler(DistributedSampler[Any]):
         self._move_to(wanted, given)
 
     def state_dict(self) -> dict[str, int]:
-        """Return where the sampler stands, for `load_state_dict`: behind the last index that it has yielded."""
+        """Return the state after the last index that the sampler has yielded, for `load_state_dict`."""
         return self.state_after(self._given)
 
     def state_after(self, n_given: int) -> dict[str, int]:
-        """Return the state in which all ranks together were given so many samples of the epoch."""
+        """Return the state after all ranks together got `n_given` samples of the epoch."""
         return {"epoch": self.epoch, "samples": n_given, "seed": self.seed, "of": len(self._source)}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go on where a state was taken, also on another number of ranks: all ranks load the state of one.
+        """Continue from a state, also with another number of ranks. All ranks load the state of one rank.
 
         Raises
         ------
         ArgumentError
-            It is no state of a sampler of this seed over as many samples.
+            `state` is not the state of a sampler with this seed and this number of samples.
         """
         here = self.state_after(0)
         if state.keys() != here.keys():
-            raise ArgumentError(f"state: expected a mapping with the keys {', '.join(here)}, got {state!r}")
+            raise ArgumentError(
+                f"state: expected a mapping with the keys {', '.join(here)}, got {state!r}; pass a result of state_dict"
+            )
         for key, title in (("seed", "seed"), ("of", "number of samples")):
             if state[key] != here[key] and (self._is_seeded or key == "of"):
                 raise ArgumentError(
-                    f"state: it is of a sampler with another {title}, {state[key]}, and this one has {here[key]}, so "
-                    "it would go on with other draws; make the dataset as it was"
+                    f"state: expected the state of a sampler with {title} {here[key]}, got {title} {state[key]}, which "
+                    "would continue with other draws; make the dataset with its former parameters"
                 )
         self.seed = state["seed"]
         epoch, given = (
@@ -192,7 +194,7 @@ class EpochSampler(DistributedSampler[Any]):
 
     def _move_to(self, epoch: int, n_given: int) -> None:
         self.epoch, self._given, self._has_begun = epoch, n_given, False
-        self.n_passes += 1  # iterators that are there count no more
+        self.n_passes += 1  # existing iterators no longer count
 
     def _begin(self) -> int:
         """Begin a pass, and return its epoch."""
@@ -206,27 +208,27 @@ class EpochSampler(DistributedSampler[Any]):
         return self.epoch
 
     def _warn_of_other_epochs(self) -> None:
-        """Warn where this pass repeats an epoch, or where the dataset was told another one."""
+        """Warn if this pass repeats an epoch, or if another epoch was set on the dataset."""
         if self._loaded is None and self.epoch in self._epochs_begun and self._warns_of_repeats:
             self._warns_of_repeats = False
             warnings.warn(
-                f"epoch {self.epoch} begins again, so its draws come again: set_epoch({self.epoch}) was called twice, "
-                "as Accelerate does after a pass that ended by break. Call set_epoch with the number of the pass "
-                "before each pass. Where points shall never move: ZarrStoreDataset(..., fixed=True)",
+                f"epoch {self.epoch} begins again, so its draws repeat: set_epoch({self.epoch}) was called twice, as "
+                "Accelerate does after a pass that ended with break. Call set_epoch with the number of the pass before "
+                "each pass. If points should never change, use ZarrStoreDataset(..., fixed=True)",
                 stacklevel=3,
             )
         if self._loaded is not None and self.epoch < self._loaded[0]:
             warnings.warn(
-                f"epoch {self.epoch} begins, and a state of epoch {self._loaded[0]} was loaded: its draws come again. "
-                f"After loading, call set_epoch({self._loaded[0]}) on the loader, also on that of a framework",
+                f"epoch {self.epoch} begins, but a state of epoch {self._loaded[0]} was loaded, so draws repeat. After "
+                f"loading, call set_epoch({self._loaded[0]}) on the loader, also on the loader of a framework",
                 stacklevel=3,
             )
         if isinstance(self._source, _HasEpoch) and self._source.n_epochs_set != self._n_epochs_seen:
             self._n_epochs_seen = self._source.n_epochs_set
             if self._source.epoch != self.epoch:
                 warnings.warn(
-                    f"the dataset was told epoch {self._source.epoch}, and its sampler, which counts epochs, begins "
-                    f"epoch {self.epoch}; call set_epoch of the loader, or of the sampler, instead",
+                    f"set_epoch({self._source.epoch}) was called on the dataset, but its sampler, which counts epochs, "
+                    f"begins epoch {self.epoch}; call set_epoch of the loader or of the sampler instead",
                     stacklevel=3,
                 )
 
@@ -234,7 +236,7 @@ class EpochSampler(DistributedSampler[Any]):
         return len(self.dataset) if self._pass_samples is None else self._pass_samples  # type: ignore[arg-type]
 
     def _order(self, epoch: int) -> tuple[list[int], list[int]]:
-        """Return the indices of this rank in an epoch, and how often each of them came before on any rank."""
+        """Return the indices of this rank in an epoch, and the number of times that each came before on any rank."""
         n_samples, there = self._samples_of_pass(), len(self._source)
         if not self._is_seeded and distributed.is_available() and distributed.is_initialized():
             _require_one_rank(distributed.get_world_size())
@@ -246,15 +248,15 @@ class EpochSampler(DistributedSampler[Any]):
             order = np.concatenate(rounds)[:n_samples]
         else:
             order = np.arange(n_samples) % there
-        order = np.resize(order, len(self) * self.num_replicas)  # cut, or with the first ones again
+        order = np.resize(order, len(self) * self.num_replicas)  # cut off, or extended by the first ones
         mine = slice(self.rank, None, self.num_replicas)
         return order[mine].tolist(), _count_earlier(order)[mine].tolist()
 
 
 class _Pass(Iterator[DrawIndex]):
-    """One pass over a sampler. Loaders make some that they throw away, so it begins with its first index.
+    """One pass over a sampler. Loaders make passes that they discard, so a pass begins with its first index.
 
-    torchdata's `StatefulDataLoader` saves and loads its state beside that of the sampler.
+    torchdata's `StatefulDataLoader` saves and loads the state of the pass in addition to the state of the sampler.
     """
 
     def __init__(self, sampler: EpochSampler) -> None:
@@ -270,15 +272,15 @@ class _Pass(Iterator[DrawIndex]):
         return self._sampler.state_dict()
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go on where the sampler does, which has loaded the same; a pass that is over is not begun again."""
+        """Continue with the sampler, which has loaded the same state. A finished pass does not begin again."""
         if self._sampler.is_over(state):
             self._indices = iter(())
 
 
 def _require_one_rank(world_size: int) -> None:
-    """Refuse several ranks, each of which would make an order of its own."""
+    """Raise `ArgumentError` for several ranks: without a seed, each would have its own order."""
     if world_size > 1:
-        raise ArgumentError(f"seed: {world_size} ranks have to agree on the order of the samples; give one, seed=0")
+        raise ArgumentError(f"seed: {world_size} ranks must agree on the order of the samples; pass seed=0")
 
 
 def _checked_weights(weights: Sequence[float], n_samples: int) -> torch.Tensor:
@@ -292,7 +294,7 @@ def _checked_weights(weights: Sequence[float], n_samples: int) -> torch.Tensor:
 
 
 def _count_earlier(order: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return for each value how often it came before."""
+    """Return, for each value, the number of times that it came before."""
     by_value = np.argsort(order, kind="stable")
     first = np.searchsorted(order[by_value], order)
     place = np.empty_like(order)

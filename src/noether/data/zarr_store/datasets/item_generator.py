@@ -1,4 +1,4 @@
-"""Randomness for transforms that depends on the item alone."""
+"""Random generators for transforms, which depend only on the item."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["item_generator", "item_randomness"]
 
 
 class _Randomness:
-    """The generators of one item by their names."""
+    """The generators of one item, by name."""
 
     def __init__(self, seed: int | None, epoch: int, repeat: int, sample_id: str) -> None:
         self._key = (secrets.randbits(128),) if seed is None else (seed, "transform", epoch, repeat, sample_id)
@@ -33,20 +33,20 @@ _current: ContextVar[_Randomness] = ContextVar("noether_item_randomness")
 
 
 def item_generator(name: str) -> torch.Generator:
-    """Return the generator of the item that a dataset's transform has before it.
+    """Return the random generator of the item that a dataset's transform is called with.
 
-    Its choices depend on seed, epoch, sample, repeat and `name` alone: they are the same on any number of workers.
+    Its numbers depend only on seed, epoch, sample, repeat and `name`: they are the same with any number of workers.
 
     Parameters
     ----------
     name : str
-        What the randomness is for, such as ``"jitter"``; other names give independent choices. Within an item, the
-        same name goes on where it stood.
+        Purpose of the generator, such as ``"jitter"``. Generators of different names are independent. Within an item,
+        the same name returns the same generator, which continues its numbers.
 
     Raises
     ------
     ArgumentError
-        No dataset is about to transform an item.
+        No transform of a dataset is running.
 
     Examples
     --------
@@ -58,14 +58,14 @@ def item_generator(name: str) -> torch.Generator:
     randomness = _current.get(None)
     if randomness is None:
         raise ArgumentError(
-            f"item_generator({name!r}): there is no item; call it in the transform of a ZarrStoreDataset, while it runs"
+            f"item_generator({name!r}): there is no item; call it in the transform of a ZarrStoreDataset"
         )
     return randomness.generator(name)
 
 
 @contextmanager
 def item_randomness(seed: int | None, epoch: int, repeat: int, sample_id: str) -> Iterator[None]:
-    """Let `item_generator` return the generators of an item; without a seed, they are fresh."""
+    """Let `item_generator` return the generators of an item; without a seed, they use fresh randomness."""
     token = _current.set(_Randomness(seed, epoch, repeat, sample_id))
     try:
         yield

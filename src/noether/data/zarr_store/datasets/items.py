@@ -1,4 +1,4 @@
-"""From what was read to the items of a dataset."""
+"""Reading of the items of a dataset."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ def read_items(
     draws: Sequence[DrawIndex],
     dtype: ResultDtype,
 ) -> list[Item]:
-    """Read the items of a batch, all requests of all of them at once.
+    """Read the items of a batch, with all their requests in parallel.
 
     Parameters
     ----------
     reader : ZarrChunkReader
-        Of the store.
+        Reader of the store.
     planner : DrawPlanner
         Plans the draws of a sample.
     sample_ids : sequence of str
-        The samples.
+        Ids of the samples.
     draws : sequence of DrawIndex
-        For each of them, the epoch and the repeat.
+        Epoch and repeat of each sample.
     dtype : dtype-like, or mapping of str to dtype-like
         See `ZarrChunkReader.read_arrays`.
     """
@@ -60,13 +60,13 @@ def read_items(
 
 
 def complete(tensors: Mapping[str, torch.Tensor], sample_id: str, entry: SampleEntry) -> Item:
-    """Return the item of a sample that has these tensors."""
+    """Return the item of a sample: the tensors, the sample id and the attributes."""
     attributes = {name: _attribute(value) for name, value in entry.attributes.items()}
     return {**tensors, "sample_id": sample_id, "attributes": attributes}
 
 
 def _attribute(value: Any) -> Any:
-    """Return numbers as a tensor, and all else as a copy, which the caller may change."""
+    """Return numbers as a float32 tensor, and any other value as a copy, which the caller may change."""
     try:
         numbers = np.asarray(value)
     except ValueError:  # lists of unequal lengths

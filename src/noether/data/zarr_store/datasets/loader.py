@@ -1,4 +1,4 @@
-"""A `DataLoader` that counts epochs, and knows where it stands."""
+"""A `DataLoader` that counts epochs, and can save and load its state."""
 
 from __future__ import annotations
 
@@ -19,24 +19,26 @@ _END = object()
 
 
 class StoreLoader(DataLoader[Any]):
-    """The loader that `ZarrStoreDataset.loader` makes: every pass is an epoch of its own.
+    """The loader that `ZarrStoreDataset.loader` returns: every pass is a new epoch.
 
     Parameters
     ----------
     dataset : Dataset
-        Of the samples.
+        Dataset of the samples.
     follows_group : bool
-        Whether it shares the samples with the processes of `torch.distributed` when it is iterated. A framework that
-        makes a loader of its own from the parts of this one shards by itself, and so gets all samples here.
+        Whether the loader shares the samples with the processes of `torch.distributed` when it is iterated. A framework
+        that makes its own loader from the dataset and sampler of this one shards the samples itself, so it gets all
+        samples here.
     **options
-        All else that `torch.utils.data.DataLoader` takes.
+        All other parameters of `torch.utils.data.DataLoader`.
 
     Notes
     -----
-    To predict, Lightning makes another loader from the parameters of this one, or from attributes of the same names.
+    For predictions, Lightning makes another loader from the parameters of this one, or from attributes of the same
+    names.
     """
 
-    # The pass that is handed out, and its batches so far.
+    # The pass that is in progress, and the number of batches that it has returned.
     _pass = 0
     _n_batches = 0
 
@@ -45,13 +47,13 @@ class StoreLoader(DataLoader[Any]):
         self.follows_group = follows_group
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # DataLoader promises an iterator of its own
-        """Begin the next epoch, or go on where a state was loaded."""
+        """Begin the next epoch, or continue from a loaded state."""
         sampler = self._epoch_sampler()
         if sampler is None:
             yield from super().__iter__()
             return
-        # The order of the pass is made with its first batch. The sampler is not shared out for longer than that takes:
-        # who makes a loader from the parts of this one shards by itself.
+        # The first batch fixes the order of the pass. The sampler is sharded only until then: a framework that makes
+        # its own loader from this sampler shards it itself.
         whole = sampler.rank, sampler.num_replicas
         sampler.shard(*self._ranks(sampler))
         try:
@@ -59,7 +61,7 @@ class StoreLoader(DataLoader[Any]):
             batch = next(batches, _END)
         finally:
             sampler.shard(*whole)
-        # Whoever sets the epoch from now on means the next pass.
+        # From here on, set_epoch applies to the next pass.
         this_pass, n_batches = sampler.n_passes, 0
         self._pass, self._n_batches = this_pass, 0
         while batch is not _END:
@@ -70,7 +72,7 @@ class StoreLoader(DataLoader[Any]):
             batch = next(batches, _END)
 
     def __len__(self) -> int:
-        """Return the batches of an epoch that this process gets."""
+        """Return the number of batches that this process gets in an epoch."""
         sampler, batch_size = self._epoch_sampler(), self._batch_size()
         if sampler is None or batch_size is None:
             return super().__len__()
@@ -79,15 +81,15 @@ class StoreLoader(DataLoader[Any]):
 
     @property
     def epoch(self) -> int:
-        """The epoch of the pass that began last, or of the next one where none has."""
+        """Epoch of the pass that began last; before the first pass, epoch of the next pass."""
         return self._require_epochs().epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of the next pass; those that follow are counted from it on."""
+        """Set the epoch of the next pass. Later passes are counted from it on."""
         self._require_epochs().set_epoch(epoch)
 
     def state_dict(self) -> dict[str, int]:
-        """Return where the loader stands, for `load_state_dict`: behind the last batch that it has handed out."""
+        """Return the state after the last batch that the loader has returned, for `load_state_dict`."""
         sampler, batch_size = self._require_epochs(), self._batch_size()
         if self._pass != sampler.n_passes or batch_size is None:
             return sampler.state_dict()
@@ -99,18 +101,18 @@ class StoreLoader(DataLoader[Any]):
         return sampler.state_after(handed_out * n_ranks)
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go on where a state was taken: with the batches that remained of its epoch, then with the next epoch.
+        """Continue from a state: with the remaining batches of its epoch, then with the next epoch.
 
         Raises
         ------
         ArgumentError
-            It is no state of a loader of this seed over as many samples.
+            `state` is not the state of a loader with this seed and this number of samples.
         """
         self._require_epochs().load_state_dict(state)
 
     def _epoch_sampler(self) -> EpochSampler | None:
-        """Return the sampler that counts epochs; None where a framework has put another into its place."""
-        # Of a loader that was made with a batch sampler, `sampler` is another one, which nothing uses.
+        """Return the sampler that counts epochs; None if a framework has replaced it."""
+        # In a loader with a batch sampler, `sampler` is another sampler, which is not used.
         sampler = self.sampler if self.batch_sampler is None else getattr(self.batch_sampler, "sampler", None)
         return sampler if isinstance(sampler, EpochSampler) else None
 
@@ -124,8 +126,8 @@ class StoreLoader(DataLoader[Any]):
         sampler = self._epoch_sampler()
         if sampler is None:
             raise ArgumentError(
-                f"loader: its sampler was replaced by a {type(self.sampler).__name__}, which counts no epochs; let the "
-                "framework leave the sampler as it is"
+                f"loader: expected an EpochSampler, got a {type(self.sampler).__name__}, which counts no epochs; "
+                "configure the framework to keep the sampler"
             )
         return sampler
 
@@ -148,7 +150,9 @@ def make_loader(
 ) -> StoreLoader:
     """Return the loader of a dataset; parameters and errors are those of `ZarrStoreDataset.loader`."""
     for name in options.keys() & {"sampler", "batch_sampler"}:
-        raise ArgumentError(f"{name}: a loader of a dataset has its own; take torch.utils.data.DataLoader for others")
+        raise ArgumentError(
+            f"{name}: dataset.loader makes its own sampler; use torch.utils.data.DataLoader for another sampler"
+        )
     given = {name: number for name, number in shares.items() if number is not None}
     if len(given) == 1:
         raise ArgumentError(f"rank, world_size: expected both or neither, got {dict(shares)}")

@@ -1,4 +1,4 @@
-"""Workers end with the process that they read for, also where that was killed."""
+"""Workers end with their main process, even if it is killed."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch.utils.data import get_worker_info
 
 __all__ = ["end_with_main_process"]
 
-# The process that has been seen to, which one that is forked from it is not.
+# Id of the process that is already watching. A process that is forked from it is not.
 _watching: int | None = None
 
 
 def end_with_main_process() -> None:
-    """See to it that this process, if it is a worker of a loader, does not outlast the main process.
+    """End this process with the main process, if it is a worker of a loader.
 
-    PyTorch's workers end when their parent has changed. That of workers of a fork server is the fork server, which
-    waits for its children in turn: both would stay for ever. Costs nothing from the second call on.
+    PyTorch's workers end when their parent changes. The parent of workers of a fork server is the fork server, which in
+    turn waits for its children: without this function, both would never end. Repeated calls are a no-op.
     """
     global _watching
     if _watching == os.getpid():
@@ -32,5 +32,5 @@ def end_with_main_process() -> None:
 
 def _end_after(main: BaseProcess) -> None:
     main.join()
-    # Not sys.exit: this is no main thread, and there is nobody to tidy up for.
+    # Not sys.exit, which would end this thread only. Nothing needs to be cleaned up.
     os._exit(1)

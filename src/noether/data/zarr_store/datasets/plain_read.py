@@ -1,4 +1,4 @@
-"""The plain sequential read of a store's shards: what disk or network give without draws and without decoding."""
+"""The plain sequential read of a store's shards: the rate of disk or network without draws and without decoding."""
 
 from __future__ import annotations
 
@@ -17,24 +17,25 @@ from noether.data.zarr_store.stores import Storage, is_remote, open_storage
 __all__ = ["PlainRead", "plain_read"]
 
 _BLOCK_BYTES = 8 << 20
-# A single stream is no measure of a network.
+# A single stream does not measure a network.
 _IN_FLIGHT = 16
 
 
 @dataclass(frozen=True, slots=True)
 class PlainRead:
-    """What reading shards from front to back gave, twice.
+    """The rates of two passes that read shards from front to back.
 
     Attributes
     ----------
     n_bytes : int
-        Bytes that were read, the same in both passes.
+        Number of bytes that were read, the same in both passes.
     in_flight : int
-        Reads of 8 MiB at the same time.
+        Number of reads of 8 MiB in flight at the same time.
     first_bytes_per_second, second_bytes_per_second : float
-        The rates of the two passes. The second one finds in memory what the operating system kept of the first one.
+        Rates of the two passes. The second pass reads from memory the bytes that the operating system has cached.
     cached_before : float or None
-        Part of these bytes that the operating system had in memory before the first pass; None where it does not tell.
+        Share of these bytes that the operating system had in memory before the first pass; None if it does not report
+        it.
     """
 
     n_bytes: int
@@ -63,29 +64,29 @@ def plain_read(
     Parameters
     ----------
     root : str
-        Of the store.
+        Path or URL of the store.
     manifest : StoreManifest
-        What it holds.
+        Manifest of the store.
     sample_ids : sequence of str
-        The samples, in this order.
+        Ids of the samples, in this order.
     fields : iterable of str or None
         Canonical names of the fields; None takes all.
     seconds : float
-        Ends the first pass; at least one block is read.
+        Duration after which the first pass ends; at least one block is read.
     storage_options : mapping, optional
         Options of the file system.
 
     Returns
     -------
     PlainRead or None
-        None where no shard lies in its usual place, as in stores of other tools.
+        The rates; None if no shard has the usual path, as in stores of other tools.
     """
     storage = open_storage(root, storage_options)
     wanted = None if fields is None else list(fields)
     blocks = _blocks(storage, (key for one in sample_ids for key in _shard_keys(manifest, one, wanted)))
     in_flight = _IN_FLIGHT if is_remote(storage.root) else 1
     cached = _Cached()
-    # Written to, so that the first pass does not wait for memory.
+    # Filled, so that the first pass does not wait for the system to allocate pages.
     memory = bytearray(b"\1") * _BLOCK_BYTES
     read: list[_Block] = []
     begun, until = time.perf_counter(), time.perf_counter() + seconds
@@ -140,23 +141,23 @@ def _shard_keys(manifest: StoreManifest, sample_id: str, fields: list[str] | Non
 
 
 class _Cached:
-    """Asks Linux for single bytes of files, if it has them in memory: nothing is read from a disk for it."""
+    """Probes the page cache of Linux for single bytes of files. A probe never reads from a disk."""
 
     def __init__(self) -> None:
         self._n_probes = self._n_cached = 0
-        self._is_told = hasattr(os, "preadv") and hasattr(os, "RWF_NOWAIT")
+        self._can_probe = hasattr(os, "preadv") and hasattr(os, "RWF_NOWAIT")
         self.seconds = 0.0
 
     @property
     def share(self) -> float | None:
-        """Part of the probes that were in memory."""
-        return self._n_cached / self._n_probes if self._is_told and self._n_probes else None
+        """Share of the probes that were in memory; None if the system does not report it."""
+        return self._n_cached / self._n_probes if self._can_probe and self._n_probes else None
 
     def probe(self, storage: Storage, block: _Block) -> None:
-        """Ask for some bytes of a block."""
+        """Probe some bytes of a block."""
         file = storage.local_file(block.key)
-        if file is None or not self._is_told:
-            self._is_told = False
+        if file is None or not self._can_probe:
+            self._can_probe = False
             return
         begun = time.perf_counter()
         for offset in range(block.start, block.start + block.length, _BLOCK_BYTES // 8):
@@ -164,8 +165,8 @@ class _Cached:
                 n_read = os.preadv(file.descriptor, [bytearray(1)], offset, os.RWF_NOWAIT)
             except BlockingIOError:
                 n_read = 0
-            except OSError:  # a file system that does not tell
-                self._is_told = False
+            except OSError:  # a file system without this probe
+                self._can_probe = False
                 return
             self._n_probes, self._n_cached = self._n_probes + 1, self._n_cached + n_read
         self.seconds += time.perf_counter() - begun

@@ -12,33 +12,33 @@ __all__ = ["RaggedBatch"]
 
 
 class RaggedBatch(dict[str, Any]):
-    """A batch in which the points of samples that differ in size lie one behind the other, and ``offsets`` part them.
+    """A batch of samples that differ in size: their points are concatenated, and ``offsets`` separate the samples.
 
-    It refuses to be made of anything else: frameworks that concatenate or slice batches tensor by tensor would leave
-    offsets that part the points wrongly.
+    The constructor checks the offsets: frameworks that concatenate or slice batches tensor by tensor would leave wrong
+    offsets.
 
     Raises
     ------
     ArgumentError
-        The offsets do not part the points.
+        The offsets do not fit the points.
     """
 
     def __init__(self, *content: Any) -> None:
-        # torch.distributed gives the pairs one by one, all else a mapping.
+        # torch.distributed passes the pairs one by one, all other callers pass a mapping.
         super().__init__(content[0] if len(content) == 1 else content)
         offsets = self.get("offsets", {})
-        for field, parts in offsets.items():
-            if not _part(parts, self.get(field)):
+        for field, field_offsets in offsets.items():
+            if not _fit(field_offsets, self.get(field)):
                 raise ArgumentError(
-                    f"field {field!r} of a batch of samples that differ in size: its offsets do not part its points; "
-                    "something has concatenated or sliced the batch tensor by tensor, as Accelerate does with "
-                    "dispatch_batches=True. Let each process read its own batches (dispatch_batches=False), or draw "
+                    f"field {field!r} of a batch of samples that differ in size: its offsets do not fit its points, "
+                    "since a framework concatenated or sliced the batch tensor by tensor, as Accelerate does with "
+                    "dispatch_batches=True; let each process read its own batches (dispatch_batches=False), or draw "
                     "the same number of points of each sample: num_points={...}, if_short='error'"
                 )
 
 
-def _part(offsets: Any, values: Any) -> bool:
-    """Return whether offsets part the rows of values; those on a device, which would have to be waited for, do."""
+def _fit(offsets: Any, values: Any) -> bool:
+    """Return whether offsets fit the rows of values. Offsets on a device pass unchecked: a check would wait for it."""
     if not isinstance(offsets, torch.Tensor) or not isinstance(values, torch.Tensor):
         return False
     if offsets.device.type != "cpu":

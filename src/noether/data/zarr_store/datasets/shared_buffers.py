@@ -1,8 +1,8 @@
-"""Shared memory for batches that workers use again.
+"""Shared memory for batches, which workers reuse.
 
-PyTorch takes new shared memory for every batch. The system then has to find and zero its pages, and to map them in the
-worker and in the main process: of a batch of a few megabytes that takes longer than to read it. Here a block of memory
-is free for the next batch once the last tensor in it is gone, in the worker and in the main process.
+PyTorch allocates new shared memory for every batch. The system must then find and zero its pages, and map them in the
+worker and in the main process. For a batch of a few megabytes, this takes longer than the read. Here, a block of memory
+is free for the next batch once its last tensor is deleted in the worker and in the main process.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from noether.data.zarr_store.datasets.ragged_batch import RaggedBatch
 
 __all__ = ["ALIGNMENT", "MIN_SHARED_BYTES", "WorkerBatch", "allocate", "as_batch", "is_plain", "recycled"]
 
-# A block begins with a page that says whose it is and whether the main process has it.
+# A block begins with a header page: the token of the block, and a flag that is set while the main process uses it.
 _HEADER_BYTES = mmap.PAGESIZE
 _TOKEN_BYTES = 16
 _AT_MAIN_PROCESS = _TOKEN_BYTES
-# As PyTorch aligns what it allocates itself.
+# The alignment of PyTorch's own allocations.
 ALIGNMENT = 64
-# Tensors of fewer bytes are sent as they are.
+# Smaller tensors are sent as bytes.
 MIN_SHARED_BYTES = 1 << 16
-# Blocks that wait for a batch, besides the one that gets the next. Where the main process falls behind and catches up
-# there may be many; and where batches differ in size, blocks that are too small for most.
+# Maximum number of free blocks to keep, in addition to the block of the next batch. Without a limit, many would stay
+# after the main process fell behind and caught up, as would blocks that are too small for most batches.
 _MAX_SPARE = 2
-# Those of whole samples may be of gigabytes, which others need more.
+# Larger free blocks are not kept: a block of whole samples may take gigabytes.
 _MAX_SPARE_BYTES = 256 << 20
 
 Bytes = NDArray[np.uint8]
 
 
 class _Block:
-    """A piece of memory that has no name: it is gone when all who have mapped it are."""
+    """A block of anonymous memory. The system frees it when no process has it mapped or open."""
 
     def __init__(self, n_bytes: int) -> None:
         self.fd = os.memfd_create("noether-batch", os.MFD_CLOEXEC)
@@ -62,17 +62,17 @@ class _Block:
         return self.leased() is None and not self._memory[_AT_MAIN_PROCESS]
 
     def lease(self, n_bytes: int) -> Bytes:
-        """Return the memory to a batch, until nothing refers to this array and what is made of it."""
+        """Return an array of the memory for a batch. The block is in use until the array and all its views are gone."""
         array = np.frombuffer(self._memory, np.uint8, n_bytes, _HEADER_BYTES)
         self._lease = weakref.ref(array)
         return array
 
     def leased(self) -> Bytes | None:
-        """Return the array of the batch that has this memory now."""
+        """Return the array of the batch that uses this memory; None if there is none."""
         return None if self._lease is None else self._lease()
 
     def hand_over(self) -> bool:
-        """Keep the memory until the main process gives it back; False where it has it already."""
+        """Mark the memory as used by the main process until that releases it; return False if it already is."""
         if self._memory[_AT_MAIN_PROCESS]:
             return False
         self._memory[_AT_MAIN_PROCESS] = 1
@@ -89,7 +89,7 @@ class _Blocks:
         self._lock = Lock()
 
     def lease(self, n_bytes: int) -> Bytes:
-        """Return memory that nobody uses."""
+        """Return memory that no batch uses."""
         with self._lock:
             free = [block for block in self._blocks if block.is_free()]
             fitting = [block for block in free if block.n_bytes >= n_bytes]
@@ -100,7 +100,7 @@ class _Blocks:
             return block.lease(n_bytes)
 
     def around(self, start: int, stop: int) -> tuple[_Block, Bytes] | None:
-        """Find the block that holds these addresses, and the array of its batch."""
+        """Return the block that contains these addresses, and the array of its batch; None if there is no block."""
         for block in self._blocks:
             array = block.leased()
             if array is not None and block.start <= start and stop <= block.start + len(array):
@@ -109,10 +109,10 @@ class _Blocks:
 
 
 def _can_be_opened_by_main_process() -> bool:
-    """Say whether the main process can open memory of this one, as it can on Linux unless a sandbox forbids it.
+    """Return whether the main process can open memory of this process, as on Linux unless a sandbox forbids it.
 
-    That takes the same rights as what is tried here: to look at what the main process has open, and to open memory of
-    this process in the way that it does. See proc_pid_fd(5).
+    The function tries two operations that need the same rights: to list the open files of the main process, and to open
+    memory of this process by its path. See proc_pid_fd(5).
     """
     main = parent_process()
     if main is None or not hasattr(os, "memfd_create"):
@@ -129,11 +129,11 @@ def _can_be_opened_by_main_process() -> bool:
 
 
 def _path_of(pid: int, fd: int) -> str:
-    """Return a path of what a process has open."""
+    """Return a path of an open file of a process."""
     return f"/proc/{pid}/fd/{fd}"
 
 
-# Of this process; one that is forked from it makes its own.
+# The blocks of this process. A process that is forked from it makes its own.
 _own: _Blocks | None = None
 
 
@@ -145,30 +145,30 @@ def _blocks() -> _Blocks:
 
 
 def allocate(sizes: Sequence[int]) -> list[Bytes]:
-    """Return memory for arrays that go into a batch: in a worker of a loader one behind the other, in recycled memory.
+    """Return buffers for the arrays of a batch; in a worker of a loader, contiguous in recycled memory.
 
     Parameters
     ----------
     sizes : sequence of int
-        The bytes of each.
+        Size of each buffer in bytes.
 
     Raises
     ------
     MemoryError
-        There is no memory for them.
+        The buffers do not fit in memory.
     """
     starts = np.cumsum([0, *(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes)]).tolist()
     try:
         if starts[-1] < MIN_SHARED_BYTES or get_worker_info() is None or not _blocks().can_be_sent:
             return [np.empty(size, np.uint8) for size in sizes]
         memory = _blocks().lease(starts[-1])
-    except (OSError, OverflowError, ValueError) as error:  # what the system, Python and NumPy say of very large sizes
+    except (OSError, OverflowError, ValueError) as error:  # errors of the system, Python and NumPy for very large sizes
         raise MemoryError(str(error)) from error
     return [memory[start : start + size] for start, size in zip(starts[:-1], sizes, strict=True)]
 
 
 def recycled(start: int, stop: int) -> torch.Tensor | None:
-    """Return the tensor of uint8 that is this range of addresses; None where that is not in one piece of `allocate`."""
+    """Return a range of addresses as a tensor of uint8; None if it is not within one block of `allocate`."""
     found = _blocks().around(start, stop)
     if found is None:
         return None
@@ -177,11 +177,11 @@ def recycled(start: int, stop: int) -> torch.Tensor | None:
 
 
 class WorkerBatch(dict[str, Any]):
-    """A batch that is sent to the main process as what it is, a dict, and its recycled memory as where that lies."""
+    """A batch pickled as a dict whose shared buffers are passed by reference."""
 
 
 class _Sent(NamedTuple):
-    """A block that is sent."""
+    """A reference to a block that is sent to the main process."""
 
     pid: int
     fd: int
@@ -190,7 +190,7 @@ class _Sent(NamedTuple):
 
 
 class _Placed(NamedTuple):
-    """A tensor in a block that is sent."""
+    """A reference to a tensor in a block that is sent."""
 
     block: int
     start: int
@@ -199,7 +199,7 @@ class _Placed(NamedTuple):
 
 
 class _Copied(NamedTuple):
-    """A tensor that is sent as its bytes."""
+    """A tensor that is sent as bytes."""
 
     content: bytearray
     shape: torch.Size
@@ -215,13 +215,13 @@ def _reduce(batch: WorkerBatch) -> tuple[Any, ...]:
 ForkingPickler.register(WorkerBatch, _reduce)
 
 
-# These two are no inner functions: one that calls itself is a cycle of references, which would keep a batch until
-# Python looks for cycles.
+# These two functions are not inner functions: a recursive inner function is a reference cycle, which would keep a batch
+# in memory until the garbage collector runs.
 def _pack(value: Any, sent: dict[int, _Sent]) -> Any:
-    """Replace the tensors of a batch by what is sent of them."""
+    """Replace the tensors of a batch by references or bytes."""
     if type(value) is dict:
         return {key: _pack(item, sent) for key, item in value.items()}
-    if type(value) is torch.Tensor:  # PyTorch 2.13 sends the bytes, and forgets that others are meant
+    if type(value) is torch.Tensor:  # PyTorch 2.13 would send the bytes without these flags
         value = value.resolve_conj().resolve_neg()
     if not is_plain(value):
         return value
@@ -239,7 +239,7 @@ def _pack(value: Any, sent: dict[int, _Sent]) -> Any:
 
 
 def _unpack(value: Any, blocks: Sequence[torch.Tensor]) -> Any:
-    """Undo `_pack`, with the memory of what was sent."""
+    """Undo `_pack`, with the memory of the blocks that were sent."""
     if type(value) is dict:
         return {key: _unpack(item, blocks) for key, item in value.items()}
     if isinstance(value, _Copied):
@@ -252,7 +252,7 @@ def _unpack(value: Any, blocks: Sequence[torch.Tensor]) -> Any:
 
 
 def is_plain(value: Any) -> bool:
-    """Say whether a value is a tensor that is its bytes, shape and dtype, and no more."""
+    """Return whether a value is a tensor that its bytes, shape and dtype describe completely."""
     return (
         type(value) is torch.Tensor
         and value.device.type == "cpu"
@@ -263,32 +263,34 @@ def is_plain(value: Any) -> bool:
 
 
 def _receive(content: dict[str, Any], sent: Sequence[_Sent]) -> dict[str, Any]:
-    """Make the batch again, in the main process."""
+    """Rebuild the batch in the main process."""
     received: dict[str, Any] = _unpack(content, [torch.from_numpy(_map(one)) for one in sent])
     return as_batch(received)
 
 
 def as_batch(content: dict[str, Any]) -> dict[str, Any]:
-    """Return what a batch holds as what the main process gets of it: a dict, or a `RaggedBatch`."""
+    """Return the content of a batch as a `RaggedBatch` if it has offsets, else as a dict."""
     return RaggedBatch(content) if "offsets" in content else dict(content)
 
 
 def _map(sent: _Sent) -> Bytes:
-    """Map a block of a worker; it goes back to it with the array and what is made of it."""
+    """Map a block of a worker. The block returns to the worker when the array and all its views are gone."""
     fd = os.open(_path_of(sent.pid, sent.fd), os.O_RDWR | os.O_CLOEXEC)
     try:
-        # All at once, since to map each page as it is touched takes longer.
+        # Populate at once: to map each page on its first access takes longer.
         memory = mmap.mmap(fd, _HEADER_BYTES + sent.n_bytes, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
     finally:
         os.close(fd)
     if memory[:_TOKEN_BYTES] != sent.token:
-        raise RuntimeError(f"worker process {sent.pid} has ended before its batch was taken")
+        raise RuntimeError(
+            f"worker process {sent.pid} ended before the main process took its batch; restart the loader"
+        )
     array = np.frombuffer(memory, np.uint8, sent.n_bytes, _HEADER_BYTES)
-    weakref.finalize(array, _give_back, memory, os.getpid()).atexit = False
+    weakref.finalize(array, _release, memory, os.getpid()).atexit = False
     return array
 
 
-def _give_back(memory: mmap.mmap, pid: int) -> None:
-    # A process that is forked from this one loses its copies of tensors when it ends, and this one has them still.
+def _release(memory: mmap.mmap, pid: int) -> None:
+    # A forked process deletes its copies of the tensors when it ends, but this process may still use them.
     if pid == os.getpid():
         memory[_AT_MAIN_PROCESS] = 0

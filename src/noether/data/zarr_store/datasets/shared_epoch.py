@@ -1,4 +1,4 @@
-"""The epoch of a dataset that nobody's sampler counts: shared with its workers, and watched."""
+"""The epoch of a dataset without an epoch-counting sampler: shared with its workers, and watched for repeats."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from torch.utils.data import get_worker_info
 
 __all__ = ["SharedEpoch"]
 
-# What the shared memory holds before the marks of the samples: those of loaders, and those of single items.
+# Indices into the shared memory. The marks of the samples come last: first the marks of loaders, then of single items.
 _OWNER, _EPOCH, _CALLS, _WARNED, _MARKS = range(5)
 
 
 class SharedEpoch:
     """The epoch that `set_epoch` chose, in memory that the workers of a training share.
 
-    Each training has memory of its own: a process that is no worker, and was forked from one that has a dataset or got
-    it in a pickle, goes on with the epoch alone.
+    Each training has its own memory. A process that is not a worker starts a new training if it inherits the dataset by
+    a fork, or unpickles it: it takes over only the epoch.
 
     Parameters
     ----------
     n_samples : int
-        Of the dataset.
+        Number of samples of the dataset.
     epoch : int
         The first epoch.
     """
@@ -50,26 +50,26 @@ class SharedEpoch:
 
     @property
     def n_set(self) -> int:
-        """How often this training has chosen an epoch."""
+        """Number of times that this training has set an epoch."""
         return int(self._own()[_CALLS])
 
     def set(self, epoch: int) -> None:
-        """Choose the epoch, also for workers that run already."""
+        """Set the epoch, also for running workers."""
         own = self._own()
         own[_EPOCH] = epoch
         own[_CALLS] += 1
 
     def watch(self, numbers: Sequence[int], sample_ids: Sequence[str], *, by_loader: bool) -> None:
-        """Mark samples as drawn in this epoch; warn, once, where one of them was before and no epoch was set since.
+        """Mark samples as drawn in this epoch. Warn once if a sample is drawn again and no epoch was set since.
 
         Parameters
         ----------
         numbers : sequence of int
             Numbers of the samples.
         sample_ids : sequence of str
-            Of the whole dataset.
+            Ids of all samples of the dataset.
         by_loader : bool
-            Whether a loader asks. Who looks at single items may see the same one again, until all were looked at.
+            Whether a loader draws the samples. Single items may repeat without a warning until all were drawn.
         """
         own = self._own()
         of_loaders, of_items = np.split(own[_MARKS:], 2)
@@ -78,11 +78,11 @@ class SharedEpoch:
             if marks[number] == mark and not own[_WARNED] and (by_loader or (marks == mark).all()):
                 own[_WARNED] = 1
                 warnings.warn(
-                    f"sample {sample_ids[number]!r} comes again with the points that it gave before, those of epoch "
-                    f"{own[_EPOCH]}: nobody has said that another epoch began. Iterate dataset.loader(...), or a "
-                    "DataLoader with sampler=EpochSampler(dataset), which count epochs, or call "
-                    "dataset.set_epoch(epoch) before each pass. torch's Subset and random_split lose the epoch of a "
-                    "sampler; dataset.subset(sample_ids) keeps it. Where points shall never move: fixed=True",
+                    f"sample {sample_ids[number]!r} repeats its points of epoch {own[_EPOCH]}, because no other epoch "
+                    "was set. Iterate dataset.loader(...), or a DataLoader with sampler=EpochSampler(dataset), which "
+                    "count epochs, or call dataset.set_epoch(epoch) before each pass. torch's Subset and random_split "
+                    "lose the epoch of a sampler; dataset.subset(sample_ids) keeps it. If points should never change, "
+                    "use fixed=True",
                     stacklevel=5,
                 )
             marks[number] = mark
@@ -100,15 +100,15 @@ class SharedEpoch:
         return memory
 
     def is_shared(self) -> bool:
-        """Return whether workers see it."""
+        """Return whether workers see the memory."""
         return bool(self._shared.is_shared())  # type: ignore[no-untyped-call]  # PyTorch has it untyped
 
     def _share(self) -> None:
-        """Let workers see it; of a dataset that comes out of a pickle, the memory may not be shared any more."""
+        """Let workers see the memory. After unpickling, it might no longer be shared."""
         self._shared.share_memory_()  # type: ignore[no-untyped-call]  # PyTorch has it untyped
 
 
 def _training() -> int:
-    """Return the number of the process that trains: this one, or the one whose worker this is."""
+    """Return the id of the process that trains: this process, or the main process of this worker."""
     parent = None if get_worker_info() is None else parent_process()
     return os.getpid() if parent is None or parent.pid is None else parent.pid

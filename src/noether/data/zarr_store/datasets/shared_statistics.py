@@ -1,4 +1,4 @@
-"""What a dataset has read, in memory that all its workers share."""
+"""Counts of a dataset's reads, in memory that all its workers share."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from noether.data.zarr_store.reading import IO_NUMBERS, IoRow, IoStatistics
 __all__ = ["SharedStatistics"]
 
 _MAX_PROCESSES = 512
-# Lines of a processor's cache: two processes that write to one slow each other down.
+# A whole number of CPU cache lines: two processes that write to the same line slow each other down.
 _ROW_NUMBERS = 16
 
 
 class SharedStatistics:
-    """The sums of what processes read. Each process counts in a row of its own, so that none waits for another.
+    """The counts of all processes. Each process counts in its own row, so no process waits for another.
 
-    Processes that were forked, and those that multiprocessing started with the dataset, share the memory. A copy of the
-    dataset, and one that comes out of a file, begins anew.
+    Forked processes, and processes that multiprocessing started with the dataset, share the memory. A copy of the
+    dataset, and a dataset from a pickle file, begin at 0.
     """
 
     _rows: torch.Tensor
-    # The process that asked last, and its row.
+    # The process of the last call, and its row.
     _own: tuple[int, IoRow] | None
 
     def __init__(self) -> None:
@@ -39,10 +39,10 @@ class SharedStatistics:
             self._begin()
 
     def own_row(self) -> IoRow:
-        """Return the numbers of this process."""
+        """Return the row of this process."""
         pid = os.getpid()
         if self._own is None or self._own[0] != pid:
-            # Not the number of a worker: two loaders may be at work, each with a first one.
+            # Not the number of the worker: two loaders may run, each with a worker 0.
             self._own = pid, self._rows[pid % _MAX_PROCESSES, :IO_NUMBERS].numpy()
         return self._own[1]
 

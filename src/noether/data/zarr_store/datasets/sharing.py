@@ -1,4 +1,4 @@
-"""What a dataset and its workers share."""
+"""Values that a dataset and its workers share."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ Value = TypeVar("Value")
 class SharedPickle(Generic[Value]):
     """A value that does not change, and reaches workers through shared memory.
 
-    A spawned worker gets its dataset through a pipe, which holds 64 kB: a manifest would fill it, and the next worker
-    would not be started before this one has imported PyTorch and read its own.
+    A spawned worker gets its dataset through a pipe, which holds 64 kB. A manifest would fill the pipe, and the next
+    worker could not start before this worker has imported PyTorch and read its dataset.
 
     Attributes
     ----------
     value : object
-        Can be pickled.
+        The value; it must be picklable.
     """
 
     def __init__(self, value: Value) -> None:
         self.value = value
-        # Kept, since a worker may open it only after it has been sent, and since the next one gets it as well.
+        # Kept, because a worker may open it only after it was sent, and because the next worker gets it too.
         self._pickled: torch.Tensor | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -36,4 +36,4 @@ class SharedPickle(Generic[Value]):
 
 
 def _unpickle(pickled: torch.Tensor) -> SharedPickle[Any]:
-    return SharedPickle(pickle.loads(pickled.numpy().data))  # noqa: S301 - it comes out of a pickle itself
+    return SharedPickle(pickle.loads(pickled.numpy().data))  # noqa: S301 - the tensor itself came in a pickle

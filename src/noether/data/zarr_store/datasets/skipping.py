@@ -1,4 +1,4 @@
-"""What a dataset does about samples that cannot be read."""
+"""Skipping of samples that cannot be read."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ UNREADABLE = (CorruptDataError, StorageError)
 
 _MAX_WORKERS = 256
 
-# Where so many neighbours cannot be read, it is not the samples.
+# If this many neighbours cannot be read, the cause is not the samples.
 _MAX_SKIPPED_IN_A_ROW = 8
 
 _logger = logging.getLogger(__name__)
 
 
 def check_on_error(choice: OnError) -> bool:
-    """Say whether to skip; raise `ArgumentError` for what is no choice."""
+    """Return whether to skip; raise `ArgumentError` for an unknown choice."""
     require_one_of("on_error", choice, get_args(OnError))
     return choice == "skip"
 
 
 class Skipped:
-    """Which samples were skipped, and how many items, in memory that all workers of a dataset share.
+    """The skipped samples and the number of skipped items, in memory that all workers of a dataset share.
 
     Parameters
     ----------
     n_samples : int
-        Of the dataset.
+        Number of samples of the dataset.
     """
 
     def __init__(self, n_samples: int) -> None:
-        # Workers write at the same time, each to a place of its own, or the same value to the same place.
+        # Workers write in parallel: each to its own place, or the same value to the same place.
         self._samples = torch.zeros(n_samples, dtype=torch.bool)
         self._items = torch.zeros(1 + _MAX_WORKERS, dtype=torch.int64)
         self._share()
@@ -54,7 +54,7 @@ class Skipped:
 
     @property
     def n_items(self) -> int:
-        """Items that were another sample's than asked for."""
+        """Number of items in which another sample stood in."""
         return int(self._items.sum())
 
     @property
@@ -69,7 +69,7 @@ class Skipped:
         self._items[0 if worker is None else 1 + worker.id % _MAX_WORKERS] += 1
 
     def add_sample(self, number: int, sample_id: str, error: Exception) -> None:
-        """Note that a sample was skipped, and log why unless it was skipped before."""
+        """Record that a sample was skipped, and log the reason unless it was skipped before."""
         if not self._samples[number]:
             self._samples[number] = True
             _logger.warning("sample %r cannot be read, and is skipped: %s", sample_id, error)
@@ -82,18 +82,18 @@ class Skipped:
 def read_or_next(
     read: Callable[[Sequence[DrawIndex]], list[Item]], draw: DrawIndex, sample_ids: Sequence[str], skipped: Skipped
 ) -> Item:
-    """Return one item, or that of the next sample that can be read, in the same epoch.
+    """Return one item, or else the item of the next readable sample, in the same epoch.
 
     Parameters
     ----------
     read : callable
         Reads the items of a batch.
     draw : DrawIndex
-        The draw that is asked for.
+        The requested draw.
     sample_ids : sequence of str
-        Of the dataset.
+        Ids of all samples of the dataset.
     skipped : Skipped
-        Counts what is skipped.
+        Record of the skipped samples and items.
     """
     last = min(len(sample_ids), _MAX_SKIPPED_IN_A_ROW) - 1
     for step in range(last + 1):
@@ -103,7 +103,7 @@ def read_or_next(
         except UNREADABLE as error:
             skipped.add_sample(candidate, sample_ids[candidate], error)
             if step == last:
-                error.add_note(f"on_error='skip': no sample of {last + 1} in a row could be read")
+                error.add_note(f"on_error='skip': none of {last + 1} samples in a row could be read")
                 raise
         else:
             break

@@ -1,4 +1,4 @@
-"""The rows that weighted draws take of what was read for them, and their place in memory."""
+"""The rows that weighted draws take of their candidates, and the memory for these rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["TakenRows", "share_out"]
 
 
 class _Piece(NamedTuple):
-    """What an item gets of rows that are taken: its name there, its shape and its dtype."""
+    """One array of an item that is made of taken rows: its name in the item, its shape and its dtype."""
 
     name: str
     shape: tuple[int, ...]
@@ -25,7 +25,7 @@ class _Piece(NamedTuple):
 
 
 class TakenRows:
-    """The memory of the rows that are taken for the items of a batch, those of one field side by side.
+    """The memory for the taken rows of a batch; the rows of one field are contiguous.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class TakenRows:
     dtypes : ResultDtypes
         The dtypes of fields in the items.
     allocate : callable
-        Returns the memory of a batch.
+        Returns the buffers of a batch.
     """
 
     def __init__(self, samples: Sequence[Sequence[DrawRead]], dtypes: ResultDtypes, allocate: Allocate) -> None:
@@ -46,7 +46,7 @@ class TakenRows:
                 self._alike.setdefault((name, dtype), []).append(shape)
 
     def allocate(self, sizes: Sequence[int]) -> Sequence[NDArray[np.uint8]]:
-        """Return memory for arrays that are read into; it is in one block with that of these rows."""
+        """Return buffers to read into. They are in one block with the memory for the taken rows."""
         own = [sum(map(prod, shapes)) * dtype.itemsize for (_, dtype), shapes in self._alike.items()]
         memory = self._allocate([*sizes, *own])
         for (name, dtype), piece in zip(self._alike, memory[len(sizes) :], strict=True):
@@ -54,12 +54,12 @@ class TakenRows:
         return memory[: len(sizes)]
 
     def put(self, name: str, values: NDArray[Any], rows: NDArray[np.intp] | None = None) -> NDArray[Any]:
-        """Copy values, or rows of them, to the place of the next item, and return them there, in its dtype."""
+        """Copy values, or some of their rows, into the array of the next item, and return that array."""
         place = next(self._places[name])
         if rows is None:
             cast_into(place, values)
         elif values.dtype == place.dtype:
-            np.take(values, rows, axis=0, out=place, mode="clip")  # NumPy copies once more where it has to check rows
+            np.take(values, rows, axis=0, out=place, mode="clip")  # to check the rows, NumPy would make another copy
         else:
             cast_into(place, values.take(rows, axis=0))
         return place
@@ -68,21 +68,21 @@ class TakenRows:
 def share_out(
     reads: Sequence[DrawRead], arrays: Sequence[Mapping[str, NDArray[Any]]], taken_rows: TakenRows
 ) -> dict[str, NDArray[Any]]:
-    """Return the rows of each draw of a sample by the name of the field in the item.
+    """Return the rows of each draw of a sample, by field name in the item.
 
     Parameters
     ----------
     reads : sequence of DrawRead
         The reads of the sample.
     arrays : sequence of mappings of str to ndarray
-        For each of them, the rows by canonical name of the field.
+        For each read, its rows by canonical field name.
     taken_rows : TakenRows
-        Where rows go that weighted draws take.
+        Memory for the rows that weighted draws take.
 
     Raises
     ------
     ArgumentError
-        The weights of a draw are no weights.
+        The weights of a draw are invalid.
     """
     candidates = _candidates(reads)
     taken = {draw: one.take(_weight_fields(draw, reads, arrays)) for draw, one in candidates.items()}
@@ -105,7 +105,7 @@ def share_out(
 
 
 def _pieces(reads: Sequence[DrawRead], dtypes: ResultDtypes) -> Iterator[_Piece]:
-    """Yield what the item of a sample gets of rows that are taken."""
+    """Yield the arrays of a sample's item that are made of taken rows."""
     for one in reads:
         for share in one.shares if one.planned.are_candidates else ():
             n_rows = sum(stop - start for start, stop in share.ranges)
@@ -122,7 +122,7 @@ def _pieces(reads: Sequence[DrawRead], dtypes: ResultDtypes) -> Iterator[_Piece]
 
 
 def _candidates(reads: Sequence[DrawRead]) -> dict[str, Candidates]:
-    """Return the candidates of each weighted draw of a sample, by its name."""
+    """Return the candidates of each weighted draw of a sample, by name of the draw."""
     shares = (share.candidates for one in reads for share in one.shares)
     return {candidates.weighting.draw: candidates for candidates in shares if candidates is not None}
 
@@ -130,7 +130,7 @@ def _candidates(reads: Sequence[DrawRead]) -> dict[str, Candidates]:
 def _weight_fields(
     draw: str, reads: Sequence[DrawRead], arrays: Sequence[Mapping[str, NDArray[Any]]]
 ) -> dict[str, NDArray[Any]]:
-    """Return the fields at the candidates of a draw, of which its weight is made."""
+    """Return the fields that the weight of a draw reads, at its candidates."""
     return {
         field: _rows(read[field], share.ranges)
         for one, read in zip(reads, arrays, strict=True)

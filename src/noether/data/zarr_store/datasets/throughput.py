@@ -1,4 +1,4 @@
-"""What a store gives on this machine: draws through the loader of a dataset, beside a plain read of the same files."""
+"""Throughput of a store on this machine: of draws through a loader, and of a plain read of the same files."""
 
 from __future__ import annotations
 
@@ -24,40 +24,40 @@ __all__ = ["Throughput", "measure_throughput"]
 
 DEFAULT_POINTS = 16384
 _WARM_UP_SECONDS = 1.0
-# So that a pass over a few samples does not end all the time.
+# Draws of a pass, so that a pass over a few samples does not end too often.
 _LEAST_DRAWS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """What was measured.
+    """The result of a measurement.
 
     Attributes
     ----------
     store_root : str
         Path or URL of the store.
     n_samples, num_points, fields : int, dict of str to int or None, list of str
-        What was drawn: samples, points by domain (None is all), and fields.
+        Number of samples, points by domain (None means all), and fields that were drawn.
     workers, batch_size, cores : int
-        Processes that read, samples of a batch, and cores that this process may use.
+        Number of processes that read, samples of a batch, and cores that this process may use.
     seconds, batches, samples : float, int, int
-        How long was measured, after the warm-up, and what came in this time.
+        Duration of the measurement after the warm-up, and number of batches and samples in this time.
     samples_per_second : float
-        Samples that the loop got.
+        Rate of the samples that the loop got.
     bytes_per_second, tensor_bytes_per_second : float
-        Bytes that the workers read of the store, and bytes of the tensors that the loop got.
+        Rate of the bytes that the workers read from the store, and of the bytes of the tensors that the loop got.
     batch_ms : dict of str to float
         Time from one batch to the next in the loop: percentiles ``p50``, ``p90`` and ``p99``.
     io : IoStatistics
-        What the workers read in this time.
+        Counts of the workers' reads in this time.
     busy : float
-        Part of the workers' time in which they waited for bytes or decoded; above 1 where requests overlap.
+        Share of the workers' time in which they waited for bytes or decoded; above 1 if requests overlap.
     plain : PlainRead or None
-        The plain sequential read; None where the shards do not lie where this library puts them.
+        The plain sequential read; None if the shards do not have the paths of this library.
     limit : {"storage", "hand-over", "waiting", "decoding"}
-        What limits the draws; see `limits.limit_of`.
+        Bottleneck of the draws; see `limits.limit_of`.
     conclusion : str
-        The same in words, with what helps.
+        The bottleneck in words, with advice.
     """
 
     store_root: str
@@ -100,24 +100,24 @@ def measure_throughput(
     store_root : str
         Path or URL of the store.
     num_points : mapping of str to int or None, or int, optional
-        Points to draw of each domain; domains that a mapping does not name are not read. 16,384 of each by default.
+        Number of points to draw of each domain, by default 16,384. Domains that a mapping does not name are not read.
     fields : iterable of str, optional
-        Canonical names of what to read; by default all fields of the domains.
+        Canonical names of the fields to read; by default all fields of the domains.
     split : str, optional
-        Take the samples of a split.
+        Name of a split, to draw from its samples.
     num_workers, batch_size : int
-        Of the loader.
+        Number of workers of the loader, and number of samples of a batch.
     seconds : float
-        How long to measure the draws, after a warm-up of a second; the plain read takes up to twice this time.
+        Duration of the measurement of draws, after a warm-up of a second. The plain read takes up to twice this time.
     storage_options : mapping, optional
         Options of the file system.
     on_step : callable of str
-        Is told what is measured now.
+        Called with the name of each measurement when it begins.
 
     Raises
     ------
     UnknownNameError, ArgumentError, ManifestError
-        Those of `ZarrStoreDataset`, and where a number is out of its range.
+        The errors of `ZarrStoreDataset`, or a number is out of its range.
     StorageError, CorruptDataError
         The store cannot be read.
     """
@@ -125,7 +125,7 @@ def measure_throughput(
     if not seconds > 0:
         raise ArgumentError(f"seconds: expected a number above 0, got {seconds}")
     manifest = StoreManifest.load(store_root, storage_options=storage_options)
-    points, chosen = _what_to_draw(manifest, num_points, fields)
+    points, chosen = _select_draws(manifest, num_points, fields)
     dataset = ZarrStoreDataset(
         store_root, split=split, num_points=points, fields=chosen, storage_options=storage_options
     )
@@ -166,10 +166,10 @@ def measure_throughput(
     )
 
 
-def _what_to_draw(
+def _select_draws(
     manifest: StoreManifest, num_points: Mapping[str, int | None] | int | None, fields: Iterable[str] | None
 ) -> tuple[dict[str, int | None], list[str]]:
-    """Return the points of each domain that is read, and the fields; names are checked by the dataset."""
+    """Return the number of points of each domain to read, and the fields. The dataset checks the names."""
     of_domain = {domain: list(layout.arrays) for domain, layout in manifest.domains.items()}
     wanted = None if fields is None else list(dict.fromkeys(fields))
     if isinstance(num_points, Mapping):
@@ -193,7 +193,7 @@ class _Drawn:
 
 def _draw(dataset: ZarrStoreDataset, num_workers: int, batch_size: int, seconds: float) -> _Drawn:
     with warnings.catch_warnings():
-        # The number of workers is what is measured.
+        # The caller chose this number of workers to measure it.
         warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
         loader = dataset.loader(
             batch_size,

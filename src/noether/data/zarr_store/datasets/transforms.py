@@ -1,4 +1,4 @@
-"""Fields to a common scale and back, as transforms of a dataset's items."""
+"""Normalization of fields and its inverse, as transforms of a dataset's items."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Normalize"]
 
 @dataclass(frozen=True, slots=True)
 class _Scale:
-    """One field: ``(x - offset) / size``, of ``sign(x) log(1 + |x|)`` where `is_log`."""
+    """The scale of one field: ``(x - offset) / size``, with ``sign(x) log(1 + |x|)`` in place of x if `is_log`."""
 
     offset: NDArray[np.float64]
     size: NDArray[np.float64]
@@ -39,41 +39,41 @@ class _Scale:
 
 
 class Normalize:
-    """Bring the fields of an item to a common scale; `inverse` brings them, or predictions of them, back.
+    """Normalizes the fields of an item; `inverse` restores them, or predictions of them, to their original scale.
 
-    Values become ``(x - mean) / std``. Positions are mapped by their bounds over all domains together, so that points
-    of different domains keep their places relative to each other. What is constant becomes 0, or the lower end of
-    `position_range`.
+    Values become ``(x - mean) / std``. Positions are scaled by their bounds over all domains together, so that points
+    of different domains keep their relative places. A constant field becomes 0, or the lower end of `position_range`.
 
     Parameters
     ----------
     stats : mapping of str to RunningStats
-        Statistics by canonical field name, of `calculate_store_statistics` or `load_statistics`.
+        Statistics by canonical field name, from `calculate_store_statistics` or `load_statistics`.
     log_scale : iterable of str
         Fields that become ``(y - logmean) / logstd`` of ``y = sign(x) log(1 + |x|)``, for values of many magnitudes.
     position_range : (float, float) or None
-        What the bounds of the positions, axis by axis, are mapped to. With None, positions are treated as values.
+        Target range of the bounds of the positions, for each axis. With None, positions are scaled like other values.
     draws : mapping of str to Draw or str
-        The named draws of the dataset, or the domain of each: fields of the draw ``query`` of ``volume`` are those of
+        The named draws of the dataset, or the domain of each. The draw ``query`` of ``volume`` has the fields of
         ``volume`` under other names, such as ``query_velocity``. The inverse probabilities of a `Draw` are kept.
     keep : iterable of str
-        Tensors of real numbers that have no statistics and are handed on as they are. Others of an item are an
-        error: to train on what was forgotten is worse.
+        Names of tensors of real numbers without statistics, which are passed on unchanged. Any other tensor without
+        statistics is an error, so that no field stays unnormalized by mistake.
 
     Raises
     ------
     UnknownNameError
-        The statistics have no such field, or none of such a domain.
+        The statistics have no such field, or no field of such a domain.
     ArgumentError
-        `position_range` is no range, the statistics are estimates and so have no bounds of positions, or a field has
+        `position_range` is not a range, the statistics are estimates and so have no bounds of positions, or a field has
         no finite value.
     MissingDependencyError
-        PyTorch is not installed; when this module is imported.
+        PyTorch is not installed. The import of this module raises this error.
 
     Notes
     -----
-    The inverse restores what was normalized to the rounding of its dtype: relative to the value and to the mean or the
-    bounds of its field, and on the log scale, where ``exp`` magnifies it, to ``log(1 + |x|)`` times the value.
+    The inverse restores normalized values up to the rounding of their dtype. The error is relative to the value and to
+    the mean or the bounds of its field. On the log scale, ``exp`` magnifies it: it is relative to ``log(1 + |x|)``
+    times the value.
     """
 
     def __init__(
@@ -103,30 +103,30 @@ class Normalize:
         self._keep = frozenset(keep).union(inverse_names)
 
     def __call__(self, item: Mapping[str, Any]) -> dict[str, Any]:
-        """Normalize an item, or a batch of them.
+        """Return a normalized item or batch.
 
         Parameters
         ----------
         item : mapping
-            Tensors by name, of shape ``(…, width)``, or ``(…)`` for scalars. Anything but tensors of real numbers is
-            handed on as it is.
+            Tensors by name, of shape ``(…, width)``, or ``(…)`` for scalars. All values except tensors of real numbers
+            are passed on unchanged.
 
         Returns
         -------
         dict
-            A new one; tensors keep their device, and float64 stays float64, while all else becomes float32.
+            A new dict. Tensors keep their device. float64 stays float64, and all other dtypes become float32.
 
         Raises
         ------
         UnknownNameError
-            A tensor has no statistics, and is not among `keep`.
+            A tensor has no statistics, and is not in `keep`.
         ArgumentError
             A tensor has another width than its statistics.
         """
         return self._map(item, _Scale.apply)
 
     def inverse(self, item: Mapping[str, Any]) -> dict[str, Any]:
-        """Undo the normalization of an item, of a batch, or of predictions under the names of their fields.
+        """Return an item, a batch, or predictions under the names of their fields, without the normalization.
 
         Parameters, result and errors are those of a call.
         """
@@ -144,13 +144,15 @@ class Normalize:
         scale = self._scales.get(name)
         if scale is None:
             raise UnknownNameError(
-                f"there are no statistics of {name!r}; if it is of a named draw, say of which domain that is: "
-                f"draws={{'geometry': 'surface'}}; to hand it on as it is: keep=[{name!r}]; "
-                f"{nearest_names(name, self._scales)}"
+                f"there are no statistics of {name!r} ({nearest_names(name, self._scales)}); if it is of a named draw, "
+                f"pass the draw's domain, such as draws={{'geometry': 'surface'}}, or pass keep=[{name!r}] to leave it "
+                "unchanged"
             )
         width = len(scale.offset)
         if width > 1 and values.shape[-1:] != (width,):
-            raise ArgumentError(f"{name!r}: expected {width} components last, got a shape of {tuple(values.shape)}")
+            raise ArgumentError(
+                f"{name!r}: expected {width} components in the last dimension, got shape {tuple(values.shape)}"
+            )
         return scale
 
     def _add_draw(self, name: str, domain: str) -> None:
@@ -171,7 +173,7 @@ def _has_inverse(draw: Draw | str) -> bool:
 def _scale_of_values(field: str, mean: NDArray[np.float64], std: NDArray[np.float64], is_log: bool = False) -> _Scale:
     if not (np.isfinite(mean) & np.isfinite(std)).all():
         raise ArgumentError(
-            f"field {field}: its mean {mean} and standard deviation {std} are not all finite; leave it out"
+            f"field {field}: expected a finite mean and standard deviation, got {mean} and {std}; leave the field out"
         )
     return _Scale(mean, np.where(std == 0, 1.0, std), is_log)
 
@@ -186,8 +188,8 @@ def _scale_of_positions(stats: Mapping[str, RunningStats], position_range: tuple
     smallest, largest = bounds
     if not (np.isfinite(smallest) & np.isfinite(largest)).all():
         raise ArgumentError(
-            "the statistics are estimates, which have no bounds of positions; compute those of the positions without a "
-            "tolerance, or treat positions as values: position_range=None"
+            "the statistics are estimates, which have no bounds of positions; compute the statistics of the positions "
+            "without a tolerance, or pass position_range=None to scale positions like other values"
         )
     size = (largest - smallest) / (high - low)
     size = np.where(size == 0, 1.0, size)

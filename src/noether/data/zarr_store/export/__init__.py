@@ -1,4 +1,4 @@
-"""Back to the mesh: fields of a store, and predictions, as data of the mesh that a sample was made from."""
+"""Export of stored fields and of predictions onto the mesh that a sample was made from."""
 
 from noether.data.zarr_store.export.meshes import Association
 from noether.data.zarr_store.export.prediction_writer import PredictionWriter

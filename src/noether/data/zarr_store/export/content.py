@@ -1,4 +1,4 @@
-"""What is exported of a sample: fields of the store, and predictions, in the order of the source."""
+"""The content of an export: stored fields and predictions of a sample, in the order of the source."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ __all__ = ["Content", "as_numbers", "check_no_field"]
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What is to be exported of one sample.
+    """The fields and predictions to export for one sample.
 
     Attributes
     ----------
     reader : ZarrChunkReader
-        Of the store.
+        Reader of the store.
     sample_id : str
-        Which sample.
+        Id of the sample.
     n_points : dict of str to int
-        Points of each domain that comes into question.
+        Number of points of each candidate domain.
     fields : frozenset of str or None
-        Canonical names of fields; None is all of a domain.
+        Canonical names of the fields; None means all fields of a domain.
     predictions : dict of str to ndarray
-        Arrays of numbers in stored order, each with as many rows as one of the domains has points.
+        Arrays of numbers in stored order, each with one row per point of a domain.
     """
 
     reader: ZarrChunkReader
@@ -49,14 +49,14 @@ class Content:
         fields: Iterable[str] | None,
         predictions: Mapping[str, Any] | None,
     ) -> Content:
-        """Check what a caller asks for; nothing is read yet. Parameters are those of `export.export_sample`.
+        """Check a request, and return its content; no array is read. For the parameters see `export.export_sample`.
 
         Raises
         ------
         UnknownNameError
             The sample has no such domain or field.
         ArgumentError
-            Nothing is asked for, or a prediction is no array of numbers with a row for each point of a domain.
+            Nothing is requested, or a prediction is not an array of numbers with one row per point of a domain.
         """
         entry = reader.manifest.sample(sample_id)
         n_points = {name: grid.n_points for name, grid in entry.domains.items() if domain in (None, name)}
@@ -80,17 +80,17 @@ class Content:
         return cls(reader, sample_id, n_points, named, arrays)
 
     def fields_of(self, domain: str) -> list[str]:
-        """Name the fields of a domain that are to be exported."""
+        """Return the names of the fields of a domain to export."""
         fields = self.reader.manifest.domains[domain].arrays
         return [field for field in fields if self.fields is None or field in self.fields]
 
     def domains_with_all(self) -> dict[str, int]:
-        """Return the domains, with their points, to which everything that is to be exported can belong.
+        """Return the domains that can hold all requested fields and predictions, with their numbers of points.
 
         Raises
         ------
         ArgumentError
-            There is none, and a mesh takes one domain at a time.
+            There is no such domain; a mesh takes one domain at a time.
         """
         domains = {
             domain: count
@@ -101,18 +101,18 @@ class Content:
         if not domains:
             raise ArgumentError(
                 f"sample {self.sample_id!r}: {', '.join([*sorted(self.fields or ()), *self.predictions])} do not "
-                "belong to one domain, and a mesh takes one at a time; export those of each domain on their own"
+                "belong to one domain, and a mesh takes one domain at a time; export each domain with its own call"
             )
         return domains
 
     def positions(self, domain: str) -> NDArray[Any]:
-        """Read the positions of a domain as they are stored, relative to the origin, in the order of the source."""
+        """Read the stored positions of a domain, relative to the origin, in the order of the source."""
         return self._read([self.reader.manifest.domains[domain].position])[0]
 
     def arrays(self, domain: str) -> dict[str, NDArray[Any]]:
-        """Read what is to be exported of one domain, in the order of the source.
+        """Read the requested fields and predictions of one domain, in the order of the source.
 
-        float16 becomes float32. Positions to which the origin of the store is added are float64.
+        float16 becomes float32. If the store has an origin, it is added to the positions, which become float64.
         """
         fields = self.fields_of(domain)
         arrays = dict(zip(fields, self._read(fields), strict=True))
@@ -130,19 +130,19 @@ class Content:
         }
 
     def arrays_of_all_domains(self) -> dict[str, NDArray[Any]]:
-        """Read what is to be exported of every domain; see `arrays`.
+        """Read the requested fields and predictions of all domains; see `arrays`.
 
         Raises
         ------
         ArgumentError
-            A prediction may be of several domains.
+            Several domains have the number of rows of a prediction.
         """
         for name, values in self.predictions.items():
             domains = self._domains_of(values)
             if len(domains) > 1:
                 raise ArgumentError(
-                    f"prediction {name!r}: {' and '.join(domains)} of sample {self.sample_id!r} have {len(values)} "
-                    "points each; say which it is of with domain"
+                    f"prediction {name!r}: expected the number of points of one domain, got {len(values):,} rows, but "
+                    f"{' and '.join(domains)} of sample {self.sample_id!r} have {len(values):,} points each; set domain"
                 )
         return {name: values for domain in self.n_points for name, values in self.arrays(domain).items()}
 
@@ -155,36 +155,36 @@ class Content:
 
 
 def check_no_field(name: str, fields: Container[str]) -> None:
-    """Raise `ArgumentError` for a prediction that has the name of a field which is exported too."""
+    """Raise `ArgumentError` if a prediction has the name of an exported field."""
     if name in fields:
         raise ArgumentError(
-            f"prediction {name!r}: the field of that name is exported too; leave that out of fields, "
-            f"or call the prediction otherwise, such as 'predicted_{name}'"
+            f"prediction {name!r}: the field of that name is exported too; leave the field out of fields, "
+            f"or use another name for the prediction, such as 'predicted_{name}'"
         )
 
 
 def as_numbers(where: str, values: Any) -> NDArray[Any]:
-    """Return a prediction, or rows of one, as an array in the machine's byte order; tensors may be on any device.
+    """Return a prediction, or some of its rows, as an array in native byte order; tensors may be on any device.
 
     Parameters
     ----------
     where : str
-        Names the prediction, to begin an error with.
+        Description of the prediction, for the beginning of an error.
     values : array or tensor
         The prediction.
 
     Raises
     ------
     ArgumentError
-        It is no array of numbers, or a tensor that requires gradients.
+        The values are not an array of numbers, or a tensor requires gradients.
     """
     try:
-        to_cpu = getattr(values, "cpu", None)  # of tensors
+        to_cpu = getattr(values, "cpu", None)  # a method of tensors
         array = np.asarray(to_cpu() if callable(to_cpu) else values)
-    except (TypeError, ValueError, RuntimeError) as error:  # such as of a tensor that requires gradients
+    except (TypeError, ValueError, RuntimeError) as error:  # for example, a tensor requires gradients
         raise ArgumentError(
             f"{where}: expected an array, got {type(values).__name__} ({error}); pass an array of numbers, "
-            "or values.detach().float() of a tensor"
+            "or, for a tensor, values.detach().float()"
         ) from error
     if array.dtype.kind not in "fiu" or array.dtype.itemsize > 8:
         raise ArgumentError(
@@ -194,12 +194,12 @@ def as_numbers(where: str, values: Any) -> NDArray[Any]:
 
 
 def _prediction(name: str, values: Any, sample_id: str, n_points: Mapping[str, int]) -> NDArray[Any]:
-    """Return a prediction of all points as an array, flat where it has one component."""
+    """Return a prediction of all points as an array, of shape ``(n_points,)`` if it has one component."""
     array = as_numbers(f"prediction {name!r}", values)
     if array.ndim not in (1, 2) or 0 in array.shape or len(array) not in n_points.values():
-        counts = ", ".join(f"{count} of {domain}" for domain, count in n_points.items())
+        counts = ", ".join(f"{count:,} of {domain}" for domain, count in n_points.items())
         raise ArgumentError(
-            f"prediction {name!r}: expected shape (n_points,) or (n_points, width), in stored order and with all "
-            f"points of sample {sample_id!r} ({counts}), got {array.shape}"
+            f"prediction {name!r}: expected shape (n_points,) or (n_points, width) with the number of points of a "
+            f"domain of sample {sample_id!r} ({counts}), got {array.shape}; pass one row per point, in stored order"
         )
     return array[:, 0] if array.shape[1:] == (1,) else array

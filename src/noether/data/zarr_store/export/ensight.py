@@ -1,7 +1,7 @@
-"""EnSight Gold: a case with its geometry and variables, as C binary files.
+"""A writer of EnSight Gold: a case with its geometry and variables, as C binary files.
 
-The format is that of the EnSight User Manual, chapter "EnSight Gold Casefile Format". VTK has a writer of its own, but
-that renames the variables and loses the names of the parts.
+The format is described in the EnSight User Manual, chapter "EnSight Gold Casefile Format". VTK has a writer, too, but
+it renames the variables and loses the names of the EnSight parts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from noether.data.zarr_store.export.meshes import ASSOCIATIONS, Association, Par
 
 __all__ = ["write_case"]
 
-# EnSight's names of VTK's cell types; both list the points of such a cell in the same order.
+# EnSight's element name of each VTK cell type; both formats list the points of a cell in the same order.
 _ELEMENTS = {
     1: "point",
     3: "bar2",
@@ -36,12 +36,12 @@ _ELEMENTS = {
 _POLYGON, _POLYHEDRON = 7, 42
 _KINDS = {1: "scalar", 3: "vector"}
 _PER = {"cell": "element", "point": "node"}
-_MAX_TEXT = 79  # lines have 80 bytes, and readers take them for strings that end with a zero
+_MAX_TEXT = 79  # a line has 80 bytes, and readers expect a terminating zero byte
 
 
 @dataclass(frozen=True, slots=True)
 class _Elements:
-    """The cells of one type of a part, which EnSight keeps together."""
+    """The cells of one type in an EnSight part, which the format stores together."""
 
     kind: int
     cells: NDArray[np.int64]
@@ -49,7 +49,7 @@ class _Elements:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """A part as the files have it."""
+    """An EnSight part, with its number in the files and its cells by type."""
 
     number: int
     part: Part
@@ -58,7 +58,7 @@ class _Piece:
 
 @dataclass(frozen=True, slots=True)
 class _Variable:
-    """An array over the cells or points of some pieces."""
+    """An array over the cells or points of some EnSight parts."""
 
     name: str
     association: Association
@@ -69,35 +69,35 @@ class _Variable:
 def write_case(
     parts: Sequence[Part], exported: Collection[str], association: Association, directory: Path, reference: str
 ) -> tuple[str, list[str]]:
-    """Write the geometry and variables of a case, and give the text of the case file.
+    """Write the geometry and variables of a case, and return the text of the case file.
 
-    Values and coordinates are rounded to single precision, which is all that EnSight has. The cells of a part come
-    ordered by type, the types in the order in which the part has them.
+    Values and coordinates are rounded to single precision, the only precision of EnSight. The cells of a part are
+    sorted by type; the types keep the order of their first appearance.
 
     Parameters
     ----------
     parts : sequence of Part
         The mesh, with all its arrays.
     exported : collection of str
-        Arrays that have to be written; other arrays are written where EnSight can hold them.
+        Names of the arrays that must be written; other arrays are left out if EnSight cannot hold them.
     association : {"cell", "point"}
         Whether `exported` are arrays over cells or points.
     directory : path
-        To be made, and filled.
+        Directory to create and fill.
     reference : str
-        How the case file refers to it.
+        Path of the directory in the case file.
 
     Returns
     -------
     text : str
-        Of the case file.
+        Text of the case file.
     left_out : list of str
         Arrays of the mesh that EnSight cannot hold, each with the reason.
 
     Raises
     ------
     MeshError
-        The mesh has cells, or `exported` an array, that EnSight cannot hold.
+        EnSight cannot hold a cell type of the mesh, or an array in `exported`.
     """
     pieces = [_Piece(number, part, _elements(part)) for number, part in enumerate(parts, start=1)]
     variables, left_out = _variables(pieces, exported, association)
@@ -118,16 +118,14 @@ def _elements(part: Part) -> list[_Elements]:
     present, first = np.unique(kinds, return_index=True)
     unknown = [int(kind) for kind in present if kind not in _ELEMENTS]
     if unknown:
-        raise MeshError(
-            f"part {part.name!r}: cells of VTK's types {unknown} cannot be written as EnSight; write a .vtu"
-        )
+        raise MeshError(f"part {part.name!r}: EnSight cannot hold the VTK cell types {unknown}; write a .vtu")
     return [_Elements(int(kind), np.flatnonzero(kinds == kind)) for kind in present[np.argsort(first)]]
 
 
 def _variables(
     pieces: Sequence[_Piece], exported: Collection[str], association: Association
 ) -> tuple[list[_Variable], list[str]]:
-    """Return what can be written of the arrays of a mesh, and what cannot; what is exported comes first."""
+    """Return the arrays of a mesh that EnSight can hold, exported ones first, and the others with the reason."""
     found = dict.fromkeys((association, name) for name in exported)
     for one in ASSOCIATIONS:
         found |= dict.fromkeys((one, name) for piece in pieces for name in piece.part.data(one))
@@ -135,18 +133,18 @@ def _variables(
     left_out = []
     for one, name in found:
         plain = re.sub(r"\W", "_", name, flags=re.ASCII)[:_MAX_TEXT]
-        if plain in variables:  # meshes often have the same array over cells and over points
+        if plain in variables:  # meshes often have an array of the same name over cells and over points
             plain = f"{plain}_{one}"
         arrays = [(piece, np.asarray(piece.part.data(one)[name])) for piece in pieces if name in piece.part.data(one)]
         required = one == association and name in exported
         if required and plain != name:
-            why = "its names have only letters, digits and _"
+            why = "names in EnSight have only ASCII letters, digits and _"
         elif plain in variables:
-            why = "there is another of its name"
+            why = "another array has its name"
         else:
             why = _why_not([array for _, array in arrays])
         if why and required:
-            raise MeshError(f"{name}: an EnSight case cannot hold it, {why}; write a .vtu instead")
+            raise MeshError(f"array {name}: an EnSight case cannot hold it ({why}); write a .vtu")
         if why:
             left_out.append(f"{one} data {name}: {why}")
             continue
@@ -156,17 +154,17 @@ def _variables(
 
 
 def _why_not(arrays: Iterable[NDArray[Any]]) -> str:
-    """Say why EnSight cannot hold an array, given in pieces; empty if it can."""
+    """Return the reason why EnSight cannot hold an array, whose pieces are passed; empty if it can."""
     widths = {array.reshape(len(array), -1).shape[1] for array in arrays}
     if len(widths) > 1 or not widths <= _KINDS.keys():
-        return f"it has {' and '.join(map(str, sorted(widths)))} components, where 1 or 3 are known"
+        return f"it has {' and '.join(map(str, sorted(widths)))} components, and EnSight has only 1 or 3"
     for array in arrays:
         if array.dtype.kind not in "fiu":
-            return f"it is of dtype {array.dtype}, where numbers are known"
+            return f"it has the dtype {array.dtype}, and EnSight has only numbers"
         with np.errstate(over="ignore"):
             overflows = np.isinf(array.astype(np.float32)) & np.isfinite(array)
         if overflows.any():
-            return "it has values beyond float32"
+            return "it has values beyond the range of float32"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Which domain of a sample lies on which parts of a mesh: by the number of points, and by where they are."""
+"""The match between a domain of a sample and parts of a mesh, by number of points and by positions."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from noether.data.zarr_store.manifest import Origin
 
 __all__ = ["Fit", "choose_fit", "find_fits"]
 
-_MAX_SHOWN = 8  # parts in a message
+_MAX_SHOWN = 8  # mesh parts in a message
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A domain with as many points as parts of a mesh have cells or points.
+    """A domain, and mesh parts whose number of cells or points is the domain's number of points.
 
     Attributes
     ----------
     domain : str
-        The domain of the sample.
+        Domain of the sample.
     association : {"cell", "point"}
-        Whether its points are the cells or the points of the parts.
+        Whether the domain's points are the cells or the points of the mesh parts.
     parts : tuple of Part
-        The parts, whose cells or points follow one another.
+        The mesh parts; their cells or points follow each other in this order.
     """
 
     domain: str
@@ -40,20 +40,20 @@ class Fit:
         return f"{self.domain} as {self.association} data of {_names(self.parts)}"
 
     def taken_names(self) -> dict[str, str]:
-        """Return the names of the data that the parts have, each with the name of its part."""
+        """Return the names of the data arrays of the mesh parts, each with the name of its part."""
         return {name: part.name for part in reversed(self.parts) for name in part.data(self.association)}
 
     def split(self, values: NDArray[Any]) -> list[tuple[Part, NDArray[Any]]]:
-        """Deal the rows of a field out to the parts."""
+        """Split the rows of a field by mesh part."""
         ends = np.cumsum([part.count(self.association) for part in self.parts])
         return list(zip(self.parts, np.split(values, ends[:-1]), strict=True))
 
     def misplaced(self, positions: NDArray[Any], origin: Origin | None = None) -> tuple[int, float]:
-        """Count the positions that are not those of the parts, and say how far off the worst of them is.
+        """Return the number of positions that differ from the mesh parts, and the largest such difference.
 
-        Positions may differ by what rounding them explains: by the dtype they are stored in, or to the single
-        precision in which meshes are mostly written. With an origin, both positions and single precision are relative
-        to it, and the mesh has the precision of its own dtype.
+        Differences that rounding explains do not count: rounding to the stored dtype, or to the single precision of
+        most mesh files. With an origin, the positions and the single precision are relative to it, and the mesh has the
+        precision of its own dtype.
         """
         count, worst = 0, 0.0
         eps = max(np.finfo(positions.dtype).eps, np.finfo(np.float32).eps)
@@ -77,25 +77,26 @@ def find_fits(
     picked: bool,
     where: str,
 ) -> list[Fit]:
-    """Find the domains that have as many points as a mesh has cells or points.
+    """Return all matches of a domain's number of points with the number of cells or points of mesh parts.
 
     Parameters
     ----------
     n_points : mapping of str to int
-        Points of each domain that comes into question.
+        Number of points of each candidate domain.
     parts : sequence of Part
         The mesh.
     association : {"cell", "point"} or None
-        Which of the two to look at; None is both.
+        Whether to compare cells or points; None compares both.
     picked : bool
-        Whether the parts were picked by the caller, and belong together. Else each may be meant, or all of them.
+        Whether the caller picked these parts, so that only all of them together are a candidate. Otherwise each single
+        part is a candidate, too.
     where : str
-        Names sample and mesh, to begin an error with.
+        Description of sample and mesh, for the beginning of an error.
 
     Raises
     ------
     MeshError
-        There is none.
+        There is no match.
     """
     choices = [tuple(parts)] if picked or len(parts) == 1 else [*((part,) for part in parts), tuple(parts)]
     fits = [
@@ -108,14 +109,14 @@ def find_fits(
     if not fits:
         kinds = ASSOCIATIONS if association is None else (association,)
         sizes = [
-            f"{_names(choice)}: {' and '.join(f'{sum(part.count(one) for part in choice)} {one}s' for one in kinds)}"
+            f"{_names(choice)}: {' and '.join(f'{sum(part.count(one) for part in choice):,} {one}s' for one in kinds)}"
             for choice in choices[:_MAX_SHOWN]
         ]
         more = f"; … ({len(parts)} parts, or all of them)" if len(choices) > _MAX_SHOWN else ""
+        counts = ", ".join(f"{count:,} points of {domain}" for domain, count in n_points.items())
         raise MeshError(
-            f"{where}: the mesh has other numbers of points: the sample has "
-            f"{', '.join(f'{count} of {domain}' for domain, count in n_points.items())}, the mesh "
-            f"{'; '.join(sizes)}{more}; expected the mesh that the sample was made from"
+            f"{where}: expected a mesh with the number of points of the sample ({counts}), got another mesh "
+            f"({'; '.join(sizes)}{more}); use the mesh that the sample was made from"
         )
     return fits
 
@@ -128,49 +129,52 @@ def choose_fit(
     where: str,
     origin: Origin | None = None,
 ) -> Fit:
-    """Choose the one fit in which the points of the domain lie where the mesh has them.
+    """Return the only match in which the positions of the domain agree with the mesh.
 
     Parameters
     ----------
     fits : sequence of Fit
-        At least one.
+        At least one match.
     positions : callable of str to ndarray
-        Gives the positions of a domain in the order of the source, shape ``(n_points, 3)``, in their stored dtype.
+        Function that returns the positions of a domain in the order of the source, shape ``(n_points, 3)``, in their
+        stored dtype.
     check_positions : bool
-        If false nothing is compared, and there has to be one fit alone.
+        Whether to compare positions; without the comparison, there must be only one match.
     where : str
-        Names sample and mesh, to begin an error with.
+        Description of sample and mesh, for the beginning of an error.
     origin : tuple of three floats, optional
-        What the positions are relative to.
+        Origin of the positions.
 
     Raises
     ------
     MeshError
-        The points lie elsewhere in all fits.
+        The positions disagree with the mesh in all matches.
     ArgumentError
-        It is not clear which fit is meant.
+        Several matches are possible.
     """
     if check_positions:
         misplaced = {number: fit.misplaced(positions(fit.domain), origin) for number, fit in enumerate(fits)}
         agreeing = [fit for number, fit in enumerate(fits) if not misplaced[number][0]]
         if not agreeing:
             found = [
-                f"{fit}: {misplaced[number][0]} of {len(positions(fit.domain))} points lie elsewhere, "
-                f"by up to {misplaced[number][1]:.3g}"
+                f"{fit}: {misplaced[number][0]:,} of {len(positions(fit.domain)):,} points differ by up to "
+                f"{misplaced[number][1]:.3g}"
                 for number, fit in enumerate(fits)
             ]
             raise MeshError(
-                f"{where}: the numbers of points agree, but their positions do not ({'; '.join(found)}): this is "
-                "another mesh, or one with its cells in another order, as each file format has its own; expected the "
-                "mesh that the sample was made from (check_positions=False, --no-check-positions: export all the same)"
+                f"{where}: expected the positions of the sample in the mesh, got others ({', '.join(found)}), although "
+                "the numbers of points agree: the mesh is another one, or a file format has changed the order of its "
+                "cells; use the mesh that the sample was made from, or check_positions=False (--no-check-positions) to "
+                "export without this check"
             )
-        # A point of the mesh may well lie in the box of the cell of its number, but no centre on all its points.
+        # Mesh points may lie in the bounding boxes of the cells with their numbers, but cell centres cannot lie on all
+        # mesh points. So a match of points beats a match of cells.
         on_points = {(fit.domain, fit.parts) for fit in agreeing if fit.association == "point"}
         fits = [fit for fit in agreeing if fit.association == "point" or (fit.domain, fit.parts) not in on_points]
     if len(fits) > 1:
         raise ArgumentError(
-            f"{where}: it is not clear what to export: {'; or '.join(map(str, fits))}; "
-            "say which with domain, association or parts"
+            f"{where}: several exports are possible: {', or '.join(map(str, fits))}; set domain, association or parts "
+            "to choose one"
         )
     return fits[0]
 

@@ -1,4 +1,4 @@
-"""Source meshes: their parts, and where their points and cells lie."""
+"""Source meshes: their parts, and the locations of their points and cells."""
 
 from __future__ import annotations
 
@@ -34,27 +34,27 @@ Association = Literal["cell", "point"]
 ASSOCIATIONS: tuple[Association, ...] = ("cell", "point")
 MESH_SUFFIXES = (".vtu", ".vtp", ".pvtu", ".pvtp", ".vtk", ".vtm", ".case", ".vtkhdf", ".cgns", ".h5", ".hdf5", ".hdf")
 
-# Cells whose corners are gathered at once: some hundred megabytes of coordinates.
+# Number of cells whose corners are gathered at once: some hundred megabytes of coordinates.
 _BLOCK_CELLS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Ragged:
-    """Rows of different lengths, one after the other.
+    """Rows of different lengths, stored one after the other.
 
     Attributes
     ----------
     offsets : ndarray of int, shape (n_rows + 1,)
-        Where each row starts in `values`, and where the last one ends.
+        Offset of each row in `values`, and the end of the last row.
     values : ndarray of int, shape (n_values,)
-        All rows.
+        Values of all rows.
     """
 
     offsets: NDArray[np.integer[Any]]
     values: NDArray[np.integer[Any]]
 
     def take(self, rows: NDArray[np.integer[Any]]) -> tuple[NDArray[np.int64], NDArray[np.integer[Any]]]:
-        """Return the lengths of some rows, and their values one after the other."""
+        """Return the lengths of some rows, and their concatenated values."""
         starts = self.offsets[rows].astype(np.int64)
         lengths = self.offsets[rows + 1].astype(np.int64) - starts
         ends = np.cumsum(lengths)
@@ -64,12 +64,12 @@ class Ragged:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """One part of a mesh: all of a VTU or VTP file, one block of a VTM or VTKHDF file, one part of an EnSight case.
+    """A piece of a mesh: a whole VTU or VTP file, a block of a VTM or VTKHDF file, or a part of an EnSight case.
 
     Attributes
     ----------
     name : str
-        Its name: of the block or part, or else the file's.
+        Name of the block or EnSight part, or else of the file.
     grid : pyvista.DataSet
         Points, cells and arrays.
     """
@@ -78,38 +78,39 @@ class Part:
     grid: pyvista.DataSet
 
     def count(self, association: Association) -> int:
-        """Count its cells or points."""
+        """Return the number of cells or points."""
         return int(self.grid.n_cells if association == "cell" else self.grid.n_points)
 
     def data(self, association: Association) -> pyvista.DataSetAttributes:
-        """Return its arrays over cells or points."""
+        """Return the arrays over cells or points."""
         return self.grid.cell_data if association == "cell" else self.grid.point_data
 
     def points_from(self, origin: Origin | None) -> NDArray[np.float64]:
-        """Return its points relative to an origin."""
+        """Return the points relative to an origin."""
         return np.subtract(self.grid.points, origin or (0.0, 0.0, 0.0), dtype=np.float64)
 
     def distances(
         self, association: Association, positions: NDArray[Any], origin: Origin | None = None
     ) -> NDArray[np.float64]:
-        """Say how far positions lie from where they should, if they are those of the cells or points.
+        """Return the distance of each position from its cell or point of the mesh.
 
-        A cell's centre, however a solver defines it, is a weighted mean of the cell's corners. So it lies in their
-        bounding box, and is compared with that: VTK's own centre of a polyhedron is another than the solver's.
+        A cell centre, in any definition of a solver, is a weighted mean of the cell's corners, so it lies in their
+        bounding box. The position of a cell is compared with this box, because VTK's centre of a polyhedron differs
+        from a solver's.
 
         Parameters
         ----------
         association : {"cell", "point"}
-            Whose positions.
+            Whether the positions belong to the cells or the points.
         positions : ndarray, shape (count(association), 3)
-            One for each cell or point, in their order.
+            One position per cell or point, in the order of the mesh.
         origin : tuple of three floats, optional
-            What the positions are relative to.
+            Origin of the positions.
 
         Returns
         -------
         ndarray of float64, shape (count(association),)
-            Largest difference along an axis, 0 inside of the box; NaN where a position is.
+            Largest difference along an axis: 0 inside the box, and NaN for a position with a NaN.
         """
         points = self.points_from(origin)
         if association == "point":
@@ -123,7 +124,7 @@ class Part:
 def _boxes(
     cells: Ragged, points: NDArray[np.float64]
 ) -> Iterator[tuple[slice, NDArray[np.float64], NDArray[np.float64]]]:
-    """Yield the bounding boxes of cells, block by block; that of a cell without points is empty, at infinity."""
+    """Yield the bounding boxes of cells in blocks; the box of a cell without points is empty (inf to -inf)."""
     n_cells = len(cells.offsets) - 1
     for start in range(0, n_cells, _BLOCK_CELLS):
         stop = min(start + _BLOCK_CELLS, n_cells)
@@ -131,7 +132,7 @@ def _boxes(
         corners = points[cells.values[offsets[0] : offsets[-1]]]
         low = np.full((stop - start, 3), np.inf)
         high = np.full((stop - start, 3), -np.inf)
-        # Cells without points add no corner, so the others' starts are where their reductions end.
+        # Cells without points have no corners, so each reduction ends at the start of the next filled cell.
         filled = np.flatnonzero(np.diff(offsets))
         if len(filled):
             first = offsets[filled] - offsets[0]
@@ -140,7 +141,7 @@ def _boxes(
 
 
 def as_unstructured(grid: pyvista.DataSet) -> pyvista.UnstructuredGrid:
-    """Return a mesh of any kind as one of explicit cells, in the same order."""
+    """Return a mesh of any kind as an unstructured grid, with its cells in the same order."""
     import pyvista
 
     return grid if isinstance(grid, pyvista.UnstructuredGrid) else grid.cast_to_unstructured_grid()
@@ -155,41 +156,43 @@ def ragged(cells: Any) -> Ragged:
 
 
 def read_parts(path: Path) -> tuple[Part, ...]:
-    """Read a mesh.
+    """Read the parts of a mesh file.
 
     Parameters
     ----------
     path : path
-        A file of one of `MESH_SUFFIXES`. Of several time steps the last is read, as in a conversion.
+        A file with one of `MESH_SUFFIXES`. Of several time steps, the last is read, as in a conversion.
 
     Returns
     -------
     tuple of Part
-        In the order of the file; empty ones are left out.
+        The parts in the order of the file, without empty parts.
 
     Raises
     ------
     ArgumentError
-        The file is of another format, or not there.
+        The file has another format, or does not exist.
     SourceError
-        It cannot be read, or holds nothing.
+        The file cannot be read, or is empty.
     MissingDependencyError
         pyvista is not installed.
     """
     if suffix_of(path) not in MESH_SUFFIXES:
-        raise ArgumentError(f"onto: expected a mesh in one of {', '.join(MESH_SUFFIXES)}, got {path}")
+        raise ArgumentError(
+            f"onto: expected a mesh in one of {', '.join(MESH_SUFFIXES)}, got {path}; convert it to one of these"
+        )
     if not path.is_file():
-        raise ArgumentError(f"onto: there is no file {path}")
+        raise ArgumentError(f"onto: {path} does not exist; check the path")
     return tuple(Part(name, block) for name, block in MeshFile(path, f"mesh {path}").read_blocks())
 
 
 def pick_parts(parts: Sequence[Part], names: Iterable[str]) -> tuple[Part, ...]:
-    """Pick parts of a mesh by name, or by pattern of names such as ``Body*``, in the order of the mesh.
+    """Return the parts of a mesh that match names or patterns such as ``Body*``, in the order of the mesh.
 
     Raises
     ------
     ArgumentError
-        No part has a name that was given.
+        No part matches one of the names.
     """
     picked = set()
     for name in names:

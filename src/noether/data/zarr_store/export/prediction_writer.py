@@ -1,4 +1,4 @@
-"""Predictions that come batch by batch: they wait on disk, and are exported when every row is there."""
+"""Export of predictions that come batch by batch: they are collected on disk, and exported when all rows are there."""
 
 from __future__ import annotations
 
@@ -29,43 +29,45 @@ Rows: TypeAlias = SampleBatch | range | tuple[int, int]
 
 
 class PredictionWriter:
-    """Exports predictions of a sample that come batch by batch onto the mesh that the sample was made from.
+    """Collects predictions of a sample batch by batch, and exports them onto the mesh that the sample was made from.
 
-    It is a context manager: the file is written when the block ends. After an exception nothing is written or left.
+    The writer is a context manager: the file is written when the block ends. After an exception, nothing is written,
+    and no temporary file is left.
 
     Parameters
     ----------
     store_root : str or path
         Path or URL of the store.
     sample_id : str
-        Which sample.
+        Id of the sample.
     target : str or path
         The file to write, as in `export_sample`.
     onto, parts, association, fields, check_positions, overwrite, storage_options
         As in `export_sample`.
     domain : str, optional
-        Which domain the predictions are of; without it, the one that fits the mesh, or the only one of the sample.
+        Domain of the predictions. The default is the domain that fits the mesh, or the only domain of the sample.
 
     Attributes
     ----------
     domain : str
-        The domain of the predictions.
+        Domain of the predictions.
     n_points : int
-        Its points.
+        Number of points of the domain.
 
     Raises
     ------
     StoreError
-        As in `export_sample`: the mesh is read and compared at once, so that no model has to run for a wrong one.
+        As in `export_sample`. The mesh is read and compared at once, so that no model runs for a wrong mesh.
 
     Notes
     -----
-    Predictions wait in a temporary file for each array, not in memory. It lies beside the target, where the export
-    needs as much room in any case; the system's directory for temporary files is often small, or memory. It is removed
-    in every case; on Linux it has no name, so that not even a kill leaves it.
+    Predictions are kept in one temporary file per array, not in memory. The files lie beside the target, where the
+    export needs this space in any case; the system's directory for temporary files is often small, or in memory. The
+    files are always removed. On Linux they have no name, so that not even a kill leaves them.
 
-    While batches are added, memory holds one of them. The export itself takes more: the mesh, which is read again, the
-    order of the points (8 bytes a point) and the arrays. So does the comparison with the mesh at the beginning.
+    While batches are added, memory holds one batch. The export itself needs more memory: for the mesh, which is read
+    again, for the order of the points (8 bytes per point), and for the arrays. The comparison with the mesh at the
+    beginning needs memory for the mesh, too.
 
     Examples
     --------
@@ -96,7 +98,7 @@ class PredictionWriter:
         fields = fields if fields is None or isinstance(fields, str) else tuple(fields)
         parts = None if parts is None else tuple(parts)
         content = Content.select(reader, sample_id, domain, fields or None, None)
-        # This reads nothing; it raises where the order of the source is not known.
+        # Without fields, this reads nothing; it raises if the order of the source is unknown.
         reader.read_arrays(sample_id, fields=(), order="original")
         self._taken: dict[str, str] = {}
         if onto is None:
@@ -124,9 +126,9 @@ class PredictionWriter:
 
     @property
     def export(self) -> Export:
-        """The export that was made; `ArgumentError` before the end of the block and after an exception."""
+        """The finished export; raises `ArgumentError` before the end of the block and after an exception."""
         if self._export is None:
-            raise ArgumentError(f"{self._where}: nothing was exported yet; the file is written when the block ends")
+            raise ArgumentError(f"{self._where}: nothing was exported yet; read export after the end of the with block")
         return self._export
 
     def __enter__(self) -> Self:
@@ -146,12 +148,12 @@ class PredictionWriter:
             self._arrays.clear()
 
     def add(self, rows: Rows, predictions: Mapping[str, Any]) -> None:
-        """Add the predictions of some rows; rows may come in any order, but each of them once.
+        """Add the predictions of some rows; rows may be added in any order, each row once.
 
         Parameters
         ----------
         rows : SampleBatch, range or (start, stop)
-            The *stored* rows that the predictions are of.
+            The *stored* rows of the predictions.
         predictions : mapping of str to array
             Arrays or tensors by name, of shape ``(len(rows),)`` or ``(len(rows), width)``, on any device. All batches
             of a name have the same dtype and width.
@@ -159,7 +161,7 @@ class PredictionWriter:
         Raises
         ------
         ArgumentError
-            Rows are not rows of the domain, or were given before; or an array is of another form.
+            Some rows are outside the domain, or were added before; or an array has a wrong shape or dtype.
         MeshError
             The mesh has an array of that name.
         StorageError
@@ -174,7 +176,7 @@ class PredictionWriter:
             if array.ndim not in (1, 2) or len(array) != stop - first or 0 in array.shape:
                 raise ArgumentError(
                     f"{where}: expected shape ({stop - first},) or ({stop - first}, width) "
-                    f"for rows {first} to {stop}, got {array.shape}; pass the values of these rows alone"
+                    f"for rows {first:,} to {stop:,}, got {array.shape}; pass only the values of these rows"
                 )
             self._array(name, array, where).put(first, array)
 
@@ -183,13 +185,13 @@ class PredictionWriter:
         return f"sample {self._sample_id!r}"
 
     def _bounds(self, rows: Rows) -> tuple[int, int]:
-        """Return first row and stop of what a caller names."""
+        """Return the first row and the stop of the caller's rows."""
         if isinstance(rows, SampleBatch):
             if (rows.sample_id, rows.domain) != (self._sample_id, self.domain):
                 raise ArgumentError(
-                    f"{self._where}: expected batches of its {self.domain}, got one of sample {rows.sample_id!r}, "
-                    f"{rows.domain}; make a writer for each sample and domain, and name the fields of one domain in "
-                    "iter_sample"
+                    f"{self._where}: expected batches of its domain {self.domain}, got a batch of sample "
+                    f"{rows.sample_id!r}, domain {rows.domain}; use one writer per sample and domain, and pass the "
+                    "fields of one domain to iter_sample"
                 )
             rows = rows.rows
         if isinstance(rows, range) and rows.step == 1:
@@ -197,13 +199,13 @@ class PredictionWriter:
         if not isinstance(rows, tuple) or len(rows) != 2:
             raise ArgumentError(
                 f"{self._where}: rows: expected a batch of iter_sample, a range of step 1 or (start, stop), got "
-                f"{rows!r}"
+                f"{rows!r}; pass contiguous rows"
             )
         first, stop = (whole_number(row, f"{self._where}: rows") for row in rows)
         if not first < stop <= self.n_points:
             raise ArgumentError(
-                f"{self._where}: rows: expected rows of the {self.n_points} of {self.domain}, got {first} to {stop}; "
-                "pass stored rows, such as those of a batch"
+                f"{self._where}: rows: expected rows from 0 to {self.n_points:,} of {self.domain}, got {first:,} to "
+                f"{stop:,}; pass stored rows, such as the rows of a batch"
             )
         return first, stop
 
@@ -218,7 +220,7 @@ class PredictionWriter:
 
     def _write(self) -> Export:
         if not self._arrays:
-            raise ArgumentError(f"{self._where}: no predictions were added; call add for each batch")
+            raise ArgumentError(f"{self._where}: no predictions were added; call add with each batch")
         predictions = {name: array.whole() for name, array in self._arrays.items()}
         return export_sample(self._store_root, self._sample_id, self._path, predictions=predictions, **self._settings)
 
@@ -228,35 +230,35 @@ def _only_domain(content: Content) -> str:
     domains = list(content.domains_with_all())
     if len(domains) > 1:
         raise ArgumentError(
-            f"sample {content.sample_id!r} has the domains {', '.join(domains)}; say which one the predictions are of "
-            "with domain"
+            f"sample {content.sample_id!r}: expected one domain, got {', '.join(domains)}; set domain to the domain of "
+            "the predictions"
         )
     return domains[0]
 
 
 def _existing_parent(path: Path) -> Path:
-    """Return the directory of a file, or the nearest one above it that is there: the same disk, as a rule."""
+    """Return the nearest existing parent directory of a file; it is on the same disk as a rule."""
     return next(parent for parent in path.resolve().parents if parent.is_dir())
 
 
 @dataclass(slots=True)
 class _ArrayOnDisk:
-    """Rows of one array, in a temporary file; each row is put there once.
+    """The rows of one array in a temporary file; each row is written once.
 
     Attributes
     ----------
     where : str
-        Names sample and array, to begin an error with.
+        Description of sample and array, for the beginning of an error.
     directory : path
-        Where the file lies.
+        Directory of the file.
     shape : tuple of int
-        Of the whole array.
+        Shape of the whole array.
     dtype : numpy.dtype
-        Of all rows.
+        Dtype of the array.
     file : file
-        Has the rows at their places.
+        Temporary file with the rows at their offsets.
     given : list of int
-        Start and stop of the runs of rows that are there, in ascending order; runs do not touch each other.
+        Start and stop of each interval of written rows, in ascending order; adjacent intervals are merged.
     """
 
     where: str
@@ -268,7 +270,7 @@ class _ArrayOnDisk:
 
     @classmethod
     def like(cls, rows: NDArray[Any], n_points: int, where: str, directory: Path) -> Self:
-        """Make the file of an array of `n_points` rows like these."""
+        """Create the file of an array with `n_points` rows, and with the dtype and width of `rows`."""
         try:
             file = tempfile.TemporaryFile(dir=directory, prefix=".noether-predictions-")  # noqa: SIM115  # `close` does
         except OSError as error:
@@ -276,14 +278,15 @@ class _ArrayOnDisk:
         return cls(where, directory, (n_points, *rows.shape[1:]), rows.dtype, file)
 
     def put(self, first: int, rows: NDArray[Any]) -> None:
-        """Write rows that were not given before."""
+        """Write rows that were not written before."""
         if (rows.dtype, rows.shape[1:]) != (self.dtype, self.shape[1:]):
             expected, got = (
                 f"{dtype} of shape (n, {shape[1]})" if shape[1:] else f"{dtype} of shape (n,)"
                 for dtype, shape in ((self.dtype, self.shape), (rows.dtype, rows.shape))
             )
             raise ArgumentError(
-                f"{self.where}: expected {expected}, as in the batches before, got {got}; give all batches alike"
+                f"{self.where}: expected {expected}, as in the batches before, got {got}; use one dtype and width for "
+                "all batches"
             )
         place = self._place_of(first, first + len(rows))
         try:
@@ -295,19 +298,19 @@ class _ArrayOnDisk:
         self._mark(first, first + len(rows), place)
 
     def _place_of(self, first: int, stop: int) -> int:
-        """Return where rows go in the list of those that are given; `ArgumentError` where some of them are in it."""
+        """Return the index of new rows in `given`; raise `ArgumentError` if some of them were written before."""
         given = self.given
         begin, end = bisect_right(given, first), bisect_left(given, stop)
         if begin % 2 or begin != end:
             row = first if begin % 2 else given[begin]
             raise ArgumentError(
-                f"{self.where}: expected each row once, got rows {first} to {stop}, and row {row} was given before; "
-                "add every batch once"
+                f"{self.where}: expected each row once, got rows {first:,} to {stop:,}, and row {row:,} was added "
+                "before; add every batch once"
             )
         return begin
 
     def _mark(self, first: int, stop: int, place: int) -> None:
-        """Note that rows are given, as a run of their own or with the runs that they touch."""
+        """Record rows as written, as a new interval or merged into the adjacent intervals."""
         begin, end, new = place, place, [first, stop]
         if begin and self.given[begin - 1] == first:
             begin, new = begin - 1, new[1:]
@@ -316,21 +319,21 @@ class _ArrayOnDisk:
         self.given[begin:end] = new
 
     def whole(self) -> NDArray[Any]:
-        """Return all rows, mapped from the file; `ArgumentError` where some are missing."""
+        """Return all rows as a memory map of the file; raise `ArgumentError` if some rows are missing."""
         n_points = self.shape[0]
         if self.given != [0, n_points]:
             n_given = sum(self.given[1::2]) - sum(self.given[::2])
             first = self.given[1] if self.given and not self.given[0] else 0
             stop = next((row for row in self.given if row > first), n_points)
             raise ArgumentError(
-                f"{self.where}: expected all {n_points} rows, got {n_given}; the first ones that are missing are rows "
-                f"{first} to {stop}: add their batches as well"
+                f"{self.where}: expected all {n_points:,} rows, got {n_given:,}, and the first missing rows are "
+                f"{first:,} to {stop:,}; add the batches of all rows"
             )
         return np.memmap(self.file, self.dtype, "r", shape=self.shape)
 
     def close(self) -> None:
         """Remove the file."""
-        # What a full disk keeps from being written is not needed any more.
+        # Buffered data that a full disk rejects are not needed any more.
         with suppress(OSError):
             self.file.close()
 

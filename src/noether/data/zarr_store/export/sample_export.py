@@ -1,4 +1,4 @@
-"""Exports of one sample: its content is selected, put onto the mesh, and written."""
+"""Export of one sample: select its content, set it on the mesh, and write the file."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ __all__ = ["Export", "check_names", "export_sample", "fit_mesh"]
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What was written.
+    """The result of an export.
 
     Attributes
     ----------
     path : path
-        The file. Beside an EnSight case lies the directory of its data, ``<name>.case.data``.
+        The file. The data of an EnSight case are in the directory ``<name>.case.data`` beside it.
     arrays : tuple of str
-        The fields and predictions that were exported.
+        Names of the exported fields and predictions.
     domain : str or None
-        Their domain; None where there is no mesh, so that they may be of several.
+        Their domain; None without a mesh, when they may belong to several domains.
     association : {"cell", "point"} or None
         Whether they are data of the cells or of the points of the mesh.
     parts : tuple of str
-        The parts of the mesh that have them.
+        Names of the mesh parts that have them.
     left_out : tuple of str
-        Arrays of the mesh itself that the format cannot hold, each with the reason.
+        Arrays of the original mesh that the format cannot hold, each with the reason.
     """
 
     path: Path
@@ -65,66 +65,65 @@ def export_sample(
     overwrite: bool = False,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Export:
-    """Write fields of a sample, or predictions of them, onto the mesh that the sample was made from.
+    """Write fields of a sample, or predictions, onto the mesh that the sample was made from.
 
-    Values come in the mesh's order, under their canonical names, beside the arrays that the mesh has. float32 and
-    float64 keep every bit in VTU, VTP and npz, and float16 becomes float32; an EnSight case holds float32 alone.
-    The origin of the store is added to positions, which are float64 then.
+    The file has the values in the order of the mesh, under their canonical names, in addition to the arrays of the
+    mesh. VTU, VTP and npz keep every bit of float32 and float64, and float16 becomes float32; an EnSight case holds
+    only float32. If the store has an origin, it is added to positions, which become float64.
 
     Parameters
     ----------
     store_root : str or path
         Path or URL of the store.
     sample_id : str
-        Which sample.
+        Id of the sample.
     target : str or path
-        The file to write: ``.vtu``, ``.vtp``, ``.case`` (EnSight Gold), or ``.npz`` without a mesh. It appears once
-        it is complete.
+        The file to write: ``.vtu``, ``.vtp``, ``.case`` (EnSight Gold), or ``.npz`` without a mesh. It appears
+        atomically.
     onto : str or path, optional
         The mesh: ``.vtu``, ``.vtp``, ``.vtk``, ``.vtm`` or ``.case``.
     parts : iterable of str, optional
-        Names, or patterns of names such as ``Body*``, of the parts of an EnSight case or blocks of a ``.vtm`` that
-        the domain consists of, one after the other in the order of the mesh. Without it, the one part, or all parts
-        together, that the domain fits.
+        Names, or patterns such as ``Body*``, of the EnSight parts or ``.vtm`` blocks that make up the domain, one after
+        the other in the order of the mesh. By default, the single part that fits the domain, or all parts together.
     domain : str, optional
-        Which domain; without it, the one that fits the mesh. A ``.npz`` takes all.
+        Domain to export. The default is the domain that fits the mesh; a ``.npz`` takes all domains.
     association : {"cell", "point"}, optional
-        Whether the domain's points are the cells or the points of the mesh; without it, whichever fits.
+        Whether the domain's points are the cells or the points of the mesh. By default, the choice that fits.
     fields : iterable of str, optional
-        Canonical names of the fields to export; without it all of the domain, or none where there are predictions.
+        Canonical names of the fields to export. The default is all fields of the domain, or none with `predictions`.
     predictions : mapping of str to array, optional
-        Arrays or tensors by name, of shape ``(n_points,)`` or ``(n_points, width)``, in *stored* order: as a model
-        gives them for a sample that was read whole. `PredictionWriter` takes them batch by batch.
+        Arrays or tensors by name, of shape ``(n_points,)`` or ``(n_points, width)``, in *stored* order: the order of a
+        model's output for a sample that was read whole. `PredictionWriter` takes predictions batch by batch.
     check_positions : bool
-        Refuse a mesh whose cells or points lie elsewhere than the points of the domain. For stores whose positions
-        are in another frame or unit than the mesh, switch it off.
+        Whether to reject a mesh whose cells or points do not lie at the positions of the domain. Use False if the
+        positions of the store are in another frame or unit than the mesh.
     overwrite : bool
-        Whether to replace what is at `target`.
+        Whether to replace an existing `target`.
     storage_options : mapping, optional
         Options of the store's file system; see `stores.open_storage`.
 
     Returns
     -------
     Export
-        What was written, and onto what.
+        The written file, its arrays, and the mesh parts that hold them.
 
     Raises
     ------
     ArgumentError
-        A parameter is out of its range, or `target` is there already.
+        A parameter is out of its range, or `target` exists already.
     UnknownNameError
         The store has no such sample, domain or field.
     SourceError
         The mesh cannot be read.
     MeshError
-        The mesh has other numbers of cells and points or has them elsewhere, has an array of the same name, or is not
-        of a kind that the format of `target` can hold.
+        The mesh has other numbers of cells and points, other positions, or an array of the same name; or the format of
+        `target` cannot hold the mesh.
     OriginalOrderError
-        The store was shuffled elsewhere, so the order of the source is not known.
+        The store was shuffled by another program, so the order of the source is unknown.
     MissingDependencyError
-        pyvista is not installed, and there is a mesh.
+        There is a mesh, and pyvista is not installed.
     StorageError
-        The store cannot be reached, or `target` not written.
+        The store cannot be reached, or `target` cannot be written.
     """
     if association is not None:
         require_one_of("association", association, ASSOCIATIONS)
@@ -152,7 +151,7 @@ def fit_mesh(
     *,
     check_positions: bool,
 ) -> tuple[tuple[Part, ...], Fit]:
-    """Read a mesh, and find the domain and the parts that belong together; parameters are those of `export_sample`.
+    """Read a mesh, and return its parts and the match of a domain with them; for parameters see `export_sample`.
 
     Raises
     ------
@@ -171,32 +170,36 @@ def fit_mesh(
 
 
 def _check_format(path: Path, fit: Fit) -> None:
-    """Refuse what a file of the target's format cannot hold."""
+    """Raise `MeshError` if the format of the target cannot hold the mesh."""
     if path.suffix == ".case":
         return
     if len(fit.parts) > 1:
-        raise MeshError(f"target {path}: it holds one part, and {fit} takes {len(fit.parts)}; write a .case")
+        raise MeshError(
+            f"target {path}: expected one mesh part, which is all that a {path.suffix} holds, got {len(fit.parts)} "
+            f"({fit}); write a .case"
+        )
     import pyvista
 
     grid = fit.parts[0].grid
     if path.suffix == ".vtp" and not isinstance(grid, pyvista.PolyData):
         raise MeshError(
-            f"target {path}: a VTP holds PolyData alone, and {fit.parts[0].name} is {type(grid).__name__}; write a .vtu"
+            f"target {path}: expected PolyData for a .vtp, got {type(grid).__name__} in {fit.parts[0].name}; write a "
+            ".vtu"
         )
 
 
 def check_names(names: Iterable[str], taken: Mapping[str, str], association: Association) -> None:
-    """Raise `MeshError` for an array that would take the place of one of the mesh; `taken` has the part of each."""
+    """Raise `MeshError` if an array would replace an array of the mesh; `taken` maps these names to their parts."""
     for name in names:
         if name in taken:
             raise MeshError(
-                f"part {taken[name]!r} of the mesh has {association} data {name!r} of its own; leave that field "
-                "out, or call the prediction otherwise"
+                f"part {taken[name]!r} of the mesh already has {association} data {name!r}; leave the field out, or "
+                "use another name for the prediction"
             )
 
 
 def _write(path: Path, mesh: Sequence[Part], fit: Fit, arrays: Mapping[str, NDArray[Any]]) -> list[str]:
-    """Put arrays onto the mesh and write it; give what of the mesh's own arrays is left out."""
+    """Set arrays on the mesh and write it; return the mesh's own arrays that the format cannot hold, with reasons."""
     for name, values in arrays.items():
         for part, rows in fit.split(values):
             part.data(fit.association).set_array(rows, name)
@@ -206,7 +209,7 @@ def _write(path: Path, mesh: Sequence[Part], fit: Fit, arrays: Mapping[str, NDAr
     data = companion(path)
     with staged(data) as place:
         text, left_out = write_case(mesh, arrays.keys(), fit.association, place, data.name)
-        # A case that is replaced goes first, and comes last: there is none while its data change.
+        # The case file is removed first and written last, so that no case file exists while its data change.
         path.unlink(missing_ok=True)
     with staged(path) as place:
         place.write_text(text, encoding="ascii")

@@ -1,7 +1,7 @@
-"""Fields that samples get after they were converted: which ones a store has, and in which order. Pure.
+"""Added fields: the fields that samples got after their conversion, and their order in a store. Pure.
 
-The entry of a sample tells the fields that were added to it. Such a field is one of the store's `domains` once every
-sample that has its domain has it. Until then it stands in `pending_fields`, where readers do not look.
+The entry of a sample lists the fields that were added to it. An added field moves to the store's `domains` once every
+sample with its domain has it. Until then it stands in `pending_fields`, which readers ignore.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 PendingFields = dict[str, dict[str, ArrayLayout]]
-"""By domain and canonical name, the layouts of fields that not all samples have."""
+"""Layouts of the fields that some samples lack, by domain and canonical name."""
 
 _RANKS = {spec.field: rank for rank, spec in enumerate(FIELD_SPECS)}
 
@@ -55,14 +55,14 @@ def placed(domains: Mapping[str, DomainLayout]) -> dict[str, Placed]:
 
 
 def placed_pending(pending: PendingFields) -> dict[str, Placed]:
-    """Return fields of a manifest beside its domains by canonical name."""
+    """Return pending fields, or fields that are being removed, by canonical name."""
     return {field: Placed(domain, array) for domain, arrays in pending.items() for field, array in arrays.items()}
 
 
 def added_fields(manifest: StoreManifest) -> frozenset[str]:
-    """Return the fields of all samples, those of `domains`, that came later.
+    """Return the fields of `domains` that were added after the conversion.
 
-    One sample of each domain tells: all of them have these fields.
+    All samples have the fields of `domains`, so the function reads one sample of each domain.
     """
     unseen, found = set(manifest.domains), set[str]()
     for _, domains, added in added_by_sample(manifest.samples):
@@ -75,15 +75,15 @@ def added_fields(manifest: StoreManifest) -> frozenset[str]:
 
 
 def later_fields(manifest: StoreManifest) -> frozenset[str]:
-    """Return the fields that came after others: those of all samples, and those that are pending."""
+    """Return the fields that were added after the conversion: the fields of all samples, and the pending ones."""
     return added_fields(manifest) | placed_pending(manifest.pending_fields).keys()
 
 
 def with_fields(layout: DomainLayout, added: Mapping[str, ArrayLayout]) -> DomainLayout:
-    """Return a domain with fields more, in an order that does not depend on the order in which they came.
+    """Return a domain with more fields. The order of the fields does not depend on the order of their additions.
 
-    A field of `FileMap` comes after those before it there, so that it lies where a conversion puts it. Fields of other
-    names come last.
+    The fields of `FileMap` keep their order there, which is also the order of a conversion. Fields of other names come
+    last, sorted by name.
     """
     names = [field for field in layout.arrays if field not in added]
     for field in sorted(added, key=lambda field: (_RANKS.get(field, len(_RANKS)), field)):
@@ -102,7 +102,7 @@ def without_fields(domains: Mapping[str, DomainLayout], fields: AbstractSet[str]
 
 
 def new_fields(manifest: StoreManifest, domains: Mapping[str, DomainLayout]) -> PendingFields:
-    """Return the fields that a store does not know, though it has their domain."""
+    """Return the fields that a store does not know, for the domains that it knows."""
     known = placed(manifest.domains).keys() | placed_pending(manifest.pending_fields).keys()
     found = {
         domain: {field: array for field, array in layout.arrays.items() if field not in known}
@@ -113,7 +113,10 @@ def new_fields(manifest: StoreManifest, domains: Mapping[str, DomainLayout]) -> 
 
 
 def known_layouts(manifest: StoreManifest) -> dict[str, DomainLayout]:
-    """Return the domains of a store with all fields that a group may have objects of, also pending and removed ones."""
+    """Return the domains of a store, with its pending fields and with the fields that are being removed.
+
+    A group can hold objects of all these fields.
+    """
     return {
         domain: replace(
             layout,
@@ -128,12 +131,12 @@ def known_layouts(manifest: StoreManifest) -> dict[str, DomainLayout]:
 
 
 def all_added(manifest: StoreManifest) -> set[str]:
-    """Return the fields that any sample of a manifest got later."""
+    """Return the fields that were added to any sample of a manifest."""
     return {field for _, _, added in added_by_sample(manifest.samples) for field in added}
 
 
 def domains_of_sample(manifest: StoreManifest, entry: SampleEntry, later: AbstractSet[str]) -> dict[str, DomainLayout]:
-    """Return all domains of a store, with those fields of `later`, which came after others, that a sample has."""
+    """Return all domains of a store. Of the added fields in `later`, they have only the fields of the sample."""
     found = placed(manifest.domains) | placed_pending(manifest.pending_fields)
     has = {field: found[field] for field in entry.added_fields if field in found}
     if not later and not has:
@@ -146,7 +149,7 @@ def domains_of_sample(manifest: StoreManifest, entry: SampleEntry, later: Abstra
 
 
 def sorted_pending(pending: PendingFields) -> PendingFields:
-    """Return fields as the manifest has them, in the order of their names."""
+    """Return pending fields sorted by domain and name, which is their order in the manifest."""
     return {domain: dict(sorted(pending[domain].items())) for domain in sorted(pending) if pending[domain]}
 
 

@@ -1,4 +1,4 @@
-"""What a manifest from elsewhere may say of all its samples, and how an error says what is wrong with it. Pure."""
+"""Checks of a manifest from an untrusted source, apart from its samples, and the error of an invalid one. Pure."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ __all__ = [
 ]
 
 _MAX_SHOWN = 80
-# pydantic makes 600 bytes of each problem, and as many again to name it.
+_REPAIR = "mend it: noether-zarr repair STORE"
+# pydantic takes 600 bytes for each problem, and another 600 to name it.
 _MAX_NAMED_PROBLEMS = 1000
 
 
 def _plain(text: str) -> str:
     if not is_plain(text):
-        raise ValueError(f"{text[:_MAX_SHOWN]!r} holds characters that are not seen, or that change how others are")
+        raise ValueError(f"{text[:_MAX_SHOWN]!r} holds invisible or bidirectional control characters")
     return text
 
 
@@ -38,26 +39,26 @@ PlainText = Annotated[str, AfterValidator(_plain)]
 """Text that can be printed on a terminal."""
 
 ChunkIndexName = Annotated[str, Field(pattern=r"^chunk_index-[0-9a-f]{1,64}\.npy$")]
-"""Name of a chunk index. What it names is deleted when another takes its place, so it can be nothing else."""
+"""Name of a chunk index. The writer of a new index deletes the file of this name, so no other name is allowed."""
 
 SampleIndexName = Annotated[str, Field(pattern=r"^sample_index-[0-9a-f]{1,64}\.npy$")]
-"""Name of a chunk index that has the ids of its samples."""
+"""Name of a chunk index that holds the ids of its samples."""
 
 
 def settings_of(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all of a manifest's JSON but the samples, and the ids in its splits, of which there may be many."""
+    """Return a manifest's JSON without its samples and without the ids of its splits; both can be many."""
     splits = content.get("splits")
     return {**content, "samples": None, "splits": list(splits) if isinstance(splits, dict) else None}
 
 
 def check_domain_layouts(domains: Mapping[str, DomainLayout]) -> None:
-    """Raise `ValueError` unless each field has one array of its own, which can be stored, below the group's root."""
+    """Raise `ValueError` unless each field has its own array, of a dtype that can be stored, below the group's root."""
     fields: set[str] = set()
     paths: set[str] = set()
     for domain, layout in domains.items():
         check_relative_path(domain, "path")
         if layout.position not in layout.arrays:
-            raise ValueError(f"domain {domain!r}: its position {layout.position!r} is none of its arrays")
+            raise ValueError(f"domain {domain!r}: its arrays lack its position {layout.position!r}")
         for field, array in layout.arrays.items():
             check_relative_path(array.array_name, "path")
             _check_array(_plain(field), array)
@@ -70,19 +71,19 @@ def check_domain_layouts(domains: Mapping[str, DomainLayout]) -> None:
 
 
 def check_later_fields(domains: Mapping[str, DomainLayout], *later: Mapping[str, Mapping[str, ArrayLayout]]) -> None:
-    """Raise `ValueError` unless fields that are pending or being removed could be fields beside those of the store.
+    """Raise `ValueError` unless pending fields, and fields that are being removed, fit beside the store's fields.
 
-    What is being removed is deleted with all below it, so its array can be no part of another one.
+    The removal of an array deletes everything below its path, so no other array can lie there.
     """
     united = {domain: dict(layout.arrays) for domain, layout in domains.items()}
     for fields in later:
         for domain, arrays in fields.items():
             if domain not in united:
-                raise ValueError(f"fields that came later, or go: domain {domain!r} is not among the store's")
+                raise ValueError(f"pending_fields, removing_fields: the store has no domain {domain!r}")
             known = {field for of_domain in united.values() for field in of_domain}
             twice = known & arrays.keys()
             if twice:
-                raise ValueError(f"field {min(twice)!r}: it is pending, or being removed, and also another field")
+                raise ValueError(f"field {min(twice)!r}: it is listed twice, once as pending or being removed")
             united[domain] |= arrays
             for array in arrays.values():
                 check_relative_path(array.array_name, "path")
@@ -94,7 +95,7 @@ def check_later_fields(domains: Mapping[str, DomainLayout], *later: Mapping[str,
 
 
 def check_origin(origin: tuple[float, float, float] | None, domains: Mapping[str, DomainLayout]) -> None:
-    """Raise `ValueError` where a store has an origin, and positions that it cannot be subtracted from."""
+    """Raise `ValueError` if a store has an origin, and positions without 3 components."""
     for domain, layout in domains.items() if origin is not None else ():
         width = layout.arrays[layout.position].dim
         if width != len(origin or ()):
@@ -103,7 +104,7 @@ def check_origin(origin: tuple[float, float, float] | None, domains: Mapping[str
 
 def _check_array(field: str, array: ArrayLayout) -> None:
     if array.field != field:
-        raise ValueError(f"field {field!r}: its array says that it is field {array.field[:_MAX_SHOWN]!r}")
+        raise ValueError(f"field {field!r}: its array names another field, {array.field[:_MAX_SHOWN]!r}")
     if array.dtype not in STORED_DTYPES:
         found = array.dtype[:_MAX_SHOWN]
         raise ValueError(f"field {field!r}: dtype: expected one of {', '.join(STORED_DTYPES)}, got {found!r}")
@@ -112,31 +113,35 @@ def _check_array(field: str, array: ArrayLayout) -> None:
 
 
 def invalid_manifest(origin: str, error: ValueError, *where: str) -> ManifestError:
-    """Say in one line what is wrong with a manifest, the version first: an unknown one explains all the rest.
+    """Return the error of an invalid manifest, in one line. It names the first problem and the number of the others.
+
+    An unknown format version comes first, since it explains all other problems.
 
     Parameters
     ----------
     origin : str
-        Where the manifest came from.
+        Path or URL of the manifest.
     error : ValueError
-        Of pydantic, or of its parser of JSON.
+        Error of pydantic or of the JSON parser.
     *where : str
-        Keys that lead to what was validated.
+        Keys of the value that was validated.
     """
     if not isinstance(error, ValidationError):
-        return ManifestError(f"{origin}: no valid manifest: {error}")
+        return ManifestError(f"{origin}: not a valid manifest: {error}; {_REPAIR}")
     if error.error_count() > _MAX_NAMED_PROBLEMS:
         what = ".".join(map(_shown, where)) or "it"
-        return ManifestError(f"{origin}: no valid manifest: {what} has {error.error_count():,} problems")
+        return ManifestError(f"{origin}: not a valid manifest: {what} has {error.error_count():,} problems; {_REPAIR}")
     problems = error.errors(include_url=False, include_input=False)
     problems.sort(key=lambda problem: problem["loc"] != ("format_version",))
     key = ".".join(map(_shown, (*where, *problems[0]["loc"])))
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     message = problems[0]["msg"].removeprefix("Value error, ")
-    return ManifestError(f"{origin}: no valid manifest: {key + ': ' if key else ''}{message}{more}")
+    found = f"{key + ': ' if key else ''}{message}{more}"
+    way_out = "" if "; upgrade: " in message else f"; {_REPAIR}"
+    return ManifestError(f"{origin}: not a valid manifest: {found}{way_out}")
 
 
 def _shown(key: str | int) -> str:
-    """Return a key, which may be anything, as it can be shown."""
+    """Return a key in a form that can be printed; a key from an untrusted manifest can be any text."""
     text = str(key)
     return text if len(text) <= _MAX_SHOWN and is_plain(text) else repr(text[:_MAX_SHOWN])

@@ -1,4 +1,4 @@
-"""What the casts of a sample's fields lost, as the manifest has it."""
+"""The losses of the casts to the stored dtypes, as the manifest records them."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ class FieldFidelity:
     Attributes
     ----------
     source_dtype : str
-        Dtype of the array that was given.
+        Dtype of the source array.
     max_abs_error : float
-        Largest ``|stored - given|``, in the field's unit.
+        Largest ``|stored - source|``, in the field's unit.
     max_rel_error : float
-        Largest ``|stored - given| / |given|`` over the values that were not flushed.
+        Largest ``|stored - source| / |source|`` over the values that were not flushed to zero.
     flushed_to_zero : int
-        Values other than zero that are stored as zero.
+        Number of nonzero values that are stored as zero.
     non_finite : int or None
-        Values that are NaN or infinite; None where nobody counted them.
+        Number of values that are NaN or infinite; None if they were not counted.
     needs_float64 : bool
-        Whether these are positions of which the stored dtype, or float32 where that is float64, lets points fall
-        together, or makes coordinates coarse beside the distances of points.
+        True for positions that need float64: in the stored dtype (float32 if that is float64), points coincide, or
+        the rounding of coordinates is coarse compared with the distances between points.
 
     Notes
     -----
-    Of a store with an origin, positions are given without it. What float64 cannot hold, 64-bit integers beyond 2**53
-    and long doubles, counts as the float64 nearest to it.
+    In a store with an origin, the losses of positions are measured after its subtraction. A value that float64 cannot
+    hold (a 64-bit integer beyond 2**53, a long double) counts as the nearest float64.
     """
 
     source_dtype: str

@@ -1,4 +1,4 @@
-"""What fields mean: the units and long names that arrays carry as attributes, as xarray and the CF conventions do."""
+"""Units and long names of fields. Arrays carry them as attributes, as in xarray and the CF conventions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from noether.data.zarr_store.stores import Storage
 __all__ = ["FieldAttributes", "check_field_attributes", "known_attributes", "stored_field_attributes"]
 
 FieldAttributes = dict[str, dict[str, str]]
-"""By canonical name of a field: its ``units`` and its ``long_name``, as far as they are known."""
+"""The known ``units`` and ``long_name`` of each field, by canonical name."""
 
 _NAMES = ("units", "long_name")
 
@@ -23,12 +23,13 @@ _NAMES = ("units", "long_name")
 def check_field_attributes(
     field_attributes: Mapping[str, Mapping[str, Any]], domains: Mapping[str, DomainLayout]
 ) -> FieldAttributes:
-    """Return attributes of fields in their plain form, fields without any left out.
+    """Return the attributes of fields as plain dicts, without the fields that have none.
 
     Raises
     ------
     ArgumentError
-        A field is not of these domains, or an attribute is no ``units`` or ``long_name``, or no text to be printed.
+        A field is not in these domains, an attribute is neither ``units`` nor ``long_name``, or its value is not
+        printable text.
     """
     fields = [field for layout in domains.values() for field in layout.arrays]
     for field, attributes in field_attributes.items():
@@ -37,15 +38,17 @@ def check_field_attributes(
         for name, value in attributes.items():
             where = f"field_attributes: {field}"
             if name not in _NAMES:
-                raise ArgumentError(f"{where}: expected {' or '.join(map(repr, _NAMES))}, got {name!r}")
+                raise ArgumentError(f"{where}: expected {' or '.join(map(repr, _NAMES))}, got {name!r}; leave it out")
             if not isinstance(value, str) or not value or not is_plain(value):
-                raise ArgumentError(f"{where}: {name}: expected text that can be printed, got {value!r}")
+                raise ArgumentError(
+                    f"{where}: {name}: expected printable text, got {value!r}; use a str without control characters"
+                )
     checked = {field: {name: str(value) for name, value in one.items()} for field, one in field_attributes.items()}
     return {field: attributes for field, attributes in checked.items() if attributes}
 
 
 def known_attributes(metadata: Any) -> dict[str, str]:
-    """Return units and long name of an array, from its metadata, which may say anything."""
+    """Return the units and the long name of an array from its metadata, which are not trusted."""
     attributes = metadata.get("attributes") if isinstance(metadata, dict) else None
     if not isinstance(attributes, dict):
         return {}
@@ -55,9 +58,9 @@ def known_attributes(metadata: Any) -> dict[str, str]:
 def stored_field_attributes(
     storage: Storage, domains: Mapping[str, DomainLayout], entries: Iterable[SampleEntry]
 ) -> FieldAttributes:
-    """Return the attributes of the fields of a store, each from the first of some samples that has its domain.
+    """Return the attributes of a store's fields. Those of a domain come from the first of the samples that has it.
 
-    A group that is missing or damaged says nothing.
+    A group that is missing or damaged has no attributes.
     """
     found: FieldAttributes = {}
     wanted = set(domains)

@@ -1,4 +1,4 @@
-"""Manifests whose samples have other fields that came later: do they agree, and what do they say together? Pure."""
+"""Comparing and merging manifests whose samples have different added fields. Pure."""
 
 from __future__ import annotations
 
@@ -39,10 +39,11 @@ __all__ = [
 
 
 def fields_agree(store: StoreManifest, other: StoreManifest, *, of_group: bool = False) -> bool:
-    """Say whether two manifests have the same fields but for those that came later.
+    """Return whether two manifests have the same fields, apart from added fields.
 
-    A writer that does not know such fields writes samples without them, and a sample may have them before the store
-    does. With `of_group`, `other` is what a group says, and may have fields that are being removed.
+    A writer that does not know the added fields writes samples without them. A sample can have an added field before
+    the store has it. With `of_group`, `other` is the own manifest of a group, which can have fields that are being
+    removed.
     """
     if store.domains == other.domains:
         return True
@@ -63,9 +64,9 @@ def fields_agree(store: StoreManifest, other: StoreManifest, *, of_group: bool =
 def known_domains(
     manifest: StoreManifest, domains: Mapping[str, DomainLayout], *, all_fields: bool
 ) -> dict[str, DomainLayout]:
-    """Return the domains of a writer as far as the store knows their fields.
+    """Return the domains of a writer, without the fields that the store does not know.
 
-    Without `all_fields`, what the writer lacks is taken from the store.
+    Without `all_fields`, the fields and domains that the writer lacks are taken from the store.
     """
     new = {field for arrays in new_fields(manifest, domains).values() for field in arrays}
     known = without_fields(domains, new)
@@ -79,16 +80,16 @@ def known_domains(
 
 
 def with_marks(manifest: StoreManifest, domains: Mapping[str, DomainLayout], entry: SampleEntry) -> SampleEntry:
-    """Return the entry of a sample that was written with `domains`, with the fields that the store calls added ones.
+    """Return the entry of a sample, with `added_fields` set to its fields that are added fields of the store.
 
     Parameters
     ----------
     manifest : StoreManifest
-        Of the store.
+        Manifest of the store.
     domains : mapping of str to DomainLayout
-        The fields that whoever wrote the sample knew.
+        Domains and fields that the writer of the sample knew.
     entry : SampleEntry
-        What the sample said.
+        Entry of the sample, by its writer.
     """
     known = placed_pending(manifest.pending_fields)
     joined = added_fields(manifest)
@@ -100,9 +101,9 @@ def with_marks(manifest: StoreManifest, domains: Mapping[str, DomainLayout], ent
 
 
 def entry_of_group(manifest: StoreManifest, domains: Mapping[str, DomainLayout], entry: SampleEntry) -> SampleEntry:
-    """Return what a manifest is to say of a sample whose group has these domains and says `entry`.
+    """Return the manifest's entry of a sample, from the domains and the entry in the root of its group.
 
-    It says nothing of fields that are being removed.
+    The result has no values of fields that are being removed.
     """
     removing = placed_pending(manifest.removing_fields)
     entry = with_marks(manifest, domains, entry)
@@ -110,19 +111,19 @@ def entry_of_group(manifest: StoreManifest, domains: Mapping[str, DomainLayout],
 
 
 def settled(manifest: StoreManifest, later: AbstractSet[str] | None = None, *, joins: bool = True) -> StoreManifest:
-    """Return a manifest in which each field that came later stands where its samples say: in `domains`, or pending.
+    """Return a manifest with each added field in its place: in `domains` if all samples have it, else pending.
 
-    A field of `domains` that a sample lacks is pending again. A manifest with other `domains` names no chunk index:
-    that has the lengths of other fields.
+    A field of `domains` that a sample lacks becomes pending again. If `domains` changes, the result names no chunk
+    index, since the old index has the lengths of other fields.
 
     Parameters
     ----------
     manifest : StoreManifest
         The manifest, with all its samples.
     later : set of str, optional
-        The fields of `domains` that came later; without it, those that `added_fields` finds.
+        The added fields of `domains`; by default the result of `added_fields`.
     joins : bool
-        Whether a pending field that no sample lacks any more becomes one of `domains`.
+        Whether a pending field that all samples have moves to `domains`.
     """
     pending = placed_pending(manifest.pending_fields)
     later = added_fields(manifest) if later is None else later
@@ -145,7 +146,7 @@ def settled(manifest: StoreManifest, later: AbstractSet[str] | None = None, *, j
 
 
 def _counts(manifest: StoreManifest, fields: Mapping[str, Placed]) -> dict[str, tuple[int, int]]:
-    """Return the number of samples with the domain of each field, and of those that have the field."""
+    """Return two counts for each field: the samples that have its domain, and the samples that have the field."""
     n_samples, n_having = dict.fromkeys(manifest.domains, 0), dict.fromkeys(fields, 0)
     for _, domains, added in added_by_sample(manifest.samples):
         for domain in domains & n_samples.keys():
@@ -156,14 +157,14 @@ def _counts(manifest: StoreManifest, fields: Mapping[str, Placed]) -> dict[str, 
 
 
 def merged_fields(there: StoreManifest, other: StoreManifest, merged: StoreManifest) -> StoreManifest:
-    """Return `merged`, which has the samples of two manifests, with the fields that came later settled.
+    """Return `merged`, which has the samples of two manifests, with its added fields in their places; see `settled`.
 
     Parameters
     ----------
     there : StoreManifest
-        The manifest that the samples of `other` are added to.
+        Manifest that gets the samples of `other`.
     other : StoreManifest
-        The manifest of a writer, or of groups.
+        Manifest of a writer, or of groups.
     merged : StoreManifest
         `there` with the samples of `other`.
     """
@@ -179,7 +180,7 @@ def merged_fields(there: StoreManifest, other: StoreManifest, merged: StoreManif
 
 
 def _pending_with(there: StoreManifest, other: StoreManifest, fields: AbstractSet[str]) -> PendingFields:
-    """Return the pending fields of a manifest, and those of another one that it lacks, as far as samples have them."""
+    """Return the pending fields of `there`, and the fields of `other` that it lacks and that are in `fields`."""
     pending = {domain: dict(arrays) for domain, arrays in there.pending_fields.items()}
     known = placed(there.domains).keys()
     for field, (domain, array) in (placed(other.domains) | placed_pending(other.pending_fields)).items():
@@ -189,16 +190,16 @@ def _pending_with(there: StoreManifest, other: StoreManifest, fields: AbstractSe
 
 
 def knowing_groups(settings: StoreManifest, groups: Iterable[OwnManifest], *, all_pending: bool) -> StoreManifest:
-    """Return settings that know the fields that groups got later, as pending ones where they did not know them.
+    """Return settings that know the added fields of groups; fields that are new to the settings become pending.
 
     Parameters
     ----------
     settings : StoreManifest
-        The manifest of a store, or of one group.
+        Manifest of a store, or of one group.
     groups : iterable of OwnManifest
-        What the groups say.
+        Own manifests of the groups.
     all_pending : bool
-        Whether all fields that came later are pending ones, also those that `settings` has among its domains.
+        Whether all added fields become pending, also the added fields in the domains of `settings`.
     """
     known, later = settings, set(added_fields(settings)) if all_pending else set[str]()
     for one in groups:
@@ -216,16 +217,16 @@ def knowing_groups(settings: StoreManifest, groups: Iterable[OwnManifest], *, al
 
 
 def united_fields(settings: StoreManifest, groups: Iterable[OwnManifest], united: StoreManifest) -> StoreManifest:
-    """Return `united`, which has the samples of groups, with the fields that came later settled.
+    """Return `united`, which has the samples of groups, with its added fields in their places; see `settled`.
 
     Parameters
     ----------
     settings : StoreManifest
-        Has the settings; of a store, or of one group.
+        Manifest with the settings, of a store or of one group.
     groups : iterable of OwnManifest
-        What the groups say.
+        Own manifests of the groups.
     united : StoreManifest
-        A manifest with all samples.
+        Manifest with all samples.
     """
     found = list(groups)
     known = knowing_groups(settings, found, all_pending=True)

@@ -1,7 +1,8 @@
-"""Fields on their way out of a store: the manifest's record of them. Pure.
+"""The manifest's record of fields that are being removed. Pure.
 
-As a removal of samples, that of a field has three steps. The manifest moves the field to `removing_fields`; the roots
-of groups name it no more, and its objects go; the manifest forgets it.
+A removal of a field has three steps, as a removal of samples has. First, the manifest moves the field to
+`removing_fields`. Then the field is removed from the roots of the groups, and its objects are deleted. Finally, the
+manifest drops the field from `removing_fields`.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ __all__ = ["begin_field_removal", "end_field_removal", "entry_without", "removab
 
 
 def removable_fields(manifest: StoreManifest, fields: Collection[str]) -> PendingFields:
-    """Return the layouts of fields that a store has, or is removing already, by domain.
+    """Return the layouts of fields, by domain. The store has the fields, or is already removing them.
 
     Raises
     ------
     UnknownNameError
         The store has no such field.
     ArgumentError
-        A field is the position of its domain, or the store would have no other fields than positions.
+        A field is the position of its domain, or the store would keep only positions.
     """
     layouts = {domain: dict(layout.arrays) for domain, layout in manifest.domains.items()}
     for later in (manifest.pending_fields, manifest.removing_fields):
@@ -45,14 +46,14 @@ def removable_fields(manifest: StoreManifest, fields: Collection[str]) -> Pendin
     for field in fields:
         if field in positions:
             raise ArgumentError(
-                f"field {field!r}: expected a field that is no position, since a domain has no points without it; "
-                "nothing was changed"
+                f"field {field!r}: it is the position of its domain, and a domain without it has no points; nothing "
+                "was changed; name other fields"
             )
     there = {field for layout in manifest.domains.values() for field in layout.arrays}
     if there & set(fields) and there <= positions.union(fields):
         raise ArgumentError(
-            f"fields: expected at least one field to stay beside positions, got all of them: {', '.join(fields)}; "
-            "nothing was changed. To remove the samples, use noether-zarr remove STORE --sample"
+            f"fields: expected at least one field to remain beside the positions, got all of them: "
+            f"{', '.join(fields)}; nothing was changed; to remove samples, use noether-zarr remove STORE --sample"
         )
     found = {
         domain: {name: one for name, one in arrays.items() if name in fields} for domain, arrays in layouts.items()
@@ -61,7 +62,7 @@ def removable_fields(manifest: StoreManifest, fields: Collection[str]) -> Pendin
 
 
 def begin_field_removal(manifest: StoreManifest, fields: PendingFields) -> StoreManifest:
-    """Return a manifest without fields, which says that they are being removed."""
+    """Return a manifest that has moved fields to `removing_fields`."""
     names = {field for arrays in fields.values() for field in arrays}
     removing = {domain: dict(arrays) for domain, arrays in manifest.removing_fields.items()}
     for domain, arrays in fields.items():
@@ -79,13 +80,13 @@ def begin_field_removal(manifest: StoreManifest, fields: PendingFields) -> Store
 
 
 def end_field_removal(manifest: StoreManifest, fields: PendingFields) -> StoreManifest:
-    """Return a manifest that forgets fields whose objects are gone."""
+    """Return a manifest that has dropped fields from `removing_fields`, after their objects were deleted."""
     names = {field for arrays in fields.values() for field in arrays}
     return manifest.model_copy(update={"removing_fields": _without(manifest.removing_fields, names)})
 
 
 def entry_without(entry: SampleEntry, fields: AbstractSet[str]) -> SampleEntry | None:
-    """Return the entry of a sample without what it says of fields; None where it says nothing of them."""
+    """Return the entry of a sample without some fields; None if the entry does not mention them."""
     marks = tuple(field for field in entry.added_fields if field not in fields)
     left = replace(entry.without_values_of(fields), added_fields=marks)
     return None if left == entry else left

@@ -1,4 +1,4 @@
-"""What the root of a group says of its sample, before the root is changed."""
+"""The manifest in the root of a group, checked before the root is changed."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["damaged_root", "own_manifest_of", "sound_own_manifest"]
 
 
 def sound_own_manifest(sample_id: str, document: bytes | None, relpath: str, root: str) -> OwnManifest:
-    """Return what the root of a group says of its sample.
+    """Return the own manifest of a group from its root.
 
     Parameters
     ----------
     sample_id : str
         The sample.
     document : bytes or None
-        The root ``zarr.json`` of its group; None where it is not there.
+        The root ``zarr.json`` of its group; None if it is missing.
     relpath : str
         Path of the group, relative to the root of the store.
     root : str
@@ -28,19 +28,19 @@ def sound_own_manifest(sample_id: str, document: bytes | None, relpath: str, roo
     Raises
     ------
     CorruptDataError
-        It is damaged or missing.
+        The root is damaged or missing.
     """
     try:
         own = OwnManifest.of_root(document or b"", relpath, join(root, relpath))
     except ManifestError as error:
         raise damaged_root(sample_id, str(error)) from error
     if own.checksum_state == "broken" or own.sample_id != sample_id:
-        raise damaged_root(sample_id, "it is not what was written")
+        raise damaged_root(sample_id, "its checksum or its sample id does not match")
     return own
 
 
 def own_manifest_of(manifest: StoreManifest, root: str, sample_id: str, document: bytes | None) -> OwnManifest | None:
-    """Return what the root of a group says of its sample; None where another program wrote it.
+    """Return the own manifest of a group from its root; None if another program wrote the group.
 
     Parameters
     ----------
@@ -51,12 +51,12 @@ def own_manifest_of(manifest: StoreManifest, root: str, sample_id: str, document
     sample_id : str
         The sample.
     document : bytes or None
-        The root ``zarr.json`` of its group; None where it is not there.
+        The root ``zarr.json`` of its group; None if it is missing.
 
     Raises
     ------
     CorruptDataError
-        It is damaged or missing.
+        The root is damaged or missing.
     """
     try:
         return sound_own_manifest(sample_id, document, manifest.sample(sample_id).relpath, root)
@@ -68,7 +68,7 @@ def own_manifest_of(manifest: StoreManifest, root: str, sample_id: str, document
 
 
 def damaged_root(sample_id: str, reason: str) -> CorruptDataError:
-    """Return the error of a root that cannot be changed."""
+    """Return the error for a root that is damaged or missing."""
     return CorruptDataError(
         f"sample {sample_id!r}: the root {ROOT_KEY} of its group is damaged or missing ({reason}); repair the store "
         "first: noether-zarr repair STORE"

@@ -1,7 +1,7 @@
-"""The samples of a manifest: what is said of each, and how a manifest with very many of them opens in no time.
+"""The samples of a manifest: their entries, and the lazy parsing that opens a very large manifest fast.
 
-A manifest has one line for each sample. Lines are JSON of their own, so a sample is parsed when it is asked for, and
-those that nobody changes are copied as they are. A manifest in any other layout is parsed as a whole.
+A manifest has one line of JSON for each sample. A line is parsed at each access to its sample, and the lines of
+unchanged samples are copied without parsing. A manifest in any other layout is parsed as a whole.
 """
 
 from __future__ import annotations
@@ -44,34 +44,34 @@ __all__ = [
     "parse_json",
 ]
 
-# What comes before, between and after the lines of the samples. No string of JSON holds a raw line end.
+# The bytes before, between and after the lines of the samples. No string of JSON holds a raw line end.
 _BEGIN = b'\n  "samples": {\n'
 _BETWEEN = b",\n"
 _END = b"\n  }\n}\n"
 
-# The line of a sample as `_to_line` begins it, up to the end of a path without escapes.
+# The beginning of a line by `_to_line`, up to the end of a path without escapes.
 _RELPATH = re.compile(rb' {4}"(?:[^"\\]|\\.)*": \{"relpath":"([^"\\]*)"')
 
-# So that a manifest from elsewhere is read, or refused, in bounded time and memory.
+# Limits, so that a manifest from an untrusted source is read or refused in bounded time and memory.
 _MAX_SAMPLES = 1 << 20
 _MAX_VALUES_AT_ONCE = 1 << 21
 
 LENGTHS_KEY = "lengths_crc32c"
-"""The key of an entry that an index of chunk lengths is compared with."""
+"""The key for the checksum of a sample's chunk lengths, which is compared with the chunk index."""
 CONTENT_KEY = "content_crc32c"
-"""The key of an entry that tells the stored bytes of each field from others."""
+"""The key for the checksums of the stored values of each field."""
 
 Crc32c = Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
 
 ADDED_KEY = "added_fields"
-"""The key of an entry that tells the fields that the sample got after it was converted."""
+"""The key for the fields that were added to the sample after its conversion."""
 
 SafePath = Annotated[str, AfterValidator(lambda path: check_relative_path(path, "path"))]
 
 
 @dataclass(frozen=True)
 class DomainSample:
-    """The grid of one domain of one sample, as the manifest has it."""
+    """The manifest's record of the grid of one domain of one sample."""
 
     n_points: int
     chunk_points: int
@@ -81,13 +81,13 @@ class DomainSample:
     def __post_init__(self) -> None:
         if self.n_chunks != self.grid.n_chunks:
             raise ValueError(
-                f"n_chunks: expected {self.grid.n_chunks} for {self.n_points} points in chunks of "
-                f"{self.chunk_points}, got {self.n_chunks}"
+                f"n_chunks: expected {self.grid.n_chunks:,} for {self.n_points:,} points in chunks of "
+                f"{self.chunk_points:,}, got {self.n_chunks:,}"
             )
 
     @classmethod
     def of(cls, grid: Grid) -> Self:
-        """Record a grid."""
+        """Return the record of a grid."""
         return cls(grid.n_points, grid.chunk_points, grid.shard_points, grid.n_chunks)
 
     @cached_property
@@ -96,17 +96,17 @@ class DomainSample:
         return Grid(self.n_points, self.chunk_points, self.shard_points)
 
     def to_dict(self) -> dict[str, int]:
-        """Return the grid as the manifest has it."""
+        """Return the grid in its form in the manifest."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
-        """Return the grid that `to_dict` turned into a dict; a grid that cannot be is a `ValueError`."""
+        """Return the grid from the result of `to_dict`; raise `ValueError` for an impossible grid."""
         return cls(**content)
 
 
 def _without_rare_key(losses: dict[str, FieldFidelity], handler: SerializerFunctionWrapHandler) -> Any:
-    """Return losses as the manifest has them: `needs_float64` only where it is true."""
+    """Return losses in their form in the manifest, with `needs_float64` only if it is true."""
     content = handler(losses)
     for one in content.values():
         if not one["needs_float64"]:
@@ -121,23 +121,23 @@ class SampleEntry:
     Attributes
     ----------
     relpath : str
-        Where its group lies, relative to the root.
+        Path of its group, relative to the root.
     domains : dict of str to DomainSample
         The domains that the sample has.
     attributes : dict of str to JSON value
         The sample's own attributes, such as design parameters.
     fidelity : dict of str to FieldFidelity
-        By canonical field name, what storing it lost.
+        Loss of the cast to the stored dtype, by canonical field name.
     fingerprint : str or None
-        Tells the state of the source that the sample was made from apart from others; None where it is not known.
+        Identifies the state of the source at the conversion; None if it is not known.
     added_fields : tuple of str
-        Canonical names, sorted, of the fields that the sample has of those that were added to samples of the store.
+        Canonical names, sorted, of the fields that were added to the sample after its conversion.
     content_crc32c : dict of str to str
-        By canonical field name, the checksum of its stored values: it tells a sample that was written again from the
-        one before. Samples that an earlier release wrote have none.
+        Checksum of the stored values, by canonical field name. It differs when the sample was written again with other
+        values. Samples of an earlier release have none.
     lengths_crc32c : str or None
-        The checksum of the lengths of its chunks, as the maker of the chunk index read them. A sample that is written
-        again has none until the next index is made. Two entries that differ in nothing else are equal.
+        Checksum of the lengths of its chunks, as read for the chunk index. A sample that is written again has none
+        until the next index is made. Comparisons of entries ignore it.
     """
 
     relpath: SafePath
@@ -152,23 +152,23 @@ class SampleEntry:
     lengths_crc32c: Crc32c | None = dataclass_field(default=None, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the entry as the manifest has it."""
+        """Return the entry in its form in the manifest."""
         content: dict[str, Any] = _ENTRY.dump_python(self, exclude=self.left_out())
         return content
 
     def left_out(self) -> set[str]:
-        """Return the optional keys that the manifest does not have of this sample."""
+        """Return the optional keys that are empty, and so left out of the manifest."""
         return {key for key in (ADDED_KEY, CONTENT_KEY, LENGTHS_KEY) if not getattr(self, key)}
 
     def without_values_of(self, fields: Container[str]) -> Self:
-        """Return the entry without what it says of the values of some fields."""
+        """Return the entry without the losses and checksums of some fields."""
         fidelity = {field: lost for field, lost in self.fidelity.items() if field not in fields}
         content = {field: digits for field, digits in self.content_crc32c.items() if field not in fields}
         return replace(self, fidelity=fidelity, content_crc32c=content)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
-        """Return the entry that `to_dict` turned into a dict; one that no manifest can have is a `ValueError`."""
+        """Return the entry from the result of `to_dict`; raise `ValueError` for an invalid entry."""
         return cls(**content)
 
 
@@ -176,26 +176,26 @@ _ENTRY = TypeAdapter(SampleEntry)
 
 
 class SampleLines(MutableMapping[str, SampleEntry]):
-    """Samples by id, held as the lines of a manifest and parsed whenever they are asked for.
+    """Samples by id, held as the lines of a manifest and parsed at each access.
 
-    Every access gives a new entry; to change a sample, assign one. Safe to read from many threads. A forked process
-    shares the bytes with its parent.
+    Each access returns a new entry. To change a sample, assign an entry. Safe to read from many threads. A forked
+    process shares the bytes with its parent.
 
     Parameters
     ----------
     domains : iterable of str
         The domains that a sample can have.
     origin : str
-        Where the lines come from, for errors.
+        Path or URL of the manifest, for errors.
     data : bytes
         A manifest's JSON.
     starts : mapping of str to int
-        Where the line of each sample begins in `data`.
+        Offset in `data` of the line of each sample.
 
     Raises
     ------
     ManifestError
-        A sample that is asked for is malformed, or its paths leave the root.
+        At the access to a sample: its entry is malformed, or its paths leave the root.
     """
 
     def __init__(
@@ -238,7 +238,7 @@ class SampleLines(MutableMapping[str, SampleEntry]):
         return f"<{len(self)} samples of {self._origin}>"
 
     def __or__(self, added: Mapping[str, SampleEntry]) -> SampleLines:
-        """Return the samples of both, the one in `added` where both have it, sorted by id; `self` if none changes."""
+        """Return the samples of both, sorted by id; `added` takes precedence. Return `self` if no sample changes."""
         lines = added.lines() if isinstance(added, SampleLines) else map(_to_line, added.keys(), added.values())
         changed = {
             sample_id: bytes(line)
@@ -252,17 +252,17 @@ class SampleLines(MutableMapping[str, SampleEntry]):
         return union
 
     def without(self, sample_ids: Set[str]) -> SampleLines:
-        """Return all samples but some, unparsed."""
+        """Return the samples without those in `sample_ids`; nothing is parsed."""
         rest = SampleLines(self._domains, self._origin, self._data)
         rest._lines = {sample_id: line for sample_id, line in self._lines.items() if sample_id not in sample_ids}
         return rest
 
     def unchanged_since(self, seen: SampleLines) -> list[str]:
-        """Return the ids of the samples whose lines are those of `seen`."""
+        """Return the ids of the samples whose lines are the same in `seen`."""
         return [one for one in self._lines if one in seen and self._line(one) == seen._line(one)]
 
     def with_lengths(self, checksums: Mapping[str, str]) -> SampleLines:
-        """Return the samples, some of them with the checksums of their lengths; keys that are unknown stay."""
+        """Return the samples with the given checksums of chunk lengths; unknown keys of their lines stay."""
         named = SampleLines(self._domains, self._origin, self._data)
         named._lines = dict(self._lines)
         for sample_id, checksum in checksums.items():
@@ -273,13 +273,13 @@ class SampleLines(MutableMapping[str, SampleEntry]):
         return named
 
     def relpaths(self) -> Iterator[tuple[str, str]]:
-        """Yield each sample id and the path of its group; a line that this library wrote is not parsed for it."""
+        """Yield each sample id and the path of its group; lines of this library are not parsed."""
         for sample_id in self._lines:
             match = _RELPATH.match(self._line(sample_id))
             yield sample_id, self[sample_id].relpath if match is None else match[1].decode()
 
     def added_by_sample(self) -> Iterator[tuple[str, Set[str], Set[str]]]:
-        """Yield what the function of this name does; entries are not checked, so that it takes a third of the time."""
+        """Yield the same as the function `added_by_sample`, without the checks of entries, and three times as fast."""
         for sample_id in self._lines:
             _, content = _parse_line(self._line(sample_id))
             said = content if isinstance(content, dict) else {}
@@ -288,7 +288,7 @@ class SampleLines(MutableMapping[str, SampleEntry]):
             yield sample_id, frozenset(domains if isinstance(domains, dict) else ()), frozenset(names)
 
     def lines(self) -> Iterator[memoryview | bytes]:
-        """Return the line of each sample, without the comma and the line end that follow it."""
+        """Return the line of each sample, without the comma and the line end after it."""
         return map(self._line, self._lines)
 
     def _line(self, sample_id: str) -> memoryview | bytes:
@@ -308,7 +308,7 @@ def added_by_sample(samples: Mapping[str, SampleEntry]) -> Iterator[tuple[str, S
 
 
 def check_samples(samples: Mapping[str, Any], domains: Iterable[str], origin: str) -> dict[str, SampleEntry]:
-    """Return the samples that a manifest has, from their JSON; `ManifestError` at the first that is malformed."""
+    """Return the samples of a manifest from their JSON; raise `ManifestError` at the first malformed sample."""
     known, checked = frozenset(domains), {}
     for sample_id, content in samples.items():
         try:
@@ -327,27 +327,28 @@ def _checked_entry(sample_id: str, content: Any, domains: Set[str], origin: str)
         raise invalid_manifest(origin, error, "samples", sample_id) from error
     unknown = entry.domains.keys() - domains
     if unknown:
-        problem = f"sample {sample_id!r}: domains {sorted(unknown)} are not among the store's"
+        problem = f"sample {sample_id!r}: the store has no domains {sorted(unknown)}"
         raise invalid_manifest(origin, ValueError(problem))
     return entry
 
 
 def parse_json(data: bytes) -> tuple[Any, dict[str, int] | None]:
-    """Parse a manifest's JSON, but leave its samples out where each has a line of its own.
+    """Parse a manifest's JSON. If each sample has its own line, leave the samples unparsed.
 
-    Each such line is checked to be one member of a JSON object, with a safe id, and the rest to be JSON. So what the
-    lines say is what a parser of the whole would find.
+    Each line is checked to be one member of a JSON object with a safe id, and the rest is checked to be JSON. So the
+    lines, parsed one by one, have the same values as the whole document, parsed at once.
 
     Returns
     -------
     tuple of (JSON value, dict of str to int or None)
-        All but the samples, and where the line of each begins in `data`; in any other layout all, and None.
+        The manifest without its samples, and the offset in `data` of the line of each sample. In any other layout, the
+        whole manifest and None.
 
     Raises
     ------
     ValueError
-        It is no JSON; NaN and Infinity are none. Or it is too large: more than 1,048,576 samples, more than 131,072
-        values of one of them, or, in another layout, more than 2,097,152 values in all.
+        The text is not JSON (NaN and Infinity are not allowed), or it is too large: more than 1,048,576 samples, more
+        than 131,072 values in a sample, or, in another layout, more than 2,097,152 values in all.
     """
     parts = _split(data)
     if parts is not None:
@@ -355,7 +356,7 @@ def parse_json(data: bytes) -> tuple[Any, dict[str, int] | None]:
     n_commas = data.count(b",")
     if n_commas >= _MAX_VALUES_AT_ONCE:
         raise ValueError(
-            f"over {n_commas:,} values; expected at most {_MAX_VALUES_AT_ONCE:,}, or at most {_MAX_SAMPLES:,} samples "
+            f"over {n_commas:,} values, expected at most {_MAX_VALUES_AT_ONCE:,}, or at most {_MAX_SAMPLES:,} samples "
             "with a line for each"
         )
     return parse_document(data, max_values=_MAX_VALUES_AT_ONCE), None
@@ -385,7 +386,7 @@ def _split(data: bytes) -> tuple[Any, dict[str, int]] | None:
 
 
 def join_samples(rest: bytes, samples: SampleLines) -> bytes:
-    """Return the JSON of a manifest from that of all but its samples, indented by 2, and the samples."""
+    """Return the JSON of a manifest from its samples and `rest`, the JSON without samples, indented by 2."""
     lines = list(samples.lines())
     head = rest.removesuffix(b"\n}") + b","
     if not lines:
@@ -396,13 +397,13 @@ def join_samples(rest: bytes, samples: SampleLines) -> bytes:
 
 
 def _line_at(data: bytes, start: int) -> memoryview:
-    """Return the line that begins there, without the comma that ends all but the last."""
+    """Return the line that begins at `start`, without the comma at its end."""
     end = data.index(b"\n", start)  # several times as fast as a search for two bytes
     return memoryview(data)[start : end - 1 if data.startswith(b",", end - 1) else end]
 
 
 def _parse_line(line: memoryview | bytes) -> tuple[str, Any]:
-    """Return the id of a sample and its JSON; ValueError where the line is not one member of a JSON object."""
+    """Return the id of a sample and its JSON; raise `ValueError` unless the line is one member of a JSON object."""
     members: dict[str, Any] = parse_document(b"".join((b"{", line, b"}")))
     [member] = members.items()
     return member

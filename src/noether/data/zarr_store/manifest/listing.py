@@ -1,4 +1,4 @@
-"""The groups of a store as a listing shows them, and the manifest that they make together."""
+"""The groups in a listing of a store, and the manifest of the store that is rebuilt from the roots of its groups."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ __all__ = [
     "united",
 ]
 
-# Almost all the time goes into waiting for the storage.
+# Threads spend almost all their time waiting for the storage.
 _THREADS = 32
 
-# As zarr names a shard: no zeros before the number.
+# zarr's name of a shard has no leading zeros.
 _SHARD = re.compile(r"(.+)/c/(0|[1-9][0-9]*)/0")
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The objects of a store, without those that are hidden.
+    """The objects of a store, without hidden objects.
 
     Attributes
     ----------
     groups : dict of str to dict of str to int
-        By path of the group, and by key in it, the size of each object.
+        Size of each object in a group, by path of the group and key in the group.
     others : dict of str to int
-        By key, the size of each object that lies in no group.
+        Size of each object outside of all groups, by key.
     """
 
     groups: dict[str, dict[str, int]]
@@ -60,19 +60,19 @@ class Listing:
 
     @property
     def n_objects(self) -> int:
-        """Objects in all."""
+        """Number of objects."""
         return len(self.others) + sum(map(len, self.groups.values()))
 
 
 def list_store(objects: Iterable[StoredObject], relpaths: Collection[str] = frozenset()) -> Listing:
-    """Sort objects by the group in which they lie.
+    """Return the listing of objects by group.
 
     Parameters
     ----------
     objects : iterable of StoredObject
-        What there is; what lies under a name that starts with a dot is left out.
+        The objects; those whose path has a name that starts with a dot are left out.
     relpaths : collection of str
-        Where groups are known to be; any other directory is one if its name ends in ``.zarr``.
+        Known paths of groups. Any other directory is a group if its name ends in ``.zarr``.
     """
     listing = Listing({}, {})
     for item in objects:
@@ -89,12 +89,12 @@ def list_store(objects: Iterable[StoredObject], relpaths: Collection[str] = froz
 def _group_of(key: str, relpaths: Collection[str]) -> str | None:
     above = list(accumulate(key.split("/")[:-1], lambda path, part: f"{path}/{part}"))
     known = next((path for path in reversed(above) if path in relpaths), None)
-    # What lies inside of a group is none, whatever it is called.
+    # A group nested in another group is not a sample.
     return known or next((path for path in above if path.lower().endswith(GROUP_SUFFIX)), None)
 
 
 def shards_by_array(sizes: Mapping[str, int]) -> dict[str, dict[int, int]]:
-    """Return the size of each shard, by path of the array and number."""
+    """Return the size of each shard, by path of the array and number of the shard."""
     shards: dict[str, dict[int, int]] = {}
     for inside, size in sizes.items():
         match = _SHARD.fullmatch(inside)
@@ -104,7 +104,7 @@ def shards_by_array(sizes: Mapping[str, int]) -> dict[str, dict[int, int]]:
 
 
 def directories_of(sizes: Iterable[str]) -> set[str]:
-    """Return the paths of all directories that objects lie in, below the group."""
+    """Return the paths of all directories that hold objects, below the group."""
     directories: set[str] = set()
     for inside in sizes:
         directory = inside.rpartition("/")[0]
@@ -115,7 +115,7 @@ def directories_of(sizes: Iterable[str]) -> set[str]:
 
 
 def is_own_key(inside: str, domains: Mapping[str, DomainLayout]) -> bool:
-    """Say whether an object has a name, in its group, that the writer of a store with these domains gives."""
+    """Return whether the writer of a store with these domains uses this key in a group."""
     paths = {array.array_name for layout in domains.values() for array in layout.arrays.values()}
     parent, _, last = inside.rpartition("/")
     if last == ROOT_KEY:
@@ -126,18 +126,18 @@ def is_own_key(inside: str, domains: Mapping[str, DomainLayout]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class OwnManifest:
-    """What a complete group says of itself.
+    """The own manifest of a complete group: a manifest with only its sample, from its root ``zarr.json``.
 
     Attributes
     ----------
     alone : StoreManifest
-        A manifest of its sample alone.
+        Manifest with only the sample of the group.
     sample_id : str
         The sample.
     entry : SampleEntry
-        What the store's manifest is to say of it.
+        Entry of the sample for the store's manifest.
     checksum_state : {"intact", "broken", "none"}
-        Whether its root ``zarr.json`` is as it was written.
+        State of the document checksum of the root ``zarr.json``.
     """
 
     alone: StoreManifest
@@ -147,26 +147,26 @@ class OwnManifest:
 
     @classmethod
     def of_root(cls, document: bytes, path: str, origin: str) -> OwnManifest:
-        """Read it from the root ``zarr.json`` of the group at `path`, which is called `origin` in errors.
+        """Read the own manifest from the root ``zarr.json`` of the group at `path`; errors name `origin`.
 
         Raises
         ------
         ManifestError
-            It has none, or says that it lies elsewhere.
+            The root has no manifest, or the manifest has another path.
         """
         alone = StoreManifest.of_group(document, origin)
         samples = dict(alone.samples)
         if [entry.relpath for entry in samples.values()] != [path]:
             raise ManifestError(
-                f"{path}: it says that it is {', '.join(entry.relpath for entry in samples.values()) or 'nothing'}; "
-                "expected a group that lies where it was written"
+                f"{path}: expected a group that was written here, got the group "
+                f"{', '.join(entry.relpath for entry in samples.values()) or 'of no sample'}; move it back to its path"
             )
         [(sample_id, entry)] = samples.items()
         return cls(alone, sample_id, entry, checksum_state_of_root(document))
 
 
 def checksum_state_of_root(document: bytes) -> ChecksumState:
-    """Tell whether the root ``zarr.json`` of a group is as it was written."""
+    """Return the state of the document checksum of a group's root ``zarr.json``."""
     try:
         attributes: Any = parse_document(document)["attributes"]
     except (ValueError, LookupError, TypeError):
@@ -175,10 +175,10 @@ def checksum_state_of_root(document: bytes) -> ChecksumState:
 
 
 def read_own_manifests(storage: Storage, paths: Collection[str]) -> Iterator[tuple[str, OwnManifest | ManifestError]]:
-    """Ask each complete group what it is; yield its path, and the answer or why there is none."""
+    """Read the root of each complete group. Yield its path, and its own manifest or the error."""
 
     def read(path: str) -> OwnManifest | ManifestError:
-        # Empty, so no group, where one that was listed is being replaced.
+        # The root is missing while a listed group is being replaced. Empty bytes raise a ManifestError.
         document = storage.read_if_there(f"{path}/{ROOT_KEY}") or b""
         try:
             return OwnManifest.of_root(document, path, join(storage.root, path))
@@ -192,26 +192,26 @@ def read_own_manifests(storage: Storage, paths: Collection[str]) -> Iterator[tup
 def united(
     current: StoreManifest | None, groups: Iterable[OwnManifest], complete: Collection[str], *, trusted: bool
 ) -> StoreManifest | None:
-    """Return the manifest that groups make together; None where there is neither one nor a group.
+    """Return the manifest of a store, built from its groups; None if there is neither a manifest nor a group.
 
     Parameters
     ----------
     current : StoreManifest or None
-        What is kept where the groups say nothing: splits, keys that are not known here, and samples whose group is
-        not complete or, if it is trusted, is not among `groups`.
+        The store's manifest. The result keeps its splits and unknown keys. It keeps the samples whose group is not
+        complete; of a trusted manifest, it also keeps all other samples whose group is not in `groups`.
     groups : iterable of OwnManifest
-        Groups whose roots are intact. Those with other settings than the result's are left out, and so are those that
-        a trusted manifest says are being removed.
+        Groups with intact roots. Groups whose settings differ from the result's are left out, and so are groups that
+        are being removed according to a trusted manifest.
     complete : collection of str
         Paths of all complete groups.
     trusted : bool
-        Whether `current` is what was written, and so has the settings.
+        Whether `current` is intact. Then it also determines the settings.
     """
     found = list(groups)
     settings = current if trusted or not found else _most_common([one.alone for one in found])
     if settings is None:
         return None
-    # What a damaged manifest says is being removed may be what a flipped bit made of something else.
+    # In a damaged manifest, a flipped bit can have changed the list of removals.
     removing = unfinished_removals(current) if trusted and current is not None else {}
     fitting = {
         one.sample_id: one.entry
@@ -220,7 +220,7 @@ def united(
     }
     samples, beside = dict[str, SampleEntry](), dict[str, Any]()
     if current is not None:
-        # Who else but an intact root could tell that what a damaged manifest says of a group is right?
+        # The entry of a complete group in a damaged manifest is dropped: only an intact root can confirm it.
         taken = {entry.relpath for entry in fitting.values()}.union(() if trusted else complete)
         samples = {name: entry for name, entry in dict(current.samples).items() if entry.relpath not in taken}
         beside = {"splits": current.splits, **(current.model_extra or {})}
@@ -232,7 +232,7 @@ def united(
 
 
 def _most_common(manifests: Sequence[StoreManifest]) -> StoreManifest:
-    """Return one that has the settings that most of them have."""
+    """Return a manifest with the most common settings."""
     keys = [one.model_dump_json(exclude={"samples", "splits", "chunk_index"}) for one in manifests]
     [(most, _)] = Counter(keys).most_common(1)
     return manifests[keys.index(most)]

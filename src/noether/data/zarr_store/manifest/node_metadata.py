@@ -1,4 +1,4 @@
-"""``zarr.json`` documents, as far as reading needs them. Pure; what they say is believed only once it is checked."""
+"""Parsing of ``zarr.json`` documents, as far as reading needs them. Their content is checked before use. Pure."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def parse_group(document: bytes, where: str) -> Metadata | None:
     document : bytes
         The JSON text.
     where : str
-        Names the sample, to begin an error with.
+        The sample, for the beginning of an error.
 
     Returns
     -------
     dict or None
-        None where the root does not have them, and each node has to be asked.
+        None if the root has no consolidated metadata; then the caller must read the ``zarr.json`` of each node.
 
     Raises
     ------
     CorruptDataError
-        It is no group's ``zarr.json``.
+        The document is not the ``zarr.json`` of a group.
     """
     parsed = _parse(document)
     if not isinstance(parsed, dict) or parsed.get("node_type") != "group" or parsed.get("zarr_format") != 3:
@@ -41,7 +41,7 @@ def parse_group(document: bytes, where: str) -> Metadata | None:
 
 
 def parse_array(document: bytes, where: str) -> Metadata:
-    """Return the metadata of an array from its own ``zarr.json``; `CorruptDataError` where that is none."""
+    """Return the metadata of an array from its own ``zarr.json``; raise `CorruptDataError` if it is malformed."""
     parsed = _parse(document)
     if not isinstance(parsed, dict):
         raise CorruptDataError(f"{where}: its metadata cannot be read; convert the sample again")
@@ -49,22 +49,22 @@ def parse_array(document: bytes, where: str) -> Metadata:
 
 
 def require_array(metadata: Any, shape: tuple[int, int], where: str) -> Metadata:
-    """Return the metadata of a node if it is an array of that shape, else raise `CorruptDataError`."""
+    """Return the metadata of a node; raise `CorruptDataError` unless the node is an array of shape `shape`."""
     is_array = isinstance(metadata, dict) and metadata.get("node_type") == "array"
     if is_array and metadata.get("shape") == list(shape):
-        # zarr-python, as of 3.4, takes a size of 0 for another one and gives fill values.
+        # zarr-python, as of 3.4, accepts a chunk size of 0, uses another size, and returns fill values.
         if not _has_whole_sizes(metadata.get("chunk_grid")):
             raise CorruptDataError(f"{where}: its chunks or shards have no size; convert the sample again")
         return dict(metadata)
     found = f"an array of shape {metadata.get('shape')}" if is_array else "a group"
     raise CorruptDataError(
-        f"{where}: the manifest says an array of shape {shape}, there is {found}; convert the sample again"
+        f"{where}: expected an array of shape {shape}, as in the manifest, got {found}; convert the sample again"
     )
 
 
 def _has_whole_sizes(chunk_grid: Any) -> bool:
     try:
-        if chunk_grid["name"] != "regular":  # zarr-python knows others
+        if chunk_grid["name"] != "regular":  # zarr-python checks the other kinds
             return True
         return all(type(size) is int and size > 0 for size in chunk_grid["configuration"]["chunk_shape"])
     except (LookupError, TypeError):

@@ -1,4 +1,4 @@
-"""Pending fields: listed before their first object is written, and told to whoever asks for them. Pure."""
+"""Pending fields: fields that the manifest lists before their first object is written. Pure."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class PendingField:
     field, domain : str
         Canonical name and domain.
     n_samples : int
-        Samples that have the domain.
+        Number of samples that have the domain.
     lacking : tuple of str
-        Those of them that lack the field.
+        Ids of the samples that have the domain and lack the field.
     """
 
     field: str
@@ -51,7 +51,7 @@ def pending_of(manifest: StoreManifest) -> list[PendingField]:
 
 
 def require_joined(manifest: StoreManifest, fields: Iterable[str]) -> Collection[str]:
-    """Return some fields; `UnknownNameError` where one of them is pending, with the samples that lack it."""
+    """Return `fields`; raise `UnknownNameError` if one of them is pending, with the samples that lack it."""
     fields = fields if isinstance(fields, str) else list(fields)
     asked = placed_pending(manifest.pending_fields).keys() & set(fields)
     for one in pending_of(manifest) if asked else ():
@@ -61,38 +61,38 @@ def require_joined(manifest: StoreManifest, fields: Iterable[str]) -> Collection
 
 
 def _why_pending(one: PendingField) -> str:
-    """Return what to say to somebody who asks for a pending field."""
+    """Return the message of the error for a pending field."""
     if not one.lacking:
         return (
-            f"field {one.field!r} is pending: its samples have it, and the manifest does not say so yet; run "
+            f"field {one.field!r} is pending: all its samples have it, but the manifest does not list it yet; run "
             "noether-zarr repair STORE"
         )
     shown = ", ".join(map(repr, one.lacking[:_SHOWN])) + (", …" if len(one.lacking) > _SHOWN else "")
     return (
         f"field {one.field!r} is pending: {len(one.lacking):,} of {one.n_samples:,} samples lack it ({shown}); add it "
-        f"to them with noether-zarr add-fields STORE SOURCE, or take it out with noether-zarr remove STORE --field "
+        f"to them with noether-zarr add-fields STORE SOURCE, or remove it with noether-zarr remove STORE --field "
         f"{one.field}"
     )
 
 
 def require_staying(manifest: StoreManifest, fields: Iterable[str], origin: str) -> None:
-    """Raise `ManifestConflictError` where a field that is to be added is being removed."""
+    """Raise `ManifestConflictError` if one of the fields to add is being removed."""
     removing = placed_pending(manifest.removing_fields)
     for field in fields:
         if field in removing:
             raise ManifestConflictError(
-                f"{origin}: field {field!r} is being removed; finish that first: noether-zarr remove STORE "
+                f"{origin}: field {field!r} is being removed; finish its removal first: noether-zarr remove STORE "
                 f"--field {field}"
             )
 
 
 def declared(manifest: StoreManifest, fields: PendingFields, origin: str) -> StoreManifest:
-    """Return a manifest that knows fields, as pending ones unless it knows them already.
+    """Return a manifest that lists fields; fields that are new to it become pending.
 
     Raises
     ------
     ManifestConflictError
-        It knows one of them with another layout, or is removing it.
+        The manifest has one of the fields with another layout, or is removing it.
     """
     known = placed(manifest.domains) | placed_pending(manifest.pending_fields)
     require_staying(manifest, (field for arrays in fields.values() for field in arrays), origin)
@@ -104,8 +104,8 @@ def declared(manifest: StoreManifest, fields: PendingFields, origin: str) -> Sto
             elif known[field] != (domain, array):
                 there = known[field].layout
                 raise ManifestConflictError(
-                    f"{origin}: field {field!r}: the store has {there.dtype} x {there.dim}, this writer "
-                    f"{array.dtype} x {array.dim}; use the store's, or another name"
+                    f"{origin}: field {field!r}: expected {there.dtype} x {there.dim}, as in the store, got "
+                    f"{array.dtype} x {array.dim}; use the dtype and width of the store, or another name"
                 )
     if pending == manifest.pending_fields:
         return manifest
@@ -113,15 +113,15 @@ def declared(manifest: StoreManifest, fields: PendingFields, origin: str) -> Sto
 
 
 def require_addable(manifest: StoreManifest, where: str) -> None:
-    """Raise `OriginalOrderError` where no field can be added to a store, since the order of its points is unknown."""
+    """Raise `OriginalOrderError` if no field can be added to a store, since the order of its points is unknown."""
     if manifest.copied_from is not None:
         origin = manifest.copied_from
         raise OriginalOrderError(
-            f"{where}: no field can be added: the store has {origin.fraction:g} of the points of {origin.store_root}. "
-            "Add the field to that store, and copy it again"
+            f"{where}: no field can be added: the store has {origin.fraction:g} of the points of {origin.store_root}; "
+            "add the field to that store, and copy it again"
         )
     if manifest.shuffle_algorithm is None:
         raise OriginalOrderError(
             f"{where}: no field can be added: the store names no shuffle algorithm, so the order of its points is "
-            "unknown. Convert the source into another store with all fields"
+            "unknown; convert the source into another store with all fields"
         )

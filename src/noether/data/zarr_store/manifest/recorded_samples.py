@@ -1,4 +1,4 @@
-"""The samples that a writer shows: those of the store, and those that were assigned since."""
+"""The samples of a writer: the samples of the store, and the samples that were assigned since."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["RecordedSamples"]
 
 
 class RecordedSamples(MutableMapping[str, SampleEntry]):
-    """Samples by id that remember which were assigned, so that these are saved beside what other writers saved.
+    """Samples by id. Assigned samples are kept apart, so that a save adds only them to the samples of other writers.
 
     Parameters
     ----------
     saved : mapping of str to SampleEntry
-        The samples of the manifest as it was read.
+        The samples of the manifest that was read.
 
     Attributes
     ----------
@@ -28,9 +28,9 @@ class RecordedSamples(MutableMapping[str, SampleEntry]):
     Raises
     ------
     SampleIdError
-        An assigned id is no safe relative name.
+        An assigned id is not a safe relative name.
     ArgumentError
-        An assigned value is no `SampleEntry`, or a sample is deleted.
+        An assigned value is not a `SampleEntry`, or a sample is deleted.
     """
 
     def __init__(self, saved: Mapping[str, SampleEntry]) -> None:
@@ -44,14 +44,14 @@ class RecordedSamples(MutableMapping[str, SampleEntry]):
     def __setitem__(self, sample_id: str, entry: SampleEntry) -> None:
         if not isinstance(entry, SampleEntry):
             raise ArgumentError(
-                f"sample {sample_id!r}: expected a SampleEntry, got {entry!r}; assign what write_group returns"
+                f"sample {sample_id!r}: expected a SampleEntry, got {entry!r}; assign the result of write_group"
             )
-        if entry.lengths_crc32c is not None:  # the chunks may be others than those that an index was made of
+        if entry.lengths_crc32c is not None:  # the chunks can have changed since the index was made
             entry = replace(entry, lengths_crc32c=None)
         self.recorded[check_sample_id(sample_id)] = entry
 
     def __delitem__(self, sample_id: str) -> None:
-        raise ArgumentError(f"sample {sample_id!r}: a writer adds samples and removes none; use remove_samples")
+        raise ArgumentError(f"sample {sample_id!r}: a writer cannot remove samples; use remove_samples")
 
     def __iter__(self) -> Iterator[str]:
         yield from self._saved
@@ -64,10 +64,10 @@ class RecordedSamples(MutableMapping[str, SampleEntry]):
         return sample_id in self.recorded or sample_id in self._saved
 
     def mark_saved(self, saved: Mapping[str, SampleEntry], recorded: Mapping[str, SampleEntry]) -> None:
-        """Show the samples of a manifest that was saved with what was recorded until then."""
+        """Replace the saved samples, and drop the recorded entries that this save has written."""
         self._saved = saved
         for sample_id, entry in recorded.items():
-            if self.recorded.get(sample_id) is entry:  # else it was assigned again meanwhile
+            if self.recorded.get(sample_id) is entry:  # else it was assigned again during the save
                 del self.recorded[sample_id]
 
     def __repr__(self) -> str:

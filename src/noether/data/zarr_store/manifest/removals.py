@@ -1,8 +1,8 @@
-"""Groups on their way out of a store: the manifest's record of them, and who respects it. Pure.
+"""The manifest's record of groups that are being removed, and the checks that respect it. Pure.
 
-A removal has three steps. The manifest moves the group of a sample from `samples` to `removing`; the group is removed;
-the manifest forgets the group. So a removal that was killed can be finished by anyone, and no reader, merge or open
-writer takes for a sample what is half gone.
+A removal has three steps. First, the manifest moves the group of a sample from `samples` to `removing`. Then the group
+is removed. Finally, the manifest drops the group from `removing`. So any process can finish a removal that was killed,
+and no reader, merge or open writer takes a half-removed group for a sample.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ __all__ = [
     "unfinished_removals",
 ]
 
-# A manifest may have 131,072 values beside samples and splits.
+# A manifest can have 131,072 values beside samples and splits.
 _MAX_REMOVALS = 1 << 16
 _SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
 class SeenManifest:
-    """The manifest as a writer saw it last, which tells a sample that was removed since from a new one.
+    """The manifest as a writer saw it last. It distinguishes a sample that was removed since from a new sample.
 
     Attributes
     ----------
     sample_ids : frozenset of str
-        The samples that it listed.
+        Ids of the listed samples.
     removing : frozenset of str
-        The paths of the groups that were being removed.
+        Paths of the groups that were being removed.
     """
 
     sample_ids: frozenset[str] = frozenset()
@@ -50,28 +50,28 @@ class SeenManifest:
 
     @classmethod
     def of(cls, manifest: StoreManifest) -> Self:
-        """Return what a manifest shows at this moment."""
+        """Return the ids and removals of a manifest."""
         return cls(frozenset(manifest.samples), frozenset(manifest.removing))
 
 
 def live_records(
     there: StoreManifest, recorded: Mapping[str, SampleEntry], seen: SeenManifest, has_root: Callable[[str], bool]
 ) -> Mapping[str, SampleEntry]:
-    """Return the recorded samples that were not removed since they were written.
+    """Return the recorded samples that were not removed after they were written.
 
-    A sample that its writer saw listed is gone for good where the manifest lacks it and its group has no root, or
-    where its group is being removed. Any other sample was written after the removal began: its group tells.
+    A sample that its writer saw listed was removed if its group is being removed, or if the manifest lacks it and its
+    group has no root. Any other sample can have been written after the removal began; it stays if its group has a root.
 
     Parameters
     ----------
     there : StoreManifest
-        The manifest at this moment.
+        The current manifest.
     recorded : mapping of str to SampleEntry
         The samples that a writer has recorded since it saw the manifest.
     seen : SeenManifest
         The manifest as the writer saw it.
     has_root : callable of str to bool
-        Tells whether the group at a path is complete.
+        Function that returns whether the group at a path is complete.
     """
     if not (there.removing or seen.sample_ids or seen.removing):
         return recorded
@@ -87,21 +87,21 @@ def live_records(
 
 
 def groups_of(manifest: StoreManifest, sample_ids: Collection[str]) -> dict[str, str]:
-    """Return the groups of samples that are listed or being removed: sample ids by path.
+    """Return the groups of samples that are listed or being removed, as sample ids by path.
 
     Raises
     ------
     UnknownNameError
         The store lacks one of the samples.
     ManifestError
-        The group of another sample lies in one of these, or one of these in it.
+        One of the groups lies inside the group of another sample, or holds such a group.
     """
     marked = set(manifest.removing.values())
     unknown = [one for one in sample_ids if one not in manifest.samples and one not in marked]
     if unknown:
         shown = ", ".join(map(repr, unknown[:_SHOWN])) + (", …" if len(unknown) > _SHOWN else "")
         raise UnknownNameError(
-            f"{len(unknown)} of {len(sample_ids)} samples are not in the store: {shown}; nothing was changed; "
+            f"{len(unknown):,} of {len(sample_ids):,} samples are not in the store: {shown}; nothing was changed; "
             f"{nearest_names(unknown[0], manifest.samples)}"
         )
     asked = set(sample_ids)
@@ -114,9 +114,9 @@ def groups_of(manifest: StoreManifest, sample_ids: Collection[str]) -> dict[str,
 
 
 def begin_removal(manifest: StoreManifest, sample_ids: Collection[str]) -> StoreManifest:
-    """Return a manifest without samples, also in its splits, which says what is removed.
+    """Return a manifest that has moved samples to `removing`; its splits lack them too.
 
-    It names no chunk index of the earlier form, which describes exactly the samples of a manifest.
+    The result names no chunk index of the earlier form, since that index describes exactly the samples of a manifest.
 
     Raises
     ------
@@ -127,25 +127,27 @@ def begin_removal(manifest: StoreManifest, sample_ids: Collection[str]) -> Store
     """
     removing = manifest.removing | groups_of(manifest, sample_ids)
     if len(removing) > _MAX_REMOVALS:
-        raise ArgumentError(f"expected at most {_MAX_REMOVALS:,} samples to remove at once, got {len(removing):,}")
+        raise ArgumentError(
+            f"expected at most {_MAX_REMOVALS:,} samples to remove at once, got {len(removing):,}; remove fewer at once"
+        )
     return _without(manifest, sample_ids).model_copy(update={"removing": dict(sorted(removing.items()))})
 
 
 def end_removal(
     manifest: StoreManifest, groups: Mapping[str, str], has_root: Callable[[str], bool]
 ) -> tuple[StoreManifest, dict[str, str]]:
-    """Return a manifest that forgets groups that are gone, and the groups that another process has written again.
+    """Return a manifest without the finished removals, and the groups that another process has written again.
 
-    A writer may have listed a sample again while its group was removed: the sample stays if it has a root.
+    A writer can have listed a sample again during the removal of its group. The sample stays if its group has a root.
 
     Parameters
     ----------
     manifest : StoreManifest
-        The manifest at this moment.
+        The current manifest.
     groups : mapping of str to str
-        Sample ids by path of the groups that were removed.
+        Sample ids of the removed groups, by path.
     has_root : callable of str to bool
-        Tells whether the group at a path is complete.
+        Function that returns whether the group at a path is complete.
     """
     again = {path: sample_id for path, sample_id in groups.items() if path in manifest.removing and has_root(path)}
     removing = {path: one for path, one in manifest.removing.items() if path not in groups or path in again}
@@ -160,14 +162,14 @@ def end_removal(
 
 
 def require_apart(manifest: StoreManifest, groups: Mapping[str, str]) -> None:
-    """Raise `ManifestError` where removing groups would remove objects of samples that are to stay.
+    """Raise `ManifestError` if the removal of groups would remove objects of other samples.
 
     Parameters
     ----------
     manifest : StoreManifest
         The manifest.
     groups : mapping of str to str
-        Sample ids by path of the groups to remove.
+        Sample ids of the groups to remove, by path.
     """
     above = {parent for path in groups for parent in _parents(path)}
     removed = set(groups.values())
@@ -179,12 +181,12 @@ def require_apart(manifest: StoreManifest, groups: Mapping[str, str]) -> None:
             other = inside or next(one for one in groups if path in _parents(one))
             raise ManifestError(
                 f"sample {groups[other]!r}: its group {other} cannot be removed: it shares objects with {path}, the "
-                f"group of sample {sample_id!r}; nothing was changed; mend the manifest by hand"
+                f"group of sample {sample_id!r}; nothing was changed; correct the paths in the manifest by hand"
             )
 
 
 def unfinished_removals(manifest: StoreManifest) -> dict[str, str]:
-    """Return the groups whose removal has not ended, but for those that are listed: sample ids by path."""
+    """Return the groups whose removal has not ended and that no sample lists, as sample ids by path."""
     if not manifest.removing:
         return {}
     listed = {path for _, path in _relpaths(manifest.samples)}

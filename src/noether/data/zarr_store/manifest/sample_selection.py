@@ -1,4 +1,4 @@
-"""Which samples of a store are meant: all, those of a split, or those that are named. Pure."""
+"""Selection of samples: all samples of a store, the samples of a split, or named samples. Pure."""
 
 from __future__ import annotations
 
@@ -17,72 +17,74 @@ _SHOWN = 5
 
 
 def select_samples(manifest: StoreManifest, split: str | None, sample_ids: Iterable[str] | None) -> list[str]:
-    """List the samples that are meant; parameters are those of `_named_samples`.
+    """Return the ids of the selected samples; see `_named_samples` for the parameters.
 
     Raises
     ------
     UnknownNameError
-        The store has no such split, or lacks a sample.
+        The store lacks the split or a sample.
     ArgumentError
-        Both are given, `sample_ids` is one str, or there is no sample.
+        Both `split` and `sample_ids` are given, `sample_ids` is one str, or no sample is selected.
     """
     there, missing, lacking = _named_samples(manifest, split, sample_ids)
     if missing:
         raise UnknownNameError(f"{lacking}; {nearest_names(missing[0], manifest.samples)}")
     if not there:
         of_split = "" if split is None else f"split {split!r} of "
-        raise ArgumentError(f"{of_split}the store has no samples; expected at least one")
+        raise ArgumentError(f"{of_split}the store has no samples, expected at least one; convert a source first")
     return there
 
 
 def choose_samples(
     manifest: StoreManifest, split: str | None, sample_ids: Iterable[str] | None, if_missing: IfMissing
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """List the samples that a dataset asks for and that are there, and those that are not there.
+    """Return the selected samples that the store has, and those that it lacks.
 
-    Parameters and errors are those of `ZarrStoreDataset`.
+    See `ZarrStoreDataset` for parameters and errors.
     """
     require_one_of("if_missing", if_missing, get_args(IfMissing))
     there, missing, lacking = _named_samples(manifest, split, sample_ids)
     if missing and if_missing == "error":
         near = nearest_names(missing[0], manifest.samples)
-        raise UnknownNameError(f"{lacking}; if_missing='skip' goes without them; {near}")
+        raise UnknownNameError(f"{lacking}; use if_missing='skip' to skip them; {near}")
     if missing:
-        warnings.warn(f"{lacking}; going without them", stacklevel=3)
+        warnings.warn(f"{lacking}; the dataset skips them", stacklevel=3)
     if not there:
         of_split = "" if split is None else f"split {split!r} of "
-        raise ArgumentError(f"{of_split}the store has no samples; expected at least one to train on")
+        raise ArgumentError(
+            f"{of_split}the store has no samples, expected at least one to train on; convert a source first"
+        )
     return tuple(there), tuple(missing)
 
 
 def _named_samples(
     manifest: StoreManifest, split: str | None, sample_ids: Iterable[str] | None
 ) -> tuple[list[str], list[str], str]:
-    """List the samples that are meant and there, each once, and those that are not there.
+    """Return the selected samples that the store has, those that it lacks, and a message on the missing ones.
 
     Parameters
     ----------
     manifest : StoreManifest
-        Of the store.
+        Manifest of the store.
     split : str, optional
-        Name of a split: the samples that it lists, in its order.
+        Name of a split, to select its samples in its order.
     sample_ids : iterable of str, optional
-        The samples, in this order; with neither these nor `split`, all of the store.
+        Ids of the samples, in the order of the result. Without `split` and `sample_ids`, all samples are selected.
 
     Returns
     -------
     list of str, list of str, str
-        What is there, what is not, and a message on the latter.
+        Ids of the samples that the store has, each once; ids of the missing samples; and the message.
 
     Raises
     ------
     UnknownNameError
         The store has no such split.
     ArgumentError
-        Both are given, or `sample_ids` is one str.
+        Both `split` and `sample_ids` are given, or `sample_ids` is one str.
     """
     if split is not None and sample_ids is not None:
-        raise ArgumentError(f"expected either a split or sample ids, got both (split {split!r})")
+        raise ArgumentError(f"split, sample_ids: expected one of the two, got both (split {split!r}); leave one out")
     if isinstance(sample_ids, str):
         raise ArgumentError(f"sample_ids: expected a list of ids, got the str {sample_ids!r}; write [{sample_ids!r}]")
     asked: Iterable[str]
@@ -97,4 +99,4 @@ def _named_samples(
     there = [sample_id for sample_id in asked if sample_id in manifest.samples]
     missing = [sample_id for sample_id in asked if sample_id not in manifest.samples]
     shown = ", ".join(map(repr, missing[:_SHOWN])) + (", …" if len(missing) > _SHOWN else "")
-    return there, missing, f"{len(missing)} of {len(asked)} {what} are not in the store: {shown}"
+    return there, missing, f"{len(missing):,} of {len(asked):,} {what} are not in the store: {shown}"

@@ -1,4 +1,4 @@
-"""Splits of a store: which samples are for training, and which for validation and test."""
+"""Splits of a store: the samples for training, for validation and for test."""
 
 from __future__ import annotations
 
@@ -25,52 +25,56 @@ _SEEDS_TRIED = 1000
 def split_samples(
     sample_ids: Iterable[str], *, test: float, validation: float = 0.0, seed: int = 0, exact: bool = False
 ) -> dict[str, list[str]]:
-    """Part samples at random into ``train``, ``validation`` (if asked for) and ``test``.
+    """Divide samples at random into ``train``, ``validation`` (if requested) and ``test``.
 
-    Where a sample goes depends on the seed and its own id alone: it stays there whatever other samples come or go, and
-    no sample that was trained on is ever tested on. The price is that fractions hold on average: of n samples, a
-    fraction p has p n ± sqrt(p (1 - p) n). A larger fraction adds samples to those of a smaller one.
+    The split of a sample depends only on the seed and its own id. It stays the same when other samples are added or
+    removed, so a training sample never becomes a test sample. The price is that fractions hold only on average: of n
+    samples, a fraction p has p n ± sqrt(p (1 - p) n). A larger fraction keeps the samples of a smaller one and adds
+    more.
 
-    With `exact`, the samples are ordered by the same hash and cut after exact counts: p n, rounded so that the counts
-    add up to n (the largest remainders are rounded up). Samples near a cut move when others come or go.
+    With `exact`, the samples are ordered by the same hash and divided by exact counts: p n, rounded so that the counts
+    add up to n (the largest remainders are rounded up). Then samples near a limit change their split when samples are
+    added or removed.
 
     Parameters
     ----------
     sample_ids : iterable of str
         The samples, in any order.
     test, validation : float
-        Fractions; the rest is for training.
+        Fractions of the samples; the rest is for training.
     seed : int
-        Another seed gives other splits.
+        Seed of the hash; another seed makes other splits.
     exact : bool
-        Make splits of exact counts, in place of splits that no sample ever leaves.
+        Whether the splits have exact counts. Then samples can change their split later.
 
     Returns
     -------
     dict of str to list of str
-        Sorted ids by split; a split may be empty where there are few samples.
+        Sorted ids by split. With few samples, a split can be empty.
 
     Raises
     ------
     ArgumentError
-        A fraction is out of its range, or nothing is left for training.
+        A fraction is out of its range, or no sample is left for training.
     """
     _check_fraction(test, "test")
     if validation:
         _check_fraction(validation, "validation")
     if test + validation >= 1:
-        raise ArgumentError(f"test and validation: expected less than 1 in all, got {test} + {validation}")
-    position: dict[str, float] = {sample_id: _place(seed, sample_id) for sample_id in sorted(sample_ids)}
+        raise ArgumentError(
+            f"test, validation: expected a sum of less than 1, got {test} + {validation}; leave some for training"
+        )
+    place: dict[str, float] = {sample_id: _place(seed, sample_id) for sample_id in sorted(sample_ids)}
     first_train, first_validation = test, 1 - validation
     if exact:
-        ranked = sorted(position, key=position.__getitem__)
-        position = {sample_id: rank for rank, sample_id in enumerate(ranked)}
+        ranked = sorted(place, key=place.__getitem__)
+        place = {sample_id: rank for rank, sample_id in enumerate(ranked)}
         first_train, n_validation = _exact_counts(len(ranked), test, validation)
         first_validation = len(ranked) - n_validation
     splits: dict[str, list[str]] = {"train": [], **({"validation": []} if validation else {}), "test": []}
-    for sample_id in sorted(position):
-        # Test and validation lie at either end, so that neither depends on the size of the other.
-        at = position[sample_id]
+    for sample_id in sorted(place):
+        # Test and validation lie at the two ends, so that neither depends on the size of the other.
+        at = place[sample_id]
         name = "test" if at < first_train else "validation" if at >= first_validation else "train"
         splits[name].append(sample_id)
     return splits
@@ -86,10 +90,10 @@ def split_store(
     overwrite: bool = False,
     storage_options: Mapping[str, Any] | None = None,
 ) -> dict[str, list[str]]:
-    """Part the samples of a store as `split_samples` does, and record that in its manifest.
+    """Divide the samples of a store as `split_samples` does, and record the splits in its manifest.
 
-    Again after samples were added, it places these and moves no other; with `exact`, samples near a cut may move,
-    which takes `overwrite`.
+    After more samples were added, call the function again: it adds them to the splits and moves no other sample. With
+    `exact`, samples near a limit can move, which requires `overwrite`.
 
     Parameters
     ----------
@@ -98,7 +102,7 @@ def split_store(
     test, validation, seed, exact
         See `split_samples`.
     overwrite : bool
-        Replace all splits that the store has, also if samples leave theirs.
+        Replace all splits of the store, even if samples change their split.
     storage_options : mapping, optional
         Options of the file system; see `stores.open_storage`.
 
@@ -112,15 +116,15 @@ def split_store(
     ManifestError
         There is no store.
     ArgumentError
-        A fraction is out of its range, a split would be empty, or samples would leave the splits that they are in.
+        A fraction is out of its range, a split would be empty, or samples would change their split.
     """
-    # What is wrong with the arguments is said before the store is looked for.
+    # Invalid arguments are reported before the store is opened.
     root, splits = normalize_root(root), split_samples([], test=test, validation=validation, seed=seed)
 
     def change(current: StoreManifest) -> StoreManifest:
         nonlocal splits
         if not current.samples:
-            raise ArgumentError(f"{root}: the store has no samples to split; convert some first")
+            raise ArgumentError(f"{root}: the store has no samples to split; convert a source first")
         splits = split_samples(current.samples, test=test, validation=validation, seed=seed, exact=exact)
         if not all(splits.values()):
             raise ArgumentError(f"{root}: {_empty_split(splits, test, validation, seed, exact=exact)}")
@@ -138,7 +142,7 @@ def save_splits(
     *,
     storage_options: Mapping[str, Any] | None = None,
 ) -> None:
-    """Record splits in the manifest of a store, in place of those of the same names.
+    """Record splits in the manifest of a store. They replace splits of the same names.
 
     Raises
     ------
@@ -155,20 +159,20 @@ def save_splits(
 def read_split_files(
     files: Mapping[str, str | os.PathLike[str]], known: Collection[str]
 ) -> tuple[dict[str, list[str]], list[str]]:
-    """Read splits from files with a sample id a line. Blank lines and those that begin with ``#`` are passed over.
+    """Read splits from files with one sample id per line. Blank lines and lines that begin with ``#`` are skipped.
 
     Parameters
     ----------
     files : mapping of str to str or path
-        By name of the split.
+        File of each split, by name of the split.
     known : collection of str
-        The ids that there are. Public lists name samples that nobody has: others are left out.
+        Ids of the existing samples. Other ids are left out, since public lists name samples that were never published.
 
     Returns
     -------
     dict of str to list of str, list of str
-        Ids by split in the order of the files, each once; and what a user should know: what was left out, and splits
-        that share samples.
+        Ids by split in the order of the files, each once; and notices for the user, on ids that were left out and on
+        splits that share samples.
 
     Raises
     ------
@@ -183,8 +187,8 @@ def read_split_files(
         unknown = [sample_id for sample_id in listed if sample_id not in known]
         if unknown:
             what = (
-                f"split {name!r}: {len(unknown)} of the {len(listed)} ids in {path} are in neither source nor store: "
-                f"{_shown(unknown)}"
+                f"split {name!r}: {len(unknown):,} of the {len(listed):,} ids in {path} are neither in the source nor "
+                f"in the store: {_shown(unknown)}"
             )
             near = nearest_names(unknown[0], known)
             if not splits[name]:
@@ -193,27 +197,28 @@ def read_split_files(
     for (one, its), (other, others) in combinations(splits.items(), 2):
         shared = sorted(set(its) & set(others))
         if shared:
-            notices.append(f"splits {one!r} and {other!r} share samples, {len(shared)} in all: {_shown(shared)}")
+            notices.append(f"splits {one!r} and {other!r} share {len(shared):,} samples: {_shown(shared)}")
     return splits, notices
 
 
 def _check_fraction(value: float, name: str) -> None:
-    # A comparison with NaN is false.
+    # NaN fails the comparison.
     if not (isinstance(value, Real) and 0 < value < 1):
-        raise ArgumentError(f"{name}: expected a fraction between 0 and 1, got {value!r}")
+        raise ArgumentError(f"{name}: expected a fraction between 0 and 1, got {value!r}; use one such as 0.1")
 
 
 def _place(seed: int, sample_id: str) -> float:
-    """Return the place of a sample, uniform in [0, 1)."""
+    """Return the hash of a sample as a number, uniform in [0, 1)."""
     digest = hashlib.sha256(f"split:{seed}:{sample_id}".encode()).digest()
-    # As many bits as a float has.
+    # 53 bits, the precision of a float.
     return (int.from_bytes(digest[:8], "little") >> 11) / (1 << 53)
 
 
 def _exact_counts(n_samples: int, test: float, validation: float) -> tuple[int, int]:
-    """Return the sizes of test and validation; those with the largest remainders are rounded up, train last of equals.
+    """Return the sizes of test and validation. The largest remainders are rounded up, of equal ones train last.
 
-    A fraction is the decimal number that a user wrote: as a float, 0.29 of 100 samples would be a little less than 29.
+    A fraction is taken as the decimal number that the user wrote: with the float, 0.29 of 100 samples would be a little
+    less than 29.
     """
     of_test, of_validation = (n_samples * Fraction(repr(float(fraction))) for fraction in (test, validation))
     shares = [of_test, of_validation, n_samples - of_test - of_validation]
@@ -227,11 +232,11 @@ def _exact_counts(n_samples: int, test: float, validation: float) -> tuple[int, 
 def _empty_split(
     splits: Mapping[str, list[str]], test: float, validation: float, seed: int, *, exact: bool = False
 ) -> str:
-    """Say which split is empty, and what leaves none so."""
+    """Return the message of the error for an empty split, with ways out that leave no split empty."""
     [empty, *_] = [name for name, ids in splits.items() if not ids]
     sample_ids = [sample_id for ids in splits.values() for sample_id in ids]
     fraction = {"test": test, "validation": validation, "train": 1 - test - validation}[empty]
-    what = f"The {empty} split is empty: with {len(sample_ids)} samples and a fraction of {fraction:.6g}"
+    what = f"The {empty} split is empty: with {len(sample_ids):,} samples and a fraction of {fraction:.6g}"
 
     def leaves_none_empty(seed: int, *, exact: bool = False) -> bool:
         return all(split_samples(sample_ids, test=test, validation=validation, seed=seed, exact=exact).values())
@@ -251,11 +256,11 @@ def _require_no_move(former: Mapping[str, list[str]], splits: Mapping[str, list[
         (sample_id, name) for name, ids in former.items() for sample_id in ids if sample_id not in members.get(name, ())
     ]
     if moved:
-        sizes = ", ".join(f"{name} {len(ids)}" for name, ids in former.items())
+        sizes = ", ".join(f"{name} {len(ids):,}" for name, ids in former.items())
         sample_id, name = moved[0]
         raise ArgumentError(
-            f"the store has splits ({sizes}), and {len(moved)} samples would leave theirs, such as {sample_id!r}, "
-            f"which is in {name!r}; to replace all splits, overwrite them"
+            f"the store has splits ({sizes}), and {len(moved):,} samples would change their split, such as "
+            f"{sample_id!r} of {name!r}; use --overwrite (overwrite=True) to replace all splits"
         )
 
 
@@ -263,12 +268,12 @@ def _listed_ids(name: str, path: str | os.PathLike[str]) -> list[str]:
     try:
         lines = [line.strip() for line in Path(path).read_text("utf-8-sig").splitlines()]
     except OSError as error:
-        raise ArgumentError(f"split {name!r}: cannot read {path} ({error.strerror})") from error
+        raise ArgumentError(f"split {name!r}: cannot read {path} ({error.strerror}); check the path") from error
     except UnicodeDecodeError as error:
-        raise ArgumentError(f"split {name!r}: {path} is no text in UTF-8 ({error})") from error
+        raise ArgumentError(f"split {name!r}: {path} is not UTF-8 text ({error}); save it as UTF-8") from error
     listed = list(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
     if not listed:
-        raise ArgumentError(f"split {name!r}: {path} lists no sample; expected one id a line")
+        raise ArgumentError(f"split {name!r}: {path} lists no sample; write one id per line")
     return listed
 
 

@@ -1,7 +1,7 @@
-"""manifest.json: what a store holds, and how it was written.
+"""The model of manifest.json: the samples and fields of a store, and the settings of its writers.
 
-It is read from bytes that may come from anywhere, so pydantic checks it. Required keys are those without a default;
-everything else may be missing. Keys of the manifest itself that are not known here are kept as they are.
+The bytes can come from an untrusted source, so pydantic checks them. Keys without a default are required, and all other
+keys can be missing. Unknown keys at the top level are kept.
 """
 
 from __future__ import annotations
@@ -78,10 +78,10 @@ Origin = tuple[float, float, float]
 
 FORMAT_VERSION = 1
 NEWEST_FORMAT_VERSION = 2
-"""The version of a store with an origin; readers that do not know the key refuse it by name."""
+"""The version of a store with an origin. Readers that do not know the key `origin` refuse this version."""
 MANIFEST_NAME = "manifest.json"
 
-# What all samples of a store share; two writers that differ in one of these cannot write to the same store.
+# The settings of all samples of a store. Two writers with different settings cannot write to the same store.
 _SHARED_KEYS = (
     "dataset_name",
     "format_version",
@@ -96,7 +96,7 @@ _SHARED_KEYS = (
     "origin",
 )
 
-# Where one of these says nothing, the file does not have it.
+# The file lacks these keys where they are empty.
 _RARE_KEYS = ("removing", "origin", "sample_index", "pending_fields", "removing_fields")
 
 
@@ -110,7 +110,7 @@ def _known_version(version: int) -> int:
 
 
 def format_version_for(origin: Origin | None) -> int:
-    """Return the version of the format that a store with such an origin, or without one, has."""
+    """Return the format version of a store with this origin, or of a store without one."""
     return FORMAT_VERSION if origin is None else NEWEST_FORMAT_VERSION
 
 
@@ -118,14 +118,14 @@ _SampleId = Annotated[str, AfterValidator(check_sample_id)]
 
 
 class CopyOrigin(BaseModel):
-    """What a store is a part of.
+    """The source of a store that is a partial copy of another store.
 
     Attributes
     ----------
     store_root : str
-        Of the store that it was copied from.
+        Root of the store that was copied.
     fraction : float
-        Share of the points of every domain that it has, rounded up to whole chunks: the first ones.
+        Fraction of the points of every domain that the copy has: the first points, rounded up to whole chunks.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
@@ -135,26 +135,26 @@ class CopyOrigin(BaseModel):
 
 
 class StoreManifest(BaseModel):
-    """What a store holds, and the settings that all its samples share.
+    """The manifest of a store: its samples and fields, and the settings that all samples share.
 
     Attributes
     ----------
     dataset_name : str
         Name of the dataset.
     format_version : int
-        Version of the format: 2 where there is an `origin`, else 1.
+        Version of the format: 2 with an `origin`, else 1.
     shuffle_seed : int
         Seed of all shuffles.
     coords_dtype, values_dtype : str
-        Stored dtype of positions and of all else, unless `domains` has another for a field.
+        Stored dtypes of positions and of all other fields, unless `domains` has another dtype for a field.
     compressor : str
         ``blosc-zstd-<level>``.
     domains : dict of str to DomainLayout
         All domains and arrays that a sample can have.
     samples : mapping of str to SampleEntry
-        By sample id. Those of a large manifest are parsed, and checked, when they are asked for.
+        Entries by sample id. Entries of a large manifest are parsed and checked lazily, at each access.
     shuffle_algorithm : str or None
-        How points were shuffled; ``None`` where the store was shuffled elsewhere.
+        Algorithm that shuffled the points; ``None`` if another program shuffled them.
     checksum : bool
         Whether each chunk carries a crc32c.
     splits : dict of str to list of str
@@ -164,15 +164,15 @@ class StoreManifest(BaseModel):
     sample_index : str or None
         Name of a chunk index file with the ids of the samples that it describes.
     copied_from : CopyOrigin or None
-        What it is a part of; ``None`` where it has all points.
+        Source of a partial copy; ``None`` for a store with all points.
     origin : tuple of three floats, or None
-        The point that was subtracted from all positions; ``None`` where they are those of the source.
+        Point that was subtracted from all positions; ``None`` if none was.
     removing : dict of str to str
-        Sample ids by path of the groups that are being removed; see `removals`.
+        Sample ids of the groups that are being removed, by path of the group; see `removals`.
     pending_fields : dict of str to dict of str to ArrayLayout
-        By domain and canonical name, fields that are added to the samples, and that not all samples have yet.
+        Layouts of the added fields that some samples lack, by domain and canonical name.
     removing_fields : dict of str to dict of str to ArrayLayout
-        By domain and canonical name, fields that are being removed from the groups.
+        Layouts of the fields that are being removed from the groups, by domain and canonical name.
     """
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
@@ -199,23 +199,23 @@ class StoreManifest(BaseModel):
 
     @property
     def promises_all_chunks(self) -> bool:
-        """Whether a missing chunk is a lost one: this library stores all chunks, others leave fill values out."""
+        """Whether a missing chunk is an error. This library stores all chunks; others omit chunks of fill values."""
         return self.shuffle_algorithm is not None
 
     @property
     def index_name(self) -> str | None:
-        """The name of the chunk index: where there are two, an earlier program made the one of all samples last."""
+        """Name of the chunk index. If there are two, an earlier release made `chunk_index`, and it is the newer one."""
         return self.chunk_index or self.sample_index
 
     @property
     def index_names(self) -> list[str]:
-        """The names of all chunk index files."""
+        """Names of all chunk index files."""
         return [name for name in (self.chunk_index, self.sample_index) if name is not None]
 
     @model_validator(mode="before")
     @classmethod
     def _without_checksum(cls, content: Any) -> Any:
-        # That is of the bytes that were read; whoever saves the manifest makes another.
+        # The checksum belongs to the bytes that were read; `to_json` computes a new one.
         return {key: content[key] for key in content if key != CHECKSUM_KEY} if isinstance(content, dict) else content
 
     @model_validator(mode="after")
@@ -226,13 +226,13 @@ class StoreManifest(BaseModel):
         check_origin(self.origin, self.domains)
         if self.format_version != format_version_for(self.origin):
             raise ValueError(
-                f"format_version: expected {format_version_for(self.origin)} for the origin {self.origin}, got "
+                f"format_version: expected {format_version_for(self.origin)} with the origin {self.origin}, got "
                 f"{self.format_version}"
             )
         for sample_id, entry in self.samples.items():
             unknown = entry.domains.keys() - self.domains.keys()
             if unknown:
-                raise ValueError(f"sample {sample_id!r}: domains {sorted(unknown)} are not among the store's")
+                raise ValueError(f"sample {sample_id!r}: the store has no domains {sorted(unknown)}")
         return self
 
     @field_serializer("samples", mode="wrap")
@@ -241,19 +241,19 @@ class StoreManifest(BaseModel):
 
     @classmethod
     def parse(cls, data: bytes, origin: str) -> Self:
-        """Read a manifest from its JSON; what is wrong with one sample may only come out when that is asked for.
+        """Read a manifest from its JSON. An error in the entry of a sample can be raised later, at its first access.
 
         Parameters
         ----------
         data : bytes
             The JSON text.
         origin : str
-            Where it came from, for the error.
+            Path or URL of the manifest, for errors.
 
         Raises
         ------
         ManifestError
-            It is no manifest, or of a version that this release does not know.
+            The text is not a manifest, or its version is newer than this release.
         """
         samples: Any = None
         try:
@@ -261,7 +261,7 @@ class StoreManifest(BaseModel):
             if isinstance(content, dict):
                 require_few_values(settings_of(content), "beside the samples")
                 if starts is None and isinstance(content.get("samples"), dict):
-                    # One after the other, up to the first that is wrong.
+                    # Samples are checked one by one, up to the first invalid one.
                     samples, content["samples"] = content["samples"], {}
             manifest = cls.model_validate(content)
         except ValueError as error:
@@ -279,33 +279,33 @@ class StoreManifest(BaseModel):
         Raises
         ------
         ManifestError
-            There is none, it is malformed, or its version is not known.
+            The manifest is missing or malformed, or its version is newer than this release.
         """
         data = _require_found(open_storage(root, storage_options).read_if_there(MANIFEST_NAME), root)
         return cls.parse(data, join(root, MANIFEST_NAME))
 
     @classmethod
     def load_if_there(cls, root: str, *, storage_options: Mapping[str, Any] | None = None) -> Self | None:
-        """Read the manifest of the store at `root`; ``None`` where there is none yet."""
+        """Read the manifest of the store at `root`; return ``None`` if there is no store yet."""
         data = open_storage(root, storage_options).read_if_there(MANIFEST_NAME)
         return None if data is None else cls.parse(data, join(root, MANIFEST_NAME))
 
     def save(
         self, root: str, *, seen: SeenManifest | None = None, storage_options: Mapping[str, Any] | None = None
     ) -> str:
-        """Add the samples and splits to the manifest at `root`, in one atomic step.
+        """Add the samples and splits to the manifest at `root`, atomically.
 
-        What others recorded there stays; of a sample or split that both have, this manifest's is kept. Samples are
-        written in the order of their ids, so that the file does not depend on the order in which they were made.
-        Afterwards `samples`, `splits`, `domains`, `pending_fields`, `removing` and the names of chunk indexes are those
-        of the file.
+        The samples and splits of other writers stay. If both manifests have the same sample or split, this manifest
+        wins. Samples are written in the order of their ids, so the file does not depend on the order of their
+        conversion. Afterwards, `samples`, `splits`, `domains`, `pending_fields`, `removing` and the names of chunk
+        indexes match the file.
 
         Parameters
         ----------
         root : str
             Path or URL of the store.
         seen : SeenManifest, optional
-            The manifest as the caller saw it last: samples that were removed since are not added again.
+            Manifest as the caller saw it last. Samples that were removed since then are not added again.
         storage_options : mapping, optional
             Options of the file system; see `stores.open_storage`.
 
@@ -317,7 +317,7 @@ class StoreManifest(BaseModel):
         Raises
         ------
         ManifestConflictError
-            The manifest there was written with other settings.
+            The manifest at `root` has other settings.
         """
         url, storage = join(root, MANIFEST_NAME), open_storage(root, storage_options)
         merged: StoreManifest = self
@@ -332,7 +332,8 @@ class StoreManifest(BaseModel):
             live = live_records(there, self.samples, seen or SeenManifest(), has_root)
             merged = there.merged_with(self.model_copy(update={"samples": live}), url)
             data = merged.to_json(url)
-            # They go first: if this process ends between the two, a file that nothing names would stay for ever.
+            # They are deleted before the manifest is replaced. In the other order, a kill in between would leave files
+            # that no manifest names.
             dropped = [name for name in there.index_names if name not in merged.index_names]
             if dropped:
                 storage.delete(dropped)
@@ -348,15 +349,15 @@ class StoreManifest(BaseModel):
     def update(
         cls, root: str, change: Callable[[Self], Self], *, storage_options: Mapping[str, Any] | None = None
     ) -> None:
-        """Replace the manifest at `root` by what `change` makes of it, in one atomic step.
+        """Replace the manifest at `root` by the result of `change`, atomically.
 
         Parameters
         ----------
         root : str
             Path or URL of the store.
         change : callable of StoreManifest to StoreManifest
-            Gives the new manifest, with its samples in the order in which they are to be written. It may be called
-            again where another writer came first, so it must not depend on earlier calls.
+            Function that returns the new manifest, with its samples in their order in the file. It is called again if
+            another writer came first, so it must not depend on earlier calls.
         storage_options : mapping, optional
             Options of the file system; see `stores.open_storage`.
 
@@ -370,22 +371,22 @@ class StoreManifest(BaseModel):
         def replace(current: bytes | None) -> bytes:
             return change(cls.parse(_require_found(current, root), url)).to_json(url)
 
-        # Where there is no store, no directory or lock of one is made.
+        # Without a store, no directory and no lock file is created.
         _require_found(storage.read_if_there(MANIFEST_NAME), root)
         storage.update(MANIFEST_NAME, replace)
 
     def merged_with(self, other: StoreManifest, origin: str) -> StoreManifest:
-        """Return a copy with the samples and splits of `other` added; its entries replace those of the same name.
+        """Return a copy with the samples and splits of `other`. They replace samples and splits of the same name.
 
-        With samples added, the copy names no chunk index of the earlier form: even one whose entry is the same may have
-        other bytes. The entry of an added sample says nothing of its chunk lengths, so that an index with the ids of
-        its samples goes on describing the others. A group that is added is not being removed any more. A field that
-        came later, and that an added sample lacks, is pending again; then the copy names no chunk index at all.
+        If samples are added, the copy names no chunk index of the earlier form, since an added sample with an equal
+        entry can have other bytes. The entry of an added sample has no checksum of chunk lengths, so an index with
+        sample ids still describes the other samples. The group of an added sample is no longer in `removing`. An added
+        field that one of these samples lacks becomes pending again; then the copy names no chunk index at all.
 
         Raises
         ------
         ManifestConflictError
-            `other` has other settings than this manifest, which was read from `origin`.
+            The settings of `other` differ from the settings of this manifest, which was read from `origin`.
         """
         self.require_same_settings(other, origin)
         added = {
@@ -406,11 +407,11 @@ class StoreManifest(BaseModel):
     def with_index(self, name: str, checksums: Mapping[str, str], seen: StoreManifest) -> tuple[Self, bool]:
         """Return a copy that names a chunk index, and whether the index describes all samples.
 
-        Samples get the checksums of their lengths in the index, unless their entries are others than in `seen`, the
-        manifest of which the index was made.
+        Samples get the checksums of their chunk lengths, unless their entries have changed since `seen`, the manifest
+        from which the index was made.
         """
         lines = SampleLines.of(self.samples, self.domains, name)
-        # With other fields, the lengths of a sample are others.
+        # If the fields differ, the chunk lengths of all samples differ.
         is_same = self.has_same_fields(seen)
         unchanged = lines.unchanged_since(SampleLines.of(seen.samples, seen.domains, name)) if is_same else []
         described = {sample_id: checksums[sample_id] for sample_id in unchanged if sample_id in checksums}
@@ -419,11 +420,11 @@ class StoreManifest(BaseModel):
         return named, len(described) == len(lines)
 
     def has_same_fields(self, other: StoreManifest) -> bool:
-        """Return whether another manifest has the same fields in the same order, which is that of a chunk index."""
+        """Return whether another manifest has the same fields in the same order, the order of a chunk index."""
         return field_order(self.domains) == field_order(other.domains)
 
     def require_same_settings(self, other: StoreManifest, origin: str, *, of_group: bool = False) -> None:
-        """Raise `ManifestConflictError` unless `other` has the settings of this manifest, read from `origin`.
+        """Raise `ManifestConflictError` unless `other` has the settings of this manifest, which was read from `origin`.
 
         See `differing_settings` for `of_group`.
         """
@@ -436,17 +437,18 @@ class StoreManifest(BaseModel):
         if differing:
             raise ManifestConflictError(
                 f"{origin}: the store was written with other settings ({'; '.join(differing)}); "
-                "use the store's settings, or write to another store"
+                "use the settings of the store, or write to another store"
             )
 
     def settings_alone(self) -> StoreManifest:
-        """Return what all samples share: no samples, splits, chunk index or keys that are not known here."""
+        """Return a manifest with only the shared settings: no samples, splits, chunk index or unknown keys."""
         return StoreManifest(samples={}, **{key: getattr(self, key) for key in _SHARED_KEYS})
 
     def differing_settings(self, other: StoreManifest, *, of_group: bool = False) -> list[str]:
-        """List the keys of the settings, which all samples of a store share, that another manifest has otherwise.
+        """Return the keys of the settings in which another manifest differs.
 
-        Fields that came later are no settings. With `of_group`, `other` is what a group says; see `fields_agree`.
+        Added fields do not count as settings. With `of_group`, `other` is the own manifest of a group; see
+        `fields_agree`.
         """
         differing = [key for key in _SHARED_KEYS if getattr(self, key) != getattr(other, key)]
         if "domains" in differing and fields_agree(self, other, of_group=of_group):
@@ -456,10 +458,10 @@ class StoreManifest(BaseModel):
     def as_group_attributes(
         self, sample_id: str, entry: SampleEntry, later: AbstractSet[str] | None = None
     ) -> dict[str, Any]:
-        """Return the attributes of a sample's group: its own, and a manifest of the sample alone.
+        """Return the attributes of a sample's group: the attributes of the sample, and a manifest of this sample only.
 
-        `of_group` reads that manifest back, so a store's manifest can be rebuilt from its groups. Of the fields of
-        `later`, which came after others, it has those that the entry has; without it, `added_fields` finds them.
+        `of_group` reads that manifest, so a store's manifest can be rebuilt from its groups. Of the added fields in
+        `later` (by default the result of `added_fields`), the manifest has only the fields of the entry.
         """
         domains = domains_of_sample(self, entry, added_fields(self) if later is None else later)
         alone = self.model_copy(update={"samples": {sample_id: entry}, "domains": domains})
@@ -482,7 +484,7 @@ class StoreManifest(BaseModel):
         Raises
         ------
         ManifestError
-            It has no such manifest.
+            The group has no such manifest.
         """
         try:
             attributes = parse_document(data, finite=False)["attributes"]
@@ -490,23 +492,25 @@ class StoreManifest(BaseModel):
             [entry] = manifest["samples"].values()
             entry["attributes"] = attributes["attributes"]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ManifestError(f"{origin}: no group that this library wrote: {error!r}") from error
+            raise ManifestError(
+                f"{origin}: not a group of this library ({error!r}); convert the sample again, or remove the group"
+            ) from error
         return cls.parse(json.dumps(manifest).encode(), origin)
 
     def sample(self, sample_id: str) -> SampleEntry:
-        """Return the entry of a sample; `UnknownNameError` where there is none."""
+        """Return the entry of a sample; raise `UnknownNameError` if the store lacks the sample."""
         try:
             return self.samples[sample_id]
         except KeyError:
             if sample_id in self.removing.values():
-                reason = "its removal has begun, and noether-zarr remove finishes it"
+                reason = f"its removal has begun; finish it: noether-zarr remove STORE --sample {sample_id}"
             else:
                 reason = nearest_names(sample_id, self.samples)
             raise UnknownNameError(f"sample {sample_id!r} is not in the store; {reason}") from None
 
     def to_json(self, origin: str) -> bytes:
-        """Return the bytes of the file, with their checksum, for the place `origin`, which errors name."""
-        # These are rare, and the keys are for those who have to know.
+        """Return the bytes of the file, with their checksum; errors name `origin`."""
+        # Most stores have none of these, so their manifests lack the keys.
         left_out = {"samples", *(key for key in _RARE_KEYS if not getattr(self, key))}
         rest = ZERO_CHECKSUM | self.model_dump(mode="json", exclude=left_out, warnings="error")
         return with_checksum(join_samples(to_json(rest, indent=2), SampleLines.of(self.samples, self.domains, origin)))

@@ -1,4 +1,4 @@
-"""How `ZarrChunkReader` reads: planned rows to byte ranges, and those to arrays."""
+"""The reading of `ZarrChunkReader`: from planned rows to byte ranges, and from bytes to arrays."""
 
 from noether.data.zarr_store.reading.batch_layout import Allocate, place_side_by_side
 from noether.data.zarr_store.reading.chunk_index import ChunkIndex, has_whole_index, load_words

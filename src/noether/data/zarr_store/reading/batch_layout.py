@@ -1,4 +1,4 @@
-"""Where the rows of a batch go in memory: those of one field side by side, so that they are stacked as they lie."""
+"""Memory layout of a batch: the rows of one field are contiguous, so that stacking them needs no copy."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ Allocate: TypeAlias = Callable[[Sequence[int]], Sequence[NDArray[np.uint8]]]
 
 _ALIGNMENT = 64
 
-# Rows lie side by side where they have the same key: field, number of draws before that have it too, dtype.
+# Reads with the same key share a contiguous block. The key: field, number of earlier draws with this field, dtype.
 _Key: TypeAlias = tuple[str, int, np.dtype[Any]]
 
 
 def place_side_by_side(
     samples: Sequence[Sequence[FieldRead]], allocate: Allocate, dtypes: ResultDtypes
 ) -> list[NDArray[Any]]:
-    """Return an array of shape (plan.n_points, width) for each read, in its dtype.
+    """Return an array of shape (plan.n_points, width) and of the result dtype for each read.
 
-    Candidates, of which rows are taken for the result, lie apart from it.
+    Candidates get a block of their own, because only some of their rows are taken for the result.
 
     Parameters
     ----------
     samples : sequence of sequences of FieldRead
         The reads of each sample.
     allocate : callable
-        Returns memory for so many bytes each, all of it aligned for any dtype.
+        Takes sizes in bytes, and returns a buffer of each size, aligned for any dtype.
     dtypes : ResultDtypes
         The dtypes of the rows.
 
     Raises
     ------
     TooLargeError
-        There is no memory for them.
+        The rows do not fit in memory.
     """
     kept = [[one for one in reads if not one.are_candidates] for reads in samples]
     candidates = [[one for one in reads if one.are_candidates] for reads in samples]
@@ -66,17 +66,17 @@ def _place(samples: Sequence[Sequence[FieldRead]], allocate: Allocate, dtypes: R
 
 
 def _allocate_apart(sizes: Sequence[int]) -> list[NDArray[np.uint8]]:
-    """Return memory in one block, which the allocator keeps for the next batch sooner than many small ones.
+    """Return buffers in one block: the allocator reuses one large block sooner than many small ones.
 
     Raises
     ------
     MemoryError
-        There is no memory for it.
+        The block does not fit in memory.
     """
     starts = list(accumulate((-(-size // _ALIGNMENT) * _ALIGNMENT for size in sizes), initial=0))
     try:
         block = np.empty(starts[-1], np.uint8)
-    except ValueError as error:  # what NumPy says of very large sizes
+    except ValueError as error:  # NumPy's error for very large sizes
         raise MemoryError(str(error)) from error
     return [block[start : start + size] for start, size in zip(starts[:-1], sizes, strict=True)]
 

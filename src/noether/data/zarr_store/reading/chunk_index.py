@@ -1,6 +1,6 @@
-"""The chunk index of a store: the lengths of all chunks in one file, which the processes of a node map and share.
+"""The chunk index of a store: one file with the lengths of all chunks, which all processes of a node memory-map.
 
-With it a draw costs its range requests and nothing else: no metadata and no shard index is read.
+With it, a draw sends only its range requests, and reads neither metadata nor shard indexes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from noether.data.zarr_store.errors import CorruptDataError
 from noether.data.zarr_store.layout import ArrayLayout
 from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
 from noether.data.zarr_store.reading.index_cache import fetch_copy, forget_copy
-from noether.data.zarr_store.reading.index_layouts import REMEDY, IndexLayout, LengthsById, LengthsInOrder
+from noether.data.zarr_store.reading.index_layouts import IndexLayout, LengthsById, LengthsInOrder
 from noether.data.zarr_store.reading.sharded_array import ShardAccess, ShardedArray
 from noether.data.zarr_store.stores import Storage, is_remote, open_storage
 
@@ -34,29 +34,29 @@ __all__ = [
 ]
 
 NOT_INDEXED = 0xFFFFFFFF
-"""Stands for each chunk of an array whose shards only their own indexes describe."""
+"""Stands for the length of each chunk of an array that is not described; reads use the indexes of its shards."""
 
-# What NumPy raises over a file whose head is Python's text for a dict no more.
+# Errors of NumPy for a file whose header is not the text of a Python dict.
 _NO_ARRAY = (ValueError, TypeError, EOFError, SyntaxError, TokenError, OverflowError, MemoryError, RecursionError)
 
 
 class ChunkIndex:
-    """The lengths of all chunks of samples of a store.
+    """The lengths of the chunks of a store's samples.
 
-    The lengths of a sample are in the order of the manifest: domains, arrays, chunks. A length is 0 where a chunk is
-    not stored, and the largest uint32 throughout an array that is not described here.
+    The lengths of a sample are in the order of the manifest: domains, arrays, chunks. A chunk that is not stored has
+    length 0. Every chunk of an array that is not described has the largest uint32 as its length.
 
     Parameters
     ----------
     words : ndarray of uint32
         The content of the file `manifest.index_name`; see `index_layouts` for the two layouts.
     manifest : StoreManifest
-        The manifest of the store, which tells the samples that the index describes.
+        The manifest of the store, which lists the samples that the index describes.
 
     Raises
     ------
     CorruptDataError
-        The file is not the index of the store, or was cut short.
+        The file is not the index of the store, or is truncated.
     """
 
     def __init__(self, words: NDArray[np.uint32], manifest: StoreManifest) -> None:
@@ -68,19 +68,19 @@ class ChunkIndex:
         )
 
     def words_of(self, sample_id: str) -> NDArray[np.uint32] | None:
-        """Return the lengths of all chunks of a sample, as the file has them; None where it does not describe it."""
+        """Return the lengths of all chunks of a sample as in the file; None if the file does not describe it."""
         return self._layout.words_of(sample_id, self._manifest.sample(sample_id))
 
     def describes_all(self) -> bool:
-        """Say whether it describes all samples of the store."""
+        """Return whether the index describes all samples of the store."""
         return self._layout.describes_all(self._manifest)
 
     def require_sound(self) -> None:
-        """Raise `CorruptDataError` where any part of the file contradicts another; reads all of it."""
+        """Read the whole file, and raise `CorruptDataError` if it contradicts itself."""
         self._layout.require_sound()
 
     def lengths(self, sample_id: str) -> dict[str, NDArray[np.uint32]]:
-        """Return the lengths of the chunks of a sample, by canonical field name; arrays that are not indexed lack.
+        """Return the lengths of a sample's chunks by canonical field name, without the arrays that are not indexed.
 
         Raises
         ------
@@ -90,7 +90,7 @@ class ChunkIndex:
         return self._lengths(sample_id, self._manifest.sample(sample_id))
 
     def arrays(self, sample_id: str, access: ShardAccess) -> dict[str, ShardedArray]:
-        """Return the arrays of a sample that are indexed, by canonical field name; errors are those of `lengths`."""
+        """Return the indexed arrays of a sample by canonical field name; errors are those of `lengths`."""
         entry = self._manifest.sample(sample_id)
         lengths = self._lengths(sample_id, entry)
         return {
@@ -112,14 +112,17 @@ class ChunkIndex:
             if len(lengths) == n_chunks and lengths[0] != NOT_INDEXED:
                 found[layout.field] = lengths
         if at != len(words):
-            raise CorruptDataError(f"sample {sample_id!r}: the chunk index does not fit the manifest; {REMEDY}")
+            raise CorruptDataError(
+                f"sample {sample_id!r}: the chunk index does not fit the manifest: expected the lengths of {at:,} "
+                f"chunks, got {len(words):,}; rebuild it with noether-zarr index STORE"
+            )
         return found
 
 
 def open_chunk_index(storage: Storage, manifest: StoreManifest) -> ChunkIndex | None:
-    """Map the chunk index that a manifest names; None where it names none, or the file is gone.
+    """Memory-map the chunk index that a manifest names; return None if it names no index, or the file is missing.
 
-    That of a remote store is fetched into a cache directory of the user, once for all processes of the machine.
+    The index of a remote store is fetched into a cache directory of the user, once for all processes of the machine.
     """
     name = manifest.index_name
     if name is None:
@@ -128,9 +131,9 @@ def open_chunk_index(storage: Storage, manifest: StoreManifest) -> ChunkIndex | 
         local = Path(storage.root, name)
         try:
             return ChunkIndex(load_words(local), manifest) if local.is_file() else None
-        except FileNotFoundError:  # deleted meanwhile, for another one
+        except FileNotFoundError:  # another process has just replaced it
             return None
-    # The copy alone may be damaged, or another process may have removed it for that.
+    # The local copy may be damaged, or another process may have deleted it for that reason. Then fetch it again.
     with suppress(CorruptDataError, FileNotFoundError):
         return _open_copy(storage, name, manifest)
     forget_copy(name)
@@ -143,7 +146,13 @@ def _open_copy(storage: Storage, name: str, manifest: StoreManifest) -> ChunkInd
 
 
 def load_words(file: Path | BinaryIO) -> NDArray[np.uint32]:
-    """Read the array of a chunk index, or map it where a path is given; `CorruptDataError` where it is none."""
+    """Read the array of a chunk index from an open file, or memory-map it from a path.
+
+    Raises
+    ------
+    CorruptDataError
+        The file holds no array.
+    """
     try:
         # Not np.load, which opens archives as well.
         words: NDArray[np.uint32] = (
@@ -152,12 +161,14 @@ def load_words(file: Path | BinaryIO) -> NDArray[np.uint32]:
             else np.lib.format.read_array(file, allow_pickle=False)
         )
     except _NO_ARRAY as error:
-        raise CorruptDataError(f"the chunk index {file} is damaged ({error}); {REMEDY}") from error
+        raise CorruptDataError(
+            f"the chunk index {file} is damaged ({error}); rebuild it with noether-zarr index STORE"
+        ) from error
     return words
 
 
 def has_whole_index(root: str, manifest: StoreManifest, *, storage_options: Mapping[str, Any] | None = None) -> bool:
-    """Say whether the manifest of a store names a chunk index that is there, and describes all samples."""
+    """Return whether the manifest of a store names a chunk index that exists and describes all samples."""
     try:
         index = open_chunk_index(open_storage(root, storage_options), manifest)
         return index is not None and index.describes_all()
@@ -166,7 +177,7 @@ def has_whole_index(root: str, manifest: StoreManifest, *, storage_options: Mapp
 
 
 def arrays_of(manifest: StoreManifest, entry: SampleEntry) -> Iterator[tuple[str, ArrayLayout, int]]:
-    """Yield domain, layout and number of chunks of each array of a sample, in the order of the index."""
+    """Yield `(domain, layout, n_chunks)` of each array of a sample, in the order of the index."""
     for domain, layout in manifest.domains.items():
         if domain in entry.domains:
             for array in layout.arrays.values():
@@ -182,7 +193,7 @@ def promised_array(
     access: ShardAccess,
     lengths: NDArray[np.uint32] | None = None,
 ) -> ShardedArray:
-    """Describe an array as the manifest promises it; arrays that break the promise are not indexed."""
+    """Return an array as the manifest promises it. A stored array that differs from it is not indexed."""
     grid = entry.domains[domain].grid
     dtype = np.dtype(layout.dtype).newbyteorder("<")
     return ShardedArray(

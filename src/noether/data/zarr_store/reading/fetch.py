@@ -1,4 +1,4 @@
-"""What to read of a sample, and reading it: by byte ranges where possible, else through zarr-python."""
+"""Reading of fields: by byte ranges where possible, else through zarr-python."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from noether.data.zarr_store.stores import CacheSettings, RangeCache, StoreFacto
 
 __all__ = ["Fetcher", "FieldRead", "empty_rows", "flat_if_scalar", "row_dtype", "too_large"]
 
-# An open sample is the metadata of its arrays, a few kilobytes; a shard index has 16 bytes a chunk.
+# An open sample holds the metadata of its arrays: a few kilobytes. A shard index takes 16 bytes per chunk.
 _MAX_OPEN_SAMPLES = 512
-# Shard indexes that the chunk index gives are made again in microseconds, and each worker of a loader has its own.
+# A shard index is rebuilt from the chunk index in microseconds, and each worker of a loader has its own cache.
 _MAX_MADE_INDEX_BYTES = 8 << 20
 
 
@@ -41,17 +41,17 @@ class FieldRead(NamedTuple):
     Attributes
     ----------
     domain : str
-        Its domain.
+        Domain of the field.
     layout : ArrayLayout
-        Which field.
+        Layout of the field.
     plan : ReadPlan
-        Which rows.
+        Rows to read.
     array : ReadableArray
-        What reads them.
+        Array that reads them.
     requests : sequence of ReadRequest
-        The steps of the read.
+        Steps of the read.
     are_candidates : bool
-        Whether some of the rows are taken for the result; see `PlannedRead`.
+        Whether only some of the rows are taken for the result; see `PlannedRead`.
     """
 
     domain: str
@@ -64,7 +64,7 @@ class FieldRead(NamedTuple):
 
 @dataclass(slots=True)
 class _Handles:
-    """What belongs to the process that opened it."""
+    """Open files, caches and threads. They belong to one process: a forked process opens its own."""
 
     access: ShardAccess
     indexed_access: ShardAccess
@@ -80,29 +80,29 @@ class _Handles:
 
 
 class Fetcher:
-    """Reads fields of samples. Safe to use from many threads; can be pickled, without what it has opened.
+    """Reads fields of samples. Safe to use from many threads. A pickle has none of the open files and caches.
 
     Parameters
     ----------
     root : str
-        Of the store.
+        Path or URL of the store.
     manifest : StoreManifest
-        What it holds.
+        Manifest of the store.
     storage_options : mapping
         Options of the file system.
     store_factory : callable of str to zarr Store or None
-        If given, carries every byte.
+        Opens a zarr Store that carries every byte; None reads through the storage of this library.
     concurrency : int
-        Most requests in flight.
+        Maximum number of requests in flight.
     verify : bool
         Whether to compare checksums.
     cache : CacheSettings or None
-        A cache on this machine.
+        Settings of the cache on this machine; None for no cache.
 
     Raises
     ------
     ArgumentError
-        The directory of the cache holds other things.
+        The directory of the cache holds other files.
     """
 
     def __init__(
@@ -123,14 +123,14 @@ class Fetcher:
         self._verify = verify
         self._cache = cache
         if cache is not None:
-            RangeCache.open(cache, root)  # only here is the time to refuse a directory
+            RangeCache.open(cache, root)  # to refuse a wrong directory now, and not at the first read
         self._opened: _Handles | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": None}
 
     def entry(self, sample_id: str) -> SampleEntry:
-        """Return the entry of a sample; the manifest parses it anew each time it is asked."""
+        """Return the manifest entry of a sample, cached: the manifest parses it on every call."""
         entries = self._handles().entries
         entry = entries.get(sample_id)
         if entry is None:
@@ -140,18 +140,18 @@ class Fetcher:
 
     @property
     def meter(self) -> IoMeter | None:
-        """Counts the reads of this process; None where it has not read yet."""
+        """Counter of the reads of this process; None before its first read."""
         handles = self._opened
         return None if handles is None or handles.pid != os.getpid() else handles.access.meter
 
     def count_into(self, row: IoRow) -> None:
-        """Let this process count its reads in other numbers from now on."""
+        """Count the reads of this process in `row` from now on."""
         self._handles().access.meter.count_into(row)
 
     def prepare(self, planned: Sequence[PlannedRead]) -> list[list[FieldRead]]:
-        """Find out what the fields of each planned read take; reads metadata and indexes that are not known yet.
+        """Return the field reads of each planned read, after reading the metadata and indexes that are not cached.
 
-        Where several requests may be in flight, that takes two rounds: the roots of all samples, and then the shard
+        If several requests may be in flight, this takes two rounds: first the roots of all samples, then the shard
         indexes of all fields.
         """
         if self._concurrency > 1 and self._store_factory is None:
@@ -177,7 +177,7 @@ class Fetcher:
         self._do_all(handles, list(indexes.values()))
 
     def _do_all(self, handles: _Handles, tasks: Sequence[Callable[[], object]]) -> None:
-        """Run tasks at once, as far as the concurrency goes, and raise the first of their errors."""
+        """Run tasks in parallel, up to the concurrency, and raise the first of their errors."""
         if self._concurrency == 1 or len(tasks) == 1:
             for task in tasks:
                 task()
@@ -199,26 +199,26 @@ class Fetcher:
         dtypes: ResultDtypes,
         places: Sequence[NDArray[Any]] | None = None,
     ) -> list[NDArray[Any]]:
-        """Read fields, all requests of all of them at once as far as the concurrency goes.
+        """Read fields, with all their requests in parallel up to the concurrency.
 
         Parameters
         ----------
         reads : sequence of FieldRead
-            What to read.
+            Fields to read.
         dtypes : ResultDtypes
             The dtypes of the result.
         places : sequence of ndarray, shape (plan.n_points, width), optional
-            Where each goes, of its dtype, in C order; by default new arrays.
+            Output array of each read, of its dtype, in C order; by default new arrays.
 
         Returns
         -------
         list of ndarray, shape (plan.n_points, width)
-            In the order of `reads`.
+            The rows of each read, in the order of `reads`.
 
         Raises
         ------
         TooLargeError
-            There is no memory for them, or for a chunk.
+            The rows, or a chunk, do not fit in memory.
         """
         arrays = [empty_rows(one, dtypes) for one in reads] if places is None else list(places)
         if self._concurrency == 1 and self._cache is None:
@@ -228,25 +228,25 @@ class Fetcher:
         tasks = [
             partial(_read_requests, one, (request,), out)
             for one, out in zip(reads, arrays, strict=True)
-            # Before threads are asked, which would take longer than a read of what is on this machine.
-            for request in (one.requests if self._cache is None else _not_near(one, out))
+            # Cache hits are read here: to hand them to a thread would take longer than the read.
+            for request in (one.requests if self._cache is None else _cache_misses(one, out))
         ]
         self._do_all(self._handles(), tasks)
         return arrays
 
     def keep_near(self, reads: Sequence[FieldRead]) -> None:
-        """Have the cache on this machine store the bytes of reads, unless it has them; errors are those of `read`."""
+        """Store the bytes of reads in the cache on this machine, unless it has them; errors are those of `read`."""
         tasks = [partial(one.array.keep_near, request) for one in reads for request in one.requests]
         self._do_all(self._handles(), tasks)
 
     @property
     def cache(self) -> RangeCache | None:
-        """The cache on this machine, as this process has opened it."""
+        """Cache on this machine, opened by this process."""
         return self._handles().cache
 
     def _handles(self) -> _Handles:
         handles = self._opened
-        # After a fork, locks and threads of the parent are not to be touched.
+        # After a fork, the locks and threads of the parent must not be used.
         if handles is None or handles.pid != os.getpid():
             storage = open_storage(self._root, self._storage_options)
             index = None if self._store_factory else open_chunk_index(storage, self._manifest)
@@ -263,14 +263,14 @@ class Fetcher:
             return handles.pool
 
     def _sharded_arrays(self, handles: _Handles, sample_id: str) -> dict[str, ShardedArray]:
-        """Return the arrays of a sample that the chunk index describes, or that were opened, by canonical name."""
+        """Return the arrays of a sample that are indexed or already open, by canonical field name."""
         arrays = handles.arrays.get(sample_id)
         if arrays is None:
             index = handles.chunk_index
             arrays = {} if index is None else index.arrays(sample_id, handles.indexed_access)
             near = self._near_sample(handles, sample_id)
             if near is not None:
-                arrays = {field: _brought_near(array, near, field) for field, array in arrays.items()}
+                arrays = {field: _with_cache(array, near, field) for field, array in arrays.items()}
             arrays = handles.arrays.setdefault(sample_id, arrays)
         return arrays
 
@@ -283,7 +283,7 @@ class Fetcher:
             if array is not None:
                 near = self._near_sample(handles, planned.sample_id)
                 if near is not None:
-                    array = _brought_near(array, near, layout.field)
+                    array = _with_cache(array, near, layout.field)
                 self._sharded_arrays(handles, planned.sample_id)[layout.field] = array
                 return array
         return sample.zarr_array(layout.array_name, shape, where)
@@ -298,7 +298,7 @@ class Fetcher:
         return sample
 
     def _near_sample(self, handles: _Handles, sample_id: str) -> NearSample | None:
-        """Return what the cache on this machine may have of a sample; None without a cache."""
+        """Return the entries of a sample in the cache on this machine; None without a cache."""
         if handles.cache is None:
             return None
         near = handles.near.get(sample_id)
@@ -308,13 +308,13 @@ class Fetcher:
         return near
 
 
-def _brought_near(array: ShardedArray, near: NearSample, canonical: str) -> ShardedArray:
-    """Return an array that a cache on this machine may have chunks of."""
+def _with_cache(array: ShardedArray, near: NearSample, canonical: str) -> ShardedArray:
+    """Return the array, set to use the cache on this machine."""
     return replace(array, near=near.array(array.key, array.codec, array.chunks_per_shard, canonical))
 
 
-def _not_near(one: FieldRead, out: NDArray[Any]) -> list[ReadRequest]:
-    """Read the requests of a field that a cache on this machine has, and return the others."""
+def _cache_misses(one: FieldRead, out: NDArray[Any]) -> list[ReadRequest]:
+    """Read the requests of a field that are cache hits, and return the others."""
     return [request for request in one.requests if not one.array.read_near(request, out)]
 
 
@@ -334,12 +334,14 @@ def row_dtype(one: FieldRead, dtypes: ResultDtypes) -> np.dtype[Any]:
 
 
 def empty_rows(one: FieldRead, dtypes: ResultDtypes, n_before: int = 0) -> NDArray[Any]:
-    """Return room for `n_before` rows and those of a read. It takes memory only as it is filled, from real chunks.
+    """Return an uninitialized array for `n_before` rows and the rows of a read.
+
+    It uses memory only where chunks fill it, so a wrong manifest alone cannot exhaust the memory.
 
     Raises
     ------
     TooLargeError
-        There is no memory for them.
+        The rows do not fit in memory.
     """
     try:
         return np.empty((n_before + one.plan.n_points, one.layout.dim), row_dtype(one, dtypes))
@@ -353,7 +355,7 @@ def flat_if_scalar(rows: NDArray[Any]) -> NDArray[Any]:
 
 
 def too_large(one: FieldRead, error: Exception) -> TooLargeError:
-    """Return the error of a field for which there is no memory."""
+    """Return the error of a field that does not fit in memory."""
     return TooLargeError(
         f"{one.array.where}: {one.plan.n_points:,} points of {one.layout.dim:,} values each, read in chunks of "
         f"{one.plan.grid.chunk_points:,}, do not fit in memory ({error}); draw fewer points, or convert with smaller "

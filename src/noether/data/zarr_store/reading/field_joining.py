@@ -1,4 +1,4 @@
-"""Fields that came later become fields of the store, once all samples have them: manifest and chunk index."""
+"""Added fields become fields of the store, in manifest and chunk index, once all samples have them."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ __all__ = ["change_fields", "join_fields", "record_added_fields"]
 def record_added_fields(
     root: str | os.PathLike[str], sample_ids: Iterable[str], *, storage_options: Mapping[str, Any] | None = None
 ) -> None:
-    """Have the manifest say which later fields some samples have, as their groups say at this moment.
+    """Record in the manifest the added fields that the groups of some samples have now.
 
-    The groups tell, and not the caller: another process may add other fields to the same sample, or write it again. A
-    sample that the manifest lacks, or whose group is not what was written, is passed over.
+    The groups decide, not the caller: another process may add other fields to the same sample, or write it again.
+    Samples that the manifest lacks, and samples whose group is damaged or has other domains, are skipped.
     """
     root, ids = normalize_root(root), list(sample_ids)
     storage = open_storage(root, storage_options)
@@ -44,12 +44,12 @@ def record_added_fields(
             sample_id = owners[path]
             entry = entries[sample_id]
             if isinstance(own, OwnManifest) and _is_of(own, sample_id, entry):
-                said = own.entry
+                written = own.entry
                 changed[sample_id] = replace(
                     entry,
-                    fidelity=said.fidelity,
-                    content_crc32c=said.content_crc32c,
-                    added_fields=said.added_fields,
+                    fidelity=written.fidelity,
+                    content_crc32c=written.content_crc32c,
+                    added_fields=written.added_fields,
                 )
                 current = declared(current, _added_layouts(own), root)
         current.samples.update(changed)
@@ -59,6 +59,7 @@ def record_added_fields(
 
 
 def _is_of(own: OwnManifest, sample_id: str, entry: SampleEntry) -> bool:
+    """Return whether a group is intact and belongs to this entry."""
     is_same = own.sample_id == sample_id and own.entry.domains == entry.domains
     return is_same and own.checksum_state != "broken"
 
@@ -71,9 +72,9 @@ def _added_layouts(own: OwnManifest) -> PendingFields:
 
 
 def join_fields(root: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None) -> list[str]:
-    """Make the pending fields that no sample lacks fields of the store, with its chunk index, in one step.
+    """Turn the pending fields that every sample has into fields of the store; return their canonical names.
 
-    Returns the canonical names of the fields. Of the chunk index, only the shards of these fields are read.
+    Manifest and chunk index change in one step. The new chunk index needs only the shards of these fields to be read.
     """
     root = normalize_root(root)
     manifest = StoreManifest.load(root, storage_options=storage_options)
@@ -97,7 +98,7 @@ def change_fields(
     *,
     storage_options: Mapping[str, Any] | None = None,
 ) -> None:
-    """Save a manifest with other fields and, where the store has a chunk index, name that of these fields with it.
+    """Save a manifest with other fields and, if the store has a chunk index, an index of these fields with it.
 
     Parameters
     ----------
@@ -106,9 +107,9 @@ def change_fields(
     manifest : StoreManifest
         The manifest as it was read.
     changed : StoreManifest
-        What `change` makes of it.
+        The manifest that `change` returns for it.
     change : callable of StoreManifest to StoreManifest
-        Makes a manifest with other fields. It may be called again where another writer came first.
+        Returns a manifest with other fields. It may be called again if another writer saved first.
     storage_options : mapping, optional
         Options of the file system; see `stores.open_storage`.
     """

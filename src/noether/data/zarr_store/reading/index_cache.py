@@ -1,4 +1,4 @@
-"""Copies of the chunk indexes of remote stores, one for all processes of a machine."""
+"""Local copies of the chunk indexes of remote stores, shared by all processes of a machine."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ __all__ = ["fetch_copy", "forget_copy", "has_named_hash", "index_name"]
 
 
 def index_name(data: bytes, form: str = "sample_index") -> str:
-    """Return the name of a chunk index of one of the forms, which ends in a hash of its content."""
+    """Return the file name of a chunk index: its form, and a hash of its content."""
     return f"{form}-{hashlib.sha256(data).hexdigest()[:16]}.npy"
 
 
 def has_named_hash(name: str, data: bytes) -> bool:
-    """Say whether the content of a chunk index has the hash that its name says."""
+    """Return whether the content of a chunk index has the hash in its name."""
     return name == index_name(data, name.partition("-")[0])
 
 
 def fetch_copy(storage: Storage, name: str) -> Path | BinaryIO | None:
-    """Return the place of a remote store's index on this machine, after fetching it if no other process has.
+    """Return the path of the local copy of a remote store's index, fetching the index if there is no copy yet.
 
-    Returns the content where it cannot be kept, and None where the store has no such index.
+    Returns the content in memory if it cannot be kept on disk, and None if the store has no such index.
     """
     path = _cached(name)
     if path is not None and path.is_file():
@@ -37,14 +37,14 @@ def fetch_copy(storage: Storage, name: str) -> Path | BinaryIO | None:
     if data is None:
         return None
     if path is not None and has_named_hash(name, data):
-        with suppress(OSError):  # a disk that is full, or a home that nothing can be written to, as in containers
+        with suppress(OSError):  # a full disk, or a read-only home as in containers
             _keep(path, data)
             return path
     return io.BytesIO(data)
 
 
 def forget_copy(name: str) -> None:
-    """Delete the copy on this machine, if there is one."""
+    """Delete the local copy of an index, if there is one."""
     path = _cached(name)
     if path is not None:
         with suppress(OSError):
@@ -52,12 +52,12 @@ def forget_copy(name: str) -> None:
 
 
 def _cached(name: str) -> Path | None:
-    """Return the place that a remote index has on this machine; None where the user has no home."""
+    """Return the path of the local copy of a remote index; None if the user has no home."""
     try:
         directory = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError:
         return None
-    # The name ends in a hash of the content, so it cannot be out of date, or that of another store.
+    # The name has a hash of the content, so a copy is never outdated, and never of another store.
     return directory / "noether-zarr-store" / name
 
 

@@ -1,4 +1,4 @@
-"""Making the chunk index of a store: the index of every shard is read once, and the manifest names the file."""
+"""Building of a store's chunk index: read the index of every shard once, and name the file in the manifest."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ _logger = logging.getLogger(__name__)
 
 _MissingFields: TypeAlias = dict[str, tuple[str, ...]]
 
-# Almost all the time goes into waiting for the storage.
+# The threads spend almost all their time waiting for the storage.
 _THREADS = 16
 _TRIES = 3
-# A file of 4 GiB, of some 50 TB of values in chunks of the default size. The manifest may claim any number.
+# A limit, since a wrong manifest may claim any number. This many lengths make a file of 4 GiB, and describe about
+# 50 TB of values in chunks of the default size.
 _MAX_LENGTHS = 1 << 30
 
 
@@ -45,11 +46,11 @@ def write_chunk_index(
 ) -> str:
     """Read the index of every shard of a store, write the chunk index, and name it in the manifest.
 
-    Where samples are added or written again at the same time, it is made up to three times. The samples that it does
-    not describe in the end are read by their own metadata, until it is made anew.
+    If another process adds or replaces samples at the same time, the index is built up to three times. Samples that
+    it still does not describe are read by their own metadata, until the index is rebuilt.
 
-    Works for every store that can be read, also those written by others. Arrays that cannot be described, since
-    they have other codecs, other places for their chunks, or damage, are left to their own indexes.
+    Every store that can be read can be indexed, also the stores of other programs. Arrays that have other codecs, a
+    different order of chunks, or damage are not described: they are read by the indexes of their shards.
 
     Parameters
     ----------
@@ -58,20 +59,20 @@ def write_chunk_index(
     storage_options : mapping, optional
         Options of the file system; see `stores.open_storage`.
     on_missing : callable of dict of str to tuple of str, optional
-        Called where groups lack arrays that the manifest lists, with their fields by sample id. Without it, a warning
-        is logged. All other arrays are indexed.
+        Called if groups lack arrays that the manifest lists, with the missing fields by sample id. Without it, a
+        warning is logged. All other arrays are indexed.
 
     Returns
     -------
     str
-        Name of the file.
+        Name of the file in the store.
 
     Raises
     ------
     ManifestError
         There is no store.
     TooLargeError
-        The manifest claims more than 1,073,741,824 chunks, or more than memory holds the lengths of.
+        The manifest claims more than 1,073,741,824 chunks, or the lengths do not fit in memory.
     StorageError
         The storage fails.
     """
@@ -83,35 +84,40 @@ def write_chunk_index(
             gathered = dict(zip(manifest.samples, _gather(storage, manifest), strict=True))
             lengths = {sample_id: words for sample_id, (words, _) in gathered.items()}
             data = encode_index(lengths)
+        except TooLargeError:
+            raise
         except MemoryError as error:
-            raise TooLargeError(f"{root}: the chunk index does not fit in memory ({error})") from error
+            raise TooLargeError(
+                f"{root}: the chunk index does not fit in memory ({error}); index the store on a machine with more "
+                "memory, or convert with larger chunks"
+            ) from error
         name = index_name(data)
-        forget_copy(name)  # a damaged copy would outlast this
+        forget_copy(name)  # else a damaged local copy would stay in use
         storage.write(name, data)
         checksums = {sample_id: checksum_of(words) for sample_id, words in lengths.items()}
         if _name_in_manifest(root, storage, storage_options, manifest, name, checksums):
             break
-    _tell_missing(root, {sample_id: fields for sample_id, (_, fields) in gathered.items() if fields}, on_missing)
+    _report_missing(root, {sample_id: fields for sample_id, (_, fields) in gathered.items() if fields}, on_missing)
     return name
 
 
-def _tell_missing(root: str, missing: _MissingFields, on_missing: Callable[[_MissingFields], None] | None) -> None:
-    """Tell, or log, the fields of each sample whose arrays its group lacks."""
+def _report_missing(root: str, missing: _MissingFields, on_missing: Callable[[_MissingFields], None] | None) -> None:
+    """Pass the missing fields of each sample to the callback; log a warning without a callback."""
     if missing and on_missing is not None:
         on_missing(missing)
     elif missing:
         sample_id, (field, *_) = next(iter(missing.items()))
         _logger.warning(
-            "%s: groups of %d samples lack arrays that the manifest lists, such as %s of sample %r; "
-            "see noether-zarr verify %s --level census",
-            *(root, len(missing), field, sample_id, root),
+            "%s: the groups of %s samples lack arrays that the manifest lists, such as %s of sample %r; "
+            "list them with noether-zarr verify %s --level census",
+            *(root, f"{len(missing):,}", field, sample_id, root),
         )
 
 
 def drop_chunk_index(root: str, sample_id: str, *, storage_options: Mapping[str, Any] | None = None) -> bool:
-    """Delete the chunk index of a store if it describes a sample, which is about to be replaced.
+    """Delete the chunk index of a store if it describes a sample that is about to be replaced.
 
-    Returns whether the store has no chunk index now.
+    Returns True if the store has no chunk index afterwards.
     """
     storage = open_storage(root, storage_options)
     there = StoreManifest.load_if_there(root, storage_options=storage_options)
@@ -136,16 +142,16 @@ def _name_in_manifest(
     name: str,
     checksums: Mapping[str, str],
 ) -> bool:
-    """Delete the former index, and name the new one in the manifest; return whether it describes all samples.
+    """Delete the former index, and name the new index in the manifest; return whether it describes all samples.
 
-    It describes no sample that was added or written again since `indexed` was read.
+    The new index does not describe samples that were added or written again since `indexed` was read.
     """
     is_whole = True
 
     def change(current: StoreManifest) -> StoreManifest:
         nonlocal is_whole
-        # First: a process that is killed between the two leaves an index that is named and gone, which the next run
-        # makes anew, and not one that nobody knows of.
+        # Delete first. A process that is killed in between leaves the name of a deleted file, and the next indexing
+        # rebuilds that. In the other order it would leave a file that no manifest names.
         storage.delete([one for one in current.index_names if one != name])
         named, is_whole = current.with_index(name, checksums, indexed)
         return named
@@ -155,13 +161,13 @@ def _name_in_manifest(
 
 
 def _gather(storage: Storage, manifest: StoreManifest) -> list[tuple[NDArray[np.uint32], tuple[str, ...]]]:
-    """Return, in the order of the manifest, the lengths of each sample's chunks and the fields that its group lacks."""
+    """Return the lengths of each sample's chunks and the fields that its group lacks, in the order of the manifest."""
     entries = (manifest.sample(sample_id) for sample_id in manifest.samples)
     n_lengths = sum(n_chunks for entry in entries for _, _, n_chunks in arrays_of(manifest, entry))
     if n_lengths > _MAX_LENGTHS:
         raise TooLargeError(
-            f"{storage.root}: the manifest claims {n_lengths:,} chunks; expected at most {_MAX_LENGTHS:,} for a chunk "
-            "index: convert with larger chunks, unless the manifest is wrong"
+            f"{storage.root}: expected at most {_MAX_LENGTHS:,} chunks in a chunk index, the manifest claims "
+            f"{n_lengths:,}; convert with larger chunks, unless the manifest is wrong"
         )
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="noether-index") as pool:
         return list(pool.map(lambda sample_id: _gather_sample(storage, manifest, sample_id), manifest.samples))
@@ -183,7 +189,7 @@ def _layouts_of(manifest: StoreManifest, sample_id: str) -> list[ArrayLayout]:
 def gather_fields(
     storage: Storage, manifest: StoreManifest, sample_id: str, fields: Collection[str]
 ) -> dict[str, tuple[NDArray[np.uint32], bool]]:
-    """Return the lengths of the chunks of some fields of a sample, and whether its group lacks the array."""
+    """Return, by field, the lengths of a sample's chunks and whether its group lacks the array."""
     entry = manifest.sample(sample_id)
     access = ShardAccess(storage)
     sample = OpenSample(access, sample_id, entry.relpath, manifest.promises_all_chunks)
@@ -194,13 +200,13 @@ def gather_fields(
         where = f"sample {sample_id!r}, field {layout.field}"
         grid = entry.domains[domain].grid
         lengths = None
-        # Damage is for the reader to report, of what it reads.
+        # The reader reports damage when it reads the array.
         with suppress(CorruptDataError):
             array = sample.sharded_array(layout.array_name, (grid.n_points, layout.dim), grid.chunk_points, where)
             promised = promised_array(manifest, sample_id, entry, domain, layout, access)
             if array is not None and array == promised:
                 lengths = _lengths_of_array(array, n_chunks)
-        # Without a chunk it may be an array of fill values, or one that only the copies in the root still list.
+        # An array without chunks has only fill values, or is missing although the root of the group still lists it.
         node = f"{entry.relpath}/{layout.array_name}/{ROOT_KEY}"
         is_missing = (lengths is None or not lengths.any()) and storage.read_tail(node, 1) is None
         if lengths is None or is_missing:
@@ -210,7 +216,7 @@ def gather_fields(
 
 
 def _lengths_of_array(array: ShardedArray, n_chunks: int) -> NDArray[np.uint32] | None:
-    """Return the lengths of an array's chunks; None where they leave gaps, or begin later in the shard."""
+    """Return the lengths of an array's chunks; None unless they are contiguous from the start of each shard."""
     parts = []
     for shard in range(-(-n_chunks // array.chunks_per_shard)):
         index = array.read_index(shard)

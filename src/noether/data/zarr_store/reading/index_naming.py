@@ -1,4 +1,4 @@
-"""The manifest replaced in one step together with the name of its chunk index."""
+"""Replacing of the manifest together with the name of its chunk index, in one step."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ def update_with_index(
     *,
     storage_options: Mapping[str, Any] | None = None,
 ) -> bool:
-    """Replace the manifest, and name a chunk index that was made for the new one.
+    """Replace the manifest, and name in it the chunk index that was written for the new manifest.
 
     Parameters
     ----------
     storage : Storage
-        Where the store lies.
+        Storage of the store.
     manifest : StoreManifest
         The manifest as it was read.
     made : tuple of (str, dict of str to str) or None
-        The index that was written: its name, and the checksums of its lengths by sample id; None where there is none.
+        Name of the index that was written, and the checksums of its lengths by sample id; None without an index.
     described : StoreManifest
-        The manifest of which the index has the samples and fields.
+        A manifest with the samples and fields of the index.
     change : callable of StoreManifest to StoreManifest
-        Makes the new manifest. It may be called again where another writer came first.
+        Returns the new manifest. It may be called again if another writer saved first.
     storage_options : mapping, optional
         Options of the file system; see `stores.open_storage`.
 
     Returns
     -------
     bool
-        Whether the index has to be made anew: another process changed the manifest, or the former one was damaged.
+        Whether the index must be rebuilt: another process changed the manifest, or the former index was damaged.
     """
     index, checksums = made or (None, {})
     name, needs_index = index, False
@@ -51,7 +51,7 @@ def update_with_index(
         is_same = former == manifest.index_names and new.has_same_fields(described)
         name = index if is_same else None
         needs_index = bool(manifest.index_names or former) and name is None and len(new.samples) > 0
-        # They go first: a file that no manifest names would stay for ever.
+        # Delete the files first: a file that no manifest names would never be deleted.
         storage.delete([one for one in former if one != name])
         if name is None:
             return new.model_copy(update={"chunk_index": None, "sample_index": None})

@@ -1,4 +1,4 @@
-"""The chunk index of a part of a store's samples, or of other fields, from the index that there is."""
+"""Chunk indexes of fewer samples or of other fields, derived from the existing chunk index."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["write_index_of_fields", "write_index_without"]
 
 Words = NDArray[np.uint32]
 
-# Almost all the time goes into waiting for the storage.
+# The threads spend almost all their time waiting for the storage.
 _THREADS = 16
 
 
@@ -30,9 +30,9 @@ def write_index_without(
 ) -> tuple[str, dict[str, str]] | None:
     """Write the chunk index of a store without some samples.
 
-    Returns its name, which no manifest has yet, and the checksums of the lengths that it has, by sample id. Returns
-    None where the store has no chunk index, where that is damaged or was written by another program, and where it
-    describes none of the samples that stay.
+    Returns the name of the file, which no manifest names yet, and the checksums of its lengths by sample id. Returns
+    None if the store has no chunk index, if the index is damaged or was written by another program, or if it describes
+    none of the remaining samples.
     """
 
     def kept(index: ChunkIndex) -> dict[str, Words]:
@@ -47,21 +47,21 @@ def write_index_without(
 def write_index_of_fields(
     storage: Storage, manifest: StoreManifest, changed: StoreManifest
 ) -> tuple[str, dict[str, str]] | None:
-    """Write the chunk index of a store that gets other fields; the shards of new fields alone are read.
+    """Write the chunk index of a store with other fields, reading only the shards of the new fields.
 
     Parameters
     ----------
     storage : Storage
-        Where the store lies.
+        Storage of the store.
     manifest : StoreManifest
-        The manifest of the index that there is.
+        The manifest that names the existing index.
     changed : StoreManifest
-        The same samples with the fields that the store is about to have.
+        A manifest of the same samples with the new fields.
 
     Returns
     -------
     tuple of (str, dict of str to str) or None
-        As of `write_index_without`. A sample that the former index does not describe is not described.
+        See `write_index_without`. The new index describes only samples that the former index describes.
     """
 
     def with_fields(index: ChunkIndex) -> dict[str, Words]:
@@ -76,7 +76,7 @@ def write_index_of_fields(
 def _changed_words(storage: Storage, index: ChunkIndex, changed: StoreManifest, sample_id: str) -> Words:
     known = index.lengths(sample_id)
     arrays = list(arrays_of(changed, changed.sample(sample_id)))
-    # What the former index leaves to the shards is asked again as well, and found to be so again.
+    # Arrays that the former index does not describe are read again too, with the same result.
     unknown = {layout.field for _, layout, _ in arrays} - known.keys()
     gathered = gather_fields(storage, changed, sample_id, unknown) if unknown else {}
     parts = [known[one.field] if one.field in known else gathered[one.field][0] for _, one, _ in arrays]
@@ -88,7 +88,7 @@ def _write_changed(
 ) -> tuple[str, dict[str, str]] | None:
     try:
         index = open_chunk_index(storage, manifest)
-        # What is damaged would pass for sound in a file whose name has the right hash.
+        # A copy of a damaged index would pass for intact: its name would have the right hash.
         if index is None or not _has_named_hash(storage, str(manifest.index_name)):
             return None
         lengths = change(index)

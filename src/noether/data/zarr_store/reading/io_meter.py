@@ -1,4 +1,4 @@
-"""Counting what the reads of one process cost."""
+"""Counting of the requests, bytes and seconds of one process's reads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IoRow: TypeAlias = NDArray[np.int64]
 """The numbers that a meter counts: first those of a tally, then the others."""
 
 IO_NUMBERS = 9
-"""How many these are."""
+"""Length of an `IoRow`."""
 
 Answer = TypeVar("Answer")
 
@@ -30,26 +30,27 @@ _WAITING = 2
 
 @dataclass(frozen=True, slots=True)
 class IoStatistics:
-    """What reads cost so far. The difference of two is what was read in between: ``after - before``.
+    """Counts of all reads so far. Subtract two objects for the reads in between: ``after - before``.
 
     Attributes
     ----------
     requests, n_bytes : int
-        Ranges of chunks that were read, and their bytes, as `ZarrChunkReader.cost` counts them. A range of a local file
-        counts like one of an object.
+        Number of byte ranges of chunks that were read, and their bytes, counted as by `ZarrChunkReader.cost`. A range
+        of a local file counts like a range of an object.
     seconds_waiting : float
-        Time until the bytes of the requests were there, over all requests: of those that are in flight at the same
-        time, each counts. Bytes that the operating system has in memory are there at once.
+        Time from each request until its bytes arrived, summed over all requests. Requests that are in flight at the
+        same time all count. Bytes in the page cache of the operating system arrive at once.
     seconds_decoding : float
-        Time to check, decompress and cast chunks, over all threads. Where zarr-python reads, its time without the
-        waiting.
+        Time to check, decompress and cast chunks, summed over all threads. For arrays that zarr-python reads, its time
+        without the waiting.
     metadata_requests, metadata_bytes : int
-        Other reads: metadata of samples and indexes of shards. A store with a chunk index needs none.
+        Number and bytes of other reads: metadata of samples and indexes of shards. A store with a chunk index needs
+        none.
     retries : int
-        How often a request was sent again, as far as this library sends it: those to object storage. File systems of
-        fsspec do not tell.
+        Number of retries of requests that this library sends, which are the requests to object storage. File systems
+        of fsspec do not report their retries.
     cache_hits, cache_misses : int
-        Chunks of a remote store that a cache on this machine had, and had not.
+        Number of chunks of a remote store that were in the cache on this machine, and number that were not.
     """
 
     requests: int = 0
@@ -64,7 +65,7 @@ class IoStatistics:
 
     @classmethod
     def of_row(cls, row: Sequence[int]) -> Self:
-        """Make them of the numbers of an `IoRow`."""
+        """Return the statistics that the numbers of an `IoRow` stand for."""
         requests, n_bytes, waiting_ns, decoding_ns, metadata_requests, metadata_bytes, *others = row
         return cls(requests, n_bytes, waiting_ns / _NS, decoding_ns / _NS, metadata_requests, metadata_bytes, *others)
 
@@ -73,7 +74,7 @@ class IoStatistics:
         return IoStatistics(*map(add, astuple(self), astuple(other)))
 
     def __sub__(self, other: IoStatistics) -> IoStatistics:
-        """Return what came after `other`."""
+        """Return the counts of the reads since `other`."""
         return IoStatistics(*map(sub, astuple(self), astuple(other)))
 
 
@@ -83,12 +84,12 @@ class IoMeter:
     Parameters
     ----------
     n_retries : callable
-        Returns how often requests were sent again so far.
+        Returns the number of retries so far.
 
     Attributes
     ----------
     tally : Tally
-        Where the compiled module counts the requests that it does alone.
+        Counts of the requests that the compiled module makes without Python.
     """
 
     tally: Tally
@@ -100,12 +101,12 @@ class IoMeter:
         self.count_into(np.zeros(IO_NUMBERS, np.int64))
 
     def count_into(self, row: IoRow) -> None:
-        """Add to these numbers from now on."""
+        """Add the counts to `row` from now on."""
         self._row, self.tally = row, row.data
 
     @property
     def seconds_waiting(self) -> float:
-        """The seconds of waiting so far."""
+        """Seconds of waiting so far."""
         return int(self._row[_WAITING]) / _NS
 
     def add(
@@ -120,12 +121,12 @@ class IoMeter:
         cache_hits: int = 0,
         cache_misses: int = 0,
     ) -> None:
-        """Add to attributes of `IoStatistics`, and count the requests that were sent again meanwhile."""
+        """Add to attributes of `IoStatistics`, and count the retries since the last call."""
         waiting, decoding = round(seconds_waiting * _NS), round(seconds_decoding * _NS)
         with self._lock:
             before, self._known_retries = self._known_retries, self._n_retries()
             retries = self._known_retries - before
-            # One step of NumPy, which holds the interpreter's lock: the compiled module adds to the same numbers.
+            # One NumPy operation, which holds the GIL: the compiled module adds to the same numbers.
             self._row += (
                 requests,
                 n_bytes,
@@ -139,7 +140,7 @@ class IoMeter:
             )
 
     def of_metadata(self, read: Callable[[], Answer], n_bytes: Callable[[Answer], int]) -> Answer:
-        """Count a request that reads no chunks; return what it reads."""
+        """Call `read`, count it as a metadata request of `n_bytes(result)` bytes, and return its result."""
         begun, n_read = perf_counter(), 0
         try:
             answer = read()

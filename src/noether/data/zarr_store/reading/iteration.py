@@ -1,4 +1,4 @@
-"""Going over whole samples in bounded memory: batches in stored order, the next one read ahead in a thread."""
+"""Iteration over whole samples in bounded memory: batches in stored order, the next batch prefetched by a thread."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 
 __all__ = ["DomainBatches", "SampleBatch", "iter_batches", "plan_batches"]
 
-# A read costs some requests, and a few hundred microseconds of Python: small batches are cut out of larger reads.
+# A read costs requests and a few hundred microseconds of Python, so small batches are cut out of larger reads.
 _LEAST_READ_POINTS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SampleBatch:
-    """Neighbouring points of one domain of a sample, in stored order.
+    """Contiguous points of one domain of a sample, in stored order.
 
     Attributes
     ----------
     sample_id, domain : str
-        Which sample, and which of its domains.
+        Id of the sample, and name of the domain.
     rows : range
-        The stored rows of the domain that the batch has.
+        Stored rows of the domain that are in the batch.
     fields : dict of str to ndarray
-        By canonical field name: shape ``(len(rows),)`` for scalars, ``(len(rows), width)`` otherwise.
+        Values by canonical field name: shape ``(len(rows),)`` for scalars, ``(len(rows), width)`` otherwise.
     """
 
     sample_id: str
@@ -59,18 +59,18 @@ class SampleBatch:
 
 @dataclass(frozen=True, slots=True)
 class DomainBatches:
-    """The batches that are to be read of one domain of a sample.
+    """The batches to read of one domain of a sample.
 
     Attributes
     ----------
     sample_id, domain : str
-        Which sample, and which of its domains.
+        Id of the sample, and name of the domain.
     layouts : tuple of ArrayLayout
         The fields to read.
     grid : Grid
         The grid of the domain.
     batch_points : int
-        Points of each batch; the last one may have fewer.
+        Number of points of each batch; the last one may have fewer.
     """
 
     sample_id: str
@@ -92,13 +92,13 @@ def plan_batches(
     Parameters
     ----------
     sample_id : str
-        Which sample.
+        Id of the sample.
     grids : mapping of str to Grid
         The grids of its domains.
     wanted : mapping of str to sequence of ArrayLayout
         The fields to read, by domain.
     num_points : int or mapping of str to int
-        Points of each batch; a mapping has those of each domain.
+        Number of points of each batch, for all domains or by domain.
     domains : mapping of str to DomainLayout
         All domains of the store.
 
@@ -107,7 +107,7 @@ def plan_batches(
     ArgumentError
         A number is not a whole number of at least 1, or a mapping lacks a domain of `wanted`.
     UnknownNameError
-        The store has no domain that a mapping names.
+        A mapping names a domain that the store does not have.
     """
     if isinstance(num_points, Mapping):
         counts = check_num_points(num_points, domains)
@@ -118,9 +118,9 @@ def plan_batches(
         count = counts.get(domain)
         if count is None:
             raise ArgumentError(
-                f"num_points: expected the points of a batch of each domain that is read, got none of {domain!r} of "
-                f"sample {sample_id!r}; add {{{domain!r}: 65536}}, write one number for all domains, or name the "
-                "fields of the other domains in fields"
+                f"num_points (sample {sample_id!r}): expected the points of a batch for each domain that is read, got "
+                f"none for {domain!r}; add {{{domain!r}: 65536}}, pass one number for all domains, or list only "
+                "fields of other domains in fields"
             )
         planned.append(DomainBatches(sample_id, domain, tuple(layouts), grids[domain], count))
     return planned
@@ -129,21 +129,21 @@ def plan_batches(
 def iter_batches(fetcher: Fetcher, domains: Sequence[DomainBatches], dtypes: ResultDtypes) -> Iterator[SampleBatch]:
     """Yield the batches of all domains, one after the other.
 
-    A thread reads one batch ahead. It ends with the generator, which waits for the read that is under way.
+    A thread prefetches one batch. Closing the generator waits for the read in progress, and ends the thread.
 
     Parameters
     ----------
     fetcher : Fetcher
         Reads the chunks.
     domains : sequence of DomainBatches
-        What to read.
+        Batches to read, by domain.
     dtypes : ResultDtypes
         The dtypes of the fields.
 
     Raises
     ------
     StoreError
-        Those of `Fetcher.prepare` and `Fetcher.read`, in place of the first batch that cannot be read.
+        The errors of `Fetcher.prepare` and `Fetcher.read`, raised in place of the first batch that cannot be read.
     """
     batches = chain.from_iterable(_read_domain(fetcher, one, dtypes) for one in domains)
     with ThreadPoolExecutor(1, thread_name_prefix="noether-iterate") as pool:
@@ -154,11 +154,11 @@ def iter_batches(fetcher: Fetcher, domains: Sequence[DomainBatches], dtypes: Res
 
 
 def _read_domain(fetcher: Fetcher, wanted: DomainBatches, dtypes: ResultDtypes) -> Iterator[SampleBatch]:
-    """Yield the batches of one domain. Chunks are read whole, each once; a batch leaves its surplus to the next one."""
+    """Yield the batches of one domain. Each chunk is read once, whole; surplus rows go into the next batch."""
     grid, step = wanted.grid, wanted.batch_points
     fields = [layout.field for layout in wanted.layouts]
     held: list[NDArray[Any]] = []
-    row = 0  # the first one that was not read
+    row = 0  # the first row that was not read
     for start in range(0, grid.n_points, step):
         stop = min(start + step, grid.n_points)
         if row < stop:
@@ -166,7 +166,7 @@ def _read_domain(fetcher: Fetcher, wanted: DomainBatches, dtypes: ResultDtypes) 
             try:
                 held = _read_on(fetcher, wanted, held, range(row, ahead), dtypes)
             except CorruptDataError:
-                # The damage may be in a later batch.
+                # The damage may be in a later batch, so read the chunks of this batch only.
                 if ahead == needed:
                     raise
                 ahead = needed
@@ -178,7 +178,7 @@ def _read_domain(fetcher: Fetcher, wanted: DomainBatches, dtypes: ResultDtypes) 
 
 
 def _end_of_chunk(grid: Grid, stop: int) -> int:
-    """Return where the chunk ends that holds the row before `stop`."""
+    """Return the end of the chunk that holds the row before `stop`."""
     return min(-(-stop // grid.chunk_points) * grid.chunk_points, grid.n_points)
 
 
@@ -189,7 +189,7 @@ def _read_on(
     rows: range,
     dtypes: ResultDtypes,
 ) -> list[NDArray[Any]]:
-    """Return arrays of the rows that are held of each field, followed by those that are read now."""
+    """Return, for each field, the held rows followed by newly read rows."""
     try:
         plan = plan_window(wanted.grid, rows.start, len(rows))
     except TooLargeError as error:

@@ -1,4 +1,4 @@
-"""A zarr Store whose reads are counted and logged: those of arrays that zarr-python reads."""
+"""A zarr Store that counts and logs the reads of zarr-python."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class MeteredStore(WrapperStore[Store]):
     Parameters
     ----------
     store : zarr Store
-        Does the work.
+        Store that does the reads.
     meter : IoMeter
-        Where to count.
+        Counter of the reads.
     """
 
     def __init__(self, store: Store, meter: IoMeter) -> None:
@@ -36,19 +36,19 @@ class MeteredStore(WrapperStore[Store]):
         return MeteredStore(store, self._meter)
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        """Read an object or a range of one."""
+        """Read an object, or a byte range of it."""
         begun, n_bytes = perf_counter(), 0
         try:
             data = await self._store.get(key, prototype, byte_range)
             n_bytes = 0 if data is None else len(data)
         finally:
             seconds = perf_counter() - begun
-            # The end of a shard is its index.
+            # A suffix request reads the index at the end of a shard.
             if key.endswith(ROOT_KEY) or isinstance(byte_range, SuffixByteRequest):
                 self._meter.add(metadata_requests=1, metadata_bytes=n_bytes, seconds_waiting=seconds)
             else:
                 self._meter.add(requests=1, n_bytes=n_bytes, seconds_waiting=seconds)
-            log_request(f"read {key}{_words_for(byte_range)}", f"{n_bytes:,} bytes", seconds)
+            log_request(f"read {key}{_describe(byte_range)}", f"{n_bytes:,} bytes", seconds)
         return data
 
     async def get_partial_values(
@@ -58,11 +58,11 @@ class MeteredStore(WrapperStore[Store]):
         return await asyncio.gather(*(self.get(key, prototype, byte_range) for key, byte_range in key_ranges))
 
 
-def _words_for(byte_range: ByteRequest | None) -> str:
+def _describe(byte_range: ByteRequest | None) -> str:
     if isinstance(byte_range, RangeByteRequest):
         return f", bytes {byte_range.start} to {byte_range.end}"
     if isinstance(byte_range, SuffixByteRequest):
-        return f", its last {byte_range.suffix} bytes"
+        return f", last {byte_range.suffix} bytes"
     if isinstance(byte_range, OffsetByteRequest):
         return f", from byte {byte_range.offset} on"
     return ""

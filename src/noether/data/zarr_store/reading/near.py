@@ -1,7 +1,8 @@
-"""What a cache on this machine has of remote samples, under names that no other content has.
+"""Entries of remote samples in a cache on this machine, under names that are unique to their content.
 
-A sample that was written again has other names: those of its fields follow from the checksums of their content in the
-manifest. Stores of earlier releases have none; there the versions of the objects do, which one listing a sample tells.
+The names of a sample's fields are hashes of the checksums of their content in the manifest, so a sample that was
+written again has other names. Stores of earlier releases have no such checksums. Their names are hashes of the versions
+of the objects instead, which takes one listing per sample.
 """
 
 from __future__ import annotations
@@ -22,23 +23,23 @@ from noether.data.zarr_store.stores import LocalFile, RangeCache, Storage
 
 __all__ = ["NOT_CACHED", "NearArray", "NearSample"]
 
-NOT_CACHED = "its chunks carry no checksums, or the storage does not tell one version of an object from another"
-"""Why a cache cannot have an array of shards."""
+NOT_CACHED = "its chunks carry no checksums, or the storage does not list the versions of objects"
+"""Reason why a sharded array cannot be cached."""
 
 Buffer = bytes | memoryview
 
 
 class NearSample:
-    """What a cache may have of one sample. Safe to use from many threads.
+    """The cache entries of one sample. Safe to use from many threads.
 
     Parameters
     ----------
     cache : RangeCache
         The cache of the store.
     storage : Storage
-        Where the store lies.
+        Storage of the store.
     entry : SampleEntry
-        What the manifest says of the sample.
+        Entry of the sample in the manifest.
     """
 
     def __init__(self, cache: RangeCache, storage: Storage, entry: SampleEntry) -> None:
@@ -49,19 +50,19 @@ class NearSample:
         self._versions: dict[str, str] | None = None
 
     def array(self, key: str, codec: ChunkCodec, chunks_per_shard: int, canonical: str) -> NearArray | None:
-        """Return what the cache may have of a field; None where its bytes could not be told from wrong ones.
+        """Return the cache entries of a field; None if its chunks have no checksums, so that damage is not detected.
 
         Parameters
         ----------
         key : str
-            Of the array, relative to the root of the store.
+            Key of the array, relative to the root of the store.
         codec, chunks_per_shard
-            Those of the array.
+            Codec of the array, and number of chunks that its shards have room for.
         canonical : str
             Name of the field.
         """
         if not codec.checksum:
-            self._cache.note_once("its chunks carry no checksums, so they are not cached; convert it with checksums")
+            self._cache.note_once("its chunks carry no checksums and are not cached; convert it again with checksums")
             return None
         content = self._entry.content_crc32c.get(canonical)
         form = [key, codec.dtype.str, codec.rows, codec.width, chunks_per_shard]
@@ -73,13 +74,13 @@ class NearSample:
         return NearArray(self._cache, identify)
 
     def read_root(self) -> bytes | None:
-        """Return the root ``zarr.json`` of the sample; None where the cache has none, or only a damaged one."""
+        """Return the root ``zarr.json`` of the sample; None if the cache has no intact copy."""
         name = self._root_name()
         data = b"" if name is None else self._cache.read(name, 0, 1 << 30)
         return data if data and checksum_state_of_root(data) == "intact" else None
 
     def keep_root(self, document: bytes) -> None:
-        """Store the root ``zarr.json``, if it has a checksum and its name can tell it from others."""
+        """Store the root ``zarr.json`` if it has a valid checksum, and if its name is unique to its content."""
         name = self._root_name()
         if name is not None and checksum_state_of_root(document) == "intact":
             self._cache.store(name, 0, document)
@@ -89,7 +90,7 @@ class NearSample:
         return _name(self._entry.relpath, ROOT_KEY, sorted(content.items())) if content else None
 
     def _version(self, key: str) -> str | None:
-        """Return what changes when an object is replaced; None where the storage does not tell."""
+        """Return a text that changes when an object is replaced; None if the storage lists no versions."""
         with self._lock:
             if self._versions is None:
                 self._versions = self._list_versions()
@@ -100,7 +101,7 @@ class NearSample:
             found = list(self._storage.objects(self._entry.relpath))
         except StorageError as error:
             self._cache.note_once(
-                "samples of earlier releases are not cached, since the storage does not list the versions of objects "
+                "samples of earlier releases are not cached: the storage does not list the versions of objects "
                 f"({error}); convert them again"
             )
             return {}
@@ -109,14 +110,14 @@ class NearSample:
 
 @dataclass(frozen=True, slots=True)
 class NearArray:
-    """What a cache may have of one field of one sample. Safe to use from many threads.
+    """The cache entries of one field of one sample. Safe to use from many threads.
 
     Attributes
     ----------
     cache : RangeCache
         The cache of the store.
     identify : callable of int to str or None
-        Returns the name of a shard in the cache; None where it cannot be told from others of the same key.
+        Returns the name of a shard in the cache; None if no name is unique to the shard's content.
     """
 
     cache: RangeCache
@@ -128,17 +129,17 @@ class NearArray:
             self._names[shard] = self.identify(shard)
         return self._names[shard]
 
-    def can_tell(self, shard: int) -> bool:
-        """Return whether the content of a shard can be told from other content of the same key."""
+    def can_cache(self, shard: int) -> bool:
+        """Return whether the cache has a name that is unique to a shard's content."""
         return self._name(shard) is not None
 
     def files(self, shard: int) -> Iterator[LocalFile]:
-        """Yield the file that has chunks of a shard at their own offsets and, if it was removed, the next one."""
+        """Yield the cache file with chunks of a shard at their offsets in the shard; if it was deleted, the next."""
         name = self._name(shard)
         return iter(()) if name is None else self.cache.files(name)
 
     def read_tail(self, shard: int, length: int) -> tuple[bytes, int]:
-        """Return what may be the last bytes of a shard, and its size."""
+        """Return the cached last bytes of a shard, which the caller must verify, and the size of the shard."""
         name = self._name(shard)
         return (b"", 0) if name is None else self.cache.read_tail(name, length)
 
@@ -151,18 +152,18 @@ class NearArray:
     def fetch(
         self, request: RangeRequest, check: Callable[[Buffer], None], fetch: Callable[[int, int], Buffer]
     ) -> tuple[memoryview, int, int]:
-        """Return the bytes of a request, and how many chunks the cache had and had not.
+        """Return the bytes of a request, and the numbers of chunks that were cache hits and cache misses.
 
-        Chunks that match their checksums come from the cache, and the rest is fetched.
+        Chunks that match their checksums come from the cache; the rest is fetched.
 
         Parameters
         ----------
         request : RangeRequest
-            What to read.
+            Byte range to read.
         check : callable of bytes
             Raises `CorruptDataError` for a chunk that does not match its checksum.
         fetch : callable of (int, int) to bytes
-            Fetches the bytes of the shard from an offset, so many. Called once at most.
+            Takes an offset in the shard and a length, and returns these bytes. Called at most once.
         """
         name, bounds = self._name(request.shard), request.bounds
         cached = b"" if name is None else self.cache.read(name, request.start, request.length)
@@ -173,7 +174,7 @@ class NearArray:
             return memoryview(cached), len(chunks), 0
         first, stop = missing[0][0], missing[-1][1]
         fetched = fetch(request.start + first, stop - first)
-        # Damage that was there before does no harm: it is a miss again.
+        # Bytes that are already damaged in the store do no harm: they fail their checksum, so they are a miss again.
         self.store(request.shard, request.start + first, fetched)
         n_misses = sum(first <= one[0] < stop for one in chunks)
         self.cache.count(
@@ -187,7 +188,7 @@ class NearArray:
 
 
 def _is_sound(chunk: Buffer, bounds: tuple[int, int], check: Callable[[Buffer], None]) -> bool:
-    """Return whether a chunk has all its bytes, and matches its checksum."""
+    """Return whether a chunk is whole, and matches its checksum."""
     if len(chunk) != bounds[1] - bounds[0]:
         return False
     try:

@@ -1,4 +1,4 @@
-"""One sample that is being read: the metadata of its arrays, read once and only if needed."""
+"""An open sample: the metadata of its arrays, read lazily and once."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class OpenSample:
     Attributes
     ----------
     access : ShardAccess
-        Where the store lies, and how its shards are read.
+        Access to the shards of the store.
     sample_id, relpath : str
-        The sample, and its group's place in the store.
+        Id of the sample, and path of its group in the store.
     missing_is_error : bool
-        Whether a chunk that is not stored is a lost one, and not one of fill values.
+        Whether a chunk that is not stored is an error; otherwise it has fill values.
     store_factory : callable of str to zarr Store or None
-        Opens the group for zarr-python in place of the storage.
+        Opens the group for zarr-python, instead of the storage of this library.
     near : NearSample or None
-        What a cache on this machine has of it.
+        Entries of the sample in a cache on this machine.
     """
 
     access: ShardAccess
@@ -51,12 +51,12 @@ class OpenSample:
     _arrays: dict[str, ShardedArray | None] = field(default_factory=dict)
 
     def sharded_array(self, path: str, shape: tuple[int, int], chunk_points: int, where: str) -> ShardedArray | None:
-        """Describe the array at `path`; None where zarr-python has to read it.
+        """Return the array at `path`; None if zarr-python must read it.
 
         Raises
         ------
         CorruptDataError
-            There is no such array, or one of another shape.
+            There is no such array, or its shape is not `shape`.
         """
         if path not in self._arrays:
             metadata = require_array(self.metadata(path, where), shape, where)
@@ -72,7 +72,7 @@ class OpenSample:
 
     def zarr_array(self, path: str, shape: tuple[int, int], where: str) -> ZarrArray:
         """Open the array at `path` with zarr-python; errors are those of `sharded_array`."""
-        with self._lock:  # threads that read its fields at the same time open it once
+        with self._lock:  # threads that read fields in parallel open the group once
             if self._group is None:
                 store = (
                     self.store_factory(join(self.access.storage.root, self.relpath))
@@ -88,21 +88,21 @@ class OpenSample:
 
     @property
     def is_read(self) -> bool:
-        """Whether the metadata of the group were read."""
+        """True once the metadata of the group were read."""
         return self._nodes is not None
 
     def nodes(self) -> Metadata:
-        """Return the metadata of the nodes by path, as far as the root of the group has them; reads it once."""
-        with self._lock:  # threads that read its fields at the same time ask once
+        """Return the metadata of the nodes that the root of the group lists, by path; reads the root once."""
+        with self._lock:  # threads that read fields in parallel read the root once
             if self._nodes is None:
                 self._nodes = self._read_nodes()
             return self._nodes
 
     def metadata(self, path: str, where: str) -> Any:
-        """Return the metadata of a node, as they are in the store; `CorruptDataError` where there is none."""
+        """Return the metadata of a node as stored; raise `CorruptDataError` if there is no such node."""
         nodes = self.nodes()
         if path not in nodes:
-            # What the consolidated metadata lack is not there; without them each array is asked.
+            # Consolidated metadata list all nodes. Without them, read the metadata of each array.
             key = f"{self.relpath}/{path}/{ROOT_KEY}"
             document = None if self._is_consolidated else self._read(key)
             if document is None:

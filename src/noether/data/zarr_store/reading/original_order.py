@@ -1,4 +1,4 @@
-"""Bringing rows back from stored order to that of the source."""
+"""Restoring the order of the source from stored order."""
 
 from __future__ import annotations
 
@@ -16,41 +16,40 @@ __all__ = ["require_original_order", "require_whole_domains", "shuffle_of"]
 
 
 def require_original_order(manifest: StoreManifest) -> str:
-    """Return the shuffle of a store.
+    """Return the shuffle algorithm of a store.
 
     Raises
     ------
     OriginalOrderError
-        It is not known, or the store has a part of the points.
+        The algorithm is not known, or the store has only a fraction of the points.
     """
     algorithm, origin = manifest.shuffle_algorithm, manifest.copied_from
     if origin is not None:
         raise OriginalOrderError(
-            f"the store has {origin.fraction:g} of the points of {origin.store_root}, and the order of the source "
-            "is one of all points; read that store, or read with order='stored'"
+            f"the order of the source needs all points, the store has a fraction of {origin.fraction:g} of the points "
+            f"of {origin.store_root}; read that store, or read with order='stored'"
         )
     if algorithm is None or algorithm not in SHUFFLE_ALGORITHMS:
         raise OriginalOrderError(
-            f"the manifest names {algorithm or 'no shuffle algorithm'}, and this release knows "
-            f"{', '.join(SHUFFLE_ALGORITHMS)}; the order of the source is unknown, all that can be read is "
-            "order='stored'"
+            f"the order of the source is unknown: expected a shuffle algorithm of {', '.join(SHUFFLE_ALGORITHMS)}, "
+            f"the manifest names {algorithm or 'no shuffle algorithm'}; read with order='stored'"
         )
     return algorithm
 
 
 def require_whole_domains(planned: Iterable[PlannedRead]) -> None:
-    """Raise `OriginalOrderError` where a domain is drawn: only whole ones have an order to restore."""
+    """Raise `OriginalOrderError` if a domain is drawn: only a whole domain has an order to restore."""
     for one in planned:
         plan = one.plan
         if plan.n_points < plan.grid.n_points:
             raise OriginalOrderError(
-                f"order='original': domain {one.domain!r} is drawn ({plan.n_points} of {plan.grid.n_points} "
-                "points), and only whole domains have an order to restore; leave it out of num_points"
+                f"order='original': expected whole domains, got a draw of {plan.n_points:,} of "
+                f"{plan.grid.n_points:,} points of domain {one.domain!r}; leave the domain out of num_points"
             )
 
 
 def shuffle_of(manifest: StoreManifest, sample_id: str, entry: SampleEntry, domain: str) -> NDArray[np.int64]:
-    """Return the shuffle of a domain; see `ZarrChunkReader.permutation`."""
+    """Return the permutation of a domain; see `ZarrChunkReader.permutation`."""
     if domain not in entry.domains:
         raise UnknownNameError(f"sample {sample_id!r} has no domain {domain!r}; {nearest_names(domain, entry.domains)}")
     algorithm, n_points = require_original_order(manifest), entry.domains[domain].n_points
@@ -65,5 +64,6 @@ def shuffle_of(manifest: StoreManifest, sample_id: str, entry: SampleEntry, doma
         )
     except MemoryError as error:
         raise TooLargeError(
-            f"sample {sample_id!r}, domain {domain!r}: the order of {n_points:,} points does not fit in memory"
+            f"sample {sample_id!r}, domain {domain!r}: the order of {n_points:,} points does not fit in memory; read "
+            "on a machine with more memory, or read with order='stored'"
         ) from error

@@ -1,4 +1,4 @@
-"""Which byte ranges of which shards hold the chunks of a read plan. Pure."""
+"""The byte ranges of shards that hold the chunks of a read plan. Pure."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from noether.data.zarr_store.sampling import ChunkPart, ChunkRun, ReadPlan
 
 __all__ = ["RangeRequest", "plan_ranges"]
 
-# A whole field is read in pieces of this size, so that they can be fetched and decoded at the same time and no more
-# than a few of them are in memory. A draw is far smaller, and so is one request.
+# A whole field is read in requests of this size, which are fetched and decoded in parallel, a few of them in memory at
+# a time. A draw is far smaller, so it is one request.
 MAX_REQUEST_BYTES = 8 << 20
 
 
 class RangeRequest(NamedTuple):
-    """One range of one shard, and what lies there.
+    """One byte range of one shard, and the chunks in it.
 
     Attributes
     ----------
     shard : int
         Number of the shard.
     start : int
-        First byte.
+        Offset of the first byte in the shard.
     parts : tuple of ChunkPart
-        The chunks, and their rows that are taken.
+        The chunks, each with the rows that the plan takes.
     first_row : int
-        Where the first of these goes in the result.
+        Index of the first of these rows in the result.
     bounds : list of int, one more than parts
-        Where the bytes of each chunk begin and end, counted from `start`; no bytes for one that is not stored.
+        Start of each chunk and end of the last, as offsets from `start`. A chunk that is not stored has no bytes.
     """
 
     shard: int
@@ -40,21 +40,21 @@ class RangeRequest(NamedTuple):
 
     @property
     def length(self) -> int:
-        """Bytes to read; none where the chunks are not stored."""
+        """Number of bytes to read; 0 if none of the chunks is stored."""
         return self.bounds[-1]
 
 
 def plan_ranges(plan: ReadPlan, chunks_per_shard: int, index_of: Callable[[int], ShardIndex]) -> list[RangeRequest]:
-    """Return the requests of one field: chunks whose bytes are neighbours in a shard are one.
+    """Return the requests of one field. Chunks whose bytes are contiguous in a shard share a request.
 
     Parameters
     ----------
     plan : ReadPlan
         The chunks, the same for all fields of the domain.
     chunks_per_shard : int
-        Chunks that a shard has room for.
+        Number of chunks that a shard has room for.
     index_of : callable of int to ShardIndex
-        The index of a shard; called once for each that the plan touches, as long as they are in ascending order.
+        Returns the index of a shard. It is called once for each shard of the plan if the shards ascend.
     """
     runs = plan.shard_runs(chunks_per_shard)
     if len(runs) == 1:  # as in nearly every draw

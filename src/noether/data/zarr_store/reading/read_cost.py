@@ -1,4 +1,4 @@
-"""What a read costs, from the ranges that it is about to fetch. Pure."""
+"""The cost of a read, computed from its planned requests. Pure."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ __all__ = ["ReadCost"]
 
 @dataclass(frozen=True, slots=True)
 class ReadCost:
-    """What a read costs, known before anything is read.
+    """The cost of a read, known before any chunk is read.
 
     Attributes
     ----------
     points : dict of str to int
-        Points by domain.
+        Number of points, by domain.
     chunks : dict of str to int
-        Chunks to decode, by canonical field name.
+        Number of chunks to decode, by canonical field name.
     requests : dict of str to int or None
-        Range requests by canonical field name; None where zarr-python reads the field, and decides on them.
+        Number of range requests, by canonical field name; None if zarr-python reads the field, and chooses them.
     n_bytes : dict of str to int or None
-        Their bytes.
+        Number of bytes of these requests, by canonical field name.
     n_draws : dict of str to int
-        Different draws (sets of points) that a draw like this one can return, by domain: 1 where the domain is read
-        whole. Two of them may share most of their points. The number 2**63 - 1 means this many or more.
+        Number of different draws (sets of points) that a draw like this one can return, by domain; 1 if the domain is
+        read whole. Two draws may share most of their points. The number 2**63 - 1 means this many or more.
     """
 
     points: dict[str, int]
@@ -44,7 +44,7 @@ class ReadCost:
         return cls(
             points={one.domain: one.plan.n_points for one in reads},
             chunks={one.layout.field: len(one.plan.parts) for one in reads},
-            # Chunks that are not stored make requests of no bytes, which nobody sends.
+            # Chunks that are not stored make requests of 0 bytes, which are not sent.
             requests={name: None if found is None else sum(n > 0 for n in found) for name, found in lengths.items()},
             n_bytes={name: None if found is None else sum(found) for name, found in lengths.items()},
             n_draws={one.domain: count_draws(one.plan.grid, one.plan.n_points, chunk_order) for one in reads},
@@ -52,17 +52,17 @@ class ReadCost:
 
     @property
     def total_requests(self) -> int | None:
-        """Requests of all fields; None where that of one is not known."""
+        """Number of requests of all fields; None if the number of one field is not known."""
         return _total(self.requests.values())
 
     @property
     def total_bytes(self) -> int | None:
-        """Bytes of all fields; None where those of one are not known."""
+        """Number of bytes of all fields; None if the number of one field is not known."""
         return _total(self.n_bytes.values())
 
 
 def _known_lengths(one: FieldRead) -> list[int] | None:
-    """Return the bytes of each request; None where zarr-python decides on them."""
+    """Return the number of bytes of each request; None if zarr-python chooses the requests."""
     lengths = [request.length for request in one.requests]
     known = [length for length in lengths if length is not None]
     return known if len(known) == len(lengths) else None

@@ -1,4 +1,4 @@
-"""What a read of a sample is to give: which fields, and which rows of each of its domains. Pure."""
+"""Planning of the read of a sample: its fields, and the rows of each of its domains. Pure."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ def plan_reads(
     entropy: tuple[int, ...],
     chunk_order: ChunkOrder,
 ) -> list[PlannedRead]:
-    """Plan what a read of a sample gives: one planned read for each domain, in the order of the layouts.
+    """Plan the read of a sample: return one planned read for each domain, in the order of the layouts.
 
     Parameters
     ----------
     manifest : StoreManifest
-        Of the store.
+        Manifest of the store.
     sample_id, entry : str, SampleEntry
-        The sample.
+        Id of the sample, and its entry in the manifest.
     fields : iterable of str or None
         Canonical names of the fields to read; None for all fields that the sample has.
     num_points : mapping of str to int or None, or None
-        Points to draw, by domain; a domain that is missing, or None, is read whole.
+        Number of points to draw, by domain; a domain that is missing, or None, is read whole.
     entropy : tuple of int
-        Seeds the draw.
+        Seed of the draw.
     chunk_order : {"consecutive", "scattered"}
         See `plan_draw`.
 
@@ -73,7 +73,7 @@ def _plan_domain(
 ) -> ReadPlan:
     if count is None:
         return plan_whole(grid)
-    # A stream for each domain: a draw of one does not depend on what else is read.
+    # Each domain has its own random stream, so its draw does not depend on the other domains that are read.
     return plan_draw(grid, count, random_stream(*entropy, domain), chunk_order)
 
 
@@ -93,7 +93,8 @@ def fields_by_domain(
     asked = require_fields(require_joined(manifest, fields), manifest.domains)
     for field in sorted(asked - {field for arrays in there.values() for field in arrays}):
         raise UnknownNameError(
-            f"sample {sample_id!r} has no field {field!r}: of the store's domains it has only {', '.join(there)}"
+            f"sample {sample_id!r} has no field {field!r}: of the store's domains it has only {', '.join(there)}; "
+            "leave the field out"
         )
     wanted = {
         domain: [layout for field, layout in arrays.items() if field in asked] for domain, arrays in there.items()

@@ -1,4 +1,4 @@
-"""The one way to read an array, whichever library decodes its chunks."""
+"""The interface for reading an array, whichever library decodes its chunks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ReadRequest(Protocol):
 
     @property
     def length(self) -> int | None:
-        """Bytes that the step fetches; None where the library that fetches them does not tell."""
+        """Number of bytes that the step fetches; None if the library that fetches them does not report it."""
 
 
 Request = TypeVar("Request", bound=ReadRequest)
@@ -29,33 +29,33 @@ class ReadableArray(Protocol[Request]):
 
     @property
     def where(self) -> str:
-        """Sample and field, to begin an error with."""
+        """Sample and field, for the beginning of errors."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Stored dtype, in the byte order of the machine."""
 
     def unread_indexes(self, plan: ReadPlan) -> Sequence[int]:
-        """Return the shards of a plan whose indexes `requests` would have to read, one after the other."""
+        """Return the shards of a plan whose indexes `requests` would otherwise read one after the other."""
 
     def read_index(self, shard: int) -> object:
-        """Read the index of one shard ahead; errors are those of `read`."""
+        """Prefetch the index of one shard; errors are those of `read`."""
 
     def requests(self, plan: ReadPlan) -> Sequence[Request]:
-        """Split the read of a plan into requests; may read indexes that say where the chunks are."""
+        """Split the read of a plan into requests; may read shard indexes to locate the chunks."""
 
     def read_near(self, request: Request, out: NDArray[Any]) -> bool:
-        """Read a request from a cache on this machine, and return whether all of it was there; see `read`."""
+        """Read a request from the cache on this machine; return whether the cache had all of it. See `read`."""
 
     def keep_near(self, request: Request) -> None:
-        """Have a cache on this machine store the bytes of a request, unless it has them.
+        """Store the bytes of a request in the cache on this machine, unless it has them.
 
         Raises
         ------
         ArgumentError
             The array cannot be cached.
         CorruptDataError, StorageError
-            As in `read`.
+            See `read`.
         """
 
     def read(self, request: Request, out: NDArray[Any]) -> None:
@@ -64,7 +64,7 @@ class ReadableArray(Protocol[Request]):
         Parameters
         ----------
         request : Request
-            One of `requests`.
+            A request that `requests` returned.
         out : ndarray, shape (plan.n_points, width)
             The result of the whole plan, of any floating dtype; only the rows of the request are written.
 

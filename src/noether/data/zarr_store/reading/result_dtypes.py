@@ -27,7 +27,7 @@ class ResultDtypes:
     Attributes
     ----------
     default : numpy.dtype or None
-        The dtype of a field that has none of its own; None keeps the stored one.
+        Dtype of the fields that are not in `by_field`; None keeps the stored dtype.
     by_field : dict of str to numpy.dtype
         Dtypes by canonical field name.
     """
@@ -37,26 +37,26 @@ class ResultDtypes:
 
     @classmethod
     def of(cls, dtype: ResultDtype, domains: Mapping[str, DomainLayout]) -> ResultDtypes:
-        """Return the dtypes that a caller asks for.
+        """Return the dtypes that a caller requests.
 
         Parameters
         ----------
         dtype : dtype-like, mapping of str to dtype-like, or None
-            A floating dtype of all fields, or of some by canonical name, and float32 of all others; None keeps the
-            stored ones.
+            A floating dtype of all fields; or floating dtypes by canonical field name, with float32 for all other
+            fields. None keeps the stored dtypes.
         domains : mapping of str to DomainLayout
             The domains of the store.
 
         Raises
         ------
         ArgumentError
-            A dtype is not a floating one.
+            A dtype is not a floating dtype.
         UnknownNameError
             The store has no such field.
         """
         if dtype is None:
             return cls(None)
-        if isinstance(dtype, str) and dtype == "float32":  # of nearly every read, and quicker than NumPy's names
+        if isinstance(dtype, str) and dtype == "float32":  # of nearly every read; faster than NumPy's lookup of names
             return _ALL_FLOAT32
         if not isinstance(dtype, Mapping):
             return cls(np.dtype(stored_dtype(dtype, "dtype")))

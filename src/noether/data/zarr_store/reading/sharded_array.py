@@ -1,4 +1,4 @@
-"""Arrays whose shards this library decodes itself, by byte ranges."""
+"""Arrays that this library reads by byte ranges, and decodes without zarr-python."""
 
 from __future__ import annotations
 
@@ -37,29 +37,29 @@ IndexCache = BoundedCache[ShardIndex]
 _MAX_CHUNKS_PER_SHARD = 1 << 22
 _MAX_INDEX_BYTES = index_size(_MAX_CHUNKS_PER_SHARD)
 
-# What one step decodes, about as much as a core's cache holds: other threads have their turn in between.
+# Bytes that one step decodes, about the size of a core's cache. Other threads can run between steps.
 _MAX_RUN_BYTES = 1 << 20
 
 
 def index_cache(max_bytes: int = _MAX_INDEX_BYTES) -> IndexCache:
-    """Return an empty cache of shard indexes, which take 16 bytes a chunk."""
+    """Return an empty cache of shard indexes, which take 16 bytes per chunk."""
     return BoundedCache(max_bytes, lambda index: index.n_bytes)
 
 
 @dataclass(frozen=True, slots=True)
 class ShardAccess:
-    """Where shards are read from, and how. Safe to use from many threads.
+    """Access to the shards of a store. Safe to use from many threads.
 
     Attributes
     ----------
     storage : Storage
-        Where the bytes live.
+        Storage of the store.
     indexes : IndexCache
-        Shard indexes that were read before.
+        Cache of shard indexes.
     verify : bool
         Whether to compare checksums.
     meter : IoMeter
-        Counts the reads.
+        Counter of the reads.
     """
 
     storage: Storage
@@ -75,22 +75,22 @@ class ShardedArray:
     Attributes
     ----------
     key : str
-        Of the array, relative to the root.
+        Key of the array, relative to the root of the store.
     codec : ChunkCodec
-        How its chunks become bytes.
+        Codec of its chunks.
     chunks_per_shard : int
-        Chunks that a shard has room for.
+        Number of chunks that a shard has room for.
     where : str
-        Names sample and field, to begin an error with.
+        Sample and field, for the beginning of errors.
     missing_is_error : bool
-        Whether a chunk that is not stored is a lost one, and not one of fill values.
+        Whether a chunk that is not stored is an error; otherwise it has fill values.
     access : ShardAccess
-        Where the shards are read from.
+        Access to the shards.
     lengths : ndarray of uint32 or None
-        The lengths of all chunks, which lie one after the other in each shard, where the chunk index has them; else
-        the shards' own indexes are read.
+        Lengths of all chunks from the chunk index; the chunks are contiguous in each shard. None reads the indexes of
+        the shards.
     near : NearArray or None
-        What a cache on this machine has of it.
+        Entries of the array in a cache on this machine.
     """
 
     key: str
@@ -113,7 +113,7 @@ class ShardedArray:
         *,
         missing_is_error: bool,
     ) -> Self | None:
-        """Describe an array by its ``zarr.json``; return None where zarr-python has to read it."""
+        """Return the array that a ``zarr.json`` describes; None if zarr-python must read it."""
         codec = ChunkCodec.of_metadata(metadata)
         if codec is None or codec.rows != chunk_points:
             return None
@@ -133,18 +133,18 @@ class ShardedArray:
         return [shard for shard in shards if self.access.indexes.get(self._shard_key(shard)) is None]
 
     def requests(self, plan: ReadPlan) -> list[RangeRequest]:
-        """Plan the ranges that hold the chunks of `plan`; reads the shard indexes that are not in the cache."""
+        """Return the byte ranges that hold the chunks of `plan`; reads the shard indexes that are not in the cache."""
         return plan_ranges(plan, self.chunks_per_shard, self.read_index)
 
     def read(self, request: RangeRequest, out: NDArray[Any]) -> None:
-        """Fetch one range and decode its chunks to where their rows go; see `ReadableArray.read`.
+        """Fetch one byte range and decode the rows of its chunks into `out`; see `ReadableArray.read`.
 
-        What the compiled module cannot read from a file, for whatever reason, is read again by `_read_from`, which
-        knows all storages and encodings, and raises the errors.
+        The compiled module reads local files. If it cannot read a chunk, for any reason, `_read_from` reads the
+        remaining chunks: it knows all storages and encodings, and raises the errors.
         """
         shard, start, parts, first_row, bounds = request
         codec, access, n_done = self.codec, self.access, 0
-        # Where some are not stored, only `_read_from` goes on behind these.
+        # If some chunks are not stored, only `_read_from` can continue after them.
         is_run = len(parts) <= MAX_RUN_CHUNKS and (self.missing_is_error or len(set(bounds)) == len(bounds))
         if is_run and codec.can_decode_to(out.dtype):
             file = access.storage.local_file(self._shard_key(shard))
@@ -176,7 +176,7 @@ class ShardedArray:
             return False
         rows, begun = [part.ranges for part in parts], perf_counter()
         for file in near.files(shard):
-            # Verified in any case: what the cache does not have are zeros.
+            # Always verify: chunks that the cache does not have are zeros in its file.
             n_done = codec.read_run(file.descriptor, start, bounds, out, rows=rows, first_row=first_row, verify=True)
             if n_done == len(parts):
                 near.cache.count(hits=n_done, hit_bytes=request.length)
@@ -185,13 +185,15 @@ class ShardedArray:
         return False
 
     def keep_near(self, request: RangeRequest) -> None:
-        """Have a cache on this machine store the bytes of a request; see `ReadableArray.keep_near`."""
-        if self.near is None or not self.near.can_tell(request.shard):
-            raise ArgumentError(f"{self.where}: it cannot be cached: {NOT_CACHED}")
+        """Store the bytes of a request in the cache on this machine; see `ReadableArray.keep_near`."""
+        if self.near is None or not self.near.can_cache(request.shard):
+            raise ArgumentError(
+                f"{self.where}: the field cannot be cached: {NOT_CACHED}; convert the sample again with checksums"
+            )
         self._fetch(request)
 
     def _read_from(self, n_done: int, request: RangeRequest, out: NDArray[Any]) -> None:
-        """Fetch one range and decode its chunks, except for the first `n_done` ones."""
+        """Fetch one byte range and decode its chunks, except for the first `n_done` chunks."""
         data, begun = self._fetch(request), perf_counter()
         try:
             self._decode(data, n_done, request, out)
@@ -214,19 +216,22 @@ class ShardedArray:
                     row += end - begin
 
     def leading_shards(self, grid: Grid, checksum: ContentChecksum) -> Iterator[Iterator[bytes]]:
-        """Yield the shards of an array of the first chunks of this one, in parts; the chunks keep their bytes.
+        """Yield the shards of a copy of this array's first chunks, each shard as an iterator of its bytes.
+
+        The chunks keep their encoded bytes.
 
         Parameters
         ----------
         grid : Grid
-            Of the other array: chunks of the same size, and as many of them a shard unless there are fewer in all.
+            Grid of the copy: chunks of the same size, and the same number of chunks per shard unless the copy has
+            fewer in all.
         checksum : ContentChecksum
-            Gets the chunks as they are taken.
+            Receives the chunks as they are copied.
 
         Raises
         ------
         CorruptDataError
-            A shard ends early, or a chunk is lost or does not match its checksum.
+            A shard is truncated, or a chunk is lost or does not match its checksum.
         """
         for _, of_shard in groupby(self.requests(plan_whole(grid)), attrgetter("shard")):
             yield self._copy(of_shard, grid.shard_points // grid.chunk_points, checksum)
@@ -270,7 +275,7 @@ class ShardedArray:
         finally:
             self.access.meter.add(requests=1, n_bytes=len(data), seconds_waiting=perf_counter() - begun)
         if len(data) != length:
-            missing = f"it ends early: expected {length} bytes at {start}, there are {len(data)}"
+            missing = f"it ends early: expected {length:,} bytes at offset {start:,}, got {len(data):,}"
             raise self._damaged(f"shard {shard}", CorruptDataError(missing))
         return data
 
@@ -288,7 +293,7 @@ class ShardedArray:
         return rows
 
     def read_index(self, shard: int) -> ShardIndex:
-        """Return the index of one shard, from the cache where it is there; `CorruptDataError` where it is damaged."""
+        """Return the index of one shard, from the cache if possible; raise `CorruptDataError` if it is damaged."""
         key, cache = self._shard_key(shard), self.access.indexes
         index = cache.get(key)
         if index is None:
@@ -301,7 +306,7 @@ class ShardedArray:
         return index
 
     def _fetch_index(self, shard: int) -> ShardIndex:
-        # No more than is credible: what the metadata claim may be more than all of a large shard.
+        # Limited, because damaged metadata may claim an index larger than a whole shard.
         length = index_size(min(self.chunks_per_shard, _MAX_CHUNKS_PER_SHARD))
         index = self._near_index(shard, length)
         if index is not None:
@@ -321,7 +326,7 @@ class ShardedArray:
         return index
 
     def _near_index(self, shard: int, length: int) -> ShardIndex | None:
-        """Return the index of a shard that a cache on this machine has."""
+        """Return the index of a shard from the cache on this machine; None if it has no intact index."""
         if self.near is None:
             return None
         try:
@@ -332,20 +337,20 @@ class ShardedArray:
 
     def _index_of_nothing(self) -> ShardIndex:
         if self.missing_is_error:
-            raise CorruptDataError("it is not there")
-        # As many as the metadata claim, in the memory of one.
+            raise CorruptDataError("it is missing")
+        # As many entries as the metadata claim, in the memory of one entry.
         nothing = np.broadcast_to(np.uint64(MISSING), self.chunks_per_shard)
         return ShardIndex(nothing, nothing)
 
     def _require_credible(self, request: RangeRequest) -> None:
-        """Raise `CorruptDataError` before memory is taken for more bytes than a chunk can have."""
+        """Raise `CorruptDataError` instead of allocating memory for more bytes than a chunk can have."""
         limit = self.codec.max_stored_bytes
         bounds = request.bounds
         if max(map(sub, bounds[1:], bounds)) <= limit:
             return
         for part, (start, end) in zip(request.parts, pairwise(bounds), strict=True):
             if end - start > limit:
-                error = f"its index claims {end - start} bytes, where a chunk has at most {limit}"
+                error = f"expected at most {limit:,} bytes, its index claims {end - start:,}"
                 raise self._damaged(f"chunk {part.chunk}, in shard {request.shard},", CorruptDataError(error))
 
     def _fill(self, rows: NDArray[Any]) -> None:
@@ -356,7 +361,7 @@ class ShardedArray:
     def _damaged(self, what: str, error: Exception) -> CorruptDataError:
         way_out = "convert the sample again"
         if self.lengths is not None:
-            way_out = f"make the chunk index anew (noether-zarr index STORE) and, if that does not help, {way_out}"
+            way_out = f"rebuild the chunk index with noether-zarr index STORE and, if that does not help, {way_out}"
         return CorruptDataError(f"{self.where}: {what} is damaged: {error}; {way_out}")
 
     def _shard_key(self, shard: int) -> str:
@@ -364,7 +369,7 @@ class ShardedArray:
 
 
 def _runs(bounds: Sequence[int], first: int, codec: ChunkCodec) -> Iterator[tuple[int, int]]:
-    """Yield first and stop of neighbours that are stored, and of every other chunk alone, from chunk `first` on."""
+    """Yield `(first, stop)` of each run of stored chunks, and of every missing chunk alone, from chunk `first` on."""
     limit, n_chunks = min(max(_MAX_RUN_BYTES // codec.n_bytes, 1), MAX_RUN_CHUNKS), len(bounds) - 1
     while first < n_chunks:
         stop = first + 1

@@ -1,4 +1,4 @@
-"""The rows of one field as they are stored, a part after the other, without its manifest in between."""
+"""The stored rows of one field, batch by batch, for a caller that has its own manifest."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def iter_stored_rows(
     concurrency: int,
     storage_options: Mapping[str, Any],
 ) -> Generator[tuple[range, NDArray[Any]]]:
-    """Yield the numbers of stored rows, and the rows of one field in its stored dtype; shape ``(n, width)``.
+    """Yield the row numbers and the values of one field, batch by batch, in stored order.
+
+    The values have the stored dtype, and shape ``(n, width)``.
 
     Parameters
     ----------
@@ -37,18 +39,18 @@ def iter_stored_rows(
     manifest : StoreManifest
         A manifest that has the sample and the field.
     sample_id, domain : str
-        Which sample, and which of its domains.
+        Id of the sample, and name of the domain.
     layout : ArrayLayout
         The field.
     concurrency : int
-        Most requests in flight.
+        Maximum number of requests in flight.
     storage_options : mapping
         Options of the file system; see `stores.open_storage`.
 
     Raises
     ------
     CorruptDataError
-        The bytes in the store are not what they should be.
+        The bytes in the store are damaged.
     StorageError
         The store cannot be reached.
     """

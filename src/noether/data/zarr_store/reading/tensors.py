@@ -1,4 +1,4 @@
-"""Between NumPy and PyTorch, which is imported on use: the rest of the library does without it."""
+"""Conversions between NumPy and PyTorch. PyTorch is imported on use: the rest of the library does not need it."""
 
 from __future__ import annotations
 
@@ -51,12 +51,13 @@ def draw_entropy(generator: RandomSource) -> tuple[int, ...]:
     Parameters
     ----------
     generator : numpy.random.Generator, torch.Generator, int or None
-        A generator is advanced, so that its next use gives another draw; an int is a seed; None is fresh randomness.
+        A generator is advanced, so that its next use returns another draw. An int is a seed. None means fresh
+        randomness.
 
     Raises
     ------
     ArgumentError
-        It is something else.
+        `generator` has another type, or is a negative int.
     """
     if isinstance(generator, np.random.Generator):
         return tuple(generator.integers(1 << 63, size=2).tolist())

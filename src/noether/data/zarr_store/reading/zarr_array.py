@@ -1,4 +1,4 @@
-"""Arrays that zarr-python reads: with codecs that `shard` does not know, or through a caller's own store."""
+"""Arrays that zarr-python reads: arrays with other codecs, or in a zarr Store of the caller."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from noether.data.zarr_store.stores import STORAGE_ERRORS
 
 __all__ = ["StrictStore", "ZarrArray", "open_array", "open_group"]
 
-# What zarr-python and the codecs raise where the bytes are at fault, and not the storage.
+# Errors of zarr-python and the codecs for damaged bytes, as opposed to errors of the storage.
 DECODE_ERRORS = (
     ValueError,
     RuntimeError,
@@ -36,20 +36,20 @@ DECODE_ERRORS = (
 )
 
 
-# More than any storage holds in one object: an index that points past it is no index.
+# More than any storage holds in one object: an index that points past it is damaged.
 _MAX_OBJECT_BYTES = 1 << 50
 
 
 class StrictStore(WrapperStore[Store]):
-    """Refuses to read a chunk or shard that is not there, or empty, or bytes where none can be.
+    """Raises `CorruptDataError` for chunks and shards that are missing or empty, and for impossible byte ranges.
 
-    Zarr takes a missing one for fill values. `ZarrStoreWriter` writes all of them, zeros included, so that in its
-    stores a missing one is a lost one. A shard that was cut where a chunk as long as the index ends has that chunk,
-    its checksum right, in the index's place.
+    zarr-python reads a missing chunk as fill values. `ZarrStoreWriter` writes all chunks, zeros included, so in its
+    stores a missing chunk is a lost chunk. A truncated shard can end in a chunk that is as long as the index and has
+    a valid checksum. zarr-python takes such a chunk for the index, and its values for byte ranges.
     """
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        """Read an object or a range of one."""
+        """Read an object, or a byte range of it."""
         if (
             isinstance(byte_range, RangeByteRequest)
             and not 0 <= byte_range.start <= byte_range.end <= _MAX_OBJECT_BYTES
@@ -67,11 +67,11 @@ def open_group(store: Store, *, missing_is_error: bool, where: str) -> zarr.Grou
     Parameters
     ----------
     store : zarr Store
-        Its root is the group.
+        Store whose root is the group.
     missing_is_error : bool
-        Whether a chunk that is not stored is a lost one.
+        Whether a chunk that is not stored is an error; otherwise it has fill values.
     where : str
-        Names the sample, to begin an error with.
+        Names the sample, for the beginning of errors.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def open_group(store: Store, *, missing_is_error: bool, where: str) -> zarr.Grou
         raise StorageError(f"{where}: cannot open its group: {error}") from error
     except DECODE_ERRORS as error:
         raise CorruptDataError(
-            f"{where}: the metadata of its group cannot be read ({error}); convert it again"
+            f"{where}: the metadata of its group cannot be read ({error}); convert the sample again"
         ) from error
 
 
@@ -104,16 +104,16 @@ def open_array(group: zarr.Group, path: str, shape: tuple[int, int], where: str,
     path : str
         The array in it, ``<domain>/<name>``.
     shape : (int, int)
-        What the manifest says.
+        Shape according to the manifest.
     where : str
-        Names sample and field, to begin an error with.
+        Names sample and field, for the beginning of errors.
     meter : IoMeter
-        Counts the reads.
+        Counter of the reads.
 
     Raises
     ------
     CorruptDataError
-        There is none, or one of another shape.
+        There is no such array, or it has another shape.
     """
     try:
         array = group[path]
@@ -126,14 +126,14 @@ def open_array(group: zarr.Group, path: str, shape: tuple[int, int], where: str,
     found = f"an array of shape {array.shape}" if isinstance(array, zarr.Array) else "a group"
     if not isinstance(array, zarr.Array) or array.shape != shape:
         raise CorruptDataError(
-            f"{where}: the manifest says an array of shape {shape}, there is {found}; convert the sample again"
+            f"{where}: expected an array of shape {shape}, as in the manifest, got {found}; convert the sample again"
         )
     return ZarrArray(array, where, meter)
 
 
 @dataclass(frozen=True, slots=True)
 class WholeRead:
-    """The read of a plan in one request, whose ranges zarr-python decides on."""
+    """The read of a plan in one request, whose byte ranges zarr-python chooses."""
 
     plan: ReadPlan
     length: None = None
@@ -148,9 +148,9 @@ class ZarrArray:
     array : zarr.Array, shape (n_points, width)
         The field.
     where : str
-        Names sample and field, to begin an error with.
+        Names sample and field, for the beginning of errors.
     meter : IoMeter
-        Counts the time of decoding; the store of the array counts all else.
+        Counter of the decoding time; the store of the array counts the requests, bytes and waiting.
     """
 
     array: zarr.Array[Any]
@@ -175,12 +175,14 @@ class ZarrArray:
         return [WholeRead(plan)]
 
     def read_near(self, _request: WholeRead, _out: NDArray[Any]) -> bool:
-        """Return False: no cache has what zarr-python reads; see `ReadableArray.read_near`."""
+        """Return False: arrays that zarr-python reads are not cached; see `ReadableArray.read_near`."""
         return False
 
     def keep_near(self, _request: WholeRead) -> None:
-        """Raise `ArgumentError`: no cache has what zarr-python reads; see `ReadableArray.keep_near`."""
-        raise ArgumentError(f"{self.where}: it cannot be cached: it has codecs that zarr-python reads")
+        """Raise `ArgumentError`: arrays that zarr-python reads are not cached; see `ReadableArray.keep_near`."""
+        raise ArgumentError(
+            f"{self.where}: the field cannot be cached: it has codecs that zarr-python reads; convert the sample again"
+        )
 
     def read(self, request: WholeRead, out: NDArray[Any]) -> None:
         """Read the rows of a plan, each run of neighbouring chunks at once; see `ReadableArray.read`."""
@@ -199,7 +201,7 @@ class ZarrArray:
         try:
             return _read_rows(self.array, rows, self.where)
         finally:
-            # Requests of one read are in flight at the same time, and may wait longer in all than it takes.
+            # The requests of one read run in parallel, so their total waiting can exceed the duration of the read.
             seconds = perf_counter() - begun - (self.meter.seconds_waiting - waited)
             self.meter.add(seconds_decoding=max(seconds, 0.0))
 
@@ -208,7 +210,7 @@ def _read_rows(array: zarr.Array[Any], rows: slice, where: str) -> NDArray[Any]:
     try:
         return np.asarray(array[rows])
     except (*DECODE_ERRORS, *STORAGE_ERRORS) as error:
-        # gzip calls broken bytes an OSError.
+        # gzip raises an OSError for damaged bytes.
         if isinstance(error, STORAGE_ERRORS) and not isinstance(error, BadGzipFile):
             raise StorageError(f"{where}: cannot be read: {error}") from error
         raise CorruptDataError(f"{where}: its bytes cannot be decoded ({error}); convert the sample again") from error

@@ -1,4 +1,4 @@
-"""Which rows make a draw: the shuffle, read plans, joint draws. Pure: nothing is read here."""
+"""The rows of a draw: the shuffle, read plans, joint draws. Pure: nothing is read here."""
 
 from noether.data.zarr_store.sampling.candidates import Candidates, Taken
 from noether.data.zarr_store.sampling.joint_draws import Draw

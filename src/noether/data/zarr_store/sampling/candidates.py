@@ -1,4 +1,4 @@
-"""Weighted draws: many points are read, and some of them taken, by their weights. Pure."""
+"""Weighted draws: candidates are read, and some of them are taken by their weights. Pure."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ __all__ = ["Candidates", "Taken", "Weighting"]
 
 @dataclass(frozen=True, slots=True)
 class Weighting:
-    """How a weighted draw takes its points.
+    """The settings of a weighted draw.
 
     Attributes
     ----------
     weight : Weight
-        Computes the weights.
+        Function that computes the weights.
     oversample : int
-        How many times its points it reads.
+        Number of candidates to read for each point to take.
     draw : str
-        The name of the draw.
+        Name of the draw.
     inverse_name : str or None
-        What the item calls the inverse probabilities; None where it has none.
+        Name of the inverse probabilities in the item; None if the item does not have them.
     """
 
     weight: Weight
@@ -44,9 +44,9 @@ class Taken(NamedTuple):
     Attributes
     ----------
     rows : ndarray of intp
-        Which candidates, in ascending order.
+        Indices of the taken candidates, in ascending order.
     inverse : ndarray of float64 or None
-        For each of them, the inverse of its probability to be in the draw; None where the item does not have it.
+        For each taken candidate, the inverse of its probability to be in the draw; None if the item does not have it.
     """
 
     rows: NDArray[np.intp]
@@ -55,22 +55,22 @@ class Taken(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """The points that a weighted draw reads, a uniform draw of their domain, and how some of them are taken.
+    """The points that a weighted draw reads, which are a uniform draw of their domain; some of them are taken.
 
     Attributes
     ----------
     where : str
-        Names sample and draw, to begin an error with.
+        Names sample and draw, for the beginning of errors.
     weighting : Weighting
-        How it is done.
+        Settings of the draw.
     n_points : int
-        Points that are read.
+        Number of points that are read.
     n_taken : int
-        Points that are taken of them.
+        Number of points that are taken of them.
     factor : float
-        Points of the domain for each point that is read.
+        Number of points of the domain for each point that is read.
     random_bytes : bytes
-        `N_RANDOM_BYTES` of them, which make the random choices.
+        `N_RANDOM_BYTES` random bytes, which make the random choices.
     """
 
     where: str
@@ -81,17 +81,17 @@ class Candidates:
     random_bytes: bytes
 
     def take(self, fields: Mapping[str, NDArray[Any]]) -> Taken:
-        """Take points by their weights; where all candidates are taken, weights do not matter.
+        """Return the points that are taken by their weights. If all candidates are taken, weights do not matter.
 
         Parameters
         ----------
         fields : mapping of str to ndarray
-            By canonical name the fields that the weight reads, at the candidates.
+            Values at the candidates of the fields that the weight reads, by canonical name.
 
         Raises
         ------
         ArgumentError
-            Weights are no finite numbers of 0 and more, or too few of them are above 0.
+            A weight is negative or not finite, or too few weights are above 0.
         """
         has_inverse = self.weighting.inverse_name is not None
         if self.n_taken == self.n_points:
@@ -101,9 +101,9 @@ class Candidates:
         n_above = np.count_nonzero(weights > 0)
         if n_above < self.n_taken:
             raise ArgumentError(
-                f"{self.where}: it takes {self.n_taken:,} points, and {n_above:,} of its {self.n_points:,} candidates "
-                f"have a weight above 0 (from {', '.join(weight.reads)}); take fewer points, raise oversample, or add "
-                "a small number to the weight: Weight(function, reads=[...])"
+                f"{self.where}: expected {self.n_taken:,} candidates with a weight above 0, got {n_above:,} of "
+                f"{self.n_points:,} (weight from {', '.join(weight.reads)}); take fewer points, raise oversample, or "
+                "add a small number to the weight: Weight(function, reads=[...])"
             )
         line = Line.of_weights(weights, self.n_taken)
         rows = line.random_rows(self.random_bytes)

@@ -1,4 +1,4 @@
-"""Which draws are wanted, and which of them share no point. Pure."""
+"""The draws of an item, and the joint draws among them, which share no point. Pure."""
 
 from __future__ import annotations
 
@@ -19,47 +19,48 @@ __all__ = ["Draw", "JointDraws", "JointRead", "Member", "join_draws"]
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """A draw of its own, beside the main draws of a dataset.
+    """A named draw, in addition to the main draws of a dataset.
 
     Attributes
     ----------
     domain : str
-        What it draws from.
+        Domain to draw from.
     num_points : int or None
-        Points to draw; None takes them all.
+        Number of points to draw; None takes all points.
     fields : iterable of str, optional
-        Canonical names of what to read of them; without it, all fields of the domain.
+        Canonical names of the fields to read; by default all fields of the domain.
     disjoint : bool
-        Whether it shares no point with the main draw of the domain, nor with its other disjoint draws.
+        Whether the draw shares no point with the main draw of the domain, nor with its other disjoint draws.
     weight : str, Falloff or Weight, optional
-        The weight of each point: a field of the domain with one component, such as ``surface_area``; a `Falloff` from
-        where such a field is 0; or a `Weight`, any function of fields. Without it, all points are equally likely. The
-        fields of the weight are read, and not in the item unless `fields` asks for them.
+        The weight of each point: a field of the domain with one component, such as ``surface_area``; a `Falloff`,
+        which is highest where such a field is 0; or a `Weight`, any function of fields. Without it, all points are
+        equally likely. The fields of the weight are read, but are in the item only if `fields` names them.
     oversample : int
         A weighted draw reads this many times `num_points` points, and takes `num_points` of them.
     with_inverse : bool
-        Whether the item has the inverse probabilities of a weighted draw: ``query_weight`` of the draw ``query``.
+        Whether the item has the inverse probabilities of a weighted draw, as ``query_weight`` for the draw ``query``.
 
     Raises
     ------
     ArgumentError
         `num_points` or `oversample` is not a whole number of at least 1; `num_points` is None for a disjoint or
-        weighted draw; `fields` is a str, or empty; `weight` is none of these; or `oversample` or `with_inverse` is
-        given without it.
+        weighted draw; `fields` is a str, or empty; `weight` has another type; or `oversample` or `with_inverse` is
+        set without a weight.
 
     Notes
     -----
-    The law of a weighted draw of T of N points: R = min(N, `oversample` T) points, the candidates, are drawn uniformly,
-    so that each point is one of them with probability R/N, exactly. T of these are taken, candidate i with probability
-    ``p_i = min(1, c w_i)``, where w_i is its weight, and c makes the probabilities of all candidates add up to T: those
-    that would exceed 1 are taken for certain. They are taken by systematic sampling (Madow 1949) from one uniform
-    start. The rows come in the stored order, which is the random one of the shuffle, cut into 16 stretches at random
-    places, and these in random order: neighbours are seldom taken together.
+    A weighted draw of T of N points has two steps. First, R = min(N, `oversample` T) points are drawn uniformly: the
+    candidates. Each point is a candidate with probability R/N, exactly. Then T candidates are taken, candidate i with
+    probability ``p_i = min(1, c w_i)``, where w_i is its weight, and c makes the probabilities of all candidates add
+    up to T. Candidates whose ``c w_i`` exceeds 1 are always taken. The method is systematic sampling (Madow 1949) from
+    one uniform start. For it, the rows are in stored order, which is random because of the shuffle. They are cut into
+    16 stretches at random places, and the stretches are put in random order, so neighbours are seldom taken together.
 
     The inverse probability of a point is ``N / (R p_i)``. So the sum of ``query_weight * f`` over the draw is an
-    unbiased estimate of the sum of f over the domain (Horvitz and Thompson 1952), where all weights are above 0; points
-    of weight 0 are never taken, and not in the estimate. Draws follow the weights more closely with a larger
-    `oversample`, up to the cap: no point comes twice, however large its weight is. Where T >= N, all points are taken.
+    unbiased estimate of the sum of f over the domain (Horvitz and Thompson 1952), if all weights are above 0. Points of
+    weight 0 are never taken, and are missing from the estimate. With a larger `oversample`, draws follow the weights
+    more closely, up to the cap of 1: no point comes twice, however large its weight is. If T >= N, all points are
+    taken.
     """
 
     domain: str
@@ -76,7 +77,9 @@ class Draw:
         if self.num_points is not None:
             object.__setattr__(self, "num_points", positive_int(self.num_points, f"{where}: num_points"))
         elif self.disjoint:
-            raise ArgumentError(f"{where}: a disjoint draw needs num_points, got None, which takes all points")
+            raise ArgumentError(
+                f"{where}: a disjoint draw needs num_points, got None, which takes all points; pass num_points"
+            )
         if self.fields is not None:
             fields = () if isinstance(self.fields, str) else tuple(self.fields)
             if not fields:
@@ -89,30 +92,35 @@ class Draw:
         object.__setattr__(self, "oversample", positive_int(self.oversample, f"{where}: oversample"))
         if self.weight is None:
             if self.with_inverse or self.oversample != DEFAULT_OVERSAMPLE:
-                raise ArgumentError(f"{where}: oversample and with_inverse are of weighted draws; give a weight")
+                raise ArgumentError(
+                    f"{where}: oversample and with_inverse apply only to weighted draws; pass a weight, or leave out "
+                    "both"
+                )
         elif not isinstance(self.weight, AnyWeight):
             raise ArgumentError(
                 f"{where}: weight: expected a field such as '{self.domain}_area', Falloff(field, distance) or "
                 f"Weight(function, reads=[...]), got {self.weight!r}"
             )
         elif self.num_points is None:
-            raise ArgumentError(f"{where}: a weighted draw needs num_points, got None, which takes all points")
+            raise ArgumentError(
+                f"{where}: a weighted draw needs num_points, got None, which takes all points; pass num_points"
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One draw of a group.
+    """One draw among joint draws.
 
     Attributes
     ----------
     title : str
-        What messages call it.
+        Name of the draw in messages.
     num_points : int or None
-        Points to draw; None takes them all.
+        Number of points to draw; None takes all points.
     names : dict of str to str
-        By canonical name of each field that it gives, what this is called in the item.
+        Name in the item of each field of the draw, by canonical name.
     weighting : Weighting or None
-        How it takes its points; None where all are equally likely.
+        Settings of a weighted draw; None if all points are equally likely.
     """
 
     title: str
@@ -122,33 +130,33 @@ class Member:
 
     @property
     def stored_fields(self) -> frozenset[str]:
-        """Canonical names of the fields that are read for it."""
+        """Canonical names of the fields that are read for the draw."""
         return frozenset(self.names).union(() if self.weighting is None else self.weighting.weight.reads)
 
     @property
     def item_names(self) -> tuple[str, ...]:
-        """What it gives, as the item calls it."""
+        """Names of the draw's fields in the item."""
         inverse = None if self.weighting is None else self.weighting.inverse_name
         return (*self.names.values(), *(() if inverse is None else (inverse,)))
 
     def n_read(self, n_points: int) -> int:
-        """Return the points that it reads of a domain, whether or not this has as many."""
+        """Return the number of points to read of a domain, even if the domain has fewer."""
         oversample = 1 if self.weighting is None else self.weighting.oversample
         return n_points if self.num_points is None else self.num_points * oversample
 
 
 @dataclass(frozen=True, slots=True)
 class JointRead:
-    """Fields that the same draws of a group give, so that one read serves them.
+    """Fields that the same members of joint draws take, so that one read serves them.
 
     Attributes
     ----------
     layouts : tuple of ArrayLayout
         The fields.
     takers : tuple of int
-        Numbers of the members.
+        Numbers of the members that take the fields.
     names : tuple of tuple of str or None
-        For each taker, what it calls the fields in the item; None for a field that only its weight reads.
+        For each taker, the names of the fields in the item; None for a field that only its weight reads.
     """
 
     layouts: tuple[ArrayLayout, ...]
@@ -158,22 +166,22 @@ class JointRead:
 
 @dataclass(frozen=True, slots=True)
 class JointDraws:
-    """Draws of one domain that share no point; most are alone in theirs.
+    """Draws of one domain that share no point. Most have a single member.
 
     Attributes
     ----------
     domain : str
-        The domain.
+        Name of the domain.
     members : tuple of Member
-        The draws; the main draw of the domain, where it is there, comes first.
+        The draws. The main draw of the domain, if it is among them, comes first.
     reads : tuple of JointRead
-        What to read for them.
+        Reads for the members.
     has_main : bool
-        Whether the main draw is there.
+        Whether the main draw is a member.
     optional : bool
         Whether a sample may lack the domain.
     stream : tuple of str
-        Tells its random choices from those of other groups.
+        Key of their random choices, different from the keys of all other joint draws.
     """
 
     domain: str
@@ -190,9 +198,10 @@ def join_draws(
     fields: Iterable[str] | None,
     draws: Mapping[str, Draw] | None,
 ) -> tuple[JointDraws, ...]:
-    """Group the draws of an item: those of the main draws first, in the order of the store's domains.
+    """Return the joint draws of an item.
 
-    Parameters and errors are those of `DrawPlanner`.
+    First come the main and disjoint draws, in the order of the store's domains, then all other draws. Parameters and
+    errors are those of `DrawPlanner`.
     """
     mains = _main_draws(domains, check_num_points(num_points, domains), fields)
     if num_points is not None:
@@ -206,21 +215,21 @@ def join_draws(
         else:
             reads = tuple(_reads(domains[draw.domain], (member,)))
             alone.append(JointDraws(draw.domain, (member,), reads, False, False, ("draw", name)))
-    groups = []
+    joint = []
     for domain, layout in domains.items():
         has_main, others = domain in mains, disjoint.get(domain, [])
         members = (mains[domain], *others) if has_main else tuple(others)
         if members:
             optional = has_main and fields is None and not others
             reads = tuple(_reads(layout, members))
-            groups.append(JointDraws(domain, members, reads, has_main, optional, ("domain", domain)))
-    return (*groups, *alone)
+            joint.append(JointDraws(domain, members, reads, has_main, optional, ("domain", domain)))
+    return (*joint, *alone)
 
 
 def _main_draws(
     domains: Mapping[str, DomainLayout], counts: Mapping[str, int | None], fields: Iterable[str] | None
 ) -> dict[str, Member]:
-    """Return the main draw of each domain of which a field is wanted."""
+    """Return the main draw of each domain with a requested field."""
     asked = None if fields is None else require_fields(fields, domains)
     mains = {}
     for domain, layout in domains.items():
@@ -231,13 +240,16 @@ def _main_draws(
 
 
 def _require_named(num_points: Mapping[str, int | None], mains: Iterable[str]) -> None:
-    """Refuse to read a domain whole because it was forgotten: it may have a thousand times as many points."""
+    """Raise `ArgumentError` for a domain that `num_points` lacks.
+
+    To read it whole by mistake would be costly: it may have a thousand times as many points as a draw.
+    """
     missing = [domain for domain in mains if domain not in num_points]
     if missing:
         complete = dict(num_points) | dict.fromkeys(missing)
         raise ArgumentError(
-            f"num_points: expected every domain of which fields are read, and {', '.join(missing)} is missing; to read "
-            f"it whole, write num_points={complete}, or name the fields to read without it: fields=[...]"
+            f"num_points: expected a number for each domain whose fields are read, got none for {', '.join(missing)}; "
+            f"pass num_points={complete} to read it whole, or fields=[...] to read only fields of other domains"
         )
 
 
@@ -262,7 +274,7 @@ def _named_draws(domains: Mapping[str, DomainLayout], draws: Any) -> dict[str, t
 
 
 def _weighting(name: str, draw: Draw, weight: AnyWeight, arrays: Mapping[str, ArrayLayout]) -> Weighting:
-    """Return how a draw takes its points by a weight, if the domain has the fields for it."""
+    """Return the settings of a weighted draw, after checking that the domain has the fields of its weight."""
     where, function = f"draws[{name!r}]: weight", as_weight(weight)
     for field in function.reads:
         if field not in arrays:
@@ -270,14 +282,14 @@ def _weighting(name: str, draw: Draw, weight: AnyWeight, arrays: Mapping[str, Ar
             raise UnknownNameError(f"{where}: domain {draw.domain!r} has no field {field!r}; {near}")
         if arrays[field].dim > 1 and not isinstance(weight, Weight):
             raise ArgumentError(
-                f"{where}: {field} has {arrays[field].dim} components; expected a field with one, or a function that "
-                "makes one number of them: Weight(function, reads=[...])"
+                f"{where}: expected a field with one component, got {field} with {arrays[field].dim} components; "
+                "compute one number from them with Weight(function, reads=[...])"
             )
     return Weighting(function, draw.oversample, name, f"{name}_weight" if draw.with_inverse else None)
 
 
 def _reads(layout: DomainLayout, members: tuple[Member, ...]) -> Iterator[JointRead]:
-    """Put the fields together that are read for the same members."""
+    """Yield one read for all fields that the same members take."""
     together: dict[tuple[int, ...], list[ArrayLayout]] = {}
     for field, array in layout.arrays.items():
         takers = tuple(number for number, member in enumerate(members) if field in member.stored_fields)

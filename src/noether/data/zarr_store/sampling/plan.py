@@ -1,9 +1,8 @@
-"""Which rows of which chunks make a draw. Pure.
+"""Planning of a draw: its chunks, and the rows of each. Pure.
 
-The law: a draw of T of N points gives every point the same chance T/N, exactly, and touches at most
+The law: a draw of T of N points has every point with the same probability T/N, exactly, and touches at most
 ``ceil(T / chunk_points) + 1`` chunks. A window of the ring of all rows, which a sweep takes, touches at most one chunk
-more. Every random choice below is a draw of whole numbers, so that the chances are fractions of integers and not
-roundings of them.
+more. Every random choice below is a draw of whole numbers, so the probabilities are exact fractions of integers.
 """
 
 from __future__ import annotations
@@ -34,39 +33,41 @@ __all__ = [
 ChunkOrder = Literal["consecutive", "scattered"]
 CHUNK_ORDERS: tuple[ChunkOrder, ...] = ("consecutive", "scattered")
 
-# A domain of fewer full chunks gives windows that begin at any row; one of as many, or more, gives whole chunks. Of 300
-# epochs of one sample that draw T = c = 4,096 points, so many draws are expected to differ from each other:
+# From a domain with fewer full chunks than this, a draw is a window that begins at any row. From a larger domain, it is
+# made of whole chunks. Expected number of different draws in 300 epochs of one sample, of T = c = 4,096 points each:
 #
 #     full chunks             7     14     64    128    256    512  1,024  2,048
 #     whole chunks          7.0   14.0   63.4    116    177    227    260    279
 #     windows               298    299    300    300    300    300    300    300
 #
-# A window takes up to one chunk more, and so longer. Chunks, and milliseconds (the median of 400 draws of three fields,
-# from the page cache, with a chunk index, of 500 full chunks; two cores, with a load of 4):
+# A window touches up to one chunk more, so it takes longer. Numbers of chunks, and milliseconds, from whole chunks to
+# windows (median of 400 draws of three fields, from the page cache, with a chunk index, from 500 full chunks; two
+# cores, with a load of 4):
 #
 #     points              1,024        4,096        8,192       16,384       32,768
 #     chunks        1.0 to 1.3   1.0 to 2.0   2.0 to 3.0   4.0 to 5.0   8.0 to 9.0
 #     milliseconds  0.28 to 0.29 0.32 to 0.54 0.44 to 0.71 0.66 to 0.93 1.12 to 1.41
 #
-# From 512 chunks on, three quarters of the draws differ anyway, and whole chunks, which cost less, are enough.
+# From 512 chunks on, three quarters of the draws differ anyway, so whole chunks, which cost less, are enough.
 FEW_CHUNKS = 512
 
 MAX_COUNTED_DRAWS = (1 << 63) - 1
 """The largest number that `count_draws` returns; it means this many draws or more."""
 
-# Their parts, ranges and bounds take some 200 MB. A domain of more can be drawn from, but not be read whole.
+# The parts, ranges and bounds of this many chunks take about 200 MB. A domain of more chunks can be drawn from, but not
+# be read whole.
 MAX_PLAN_CHUNKS = 1 << 20
 
 
 def check_num_points(
     num_points: Mapping[str, int | None] | None, domains: Mapping[str, DomainLayout]
 ) -> dict[str, int | None]:
-    """Return numbers of points by domain if a store with these domains can be asked for them.
+    """Return the numbers of points by domain, after checking them for a store with these domains.
 
     Raises
     ------
     ArgumentError
-        It is no mapping, or a number is not a whole number of at least 1.
+        `num_points` is not a mapping, or a number is not a whole number of at least 1.
     UnknownNameError
         The store has no such domain.
     """
@@ -97,29 +98,30 @@ def plan_whole(grid: Grid) -> ReadPlan:
 
 
 def _require_plannable(grid: Grid, n_chunks: int) -> None:
-    """Raise `TooLargeError` before the parts of a plan take all memory: the grid may be that of a forged manifest."""
+    """Raise `TooLargeError` before a plan exhausts the memory: the grid may come from a forged manifest."""
     if n_chunks > MAX_PLAN_CHUNKS:
         raise TooLargeError(
-            f"so many of {grid.n_points:,} points lie in {n_chunks:,} chunks of {grid.chunk_points:,} points; expected "
-            f"at most {MAX_PLAN_CHUNKS:,} chunks: draw fewer points, or convert with larger chunks"
+            f"expected a read of at most {MAX_PLAN_CHUNKS:,} chunks, got {n_chunks:,} chunks of "
+            f"{grid.chunk_points:,} points, of {grid.n_points:,} points in all; draw fewer points, or convert with "
+            "larger chunks"
         )
 
 
 def _whole_chunks(grid: Grid, chunks: Iterable[int]) -> list[ChunkPart]:
-    """Take all rows of full chunks."""
+    """Return parts with all rows of full chunks."""
     whole = ((0, grid.chunk_points),)
     return [ChunkPart(chunk, whole) for chunk in chunks]
 
 
 def plan_window(grid: Grid, start: int, n_points: int) -> ReadPlan:
-    """Plan to read `n_points` rows from row `start` on, where the first row follows the last one; at most all rows.
+    """Plan to read `n_points` rows, but at most all, from row `start` on; the first row follows the last.
 
-    The rows lie in at most ``ceil(n_points / chunk_points) + 2`` chunks.
+    The rows touch at most ``ceil(n_points / chunk_points) + 2`` chunks.
 
     Raises
     ------
     TooLargeError
-        They lie in more chunks than a plan can have.
+        The rows touch more chunks than a plan can have.
     """
     wanted = min(n_points, grid.n_points)
     _require_plannable(grid, wanted // grid.chunk_points)
@@ -138,7 +140,7 @@ def _plan_ranges(grid: Grid, ranges: Iterable[Range]) -> ReadPlan:
 
 
 def cyclic_window(size: int, length: int, start: int) -> tuple[Range, ...]:
-    """Return `length` rows of a ring of `size` rows, 1 <= length <= size, from row `start` on, as ascending ranges."""
+    """Return `length` rows of a ring of `size` rows, from row `start` on, as ascending ranges; 1 <= length <= size."""
     if length == size:
         return ((0, size),)
     wrapped = start + length - size
@@ -155,38 +157,39 @@ def plan_draw(
     grid : Grid
         The grid of the domain.
     n_points : int
-        Points to draw, T; as many as the domain has, or more, read it whole.
+        Number of points to draw, T. If the domain has no more points than T, it is read whole.
     rng : Choices
-        Makes the random choices.
+        Source of the random choices.
     chunk_order : {"consecutive", "scattered"}
-        Whether the chunks are a run of neighbours, which one request can fetch, or chosen independently.
+        Whether the chunks are a run, which one request can fetch, or are chosen independently.
     whole_chunks : bool
-        Whether a domain of few chunks gives whole chunks as well: fewer bytes, and fewer different draws.
+        Whether to take whole chunks also of a domain with few chunks: fewer bytes, but fewer different draws.
 
     Returns
     -------
     ReadPlan
-        ``min(n_points, grid.n_points)`` rows, every point with the same chance.
+        ``min(n_points, grid.n_points)`` rows; every point has the same probability.
 
     Raises
     ------
     ArgumentError
         `n_points` is not a whole number of at least 1, or `chunk_order` is unknown.
     TooLargeError
-        They lie in more chunks than a plan can have.
+        The rows touch more chunks than a plan can have.
 
     Notes
     -----
-    With N points, c rows a chunk, F = N div c full chunks and r = N mod c rows in the short one:
+    With N points, c rows a chunk, F = N div c full chunks and r = N mod c rows in the short chunk:
 
-    - where T exceeds the F c rows of the full chunks, all chunks are read but for one cyclic window of N - T rows;
-    - else the short chunk is taken whole with chance T/N if r <= T, and the full chunks give the other T - r;
-      if r > T it gives all T rows, a cyclic window of its own, with chance r/N;
-    - where the short chunk gives no row, F is below `FEW_CHUNKS`, and the rows come in a run (neighbours, or at most c
-      rows), they are a cyclic window of the F c rows of the full chunks from a uniform row on: chance T/(Fc) each, at
-      most ceil(T/c) + 1 chunks, and F c different draws;
-    - else m rows of the full chunks come from k = ceil(m/c) of them, each with chance k/F, and the surplus kc - m is
-      cut as a cyclic window from one of the k, chosen uniformly: k/F (1 - (kc - m)/(kc)) = m/(Fc).
+    - If T exceeds the F c rows of the full chunks, all rows are read except for one cyclic window of N - T rows.
+    - Otherwise, if r <= T, the short chunk is taken whole with probability T/N, and the full chunks provide the other
+      T - r rows. If r > T, the short chunk provides all T rows with probability r/N, as a cyclic window.
+    - If the short chunk provides no row, F is below `FEW_CHUNKS`, and `chunk_order` is "consecutive" or T <= c, the
+      rows are a cyclic window of the F c rows of the full chunks, from a uniform row on. Each row has probability
+      T/(Fc), the window touches at most ceil(T/c) + 1 chunks, and there are F c different draws.
+    - Otherwise, m rows of the full chunks come from k = ceil(m/c) chunks, each chosen with probability k/F. The surplus
+      of kc - m rows is cut as a cyclic window from one of the k chunks, chosen uniformly. So each row has probability
+      k/F (1 - (kc - m)/(kc)) = m/(Fc).
     """
     require_one_of("chunk_order", chunk_order, CHUNK_ORDERS)
     wanted = positive_int(n_points, "num_points")
@@ -212,14 +215,14 @@ def _begins_at_any_row(grid: Grid, wanted: int, chunk_order: ChunkOrder) -> bool
 
 
 def _rows_of_short_chunk(total: int, short: int, wanted: int, rng: Choices) -> int:
-    """Return min(r, T) rows with chance max(r, T)/N, which is both cases of the law, and else none."""
+    """Return min(r, T) with probability max(r, T)/N, which covers both cases of `plan_draw`; otherwise return 0."""
     if not short:
         return 0
     return min(short, wanted) if rng.randrange(total) < max(short, wanted) else 0
 
 
 def _full_parts(grid: Grid, wanted: int, rng: Choices, chunk_order: ChunkOrder) -> list[ChunkPart]:
-    """Take `wanted` rows of the full chunks."""
+    """Return parts with `wanted` rows of the full chunks."""
     if not wanted:
         return []
     size, n_full = grid.chunk_points, grid.n_full_chunks
@@ -242,26 +245,26 @@ def _full_parts(grid: Grid, wanted: int, rng: Choices, chunk_order: ChunkOrder) 
 
 
 def _random_window(size: int, length: int, rng: Choices) -> tuple[Range, ...]:
-    """Return a cyclic window of a chunk, from a uniform start; where it is the whole chunk, nothing is chosen."""
+    """Return a cyclic window of a chunk from a uniform start; the whole chunk needs no random choice."""
     return cyclic_window(size, length, rng.randrange(size) if length < size else 0)
 
 
 def count_draws(grid: Grid, n_points: int, chunk_order: ChunkOrder = "consecutive") -> int:
-    """Count the different draws, as sets of points, that `plan_draw` can return.
+    """Return the number of different draws, as sets of points, that `plan_draw` can return.
 
     Parameters
     ----------
     grid : Grid
         The grid of the domain.
     n_points : int
-        Points to draw, T; as many as the domain has, or more, make one draw.
+        Number of points to draw, T. If the domain has no more points than T, there is one draw.
     chunk_order : {"consecutive", "scattered"}
         See `plan_draw`.
 
     Returns
     -------
     int
-        At most `MAX_COUNTED_DRAWS`.
+        The number of draws, capped at `MAX_COUNTED_DRAWS`.
 
     Raises
     ------
@@ -270,9 +273,9 @@ def count_draws(grid: Grid, n_points: int, chunk_order: ChunkOrder = "consecutiv
 
     Notes
     -----
-    With the names of `plan_draw`, no draw is counted twice: a draw either has rows of the short chunk or none; a
-    window of some rows of a ring, but not all, is given by its first row; and rows of k full chunks tell the chunks,
-    the one that is cut (the others are whole), and the window of it.
+    No draw is counted twice, for three reasons. A draw either has rows of the short chunk, or has none. A window of
+    some but not all rows of a ring is determined by its first row. And the rows of k full chunks determine these
+    chunks, the chunk that is cut (the others are whole), and the window in it.
     """
     require_one_of("chunk_order", chunk_order, CHUNK_ORDERS)
     wanted = positive_int(n_points, "num_points")
@@ -294,12 +297,12 @@ def count_draws(grid: Grid, n_points: int, chunk_order: ChunkOrder = "consecutiv
 
 
 def _count_windows(size: int, length: int) -> int:
-    """Count the sets of rows that `cyclic_window` returns for the starts 0 to size - 1."""
+    """Return the number of different sets of rows that `cyclic_window` returns for the starts 0 to size - 1."""
     return size if length < size else 1
 
 
 def _count_full_parts(grid: Grid, wanted: int, chunk_order: ChunkOrder) -> int:
-    """Count the sets of rows that `_full_parts` returns."""
+    """Return the number of different sets of rows that `_full_parts` returns."""
     if not wanted:
         return 1
     size, n_full = grid.chunk_points, grid.n_full_chunks
@@ -309,6 +312,6 @@ def _count_full_parts(grid: Grid, wanted: int, chunk_order: ChunkOrder) -> int:
 
 
 def _count_subsets(size: int, length: int) -> int:
-    """Count the subsets of `length` of `size` things; the result is exact up to `MAX_COUNTED_DRAWS`."""
-    # Binomial coefficients grow up to the middle, and that of 40 of 80 is above the bound.
+    """Return the number of subsets of `length` of `size` things, capped at `MAX_COUNTED_DRAWS`."""
+    # Binomial coefficients grow up to the middle, and comb(80, 40) is above the cap.
     return min(comb(size, min(length, size - length, 40)), MAX_COUNTED_DRAWS)

@@ -1,4 +1,4 @@
-"""From the draws that are wanted to the rows of a sample that have to be read for them. Pure."""
+"""Planning of all draws of an item: the rows of a sample to read for them. Pure."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Share:
     Attributes
     ----------
     names : tuple of str or None
-        What it calls the fields of the read in the item, in the same order; None for one that only its weight reads.
+        Names of the read's fields in the item, in the same order; None for a field that only the draw's weight reads.
     ranges : tuple of (int, int)
         Half-open, ascending ranges of rows of the read.
     candidates : Candidates or None
-        Takes some of these rows, where the draw is weighted; the same of all shares of a draw.
+        For a weighted draw, takes some of these rows; the same object in all shares of the draw.
     """
 
     names: tuple[str | None, ...]
@@ -49,48 +49,48 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class DrawRead:
-    """One read, and what each draw gets of it; together they get every row once."""
+    """One read, and the share of each draw. Together the shares have every row once."""
 
     planned: PlannedRead
     shares: tuple[Share, ...]
 
 
 class DrawPlanner:
-    """Plans all draws of an item: a main draw of each domain, and the named ones.
+    """Plans all draws of an item: a main draw of each domain, and the named draws.
 
-    A draw depends on the seed, the epoch, the sample, the repeat and its own name alone; those that share no point with
-    it count as a part of it.
+    A draw depends only on the seed, the epoch, the sample, the repeat, its own name, and the draws that must share no
+    point with it.
 
     Parameters
     ----------
     domains : mapping of str to DomainLayout
         The domains of the store.
     num_points : mapping of str to int or None, or callable of int to such a mapping, optional
-        Points of the main draws by domain, the same in all epochs or as a function of the epoch. None reads a domain
-        whole; every domain of a main draw has to be named. Without it, all are read whole.
+        Number of points of the main draws by domain, the same in all epochs or as a function of the epoch. None reads a
+        domain whole. The mapping must name every domain of a main draw. Without a mapping, all domains are read whole.
     fields : iterable of str, optional
-        Canonical names of what the main draws give; without it, all that a sample has.
+        Canonical names of the fields of the main draws; by default all fields of a sample.
     draws : mapping of str to Draw, optional
-        The named draws; what is ``<domain>_<name>`` in the store is ``<draw>_<name>`` in the item.
+        The named draws, by name. The field ``<domain>_<name>`` of the store is ``<draw>_<name>`` in the item.
     seed : int or None
-        Of all draws; None makes every draw a fresh one.
+        Seed of all draws; None uses fresh randomness for every draw.
     schedule : {"independent", "sweep"}
-        Whether the main draws of each epoch are independent of those of other epochs, or give all points in turn.
+        Whether the main draws of each epoch are independent of other epochs, or take all points in turn.
     chunk_order : {"consecutive", "scattered"}
-        Which chunks an independent draw takes; see `sampling.plan_draw`.
+        Choice of the chunks of an independent draw; see `sampling.plan_draw`.
     if_short : {"all", "error"}
-        What a draw gives of a domain that has fewer points: all of them, or an error.
+        Whether a draw takes all points of a domain that has too few, or raises an error.
 
     Attributes
     ----------
     names : tuple of str
-        Of all fields that an item can have, in their order.
+        Names of all fields that an item can have, in their order.
     stored_fields : frozenset of str
-        The canonical names of the fields that are read for them; those that only a weight reads are left out.
+        Canonical names of the fields that are read for them, without the fields that only a weight reads.
     seed : int or None
-        As given.
+        Seed of all draws.
     is_random : bool
-        Whether any draw takes a part of a domain.
+        Whether any draw takes only some points of a domain.
 
     Raises
     ------
@@ -115,11 +115,13 @@ class DrawPlanner:
         require_one_of("schedule", schedule, get_args(Schedule))
         require_one_of("if_short", if_short, get_args(IfShort))
         if seed is None and schedule == "sweep":
-            raise ArgumentError("schedule='sweep': expected a seed, which ties the epochs of a sweep, got seed=None")
+            raise ArgumentError(
+                "schedule='sweep': expected a seed, which all epochs of a sweep share, got seed=None; pass seed=0"
+            )
         if callable(num_points) and schedule == "sweep":
             raise ArgumentError(
-                "num_points: schedule='sweep' goes through all points by the same number in each epoch, so it takes no "
-                "function of the epoch; give a mapping"
+                "num_points: expected a mapping, since schedule='sweep' draws the same number of points in each epoch, "
+                "got a function of the epoch; pass a mapping"
             )
         self.seed = None if seed is None else whole_number(seed, "seed")
         self._schedule = schedule
@@ -128,21 +130,21 @@ class DrawPlanner:
         self._num_points = num_points
         self._wanted = domains, fields if fields is None or isinstance(fields, str) else tuple(fields), draws
         self._joined: tuple[int, tuple[JointDraws, ...]] | None = None
-        groups = self._groups(0)
+        joint_draws = self._joint_draws(0)
         if schedule == "sweep":
-            _refuse_weights_in_sweeps(groups)
-        if not groups:
-            raise ArgumentError("fields: expected at least one field, or draws, got none of both")
-        members = [member for group in groups for member in group.members]
+            _refuse_weights_in_sweeps(joint_draws)
+        if not joint_draws:
+            raise ArgumentError("fields: expected at least one field or draw, got neither; pass fields or draws")
+        members = [member for joint in joint_draws for member in joint.members]
         self.is_random = callable(num_points) or any(member.num_points is not None for member in members)
         self.stored_fields = frozenset(field for member in members for field in member.names)
         self.names = tuple(name for member in members for name in member.item_names)
         for name, count in Counter(self.names).items():
             if count > 1:
-                raise ArgumentError(f"draws: two of them would give a field {name!r}; give one of them another name")
+                raise ArgumentError(f"draws: two fields of the item have the name {name!r}; rename one of the draws")
 
-    def _groups(self, epoch: int) -> tuple[JointDraws, ...]:
-        """Return the draws of an epoch; those of the last one are at hand."""
+    def _joint_draws(self, epoch: int) -> tuple[JointDraws, ...]:
+        """Return the joint draws of an epoch, cached for the last epoch."""
         number = epoch if callable(self._num_points) else 0
         joined = self._joined
         if joined is None or joined[0] != number:
@@ -152,75 +154,85 @@ class DrawPlanner:
         return joined[1]
 
     def check(self, sample_id: str, entry: SampleEntry) -> None:
-        """Raise the error of the first draw that a sample cannot give, in the first epoch.
+        """Raise the error of the first draw that is impossible for a sample, in the first epoch.
 
         Raises
         ------
         UnknownNameError
             The sample lacks a domain.
         ArgumentError
-            It has too few points for draws that share none, or for any draw where that is an error.
+            The sample has too few points for draws that share none, or for any draw with ``if_short="error"``.
         """
-        for group in self._groups(0):
-            there = entry.domains.get(group.domain)
+        for joint in self._joint_draws(0):
+            there = entry.domains.get(joint.domain)
             if there is not None:
-                self._check_counts(group, sample_id, there.n_points)
-            elif not group.optional:
+                self._check_counts(joint, sample_id, there.n_points)
+            elif not joint.optional:
                 raise UnknownNameError(
-                    f"sample {sample_id!r} has no domain {group.domain!r}, of which {group.members[-1].title} takes "
-                    f"points: it has only {', '.join(entry.domains)}; leave the sample out, or ask for other fields"
+                    f"sample {sample_id!r} has no domain {joint.domain!r} for {joint.members[-1].title}: it has only "
+                    f"{', '.join(entry.domains)}; leave the sample out, or request other fields"
                 )
 
-    def _check_counts(self, group: JointDraws, sample_id: str, n_points: int) -> None:
-        where = f"sample {sample_id!r}, domain {group.domain!r}"
-        n_read = sum(member.n_read(n_points) for member in group.members)
-        if len(group.members) > 1 and n_read > n_points:
-            shown = " and ".join(_shown_count(member, n_points) for member in group.members)
-            is_weighted = any(member.weighting is not None for member in group.members)
+    def _check_counts(self, joint: JointDraws, sample_id: str, n_points: int) -> None:
+        where = f"sample {sample_id!r}, domain {joint.domain!r}"
+        n_read = sum(member.n_read(n_points) for member in joint.members)
+        if len(joint.members) > 1 and n_read > n_points:
+            shown = " and ".join(_shown_count(member, n_points) for member in joint.members)
+            is_weighted = any(member.weighting is not None for member in joint.members)
             raise ArgumentError(
-                f"{where}: {shown} share no point, which takes {n_read}, and there are {n_points}; ask for fewer"
-                f"{', or a lower oversample' if is_weighted else ''}"
+                f"{where}: disjoint draws need {n_read:,} points ({shown}); the domain has {n_points:,}; draw fewer "
+                f"points{' or lower oversample' if is_weighted else ''}"
             )
-        counts = {member.title: member.num_points or n_points for member in group.members}
+        counts = {member.title: member.num_points or n_points for member in joint.members}
         for title, count in counts.items():
             if count > n_points and self._if_short == "error":
                 raise ArgumentError(
-                    f"{where}: {title} asks for {count} points, and there are {n_points}; ask for fewer, leave the "
-                    "sample out, or take all there are: if_short='all'"
+                    f"{where}: {title} needs {count:,} points; the domain has {n_points:,}; draw fewer points, leave "
+                    "the sample out, or take all points with if_short='all'"
                 )
 
     def plan(self, sample_id: str, entry: SampleEntry, epoch: int, repeat: int = 0) -> list[DrawRead]:
-        """Plan all draws of a sample, which `check` has passed, in an epoch where it came `repeat` times before."""
+        """Plan all draws of a sample in an epoch. Call `check` first.
+
+        Parameters
+        ----------
+        sample_id, entry : str, SampleEntry
+            Id of the sample, and its entry in the manifest.
+        epoch : int
+            Number of the epoch.
+        repeat : int
+            Number of times that the sample came before in this epoch.
+        """
         reads = []
-        for group in self._groups(epoch):
-            if group.domain not in entry.domains:
+        for joint in self._joint_draws(epoch):
+            if joint.domain not in entry.domains:
                 continue
-            grid = entry.domains[group.domain].grid
+            grid = entry.domains[joint.domain].grid
             if callable(self._num_points):
-                self._check_counts(group, sample_id, grid.n_points)
-            joint = self._plan_group(group, grid, sample_id, epoch, repeat)
-            candidates = [self._candidates(one, grid.n_points, sample_id, epoch, repeat) for one in group.members]
-            for read in group.reads:
-                plan, shares = joint.part(read.takers)
+                self._check_counts(joint, sample_id, grid.n_points)
+            plan_of_all = self._plan_joint(joint, grid, sample_id, epoch, repeat)
+            candidates = [self._candidates(one, grid.n_points, sample_id, epoch, repeat) for one in joint.members]
+            for read in joint.reads:
+                plan, shares = plan_of_all.select(read.takers)
                 takes = [candidates[number] for number in read.takers]
-                planned = PlannedRead(sample_id, group.domain, read.layouts, plan, are_candidates=any(takes))
+                planned = PlannedRead(sample_id, joint.domain, read.layouts, plan, are_candidates=any(takes))
                 reads.append(DrawRead(planned, tuple(map(Share, read.names, shares, takes))))
         return reads
 
-    def _plan_group(self, group: JointDraws, grid: Grid, sample_id: str, epoch: int, repeat: int) -> JointPlan:
-        counts = [min(member.n_read(grid.n_points), grid.n_points) for member in group.members]
-        if group.members[0].num_points is None:
+    def _plan_joint(self, joint: JointDraws, grid: Grid, sample_id: str, epoch: int, repeat: int) -> JointPlan:
+        counts = [min(member.n_read(grid.n_points), grid.n_points) for member in joint.members]
+        if joint.members[0].num_points is None:
             return JointPlan.whole(grid)
-        key: tuple[int | str, ...] = (*group.stream, sample_id)
-        if repeat:  # is no step of a sweep: that gives every point in its turn already
+        key: tuple[int | str, ...] = (*joint.stream, sample_id)
+        if repeat:  # not a step of a sweep: the sweep takes every point in turn without it
             return JointPlan.of_draws(grid, counts, self._stream("repeat", repeat, epoch, *key), self._chunk_order)
-        if group.has_main and self._schedule == "sweep":
+        if joint.has_main and self._schedule == "sweep":
             sweep, step = divmod(epoch, sweep_length(grid, counts[0]))
             return JointPlan.of_sweep(grid, counts, step, self._stream("sweep", sweep, *key))
         return JointPlan.of_draws(grid, counts, self._stream("epoch", epoch, *key), self._chunk_order)
 
     def _candidates(self, member: Member, n_points: int, sample_id: str, epoch: int, repeat: int) -> Candidates | None:
-        """Return how a weighted draw takes its points of a sample; None for any other draw."""
+        """Return the candidates of a weighted draw of a sample; None for any other draw."""
         if member.weighting is None or member.num_points is None:
             return None
         n_read, n_taken = (min(count, n_points) for count in (member.n_read(n_points), member.num_points))
@@ -233,17 +245,17 @@ class DrawPlanner:
         return random_stream(secrets.randbits(128)) if self.seed is None else random_stream(self.seed, *key)
 
 
-def _refuse_weights_in_sweeps(groups: Iterable[JointDraws]) -> None:
-    """Raise `ArgumentError` where a weighted draw would take its turn in a sweep."""
-    for group in groups:
-        for member in group.members if group.has_main else ():
+def _refuse_weights_in_sweeps(joint_draws: Iterable[JointDraws]) -> None:
+    """Raise `ArgumentError` if a weighted draw would be part of a sweep."""
+    for joint in joint_draws:
+        for member in joint.members if joint.has_main else ():
             if member.weighting is not None:
                 raise ArgumentError(
-                    f"schedule='sweep': {member.title} is weighted and disjoint, and a sweep takes all points in turn; "
-                    "give it no weight, or disjoint=False, or take schedule='independent'"
+                    f"schedule='sweep': {member.title} is weighted and disjoint, but a sweep takes all points in turn; "
+                    "remove the weight, set disjoint=False, or use schedule='independent'"
                 )
 
 
 def _shown_count(member: Member, n_points: int) -> str:
     oversample = "" if member.weighting is None else f"{member.weighting.oversample} times "
-    return f"{oversample}{member.num_points or n_points} of {member.title}"
+    return f"{oversample}{member.num_points or n_points:,} for {member.title}"

@@ -14,23 +14,23 @@ _BITS_OF_BLOCK = 512
 
 
 class Choices(Protocol):
-    """What a plan asks of a source of randomness; `random.Random` is one."""
+    """The methods that a plan calls on a source of random choices; `random.Random` has them."""
 
     def randrange(self, stop: int, /) -> int:
-        """Return a whole number from 0 up to, but not including, `stop`; each with the same chance."""
+        """Return a whole number from 0 up to, but not including, `stop`; each has the same probability."""
 
     def getrandbits(self, k: int, /) -> int:
         """Return a whole number of `k` random bits."""
 
     def sample(self, population: Sequence[_T], /, k: int) -> list[_T]:
-        """Return `k` different members, each set of them with the same chance."""
+        """Return `k` different members; each set of them has the same probability."""
 
 
 class _HashStream:
-    """The bits of BLAKE2b over a key and a counter. A plan takes a handful of numbers, and so one block.
+    """Random bits: BLAKE2b of a key and a counter. A plan needs a few numbers, so one block.
 
-    Generators with a large state take longer to be made than the whole plan, in a process whose caches hold other
-    things: NumPy's some 200 µs and Python's 40, where a draw takes 400.
+    When the CPU caches are cold, creating a generator with a large state takes longer than the whole plan: about
+    200 µs for NumPy's and 40 µs for Python's, while a draw takes 400 µs.
     """
 
     __slots__ = ("_bits", "_counter", "_key", "_n_bits")
@@ -56,7 +56,7 @@ class _HashStream:
         if stop < 1:
             raise ValueError(f"stop: expected at least 1, got {stop}")
         k = (stop - 1).bit_length()
-        # What is too large is thrown away, so that all others have the same chance, exactly.
+        # Values that are too large are rejected, so that all others have exactly the same probability.
         while (value := self.getrandbits(k)) >= stop:
             pass
         return value
@@ -67,5 +67,5 @@ class _HashStream:
 
 
 def random_stream(*key: int | str) -> Choices:
-    """Start a stream of random choices; the same key gives the same stream, in every process."""
+    """Return a stream of random choices. The same key returns the same stream in every process."""
     return _HashStream(repr(key).encode())

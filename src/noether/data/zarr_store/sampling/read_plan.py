@@ -1,4 +1,4 @@
-"""Read plans: the chunks of a domain, and the rows of them, that a read takes. Pure."""
+"""Read plans: the chunks of a domain that a read takes, and the rows of each. Pure."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ Range = tuple[int, int]
 
 
 class ChunkPart(NamedTuple):
-    """What a plan takes of one chunk: half-open, ascending ranges of rows, counted from the chunk's first row."""
+    """The rows that a plan takes of one chunk: half-open, ascending ranges, counted from the chunk's first row."""
 
     chunk: int
     ranges: tuple[Range, ...]
 
     @property
     def n_points(self) -> int:
-        """Rows taken of this chunk."""
+        """Number of rows taken of this chunk."""
         return sum(stop - start for start, stop in self.ranges)
 
 
 class ChunkRun(NamedTuple):
-    """Chunks of a plan that are neighbours in one shard; the same for all fields of the domain.
+    """A run of chunks in one shard; the same for all fields of the domain.
 
     Attributes
     ----------
     shard : int
         Number of the shard.
     first_in_shard : int
-        Position of the first chunk in the shard.
+        Index of the first chunk in the shard.
     n_chunks : int
-        How many.
+        Number of chunks.
     """
 
     shard: int
@@ -46,16 +46,16 @@ class ChunkRun(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ReadPlan:
-    """The chunks, and the rows of them, that make a draw; the same for all fields of a domain.
+    """The chunks of a draw, and the rows of each; the same for all fields of a domain.
 
     Attributes
     ----------
     grid : Grid
         The grid of the domain.
     parts : tuple of ChunkPart
-        In ascending order of chunks, each chunk once.
+        The parts in ascending order of chunks, each chunk once.
     n_points : int
-        Rows that the draw gives.
+        Number of rows of the draw.
     """
 
     grid: Grid
@@ -71,7 +71,7 @@ class ReadPlan:
         object.__setattr__(self, "n_points", n_points)
 
     def runs(self) -> Iterator[tuple[ChunkPart, ...]]:
-        """Group the parts into runs of neighbouring chunks, each of which one request can fetch."""
+        """Yield the parts of each run of neighbouring chunks; one request can fetch a run."""
         first = 0
         for i in range(1, len(self.parts) + 1):
             if i == len(self.parts) or self.parts[i].chunk != self.parts[i - 1].chunk + 1:
@@ -79,7 +79,7 @@ class ReadPlan:
                 first = i
 
     def shard_runs(self, chunks_per_shard: int) -> list[ChunkRun]:
-        """Return the chunks, in their order, grouped into neighbours of one shard; computed once for all fields."""
+        """Return the runs of chunks within each shard, in order; computed once for all fields."""
         runs = self._shard_runs.get(chunks_per_shard)
         if runs is None:
             runs = self._shard_runs[chunks_per_shard] = list(self._split_runs(chunks_per_shard))
@@ -95,7 +95,7 @@ class ReadPlan:
                 chunk += here
 
     def take(self, ranges: Sequence[Range]) -> ReadPlan:
-        """Plan to read a part of the rows: half-open, ascending ranges of them, counted as this plan gives them."""
+        """Return a plan of some of the rows: half-open, ascending ranges, counted in the order of this plan."""
         parts, first = [], 0
         for part in self.parts:
             kept: list[Range] = []
@@ -116,14 +116,14 @@ class PlannedRead:
     Attributes
     ----------
     sample_id, domain : str
-        Which sample, and which of its domains.
+        Id of the sample, and name of the domain.
     layouts : tuple of ArrayLayout
         The fields to read.
     plan : ReadPlan
-        The rows, the same for all of them.
+        The rows, the same for all fields.
     are_candidates : bool
-        Whether some of the rows are taken for the result: they lie apart from it, in float32, or in float64 where
-        float32 does not have every stored value.
+        Whether only some of the rows are taken for the result. They are read into a block of their own, in float32, or
+        in float64 if float32 cannot represent every stored value.
     """
 
     sample_id: str

@@ -1,6 +1,6 @@
 """The shuffle of a domain: seed derivation and permutation. Pure.
 
-The algorithms are part of the format: the same seed, sample id and domain give the same order for good.
+The algorithms belong to the format: the same seed, sample id and domain always produce the same order.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from noether.data.zarr_store.codec import HashKey, hash_order
 __all__ = ["SHUFFLE_ALGORITHM", "SHUFFLE_ALGORITHMS", "hash_key", "permutation"]
 
 SHUFFLE_ALGORITHM = "hash-v1"
-"""The shuffle of new stores."""
+"""The shuffle algorithm of new stores."""
 
 _TWISTER = "mt19937-v1"
 SHUFFLE_ALGORITHMS = (SHUFFLE_ALGORITHM, _TWISTER)
-"""The shuffles whose order is known."""
+"""The shuffle algorithms that this release knows."""
 
 
 def permutation(
@@ -31,15 +31,15 @@ def permutation(
     Parameters
     ----------
     n_points : int
-        Points of the domain.
+        Number of points of the domain.
     algorithm : str
         One of `SHUFFLE_ALGORITHMS`.
     shuffle_seed : int
         Seed of the store.
     sample_id, domain : str
-        What is shuffled.
+        Id of the sample, and name of the domain.
     threads : int
-        Threads that sort; the order does not depend on it.
+        Number of threads that sort; the order does not depend on it.
 
     Returns
     -------
@@ -50,8 +50,8 @@ def permutation(
     -----
     The key is the SHA-256 of ``"{shuffle_seed}:{sample_id}:{domain}"``. ``hash-v1`` sorts the rows by their hashes; the
     first 16 bytes of the key, as two little-endian uint64, are the keys of the hash. ``mt19937-v1`` seeds
-    `numpy.random.RandomState` with the key as eight little-endian uint32; NumPy has frozen its stream for good (NEP
-    19), unlike that of its newer generators.
+    `numpy.random.RandomState` with the key as eight little-endian uint32. NumPy guarantees that the stream of this
+    generator never changes (NEP 19), unlike the streams of its newer generators.
     """
     key = _digest(shuffle_seed, sample_id, domain)
     if algorithm == _TWISTER:

@@ -1,17 +1,17 @@
-"""Which rows a weighted draw takes of its candidates. Pure.
+"""The rows that a weighted draw takes of its candidates. Pure.
 
-The law: of n rows with weights w, T are taken, and row i is one of them with probability
-``p_i = min(1, c w_i)``, where c makes these add up to T. It is systematic sampling with probability proportional to
-size (Madow, "On the theory of systematic sampling, II", 1949; Tillé, "Sampling Algorithms", 2006, chapter 7): the
-probabilities are laid end to end on a line of length T, and each row is taken whose piece holds one of the points
-``u, u + 1, …, u + T - 1``, for one u that is uniform in [0, 1). Rows whose pieces lie a whole number apart are taken
-together, so the line is laid out in another order for each draw: the rows are cut into stretches at random places, and
-these are put in a random order. Otherwise, of candidates that are the same in all epochs, and weights that are equal,
-the draws would be a few.
+The law: T of n rows with weights w are taken, row i with probability ``p_i = min(1, c w_i)``, where c makes the
+probabilities add up to T. The method is systematic sampling with probability proportional to size (Madow, "On the
+theory of systematic sampling, II", 1949; Tillé, "Sampling Algorithms", 2006, chapter 7). The probabilities are laid end
+to end on a line of length T. A row is taken if its piece of the line contains one of the points
+``u, u + 1, …, u + T - 1``, for one u that is uniform in [0, 1). Rows whose pieces are a whole number apart are taken
+together, so each draw lays out the line in another order: the rows are cut into stretches at random places, and the
+stretches are put in random order. Otherwise, with the same candidates in all epochs and equal weights, there would be
+only a few different draws.
 
-Lengths are whole numbers of units, and so is u: the chance of a row is exactly the length of its piece, whatever was
-rounded on the way to it, and exactly T rows are taken. A length of 1 has 2**64 units, so that sums of uint64 leave out
-whole numbers by themselves, and a row has a point where a sum wraps around.
+Lengths are whole numbers of units, and so is u. So the probability of a row is exactly the length of its piece,
+whatever was rounded to compute that, and exactly T rows are taken. A length of 1 has 2**64 units: sums of uint64 wrap
+around at whole numbers, and a row contains a point where the sum wraps around.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from numpy.typing import NDArray
 
 __all__ = ["DEFAULT_OVERSAMPLE", "MAX_WEIGHT", "N_RANDOM_BYTES", "Line", "random_stretches"]
 
-# How far the chances of points are from proportional to their weights (half of the sum of all differences), on average
-# over all windows of candidates, of run_1 of examples/data: draws of 128 of 2,041 faces by their areas, and of 1,024 of
-# 18,219 cells by 1 / (distance from the wall + 0.02). The largest weights are 1.7 and 3.8 times the mean one: where
-# fewer points than that are read for each that is taken, the largest ones are taken for certain and still come too
-# seldom. tests/properties/sampling/test_oversample.py repeats the figures.
+# The table has the distance of the points' probabilities from proportionality to their weights: half of the sum of all
+# differences, averaged over all windows of candidates. The data are run_1 of examples/data: draws of 128 of 2,041 faces
+# by area, and of 1,024 of 18,219 cells by 1 / (distance from the wall + 0.02). The largest weights are 1.7 and 3.8
+# times the mean weight. With a lower oversample than that, candidates of the largest weights are always taken, and
+# still come too seldom. tests/properties/sampling/test_oversample.py repeats the figures.
 #
-#     times as many read       1       2       3       4       8     all
+#     oversample               1       2       3       4       8     all
 #     areas               0.1303  0.0049  0.0044  0.0039  0.0020  0.0000
 #     falloff             0.4413  0.1578  0.0272  0.0024  0.0008  0.0000
 DEFAULT_OVERSAMPLE = 4
@@ -42,24 +42,24 @@ MAX_WEIGHT = 1e200
 N_STRETCHES = 16
 
 N_RANDOM_BYTES = 8 + 4 * (2 * N_STRETCHES - 1)
-"""For the start, the order of the stretches, and the cuts between them."""
+"""Number of random bytes of a draw: for the start, the order of the stretches, and the cuts between them."""
 
 _ONE = 2.0**64
 
-# A row this close to certain is taken for certain. So no other piece gets longer than 1 by what is added to make the
-# line a whole number of ones: 2**11 units for each row and 2**15 for each that is taken, at most.
+# A row with this probability or more is always taken. So no other piece becomes longer than 1 when units are added to
+# make the length of the line a whole number: at most 2**11 units for each row, and 2**15 for each row that is taken.
 _CERTAIN = 1 - 2.0**-24
 
 
 class Line(NamedTuple):
-    """Probabilities end to end.
+    """The probabilities of rows, laid end to end.
 
     Attributes
     ----------
     lengths : ndarray of uint64, shape (n,)
-        For each row the length of its piece, in units; 0 where it is taken for certain.
+        Length of each row's piece, in units; 0 for a row that is always taken.
     certain : ndarray of intp
-        The rows that are taken for certain.
+        Indices of the rows that are always taken.
     """
 
     lengths: NDArray[np.uint64]
@@ -67,19 +67,19 @@ class Line(NamedTuple):
 
     @classmethod
     def of_weights(cls, weights: NDArray[np.float64], n_taken: int) -> Line:
-        """Lay out the probabilities of rows to be among `n_taken`.
+        """Return the line of the probabilities with which `n_taken` rows are taken.
 
         Parameters
         ----------
         weights : ndarray, shape (n,)
-            From 0 to `MAX_WEIGHT`, at least `n_taken` of them above 0. They are overwritten.
+            Weights from 0 to `MAX_WEIGHT`, at least `n_taken` of them above 0. The array is overwritten.
         n_taken : int
-            Rows to take, at least 1; the line and the certain rows make up this length.
+            Number of rows to take, at least 1. The length of the line plus the number of certain rows is `n_taken`.
 
         Notes
         -----
-        Rows whose share of `n_taken` would be 1 or more are taken for certain, and the rest is shared out among the
-        others, until no share exceeds 1. A share below 2**-53 is 0.
+        Rows whose share of `n_taken` would be 1 or more are always taken, and the rest is divided among the other
+        rows, until no share exceeds 1. A share below 2**-53 becomes 0.
         """
         shares, certain, left = weights, [np.empty(0, np.intp)], n_taken
         total = _sum(shares)
@@ -92,11 +92,11 @@ class Line(NamedTuple):
                 return cls(np.zeros(len(shares), np.uint64), np.concatenate(certain))
             total = _sum(shares)
         shares *= left / total
-        shares += 1  # the mantissa of a number from 1 to 2 is what it has above 1, in units of 2**-52
+        shares += 1  # the mantissa of a number from 1 to 2 is its excess over 1, in units of 2**-52
         lengths = shares.view(np.uint64)
         lengths <<= 12
         longest = lengths.argmax()
-        lengths[longest : longest + 1] -= lengths.sum()  # nearly 0, since it leaves out whole numbers
+        lengths[longest : longest + 1] -= lengths.sum()  # nearly 0, since the sum wraps around
         return cls(lengths, np.concatenate(certain))
 
     def probabilities(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -107,19 +107,19 @@ class Line(NamedTuple):
         return chances
 
     def systematic_rows(self, start: int, stretches: Sequence[slice]) -> NDArray[np.intp]:
-        """Take the rows whose pieces hold a point, and those that are certain.
+        """Return the rows whose pieces contain a point, and the rows that are always taken.
 
         Parameters
         ----------
         start : int
-            Where the line begins, in units from the last point before it on.
+            Start of the line, in units after the last point before it.
         stretches : sequence of slice
-            The order in which rows are laid out; together they have each row once.
+            Order of the rows on the line. Together the stretches have each row once.
 
         Returns
         -------
         ndarray of intp
-            The rows in ascending order, each once.
+            Indices of the rows in ascending order, each once.
         """
         ends = np.concatenate([[np.uint64(start)], *(self.lengths[one] for one in stretches)])
         np.cumsum(ends, out=ends)
@@ -134,20 +134,20 @@ class Line(NamedTuple):
         return np.flatnonzero(is_taken)
 
     def random_rows(self, random_bytes: bytes) -> NDArray[np.intp]:
-        """Take rows at random, from `N_RANDOM_BYTES` random bytes."""
+        """Return random rows, chosen with `N_RANDOM_BYTES` random bytes."""
         start, words = int.from_bytes(random_bytes[:8], "little"), np.frombuffer(random_bytes[8:], "<u4")
         return self.systematic_rows(start, random_stretches(len(self.lengths), words))
 
 
 def random_stretches(n_rows: int, words: NDArray[np.uint32]) -> list[slice]:
-    """Cut rows into `N_STRETCHES` stretches at random places, and put these in random order; some may be empty."""
+    """Return `N_STRETCHES` stretches of rows, cut at random places, in random order; some may be empty."""
     cuts = np.sort(words[: N_STRETCHES - 1].astype(np.uint64) * n_rows >> 32).tolist()
     stretches = [slice(*bounds) for bounds in pairwise((0, *cuts, n_rows))]
     return [stretches[number] for number in np.argsort(words[N_STRETCHES - 1 :], kind="stable")]
 
 
 def _sum(shares: NDArray[np.float64]) -> float:
-    """Return the sum of shares, of which one is above 0; very small ones are scaled first, in place."""
+    """Return the sum of shares, at least one of them above 0; very small shares are first scaled in place."""
     total = float(shares.sum())
     if total > 1 / MAX_WEIGHT:
         return total

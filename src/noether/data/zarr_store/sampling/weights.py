@@ -1,4 +1,4 @@
-"""Weights of points, from fields. Pure."""
+"""Weights of points, computed from fields. Pure."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Fields: TypeAlias = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Falloff:
-    """A weight that falls with the distance from where a field is 0: ``1 / (abs(field) + distance)``.
+    """A weight that falls as the absolute value of a field grows: ``1 / (abs(field) + distance)``.
 
     Attributes
     ----------
     field : str
         Canonical name of a field with one component, such as ``volume_sdf``.
     distance : float
-        The value of the field at which the weight is half of that at 0, in the unit of the field; above 0.
+        Value of the field at which the weight is half of the weight at 0, in the unit of the field; above 0.
 
     Raises
     ------
@@ -59,9 +59,10 @@ class Weight:
     Attributes
     ----------
     function : callable of dict of str to ndarray to array-like
-        Gets the fields of n points by canonical name, of shape ``(n,)`` for scalars and ``(n, width)`` otherwise, in
-        float32, or float64 where the store has float64. Returns n finite weights of 0 and more. It depends on nothing
-        else, so that the same points have the same weights; where workers are spawned, it can be pickled.
+        Receives the fields of n points by canonical name, of shape ``(n,)`` for scalars and ``(n, width)`` otherwise,
+        in float32, or in float64 if the store has float64. Returns n finite weights of 0 or more. The function must
+        depend on nothing else, so that the same points have the same weights. If workers are spawned, it must be
+        picklable.
     reads : iterable of str
         Canonical names of these fields, all of the domain of the draw.
 
@@ -88,7 +89,7 @@ AnyWeight: TypeAlias = str | Falloff | Weight
 
 @dataclass(frozen=True, slots=True)
 class _Value:
-    """The value of a field as a weight."""
+    """A weight that is the value of a field."""
 
     field: str
 
@@ -97,30 +98,30 @@ class _Value:
 
 
 def as_weight(weight: AnyWeight) -> Weight:
-    """Return any form of a weight as a function of fields."""
+    """Return any form of a weight as a `Weight`."""
     if isinstance(weight, Weight):
         return weight
     return Weight(_Value(weight), (weight,)) if isinstance(weight, str) else Weight(weight, (weight.field,))
 
 
 def evaluate(weight: Weight, fields: Mapping[str, NDArray[Any]], n_points: int, where: str) -> NDArray[np.float64]:
-    """Return the weights of points; very large ones are scaled down, all by the same factor.
+    """Return the weights of points. If a weight is very large, all are scaled down by the same factor.
 
     Parameters
     ----------
     weight : Weight
-        Computes them.
+        Function that computes the weights.
     fields : mapping of str to ndarray
-        The fields that it reads; a caller's function gets copies, which it may change.
+        Fields that the function reads. A caller's function gets copies, which it may change.
     n_points : int
-        How many points there are.
+        Number of points.
     where : str
-        Names sample and draw, to begin an error with.
+        Names sample and draw, for the beginning of errors.
 
     Raises
     ------
     ArgumentError
-        The weights are not `n_points` finite numbers of 0 and more, or all are 0.
+        The weights are not `n_points` finite numbers of 0 or more, or all are 0.
     """
     title = f"{where}: the weight from {', '.join(weight.reads)}"
     try:
@@ -133,7 +134,7 @@ def evaluate(weight: Weight, fields: Mapping[str, NDArray[Any]], n_points: int, 
     if values.shape != (n_points,) or values.dtype.kind not in "biuf":
         raise ArgumentError(
             f"{title}: expected real numbers of shape {(n_points,)}, one for each point, got {values.dtype} of shape "
-            f"{values.shape}; its function has to return one weight for each row of the fields"
+            f"{values.shape}; return one weight for each row of the fields from its function"
         )
     weights = values.astype(np.float64)
     largest = weights.max()
@@ -145,7 +146,7 @@ def evaluate(weight: Weight, fields: Mapping[str, NDArray[Any]], n_points: int, 
 
 
 def _fault(weights: NDArray[np.float64]) -> str:
-    """Say what is wrong with weights, and what to do."""
+    """Return the fault of weights, and the way out."""
     n, n_not_finite, n_negative = len(weights), int((~np.isfinite(weights)).sum()), int((weights < 0).sum())
     if n_not_finite:
         found, remedy = f"{n_not_finite:,} of {n:,} weights are NaN or infinite", "np.nan_to_num(values)"
@@ -155,6 +156,6 @@ def _fault(weights: NDArray[np.float64]) -> str:
     else:
         found, remedy = f"all {n:,} weights are 0", "values + 0.001"
     return (
-        f"{found}; expected finite numbers of 0 and more, not all 0; give a weight that makes them so, such as "
+        f"expected finite numbers of 0 or more, not all 0, but {found}; use a weight such as "
         f"Weight(function, reads=[...]) with a function that returns {remedy}, or leave the sample out"
     )

@@ -1,4 +1,4 @@
-"""Statistics of the fields of a store: moments that merge, from all points or from as many as a tolerance asks for."""
+"""Statistics of the fields of a store: mergeable moments, from all points or from as many as a tolerance requires."""
 
 from noether.data.zarr_store.statistics.calculate import calculate_store_statistics
 from noether.data.zarr_store.statistics.documents import (

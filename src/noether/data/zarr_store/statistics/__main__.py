@@ -1,4 +1,4 @@
-"""Compute statistics: ``noether-zarr stats``."""
+"""Compute statistics, as ``noether-zarr stats`` does."""
 
 from noether.data.zarr_store.cli import load_command
 

@@ -1,4 +1,4 @@
-"""One pass over a store, or over as many of its chunks as a tolerance asks for."""
+"""One pass over a store, or over as many of its chunks as a tolerance requires."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from noether.data.zarr_store.stores import is_remote, normalize_root
 
 __all__ = ["calculate_store_statistics"]
 
-_Part: TypeAlias = tuple[PlannedRead, RunningStats]
+_BlockStats: TypeAlias = tuple[PlannedRead, RunningStats]
 
-# Requests to object storage wait far more than they work.
+# Threads that read object storage mostly wait.
 _REMOTE_WORKERS = 16
-# Blocks per thread that are under way, or wait for the one whose turn it is to be merged.
+# Blocks per thread that are being read, or wait to be merged in order.
 _BLOCKS_AHEAD = 2
 
 
@@ -55,52 +55,52 @@ def calculate_store_statistics(
     store_root : str or path
         Local path or URL of the store.
     fields : iterable of str, optional
-        Canonical names of the fields; without it, all.
+        Canonical names of the fields; by default all fields.
     exclude_fields : iterable of str
         Fields to leave out.
     sample_ids : iterable of str, optional
-        Which samples; without it, or `split`, all.
+        Ids of the samples; by default all samples, or the samples of `split`.
     split : str, optional
-        The samples of a split of the store.
+        Name of a split of the store, to use only its samples.
     limit : int, optional
-        Take only the first so many samples.
+        Maximum number of samples; the first ones are used.
     max_workers : int, optional
-        Threads; by default one for each core, and 16 for a URL.
+        Number of threads; by default one for each core, and 16 for a URL.
     progress : bool or callable of (int, int) to None, optional
-        True shows the progress on stderr: a line that is rewritten on a terminal, ten lines at most elsewhere. A
-        function is told, after every few chunks, how many values were read and how many will be.
+        True shows the progress on stderr: one line that is rewritten on a terminal, and at most ten lines elsewhere. A
+        function is called after every few chunks, with the number of values read so far and the total number to read.
     storage_options : mapping, optional
         Options of the file system; see `stores.open_storage`.
     tolerance : float, optional
-        Read no more chunks than needed for half the width of the 95 % confidence interval of every mean, and of every
-        log-scale mean, to be at most this part of the field's standard deviation. At least one chunk of every sample
-        is read. Extremes, which need all points, are NaN then.
+        Read chunks only until the 95 % confidence interval of every mean, and of every log-scale mean, is within
+        ± `tolerance` standard deviations of the field. At least one chunk of every sample is read. The extremes, which
+        need all points, are then NaN.
     seed : int
-        Chooses the chunks where there is a tolerance.
+        Seed of the choice of chunks, if there is a tolerance.
 
     Returns
     -------
     dict of str to RunningStats
-        By canonical field name, in the order of the store; fields that none of the samples has are left out. Those of
-        positions are relative to the origin of the store.
+        Statistics by canonical field name, in the order of the store, without fields that none of the samples has.
+        Statistics of positions are relative to the origin of the store.
 
     Raises
     ------
     UnknownNameError
         The store has no such field, sample or split.
     ArgumentError
-        A parameter is out of its range, or there is nothing to compute.
+        A parameter is out of its range, or no field or sample is left.
     ManifestError
         There is no store at `store_root`.
     CorruptDataError
-        The bytes in the store are not what they should be.
+        The bytes in the store are damaged.
     StorageError
         The store cannot be reached.
 
     Notes
     -----
-    The interval of a mean rests on the points of a store being shuffled, and on the central limit theorem, so on
-    thousands of points. Its errors are those of the choice of chunks.
+    The confidence interval of a mean relies on the shuffle of the store's points, and on the central limit theorem, so
+    on thousands of points. It covers the error from the choice of chunks only.
     """
     root = normalize_root(store_root)
     if max_workers is None:
@@ -116,12 +116,12 @@ def calculate_store_statistics(
         (rows,) = fetcher.read(reads, ResultDtypes())
         return RunningStats.of(rows)
 
-    parts = _map_in_order(summarize, selection.blocks(shares, seed), workers)
+    all_stats = _map_in_order(summarize, selection.blocks(shares, seed), workers)
     totals: dict[str, RunningStats] = {}
-    with shown_progress(progress) as tell:
-        if tell is not None:
-            parts = _told(tell, selection.count_values(shares), parts)
-        for (sample_id, domain, (layout,)), blocks in groupby(parts, _sample_and_field):
+    with shown_progress(progress) as report:
+        if report is not None:
+            all_stats = _with_progress(report, selection.count_values(shares), all_stats)
+        for (sample_id, domain, (layout,)), blocks in groupby(all_stats, _sample_and_field):
             of_points_read = reduce(RunningStats.merge, (stats for _, stats in blocks))
             of_sample = extrapolate(of_points_read, selection.grids[sample_id][domain].n_points)
             totals[layout.field] = totals[layout.field].merge(of_sample) if layout.field in totals else of_sample
@@ -129,23 +129,23 @@ def calculate_store_statistics(
     return {field: totals[field] for field in fields_in_order if field in totals}
 
 
-def _sample_and_field(part: _Part) -> tuple[str, str, tuple[ArrayLayout, ...]]:
-    block, _ = part
+def _sample_and_field(block_stats: _BlockStats) -> tuple[str, str, tuple[ArrayLayout, ...]]:
+    block, _ = block_stats
     return block.sample_id, block.domain, block.layouts
 
 
-def _told(progress: Progress, n_values: int, parts: Iterable[_Part]) -> Iterator[_Part]:
+def _with_progress(report: Progress, n_values: int, all_stats: Iterable[_BlockStats]) -> Iterator[_BlockStats]:
     done = 0
-    for block, stats in parts:
+    for block, stats in all_stats:
         done += stats.count * stats.width
-        progress(done, n_values)
+        report(done, n_values)
         yield block, stats
 
 
 def _map_in_order(
     summarize: Callable[[PlannedRead], RunningStats], blocks: Iterable[PlannedRead], workers: int
-) -> Iterator[_Part]:
-    """Summarize blocks in threads, and yield them in their order; only so many are under way or waiting."""
+) -> Iterator[_BlockStats]:
+    """Yield each block and its statistics in order. Threads compute them, a limited number of blocks ahead."""
     if workers == 1:
         yield from ((block, summarize(block)) for block in blocks)
         return
@@ -161,6 +161,6 @@ def _map_in_order(
                 first, future = pending.popleft()
                 yield first, future.result()
         finally:
-            # After an error, or Ctrl-C, only what has begun is waited for.
+            # After an error or Ctrl-C, wait only for the blocks that have begun.
             for _, future in pending:
                 future.cancel()

@@ -30,7 +30,7 @@ __all__ = [
 Figures = dict[str, int | list[float | None]]
 FlatFigures = dict[str, list[float]]
 
-# No canonical field name is without an underscore.
+# Never the name of a field: every canonical field name has an underscore.
 _POSITIONS = "positions"
 
 _EXACT = ("mean", "std", "min", "max", "logmean", "logstd")
@@ -38,7 +38,7 @@ _MARGINS = ("mean_margin", "logmean_margin")
 # The names of figures in the flat form, and their attributes.
 _FLAT = {"mean": "mean", "std": "std", "logscale_mean": "logmean", "logscale_std": "logstd"}
 FLAT_BOUNDS = ("raw_pos_min", "raw_pos_max")
-"""The names of the bounds of all positions in the flat form."""
+"""Names of the bounds of all positions in the flat form."""
 _JSON, _YAML = (".json",), (".yaml", ".yml")
 DOCUMENT_SUFFIXES = _JSON + _YAML
 
@@ -47,7 +47,7 @@ _Components = Annotated[list[_Component], Field(min_length=1)]
 
 
 class _FieldFigures(BaseModel):
-    """One field of a document, as `statistics_to_dict` makes it."""
+    """The statistics of one field in a document of `statistics_to_dict`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -67,7 +67,7 @@ class _FieldFigures(BaseModel):
     def _fits_together(self) -> Self:
         lengths = {name: len(value) for name, value in self if isinstance(value, list)}
         if len(set(lengths.values())) > 1:
-            raise ValueError(f"expected as many components in each figure, got {lengths}")
+            raise ValueError(f"expected the same number of components in each figure, got {lengths}")
         if self.points_read is not None and self.points_read > self.count:
             raise ValueError(f"points_read: expected at most the count {self.count}, got {self.points_read}")
         return self
@@ -81,25 +81,25 @@ def statistics_to_dict(stats: Mapping[str, RunningStats], *, flat: Literal[False
 @overload
 def statistics_to_dict(stats: Mapping[str, RunningStats], *, flat: Literal[True]) -> FlatFigures: ...
 def statistics_to_dict(stats: Mapping[str, RunningStats], *, flat: bool = False) -> dict[str, Figures] | FlatFigures:
-    """Return statistics as dictionaries and lists, for JSON and its like.
+    """Return statistics as dictionaries and lists, for JSON and similar formats.
 
     Parameters
     ----------
     stats : mapping of str to RunningStats
-        By canonical field name.
+        Statistics by canonical field name.
     flat : bool
-        Whether to return one list a figure, as normalizers read it, and not one dictionary a field.
+        Whether to return one list per figure, as normalizers read it, instead of one dictionary per field.
 
     Returns
     -------
     dict of str to dict
-        By canonical field name: the attributes of `RunningStats` by name, a list with one number for each component
-        where they are arrays, and None for what is not finite. Estimates alone have `points_read` and margins.
+        By canonical field name, the attributes of `RunningStats` by name. Arrays are lists with one number for each
+        component, and a number that is not finite is None. Only estimates have `points_read` and margins.
     dict of str to list of float
         The flat form: ``{field}_mean``, ``{field}_std``, ``{field}_logscale_mean`` and ``{field}_logscale_std`` of
-        every field, positions included, with one number for each component, so a list of one for a scalar; and the
-        bounds of the positions of all domains, ``raw_pos_min`` and ``raw_pos_max``. A figure with a component that is
-        not finite is left out, such as the bounds where only some points were read.
+        every field, positions included; and the bounds of the positions of all domains, ``raw_pos_min`` and
+        ``raw_pos_max``. Each is a list with one number for each component, also for a scalar. A figure with a
+        component that is not finite is left out, such as the bounds if only some points were read.
     """
     if not flat:
         return {field: _figures(one) for field, one in stats.items()}
@@ -107,7 +107,7 @@ def statistics_to_dict(stats: Mapping[str, RunningStats], *, flat: bool = False)
 
 
 def flat_names(stats: Mapping[str, RunningStats]) -> list[str]:
-    """List the names that the flat form has where all figures are finite."""
+    """Return the names that the flat form has if all figures are finite."""
     return [name for name, _ in _flat_figures(stats)]
 
 
@@ -129,28 +129,31 @@ def _figures(stats: RunningStats) -> Figures:
 
 
 def statistics_from_dict(document: Mapping[str, Any]) -> dict[str, RunningStats]:
-    """Return the statistics that `statistics_to_dict`, or a file of `save_statistics`, holds.
+    """Return the statistics in a document of `statistics_to_dict`, or in the content of a file of `save_statistics`.
 
     Raises
     ------
     ArgumentError
-        It holds something else.
+        The document has another form.
     """
     try:
         if document.values() and all(isinstance(value, list) for value in document.values()):
             raise ArgumentError(
                 "expected the statistics of fields by name, got the flat form, which lacks counts; "
-                "expected the file of --output"
+                "use the file of --output"
             )
         fields = _DOCUMENT.validate_python({key: value for key, value in document.items() if key != _POSITIONS})
     except AttributeError as error:
-        raise ArgumentError(f"expected the statistics of fields by name, got {type(document).__name__}") from error
+        raise ArgumentError(
+            f"expected the statistics of fields by name, got {type(document).__name__}; "
+            "use a file that noether-zarr stats wrote"
+        ) from error
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in problem["loc"])
         raise ArgumentError(
             f"expected statistics as noether-zarr stats writes them, but {where}: "
-            f"{problem['msg'].removeprefix('Value error, ')}"
+            f"{problem['msg'].removeprefix('Value error, ')}; use a file that noether-zarr stats wrote"
         ) from error
     return {field: _running_stats(figures) for field, figures in fields.items()}
 
@@ -171,31 +174,31 @@ def _running_stats(figures: _FieldFigures) -> RunningStats:
 
 
 def output_path(path: str | os.PathLike[str], suffixes: Sequence[str] = DOCUMENT_SUFFIXES) -> Path:
-    """Return the path of a file that is to be written, before the work that it is for.
+    """Return the path of an output file, after checking it. Call this before the work that makes the file.
 
     Raises
     ------
     ArgumentError
-        It ends in none of the suffixes, or its directory is not there.
+        The path has none of the suffixes, or its directory does not exist.
     """
     file = Path(path)
     if file.suffix.lower() not in suffixes:
         raise ArgumentError(f"{file}: expected a file name that ends in {' or '.join(suffixes)}")
     if not file.absolute().parent.is_dir():
-        raise ArgumentError(f"{file}: there is no directory {file.absolute().parent}; make it first")
+        raise ArgumentError(f"{file}: there is no directory {file.absolute().parent}; create it first")
     return file
 
 
 def save_statistics(stats: Mapping[str, RunningStats], path: str | os.PathLike[str], *, flat: bool = False) -> None:
-    """Write statistics to a ``.json`` or ``.yaml`` file, which appears whole or not at all.
+    """Write statistics to a ``.json`` or ``.yaml`` file, atomically.
 
-    It holds what `statistics_to_dict` returns. The form that is not flat also has, where there are positions, their
-    bounds over all domains as `min` and `max` of `positions`.
+    The file has the result of `statistics_to_dict`. Unless it is flat, it also has the bounds of all positions, over
+    all domains, as `min` and `max` of `positions`.
 
     Raises
     ------
     ArgumentError
-        The path ends in another suffix, or its directory is not there.
+        The path has another suffix, or its directory does not exist.
     StorageError
         The file cannot be written.
     """
@@ -225,19 +228,19 @@ def load_statistics(path: str | os.PathLike[str]) -> dict[str, RunningStats]:
     Raises
     ------
     ArgumentError
-        It is no such file.
+        The file cannot be read, or `save_statistics` did not write it.
     """
     file = Path(path)
     if file.suffix.lower() in _YAML:
-        raise ArgumentError(f"{file}: YAML is written but not read; expected the .json file of the same statistics")
+        raise ArgumentError(f"{file}: expected a .json file, got YAML; use the .json file of the same statistics")
     try:
         return statistics_from_dict(json.loads(file.read_bytes()))
     except OSError as error:
-        raise ArgumentError(f"{file}: cannot be read ({error.strerror})") from error
+        raise ArgumentError(f"{file}: cannot be read ({error.strerror}); check the path") from error
     except ArgumentError as error:
         raise ArgumentError(f"{file}: {error}") from error
     except ValueError as error:
-        raise ArgumentError(f"{file}: no valid JSON: {error}") from error
+        raise ArgumentError(f"{file}: not valid JSON ({error}); use a file that noether-zarr stats wrote") from error
 
 
 def _array(figures: list[float | None]) -> NDArray[np.float64]:
@@ -249,7 +252,7 @@ def _finite_or_none(figures: NDArray[np.float64]) -> list[float | None]:
 
 
 def _yaml(document: Mapping[str, Figures | list[float]]) -> str:
-    """Write a document of one or two levels; no library is worth it for these."""
+    """Return a document of one or two levels as YAML. So simple a form needs no library."""
     lines = []
     for name, figures in document.items():
         if isinstance(figures, list):
@@ -271,6 +274,6 @@ def _yaml_key(name: str) -> str:
 def _yaml_number(value: float | None) -> str:
     if value is None:
         return "null"
-    # For YAML 1.1, which PyYAML reads, 1e-05 is text and 1.0e-05 a number.
+    # In YAML 1.1, which PyYAML reads, 1e-05 is text and 1.0e-05 is a number.
     mantissa, exponent, power = repr(value).partition("e")
     return mantissa + (".0" if exponent and "." not in mantissa else "") + exponent + power

@@ -1,6 +1,6 @@
-"""How many points tell the mean of a field well enough, and how well some of its points tell it. Pure.
+"""Estimates of means from some of the points: the number of points to read, and the error of the estimate. Pure.
 
-The points of a domain are shuffled, so those of any of its chunks are a random sample of it, drawn without replacement.
+The points of a domain are shuffled, so the points of any chunks are a random sample, drawn without replacement.
 The formulas are those of simple and of stratified random sampling, with a stratum for each sample of the store:
 Cochran, "Sampling Techniques" (3rd edition, 1977), sections 2.6 and 5.3.
 """
@@ -21,17 +21,17 @@ from noether.data.zarr_store.statistics.moments import RunningStats
 __all__ = ["CONFIDENCE", "check_tolerance", "extrapolate", "points_to_read", "share_to_read"]
 
 CONFIDENCE = 0.95
-"""How often a confidence interval holds the true mean."""
+"""Probability that a confidence interval contains the true mean."""
 
 _QUANTILE = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
 
 def check_tolerance(tolerance: Any) -> float:
-    """Return a tolerance if it is a number above 0 and below 1, else raise `ArgumentError`."""
+    """Return a tolerance if it is a float above 0 and below 1, else raise `ArgumentError`."""
     if not isinstance(tolerance, float) or not 0 < tolerance < 1:
         raise ArgumentError(
-            "tolerance: expected a number above 0 and below 1, the error of a mean as a part of the standard "
-            f"deviation, got {tolerance!r}"
+            "tolerance: expected a number above 0 and below 1, the error of a mean as a fraction of the standard "
+            f"deviation, got {tolerance!r}; pass a number such as 0.01"
         )
     return tolerance
 
@@ -42,45 +42,45 @@ def share_to_read(n_points: int, tolerance: float) -> float:
     Parameters
     ----------
     n_points : int
-        Points of the domain in all samples, N.
+        Number of points of the domain in all samples, N.
     tolerance : float
-        Most that half the width of a confidence interval may be, as a part t of the standard deviation.
+        Maximum of half the width of a confidence interval, as a fraction t of the standard deviation.
 
     Notes
     -----
-    With n of N points, half the width of the interval is ``z s sqrt((1 - n/N) / n)``. It is t s where
-    ``n = z² / (t² + z²/N)``, whatever the field. If each sample gives this share of its points or more, the interval
-    is no wider, since what the samples differ in adds to s but not to the error.
+    With n of N points, half the width of the interval is ``z s sqrt((1 - n/N) / n)``. It is t s for
+    ``n = z² / (t² + z²/N)``, for any field. If each sample provides at least this share of its points, the interval is
+    no wider: differences between samples add to s, but not to the error.
     """
     return 1 / (1 + n_points * (tolerance / _QUANTILE) ** 2)
 
 
 def points_to_read(grid: Grid, share: float) -> int:
-    """Return the points to read of one sample: whole chunks, at least one, and at least two points to differ."""
+    """Return the number of points to read of one sample: whole chunks, and at least two points to have a deviation."""
     wanted = max(math.ceil(share * grid.n_points), 2)
     return min(-(-wanted // grid.chunk_points) * grid.chunk_points, grid.n_points)
 
 
 def extrapolate(stats: RunningStats, n_points: int) -> RunningStats:
-    """Say of all points of a sample what the statistics of some of them tell.
+    """Return the statistics of all points of a sample, estimated from the statistics of some of them.
 
     Parameters
     ----------
     stats : RunningStats
-        Of points chosen at random, all of which were read.
+        Statistics of randomly chosen points, all of which were read.
     n_points : int
-        Points of the sample.
+        Number of points of the sample.
 
     Returns
     -------
     RunningStats
-        The same where these are all points. Else estimates, with margins and without extremes.
+        `stats` unchanged if it covers all points; otherwise estimates, with margins and without extremes.
     """
     if stats.count == n_points:
         return stats
     finite = stats.count - stats.non_finite
     unknown = np.full(stats.width, np.nan)
-    with np.errstate(divide="ignore", invalid="ignore"):  # of one finite value
+    with np.errstate(divide="ignore", invalid="ignore"):  # from a single finite value
         unbiased = np.sqrt(finite / (finite - 1))
         margin = _QUANTILE * np.sqrt((1 - stats.count / n_points) / finite)
         std, logstd = stats.std * unbiased, stats.logstd * unbiased

@@ -1,4 +1,4 @@
-"""Figures of a field that can be merged: blocks of points into samples, samples into stores, across machines. Pure."""
+"""Mergeable statistics of a field: of blocks into samples, of samples into stores, across machines. Pure."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ class RunningStats:
     Attributes
     ----------
     count : int
-        Points.
+        Number of points.
     mean, std : ndarray of float64, shape (width,)
-        Mean and standard deviation. The latter divides by the number of values, as `numpy.std` does. NaN where no
-        value is finite.
+        Mean and standard deviation. The standard deviation divides by the number of values, as `numpy.std` does. NaN
+        if no value is finite.
     min, max : ndarray of float64, shape (width,)
-        Smallest and largest value; NaN where not all points were read, since that takes all of them.
+        Smallest and largest value; NaN unless all points were read.
     logmean, logstd : ndarray of float64, shape (width,)
         Mean and standard deviation of ``sign(x) log(1 + |x|)``.
     non_finite : ndarray of int64, shape (width,)
-        NaN and infinite values among the points that were read. No other figure has them in it.
+        Number of NaN and infinite values among the points that were read. All other figures leave them out.
     points_read : int
-        Points that the figures were computed from; fewer than `count` in an estimate.
+        Number of points that the figures were computed from; fewer than `count` in an estimate.
     mean_margin, logmean_margin : ndarray of float64, shape (width,)
-        Half the width of the 95 % confidence interval of `mean` and `logmean`; 0 where all points were read.
+        Half the width of the 95 % confidence interval of `mean` and `logmean`; 0 if all points were read.
 
     Notes
     -----
-    Values beyond 1e150, whose squares float64 does not have, make the standard deviation infinite.
+    Values beyond 1e150 make the standard deviation infinite, because their squares overflow float64.
     """
 
     count: int
@@ -68,7 +68,7 @@ class RunningStats:
         Raises
         ------
         ArgumentError
-            It has another shape, or holds no real numbers.
+            `values` has another shape, no points, or no real numbers.
         """
         rows = np.asarray(values)
         rows = rows[:, None] if rows.ndim == 1 else rows
@@ -86,27 +86,28 @@ class RunningStats:
 
     @property
     def width(self) -> int:
-        """Components of the field."""
+        """Number of components of the field."""
         return len(self.mean)
 
     @property
     def is_estimate(self) -> bool:
-        """Whether not all points were read."""
+        """True unless all points were read."""
         return self.points_read < self.count
 
     def merge(self, other: RunningStats) -> RunningStats:
-        """Return the statistics of the points of both, which have none in common.
+        """Return the statistics of the points of both, which must have no point in common.
 
-        Those of parts, merged in any order, are those of the whole to rounding: 1e-12 of the size of the values.
+        Statistics that are merged in any order equal the statistics of all points, up to rounding: 1e-12 of the size
+        of the values.
 
         Raises
         ------
         ArgumentError
-            They have different widths.
+            The widths differ.
 
         Notes
         -----
-        The update is that of Chan, Golub and LeVeque, "Algorithms for computing the sample variance" (1983), with
+        The update formula is from Chan, Golub and LeVeque, "Algorithms for computing the sample variance" (1983), with
         roots of the sums of squares. The errors of estimates are independent of each other, so their squares add up.
         """
         if self.width != other.width:
@@ -127,7 +128,7 @@ class RunningStats:
                 "mean_margin": np.hypot(of_ours * self.mean_margin, of_theirs * other.mean_margin),
                 "logmean_margin": np.hypot(of_ours * self.logmean_margin, of_theirs * other.logmean_margin),
             }
-        # What has no finite value has no figure either.
+        # A side without finite values has no figures: take the figures of the other side.
         chosen = {
             name: np.where(theirs == 0, getattr(self, name), np.where(ours == 0, getattr(other, name), both))
             for name, both in merged.items()
@@ -140,14 +141,14 @@ class RunningStats:
         )
 
     def _finite(self) -> Floats:
-        """Count the points that the figures of each component stand for."""
+        """Return the number of points that the figures of each component stand for."""
         counts: Floats = (self.points_read - self.non_finite).astype(np.float64)
         counts *= self.count / self.points_read
         return counts
 
 
 class _Figures(NamedTuple):
-    """Of one component."""
+    """The figures of one component."""
 
     mean: float
     std: float
@@ -169,7 +170,7 @@ def log_scale(values: Floats) -> Floats:
 
 
 def merge_statistics(parts: Iterable[Mapping[str, RunningStats]]) -> dict[str, RunningStats]:
-    """Merge the statistics of stores, or of parts of one, that have no sample in common, and the same origin.
+    """Merge the statistics of several stores or selections, which must share the origin, but no sample.
 
     Raises
     ------
@@ -187,19 +188,19 @@ def merge_statistics(parts: Iterable[Mapping[str, RunningStats]]) -> dict[str, R
 
 
 def is_position(field: str) -> bool:
-    """Whether a canonical name is that of the field that holds a domain's coordinates."""
+    """Return whether a canonical name is the name of a position."""
     return field.endswith(f"_{POSITION}")
 
 
 def position_bounds(stats: Mapping[str, RunningStats]) -> tuple[Floats, Floats] | None:
     """Return the smallest and largest coordinates over the positions of all domains, in the unit of the source.
 
-    Those of a store with an origin are relative to it.
+    If the store has an origin, they are relative to it.
 
     Returns
     -------
     tuple of ndarray of float64, shape (3,)
-        NaN where not all points were read; None where `stats` has no positions.
+        Smallest and largest coordinates; NaN unless all points were read. None if `stats` has no positions.
     """
     bounds = [(one.min, one.max) for field, one in stats.items() if is_position(field)]
     if not bounds:
@@ -228,9 +229,9 @@ def _figures_of(column: NDArray[Any]) -> _Figures:
 
 
 def _distinct(column: NDArray[np.float16]) -> tuple[Floats, Floats]:
-    """Return the distinct values of a float16 column, and how often each is there.
+    """Return the distinct values of a float16 column, and the count of each.
 
-    There are no more than 65,536, so counting them takes half the time of arithmetic with every single one.
+    There are at most 65,536 distinct values, so counting them takes half the time of arithmetic with every value.
     """
     counts = np.bincount(column.view(np.uint16))
     bits = np.flatnonzero(counts)
@@ -238,9 +239,9 @@ def _distinct(column: NDArray[np.float16]) -> tuple[Floats, Floats]:
 
 
 def _moments(values: Floats, counts: Floats | None) -> tuple[float, float]:
-    """Return mean and standard deviation of values that each occur so often, once by default.
+    """Return mean and standard deviation of values with counts, which are 1 by default.
 
-    Measured from one of the values: so those of a constant are exact, and a large offset costs no digits.
+    They are computed relative to the first value: so a constant has exact moments, and a large offset costs no digits.
     """
     origin = values[0]
     shifted = values - origin
@@ -251,7 +252,7 @@ def _moments(values: Floats, counts: Floats | None) -> tuple[float, float]:
 
 
 def _mean(values: Floats, counts: Floats | None) -> np.float64:
-    # Not a dot product: NumPy's sum is pairwise, and loses no digits over many values.
+    # Not a dot product: NumPy's sum is pairwise, so it loses no digits over many values.
     total: np.float64 = values.mean() if counts is None else (values * counts).sum() / counts.sum()
     return total
 
@@ -259,7 +260,7 @@ def _mean(values: Floats, counts: Floats | None) -> np.float64:
 def _merge_moments(
     of_first: Floats, mean: Floats, std: Floats, of_second: Floats, other_mean: Floats, other_std: Floats
 ) -> tuple[Floats, Floats]:
-    """Merge two means and standard deviations, given the share that each part has in the whole."""
+    """Merge two means and standard deviations, given the share of each side in the total."""
     apart = other_mean - mean
     within = np.hypot(np.sqrt(of_first) * std, np.sqrt(of_second) * other_std)
     return mean + of_second * apart, np.hypot(within, np.sqrt(of_first * of_second) * apart)

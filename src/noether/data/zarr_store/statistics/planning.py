@@ -1,4 +1,4 @@
-"""Which fields of which samples a pass takes in, and which of their chunks it reads. Pure: nothing is read here."""
+"""Selection of the samples, fields and chunks that a pass over a store reads. Pure: nothing is read here."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from noether.data.zarr_store.statistics.estimates import points_to_read, share_t
 
 __all__ = ["Selection", "select"]
 
-# Chunks are read together up to this size: large enough that threads seldom wait for each other, and that requests to
-# object storage are few; small enough that a pass takes a few megabytes a thread.
+# Chunks are read together up to this size. It is large enough that threads seldom wait for each other, and that few
+# requests go to object storage. It is small enough that a pass takes a few megabytes per thread.
 _BLOCK_BYTES = 2 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a pass takes in.
+    """The samples and fields of a pass.
 
     Attributes
     ----------
     layouts : dict of str to tuple of ArrayLayout
         The fields, by domain.
     grids : dict of str to dict of str to Grid
-        By sample id, the grid of each of these domains that the sample has.
+        Grids of these domains, by sample id and domain; a sample might lack some.
     """
 
     layouts: dict[str, tuple[ArrayLayout, ...]]
@@ -38,7 +38,7 @@ class Selection:
 
     @property
     def points(self) -> dict[str, int]:
-        """Points of all samples, by domain."""
+        """Number of points of all samples, by domain."""
         points: dict[str, int] = {}
         for grids in self.grids.values():
             for domain, grid in grids.items():
@@ -46,11 +46,11 @@ class Selection:
         return points
 
     def shares(self, tolerance: float) -> dict[str, float]:
-        """Return the share of its points to read of each domain, see `estimates.share_to_read`."""
+        """Return the share of the points to read, by domain; see `estimates.share_to_read`."""
         return {domain: share_to_read(n_points, tolerance) for domain, n_points in self.points.items()}
 
     def count_values(self, shares: Mapping[str, float]) -> int:
-        """Count the values that `blocks` reads."""
+        """Return the number of values that `blocks` reads."""
         return sum(
             points_to_read(grid, shares.get(domain, 1)) * sum(layout.dim for layout in self.layouts[domain])
             for grids in self.grids.values()
@@ -58,20 +58,20 @@ class Selection:
         )
 
     def blocks(self, shares: Mapping[str, float], seed: int) -> Iterator[PlannedRead]:
-        """Yield what to read at a time: a few chunks of one field, all those of a field of a sample in a row.
+        """Yield the reads of the pass, each of a few chunks of one field, in the order of samples and fields.
 
         Parameters
         ----------
         shares : mapping of str to float
-            Share of the points to read by domain; a domain that is missing is read whole.
+            Share of the points to read, by domain; a domain that is missing is read whole.
         seed : int
-            Chooses the chunks where that is not all.
+            Seed of the choice of chunks of a domain that is not read whole.
         """
         for sample_id, grids in self.grids.items():
             for domain, grid in grids.items():
                 if domain in shares:
                     rng = random_stream(seed, "statistics", sample_id, domain)
-                    # Scattered, since one store has one shuffle, which makes its neighbours what they are.
+                    # Scattered chunks, since the shuffle of a store never changes: there are few runs to choose from.
                     n_points = points_to_read(grid, shares[domain])
                     plan = plan_draw(grid, n_points, rng, "scattered", whole_chunks=True)
                 else:
@@ -80,8 +80,8 @@ class Selection:
                     chunk_bytes = grid.chunk_points * layout.dim * np.dtype(layout.dtype).itemsize
                     step = max(_BLOCK_BYTES // chunk_bytes, 1)
                     for first in range(0, len(plan.parts), step):
-                        part = ReadPlan(grid, plan.parts[first : first + step])
-                        yield PlannedRead(sample_id, domain, (layout,), part)
+                        block = ReadPlan(grid, plan.parts[first : first + step])
+                        yield PlannedRead(sample_id, domain, (layout,), block)
 
 
 def select(
@@ -92,14 +92,14 @@ def select(
     fields: Iterable[str] | None = None,
     exclude_fields: Iterable[str] = (),
 ) -> Selection:
-    """Find the samples and fields that are meant; parameters are those of `calculate_store_statistics`.
+    """Return the selected samples and fields; parameters are those of `calculate_store_statistics`.
 
     Raises
     ------
     UnknownNameError
-        The store has no such field, sample or split, or none of the samples has a field that is asked for.
+        The store has no such field, sample or split, or none of the samples has a requested field.
     ArgumentError
-        `limit` is no whole number of at least 1, or no sample or field is left.
+        `limit` is not a whole number of at least 1, or no sample or field is left.
     """
     chosen = select_samples(manifest, split, sample_ids)
     if limit is not None:
@@ -116,7 +116,7 @@ def select(
     }
     layouts = {domain: arrays for domain, arrays in layouts.items() if arrays}
     if not layouts:
-        raise ArgumentError("there is nothing to compute statistics of: no field is left; exclude fewer")
+        raise ArgumentError("there is nothing to compute statistics of: no field is left; exclude fewer fields")
     grids = {}
     for sample_id in chosen:
         domains = manifest.sample(sample_id).domains
@@ -125,8 +125,12 @@ def select(
     if asked is not None and layouts.keys() - there:
         lacking = [array.field for domain, arrays in layouts.items() if domain not in there for array in arrays]
         raise UnknownNameError(
-            f"fields {', '.join(lacking)}: none of the {len(grids)} samples has them; leave them out, or take others"
+            f"fields {', '.join(lacking)}: none of the {len(grids):,} samples has them; leave them out, or choose "
+            "other samples"
         )
     if not there:
-        raise ArgumentError(f"there is nothing to compute statistics of: none of the {len(grids)} samples has a field")
+        raise ArgumentError(
+            f"there is nothing to compute statistics of: none of the {len(grids):,} samples has a field; choose other "
+            "samples"
+        )
     return Selection(layouts, grids)

@@ -1,4 +1,4 @@
-"""Histograms of the fields of a store, as a picture."""
+"""Histograms of the fields of a store, in a picture."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _COLORS = ("#d9480f", "#1971c2", "#2f9e44")
 
 
 def plot_path(path: str | os.PathLike[str]) -> Path:
-    """Return the path of a picture that is to be made, before the work that it is for.
+    """Return the path of a picture, after checking it. Call this before the work that makes the picture.
 
     Raises
     ------
     ArgumentError
-        It ends in no suffix of a picture, or its directory is not there.
+        The path has no suffix of a picture, or its directory does not exist.
     MissingDependencyError
         matplotlib is not installed.
     """
@@ -58,19 +58,18 @@ def plot_histograms(
     storage_options: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> None:
-    """Plot a histogram of each field, of some 200,000 points drawn at random, with its mean.
+    """Plot a histogram of each field, from about 200,000 random points, and its mean.
 
     Parameters
     ----------
     root : str or path
         Local path or URL of the store.
     stats : mapping of str to RunningStats
-        The fields to plot, and their statistics.
+        Statistics of the fields to plot.
     path : str or path
-        The picture: ``.png``, ``.pdf`` or ``.svg``.
+        Path of the picture: ``.png``, ``.pdf`` or ``.svg``.
     sample_ids, split, limit, storage_options, seed
-        As in `calculate_store_statistics`. Points are drawn from at most 64 samples that have a field, chosen at
-        random.
+        See `calculate_store_statistics`. Points are drawn from at most 64 randomly chosen samples that have a field.
 
     Raises
     ------
@@ -97,11 +96,11 @@ def plot_histograms(
     try:
         figure.savefig(file, dpi=110)
     except OSError as error:
-        raise StorageError(f"{file}: cannot be written ({error.strerror})") from error
+        raise StorageError(f"{file}: cannot be written ({error.strerror}); choose another path") from error
 
 
 def _draw(reader: ZarrChunkReader, selection: Selection, seed: int) -> dict[str, NDArray[np.float64]]:
-    """Draw points of each domain, of each sample as many as its share of them; shape (n_points, width) by field."""
+    """Draw points of each domain, the same share of each sample's points; shape (n_points, width) by field."""
     drawn: dict[str, list[NDArray[np.float64]]] = {}
     for domain, layouts in selection.layouts.items():
         grids = {sample_id: there[domain] for sample_id, there in selection.grids.items() if domain in there}
@@ -133,5 +132,5 @@ def _plot_field(axis: Axes, field: str, stats: RunningStats, values: NDArray[np.
         axis.axvline(stats.mean[component], color=color, lw=0.8, ls="--")
     if stats.width > 1:
         axis.legend(fontsize=7, frameon=False)
-    axis.set_ylabel("share of points a bin", fontsize=7)
+    axis.set_ylabel("share of points per bin", fontsize=7)
     axis.tick_params(labelsize=7)

@@ -15,30 +15,30 @@ __all__ = ["Progress", "shown_progress"]
 Progress: TypeAlias = Callable[[int, int], None]
 
 _BAR_WIDTH = 20
-# Longer than any line, so that a short one leaves nothing of a longer one.
+# Longer than any line, so that a short line covers all of a longer one.
 _LINE_WIDTH = 60
 
 
 @contextmanager
 def shown_progress(progress: Progress | bool | None) -> Iterator[Progress | None]:
-    """Yield the function that is told the progress of a pass, or None where nobody asks for it.
+    """Yield the function that reports the progress of a pass; yield None for no progress.
 
     Parameters
     ----------
     progress : callable of (int, int) to None, bool, optional
-        The function itself, or whether stderr shows the progress.
+        The function itself, or True to show the progress on stderr.
 
     Raises
     ------
     ArgumentError
-        It is neither.
+        `progress` is neither a function nor a bool.
     """
     if callable(progress):
         yield progress
         return
     if progress is not None and not isinstance(progress, bool):
         raise ArgumentError(
-            f"progress: expected True, False or a function of (values read, values in all), got {progress!r}"
+            f"progress: expected True, False or a function of (values read, total values), got {progress!r}"
         )
     if not progress or sys.stderr is None:  # a process without a console has no stderr
         yield None
@@ -56,7 +56,7 @@ class _Line:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._is_terminal = stream.isatty()
-        # A log, or a notebook, gets ten whole lines, and nothing that moves a cursor.
+        # A log or a notebook gets ten whole lines, and no control characters.
         self._step = 1 if self._is_terminal else 10
         self._start = time.monotonic()
         self._shown = 0
@@ -77,7 +77,7 @@ class _Line:
         self._stream.flush()
 
     def end(self) -> None:
-        """End the line, so that what comes next begins another one."""
+        """End the line, so that the next output begins on a new line."""
         if self._is_terminal and self._shown:
             self._stream.write("\n")
             self._stream.flush()

@@ -1,4 +1,4 @@
-"""Where the bytes of a store live: a local directory, object storage, or any fsspec file system."""
+"""Storage of a store's bytes: a local directory, object storage, or any fsspec file system."""
 
 from __future__ import annotations
 
@@ -54,36 +54,36 @@ __all__ = [
     "store_name",
 ]
 
-# What reading through a zarr Store raises where the storage is at fault, and not the bytes.
+# The errors of reads through a zarr Store that are due to the storage, not to damaged bytes.
 STORAGE_ERRORS = (OSError, BaseError)
 
 DRIVERS = ("obstore", "fsspec")
 
 
 def is_remote(root: str | os.PathLike[str]) -> bool:
-    """Say whether `root` is a URL of something else than the local file system."""
+    """Return whether `root` is a URL outside of the local file system."""
     return "://" in str(root) and not str(root).startswith("file://")
 
 
 def normalize_root(root: str | os.PathLike[str]) -> str:
-    """Return a root as every other part uses it: an absolute local path, or a URL without a slash at its end.
+    """Return a root in its normal form: an absolute local path, or a URL without a slash at its end.
 
     Raises
     ------
     ArgumentError
-        `root` is empty, or no text that a path or URL can have.
+        `root` is empty, or its text cannot be a path or URL.
     """
     text = os.fspath(root)
     if not text:
-        raise ArgumentError("store root: expected a path or URL, got an empty string")
+        raise ArgumentError("store root: expected a path or URL, got an empty string; name a directory or URL")
     try:
         os.fsencode(text)
         if "://" in text:
             urlsplit(text)
     except ValueError as error:
-        raise ArgumentError(f"store root: expected a path or URL, got {text!r} ({error})") from error
+        raise ArgumentError(f"store root: expected a path or URL, got {text!r} ({error}); correct it") from error
     if "\0" in text:
-        raise ArgumentError(f"store root: expected a path or URL, got {text!r}, which holds a NUL")
+        raise ArgumentError(f"store root: expected a path or URL, got {text!r}, which holds a NUL; remove the NUL")
     if is_remote(text):
         return text.rstrip("/") if not text.endswith("://") else text
     if text.startswith("file://"):
@@ -98,27 +98,27 @@ def join(root: str | os.PathLike[str], relpath: str) -> str:
 
 
 def open_storage(root: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None) -> Storage:
-    """Open the place where a store lies, or is to lie; nothing is read or written yet.
+    """Open the storage at the root of a store, which need not exist. Nothing is read or written yet.
 
     Parameters
     ----------
     root : str or path
         Local path, ``file://``, or any URL that obstore or fsspec knows.
     storage_options : mapping, optional
-        Go to obstore (``s3://``, ``gs://``, ``az://``, ``http(s)://``) or fsspec (all other URLs). The key
+        Options for obstore (``s3://``, ``gs://``, ``az://``, ``http(s)://``) or fsspec (all other URLs). The key
         ``driver`` chooses between the two: ``{"driver": "fsspec", "key": …}`` uses s3fs for ``s3://``.
 
     Raises
     ------
     ArgumentError
-        Options for a local path, or an unknown one.
+        There are options for a local path, or an unknown option.
     StorageError
         The URL cannot be opened.
     """
     base, options = normalize_root(root), dict(storage_options or {})
     if not is_remote(base):
         if options:
-            raise ArgumentError(f"storage_options: a local path takes none, got {sorted(options)}")
+            raise ArgumentError(f"storage_options: a local path takes none, got {sorted(options)}; leave them out")
         return LocalStorage(base)
     default = "obstore" if urlsplit(base).scheme in OBSTORE_PROTOCOLS else "fsspec"
     driver = options.pop("driver", default)

@@ -1,4 +1,4 @@
-"""What the rest of the library asks of the place where a store's bytes live."""
+"""The interface of a storage, which the rest of the library uses, and its implementation by single objects."""
 
 from __future__ import annotations
 
@@ -29,34 +29,34 @@ __all__ = [
 Buffer = bytes | memoryview
 StoreFactory = Callable[[str], Store]
 
-# More than the manifest of half a million samples.
+# Larger than a manifest of half a million samples.
 MAX_DOCUMENT_BYTES = 1 << 30
 
-# Each time, another process has put objects into a group that is being removed.
+# Another process can write objects into a group during its removal; then the removal starts again.
 _REMOVAL_TRIES = 5
 
 NO_BUCKET = "the bucket does not exist; create it, or correct the URL"
-"""The reason that an error has where a server says so."""
+"""The text of an error after a server has answered that the bucket does not exist."""
 
 
 def require_size(size: int, max_bytes: int, where: str) -> None:
-    """Raise `TooLargeError` where an object is larger than it can be, before it is read."""
+    """Raise `TooLargeError` if an object is larger than the limit, before it is read."""
     if size > max_bytes:
         raise TooLargeError(f"{where} has {size:,} bytes; expected a document of at most {max_bytes:,}")
 
 
 class StoredObject(NamedTuple):
-    """One object or file as a listing has it.
+    """One object or file in a listing.
 
     Attributes
     ----------
     key : str
-        Relative to the root.
+        Key, relative to the root.
     size : int
-        Bytes.
+        Size in bytes.
     version : str
-        Changes when the object is replaced: its entity tag, or the time of its last change; empty where the storage
-        tells neither.
+        Text that changes when the object is replaced: its entity tag, or the time of its last change. Empty if the
+        storage has neither.
     """
 
     key: str
@@ -65,86 +65,86 @@ class StoredObject(NamedTuple):
 
 
 class LocalFile(Protocol):
-    """A file that stays open as long as somebody refers to this object."""
+    """A file that stays open as long as this object is referenced."""
 
     @property
     def descriptor(self) -> int:
-        """Its file descriptor, which is not to be closed nor moved."""
+        """Its file descriptor. The caller must not close it, and must not change its file offset."""
 
 
 class Storage(Protocol):
-    """The objects below one root. Safe to use from many threads; not to be carried over a fork."""
+    """The objects below one root. Safe to use from many threads. A forked process must open its own."""
 
     root: str
 
     @property
     def n_retries(self) -> int:
-        """Requests that this process sent again so far, where the library that sends them does not hide it."""
+        """Number of requests that this process has sent again so far, without the hidden retries of obstore."""
 
     def read_if_there(self, key: str) -> bytes | None:
-        """Read a document; ``None`` where there is none. `TooLargeError` where it has more than 1 GiB."""
+        """Read a document; return ``None`` if it does not exist. Raise `TooLargeError` if it has more than 1 GiB."""
 
     def read_range(self, key: str, start: int, length: int) -> Buffer:
-        """Read `length` bytes of an object, or fewer where it ends; `StorageError` where there is none."""
+        """Read `length` bytes of an object, or fewer at its end. Raise `StorageError` if it does not exist."""
 
     def local_file(self, key: str) -> LocalFile | None:
-        """Return the open file of an object for code that reads it itself; None where `read_range` has to read."""
+        """Return the open file of an object, for code that reads it directly; None if only `read_range` can."""
 
     def read_tail(self, key: str, length: int) -> tuple[Buffer, int] | None:
-        """Read the last `length` bytes of an object, or all of a shorter one, and its size; None without one."""
+        """Return the last `length` bytes of an object (all of a shorter one) and its size; None without the object."""
 
     def open_file(self, key: str) -> BinaryIO:
-        """Open an object for reading, as a file that can seek; `StorageError` where there is none."""
+        """Open an object for reading, as a seekable file. Raise `StorageError` if it does not exist."""
 
     def write(self, key: str, data: bytes) -> None:
-        """Write an object, which appears whole or not at all."""
+        """Write an object atomically: readers find all of it, or nothing."""
 
     def update(self, key: str, change: Callable[[bytes | None], bytes]) -> None:
-        """Replace an object by what `change` makes of its bytes, in one step that no other update can come between.
+        """Replace an object by the result of `change` on its bytes, atomically with respect to other updates.
 
-        `change` may be called again where another update came first, so it must not depend on earlier calls.
+        `change` is called again if another update came first, so it must not depend on earlier calls.
         """
 
     def write_group(self, relpath: str, objects: Iterable[tuple[str, Iterable[bytes]]]) -> None:
-        """Write the group `relpath` from (key, parts of bytes) pairs, replacing what was there.
+        """Write the group `relpath` from (key, pieces of bytes) pairs. It replaces a former group.
 
-        The pair of the root ``zarr.json`` comes last.
-        A reader finds the former group, none, or the new one, never a part of one. Nothing stays behind a failure.
+        The pair of the root ``zarr.json`` comes last. A reader finds the former group, the new group or no group, never
+        a partial group. A failure leaves no objects.
         """
 
     def remove_group(self, relpath: str) -> None:
-        """Remove the group `relpath` and everything below it, the root ``zarr.json`` first; no-op without a group.
+        """Remove the group `relpath` and everything below it, the root ``zarr.json`` first. No-op without a group.
 
-        A reader finds the group or none, and a kill leaves a group without its root. Staged copies that killed writers
-        left of the group go as well. A link is removed, and its target stays.
+        A reader finds the whole group or no group. A removal that is killed leaves a group without its root. Staged
+        copies of the group by killed writers are removed as well. A link is removed, and its target stays.
         """
 
     def require_changeable(self, relpath: str) -> None:
-        """Raise `StorageError` where a link leads out of the root on the way to the group `relpath`."""
+        """Raise `StorageError` if a link on the path of the group `relpath` leads out of the root."""
 
     def is_linked(self, relpath: str) -> bool:
-        """Return whether a link lies on the way to the group `relpath`, or in its place."""
+        """Return whether the group `relpath`, or a directory above it, is a link."""
 
     def remove_staged(self, relpath: str, pid: int) -> None:
-        """Remove what a process of this machine, which has been killed, left of the group `relpath`."""
+        """Remove the staged copies of the group `relpath` by a killed process of this machine."""
 
     def abandoned(self) -> list[StagedWrite]:
-        """List what writers that were killed left of what they had not put in its place yet."""
+        """List the staged writes of killed writers."""
 
     def recover(self, staged: StagedWrite) -> None:
-        """Put a group back where it belongs, if the staged write restores one, else remove it."""
+        """Move a group back to its path if the staged write restores it, else remove the staged write."""
 
     def recover_own(self, relpaths: Iterable[str]) -> None:
-        """Recover what processes of this machine that were killed left at the root, and beside some groups.
+        """Recover the staged writes of killed processes of this machine, at the root and beside some groups.
 
-        Never fails: what cannot be recovered stays.
+        Never fails: a staged write that cannot be recovered stays.
         """
 
     def delete(self, keys: list[str]) -> None:
-        """Delete objects; those that are not there are passed over."""
+        """Delete objects; missing objects are skipped."""
 
     def delete_if_same(self, key: str, data: bytes) -> None:
-        """Delete an object that has these bytes; locally, under the lock of `update`."""
+        """Delete an object if it has these bytes; a local one under the lock of `update`."""
 
     def objects(self, prefix: str = "") -> Iterator[StoredObject]:
         """List the objects below a directory, in no particular order."""
@@ -154,13 +154,13 @@ class Storage(Protocol):
 
 
 class StorageByObjects:
-    """Groups as objects that appear one by one: the root ``zarr.json`` goes first and comes last."""
+    """A storage that handles the objects of a group one by one: the root is deleted first and written last."""
 
     root: str
 
     @property
     def n_retries(self) -> int:
-        """Return 0: the file system does not tell; see `Storage`."""
+        """Return 0, since the file system does not report retries; see `Storage`."""
         return 0
 
     def read_if_there(self, key: str) -> bytes | None:
@@ -168,17 +168,17 @@ class StorageByObjects:
         return self._read(key, MAX_DOCUMENT_BYTES)
 
     def local_file(self, key: str) -> None:
-        """Return None: no file of this machine holds an object; see `Storage`."""
+        """Return None, since the objects are not files of this machine; see `Storage`."""
 
     @abstractmethod
     def _read(self, key: str, max_bytes: int | None = None) -> bytes | None:
-        """Read an object; ``None`` where there is none. `TooLargeError` where it has more than `max_bytes`."""
+        """Read an object; return ``None`` if it does not exist. Raise `TooLargeError` above `max_bytes` bytes."""
 
     def open_file(self, key: str) -> BinaryIO:
-        """Read an object, as a file; see `Storage`."""
+        """Read an object into a file in memory; see `Storage`."""
         data = self._read(key)
         if data is None:
-            raise StorageError(f"cannot read {self.root}/{key}: it is not there")
+            raise StorageError(f"cannot read {self.root}/{key}: it does not exist; check the path")
         return BytesIO(data)
 
     def write(self, key: str, data: bytes) -> None:
@@ -193,7 +193,7 @@ class StorageByObjects:
         """Delete objects; see `Storage`."""
 
     def delete_if_same(self, key: str, data: bytes) -> None:
-        """Delete an object that has these bytes; see `Storage`."""
+        """Delete an object if it has these bytes; see `Storage`."""
         if self.read_if_there(key) == data:
             self.delete([key])
 
@@ -204,8 +204,8 @@ class StorageByObjects:
     def write_group(self, relpath: str, objects: Iterable[tuple[str, Iterable[bytes]]]) -> None:
         """Write the group `relpath`; see `Storage`.
 
-        Another run may be writing the same sample, and so the same bytes. Neither takes objects away that the other has
-        put, and where one is missing in the end, the group does not become complete.
+        Another conversion can write the same sample, and so the same bytes, at the same time. Neither deletes objects
+        of the other. If an object is missing in the end, the root is not written, so the group is not complete.
         """
         root = f"{relpath}/{ROOT_KEY}"
         former = {item.key for item in self.objects(relpath)}
@@ -224,13 +224,13 @@ class StorageByObjects:
             try:
                 self._take_back(root, written, former, replaces=replaces)
             except StorageError as left:
-                error.add_note(f"what was written of it could not be removed: {left}")
+                error.add_note(f"the objects that were written could not be removed: {left}")
             raise
 
     def _take_back(self, root: str, written: list[str], former: set[str], *, replaces: bool) -> None:
         if root in written:
-            # Before all else, and on its own: it may be there although no answer said so, and what is deleted at once
-            # is deleted in no order. Until it is gone, all of the group stays.
+            # First and in its own request: the root can exist although its write failed, and one request deletes its
+            # objects in any order. All other objects stay until the root is deleted.
             self.delete([root])
         elif self.read_if_there(root) is not None:
             return
@@ -240,7 +240,7 @@ class StorageByObjects:
     def remove_group(self, relpath: str) -> None:
         """Remove a group; see `Storage`.
 
-        The root is deleted by a request of its own: objects that are deleted by one request go in any order.
+        The root is deleted in its own request, since one request deletes its objects in any order.
         """
         root = f"{relpath}/{ROOT_KEY}"
         for _ in range(_REMOVAL_TRIES):
@@ -252,35 +252,32 @@ class StorageByObjects:
             self.delete([key for key in there if key != root])
         raise StorageError(
             f"cannot remove {self.root}/{relpath}: another process writes it at the same time; end that process, and "
-            "run again"
+            "run the removal again"
         )
 
     def require_changeable(self, relpath: str) -> None:
-        """No-op: there are no links; see `Storage`."""
+        """No-op, since objects cannot be links; see `Storage`."""
 
     def is_linked(self, relpath: str) -> bool:  # noqa: ARG002  # the signature is that of Storage
-        """Return False: there are no links; see `Storage`."""
+        """Return False, since objects cannot be links; see `Storage`."""
         return False
 
     def remove_staged(self, relpath: str, pid: int) -> None:
-        """Leave what is there: another machine may be writing the same objects, and the next write replaces them."""
+        """No-op: another machine can be writing the same objects, and the next write replaces them."""
 
     def abandoned(self) -> list[StagedWrite]:
-        """List what killed writers left; see `Storage`.
-
-        Nothing, where objects appear whole: a group that is not complete yet lies in its place.
-        """
+        """Return an empty list, since objects appear atomically and nothing is staged; see `Storage`."""
         return []
 
     def recover(self, staged: StagedWrite) -> None:
-        """Remove what is left over; see `Storage`."""
+        """Remove a staged write; see `Storage`."""
         self.delete([staged.key])
 
     def recover_own(self, relpaths: Iterable[str]) -> None:
-        """Leave what there is: what is staged does not say on which machine; see `Storage`."""
+        """No-op, since the writer of a staged object can be another machine; see `Storage`."""
 
     def _require_bucket(self, key: str) -> None:
-        """Raise `StorageError` where a listing finds no bucket: some servers forbid all writes to such a one."""
+        """Raise `StorageError` if a listing finds no bucket. Some servers answer "forbidden" to writes without one."""
         try:
             list(self.objects(key))
         except StorageError as error:
@@ -292,6 +289,6 @@ class StorageByObjects:
         missing = [key for key in written if key not in there]
         if missing:
             raise StorageError(
-                f"cannot write {self.root}/{relpath}: {missing[0]} was taken away meanwhile, by another run that "
-                "worked on the same sample and broke off; run again"
+                f"cannot write {self.root}/{relpath}: another conversion of the same sample has failed, and has "
+                f"deleted {missing[0]}; run the command again"
             )

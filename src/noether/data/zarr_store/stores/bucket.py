@@ -1,8 +1,8 @@
-"""Requests to object storage, through obstore; run as a script, a process that sends them for another one.
+"""Requests to object storage, through obstore. As a script, this module sends the requests of another process.
 
-A forked process cannot use obstore if its parent has: the threads that carry the requests are in the parent alone, and
-the first request waits for ever. `forked_bucket` starts this script there. So this module imports obstore and the
-standard library and nothing else: the process is there in a tenth of a second, and not in one.
+A forked process cannot use obstore after its parent has used it: the threads of obstore exist only in the parent, so
+the first request would never return. `forked_bucket` starts this script for such a process. This module imports only
+obstore and the standard library, so that the script starts in 0.1 s, not in 1 s.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ __all__ = [
     "open_store",
 ]
 
-# From start to stop; or {"offset": start}, or {"suffix": length}.
+# (start, stop), {"offset": start} or {"suffix": length}.
 ByteRange = tuple[int, int] | dict[str, int]
 
-# As obstore has it: path, size, last_modified, e_tag, version.
+# The metadata of an object from obstore: path, size, last_modified, e_tag, version.
 Meta = dict[str, Any]
 
-# Waits of 18 s in all for a server that cannot be reached, between 5 and 30 s by chance, where it would be some 2 s by
-# default. A request that nobody answers takes 30 s, the timeout of obstore: it is sent four times.
+# The waits for a server that cannot be reached add up to 18 s on average (5 to 30 s, at random), and to about 2 s with
+# the defaults of obstore. A request without an answer takes 30 s, the timeout of obstore; it is sent four times.
 RETRY: dict[str, Any] = {
     "max_retries": 10,
     "retry_timeout": timedelta(seconds=100),
     "backoff": {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=4), "base": 4},
 }
 
-# S3 allows 10,000 parts an object: 80 GB of these.
+# S3 allows 10,000 parts per object, so an object can have 80 GB.
 PART_BYTES = 8 << 20
 _PARTS_IN_FLIGHT = 3
 
@@ -60,30 +60,30 @@ _MAX_SERVED_BUCKETS = 64
 
 
 class Bucket(Protocol):
-    """The objects below one URL, a request a call. Raises what obstore raises. Safe to use from many threads."""
+    """The objects below one URL, one request per call. Raises the errors of obstore. Safe to use from many threads."""
 
     def get(
         self, key: str, byte_range: ByteRange | None = None, max_bytes: int | None = None
     ) -> tuple[bytes | memoryview, Meta]:
-        """Read an object or a part of it, and what obstore tells of it: ``size``, ``e_tag`` and so on.
+        """Return the bytes of an object or of a byte range, and its metadata (``size``, ``e_tag``, …).
 
-        `OverflowError`, before it is read, where the whole object has more than `max_bytes`.
+        Raise `OverflowError`, before the bytes are read, if the whole object has more than `max_bytes`.
         """
 
     def head(self, key: str) -> Meta:
-        """Return what obstore tells of an object."""
+        """Return the metadata of an object."""
 
     def put(self, key: str, data: bytes, mode: Any = None) -> None:
         """Write an object in one request; `mode` is that of `obstore.put`."""
 
     def upload(self, key: str, parts: Iterable[bytes]) -> None:
-        """Write an object as its parts come, in a bounded number of buffers."""
+        """Write an object from its parts, one by one, with a bounded number of buffers."""
 
     def delete(self, keys: list[str]) -> None:
         """Delete objects."""
 
     def objects(self, prefix: str) -> list[Meta]:
-        """List what lies below a directory: the ``path``, ``size`` and so on of each object."""
+        """Return the metadata (``path``, ``size``, …) of all objects below a directory."""
 
 
 class ObstoreBucket:
@@ -92,9 +92,9 @@ class ObstoreBucket:
     Parameters
     ----------
     url : str
-        Taken literally, without percent-encoding.
+        URL, taken literally, without percent-encoding.
     options : mapping
-        Keywords of `obstore.store.from_url`.
+        Keyword arguments of `obstore.store.from_url`.
     """
 
     def __init__(self, url: str, options: Mapping[str, Any]) -> None:
@@ -104,14 +104,14 @@ class ObstoreBucket:
         self, key: str, byte_range: ByteRange | None = None, max_bytes: int | None = None
     ) -> tuple[bytes | memoryview, Meta]:
         """Read an object; see `Bucket`."""
-        # The same request as of `get_range`, which gives no metadata.
+        # The same request as of `get_range`, which returns no metadata.
         options: Any = {} if byte_range is None else {"range": byte_range}
         try:
             found = obstore.get(self._store, key, options=options)
         except NotSupportedError:
             if not isinstance(byte_range, dict) or "suffix" not in byte_range:
                 raise
-            # Azure has no ranges that count from the end.
+            # Azure has no byte ranges that count from the end.
             end = self.head(key)["size"]
             return self.get(key, (max(end - byte_range["suffix"], 0), end), max_bytes)
         size = found.meta["size"]
@@ -120,7 +120,7 @@ class ObstoreBucket:
         return memoryview(found.bytes()), dict(found.meta)
 
     def head(self, key: str) -> Meta:
-        """Return what is known of an object; see `Bucket`."""
+        """Return the metadata of an object; see `Bucket`."""
         return dict(obstore.head(self._store, key))
 
     def put(self, key: str, data: bytes, mode: Any = None) -> None:
@@ -140,14 +140,14 @@ class ObstoreBucket:
         return [dict(meta) for batch in obstore.list(self._store, prefix or None) for meta in batch]
 
 
-# The process that uses obstore: this one, or one that it was forked from.
+# The process id that uses obstore: of this process, or of one that it was forked from.
 _user: int | None = None
 
 
 def claim_obstore() -> bool:
-    """Make this process the user of obstore; False where a process that it was forked from is that already.
+    """Make this process the user of obstore; return False if a process that it was forked from already uses it.
 
-    Only what this library does with obstore counts; that others use it too is not seen.
+    Only the use by this library counts. Other uses of obstore are not detected.
     """
     global _user
     if _user is None:
@@ -160,9 +160,9 @@ def open_store(url: str, options: Mapping[str, Any]) -> ObjectStore:
     options = {**options, "retry_config": RETRY | options.get("retry_config", {})}
     endpoints = (*(options.get(key) for key in _ENDPOINT_KEYS), *map(os.environ.get, _ENDPOINT_VARIABLES))
     if any(str(one).startswith("http://") for one in (url, *endpoints)):
-        # Whoever names a plain http endpoint has said that http is allowed.
+        # A plain http endpoint in the options is a consent to http.
         options["client_options"] = {"allow_http": True, **options.get("client_options", {})}
-    # Not urlsplit: a "?" in a sample id begins no query.
+    # urlsplit would take a "?" in a sample id for the start of a query.
     scheme, _, location = url.partition("://")
     bucket, _, path = location.partition("/")
     return from_url(f"{scheme}://{bucket}/{quote(path)}", **options)
@@ -172,7 +172,7 @@ class _ServedBucket(ObstoreBucket):
     """A bucket whose answers can be pickled."""
 
     def open(self) -> None:
-        """Do no more: wrong options are found out on the way here."""
+        """No-op; opening the bucket has already validated the options."""
 
     def get(self, key: str, byte_range: ByteRange | None = None, max_bytes: int | None = None) -> tuple[bytes, Meta]:
         data, meta = super().get(key, byte_range, max_bytes)
@@ -185,18 +185,18 @@ def _served_bucket(pickled: bytes) -> _ServedBucket:
 
 
 def _serve(control: socket.socket) -> None:
-    """Answer the requests on each connection that comes through `control`, until the other end of that is closed."""
+    """Answer the requests on each connection that arrives through `control`, until its other end is closed."""
     while True:
         message, descriptors, _, _ = socket.recv_fds(control, 1, 1)
         if not message:
-            # At once: an orderly exit would wait for the requests under way, which nobody waits for any more.
+            # Exit at once: a normal exit would wait for requests in flight, whose answers are no longer needed.
             os._exit(0)
         Thread(target=_answer_all, args=(socket.socket(fileno=descriptors[0]),), daemon=True).start()
 
 
 def _answer_all(connection: socket.socket) -> None:
-    """Answer requests one after the other: (pickled arguments of the bucket, method, arguments), then any parts."""
-    # The other process has closed the connection, maybe within a request.
+    """Answer requests one by one. A request is (pickled arguments of the bucket, method, arguments), then any parts."""
+    # These errors mean that the other process has closed the connection, possibly during a request.
     closed = suppress(EOFError, ConnectionError, pickle.UnpicklingError)
     with closed, connection, connection.makefile("rwb", STREAM_BYTES) as stream:
         receive = partial(pickle.load, stream)
@@ -210,7 +210,7 @@ def _answer_all(connection: socket.socket) -> None:
             except Exception as error:  # noqa: BLE001 - it is raised in the other process
                 answer = False, error
             for _ in parts:
-                pass  # an upload that failed has left them, and they are no request
+                pass  # a failed upload leaves parts unread; without this loop they would be taken for a request
             pickle.dump(answer, stream)
             stream.flush()
 

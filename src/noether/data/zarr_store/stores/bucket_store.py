@@ -1,4 +1,4 @@
-"""A bucket as a zarr Store, where zarr's own store of obstore cannot be used."""
+"""A bucket as a zarr Store, for forked processes, which cannot use zarr's own `ObjectStore`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class BucketStore(Store):
     Parameters
     ----------
     bucket : Bucket
-        Answers the requests.
+        Bucket that sends the requests.
     read_only : bool
-        Whether to refuse changes.
+        Whether changes raise an error.
     """
 
     supports_writes = True
@@ -36,13 +36,13 @@ class BucketStore(Store):
         return isinstance(other, BucketStore) and (self._bucket, self.read_only) == (other._bucket, other.read_only)
 
     def with_read_only(self, read_only: bool = False) -> BucketStore:
-        """Return the same store with another setting."""
+        """Return the same store with another value of `read_only`."""
         return BucketStore(self._bucket, read_only=read_only)
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        """Read an object or a range of one."""
+        """Read an object or a byte range."""
         try:
-            data, _ = await asyncio.to_thread(self._bucket.get, key, _as_obstore_has_it(byte_range))
+            data, _ = await asyncio.to_thread(self._bucket.get, key, _obstore_range(byte_range))
         except FileNotFoundError:
             return None
         return prototype.buffer.from_bytes(data)
@@ -50,11 +50,11 @@ class BucketStore(Store):
     async def get_partial_values(
         self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
     ) -> list[Buffer | None]:
-        """Read ranges of objects."""
+        """Read byte ranges of objects."""
         return await asyncio.gather(*(self.get(key, prototype, byte_range) for key, byte_range in key_ranges))
 
     async def exists(self, key: str) -> bool:
-        """Say whether there is an object."""
+        """Return whether an object exists."""
         try:
             await asyncio.to_thread(self._bucket.head, key)
         except FileNotFoundError:
@@ -82,13 +82,13 @@ class BucketStore(Store):
             yield meta["path"]
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
-        """List the names of what lies directly in a directory."""
+        """List the names of the objects and directories in a directory."""
         top = f"{prefix.rstrip('/')}/" if prefix else ""
         for name in {key.removeprefix(top).split("/")[0] async for key in self.list_prefix(prefix)}:
             yield name
 
 
-def _as_obstore_has_it(byte_range: ByteRequest | None) -> ByteRange | None:
+def _obstore_range(byte_range: ByteRequest | None) -> ByteRange | None:
     match byte_range:
         case RangeByteRequest(start, end):
             return start, end

@@ -1,8 +1,8 @@
-"""The directory of a cache: whose it is, what it holds, and how it stays below its limit.
+"""The directory of a cache: its marker, its files, and its limit.
 
-The processes of a machine share it. Whoever writes or removes holds its lock, so that what is written fits and goes to
-no file that was just removed. A process that is killed leaves the lock free and the count of bytes too high, never too
-low. Only names of the patterns below are ever removed, and no link is followed.
+The processes of a machine share the directory. Writes and removals hold its lock, so that the written bytes fit and no
+process writes to a removed file. A killed process leaves the lock free. The recorded number of bytes can then be too
+high, never too low. Only files whose names match the patterns below are removed, and no link is followed.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _MARKER_TEXT = b"A cache of noether-zarr. It may be deleted at any time; put not
 _LOCK, _USAGE = f"{MARKER}.lock", f"{MARKER}.usage"
 _STORE = re.compile(r"[0-9a-f]{16}")
 _FILE = re.compile(r"[0-9a-f]{32}\.part")
-# Holds the root of a store, for people.
+# Name of the file with the root of a store, for human readers.
 _NAME = "store"
 
-# A process that holds the lock for longer is stopped, or its disk hangs: others do without the cache.
+# A process that holds the lock for longer is stopped, or its disk hangs. Then other processes work without the cache.
 _LOCK_SECONDS = 2.0
 _POLL_SECONDS = 0.001
-# Once over the limit, room is made for a while.
+# Above the limit, files are removed down to this share of it, so that the next removal is not needed at once.
 _KEPT_SHARE = 0.9
 BLOCK_BYTES = 4096
-"""The unit in which files take room on most disks."""
+"""The block size of most file systems."""
 _USAGE_DIGITS = 20
 
 
@@ -46,11 +46,11 @@ class CachedFile(NamedTuple):
     Attributes
     ----------
     store, name : str
-        Its directory in the cache, and its name there.
+        Name of its directory in the cache, and its name in that directory.
     n_bytes : int
-        Bytes on the disk: what was never written takes none.
+        Allocated bytes on the disk; byte ranges that were never written take none.
     used_at : int
-        When it was last written or read, in nanoseconds; readers say so once a minute.
+        Time of its last write or read, in nanoseconds; reads update it once a minute.
     """
 
     store: str
@@ -60,37 +60,37 @@ class CachedFile(NamedTuple):
 
 
 class CacheDirectory:
-    """A directory that has the marker of a cache. Safe to use from many threads and processes.
+    """A directory with the marker of a cache. Safe to use from many threads and processes.
 
     Parameters
     ----------
     path : path
-        Where it lies.
+        Path of the directory.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def claim(self) -> None:
-        """Make the directory, or take one that is empty.
+        """Create the directory, or take an empty one, and write the marker.
 
         Raises
         ------
         ArgumentError
-            It holds other things, or is no directory.
+            The directory holds other files, or is not a directory.
         OSError
-            It cannot be made or written.
+            The directory cannot be created or written.
         """
         if self.path.exists() and not self.path.is_dir():
-            raise ArgumentError(f"cache_dir: {self.path} is no directory; name another place")
+            raise ArgumentError(f"cache_dir: {self.path} is not a directory; name another path")
         self.path.mkdir(parents=True, exist_ok=True)
         if self.is_cache():
             return
-        # Another process may claim it at the same time, and has put its marker there before all else.
+        # Another process can claim it at the same time; its marker is the first file that it writes.
         if any(self.path.iterdir()) and not self.is_cache():
             raise ArgumentError(
-                f"cache_dir: {self.path} is not empty, and no cache of this library (it has no file {MARKER}); a cache "
-                "removes files: name a directory of its own"
+                f"cache_dir: {self.path} is not empty, and no cache of this library (it has no file {MARKER}), and a "
+                "cache removes files; name an empty directory"
             )
         with suppress(FileExistsError):
             descriptor = os.open(self.path / MARKER, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
@@ -98,7 +98,7 @@ class CacheDirectory:
                 file.write(_MARKER_TEXT)
 
     def is_cache(self) -> bool:
-        """Return whether the marker is there."""
+        """Return whether the directory has the marker."""
         try:
             return stat.S_ISREG((self.path / MARKER).lstat().st_mode)
         except OSError:
@@ -106,7 +106,7 @@ class CacheDirectory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the lock; `TimeoutError` where another process, or thread, does not let go of it."""
+        """Hold the lock. Raise `TimeoutError` if another process or thread holds it for over 2 s."""
         import fcntl  # only here, since Windows has no such module
 
         descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
@@ -114,12 +114,12 @@ class CacheDirectory:
             _wait_for_lock(descriptor)
             yield
         finally:
-            # Closing it would do, but for a process that was forked meanwhile.
+            # Closing is not enough: a process that was forked in between still has the file open.
             fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
     def open_file(self, store: str, name: str, *, writes: bool = False) -> int:
-        """Open a file, and return its descriptor; errors are those of the system. To write, hold the lock."""
+        """Open a file and return its descriptor; raise `OSError` on failure. A writer must hold the lock."""
         flags = os.O_RDWR | os.O_CREAT if writes else os.O_RDONLY
         directory = os.open(self.path / store, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
@@ -128,7 +128,7 @@ class CacheDirectory:
             os.close(directory)
 
     def add_store(self, root: str) -> str:
-        """Make the directory of a store unless it is there, and return its name."""
+        """Create the directory of a store if it is missing, and return its name."""
         store = store_name(root)
         directory = self.path / store
         if not directory.is_dir():
@@ -139,7 +139,7 @@ class CacheDirectory:
         return store
 
     def stores(self) -> dict[str, str]:
-        """Return the roots of the stores by the names of their directories; such a name where a root is not known."""
+        """Return the roots of the stores by the names of their directories. An unknown root is replaced by the name."""
         roots = {}
         with os.scandir(self.path) as entries:
             for entry in entries:
@@ -152,7 +152,7 @@ class CacheDirectory:
         return dict(sorted(roots.items(), key=lambda item: item[1]))
 
     def files(self) -> Iterator[CachedFile]:
-        """List the files of all stores, in no particular order."""
+        """Yield the files of all stores, in no particular order."""
         for store in self.stores():
             with suppress(FileNotFoundError), os.scandir(self.path / store) as entries:
                 for entry in entries:
@@ -162,9 +162,9 @@ class CacheDirectory:
                             yield CachedFile(store, entry.name, found.st_blocks * 512, found.st_mtime_ns)
 
     def make_room(self, n_bytes: int, limit: int) -> bool:
-        """Count bytes that are about to be written; files that were not used for longest go where they do not fit.
+        """Reserve bytes for a write, and return whether they fit. If needed, remove the least recently used files.
 
-        To be called under the lock. Returns whether the bytes fit.
+        The caller must hold the lock.
         """
         needed = n_bytes + BLOCK_BYTES
         used = self._usage()
@@ -175,10 +175,10 @@ class CacheDirectory:
         return fits
 
     def _shrink(self, limit: int, needed: int) -> int:
-        """Remove files until `needed` bytes fit, and some more; return the bytes of the rest."""
+        """Remove files until `needed` bytes fit, and some more; return the bytes of the remaining files."""
         files = sorted(self.files(), key=lambda file: file.used_at)
         used = sum(file.n_bytes for file in files)
-        if used + needed <= _KEPT_SHARE * limit:  # fewer than was counted
+        if used + needed <= _KEPT_SHARE * limit:  # the recorded number of bytes was too high
             return used
         for file in files:
             if used + needed <= _KEPT_SHARE * limit:
@@ -202,18 +202,18 @@ class CacheDirectory:
         return len(files)
 
     def _remove(self, file: CachedFile) -> None:
-        """Remove a file; its blocks are free at once, also where other processes have it open."""
+        """Remove a file. Its blocks become free at once, even if other processes have it open."""
         with suppress(FileNotFoundError):
             descriptor = self.open_file(file.store, file.name, writes=True)
             try:
-                if os.fstat(descriptor).st_nlink == 1:  # else it has another name, which is not ours
+                if os.fstat(descriptor).st_nlink == 1:  # else it has a hard link outside of the cache
                     os.ftruncate(descriptor, 0)
             finally:
                 os.close(descriptor)
             (self.path / file.store / file.name).unlink()
 
     def _usage(self) -> int | None:
-        """Return the bytes that were counted; None where nobody did."""
+        """Return the recorded number of bytes; None if there is no record."""
         try:
             return int((self.path / _USAGE).read_bytes()[:_USAGE_DIGITS])
         except (OSError, ValueError):
@@ -228,7 +228,7 @@ class CacheDirectory:
 
 
 def _wait_for_lock(descriptor: int) -> None:
-    """Take a lock; to ask again and again, which `filelock` does as well, takes a tenth of its time here."""
+    """Take a lock by polling. `filelock` polls as well; this loop takes a tenth of its time."""
     import fcntl
 
     give_up_at = time.monotonic() + _LOCK_SECONDS

@@ -1,4 +1,4 @@
-"""Whether reads of a store go through a cache on this machine, and through which."""
+"""The settings of the cache on this machine for reads of remote stores, from arguments and the environment."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ DEFAULT_CACHE_LIMIT = "100 GB"
 
 @dataclass(frozen=True, slots=True)
 class CacheSettings:
-    """Where a cache lies, and the most bytes that all its files take.
+    """The directory and the limit of a cache.
 
     Attributes
     ----------
     directory : str
-        Absolute path.
+        Absolute path of the directory.
     limit : int
-        In bytes.
+        Largest number of bytes that all files of the cache take.
     """
 
     directory: str
@@ -39,23 +39,23 @@ def cache_settings(
     is_remote: bool,
     has_factory: bool = False,
 ) -> CacheSettings | None:
-    """Return the cache of a store, by arguments or environment; None without one.
+    """Return the settings of the cache of a store, from arguments or the environment; None without a cache.
 
     Parameters
     ----------
     cache_dir : str or path, optional
-        A directory of this machine; that of the environment unless it is given.
+        A directory of this machine; by default the one in the environment.
     cache_limit : int or str, optional
-        Most bytes of all its files, such as ``"200 GB"``; that of the environment unless it is given.
+        Largest size of all files, such as ``"200 GB"``; by default the one in the environment, else 100 GB.
     is_remote : bool
-        Whether the store is remote. A local one is not cached.
+        Whether the store is remote. A local store is not cached.
     has_factory : bool
-        Whether a caller's zarr Store carries every byte.
+        Whether the caller's `store_factory` reads all bytes.
 
     Raises
     ------
     ArgumentError
-        A size is malformed, a limit has no directory, or a directory comes with a `store_factory`.
+        A size is malformed, a limit has no directory, or a directory is combined with a `store_factory`.
 
     Warns
     -----
@@ -67,21 +67,21 @@ def cache_settings(
     if cache_limit is not None:
         limit = parse_byte_size(cache_limit, "cache_limit")
         if directory is None:
-            raise ArgumentError(f"cache_limit: expected cache_dir (or {CACHE_DIR_VARIABLE}) beside it")
+            raise ArgumentError(f"cache_limit: expected cache_dir (or {CACHE_DIR_VARIABLE}) as well; set one of them")
     else:
         limit = parse_byte_size(os.environ.get(CACHE_LIMIT_VARIABLE) or DEFAULT_CACHE_LIMIT, CACHE_LIMIT_VARIABLE)
     if directory is None:
         return None
     if not directory:
-        raise ArgumentError("cache_dir: expected a path, got an empty string")
+        raise ArgumentError("cache_dir: expected a path, got an empty string; name a directory of this machine")
     if "://" in directory:
-        raise ArgumentError(f"cache_dir: expected a directory of this machine, got the URL {directory!r}")
+        raise ArgumentError(f"cache_dir: expected a directory of this machine, got {directory!r}; use a local path")
     if has_factory:
         if cache_dir is not None:
-            raise ArgumentError("cache_dir: with a store_factory, that carries every byte; leave one of the two out")
+            raise ArgumentError("cache_dir, store_factory: expected one of the two, got both; leave one out")
         return None
     if not is_remote:
         if cache_dir is not None:
-            warn_once(f"cache_dir {directory}: the store is local, so it is not cached; leave cache_dir out")
+            warn_once(f"cache_dir {directory}: a local store is not cached; leave cache_dir out")
         return None
     return CacheSettings(str(Path(directory).expanduser().absolute()), limit)

@@ -1,4 +1,4 @@
-"""A zarr Store that counts what goes through it."""
+"""A zarr Store that counts its reads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["CountingStore", "Traffic"]
 
 @dataclass(slots=True)
 class Traffic:
-    """What was read so far."""
+    """The reads so far: number of requests, bytes and keys."""
 
     requests: int = 0
     n_bytes: int = 0
@@ -38,9 +38,9 @@ class CountingStore(WrapperStore[Store]):
     Parameters
     ----------
     store : zarr Store
-        Does the work.
+        The store that reads.
     traffic : Traffic
-        Where to count; may be shared by many stores.
+        The counters, which many stores can share.
     """
 
     def __init__(self, store: Store, traffic: Traffic) -> None:
@@ -51,7 +51,7 @@ class CountingStore(WrapperStore[Store]):
         return CountingStore(store, self.traffic)
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        """Read an object or a range of one."""
+        """Read an object or a byte range."""
         data = await self._store.get(key, prototype, byte_range)
         self.traffic.add(key, data)
         return data
@@ -59,7 +59,7 @@ class CountingStore(WrapperStore[Store]):
     async def get_partial_values(
         self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
     ) -> list[Buffer | None]:
-        """Read ranges of objects."""
+        """Read byte ranges of objects."""
         wanted = list(key_ranges)
         found = await self._store.get_partial_values(prototype, wanted)
         for (key, _), data in zip(wanted, found, strict=True):

@@ -1,4 +1,4 @@
-"""Why object storage refused a request, and what its user may do: no credentials, wrong ones, or too few rights."""
+"""Messages for requests that object storage refused: missing or wrong credentials, or missing permissions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 __all__ = ["is_lookup_of_role", "reason_of_denial"]
 
-# Where AWS has the credentials of a machine's or a container's role: obstore asks there where it finds no others.
+# The URLs of AWS for the credentials of a machine's or container's role. Without credentials, obstore asks there.
 _ROLE = re.compile(r"/latest/(api/token|meta-data/iam)|//169\.254\.170\.")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]*)</Message>")
@@ -19,38 +19,38 @@ _KEYS = "access_key_id and secret_access_key in storage_options, or in the envir
 _WAYS_OUT = {
     "InvalidAccessKeyId": f"check {_KEYS}",
     "SignatureDoesNotMatch": f"check {_KEYS}",
-    "ExpiredToken": "the session has ended; get another session_token",
+    "ExpiredToken": "the session has ended; get a new session_token",
     "RequestTimeTooSkewed": "set the clock of this machine",
-    "AuthorizationHeaderMalformed": "give the region of the bucket in storage_options",
-    "PermanentRedirect": "give the region of the bucket in storage_options",
+    "AuthorizationHeaderMalformed": "set the region of the bucket in storage_options",
+    "PermanentRedirect": "set the region of the bucket in storage_options",
 }
 
 
 def is_lookup_of_role(error: BaseException) -> bool:
-    """Return whether a request failed since there were no credentials, and the machine has no role that has them."""
+    """Return whether a request failed because there were no credentials and the machine has no role with any."""
     return _ROLE.search(str(error)) is not None
 
 
 def reason_of_denial(error: BaseException, options: Mapping[str, Any]) -> str | None:
-    """Return the reason that an error has, and the way out; None where it is about something else.
+    """Return the reason of a refused request with the way out; None if the error has another reason.
 
     Parameters
     ----------
     error : Exception
-        Of obstore.
+        Error of obstore.
     options : mapping
-        The options that the storage was opened with.
+        Options of the storage.
     """
     text = str(error).strip()
     if is_lookup_of_role(error):
         profile = os.environ.get("AWS_PROFILE")
         reads_none = f" (AWS_PROFILE is {profile!r}, and obstore reads no profiles)" if profile else ""
         return (
-            f"no credentials were found{reads_none}, and this machine has no role that gives some; give {_KEYS}; for "
+            f"no credentials were found{reads_none}, and this machine has no role with credentials; set {_KEYS}; for "
             f"a profile, driver = fsspec and profile = {profile or 'NAME'}; for a public bucket, skip_signature = true"
         )
     if "performing PROPFIND" in text:
-        return f"{_first_line(text)}; this web server gives no lists; reads need none, other commands do: take s3://"
+        return f"{_first_line(text)}; this web server cannot list objects, as all commands but reads must; use s3://"
     code, message = _CODE.search(text), _MESSAGE.search(text)
     if code is None and not _FORBIDDEN.search(text):
         return None
@@ -68,5 +68,5 @@ def _first_line(text: str) -> str:
 
 def _way_out_of_403(options: Mapping[str, Any]) -> str:
     if str(options.get("skip_signature", "")).lower() == "true":
-        return f"the bucket does not allow this without credentials; leave skip_signature out, and give {_KEYS}"
-    return "these credentials do not allow it; use others, or have the owner of the bucket allow it"
+        return f"the bucket does not allow this without credentials; leave skip_signature out, and set {_KEYS}"
+    return "these credentials do not allow it; use others, or ask the owner of the bucket to allow it"

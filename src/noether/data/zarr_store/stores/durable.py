@@ -1,4 +1,4 @@
-"""Changes of a directory that outlast a loss of power, and groups that take one another's place in one step."""
+"""Durable changes of a directory, which survive a loss of power, and atomic replacement of groups."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ __all__ = [
     "write_durably",
 ]
 
-# Of <fcntl.h> and <linux/fs.h>.
+# From <fcntl.h> and <linux/fs.h>.
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
-# Each is an open file.
+# Each file that waits for its sync is open.
 _MAX_WAITING = 64
 
 
 def write_durably(path: Path, parts: Iterable[bytes]) -> None:
-    """Write a file that outlasts a loss of power, once its name in the directory does."""
+    """Write a file durably. After `sync_directory` on its directory, it survives a loss of power."""
     with path.open("wb") as file:
         file.writelines(parts)
         file.flush()
@@ -42,9 +42,9 @@ def write_durably(path: Path, parts: Iterable[bytes]) -> None:
 
 
 class SyncedFiles:
-    """Files that outlast a loss of power once `wait` has returned: the disk takes one while the next ones are made.
+    """Files that survive a loss of power once `wait` has returned. A file is synced while the next ones are written.
 
-    To be left, as a context, when no more files come; that waits as well, and does not say what has failed.
+    Use it as a context manager. Its exit waits for the syncs too, but raises none of their errors.
     """
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class SyncedFiles:
         self._pool.shutdown()
 
     def write(self, path: Path, parts: Iterable[bytes]) -> None:
-        """Write a file, which is not on the disk yet."""
+        """Write a file; it is synced later, in a thread."""
         with path.open("wb") as file:
             file.writelines(parts)
             file.flush()
@@ -70,7 +70,7 @@ class SyncedFiles:
             self._waiting.popleft().result()
 
     def wait(self) -> None:
-        """Wait until all files are on the disk; `OSError` where one of them did not get there."""
+        """Wait until all files are synced; raise `OSError` if a sync failed."""
         while self._waiting:
             self._waiting.popleft().result()
 
@@ -83,24 +83,24 @@ def _sync_and_close(descriptor: int) -> None:
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory, and those above it that are missing, so that they outlast a loss of power."""
+    """Create a directory and its missing parents durably."""
     if path.is_dir():
         return
     make_directory(path.parent)
     path.mkdir(exist_ok=True)
-    with suppress(PermissionError):  # who may add to a directory may not always list it, and so not open it
+    with suppress(PermissionError):  # a user who can add to a directory cannot always list it, and so not open it
         sync_directory(path.parent)
 
 
 def sync_directory(path: Path) -> None:
-    """Make the names in a directory outlast a loss of power, where directories can be opened (not on Windows)."""
+    """Sync the names in a directory to the disk. No-op on Windows, where directories cannot be opened."""
     if os.name == "nt":
         return
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     except OSError as error:
-        # Some file systems of networks and other machines cannot, and promise nothing.
+        # Some network file systems cannot sync directories; they promise nothing.
         if error.errno not in {errno.EINVAL, errno.ENOTSUP}:
             raise
     finally:
@@ -108,16 +108,16 @@ def sync_directory(path: Path) -> None:
 
 
 def sync_tree(path: Path) -> None:
-    """Do so for a directory and all below it."""
+    """Sync a directory and all directories below it."""
     for directory, _, _ in os.walk(path, topdown=False):
         sync_directory(Path(directory))
 
 
 def put_in_place(staged: Path, path: Path) -> None:
-    """Rename a directory to a place where another may be, or may come to be meanwhile; the other is removed.
+    """Rename a directory to `path`, and remove a directory that is there, even one that appears during the call.
 
-    Where the system can exchange two directories, there is one in that place at every moment. Elsewhere the former one
-    is moved aside first.
+    If the system can exchange two directories, `path` exists at every moment. Otherwise, the former directory is moved
+    aside first.
     """
     former = staged.with_name(staged.name + FORMER_SUFFIX)
     while not _renamed(staged, path):
@@ -130,10 +130,9 @@ def put_in_place(staged: Path, path: Path) -> None:
 
 
 def remove_durably(path: Path) -> None:
-    """Remove a group with all that it holds, so that neither a kill nor a loss of power leaves a root without objects.
+    """Remove a group. Neither a kill nor a loss of power leaves a root without its objects.
 
-    A link is removed, and its target stays. Where another process has put a new group in this place meanwhile, that
-    group may stay.
+    A link is removed, and its target stays. A new group that another process writes there during the call can stay.
     """
     if path.is_symlink():
         path.unlink()
@@ -142,7 +141,7 @@ def remove_durably(path: Path) -> None:
             (path / ROOT_KEY).unlink()
             sync_directory(path)
         _remove_tree(path)
-    with suppress(FileNotFoundError, PermissionError):  # who may change a directory may not always list it
+    with suppress(FileNotFoundError, PermissionError):  # a user who can change a directory cannot always list it
         sync_directory(path.parent)
 
 
@@ -151,7 +150,7 @@ def _remove_tree(path: Path) -> None:
         try:
             shutil.rmtree(path)
         except FileNotFoundError:
-            # Another process removes the same directory: one of the two comes first at each file.
+            # Another process removes the same directory, and was faster at this file.
             if path.is_dir():
                 continue
         except OSError as error:
@@ -171,17 +170,17 @@ def _renamed(staged: Path, path: Path) -> bool:
 
 
 def _exchanged(one: Path, other: Path) -> bool:
-    """Have two names change places, and say whether they did: Linux can, and most of its file systems."""
+    """Exchange two directories, and return whether it worked. It works on Linux, on most of its file systems."""
     try:
         rename = ctypes.CDLL(None).renameat2
-    except (AttributeError, TypeError, OSError):  # another system, or an old one
+    except (AttributeError, TypeError, OSError):  # not Linux, or an old libc
         return False
     done: int = rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE)
     return done == 0
 
 
 def _remove(path: Path) -> None:
-    # A link is taken away, and what it leads to stays as it is.
+    # A link is removed, and its target stays.
     if path.is_symlink():
         path.unlink()
     else:

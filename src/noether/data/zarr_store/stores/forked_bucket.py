@@ -1,4 +1,4 @@
-"""A bucket for forked processes, which cannot use obstore if a process that they were forked from has."""
+"""A bucket for forked processes, which cannot use obstore after their parent has used it."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ __all__ = ["ForkedBucket"]
 
 
 class ForkedBucket:
-    """Has the requests of this process sent by a server process of its own, which ends with it; see `Bucket`.
+    """A bucket whose requests a server process sends. This process starts the server, which ends with it; see `Bucket`.
 
     Parameters
     ----------
     url : str
-        Taken literally, without percent-encoding.
+        URL, taken literally, without percent-encoding.
     options : mapping
-        Keywords of `obstore.store.from_url`.
+        Keyword arguments of `obstore.store.from_url`.
 
     Raises
     ------
     ArgumentError
-        Options that cannot be pickled.
+        The options cannot be pickled.
     """
 
     def __init__(self, url: str, options: Mapping[str, Any]) -> None:
-        unfit = "storage_options: in a forked process they go to another process, which cannot be done with these"
-        remedy = "leave out what cannot be pickled, or start processes by 'spawn' or 'forkserver'"
+        unfit = "storage_options: a forked process must pickle them, and these cannot be pickled"
+        remedy = "leave out such options, or start processes by 'spawn' or 'forkserver'"
         try:
             self._pickled = pickle.dumps((url, dict(options)))
         except Exception as error:
@@ -47,7 +47,7 @@ class ForkedBucket:
         try:
             self._call("open")
         except (AttributeError, ImportError) as error:
-            # Of a class that was defined where the other process cannot find it, such as in `__main__`.
+            # A class that the server process cannot import, such as a class in `__main__`.
             raise ArgumentError(f"{unfit} ({error}); {remedy}") from error
 
     def get(self, key: str, byte_range: ByteRange | None = None, max_bytes: int | None = None) -> tuple[bytes, Meta]:
@@ -64,7 +64,7 @@ class ForkedBucket:
         self._call("upload", key, parts=parts)
 
     def head(self, key: str) -> Meta:
-        """Return what is known of an object; see `Bucket`."""
+        """Return the metadata of an object; see `Bucket`."""
         found: Meta = self._call("head", key)
         return found
 
@@ -86,15 +86,15 @@ class ForkedBucket:
                 connection.send(part)
             connection.send(None)
         succeeded, answer = connection.receive()
-        # Only here: where anything was raised before, an answer may still come, to nobody.
-        server.give_back(connection)
+        # Not after an error: the answer to the failed request can still arrive on that connection.
+        server.put_back(connection)
         if not succeeded:
             raise answer
         return answer
 
 
 class _Connection:
-    """Carries one request at a time."""
+    """A connection to the server, for one request at a time."""
 
     def __init__(self, server: _Server) -> None:
         self._server = server
@@ -126,8 +126,8 @@ class _Server:
     def __init__(self) -> None:
         self._control, theirs = socket.socketpair()
         with theirs:
-            # No option is on the command line: they hold secrets. A process group of its own, since Ctrl-C is meant
-            # for this process, which may have to read on; when this one ends, however it does, so does the server.
+            # Options hold secrets, so they are not on the command line. The server has its own process group, since
+            # Ctrl-C must not end it while this process still reads. It always ends when this process ends.
             self._process = subprocess.Popen(  # noqa: S603 - the interpreter, and a module of this package
                 [multiprocessing.spawn.get_executable(), "-P", bucket_script.__file__],
                 stdin=theirs.fileno(),
@@ -136,28 +136,28 @@ class _Server:
                 process_group=0,
             )
         self._idle: deque[_Connection] = deque()
-        # Waits for the process, so that no zombie is left. Processes of multiprocessing do not run what `atexit` has.
+        # It waits for the process, so that no zombie remains. Processes of multiprocessing skip `atexit` handlers.
         self.stop = Finalize(None, _stop, (self._control, self._process), exitpriority=0)
 
     def take(self) -> _Connection:
-        """Return a connection that nobody uses."""
+        """Return an idle connection."""
         try:
             return self._idle.pop()
         except IndexError:
             return _Connection(self)
 
-    def give_back(self, connection: _Connection) -> None:
+    def put_back(self, connection: _Connection) -> None:
         self._idle.append(connection)
 
     def connect(self, theirs: socket.socket) -> None:
-        """Hand over one end of a connection."""
+        """Send one end of a connection to the server."""
         try:
             socket.send_fds(self._control, [b"+"], [theirs.fileno()])
         except OSError as error:
             raise self.broken() from error
 
     def broken(self) -> ConnectionError:
-        """Return the error of a connection that broke; the next request starts another process."""
+        """Stop the server, and return the error of a broken connection. The next request starts another server."""
         global _server
         with _lock:
             if _server is self:
@@ -170,9 +170,9 @@ class _Server:
         )
 
     def disown(self) -> None:
-        """Leave the server to the process that started it, of which this one is a fork."""
+        """Leave the server to the parent process, which has started it."""
         self._control.close()
-        # Else Popen would wait for a process that is not a child of this one.
+        # Otherwise Popen would wait for a process that is not a child of this one.
         self._process.returncode = 0
 
 
@@ -196,7 +196,7 @@ def _running_server() -> _Server:
 
 def _disown_server() -> None:
     global _lock, _server
-    # A thread of the parent may have held the lock at the fork.
+    # A thread of the parent can have held the lock at the fork.
     _lock = Lock()
     if _server is not None:
         _server.disown()

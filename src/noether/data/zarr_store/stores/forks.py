@@ -1,4 +1,4 @@
-"""What a forked process inherits, and must not let go."""
+"""Objects that a forked process inherits and must never destroy."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from weakref import WeakValueDictionary
 
 __all__ = ["keep_in_forks"]
 
-# By id, since not all can be hashed.
+# Objects by id, since some cannot be hashed.
 _kept: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
 
 def keep_in_forks(resource: object) -> None:
-    """Never let processes that are forked from this one destroy an object, which would do harm there.
+    """Prevent forked processes from destroying an object, since that would do harm.
 
-    To destroy a store of obstore takes a lock, which a thread of the parent may have held at the fork: measured, one
-    forked process in 200 hung. A file system of s3fs closes its connections, in an event loop whose kernel side is
-    still shared with the parent: measured, the next read of the parent took 15 s.
+    The destructor of an obstore store takes a lock, which a thread of the parent can have held at the fork: one forked
+    process in 200 hung when measured. The destructor of an s3fs file system closes its connections in an event loop
+    whose kernel objects are shared with the parent: the next read of the parent took 15 s when measured.
     """
     _kept[id(resource)] = resource
 

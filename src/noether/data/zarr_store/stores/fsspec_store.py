@@ -1,4 +1,4 @@
-"""Stores on any other fsspec file system: ``memory://``, ``sftp://``, ``hdfs://``, …, and s3fs on request."""
+"""Storage on any fsspec file system: ``memory://``, ``sftp://``, ``hdfs://``, …, and s3fs on request."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ from noether.data.zarr_store.stores.staging import StagedWrite, staged_name, tar
 
 __all__ = ["FsspecStorage"]
 
-# Where an object appears whole or not at all, and directories need not be made. Elsewhere a file is moved into place,
-# if the file system can move one.
+# File systems whose writes are atomic and that need no directories. On all others, a file is written under a staged
+# name and moved into place, if the file system can move files.
 _OBJECT_PROTOCOLS = frozenset({"memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "oci", "hf"})
 
-# What file systems call an entity tag, or else the time of the last change.
+# The keys of file systems for an entity tag, then for the time of the last change.
 _VERSION_KEYS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "modified", "created")
 
-# Larger objects are not kept whole in memory.
+# Larger objects are written piece by piece, not from memory at once.
 _WHOLE_BYTES = 8 << 20
 
-# fsspec has no conditional put. Within a process this lock stands in for it; between processes nothing does.
+# fsspec has no conditional put. This lock replaces it within a process; between processes nothing does.
 _update_lock = threading.Lock()
 
 
 def _renew_update_lock() -> None:
-    """Make a new lock in a forked process: a thread of its parent may have held the lock at the fork."""
+    """Create a new lock in a forked process: a thread of its parent can have held the lock at the fork."""
     global _update_lock
     _update_lock = threading.Lock()
 
@@ -58,11 +58,11 @@ class FsspecStorage(StorageByObjects):
     root : str
         Any URL that fsspec opens.
     options : mapping
-        Keywords of the file system.
+        Keyword arguments of the file system.
 
     Notes
     -----
-    Updates by several processes at once can lose one another's changes here: fsspec has no conditional put.
+    Concurrent updates by several processes can lose changes, since fsspec has no conditional put.
     """
 
     def __init__(self, root: str, options: Mapping[str, Any]) -> None:
@@ -72,14 +72,14 @@ class FsspecStorage(StorageByObjects):
         with _reported(f"cannot open {root}"):
             self._opened, self._path = self._open()
         protocols = {self._fs.protocol} if isinstance(self._fs.protocol, str) else set(self._fs.protocol)
-        # The inherited `mv` copies, which is no safer than to write in place.
+        # The inherited `mv` copies the file, which is as unsafe as a write in place.
         moves = type(self._fs).mv is not AbstractFileSystem.mv
         self._has_directories = not protocols & _OBJECT_PROTOCOLS
         self._stages = moves and self._has_directories
 
     @property
     def _fs(self) -> Any:
-        # Those that have a thread of their own refuse to work in a process that was forked since.
+        # File systems with their own thread refuse to work in a forked process, so that process opens a new one.
         if self._pid != os.getpid():
             self._opened, _ = self._open()
             self._pid = os.getpid()
@@ -98,14 +98,14 @@ class FsspecStorage(StorageByObjects):
         with _reported(f"cannot read {self.root}/{key}"):
             try:
                 size = None if max_bytes is None else self._fs.size(self._at(key))
-                if size is not None and max_bytes is not None:  # some servers tell no sizes
+                if size is not None and max_bytes is not None:  # some servers report no sizes
                     require_size(size, max_bytes, f"{self.root}/{key}")
                 return bytes(self._fs.cat_file(self._at(key)))
             except FileNotFoundError:
                 return None
 
     def read_range(self, key: str, start: int, length: int) -> Buffer:
-        """Read a part of a file; see `Storage`."""
+        """Read a byte range of a file; see `Storage`."""
         with _reported(f"cannot read {self.root}/{key}"):
             return logged(
                 f"read {key}, {from_to(start, length)}",
@@ -127,7 +127,7 @@ class FsspecStorage(StorageByObjects):
                 return None
 
     def update(self, key: str, change: Callable[[bytes | None], bytes]) -> None:
-        """Replace a file; see `Storage` for what is promised and the notes above for what is not."""
+        """Replace a file; see `Storage`. Unlike there, updates by other processes can get lost."""
         with _update_lock:
             new = change(self.read_if_there(key))
             try:
@@ -147,7 +147,7 @@ class FsspecStorage(StorageByObjects):
                 yield StoredObject(path.removeprefix(top).lstrip("/"), int(info["size"]), _version(info))
 
     def zarr_store(self, relpath: str, *, read_only: bool) -> Store:
-        """Open a group; see `Storage`."""
+        """Open a group as a zarr Store; see `Storage`."""
         store = FsspecStore.from_url(f"{self.root}/{relpath}", storage_options=self._options, read_only=read_only)
         keep_in_forks(store.fs)
         return store
@@ -176,7 +176,7 @@ class FsspecStorage(StorageByObjects):
                 raise
 
     def _write(self, path: str, parts: Iterable[bytes]) -> None:
-        """Write a small object at once, a large one as its parts come."""
+        """Write a small object at once, and a large one piece by piece."""
         parts, head = iter(parts), bytearray()
         for part in parts:
             head += part
@@ -191,7 +191,7 @@ class FsspecStorage(StorageByObjects):
                 file.write(part)
 
     def abandoned(self) -> list[StagedWrite]:
-        """List what killed writers left; see `Storage`."""
+        """List the staged writes of killed writers; see `Storage`."""
         if not self._stages:
             return []
         staged = ((item.key, target_of(item.key)) for item in self.objects())
@@ -207,7 +207,7 @@ class FsspecStorage(StorageByObjects):
             below = [path for path, _, _ in self._fs.walk(self._at(relpath), topdown=False)]
             above = [self._at(str(parent)) for parent in PurePosixPath(relpath).parents][:-1]
             for directory in (*below, *above):
-                # `rmdir` of some file systems removes what is in a directory as well.
+                # Some file systems remove a directory with its content in `rmdir`, so an empty one is required.
                 if self._fs.isdir(directory) and not self._fs.ls(directory, detail=False):
                     self._fs.rmdir(directory)
                     self._fs.invalidate_cache()
@@ -216,13 +216,13 @@ class FsspecStorage(StorageByObjects):
         """Delete objects; see `Storage`."""
         with _reported(f"cannot delete in {self.root}"):
             for key in keys:
-                # One by one: `rm` takes names such as "run_[1]" for patterns, and deletes what matches.
+                # One by one: `rm` takes names such as "run_[1]" for patterns, and deletes all matches.
                 with suppress(FileNotFoundError):
                     logged(f"delete {key}", partial(self._fs.rm_file, self._at(key)))
 
 
 def _require_address(root: str, endpoint: object) -> None:
-    """Raise `StorageError` if the host of an endpoint has no address: s3fs would ask for one for a long time."""
+    """Raise `StorageError` if the host of an endpoint does not resolve: s3fs would retry for a long time."""
     url = urlsplit(endpoint) if isinstance(endpoint, str) else None
     if url is None or not url.hostname:
         return
@@ -231,7 +231,7 @@ def _require_address(root: str, endpoint: object) -> None:
     try:
         _look_up(url.hostname)
     except socket.gaierror as error:
-        if error.errno != socket.EAI_AGAIN:  # a name server that does not answer may do so the next time
+        if error.errno != socket.EAI_AGAIN:  # the name server did not answer, but can answer the next request
             raise StorageError(
                 f"cannot open {root}: the host name {url.hostname} does not resolve; check endpoint_url in "
                 "storage_options"
@@ -240,7 +240,7 @@ def _require_address(root: str, endpoint: object) -> None:
 
 @lru_cache
 def _look_up(host: str) -> None:
-    """Look a name up, until it was found once."""
+    """Resolve a host name; a name that has resolved once is not resolved again."""
     socket.getaddrinfo(host, None)
 
 
@@ -255,7 +255,7 @@ def _reported(what: str) -> Iterator[None]:
     except StoreError:
         raise
     except Exception as error:
-        # Each file system raises what its client does: the errors of botocore or paramiko are no OSError.
+        # File systems raise the errors of their clients; those of botocore or paramiko are not OSErrors.
         if isinstance(error, TypeError) and "keyword argument" in str(error):
-            raise ArgumentError(f"storage_options: {what}: {error}; give the options of this file system") from error
+            raise ArgumentError(f"storage_options: {what}: {error}; use the options of this file system") from error
         raise StorageError(f"{what}: {str(error) or type(error).__name__}") from error

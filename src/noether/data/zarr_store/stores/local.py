@@ -1,4 +1,4 @@
-"""Stores on a local or mounted file system."""
+"""Storage on a local or mounted file system."""
 
 from __future__ import annotations
 
@@ -42,20 +42,21 @@ from noether.data.zarr_store.stores.staging import (
 
 __all__ = ["LocalStorage"]
 
-# Opening a file costs several times what reading a draw from it does; most systems allow 1,024.
+# Opening a file takes several times as long as reading a draw from it. Most systems allow 1,024 open files.
 _MAX_OPEN_FILES = 128
 
 _WAYS_OUT = {
-    errno.ENOSPC: "make room on this disk, and run again",
-    errno.EDQUOT: "make room within your quota, and run again",
-    errno.EFBIG: "raise the limit on the size of files (ulimit -f) or choose smaller shards, and run again",
-    errno.EROFS: "mount it for writing, or choose another place",
-    errno.EACCES: "have its owner give you the permission, or choose another place",
+    errno.ENOSPC: "free space on this disk, and run the command again",
+    errno.EDQUOT: "free space within your quota, and run the command again",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f) or use smaller shards, and run the command again",
+    errno.ELOOP: "remove these links or directories",
+    errno.EROFS: "mount it for writing, or use another path",
+    errno.EACCES: "ask its owner for the permission, or use another path",
 }
 
 
 class OpenFile:
-    """A file descriptor that is closed once nobody, in no thread, uses it any more; see `LocalFile`."""
+    """A file descriptor that is closed when no thread references this object any more; see `LocalFile`."""
 
     __slots__ = ("descriptor",)
 
@@ -63,7 +64,7 @@ class OpenFile:
         self.descriptor = open_regular(path)
 
     def __del__(self) -> None:
-        # Where opening failed there is nothing to close.
+        # The attribute is missing if opening failed.
         if hasattr(self, "descriptor"):
             os.close(self.descriptor)
 
@@ -71,7 +72,7 @@ class OpenFile:
 class LocalStorage:
     """The files below one directory; see `Storage`.
 
-    A group is staged beside its place, under a name that starts with a dot, and renamed.
+    A group is staged beside its path, under a name that starts with a dot, and then renamed.
     """
 
     n_retries = 0
@@ -96,7 +97,7 @@ class LocalStorage:
                 return file.readall()
 
     def read_range(self, key: str, start: int, length: int) -> Buffer:
-        """Read a part of a file; see `Storage`."""
+        """Read a byte range of a file; see `Storage`."""
         if logs_requests():
             return logged(f"read {key}, {from_to(start, length)}", lambda: self._read_range(key, start, length), len)
         return self._read_range(key, start, length)
@@ -109,7 +110,7 @@ class LocalStorage:
             raise StorageError(f"cannot read {self._root / key}: {error.strerror}") from error
 
     def local_file(self, key: str) -> OpenFile | None:
-        """Return an open file, or None where it cannot be opened; see `Storage`."""
+        """Return an open file, or None if it cannot be opened; see `Storage`."""
         file = self._files.get(key)
         if file is None:
             with suppress(OSError):
@@ -146,7 +147,7 @@ class LocalStorage:
         self._write(key, data, None)
 
     def _write(self, key: str, data: bytes, current: bytes | None) -> None:
-        """Stage a file, which shows that it can be written, and rename it unless it has these bytes already."""
+        """Stage a file, and rename it unless the file already has these bytes. The staging proves write access."""
         path = self._root / key
         require_inside(path, self._root)
         staged = path.with_name(staged_name(path.name))
@@ -163,7 +164,7 @@ class LocalStorage:
     def update(self, key: str, change: Callable[[bytes | None], bytes]) -> None:
         """Replace a file under a lock; see `Storage`."""
         path = self._root / key
-        # All roots of groups share one lock, which lies in no group.
+        # The lock file lies at the root of the store. The roots of all groups share one lock.
         with _reported(f"cannot write {path}"), _made(self._root), locked(self._root / path.name):
             current = self.read_if_there(key)
             self._write(key, change(current), current)
@@ -195,7 +196,7 @@ class LocalStorage:
         self.require_changeable(relpath)
         path = self._root / relpath
         with _reported(f"cannot remove {path}"):
-            # Staged copies go first: without the group, one of them would be put back as its only copy.
+            # Staged copies are removed first. After the group's removal, a recovery would restore one of them.
             for staged in self._abandoned(path.parent.glob(f".{glob.escape(path.name)}.*")):
                 if staged.target == relpath:
                     remove_durably(self._root / staged.key)
@@ -203,29 +204,29 @@ class LocalStorage:
         self._remove_empty(path.parent)
 
     def require_changeable(self, relpath: str) -> None:
-        """Look for a link that leaves the root; see `Storage`."""
+        """Raise `StorageError` if a link leaves the root; see `Storage`."""
         require_inside(self._root / relpath, self._root)
 
     def is_linked(self, relpath: str) -> bool:
-        """Look for a link; see `Storage`."""
+        """Return whether the path has a link; see `Storage`."""
         below = [self._root / relpath, *(self._root / parent for parent in Path(relpath).parents[:-1])]
         return any(path.is_symlink() for path in below)
 
     def remove_staged(self, relpath: str, pid: int) -> None:
-        """Remove what a killed process left; see `Storage`."""
+        """Remove the staged copies of a killed process; see `Storage`."""
         path = self._root / relpath
         for left in path.parent.glob(f"{glob.escape(staged_prefix(path.name, pid))}*"):
             shutil.rmtree(left, ignore_errors=True)
 
     def abandoned(self) -> list[StagedWrite]:
-        """List what killed writers left; see `Storage`."""
+        """List the staged writes of killed writers; see `Storage`."""
         with _reported(f"cannot list {self._root}"):
             return self._abandoned(self._hidden(self._root, 0, DirectoryCount()))
 
     def recover_own(self, relpaths: Iterable[str]) -> None:
-        """Recover what killed processes of this machine left; see `Storage`."""
+        """Recover the staged writes of killed processes of this machine; see `Storage`."""
         directories = {self._root, *((self._root / relpath).parent for relpath in relpaths)}
-        # Where it fails, as it does where another run is at the same, things stay as they are.
+        # A failure, such as when another process recovers the same write, changes nothing.
         for directory in sorted(directories):
             with suppress(OSError):
                 hidden = [path for path in directory.iterdir() if staged_here(path.name)]
@@ -233,11 +234,11 @@ class LocalStorage:
                     self.recover(staged)
 
     def _abandoned(self, hidden: Iterable[Path]) -> list[StagedWrite]:
-        """List those of some hidden files and directories whose writers no longer run."""
+        """List the staged writes among hidden files and directories whose writers have ended."""
         found = [(path, target_of(path.relative_to(self._root).as_posix())) for path in hidden]
         lost: set[str] = set()
         abandoned = []
-        # A former group comes first: it is the one that the manifest lists.
+        # A former group comes first, since the manifest lists this version.
         for path, staged in sorted(found, key=lambda item: (not item[0].name.endswith(FORMER_SUFFIX), item[0])):
             if staged is None or (staged[1] is not None and is_running(staged[1])):
                 continue
@@ -248,7 +249,7 @@ class LocalStorage:
         return abandoned
 
     def recover(self, staged: StagedWrite) -> None:
-        """Put a group back, or remove what is left over; see `Storage`."""
+        """Move a group back, or remove a staged write; see `Storage`."""
         path = self._root / staged.key
         with _reported(f"cannot recover {path}"):
             if staged.restores:
@@ -260,7 +261,7 @@ class LocalStorage:
                 path.unlink(missing_ok=True)
 
     def _hidden(self, directory: Path, depth: int, count: DirectoryCount) -> Iterator[Path]:
-        """Find what `objects` leaves out; what lies inside of that is not looked at, and links are not followed."""
+        """Yield the hidden files and directories, which `objects` leaves out. Links are not followed."""
         count.enter(str(directory), depth)
         with os.scandir(directory) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
@@ -278,20 +279,20 @@ class LocalStorage:
             self._remove_empty((self._root / key).parent)
 
     def delete_if_same(self, key: str, data: bytes) -> None:
-        """Delete a file that has these bytes, under its lock; see `Storage`."""
+        """Delete a file if it has these bytes, under its lock; see `Storage`."""
         with _reported(f"cannot delete {self._root / key}"), locked(self._root / key):
             if self.read_if_there(key) == data:
                 self.delete([key])
-        with suppress(OSError):  # there are other files in it
+        with suppress(OSError):  # it is not empty
             self._root.rmdir()
 
     def objects(self, prefix: str = "") -> Iterator[StoredObject]:
-        """List files, in sorted order and without those that are staged or lock; see `Storage`."""
+        """List files in sorted order, without staged files and lock files; see `Storage`."""
         with _reported(f"cannot list {self._root / prefix}"):
             yield from self._walk(self._root / prefix, set(), DirectoryCount())
 
     def _walk(self, directory: Path, above: set[str], count: DirectoryCount) -> Iterator[StoredObject]:
-        """List the files below a directory, through links, but not in circles."""
+        """List the files below a directory. Links are followed, except into a directory above."""
         real = os.path.realpath(directory)
         if real in above or not os.path.isdir(real):  # noqa: PTH112 - `real` is a str already
             return
@@ -303,38 +304,38 @@ class LocalStorage:
                 if entry.is_dir():
                     yield from self._walk(Path(entry.path), above | {real}, count)
                 else:
-                    with suppress(FileNotFoundError):  # a link to nowhere, or gone since it was listed
+                    with suppress(FileNotFoundError):  # a broken link, or a file that was deleted in between
                         stat, key = entry.stat(), Path(entry.path).relative_to(self._root).as_posix()
                         yield StoredObject(key, stat.st_size, str(stat.st_mtime_ns))
 
     def _remove_empty(self, directory: Path) -> None:
-        with suppress(OSError):  # there are other files in it
+        with suppress(OSError):  # it is not empty
             while directory != self._root:
                 directory.rmdir()
                 directory = directory.parent
 
     def _open(self, key: str) -> FileIO:
-        # No pathlib on the way to every draw: it would cost as much as the read.
+        # pathlib would take as long as the read of a draw.
         try:
             return FileIO(f"{self.root}/{key}")
         except OSError as error:
             raise StorageError(f"cannot read {self._root / key}: {error.strerror}") from error
 
     def zarr_store(self, relpath: str, *, read_only: bool) -> Store:
-        """Open a group; see `Storage`."""
+        """Open a group as a zarr Store; see `Storage`."""
         return LocalStore(self._root / relpath, read_only=read_only)
 
 
 @contextmanager
 def _made(directory: Path) -> Iterator[None]:
-    """Make a directory. Where that or what follows fails, remove what was made, if it is empty."""
+    """Create a directory with its parents. If the body fails, remove the created directories that are empty."""
     missing = [one for one in (directory, *directory.parents) if not one.exists()]
     try:
         make_directory(directory)
         yield
     except BaseException:
         for one in missing:
-            with suppress(OSError):  # it was not made, or something else is in it by now
+            with suppress(OSError):  # it was not created, or is not empty
                 one.rmdir()
         raise
 

@@ -1,4 +1,4 @@
-"""The lock of a file: of the operating system or, where a file system has no such locks, a file that stands for one."""
+"""File locks of the operating system. On a file system without them, the existence of a lock file replaces them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ __all__ = ["locked"]
 
 _LOCK_SECONDS = 60.0
 
-# What Linux answers inside of the kernel for EOPNOTSUPP; some file systems, such as NFS, let it through.
+# EOPNOTSUPP inside the Linux kernel; some file systems, such as NFS, return it to programs.
 _ENOTSUPP = 524
-# NFS without a lock daemon and Lustre mounted without flock answer so.
+# The errors of NFS without a lock daemon and of Lustre mounted without flock.
 _HAS_NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, _ENOTSUPP})
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of a file; of a file that is not there in the end, no lock stays either.
+    """Hold the lock of a file. If the file does not exist in the end, its lock file is deleted too.
 
     Raises
     ------
@@ -38,13 +38,13 @@ def locked(path: Path) -> Iterator[None]:
     finally:
         with suppress(OSError):  # Windows deletes no file that is open
             if not path.exists():
-                # Under the lock: a process that waits for it sees that its file is gone, and makes another.
+                # Under the lock: a process that waits for it notices the deletion, and creates a new lock file.
                 lock_file.unlink()
         lock.release()
 
 
 def _acquire(path: Path, lock_file: Path) -> BaseFileLock:
-    lock = FileLock(lock_file, timeout=_LOCK_SECONDS, fallback_to_soft=False)  # which it would for ENOSYS alone
+    lock = FileLock(lock_file, timeout=_LOCK_SECONDS, fallback_to_soft=False)  # its fallback is for ENOSYS only
     try:
         return _acquired(lock, path, "wait for it to end")
     except StorageError:
@@ -55,8 +55,8 @@ def _acquire(path: Path, lock_file: Path) -> BaseFileLock:
         marker = lock_file.with_name(f"{lock_file.name}-file")
         reason = f"errno {_ENOTSUPP}" if error.errno == _ENOTSUPP else error.strerror
         warn_once(
-            f"{lock_file.parent}: this file system has no locks ({reason}). Files named .*.lock-file take their place "
-            "while the store is changed. One that a killed process leaves behind may be deleted."
+            f"{lock_file.parent}: this file system has no locks ({reason}). Files named .*.lock-file replace them "
+            "during changes of the store. If a killed process leaves such a file, delete it."
         )
         way_out = f"wait for it to end, or delete {marker} if it was killed"
         return _acquired(SoftFileLock(marker, timeout=_LOCK_SECONDS), path, way_out)

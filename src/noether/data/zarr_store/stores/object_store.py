@@ -1,4 +1,4 @@
-"""Stores in object storage, through obstore: S3, Google Cloud Storage, Azure, HTTP."""
+"""Storage in object storage, through obstore: S3, Google Cloud Storage, Azure, HTTP."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ _UPDATE_TRIES = 50
 
 _NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|specified (bucket|container) does not exist")
 
-# Roots below which a server does not know conditional puts, as far as this process knows.
+# Roots whose server has no conditional puts, as far as this process knows.
 _without_conditions: set[str] = set()
 _NO_CONDITIONS = (
-    "this storage has no conditional writes. Only one machine may write to the store at a time: two could lose each "
-    "other's samples, which noether-zarr merge finds again."
+    "this storage has no conditional writes. Let only one machine write to the store at a time: two can lose each "
+    "other's samples; noether-zarr merge recovers them."
 )
 
 Opened = TypeVar("Opened")
@@ -60,17 +60,17 @@ class ObstoreStorage(StorageByObjects):
     Parameters
     ----------
     root : str
-        ``s3://bucket/prefix`` and the like; taken literally, without percent-encoding.
+        URL such as ``s3://bucket/prefix``, taken literally, without percent-encoding.
     options : mapping
-        Keywords of `obstore.store.from_url`: configuration keys such as ``endpoint``, ``access_key_id`` and
-        ``region``, and ``client_options``, ``retry_config``. The usual environment variables count as well. Requests
-        that a network or a server fails for a moment are sent again, within the bounds of ``retry_config``.
+        Keyword arguments of `obstore.store.from_url`: configuration keys such as ``endpoint``, ``access_key_id`` and
+        ``region``, and ``client_options``, ``retry_config``. The usual environment variables apply too. A request that
+        fails for a transient reason is sent again, within the bounds of ``retry_config``.
 
     Notes
     -----
-    Where a server does not implement conditional puts, or ``conditional_put`` is ``"disabled"``, updates by processes
-    of one machine keep each other out, and those by several machines can lose one another's changes. A
-    `StorageWarning` says so once.
+    If a server does not implement conditional puts, or ``conditional_put`` is ``"disabled"``, a lock protects updates
+    by the processes of one machine. Updates by several machines can lose each other's changes. A `StorageWarning` says
+    so once.
     """
 
     def __init__(self, root: str, options: Mapping[str, Any]) -> None:
@@ -89,7 +89,7 @@ class ObstoreStorage(StorageByObjects):
                 raise TooLargeError(f"{self.root}/{key}: {error}") from error
 
     def read_range(self, key: str, start: int, length: int) -> Buffer:
-        """Read a part of an object; see `Storage`."""
+        """Read a byte range of an object; see `Storage`."""
         with self._reported(f"cannot read {self.root}/{key}"):
             return self._bucket.get(key, (start, start + length))[0]
 
@@ -103,14 +103,14 @@ class ObstoreStorage(StorageByObjects):
             return data, meta["size"]
 
     def update(self, key: str, change: Callable[[bytes | None], bytes]) -> None:
-        """Replace an object by conditional puts, again until no other came between; see `Storage`."""
+        """Replace an object by a conditional put, and retry if another writer came first; see `Storage`."""
         for attempt in range(_UPDATE_TRIES):
             if self._update_once(key, change):
                 return
-            # Others were faster: step aside for a while, longer each time and never in step with them.
+            # Another writer was faster. Wait for a random time, which grows with each attempt.
             time.sleep(random.uniform(0.0, min(0.02 * 2**attempt, 2.0)))
         raise StorageError(
-            f"cannot write {self.root}/{key}: other writers replaced it {_UPDATE_TRIES} times meanwhile; try again"
+            f"cannot write {self.root}/{key}: other writers were faster {_UPDATE_TRIES} times in a row; try again"
         )
 
     def _update_once(self, key: str, change: Callable[[bytes | None], bytes]) -> bool:
@@ -123,7 +123,7 @@ class ObstoreStorage(StorageByObjects):
         mode: Any
         try:
             data, meta = self._bucket.get(key)
-            # A bucket without versioning gives no version, and obstore takes no None for one.
+            # A bucket without versioning returns None as version, which obstore does not accept.
             mode = {name: meta[name] for name in ("e_tag", "version") if meta[name] is not None}
             current = bytes(data)
         except FileNotFoundError:
@@ -132,7 +132,7 @@ class ObstoreStorage(StorageByObjects):
         try:
             self._bucket.put(key, new, mode)
         except (AlreadyExistsError, PreconditionError):
-            # Maybe by this very put, if its answer was lost and it was sent again.
+            # This put can itself have replaced the object, if its answer was lost and it was sent again.
             return self._holds(key, new)
         except (PermissionDeniedError, FileNotFoundError):
             self._require_bucket(key)
@@ -147,11 +147,12 @@ class ObstoreStorage(StorageByObjects):
         return True
 
     def _replace_alone(self, key: str, change: Callable[[bytes | None], bytes]) -> bool:
-        """Replace an object where puts have no conditions: only processes of this machine wait for one another."""
+        """Replace an object without a conditional put, under a lock that only processes of this machine respect."""
         with locked(_lock_of_machine(self.root)):
             current = self._read(key)
             new = change(current)
-            # The change may have taken long. Between these two requests, another machine would not be noticed.
+            # The change can have taken long, so the object is read again. A change by another machine after this read
+            # is not noticed.
             if self._read(key) != current:
                 return False
             self._put(key, [new])
@@ -171,7 +172,7 @@ class ObstoreStorage(StorageByObjects):
             yield StoredObject(meta["path"], meta["size"], _version(meta))
 
     def zarr_store(self, relpath: str, *, read_only: bool) -> Store:
-        """Open a group; see `Storage`."""
+        """Open a group as a zarr Store; see `Storage`."""
         url = f"{self.root}/{relpath}"
         if claim_obstore():
             return ObjectStore(self._open(open_store, url), read_only=read_only)
@@ -182,8 +183,8 @@ class ObstoreStorage(StorageByObjects):
             if isinstance(parts, list):
                 self._bucket.put(key, b"".join(parts))
                 return
-            # Small objects in one request, which can be sent again, large ones as a multipart upload of a bounded
-            # number of buffers.
+            # A small object is written in one request, which can be sent again, and a large one as a multipart upload
+            # with a bounded number of buffers.
             rest, head = iter(parts), bytearray()
             for part in rest:
                 head += part
@@ -200,12 +201,12 @@ class ObstoreStorage(StorageByObjects):
 
     @property
     def n_retries(self) -> int:
-        """Requests that this process sent again so far, other than parts of uploads; see `Storage`."""
+        """Number of requests that this process has sent again so far, without parts of uploads; see `Storage`."""
         return self._opened.n_retries if self._pid == os.getpid() else 0
 
     @property
     def _bucket(self) -> Bucket:
-        # A process that was forked since has to open one of its own.
+        # A forked process must open its own bucket.
         if self._pid != os.getpid():
             self._opened, self._pid = self._open_bucket(), os.getpid()
         return self._opened
@@ -214,7 +215,7 @@ class ObstoreStorage(StorageByObjects):
         opened_by: Callable[[str, Mapping[str, Any]], Bucket] = ObstoreBucket if claim_obstore() else ForkedBucket
 
         def open_repeating() -> Bucket:
-            # The options have been checked by then, so the request that comes first is what fails.
+            # The options have been checked before, so only the first request can fail.
             bucket = opened_by(self.root, self._options)
             keep_in_forks(bucket)
             return bucket
@@ -237,7 +238,7 @@ class ObstoreStorage(StorageByObjects):
             ) from error
         except StoreError:
             raise
-        except (BaseError, OSError, ValueError) as error:  # a ValueError where a URL is none
+        except (BaseError, OSError, ValueError) as error:  # a ValueError for a malformed URL
             raise StorageError(f"cannot open {url}: {_first_line(error)}") from error
         keep_in_forks(opened)
         return opened
@@ -251,13 +252,13 @@ class ObstoreStorage(StorageByObjects):
                 raise
             if _NO_BUCKET.search(str(error)):
                 raise StorageError(f"{what}: {NO_BUCKET}") from error
-            # How often it was tried, where that was more than once, and why a host was not found.
+            # The notes have the number of tries, if above one, and the host name that did not resolve.
             reason = reason_of_denial(error, self._options) or _first_line(error)
             raise StorageError("; ".join([f"{what}: {reason}", *getattr(error, "__notes__", [])])) from error
 
 
 def _lock_of_machine(root: str) -> Path:
-    """Return a file that is locked in the place of an object; users of one machine have locks of their own."""
+    """Return the file whose lock protects the objects of a root; each user of a machine has separate files."""
     user = os.getuid() if hasattr(os, "getuid") else ""
     return Path(tempfile.gettempdir(), f"noether-zarr-{user}-{hashlib.sha256(root.encode()).hexdigest()[:16]}")
 

@@ -1,6 +1,6 @@
-"""A cache of ranges of a remote store's shards on this machine: what a process asks of it.
+"""A cache on this machine for byte ranges of a remote store's shards, in the view of one process.
 
-Whatever goes wrong with the cache costs the cache alone: it is logged once, and reads go on without it.
+An error of the cache is logged once, and reads continue without the cache.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ __all__ = ["RangeCache"]
 _logger = logging.getLogger("noether.data.zarr_store.cache")
 
 _MAX_OPEN_FILES = 128
-# How often a file that is read says so: its order among the others need not be exact.
+# Interval between updates of the time of last use of a file; the order of files need not be exact.
 _TOUCH_SECONDS = 60.0
-# How long nothing is written after a failure: a disk that is full may not stay so.
+# Pause of writes after a failure, since a full disk can have free space again later.
 _PAUSE_SECONDS = 60.0
 
 
 class _OpenFile:
-    """A descriptor that is closed once nobody, in no thread, uses it any more; see `LocalFile`."""
+    """A file descriptor that is closed when no thread references this object any more; see `LocalFile`."""
 
     __slots__ = ("descriptor", "touched")
 
@@ -47,33 +47,33 @@ class _OpenFile:
     def is_removed(self) -> bool:
         try:
             return os.fstat(self.descriptor).st_nlink == 0
-        except OSError:  # the disk fails: to open the file again tells how
+        except OSError:  # the disk fails; opening the file again raises the error
             return True
 
 
 class RangeCache:
-    """The cached ranges of one remote store, as this process reads and writes them. Safe to use from many threads.
+    """The cached byte ranges of one remote store, for one process. Safe to use from many threads.
 
-    A cached shard is a sparse file that has its chunks at their own offsets, and zeros elsewhere. Nothing says which
-    chunks it has: their checksums do.
+    A cached shard is a sparse file with the cached chunks at their offsets, and zeros elsewhere. No list records the
+    cached chunks: the checksum of a chunk shows whether it is there.
 
     Parameters
     ----------
     directory : CacheDirectory
-        Where the files lie.
+        Directory of the files.
     limit : int
-        Most bytes of all files, of all stores.
+        Largest number of bytes of the files of all stores.
     root : str
-        Of the store.
+        Root of the store.
 
     Attributes
     ----------
     hits, misses : int
-        Chunks that this process has read from the cache, and fetched.
+        Number of chunks that this process has read from the cache, and from the store.
     hit_bytes, missed_bytes, stored_bytes : int
-        Bytes of these, and those that were written to the cache.
+        Bytes of these chunks, and bytes that were written to the cache.
     failure : str or None
-        Why something was not written, or read; the latest reason.
+        Reason of the latest failed read or write.
     """
 
     def __init__(self, directory: CacheDirectory, limit: int, root: str) -> None:
@@ -96,7 +96,7 @@ class RangeCache:
         Raises
         ------
         ArgumentError
-            The directory is not that of a cache, and not empty.
+            The directory is neither a cache nor empty.
         """
         cache = cls(CacheDirectory(Path(settings.directory)), settings.limit, root)
         try:
@@ -110,7 +110,7 @@ class RangeCache:
         self._is_claimed = True
 
     def room_for(self, n_bytes: int) -> int:
-        """Return what a range takes of the limit: its bytes, and the rest of the blocks at both of its ends."""
+        """Return the share of a byte range in the limit: its bytes, and one more block at each end."""
         return n_bytes + 2 * BLOCK_BYTES
 
     def note_once(self, text: str) -> None:
@@ -130,7 +130,7 @@ class RangeCache:
             self.missed_bytes += missed_bytes
 
     def files(self, name: str) -> Iterator[LocalFile]:
-        """Yield the open file of this name and, if that was removed meanwhile, the one that took its place."""
+        """Yield the open file of this name. If it was removed in between, also yield its replacement."""
         file = self._files.get(name)
         if file is not None:
             self._touch(file)
@@ -144,7 +144,7 @@ class RangeCache:
             yield file
 
     def read(self, name: str, start: int, length: int) -> bytes:
-        """Return a range of a file: any bytes, or fewer, where the cache does not have them all."""
+        """Return a byte range of a file. If the cache lacks a part of it, the bytes are too few or arbitrary."""
         data = b""
         try:
             for file in self.files(name):
@@ -154,7 +154,7 @@ class RangeCache:
         return data
 
     def read_tail(self, name: str, length: int) -> tuple[bytes, int]:
-        """Return the last bytes of a file, and its size: those of the shard, once its index was stored."""
+        """Return the last bytes of a file, and its size. They match the shard if its index was stored."""
         try:
             for file in self.files(name):
                 size = os.fstat(file.descriptor).st_size
@@ -165,8 +165,8 @@ class RangeCache:
         return b"", 0
 
     def store(self, name: str, start: int, data: bytes | memoryview) -> None:
-        """Write a range of a file, if the cache has room for it."""
-        with self._writing:  # else the threads of this process would wait for one another's file lock
+        """Write a byte range of a file, if the cache has room for it."""
+        with self._writing:  # otherwise the threads of this process would wait for each other's file lock
             if time.monotonic() < self._paused_until:
                 return
             try:
@@ -211,7 +211,7 @@ class RangeCache:
             file.touched = now
             try:
                 os.utime(file.descriptor)
-            except OSError:  # it is another user's, or on a disk that is read-only
+            except OSError:  # the file of another user, or a read-only disk
                 return
 
     def _give_up(self, error: OSError | ArgumentError) -> None:
@@ -219,6 +219,6 @@ class RangeCache:
         self.failure = getattr(error, "strerror", None) or str(error)
         self._paused_until = time.monotonic() + _PAUSE_SECONDS
         self.note_once(
-            f"cache {self.directory.path}: {self.failure}; reads go on without it, and it is tried again every minute; "
-            "make room, or choose another cache_dir or cache_limit"
+            f"cache {self.directory.path}: {self.failure}; reads continue without the cache, which is tried again "
+            "every minute; free space on the disk, or use another cache_dir or cache_limit"
         )

@@ -1,7 +1,7 @@
-"""One DEBUG line for each request to a storage: the key, the bytes, the time and the try.
+"""The request log: one DEBUG line for each request to a storage, with key, bytes, time and the number of the try.
 
-A line has the key relative to the root of the store, and never a URL, an option or the text of an error: these can hold
-credentials.
+The key is relative to the root of the store. A line never has a URL, an option or the text of an error, since these can
+hold credentials.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TypeVar
 __all__ = ["STATUS", "from_to", "log_request", "logged", "logs_requests"]
 
 STATUS = re.compile(r"status code: (\d{3})")
-"""Finds the status of an answer in the text of an error: obstore has one class for all that it has no name for."""
+"""Pattern of the status code in an error of obstore, which has one class for most status codes."""
 
 _logger = logging.getLogger(__name__)
 
@@ -24,12 +24,12 @@ Answer = TypeVar("Answer")
 
 
 def logs_requests() -> bool:
-    """Return whether requests are logged now."""
+    """Return whether requests are logged at this moment."""
     return _logger.isEnabledFor(logging.DEBUG)
 
 
 def log_request(what: str, outcome: str, seconds: float, tries: int = 1) -> None:
-    """Log a request that was sent."""
+    """Log a request after its answer or failure."""
     _logger.debug("%s: %s in %.1f ms, try %d", what, outcome, 1e3 * seconds, tries)
 
 
@@ -40,18 +40,18 @@ def logged(
     *,
     tries: int = 1,
 ) -> Answer:
-    """Send a request, and log it.
+    """Send a request, log it, and return its answer.
 
     Parameters
     ----------
     what : str
-        The request: a verb, the key and the bytes.
+        The request in words: a verb, the key and the bytes.
     send : callable
-        Sends it once.
+        Function that sends the request once.
     n_bytes : callable of answer to int, optional
-        Returns the bytes that an answer brought, or that were sent.
+        Function that returns the number of bytes received or sent.
     tries : int
-        How often it was sent, with this time.
+        Number of this try, from 1.
     """
     if not logs_requests():
         return send()
@@ -67,12 +67,12 @@ def logged(
 
 
 def from_to(start: int, length: int) -> str:
-    """Return the words for a range of bytes; the end is the first byte that is not read."""
+    """Return the words for a byte range; its end is the first byte that is not read."""
     return f"bytes {start} to {start + length}"
 
 
 def _reason(error: Exception) -> str:
-    """Return the status of an answer, else the class of the error, without its text."""
+    """Return the status code of the answer, or else the class of the error. The text of the error is left out."""
     status = STATUS.search(str(error))
     if status is None:
         return type(error).__name__

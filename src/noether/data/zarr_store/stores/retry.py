@@ -1,9 +1,13 @@
-"""Requests to object storage that are sent again where the network or the server fails for a moment.
+"""Retries of requests to object storage after transient failures of the network or the server.
 
-obstore itself repeats the parts of uploads. All else is repeated here, within the same bounds: requests that obstore
-takes for unsafe to repeat (to delete), writes, which obstore would also repeat where a server does not implement them,
-and reads, so that each try is counted and logged. After a body that was cut, or took too long, a read goes on in
-obstore, which asks for the rest of a body, and hides its own tries.
+obstore itself retries only the parts of uploads. This module retries all other requests, within the same bounds:
+
+- deletions, which obstore considers unsafe to retry;
+- writes, since obstore would also retry writes that a server does not implement;
+- reads, so that each try is counted and logged.
+
+After a response body that was cut or took too long, obstore sends the further tries of a read. It requests only the
+rest of the body, and its own tries are hidden.
 """
 
 from __future__ import annotations
@@ -29,16 +33,16 @@ from noether.data.zarr_store.stores.request_log import STATUS, from_to, logged
 
 __all__ = ["PatientBucket", "Retries", "is_not_implemented"]
 
-# Those of obstore, where a caller's back-off lacks them.
+# obstore's defaults for a caller's back-off without these values.
 _FIRST_WAIT_S, _LONGEST_WAIT_S, _GROWTH = 0.1, 15.0, 2.0
 
-# obstore has one class for all that it has no name for, so what happened is in its text alone; see `STATUS`.
+# obstore has one class for most errors, so only the text tells them apart; see `STATUS`.
 _REPEATED = re.compile(r"after (\d+) retries")
 _CONNECTION = "HTTP error"
 _CUT = "response body"
 _NO_ADDRESS = "dns error"
 _URL = re.compile(r"performing \w+ \w+://([^\s/:]+)")
-# A name may resolve the next moment, where a name server starts or is busy; a name that is wrong never does.
+# A name server that starts or is busy can resolve a name a moment later. A wrong name never resolves.
 _NAME_SECONDS = 2.0
 _TRANSIENT_STATUSES = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 
@@ -47,22 +51,23 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Retries:
-    """How often a request is sent again, and after which waits, which grow by chance as those of obstore do.
+    """The bounds of retries, and the random waits between them, which grow as in obstore.
 
     Attributes
     ----------
     max_retries : int
-        Most times after the first one.
+        Largest number of retries.
     timeout_s : float
-        No request is sent again so many seconds after the first one.
+        Seconds from the first try to the last possible retry.
     name_timeout_s : float
-        The same where the name of the host does not resolve, or the machine does not tell a role.
+        The same limit if the host name does not resolve, or the machine has no role.
     first_wait_s, longest_wait_s, growth : float
-        The first wait; each other one is a random time between it and so many times the one before, up to the longest.
+        First wait in seconds, upper limit of all waits, and growth. Each further wait is a random time between
+        `first_wait_s` and `growth` times the wait before.
     clock, sleep : callable
-        Tell the time in seconds, and wait for some.
+        Functions that return the time in seconds, and that wait.
     jitter : callable
-        Gives a random time between two others; forked processes must not all give the same.
+        Function that returns a random time between two times. It must differ between forked processes.
     """
 
     max_retries: int
@@ -77,7 +82,7 @@ class Retries:
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Retries:
-        """Take the bounds from options of obstore, where ``retry_config`` may have others than the usual ones."""
+        """Return the bounds in options of obstore; ``retry_config`` overrides the defaults in `RETRY`."""
         config = RETRY | options.get("retry_config", {})
         backoff = config["backoff"]
         return cls(
@@ -89,7 +94,7 @@ class Retries:
         )
 
     def call(self, request: Callable[[], Answer]) -> Answer:
-        """Send a request until it is answered, or the bounds are reached: then the last error tells how often."""
+        """Send a request until it is answered or a bound is reached. A note of the error has the number of tries."""
         start, tries, again, wait = self.clock(), 0, 0, self.first_wait_s
         while True:
             try:
@@ -110,13 +115,13 @@ class Retries:
             again += 1
 
     def _is_over(self, error: GenericError) -> bool:
-        """Say whether obstore, or a call within this one, has repeated a request as often as it is allowed to."""
+        """Return whether obstore, or a nested call, has already used all retries of a request."""
         return _repeated(error) >= self.max_retries or _was_given_up(error)
 
 
 def is_transient(error: BaseException) -> bool:
-    """Say whether the same request may be answered the next time: no answer, or one of an overloaded server."""
-    if not isinstance(error, GenericError):  # those that have a class of their own do not pass: 401, 403, 404, 412, …
+    """Return whether a retry can help: there was no answer, or the server failed or was overloaded."""
+    if not isinstance(error, GenericError):  # errors with their own class are permanent: 401, 403, 404, 412, …
         return False
     status = STATUS.search(str(error))
     if status is None:
@@ -127,7 +132,7 @@ def is_transient(error: BaseException) -> bool:
 
 
 def is_not_implemented(error: BaseException) -> bool:
-    """Return whether the server does not implement a request (501), or obstore is told not to send it."""
+    """Return whether the server does not implement a request (501), or the options of obstore disable it."""
     if isinstance(error, NotImplementedError):
         return True
     status = STATUS.search(str(error)) if isinstance(error, GenericError) else None
@@ -135,12 +140,12 @@ def is_not_implemented(error: BaseException) -> bool:
 
 
 def _is_of_place(error: GenericError) -> bool:
-    """Say whether a host does not resolve, or a machine without a role was asked for it: neither passes soon."""
+    """Return whether the host name does not resolve, or this machine has no role; neither changes soon."""
     return _host_without_address(error) is not None or is_lookup_of_role(error)
 
 
 def _host_without_address(error: GenericError) -> str | None:
-    """Return the host of a request whose name does not resolve; None where that was not the reason."""
+    """Return the host name of a request that did not resolve; None if the error has another reason."""
     if _NO_ADDRESS not in str(error):
         return None
     url = _URL.search(str(error))
@@ -164,26 +169,26 @@ def _repeated(error: GenericError) -> int:
 
 
 class PatientBucket:
-    """A bucket whose requests are sent again where they may be, and logged; see `Bucket`.
+    """A bucket whose requests are retried where that is safe, and logged; see `Bucket`.
 
     Parameters
     ----------
     once : Bucket
-        Sends each request once.
+        Bucket without retries.
     open_repeating : callable of Bucket
-        Opens the same bucket with the retries of obstore, which sends uploads, and reads whose body was cut.
+        Function that opens the same bucket with the retries of obstore, for uploads and for reads whose body was cut.
     retries : Retries
-        How often.
+        Bounds of the retries.
 
     Attributes
     ----------
     n_retries : int
-        How often a request was sent again so far, without the tries that obstore hides.
+        Number of requests that were sent again so far, without the hidden tries of obstore.
 
     Notes
     -----
-    A conditional put is sent once: only the caller can tell whether one without an answer came through. So is what
-    comes in parts, which are gone by then; obstore repeats the upload of each of them.
+    A conditional put is sent once: if its answer is lost, only the caller can find out whether it succeeded. An upload
+    is sent once as well, since its parts are consumed by then; obstore retries each part.
     """
 
     def __init__(self, once: Bucket, open_repeating: Callable[[], Bucket], retries: Retries) -> None:
@@ -191,14 +196,14 @@ class PatientBucket:
         self._open_repeating = open_repeating
         self._retries = retries
         self._retries_of_a_name = replace(retries, name_timeout_s=_NAME_SECONDS)
-        # A name that has resolved once is right: where it does not later, the name server is at fault.
+        # A name that has resolved once is right. If it does not resolve later, the name server has failed.
         self._resolved = False
         self.n_retries = 0
         self._lock = Lock()
 
     @cached_property
     def _bucket(self) -> Bucket:
-        """The bucket whose requests obstore repeats, opened when the first of them is sent."""
+        """Bucket with the retries of obstore, opened lazily."""
         return self._open_repeating()
 
     def get(
@@ -209,7 +214,7 @@ class PatientBucket:
         return self._read(what, lambda bucket: bucket.get(key, byte_range, max_bytes), lambda found: len(found[0]))
 
     def head(self, key: str) -> Meta:
-        """Return what is known of an object; see `Bucket`."""
+        """Return the metadata of an object; see `Bucket`."""
         return self._read(f"look for {key}", lambda bucket: bucket.head(key))
 
     def put(self, key: str, data: bytes, mode: Any = None) -> None:
@@ -248,7 +253,7 @@ class PatientBucket:
         return self._send(what, read, n_bytes)
 
     def _send(self, what: str, request: Callable[[], Answer], n_bytes: Callable[[Answer], int] | None = None) -> Answer:
-        """Send a request, again where that may help; each time is logged, and each but the first one counted."""
+        """Send a request, with retries. Each try is logged, and each retry is counted."""
         tries = count(1)
 
         def send() -> Answer:

@@ -1,4 +1,4 @@
-"""What writers leave behind that are killed, recognised by its name."""
+"""Names of staged files and groups, by which the staged writes of killed writers are recognised."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ __all__ = [
 ]
 
 FORMER_SUFFIX = ".former"
-"""Ends the name of a group that was moved aside, for another one to take its place."""
+"""Suffix of the name of a former group, which was moved aside for its replacement."""
 
 _STAGED = re.compile(r"\.(.+)\.(?:[0-9a-f]{32}|(\d+)-([0-9a-f]{16})(?:\.former)?)", re.DOTALL)
 
 
 class StagedWrite(NamedTuple):
-    """One of them.
+    """A staged file or group of a killed writer.
 
     Attributes
     ----------
     key : str
-        Of the file or directory, relative to the root.
+        Key of the file or directory, relative to the root.
     target : str
-        What it was to become, or was before it was moved aside.
+        Key that it would have got, or had before it was moved aside.
     restores : bool
-        Whether it is a complete group, the only one of its target, and so goes back to where it belongs.
+        Whether it is the only complete copy of its target, so that a recovery moves it back.
     """
 
     key: str
@@ -47,32 +47,32 @@ class StagedWrite(NamedTuple):
 
 
 def staged_name(name: str) -> str:
-    """Return a name that nobody else uses, to write a file or group under that is then renamed to `name`."""
+    """Return a unique name for staging a file or group that is then renamed to `name`."""
     return f"{staged_prefix(name, os.getpid())}{_machine()}{uuid.uuid4().hex[:8]}"
 
 
 def staged_prefix(name: str, pid: int) -> str:
-    """Return how the names begin under which a process stages the file or group `name`."""
+    """Return the prefix of the names under which a process stages the file or group `name`."""
     return f".{name}.{pid}-"
 
 
 def staged_here(name: str) -> bool:
-    """Say whether a name was given by a process of this machine: of one that is unknown, nobody knows if it runs."""
+    """Return whether this machine created the staged name. A writer on another machine can still be running."""
     match = _STAGED.fullmatch(name)
     return match is not None and match[2] is not None and match[3].startswith(_machine())
 
 
 @cache
 def _machine() -> str:
-    """Return eight digits for whatever has process ids of its own: a machine or, on one, a container."""
+    """Return eight hex digits for this namespace of process ids, which is a machine or a container."""
     namespace = ""
-    with suppress(OSError):  # only Linux has them
+    with suppress(OSError):  # only Linux has namespaces
         namespace = str(Path("/proc/self/ns/pid").readlink())
     return hashlib.sha256(f"{platform.node()} {namespace}".encode()).hexdigest()[:8]
 
 
 def target_of(key: str) -> tuple[str, int | None] | None:
-    """Return what a staged file or group was to become, and the process that staged it; None for all other keys."""
+    """Return the target of a staged file or group, and the id of its process; None for all other keys."""
     parent, slash, name = key.rpartition("/")
     match = _STAGED.fullmatch(name)
     if match is None:
@@ -81,9 +81,9 @@ def target_of(key: str) -> tuple[str, int | None] | None:
 
 
 def is_running(pid: int) -> bool:
-    """Say whether there is a process of this id on this machine, or none can tell."""
+    """Return whether a process of this id runs on this machine; True if that cannot be found out."""
     if os.name == "nt":
-        return True  # to ask would interrupt it
+        return True  # os.kill would interrupt the process
     try:
         os.kill(pid, 0)
     except PermissionError:

@@ -1,4 +1,4 @@
-"""Warnings of storages that lack what keeps several writers apart."""
+"""Warnings about storages without locks or conditional writes."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ __all__ = ["StorageWarning", "warn_once"]
 
 
 class StorageWarning(UserWarning):
-    """A storage lacks locks or conditional writes, so that a writer has to take care of others."""
+    """A storage lacks locks or conditional writes, so the user must keep concurrent writers apart."""
 
 
 @cache
 def warn_once(message: str) -> None:
-    """Warn, once in a process."""
+    """Warn once per process."""
     warnings.warn(message, StorageWarning, stacklevel=2)

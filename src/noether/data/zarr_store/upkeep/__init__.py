@@ -1,4 +1,4 @@
-"""What keeps a store healthy: verify, repair, merge, removal, attributes, copies, caches, a summary."""
+"""Upkeep of stores: verify, repair, merge, remove, set attributes, copy, cache and summarize."""
 
 from noether.data.zarr_store.upkeep.attribute_table import read_attribute_table
 from noether.data.zarr_store.upkeep.attributes import set_attributes

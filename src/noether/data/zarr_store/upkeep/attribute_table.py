@@ -1,4 +1,4 @@
-"""Attributes of samples from a table: CSV with a header, or JSON."""
+"""Reading attributes of samples from a file: a table with a header, or JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["read_attribute_table"]
 
 ID_COLUMNS = ("sample_id", "id")
 
-# Of the user's own file: enough for a million samples with some attributes each.
+# Limit for the user's file: enough for a million samples with some attributes each.
 _MAX_VALUES = 1 << 24
 
 
@@ -24,29 +24,31 @@ def read_attribute_table(path: str | os.PathLike[str], *, id_column: str | None 
     Parameters
     ----------
     path : str or path
-        A JSON file (``.json``) of an object ``{sample_id: {name: value}}``; or a table with a header and a row for each
-        sample, whose cells are separated by commas, semicolons, bars or, in any file that ends in ``.tsv``, tabs.
-        Numbers become numbers, other cells text, and empty cells are left out.
+        A JSON file (``.json``) with an object ``{sample_id: {name: value}}``, or a table with a header and one row per
+        sample. The cells of a table are separated by commas, semicolons or bars, or by tabs if the name ends in
+        ``.tsv``. Numeric cells become numbers, other cells become text, and empty cells are left out.
     id_column : str, optional
-        The column of the sample ids; ``sample_id`` or ``id`` without it.
+        Name of the column with the sample ids. The default is ``sample_id``, or else ``id``.
 
     Raises
     ------
     ArgumentError
-        The file cannot be read, has no such column or no row, names a sample twice, or has a row with more or fewer
-        cells than the header, or a number that is not finite or has no decimal point but a comma.
+        The file cannot be read, has no such column or no row, or has a sample twice; a row has more or fewer cells than
+        the header; or a number is not finite, or has a decimal comma.
     """
     file = Path(path)
     try:
         text = file.read_text("utf-8-sig")
     except OSError as error:
-        raise ArgumentError(f"{file}: the table cannot be read ({error.strerror})") from error
+        raise ArgumentError(f"{file}: the table cannot be read ({error.strerror}); check the path") from error
     except UnicodeDecodeError as error:
-        raise ArgumentError(f"{file}: expected text in UTF-8 ({error})") from error
+        raise ArgumentError(f"{file}: expected text in UTF-8 ({error}); save the file as UTF-8") from error
     if file.suffix.lower() != ".json":
         return _read_rows(file, text, id_column)
     if id_column is not None:
-        raise ArgumentError(f"{file}: a JSON file has no columns, so expected no id column, got {id_column!r}")
+        raise ArgumentError(
+            f"{file}: expected no id column, since a JSON file has no columns, got {id_column!r}; leave it out"
+        )
     return _read_json(file, text)
 
 
@@ -56,7 +58,9 @@ def _read_json(file: Path, text: str) -> dict[str, dict[str, Any]]:
     except ValueError as error:
         raise ArgumentError(f"{file}: {error}") from error
     if not isinstance(content, dict) or not content or not all(isinstance(one, dict) for one in content.values()):
-        raise ArgumentError(f"{file}: expected an object of at least one sample, {{sample_id: {{name: value}}}}")
+        raise ArgumentError(
+            f"{file}: expected an object with at least one sample; write {{sample_id: {{name: value}}}}"
+        )
     return content
 
 
@@ -70,7 +74,7 @@ def _read_rows(file: Path, text: str, id_column: str | None) -> dict[str, dict[s
     except ValueError as error:
         raise ArgumentError(f"{file}: {error}") from error
     if not attributes:
-        raise ArgumentError(f"{file}: expected a row for at least one sample, got none")
+        raise ArgumentError(f"{file}: expected at least one row, got none; write one row per sample")
     return attributes
 
 

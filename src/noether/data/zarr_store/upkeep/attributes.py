@@ -1,4 +1,4 @@
-"""Attributes of samples that are there already: first the root of the group says them, then the manifest."""
+"""Setting attributes of stored samples: first in the root of each group, then in the manifest."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from noether.data.zarr_store.writing import check_attributes, node_document
 
 __all__ = ["set_attributes"]
 
-# Samples between two saves of the manifest, which takes longer the larger the store is.
+# Number of samples between two saves of the manifest: the time of a save grows with the store.
 _SAMPLES_A_SAVE = 1000
-# Almost all the time goes into waiting for the storage.
+# Requests to remote storage consist almost only of waiting.
 _REMOTE_WORKERS = 16
 _SHOWN = 5
 
@@ -36,10 +36,10 @@ def set_attributes(
     replace: bool = False,
     storage_options: Mapping[str, Any] | None = None,
 ) -> list[str]:
-    """Set attributes of samples of a store; no chunk, and no metadata of an array, is read or written.
+    """Set attributes of samples of a store; neither chunks nor metadata of arrays are read or written.
 
-    Each group is changed by one atomic replacement of its root ``zarr.json``; the manifest follows. After a kill at any
-    moment the same call completes the rest, and `repair_store` makes groups and manifest agree.
+    The root ``zarr.json`` of each group is replaced atomically; the manifest is saved afterwards. After a kill at any
+    moment, the same call completes the work, and `repair_store` makes groups and manifest agree.
 
     Parameters
     ----------
@@ -48,15 +48,15 @@ def set_attributes(
     attributes : mapping of str to mapping of str to JSON value
         Attributes by sample id. NumPy scalars, arrays and tensors become numbers and nested lists.
     replace : bool
-        Whether these take the place of all attributes that the samples have; else they are added to them, in place of
-        those of the same names.
+        Whether the new attributes replace all attributes of a sample. By default, they are added, and replace only
+        attributes of the same names.
     storage_options : mapping, optional
         Options of the file system; see `stores.open_storage`.
 
     Returns
     -------
     list of str
-        The ids of the samples whose attributes changed.
+        Ids of the samples whose attributes changed.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def set_attributes(
     UnknownNameError
         The store lacks one of the samples. Nothing was changed.
     SampleDataError
-        A value has no form in JSON, as NaN has none, or the attributes of a sample are too many. Nothing was changed.
+        JSON cannot hold a value, such as NaN, or a sample has too many attributes. Nothing was changed.
     ManifestError
         There is no store.
     CorruptDataError
@@ -90,12 +90,12 @@ def set_attributes(
 
 def _checked(manifest: StoreManifest, attributes: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     if not attributes:
-        raise ArgumentError("attributes: expected at least one sample, got none")
+        raise ArgumentError("attributes: expected at least one sample, got none; pass {sample_id: {name: value}}")
     unknown = [sample_id for sample_id in attributes if sample_id not in manifest.samples]
     if unknown:
         shown = ", ".join(map(repr, unknown[:_SHOWN])) + (", …" if len(unknown) > _SHOWN else "")
         raise UnknownNameError(
-            f"{len(unknown)} of {len(attributes)} samples are not in the store: {shown}; nothing was changed; "
+            f"{len(unknown):,} of {len(attributes):,} samples are not in the store: {shown}; nothing was changed; "
             f"{nearest_names(unknown[0], manifest.samples)}"
         )
     return {sample_id: check_attributes(sample_id, values) for sample_id, values in attributes.items()}
@@ -107,22 +107,22 @@ def _root_key(entry: SampleEntry) -> str:
 
 @dataclass(slots=True)
 class _Setter:
-    """Sets attributes of some samples after others.
+    """Sets attributes of samples, in batches.
 
     Attributes
     ----------
     root : str
         Path or URL of the store.
     storage : Storage
-        Where it lies.
+        Storage of the store.
     storage_options : mapping or None
         Options of the file system.
     manifest : StoreManifest
-        The manifest as it was at first.
+        The manifest at the beginning.
     replace : bool
-        Whether attributes that are not given go.
+        Whether the new attributes replace all attributes of a sample.
     changed : set of str
-        The samples whose attributes changed.
+        Ids of the samples whose attributes changed.
     """
 
     root: str
@@ -133,7 +133,7 @@ class _Setter:
     changed: set[str] = field(default_factory=set)
 
     def set(self, given: Mapping[str, dict[str, Any]], pool: ThreadPoolExecutor) -> None:
-        """Set attributes of samples in their groups, then in the manifest, also where one of the groups fails."""
+        """Set attributes in the groups of samples, and then in the manifest, even if one of the groups fails."""
         done: list[str] = []
         try:
             for sample_id, _ in zip(given, pool.map(self._set_root, given.items()), strict=True):
@@ -158,13 +158,13 @@ class _Setter:
             self.changed.add(sample_id)
 
     def _save(self, sample_ids: Sequence[str], given: Mapping[str, dict[str, Any]], pool: ThreadPoolExecutor) -> None:
-        """Have the manifest say what the groups say at this moment: another process may set attributes as well."""
+        """Copy the present attributes of the groups to the manifest: another process may set attributes, too."""
 
         def change(current: StoreManifest) -> StoreManifest:
             listed = [sample_id for sample_id in sample_ids if sample_id in current.samples]
-            for sample_id, attributes in zip(listed, pool.map(self._said, listed), strict=True):
+            for sample_id, attributes in zip(listed, pool.map(self._stored_attributes, listed), strict=True):
                 entry = current.sample(sample_id)
-                if attributes is None:  # a group of another program, which says nothing of its sample
+                if attributes is None:  # a group of another program, which has no attributes of its sample
                     attributes = self._merged(sample_id, entry.attributes, given[sample_id])
                 if attributes != entry.attributes:
                     current.samples[sample_id] = with_changes(entry, attributes=attributes)
@@ -173,8 +173,8 @@ class _Setter:
 
         StoreManifest.update(self.root, change, storage_options=self.storage_options)
 
-    def _said(self, sample_id: str) -> dict[str, Any] | None:
-        """Return the attributes that the group of a sample has; None where it was written by another program."""
+    def _stored_attributes(self, sample_id: str) -> dict[str, Any] | None:
+        """Return the attributes in the group of a sample, or None if another program wrote the group."""
         own = self._own_manifest(sample_id, self.storage.read_if_there(_root_key(self.manifest.sample(sample_id))))
         return None if own is None else own.entry.attributes
 
@@ -182,12 +182,12 @@ class _Setter:
         return own_manifest_of(self.manifest, self.root, sample_id, document)
 
     def _merged(self, sample_id: str, former: Mapping[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-        # There may be too many of both.
+        # The old and new attributes together may be too many.
         return given if self.replace else check_attributes(sample_id, {**former, **given})
 
 
 def _with_attributes(document: bytes, attributes: Mapping[str, Any], sample_id: str) -> bytes:
-    """Return the root ``zarr.json`` of a group with other attributes of its sample, and all else as it is."""
+    """Return the root ``zarr.json`` of a group with new attributes of its sample, and otherwise unchanged."""
     try:
         root = json.loads(document)
         root["attributes"]["attributes"] = attributes

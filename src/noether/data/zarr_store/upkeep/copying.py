@@ -1,6 +1,6 @@
-"""Smaller stores out of larger ones: chunks are copied as they are, and none is decompressed.
+"""Copies of stores, or of a fraction of their points: chunks are copied without decompression.
 
-Points are shuffled, so the first chunks of a domain are a uniform random subset of it: a tenth of a store is a store.
+Points are shuffled, so the first chunks of a domain are a uniform random subset of it, and a valid store of their own.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ __all__ = ["CopyReport", "copy_store", "leading_grid"]
 
 @dataclass(frozen=True, slots=True)
 class CopyReport:
-    """What was copied.
+    """The result of a copy.
 
     Attributes
     ----------
     copied, skipped : int
-        Samples that were copied, and those that were there before.
+        Number of samples that were copied, and of samples that the destination had before.
     n_bytes : int
-        Of the shards that were written.
+        Bytes of the shards that were written.
     """
 
     copied: int
@@ -55,44 +55,45 @@ def copy_store(
     destination_options: Mapping[str, Any] | None = None,
     on_sample: Callable[[str, int | None], None] | None = None,
 ) -> CopyReport:
-    """Copy a store, or a part of it, to another place.
+    """Copy a store, or some of its samples, fields and points, to another path or URL.
 
-    Samples that are in the destination already are skipped, so that a copy that was interrupted goes on.
+    Samples that the destination has already are skipped, so that the same call resumes an interrupted copy.
 
     Parameters
     ----------
     store_root, destination : str
         Paths or URLs of the store and of its copy.
     fraction : float
-        Share of the points of each domain, above 0 and at most 1, rounded up to whole chunks: the first ones.
+        Fraction of the points of each domain, above 0 and at most 1. The first chunks are copied; their number is
+        rounded up.
     split, sample_ids : str, iterable of str, optional
-        Which samples; see `selection.named_samples`. Splits keep those of their samples that are copied.
+        The samples to copy: those of a split, or these ids; all by default. Splits keep the samples that are copied.
     fields : iterable of str, optional
-        Canonical names of the fields to copy; the positions of their domains come along.
+        Canonical names of the fields to copy; the positions of their domains are copied, too.
     workers : int
-        Samples that are copied at the same time, in threads.
+        Number of threads, each of which copies one sample at a time.
     storage_options, destination_options : mapping, optional
-        Options of the file systems of the two; see `stores.open_storage`.
+        Options of the file systems of the store and of its copy; see `stores.open_storage`.
     on_sample : callable of (str, int or None), optional
-        Called for each sample that is done, from any thread: its id, and the bytes of its shards, or None where it
-        was there before.
+        Callback for each finished sample, called from any thread with the sample id, and with the bytes of its shards,
+        or None if the destination had the sample before.
 
     Raises
     ------
     ArgumentError
-        A parameter is out of its range, or the store has arrays that cannot be copied by their chunks.
+        A parameter is out of its range, or the store has arrays whose chunks cannot be copied without decompression.
     UnknownNameError
         The store has no such split, sample or field.
     ManifestConflictError
-        The destination is another store.
+        The destination has another store.
     CorruptDataError
-        A chunk does not match its checksum. Samples that were copied before stay.
+        A chunk does not match its checksum. Samples that were copied before stay in the destination.
     StorageError
         A store cannot be reached.
     """
     root, target = normalize_root(store_root), normalize_root(destination)
     if root == target:
-        raise ArgumentError(f"destination: expected another place than that of the store, got {destination!r}")
+        raise ArgumentError(f"destination: got the path of the store itself, {destination!r}; use another path")
     manifest = StoreManifest.load(root, storage_options=storage_options)
     chosen = select_samples(manifest, split, sample_ids)
     share = _checked_fraction(fraction)
@@ -126,7 +127,7 @@ def copy_store(
 
 
 def leading_grid(grid: Grid, fraction: Fraction) -> Grid:
-    """Return the grid of the first chunks of a domain: `fraction` of them, rounded up."""
+    """Return the grid of the first chunks of a domain; `fraction` times the number of chunks is rounded up."""
     n_chunks = ceil(grid.n_chunks * fraction)
     if n_chunks == grid.n_chunks:
         return grid
@@ -152,7 +153,7 @@ class _Copier:
         self._target = target
 
     def copy(self, sample_id: str) -> tuple[SampleEntry, int | None]:
-        """Copy a sample; give its entry, and the bytes of its shards, or None where it was there before."""
+        """Copy a sample; return its entry, and the bytes of its shards, or None if the target had the sample before."""
         entry = self._entry_of_copy(sample_id)
         key = f"{entry.relpath}/{ROOT_KEY}"
         present = self._target.read_if_there(key)
@@ -175,9 +176,9 @@ class _Copier:
         return entry, sum(sizes)
 
     def _copied_before(self, sample_id: str, entry: SampleEntry, document: bytes) -> SampleEntry | None:
-        """Return the entry of a group that is the copy of a sample already, from its root; None of any other group.
+        """Return the entry of a group, from its root, if the group is a copy of the sample; return None otherwise.
 
-        The content of the first chunks of a sample is not known before they are copied.
+        The content checksums of a fraction of a sample are unknown before its chunks are copied.
         """
         try:
             content = StoreManifest.of_group(document, sample_id).sample(sample_id).content_crc32c
@@ -197,7 +198,7 @@ class _Copier:
             if domain in self._settings.domains
         }
         fields = {field for domain in domains for field in self._settings.domains[domain].arrays}
-        # What casts lost was counted over all points, and the source's state is that of all points.
+        # The cast losses, the content checksums and the fingerprint belong to all points of the sample.
         whole = self._fraction == 1
         fidelity = {field: lost for field, lost in entry.fidelity.items() if whole and field in fields}
         content = {field: digits for field, digits in entry.content_crc32c.items() if whole and field in fields}
@@ -208,7 +209,7 @@ class _Copier:
             fingerprint=entry.fingerprint if whole else None,
             lengths_crc32c=None,
             content_crc32c=content,
-            # In the copy, all fields are there from the beginning.
+            # The copy has all fields from the beginning.
             added_fields=(),
         )
 
@@ -220,8 +221,8 @@ class _Copier:
             array = sample.sharded_array(path, shape, whole.chunk_points, where)
             if array is None or array.chunks_per_shard * whole.chunk_points != whole.shard_points:
                 raise ArgumentError(
-                    f"{where}: it has codecs or shards that cannot be copied as they are; read it with "
-                    "ZarrChunkReader and write it with ZarrStoreWriter"
+                    f"{where}: the codecs or shards of the array cannot be copied without decompression; read the "
+                    "sample with ZarrChunkReader, and write it with ZarrStoreWriter"
                 )
             checksum = ContentChecksum(follows_chunks=array.codec.checksum)
             shards = (_counted(parts, sizes) for parts in array.leading_shards(grid, checksum))
@@ -245,7 +246,7 @@ def _settings_of_copy(
     }
     if fraction < 1:
         update["copied_from"] = CopyOrigin(store_root=root, fraction=float(fraction))
-        # Row i is still what the algorithm says of all points, but not of those that are left.
+        # The algorithm still describes row i of all points, but not the shuffle of the remaining points.
         if manifest.promises_all_chunks:
             update["shuffle_algorithm"] = f"{manifest.shuffle_algorithm}-leading"
     return manifest.model_copy(update=update)
@@ -261,14 +262,16 @@ def _domains_of_copy(manifest: StoreManifest, fields: Iterable[str] | None) -> d
         if asked & layout.arrays.keys():
             domains[domain] = DomainLayout(layout.position, arrays)
     if not domains:
-        raise ArgumentError("fields: expected at least one")
+        raise ArgumentError("fields: expected at least one field, got none; name fields, or leave fields out for all")
     return domains
 
 
 def _checked_fraction(fraction: object) -> Fraction:
     if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction <= 1:
-        raise ArgumentError(f"fraction: expected a number above 0 and at most 1, such as 0.1, got {fraction!r}")
-    # As it is written: 0.1 of ten chunks is one, though the float is a little more than a tenth.
+        raise ArgumentError(
+            f"fraction: expected a number above 0 and at most 1, got {fraction!r}; use 0.1 for a tenth of the points"
+        )
+    # The decimal text counts: 0.1 of ten chunks is one chunk, although the float is a little more than a tenth.
     return Fraction(str(fraction))
 
 

@@ -1,4 +1,4 @@
-"""The groups below a root united with the manifest: what several runs wrote, on machines that may have been lost."""
+"""Merging the groups below a root into the manifest, after conversions on several machines or a lost manifest."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ __all__ = ["MergeReport", "merge_groups"]
 
 @dataclass(slots=True)
 class MergeReport:
-    """What uniting the groups with the manifest changed.
+    """The result of a merge.
 
     Attributes
     ----------
     added, updated, unchanged : list of str
-        Ids of samples whose group is there: new in the manifest, with another entry than before, or as before.
+        Ids of the samples with a complete group: new in the manifest, with a changed entry, or with the same entry.
     missing : list of str
-        Ids of samples that the manifest lists, but whose group is not there. They stay listed.
+        Ids of samples that the manifest lists, but whose group is missing. They stay in the manifest.
     refused : dict of str to str
-        By path of a group, why it is none of this store.
+        By path of a group, the reason why it does not belong to this store.
     removing : list of str
-        Ids of samples whose removal has not ended: their groups are passed over.
+        Ids of samples whose removal has not ended; their groups are skipped.
     """
 
     added: list[str] = field(default_factory=list)
@@ -52,9 +52,9 @@ class MergeReport:
 def merge_groups(
     store_root: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None
 ) -> MergeReport:
-    """Add every complete group below a root to the manifest, which need not be there, and make the chunk index.
+    """Add every complete group below a root to the manifest, and write the chunk index.
 
-    Nothing is taken out of the manifest, and no group is changed.
+    A missing manifest is created. No sample is removed from the manifest, and no group is changed.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def merge_groups(
     listing = list_store(storage.objects(), removing.keys())
     paths = [path for path in listing.complete if path not in removing]
     if manifest is None and not paths:
-        raise ManifestError(f"{root}: neither a manifest nor a complete group is there; check the path")
+        raise ManifestError(f"{root}: expected a manifest or a complete group, got neither; check the path")
     report, found, settings = MergeReport(removing=sorted(removing.values())), dict[str, SampleEntry](), manifest
     own_manifests: dict[str, OwnManifest] = {}
     for path, own in read_own_manifests(storage, paths):
@@ -99,7 +99,7 @@ def merge_groups(
     report.missing = [sample_id for sample_id in known if sample_id not in found]
     changed = {sample_id: found[sample_id] for sample_id in report.added + report.updated}
     if settings is not None and changed:
-        # A sample whose removal begins meanwhile is not added again.
+        # `seen` keeps a sample from being added again if its removal begins at this moment.
         seen = SeenManifest(frozenset(changed), frozenset())
         added = settings.model_copy(update={"samples": changed, "splits": {}})
         added.save(root, seen=seen, storage_options=storage_options)
@@ -110,9 +110,9 @@ def merge_groups(
 
 
 def _require_intact(own: OwnManifest | ManifestError, origin: str) -> OwnManifest:
-    """Return what a group says of itself; raise why it says nothing that can be believed."""
+    """Return the group's own manifest; raise `ManifestError` if it cannot be read or fails its checksum."""
     if isinstance(own, ManifestError):
         raise own
     if own.checksum_state == "broken":
-        raise ManifestError(f"{origin}: its metadata are damaged; see what can be done: noether-zarr verify STORE")
+        raise ManifestError(f"{origin}: the metadata of the group are damaged; run noether-zarr verify STORE")
     return own

@@ -1,4 +1,4 @@
-"""Caches on this machine: filled with the chunks of a remote store, shown and cleared."""
+"""Local caches of remote stores: fill, show and clear them."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from noether.data.zarr_store.stores import (
 
 __all__ = ["CachedStore", "FilledCache", "clear_cache", "fill_cache", "show_cache"]
 
-# Of the limit: once it is reached, the cache removes files until it is at nine tenths.
+# Usable share of the limit: at the limit, the cache removes files until it is at nine tenths.
 _FILLED_SHARE = 0.9
 _CONCURRENCY = 16
 
 
 @dataclass(frozen=True, slots=True)
 class FilledCache:
-    """What `fill_cache` did.
+    """The result of `fill_cache`.
 
     Attributes
     ----------
     samples : tuple of str
-        Those that the cache has now.
+        Ids of the samples that the cache has now.
     left_out : tuple of str
-        Those that it has no room for.
+        Ids of the samples that the cache has no room for.
     n_bytes : int
         Bytes of the chunks of `samples`.
     n_fetched : int
-        Bytes that were fetched; it had the others.
+        Bytes that were fetched; the cache had the others before.
     """
 
     samples: tuple[str, ...]
@@ -53,14 +53,14 @@ class FilledCache:
 
 @dataclass(frozen=True, slots=True)
 class CachedStore:
-    """What a cache has of one store.
+    """The content of a cache for one store.
 
     Attributes
     ----------
     store_root : str
-        Its URL.
+        URL of the store.
     n_bytes, n_files : int
-        What its chunks take, and the files that they lie in.
+        Bytes and number of the files with its chunks.
     """
 
     store_root: str
@@ -79,43 +79,45 @@ def fill_cache(
     storage_options: Mapping[str, Any] | None = None,
     on_sample: Callable[[str, int], None] | None = None,
 ) -> FilledCache:
-    """Store chunks of a remote store in a cache on this machine, so that reads of them cost no request.
+    """Fetch chunks of a remote store into a cache on this machine, so that reads of them need no request.
 
-    Samples that the cache has no room for are left out, in the order of the store; the others are kept, and files of
-    other stores make room. The same call again fetches what is missing.
+    Samples are fetched in the order of the store. Samples that the cache has no room for are left out; files of other
+    stores are removed to make room. The same call again fetches only the missing chunks.
 
     Parameters
     ----------
     store_root : str
         URL of the store.
     cache_dir, cache_limit
-        The directory and its most bytes; see `ZarrChunkReader`.
+        The directory of the cache, and its largest size; see `ZarrChunkReader`.
     split, sample_ids : str, iterable of str, optional
-        Which samples; all unless one is given.
+        The samples to fetch: those of a split, or these ids; all by default.
     fields : iterable of str, optional
-        Canonical names of the fields; all unless they are given.
+        Canonical names of the fields to fetch; all by default.
     storage_options : mapping, optional
         Options of the file system; see `stores.open_storage`.
     on_sample : callable of (str, int), optional
-        Called for each sample that is done, with its id and the bytes of its chunks.
+        Callback for each finished sample, called with its id and the bytes of its chunks.
 
     Raises
     ------
     ArgumentError
-        The store is local, no directory is named, it holds other things, or a parameter is out of its range.
+        The store is local, no directory is specified, the directory is not a cache, or a parameter is out of its range.
     UnknownNameError
         The store has no such split, sample or field.
     CorruptDataError
-        A chunk does not match its checksum where it comes from.
+        A chunk of the remote store does not match its checksum.
     StorageError
         The store cannot be reached, or the cache cannot be written.
     """
     root = normalize_root(store_root)
     if not is_remote(root):
-        raise ArgumentError(f"{root} is a local store, which needs no cache; expected a URL")
+        raise ArgumentError(
+            f"store_root: expected a URL, got the local path {root}; read a local store without a cache"
+        )
     settings = cache_settings(cache_dir, cache_limit, is_remote=True)
     if settings is None:
-        raise ArgumentError(f"cache_dir: expected a directory, here or as {CACHE_DIR_VARIABLE}")
+        raise ArgumentError(f"cache_dir: expected a directory, got none; set cache_dir or {CACHE_DIR_VARIABLE}")
     _require_sound(RangeCache.open(settings, root))
     manifest = StoreManifest.load(root, storage_options=storage_options)
     chosen = select_samples(manifest, split, sample_ids)
@@ -143,7 +145,7 @@ class _Filler:
         self._room = 0
 
     def fill(self, sample_id: str, on_sample: Callable[[str, int], None] | None) -> None:
-        """Store a sample, if the cache has room for it beside those that were stored before."""
+        """Fetch a sample if the cache has room for it in addition to the samples fetched before."""
         reads = [one for reads in self._fetcher.prepare(self._planned(sample_id)) for one in reads]
         lengths = [request.length or 0 for one in reads for request in one.requests]
         n_bytes, room = sum(lengths), sum(map(self._cache.room_for, lengths))
@@ -175,12 +177,12 @@ def _require_sound(cache: RangeCache | None) -> RangeCache:
 
 
 def show_cache(cache_dir: str | os.PathLike[str] | None = None) -> list[CachedStore]:
-    """Return what a cache has of each store.
+    """Return the content of a cache for each store.
 
     Raises
     ------
     ArgumentError
-        No directory is named, or it is no cache.
+        No directory is specified, or the directory is not a cache.
     """
     directory = _existing(cache_dir)
     files = list(directory.files())
@@ -195,14 +197,14 @@ def show_cache(cache_dir: str | os.PathLike[str] | None = None) -> list[CachedSt
 
 
 def clear_cache(cache_dir: str | os.PathLike[str] | None = None, store_root: str | None = None) -> int:
-    """Remove what a cache has of a store, or of all stores; return the number of files.
+    """Remove the files of one store, or of all stores, from a cache, and return their number.
 
-    Processes that read through the cache fetch again what they need.
+    Processes that read through the cache fetch the chunks again.
 
     Raises
     ------
     ArgumentError
-        No directory is named, it is no cache, or it has nothing of the store.
+        No directory is specified, the directory is not a cache, or it has nothing of the store.
     StorageError
         A file cannot be removed.
     """
@@ -212,19 +214,24 @@ def clear_cache(cache_dir: str | os.PathLike[str] | None = None, store_root: str
         store = store_name(normalize_root(store_root))
         roots = directory.stores()
         if store not in roots:
-            has = ", ".join(roots.values()) or "nothing"
-            raise ArgumentError(f"the cache {directory.path} has nothing of {store_root}; it has {has}")
+            known = ", ".join(roots.values()) or "none"
+            raise ArgumentError(
+                f"store_root: expected a store in the cache {directory.path} ({known}), got {store_root}; use the URL "
+                "with which the store was read"
+            )
     try:
         return directory.clear(store)
     except OSError as error:
-        raise StorageError(f"cannot clear the cache {directory.path}: {error.strerror or error}") from error
+        raise StorageError(
+            f"cannot clear the cache {directory.path} ({error.strerror or error}); check the permissions of its files"
+        ) from error
 
 
 def _existing(cache_dir: str | os.PathLike[str] | None) -> CacheDirectory:
     settings = cache_settings(cache_dir, None, is_remote=True)
     if settings is None:
-        raise ArgumentError(f"cache_dir: expected a directory, here or as {CACHE_DIR_VARIABLE}")
+        raise ArgumentError(f"cache_dir: expected a directory, got none; set cache_dir or {CACHE_DIR_VARIABLE}")
     directory = CacheDirectory(Path(settings.directory))
     if not directory.is_cache():
-        raise ArgumentError(f"cache_dir: {directory.path} is no cache of this library")
+        raise ArgumentError(f"cache_dir: {directory.path} is not a cache of this library; check the path")
     return directory

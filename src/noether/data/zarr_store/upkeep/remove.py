@@ -1,4 +1,4 @@
-"""Samples taken out of a store: the manifest says so first, then their groups go, the root of each first."""
+"""Removal of samples: first from the manifest, then their groups, beginning with the root of each group."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from noether.data.zarr_store.stores import Storage, is_remote, normalize_root, o
 
 __all__ = ["RemovedGroup", "finish_removals", "remove_samples"]
 
-# Each time, a writer has written one of the groups again.
+# Number of tries; a new try is needed if a writer has written one of the groups again.
 _TRIES = 3
-# Almost all the time goes into waiting for the storage.
+# Requests to remote storage consist almost only of waiting.
 _REMOTE_WORKERS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class RemovedGroup:
-    """The group of a sample that is removed.
+    """The removed group of a sample.
 
     Attributes
     ----------
     sample_id : str
-        The sample.
+        Id of the sample.
     relpath : str
-        The path of the group, relative to the root.
+        Path of the group, relative to the root.
     n_objects, n_bytes : int
-        The objects that were there, and their bytes.
+        Number of objects in the group, and their bytes.
     """
 
     sample_id: str
@@ -58,22 +58,22 @@ def remove_samples(
     on_group: Callable[[RemovedGroup], None] | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> tuple[RemovedGroup, ...]:
-    """Remove samples from a store: their groups, their lines in the manifest and splits, their part of the chunk index.
+    """Remove samples from a store: their groups, and their lines in the manifest, the splits and the chunk index.
 
-    The manifest lists the samples no more before the first object goes. After a kill at any moment, the same call
-    finishes the removal; so does `repair_store`. A group that was removed by hand already is no error. A conversion
-    from a source that still has a sample converts it again.
+    The samples are removed from the manifest before the first object is deleted. After a kill at any moment, the same
+    call finishes the removal; so does `repair_store`. A group that was deleted by hand before is not an error. A later
+    conversion converts a removed sample again if the source still has it.
 
     Parameters
     ----------
     store_root : str or path
         Local path or URL of the store.
     sample_ids : iterable of str
-        The samples, at most 65,536. Either all of them are removed, or none.
+        Ids of the samples, at most 65,536. Either all samples are removed, or none.
     dry_run : bool
-        Whether to change nothing, and only return what would be removed.
+        Whether to change nothing, and only return the groups that would be removed.
     on_group : callable of RemovedGroup, optional
-        Called after each group is removed.
+        Callback after the removal of each group.
     storage_options : mapping, optional
         Options of the file system; see `stores.open_storage`.
 
@@ -100,7 +100,7 @@ def remove_samples(
     found = {path: _found(storage, path, sample_id) for path, sample_id in groups.items()}
     if dry_run:
         return tuple(found.values())
-    # What a kill of an earlier call left of the manifest and the report that it was writing.
+    # A kill of an earlier call may have left a staged manifest or report.
     storage.recover_own(groups)
     needs_index = _begin(storage, storage_options, manifest, ids)
     _finish(root, storage, storage_options, groups, found if on_group else {}, on_group, needs_index=needs_index)
@@ -110,9 +110,9 @@ def remove_samples(
 def finish_removals(
     store_root: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None
 ) -> list[str]:
-    """Finish the removals that were interrupted; return the ids of their samples. Errors are those of `remove_samples`.
+    """Finish interrupted removals, and return the ids of their samples; for errors see `remove_samples`.
 
-    A sample that was written again in the meantime stays.
+    A sample that was written again in the meantime is kept.
     """
     root = normalize_root(store_root)
     storage = open_storage(root, storage_options)
@@ -128,7 +128,7 @@ def _checked_ids(sample_ids: Iterable[str]) -> list[str]:
         raise ArgumentError(f"sample_ids: expected a list of ids, got the str {sample_ids!r}; write [{sample_ids!r}]")
     ids = list(dict.fromkeys(sample_ids))
     if not ids:
-        raise ArgumentError("sample_ids: expected at least one sample to remove, got none")
+        raise ArgumentError("sample_ids: expected at least one sample to remove, got none; name the samples to remove")
     return ids
 
 
@@ -149,9 +149,10 @@ def _begin(
     manifest: StoreManifest,
     sample_ids: list[str],
 ) -> bool:
-    """Take samples out of the manifest in one step, and say there what is being removed.
+    """Remove samples from the manifest atomically, and record there that their removal has begun.
 
-    Returns whether the chunk index has to be made anew: another process changed the manifest, or it was damaged.
+    Returns whether the chunk index must be rebuilt, because another process changed the manifest or the index was
+    damaged.
     """
     made = write_index_without(storage, manifest, frozenset(sample_ids))
 
@@ -171,7 +172,7 @@ def _finish(
     *,
     needs_index: bool = False,
 ) -> None:
-    """Remove groups that the manifest says are being removed; it forgets them in the end."""
+    """Remove the groups of removals that the manifest records, and then delete the records."""
     left = dict(groups)
     for _ in range(_TRIES):
         with ThreadPoolExecutor(_REMOTE_WORKERS if is_remote(root) else 1, "noether-remove") as pool:
@@ -185,19 +186,22 @@ def _finish(
         if needs_index:
             write_chunk_index(root, storage_options=storage_options)
         if not left:
-            join_fields(root, storage_options=storage_options)  # these may have been the ones that lacked a field
+            join_fields(root, storage_options=storage_options)  # all remaining samples may have a field now
             return
         on_group, needs_index = None, False
     raise StorageError(
-        f"{root}: {next(iter(left))} is written again and again while it is removed; end the process that writes it, "
-        "and remove the sample again"
+        f"{root}: a writer wrote the group {next(iter(left))} again during each of {_TRIES} removals; end the process "
+        "that writes it, and remove the sample again"
     )
 
 
 def _end(
     root: str, storage: Storage, storage_options: Mapping[str, Any] | None, groups: Mapping[str, str]
 ) -> tuple[dict[str, str], bool]:
-    """Have the manifest forget groups; return those that are there again, and whether the chunk index was dropped."""
+    """Delete the records of removals from the manifest.
+
+    Returns the groups that were written again, and whether the chunk index was removed.
+    """
     again: dict[str, str] = {}
     is_dropped = False
 
@@ -217,7 +221,7 @@ def _end(
 
 
 def _forget_conversions(storage: Storage, sample_ids: set[str]) -> None:
-    """Take samples out of the report of conversions, if there is one that can be read."""
+    """Remove samples from the conversion report, if there is a valid report."""
 
     def change(current: bytes | None) -> bytes:
         return ReportFile.parse(current, REPORT_NAME).without_samples(sample_ids).to_json()
@@ -228,4 +232,4 @@ def _forget_conversions(storage: Storage, sample_ids: set[str]) -> None:
         if report.without_samples(sample_ids) != report:
             storage.update(REPORT_NAME, change)
     except CorruptDataError:
-        return  # `repair_store` mends it
+        return  # `repair_store` repairs a damaged report

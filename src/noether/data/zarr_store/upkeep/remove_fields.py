@@ -1,4 +1,4 @@
-"""Fields taken out of a store: the manifest says so first, then the roots of groups, then their objects go."""
+"""Removal of fields: first from the manifest, then from the roots of the groups, then their objects."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ from noether.data.zarr_store.writing import root_without
 
 __all__ = ["RemovedField", "finish_field_removals", "remove_fields"]
 
-# Almost all the time goes into waiting for the storage.
+# Requests to remote storage consist almost only of waiting.
 _REMOTE_WORKERS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class RemovedField:
-    """A field that is removed.
+    """A removed field.
 
     Attributes
     ----------
     field : str
-        The canonical name.
+        Canonical name of the field.
     n_samples : int
-        The samples that had objects of it.
+        Number of samples that had objects of the field.
     n_objects, n_bytes : int
-        The objects that were there, and their bytes.
+        Number of objects of the field, and their bytes.
     """
 
     field: str
@@ -57,20 +57,20 @@ def remove_fields(
     dry_run: bool = False,
     storage_options: Mapping[str, Any] | None = None,
 ) -> tuple[RemovedField, ...]:
-    """Remove fields from all samples of a store; their arrays, and what manifest and chunk index say of them.
+    """Remove fields from all samples of a store: their arrays, and their entries in the manifest and the chunk index.
 
-    The manifest lists the fields no more before anything else changes; then the root of each group names them no more,
-    in one step; then their objects go. No shard of another field is read. After a kill at any moment, the same call
-    finishes the removal; so does `repair_store`.
+    The fields are removed from the manifest first, then atomically from the root of each group; then their objects are
+    deleted. No shard of another field is read. After a kill at any moment, the same call finishes the removal; so does
+    `repair_store`.
 
     Parameters
     ----------
     store_root : str or path
         Local path or URL of the store.
     fields : iterable of str
-        Canonical names; pending fields may be among them. Either all of them are removed, or none.
+        Canonical names, also of pending fields. Either all fields are removed, or none.
     dry_run : bool
-        Whether to change nothing, and only return what would be removed.
+        Whether to change nothing, and only return the fields that would be removed.
     storage_options : mapping, optional
         Options of the file system; see `stores.open_storage`.
 
@@ -82,13 +82,13 @@ def remove_fields(
     Raises
     ------
     ArgumentError
-        `fields` is empty or one str, has a position, or has all fields but positions. Nothing was changed.
+        `fields` is empty or one str, contains a position, or contains all fields except positions. Nothing was changed.
     UnknownNameError
         The store has no such field. Nothing was changed.
     ManifestError
         There is no store.
     CorruptDataError
-        The root of a group is damaged. The removal is finished once the store is repaired.
+        The root of a group is damaged. `repair_store` repairs it, and finishes the removal.
     StorageError
         The store cannot be reached or changed, or a link leads out of it.
     """
@@ -102,7 +102,7 @@ def remove_fields(
         storage.require_changeable(f"{entry.relpath}/{ROOT_KEY}")
     if dry_run:
         return found
-    # What a kill of an earlier call left of the manifest, and of roots that it was writing.
+    # A kill of an earlier call may have left a staged manifest, or staged roots.
     storage.recover_own([f"{entry.relpath}/{ROOT_KEY}" for entry in entries.values()])
     if not _are_removing(manifest, names):
         begun = begin_field_removal(manifest, layouts)
@@ -118,7 +118,7 @@ def remove_fields(
 def finish_field_removals(
     store_root: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None
 ) -> list[str]:
-    """Finish the removals of fields that were interrupted; return their names. Errors are those of `remove_fields`."""
+    """Finish interrupted removals of fields, and return their names; for errors see `remove_fields`."""
     root = normalize_root(store_root)
     storage = open_storage(root, storage_options)
     layouts = StoreManifest.load(root, storage_options=storage_options).removing_fields
@@ -132,7 +132,7 @@ def _checked_names(fields: Iterable[str]) -> list[str]:
         raise ArgumentError(f"fields: expected a list of names, got the str {fields!r}; write [{fields!r}]")
     names = list(dict.fromkeys(fields))
     if not names:
-        raise ArgumentError("fields: expected at least one field to remove, got none")
+        raise ArgumentError("fields: expected at least one field to remove, got none; name the fields to remove")
     return names
 
 
@@ -153,7 +153,7 @@ def _found(storage: Storage, entries: Mapping[str, SampleEntry], layouts: Pendin
 
 
 def _finish(root: str, storage: Storage, storage_options: Mapping[str, Any] | None, layouts: PendingFields) -> None:
-    """Take fields that the manifest says are being removed out of all groups; it forgets them in the end."""
+    """Remove the fields of removals that the manifest records from all groups, and then delete the records."""
     manifest = StoreManifest.load(root, storage_options=storage_options)
 
     def remove(sample_id: str) -> None:
@@ -172,14 +172,14 @@ def _finish(root: str, storage: Storage, storage_options: Mapping[str, Any] | No
 def _change_root(
     storage: Storage, manifest: StoreManifest, sample_id: str, entry: SampleEntry, layouts: PendingFields
 ) -> None:
-    """Have the root of a group name fields no more; also in the manifest of its sample, where all domains stand."""
+    """Remove fields from the root of a group, and from the sample's own manifest in it, which lists all domains."""
     fields: dict[str, ArrayLayout] = {field: one for arrays in layouts.values() for field, one in arrays.items()}
     key = f"{entry.relpath}/{ROOT_KEY}"
 
     def change(current: bytes | None) -> bytes:
         if current is None:
             raise StorageError(
-                f"cannot write {join(storage.root, key)}: another process removed it meanwhile; run again"
+                f"cannot write {join(storage.root, key)}: another process removed the group in the meantime; run again"
             )
         return root_without(current, own_manifest_of(manifest, storage.root, sample_id, current), fields)
 

@@ -1,4 +1,4 @@
-"""What a store holds, in figures: points, chunks, bytes, and what its casts lost."""
+"""Summary of a store in numbers: points, chunks, bytes, and cast losses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from noether.data.zarr_store.stores import StoredObject, normalize_root, open_st
 
 __all__ = ["DomainSummary", "FieldSummary", "PendingSummary", "SplitSummary", "StoreSummary", "summarize"]
 
-# What a source's array can be of; a manifest from elsewhere may say anything.
+# Possible dtypes of source arrays; the manifest of another program may contain anything.
 _SOURCE_DTYPES = {np.dtype(code).name: np.dtype(code) for code in np.typecodes["AllInteger"] + np.typecodes["Float"]}
 
 
@@ -28,17 +28,17 @@ class FieldSummary:
     field, dtype : str
         Canonical name and stored dtype.
     units, long_name : str or None
-        What its array says that it means, in the first sample that has it; None where it does not say.
+        Unit and description, from the first sample that has the field; None if its array has none.
     stored_bytes : int
-        Bytes of its objects.
+        Bytes of the objects of the field.
     source_bytes : int or None
-        Bytes of the arrays it was made from; None where the store does not say.
+        Bytes of the source arrays; None if the store does not record them.
     max_abs_error, max_rel_error : float or None
-        Largest errors of the cast; None where the store does not say. See `fidelity.FieldFidelity`.
+        Largest cast errors; None if the store does not record them. See `manifest.FieldFidelity`.
     flushed_to_zero : int or None
-        Values other than zero that are stored as zero.
+        Number of nonzero values that are stored as zero; None if the store does not record it.
     n_needing_float64 : int
-        Samples with positions that need more digits than float32, or a narrower stored dtype, has.
+        Number of samples whose positions need more digits than float32, or a narrower stored dtype, can hold.
     """
 
     field: str
@@ -60,21 +60,21 @@ class DomainSummary:
     Attributes
     ----------
     domain : str
-        Its name.
+        Name of the domain.
     n_samples : int
-        Samples that have it.
+        Number of samples that have the domain.
     points_min, points_max : int
-        Fewest and most points of a sample.
+        Smallest and largest number of points of a sample.
     points, chunks, shards : int
-        Points of all samples; chunks and shards of one field of them.
+        Total number of points, and of the chunks and shards of one field, over all samples.
     chunk_points : list of int
-        The sizes of chunks that occur.
+        Sizes of the chunks, without duplicates, in points.
     stored_bytes : int
-        Bytes of all its objects.
+        Bytes of all objects of the domain's fields.
     source_bytes : int or None
-        Bytes of the arrays it was made from; None where the store does not say.
+        Bytes of the source arrays; None if the store does not record them.
     fields : list of FieldSummary
-        Its fields.
+        Fields of the domain.
     """
 
     domain: str
@@ -97,9 +97,9 @@ class SplitSummary:
     Attributes
     ----------
     split : str
-        Its name.
+        Name of the split.
     n_samples, n_missing : int
-        Samples that it lists, and those of them that are not in the store.
+        Number of samples in the split, and number of them that the store lacks.
     """
 
     split: str
@@ -109,14 +109,14 @@ class SplitSummary:
 
 @dataclass(slots=True)
 class PendingSummary:
-    """A field that is added to the samples, and that not all of them have.
+    """A pending field: an added field that some samples still lack.
 
     Attributes
     ----------
     field, domain : str
         Canonical name and domain.
     n_samples, n_lacking : int
-        Samples that have the domain, and those of them that lack the field.
+        Number of samples that have the domain, and number of them that lack the field.
     """
 
     field: str
@@ -127,36 +127,36 @@ class PendingSummary:
 
 @dataclass(slots=True)
 class StoreSummary:
-    """A store, or one sample of it.
+    """Summary of a store, or of one of its samples.
 
     Attributes
     ----------
     store_root, dataset_name : str
-        Where it lies, and the name of the dataset.
+        Path or URL of the store, and name of the dataset.
     sample_id : str or None
-        The sample, where it is one.
+        Id of the sample; None for a store.
     n_samples : int
-        Samples that are summed up.
+        Number of samples in the summary.
     shuffle_seed : int
         Seed of the shuffle.
     shuffle_algorithm : str or None
-        How it was shuffled.
+        Algorithm of the shuffle; None if it is unknown.
     compressor : str
         Codec and level.
     checksum : bool
         Whether each chunk carries a crc32c.
     origin : tuple of three floats, or None
-        What was subtracted from all positions.
+        Origin that was subtracted from all positions.
     n_objects, total_bytes : int
-        Objects and bytes below the root (or of the sample), metadata included.
+        Number and bytes of the objects of the store or the sample, including metadata.
     attributes : dict
-        Attributes of the sample, where it is one.
+        Attributes of the sample; empty for a store.
     splits : list of SplitSummary
-        The splits of the store, or those that list the sample.
+        All splits of the store, or the splits that contain the sample.
     domains : list of DomainSummary
-        Its domains.
+        Domains of the store or the sample.
     pending : list of PendingSummary
-        The pending fields of the store; none of a sample alone.
+        Pending fields of the store; empty for a sample.
     """
 
     store_root: str
@@ -182,7 +182,9 @@ def summarize(
     *,
     storage_options: Mapping[str, Any] | None = None,
 ) -> StoreSummary:
-    """Sum up a store, or one sample of it, from its manifest, one listing of its objects, and the root of one sample.
+    """Return the summary of a store, or of one of its samples.
+
+    The function reads the manifest and the root of one sample, and lists the objects once.
 
     Raises
     ------
@@ -193,7 +195,7 @@ def summarize(
     """
     root = normalize_root(store_root)
     manifest = StoreManifest.load(root, storage_options=storage_options)
-    # Each is parsed as it is asked for, and is asked for several times here.
+    # An entry is parsed at each access, and is used several times here.
     entries = dict(manifest.samples) if sample_id is None else {sample_id: manifest.sample(sample_id)}
     prefix = "" if sample_id is None else entries[sample_id].relpath
     storage = open_storage(root, storage_options)
@@ -234,7 +236,7 @@ def summarize(
 
 
 def _bytes_by_array(objects: Iterable[StoredObject]) -> dict[str, int]:
-    """Sum the bytes of the objects of each array, ``<array>/zarr.json`` and ``<array>/c/<i>/0``."""
+    """Return the bytes of each array: the sizes of ``<array>/zarr.json`` and of all ``<array>/c/<i>/0``."""
     sizes: dict[str, int] = {}
     for item in objects:
         parts = item.key.split("/")
@@ -278,7 +280,7 @@ def _sum_up_domain(
 
 
 def _add_fidelity(summary: FieldSummary, entry: SampleEntry, n_values: int) -> None:
-    """Add one sample; what one sample does not say, the sum does not say."""
+    """Add one sample to a summary; a value that one sample lacks becomes None in the summary."""
     fidelity = entry.fidelity.get(summary.field)
     summary.n_needing_float64 += fidelity is not None and fidelity.needs_float64
     if fidelity is None or fidelity.source_dtype not in _SOURCE_DTYPES:

@@ -1,4 +1,4 @@
-"""How `ZarrStoreWriter` writes: samples checked, put in stored order, encoded."""
+"""The work of `ZarrStoreWriter`: check samples, shuffle their rows, and encode them."""
 
 from noether.data.zarr_store.writing.bucket_order import RANK_BYTES
 from noether.data.zarr_store.writing.cast_loss import NonFinite

@@ -1,4 +1,4 @@
-"""The shuffle of a domain without an array of its size in memory: buckets, each a run of stored rows."""
+"""The shuffle of a domain that is too large for memory: buckets, each with a contiguous range of stored rows."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from noether.data.zarr_store.writing.scattered_rows import ScatteredRows
 
 __all__ = ["BUCKET_BYTES", "RANK_BYTES", "BucketOrder", "RunAll", "hashed_buckets", "n_buckets_for", "permuted_buckets"]
 
-# Runs tasks in threads, a few at a time, and waits for the last.
+# Function that runs tasks in threads, a few at a time, and waits for all of them.
 RunAll = Callable[[Iterable[Callable[[], object]]], None]
 
 BUCKET_BYTES = 16 << 20
-"""A bucket is read back whole, so this bounds the memory of a field that does not fit."""
+"""Target size of a bucket. A bucket is loaded as a whole, so this limits the memory for a field."""
 
-# Rows whose buckets are found at once.
+# Number of rows whose buckets are computed in one step.
 _BLOCK_ROWS = 1 << 20
 RANK_BYTES = 4
-"""The number of a row within its bucket, as temporary files have it for each point of a domain."""
+"""Number of bytes, in temporary files, of a rank: the index of a row within its bucket."""
 
 _RANK = np.dtype(f"<u{RANK_BYTES}")
 _MAX_RANKED_ROWS = 1 << 32
@@ -33,16 +33,16 @@ _MAX_RANKED_ROWS = 1 << 32
 
 @dataclass(frozen=True, slots=True)
 class BucketOrder:
-    """The buckets of a domain. Safe to use from many threads.
+    """The buckets of a domain. Thread-safe.
 
     Attributes
     ----------
     starts : list of int
-        The stored row where each bucket begins, and the number of points.
+        First stored row of each bucket, then the number of points.
     buckets : callable
-        For a first row and one past the last, the bucket of each of these source rows; uint16.
+        Function of a first and a stop row that returns the bucket of each of these source rows, as uint16.
     ranks_file : ScratchFile
-        Has the ranks.
+        File that holds the ranks.
     """
 
     starts: list[int]
@@ -51,11 +51,11 @@ class BucketOrder:
 
     @property
     def n_buckets(self) -> int:
-        """How many buckets there are."""
+        """Number of buckets."""
         return len(self.starts) - 1
 
     def ranks(self, bucket: int) -> NDArray[np.uint32]:
-        """Read, for each stored row of a bucket, its number among the bucket's rows in the source's order."""
+        """Return the rank of each stored row of a bucket: its index among the bucket's rows in source order."""
         start, stop = self.starts[bucket : bucket + 2]
         ranks: NDArray[np.uint32] = np.empty(stop - start, _RANK)
         self.ranks_file.read_into(ranks, start * RANK_BYTES)
@@ -63,7 +63,10 @@ class BucketOrder:
 
 
 def n_buckets_for(n_points: int, row_bytes: int) -> int:
-    """Return how many buckets, a power of two, keep one small; `row_bytes` is what the widest field has in a row."""
+    """Return the number of buckets, a power of two, that keeps each bucket within `BUCKET_BYTES` on average.
+
+    `row_bytes` is the number of bytes of a row of the widest field. The result is at most `MAX_BUCKETS`.
+    """
     wanted = -(-n_points * row_bytes // BUCKET_BYTES)
     return min(1 << max(wanted - 1, 0).bit_length(), MAX_BUCKETS)
 
@@ -71,25 +74,25 @@ def n_buckets_for(n_points: int, row_bytes: int) -> int:
 def hashed_buckets(
     n_points: int, key: HashKey, n_buckets: int, where: str, run: RunAll, held: ExitStack
 ) -> BucketOrder:
-    """Make the buckets of ``hash-v1``: rows whose hashes begin with the same bits.
+    """Return the buckets of the shuffle ``hash-v1``: each has the rows whose hashes begin with the same bits.
 
-    Row numbers are scattered into them and sorted there, so that memory holds a few buckets, and the disk 4 bytes a
-    point, twice that for a moment.
+    Row numbers are scattered into buckets and sorted there. So memory holds only a few buckets at a time. The temporary
+    files take 4 bytes per point, and for a short time 8.
 
     Parameters
     ----------
     n_points : int
-        Points of the domain.
+        Number of points of the domain.
     key : HashKey
-        See `sampling.hash_key`.
+        Key of the hash; see `sampling.hash_key`.
     n_buckets : int
-        A power of two; see `n_buckets_for`.
+        Number of buckets, a power of two; see `n_buckets_for`.
     where : str
-        Sample and domain, to begin an error with.
+        Sample and domain, to begin error messages.
     run : callable
-        Runs tasks in threads, a few at a time, and waits for the last.
+        Function that runs tasks in threads, a few at a time, and waits for all of them.
     held : ExitStack
-        Closes the files of the result.
+        Stack that closes the files of the result.
 
     Raises
     ------
@@ -120,9 +123,9 @@ def hashed_buckets(
 
 
 def permuted_buckets(order: NDArray[np.int64], n_buckets: int, where: str, run: RunAll, held: ExitStack) -> BucketOrder:
-    """Make buckets of equal runs of any permutation; parameters and errors are otherwise those of `hashed_buckets`.
+    """Return buckets of equal size for any permutation; see `hashed_buckets` for the other parameters and the errors.
 
-    Beside the permutation, memory holds 2 bytes a point for as long as the result is used.
+    In addition to the permutation, this takes 2 bytes of memory per point as long as the result exists.
     """
     bucket_rows = -(-len(order) // n_buckets)
     starts = [min(bucket * bucket_rows, len(order)) for bucket in range(n_buckets + 1)]
@@ -146,7 +149,7 @@ def _ranks_file(
     run: RunAll,
     held: ExitStack,
 ) -> ScratchFile:
-    """Write the ranks of all buckets, one after the other, to a new file."""
+    """Write the ranks of all buckets to a new file, in the order of the buckets, and return the file."""
     file = held.enter_context(ScratchFile(starts[-1] * RANK_BYTES, where))
 
     def write(bucket: int) -> None:

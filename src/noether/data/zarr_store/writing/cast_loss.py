@@ -1,4 +1,4 @@
-"""What a cast loses: overflow and non-finite values are refused, the rest is measured. Pure."""
+"""The loss of a cast: overflow and non-finite values are errors, all other loss is measured. Pure."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ __all__ = ["CastCheck", "CastMeter", "NonFinite", "measure_cast"]
 
 NonFinite = Literal["raise", "allow"]
 
-# Values are measured in blocks that stay in the processor's caches. Temporary arrays of more than 128 KiB would also
-# be mapped and unmapped for each block, which takes longer than all that is computed.
+# Values are measured in blocks that fit in the caches of a processor. Also, temporary arrays of more than 128 KiB would
+# be mapped and unmapped for each block, which takes longer than the computation.
 _BLOCK_BYTES = 1 << 17
-# Blocks that a thread measures at a time.
+# Number of blocks that a thread measures in one task.
 _BLOCKS_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
 class CastCheck:
-    """What to check, and how to name it in an error; an origin is subtracted from the values first."""
+    """A cast to check, and its names for an error. The origin, if any, is subtracted from the values first."""
 
     sample_id: str
     field: str
@@ -40,14 +40,14 @@ class CastCheck:
 
 
 class CastMeter:
-    """Measures what storing a field loses, from blocks of its rows. Safe to use from many threads.
+    """Measures the loss of storing a field, from blocks of its rows. Thread-safe.
 
     Parameters
     ----------
     check : CastCheck
-        Sample, field, target dtype, and what to do with NaN and infinity.
+        Sample, field, target dtype, and the rule for NaN and infinity.
     source_dtype : numpy.dtype
-        Any integer or floating dtype; that of every block.
+        Integer or floating dtype of all blocks.
     """
 
     def __init__(self, check: CastCheck, source_dtype: np.dtype[Any]) -> None:
@@ -56,7 +56,7 @@ class CastMeter:
         self._target = np.dtype(check.dtype)
         cast_from = source_dtype if check.origin is None else np.dtype(np.float64)
         self._lossless = np.can_cast(cast_from, self._target, "safe")
-        # A float32 loses nothing but in float16, and that loss has fewer digits than the value: float32 holds it.
+        # A float32 can only lose digits as float16. That loss has fewer digits than the value, so float32 holds it.
         narrow = cast_from.kind == "f" and cast_from.itemsize <= np.dtype(np.float32).itemsize
         self._work = np.dtype(np.float32 if narrow else np.float64)
         self._merging = Lock()
@@ -65,14 +65,14 @@ class CastMeter:
         self._peak = self._max_abs = self._max_rel = 0.0
 
     def add(self, block: NDArray[Any], first_row: int) -> None:
-        """Take rows of the field, in any order but each once.
+        """Measure a block of rows. The blocks can come in any order; each row must come once.
 
         Parameters
         ----------
         block : ndarray, shape (n, width)
             The rows.
         first_row : int
-            Number of the first of them.
+            Row number of the first row.
         """
         if self._check.origin is None and self._measures_natively(block):
             return
@@ -81,14 +81,14 @@ class CastMeter:
             self._add(minus_origin(block[start : start + rows], self._check.origin), first_row + start)
 
     def result(self) -> FieldFidelity:
-        """Return the loss of all rows that were added, and refuse what must not be stored.
+        """Return the loss of all rows that were added.
 
         Raises
         ------
         ValueOverflowError
-            A finite value becomes infinite in the target dtype; also where other values are NaN.
+            A finite value becomes infinite in the target dtype. This takes precedence over `NonFiniteError`.
         NonFiniteError
-            A value is NaN or infinite and `check.non_finite` is ``"raise"``.
+            A value is NaN or infinite, and `check.non_finite` is ``"raise"``.
         """
         if self._overflows(self._peak):
             raise _overflow(self._check, self._peak)
@@ -100,9 +100,9 @@ class CastMeter:
         if self._measures_natively(block):
             return
         finite, bad_row = np.ascontiguousarray(block).reshape(-1), None
-        with np.errstate(over="ignore", invalid="ignore"):  # refused later, with more to say than a warning
+        with np.errstate(over="ignore", invalid="ignore"):  # `result` raises an error that says more than a warning
             given, size, peak = self._magnitudes(finite)
-            # The largest of many is NaN where one of them is.
+            # The maximum is NaN if any value is NaN.
             if not math.isfinite(peak) and not (keep := np.isfinite(block)).all():
                 bad_row = first_row + int(np.argmin(keep.all(axis=1)))
                 finite = block[keep]
@@ -113,7 +113,7 @@ class CastMeter:
         self._merge(block.size, block.size - finite.size, bad_row, peak, *loss)
 
     def _measures_natively(self, block: NDArray[Any]) -> bool:
-        """Count in a block, unless it is left to NumPy."""
+        """Measure a block with the compiled module; return False if the module cannot do it."""
         measured = measure_loss(np.ascontiguousarray(block), self._target)
         if measured is not None:
             self._merge(block.size, 0, None, *measured)
@@ -129,7 +129,7 @@ class CastMeter:
         max_rel: float,
         flushed: int,
     ) -> None:
-        """Count in what a block loses."""
+        """Add the loss of a block to the total."""
         with self._merging:
             self._n_values += n_values
             self._n_non_finite += n_non_finite
@@ -141,13 +141,13 @@ class CastMeter:
             self._flushed += flushed
 
     def _magnitudes(self, values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], float]:
-        """Return values, their magnitudes and the largest of these."""
+        """Return the values in the working dtype, their magnitudes, and the largest magnitude."""
         given = values.astype(self._work, copy=False)
         size = np.abs(given)
         return given, size, float(size.max(initial=0.0))
 
     def _overflows(self, peak: float) -> bool:
-        # Rounding keeps the order: if one value becomes infinite, the largest does.
+        # Rounding keeps the order: if any value becomes infinite, the largest does.
         with np.errstate(over="ignore"):
             return bool(np.isinf(self._target.type(peak)))
 
@@ -157,16 +157,16 @@ def measure_cast(
     check: CastCheck,
     run: Callable[[Callable[[int], None], Iterable[int]], Iterable[None]] = map,
 ) -> FieldFidelity:
-    """Measure what storing `values` loses, and refuse what must not be stored; errors are those of `CastMeter`.
+    """Return the loss of storing `values`; see `CastMeter.result` for the errors.
 
     Parameters
     ----------
     values : ndarray, shape (n_points, width)
-        Any integer or floating dtype.
+        Values of any integer or floating dtype.
     check : CastCheck
-        Sample, field, target dtype, and what to do with NaN and infinity.
+        Sample, field, target dtype, and the rule for NaN and infinity.
     run : callable
-        Calls a function for each of many blocks, as `map` does; that of a pool does so in its threads.
+        Function like `map` that calls a function for each block; the `map` of a pool uses its threads.
     """
     meter = CastMeter(check, values.dtype)
     rows = max(_BLOCKS_AT_ONCE * _BLOCK_BYTES // (values.itemsize * values.shape[1]), 1)
@@ -179,9 +179,9 @@ def measure_cast(
 
 
 def _loss(given: NDArray[Any], size: NDArray[Any], stored: NDArray[Any]) -> tuple[float, float, int]:
-    """Return the largest absolute and relative error, and the number of values that are flushed to zero.
+    """Return the largest absolute error, the largest relative error, and the number of values flushed to zero.
 
-    `size` holds the magnitudes of `given`; all are flat, finite, and at least one.
+    All arrays are flat, finite and not empty. `size` holds the magnitudes of `given`.
     """
     back = np.empty_like(given)
     cast_into(back, stored)
@@ -191,10 +191,10 @@ def _loss(given: NDArray[Any], size: NDArray[Any], stored: NDArray[Any]) -> tupl
     zero, flushed = back == 0, 0
     if zero.any():
         flushed = int(np.count_nonzero(zero) - np.count_nonzero(given == 0))
-        relative[zero] = 0  # what was zero before gave NaN
+        relative[zero] = 0  # the relative error of a zero is NaN
     max_rel = float(relative.max())
     if max_rel:
-        # In float64, the largest is one of those that are largest in float32.
+        # The largest error in float64 is among the values whose error is largest in float32.
         largest = np.flatnonzero(relative == max_rel)
         max_rel = float(np.max(error[largest].astype(np.float64) / size[largest]))
     return float(error.max()), max_rel, flushed
@@ -206,7 +206,7 @@ def _overflow(check: CastCheck, peak: float) -> ValueOverflowError:
     relative = "" if check.origin is None else f" relative to the origin {check.origin}"
     return ValueOverflowError(
         f"sample {check.sample_id!r}, field {check.field}: the largest magnitude {peak:.6g}{relative} does not fit "
-        f"{check.dtype}, whose limit is {limit:.6g}; store this field wider: "
+        f"{check.dtype}, whose limit is {limit:.6g}; store the field in a wider dtype: "
         f"field_dtypes={{{check.field!r}: {wider!r}}} "
         f"(--field-dtype {check.field}={wider})"
     )
@@ -214,7 +214,7 @@ def _overflow(check: CastCheck, peak: float) -> ValueOverflowError:
 
 def _non_finite(check: CastCheck, count: int, n_values: int, first_row: int) -> NonFiniteError:
     return NonFiniteError(
-        f"sample {check.sample_id!r}, field {check.field}: {count} of {n_values} values are NaN or infinite, the "
-        f"first in row {first_row}; expected finite values; mend the source, or store them as they are with "
+        f"sample {check.sample_id!r}, field {check.field}: expected finite values, got {count:,} of {n_values:,} that "
+        f"are NaN or infinite, the first in row {first_row:,}; correct the source, or store these values with "
         'non_finite="allow" (--non-finite allow)'
     )

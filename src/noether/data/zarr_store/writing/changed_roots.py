@@ -1,4 +1,4 @@
-"""The root ``zarr.json`` of a group that gets or loses fields; all else that it says stays."""
+"""Changes of the root ``zarr.json`` of a group when fields are added or removed; its other content is kept."""
 
 from __future__ import annotations
 
@@ -23,18 +23,20 @@ def root_with(
     domains: Mapping[str, DomainLayout],
     nodes: Mapping[str, bytes],
 ) -> bytes:
-    """Return the root of a group with the metadata of new arrays, and what the sample is with them.
+    """Return the root of a group after new arrays were added.
 
     Parameters
     ----------
     document : bytes
-        The root at this moment.
+        The current root.
     own : OwnManifest
-        What it says.
-    entry, domains : SampleEntry, mapping of str to DomainLayout
-        What it is to say of the sample, and of the fields of all domains.
+        The parsed content of `document`.
+    entry : SampleEntry
+        The entry of the sample with the new fields.
+    domains : mapping of str to DomainLayout
+        The layouts of all domains with the new fields.
     nodes : mapping of str to bytes
-        By path, the ``zarr.json`` of each new array.
+        The ``zarr.json`` of each new array, by path.
     """
     order = [field for layout in domains.values() for field in layout.arrays]
     entry = replace(
@@ -47,16 +49,16 @@ def root_with(
 
 
 def root_without(document: bytes, own: OwnManifest | None, fields: Mapping[str, ArrayLayout]) -> bytes:
-    """Return the root of a group that names some fields no more; the same bytes where it names none.
+    """Return the root of a group after fields were removed; the same bytes if the root names none of these fields.
 
     Parameters
     ----------
     document : bytes
-        The root at this moment.
+        The current root.
     own : OwnManifest or None
-        What it says; None where another program wrote it, so that it says nothing of the sample.
+        The parsed content of `document`; None if another program wrote the root, and it has no manifest.
     fields : mapping of str to ArrayLayout
-        The fields, by canonical name.
+        The removed fields, by canonical name.
     """
     paths = {array.array_name for array in fields.values()}
     known = parse_group(document, "")
@@ -89,7 +91,7 @@ def _root(
 
 
 def _in_order(nodes: Mapping[str, Any], domains: Mapping[str, DomainLayout], entry: SampleEntry) -> dict[str, Any]:
-    """Return the metadata of nodes in the order in which a conversion writes them."""
+    """Return the metadata of nodes in the order in which a writer writes them."""
     paths = [
         path
         for domain, layout in domains.items()

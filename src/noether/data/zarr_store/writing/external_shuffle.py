@@ -1,4 +1,4 @@
-"""The rows of a field in stored order, from buckets on disk."""
+"""The rows of a field in stored order, read from buckets on disk."""
 
 from __future__ import annotations
 
@@ -18,23 +18,25 @@ from noether.data.zarr_store.writing.stored_rows import RowsInOrder
 
 __all__ = ["ExternalShuffle"]
 
-# Threads work on a bucket and the next one.
+# Number of buckets in memory: the threads work on one bucket and the next one.
 _LOADED_BUCKETS = 2
-# The rows of a bucket in the source's order, and their numbers in stored order.
+# The rows of a bucket in source order, and their ranks in stored order.
 _Bucket = tuple[NDArray[Any], NDArray[np.uint32]]
 
 
 class ExternalShuffle:
-    """See `StoredRows`. A bucket is in memory from its first row that is asked for to its last.
+    """The `StoredRows` of a field whose rows are in buckets on disk.
+
+    A bucket is loaded when its first row is requested, and dropped after its last row.
 
     Parameters
     ----------
     rows : ScatteredRows
-        All rows of the field.
+        All rows of the field, scattered into the buckets of `order`.
     order : BucketOrder
-        The order of the domain, by whose buckets they were scattered.
+        The order of the domain.
     chunk_points : int
-        Rows of a chunk.
+        Number of rows of a chunk.
     """
 
     def __init__(self, rows: ScatteredRows, order: BucketOrder, chunk_points: int) -> None:
@@ -42,11 +44,11 @@ class ExternalShuffle:
         self._order = order
         self._chunk_points = chunk_points
         self._loaded: OrderedDict[int, Future[_Bucket]] = OrderedDict()
-        self._given: dict[int, int] = {}
+        self._n_taken: dict[int, int] = {}
         self._loading = Lock()
 
     def chunk(self, start: int, stop: int) -> NDArray[Any]:
-        """Return rows of any buckets; see `StoredRows`."""
+        """Return rows, from one or more buckets; see `StoredRows`."""
         parts = []
         while start < stop:
             bucket = self._bucket_of(start)
@@ -57,7 +59,7 @@ class ExternalShuffle:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def parts(self, start: int, stop: int) -> Iterator[RowsInOrder]:
-        """Yield the whole chunks of each bucket, and alone the chunks that lie in several; see `StoredRows`."""
+        """Yield all whole chunks of a bucket together, and each chunk that spans several buckets; see `StoredRows`."""
         while start < stop:
             bucket = self._bucket_of(start)
             end = min(stop, self._order.starts[bucket + 1])
@@ -74,13 +76,13 @@ class ExternalShuffle:
         return bisect_right(self._order.starts, row) - 1
 
     def _take(self, bucket: int, start: int, stop: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """Return the rows of a bucket, and which of them are the stored rows `start` to `stop`."""
+        """Return the rows of a bucket, and the indices in it of the stored rows `start` to `stop`."""
         first, end = self._order.starts[bucket : bucket + 2]
         values, ranks = self._load(bucket)
         with self._loading:
-            self._given[bucket] = self._given.get(bucket, 0) + stop - start
-            if self._given[bucket] >= end - first:  # all of it; other fields need the memory
-                del self._given[bucket]
+            self._n_taken[bucket] = self._n_taken.get(bucket, 0) + stop - start
+            if self._n_taken[bucket] >= end - first:  # all rows were taken, and other fields need the memory
+                del self._n_taken[bucket]
                 self._loaded.pop(bucket, None)
         return values, ranks[start - first : stop - first].astype(np.int64)
 

@@ -1,4 +1,4 @@
-"""Fields written beside those of a sample: compared, encoded, and named by the root of its group in the end."""
+"""Adding of fields to a sample: compare, encode and write arrays, then replace the root of the group."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def prepared_sample(
     compared: Collection[str] = (),
     in_stored_order: bool = False,
 ) -> PreparedSample:
-    """Return what checks the values of a sample and brings its rows into stored order; see `PreparedSample`."""
+    """Return a `PreparedSample` for the settings of a writer; see `PreparedSample` for the other parameters."""
     return PreparedSample(
         sample_id,
         fields,
@@ -63,24 +63,24 @@ def prepared_sample(
 
 
 def read_own_manifest(storage: Storage, sample_id: str, path: str) -> OwnManifest:
-    """Return what the group of a sample at `path` says; `CorruptDataError` where it is not what was written."""
+    """Return the manifest in the root of a sample's group at `path`; `CorruptDataError` if the root is damaged."""
     return sound_own_manifest(sample_id, storage.read_if_there(f"{path}/{ROOT_KEY}"), path, storage.root)
 
 
 @dataclass(frozen=True, slots=True)
 class FieldAdder:
-    """Adds fields to the groups of samples. Safe to use from many threads.
+    """Adds fields to the groups of samples. Thread-safe.
 
     Attributes
     ----------
     settings : WriterSettings
         The settings of the writer.
     storage : Storage
-        Where the store lies.
+        The storage of the store.
     stored : callable
-        Reads the rows that are there.
+        Function that reads the stored rows of a field.
     declare : callable of PendingFields
-        Has the manifest list fields before their first object is written.
+        Function that lists fields as pending in the manifest. It is called before the first object is written.
     """
 
     settings: WriterSettings
@@ -104,7 +104,7 @@ class FieldAdder:
             own.sample_id,
             addition.fields,
             addition.grids,
-            # As readers return them, positions have no origin any more.
+            # In stored order, positions come from a reader, which returns them without the origin.
             None if is_stored else self.settings.origin,
             compared=addition.compared,
             in_stored_order=is_stored,
@@ -120,7 +120,7 @@ class FieldAdder:
         return self._name_arrays(addition, written, prepared.fidelity)
 
     def _recover(self, addition: FieldAddition) -> None:
-        """Remove what an earlier call, which was killed, left of the root and of arrays of the domains."""
+        """Remove the staged root and the staged arrays of these domains that a killed process left."""
         own = addition.own
         positions = [own.alone.domains[domain] for domain in addition.fields]
         places = [ROOT_KEY, *(layout.arrays[layout.position].array_name for layout in positions)]
@@ -129,7 +129,7 @@ class FieldAdder:
     def _write_arrays(
         self, relpath: str, contents: Iterable[tuple[str, DomainArrays]], on_bytes: Callable[[int], None] | None
     ) -> WrittenArrays:
-        """Write arrays into a group, each in one step."""
+        """Write arrays into a group, each atomically."""
         written = WrittenArrays({}, {})
         with closing(encoded(contents, self.settings.encoding, self.settings.field_attributes)) as domains:
             for _, arrays in domains:
@@ -143,7 +143,13 @@ class FieldAdder:
     def _name_arrays(
         self, addition: FieldAddition, written: WrittenArrays, fidelity: Mapping[str, FieldFidelity]
     ) -> SampleEntry:
-        """Have the root of a group name new arrays, if these are there; return what it says then."""
+        """Replace the root of a group by one that names the new arrays, after checking that these exist.
+
+        Returns
+        -------
+        SampleEntry
+            The entry in the new root.
+        """
         relpath = addition.own.entry.relpath
         key = f"{relpath}/{ROOT_KEY}"
         where, new = join(self.storage.root, key), b""
@@ -153,7 +159,7 @@ class FieldAdder:
             new = addition.changed_root(current, written, fidelity, where)
             for path, document in written.metadata.items():
                 if self.storage.read_if_there(f"{relpath}/{path}/{ROOT_KEY}") != document:
-                    raise StorageError(f"cannot write {where}: another process removed {path} meanwhile; run again")
+                    raise StorageError(f"cannot write {where}: another process removed {path}; add the fields again")
             return new
 
         self.storage.update(key, change)

@@ -1,4 +1,4 @@
-"""Fields that are added to a sample that is there: what is given, what is there, and the root with both."""
+"""Fields that are added to an existing sample: checks, comparison with the stored fields, and the new root."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ _Batches = Generator[tuple[range, NDArray[Any]]]
 Comparison = Literal["all", "some"]
 
 SOME_POINTS = 1 << 18
-"""Points of a domain whose positions are compared where not all are, up to a batch more. A source in which one point in
-10,000 differs is found but for a chance of 4e-12; with one in 50,000, of 0.5 %."""
+"""Number of points of a domain whose positions are compared with ``compare="some"``, plus at most one batch. If one
+point in 10,000 differs, the probability to miss all of them is 4e-12; for one in 50,000 it is 0.5 %."""
 
 StoredRowsOf = Callable[[OwnManifest, str, ArrayLayout], _Batches]
-"""Reads a field of a domain of a sample: yields the numbers of stored rows, and the rows."""
+"""Function that reads a field of a domain of a sample. It yields ranges of stored row numbers, and the rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenArrays:
-    """New arrays of a group, which its root does not name yet.
+    """New arrays of a group that its root does not name yet.
 
     Attributes
     ----------
     metadata : dict of str to bytes
-        The ``zarr.json`` of each by its path in the group.
+        The ``zarr.json`` of each array, by path in the group.
     content : dict of str to str
-        The checksum of the stored values of each by canonical field name.
+        The checksum of the stored values of each array, by canonical field name.
     """
 
     metadata: dict[str, bytes]
@@ -60,16 +60,16 @@ class WrittenArrays:
 
 @dataclass(frozen=True, slots=True)
 class FieldAddition:
-    """The fields that are given for a sample, checked against the sample that is there.
+    """The fields that the caller passed for a sample, checked against the stored sample.
 
     Attributes
     ----------
     own : OwnManifest
-        What the group of the sample said when it was read.
+        The manifest in the root of the sample's group, when it was read.
     fields : dict of str to list of (ArrayLayout, ndarray or SourceRows)
-        By domain, all fields that are given.
+        All passed fields, by domain.
     new : frozenset of str
-        The fields that the sample lacks. The others, positions among them, are compared with those that are stored.
+        Fields that the sample does not have yet. All others, including positions, are compared with the stored ones.
     """
 
     own: OwnManifest
@@ -85,13 +85,13 @@ class FieldAddition:
         *,
         in_stored_order: bool,
     ) -> FieldAddition:
-        """Check what is given, but for its values.
+        """Check the names, shapes and dtypes of the passed fields.
 
         Raises
         ------
         SampleDataError
-            A field is unknown, or one that the sample was converted with; it has another shape or dtype, or another
-            number of points than the sample; or the sample lacks its domain.
+            A field is unknown, or the sample was converted with it. Or its shape, dtype or number of points is not that
+            of the sample, or the sample does not have its domain.
         """
         sample_id, entry = own.sample_id, own.entry
         given = _given_layouts(sample_id, field_arrays, layouts)
@@ -102,8 +102,8 @@ class FieldAddition:
             expected, got = entry.domains[domain].n_points, values[0][1].shape[0]
             if got != expected:
                 raise SampleDataError(
-                    f"sample {sample_id!r}, field {values[0][0].field}: expected {expected:,} points, as the sample "
-                    f"has in the store, got {got:,}; give the arrays of the source that the sample was converted from"
+                    f"sample {sample_id!r}, field {values[0][0].field}: expected {expected:,} points as in the store, "
+                    f"got {got:,}; use the arrays of the source that the sample was converted from"
                 )
         if in_stored_order:
             fields = {domain: [(one, _loaded(rows)) for one, rows in values] for domain, values in fields.items()}
@@ -112,22 +112,22 @@ class FieldAddition:
 
     @property
     def sample_id(self) -> str:
-        """The sample."""
+        """Id of the sample."""
         return self.own.sample_id
 
     @property
     def grids(self) -> dict[str, Grid]:
-        """Chunks and shards of the domains, which are those of the fields that are there."""
+        """Chunks and shards of each domain; new fields have the same as the stored fields."""
         return {domain: self.own.entry.domains[domain].grid for domain in self.fields}
 
     @property
     def compared(self) -> frozenset[str]:
-        """The fields that are there already."""
+        """Fields that the sample already has."""
         return frozenset(one.field for values in self.fields.values() for one, _ in values) - self.new
 
     @property
     def added(self) -> PendingFields:
-        """The layouts of the new fields, by domain."""
+        """Layouts of the new fields, by domain."""
         found = {
             domain: {one.field: one for one, _ in values if one.field in self.new}
             for domain, values in self.fields.items()
@@ -141,30 +141,30 @@ class FieldAddition:
         compare: Comparison,
         threads: int,
     ) -> None:
-        """Compare what is there already with what is given, bit for bit.
+        """Compare passed fields that the sample already has with the stored fields, bit for bit.
 
         Parameters
         ----------
         contents : mapping of str to DomainArrays
-            The rows that are given, in stored order.
+            The passed rows, in stored order.
         stored : callable
-            Reads the rows that are there.
+            Function that reads the stored rows.
         compare : {"all", "some"}
-            Whether all positions are compared, or `SOME_POINTS` of a domain.
+            Whether to compare all positions, or `SOME_POINTS` positions of each domain.
         threads : int
-            Threads that compare.
+            Number of threads that compare.
 
         Raises
         ------
         SampleDataError
-            They differ.
+            A row differs.
         """
         with ThreadPoolExecutor(threads, "noether-compare") as pool:
             for domain, content in contents.items():
                 for layout, rows in content.arrays:
                     if layout.field in self.new:
                         continue
-                    # Stored rows lie in a random order: the first ones are points from all over the domain.
+                    # Stored rows are in random order, so the first rows are a random subset of the domain.
                     is_position = layout.field == self.own.alone.domains[domain].position
                     n_points = SOME_POINTS if is_position and compare == "some" else content.grid.n_points
                     require_same = partial(self._require_same_rows, domain, layout, rows)
@@ -180,25 +180,22 @@ class FieldAddition:
             return
         row = int(np.flatnonzero((_bits(there) != _bits(given)).any(axis=1))[0])
         raise SampleDataError(
-            f"sample {self.sample_id!r}, field {layout.field}: {self._what_differs(domain, layout)}: stored row "
-            f"{numbers.start + row:,}: expected {there[row].tolist()}, as the store has, got {given[row].tolist()}; "
-            f"{self._way_out(domain, layout)}"
+            f"sample {self.sample_id!r}, field {layout.field}: {self._what_differs(domain, layout)}: expected "
+            f"{there[row].tolist()} in stored row {numbers.start + row:,}, got {given[row].tolist()}; nothing was "
+            f"written; {self._way_out(domain, layout)}"
         )
 
     def _what_differs(self, domain: str, layout: ArrayLayout) -> str:
         is_position = layout.field == self.own.alone.domains[domain].position
-        return "these are other points, or another order" if is_position else "the sample has it, with other values"
+        return "the points or their order differ" if is_position else "the sample already has it with other values"
 
     def _way_out(self, domain: str, layout: ArrayLayout) -> str:
         if layout.field == self.own.alone.domains[domain].position:
-            return "nothing was written; give the arrays of the source that the sample was converted from"
-        return (
-            "nothing was written; to replace the field, take it out first: noether-zarr remove STORE --field "
-            f"{layout.field}"
-        )
+            return "use the arrays of the source that the sample was converted from"
+        return f"to replace the field, remove it first: noether-zarr remove STORE --field {layout.field}"
 
     def arrays(self, contents: Mapping[str, DomainArrays]) -> Iterator[tuple[str, DomainArrays]]:
-        """Yield each domain with its new fields alone."""
+        """Yield each domain with only its new fields."""
         for domain, content in contents.items():
             arrays = [one for one in content.arrays if one[0].field in self.new]
             if arrays:
@@ -221,23 +218,23 @@ class FieldAddition:
         Parameters
         ----------
         document : bytes or None
-            The root at this moment.
+            The current root; None if it does not exist.
         written : WrittenArrays
             The new arrays.
         fidelity : mapping of str to FieldFidelity
-            What storing the fields lost.
+            Loss of storing each field.
         where : str
-            The place of the root, for errors.
+            Path or URL of the root, for errors.
 
         Raises
         ------
         StorageError
-            Another process has written or removed the sample meanwhile.
+            Another process has written or removed the sample since it was read.
         """
         own = OwnManifest.of_root(document, self.own.entry.relpath, where) if document is not None else None
         if own is None or document is None or not self._is_same(own):
             raise StorageError(
-                f"cannot write {where}: another process wrote or removed the sample meanwhile; run again"
+                f"cannot write {where}: another process wrote or removed the sample; add the fields again"
             )
         entry = self._entry(own.entry, written, fidelity)
         known = own.alone.model_copy(update={"pending_fields": self.added})
@@ -245,7 +242,7 @@ class FieldAddition:
         return root_with(document, own, entry, domains, written.metadata)
 
     def _is_same(self, own: OwnManifest) -> bool:
-        """Return whether a group is still that of the same conversion; other fields may have come."""
+        """Return whether a group is still the one that was read, apart from fields that were added to it."""
         mine, others = self.own.entry, own.entry
         is_same = own.sample_id == self.sample_id and mine.domains == others.domains
         is_same = is_same and mine.fingerprint == others.fingerprint and own.checksum_state != "broken"
@@ -254,7 +251,7 @@ class FieldAddition:
 
 
 def _first(batches: _Batches, n_points: int) -> _Batches:
-    """Yield the batches that have the first points."""
+    """Yield batches until they have at least `n_points` points."""
     for numbers, rows in batches:
         yield numbers, rows
         if numbers.stop >= n_points:
@@ -271,13 +268,13 @@ def array_objects(array: GroupArray) -> Iterator[tuple[str, Iterable[bytes]]]:
 def _given_layouts(
     sample_id: str, field_arrays: Mapping[str, Any], layouts: Mapping[str, DomainLayout]
 ) -> dict[str, DomainLayout]:
-    """Return the layouts of the fields that are given alone."""
+    """Return the layouts with only the passed fields."""
     known = [field for layout in layouts.values() for field in layout.arrays]
     for field in field_arrays:
         if field not in known:
             raise SampleDataError(f"sample {sample_id!r}: unknown field {field!r}; {nearest_names(field, known)}")
     if not field_arrays:
-        raise SampleDataError(f"sample {sample_id!r}: no field is given; expected at least one to add")
+        raise SampleDataError(f"sample {sample_id!r}: expected at least one field to add, got none; name a field")
     given = {
         domain: replace(layout, arrays={field: one for field, one in layout.arrays.items() if field in field_arrays})
         for domain, layout in layouts.items()
@@ -289,7 +286,7 @@ def _require_addable(own: OwnManifest, domain: str, layout: DomainLayout) -> Non
     where = f"sample {own.sample_id!r}"
     if domain not in own.entry.domains:
         raise SampleDataError(
-            f"{where}: it has no domain {domain!r} to add {', '.join(layout.arrays)} to; expected fields of "
+            f"{where}: it has no domain {domain!r} for {', '.join(layout.arrays)}; add only fields of "
             f"{', '.join(own.entry.domains)}"
         )
     there = own.alone.domains[domain]
@@ -298,14 +295,14 @@ def _require_addable(own: OwnManifest, domain: str, layout: DomainLayout) -> Non
             continue
         if field not in own.entry.added_fields:
             raise SampleDataError(
-                f"{where}, field {field}: the sample was converted with it; expected fields that it lacks. Nothing was "
-                "written; to replace it, convert the sample again, or take the field out first: noether-zarr remove "
-                f"STORE --field {field}"
+                f"{where}, field {field}: expected a new field, but the sample was converted with it; nothing was "
+                "written; to replace the field, convert the sample again, or remove the field first: noether-zarr "
+                f"remove STORE --field {field}"
             )
         if there.arrays[field] != array:
             raise SampleDataError(
-                f"{where}, field {field}: the sample has it as {there.arrays[field].dtype} x "
-                f"{there.arrays[field].dim}, got {array.dtype} x {array.dim}; use the dtype and width of the store"
+                f"{where}, field {field}: expected {there.arrays[field].dtype} x {there.arrays[field].dim} as in the "
+                f"sample, got {array.dtype} x {array.dim}; use the dtype and width of the store"
             )
 
 

@@ -1,7 +1,7 @@
-"""What a sample's Zarr group is made of: its objects, one after the other, as keys and parts of bytes.
+"""The objects of a sample's Zarr group, one after the other, as keys and blocks of bytes.
 
-zarr-python makes the metadata, `shard` the bytes of the chunks. Nothing here knows where they go, and no object is
-ever whole in memory: a shard is made a few chunks at a time, as fast as whoever takes the parts takes them.
+zarr-python makes the metadata, and `codec.shard` encodes the chunks. This module is independent of the storage. Memory
+never holds a whole shard: the chunks of a shard are encoded lazily, a few at a time, as the caller takes them.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ POINT_DIMENSION = "point"
 
 _NO_ATTRIBUTES: Mapping[str, Any] = MappingProxyType({})
 
-# A thread makes chunks of about so many bytes at a time: handing over every single one takes a tenth of the time.
+# Approximate number of bytes that a thread encodes in one task. One task per chunk would take 10 % more time.
 _TASK_BYTES = 1 << 18
-# Such tasks per thread that run ahead of whoever takes their chunks.
+# Maximum number of tasks per thread whose chunks the caller has not taken yet.
 _TASKS_AHEAD = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How chunks become bytes: the level of zstd, whether each carries a crc32c, and how many are made at once.
+    """The encoding of chunks: compression level, a crc32c for each chunk or not, and the number of threads.
 
-    The bytes do not depend on the number of threads.
+    The encoded bytes do not depend on the number of threads.
     """
 
     compression_level: int
@@ -62,7 +62,7 @@ class Encoding:
     threads: int
 
     def compressors(self, dtype: np.dtype[Any]) -> list[BytesBytesCodec]:
-        """Return the codecs after the plain bytes, for the metadata."""
+        """Return the codecs that follow the ``bytes`` codec in the metadata of an array."""
         blosc = BloscCodec(cname="zstd", clevel=self.compression_level, shuffle="shuffle", typesize=dtype.itemsize)
         return [blosc, Crc32cCodec()] if self.checksum else [blosc]
 
@@ -85,20 +85,20 @@ class DomainArrays:
 
 @dataclass(frozen=True, slots=True)
 class GroupArray:
-    """One array of a group as its bytes.
+    """The encoded bytes of one array of a group.
 
     Attributes
     ----------
     field : str
-        Canonical name.
+        Canonical name of the field.
     path : str
-        In the group.
+        Path of the array in the group.
     metadata : bytes
-        Its ``zarr.json``.
+        The ``zarr.json`` of the array.
     shards : iterable of iterable of bytes
-        Its shards in order, each in parts.
+        The shards in order, each as blocks of bytes.
     checksum : ContentChecksum
-        The checksum of the chunks of the shards, as they are taken.
+        Checksum of all chunks that were taken so far.
     """
 
     field: str
@@ -111,19 +111,19 @@ class GroupArray:
 def group_objects(
     domains: Iterable[tuple[str, Iterable[GroupArray]]], attributes_for: Callable[[dict[str, str]], Mapping[str, Any]]
 ) -> Generator[tuple[str, Iterable[bytes]]]:
-    """Yield the objects of a group as (key, parts), the root ``zarr.json`` last.
+    """Yield the objects of a group as (key, blocks of bytes), the root ``zarr.json`` last.
 
-    The parts of an object are to be taken before the next object is asked for. The root holds the consolidated
-    metadata of all nodes, so that whoever finds it finds the whole group. A domain is asked for when the one before
-    it is done and forgotten.
+    The caller must take all blocks of an object before the next object. The root holds the consolidated metadata of all
+    nodes, and it comes last: a group with a root is complete. The next domain is taken from `domains` only after the
+    previous domain was released.
 
     Parameters
     ----------
     domains : iterable of (str, iterable of GroupArray)
         The arrays of each domain.
     attributes_for : callable of dict of str to str to mapping
-        Returns the attributes of the group for the checksums of its content, by canonical field name. Called once,
-        after all shards were taken.
+        Function that returns the attributes of the group from the content checksums by canonical field name. It is
+        called once, after all shards were taken.
     """
     content: dict[str, str] = {}
     metadata: dict[str, Any] = {}
@@ -132,7 +132,7 @@ def group_objects(
         yield f"{domain}/{ROOT_KEY}", [node_document(metadata[domain])]
         for array in arrays:
             for group in _groups_above(array.path):
-                if group not in metadata:  # an array of a store from elsewhere need not lie in its domain
+                if group not in metadata:  # in a store of another program, an array can be outside its domain's group
                     metadata[group] = group_metadata({})
                     yield f"{group}/{ROOT_KEY}", [node_document(metadata[group])]
             metadata[array.path] = json.loads(array.metadata)
@@ -140,12 +140,12 @@ def group_objects(
             for shard, parts in enumerate(array.shards):
                 yield f"{array.path}/c/{shard}/0", parts
             content[array.field] = array.checksum.digits
-        del arrays, array  # the next domain may be as large
+        del arrays, array  # free the memory before the next domain, which can be as large
     yield ROOT_KEY, [root_document(attributes_for(content), metadata)]
 
 
 def _groups_above(path: str) -> Iterator[str]:
-    """Yield the path of each Zarr group that an array lies in, below the root."""
+    """Return an iterator over the paths of all Zarr groups between the root and an array."""
     names = path.split("/")[:-1]
     return ("/".join(names[:depth]) for depth in range(1, len(names) + 1))
 
@@ -156,9 +156,9 @@ def root_document(attributes: Mapping[str, Any], metadata: Mapping[str, Any]) ->
     Parameters
     ----------
     attributes : mapping
-        Those of the group.
+        Attributes of the group.
     metadata : mapping
-        By path, what the ``zarr.json`` of each node below says.
+        Content of the ``zarr.json`` of each node below the root, by path.
     """
     root = group_metadata(ZERO_CHECKSUM | dict(attributes))
     root["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": metadata}
@@ -166,7 +166,7 @@ def root_document(attributes: Mapping[str, Any], metadata: Mapping[str, Any]) ->
 
 
 def node_document(metadata: Mapping[str, Any]) -> bytes:
-    """Return the ``zarr.json`` that says this, as zarr-python lays it out."""
+    """Return a ``zarr.json`` with this content, formatted as by zarr-python."""
     return json.dumps(metadata, indent=2, allow_nan=False).encode()
 
 
@@ -175,11 +175,11 @@ def encoded(
     encoding: Encoding,
     field_attributes: Mapping[str, Mapping[str, str]] = _NO_ATTRIBUTES,
 ) -> Generator[tuple[str, Iterator[GroupArray]]]:
-    """Encode the arrays of each domain, in threads; one domain at a time is held."""
+    """Yield each domain with its encoded arrays. Threads encode them; only one domain is in memory at a time."""
     with ThreadPoolExecutor(encoding.threads, thread_name_prefix="noether-write") as pool:
         for domain, content in domains:
             yield domain, _encoded_arrays(content, encoding, field_attributes, pool)
-            del content  # the next domain may be as large
+            del content  # free the memory before the next domain, which can be as large
 
 
 def _encoded_arrays(
@@ -199,7 +199,7 @@ def _encoded_arrays(
 def counted(
     objects: Iterable[tuple[str, Iterable[bytes]]], on_bytes: Callable[[int], None]
 ) -> Iterator[tuple[str, Iterable[bytes]]]:
-    """Yield the objects of a group, and tell `on_bytes` the size of each of their parts as it is taken."""
+    """Yield the objects of a group, and call `on_bytes` with the size of each block when it is taken."""
 
     def count(parts: Iterable[bytes]) -> Iterator[bytes]:
         for part in parts:
@@ -207,7 +207,7 @@ def counted(
             yield part
 
     for key, parts in objects:
-        if isinstance(parts, list):  # a storage may take a small object otherwise than one that is still being made
+        if isinstance(parts, list):  # keep the list, because a storage can write a finished object in another way
             on_bytes(sum(map(len, parts)))
             yield key, parts
         else:
@@ -217,7 +217,7 @@ def counted(
 def array_document(
     layout: ArrayLayout, grid: Grid, encoding: Encoding, attributes: Mapping[str, str] = _NO_ATTRIBUTES
 ) -> bytes:
-    """Return the ``zarr.json`` of an array with these attributes, or none."""
+    """Return the ``zarr.json`` of an array, with `attributes` as its attributes."""
     dtype = np.dtype(layout.dtype)
     memory: dict[str, Buffer] = {}
     zarr.create_array(
@@ -233,7 +233,7 @@ def array_document(
         dimension_names=(POINT_DIMENSION, f"{layout.name}_component"),
         attributes=dict(attributes),
     )
-    # zarr-python can be told to lay its JSON out otherwise.
+    # The configuration of zarr-python can change the format of its JSON.
     return node_document(json.loads(memory[f"{layout.array_name}/{ROOT_KEY}"].to_bytes()))
 
 
@@ -248,7 +248,7 @@ def _shard_parts(
 ) -> Iterator[bytes]:
     """Yield the chunks of a shard in order, then its index.
 
-    Chunks that are zero all over are stored as well: a missing one always means a lost one.
+    Chunks of only zeros are stored too, so that a missing chunk always means a lost chunk.
     """
     dtype = np.dtype(layout.dtype).newbyteorder("<")
     codec = ChunkCodec(dtype, grid.chunk_points, layout.dim, encoding.checksum, level=encoding.compression_level)
@@ -271,5 +271,5 @@ def _shard_parts(
 
 
 def group_metadata(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the ``zarr.json`` of a group says, but for copies of its nodes'."""
+    """Return the content of the ``zarr.json`` of a group, without consolidated metadata."""
     return {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)}

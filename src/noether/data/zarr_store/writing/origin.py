@@ -1,4 +1,4 @@
-"""The origin of a store: the point that is subtracted from all positions before the cast. Pure."""
+"""The origin of a store: a point that is subtracted from all positions before the cast. Pure."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ __all__ = ["checked_origin", "minus_origin"]
 
 
 def minus_origin(rows: NDArray[Any], origin: Origin | None) -> NDArray[Any]:
-    """Return positions relative to the origin, computed in float64; without an origin, return `rows`."""
+    """Return positions relative to the origin, as float64; return `rows` unchanged without an origin."""
     if origin is None:
         return rows
-    with np.errstate(over="ignore", invalid="ignore"):  # values that are not finite are refused later
+    with np.errstate(over="ignore", invalid="ignore"):  # a later check reports values that are not finite
         relative: NDArray[Any] = np.subtract(rows, origin, dtype=np.float64, casting="unsafe")
         return relative
 
 
 def checked_origin(origin: ArrayLike | None, layouts: Mapping[str, DomainLayout]) -> Origin | None:
-    """Return an origin in its plain form; None where nothing is subtracted.
+    """Check an origin, and return it as three floats; None if the origin is None or all zeros.
 
     Raises
     ------
     ArgumentError
-        It is not three finite numbers, or a domain has positions of another width.
+        The origin is not three finite numbers, or the positions of a domain do not have 3 components.
     """
     if origin is None:
         return None
@@ -44,5 +44,7 @@ def checked_origin(origin: ArrayLike | None, layouts: Mapping[str, DomainLayout]
     for domain, layout in layouts.items():
         width = layout.arrays[layout.position].dim
         if width != 3:
-            raise ArgumentError(f"origin: expected positions of 3 components, got {width} in domain {domain!r}")
+            raise ArgumentError(
+                f"origin: expected positions of 3 components, got {width} in domain {domain!r}; leave out the origin"
+            )
     return (x + 0.0, y + 0.0, z + 0.0) if x or y or z else None

@@ -1,9 +1,9 @@
-"""What a cast makes of positions: points that fall together, and coordinates that become coarse. Pure.
+"""The loss of a cast of positions: points that fall together, and coordinates that become coarse. Pure.
 
-float32 has seven digits: of coordinates at five million metres, it keeps half metres. The largest error of a cast does
-not tell whether that matters, so the points themselves are compared. Of a large sample that is a random subset. It
-must hold all points of some stored positions, or it would tear apart what falls together: so a hash of the stored
-position chooses them.
+float32 has seven digits, so coordinates near five million metres are rounded to half metres. The largest error of a
+cast does not show whether that matters, so the points are compared with each other. In a large sample, only a random
+subset is compared. Points that fall together must all be in the subset, or none of them. So a hash of the stored
+position chooses the subset.
 """
 
 from __future__ import annotations
@@ -23,22 +23,23 @@ from noether.data.zarr_store.writing.origin import minus_origin
 
 __all__ = ["AxisLoss", "PositionLoss", "PositionMeter", "coarse_axes", "measure_positions", "step_at"]
 
-# About so many points are compared: some 20 ms of work.
+# Approximate number of points that are compared, which takes about 20 ms.
 _COMPARED_POINTS = 1 << 16
-# Fewer than this may be no fair subset.
+# A smaller subset might not be representative.
 _LEAST_COMPARED_POINTS = 1 << 10
-# More than this only come where nearly all points fall together.
+# Maximum number of points that are compared. A subset reaches it only if nearly all points fall together.
 _MAX_COMPARED_POINTS = 1 << 18
-# Points whose hashes are computed at once: in the processor's caches.
+# Number of points whose hashes are computed in one step; they fit in the caches of a processor.
 _BLOCK_POINTS = 1 << 13
 _BLOCKS_AT_ONCE = 16
-# A rounding step of this part of the mean distance of points matters in the finest parts of a mesh.
+# A rounding step is coarse above this fraction of the mean distance of points; it matters in the smallest cells.
 _COARSE = 1e-3
-# Nearer than so many times its length, a sample has the digits that its dtype gives, and no origin helps.
+# A sample is far from 0 if its largest coordinate is more than this multiple of its extent. For other samples, an
+# origin does not help.
 _FAR = 2
-# An axis along which a sample is thinner than this part of its length is flat.
+# An axis is flat if the extent along it is less than this fraction of the largest extent.
 _FLAT = 1e-6
-# Positions that differ by the rounding of float64 are the same position.
+# Positions whose relative difference is below this rounding error of float64 count as equal.
 _SAME = 8 * float(np.finfo(np.float64).eps)
 
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
@@ -53,13 +54,13 @@ class AxisLoss:
     Attributes
     ----------
     low, high : float
-        The smallest and the largest coordinate in the source.
+        Smallest and largest coordinate in the source.
     step : float
-        The distance of neighbouring stored numbers, where their magnitude is largest.
+        Distance of neighbouring numbers of the stored dtype, at the largest magnitude.
     source_values, stored_values : int
-        The different coordinates of the points that were compared, before and after the cast.
+        Number of different coordinates of the compared points, before and after the cast.
     is_coarse : bool
-        Whether the step is more than a thousandth of the mean distance of points, far from 0.
+        Whether the axis is far from 0, and the step is more than a thousandth of the mean distance of points.
     """
 
     low: float
@@ -72,20 +73,20 @@ class AxisLoss:
 
 @dataclass(frozen=True, slots=True)
 class PositionLoss:
-    """What storing the positions of a domain of a sample loses.
+    """The loss of storing the positions of a domain of a sample.
 
     Attributes
     ----------
     sample_id, field, dtype : str
-        Which positions, and what they are stored as.
+        Sample, field and stored dtype of the positions.
     n_points : int
-        The points of the domain.
+        Number of points of the domain.
     n_compared : int
-        The points that were compared: all, or a random subset.
+        Number of points that were compared: all points, or a random subset.
     n_together : int
-        Of these, the points that are stored at the place of a point that was elsewhere in the source.
+        Number of compared points that share their stored position with a point that has another position in the source.
     axes : tuple of AxisLoss
-        The coordinates x, y and z.
+        Loss of the coordinates along each axis.
     """
 
     sample_id: str
@@ -98,23 +99,23 @@ class PositionLoss:
 
     @property
     def share_together(self) -> float:
-        """The share of the points that fall together."""
+        """Fraction of the compared points that fall together."""
         return self.n_together / max(self.n_compared, 1)
 
 
 class PositionMeter:
-    """Takes the positions of a sample in blocks, and compares them as they are with what is stored.
-
-    Safe to use from many threads.
+    """Measures the loss of storing the positions of a domain of a sample, from blocks of rows. Thread-safe.
 
     Parameters
     ----------
-    n_points, width : int
-        The points of the domain, and the components of their positions.
+    n_points : int
+        Number of points of the domain.
+    width : int
+        Number of components of a position.
     dtype : str
-        What positions are stored as.
+        Stored dtype of the positions.
     origin : tuple of three floats or None
-        What is subtracted before the cast.
+        Point that is subtracted before the cast.
     """
 
     def __init__(self, n_points: int, width: int, dtype: str, origin: Origin | None) -> None:
@@ -122,7 +123,7 @@ class PositionMeter:
         self._width = width
         self._dtype = np.dtype(dtype)
         self._origin = origin
-        # Hashes below a power of two are those of the subset.
+        # The points whose hashes are below a power of two make up the subset.
         self._shift = np.uint64(_BITS - max(math.ceil(math.log2(n_points / _COMPARED_POINTS)), 0))
         self._merging = Lock()
         self._first = np.empty((0, width))
@@ -131,16 +132,16 @@ class PositionMeter:
         self._low, self._high = np.full(width, np.inf), np.full(width, -np.inf)
 
     def add(self, rows: NDArray[Any]) -> None:
-        """Take rows of the source, each once; those that are not finite are left out."""
+        """Add rows of the source. Each row must be added once; rows that are not finite are ignored."""
         for start in range(0, len(rows), _BLOCK_POINTS):
             self._add(rows[start : start + _BLOCK_POINTS])
 
     def loss(self, sample_id: str, field: str) -> PositionLoss | None:
-        """Return what is lost by the cast of all that was added; None where nothing is that matters."""
-        # Where points fall on a few places, perhaps none of these was chosen; then any points show it.
+        """Return the loss of all rows that were added; None if no points fall together and no axis is coarse."""
+        # If points fall together at few positions, the hash may choose none of these. Then any points show the loss.
         given = np.concatenate([self._first, *self._kept] if self._n_kept < _LEAST_COMPARED_POINTS else self._kept)
         stored = given.astype(self._dtype)
-        if np.array_equal(given, stored):  # such as whole numbers; or there are no points
+        if np.array_equal(given, stored):  # for example whole numbers, or no points
             return None
         far = np.maximum(np.abs(self._low), np.abs(self._high))
         shift = np.asarray(self._origin or 0.0)
@@ -182,8 +183,8 @@ class PositionMeter:
                 self._n_kept += len(kept)
 
     def _chosen(self, relative: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return which points are compared: all or none of those that are stored at one place."""
-        with np.errstate(over="ignore"):  # refused later
+        """Return whether to compare each point. Points with the same stored position are all chosen, or all not."""
+        with np.errstate(over="ignore"):  # a later check reports overflow
             stored = relative.astype(self._dtype)
         chosen: NDArray[np.bool_] = _hashes(stored) >> self._shift == 0
         return chosen
@@ -194,7 +195,7 @@ def measure_positions(
     meter: PositionMeter,
     run: Callable[[Callable[[int], None], Iterable[int]], Iterable[None]] = map,
 ) -> None:
-    """Add all positions of a sample to a meter; `run` calls a function for each of many blocks, as `map` does."""
+    """Add all positions of a sample to a meter; `run` is a function like `map`, which is called with all blocks."""
     step = _BLOCK_POINTS * _BLOCKS_AT_ONCE
 
     def add(start: int) -> None:
@@ -204,13 +205,13 @@ def measure_positions(
 
 
 def step_at(magnitude: float, dtype: np.dtype[Any]) -> float:
-    """Return the distance of neighbouring numbers of a floating dtype."""
+    """Return the distance of neighbouring numbers of a floating dtype at a magnitude."""
     with np.errstate(over="ignore", invalid="ignore"):
         return float(np.spacing(dtype.type(magnitude)))
 
 
 def coarse_axes(ranges: list[tuple[float, float]], n_points: int, dtype: np.dtype[Any]) -> list[bool]:
-    """Tell for each axis whether it is far from 0, so that steps are coarse beside the mean distance of points."""
+    """Return for each axis whether it is far from 0, and its rounding step is coarse; see `AxisLoss.is_coarse`."""
     extents = [high - low for low, high in ranges]
     is_flat = [not extent > _FLAT * max(extents) for extent in extents]
     along = n_points ** (1 / max(is_flat.count(False), 1))
@@ -222,9 +223,9 @@ def coarse_axes(ranges: list[tuple[float, float]], n_points: int, dtype: np.dtyp
 
 
 def _count_together(given: NDArray[np.float64], stored: NDArray[Any], same: NDArray[np.float64]) -> int:
-    """Count the points that share their stored position with one that was further away than `same`."""
+    """Count the points that share their stored position with a point further away than `same` in the source."""
     hashes = _hashes(stored)
-    order = np.argsort(hashes)  # a hash is a position: of so few, no two have the same by chance
+    order = np.argsort(hashes)  # equal hashes mean equal positions: collisions among this few points are improbable
     hashes = hashes[order]
     first = np.flatnonzero(np.concatenate([[True], hashes[1:] != hashes[:-1]]))
     if len(first) == len(hashes):
@@ -236,7 +237,7 @@ def _count_together(given: NDArray[np.float64], stored: NDArray[Any], same: NDAr
 
 
 def _hashes(stored: NDArray[Any]) -> NDArray[np.uint64]:
-    """Return a hash of each row; -0 is 0."""
+    """Return a 64-bit hash of each row; -0 and 0 are equal."""
     hashes = np.zeros(len(stored), np.uint64)
     for column in (stored + stored.dtype.type(0)).T:
         hashes ^= np.ascontiguousarray(column).view(f"u{column.itemsize}")

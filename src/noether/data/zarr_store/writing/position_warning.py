@@ -1,4 +1,4 @@
-"""What users are told of positions that lose digits, and the ways out. Pure."""
+"""The warning about positions that lose digits, with ways to avoid it. Pure."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from noether.data.zarr_store.writing.position_loss import AxisLoss, PositionLoss
 
 __all__ = ["position_warning"]
 
-# An origin is named where it makes the steps at least so many times as fine.
+# An origin is suggested only if it makes the rounding steps at least this many times smaller.
 _GAIN = 8
 _MAX_FIELDS = 3
 
 
 def position_warning(losses: Sequence[PositionLoss], origin: Origin | None, coords_dtype: str) -> str:
-    """Return what to tell of the positions of a run: how many samples, the worst of them, and what to do.
+    """Return the text of a warning about positions: the number of samples, the worst sample, and the ways out.
 
     Parameters
     ----------
     losses : sequence of PositionLoss
-        At least one.
+        At least one loss.
     origin : tuple of three floats or None
-        That of the store.
+        Origin of the store.
     coords_dtype : str
-        What the store keeps positions as, unless a field has a dtype of its own.
+        Default stored dtype of positions.
     """
     n_samples = len({loss.sample_id for loss in losses})
     worst = max(losses, key=_severity)
@@ -37,7 +37,7 @@ def position_warning(losses: Sequence[PositionLoss], origin: Origin | None, coor
     ways = [*_origin_way(losses, origin), _dtype_way(losses, coords_dtype)]
     return (
         f"positions lose too many digits as {worst.dtype} ({some}): {_described(worst)}. All samples of a store share "
-        f"these settings, so to keep the digits convert into a new store with {', or with '.join(ways)}"
+        f"these settings. To keep the digits, convert into a new store with {', or with '.join(ways)}"
     )
 
 
@@ -59,12 +59,12 @@ def _described(loss: PositionLoss) -> str:
         for number, axis in enumerate(loss.axes)
         if axis.is_coarse
     ]
-    text = [f"{points} of {loss.field} fall on {' and '.join(axes)}" if axes else f"of {points} of {loss.field}"]
+    text = [f"{points} of {loss.field} have only {' and '.join(axes)}" if axes else f"of {points} of {loss.field}"]
     about = "" if loss.n_compared == loss.n_points else "about "
     if loss.n_together:
         text.append(
-            f"{loss.n_together:,} of them ({about}{_percent(loss.share_together)}) fall together with points that are "
-            "elsewhere in the source"
+            f"{loss.n_together:,} of them ({about}{_percent(loss.share_together)}) fall together with points that have "
+            "another position in the source"
         )
     else:
         text.append("none of them fall together")
@@ -80,7 +80,7 @@ def _name(axis: int, loss: PositionLoss) -> str:
 
 
 def _origin_way(losses: Sequence[PositionLoss], origin: Origin | None) -> list[str]:
-    """Return the origin to choose, where one helps all samples."""
+    """Return the advice to set an origin, as a list; an empty list if no origin helps all samples."""
     if any(len(loss.axes) != 3 for loss in losses):
         return []
     suggested = _suggested_origin(losses)
@@ -89,12 +89,12 @@ def _origin_way(losses: Sequence[PositionLoss], origin: Origin | None) -> list[s
     numbers = [repr(round(one) if one == round(one) else one) for one in suggested]
     return [
         f"origin=({', '.join(numbers)}) (--origin {','.join(numbers)}), which is subtracted before the cast and added "
-        "again by export"
+        "back by export"
     ]
 
 
 def _suggested_origin(losses: Sequence[PositionLoss]) -> Origin:
-    """Return the middle of some samples, rounded to a number that is easy to read; 0 along an axis that is near 0."""
+    """Return the middle of all samples, rounded to few digits; 0 along an axis near 0."""
     ends = [
         (min(loss.axes[axis].low for loss in losses), max(loss.axes[axis].high for loss in losses)) for axis in range(3)
     ]
@@ -113,13 +113,13 @@ def _helps(origin: Origin, loss: PositionLoss) -> bool:
 
 
 def _dtype_way(losses: Sequence[PositionLoss], coords_dtype: str) -> str:
-    """Return the dtype to store positions as."""
+    """Return the advice to store positions in a wider dtype."""
     wide = "float64"
     if all(loss.dtype == "float16" and not _is_coarse_as(loss, "float32") for loss in losses):
         wide = "float32"
     if all(loss.dtype == coords_dtype for loss in losses):
         return f'coords_dtype="{wide}" (--coords-dtype {wide})'
-    # The dtype of a field of its own goes before that of all positions.
+    # A dtype for the field overrides the dtype for all positions.
     fields = sorted({loss.field for loss in losses})[:_MAX_FIELDS]
     options = " ".join(f"--field-dtype {field}={wide}" for field in fields)
     return f"field_dtypes={dict.fromkeys(fields, wide)} ({options})"

@@ -1,4 +1,4 @@
-"""The fields of a sample on their way into a store: values checked, losses measured, rows put in stored order."""
+"""Preparation of the fields of a sample for a store: check values, measure losses, shuffle rows."""
 
 from __future__ import annotations
 
@@ -38,55 +38,55 @@ from noether.data.zarr_store.writing.validation import FieldValues
 __all__ = ["PreparedSample", "memory_of_blocks"]
 
 _WIDE, _READ_AS = "float64", "float32"
-# Of a source that is not in memory, a block for each thread is under way, and the next one, but no more than these.
+# Maximum number of blocks that are in memory at a time. With few threads, it is one block per thread, and the next one.
 _MAX_BLOCKS = 9
 
 
 class PreparedSample:
-    """Checks and measures the values of one sample on entry, and gives its rows in stored order until it is left.
+    """A context manager that checks the values of a sample on entry, and then returns its rows in stored order.
 
-    What is not in memory is read then, once, into temporary files, which are removed at the end.
+    On entry, arrays that are not in memory are read once, into temporary files. These are removed on exit.
 
     Parameters
     ----------
     sample_id : str
-        Which sample.
+        Id of the sample.
     fields : mapping of str to list of (ArrayLayout, ndarray or SourceRows)
-        Its domains, as `validation.check_fields` returns them.
+        Fields by domain, as `validation.check_fields` returns them.
     grids : mapping of str to Grid
         Chunks and shards of each domain.
     shuffle_algorithm : str
-        The shuffle of the store, one of `SHUFFLE_ALGORITHMS`.
+        Shuffle of the store, one of `SHUFFLE_ALGORITHMS`.
     shuffle_seed : int
-        Its seed.
+        Seed of the shuffle.
     non_finite : {"raise", "allow"}
-        What to do with NaN and infinity.
+        Rule for NaN and infinity.
     threads : int
-        Threads that check and shuffle.
+        Number of threads that check and shuffle.
     positions : collection of str
-        The canonical names of the fields that are positions.
+        Canonical names of the fields that are positions.
     origin : tuple of three floats, optional
-        What is subtracted from positions.
+        Point that is subtracted from positions.
     compared : collection of str
-        The canonical names of the fields that are not stored: what they would lose does not count.
+        Canonical names of fields that are only compared and not stored. Their loss is not measured.
     in_stored_order : bool
-        Whether the rows come in stored order, all in memory.
+        Whether the rows are already in stored order. They must then be in memory.
 
     Attributes
     ----------
     fidelity : dict of str to FieldFidelity
-        By canonical field name, what storing it loses.
+        Loss of storing each field, by canonical name.
     position_losses : list of PositionLoss
-        The positions that lose more than they should.
+        Positions that lose too many digits.
 
     Raises
     ------
     ValueOverflowError, NonFiniteError
-        On entry, where values must not be stored.
+        On entry, if values cannot be stored.
     SampleDataError
-        On entry, where an array that is not in memory cannot be read.
+        On entry, if an array that is not in memory cannot be read.
     StorageError
-        On entry, where temporary files cannot be written.
+        On entry, if temporary files cannot be written.
     """
 
     def __init__(
@@ -122,12 +122,12 @@ class PreparedSample:
 
     def __enter__(self) -> Self:
         with self._temporary as temporary:
-            # Its threads have ended when the files are closed.
+            # The threads of the pool must end before the files are closed.
             with ThreadPoolExecutor(self._threads, thread_name_prefix="noether-check") as pool:
                 measured = self._measure_in_memory(pool)
                 for domain in self._fields:
                     measured |= self._scatter(domain, pool, temporary)
-            # In the order of the layouts, wherever the values were.
+            # Sort by the order of the layouts, because `measured` has the arrays in memory first.
             self.fidelity = {
                 layout.field: measured[layout.field]
                 for domain in self._fields.values()
@@ -143,7 +143,10 @@ class PreparedSample:
         self._temporary.close()
 
     def domains(self) -> Iterator[tuple[str, DomainArrays]]:
-        """Yield each domain with its rows; one permutation is in memory at a time, if each domain is forgotten."""
+        """Yield each domain with its rows.
+
+        Memory holds one permutation at a time if the caller releases each domain before the next one.
+        """
         for domain in self._fields:
             yield domain, self._domain(domain)
 
@@ -182,7 +185,7 @@ class PreparedSample:
             (layout, values)
             for domain in self._fields.values()
             for layout, values in domain
-            # One that is compared has no loss, and may lie in a mapped file of which a part is read.
+            # A field that is only compared has no loss. It can be memory-mapped, and only some of its rows are read.
             if not isinstance(values, SourceRows) and layout.field not in self._compared
         ]
         measured = {}
@@ -196,8 +199,8 @@ class PreparedSample:
         return measured
 
     def _position_meter(self, layout: ArrayLayout, values: NDArray[Any] | SourceRows) -> PositionMeter | None:
-        """Return what measures a field if it is a position that loses digits by the cast, or by one to float32."""
-        # float64 is read as float32, unless more is asked for.
+        """Return a meter for positions that lose digits when they are stored or read; None for other fields."""
+        # By default, readers return float64 as float32.
         dtype = _READ_AS if layout.dtype == _WIDE else layout.dtype
         origin = self._origin_of(layout)
         given = values.dtype if origin is None else np.dtype(_WIDE)
@@ -207,7 +210,7 @@ class PreparedSample:
         return PositionMeter(values.shape[0], layout.dim, dtype, origin)
 
     def _with_position_loss(self, lost: FieldFidelity, layout: ArrayLayout, meter: PositionMeter) -> FieldFidelity:
-        """Take note of what a meter has found; return the loss with what the manifest says of it."""
+        """Record the result of a position meter; return the loss with `needs_float64` set if the loss is too large."""
         loss = meter.loss(self._sample_id, layout.field)
         if loss is None:
             return lost
@@ -216,7 +219,7 @@ class PreparedSample:
         return replace(lost, needs_float64=True)
 
     def _scatter(self, domain: str, pool: ThreadPoolExecutor, held: ExitStack) -> dict[str, FieldFidelity]:
-        """Read the fields of a domain that are not in memory into files; the same pass measures them."""
+        """Copy the fields of a domain that are not in memory into temporary files, and measure them."""
         sources = [(layout, values) for layout, values in self._fields[domain] if isinstance(values, SourceRows)]
         if not sources:
             return {}
@@ -246,7 +249,7 @@ class PreparedSample:
 
 @dataclass(frozen=True, slots=True)
 class _Blocks:
-    """Takes the blocks of a field, in any thread: measures them, and scatters them into buckets."""
+    """Measures the blocks of a field, and scatters them into buckets. Thread-safe."""
 
     rows: ScatteredRows
     order: BucketOrder
@@ -255,7 +258,7 @@ class _Blocks:
     origin: Origin | None
 
     def take(self, first_row: int, block: NDArray[Any]) -> None:
-        """Take a block; see `SourceRows.blocks`."""
+        """Process a block; see `SourceRows.blocks`."""
         self.meter.add(block, first_row)
         if self.positions is not None:
             self.positions.add(block)
@@ -265,9 +268,9 @@ class _Blocks:
 
 
 def memory_of_blocks(threads: int) -> int:
-    """Return the memory that the fields of a sample take which are read in blocks, whatever their size."""
-    blocks = 2 * _n_blocks(threads) * BLOCK_BYTES  # as they were read, and grouped by bucket
-    buckets = 5 * BUCKET_BYTES // 2  # two with the numbers of their rows
+    """Return the memory, in bytes, for the fields of a sample that are read in blocks, whatever their size."""
+    blocks = 2 * _n_blocks(threads) * BLOCK_BYTES  # the blocks in source order, and grouped by bucket
+    buckets = 5 * BUCKET_BYTES // 2  # two buckets with the ranks of their rows
     return max(blocks, buckets)
 
 

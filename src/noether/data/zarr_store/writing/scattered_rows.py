@@ -1,4 +1,4 @@
-"""The rows of a field on disk: block by block as they come, and grouped by bucket in each block."""
+"""The rows of a field in a temporary file, in blocks whose rows are grouped by bucket."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ __all__ = ["ScatteredRows"]
 
 
 class ScatteredRows:
-    """Rows that are added in the source's order, and read back a bucket at a time. Safe to use from many threads.
+    """Rows that are added in blocks of source order, and read back a bucket at a time. Thread-safe.
 
-    A block is written as one piece, at the place that its rows have in the source: so threads need not wait for one
-    another, and the disk gets large pieces. A bucket is gathered from all of them.
+    A block is written with one write, at the offset that its rows have in the source. So threads do not wait for each
+    other, and the disk gets large writes. A bucket is gathered from all blocks.
 
     Parameters
     ----------
     file : ScratchFile
-        Has room for all rows; whoever made it closes it.
+        File with room for all rows; the caller closes it.
     n_buckets : int
-        At most `codec.MAX_BUCKETS`.
+        Number of buckets, at most `codec.MAX_BUCKETS`.
     width : int
-        Components per point.
+        Number of components per point.
     dtype : numpy.dtype
-        What is kept.
+        Dtype of the rows in the file.
     """
 
     def __init__(self, file: ScratchFile, n_buckets: int, width: int, dtype: np.dtype[Any]) -> None:
@@ -37,19 +37,19 @@ class ScatteredRows:
         self._n_buckets = n_buckets
         self._width = width
         self._dtype = dtype
-        # By the first row of a block: where in it each bucket begins, and the end of the last, in rows.
+        # By the first row of a block: the first row of each bucket within the block, then the number of rows.
         self._bounds: dict[int, NDArray[np.int64]] = {}
         self._adding = Lock()
 
     def add(self, first_row: int, rows: NDArray[Any], buckets: NDArray[np.uint16]) -> None:
-        """Keep a block of rows.
+        """Write a block of rows.
 
         Parameters
         ----------
         first_row : int
-            Number of the first of them; blocks may come in any order, each once.
+            Row number of the first row. The blocks can come in any order; each must come once.
         rows : ndarray, shape (n, width)
-            In the source's dtype. A value beyond the range of what is kept becomes infinite.
+            Rows in the dtype of the source. A value beyond the range of the file's dtype becomes infinite.
         buckets : ndarray of uint16, shape (n,)
             The bucket of each row.
         """
@@ -59,12 +59,12 @@ class ScatteredRows:
             self._bounds[first_row] = np.concatenate([[0], np.cumsum(counts)])
 
     def counts(self) -> NDArray[np.int64]:
-        """Return how many rows each bucket has; int64, shape (n_buckets,)."""
+        """Return the number of rows of each bucket; int64, shape (n_buckets,)."""
         total: NDArray[np.int64] = np.sum([np.diff(bounds) for bounds in self._bounds.values()], axis=0, dtype=np.int64)
         return total
 
     def bucket(self, number: int) -> NDArray[Any]:
-        """Read the rows of one bucket in the source's order; shape (n_rows, width)."""
+        """Read the rows of one bucket, in source order; shape (n_rows, width)."""
         pieces = [(first, *self._bounds[first][number : number + 2].tolist()) for first in sorted(self._bounds)]
         rows = np.empty((sum(stop - start for _, start, stop in pieces), self._width), self._dtype)
         done = 0

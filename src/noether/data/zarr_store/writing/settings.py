@@ -1,4 +1,4 @@
-"""The settings of a writer: checked once, held once, and picklable, so that other processes write the same bytes."""
+"""The checked settings of a writer. They can be pickled, so that other processes write the same bytes."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ _LEVELS = range(10)
 
 @dataclass(frozen=True)
 class WriterSettings:
-    """What a writer does with every sample: the parameters of `ZarrStoreWriter`, checked, in their plain form.
+    """The parameters of `ZarrStoreWriter`, checked and as plain Python values.
 
     Attributes
     ----------
     layouts : dict of str to DomainLayout
         Domains and arrays that samples can have.
     manifest : StoreManifest
-        The manifest of a new store with these settings, without samples.
+        Manifest of a new store with these settings, without samples.
     encoding : Encoding
-        How chunks become bytes.
+        Encoding of chunks.
     """
 
     store_root: str
@@ -95,7 +95,7 @@ class WriterSettings:
         origin: ArrayLike | None = None,
         adds_fields: bool = False,
     ) -> Self:
-        """Check parameters; they, and the errors, are those of `ZarrStoreWriter`."""
+        """Check the parameters of a writer; see `ZarrStoreWriter` for parameters and errors."""
         require_one_of("non_finite", non_finite, get_args(NonFinite))
         settings = cls(
             normalize_root(store_root),
@@ -128,7 +128,7 @@ class WriterSettings:
 
     @cached_property
     def manifest(self) -> StoreManifest:
-        """The manifest of a new store with these settings, without samples."""
+        """Manifest of a new store with these settings, without samples."""
         return StoreManifest(
             dataset_name=self.dataset_name,
             format_version=format_version_for(self.origin),
@@ -145,24 +145,25 @@ class WriterSettings:
 
     @property
     def encoding(self) -> Encoding:
-        """How chunks become bytes."""
+        """Encoding of chunks."""
         return Encoding(self.compression_level, self.checksum, self.threads or default_threads())
 
     def grid(self, domain: str, n_points: int) -> Grid:
-        """Return the chunks and shards of a domain of so many points."""
+        """Return the chunks and shards of a domain of `n_points` points."""
         chunk_points = chunk_points_by_domain(self.chunk_points, self.layouts)[domain]
         return Grid.fit(n_points, chunk_points, self.shard_points)
 
     def of_store(self, there: StoreManifest) -> Self:
-        """Return the settings with the shuffle of a store that is there, if this release knows it."""
+        """Return the settings with the shuffle of an existing store, or unchanged if this release does not know it."""
         if there.shuffle_algorithm not in SHUFFLE_ALGORITHMS:
             return self
         return replace(self, shuffle_algorithm=there.shuffle_algorithm)
 
     def to_init_kwargs(self) -> dict[str, object]:
-        """Return the keywords that build an identical writer; those with a default here only where they differ.
+        """Return the keyword arguments that create an identical writer.
 
-        The shuffle is left out: a writer takes it from the store.
+        Keywords with a default in this class are returned only if they differ from it. The shuffle is not returned,
+        because a writer takes it from the store.
         """
         given = [one for one in fields(self) if one.name != "shuffle_algorithm" and not self._has_default(one)]
         return {one.name: copy(getattr(self, one.name)) for one in given}
@@ -192,5 +193,5 @@ def _seed(seed: object) -> int:
 
 def _dataset_name(name: object) -> str:
     if not isinstance(name, str) or not name or not is_plain(name):
-        raise ArgumentError(f"dataset_name: expected a str that is not empty and can be printed, got {name!r}")
+        raise ArgumentError(f"dataset_name: expected a non-empty str of printable characters, got {name!r}")
     return name

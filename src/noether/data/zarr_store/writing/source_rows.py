@@ -1,4 +1,4 @@
-"""The rows of an array that is not in memory, read front to back in blocks."""
+"""The rows of an array that is not in memory, read from front to back in blocks."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from noether.data.zarr_store.errors import SampleDataError, StoreError
 
 __all__ = ["BLOCK_BYTES", "Block", "SourceRows"]
 
-# Number of its first row, and rows, shape (n, width).
+# Row number of the first row of a block, and its rows, shape (n, width).
 Block = tuple[int, NDArray[Any]]
 
-# Whether smaller arrays lie in a mapped file makes no difference.
+# Smaller arrays are not examined: it makes no difference whether they are memory-mapped.
 _SMALL_BYTES = 32 << 20
 BLOCK_BYTES = 8 << 20
-"""What is read at once."""
+"""Approximate number of bytes of a block."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceRows:
-    """Rows of an array that is not in memory, in the source's order.
+    """Rows of an array that is not in memory, in source order.
 
     Attributes
     ----------
     values : array-like, shape (n_points, width) or (n_points,)
-        A `numpy.memmap`, or anything else that has a shape and a NumPy dtype and gives an array for a slice.
+        A `numpy.memmap`, or any object that has a shape and a NumPy dtype, and returns an array for a slice.
     where : str
-        Names sample and field, to begin an error with.
+        Sample and field, to begin error messages.
     """
 
     values: Any
@@ -42,13 +42,10 @@ class SourceRows:
 
     @classmethod
     def of(cls, given: Any, where: str) -> Self | None:
-        """Wrap an array that is not in memory; None for one that is, as arrays, tensors and lists are.
-
-        Nothing is read.
-        """
+        """Wrap an array that is not in memory, without reading it; None for arrays, tensors and lists in memory."""
         if isinstance(given, np.ndarray | np.generic):
             outside = isinstance(given, np.memmap)
-        else:  # a tensor has a dtype of its own kind
+        else:  # the dtype of a tensor is not a NumPy dtype
             outside = (
                 isinstance(getattr(given, "dtype", None), np.dtype)
                 and isinstance(shape := getattr(given, "shape", None), tuple)
@@ -59,9 +56,9 @@ class SourceRows:
 
     @classmethod
     def of_mapped(cls, values: NDArray[Any], where: str) -> Self | None:
-        """Wrap an array that looks as if it were in memory, but lies in a mapped file; None for one that is.
+        """Wrap an array that is memory-mapped but is not a `numpy.memmap`; None for arrays in memory.
 
-        So do the tensors of `torch.load(mmap=True)`. Small ones are not looked at.
+        Tensors of `torch.load(mmap=True)` are such arrays. The result is None for small arrays, which are not examined.
         """
         if values.base is None or values.nbytes <= _SMALL_BYTES:
             return None
@@ -76,11 +73,14 @@ class SourceRows:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the source, whatever it is."""
+        """Shape of the source, with any number of dimensions."""
         return tuple(self.values.shape)
 
     def load(self) -> NDArray[Any]:
-        """Return all rows; shape ``(n_points, width)``. Those of a mapped file stay there: the system may drop them."""
+        """Return all rows, shape ``(n_points, width)``.
+
+        Rows of a contiguous memory-mapped file are not copied, so the system can drop them from memory.
+        """
         if isinstance(self.values, np.memmap) and self.values.flags.c_contiguous:
             return np.asarray(self.values).reshape(self.shape[0], -1)
         rows = np.empty((self.shape[0], prod(self.shape[1:])), self.dtype)
@@ -94,14 +94,14 @@ class SourceRows:
         Yields
         ------
         int
-            Number of the first row.
+            Row number of the first row of a block.
         ndarray, shape (n, width)
-            A few rows. Those of a mapped file are read from it where they are used; see `forget_pages`.
+            Rows of the block. Rows of a memory-mapped file are read when they are used; see `forget_pages`.
 
         Raises
         ------
         SampleDataError
-            They cannot be read, or are not what dtype and shape promise.
+            The rows cannot be read, or do not have the dtype and shape of the source.
         """
         n_rows = self._block_rows()
         for start in range(0, self.shape[0], n_rows):
@@ -110,8 +110,11 @@ class SourceRows:
             self.forget_pages()
 
     def forget_pages(self) -> None:
-        """Take what was read of a mapped file out of this process's memory, where the system can; a cache keeps it."""
-        # Of a private copy, mode "c", the pages may be the only place of a change.
+        """Remove the pages of a memory-mapped file from this process's memory; they stay in the system's page cache.
+
+        This is a no-op for other arrays, and on systems without ``MADV_DONTNEED``.
+        """
+        # Not in mode "c" (a private copy), where changes exist only in the pages.
         if not isinstance(self.values, np.memmap) or self.values.mode not in ("r", "r+", "w+"):
             return
         base: Any = self.values
@@ -129,23 +132,23 @@ class SourceRows:
         chunks = getattr(self.values, "chunks", None)
         if not (isinstance(chunks, tuple) and chunks and isinstance(chunks[0], int)):
             return rows
-        # HDF5 and Zarr decompress a chunk for every read that touches it.
+        # HDF5 and Zarr decompress a whole chunk for each read, so a block has whole chunks.
         return max(rows // chunks[0], 1) * chunks[0]
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
         kind = type(self.values).__name__
         try:
             block = np.asarray(self.values[start:stop])
-        except StoreError:  # says what is wrong, and what to do
+        except StoreError:  # its message already explains the problem
             raise
         except Exception as error:
             raise SampleDataError(
-                f"{self.where}: rows {start} to {stop} of the {kind} cannot be read ({error}); mend the source"
+                f"{self.where}: rows {start:,} to {stop:,} of the {kind} cannot be read ({error}); correct the source"
             ) from error
         expected = (stop - start, *self.shape[1:])
         if block.shape != expected or block.dtype != self.dtype:
             raise SampleDataError(
-                f"{self.where}: rows {start} to {stop} of the {kind} have shape {block.shape} and dtype {block.dtype}; "
-                f"expected {expected} and {self.dtype}, as it says itself; give it as a NumPy array"
+                f"{self.where}: rows {start:,} to {stop:,} of the {kind}: expected shape {expected} and dtype "
+                f"{self.dtype}, as it declares, got {block.shape} and {block.dtype}; pass a NumPy array instead"
             )
         return block

@@ -1,4 +1,4 @@
-"""The settings of a store, read from its manifest, for a writer that adds to the store."""
+"""The settings of an existing store, read from its manifest, for a writer that adds to the store."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from noether.data.zarr_store.sampling import SHUFFLE_ALGORITHMS
 __all__ = ["StoreSettings", "compression_level_of"]
 
 _COMPRESSOR = re.compile(r"blosc-zstd-([0-9])")
-# Each candidate for a setting is compared with all samples; a store has few different ones.
+# Maximum number of candidates for a setting. Each is compared with all samples, and a store has few different settings.
 _MAX_CANDIDATES = 8
 
 
 def compression_level_of(manifest: StoreManifest) -> int | None:
-    """Return the level of zstd that a store was compressed with; None where this library did not compress it."""
+    """Return the compression level of a store; None if another program compressed it."""
     level = _COMPRESSOR.fullmatch(manifest.compressor)
     return None if level is None else int(level[1])
 
@@ -35,10 +35,10 @@ class StoreSettings:
     Attributes
     ----------
     chunk_points : dict of str to int
-        By domain: the points of a chunk that give the most samples the chunks that they have. A domain that no sample
-        has is missing.
+        Chunk size of each domain: the value that reproduces the chunks of the largest number of samples. Domains that
+        no sample has are left out.
     shard_points : int or None
-        The most points of a shard that give the most domains of samples the shards that they have.
+        Maximum shard size: the value that reproduces the shards of the largest number of domains of samples.
     """
 
     dataset_name: str
@@ -59,24 +59,24 @@ class StoreSettings:
         Parameters
         ----------
         manifest : StoreManifest
-            The manifest of the store.
+            Manifest of the store.
         origin : str
-            The place of the manifest, for the error.
+            Path or URL of the manifest, for the error.
         entries : iterable of SampleEntry, optional
-            The samples whose chunks and shards count, in place of all.
+            Samples from which the chunks and shards are taken; by default, all samples.
 
         Raises
         ------
         ManifestConflictError
-            No writer of this release makes such a store.
+            This release cannot write the shuffle or the compressor of the store.
         """
         level = compression_level_of(manifest)
         if level is None or manifest.shuffle_algorithm not in SHUFFLE_ALGORITHMS:
             raise ManifestConflictError(
-                f"{origin}: this release cannot add to the store. It writes the shuffles "
-                f"{', '.join(SHUFFLE_ALGORITHMS)} and the compressors blosc-zstd-0 to blosc-zstd-9; the store has the "
-                f"shuffle {manifest.shuffle_algorithm} and the compressor {manifest.compressor}. Write to another "
-                "store, or use the release that wrote this one."
+                f"{origin}: this release cannot add to the store: expected the shuffle "
+                f"{' or '.join(SHUFFLE_ALGORITHMS)} and a compressor from blosc-zstd-0 to blosc-zstd-9, got "
+                f"{manifest.shuffle_algorithm} and {manifest.compressor}; write to another store, or use the release "
+                "that wrote this one"
             )
         grids: dict[str, list[Grid]] = {}
         for entry in manifest.samples.values() if entries is None else entries:
@@ -103,7 +103,7 @@ class StoreSettings:
         )
 
     def to_init_kwargs(self, filemap: FileMap) -> dict[str, Any]:
-        """Return the keywords of `ZarrStoreWriter` for samples with the fields of a file map."""
+        """Return the keyword arguments of a `ZarrStoreWriter` for the fields of a file map."""
         specs = present_specs(filemap)
         fields, domains = {spec.field for spec in specs}, {spec.domain for spec in specs}
         return vars(self) | {
@@ -113,20 +113,21 @@ class StoreSettings:
 
 
 def _common_chunk_points(grids: list[Grid]) -> int:
-    """Return the points of a chunk that reproduce the most of the grids of one domain."""
+    """Return the chunk size that reproduces the largest number of grids of one domain."""
     counts = Counter(grid.chunk_points for grid in grids if grid.n_chunks > 1)
-    # A domain of one chunk fits every setting of at least its size, and so tells no other.
+    # A domain with only one chunk fits every chunk size from its own size on.
     alone = max((grid.n_points for grid in grids if grid.n_chunks == 1), default=0)
     candidates = [*(points for points, _ in counts.most_common(_MAX_CANDIDATES)), max(alone, DEFAULT_CHUNK_POINTS)]
     return max(candidates, key=lambda points: sum(min(points, grid.n_points) == grid.chunk_points for grid in grids))
 
 
 def _common_shard_points(grids: list[Grid]) -> int | None:
-    """Return the most points of a shard that reproduce the most of some grids; None where a shard holds a field."""
+    """Return the maximum shard size that reproduces the largest number of grids; None if each field has one shard."""
     counts = Counter(grid.shard_points for grid in grids if grid.n_shards > 1)
     if not counts:
         return None
-    # The cap was rounded down to whole chunks of each domain: the largest shard of several chunks makes all others too.
+    # The maximum was rounded down to whole chunks of each domain. So the largest shard size with several chunks
+    # reproduces all others.
     largest = max((grid.shard_points for grid in grids if grid.shard_points > grid.chunk_points), default=1)
     candidates = [largest, *(points for points, _ in counts.most_common(_MAX_CANDIDATES)), None]
 

@@ -1,4 +1,4 @@
-"""The rows of a field in stored order, and those of an array in memory."""
+"""The rows of a field in stored order: a protocol, and an implementation for arrays in memory."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from noether.data.zarr_store.writing.origin import minus_origin
 
 __all__ = ["GatheredRows", "RowsInOrder", "StoredRows"]
 
-# Rows, shape (n, width), and the numbers of those that are meant, in their order, int64; None for all rows in order.
+# Rows, shape (n, width), and the int64 indices of the rows to take, in order; None takes all rows in order.
 RowsInOrder = tuple[NDArray[Any], NDArray[np.int64] | None]
 
 
 class StoredRows(Protocol):
-    """The rows of one field in stored order. Safe to use from many threads."""
+    """The rows of one field in stored order. Thread-safe."""
 
     def chunk(self, start: int, stop: int) -> NDArray[Any]:
-        """Return the rows `start` to `stop` of one chunk in the stored dtype; shape ``(stop - start, width)``."""
+        """Return the rows `start` to `stop` in the stored dtype; shape ``(stop - start, width)``."""
 
     def parts(self, start: int, stop: int) -> Iterator[RowsInOrder]:
-        """Yield the rows `start` to `stop` of neighbouring chunks, which are not gathered yet, in whole chunks."""
+        """Yield the rows `start` to `stop` of neighbouring chunks, not gathered yet, some whole chunks at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class GatheredRows:
-    """Rows of an array in memory.
+    """The `StoredRows` of an array in memory.
 
     Attributes
     ----------
     values : ndarray, shape (n_points, width)
-        In the source's order and dtype.
+        Rows in the order and dtype of the source.
     order : ndarray of int64, shape (n_points,)
-        Stored row ``i`` is source row ``order[i]``.
+        Permutation: stored row ``i`` is source row ``order[i]``.
     dtype : numpy.dtype
-        What is stored.
+        Stored dtype.
     origin : tuple of three floats, optional
-        What is subtracted before the cast.
+        Point that is subtracted before the cast.
     """
 
     values: NDArray[Any]
@@ -51,8 +51,8 @@ class GatheredRows:
     origin: Origin | None = None
 
     def chunk(self, start: int, stop: int) -> NDArray[Any]:
-        """Gather and cast; see `StoredRows`."""
-        # Overflow was refused before: what becomes infinite here was infinite in the source.
+        """Return rows, gathered and cast; see `StoredRows`."""
+        # Overflow was reported before, so values that are infinite here were infinite in the source.
         if self.origin is None:
             return gather(self.values, self.order[start:stop], self.dtype)
         rows = gather(self.values, self.order[start:stop], self.values.dtype)

@@ -1,4 +1,4 @@
-"""Is a sample fit to be stored? Names, shapes, dtypes and attributes are checked here; `fidelity` checks the values."""
+"""Checks of the names, shapes, dtypes and attributes of a sample; `cast_loss` checks the values."""
 
 from __future__ import annotations
 
@@ -17,44 +17,44 @@ from noether.data.zarr_store.writing.source_rows import SourceRows
 
 __all__ = ["PERMUTATION_BYTES", "FieldValues", "check_attributes", "check_fields", "fits_in_memory"]
 
-# So that whoever reads the manifest can bound what it takes; see `documents`.
+# These limits let readers of a manifest limit its size; see `core.bounded_json`.
 _MAX_ATTRIBUTE_VALUES = 1 << 16
 _MAX_ATTRIBUTE_DEPTH = 100
 
 _LOADED_BYTES = 256 << 20
 PERMUTATION_BYTES = 8
-"""Memory that a permutation takes for each point."""
+"""Number of bytes of a permutation per point."""
 
-# A field's layout with its values: an array of shape (n_points, width), or what yields blocks of such rows.
+# Layout and values of a field: an array of shape (n_points, width), or `SourceRows` that yield blocks of such rows.
 FieldValues = tuple[ArrayLayout, NDArray[Any] | SourceRows]
 
 
 def check_fields(
     sample_id: str, field_arrays: Mapping[str, Any], layouts: Mapping[str, DomainLayout]
 ) -> dict[str, list[FieldValues]]:
-    """Sort a sample's arrays into its domains.
+    """Check the arrays of a sample, and return them by domain.
 
     Parameters
     ----------
     sample_id : str
-        For the errors.
+        Id of the sample, for errors.
     field_arrays : mapping of str to array-like
-        By canonical field name: shape ``(n_points, width)``, or ``(n_points,)`` where the width is 1. What is not in
-        memory is loaded where the whole sample is small, else not read.
+        Arrays by canonical field name, of shape ``(n_points, width)``, or ``(n_points,)`` if the width is 1. Arrays
+        that are not in memory are loaded if the whole sample is small, and otherwise not read.
     layouts : mapping of str to DomainLayout
-        The domains that the store knows.
+        All domains of the store.
 
     Returns
     -------
     dict of str to list of (ArrayLayout, ndarray of shape (n_points, width) or SourceRows)
-        The domains that the sample has, with all their fields, in the order of the layouts. The fields of a domain are
-        all in memory, or none of them is.
+        The domains of the sample, with all their fields, in the order of the layouts. The fields of a domain are either
+        all in memory, or all `SourceRows`.
 
     Raises
     ------
     SampleDataError
-        An unknown field, a domain with only some of its fields, a wrong shape or dtype, no points, or fields of a
-        domain that disagree in their number of points; or an array that cannot be read.
+        A field is unknown, a domain has only some of its fields, a shape or dtype is wrong, a field has no points, the
+        fields of a domain have different numbers of points, or an array cannot be read.
     """
     known = {field for layout in layouts.values() for field in layout.arrays}
     for field in field_arrays:
@@ -67,20 +67,20 @@ def check_fields(
     }
     if not domains:
         raise SampleDataError(
-            f"sample {sample_id!r}: it has no field; expected all fields of at least one of {', '.join(layouts)}"
+            f"sample {sample_id!r}: it has no field; pass all fields of at least one domain of {', '.join(layouts)}"
         )
     return _loaded_if_small(sample_id, domains)
 
 
 def fits_in_memory(n_bytes: int, most_points: int) -> bool:
-    """Say whether a sample that is not in memory is loaded.
+    """Return whether a sample that is not in memory is small enough to be loaded, with its permutation.
 
     Parameters
     ----------
     n_bytes : int
-        Bytes of its fields, in the dtypes of the source.
+        Number of bytes of all fields, in the dtypes of the source.
     most_points : int
-        Points of its largest domain; the permutation counts in.
+        Number of points of the largest domain, for the permutation.
     """
     return n_bytes + most_points * PERMUTATION_BYTES <= _LOADED_BYTES
 
@@ -91,16 +91,16 @@ def _check_domain(
     missing = [field for field in layout.arrays if field not in field_arrays]
     if missing:
         raise SampleDataError(
-            f"sample {sample_id!r}: domain {domain!r} lacks {', '.join(missing)}; a domain that is there has all its "
-            "fields: give the missing ones, or leave the whole domain out"
+            f"sample {sample_id!r}: domain {domain!r} lacks {', '.join(missing)}, but needs all its fields; add the "
+            "missing fields, or leave out the whole domain"
         )
     values = [(array, _check_field(sample_id, array, field_arrays[field])) for field, array in layout.arrays.items()]
     counts = {array.field: rows.shape[0] for array, rows in values}
     if len(set(counts.values())) > 1:
-        shown = ", ".join(f"{field} {count}" for field, count in counts.items())
+        shown = ", ".join(f"{field} {count:,}" for field, count in counts.items())
         raise SampleDataError(
-            f"sample {sample_id!r}: the fields of domain {domain!r} disagree in their number of points ({shown}); "
-            "expected one row per point in each, in the same order"
+            f"sample {sample_id!r}: the fields of domain {domain!r} have different numbers of points ({shown}); pass "
+            "one row per point in each field, in the same order"
         )
     return values
 
@@ -110,8 +110,8 @@ def _check_field(sample_id: str, layout: ArrayLayout, given: Any) -> NDArray[Any
     if np.ma.is_masked(given):
         masked = np.count_nonzero(np.ma.getmaskarray(given))
         raise SampleDataError(
-            f"{where}: {masked} of {given.size} values are masked, and a store holds no mask; "
-            "expected values at all points: fill them in first, such as with given.filled(...)"
+            f"{where}: expected values at all points, got {masked:,} of {given.size:,} masked, and a store has no "
+            "mask; fill the masked values first, for example with array.filled(...)"
         )
     source = SourceRows.of(given, where)
     values = source or _as_array(where, given)
@@ -123,14 +123,14 @@ def _check_field(sample_id: str, layout: ArrayLayout, given: Any) -> NDArray[Any
         )
     if values.shape[1:] != (layout.dim,) and not (layout.dim == 1 and len(values.shape) == 1):
         expected = f"(n_points, {layout.dim})" + (" or (n_points,)" if layout.dim == 1 else "")
-        raise SampleDataError(f"{where}: expected shape {expected}, got {values.shape}")
+        raise SampleDataError(f"{where}: expected shape {expected}, got {values.shape}; reshape the array")
     if not values.shape[0]:
-        raise SampleDataError(f"{where}: it has no points; leave an empty domain out")
+        raise SampleDataError(f"{where}: it has no points; leave out the empty domain")
     return values if isinstance(values, SourceRows) else values.reshape(len(values), layout.dim)
 
 
 def _loaded_if_small(sample_id: str, domains: dict[str, list[FieldValues]]) -> dict[str, list[FieldValues]]:
-    """Load what is not in memory, where the sample is small; else leave all of a domain with such fields to be read."""
+    """Load arrays that are not in memory if the sample is small; else return all fields of their domains unread."""
     values = [rows for domain in domains.values() for _, rows in domain]
     n_bytes = sum(prod(rows.shape) * rows.dtype.itemsize for rows in values)
     is_small = fits_in_memory(n_bytes, max(rows.shape[0] for rows in values))
@@ -140,7 +140,7 @@ def _loaded_if_small(sample_id: str, domains: dict[str, list[FieldValues]]) -> d
             found[domain] = fields
         elif is_small:
             found[domain] = [(layout, rows.load() if isinstance(rows, SourceRows) else rows) for layout, rows in fields]
-        else:  # one field in memory would need the permutation there as well
+        else:  # a single field in memory would need the permutation in memory too
             found[domain] = [
                 (layout, rows if isinstance(rows, SourceRows) else SourceRows(rows, _where(sample_id, layout)))
                 for layout, rows in fields
@@ -157,44 +157,47 @@ def _as_array(where: str, given: Any) -> NDArray[Any]:
         return np.asarray(given)
     except (TypeError, ValueError, RuntimeError) as error:
         raise SampleDataError(
-            f"{where}: {type(given).__name__} cannot be read as an array ({error}); expected a NumPy array, a CPU "
-            "tensor without gradient, or what gives an array for a slice, as HDF5 and Zarr do"
+            f"{where}: {type(given).__name__} cannot be read as an array ({error}); pass a NumPy array, a CPU tensor "
+            "without gradient, or an object that returns an array for a slice, such as an HDF5 or Zarr array"
         ) from error
 
 
 def check_attributes(sample_id: str, attributes: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return a sample's attributes as plain JSON values.
+    """Return the attributes of a sample as plain JSON values.
 
     NumPy scalars, arrays and tensors become numbers and nested lists.
 
     Raises
     ------
     SampleDataError
-        A key is no str, or a value has no form in JSON, as NaN has none; or they are more than 65,536 values, or lists
-        and dicts more than 100 deep, which a manifest cannot have.
+        A key is not a str; a value cannot be written as JSON, such as NaN; the attributes have more than 65,536 values;
+        or lists and dicts are nested more than 100 levels deep.
     """
     n_values = 0
     plain: dict[str, Any] = {}
     for key, value in (attributes or {}).items():
         if not isinstance(key, str):
             raise SampleDataError(
-                f"sample {sample_id!r}: attribute {key!r}: expected a str as key, got {type(key).__name__}"
+                f"sample {sample_id!r}, attribute {key!r}: expected a str as key, got {type(key).__name__}"
             )
         try:
             n_values += _count_values(value, _MAX_ATTRIBUTE_VALUES - n_values)
             text = json.dumps({key: value}, default=_to_plain, allow_nan=False, ensure_ascii=False)
-            # A lone surrogate passes through `json`, but no file can hold it.
+            # `json` accepts a lone surrogate, but UTF-8 cannot encode it.
             plain |= parse_document(text.encode())
         except (TypeError, ValueError, RecursionError) as error:
             raise SampleDataError(
-                f"sample {sample_id!r}: attribute {key!r} has no form in JSON ({error}); "
-                "expected numbers that are finite, strings, lists or dicts of them"
+                f"sample {sample_id!r}, attribute {key!r}: it cannot be written as JSON ({error}); use finite numbers, "
+                "strings, booleans, None, and lists or dicts of these"
             ) from error
     return plain
 
 
 def _count_values(value: Any, limit: int) -> int:
-    """Count the values in an attribute; `ValueError` where there are too many: a list can hold others many times."""
+    """Return the number of values in an attribute; `ValueError` if there are too many, or they are nested too deep.
+
+    A list can hold the same list many times, so few objects can make many values.
+    """
     n_values = 0
     inside: list[tuple[Any, int]] = [(value, 0)]
     while inside:
@@ -203,7 +206,7 @@ def _count_values(value: Any, limit: int) -> int:
         if n_values + len(inside) > limit:
             raise ValueError(f"more than {_MAX_ATTRIBUTE_VALUES:,} values in all attributes; store arrays as fields")
         if depth > _MAX_ATTRIBUTE_DEPTH:
-            raise ValueError(f"it is more than {_MAX_ATTRIBUTE_DEPTH} deep")
+            raise ValueError(f"it is nested more than {_MAX_ATTRIBUTE_DEPTH} levels deep")
         if isinstance(one, Mapping):
             inside += [(item, depth + 1) for item in one.values()]
         elif isinstance(one, list | tuple):
@@ -214,4 +217,4 @@ def _count_values(value: Any, limit: int) -> int:
 def _to_plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
-    raise TypeError(f"{type(value).__name__} is no JSON value")
+    raise TypeError(f"{type(value).__name__} is not a JSON value")

@@ -5,11 +5,11 @@
 
 #include "float16.h"
 
-/* Values that are measured at once: in the first cache. */
+/* Number of values that are measured at once; they fit in the L1 cache. */
 enum { TILE = 1024 };
 
-/* Magnitudes are compared by their bits, which have the same order: compilers make the processor's parallel
- * instructions of that, and not of comparisons that NaN would answer. From these bits on, a number is not finite. */
+/* Magnitudes are compared as integers, because their bits have the same order. The compiler can vectorize that, but not
+ * comparisons of floats, because of NaN. From these integers on, a number is not finite. */
 #define INFINITE_32 UINT32_C(0x7F800000)
 #define INFINITE_64 UINT64_C(0x7FF0000000000000)
 
@@ -39,8 +39,9 @@ static inline double number_64(uint64_t bits) {
 
 static inline double larger(double a, double b) { return a > b ? a : b; }
 
-/* Compare values with those that are stored. The error of a float32 has fewer digits than the value, so float32 holds
- * it. The quotient is rounded, which keeps the order: only where it may be the largest is it computed in float64. */
+/* Compare values with the stored values. The error of a float32 has fewer digits than the value, so float32 holds it
+ * exactly. The relative error is rounded to float32, which keeps the order. It is computed in float64 only if it can be
+ * the largest. */
 static bool compare_32(const float *values, const float *stored, size_t n, CastLoss *loss) {
     uint32_t max_abs = 0, max_rel = 0, n_flushed = 0;
     for (size_t i = 0; i < n; i++) {
@@ -92,7 +93,7 @@ static bool measure_tile_64(const double *values, size_t n, bool is_narrowed, Ca
         const uint64_t bits = magnitude_64(values[i]);
         peak = bits > peak ? bits : peak;
     }
-    /* Rounding keeps the order: if a value becomes infinite, the largest does. */
+    /* Rounding keeps the order: if any value becomes infinite, the largest does. */
     if (peak >= INFINITE_64 || (is_narrowed && magnitude_32((float)number_64(peak)) >= INFINITE_32)) {
         return false;
     }
@@ -114,7 +115,7 @@ bool measure_loss(const uint8_t *values, size_t n, size_t itemsize, size_t store
     *loss = (CastLoss){0};
     for (size_t first = 0; first < n; first += TILE) {
         const size_t n_now = n - first < TILE ? n - first : TILE;
-        union { /* a copy, since a buffer from elsewhere need not be aligned */
+        union { /* a copy, because the buffer may be unaligned */
             float singles[TILE];
             double doubles[TILE];
         } tile;

@@ -6,8 +6,8 @@
 
 enum { LANE = 1024 };
 
-/* The checksum register after LANE zero bytes, for each value of each of its four bytes. The register is linear in its
- * bytes, so the four entries of a register are combined by xor. */
+/* Table of the checksum register after LANE zero bytes, for each value of each of its four bytes. The result is linear
+ * in the four bytes, so their four entries are combined by xor. */
 static uint32_t after_lane[4][256];
 
 WITH_CRC static uint32_t extend_crc(uint32_t crc, const uint8_t *data, size_t size) {
@@ -36,7 +36,8 @@ void prepare_crc32c(void) {
     }
 }
 
-/* The instruction takes three cycles, and one can start every cycle. So three lanes of the data are done at once. */
+/* The instruction takes three cycles, and one can start in every cycle. So three lanes of the data are processed at
+ * once. */
 WITH_CRC uint32_t crc32c(const uint8_t *data, size_t size) {
     uint32_t crc = 0xFFFFFFFF;
     for (; size >= 3 * LANE; data += 3 * LANE, size -= 3 * LANE) {

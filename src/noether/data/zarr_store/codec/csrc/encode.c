@@ -9,18 +9,18 @@
 
 enum { MAX_KEPT_BYTES = 4 << 20 };
 
-/* Memory that grows. */
+/* A growable buffer. */
 typedef struct {
     uint8_t *bytes;
     size_t capacity;
 } Room;
 
 struct Encoder {
-    Encoder *next; /* in the list of those that no call uses */
+    Encoder *next; /* next encoder in the list of free encoders */
     ZSTD_CCtx *zstd;
     Room chunk;  /* the gathered values of a chunk */
     Room planes; /* the values of a block after the shuffle */
-    Room stream; /* a stream as zstd leaves it, which may be longer than before */
+    Room stream; /* a compressed stream, which can be longer than its input */
     Room run;    /* the encoded chunks */
 };
 
@@ -40,7 +40,7 @@ Encoder *take_encoder(void) {
     return encoder;
 }
 
-/* Let go of large memory: few runs need it, and encoders are kept for good. */
+/* Free a large buffer: few runs need it, and encoders are never freed. */
 static void trim(Room *room) {
     if (room->capacity > MAX_KEPT_BYTES) {
         free(room->bytes);
@@ -73,8 +73,8 @@ static void write_u32(uint8_t *at, size_t value) {
     at[3] = (uint8_t)(value >> 24);
 }
 
-/* Write byte `k` of all `n` values to plane `k`. The loops are plain, so that the compiler makes the processor's
- * shuffling instructions of them. */
+/* Write byte `k` of all `n` values to plane `k`. The loops are simple, so that the compiler turns them into shuffle
+ * instructions. */
 static void shuffle(const uint8_t *restrict values, uint8_t *restrict planes, size_t n, size_t itemsize) {
     if (itemsize == 2) {
         uint8_t *restrict a = planes, *restrict b = planes + n;
@@ -100,8 +100,8 @@ static void shuffle(const uint8_t *restrict values, uint8_t *restrict planes, si
     }
 }
 
-/* Write one stream behind its stored length, and return the bytes of both. A stream that zstd makes no smaller keeps
- * its bytes and length. */
+/* Write the stored length of a stream and then the stream. Return the number of bytes written. A stream that zstd does
+ * not shrink is written unchanged. */
 static size_t encode_stream(Encoder *encoder, int level, const uint8_t *stream, size_t n_bytes, uint8_t *out) {
     const size_t packed =
         ZSTD_compressCCtx(encoder->zstd, encoder->stream.bytes, encoder->stream.capacity, stream, n_bytes, level);
@@ -112,7 +112,7 @@ static size_t encode_stream(Encoder *encoder, int level, const uint8_t *stream, 
     return LENGTH_BYTES + kept;
 }
 
-/* Write the blocks of the chunk's values, and return where they end, or 0 if they are not smaller than the values. */
+/* Write the blocks of a chunk. Return the offset of their end, or 0 if they are not smaller than the values. */
 static size_t encode_blocks(Encoder *encoder, const EncodedFormat *format, size_t n_bytes, uint8_t *out) {
     const size_t n_blocks = (n_bytes + format->block_bytes - 1) / format->block_bytes, itemsize = format->itemsize;
     size_t end = HEADER_BYTES + LENGTH_BYTES * n_blocks;
@@ -130,7 +130,7 @@ static size_t encode_blocks(Encoder *encoder, const EncodedFormat *format, size_
     return end < n_bytes + HEADER_BYTES ? end : 0;
 }
 
-/* Write the frame of the chunk's values, and return its bytes. */
+/* Write the frame of a chunk, and return its number of bytes. */
 static size_t encode_frame(Encoder *encoder, const EncodedFormat *format, size_t n_bytes, uint8_t *out) {
     const size_t end = format->level == 0 ? 0 : encode_blocks(encoder, format, n_bytes, out);
     if (end == 0) {
@@ -152,7 +152,7 @@ EncodeResult encode_chunks(Encoder *encoder, const EncodedFormat *format, const 
     const size_t row_bytes = rows->row_bytes / (format->narrow ? 2 : 1), n_bytes = format->n_rows * row_bytes;
     const size_t n_chunks = rows->n / format->n_rows;
     const size_t n_blocks = (n_bytes + format->block_bytes - 1) / format->block_bytes;
-    /* A frame may be longer than its values before it is stored without compression. */
+    /* A frame can be longer than its values until it is replaced with an uncompressed frame. */
     const size_t most = HEADER_BYTES + n_bytes + LENGTH_BYTES * n_blocks * (1 + format->itemsize) + CRC_BYTES;
     if (!make_room(&encoder->chunk, n_bytes) || !make_room(&encoder->planes, format->block_bytes) ||
         !make_room(&encoder->stream, ZSTD_compressBound(format->block_bytes)) ||

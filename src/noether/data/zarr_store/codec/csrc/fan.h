@@ -1,5 +1,6 @@
-/* Faces as triangles around the mean of their corners, and cells as pyramids around the mean of their face centres; four
- * at a time, in vectors. Coordinates are relative to a point of the cell, so that no digits are lost far from the origin. */
+/* Sums over the triangles of a face and over the pyramids of a cell, for four faces or cells at a time, in vectors.
+ * The triangles meet at the mean of the corners, the pyramids at the mean of the face centres. Coordinates are
+ * relative to a point of the cell, so that no digits are lost far from the origin. */
 #ifndef ZARR_STORE_FAN_H
 #define ZARR_STORE_FAN_H
 
@@ -9,8 +10,8 @@
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-/* Processors with AVX2 get vectors of four, others two of two, and the same sums. The choice is made when the module is
- * loaded, which AddressSanitizer cannot follow. */
+/* Processors with AVX2 use vectors of four doubles, other processors use two vectors of two; the sums are the same. The
+ * choice is made when the module is loaded. AddressSanitizer does not support that. */
 #if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__) && \
     !defined(__SANITIZE_ADDRESS__)
 #define WITH_WIDE_VECTORS __attribute__((target_clones("avx2", "default")))
@@ -20,7 +21,7 @@
 
 enum { N_LANES = 4 };
 typedef double Lanes __attribute__((vector_size(N_LANES * sizeof(double))));
-typedef int64_t LaneMask __attribute__((vector_size(N_LANES * sizeof(int64_t)))); /* all bits, or none */
+typedef int64_t LaneMask __attribute__((vector_size(N_LANES * sizeof(int64_t)))); /* all bits of a lane are equal */
 
 ALWAYS_INLINE Lanes choose(LaneMask mask, Lanes chosen, Lanes other) {
     return (Lanes)((mask & (LaneMask)chosen) | (~mask & (LaneMask)other));
@@ -36,12 +37,13 @@ ALWAYS_INLINE Lanes square_roots(Lanes values) {
 }
 
 typedef struct {
-    Lanes vector[3]; /* of the area */
-    Lanes moment[3]; /* of the triangles' areas, three times, relative to the mean of the corners */
-    Lanes area;      /* of the triangles, whichever way they look */
+    Lanes vector[3]; /* area vector */
+    Lanes moment[3]; /* three times the first moment of the triangles' areas, relative to the mean of the corners */
+    Lanes area;      /* sum of the triangles' areas, all positive */
 } Fan;
 
-/* Add the triangle of two corners and the mean of all, to which they are relative. That of a corner and itself adds zeros. */
+/* Add the triangle of two corners and the mean of all corners; both corners are relative to that mean. Two equal
+ * corners add zero. */
 ALWAYS_INLINE void add_triangle(Fan *fan, const Lanes *corner, const Lanes *following) {
     const Lanes x = 0.5 * (corner[1] * following[2] - corner[2] * following[1]);
     const Lanes y = 0.5 * (corner[2] * following[0] - corner[0] * following[2]);
@@ -67,10 +69,11 @@ ALWAYS_INLINE void finish_fan(const Fan *fan, const Lanes *mean, Lanes *center) 
 typedef struct {
     Lanes moment[3];
     Lanes volume;
-    Lanes scale; /* sum of the magnitudes of all products in `volume` */
+    Lanes scale; /* sum of the magnitudes of all products that `volume` sums */
 } Pyramids;
 
-/* Add the pyramid of a face with an area vector; its centre is relative to the mean of all. */
+/* Add the pyramid of a face, with the area vector `vector`. `arm` is the face centre relative to the mean of all face
+ * centres. */
 ALWAYS_INLINE void add_pyramid(Pyramids *pyramids, const Lanes *vector, const Lanes *arm) {
     const Lanes x = vector[0] * arm[0], y = vector[1] * arm[1], z = vector[2] * arm[2], volume = x + y + z;
     pyramids->volume += volume;
@@ -80,10 +83,10 @@ ALWAYS_INLINE void add_pyramid(Pyramids *pyramids, const Lanes *vector, const La
     }
 }
 
-/* A smaller part of `scale` is no volume, but what rounding has left. `geometry.py` repeats the number. */
+/* A volume below this fraction of `scale` is a rounding error. `geometry.py` repeats the number. */
 #define LEAST_VOLUME 1e-13
 
-/* Return by what the moments are to be divided; infinity where there is no volume. */
+/* Return the volumes by which the moments are divided; infinity for cells without a volume. */
 ALWAYS_INLINE Lanes divisor_of(const Pyramids *pyramids) {
     const Lanes none = {INFINITY, INFINITY, INFINITY, INFINITY};
     return choose(magnitudes(pyramids->volume) > LEAST_VOLUME * pyramids->scale, pyramids->volume, none);

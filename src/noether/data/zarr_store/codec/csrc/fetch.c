@@ -7,7 +7,7 @@
 bool fetch(int descriptor, int64_t start, uint8_t *out, size_t n_bytes) {
     while (n_bytes > 0) {
         const ssize_t n = pread(descriptor, out, n_bytes, (off_t)start);
-        if (n <= 0) { /* also where a signal came: the caller, who reads again, lets Python handle it */
+        if (n <= 0) { /* also after a signal: the caller reads again with Python, which handles the signal */
             return false;
         }
         out += n;

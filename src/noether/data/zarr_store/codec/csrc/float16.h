@@ -1,4 +1,4 @@
-/* float16 to float32 and back, by the processor's own instructions. Knows no Python. */
+/* Conversion between float16 and float32 with instructions of the processor. Independent of Python. */
 #ifndef ZARR_STORE_FLOAT16_H
 #define ZARR_STORE_FLOAT16_H
 
@@ -6,13 +6,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Widen `n` float16 to as many float32 at `out`. Their low and high bytes lie in `low` and `high`; if `high` is NULL,
- * the whole values lie in `low`. The result is exact for subnormal values too, whatever the caller's floating-point
+/* Convert `n` float16 values to float32 at `out`. `low` and `high` hold their low and high bytes; if `high` is NULL,
+ * `low` holds the whole values. The result is exact, also for subnormal values, whatever the caller's floating-point
  * settings are. */
 void widen(const uint8_t *low, const uint8_t *high, uint8_t *out, size_t n);
 
-/* Narrow `n` float32 to as many float16 at `out`, to the nearest, ties to even. Return false if one of them is NaN:
- * processors and NumPy make different float16 of it, and the values at `out` are not to be used. */
+/* Convert `n` float32 values to float16 at `out`, rounded to nearest, ties to even. Return false if one of them is NaN.
+ * Then do not use the values at `out`, because processors and NumPy convert NaN to different bits. */
 bool narrow(const float *in, uint8_t *out, size_t n);
 
 #endif

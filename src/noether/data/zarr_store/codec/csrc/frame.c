@@ -10,16 +10,16 @@
 
 enum { MAX_KEPT_BYTES = 4 << 20 };
 
-/* Memory that grows. */
+/* A growable buffer. */
 typedef struct {
     uint8_t *bytes;
     size_t capacity;
 } Room;
 
 struct Decoder {
-    Decoder *next; /* in the list of those that no call uses */
+    Decoder *next; /* next decoder in the list of free decoders */
     ZSTD_DCtx *zstd;
-    Room block;   /* after zstd, and before the shuffle is undone */
+    Room block;   /* a decompressed block that is still shuffled */
     Room fetched; /* stored chunks that were read from a file */
 };
 
@@ -40,7 +40,7 @@ Decoder *take_decoder(void) {
 }
 
 void give_back_decoder(Decoder *decoder) {
-    if (decoder->fetched.capacity > MAX_KEPT_BYTES) { /* few reads need so much, and decoders are kept for good */
+    if (decoder->fetched.capacity > MAX_KEPT_BYTES) { /* few reads need this much, and decoders are never freed */
         free(decoder->fetched.bytes);
         decoder->fetched = (Room){0};
     }
@@ -63,8 +63,8 @@ static uint32_t read_u32(const uint8_t *at) {
     return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
 }
 
-/* Undo the shuffle: plane `k` has byte `k` of all `n` values. The loops are plain, so that the compiler makes the
- * processor's interleaving instructions of them. */
+/* Undo the shuffle: plane `k` has byte `k` of all `n` values. The loops are simple, so that the compiler turns them
+ * into interleaving instructions. */
 static void unshuffle(const uint8_t *const planes[], uint8_t *restrict out, size_t n, size_t itemsize) {
     if (itemsize == 2) {
         const uint8_t *restrict a = planes[0], *restrict b = planes[1];
@@ -90,9 +90,9 @@ static void unshuffle(const uint8_t *const planes[], uint8_t *restrict out, size
     }
 }
 
-/* Decode one stream of `n_bytes` bytes: its stored length, then as many bytes. These are of zstd, or the plain bytes
- * where zstd made them no smaller. Return where the decoded bytes lie, in `room` or in the data, or NULL; move `data`
- * and `available` past the stream. */
+/* Decode one stream of `n_bytes` decoded bytes. A stored length comes first, then that number of bytes: compressed by
+ * zstd, or plain if their number is `n_bytes`. Return a pointer to the decoded bytes, in `room` or in the data, or NULL
+ * if the stream is damaged. Move `data` and `available` past the stream. */
 static const uint8_t *decode_stream(Decoder *decoder, const uint8_t **data, size_t *available, uint8_t *room,
                                     size_t n_bytes) {
     if (*available < LENGTH_BYTES) {
@@ -111,18 +111,18 @@ static const uint8_t *decode_stream(Decoder *decoder, const uint8_t **data, size
     return ZSTD_decompressDCtx(decoder->zstd, room, n_bytes, stream, stored) == n_bytes ? room : NULL;
 }
 
-/* What is still to be taken of a chunk, and where it goes. */
+/* The values that remain to be taken from a chunk, and the place for them. */
 typedef struct {
-    const ValueRange *next, *end; /* ranges of the chunk's values, of which none is empty */
+    const ValueRange *next, *end; /* ranges of the chunk's values; no range is empty */
     uint8_t *out;
 } Taking;
 
-/* Return whether some of the values up to `stop` are still to be taken. */
+/* Return whether values before `stop` remain to be taken. */
 static bool takes_before(const Taking *taking, size_t stop) {
     return taking->next != taking->end && taking->next->first < stop;
 }
 
-/* Take what is wanted of a block: values `first` to `first + n` of the chunk, in planes of bytes. */
+/* Take the wanted values from a block, which holds the values `first` to `first + n` of the chunk in byte planes. */
 static void take_values(const ChunkFormat *format, Taking *taking, const uint8_t *const planes[], size_t first,
                         size_t n) {
     const size_t stop = first + n, out_size = format->itemsize * (format->widen ? 2 : 1);
@@ -146,8 +146,8 @@ static void take_values(const ChunkFormat *format, Taking *taking, const uint8_t
     }
 }
 
-/* Decode one block of `n_bytes` bytes, which ends within the `available` bytes, and take what is wanted of it; `first`
- * is the number of its first value. */
+/* Decode one block of `n_bytes` bytes, and take the wanted values from it. The block must end within the `available`
+ * bytes; `first` is the index of its first value in the chunk. */
 static bool decode_block(Decoder *decoder, const ChunkFormat *format, const uint8_t *data, size_t available,
                          Taking *taking, size_t first, size_t n_bytes, bool is_split) {
     const uint8_t *planes[MAX_ITEMSIZE];
@@ -164,7 +164,7 @@ static bool decode_block(Decoder *decoder, const ChunkFormat *format, const uint
     return true;
 }
 
-/* Decode those blocks of a frame, whose header is sound, of which something is taken. */
+/* Decode the blocks of a frame from which values are taken. The header of the frame must be valid. */
 static bool decode_blocks(Decoder *decoder, const ChunkFormat *format, const uint8_t *frame, size_t frame_bytes,
                           Taking *taking, size_t block_bytes, bool may_split) {
     const size_t n_blocks = (format->n_bytes + block_bytes - 1) / block_bytes, itemsize = format->itemsize;
@@ -174,7 +174,7 @@ static bool decode_blocks(Decoder *decoder, const ChunkFormat *format, const uin
     for (size_t i = 0; i < n_blocks; i++) {
         const size_t start = read_u32(frame + HEADER_BYTES + LENGTH_BYTES * i), first = i * block_bytes;
         const size_t wanted = format->n_bytes - first < block_bytes ? format->n_bytes - first : block_bytes;
-        /* A shorter last block is never split. */
+        /* A shorter last block is always one stream. */
         const bool is_split = may_split && wanted == block_bytes && block_bytes / itemsize >= MIN_SPLIT_VALUES;
         if (takes_before(taking, (first + wanted) / itemsize) &&
             (start > frame_bytes || !decode_block(decoder, format, frame + start, frame_bytes - start, taking,
@@ -185,7 +185,8 @@ static bool decode_blocks(Decoder *decoder, const ChunkFormat *format, const uin
     return true;
 }
 
-/* Take values that blosc stored without compression and shuffle, since compression made them no smaller. */
+/* Take values from a frame that is stored without compression and shuffle; blosc does that if compression does not
+ * shrink the values. */
 static bool copy_stored(const ChunkFormat *format, const uint8_t *frame, size_t frame_bytes, Taking *taking) {
     if (frame_bytes != HEADER_BYTES + format->n_bytes) {
         return false;
@@ -203,7 +204,7 @@ static bool copy_stored(const ChunkFormat *format, const uint8_t *frame, size_t 
     return true;
 }
 
-/* Decode one frame; return false if it is damaged, or was made in a way that is not known here. */
+/* Decode one frame. Return false if it is damaged or has an encoding that this module does not support. */
 static bool decode_frame(Decoder *decoder, const ChunkFormat *format, const uint8_t *frame, size_t frame_bytes,
                          Taking *taking) {
     if (frame_bytes < HEADER_BYTES || frame[0] != BLOSC_VERSION || frame[1] != ZSTD_VERSION) {

@@ -5,10 +5,11 @@
 #include "float16.h"
 #include "platform.h"
 
-/* The rows lie anywhere in memory, so their copies wait for it, unless they are prefetched. */
+/* The rows are at random addresses, so each copy waits for memory unless the row was prefetched. */
 enum { ROWS_AHEAD = 32 };
 
-/* A copy, since a buffer from elsewhere need not be aligned. Compilers make one instruction of it. */
+/* Return entry `i` of the order. The buffer may be unaligned, so the entry is copied; the compiler makes the copy one
+ * instruction. */
 static inline uint64_t row_number(const uint8_t *order, size_t i) {
     uint64_t number;
     memcpy(&number, order + i * sizeof number, sizeof number);
@@ -31,12 +32,12 @@ bool has_valid_order(const RowOrder *rows, size_t n_rows) {
     }
     int outside = 0;
     for (size_t i = 0; i < rows->n; i++) {
-        outside |= row_number(rows->order, i) >= n_rows; /* a negative number is a large one here */
+        outside |= row_number(rows->order, i) >= n_rows; /* a negative number is large as unsigned */
     }
     return !outside;
 }
 
-/* Copy rows `first` to `stop` of the new order. Inlined, so that a copy of a known size is a few instructions. */
+/* Copy rows `first` to `stop` of the new order. Inlined, so that a copy of constant size is a few instructions. */
 static inline __attribute__((always_inline)) void copy_rows(const RowOrder *rows, size_t first, size_t stop,
                                                             uint8_t *out, size_t row_bytes) {
     const uint8_t *const values = rows->values, *const order = rows->order;
@@ -80,7 +81,7 @@ bool narrow_values(const WideValues *in, uint8_t *out, size_t n, size_t itemsize
 }
 
 bool gather_narrowed(const RowOrder *rows, uint8_t *out, size_t itemsize) {
-    WideValues gathered; /* small enough for the first cache */
+    WideValues gathered; /* small enough for the L1 cache */
     const size_t width = rows->row_bytes / (2 * itemsize), n_at_once = MAX_NARROWED_WIDTH / width;
     for (size_t first = 0; first < rows->n; first += n_at_once) {
         const size_t stop = rows->n - first < n_at_once ? rows->n : first + n_at_once;

@@ -4,24 +4,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A bucket has the rows whose hashes begin with the same bits. It is sorted in a core's cache; more buckets than the
- * processor's table of pages has entries would be written slowly. */
+/* A bucket has the rows whose hashes begin with the same bits. A bucket fits in the cache of a core for sorting. With
+ * more buckets than the TLB of the processor has entries, scattering would be slow. */
 enum { BUCKET_ROWS = 1 << 15, MAX_BUCKET_BITS = 11, MAX_BUCKETS = 1 << MAX_BUCKET_BITS };
-/* Below this, threads cost more than they save. */
+/* Minimum number of rows of a thread. Below it, a thread costs more time than it saves. */
 enum { MIN_ROWS_OF_THREAD = 1 << 17 };
 
-/* An entry is the 32 bits of the hash behind those of the bucket, and the place of the row. */
+/* An entry has the 32 bits of the hash after the bits of the bucket, and then the 32-bit place of the row. */
 enum { ROW_BITS = 32 };
 #define ROW_MASK UINT32_MAX
 
-/* What all threads of a call share. */
+/* The state that all threads of a call share. */
 typedef struct {
     HashedRows rows;
     uint64_t *out;
     size_t n_threads;
     unsigned bucket_bits;
     size_t starts[MAX_BUCKETS + 1];
-    size_t (*places)[MAX_BUCKETS]; /* of each thread: its rows of each bucket, then where the next one goes */
+    size_t (*places)[MAX_BUCKETS]; /* for each thread: its row count of each bucket, later the place of its next row */
     bool failed;
 } Sort;
 
@@ -38,7 +38,7 @@ static inline uint64_t mix(uint64_t hash) {
 
 static inline uint64_t hash_of(HashKey key, uint64_t row) { return mix(mix(row + key.first) ^ key.second); }
 
-/* Return the hash of the row at a place, without the bits that all rows have in common. */
+/* Return the hash of the row at a place, without the leading bits that all rows share. */
 static inline uint64_t hash_at(const HashedRows *rows, uint64_t place) {
     uint32_t number = (uint32_t)place;
     if (rows->numbers != NULL) {
@@ -65,8 +65,8 @@ static void *count_rows(void *argument) {
     return NULL;
 }
 
-/* Turn the counts of each thread into places: buckets one after the other, and in each the rows of one thread after
- * those of another. */
+/* Turn the row counts of each thread into places: the buckets follow each other, and in each bucket the rows of thread
+ * 0 come first, then the rows of thread 1, and so on. */
 static void place_buckets(Sort *sort) {
     size_t place = 0;
     for (size_t bucket = 0; bucket < (size_t)1 << sort->bucket_bits; bucket++) {
@@ -104,7 +104,7 @@ static void sort_by_insertion(uint64_t *entries, size_t n) {
     }
 }
 
-/* Sort entries `first` to `stop` of `out`, which are places of rows by now, by their whole hashes. */
+/* Sort the elements `first` to `stop` of `out`, which already are places of rows, by their whole hashes. */
 static void sort_by_hash(const Sort *sort, size_t first, size_t stop) {
     for (size_t i = first + 1; i < stop; i++) {
         const uint64_t row = sort->out[i];
@@ -116,7 +116,7 @@ static void sort_by_hash(const Sort *sort, size_t first, size_t stop) {
     }
 }
 
-/* Sort one bucket: entries are put into bins by their upper bits, about one to a bin, and then by insertion. */
+/* Sort one bucket: put the entries into bins by their upper bits, about one entry in each bin, then sort by insertion. */
 static void sort_bucket(const Sort *sort, size_t first, size_t stop, unsigned bin_bits, uint64_t *entries, uint32_t *bins) {
     const size_t n = stop - first;
     const unsigned shift = 64 - bin_bits;
@@ -134,7 +134,7 @@ static void sort_bucket(const Sort *sort, size_t first, size_t stop, unsigned bi
         entries[bins[sort->out[i] >> shift]++] = sort->out[i];
     }
     sort_by_insertion(entries, n);
-    size_t equal = 0; /* entries before this one with the same bits of the hash */
+    size_t equal = 0; /* number of entries just before this one that have the same 32 bits of the hash */
     for (size_t i = 0; i < n; i++) {
         sort->out[first + i] = entries[i] & ROW_MASK;
         equal = i > 0 && entries[i] >> ROW_BITS == entries[i - 1] >> ROW_BITS ? equal + 1 : 0;
@@ -170,7 +170,7 @@ static void *sort_buckets(void *argument) {
     return NULL;
 }
 
-/* Have each thread do its part of a step; the caller's does its own, and those of threads that cannot be made. */
+/* Run a step in all threads. The caller's thread is one of them, and does the work of threads that cannot be created. */
 static void run_step(Sort *sort, void *(*step)(void *)) {
     Thread threads[MAX_HASH_THREADS];
     pthread_t handles[MAX_HASH_THREADS];

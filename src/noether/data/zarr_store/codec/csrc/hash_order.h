@@ -1,6 +1,6 @@
-/* The order of row numbers by their keyed hashes. Knows no Python.
+/* The order of row numbers by their keyed hashes. Independent of Python.
  *
- * The hash of row `i` is mix(mix(i + first) ^ second), where `mix` is the finalizer of MurmurHash3 for 64 bits. It is a
+ * The hash of row `i` is mix(mix(i + first) ^ second), where `mix` is the 64-bit finalizer of MurmurHash3. It is a
  * bijection, so no two rows have the same hash.
  *
  * The finalizer: https://github.com/aappleby/smhasher/blob/master/src/MurmurHash3.cpp
@@ -16,23 +16,23 @@ typedef struct {
     uint64_t first, second;
 } HashKey;
 
-/* Most rows, and most threads, of one call. */
+/* Limits of the arguments. */
 #define MAX_HASHED_ROWS UINT32_MAX
 enum { MAX_HASH_THREADS = 64, MAX_SAME_BITS = 16, MAX_BUCKET_NUMBER_BITS = 16 };
 
 /* Some rows of a domain. */
 typedef struct {
     HashKey key;
-    const uint8_t *numbers; /* `n` uint32 at any address; NULL for rows 0 to `n` - 1 */
+    const uint8_t *numbers; /* `n` uint32, maybe unaligned; NULL for rows 0 to `n` - 1 */
     size_t n;
-    unsigned same_bits; /* first bits of the hash, which all these rows have in common; at most MAX_SAME_BITS */
+    unsigned same_bits; /* number of leading bits that all hashes share, at most MAX_SAME_BITS */
 } HashedRows;
 
-/* Write the places 0 to `n` - 1 of rows to `out` in ascending order of their hashes, in some threads, of which one is the
- * caller's. Beside `out`, this takes a few megabytes. Return false if there is no memory for them. */
+/* Write the places 0 to `n` - 1 to `out`, in ascending order of the hashes of their rows. This uses at most `n_threads`
+ * threads, including the caller's, and a few megabytes of memory besides `out`. Return false if there is no memory. */
 bool hash_order(const HashedRows *rows, uint64_t *out, size_t n_threads);
 
-/* Write the first `bits` bits, at most MAX_BUCKET_NUMBER_BITS, of the hash of each of `n` rows from row `first` on. */
+/* Write the leading `bits` bits of the hash of each of `n` rows from row `first` on; at most MAX_BUCKET_NUMBER_BITS. */
 void hash_buckets(HashKey key, uint64_t first, unsigned bits, uint16_t *out, size_t n);
 
 #endif

@@ -1,4 +1,4 @@
-/* Lists of numbers and points of a mesh, read with a check of each number. Inlined where they are used. */
+/* Checked access to the points and number lists of a mesh. All functions are inline. */
 #ifndef ZARR_STORE_MESH_ACCESS_H
 #define ZARR_STORE_MESH_ACCESS_H
 

@@ -1,5 +1,5 @@
-/* The function that encodes, for Python, and the module itself: arguments are parsed and checked here, buffers are held,
- * and the interpreter's lock is released. `_native.pyi` has their types. */
+/* The Python function `encode`, and the definition of the module. It parses and checks the arguments, holds the
+ * buffers, and releases the GIL. `_native.pyi` has the types. */
 #include "module_decode.h"
 #include "module_geometry.h"
 #include "module_rows.h"
@@ -16,7 +16,7 @@ PyDoc_STRVAR(encode_doc,
              "stored_header)\n--\n\n"
              "Encode rows in another order as neighbouring chunks; return the bytes, and the length of each chunk.");
 
-/* Return whether the sizes of a run of chunks fit together; an exception is set where they do not. */
+/* Return whether the sizes of a run of chunks fit together; if not, set an exception. */
 static bool check_run(const EncodedFormat *format, const RowOrder *rows, size_t width) {
     const size_t n_rows = format->n_rows, row_bytes = width * format->itemsize;
     if (rows->n % n_rows || rows->n / n_rows > MAX_CHUNKS || n_rows > MAX_CHUNK_BYTES / row_bytes) {
@@ -31,7 +31,7 @@ static bool check_run(const EncodedFormat *format, const RowOrder *rows, size_t 
     return false;
 }
 
-/* Return bytes and lengths of encoded chunks, which may be none. */
+/* Return a tuple of the bytes and the lengths of the encoded chunks; `n_chunks` can be 0. */
 static PyObject *build_run(const uint8_t *bytes, const size_t *lengths, size_t n_chunks) {
     size_t n_bytes = 0;
     PyObject *list = PyList_New((Py_ssize_t)n_chunks);
@@ -46,7 +46,7 @@ static PyObject *build_run(const uint8_t *bytes, const size_t *lengths, size_t n
 }
 
 static PyObject *encode_run(const EncodedFormat *format, const RowOrder *rows, size_t n_rows) {
-    Encoder *encoder = take_encoder(); /* the interpreter's lock is held here, and where it is given back */
+    Encoder *encoder = take_encoder(); /* under the GIL, as is `give_back_encoder` */
     if (encoder == NULL) {
         return PyErr_NoMemory();
     }

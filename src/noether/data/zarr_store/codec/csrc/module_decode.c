@@ -6,15 +6,15 @@
 #include "frame.h"
 #include "frame_format.h"
 
-/* What one call decodes. */
+/* The chunks of one call. */
 typedef struct {
     ChunkFormat format;
     StoredChunk *chunks;
-    ValueRange *ranges; /* of all chunks */
+    ValueRange *ranges; /* ranges of all chunks */
     size_t n_chunks;
     size_t stored_bytes;
-    size_t n_values; /* that are taken */
-    bool is_credible; /* whether no chunk is larger than its values can make it */
+    size_t n_values;  /* number of values that are taken */
+    bool is_credible; /* whether no chunk has more bytes than its values can need */
 } Run;
 
 static void free_run(Run *run) {
@@ -22,7 +22,7 @@ static void free_run(Run *run) {
     PyMem_Free(run->ranges);
 }
 
-/* Read the ascending bounds of the chunks in the stored bytes; an exception is set where that fails. */
+/* Read the ascending bounds of the chunks in the stored bytes. Return false and set an exception on failure. */
 static bool read_bounds(PyObject *list, size_t max_chunk_bytes, Run *run) {
     const Py_ssize_t n = PyList_Size(list);
     if (n < 2 || n > MAX_CHUNKS + 1) {
@@ -63,7 +63,7 @@ static Py_ssize_t count_ranges(PyObject *rows, size_t n_chunks) {
         return (Py_ssize_t)n_chunks;
     }
     if (!PyList_Check(rows) || (size_t)PyList_Size(rows) != n_chunks) {
-        PyErr_SetString(PyExc_ValueError, "rows: expected None, or a list of as many items as there are chunks");
+        PyErr_SetString(PyExc_ValueError, "rows: expected None, or a list with one item for each chunk");
         return -1;
     }
     Py_ssize_t n = 0;
@@ -78,7 +78,7 @@ static Py_ssize_t count_ranges(PyObject *rows, size_t n_chunks) {
     return n;
 }
 
-/* Read one pair of rows, which begins at row `least` or later; an exception is set where that fails. */
+/* Read one pair of rows, which must begin at row `least` or later. Return false and set an exception on failure. */
 static bool read_range(PyObject *pair, size_t least, size_t n_rows, ValueRange *range) {
     if (!PyTuple_Check(pair) || PyTuple_Size(pair) != 2) {
         PyErr_SetString(PyExc_TypeError, "rows: expected pairs of whole numbers");
@@ -98,7 +98,7 @@ static bool read_range(PyObject *pair, size_t least, size_t n_rows, ValueRange *
     return true;
 }
 
-/* Read the rows that are taken of each chunk; an exception is set where that fails. */
+/* Read the rows that are taken from each chunk. Return false and set an exception on failure. */
 static bool read_rows(PyObject *rows, size_t n_rows, size_t width, Run *run) {
     const Py_ssize_t n = count_ranges(rows, run->n_chunks);
     if (n < 0) {
@@ -129,7 +129,7 @@ static bool read_rows(PyObject *rows, size_t n_rows, size_t width, Run *run) {
     return true;
 }
 
-/* The arguments that the two ways to decode have in common. */
+/* The arguments that `decode` and `read` share. */
 typedef struct {
     PyObject *bounds, *rows;
     Py_buffer out;
@@ -137,18 +137,18 @@ typedef struct {
     int widen, checksum, verify;
 } DecodeArguments;
 
-/* Check the arguments, and return the place in `out` where the first value goes, or NULL with an exception set. */
+/* Check the arguments. Return a pointer into `out` to the place of the first value, or NULL with an exception set. */
 static uint8_t *read_run(const DecodeArguments *given, Run *run) {
     if (given->itemsize < MIN_ITEMSIZE || given->itemsize > MAX_ITEMSIZE || (given->widen && given->itemsize != 2)) {
         PyErr_Format(PyExc_ValueError, "itemsize: expected %d to %d, and 2 to widen", MIN_ITEMSIZE, MAX_ITEMSIZE);
         return NULL;
     }
     if (given->chunk_rows < 1 || given->width < 1) {
-        PyErr_SetString(PyExc_ValueError, "chunk_rows, width: expected a chunk of at least a value");
+        PyErr_SetString(PyExc_ValueError, "chunk_rows, width: expected at least 1");
         return NULL;
     }
     if (given->chunk_rows > MAX_CHUNK_BYTES / given->itemsize / given->width) {
-        return given->out.buf; /* no chunk is so large, and none is decoded */
+        return given->out.buf; /* no chunk can be that large, so none is decoded */
     }
     const size_t n_rows = (size_t)given->chunk_rows, width = (size_t)given->width, itemsize = (size_t)given->itemsize;
     run->format = (ChunkFormat){
@@ -173,7 +173,7 @@ static uint8_t *read_run(const DecodeArguments *given, Run *run) {
 
 const char decode_doc[] = "decode($module, data, bounds, rows, out, first_row, *, chunk_rows, width, itemsize, widen, "
                           "checksum, verify)\n--\n\n"
-                          "Decode neighbouring chunks of a shard, as far as possible; return their number.";
+                          "Decode neighbouring chunks of a shard; return the number of decoded chunks.";
 
 PyObject *py_decode(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs) {
     static char *names[] = {"data",  "bounds",   "rows",  "out",      "first_row", "chunk_rows",
@@ -191,7 +191,7 @@ PyObject *py_decode(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwarg
     if (out != NULL && run.stored_bytes > (size_t)data.len) {
         PyErr_SetString(PyExc_ValueError, "bounds: expected offsets within the data");
     } else if (out != NULL) {
-        Decoder *decoder = take_decoder(); /* the interpreter's lock is held here, and where it is given back */
+        Decoder *decoder = take_decoder(); /* under the GIL, as is `give_back_decoder` */
         if (decoder == NULL) {
             PyErr_NoMemory();
         } else {
@@ -209,9 +209,9 @@ PyObject *py_decode(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwarg
     return result;
 }
 
-/* What a caller counts, as int64 numbers that begin in this order. */
+/* The counters of a caller; the buffer begins with these int64 numbers. */
 typedef struct {
-    int64_t requests, n_bytes; /* of ranges whose chunks were all decoded */
+    int64_t requests, n_bytes; /* only of byte ranges of which all chunks were decoded */
     int64_t waiting_ns, decoding_ns;
 } Tally;
 
@@ -221,7 +221,7 @@ static int64_t now_ns(void) {
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-/* Add to what the caller counts; only with the interpreter's lock, which keeps other threads out. */
+/* Add to the counters of the caller. Call this under the GIL, because other threads can share the counters. */
 static void add_to_tally(const Py_buffer *buffer, const Tally *spent) {
     Tally *const tally = buffer->buf;
     tally->requests += spent->requests;
@@ -232,7 +232,7 @@ static void add_to_tally(const Py_buffer *buffer, const Tally *spent) {
 
 const char read_doc[] = "read($module, descriptor, start, bounds, rows, out, first_row, tally, *, chunk_rows, width, "
                         "itemsize, widen, checksum, verify)\n--\n\n"
-                        "Read neighbouring chunks of a file, and decode them, as far as possible; return their number.";
+                        "Read neighbouring chunks of a file and decode them; return the number of decoded chunks.";
 
 PyObject *py_read(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs) {
     static char *names[] = {"descriptor", "start", "bounds",   "rows",  "out",      "first_row", "tally",
@@ -253,7 +253,7 @@ PyObject *py_read(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs)
     if (out != NULL && ((size_t)tally.len < sizeof(Tally) || (uintptr_t)tally.buf % _Alignof(Tally) != 0)) {
         PyErr_Format(PyExc_ValueError, "tally: expected at least %zu aligned bytes", sizeof(Tally));
     } else if (out != NULL) {
-        Decoder *decoder = take_decoder(); /* the interpreter's lock is held here, and where it is given back */
+        Decoder *decoder = take_decoder(); /* under the GIL, as is `give_back_decoder` */
         if (decoder == NULL) {
             PyErr_NoMemory();
         } else {
@@ -262,7 +262,7 @@ PyObject *py_read(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs)
             Py_BEGIN_ALLOW_THREADS
             const int64_t begun = now_ns();
             int64_t fetched = begun;
-            /* Memory is taken for no more bytes than the chunks can have. */
+            /* Sizes that the chunks cannot have would allocate too much memory. */
             uint8_t *data = run.is_credible ? make_room_to_fetch(decoder, run.stored_bytes) : NULL;
             if (data != NULL) {
                 const bool is_there = fetch(descriptor, start, data, run.stored_bytes);
@@ -275,7 +275,7 @@ PyObject *py_read(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs)
             spent.waiting_ns = fetched - begun;
             Py_END_ALLOW_THREADS
             give_back_decoder(decoder);
-            if (n_decoded == run.n_chunks) { /* else the caller reads again, and counts that */
+            if (n_decoded == run.n_chunks) { /* otherwise, the caller reads again and counts that read */
                 spent.requests = 1;
                 spent.n_bytes = (int64_t)run.stored_bytes;
             }

@@ -1,13 +1,13 @@
-/* The functions that decode, for Python: arguments are parsed and checked here, buffers are held, and the interpreter's
- * lock is released. `_native.pyi` has their types. */
+/* The Python functions `decode` and `read`. They parse and check the arguments, hold the buffers, and release the GIL.
+ * `_native.pyi` has the types. */
 #ifndef ZARR_STORE_MODULE_DECODE_H
 #define ZARR_STORE_MODULE_DECODE_H
 
 #include "module_rows.h"
 
-/* Most chunks of one call. `shard.py` repeats the number. */
+/* Maximum number of chunks of one call. `shard.py` repeats the number. */
 enum { MAX_CHUNKS = 4096 };
-/* Most bytes of a chunk before compression, by blosc's format. */
+/* Maximum number of bytes of a chunk before compression, by the format of blosc. */
 enum { MAX_CHUNK_BYTES = INT32_MAX - 16 };
 
 PyObject *py_decode(PyObject *module, PyObject *args, PyObject *kwargs);

@@ -2,7 +2,7 @@
 
 #include "geometry.h"
 
-/* Buffers of a mesh, in the order of the arguments, and those of a result. */
+/* Indices of the buffers of a mesh, in the order of the arguments. */
 enum { POINTS, TYPES, OFFSETS, CONNECTIVITY, CELL_OFFSETS, FACE_IDS, FACE_OFFSETS, FACE_POINTS, N_MESH_BUFFERS };
 
 typedef struct {
@@ -58,7 +58,7 @@ static bool describe_mesh(Mesh *mesh, Py_ssize_t itemsize, bool has_polyhedra) {
     return true;
 }
 
-/* Take the buffers of polyhedra out of a tuple of four, or leave them empty for None. */
+/* Get the four buffers of polyhedra from a tuple, or leave them empty for None. */
 static bool take_polyhedra(Mesh *mesh, PyObject *polyhedra) {
     if (polyhedra == Py_None) {
         return true;
@@ -76,7 +76,7 @@ static bool take_polyhedra(Mesh *mesh, PyObject *polyhedra) {
     return true;
 }
 
-/* Return the number of the first cell that is not sound, or None; or NULL with an exception. */
+/* Return the number of the first invalid cell, or None; or NULL with an exception set. */
 static PyObject *build_result(GeometryResult result, size_t unsound) {
     if (result == NO_MEMORY_FOR_FACES) {
         return PyErr_NoMemory();
@@ -84,14 +84,14 @@ static PyObject *build_result(GeometryResult result, size_t unsound) {
     return result == COMPUTED ? Py_NewRef(Py_None) : PyLong_FromSize_t(unsound);
 }
 
-/* Compute the cells `start` to `stop` of a mesh into one buffer, or into two of float64. */
+/* Compute the cells `start` to `stop` of a mesh into one buffer, or into two buffers of float64. */
 static PyObject *compute(Mesh *mesh, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t itemsize, Py_buffer *out,
                          Py_buffer *vectors) {
     const size_t size = vectors == NULL ? (size_t)itemsize : sizeof(double);
     if (start < 0 || stop < start || (size_t)stop > (size_t)mesh->buffers[TYPES].len ||
         (size_t)out->len / size / 3 < (size_t)(stop - start) || !is_whole(out, size) ||
         (vectors != NULL && (vectors->len != out->len || !is_whole(vectors, size)))) {
-        PyErr_SetString(PyExc_ValueError, "expected cells of the mesh, and room for what is computed of them");
+        PyErr_SetString(PyExc_ValueError, "expected a range of the mesh's cells, and room for one row for each of them");
         return NULL;
     }
     GeometryResult result;
@@ -104,7 +104,7 @@ static PyObject *compute(Mesh *mesh, Py_ssize_t start, Py_ssize_t stop, Py_ssize
     return build_result(result, unsound);
 }
 
-static const char unfit_mesh[] = "expected float32 or float64 points, aligned int64, and an offset more than cells";
+static const char unfit_mesh[] = "expected float32 or float64 points, aligned int64, and one more offset than cells";
 
 const char cell_centers_doc[] = "cell_centers($module, points, types, offsets, connectivity, polyhedra, out, *, start, "
                                 "stop, itemsize)\n--\n\nCompute the centres of cells.";

@@ -1,4 +1,4 @@
-/* The functions on meshes for Python; `_native.pyi` has their types. */
+/* The Python functions on meshes; `_native.pyi` has the types. */
 #ifndef ZARR_STORE_MODULE_GEOMETRY_H
 #define ZARR_STORE_MODULE_GEOMETRY_H
 

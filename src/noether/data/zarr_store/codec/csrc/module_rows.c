@@ -10,7 +10,7 @@ static bool is_aligned(const Py_buffer *buffer, size_t size) {
 }
 
 const char hash_order_doc[] = "hash_order($module, out, *, rows, first_key, second_key, same_bits, threads)\n--\n\n"
-                              "Write the places of rows in ascending order of their keyed hashes.";
+                              "Write the indices that sort rows by their keyed hashes.";
 
 PyObject *py_hash_order(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs) {
     static char *names[] = {"out", "rows", "first_key", "second_key", "same_bits", "threads", NULL};
@@ -35,7 +35,7 @@ PyObject *py_hash_order(PyObject *Py_UNUSED(module), PyObject *args, PyObject *k
     if (!is_aligned(&out, sizeof(uint64_t)) || hashed.n > MAX_HASHED_ROWS) {
         PyErr_SetString(PyExc_ValueError, "out: expected aligned int64, fewer than 2**32 of them");
     } else if (has_rows && (size_t)rows.len != hashed.n * sizeof(uint32_t)) {
-        PyErr_SetString(PyExc_ValueError, "rows: expected as many uint32 as `out` has places");
+        PyErr_SetString(PyExc_ValueError, "rows: expected one uint32 for each entry of `out`");
     } else if (same_bits < 0 || same_bits > MAX_SAME_BITS || threads < 1 || threads > MAX_HASH_THREADS) {
         PyErr_Format(PyExc_ValueError, "expected same_bits of 0 to %d and threads of 1 to %d, got %zd and %zd",
                      MAX_SAME_BITS, MAX_HASH_THREADS, same_bits, threads);
@@ -53,7 +53,7 @@ done:
 }
 
 const char hash_buckets_doc[] = "hash_buckets($module, out, *, first_row, first_key, second_key, bits)\n--\n\n"
-                                "Write the first bits of the keyed hashes of neighbouring rows.";
+                                "Write the leading bits of the keyed hashes of neighbouring rows.";
 
 PyObject *py_hash_buckets(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs) {
     static char *names[] = {"out", "first_row", "first_key", "second_key", "bits", NULL};
@@ -78,7 +78,7 @@ PyObject *py_hash_buckets(PyObject *Py_UNUSED(module), PyObject *args, PyObject 
 }
 
 const char scatter_doc[] = "scatter($module, values, buckets, out, counts, *, itemsize, narrow)\n--\n\n"
-                           "Write rows grouped by bucket, and count those of each.";
+                           "Write rows grouped by bucket, and the number of rows of each bucket.";
 
 PyObject *py_scatter(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs) {
     static char *names[] = {"values", "buckets", "out", "counts", "itemsize", "narrow", NULL};
@@ -127,7 +127,7 @@ PyObject *py_scatter(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwar
 }
 
 const char measure_loss_doc[] = "measure_loss($module, values, *, itemsize, stored_itemsize)\n--\n\n"
-                                "Measure what a cast to fewer bytes loses.";
+                                "Measure the loss of a cast to fewer bytes.";
 
 PyObject *py_measure_loss(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs) {
     static char *names[] = {"values", "itemsize", "stored_itemsize", NULL};
@@ -139,7 +139,7 @@ PyObject *py_measure_loss(PyObject *Py_UNUSED(module), PyObject *args, PyObject 
     }
     if ((itemsize != sizeof(float) && itemsize != sizeof(double)) || (stored != itemsize && stored != itemsize / 2) ||
         values.len % itemsize) {
-        PyErr_SetString(PyExc_ValueError, "expected float32 or float64, stored in as many bytes or half of them");
+        PyErr_SetString(PyExc_ValueError, "expected float32 or float64, and a stored_itemsize of itemsize or half of it");
     } else {
         CastLoss loss;
         bool is_finite;

@@ -1,4 +1,4 @@
-/* The functions on rows for Python; `_native.pyi` has their types. */
+/* The Python functions on rows; `_native.pyi` has the types. */
 #ifndef ZARR_STORE_MODULE_ROWS_H
 #define ZARR_STORE_MODULE_ROWS_H
 
@@ -6,7 +6,7 @@
 #define Py_LIMITED_API 0x030B0000
 #include <Python.h>
 
-/* Python's documentation asks for a cast by way of `void (*)(void)`: methods with keywords have another type. */
+/* Methods with keywords have another type. The documentation of Python requires this cast through `void (*)(void)`. */
 #define WITH_KEYWORDS(function) ((PyCFunction)(void (*)(void))(function))
 
 PyObject *py_hash_order(PyObject *module, PyObject *args, PyObject *kwargs);

@@ -1,4 +1,4 @@
-/* The processor's instructions for crc32c, float16 and prefetching. The module is not built for other processors. */
+/* Instructions of the processor for crc32c, float16 and prefetching. The module is not built for other processors. */
 #ifndef ZARR_STORE_PLATFORM_H
 #define ZARR_STORE_PLATFORM_H
 
@@ -24,12 +24,12 @@
 #error "no known crc32c instruction; without this module, numcodecs and NumPy do its work"
 #endif
 
-/* Return whether this processor has those instructions. */
+/* Return whether this processor has the instructions that this header uses. */
 static inline bool is_processor_supported(void) {
 #if defined(__x86_64__)
     return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("f16c");
 #else
-    return true; /* the compiler was told that it has them */
+    return true; /* the compiler flags require them */
 #endif
 }
 

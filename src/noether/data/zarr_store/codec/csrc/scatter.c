@@ -22,7 +22,8 @@ bool count_buckets(const Scattered *rows, size_t *counts) {
     return true;
 }
 
-/* Copy rows that lie at `values` to their places. Inlined, so that a copy of a known size is a few instructions. */
+/* Copy rows from `values` to the next places of their buckets. Inlined, so that a copy of constant size is a few
+ * instructions. */
 static inline __attribute__((always_inline)) void place_rows(const Scattered *rows, size_t first, size_t stop,
                                                              const uint8_t *values, size_t row_bytes, uint8_t **places) {
     for (size_t i = first; i < stop; i++, values += row_bytes) {
@@ -63,7 +64,7 @@ bool scatter_rows(const Scattered *rows, const size_t *counts, uint8_t *out) {
         place_part(rows, 0, rows->n, rows->values, row_bytes, places);
         return true;
     }
-    WideValues given; /* a copy, since a buffer from elsewhere need not be aligned */
+    WideValues given; /* a copy, because the buffer may be unaligned */
     uint8_t narrowed[MAX_NARROWED_WIDTH * sizeof(float)];
     const size_t width = row_bytes / rows->itemsize, n_at_once = MAX_NARROWED_WIDTH / width;
     for (size_t first = 0; first < rows->n; first += n_at_once) {

@@ -1,4 +1,4 @@
-/* Centres of cells with a fixed number of points, four of one shape at a time. */
+/* Centres of cells with a fixed number of points, computed for four cells of one shape at a time. */
 #ifndef ZARR_STORE_SHAPE_BATCH_H
 #define ZARR_STORE_SHAPE_BATCH_H
 
@@ -12,14 +12,14 @@ typedef struct {
     uint8_t corners[MAX_FACE_CORNERS];
 } Face;
 
-/* Cells of one type. Seen from outside, the corners go around a face counterclockwise. */
+/* A type of cells. Seen from outside, the corners of a face are in counterclockwise order. */
 typedef struct {
     uint8_t type;
     size_t n_corners, n_faces;
     Face faces[MAX_FACES];
 } Shape;
 
-/* `cells.py` has the same faces. */
+/* `cells.py` repeats these faces. */
 static const Shape shapes[] = {
     {10, 4, 4, {{3, {0, 1, 3}}, {3, {1, 2, 3}}, {3, {2, 0, 3}}, {3, {0, 2, 1}}}},
     {11, 8, 6, {{4, {0, 4, 6, 2}}, {4, {1, 3, 7, 5}}, {4, {0, 1, 5, 4}}, {4, {2, 6, 7, 3}}, {4, {0, 2, 3, 1}}, {4, {4, 5, 7, 6}}}},
@@ -33,15 +33,15 @@ static inline const Shape *shape_of(uint8_t type) {
     return type >= shapes[0].type && type <= shapes[N_SHAPES - 1].type ? &shapes[type - shapes[0].type] : NULL;
 }
 
-/* Cells of one shape, a cell in each lane. */
+/* Cells of one shape, one cell in each lane. */
 typedef struct {
     size_t n;
-    size_t rows[N_LANES]; /* of the result */
+    size_t rows[N_LANES]; /* row of the result for each cell */
     double base[N_LANES][3];
     Lanes corners[MAX_CORNERS][3];
 } Batch;
 
-/* Compute centres and area vectors of a face of each cell, relative to its base. */
+/* Compute the centre and area vector of one face of each cell, relative to the cell's base. */
 ALWAYS_INLINE void fan_batch(const Batch *batch, const uint8_t *numbers, size_t n, Lanes *center, Lanes *vector) {
     Lanes mean[3], corners[MAX_FACE_CORNERS][3];
     for (size_t axis = 0; axis < 3; axis++) {
@@ -64,7 +64,7 @@ ALWAYS_INLINE void fan_batch(const Batch *batch, const uint8_t *numbers, size_t 
     }
 }
 
-/* Compute the centres of a batch, of which there may be fewer than lanes, and empty it. */
+/* Compute and store the centres of a batch, which can have empty lanes, and empty the batch. */
 ALWAYS_INLINE void finish_batch(const MeshPoints *points, const Shape *shape, Batch *batch, uint8_t *out) {
     Lanes centers[MAX_FACES][3], vectors[MAX_FACES][3], mean[3] = {0};
     for (size_t face = 0; face < shape->n_faces; face++) {

@@ -1,7 +1,7 @@
-"""Who does the work: processes of this machine, which may crash, hang or be killed, or those of a Dask cluster.
+"""Executors for conversions: worker processes on this machine, or the workers of a Dask cluster.
 
-Both are executors as in `concurrent.futures`. A callable that is submitted many times goes to each process once, so it
-may be large: a source that knows a million files, say.
+Both have the interface of `concurrent.futures`, and survive workers that crash, hang or are killed. A callable that is
+submitted many times is sent to each process once, so it may be large, such as a source with a million file names.
 """
 
 from noether.data.zarr_store.convert.executors.dask_cluster import DaskExecutor

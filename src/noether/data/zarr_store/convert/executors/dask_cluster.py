@@ -16,15 +16,15 @@ T = TypeVar("T")
 
 
 class DaskExecutor(Executor):
-    """The workers of a Dask cluster.
+    """An executor that runs calls on the workers of a Dask cluster.
 
-    Where a worker dies, Dask gives its calls to others, and fails a call with ``KilledWorker`` once it has seen
-    several of them die of it.
+    If a worker dies, Dask passes its calls to other workers. A call fails with ``KilledWorker`` after several workers
+    have died of it.
 
     Parameters
     ----------
     address : str
-        Of the scheduler, such as ``tcp://10.0.0.1:8786``.
+        Address of the scheduler, such as ``tcp://10.0.0.1:8786``.
 
     Raises
     ------
@@ -42,21 +42,23 @@ class DaskExecutor(Executor):
         try:
             self._client = Client(address, set_as_default=False)
         except (OSError, ValueError) as error:
-            raise WorkerError(f"the Dask scheduler {address} cannot be reached: {error}") from error
+            raise WorkerError(
+                f"the Dask scheduler {address} cannot be reached ({error}); check the address and the network"
+            ) from error
         self._executor = self._client.get_executor(pure=False)
         self._shared: dict[Callable[..., Any], Any] = {}
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """Have a worker call `fn`, which can be pickled, as can its arguments and what it returns."""
+        """Call `fn` on a worker; the function, its arguments and its result must be picklable."""
         if fn not in self._shared:
-            # A task of its own, and no scattered data: a worker that dies with it does not take it from the others.
+            # The function is a task, not scattered data: Dask can recompute it if the worker that holds it dies.
             pickled = zlib.compress(pickle.dumps(fn), 1)
             self._shared[fn] = self._client.submit(_unpickle, pickled, pure=False)
         future: Future[T] = self._executor.submit(_call, self._shared[fn], *args, **kwargs)
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more calls, and leave the cluster when all are done; with `cancel_futures`, at once."""
+        """Refuse further calls, and leave the cluster after all calls are done; with `cancel_futures`, at once."""
         self._executor.shutdown(wait=wait and not cancel_futures)
         self._client.close()
 

@@ -1,4 +1,4 @@
-"""Worker processes of this machine that do not share one another's fate."""
+"""Worker processes on this machine: a process that dies does not affect the others."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ __all__ = ["ProcessExecutor"]
 
 T = TypeVar("T")
 
-# Where memory is short, a process may be killed before it has begun.
+# If memory is short, the system may kill a process while it starts.
 _START_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """What to call, as the number of a function and its pickled arguments, and who waits for it."""
+    """A call: the future of its result, the number of the function, and the pickled arguments."""
 
     future: Future[Any]
     function: int
@@ -36,21 +36,21 @@ class _Call:
 
 
 class ProcessExecutor(Executor):
-    """Worker processes, each with a pipe of its own: what happens to one does not touch the others.
+    """An executor of worker processes, each with its own pipe, so that the death of one does not affect the others.
 
-    Where a process dies, or takes too long and is stopped, its call fails with `WorkerDiedError`, and another process
-    takes its place. Ctrl-C does not reach the processes: this one decides what it means.
+    If a process dies, or is stopped after a timeout, its call fails with `WorkerDiedError`, and a new process takes its
+    place. Ctrl-C does not reach the worker processes: only the parent process handles it.
 
     Parameters
     ----------
     workers : int
         Number of processes; each is started when there is work for it.
     timeout : float, optional
-        Seconds that a call may take.
+        Seconds after which a call is stopped.
     """
 
-    # The pool of concurrent.futures, and that of loky, breaks when a process dies. In pebble's the processes share one
-    # pipe: when some were killed at random, calls were never answered, or the pool broke.
+    # The pools of concurrent.futures and loky break when a process dies. In the pool of pebble, the processes share one
+    # pipe: after random kills, some calls were never answered, or the pool broke.
 
     def __init__(self, workers: int, *, timeout: float | None = None) -> None:
         self._timeout = timeout
@@ -67,10 +67,10 @@ class ProcessExecutor(Executor):
         ]
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """Have a process call `fn`, which can be pickled, as can its arguments and what it returns.
+        """Call `fn` in a worker process; the function, its arguments and its result must be picklable.
 
-        The future raises what `fn` raises, `WorkerDiedError` where the process died meanwhile, and `WorkerError` where
-        none could be started.
+        The future raises the exception of `fn`, `WorkerDiedError` if the process died during the call, or `WorkerError`
+        if no process could be started.
         """
         future: Future[T] = Future()
         arguments = pickle.dumps((args, kwargs))
@@ -87,7 +87,7 @@ class ProcessExecutor(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more calls, and end each process when none are left for it."""
+        """Refuse further calls, and end each process when no calls are left."""
         with self._lock:
             self._closed = True
             with suppress(Empty):
@@ -102,7 +102,7 @@ class ProcessExecutor(Executor):
                 thread.join()
 
     def terminate(self) -> None:
-        """End all processes within seconds, whatever they do; calls under way fail with `WorkerDiedError`."""
+        """End all processes within seconds, by force if necessary; running calls fail with `WorkerDiedError`."""
         with self._lock:
             self._terminated = True
             workers = list(self._workers)
@@ -118,10 +118,10 @@ class ProcessExecutor(Executor):
             thread.join()
 
     def _serve(self) -> None:
-        """Hand calls to one process, or its successors, until there are no more."""
-        if hasattr(signal, "pthread_sigmask"):  # all but Windows
-            # Processes inherit this, so that Ctrl-C does not reach them even while they still import. The tracker comes
-            # first, since whoever starts it finds the signal unblocked.
+        """Send calls to one process at a time, and replace it when it dies, until no calls are left."""
+        if hasattr(signal, "pthread_sigmask"):  # not on Windows
+            # Worker processes inherit the blocked signal, so that Ctrl-C does not reach them even during their imports.
+            # The resource tracker is started first, because starting it unblocks the signal.
             resource_tracker.ensure_running()
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         worker: Worker | None = None
@@ -132,7 +132,7 @@ class ProcessExecutor(Executor):
                 if worker is None or not worker.process.is_alive():
                     worker = self._replace(worker)
                 result = worker.call(call.function, self._pickled[call.function], call.arguments, self._timeout)
-            except Exception as error:  # noqa: BLE001 - it is for whoever waits
+            except Exception as error:  # noqa: BLE001 - the future raises it
                 call.future.set_exception(error)
             else:
                 call.future.set_result(result)
@@ -153,8 +153,8 @@ class ProcessExecutor(Executor):
                 return worker
             ended = self._remove(worker)
         raise WorkerError(
-            f"no worker process can be started; {_START_TRIES} times, {ended}. In a script, begin below "
-            'if __name__ == "__main__": every process imports the script'
+            f"no worker process can be started: {_START_TRIES} times, {ended}; in a script, put the call below "
+            'if __name__ == "__main__", because every worker process imports the script'
         )
 
     def _remove(self, worker: Worker) -> str:

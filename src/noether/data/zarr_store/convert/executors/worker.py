@@ -1,4 +1,4 @@
-"""One worker process: the handle that its parent has of it, and what it does itself."""
+"""One worker process: the handle in the parent process, and the loop that the worker runs."""
 
 from __future__ import annotations
 
@@ -24,33 +24,34 @@ from noether.data.zarr_store.errors import WorkerDiedError, WorkerError
 
 __all__ = ["STOP_SECONDS", "Worker"]
 
-# A process that is asked to end gets so long to remove what it has half done.
+# Seconds that a process has, after a signal to end, to remove its partial output.
 STOP_SECONDS = 3.0
 
-# Spawned, since a forked child inherits locks and runtimes (obstore's) that no longer run in it.
+# Spawn, because a forked child inherits locks, and runtimes such as obstore's that do not run in the child.
 _CONTEXT = get_context("spawn")
-# Whenever a child is started, multiprocessing looks whether others have ended: not while one is waited for.
+# Each start of a child makes multiprocessing poll the other children: that must not happen while one is joined.
 _children_changing = threading.Lock()
 
 _CRASH_FILE = "crash"
 _TERMINATED = 128 + signal.SIGTERM
 _WHY = {
-    "SIGKILL": ", as the system does where memory is short: use fewer workers",
+    "SIGKILL": ", as the system does when memory is short; use fewer workers",
     "SIGSEGV": ": a library crashed",
     "SIGABRT": ": a library crashed",
-    "SIGBUS": ": a library crashed, or a mapped file was cut short",
+    "SIGBUS": ": a library crashed, or a memory-mapped file was truncated",
 }
 
 
 class Worker:
-    """A process that answers calls, one at a time, until it is ended or dies. For one thread, but for `process`.
+    """A process that answers calls, one at a time, until it is ended or dies.
 
-    It has a directory of its own for temporary files, which goes when it goes. It is deaf to Ctrl-C.
+    Only one thread may use a worker at a time; `process` may be used from any thread. The process has its own directory
+    for temporary files, which is removed when the process ends. It ignores Ctrl-C.
 
     Raises
     ------
     WorkerError
-        Its directory cannot be made.
+        The directory for temporary files cannot be created.
     """
 
     def __init__(self) -> None:
@@ -58,7 +59,8 @@ class Worker:
             self._scratch = Path(tempfile.mkdtemp(prefix="noether-zarr-worker-", dir=os.environ.get("TMPDIR")))
         except OSError as error:
             raise WorkerError(
-                f"a worker needs a directory for temporary files, which cannot be made: {error}"
+                f"the directory for the temporary files of a worker cannot be created ({error}); set TMPDIR to a "
+                "directory that can be written to"
             ) from error
         self._pipe, theirs = _CONTEXT.Pipe()
         self._known: set[int] = set()
@@ -68,42 +70,42 @@ class Worker:
         theirs.close()
 
     def is_ready(self) -> bool:
-        """Wait until it can be called; False where it has ended."""
+        """Wait until the process is ready for calls; return False if it has ended."""
         with suppress(EOFError, OSError):
             return self._pipe.recv_bytes() == b""
         return False
 
     def call(self, function: int, pickled: bytes, arguments: bytes, timeout: float | None) -> Any:
-        """Have it call a function.
+        """Call a function in the process, and return its result.
 
         Parameters
         ----------
         function : int
             Number of the function.
         pickled : bytes
-            The function, which is sent unless it is known there.
+            The pickled function, which is sent only with the first call.
         arguments : bytes
-            Positional and keyword arguments, pickled.
+            The pickled positional and keyword arguments.
         timeout : float or None
             Seconds after which the process is ended.
 
         Raises
         ------
         WorkerDiedError
-            It died, or was ended after `timeout`.
+            The process died, or was ended after `timeout`.
         Exception
-            Whatever the function raises.
+            The function raised it.
         """
         start = time.monotonic()
         try:
             self._pipe.send_bytes(pickle.dumps((function, None if function in self._known else pickled, arguments)))
             in_time = wait([self._pipe, self.process.sentinel], timeout)
-            # What it sent before it died counts.
+            # An answer that the process sent before it died counts.
             answer = self._pipe.recv_bytes() if self._pipe.poll() else None
         except (EOFError, OSError):
             in_time, answer = [self._pipe], None
         if answer is None:
-            stopped = "" if in_time else f"it was stopped after the {timeout:g} s that a sample may take"
+            stopped = "" if in_time else f"it was stopped after the timeout of {timeout:g} s"
             raise self._died(stopped, time.monotonic() - start)
         succeeded, result = pickle.loads(answer)  # noqa: S301 - from a process of our own
         if not succeeded:
@@ -112,7 +114,7 @@ class Worker:
         return result
 
     def end(self) -> str:
-        """End it, by force if need be, and say how it ended."""
+        """End the process, by force if necessary, and return a description of how it ended."""
         self._pipe.close()
         for insist in (self.process.terminate, self.process.kill):
             if not wait([self.process.sentinel], STOP_SECONDS):
@@ -124,7 +126,7 @@ class Worker:
         return _how_it_ended(code)
 
     def _died(self, stopped: str, seconds: float) -> WorkerDiedError:
-        """Return the error of a process that died; with why it is to be stopped, end one that has not."""
+        """End the process, and return its error; a non-empty `stopped` is the reason for stopping a live process."""
         if stopped:
             self.process.terminate()
         crash = ""
@@ -146,9 +148,9 @@ def _how_it_ended(code: int) -> str:
 
 
 def _answer_calls(pipe: Connection, scratch: str) -> None:
-    """Answer calls until the other end of the pipe is closed, by the parent or with it."""
+    """Answer calls until the parent closes its end of the pipe, or dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # So that what is half done is removed.
+    # An exit, instead of a kill, removes partial output.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
     os.environ["TMPDIR"] = tempfile.tempdir = scratch
     warnings.showwarning = _print_warning  # type: ignore[assignment]  # it takes all arguments
@@ -167,12 +169,12 @@ def _answer_calls(pipe: Connection, scratch: str) -> None:
 
 
 def _print_warning(message: Warning | str, *_: Any) -> None:
-    """Print a warning as one line, without its place in the code: a user of the command reads it."""
+    """Print a warning as one line, without the source line, for users of the command."""
     print(printable(f"warning: {message}"), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _end_with_parent(scratch: str) -> None:
-    """End this process, whatever it does, when its parent has been killed, and leave no temporary files."""
+    """End this process when its parent has died, and remove the temporary files."""
     parent = parent_process()
     if parent is not None:
         wait([parent.sentinel])
@@ -196,7 +198,7 @@ def _answer(message: bytes, functions: dict[int, Callable[..., Any]]) -> bytes:
 def _pickled_error(error: Exception) -> bytes:
     try:
         pickled = pickle.dumps((False, error))
-        pickle.loads(pickled)  # noqa: S301 - many an exception cannot be made again from its arguments
-    except Exception:  # noqa: BLE001 - whatever stands in the way of a pickle
+        pickle.loads(pickled)  # noqa: S301 - many exceptions cannot be unpickled
+    except Exception:  # noqa: BLE001 - pickling may raise anything
         return pickle.dumps((False, WorkerError(f"{type(error).__name__}: {error}")))
     return pickled

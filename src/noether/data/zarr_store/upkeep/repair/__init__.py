@@ -1,4 +1,4 @@
-"""Mending a store: from what is left of it and, where that is not enough, from its source."""
+"""Repair of a store from its intact data and, where these are not enough, from its source."""
 
 from noether.data.zarr_store.upkeep.repair.engine import RepairReport, repair_store
 from noether.data.zarr_store.upkeep.repair.plan import Action, ActionKind

@@ -1,4 +1,4 @@
-"""The steps of a repair, done."""
+"""Execution of the steps of a repair."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ from noether.data.zarr_store.upkeep.remove_fields import finish_field_removals
 from noether.data.zarr_store.upkeep.repair.plan import Action, Planner
 from noether.data.zarr_store.upkeep.verify.store_check import ReadManifest
 
-__all__ = ["Mender"]
+__all__ = ["Repairer"]
 
 KEPT_SUFFIX = ".damaged"
-"""Ends the name of the copy of what can no longer be read."""
+"""Suffix of the backup copy of an unreadable document."""
 
 
 @dataclass(slots=True)
-class Mender:
-    """Does what a planner has planned.
+class Repairer:
+    """Executes the planned steps of a repair.
 
     Attributes
     ----------
     planner : Planner
-        Who planned it.
+        Planner of the steps.
     found : ReadManifest
-        The manifest as it was found.
+        The manifest before the repair.
     storage_options : mapping
         Options of the store's file system.
     failures : dict of str to str
-        By sample id, why a sample could not be converted.
+        By sample id, the reason why the sample could not be converted.
     """
 
     planner: Planner
@@ -57,12 +57,12 @@ class Mender:
     _documents: dict[str, dict[str, bytes]] = field(default_factory=dict)
 
     def do(self, actions: Sequence[Action], on_action: Callable[[Action], None]) -> None:
-        """Do steps in their order; `on_action` is called before each.
+        """Execute steps in order, and call `on_action` before each.
 
         Raises
         ------
         StorageError
-            The store cannot be reached, or somebody else changes it.
+            The store cannot be reached, or another process changes it.
         """
         converted: dict[str, SampleEntry] = {}
         taken = [action.sample_id for action in actions if action.kind == "save_manifest"]
@@ -86,7 +86,7 @@ class Mender:
                     case "join_fields":
                         join_fields(self._root, storage_options=self.storage_options)
                     case "unlist":
-                        if unlisted:  # else done with the first of them
+                        if unlisted:  # the first such step removes all of these samples
                             remove_samples(self._root, unlisted, storage_options=self.storage_options)
                         unlisted = []
                     case "convert":
@@ -98,7 +98,7 @@ class Mender:
                         converted = {}
                         write_chunk_index(self._root, storage_options=self.storage_options)
         finally:
-            # Ctrl-C comes to here as well: what is converted is not to be lost.
+            # Also after Ctrl-C: converted samples must not be lost.
             self._record(converted)
 
     @property
@@ -111,7 +111,7 @@ class Mender:
                 self.planner.storage.recover(staged)
 
     def _remove(self, key: str) -> None:
-        """Remove a leftover, one object, or what a group has of this store's objects."""
+        """Remove staged output, one object, or the objects of a group that have names of this library."""
         storage = self.planner.storage
         for staged in storage.abandoned():
             if staged.key == key:
@@ -127,9 +127,9 @@ class Mender:
         self.planner.storage.write(key, self._documents[sample_id][key])
 
     def _save_manifest(self, sample_ids: Sequence[str | None]) -> None:
-        """Replace the manifest by one with what groups say: these samples', or those of all where it is damaged."""
+        """Replace the manifest, with entries from the groups of these samples, or of all samples if it is damaged."""
         if not sample_ids:
-            return  # done with the first of them
+            return  # the first such step saves all of them
         storage, found = self.planner.storage, self.found
         known = {} if found.manifest is None else dict(found.manifest.samples)
         listing = list_store(storage.objects(), {entry.relpath for entry in known.values()})
@@ -142,7 +142,10 @@ class Mender:
         ]
         manifest = united(found.manifest, wanted, complete, trusted=not found.problem)
         if manifest is None:
-            raise StorageError(f"{self._root}: it was changed meanwhile: no group is left; repair it again")
+            raise StorageError(
+                f"{self._root}: another process changed the store during the repair, and no group is left; repair the "
+                "store again"
+            )
         if found.manifest is None and found.data:
             storage.write(MANIFEST_NAME + KEPT_SUFFIX, found.data)
         self._replace(manifest)
@@ -150,7 +153,9 @@ class Mender:
     def _replace(self, manifest: StoreManifest) -> None:
         def change(current: bytes | None) -> bytes:
             if current != self.found.data:
-                raise StorageError(f"{self._root}: {MANIFEST_NAME} was changed meanwhile; repair the store again")
+                raise StorageError(
+                    f"{self._root}: another process changed {MANIFEST_NAME} during the repair; repair the store again"
+                )
             return manifest.to_json(join(self._root, MANIFEST_NAME))
 
         self.planner.storage.update(MANIFEST_NAME, change)
@@ -158,19 +163,19 @@ class Mender:
             self.planner.storage.delete(self.found.manifest.index_names)
 
     def _convert(self, sample_id: str) -> dict[str, SampleEntry]:
-        """Convert a sample; give its entry, or nothing where that fails."""
+        """Convert a sample, and return its entry by id; return an empty dict if the conversion fails."""
         if self.planner.reconversion is None:
             return {}
         try:
             return {sample_id: self.planner.reconversion.convert(sample_id)}
         except (MissingDependencyError, StorageError):
             raise  # no sample could be converted
-        except Exception as error:  # noqa: BLE001 - whatever a broken file makes a library raise, the rest goes on
+        except Exception as error:  # noqa: BLE001 - a library may raise anything on a broken file; the rest goes on
             self.failures[sample_id] = reason_of(error)
             return {}
 
     def _record(self, converted: Mapping[str, SampleEntry]) -> None:
-        """Put the entries of converted samples into the manifest, beside what others put there."""
+        """Add the entries of converted samples to the manifest, and keep the changes of other processes."""
         former: list[str] = []
 
         def change(current: StoreManifest) -> StoreManifest:
@@ -184,7 +189,7 @@ class Mender:
             self.planner.storage.delete(former)
 
     def _save_report(self) -> None:
-        """Write the report anew or, where it cannot be read, put it aside."""
+        """Write the report again with a correct checksum or, if it cannot be read, rename it."""
         storage = self.planner.storage
         data = storage.read_if_there(REPORT_NAME) or b""
         try:

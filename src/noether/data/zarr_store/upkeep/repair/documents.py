@@ -1,4 +1,4 @@
-"""The metadata of a group as they were written, from what is left of them and the manifest."""
+"""Restoring the metadata of a group from their intact copies and the manifest."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ __all__ = ["restored_documents"]
 def restored_documents(
     storage: Storage, manifest: StoreManifest, encoding: Encoding, sample_id: str, entry: SampleEntry
 ) -> dict[str, bytes]:
-    """Return each ``zarr.json`` of a group that is not what it should be, as it should be.
+    """Return the correct content of each damaged or missing ``zarr.json`` of a group.
 
-    An intact root has copies of all others. Without one, all are made again from the manifest, as the writer makes
-    them; units and long names of an array, which the manifest lacks, are those that its own document says.
+    An intact root has copies of all other documents. Without an intact root, all documents are rebuilt from the
+    manifest. The manifest lacks the units and long names of arrays; these are taken from the arrays' own documents.
 
     Parameters
     ----------
     storage : Storage
-        Where the store lies.
+        Storage of the store.
     manifest : StoreManifest
-        Of the store, intact.
+        Intact manifest of the store.
     encoding : Encoding
-        How the writer made the chunks.
+        Encoding of the chunks.
     sample_id : str
-        The sample.
+        Id of the sample.
     entry : SampleEntry
-        What the manifest says of it.
+        Entry of the sample in the manifest.
 
     Returns
     -------
     dict of str to bytes
-        By key, relative to the root of the store; that of the group's root comes last.
+        Documents by key, relative to the root of the store; the root of the group comes last.
     """
     root_key = f"{entry.relpath}/{ROOT_KEY}"
     root = storage.read_if_there(root_key) or b""
@@ -75,7 +75,7 @@ def _own_attributes(document: bytes | None) -> dict[str, str]:
 
 
 def _nodes(manifest: StoreManifest, encoding: Encoding, entry: SampleEntry) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the path and the metadata of each node below the root, as the writer makes them."""
+    """Yield the path of each node below the root, and the metadata that the writer writes for it."""
     for domain, layout in domains_of_sample(manifest, entry, frozenset()).items():
         if domain in entry.domains:
             yield domain, group_metadata({})

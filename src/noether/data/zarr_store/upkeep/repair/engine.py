@@ -1,4 +1,4 @@
-"""A store is verified, mended, and verified again."""
+"""Repair of a store: verify, repair, and verify again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from noether.data.zarr_store.errors import ArgumentError
 from noether.data.zarr_store.manifest import list_store
 from noether.data.zarr_store.sources import SampleSource
 from noether.data.zarr_store.stores import Storage, normalize_root, open_storage
-from noether.data.zarr_store.upkeep.repair.apply import Mender
+from noether.data.zarr_store.upkeep.repair.apply import Repairer
 from noether.data.zarr_store.upkeep.repair.plan import Action, Planner
 from noether.data.zarr_store.upkeep.repair.reconversion import Reconversion, encoding_of
 from noether.data.zarr_store.upkeep.verify.engine import Progress, verify_store
@@ -21,24 +21,24 @@ from noether.data.zarr_store.upkeep.verify.store_check import read_manifest, req
 
 __all__ = ["RepairReport", "repair_store"]
 
-# What lies behind damaged metadata is only seen once these are mended.
+# Damaged metadata hide other damage until they are repaired, so there are several rounds.
 _ROUNDS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class RepairReport:
-    """What a repair did, or would do.
+    """The result of a repair, or of a dry run.
 
     Attributes
     ----------
     before : VerifyReport
-        What was found.
+        Findings before the repair.
     actions : tuple of Action
-        What was done about it, in this order; or would be.
+        Steps of the repair, in order; in a dry run, the planned steps.
     failures : dict of str to str
-        By sample id, why a sample could not be converted again.
+        By sample id, the reason why the sample could not be converted again.
     after : VerifyReport or None
-        What is found now; None where nothing was done, since it was not to be.
+        Findings after the repair; None after a dry run.
     """
 
     before: VerifyReport
@@ -73,31 +73,31 @@ def repair_store(
     on_action: Callable[[Action], None] | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> RepairReport:
-    """Verify a store, mend what can be mended, and verify it again.
+    """Verify a store, repair the damage, and verify the store again.
 
-    - Metadata are made again from their copies, the manifest from the groups, the chunk index from the shards.
-    - What killed writers left is removed, or put back where it is the only copy of a group.
-    - Samples whose data are damaged or missing are converted again, where there is a source.
+    - Metadata are rebuilt from their copies, the manifest from the groups, and the chunk index from the shards.
+    - Staged output of killed writers is removed, or restored if it is the only copy of a group.
+    - Samples whose data are damaged or missing are converted again, if there is a source.
 
-    Nothing is removed but what has a name that this library gives; all else is left alone, and named in the report.
-    Nothing else may write to the store meanwhile.
+    Only objects with names of this library are removed; all other objects are kept, and listed in the report. No other
+    process may write to the store during the repair.
 
     Parameters
     ----------
     store_root : str or path
         Local path or URL of the store.
     source : SampleSource, optional
-        Where the samples came from.
+        Source of the samples.
     level : {"census", "index", "data", "source"}
-        How closely to look; see `verify_store`.
+        Thoroughness of the verification; see `verify_store`.
     dry_run : bool
-        Whether to change nothing, and only say what would be done first.
+        Whether to change nothing, and only return the first steps of the repair.
     workers : int, optional
-        Threads; by default one for each core, and 16 for a URL.
+        Number of threads. The default is one per core, or 16 for a URL.
     progress : callable of (int, int) to None, optional
-        Of each verification; see `verify_store`.
+        Progress callback of each verification; see `verify_store`.
     on_action : callable of Action, optional
-        Called before each step is done.
+        Callback before each step.
     storage_options : mapping, optional
         Options of the store's file system; see `stores.open_storage`.
 
@@ -106,15 +106,15 @@ def repair_store(
     ArgumentError
         A parameter is out of its range, or the source does not fit the store.
     ManifestError
-        There is no store, or one of a version that this release does not know.
+        There is no store, or this release does not know its version.
     MissingDependencyError
         A library that the source needs is not installed.
     StorageError
-        The store cannot be reached, or somebody else changes it.
+        The store cannot be reached, or another process changes it.
     """
     root = normalize_root(store_root)
     if level == "source" and source is None:
-        raise ArgumentError("source: expected one for the level 'source', got none")
+        raise ArgumentError("source: expected a source for the level 'source', got none; set source, or level='data'")
 
     def verify() -> VerifyReport:
         return verify_store(
@@ -130,20 +130,20 @@ def repair_store(
     done: list[Action] = []
     failures: dict[str, str] = {}
     for _ in range(_ROUNDS):
-        mender = _open(open_storage(root, storage_options), source, workers, storage_options or {})
-        planned = [action for action in mender.planner.plan(latest) if action not in done]
+        repairer = _open(open_storage(root, storage_options), source, workers, storage_options or {})
+        planned = [action for action in repairer.planner.plan(latest) if action not in done]
         done += planned
         if dry_run or not planned:
             break
-        mender.do(planned, on_action or (lambda _: None))
-        failures |= mender.failures
+        repairer.do(planned, on_action or (lambda _: None))
+        failures |= repairer.failures
         latest = verify()
     return RepairReport(before, tuple(done), failures, None if dry_run else latest)
 
 
 def _open(
     storage: Storage, source: SampleSource | None, workers: int | None, storage_options: Mapping[str, Any]
-) -> Mender:
+) -> Repairer:
     found = read_manifest(storage)
     known = {} if found.manifest is None else dict(found.manifest.samples)
     listing = list_store(storage.objects(), {entry.relpath for entry in known.values()})
@@ -153,4 +153,4 @@ def _open(
     if source is not None:
         reconversion = Reconversion(storage.root, manifest, source, threads, storage_options)
     encoding = encoding_of(manifest, threads)
-    return Mender(Planner(storage, manifest, encoding, reconversion), found, storage_options)
+    return Repairer(Planner(storage, manifest, encoding, reconversion), found, storage_options)

@@ -1,4 +1,4 @@
-"""What there is to do about the findings of a verification. Nothing is changed here."""
+"""The plan of a repair: steps for the findings of a verification. Nothing is changed here."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ class Action:
     Attributes
     ----------
     kind : str
-        One of `ActionKind`.
+        Kind of the step, from `ActionKind`.
     object : str
-        Key of what is changed: an object, or a group with all its objects.
+        Key of the object or group that the step changes.
     sample_id : str or None
-        The sample that it concerns.
+        Id of the sample, if the step concerns one sample.
     reason : str
-        Why.
+        Reason of the step.
     """
 
     kind: ActionKind
@@ -80,18 +80,18 @@ class Action:
 
 @dataclass(slots=True)
 class Planner:
-    """Plans what to do about findings.
+    """Plans the steps for findings.
 
     Attributes
     ----------
     storage : Storage
-        Where the store lies.
+        Storage of the store.
     manifest : StoreManifest
-        What the store should be.
+        Expected state of the store.
     encoding : Encoding or None
-        How the writer made the chunks; None in stores that this library did not write.
+        Encoding of the chunks; None for stores of other programs.
     reconversion : Reconversion or None
-        Converts samples again, where there is a source.
+        Converts samples again; None without a source.
     """
 
     storage: Storage
@@ -100,10 +100,10 @@ class Planner:
     reconversion: Reconversion | None
 
     def plan(self, report: VerifyReport) -> list[Action]:
-        """Return what can be done about the damage in a report, in the order in which it is to be done."""
+        """Return the steps that repair the damage in a report, in the order of their execution."""
         abandoned = {staged.key: staged for staged in self.storage.abandoned()}
         removing = unfinished_removals(self.manifest)
-        # What is staged of a group that is being removed goes with it.
+        # Staged output of a group with an unfinished removal is removed together with the group.
         going = {key for key, staged in abandoned.items() if staged.target in removing}
         damage = [finding for finding in report.having("damage") if finding.object not in going]
         n_missing = sum(finding.kind == "missing_group" for finding in damage)
@@ -127,11 +127,11 @@ class Planner:
                 by_sample[finding.sample_id].append(finding)
         for sample_id, findings in by_sample.items():
             if self._relpath(sample_id) not in put_back:
-                # Where no group is there at all, a disk is not mounted, or the path is wrong.
+                # If all groups are missing, a disk may be unmounted, so no sample is removed from the manifest.
                 may_unlist = n_missing < len(self.manifest.samples)
                 actions += self._about_sample(sample_id, findings, may_unlist=may_unlist)
         if any(action.kind in {"save_manifest", "convert"} for action in actions):
-            actions.append(self._make_index("samples are added or changed"))
+            actions.append(self._make_index("samples were added or changed"))
         unique = {(action.kind, action.object, action.sample_id): action for action in reversed(actions)}
         return sorted(unique.values(), key=lambda action: (_ORDER.index(action.kind), action.object))
 
@@ -155,11 +155,11 @@ class Planner:
         if lost is not None and lost.kind == "missing_group" and may_unlist and not self.storage.is_linked(relpath):
             yield Action("unlist", relpath, sample_id, lost.explanation)
             return
-        # Metadata without chunks would be an array of fill values to other readers.
+        # Other readers would read metadata without chunks as an array of fill values.
         lost_arrays = tuple(f"{one.object}/" for one in findings if one.kind == "missing_array")
         for key in self.restored(sample_id) if restorable else ():
             if not key.startswith(lost_arrays):
-                yield Action("restore_metadata", key, sample_id, "it is made again from its copies")
+                yield Action("restore_metadata", key, sample_id, "the document can be restored from its copies")
         for one in findings:
             if one.kind == "leftover":
                 yield Action("remove", one.object or "", sample_id, one.explanation)
@@ -169,19 +169,19 @@ class Planner:
                 yield Action("save_manifest", MANIFEST_NAME, sample_id, one.explanation)
 
     def restored(self, sample_id: str) -> dict[str, bytes]:
-        """Return the metadata of a sample that are not what they should be, as they should be, by key."""
+        """Return the correct content of each damaged metadata document of a sample, by key."""
         entry = self.manifest.samples.get(sample_id) or self._own_entry(sample_id)
         if self.encoding is None or entry is None:
             return {}
         return restored_documents(self.storage, self.manifest, self.encoding, sample_id, entry)
 
     def _can_restore(self, sample_id: str, findings: list[Finding]) -> bool:
-        """Say whether all that is wrong with the metadata of a sample can be made good by their copies."""
+        """Return whether all damaged metadata of a sample can be restored."""
         damaged = {one.object or "" for one in findings if one.kind == "metadata_damaged"}
         return bool(damaged) and damaged <= self.restored(sample_id).keys()
 
     def _is_of(self, sample_id: str, key: str | None) -> bool:
-        """Say whether a group, or the group of a root, says itself that it is the sample."""
+        """Return whether a group's own manifest has this sample id; `key` is the group or its root."""
         own = self._own_manifest((key or "").removesuffix(f"/{ROOT_KEY}"))
         return own is not None and own.sample_id == sample_id
 

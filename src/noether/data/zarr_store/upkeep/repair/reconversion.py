@@ -1,4 +1,4 @@
-"""Single samples, converted again as they once were."""
+"""Converting single samples again, with their former settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Reconversion", "encoding_of"]
 
 
 def encoding_of(manifest: StoreManifest, threads: int) -> Encoding | None:
-    """Return how the chunks of a store become bytes; None where this library did not write it."""
+    """Return the encoding of the chunks of a store, or None if another program wrote the store."""
     level = compression_level_of(manifest)
     if level is None or manifest.shuffle_algorithm is None:
         return None
@@ -26,25 +26,25 @@ def encoding_of(manifest: StoreManifest, threads: int) -> Encoding | None:
 
 
 class Reconversion:
-    """Converts samples of a store again, with its settings and their former chunks.
+    """Converts samples of a store again, with the store's settings and the samples' former chunks.
 
     Parameters
     ----------
     root : str
-        Of the store.
+        Path or URL of the store.
     manifest : StoreManifest
-        Its manifest.
+        Manifest of the store.
     source : SampleSource
-        Where the samples come from.
+        Source of the samples.
     threads : int
-        Threads of the writer.
+        Number of threads of the writer.
     storage_options : mapping
         Options of the store's file system.
 
     Raises
     ------
     ArgumentError
-        The store cannot be written to by this library, or the source has other fields than it.
+        This library cannot write to the store, or the source lacks fields of the store.
     """
 
     def __init__(
@@ -58,8 +58,8 @@ class Reconversion:
         encoding = encoding_of(manifest, threads)
         if encoding is None or manifest.shuffle_algorithm not in SHUFFLE_ALGORITHMS:
             raise ArgumentError(
-                f"source: {root} was not converted by this library from a source (compressor {manifest.compressor}, "
-                f"shuffle {manifest.shuffle_algorithm}); repair it without one"
+                f"source: expected a store that this library converted from a source, got {root} with the compressor "
+                f"{manifest.compressor} and the shuffle {manifest.shuffle_algorithm}; repair it without a source"
             )
         self._root = root
         self._manifest = manifest
@@ -68,13 +68,13 @@ class Reconversion:
         self._storage_options = dict(storage_options)
         self._fields = {field: array for layout in manifest.domains.values() for field, array in layout.arrays.items()}
         specs = {spec.field: spec for spec in present_specs(source.filemap)}
-        # What was added later need not be in this source; of a sample that is converted again, it is gone.
+        # This source need not have fields that were added later; a sample that is converted again loses them.
         lacking = self._fields.keys() - specs.keys() - added_fields(manifest)
         self._fields = {field: array for field, array in self._fields.items() if field in specs}
         if lacking:
             raise ArgumentError(
-                f"source: it lacks {', '.join(sorted(lacking))}, which the store has; give the source that the store "
-                "was converted from, with the same preset or file map"
+                f"source: expected all fields of the store, got a source without {', '.join(sorted(lacking))}; use the "
+                "source that the store was converted from, with the same preset or file map"
             )
         beyond = {spec.attribute: None for field, spec in specs.items() if field not in self._fields}
         self._filemap = source.filemap.model_copy(update=beyond)
@@ -83,29 +83,29 @@ class Reconversion:
         self._there = frozenset(source.sample_ids())
 
     def has(self, sample_id: str) -> bool:
-        """Say whether the source has a sample."""
+        """Return whether the source has a sample."""
         return sample_id in self._there
 
     def convert(self, sample_id: str) -> SampleEntry:
-        """Convert a sample, replacing what is there of it; give what the manifest is to say.
+        """Convert a sample, replacing its group, and return its new entry for the manifest.
 
-        Raises whatever the source raises, and the errors of `ZarrStoreWriter.write_group`.
+        Raises any error of the source, and the errors of `ZarrStoreWriter.write_group`.
         """
         loaded = self._source.load(sample_id)
         fields = {field: values for field, values in loaded.fields.items() if field in self._fields}
         former = self._manifest.samples.get(sample_id)
-        # What was set since is in no source.
+        # Attributes that were set after the conversion are not in the source.
         attributes = {**({} if former is None else former.attributes), **(loaded.attributes or {})}
         return self._writer(sample_id).write_group(
             sample_id,
             fields,
             attributes=attributes,
             fingerprint=fingerprint_of_sample(self._source, sample_id),
-            on_position_loss=lambda _: None,  # the sample is to be what it was, and who converted it was told
+            on_position_loss=lambda _: None,  # the first conversion warned of this loss
         )
 
     def _writer(self, sample_id: str) -> ZarrStoreWriter:
-        """Open a writer that makes the chunks and shards that the sample had or, if nobody knows, those of others."""
+        """Open a writer with the former chunks and shards of the sample or, if unknown, those of the other samples."""
         manifest = self._manifest
         entries = [manifest.samples[sample_id]] if sample_id in manifest.samples else None
         return ZarrStoreWriter(
@@ -119,7 +119,7 @@ class Reconversion:
         )
 
     def _non_finite(self) -> NonFinite:
-        """Allow what the store has already."""
+        """Return "allow" if the store has NaN or infinite values already, and "raise" otherwise."""
         entries = self._manifest.samples.values()
         counts = (loss.non_finite for entry in entries for loss in entry.fidelity.values())
         return "allow" if any(counts) else "raise"

@@ -1,4 +1,4 @@
-"""Is every byte of a store what it should be."""
+"""Verification of every byte of a store."""
 
 from noether.data.zarr_store.upkeep.verify.engine import Progress, verify_store
 from noether.data.zarr_store.upkeep.verify.findings import LEVELS, Finding, FindingKind, Level, Severity, VerifyReport

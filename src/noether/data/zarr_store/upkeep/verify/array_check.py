@@ -1,4 +1,4 @@
-"""Is an array what the manifest says: the indexes of its shards, its chunks, and the values in them."""
+"""Check of one array against the manifest: the indexes of its shards, its chunks, and their values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from noether.data.zarr_store.writing import StoredRows
 
 __all__ = ["ArrayCheck"]
 
-# What a task reads, before compression: large enough that threads seldom wait for one another, small enough for the
+# Uncompressed bytes that a task reads: large enough that threads seldom wait for each other, and small enough for the
 # cache of a core.
 _BLOCK_BYTES = 2 << 20
 
@@ -38,27 +38,27 @@ class ArrayCheck:
     Attributes
     ----------
     context : Context
-        What is verified.
+        State of the verification.
     sample : ListedSample
-        Of which sample.
+        Sample of the array.
     layout : ArrayLayout
-        Which field.
+        Field of the array.
     grid : Grid
-        Its chunks and shards, as the manifest has them.
+        Chunks and shards according to the manifest.
     array : ReadableArray
-        What reads it.
+        Reader of the array.
     sharded : ShardedArray or None
-        The same array, where this library decodes its shards.
+        The same reader, if this library decodes the shards; None if zarr-python does.
     key : str
-        Of the array, relative to the root of the store.
+        Key of the array, relative to the root of the store.
     shards : dict of int to int
-        By number, the sizes of the shards that are there.
+        Sizes of the existing shards, by number.
     lengths : ndarray of uint32, shape (n_chunks,), or None
-        What the chunk index says of its chunks.
+        Lengths of the chunks according to the chunk index.
     reads_chunks : bool
-        Whether to read more than the shards' indexes.
+        Whether to read the chunks, and not only the shards' indexes.
     expected : StoredRows or None
-        What its rows should be.
+        Expected rows.
     """
 
     context: Context
@@ -80,11 +80,11 @@ class ArrayCheck:
     _lock: Lock = field(default_factory=Lock)
 
     def tasks(self) -> Iterator[Task]:
-        """Yield the first tasks; those that they give read the chunks."""
+        """Yield tasks that check the shards' indexes; these return tasks that read the chunks."""
         array = self.sharded
         if array is not None:
             per_shard = array.chunks_per_shard
-            # What lost shards held was looked at in the listing, and in a foreign store they are fill values.
+            # Missing shards are found in the listing; in stores of other programs, they stand for fill values.
             there = {shard: self._chunks(shard, per_shard) for shard in sorted(self.shards)}
             n_chunks = sum(map(len, there.values()))
             self._finish(self.grid.n_chunks - n_chunks, n_damaged=self.grid.n_chunks - n_chunks)
@@ -98,7 +98,7 @@ class ArrayCheck:
         return range(shard * per_shard, min((shard + 1) * per_shard, self.grid.n_chunks))
 
     def _check_shard(self, array: ShardedArray, shard: int, chunks: range) -> Iterator[Task]:
-        """Check the index of a shard; give what there is to do with its chunks."""
+        """Check the index of a shard, and return the tasks for its chunks."""
         key = f"{self.key}/c/{shard}/0"
         try:
             index = array.read_index(shard)
@@ -109,11 +109,11 @@ class ArrayCheck:
             self._finish(len(chunks), n_damaged=len(chunks))
             return iter(())
         if self.lengths is not None and not _has_lengths(index, self.lengths[chunks.start : chunks.stop]):
-            self._add("chunk_index_damaged", "the chunk index has other lengths for its chunks", key)
+            self._add("chunk_index_damaged", "the chunk index and the shard have different lengths of chunks", key)
         return self._blocks(chunks, key) if self.reads_chunks else iter(())
 
     def _blocks(self, chunks: range, key: str) -> Iterator[Task]:
-        """Yield tasks that read a few chunks each; `key` names where they lie."""
+        """Yield tasks that read a few chunks each; `key` is the key of their shard or array."""
         chunk_bytes = self.grid.chunk_points * self.layout.dim * np.dtype(self.layout.dtype).itemsize
         step = max(_BLOCK_BYTES // chunk_bytes, 1)
         for first in range(chunks.start, chunks.stop, step):
@@ -129,7 +129,7 @@ class ArrayCheck:
         return ()
 
     def _find_damaged(self, chunks: range) -> dict[int, str]:
-        """Read chunks together or, where that fails, one by one; give why some cannot be read."""
+        """Read chunks together or, if that fails, one by one; return the errors of damaged chunks, by number."""
         try:
             self._check_rows(chunks)
         except CorruptDataError as error:
@@ -153,20 +153,20 @@ class ArrayCheck:
                 self._first_differing = min(self._first_differing, int(differing[0]))
 
     def _read(self, plan: ReadPlan) -> NDArray[Any]:
-        """Read the rows of a plan as the reader does, in the stored dtype."""
+        """Read the rows of a plan in the stored dtype, by the same code as the reader."""
         rows = np.empty((plan.n_points, self.layout.dim), self.array.dtype)
         for request in self.array.requests(plan):
             try:
                 self.array.read(request, rows)
             except StorageError as error:
                 if isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EIO:
-                    raise CorruptDataError(f"the medium cannot be read ({error})") from None
+                    raise CorruptDataError(f"the disk cannot read the data ({error})") from None
                 raise
             self.context.count_bytes(rows.nbytes if request.length is None else request.length)
         return rows
 
     def _finish(self, n_chunks: int, *, n_damaged: int) -> None:
-        """Count chunks that are done with; after the last, judge what they hold together."""
+        """Count finished chunks; after the last chunk, add the findings about the array as a whole."""
         with self._lock:
             self._n_done += n_chunks
             self._n_damaged += n_damaged
@@ -176,13 +176,15 @@ class ArrayCheck:
         counted = None if fidelity is None else fidelity.non_finite
         if counted not in (None, self._n_non_finite) and not self._n_damaged:
             self._add(
-                "not_finite", f"{self._n_non_finite} values are NaN or infinite; {counted} were when it was written"
+                "not_finite",
+                f"expected {counted:,} NaN or infinite values, as when the sample was written, got "
+                f"{self._n_non_finite:,}",
             )
         if self._n_differing:
             self._add(
                 "source_differs",
-                f"{self._n_differing} of {self.grid.n_points} points have other values than the source, the first is "
-                f"row {self._first_differing} as stored",
+                f"{self._n_differing:,} of {self.grid.n_points:,} points have other values than the source, the first "
+                f"in stored row {self._first_differing:,}",
             )
 
     def _add(self, kind: FindingKind, explanation: str, key: str | None = None) -> None:
@@ -192,21 +194,21 @@ class ArrayCheck:
 
 
 def _reason(error: CorruptDataError) -> str:
-    """Return what is wrong, without the sample and field, which a finding names itself."""
+    """Return the text of an error without sample and field, because a finding names them itself."""
     return str(error.__cause__ if isinstance(error.__cause__, CorruptDataError) else error)
 
 
 def _require_tight(index: ShardIndex, n_chunks: int, size: int) -> None:
-    """Raise `CorruptDataError` unless a shard is its chunks, one after the other, and its index."""
+    """Raise `CorruptDataError` unless a shard consists of its contiguous chunks, followed by its index."""
     stored = index.lengths != MISSING
     if not stored[:n_chunks].all():
         lost = np.count_nonzero(~stored[:n_chunks])
-        raise CorruptDataError(f"{lost} of its {n_chunks} chunks are not stored")
+        raise CorruptDataError(f"{lost:,} of the {n_chunks:,} chunks of the shard are not stored")
     lengths = index.lengths[:n_chunks]
     ends = np.cumsum(lengths)
     expected_size = int(ends[-1]) + index_size(len(stored))
     if np.any(index.offsets[:n_chunks] != ends - lengths) or size != expected_size:
-        raise CorruptDataError("its chunks do not lie one after the other from its start to its index")
+        raise CorruptDataError("the chunks of the shard are not contiguous from its start to its index")
 
 
 def _has_lengths(index: ShardIndex, lengths: NDArray[np.uint32]) -> bool:
@@ -218,14 +220,14 @@ def _count_non_finite(rows: NDArray[Any]) -> int:
     """Count the values that are NaN or infinite."""
     if rows.dtype.kind != "f" or not rows.size:
         return 0
-    # By the bits: numpy.isfinite takes fifty times as long for float16.
+    # Test the exponent bits, because numpy.isfinite is fifty times slower for float16.
     exponent = np.array(np.inf, rows.dtype).view(f"u{rows.itemsize}")
     bits = rows.view(exponent.dtype) & exponent
     return int(np.count_nonzero(bits == exponent)) if bits.max() == exponent else 0
 
 
 def _differing_rows(rows: NDArray[Any], expected: StoredRows, plan: ReadPlan) -> NDArray[np.int64]:
-    """Return the stored rows of a plan that are not what is expected, bit by bit; but any NaN is like another."""
+    """Return the stored rows of a plan that differ bitwise from the expected rows; all NaNs count as equal."""
     differing = [np.empty(0, np.int64)]
     first = 0
     for part in plan.parts:

@@ -1,4 +1,4 @@
-"""What the parts of a verification share."""
+"""State that the checks of a verification share."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ __all__ = ["Context", "ListedSample"]
 
 @dataclass(frozen=True, slots=True)
 class ListedSample:
-    """A sample as the manifest and a listing have it.
+    """A sample with its entry in the manifest and the listing of its group.
 
     Attributes
     ----------
     sample_id : str
-        Which sample.
+        Id of the sample.
     entry : SampleEntry
-        What the manifest says of it.
+        Entry of the sample in the manifest.
     sizes : dict of str to int
-        The sizes of the objects of its group, by key in it.
+        Sizes of the objects of the group, by key relative to the group.
     """
 
     sample_id: str
@@ -39,24 +39,24 @@ class ListedSample:
 
 @dataclass(slots=True)
 class Context:
-    """What is verified, and what was found so far. Safe to use from many threads.
+    """The store under verification, and the findings so far. Safe to use from many threads.
 
     Attributes
     ----------
     storage : Storage
-        Where the store lies.
+        Storage of the store.
     manifest : StoreManifest
-        What the store should be.
+        Expected state of the store.
     manifest_is_intact : bool
-        Whether the manifest is to the byte what this library wrote.
+        Whether the manifest matches its checksum.
     findings : Findings
-        What it is not.
+        Findings so far.
     level : Level
-        How closely to look.
+        Level of the verification.
     chunk_index : ChunkIndex or None
-        The lengths of chunks that the store's chunk index has.
+        Chunk index of the store, with the lengths of the chunks.
     n_bytes : int
-        Bytes of shards that were read.
+        Bytes of shards that were read so far.
     """
 
     storage: Storage
@@ -69,17 +69,17 @@ class Context:
     _lock: Lock = field(default_factory=Lock)
 
     def reaches(self, level: Level) -> bool:
-        """Say whether the verification goes as far as a level."""
+        """Return whether the verification includes a level."""
         return LEVELS.index(self.level) >= LEVELS.index(level)
 
     def read(self, key: str) -> bytes:
-        """Read a document; nothing where there is none, or where it is larger than any."""
+        """Return the bytes of a document, or no bytes if it is missing or larger than any valid document."""
         try:
             return self.storage.read_if_there(key) or b""
         except TooLargeError:
             return b""
 
     def count_bytes(self, n_bytes: int) -> None:
-        """Count bytes of shards that were read."""
+        """Add to the number of shard bytes that were read."""
         with self._lock:
             self.n_bytes += n_bytes

@@ -1,4 +1,4 @@
-"""The order in which a store is looked at."""
+"""The order of the checks of a verification."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ __all__ = ["Progress", "verify_store"]
 
 Progress: TypeAlias = Callable[[int, int], None]
 
-# Requests to object storage wait far more than they work.
+# Requests to object storage consist almost only of waiting.
 _REMOTE_WORKERS = 16
 
 _LIMITS_OF_LEVELS: dict[Level, str] = {
-    "census": "only names, sizes and the roots of groups were looked at: --level data reads all",
-    "index": "no chunk was read: --level data reads all",
+    "census": "only names, sizes and the roots of groups were checked; use --level data to read all chunks",
+    "index": "no chunk was read; use --level data to read all chunks",
 }
-_LIMIT_OF_SAMPLES = "only the samples that were named, and the manifest, were looked at"
+_LIMIT_OF_SAMPLES = "only the named samples and the manifest were checked"
 
 
 def verify_store(
@@ -49,39 +49,39 @@ def verify_store(
     progress: Progress | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> VerifyReport:
-    """Find out whether every byte of a store is what it should be. Nothing is changed.
+    """Check every byte of a store. Nothing is changed.
 
-    Each level does what the ones before it do:
+    Each level includes the levels before it:
 
-    - ``"census"``: manifest, groups and objects agree; none is missing, left over, half written or of a wrong size.
-    - ``"index"``: the metadata of all nodes agree, and the index of every shard is sound, without gaps or overlaps.
-    - ``"data"``: every chunk matches its checksum and can be decompressed, and holds NaN and infinity only where that
-      was allowed when it was written.
-    - ``"source"``: positions and values are those of the source, after the stored cast, in the original order.
+    - ``"census"``: manifest, groups and objects agree; no object is missing, surplus or of a wrong size.
+    - ``"index"``: the metadata of all nodes agree, and the index of every shard is valid, without gaps or overlaps.
+    - ``"data"``: every chunk matches its checksum and can be decompressed, and the number of NaN and infinite values
+      is the number at the time of writing.
+    - ``"source"``: positions and values equal those of the source, after the stored cast, in the original order.
 
-    Memory holds a few chunks a thread and, where there is one, the chunk index; with a source, a sample of it as well.
+    Memory holds a few chunks per thread and the chunk index, if there is one; with a source, also one of its samples.
 
     Parameters
     ----------
     store_root : str or path
         Local path or URL of the store.
     level : {"census", "index", "data", "source"}
-        How closely to look.
+        Level of the verification.
     source : SampleSource, optional
-        Where the samples came from, for the level ``"source"``.
+        Source of the samples, for the level ``"source"``.
     sample_ids : iterable of str, optional
-        Which samples; without it all, and what lies beside them.
+        Ids of the samples to check. By default, all samples and all other objects of the store are checked.
     workers : int, optional
-        Threads; by default one for each core, and 16 for a URL.
+        Number of threads. The default is one per core, or 16 for a URL.
     progress : callable of (int, int) to None, optional
-        Is told how many bytes of shards were read, and how many there are.
+        Callback with the number of shard bytes that were read, and their total number.
     storage_options : mapping, optional
         Options of the file system; see `stores.open_storage`.
 
     Returns
     -------
     VerifyReport
-        What was found, and what could not have been.
+        The findings, and the limits of the verification.
 
     Raises
     ------
@@ -90,15 +90,15 @@ def verify_store(
     UnknownNameError
         The store has no such sample.
     ManifestError
-        There is no store, or one of a version that this release does not know.
+        There is no store, or this release does not know its version.
     OriginalOrderError
-        A source is given, but the store was shuffled elsewhere.
+        There is a source, but the store was shuffled by another program or holds a subset of the points.
     StorageError
         The store cannot be reached.
 
     Notes
     -----
-    A store that is written to at the same time may be found to be damaged where it is only being changed.
+    If a writer changes the store at the same time, its unfinished changes may be reported as damage.
     """
     root = normalize_root(store_root)
     _check_level(level, source)
@@ -141,9 +141,10 @@ def verify_store(
 def _check_level(level: Level, source: SampleSource | None) -> None:
     require_one_of("level", level, LEVELS)
     if (source is None) == (level == "source"):
-        given = "none" if source is None else "one"
+        given = "no source" if source is None else "a source"
         raise ArgumentError(
-            f"source: the level 'source' compares with one, and no other does; got level {level!r} and {given}"
+            f"source: expected a source with the level 'source', and none with other levels, got {given} with "
+            f"the level {level!r}; use both or neither"
         )
 
 
@@ -156,7 +157,7 @@ def _workers(root: str, workers: int | None) -> int:
 def _open(
     storage: Storage, findings: Findings, level: Level, sample_ids: Iterable[str] | None
 ) -> tuple[Context, Listing, list[ListedSample]]:
-    """Read what a store says of itself, and list what there is; check what is no sample, unless samples are named."""
+    """Read the manifest and the chunk index, and list the objects; without named samples, check all others, too."""
     found = read_manifest(storage)
     known = {} if found.manifest is None else dict(found.manifest.samples)
     prefixes = [""]

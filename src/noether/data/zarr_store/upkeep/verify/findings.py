@@ -1,4 +1,4 @@
-"""What a verification finds: small records, and the report that holds them."""
+"""Findings of a verification, and its report."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _WAYS_OUT: dict[FindingKind, tuple[Severity, str]] = {
     "entry_differs": ("damage", _REPAIR),
     "settings_differ": ("damage", _RECONVERT),
     "unlisted_group": ("damage", _REPAIR),
-    "missing_group": ("damage", f"{_RECONVERT}; or, to have the manifest list it no more, {_REPAIR}"),
+    "missing_group": ("damage", f"{_RECONVERT}; or, to remove the sample from the manifest, {_REPAIR}"),
     "half_written_group": ("damage", _RECONVERT),
     "missing_array": ("damage", _RECONVERT),
     "unfinished_removal": ("damage", _REPAIR),
@@ -65,12 +65,12 @@ _WAYS_OUT: dict[FindingKind, tuple[Severity, str]] = {
     "chunk_damaged": ("damage", _RECONVERT),
     "not_finite": ("damage", _RECONVERT),
     "source_differs": ("damage", _RECONVERT),
-    "not_compared": ("unchecked", "mend the source, or leave the sample out"),
-    "source_changed": ("note", "convert the sample again, if it is to be what the source is now"),
+    "not_compared": ("unchecked", "repair the source, or leave the sample out"),
+    "source_changed": ("note", "convert the sample again to follow the source"),
     "not_converted": ("note", "noether-zarr convert SOURCE {store}"),
-    "not_recognised": ("note", "nothing: it is left alone"),
-    "unknown_sample_in_split": ("note", "convert it, or take it out of the split"),
-    "pending_field": ("note", "noether-zarr add-fields {store} SOURCE; or take it out: noether-zarr remove {store}"),
+    "not_recognised": ("note", "no action is needed: the library ignores it"),
+    "unknown_sample_in_split": ("note", "convert the sample, or remove it from the split"),
+    "pending_field": ("note", "noether-zarr add-fields {store} SOURCE; or, to remove it, noether-zarr remove {store}"),
 }
 
 _MAX_CHUNKS_NAMED = 8
@@ -78,22 +78,22 @@ _MAX_CHUNKS_NAMED = 8
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is not as it should be.
+    """One finding of a verification.
 
     Attributes
     ----------
     kind : str
-        One of `FindingKind`.
+        Kind of the finding, from `FindingKind`.
     severity : {"damage", "unchecked", "note"}
-        Whether the store is damaged, or something could not be checked, or is only to be known.
+        Damage of the store, a check that was not possible, or a note.
     sample_id, field : str or None
-        The sample and field that it concerns.
+        The sample and field that the finding concerns.
     object : str or None
         Key of the object, relative to the root.
     explanation : str
-        What is wrong.
+        Description of the problem.
     way_out : str
-        What to do.
+        Remedy.
     """
 
     kind: FindingKind
@@ -107,22 +107,22 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What a verification found.
+    """The result of a verification.
 
     Attributes
     ----------
     store_root : str
-        Path or URL.
+        Path or URL of the store.
     level : {"census", "index", "data", "source"}
-        How closely the store was looked at.
+        Level of the verification.
     n_samples, n_objects, n_bytes : int
-        Samples and objects that were looked at, and the bytes of the shards that were read.
+        Number of samples and objects that were checked, and bytes of the shards that were read.
     seconds : float
-        How long it took.
+        Duration of the verification.
     findings : tuple of Finding
-        Damage first, then by sample and object.
+        All findings, sorted by severity (damage first), sample and object.
     limits : tuple of str
-        What could not have been found, and why.
+        Kinds of damage that this verification could not find, with the reason.
     """
 
     store_root: str
@@ -140,7 +140,7 @@ class VerifyReport:
         return not self.having("damage")
 
     def having(self, severity: Severity) -> list[Finding]:
-        """List the findings of one severity."""
+        """Return the findings of one severity."""
         return [one for one in self.findings if one.severity == severity]
 
     def to_dict(self) -> dict[str, Any]:
@@ -161,7 +161,7 @@ class Findings:
     Attributes
     ----------
     store_root : str
-        For the ways out.
+        Path or URL of the store, for the remedies.
     """
 
     store_root: str
@@ -179,14 +179,14 @@ class Findings:
         field: str | None = None,
         key: str | None = None,
     ) -> None:
-        """Add a finding; the same one counts once."""
+        """Add a finding; equal findings count once."""
         severity, way_out = _WAYS_OUT[kind]
         way_out = way_out.format(store=self.store_root)
         with self._lock:
             self._found.add(Finding(kind, severity, sample_id, field, key, explanation, way_out))
 
     def add_chunk(self, chunk: int, explanation: str, *, sample_id: str, field: str, key: str) -> None:
-        """Add a damaged chunk; those of one shard become one finding."""
+        """Add a damaged chunk; the damaged chunks of one shard become one finding."""
         with self._lock:
             damaged = self._chunks.setdefault((sample_id, field, key), _DamagedChunks([], explanation))
             if not damaged.numbers or chunk < min(damaged.numbers):
@@ -194,18 +194,18 @@ class Findings:
             damaged.numbers.append(chunk)
 
     def add_limit(self, what: str, place: str) -> None:
-        """Add a place where something cannot be found; `what` says so with ``{places}`` for all of them."""
+        """Add a place to a limit of the verification; `what` is the text of the limit, with ``{places}``."""
         with self._lock:
             self._limits.setdefault(what, set()).add(place)
 
     def sorted(self) -> tuple[Finding, ...]:
-        """Return all findings, damage first."""
+        """Return all findings, sorted by severity, with damage first."""
         for (sample_id, field_name, key), damaged in self._chunks.items():
             self.add("chunk_damaged", _name_chunks(damaged), sample_id=sample_id, field=field_name, key=key)
         return tuple(sorted(self._found, key=_order))
 
     def limits(self) -> tuple[str, ...]:
-        """Say what could not have been found."""
+        """Return the limits of the verification."""
         return tuple(what.format(places=_name_places(places)) for what, places in sorted(self._limits.items()))
 
 
@@ -219,7 +219,7 @@ def _name_chunks(damaged: _DamagedChunks) -> str:
     if len(numbers) == 1:
         return f"chunk {numbers[0]} is damaged: {damaged.first}"
     named = ", ".join(map(str, numbers[:_MAX_CHUNKS_NAMED])) + (", …" if len(numbers) > _MAX_CHUNKS_NAMED else "")
-    return f"{len(numbers)} chunks are damaged ({named}), the first: {damaged.first}"
+    return f"{len(numbers):,} chunks are damaged ({named}), the first: {damaged.first}"
 
 
 def _name_places(places: set[str]) -> str:

@@ -1,4 +1,4 @@
-"""Is a sample's group complete, does it agree with the manifest, and are its nodes what its root says."""
+"""Check of one sample: its group is complete, agrees with the manifest, and its nodes agree with its root."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ from noether.data.zarr_store.writing import StoredRows, node_document
 
 __all__ = ["SampleCheck"]
 
-_UNSEALED_GROUPS = "{places}: the metadata carry no checksum, so that only what contradicts the manifest is found"
+_UNSEALED_GROUPS = "{places}: the metadata carry no checksum, so only changes that contradict the manifest are found"
 _NO_CHECKSUMS = (
-    "{places}: the chunks carry no checksum, so that a change is found only where it cannot be decompressed any more; "
-    "--level source finds the others"
+    "{places}: the chunks carry no checksum, so only changes that break the decompression are found; use --level "
+    "source to find all changes"
 )
-_LEFT_TO_ZARR = "{places}: zarr-python reads it, so that the indexes of shards are not looked at on their own"
+_LEFT_TO_ZARR = "{places}: the array is read by zarr-python, so the indexes of its shards are not checked separately"
 
 
-# Of one array, each is named.
+# Number of missing shards of one array that have findings of their own.
 _MAX_MISSING = 100
 
 
@@ -55,14 +55,14 @@ class SampleCheck:
     Parameters
     ----------
     context : Context
-        What is verified.
+        State of the verification.
     sample : ListedSample
-        Which sample.
+        The sample.
 
     Attributes
     ----------
     is_readable : bool
-        Whether the root of its group was found to be what the manifest says, so that its arrays can be looked at.
+        Whether the root of the group agrees with the manifest, so that its arrays can be checked.
     """
 
     def __init__(self, context: Context, sample: ListedSample) -> None:
@@ -70,23 +70,23 @@ class SampleCheck:
         self.is_readable = False
         self._context = context
         self._is_own = False
-        # Fields whose arrays cannot be opened, as was found already.
+        # Fields whose arrays cannot be opened; there are findings about them already.
         self._missing: set[str] = set()
 
     def __call__(self) -> Iterable[Task]:
-        """Check what lies there by name and size, and the root of the group; give what follows."""
+        """Check the objects by name and size, and the root of the group; return the tasks for the rest."""
         if ROOT_KEY not in self.sample.sizes:
             if self.sample.sizes:
-                self._add("half_written_group", f"it has {len(self.sample.sizes)} objects, but no {ROOT_KEY}")
+                self._add("half_written_group", f"the group has {len(self.sample.sizes):,} objects, but no {ROOT_KEY}")
             else:
-                self._add("missing_group", "the manifest lists it, but there is nothing")
+                self._add("missing_group", "the manifest lists the sample, but its group is missing")
             return ()
         key = self.sample.key(ROOT_KEY)
         document = self._context.read(key)
         try:
             nodes = parse_group(document, "")
         except CorruptDataError:
-            self._add("metadata_damaged", "it is no zarr.json of a group", key=key)
+            self._add("metadata_damaged", "the document is not the zarr.json of a group", key=key)
             self._find_missing_arrays()
             return ()
         if not self._agrees(document, key):
@@ -101,18 +101,18 @@ class SampleCheck:
 
     @property
     def fields(self) -> list[str]:
-        """The fields that the manifest lists."""
+        """Fields of the sample according to the manifest."""
         return [layout.field for layout, _ in self._arrays()]
 
     def array_checks(self, expected: Mapping[str, StoredRows | None], *, reads_chunks: bool) -> Iterator[ArrayCheck]:
-        """Open arrays to be checked; what cannot be opened is found to be damaged.
+        """Yield a check for each array; an array that cannot be opened is a finding.
 
         Parameters
         ----------
         expected : mapping of str to StoredRows or None
-            The fields, and what their rows should be, where that is known.
+            Fields to check, with their expected rows, if these are known.
         reads_chunks : bool
-            Whether to read more than the shards' indexes.
+            Whether to read the chunks, and not only the shards' indexes.
         """
         missing_is_error = self._is_own or self._context.manifest.promises_all_chunks
         access = ShardAccess(self._context.storage)
@@ -144,15 +144,15 @@ class SampleCheck:
     def _open_array(
         self, opened: OpenSample, layout: ArrayLayout, grid: Grid
     ) -> tuple[ReadableArray[Any], ShardedArray | None]:
-        """Open an array as the reader does, and as one with shards where this library decodes them.
+        """Open an array; the second result is None if zarr-python, not this library, decodes its shards.
 
-        Raises `CorruptDataError` where the array is not what the manifest says.
+        Raises `CorruptDataError` if the array does not agree with the manifest.
         """
         path, shape = layout.array_name, (grid.n_points, layout.dim)
         where = f"sample {self.sample.sample_id!r}, field {layout.field}"
         array = opened.sharded_array(path, shape, grid.chunk_points, where)
         if self._is_own and not _keeps_promise(array, layout, grid):
-            raise CorruptDataError("its dtype, chunks or shards are not those that the manifest says")
+            raise CorruptDataError("the dtype, chunks or shards of the array do not agree with the manifest")
         if array is None:
             self._context.findings.add_limit(_LEFT_TO_ZARR, self.sample.key(path))
             return opened.zarr_array(path, shape, where), None
@@ -161,11 +161,11 @@ class SampleCheck:
         return array, array
 
     def _agrees(self, document: bytes, key: str) -> bool:
-        """Say whether the root is what was written, and is of the sample that the manifest lists."""
+        """Return whether the root is intact, and agrees with the manifest on the settings and domains of the sample."""
         manifest, entry = self._context.manifest, self.sample.entry
         state = checksum_state_of_root(document)
         if state == "broken":
-            self._add("metadata_damaged", "its bytes do not match the checksum that it carries", key=key)
+            self._add("metadata_damaged", "the document does not match its checksum", key=key)
             self._find_missing_arrays()
             return False
         if state == "none":
@@ -173,61 +173,61 @@ class SampleCheck:
         try:
             own = OwnManifest.of_root(document, entry.relpath, key)
         except ManifestError as error:
-            # Other programs write groups that say nothing of their sample.
+            # Groups of other programs have no manifest of their own.
             if state == "intact" or manifest.promises_all_chunks:
                 self._add("metadata_damaged", str(error), key=key)
             return True
         self._is_own = True
-        # Other programs write manifests that leave much out.
-        said = manifest.model_fields_set
-        settings = [one for one in manifest.differing_settings(own.alone, of_group=True) if one in said]
+        # Manifests of other programs leave out many settings.
+        written = manifest.model_fields_set
+        settings = [one for one in manifest.differing_settings(own.alone, of_group=True) if one in written]
         if settings:
-            self._add("settings_differ", f"it says otherwise than the manifest: {', '.join(settings)}", key=key)
+            self._add("settings_differ", f"the group disagrees with the manifest on {', '.join(settings)}", key=key)
             return False
         says = entry_of_group(manifest, own.alone.domains, own.entry)
         parts = _differing_parts(entry, says, all_parts=self._context.manifest_is_intact)
         if own.sample_id != self.sample.sample_id:
-            parts = [f"it is the sample {own.sample_id!r}"]
+            parts = [f"the sample id, which is {own.sample_id!r} in the group"]
         if parts:
-            self._add("entry_differs", f"it says otherwise than the manifest: {', '.join(parts)}", key=key)
-        # Arrays that the group names are no leftovers, whether or not the manifest knows it already.
+            self._add("entry_differs", f"the group disagrees with the manifest on {', '.join(parts)}", key=key)
+        # Arrays that the group lists are not leftovers, even if the manifest does not list them yet.
         added = tuple(sorted({*entry.added_fields, *says.added_fields}))
         self.sample = replace(self.sample, entry=replace(entry, added_fields=added))
         return entry.domains == own.entry.domains
 
     def _arrays(self) -> Iterator[tuple[ArrayLayout, Grid]]:
-        """Yield layout and grid of each array that the manifest lists."""
+        """Yield the layout and the grid of each array according to the manifest."""
         domains = domains_of_sample(self._context.manifest, self.sample.entry, frozenset())
         for domain, found in self.sample.entry.domains.items():
             for layout in domains[domain].arrays.values():
                 yield layout, found.grid
 
     def _paths(self) -> dict[str, str | None]:
-        """Return the path of each node below the root, and its field if it is an array."""
+        """Return the path of each node below the root, and its field if the node is an array."""
         paths: dict[str, str | None] = dict.fromkeys(self.sample.entry.domains)
         return paths | {layout.array_name: layout.field for layout, _ in self._arrays()}
 
     def _find_missing_arrays(self) -> None:
-        """Find the arrays of which the group has no object: in any store, only a chunk may stand for fill values."""
+        """Find the arrays without any object. This is damage in every store: only missing chunks mean fill values."""
         there = directories_of(self.sample.sizes)
         for layout, _ in self._arrays():
             path = layout.array_name
             if path not in there:
                 self._missing.add(layout.field)
-                explanation = "the manifest lists it, but the group has no such array"
+                explanation = "the manifest lists the array, but the group does not have it"
                 self._add("missing_array", explanation, field=layout.field, key=self.sample.key(path))
 
     def _check_array_nodes(self, copies: Metadata | None) -> None:
-        """Find the arrays of a foreign group that have no metadata, or none among the copies of the root."""
+        """Find the arrays of another program's group whose metadata, or their copies in the root, are missing."""
         for layout, _ in self._arrays():
             path = layout.array_name
             key = f"{path}/{ROOT_KEY}"
             if layout.field in self._missing:
                 continue
             if key not in self.sample.sizes:
-                self._add("metadata_damaged", "it is not there", field=layout.field, key=self.sample.key(key))
+                self._add("metadata_damaged", "the object is missing", field=layout.field, key=self.sample.key(key))
             elif copies is not None and path not in copies:
-                explanation = "the root of the group has no copy of it"
+                explanation = "the root of the group has no copy of this document"
                 self._add("metadata_damaged", explanation, field=layout.field, key=self.sample.key(key))
             else:
                 continue
@@ -235,13 +235,13 @@ class SampleCheck:
                 self._missing.add(layout.field)  # no reader can open it
 
     def _check_objects(self) -> None:
-        """Compare names and sizes of the objects of a group of ours with what they should be."""
+        """Check the names and sizes of the objects of a group that this library wrote."""
         known = {ROOT_KEY}
         for path, field in self._paths().items():
             inside = f"{path}/{ROOT_KEY}"
             known.add(inside)
             if inside not in self.sample.sizes and field not in self._missing:
-                self._add("metadata_damaged", "it is not there", field=field, key=self.sample.key(inside))
+                self._add("metadata_damaged", "the object is missing", field=field, key=self.sample.key(inside))
         lengths, shards = self._indexed_lengths(), shards_by_array(self.sample.sizes)
         for layout, grid in self._arrays():
             path = layout.array_name
@@ -254,10 +254,10 @@ class SampleCheck:
             if is_own_key(inside, known_layouts(self._context.manifest)):
                 self._add("leftover", "the sample has no such shard or array", key=self.sample.key(inside))
             else:
-                self._add("not_recognised", "it is no part of the sample", key=self.sample.key(inside))
+                self._add("not_recognised", "the object does not belong to the sample", key=self.sample.key(inside))
 
     def _removed_objects(self) -> set[str]:
-        """Return the objects of fields that are being removed, which is a finding of its own."""
+        """Return the objects of fields whose removal has not ended; the removal is a finding of its own."""
         paths = [
             f"{array.array_name}/"
             for arrays in self._context.manifest.removing_fields.values()
@@ -268,12 +268,12 @@ class SampleCheck:
     def _check_shards(
         self, key: str, layout: ArrayLayout, grid: Grid, found: dict[int, int], lengths: NDArray[np.uint32] | None
     ) -> None:
-        """Compare the numbers and sizes of the shards of an array with what they should be."""
+        """Check the numbers and sizes of the shards of an array."""
         missing = (number for number in range(grid.n_shards) if number not in found)
         for number in islice(missing, _MAX_MISSING):
-            self._add("missing_object", "it is not there", field=layout.field, key=f"{key}/c/{number}/0")
+            self._add("missing_object", "the object is missing", field=layout.field, key=f"{key}/c/{number}/0")
         if grid.n_shards - len(found) > _MAX_MISSING:
-            explanation = f"{grid.n_shards - len(found):,} of its {grid.n_shards:,} shards are not there"
+            explanation = f"{grid.n_shards - len(found):,} of the {grid.n_shards:,} shards are missing"
             self._add("missing_object", explanation, field=layout.field, key=key)
         per_shard = grid.shard_points // grid.chunk_points
         most_bytes = ChunkCodec(np.dtype(layout.dtype), grid.chunk_points, layout.dim).max_stored_bytes
@@ -285,24 +285,26 @@ class SampleCheck:
             least, most = least + index_size(per_shard), most + index_size(per_shard)
             if not least <= size <= most:
                 wanted = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-                explanation = f"it has {size:,} bytes, expected {wanted}"
+                explanation = f"expected {wanted} bytes, got {size:,}"
                 self._add("wrong_size", explanation, field=layout.field, key=f"{key}/c/{number}/0")
 
     def _check_nodes(self, copies: Metadata) -> tuple[()]:
-        """Compare the nodes' own metadata with the copies in the root."""
+        """Compare the metadata of the nodes with their copies in the root."""
         for path, field in self._paths().items():
             key = self.sample.key(f"{path}/{ROOT_KEY}")
             document = self._context.read(key)
             if path not in copies:
                 if self._is_own:
-                    self._add("metadata_damaged", "the root of the group has no copy of it", field=field, key=key)
+                    explanation = "the root of the group has no copy of this document"
+                    self._add("metadata_damaged", explanation, field=field, key=key)
             elif f"{path}/{ROOT_KEY}" in self.sample.sizes and not self._is_copied(document, copies[path]):
-                self._add("metadata_damaged", "it is not what the root of the group says", field=field, key=key)
+                explanation = "the document differs from its copy in the root of the group"
+                self._add("metadata_damaged", explanation, field=field, key=key)
         return ()
 
     def _is_copied(self, document: bytes, copy: Any) -> bool:
         try:
-            # Ours are the same to the byte; other programs may lay out the same in another way.
+            # Documents of this library must be equal byte by byte; other programs may format their JSON differently.
             return document == node_document(copy) if self._is_own else _same_array(parse_document(document), copy)
         except ValueError:
             return False
@@ -312,7 +314,7 @@ class SampleCheck:
             yield from check.tasks()
 
     def _indexed_lengths(self) -> dict[str, NDArray[np.uint32]]:
-        """Return what the chunk index says, by field."""
+        """Return the lengths of the sample's chunks from the chunk index, by field."""
         index = self._context.chunk_index
         if index is None or self.sample.sample_id not in self._context.manifest.samples:
             return {}
@@ -329,12 +331,12 @@ class SampleCheck:
 
 
 def _differing_parts(listed: SampleEntry, own: SampleEntry, *, all_parts: bool) -> list[str]:
-    """Name the parts of an entry that a group says otherwise: all parts, or those alone that the entry has."""
+    """Return the keys of an entry that differ in the group: of all keys, or only of the keys that `listed` has."""
     parts = ("domains", "attributes", "fidelity", "fingerprint", "added_fields")
     differing = [
         part for part in parts if (all_parts or getattr(listed, part)) and getattr(listed, part) != getattr(own, part)
     ]
-    # Releases that do not know the key leave it out of what they save.
+    # Releases that do not know this key leave it out when they save.
     if listed.content_crc32c and own.content_crc32c and listed.content_crc32c != own.content_crc32c:
         differing.append("content_crc32c")
     return differing
@@ -349,7 +351,7 @@ def _keeps_promise(array: ShardedArray | None, layout: ArrayLayout, grid: Grid) 
 
 
 def _same_array(found: Any, copy: Any) -> bool:
-    """Compare the metadata of arrays; those of groups may have their own copies in them."""
+    """Return whether two metadata documents agree; groups always agree, since they may contain further copies."""
     both = [one if isinstance(one, dict) else {} for one in (found, copy)]
     kinds = [one.get("node_type") for one in both]
     return kinds == ["group", "group"] or (kinds == ["array", "array"] and both[0] == both[1])

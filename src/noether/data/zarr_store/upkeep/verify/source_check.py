@@ -1,4 +1,4 @@
-"""Is a sample what its source is: the same positions and values, after the stored cast, in the original order."""
+"""Check of a sample against its source: the same positions and values, after the stored cast, in original order."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ __all__ = ["SourceCheck", "require_known_order"]
 
 
 def require_known_order(manifest: StoreManifest, origin: str) -> str:
-    """Return the shuffle of a store; raise `OriginalOrderError` unless the order of the source is known."""
+    """Return the shuffle algorithm of a store; raise `OriginalOrderError` if the order of the source is unknown."""
     try:
         return require_original_order(manifest)
     except OriginalOrderError as error:
         raise OriginalOrderError(
-            f"{origin}: it cannot be compared with a source: {error}; verify the level 'data'"
+            f"{origin}: the store cannot be compared with a source ({error}); use the level 'data'"
         ) from error
 
 
 class SourceCheck:
-    """Compares samples with their source, one at a time, since a source may be as large as memory.
+    """Compares samples with their source, one at a time, because a sample of the source may be as large as memory.
 
     Parameters
     ----------
     context : Context
-        What is verified.
+        State of the verification.
     source : SampleSource
-        Where the samples came from.
+        Source of the samples.
     shuffle_algorithm : str
-        The shuffle of the store, which is known.
+        Shuffle algorithm of the store.
     threads : int
-        Threads that read the source.
+        Number of threads that read the source.
     run : callable
-        Does tasks, and those that they give.
+        Function that runs tasks, and the tasks that they return.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class SourceCheck:
         self._there = frozenset(source.sample_ids())
 
     def compare(self, check: SampleCheck) -> None:
-        """Read all chunks of a sample, and compare their rows with those of the source."""
+        """Read all chunks of a sample, and compare their rows with the source."""
         sample = check.sample
         fields = self._load(sample)
         compared: set[str] = set()
@@ -92,10 +92,10 @@ class SourceCheck:
         self._read(check, dict.fromkeys(field for field in check.fields if field not in compared))
 
     def note_unconverted(self, sample_ids: Iterable[str]) -> None:
-        """Note which samples of the source are not among these."""
+        """Add a note about samples of the source that are not in `sample_ids`."""
         missing = sorted(self._there.difference(sample_ids))
         if missing:
-            example = f"{len(missing)} samples of the source are not in the store, such as {missing[0]!r}"
+            example = f"{len(missing):,} samples of the source are not in the store, such as {missing[0]!r}"
             self._context.findings.add("not_converted", example)
 
     def _read(self, check: SampleCheck, expected: Mapping[str, StoredRows | None]) -> None:
@@ -103,15 +103,15 @@ class SourceCheck:
         self._run(task for one in checks for task in one.tasks())
 
     def _load(self, sample: ListedSample) -> dict[str, list[FieldValues]]:
-        """Load the domains that can be compared; say why others cannot."""
+        """Load the domains that can be compared; add findings about the others."""
         sample_id, entry = sample.sample_id, sample.entry
         if sample_id not in self._there:
-            self._add(sample, "not_compared", "the source does not have it")
+            self._add(sample, "not_compared", "the source does not have the sample")
             return {}
         try:
             loaded = self._source.load(sample_id)
             layouts = self._context.manifest.domains
-            # Fields that came later need not be in this source.
+            # This source need not have fields that were added later.
             layouts = without_fields(layouts, later_fields(self._context.manifest) - loaded.fields.keys())
             known = {field for layout in layouts.values() for field in layout.arrays}
             given = {field: values for field, values in loaded.fields.items() if field in known}
@@ -120,15 +120,15 @@ class SourceCheck:
             self._note_change(sample)
         except MissingDependencyError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a broken file makes a library raise, the rest goes on
+        except Exception as error:  # noqa: BLE001 - a library may raise anything on a broken file; the rest goes on
             self._add(sample, "not_compared", f"the source cannot be read: {reason_of(error)}")
             return {}
-        # Others may have been set since.
+        # The sample may have more attributes, which were set after the conversion.
         if not attributes.items() <= entry.attributes.items():
-            self._add(sample, "source_differs", "its attributes are not those of the source")
+            self._add(sample, "source_differs", "the attributes of the sample differ from the source")
         for domain in domains.keys() ^ entry.domains.keys():
             has, lacks = ("source", "sample") if domain in domains else ("sample", "source")
-            self._add(sample, "source_differs", f"the {has} has the domain {domain!r}, the {lacks} has not")
+            self._add(sample, "source_differs", f"the {has} has the domain {domain!r}, but the {lacks} does not")
         return {
             domain: values for domain, values in domains.items() if self._has_as_many_points(sample, domain, values)
         }
@@ -137,7 +137,7 @@ class SourceCheck:
         found = sample.entry.domains.get(domain)
         n_points = values[0][1].shape[0]
         if found is not None and found.n_points != n_points:
-            difference = f"domain {domain!r} has {found.n_points:,} points, in the source {n_points:,}"
+            difference = f"domain {domain!r} has {found.n_points:,} points in the store, and {n_points:,} in the source"
             self._add(sample, "source_differs", difference)
         return found is not None and found.n_points == n_points
 
@@ -146,7 +146,7 @@ class SourceCheck:
         if former is None or not isinstance(self._source, FingerprintedSource):
             return
         if self._source.fingerprint(sample.sample_id) != former:
-            self._add(sample, "source_changed", "the files of the source have changed since it was converted")
+            self._add(sample, "source_changed", "the files of the source have changed since the conversion")
 
     def _add(self, sample: ListedSample, kind: FindingKind, explanation: str) -> None:
         self._context.findings.add(kind, explanation, sample_id=sample.sample_id, key=sample.entry.relpath)

@@ -1,4 +1,4 @@
-"""What a store has beside its samples: the manifest, the chunk index, the report, and what is left over."""
+"""Checks of the store besides its samples: the manifest, the chunk index, the report, and leftovers of writers."""
 
 from __future__ import annotations
 
@@ -37,24 +37,24 @@ __all__ = ["ReadManifest", "check_around", "find_unlisted", "open_index", "read_
 
 _INDEX_NAME = re.compile(r"(?:chunk|sample)_index-([0-9a-f]{16})\.npy")
 
-_UNSEALED_MANIFEST = "{places} carries no checksum, so that only what contradicts the groups is found"
+_UNSEALED_MANIFEST = "{places} carries no checksum, so only changes that contradict the groups are found"
 _MAX_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
 class ReadManifest:
-    """A manifest as it was found.
+    """The manifest of a store before any repair.
 
     Attributes
     ----------
     manifest : StoreManifest or None
-        None where there is none that can be read.
+        The manifest; None if it is missing or cannot be read.
     checksum_state : {"intact", "broken", "none"}
-        Whether it is as it was written.
+        Whether the manifest matches its checksum; "none" if it has no checksum.
     problem : str
-        What is wrong with it; empty if nothing is.
+        Description of the damage; empty if there is none.
     data : bytes or None
-        What was read.
+        Bytes of the manifest; None if it is missing.
     """
 
     manifest: StoreManifest | None
@@ -64,25 +64,25 @@ class ReadManifest:
 
 
 def read_manifest(storage: Storage) -> ReadManifest:
-    """Read the manifest of a store, whatever state it is in.
+    """Read the manifest of a store; a damaged or missing manifest is not an error.
 
     Raises
     ------
     ManifestError
-        It is of a version that this release does not know.
+        This release does not know the version of the manifest.
     """
     data = storage.read_if_there(MANIFEST_NAME)
     if data is None:
-        return ReadManifest(None, "none", "it is not there", None)
+        return ReadManifest(None, "none", "the manifest is missing", None)
     try:
         content, _ = parse_json(data)
     except ValueError as error:
         return ReadManifest(None, "none", str(error), data)
     state = checksum_state(data, content) if isinstance(content, dict) else "none"
-    problem = "its bytes do not match the checksum that it carries" if state == "broken" else ""
+    problem = "the document does not match its checksum" if state == "broken" else ""
     try:
         manifest = StoreManifest.parse(data, MANIFEST_NAME)
-        dict(manifest.samples)  # each is checked when it is asked for
+        dict(manifest.samples)  # an entry is checked at its first access
     except ManifestError as error:
         version = content.get("format_version") if isinstance(content, dict) else None
         if state != "broken" and isinstance(version, int) and version > NEWEST_FORMAT_VERSION:
@@ -92,7 +92,7 @@ def read_manifest(storage: Storage) -> ReadManifest:
 
 
 def require_manifest(storage: Storage, found: ReadManifest, listing: Listing, findings: Findings) -> StoreManifest:
-    """Return the manifest or, where that is damaged, what the groups say instead.
+    """Return the manifest or, if it is damaged, a manifest that is rebuilt from the groups.
 
     Raises
     ------
@@ -108,22 +108,22 @@ def require_manifest(storage: Storage, found: ReadManifest, listing: Listing, fi
     manifest = united(found.manifest, intact, listing.complete, trusted=False)
     if manifest is None:
         raise ManifestError(
-            f"{join(storage.root, MANIFEST_NAME)}: {found.problem}; there is no complete group either that this "
-            f"library wrote, so {storage.root} is no store; check the path"
+            f"{join(storage.root, MANIFEST_NAME)}: {found.problem}, and {storage.root} has no complete group that this "
+            "library wrote, so it is not a store; check the path"
         )
     findings.add("manifest_damaged", found.problem, key=MANIFEST_NAME)
     return manifest
 
 
 def open_index(storage: Storage, manifest: StoreManifest, findings: Findings) -> ChunkIndex | None:
-    """Read the chunk index; that of a local store is mapped, that of another is held in memory."""
+    """Read the chunk index; the index of a local store is memory-mapped, the index of a remote store is in memory."""
     name = manifest.index_name
     if name is None:
         return None
     data = storage.read_if_there(name) if is_remote(storage.root) else None
     path = Path(storage.root, name)
     if data is None and not path.is_file():
-        findings.add("chunk_index_missing", "the manifest names it, but it is not there", key=name)
+        findings.add("chunk_index_missing", "the manifest names the chunk index, but the object is missing", key=name)
         return None
     try:
         if data is None:
@@ -142,19 +142,19 @@ def open_index(storage: Storage, manifest: StoreManifest, findings: Findings) ->
 
 
 def _require_hash(name: str, digest: str) -> None:
-    """Raise `CorruptDataError` where a chunk index has another hash than its name; other programs' have any name."""
+    """Raise `CorruptDataError` if the hash in the name of a chunk index is wrong; names of other programs have none."""
     named = _INDEX_NAME.fullmatch(name)
     if named is not None and not digest.startswith(named[1]):
-        raise CorruptDataError("its bytes do not match the hash in its name")
+        raise CorruptDataError("the chunk index does not match the hash in its name")
 
 
 def find_unlisted(
     storage: Storage, manifest: StoreManifest, listing: Listing, findings: Findings
 ) -> Iterator[ListedSample]:
-    """Yield the complete groups of the store that the manifest does not list; name the others that it does not."""
+    """Yield the complete groups that the manifest does not list, and add findings about all unlisted groups."""
     removing = unfinished_removals(manifest)
     for path, sample_id in removing.items():
-        findings.add("unfinished_removal", "its removal was begun and has not ended", sample_id=sample_id, key=path)
+        findings.add("unfinished_removal", "the removal of the sample has not ended", sample_id=sample_id, key=path)
     listed = {entry.relpath for entry in dict(manifest.samples).values()} | removing.keys()
     others = {path: sizes for path, sizes in listing.groups.items() if path not in listed}
     layouts = known_layouts(manifest)
@@ -162,19 +162,19 @@ def find_unlisted(
         if ROOT_KEY in sizes:
             continue
         if all(is_own_key(inside, layouts) for inside in sizes):
-            findings.add("leftover", f"a group without {ROOT_KEY}, which the manifest does not list", key=path)
+            findings.add("leftover", f"a group without {ROOT_KEY} that the manifest does not list", key=path)
         else:
             findings.add("not_recognised", f"a directory without {ROOT_KEY}", key=path)
     for path, own in read_own_manifests(storage, [path for path in listing.complete if path not in listed]):
-        problem = _why_none_of(manifest, own)
+        problem = _why_not_of(manifest, own)
         inside = others[path].keys() - {ROOT_KEY}
         if _is_damaged(own) and inside and all(is_own_key(key, layouts) for key in inside):
-            explanation = "it is damaged, in a group that the manifest does not list"
+            explanation = "the root of a group that the manifest does not list is damaged"
             findings.add("metadata_damaged", explanation, sample_id=sample_id_of(path), key=f"{path}/{ROOT_KEY}")
         elif isinstance(own, ManifestError) or problem:
             findings.add("not_recognised", problem, key=path)
         else:
-            findings.add("unlisted_group", "the manifest does not list it", sample_id=own.sample_id, key=path)
+            findings.add("unlisted_group", "the manifest does not list the sample", sample_id=own.sample_id, key=path)
             entry = entry_of_group(manifest, own.alone.domains, own.entry)
             yield ListedSample(own.sample_id, entry, others[path])
 
@@ -183,33 +183,33 @@ def _is_damaged(own: OwnManifest | ManifestError) -> bool:
     return isinstance(own, ManifestError) or own.checksum_state == "broken"
 
 
-def _why_none_of(manifest: StoreManifest, own: OwnManifest | ManifestError) -> str:
-    """Say why a group is none of a store; nothing where it is one."""
+def _why_not_of(manifest: StoreManifest, own: OwnManifest | ManifestError) -> str:
+    """Return the reason why a group does not belong to a store; empty if it does."""
     if isinstance(own, ManifestError):
         return str(own)
     if own.checksum_state == "broken":
-        return f"a group that the manifest does not list, whose {ROOT_KEY} does not match its checksum"
+        return f"a group that the manifest does not list, and whose {ROOT_KEY} does not match its checksum"
     differing = manifest.differing_settings(own.alone, of_group=True)
     if differing:
         return f"a group that was written with other settings ({', '.join(differing)})"
     if own.sample_id in manifest.samples:
-        return f"another group of the sample {own.sample_id!r}"
+        return f"a second group of the sample {own.sample_id!r}"
     return ""
 
 
 def check_around(
     storage: Storage, manifest: StoreManifest, former: ReadManifest, listing: Listing, findings: Findings
 ) -> None:
-    """Check what is no sample: files beside the groups, what writers left, the report, the splits."""
+    """Check everything besides the samples: files beside the groups, leftovers of writers, the report, the splits."""
     named = {MANIFEST_NAME, REPORT_NAME, *manifest.index_names}
     for key in listing.others.keys() - named:
         if _INDEX_NAME.fullmatch(key):
-            if not former.problem:  # else nobody knows whether it was named
+            if not former.problem:  # a damaged manifest may have named this index
                 findings.add("leftover", "a chunk index that the manifest does not name", key=key)
         else:
-            findings.add("not_recognised", "it is no part of the store", key=key)
+            findings.add("not_recognised", "the object does not belong to the store", key=key)
     for staged in storage.abandoned():
-        what = "the only complete copy of" if staged.restores else "what a writer that was killed left of"
+        what = "the only complete copy of" if staged.restores else "partial output of a killed writer for"
         findings.add("leftover", f"{what} {staged.target}", key=staged.key)
     if REPORT_NAME in listing.others:
         _check_report(storage, findings)
@@ -218,12 +218,12 @@ def check_around(
         unknown = [sample_id for sample_id in sample_ids if sample_id not in manifest.samples]
         if unknown:
             shown = ", ".join(map(repr, unknown[:_MAX_NAMED])) + (", …" if len(unknown) > _MAX_NAMED else "")
-            explanation = f"split {split!r} names {len(unknown)} samples that are not in the store: {shown}"
+            explanation = f"split {split!r} names {len(unknown):,} samples that are not in the store: {shown}"
             findings.add("unknown_sample_in_split", explanation, key=MANIFEST_NAME)
 
 
 def _check_later_fields(manifest: StoreManifest, findings: Findings) -> None:
-    """Name the fields that not all samples have, and those that are on their way in or out."""
+    """Add findings about pending fields, and about additions and removals of fields that have not ended."""
     for one in pending_of(manifest):
         if one.lacking or not one.n_samples:
             shown = ", ".join(map(repr, one.lacking[:_MAX_NAMED])) + (", …" if len(one.lacking) > _MAX_NAMED else "")
@@ -231,11 +231,11 @@ def _check_later_fields(manifest: StoreManifest, findings: Findings) -> None:
             explanation = f"{one.field} is pending: {n_lacking}{': ' if shown else ''}{shown}"
             findings.add("pending_field", explanation, field=one.field, key=MANIFEST_NAME)
         else:
-            explanation = f"{one.field}: all samples have it, and the manifest lists it as pending"
+            explanation = f"{one.field}: all samples have the field, but the manifest lists it as pending"
             findings.add("unfinished_addition", explanation, field=one.field, key=MANIFEST_NAME)
     for arrays in manifest.removing_fields.values():
         for field in arrays:
-            explanation = f"{field}: its removal was begun and has not ended"
+            explanation = f"{field}: the removal of the field has not ended"
             findings.add("unfinished_removal", explanation, field=field, key=MANIFEST_NAME)
 
 
@@ -248,4 +248,4 @@ def _check_report(storage: Storage, findings: Findings) -> None:
         return
     content: Mapping[str, Any] = {} if data is None else parse_json(data)[0]
     if checksum_state(data or b"", content) == "broken":
-        findings.add("report_damaged", "its bytes do not match the checksum that it carries", key=REPORT_NAME)
+        findings.add("report_damaged", "the document does not match its checksum", key=REPORT_NAME)

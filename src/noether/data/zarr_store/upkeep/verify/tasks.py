@@ -1,4 +1,4 @@
-"""Work that gives more work, done in threads."""
+"""Tasks that return further tasks, run in threads."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ __all__ = ["Task", "run_tasks"]
 
 Task: TypeAlias = Callable[[], Iterable["Task"]]
 
-# Tasks per thread that are under way or about to be.
+# Number of submitted tasks per thread.
 _AHEAD = 2
 
 
 def run_tasks(tasks: Iterable[Task], workers: int, on_done: Callable[[], None]) -> None:
-    """Run tasks, and those that they give, in threads.
+    """Run tasks, and the tasks that they return, in threads.
 
-    The newest come first: what a task gives is done before more of the former are begun, so that few wait, however
-    many there are.
+    The newest tasks run first: the tasks that a task returns run before older ones are started. So only few tasks wait,
+    even if there are many in total.
 
     Parameters
     ----------
     tasks : iterable of callable
-        Each gives the tasks that follow from it. They are asked for one at a time, in this thread.
+        The tasks; each returns further tasks. They are iterated lazily, in this thread.
     workers : int
-        Threads; with 1, all is done in this one.
+        Number of threads; with 1, this thread runs all tasks.
     on_done : callable
-        Called in this thread whenever tasks are done.
+        Callback in this thread after tasks have finished.
     """
     if workers == 1:
         _run_here(iter(tasks), on_done)
@@ -47,7 +47,7 @@ def run_tasks(tasks: Iterable[Task], workers: int, on_done: Callable[[], None]) 
                 waiting += [iter(future.result()) for future in done]
                 on_done()
         finally:
-            # After an error, or Ctrl-C, only what has begun is waited for.
+            # After an error or Ctrl-C, the pool waits only for running tasks.
             for future in running:
                 future.cancel()
 
