@@ -74,7 +74,8 @@ export class SampleView {
   /** Look at all points from a standard view. */
   frame(name: string): void {
     const view = STANDARD_VIEWS.find((one) => one.name === name) ?? STANDARD_VIEWS[0];
-    if (view && !this.#localBounds().isEmpty()) this.stage.lookFrom(view.direction, view.up);
+    const bounds = this.#shownBounds();
+    if (view && !bounds.isEmpty()) this.stage.lookFrom(bounds, view.direction, view.up);
   }
 
   refresh(): void {
@@ -132,6 +133,18 @@ export class SampleView {
       this.#framed = size;
       this.frame("Corner");
     }
+  }
+
+  /** Bounds of what the clip box leaves; those of all points where it leaves nothing. */
+  #shownBounds(): Box3 {
+    const bounds = this.#localBounds();
+    const shown = bounds.clone();
+    this.#state?.clip.forEach(([low, high], axis) => {
+      const center = this.center[axis] as number;
+      if (low !== null) shown.min.setComponent(axis, Math.max(shown.min.getComponent(axis), low - center));
+      if (high !== null) shown.max.setComponent(axis, Math.min(shown.max.getComponent(axis), high - center));
+    });
+    return shown.isEmpty() ? bounds : shown;
   }
 
   #localBounds(): Box3 {

@@ -139,9 +139,8 @@ export class Stage {
     this.redraw();
   }
 
-  /** Look at all points along a direction. */
-  lookFrom(direction: Vector3, up: Vector3): void {
-    const bounds = this.#bounds;
+  /** Look at bounds along a direction, so that all of them is seen. */
+  lookFrom(bounds: Box3, direction: Vector3, up: Vector3): void {
     const middle = bounds.getCenter(new Vector3());
     const radius = Math.max(bounds.getSize(new Vector3()).length() / 2, 1e-9);
     const aspect = Math.min(this.#perspective.aspect, 1);

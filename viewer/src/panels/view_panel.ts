@@ -62,7 +62,7 @@ export function viewPanel(panel: HTMLElement, state: ViewState, sampleIds: reado
 /** A slice is a thin clip box across one axis. */
 function sliceControls(clip: Clip, actions: ViewActions): HTMLElement {
   const place = element("input", { type: "range", min: "0", max: "1", step: "0.005", value: "0.5", ariaLabel: "Place of the slice" });
-  let axis = clip.findIndex(([low, high]) => low !== null && high !== null);
+  let axis = slicedAxis(clip, actions.bounds());
   const cut = (): void => {
     const bounds = actions.bounds();
     if (axis < 0 || !bounds || bounds.isEmpty()) return;
@@ -79,6 +79,14 @@ function sliceControls(clip: Clip, actions: ViewActions): HTMLElement {
     else actions.change({ clip: clip.map((limits, i) => (i === former ? [null, null] : limits)) });
   });
   return element("div", {}, chooser, place);
+}
+
+/** Return the axis whose limits are as close as those of a slice; -1 for none. */
+function slicedAxis(clip: Clip, bounds: Box3 | null): number {
+  return clip.findIndex(([low, high], axis) => {
+    if (low === null || high === null || !bounds) return false;
+    return high - low < 2 * SLICE_PART * (bounds.max.getComponent(axis) - bounds.min.getComponent(axis));
+  });
 }
 
 function clipControls(clip: Clip, onChange: (clip: Clip) => void): HTMLElement {

@@ -44,7 +44,9 @@ def view_command(
             out.document({"page": page})
             return
         if store is None:
-            raise ArgumentError("STORE: expected the directory or URL of a store, got none; name a store or use --export")
+            raise ArgumentError(
+                "STORE: expected the directory or URL of a store, got none; name a store or use --export"
+            )
         server = ViewServer(store, port=port, storage_options=parse_options(storage_option, "--storage-option"))
         address = server.address_of(sample)
         out.line(address)
