@@ -82,8 +82,8 @@ def picture(page: Page, canvas: str = "#first") -> NDArray[np.uint8]:
 
 
 def shown(page: Page) -> NDArray[np.bool_]:
-    """Return the pixels of the first canvas that show points, and not the background."""
-    pixels = picture(page)
+    """Return the pixels of the first canvas that show points; the edges, where the name of the sample is, are cut off."""
+    pixels = picture(page)[40:-3]
     different: NDArray[np.bool_] = (pixels != pixels[5, -5]).any(axis=-1)
     return different
 

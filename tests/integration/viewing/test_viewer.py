@@ -19,10 +19,11 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, Route
 
-from noether.data.schemas import FileMap
+from noether.data.schemas import FileMap, Scalar
 from noether.data.zarr_store import ZarrChunkReader, ZarrStoreWriter
 from noether.data.zarr_store.viewing import ViewServer, export_page
 from support.ahmed import AHMED_FILEMAP, load_run
+from support.s3_server import S3Server
 from support.viewer import (
     SECONDS,
     keep_screenshot,
@@ -378,3 +379,80 @@ def test_the_first_load_is_small(server: ViewServer, page: Page) -> None:
     page.goto(server.url)
     wait_for_points(page, f"{N_SURFACE:,} of {N_SURFACE:,} points")
     assert 100_000 < sum(loaded.values()) <= 600_000
+
+
+@pytest.mark.parametrize(
+    ("comparison", "color"),
+    [("truth", (68, 1, 84)), ("prediction", (33, 145, 140)), ("difference", (253, 231, 37))],
+)
+def test_truth_prediction_and_difference_are_shown(
+    tmp_path: Path, page: Page, comparison: str, color: tuple[int, int, int]
+) -> None:
+    """The truth is 0 and the prediction 0.5, so the difference is 0.5; each is coloured in a range of its own."""
+
+    class WithPrediction(FileMap):
+        surface_predicted: Scalar = None
+
+    fields = WithPrediction(surface_position="p", surface_pressure="v", surface_predicted="w")
+    writer = ZarrStoreWriter(str(tmp_path / "store"), fields, "points")
+    zeros = np.zeros((2, 1), np.float32)
+    position = np.array([[0, 0, 0], [1, 0, 0]], np.float32)
+    writer.write_sample(
+        "row", {"surface_position": position, "surface_pressure": zeros, "surface_predicted": zeros + 0.5}
+    )
+    writer.save_manifest()
+    limits = "0~0.5" if comparison == "difference" else "0~1"
+    layer = f"surface,surface_pressure,0,viridis,{limits},surface_predicted,{comparison}"
+    with serving(str(tmp_path / "store")) as server:
+        page.goto(f"{server.url}?layer={layer}&size=15")
+        wait_for_points(page, "2 of 2 points")
+        near = np.abs(picture(page).astype(int) - color).max(axis=-1) <= 3
+        caption = page.locator("figcaption").inner_text()
+    assert near.sum() > 100
+    expected = {"truth": "surface_pressure", "prediction": "surface_predicted"}
+    assert caption == expected.get(comparison, "surface_predicted \N{MINUS SIGN} surface_pressure")
+
+
+def test_a_slice_shows_the_points_across_an_axis(tmp_path: Path, page: Page) -> None:
+    points_file(tmp_path / "store", [0.0] * 50 + [1.0] + [0.0] * 50)
+    with serving(str(tmp_path / "store")) as server:
+        page.goto(f"{server.url}?layer=surface,surface_pressure,0,viridis,0~1&size=9")
+        wait_for_points(page, "101 of 101 points")
+        whole = shown(page).sum()
+        page.locator("label", has_text="Slice").locator("select").select_option("across x")
+        page.wait_for_url("**clip-x=**")
+        sliced = picture(page)
+        # The middle one alone, and its neighbours at most.
+        assert 0 < shown(page).sum() < whole / 20
+    assert np.any(np.abs(sliced.astype(int) - (253, 231, 37)).max(axis=-1) <= 3)
+
+
+@pytest.mark.parametrize(
+    ("script", "lacking"),
+    [
+        ("HTMLCanvasElement.prototype.getContext = () => null", "no WebGL2"),
+        ("delete globalThis.Float16Array", "no Float16Array"),
+    ],
+)
+def test_a_browser_that_cannot_show_it_is_told_which_can(
+    server: ViewServer, page: Page, script: str, lacking: str
+) -> None:
+    page.add_init_script(script)
+    page.goto(server.url)
+    page.locator("#notices p").wait_for(timeout=1000 * SECONDS)
+    notice = page.locator("#notices").inner_text()
+    assert lacking in notice
+    assert "Firefox 129" in notice
+
+
+@pytest.mark.s3
+def test_a_bucket_is_read_through_the_command(s3_server: S3Server, s3_root: str, page: Page) -> None:
+    writer = ZarrStoreWriter(
+        s3_root, AHMED_FILEMAP, "ahmed", chunk_points=CHUNK, storage_options=s3_server.obstore_options
+    )
+    writer.write_sample("run_1", load_run("run_1"))
+    writer.save_manifest()
+    with serving(s3_root, storage_options=s3_server.obstore_options) as server:
+        page.goto(server.url)
+        wait_for_points(page, f"{N_SURFACE:,} of {N_SURFACE:,} points")
+        assert page.locator("#notices").inner_text() == ""
