@@ -82,7 +82,7 @@ def picture(page: Page, canvas: str = "#first") -> NDArray[np.uint8]:
 
 
 def shown(page: Page) -> NDArray[np.bool_]:
-    """Return the pixels of the first canvas that show points; the edges, where the name of the sample is, are cut off."""
+    """Return the pixels of the first canvas that show points; the edges, with the name of the sample, are cut off."""
     pixels = picture(page)[40:-3]
     different: NDArray[np.bool_] = (pixels != pixels[5, -5]).any(axis=-1)
     return different

@@ -59,7 +59,9 @@ class ViewServer:
 
         page = page_directory()
         self._reader = ZarrChunkReader(store_root, storage_options=storage_options)
-        served = Served(store_root, _direct(store_root), has_source_rows(self._reader.manifest))
+        served = Served(
+            store_root, _web_address(store_root, storage_options or {}), has_source_rows(self._reader.manifest)
+        )
         app = make_app(page, open_storage(store_root, storage_options=storage_options), self._reader, served)
         self._socket = _listen(port)
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}/"
@@ -108,6 +110,16 @@ def _listen(port: int) -> socket.socket:
     return listening
 
 
-def _direct(store_root: str) -> str | None:
-    """Return the address of a store that a browser can read without keys; None for other places."""
-    return f"{store_root.rstrip('/')}/" if store_root.startswith(("http://", "https://")) else None
+def _web_address(store_root: str, options: Mapping[str, Any]) -> str | None:
+    """Return the address at which a browser may read a store, if the server there allows it; None for other places."""
+    protocol, _, path = store_root.rstrip("/").partition("://")
+    bucket, _, prefix = path.partition("/")
+    if protocol in ("http", "https"):
+        return f"{store_root.rstrip('/')}/"
+    if protocol in ("gs", "gcs"):
+        return f"https://storage.googleapis.com/{path}/"
+    if protocol == "s3" and (endpoint := options.get("endpoint")):
+        return f"{str(endpoint).rstrip('/')}/{path}/"
+    if protocol == "s3" and (region := options.get("region")):
+        return f"https://{bucket}.s3.{region}.amazonaws.com/{prefix}/"
+    return None
