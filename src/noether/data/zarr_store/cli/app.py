@@ -59,6 +59,7 @@ COMMANDS = {
     "split": "Split samples at random.",
     "stats": "Compute statistics of fields.",
     "verify": "Check every byte of a store.",
+    "view": "Show the points of a store in a browser.",
 }
 """First sentence of the help of each command. The module of a command is imported when the command runs."""
 

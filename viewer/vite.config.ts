@@ -1,0 +1,16 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  // Relative addresses: the page works below any path, also from an export.
+  base: "./",
+  build: {
+    outDir: "../src/noether/data/zarr_store/viewing/page",
+    emptyOutDir: true,
+    target: "es2022",
+    // Inlined code would break the content security policy of the page.
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+  },
+  worker: { format: "es" },
+  test: { include: ["test/**/*.test.ts"] },
+});
