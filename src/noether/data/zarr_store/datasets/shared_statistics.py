@@ -35,7 +35,7 @@ class SharedStatistics:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        if not self._rows.is_shared():  # type: ignore[no-untyped-call]  # PyTorch has it untyped
+        if not self._rows.is_shared():  # type: ignore[no-untyped-call]  # untyped in PyTorch
             self._begin()
 
     def own_row(self) -> IoRow:
@@ -53,4 +53,4 @@ class SharedStatistics:
     def _begin(self) -> None:
         self._own = None
         self._rows = torch.zeros(_MAX_PROCESSES, _ROW_NUMBERS, dtype=torch.int64)
-        self._rows.share_memory_()  # type: ignore[no-untyped-call]  # PyTorch has it untyped
+        self._rows.share_memory_()  # type: ignore[no-untyped-call]  # untyped in PyTorch

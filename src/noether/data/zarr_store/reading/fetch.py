@@ -91,7 +91,7 @@ class Fetcher:
     storage_options : mapping
         Options of the file system.
     store_factory : callable of str to zarr Store or None
-        Opens a zarr Store that carries every byte; None reads through the storage of this library.
+        Function that opens a zarr Store, through which all bytes are read; None uses the storage of this library.
     concurrency : int
         Maximum number of requests in flight.
     verify : bool
@@ -298,7 +298,7 @@ class Fetcher:
         return sample
 
     def _near_sample(self, handles: _Handles, sample_id: str) -> NearSample | None:
-        """Return the entries of a sample in the cache on this machine; None without a cache."""
+        """Return the cache entries of a sample on this machine; None without a cache."""
         if handles.cache is None:
             return None
         near = handles.near.get(sample_id)
@@ -350,7 +350,7 @@ def empty_rows(one: FieldRead, dtypes: ResultDtypes, n_before: int = 0) -> NDArr
 
 
 def flat_if_scalar(rows: NDArray[Any]) -> NDArray[Any]:
-    """Return rows of one value each as a flat array, and others unchanged."""
+    """Return rows as a flat array if each has one value, else unchanged."""
     return rows[:, 0] if rows.shape[1] == 1 else rows
 
 

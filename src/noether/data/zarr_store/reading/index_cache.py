@@ -21,7 +21,7 @@ def index_name(data: bytes, form: str = "sample_index") -> str:
 
 
 def has_named_hash(name: str, data: bytes) -> bool:
-    """Return whether the content of a chunk index has the hash in its name."""
+    """Return whether the content of a chunk index matches the hash in its name."""
     return name == index_name(data, name.partition("-")[0])
 
 

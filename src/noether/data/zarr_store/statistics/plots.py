@@ -58,7 +58,7 @@ def plot_histograms(
     storage_options: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> None:
-    """Plot a histogram of each field, from about 200,000 random points, and its mean.
+    """Write a picture with a histogram of each field, from about 200,000 random points, and with the means.
 
     Parameters
     ----------
