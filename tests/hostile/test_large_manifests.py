@@ -35,7 +35,10 @@ def lines(make: Callable[[int], str], n_lines: int) -> bytes:
 HUGE: dict[str, tuple[Callable[[], bytes], str]] = {
     "nothing but zeros": (lambda: bytes(64 * MIB), "Invalid JSON: expected value"),
     "open brackets": (lambda: b"[" * (64 * MIB), "Invalid JSON: recursion limit"),
-    "empty lists": (lambda: repeated("[]", ', "x": [', "]}"), r"expected at most 2,097,152 values, .*, got over [\d,]+ values"),
+    "empty lists": (
+        lambda: repeated("[]", ', "x": [', "]}"),
+        r"expected at most 2,097,152 values, .*, got over [\d,]+ values",
+    ),
     "whole numbers": (lambda: repeated("1", ', "x": [', "]}"), "expected .* values, .*, got over .* values"),
     "infinite numbers": (
         lambda: repeated("1e999", ', "x": [', "]}", 10 * MIB),

@@ -42,7 +42,7 @@ class SharedStatistics:
         """Return the row of this process."""
         pid = os.getpid()
         if self._own is None or self._own[0] != pid:
-            # Not the number of the worker: two loaders may run, each with a worker 0.
+            # The number of the worker is not unique: two loaders may run, each with a worker 0.
             self._own = pid, self._rows[pid % _MAX_PROCESSES, :IO_NUMBERS].numpy()
         return self._own[1]
 

@@ -1,4 +1,4 @@
-"""Checks of a manifest from an untrusted source, apart from its samples, and the error of an invalid one. Pure."""
+"""Checks of a manifest from an untrusted source, apart from its samples, and the error of an invalid manifest. Pure."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ __all__ = [
 ]
 
 _MAX_SHOWN = 80
-_REPAIR = "mend it: noether-zarr repair STORE"
-# pydantic takes 600 bytes for each problem, and another 600 to name it.
+_REPAIR = "repair it: noether-zarr repair STORE"
+# pydantic uses 600 bytes of memory for each problem, and another 600 bytes to name it.
 _MAX_NAMED_PROBLEMS = 1000
 
 

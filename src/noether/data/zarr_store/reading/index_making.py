@@ -33,8 +33,8 @@ _MissingFields: TypeAlias = dict[str, tuple[str, ...]]
 # The threads spend almost all their time waiting for the storage.
 _THREADS = 16
 _TRIES = 3
-# The limit protects the memory: a wrong manifest may claim any number of chunks. This many lengths make a file of 4 GiB, and describe about
-# 50 TB of values in chunks of the default size.
+# The limit protects the memory: a wrong manifest may claim any number of chunks. This many lengths make a file of
+# 4 GiB, and describe about 50 TB of values in chunks of the default size.
 _MAX_LENGTHS = 1 << 30
 
 

@@ -31,8 +31,9 @@ def require_original_order(manifest: StoreManifest) -> str:
         )
     if algorithm is None or algorithm not in SHUFFLE_ALGORITHMS:
         raise OriginalOrderError(
-            f"the order of the source is unknown: expected one of the shuffle algorithms {', '.join(SHUFFLE_ALGORITHMS)}, "
-            f"the manifest names {algorithm or 'no shuffle algorithm'}; read with order='stored'"
+            "the order of the source is unknown: expected one of the shuffle algorithms "
+            f"{', '.join(SHUFFLE_ALGORITHMS)}, the manifest names {algorithm or 'no shuffle algorithm'}; "
+            "read with order='stored'"
         )
     return algorithm
 
