@@ -17,7 +17,7 @@ def sound_own_manifest(sample_id: str, document: bytes | None, relpath: str, roo
     Parameters
     ----------
     sample_id : str
-        The sample.
+        Id of the sample.
     document : bytes or None
         The root ``zarr.json`` of its group; None if it is missing.
     relpath : str
@@ -49,7 +49,7 @@ def own_manifest_of(manifest: StoreManifest, root: str, sample_id: str, document
     root : str
         Path or URL of the store.
     sample_id : str
-        The sample.
+        Id of the sample.
     document : bytes or None
         The root ``zarr.json`` of its group; None if it is missing.
 

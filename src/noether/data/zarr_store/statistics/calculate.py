@@ -1,4 +1,4 @@
-"""One pass over a store, or over as many of its chunks as a tolerance requires."""
+"""Statistics from one pass over a store, or over the part of its chunks that a tolerance requires."""
 
 from __future__ import annotations
 
