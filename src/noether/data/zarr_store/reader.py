@@ -348,7 +348,7 @@ class ZarrChunkReader:
         fields: Iterable[str] | None = None,
         generator: RandomSource = None,
     ) -> ReadCost:
-        """Return the cost of a read in advance. This reads only metadata and shard indexes.
+        """Return the cost of a read in advance. This reads only metadata and shard indexes that are not cached.
 
         Parameters and errors are those of `read_arrays`: with the same generator state, the read costs exactly this.
         With a chunk index, this reads nothing.

@@ -59,7 +59,7 @@ class ZarrStoreDataset(Dataset[Item]):
     sample_ids : iterable of str, optional
         Ids of the samples, in this order, each once; without `sample_ids` and `split`, all samples of the store.
     num_points : mapping of str to int or None, or callable of int to such a mapping, optional
-        Number of points of the main draw of each domain; None reads the domain whole. Without it, all domains are read
+        Number of points of the main draw of each domain; None reads the domain whole. By default, all domains are read
         whole. A mapping must name every domain that has one of `fields`. A function gets the epoch, for a curriculum;
         if workers are spawned, it must be picklable.
     fields : iterable of str, optional
@@ -83,7 +83,7 @@ class ZarrStoreDataset(Dataset[Item]):
         Whether the points of a sample are the same in every epoch: the points of epoch 0, regardless of loaders,
         samplers and frameworks. Use it for validation.
     transform : callable of dict to dict, optional
-        Applied to every item, in the worker. `item_generator` provides its random numbers.
+        Function that is applied to every item, in the worker. `item_generator` provides its random numbers.
     chunk_order : {"consecutive", "scattered"}
         Choice of the chunks of an independent draw; see `ZarrChunkReader`.
     read_concurrency : int, optional

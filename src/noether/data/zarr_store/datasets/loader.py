@@ -27,8 +27,8 @@ class StoreLoader(DataLoader[Any]):
         Dataset of the samples.
     follows_group : bool
         Whether an iteration divides the samples among the processes of `torch.distributed`. A framework can make its
-        own loader from the dataset and sampler of this loader. It divides the samples itself, so the sampler stays
-        undivided for it.
+        own loader from the dataset and sampler of this loader. Such a framework divides the samples itself, so the
+        sampler that it gets still has all samples.
     **options
         All other parameters of `torch.utils.data.DataLoader`.
 

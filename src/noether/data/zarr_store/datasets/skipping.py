@@ -28,7 +28,7 @@ _logger = logging.getLogger(__name__)
 
 
 def check_on_error(choice: OnError) -> bool:
-    """Return whether to skip; raise `ArgumentError` for an unknown choice."""
+    """Return whether to skip unreadable samples; raise `ArgumentError` for an unknown choice."""
     require_one_of("on_error", choice, get_args(OnError))
     return choice == "skip"
 

@@ -82,7 +82,7 @@ def later_fields(manifest: StoreManifest) -> frozenset[str]:
 def with_fields(layout: DomainLayout, added: Mapping[str, ArrayLayout]) -> DomainLayout:
     """Return a domain with more fields. The order of the fields does not depend on the order of their additions.
 
-    The fields of `FileMap` keep their order there, which is also the order of a conversion. Fields of other names come
+    Fields of `FileMap` keep the order of `FileMap`, which is also the order of a conversion. Fields of other names come
     last, sorted by name.
     """
     names = [field for field in layout.arrays if field not in added]

@@ -46,7 +46,7 @@ SampleIndexName = Annotated[str, Field(pattern=r"^sample_index-[0-9a-f]{1,64}\.n
 
 
 def settings_of(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a manifest's JSON without its samples and without the ids of its splits; both can be many."""
+    """Return a manifest's JSON without its samples and without the ids of its splits; both can be large."""
     splits = content.get("splits")
     return {**content, "samples": None, "splits": list(splits) if isinstance(splits, dict) else None}
 

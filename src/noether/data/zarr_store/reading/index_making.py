@@ -1,4 +1,4 @@
-"""Building of a store's chunk index: read the index of every shard once, and name the file in the manifest."""
+"""Building of the chunk index of a store, from the index of every shard."""
 
 from __future__ import annotations
 

@@ -62,7 +62,9 @@ class NearSample:
             Name of the field.
         """
         if not codec.checksum:
-            self._cache.note_once("its chunks carry no checksums and are not cached; convert it again with checksums")
+            self._cache.note_once(
+                "the chunks of this store have no checksums and are not cached; convert it again with checksums"
+            )
             return None
         content = self._entry.content_crc32c.get(canonical)
         form = [key, codec.dtype.str, codec.rows, codec.width, chunks_per_shard]

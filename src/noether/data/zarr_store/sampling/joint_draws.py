@@ -181,7 +181,7 @@ class JointDraws:
     optional : bool
         Whether a sample may lack the domain.
     stream : tuple of str
-        Key of their random choices, different from the keys of all other joint draws.
+        Key of the random choices of the draws, different from the keys of all other joint draws.
     """
 
     domain: str

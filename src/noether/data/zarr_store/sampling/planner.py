@@ -161,7 +161,7 @@ class DrawPlanner:
         UnknownNameError
             The sample lacks a domain.
         ArgumentError
-            The sample has too few points for draws that share none, or for any draw with ``if_short="error"``.
+            The sample has too few points for disjoint draws, or for any draw with ``if_short="error"``.
         """
         for joint in self._joint_draws(0):
             there = entry.domains.get(joint.domain)

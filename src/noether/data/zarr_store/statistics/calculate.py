@@ -100,7 +100,7 @@ def calculate_store_statistics(
     Notes
     -----
     The confidence interval of a mean relies on the shuffle of the store's points, and on the central limit theorem, so
-    on thousands of points. It covers the error from the choice of chunks only.
+    it needs thousands of points. It covers the error from the choice of chunks only.
     """
     root = normalize_root(store_root)
     if max_workers is None:

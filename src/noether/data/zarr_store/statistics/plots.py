@@ -38,7 +38,7 @@ def plot_path(path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     ArgumentError
-        The path has no suffix of a picture, or its directory does not exist.
+        The suffix of the path is not ``.png``, ``.pdf`` or ``.svg``, or its directory does not exist.
     MissingDependencyError
         matplotlib is not installed.
     """
