@@ -102,7 +102,7 @@ def split_store(
     test, validation, seed, exact
         See `split_samples`.
     overwrite : bool
-        Replace all splits of the store, even if samples change their split.
+        Whether to replace all splits of the store, even if samples change their split.
     storage_options : mapping, optional
         Options of the file system; see `stores.open_storage`.
 

@@ -460,7 +460,7 @@ class StoreManifest(BaseModel):
     ) -> dict[str, Any]:
         """Return the attributes of a sample's group: the attributes of the sample, and a manifest of this sample only.
 
-        `of_group` reads that manifest, so a store's manifest can be rebuilt from its groups. It lacks the
+        `of_group` reads that manifest, so a store's manifest can be rebuilt from its groups. The manifest lacks the
         added fields in `later` (by default the result of `added_fields`) that the sample lacks.
         """
         domains = domains_of_sample(self, entry, added_fields(self) if later is None else later)

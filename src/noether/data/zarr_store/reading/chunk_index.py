@@ -1,6 +1,6 @@
 """The chunk index of a store: one file with the lengths of all chunks, which all processes of a node memory-map.
 
-With it, a draw sends only its range requests, and reads neither metadata nor shard indexes.
+With a chunk index, a draw sends only its range requests, and reads neither metadata nor shard indexes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 NOT_INDEXED = 0xFFFFFFFF
-"""Placeholder for the length of each chunk of an array that is not described; such an array has its shard indexes."""
+"""Placeholder for the length of each chunk of an array that is not described. Its reads use the shard indexes."""
 
 # Errors of NumPy for a file whose header is not the text of a Python dict.
 _NO_ARRAY = (ValueError, TypeError, EOFError, SyntaxError, TokenError, OverflowError, MemoryError, RecursionError)

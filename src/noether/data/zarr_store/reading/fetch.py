@@ -309,7 +309,7 @@ class Fetcher:
 
 
 def _with_cache(array: ShardedArray, near: NearSample, canonical: str) -> ShardedArray:
-    """Return the array, set to use the cache on this machine."""
+    """Return a copy of the array that uses the cache on this machine."""
     return replace(array, near=near.array(array.key, array.codec, array.chunks_per_shard, canonical))
 
 

@@ -57,7 +57,7 @@ def _cached(name: str) -> Path | None:
         directory = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError:
         return None
-    # The name has a hash of the content, so a copy is never outdated, and never of another store.
+    # The name has a hash of the content, so a copy is never outdated, and never belongs to another store.
     return directory / "noether-zarr-store" / name
 
 

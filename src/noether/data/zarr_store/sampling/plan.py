@@ -114,7 +114,7 @@ def _whole_chunks(grid: Grid, chunks: Iterable[int]) -> list[ChunkPart]:
 
 
 def plan_window(grid: Grid, start: int, n_points: int) -> ReadPlan:
-    """Plan to read `n_points` rows, but at most all, from row `start` on; the first row follows the last.
+    """Plan to read `n_points` rows, but at most all, from row `start` on. After the last row comes the first row.
 
     The rows touch at most ``ceil(n_points / chunk_points) + 2`` chunks.
 
@@ -312,6 +312,6 @@ def _count_full_parts(grid: Grid, wanted: int, chunk_order: ChunkOrder) -> int:
 
 
 def _count_subsets(size: int, length: int) -> int:
-    """Return the number of subsets of `length` of `size` things, capped at `MAX_COUNTED_DRAWS`."""
+    """Return the number of subsets of `length` out of `size` elements, capped at `MAX_COUNTED_DRAWS`."""
     # Binomial coefficients grow up to the middle, and comb(80, 40) is above the cap.
     return min(comb(size, min(length, size - length, 40)), MAX_COUNTED_DRAWS)

@@ -72,9 +72,9 @@ def calculate_store_statistics(
     storage_options : mapping, optional
         Options of the file system; see `stores.open_storage`.
     tolerance : float, optional
-        Read chunks only until the 95 % confidence interval of every mean, and of every log-scale mean, is within
-        ± `tolerance` standard deviations of the field. At least one chunk of every sample is read. The extremes, which
-        need all points, are then NaN.
+        Maximum error of the means: chunks are read only until the 95 % confidence interval of every mean, and of every
+        log-scale mean, is within ± `tolerance` standard deviations of the field. At least one chunk of every sample is
+        read. The extremes, which need all points, are then NaN.
     seed : int
         Seed of the choice of chunks, if there is a tolerance.
 

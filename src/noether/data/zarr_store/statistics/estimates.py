@@ -56,7 +56,10 @@ def share_to_read(n_points: int, tolerance: float) -> float:
 
 
 def points_to_read(grid: Grid, share: float) -> int:
-    """Return the number of points to read of one sample: whole chunks, and two points or more, for a deviation."""
+    """Return the number of points to read of one sample.
+
+    It fills whole chunks, and is at least 2, because a standard deviation needs two points.
+    """
     wanted = max(math.ceil(share * grid.n_points), 2)
     return min(-(-wanted // grid.chunk_points) * grid.chunk_points, grid.n_points)
 

@@ -195,7 +195,7 @@ def is_position(field: str) -> bool:
 def position_bounds(stats: Mapping[str, RunningStats]) -> tuple[Floats, Floats] | None:
     """Return the smallest and largest coordinates over the positions of all domains, in the unit of the source.
 
-    If the store has an origin, they are relative to it.
+    If the store has an origin, the coordinates are relative to the origin.
 
     Returns
     -------
