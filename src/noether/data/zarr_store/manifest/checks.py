@@ -71,9 +71,9 @@ def check_domain_layouts(domains: Mapping[str, DomainLayout]) -> None:
 
 
 def check_later_fields(domains: Mapping[str, DomainLayout], *later: Mapping[str, Mapping[str, ArrayLayout]]) -> None:
-    """Raise `ValueError` unless pending fields, and fields that are being removed, fit beside the store's fields.
+    """Raise `ValueError` unless pending fields, and fields that are being removed, fit the store's fields.
 
-    The removal of an array deletes everything below its path, so no other array can lie there.
+    The removal of an array deletes everything below its path, so no other array is allowed there.
     """
     united = {domain: dict(layout.arrays) for domain, layout in domains.items()}
     for fields in later:

@@ -80,7 +80,7 @@ class _Handles:
 
 
 class Fetcher:
-    """Reads fields of samples. Safe to use from many threads. A pickle has none of the open files and caches.
+    """Reads fields of samples. Safe to use from many threads. A pickled copy opens its own files and caches.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ class Fetcher:
         self._verify = verify
         self._cache = cache
         if cache is not None:
-            RangeCache.open(cache, root)  # to refuse a wrong directory now, and not at the first read
+            RangeCache.open(cache, root)  # a wrong directory is refused now, not at the first read
         self._opened: _Handles | None = None
 
     def __getstate__(self) -> dict[str, Any]:

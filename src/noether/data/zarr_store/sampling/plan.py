@@ -185,8 +185,8 @@ def plan_draw(
     - Otherwise, if r <= T, the short chunk is taken whole with probability T/N, and the full chunks provide the other
       T - r rows. If r > T, the short chunk provides all T rows with probability r/N, as a cyclic window.
     - If the short chunk provides no row, F is below `FEW_CHUNKS`, and `chunk_order` is "consecutive" or T <= c, the
-      rows are a cyclic window of the F c rows of the full chunks, from a random row on. Each row has probability
-      T/(Fc), the window touches at most ceil(T/c) + 1 chunks, and there are F c different draws.
+      rows are a cyclic window of the F c rows of the full chunks, from a uniformly random row on. Each row has
+      probability T/(Fc), the window touches at most ceil(T/c) + 1 chunks, and there are F c different draws.
     - Otherwise, m rows of the full chunks come from k = ceil(m/c) chunks, each chosen with probability k/F. The surplus
       of kc - m rows is cut as a cyclic window from one of the k chunks, chosen uniformly. So each row has probability
       k/F (1 - (kc - m)/(kc)) = m/(Fc).
@@ -245,7 +245,7 @@ def _full_parts(grid: Grid, wanted: int, rng: Choices, chunk_order: ChunkOrder) 
 
 
 def _random_window(size: int, length: int, rng: Choices) -> tuple[Range, ...]:
-    """Return a cyclic window of a chunk from a random row on; the whole chunk needs no random choice."""
+    """Return a cyclic window of a chunk from a uniformly random row on. A whole chunk needs no choice."""
     return cyclic_window(size, length, rng.randrange(size) if length < size else 0)
 
 
