@@ -61,14 +61,15 @@ class ZarrChunkReader:
     manifest : StoreManifest, optional
         Manifest of the store, if the caller has it; by default the constructor reads it.
     store_factory : callable of str to zarr Store, optional
-        Opens the group at a path or URL as a zarr Store, which then carries every byte that is read from the groups.
+        Function that opens the group at a path or URL as a zarr Store. All bytes of groups are then read through such
+        Stores.
     read_concurrency : int, optional
         Maximum number of requests in flight; by default 1 for a local path and 16 for a URL. With 1, all reads are in
         the caller's thread.
     storage_options : mapping, optional
         Options of the file system; see `stores.open_storage`.
     verify_checksums : bool
-        Whether to compare the crc32c of each chunk that carries one. Arrays that zarr-python reads are always compared.
+        Whether to verify the crc32c of each chunk that has one. zarr-python always verifies the arrays that it reads.
     chunk_order : {"consecutive", "scattered"}
         Whether the chunks of a draw are neighbours, which is fastest, or chosen independently.
     cache_dir : str or path, optional
@@ -92,8 +93,8 @@ class ZarrChunkReader:
 
     Notes
     -----
-    Safe to use from many threads. A reader can be pickled, and can be used in forked processes: open files and
-    connections are left behind.
+    Safe to use from many threads. A reader can be pickled, and can be used in forked processes: the copy
+    opens its own files and connections.
     """
 
     def __init__(
@@ -230,7 +231,7 @@ class ZarrChunkReader:
         restores = self._restores_order(planned, order)
         reads = list(chain.from_iterable(self._fetcher.prepare(planned)))
         arrays = self._fetcher.read(reads, dtypes)
-        # Only after the read: a permutation allocates memory for all points that the manifest claims.
+        # Only computed after a successful read: a permutation allocates memory for all points that the manifest claims.
         orders = {one.domain: self.permutation(sample_id, one.domain) for one in planned} if restores else {}
         result = {}
         for one, rows in zip(reads, arrays, strict=True):
@@ -270,7 +271,7 @@ class ZarrChunkReader:
         Yields
         ------
         SampleBatch
-            Every point of the sample comes once.
+            A batch. Together, the batches contain every point of the sample once.
 
         Raises
         ------
@@ -299,7 +300,7 @@ class ZarrChunkReader:
         allocate: Allocate | None = None,
         dtype: ResultDtype = "float32",
     ) -> list[list[dict[str, NDArray[Any]]]]:
-        """Read planned reads of several samples, with all their requests in parallel.
+        """Execute the planned reads of several samples, with all their requests in parallel.
 
         Parameters
         ----------
@@ -347,7 +348,7 @@ class ZarrChunkReader:
         fields: Iterable[str] | None = None,
         generator: RandomSource = None,
     ) -> ReadCost:
-        """Return the cost of a read in advance. This reads only metadata and indexes that are not cached.
+        """Return the cost of a read in advance. This reads only metadata and shard indexes that are not cached.
 
         Parameters and errors are those of `read_arrays`: with the same generator state, the read costs exactly this.
         With a chunk index, this reads nothing.
@@ -363,7 +364,7 @@ class ZarrChunkReader:
     def read_coords(
         self, sample_id: str, domain: str, num_points: int | None, generator: RandomSource = None
     ) -> torch.Tensor:
-        """Read only the positions of a domain, as a draw of their own.
+        """Read only the positions of a domain, as a separate draw.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""`manifest.json`: the model of a store, its lines and checks, the listing of groups, splits."""
+"""The manifest of a store: its model and file format, its checks, the listing of groups, and the splits."""
 
 from noether.data.zarr_store.layout import ArrayLayout, DomainLayout
 from noether.data.zarr_store.manifest.added_fields import (

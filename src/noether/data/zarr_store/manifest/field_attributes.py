@@ -48,7 +48,7 @@ def check_field_attributes(
 
 
 def known_attributes(metadata: Any) -> dict[str, str]:
-    """Return the units and the long name of an array from its metadata, which are not trusted."""
+    """Return the units and the long name of an array from its untrusted metadata."""
     attributes = metadata.get("attributes") if isinstance(metadata, dict) else None
     if not isinstance(attributes, dict):
         return {}
@@ -58,7 +58,7 @@ def known_attributes(metadata: Any) -> dict[str, str]:
 def stored_field_attributes(
     storage: Storage, domains: Mapping[str, DomainLayout], entries: Iterable[SampleEntry]
 ) -> FieldAttributes:
-    """Return the attributes of a store's fields. Those of a domain come from the first of the samples that has it.
+    """Return the attributes of a store's fields. The attributes of a domain come from the first sample with it.
 
     A group that is missing or damaged has no attributes.
     """

@@ -1,4 +1,4 @@
-"""Statistics of the fields of a store: mergeable moments, from all points or from as many as a tolerance requires."""
+"""Statistics of the fields of a store: mergeable moments, from all points, or from a random part of them."""
 
 from noether.data.zarr_store.statistics.calculate import calculate_store_statistics
 from noether.data.zarr_store.statistics.documents import (

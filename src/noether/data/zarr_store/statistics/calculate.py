@@ -1,4 +1,4 @@
-"""One pass over a store, or over as many of its chunks as a tolerance requires."""
+"""Statistics from one pass over a store, or over the part of its chunks that a tolerance requires."""
 
 from __future__ import annotations
 
@@ -72,9 +72,9 @@ def calculate_store_statistics(
     storage_options : mapping, optional
         Options of the file system; see `stores.open_storage`.
     tolerance : float, optional
-        Read chunks only until the 95 % confidence interval of every mean, and of every log-scale mean, is within
-        ± `tolerance` standard deviations of the field. At least one chunk of every sample is read. The extremes, which
-        need all points, are then NaN.
+        Maximum error of the means: chunks are read only until the 95 % confidence interval of every mean, and of every
+        log-scale mean, is within ± `tolerance` standard deviations of the field. At least one chunk of every sample is
+        read. The extremes, which need all points, are then NaN.
     seed : int
         Seed of the choice of chunks, if there is a tolerance.
 
@@ -100,7 +100,7 @@ def calculate_store_statistics(
     Notes
     -----
     The confidence interval of a mean relies on the shuffle of the store's points, and on the central limit theorem, so
-    on thousands of points. It covers the error from the choice of chunks only.
+    it needs thousands of points. It covers the error from the choice of chunks only.
     """
     root = normalize_root(store_root)
     if max_workers is None:

@@ -30,12 +30,12 @@ __all__ = [
 Figures = dict[str, int | list[float | None]]
 FlatFigures = dict[str, list[float]]
 
-# Never the name of a field: every canonical field name has an underscore.
+# This is never the name of a field: every canonical field name has an underscore.
 _POSITIONS = "positions"
 
 _EXACT = ("mean", "std", "min", "max", "logmean", "logstd")
 _MARGINS = ("mean_margin", "logmean_margin")
-# The names of figures in the flat form, and their attributes.
+# Names of figures in the flat form, and the attributes of `RunningStats` that they contain.
 _FLAT = {"mean": "mean", "std": "std", "logscale_mean": "logmean", "logscale_std": "logstd"}
 FLAT_BOUNDS = ("raw_pos_min", "raw_pos_max")
 """Names of the bounds of all positions in the flat form."""
@@ -210,7 +210,7 @@ def save_statistics(stats: Mapping[str, RunningStats], path: str | os.PathLike[s
         document = _with_bounds(statistics_to_dict(stats), position_bounds(stats))
     is_json = file.suffix.lower() in _JSON
     text = json.dumps(document, indent=2, allow_nan=False) + "\n" if is_json else _yaml(document)
-    target = file.resolve()  # a link stays a link
+    target = file.resolve()  # a symbolic link stays, and its target is replaced
     open_storage(target.parent).write(target.name, text.encode())
 
 
@@ -252,7 +252,7 @@ def _finite_or_none(figures: NDArray[np.float64]) -> list[float | None]:
 
 
 def _yaml(document: Mapping[str, Figures | list[float]]) -> str:
-    """Return a document of one or two levels as YAML. So simple a form needs no library."""
+    """Return a document of one or two levels as YAML. A form this simple needs no library."""
     lines = []
     for name, figures in document.items():
         if isinstance(figures, list):

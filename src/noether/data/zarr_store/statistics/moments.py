@@ -1,4 +1,4 @@
-"""Mergeable statistics of a field: of blocks into samples, of samples into stores, across machines. Pure."""
+"""Statistics of a field. Those of blocks, samples and stores can be merged, also across machines. Pure."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class RunningStats:
         return self.points_read < self.count
 
     def merge(self, other: RunningStats) -> RunningStats:
-        """Return the statistics of the points of both, which must have no point in common.
+        """Return the statistics of the points of both objects, which must have no point in common.
 
         Statistics that are merged in any order equal the statistics of all points, up to rounding: 1e-12 of the size
         of the values.
@@ -195,7 +195,7 @@ def is_position(field: str) -> bool:
 def position_bounds(stats: Mapping[str, RunningStats]) -> tuple[Floats, Floats] | None:
     """Return the smallest and largest coordinates over the positions of all domains, in the unit of the source.
 
-    If the store has an origin, they are relative to it.
+    If the store has an origin, the coordinates are relative to the origin.
 
     Returns
     -------
@@ -252,7 +252,7 @@ def _moments(values: Floats, counts: Floats | None) -> tuple[float, float]:
 
 
 def _mean(values: Floats, counts: Floats | None) -> np.float64:
-    # Not a dot product: NumPy's sum is pairwise, so it loses no digits over many values.
+    # NumPy's sum is pairwise: unlike a dot product, it loses no digits over many values.
     total: np.float64 = values.mean() if counts is None else (values * counts).sum() / counts.sum()
     return total
 

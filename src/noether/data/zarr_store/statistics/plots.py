@@ -38,7 +38,7 @@ def plot_path(path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     ArgumentError
-        The path has no suffix of a picture, or its directory does not exist.
+        The suffix of the path is not ``.png``, ``.pdf`` or ``.svg``, or its directory does not exist.
     MissingDependencyError
         matplotlib is not installed.
     """
@@ -58,7 +58,7 @@ def plot_histograms(
     storage_options: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> None:
-    """Plot a histogram of each field, from about 200,000 random points, and its mean.
+    """Write a picture with a histogram of each field, from about 200,000 random points, and with the means.
 
     Parameters
     ----------
