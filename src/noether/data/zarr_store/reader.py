@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from noether.data.zarr_store.core import positive_int
 from noether.data.zarr_store.errors import ArgumentError, require_one_of
 from noether.data.zarr_store.layout import require_domain
-from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
+from noether.data.zarr_store.manifest import FieldAttributes, SampleEntry, StoreManifest, stored_field_attributes
 from noether.data.zarr_store.reading import (
     Allocate,
     Fetcher,
@@ -38,7 +38,7 @@ from noether.data.zarr_store.reading import (
     to_tensors,
 )
 from noether.data.zarr_store.sampling import CHUNK_ORDERS, ChunkOrder, PlannedRead
-from noether.data.zarr_store.stores import StoreFactory, cache_settings, is_remote, normalize_root
+from noether.data.zarr_store.stores import StoreFactory, cache_settings, is_remote, normalize_root, open_storage
 
 if TYPE_CHECKING:
     import torch
@@ -115,6 +115,7 @@ class ZarrChunkReader:
             read_concurrency = _REMOTE_CONCURRENCY if is_remote(store_root) else 1
         self.read_concurrency = positive_int(read_concurrency, "read_concurrency")
         self.chunk_order: ChunkOrder = chunk_order
+        self._has_factory = store_factory is not None
         self._cache = cache_settings(
             cache_dir, cache_limit, is_remote=is_remote(self.store_root), has_factory=store_factory is not None
         )
@@ -131,6 +132,14 @@ class ZarrChunkReader:
             verify_checksums,
             self._cache,
         )
+
+    def __len__(self) -> int:
+        return len(self.manifest.samples)
+
+    @property
+    def sample_ids(self) -> list[str]:
+        """Ids of all samples, in the order of the manifest."""
+        return list(self.manifest.samples)
 
     @property
     def cache_limit(self) -> int | None:
@@ -422,6 +431,28 @@ class ZarrChunkReader:
     def attributes(self, sample_id: str) -> dict[str, Any]:
         """Return the attributes of a sample, such as its design parameters."""
         return dict(self.manifest.sample(sample_id).attributes)
+
+    def field_attributes(self, sample_id: str) -> FieldAttributes:
+        """Return units and long names of the fields of a sample, read from the root of its group.
+
+        Returns
+        -------
+        dict of str to dict of str to str
+            By canonical field name, ``units`` and ``long_name`` as far as the arrays have them. A reader with a
+            `store_factory` returns no fields.
+
+        Raises
+        ------
+        UnknownNameError
+            The store has no such sample.
+        StorageError
+            The store cannot be reached.
+        """
+        entry = self._fetcher.entry(sample_id)
+        if self._has_factory:
+            return {}
+        storage = open_storage(self.store_root, self.storage_options)
+        return stored_field_attributes(storage, self.manifest.domains, [entry])
 
     def _plan_reads(
         self,
