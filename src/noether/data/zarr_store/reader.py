@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,9 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noether.data.zarr_store.core import positive_int
-from noether.data.zarr_store.errors import ArgumentError, require_one_of
+from noether.data.zarr_store.errors import ArgumentError, StoreError, require_one_of
 from noether.data.zarr_store.layout import require_domain
-from noether.data.zarr_store.manifest import FieldAttributes, SampleEntry, StoreManifest, stored_field_attributes
+from noether.data.zarr_store.manifest import (
+    Description,
+    FieldAttributes,
+    SampleEntry,
+    StoreManifest,
+    plural,
+    stored_field_attributes,
+)
 from noether.data.zarr_store.reading import (
     Allocate,
     Fetcher,
@@ -135,6 +142,14 @@ class ZarrChunkReader:
 
     def __len__(self) -> int:
         return len(self.manifest.samples)
+
+    def __repr__(self) -> str:
+        count = plural(len(self), "sample")
+        title = f"{type(self).__name__} of {self.store_root}: {count} of {self.manifest.dataset_name}"
+        return Description(self.manifest, self.manifest.samples).text(title)
+
+    def _repr_html_(self) -> str:
+        return self.describe(type(self).__name__, self.manifest.samples)
 
     @property
     def sample_ids(self) -> list[str]:
@@ -453,6 +468,20 @@ class ZarrChunkReader:
             return {}
         storage = open_storage(self.store_root, self.storage_options)
         return stored_field_attributes(storage, self.manifest.domains, [entry])
+
+    def describe(self, title: str, sample_ids: Collection[str], facts: Sequence[tuple[str, str]] = ()) -> str:
+        """Return HTML that describes some samples, with the units of their fields; see `Description.html`.
+
+        A store that cannot be reached is described without units.
+        """
+        description = Description(self.manifest, sample_ids)
+        known: FieldAttributes = {}
+        try:
+            for sample_id in description.first_of_each_domain():
+                known = self.field_attributes(sample_id) | known
+        except StoreError:
+            pass
+        return description.html(title, [("store", self.store_root), *facts], known)
 
     def _plan_reads(
         self,

@@ -10,6 +10,7 @@ from noether.data.zarr_store.manifest.added_fields import (
     new_fields,
     without_fields,
 )
+from noether.data.zarr_store.manifest.description import Description, plural
 from noether.data.zarr_store.manifest.fidelity import FieldFidelity
 from noether.data.zarr_store.manifest.field_attributes import (
     FieldAttributes,
@@ -73,6 +74,7 @@ __all__ = [
     "NEWEST_FORMAT_VERSION",
     "ArrayLayout",
     "CopyOrigin",
+    "Description",
     "DomainLayout",
     "DomainSample",
     "FieldAttributes",
@@ -117,6 +119,7 @@ __all__ = [
     "parse_group",
     "parse_json",
     "pending_of",
+    "plural",
     "read_own_manifests",
     "read_split_files",
     "removable_fields",
