@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from noether.data.zarr_store.core import positive_int, printable
 from noether.data.zarr_store.errors import ArgumentError, MissingDependencyError, StorageError, require_one_of
 from noether.data.zarr_store.layout import require_fields
+from noether.data.zarr_store.manifest import field_label
 from noether.data.zarr_store.reader import ZarrChunkReader
 from noether.data.zarr_store.statistics import output_path
 
@@ -281,12 +282,10 @@ def _read(
     with np.errstate(over="ignore"):
         drawn: Floats = np.linalg.norm(values, axis=1) if column is None else values[:, column]
     known = reader.field_attributes(sample_id)
-    meaning, unit = known.get(field, {}), known.get(layout.position, {}).get("units", "")
-    label = meaning.get("long_name", field) + (f", {name}" if name else "")
-    label += f" ({meaning['units']})" if "units" in meaning else ""
+    label, unit = field_label(field, known.get(field, {}), name), known.get(layout.position, {}).get("units", "")
     positions = arrays[layout.position] + np.asarray(reader.origin or (0.0, 0.0, 0.0))
     n_points = reader.entry(sample_id).domains[domain].n_points
-    return _Draw(positions, drawn, n_points, printable(label), printable(unit))
+    return _Draw(positions, drawn, n_points, label, printable(unit))
 
 
 def _checked_slab(slab: tuple[Axis, float]) -> tuple[Axis, float]:

@@ -15,6 +15,7 @@ from noether.data.zarr_store.manifest.fidelity import FieldFidelity
 from noether.data.zarr_store.manifest.field_attributes import (
     FieldAttributes,
     check_field_attributes,
+    field_label,
     known_attributes,
     stored_field_attributes,
 )
@@ -104,6 +105,7 @@ __all__ = [
     "end_removal",
     "entry_of_group",
     "entry_without",
+    "field_label",
     "format_version_for",
     "groups_of",
     "is_own_key",
