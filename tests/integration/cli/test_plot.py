@@ -21,7 +21,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_command_writes_a_picture(store: Path, tmp_path: Path) -> None:
     picture = tmp_path / "a.png"
     options = ["--field", "surface_friction", "--component", "x", "--points", "500", "--view", "-120,30"]
-    options += ["--range", "-1,1", "--mirror", "y", "--slice", "z=0.2", "--size", "600x300", "--cmap", "turbo"]
+    options += ["--range", "-1,1", "--mirror", "y", "--slice", "z=0.2", "--size", "600,300", "--cmap", "turbo"]
     ran = call("plot", store, "run_1", picture, *options)
     assert (ran.code, ran.output) == (0, f"plotted: {picture}\n")
     data = picture.read_bytes()
@@ -41,12 +41,12 @@ def test_zero_points_are_all(store: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--view", "1,b"], 2, "--view: expected two numbers as AZIMUTH,ELEVATION, got '1,b'"),
+        (["--view", "1,b"], 2, "--view: expected two numbers, got '1,b'; write AZIMUTH,ELEVATION"),
         (["--view", "under"], 2, "view: expected one of corner, front, back, side, top, bottom, got 'under'"),
-        (["--range", "1"], 2, "--range: expected two numbers as LOW,HIGH, got '1'"),
-        (["--size", "600"], 2, "--size: expected two numbers as WIDTHxHEIGHT, got '600'"),
-        (["--size", "600.5x300"], 2, "--size: expected whole numbers of pixels"),
-        (["--slice", "y"], 2, "--slice: expected a plane such as y=0, got 'y'"),
+        (["--range", "1"], 2, "--range: expected two numbers, got '1'; write LOW,HIGH"),
+        (["--size", "600"], 2, "--size: expected two numbers, got '600'; write WIDTH,HEIGHT"),
+        (["--size", "600.5,300"], 2, "--size: expected whole numbers, got"),
+        (["--slice", "y"], 2, "--slice: expected an axis and a number, got 'y'; write, for example, y=0"),
         (["--slice", "q=0"], 2, "slab: expected one of x, y, z, got 'q'"),
         (["--field", "surface_presure"], 1, "field 'surface_presure' is not in the store; did you mean"),
         (["--points", "-1"], 2, "num_points: expected a whole number of at least 1, got -1"),
@@ -72,5 +72,6 @@ main()
 """
     command = [sys.executable, "-c", code, "plot", str(store), "run_1", "a.png", "--field", "surface_area"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    message = "plotting a sample needs matplotlib, which is not installed: pip install 'noether-zarr-store[plot]'"
-    assert (ran.returncode, ran.stdout, ran.stderr) == (1, "", f"error: {message}\n")
+    message = "plotting a sample needs matplotlib, which is not installed"
+    remedy = "install it with: pip install 'noether-zarr-store[plot]'"
+    assert (ran.returncode, ran.stdout, ran.stderr) == (1, "", f"error: {message}; {remedy}\n")

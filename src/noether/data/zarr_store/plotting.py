@@ -292,7 +292,7 @@ def _checked_slab(slab: tuple[Axis, float]) -> tuple[Axis, float]:
     axis, value = slab
     require_one_of("slab", axis, _AXES)
     if not math.isfinite(value):
-        raise ArgumentError(f"slab: expected a finite coordinate, got {axis} = {value}")
+        raise ArgumentError(f"slab: expected a finite coordinate, got {axis} = {value}; use, for example, {axis} = 0")
     return axis, float(value)
 
 
@@ -303,7 +303,7 @@ def _near_plane(draw: _Draw, sample_id: str, axis: Axis, value: float) -> _Draw:
     is_near = np.abs(along - value) <= _SLAB * (high - low) / 2
     if not is_near.any():
         raise ArgumentError(
-            f"slab: none of the {len(along):,} points drawn from {sample_id} lies near {axis} = {value:g}, they extend "
+            f"slab: none of the {len(along):,} points drawn from {sample_id} lies near {axis} = {value:g}. They extend "
             f"from {axis} = {low:g} to {high:g}; choose a coordinate among these, or draw more points"
         )
     return draw._replace(positions=draw.positions[is_near], values=draw.values[is_near])
@@ -332,7 +332,9 @@ def _angles(view: str | tuple[float, float]) -> tuple[float, float]:
         return VIEWS[view]
     azimuth, elevation = view
     if not (math.isfinite(azimuth) and -90 <= elevation <= 90):
-        raise ArgumentError(f"view: expected an azimuth, and an elevation from -90 to 90 degrees, got {view!r}")
+        raise ArgumentError(
+            f"view: expected an azimuth, and an elevation from -90 to 90 degrees, got {view!r}; use (-130, 22)"
+        )
     return azimuth, elevation
 
 
@@ -348,14 +350,18 @@ def _directions(azimuth: float, elevation: float) -> tuple[Floats, Floats, Float
 def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
     width, height = size
     if not (200 <= width <= _MAX_PIXELS and 200 <= height <= _MAX_PIXELS):
-        raise ArgumentError(f"size: expected 200 to {_MAX_PIXELS:,} pixels in width and height, got {width} x {height}")
+        raise ArgumentError(
+            f"size: expected 200 to {_MAX_PIXELS:,} pixels in width and height, got {width} x {height}; use 1200 x 800"
+        )
     return width, height
 
 
 def _checked_range(value_range: tuple[float, float]) -> tuple[float, float]:
     low, high = map(float, value_range)
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ArgumentError(f"value_range: expected a lower and a higher number, got {low:g} and {high:g}")
+        raise ArgumentError(
+            f"value_range: expected a lower and a higher number, got {low:g} and {high:g}; name the lower number first"
+        )
     return low, high
 
 

@@ -82,7 +82,8 @@ def calculate_store_statistics(
     Returns
     -------
     StoreStatistics
-        A dict of statistics by canonical field name, in the order of the store, without fields that none of the samples has.
+        A dict of statistics by canonical field name, in the order of the store, without fields that none of the samples
+        has.
         Statistics of positions are relative to the origin of the store.
 
     Raises
