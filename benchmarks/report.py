@@ -35,6 +35,8 @@ and `--only NAME` runs one of them.
   arrays. The results are compared with the source before the measurement.
 - Contenders take turns in one process, each time in another order. Times are medians and quartiles, with the data in
   the page cache, and with files, stores and clients already open, unless a table states otherwise.
+- Pictures show medians, with a line from the first to the third quartile. Bars begin at 0. Where medians differ by more
+  than 20 times, they are dots on a logarithmic axis. Pictures of the same contenders have the same axis.
 - A target is the figure that was aimed at. Missed targets are marked.
 """
 

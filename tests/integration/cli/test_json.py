@@ -46,6 +46,7 @@ CALLS: dict[str, tuple[list[str], set[str]]] = {
     "inspect": (["{tree}", "--mapping", "{new}"], {"root", "files", "mapping", "n_samples"}),
     "merge": (["{store}"], {"store_root", "added", "updated", "unchanged", "missing", "refused", "removing"}),
     "merge-stats": (["{stats}", "--output", "{new}.json"], {"statistics", "written"}),
+    "plot": (["{store}", "run_1", "{new}.png", "--field", "surface_pressure"], {"path"}),
     "remove": (["{store}", "--sample", "run_2"], {"store_root", "is_dry_run", "n_bytes", "samples"}),
     "remove --field": (["{store}", "--field", "volume_sdf"], {"store_root", "is_dry_run", "n_bytes", "fields"}),
     "repair": (["{store}"], {"is_sound", "before", "actions", "failures", "after"}),

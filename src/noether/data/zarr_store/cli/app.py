@@ -53,6 +53,7 @@ COMMANDS = {
     "inspect": "List the arrays in source files.",
     "merge": "List all samples in the manifest.",
     "merge-stats": "Merge files of statistics.",
+    "plot": "Plot a sample, coloured by a field.",
     "remove": "Remove samples or fields.",
     "repair": "Repair a damaged store.",
     "set-attributes": "Set attributes of samples.",

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from noether.data.zarr_store.core import ROOT_KEY, is_plain
+from noether.data.zarr_store.core import ROOT_KEY, is_plain, printable
 from noether.data.zarr_store.errors import ArgumentError, CorruptDataError, nearest_names
 from noether.data.zarr_store.layout import DomainLayout
 from noether.data.zarr_store.manifest.lines import SampleEntry
 from noether.data.zarr_store.manifest.node_metadata import parse_group
 from noether.data.zarr_store.stores import Storage
 
-__all__ = ["FieldAttributes", "check_field_attributes", "known_attributes", "stored_field_attributes"]
+__all__ = ["FieldAttributes", "check_field_attributes", "field_label", "known_attributes", "stored_field_attributes"]
 
 FieldAttributes = dict[str, dict[str, str]]
 """The known ``units`` and ``long_name`` of each field, by canonical name."""
@@ -45,6 +45,16 @@ def check_field_attributes(
                 )
     checked = {field: {name: str(value) for name, value in one.items()} for field, one in field_attributes.items()}
     return {field: attributes for field, attributes in checked.items() if attributes}
+
+
+def field_label(field: str, attributes: Mapping[str, str], component: str = "") -> str:
+    """Return the label of a field for the axis of a plot: long name or canonical name, component, and units.
+
+    Fields without a dimension, whose unit is 1, are called dimensionless. Characters that are invisible are escaped.
+    """
+    units = attributes.get("units")
+    shown = "" if units is None else " (dimensionless)" if units == "1" else f" ({units})"
+    return printable(attributes.get("long_name", field) + (f", {component}" if component else "") + shown)
 
 
 def known_attributes(metadata: Any) -> dict[str, str]:

@@ -46,6 +46,7 @@ from noether.data.zarr_store.manifest.checks import (
     invalid_manifest,
     settings_of,
 )
+from noether.data.zarr_store.manifest.description import Description, plural
 from noether.data.zarr_store.manifest.field_merging import fields_agree, merged_fields
 from noether.data.zarr_store.manifest.lines import (
     LENGTHS_KEY,
@@ -196,6 +197,15 @@ class StoreManifest(BaseModel):
     removing: dict[SafePath, _SampleId] = {}
     pending_fields: PendingFields = {}
     removing_fields: PendingFields = {}
+
+    def __repr__(self) -> str:
+        title = f"{type(self).__name__} of {self.dataset_name}: {plural(len(self.samples), 'sample')}"
+        return Description(self, self.samples).text(title)
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        return Description(self, self.samples).html(type(self).__name__)
 
     @property
     def promises_all_chunks(self) -> bool:

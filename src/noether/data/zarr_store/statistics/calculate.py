@@ -19,6 +19,7 @@ from noether.data.zarr_store.statistics.estimates import check_tolerance, extrap
 from noether.data.zarr_store.statistics.moments import RunningStats
 from noether.data.zarr_store.statistics.planning import select
 from noether.data.zarr_store.statistics.progress import Progress, shown_progress
+from noether.data.zarr_store.statistics.store_statistics import StoreStatistics
 from noether.data.zarr_store.stores import is_remote, normalize_root
 
 __all__ = ["calculate_store_statistics"]
@@ -44,7 +45,7 @@ def calculate_store_statistics(
     storage_options: Mapping[str, Any] | None = None,
     tolerance: float | None = None,
     seed: int = 0,
-) -> dict[str, RunningStats]:
+) -> StoreStatistics:
     """Compute the statistics of the fields of a store, over all points of all its samples.
 
     Chunks are read and decoded in threads, a few at a time, so memory does not grow with the size of a sample. The
@@ -80,8 +81,9 @@ def calculate_store_statistics(
 
     Returns
     -------
-    dict of str to RunningStats
-        Statistics by canonical field name, in the order of the store, without fields that none of the samples has.
+    StoreStatistics
+        A dict of statistics by canonical field name, in the order of the store, without fields that none of the samples
+        has.
         Statistics of positions are relative to the origin of the store.
 
     Raises
@@ -126,7 +128,7 @@ def calculate_store_statistics(
             of_sample = extrapolate(of_points_read, selection.grids[sample_id][domain].n_points)
             totals[layout.field] = totals[layout.field].merge(of_sample) if layout.field in totals else of_sample
     fields_in_order = (layout.field for layouts in selection.layouts.values() for layout in layouts)
-    return {field: totals[field] for field in fields_in_order if field in totals}
+    return StoreStatistics({field: totals[field] for field in fields_in_order if field in totals})
 
 
 def _sample_and_field(block_stats: _BlockStats) -> tuple[str, str, tuple[ArrayLayout, ...]]:

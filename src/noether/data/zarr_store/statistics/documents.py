@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from noether.data.zarr_store.errors import ArgumentError
 from noether.data.zarr_store.statistics.moments import RunningStats, position_bounds
+from noether.data.zarr_store.statistics.store_statistics import StoreStatistics
 from noether.data.zarr_store.stores import open_storage
 
 __all__ = [
@@ -128,7 +129,7 @@ def _figures(stats: RunningStats) -> Figures:
     return figures
 
 
-def statistics_from_dict(document: Mapping[str, Any]) -> dict[str, RunningStats]:
+def statistics_from_dict(document: Mapping[str, Any]) -> StoreStatistics:
     """Return the statistics in a document of `statistics_to_dict`, or in the content of a file of `save_statistics`.
 
     Raises
@@ -155,7 +156,7 @@ def statistics_from_dict(document: Mapping[str, Any]) -> dict[str, RunningStats]
             f"expected statistics as noether-zarr stats writes them, but {where}: "
             f"{problem['msg'].removeprefix('Value error, ')}; use a file that noether-zarr stats wrote"
         ) from error
-    return {field: _running_stats(figures) for field, figures in fields.items()}
+    return StoreStatistics({field: _running_stats(figures) for field, figures in fields.items()})
 
 
 def _running_stats(figures: _FieldFigures) -> RunningStats:
@@ -222,7 +223,7 @@ def _with_bounds(
     return document | {_POSITIONS: {"min": _finite_or_none(bounds[0]), "max": _finite_or_none(bounds[1])}}
 
 
-def load_statistics(path: str | os.PathLike[str]) -> dict[str, RunningStats]:
+def load_statistics(path: str | os.PathLike[str]) -> StoreStatistics:
     """Read statistics from a ``.json`` file that `save_statistics` wrote.
 
     Raises
