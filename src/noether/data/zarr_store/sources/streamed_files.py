@@ -118,7 +118,7 @@ def warn_if_large(path: Path, shown: str, reason: NotStreamedError) -> None:
     if sum(file.stat().st_size for file in files if file.is_file()) > _LARGE_BYTES:
         warnings.warn(
             f"{shown}: VTK reads the whole file into memory, because {reason}; use --dry-run to see how much memory "
-            "that takes, or write the file without it",
+            "that takes, or change the file so that this reason does not apply",
             WholeFileWarning,
             stacklevel=2,
         )
