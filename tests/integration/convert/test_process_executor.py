@@ -195,7 +195,7 @@ def test_processes_that_cannot_start_are_an_error(tmp_path: Path, monkeypatch: p
     with ProcessExecutor(1) as executor:
         future = executor.submit(calls.give)
         with pytest.raises(
-            WorkerError, match=r"no worker process can be started: 3 times, .* exited with code 5.*__main__"
+            WorkerError, match=r"no worker process can be started: 3 times in a row, .* exited with code 5.*__main__"
         ):
             future.result(WAIT_SECONDS)
 

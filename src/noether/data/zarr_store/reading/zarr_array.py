@@ -54,7 +54,9 @@ class StrictStore(WrapperStore[Store]):
             isinstance(byte_range, RangeByteRequest)
             and not 0 <= byte_range.start <= byte_range.end <= _MAX_OBJECT_BYTES
         ):
-            raise CorruptDataError(f"the index of {key} names bytes {byte_range.start} to {byte_range.end}")
+            raise CorruptDataError(
+                f"the shard index of {key} lists an impossible range, bytes {byte_range.start} to {byte_range.end}"
+            )
         data = await self._store.get(key, prototype, byte_range)
         if not data and key.rpartition("/")[2] != ROOT_KEY:
             raise CorruptDataError(f"{key} is missing or empty")
@@ -181,7 +183,7 @@ class ZarrArray:
     def keep_near(self, _request: WholeRead) -> None:
         """Raise `ArgumentError`: arrays that zarr-python reads are not cached; see `ReadableArray.keep_near`."""
         raise ArgumentError(
-            f"{self.where}: the field cannot be cached: it has codecs that zarr-python reads; convert the sample again"
+            f"{self.where}: the field cannot be cached: only zarr-python reads its codecs; convert the sample again"
         )
 
     def read(self, request: WholeRead, out: NDArray[Any]) -> None:

@@ -141,7 +141,10 @@ def unfit_for_mesh(domain: DomainMapping) -> tuple[str, str] | None:
     """Return a problem and its remedy if a domain has settings that do not apply to a mesh in HDF5, else None."""
     of_arrays = (["group"] if domain.group is not None else []) + [f"transpose of {one}" for one in _turned(domain)]
     if of_arrays:
-        return "holds a mesh (VTKHDF or CGNS), which is read as one", f"leave {', '.join(of_arrays)} out"
+        return (
+            "holds a mesh (VTKHDF or CGNS), to which group and transpose do not apply",
+            f"leave {', '.join(of_arrays)} out",
+        )
     return None
 
 

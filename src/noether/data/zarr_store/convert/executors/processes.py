@@ -153,8 +153,8 @@ class ProcessExecutor(Executor):
                 return worker
             ended = self._remove(worker)
         raise WorkerError(
-            f"no worker process can be started: {_START_TRIES} times, {ended}; in a script, put the call below "
-            'if __name__ == "__main__", because every worker process imports the script'
+            f"no worker process can be started: {_START_TRIES} times in a row, {ended}; in a script, put the call "
+            'below if __name__ == "__main__", because every worker process imports the script'
         )
 
     def _remove(self, worker: Worker) -> str:
