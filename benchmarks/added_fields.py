@@ -30,7 +30,7 @@ def compare_added_fields(settings: Settings) -> Comparison:
         _CONVERT: partial(run_conversion_job, "convert_ours", root=str(roots["all"]), **size),
     }
     names, seconds = list(runs), {name: list[float]() for name in runs}
-    for repetition in range(-1, repetitions):  # not timed: brings the files into the page cache
+    for repetition in range(-1, repetitions):  # repetition -1 is not timed: it fills the page cache
         for place in order_of(max(repetition, 0), len(names)):
             value = runs[names[place]]()
             seconds[names[place]] += [value] if repetition >= 0 else []

@@ -88,7 +88,7 @@ def _count(root: Path, draws: int) -> list[_Reads]:
 
 
 class _Reads(NamedTuple):
-    """Bytes and system calls with which this process has read."""
+    """Number of bytes that this process has read, and number of its system calls for reading."""
 
     n_bytes: int
     requests: int

@@ -2,7 +2,8 @@
 
 The script first writes a store of different samples, and the same samples as `.pt` files. The contenders are this
 library, zarr-python on the same store, and the `.pt` files. Every loader feeds the same number of points of each sample
-to the same model. The share of waiting is the time without a batch over all time; copying to the GPU is not waiting.
+to the same model. The share of waiting is the time without a batch, divided by the total time; a copy to the GPU does
+not count as waiting.
 The result is a table in Markdown with the name of the GPU, which is kept as ``benchmarks/results/gpu.md``. Only this
 script of the project needs a GPU.
 """
@@ -81,7 +82,7 @@ def make_samples(root: Path, n_samples: int, n_points: int) -> None:
 
 
 class ZarrWindows(Dataset[Batch]):
-    """A dataset that reads the same store with zarr-python: a window of neighbouring chunks."""
+    """A dataset whose items are windows of neighbouring chunks of the same store, read with zarr-python."""
 
     def __init__(self, store: Path, n_samples: int) -> None:
         self._store, self._n_samples = store, n_samples
@@ -100,7 +101,7 @@ class ZarrWindows(Dataset[Batch]):
 
 
 class TorchFiles(Dataset[Batch]):
-    """A dataset of one file per sample, which is loaded whole; items are random rows of it."""
+    """A dataset with one file per sample. Each item loads the whole file, and returns random rows of it."""
 
     def __init__(self, directory: Path) -> None:
         self._files = sorted(directory.glob("*.pt"))
@@ -192,7 +193,7 @@ def train(loader: Iterable[Batch], steps: int) -> tuple[float, float]:
 
 
 def forever(loader: Iterable[Batch]) -> Iterator[Batch]:
-    """Yield the batches of one epoch after the other."""
+    """Yield the batches of epoch after epoch, without end."""
     while True:
         yield from loader
 

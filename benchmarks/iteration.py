@@ -19,7 +19,7 @@ __all__ = ["compare_iteration"]
 
 _FILEMAP = FileMap(volume_position="volume_cell_position.npy", volume_pressure="volume_cell_totalpcoeff.npy")
 _FIELDS = ("volume_position", "volume_pressure")
-# No multiples of the default chunk of 4,096 points, which is the case that needs more memory and time.
+# Not multiples of the default chunk of 4,096 points: batches that end within a chunk need more memory and time.
 _BATCH_POINTS = (100_000, 10_000, 1_000_000)
 _WHOLE = "whole read"
 

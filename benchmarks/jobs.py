@@ -172,7 +172,7 @@ def read_whole(root: str) -> Measured:
 
 
 def first_batch(root: str, method: str) -> Measured:
-    """Make a dataset and read the first batch of two workers. Only this process has imported PyTorch before."""
+    """Make a dataset, and read the first batch of two workers. The import of PyTorch counts in the workers only."""
     from torch.utils.data import DataLoader
 
     from noether.data.zarr_store.datasets import ZarrStoreDataset, collate_samples

@@ -79,7 +79,7 @@ def compare_whole(settings: Settings) -> Comparison:
         ]
         expected = prepared.expected(rows)
         for contender in contenders:
-            if not contender.name.startswith(".pt"):  # it is in source order, so only draws verify it
+            if not contender.name.startswith(".pt"):  # the .pt files are in source order; draws verify them
                 require_equal(contender.name, contender.read(0), expected)
         seconds = race(contenders, repetitions)
         case = Case(f"chunks of {chunk_points:,}", "s", [Row(name, values) for name, values in seconds.items()])
@@ -90,7 +90,7 @@ def compare_whole(settings: Settings) -> Comparison:
 
 
 def aligned_window(prepared: Prepared, seed: int) -> slice:
-    """Choose the chunks of a slice reader: the same number of points as ours, from a uniformly drawn first chunk."""
+    """Return the rows of a slice reader: as many as a draw of ours takes, from the first row of a random chunk on."""
     n_chunks = -(-DRAW_POINTS // prepared.chunk_points)
     last = max(prepared.n_points // prepared.chunk_points - n_chunks, 0)
     # The seed is independent of ours: our draw of the same seed reads other chunks.

@@ -1,6 +1,6 @@
 """Many processes add samples to one large store in S3: the cost of keeping its manifest and report up to date.
 
-``python -m benchmarks.many_writers JSON`` is one of these processes: it prints its seconds.
+``python -m benchmarks.many_writers JSON`` runs one of these processes, and prints its seconds.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ _ROOT = f"s3://{BUCKET}/store"
 _PROCESSES = 8
 _SAMPLE_SECONDS = 10.0
 _ALLOWED = 0.02
-# Targets: opening, inspecting and saving at the end may take a hundredth of an hour, and so may the saves between.
+# Targets for a conversion of an hour: a hundredth of it for opening, inspecting and the last save together, and another
+# hundredth for all other saves.
 _ALLOWED_SECONDS = 36.0
 # Points per second of one process, and bytes that it reads and writes per point: see "Converting many samples".
 _POINTS_A_SECOND = 3_600_000
@@ -42,7 +43,7 @@ class SlowSource(TinySource):
     """A source of samples of eight points. Loading one takes as long as converting a large sample."""
 
     def sample_ids(self) -> list[str]:
-        """Return the sample ids and one that is never converted, so that no process makes the chunk index."""
+        """Return the sample ids, and an id that is never converted, so that no process makes the chunk index."""
         return [f"new_{sample_id}" for sample_id in [*super().sample_ids(), "of_nobody"]]
 
     def load(self, sample_id: str) -> SourceSample:
@@ -60,7 +61,7 @@ class _Ran:
 
 
 def compare_many_writers(settings: Settings) -> Comparison:
-    """Add samples to a large store from several processes at once, and count the traffic apart from the groups."""
+    """Add samples to a large store from several processes at once; count the traffic of manifest and report."""
     n_samples = settings.repetitions(quick=8, full=12)
     with serve_s3(settings.work_dir / "s3") as endpoint, start_proxy(endpoint, 0.0) as proxy:
         sizes = _write_store(endpoint)

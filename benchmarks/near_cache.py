@@ -29,7 +29,7 @@ _FILLED, _REMOTE, _LOCAL = "noether, cache filled", "noether, no cache", "noethe
 
 
 def compare_near_cache(settings: Settings) -> Comparison:
-    """Read epochs of a remote store with all chunks in the cache, of the same without a cache, and of a local store."""
+    """Read epochs of a remote store whose chunks are all cached, of the same store uncached, and of a local store."""
     repetitions = settings.repetitions(quick=3, full=15)
     directory = settings.work_dir / "near-cache"
     shutil.rmtree(directory, ignore_errors=True)

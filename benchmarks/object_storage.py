@@ -95,7 +95,7 @@ class _Place:
         return FsspecStore.from_url(self.root, storage_options=options, read_only=True)
 
     def one_request(self) -> Callable[[int], Arrays]:
-        """Fetch the number of bytes of the largest field of a draw in one request."""
+        """Return a function that fetches as many bytes as the largest field of a draw has, in one request."""
         bucket = obstore_bucket(self.endpoint, f"{self.prefix}/{SAMPLE}.zarr")
         key = f"{array_path('volume_position')}/c/0/0"
         size = int(obstore.head(bucket, key)["size"])

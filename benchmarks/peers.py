@@ -47,7 +47,7 @@ _ZARRS_PIPELINE = "zarrs.ZarrsCodecPipeline"
 
 
 def ours(prepared: Prepared, num_points: int | None, read_concurrency: int = 1) -> Callable[[int], Arrays]:
-    """Read a draw with this library. The argument of the function is the seed."""
+    """Return a function that reads a draw with this library. Its argument is the seed."""
     reader = ZarrChunkReader(prepared.store_root, read_concurrency=read_concurrency)
     wanted = {DOMAIN: num_points}
     return lambda seed: reader.read_arrays(SAMPLE, wanted, generator=seed)

@@ -40,7 +40,7 @@ class Counts(NamedTuple):
         Bytes of the bodies of responses.
     rounds : int
         Length of the longest chain of requests in which each request came after the response to the one before. The
-        delay was waited for this many times.
+        client waited for the delay this many times.
     """
 
     requests: int
@@ -158,7 +158,7 @@ class _Server:
         return sent and not response.until_end and not request.closes and not response.closes
 
     async def _pass_back(self, request: _Head, answers: asyncio.StreamReader, writer: asyncio.StreamWriter) -> _Head:
-        """Forward a response and the interim ones before it to the client; return the head of the response."""
+        """Forward a response and the interim responses before it to the client; return the head of the response."""
         while True:
             response = await _read_head(answers)
             writer.write(response.data)

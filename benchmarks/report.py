@@ -35,6 +35,8 @@ and `--only NAME` runs one of them.
   arrays. The results are compared with the source before the measurement.
 - Contenders take turns in one process, each time in another order. Times are medians and quartiles, with the data in
   the page cache, and with files, stores and clients already open, unless a table states otherwise.
+- Pictures show medians, with a line from the first to the third quartile. Bars begin at 0. Where medians differ by more
+  than 20 times, they are dots on a logarithmic axis. Pictures of the same contenders have the same axis.
 - A target is the figure that this library should reach. Missed targets are marked.
 """
 
@@ -169,9 +171,9 @@ _CHAPTERS = {
         "whatever the size of the samples; the manifest and the chunk index are made.\n"
         "- zarr-python gets each sample from `torch.load` in a process pool, and writes it as in *Writing a sample "
         "from memory*. Both stores are compared value by value.\n"
-        "- In *A sample that takes no work*, *complete before* is one of very many samples that are complete and "
-        "unchanged, with the start of the processes included. *A call of a process* calls an empty function in a "
-        "running process.\n"
+        "- *A sample that takes no work* is either complete and unchanged, or a call of an empty function. The first "
+        "time is that of a conversion of very many such samples, divided by their number, and includes the start of "
+        "the processes; the second is that of a call in running processes.\n"
         "- `--dry-run` plans the memory of a worker, from the headers of files.",
     ),
     "added": _Chapter(
@@ -276,7 +278,7 @@ def _conditions(comparison: Comparison) -> Iterator[str]:
     parameters = dict(comparison.parameters)
     ratios = parameters.pop("compression_ratio", None)
     if ratios:
-        yield "Compression of the made sample and of a real one: stored bytes over bytes of the stored dtype."
+        yield "Compression of the generated sample and of a real one: stored bytes over bytes of the stored dtype."
         rows = [[field, f"{ratio['real']:.2f}", f"{ratio['generated']:.2f}"] for field, ratio in ratios.items()]
         yield _table(["field", "real", "made"], rows, right=(1, 2))
     machine = comparison.machine

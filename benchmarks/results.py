@@ -123,7 +123,7 @@ class Case:
         self.targets.append(Target(f"time of {than} over that of {mine}", measured, at_least, at_least=True))
 
     def within(self, of: str, at_most: float, ours: str | None = None, what: str = "time") -> None:
-        """Add the target that ours needs at most `at_most` times what `of` needs."""
+        """Add the target that ours needs at most `at_most` times as much as `of`."""
         mine = ours or self.rows[0].name
         measured = _ratio(self.row(mine), self.row(of))
         self.targets.append(Target(f"{what} of {mine} over that of {of}", measured, at_most, at_least=False))

@@ -27,7 +27,7 @@ _SERVICES = ("master", "volume", "filer", "s3")
 
 
 def obstore_options(endpoint: str) -> dict[str, str]:
-    """Return the options of obstore for the server, which accepts any key."""
+    """Return the options of obstore for the server, which accepts any access key."""
     return {"endpoint": endpoint, "access_key_id": "any", "secret_access_key": "any", "region": "us-east-1"}
 
 
@@ -76,7 +76,7 @@ def serve_s3(directory: Path) -> Iterator[str]:
             _wait_until_ready(endpoint, process, log)
             yield endpoint
         finally:
-            # The process group that start_new_session made: the server and the processes that it started.
+            # Kill the process group that start_new_session made: the server and the processes that it started.
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             shutil.rmtree(data, ignore_errors=True)
@@ -100,7 +100,7 @@ def _create_bucket(endpoint: str) -> None:
     try:
         urlopen(Request(f"{endpoint}/{BUCKET}", method="PUT"), timeout=5).close()
     except HTTPError as error:
-        if error.code != 409:  # an earlier attempt has made it
+        if error.code != 409:  # an earlier attempt has made the bucket
             raise
 
 

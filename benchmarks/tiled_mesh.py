@@ -1,4 +1,4 @@
-"""A large mesh from a real case: copies of a piece of it side by side, as a ``.vtu`` like those of `vtk_files`."""
+"""A large mesh: copies of a piece of a real mesh side by side, as a ``.vtu`` like those of `vtk_files`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from noether.data.zarr_store.sources import Cells, MeshFile
 __all__ = ["require_centres", "write_tiled"]
 
 _REPOSITORY = Path(__file__).parents[1]
-# Hexahedra, prisms and polyhedra of snappyHexMesh; `row` is the row of each cell in OpenFOAM's arrays.
+# Hexahedra, prisms and polyhedra of snappyHexMesh. The cell data `row` hold the row of each cell in OpenFOAM's arrays.
 _MESH = _REPOSITORY / "tests" / "data" / "meshes" / "vtk" / "run_1" / "volume.vtu"
 _CENTRES = _REPOSITORY / "examples" / "data" / "run_1" / "volume_cell_position.npy"
 _APART = 4.0
@@ -23,7 +23,7 @@ _MOST_ULP = 2.0
 
 
 def write_tiled(path: Path, n_cells: int) -> tuple[Path, int, int]:
-    """Write at least `n_cells` cells in copies, unless the file exists; return path, number of cells and of points."""
+    """Write copies with at least `n_cells` cells, unless the file exists; return path, numbers of cells and points."""
     [part] = MeshFile(_MESH, "the mesh").read({"cell": ["p", "U", "vorticity"], "point": []})
     cells, points = part.cells, part.points
     n_copies = -(-n_cells // len(cells))
@@ -87,7 +87,7 @@ def _offsets(n_copies: int) -> NDArray[Any]:
 
 
 def _tiled(values: NDArray[Any], step: int) -> Make:
-    """Return a function for the rows of all copies. The values of each copy are `step` larger than the last one's."""
+    """Return a function that makes rows of all copies. From one copy to the next, the values grow by `step`."""
 
     def make(start: int, stop: int) -> NDArray[Any]:
         copy, row = np.divmod(np.arange(start, stop), len(values))

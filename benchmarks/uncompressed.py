@@ -28,7 +28,7 @@ _NOT_THERE = "not installed in .venv-mosaicml; see CONTRIBUTING.md"
 
 
 def race_uncompressed(stores: Sequence[Prepared], repetitions: int) -> Case:
-    """Compare draws from stores of level 0 with records of the same number of points.
+    """Compare draws from uncompressed stores (level 0) with reads of records that have as many points as a draw.
 
     Each contender is its own process, and they take turns. Each process measures the time of the draw alone.
 

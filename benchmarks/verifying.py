@@ -14,7 +14,7 @@ __all__ = ["compare_verification"]
 
 
 def compare_verification(settings: Settings) -> Comparison:
-    """Compare the levels that need no source with a whole read, and draws with and without checksums."""
+    """Compare the levels of `verify` that need no source with a whole read, and draws with and without checksums."""
     repetitions = settings.repetitions(quick=7, full=15)
     draws = settings.repetitions(quick=500, full=2000)
     cases = []

@@ -20,8 +20,8 @@ __all__ = ["FIELD_WIDTHS", "Make", "VtkArray", "box_shape", "write_grid", "write
 
 FIELD_WIDTHS = {"p": 1, "U": 3, "vorticity": 3}
 
-_BLOCK_BYTES = 1 << 15  # VTK's
-_LEVEL = 5  # VTK's
+_BLOCK_BYTES = 1 << 15  # VTK's default
+_LEVEL = 5  # VTK's default
 _STEP_BLOCKS = 64
 _STEP_CELLS = 1 << 17
 _NAMES = {"f4": "Float32", "i8": "Int64", "u1": "UInt8"}

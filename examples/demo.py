@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from noether.data.zarr_store import ZarrChunkReader
+from noether.data.zarr_store.plotting import draw_sample
 
 SOURCE = Path(__file__).parent / "data"
 SAMPLE = "run_1"
@@ -71,36 +72,27 @@ def show_costs(store: Path) -> None:
 
 
 def plot_draws(store: Path, path: Path) -> Path:
-    """Plot the surface pressure of one sample in draws of three sizes."""
+    """Plot the surface pressure of one sample at three sizes of draw, all in the same colours."""
     reader = ZarrChunkReader(store)
-    angle, length, height, speed = reader.attributes(SAMPLE)["design_parameters"]
+    angle, _, _, speed = reader.attributes(SAMPLE)["design_parameters"]
+    pressure = reader.read_arrays(SAMPLE, fields=["surface_pressure"])["surface_pressure"]
+    low, high = np.percentile(pressure, [5, 95])
     figure = plt.figure(figsize=(15, 4.2), layout="constrained")
-    axes = [figure.add_subplot(1, len(SURFACE_DRAWS), i + 1, projection="3d") for i in range(len(SURFACE_DRAWS))]
+    axes = figure.subplots(1, len(SURFACE_DRAWS))
     for axis, num_points in zip(axes, SURFACE_DRAWS, strict=True):
-        draw = reader.read_arrays(
-            SAMPLE, {"surface": num_points}, generator=0, fields=["surface_position", "surface_pressure"]
-        )
-        x, y, z = draw["surface_position"].T
-        coefficient = draw["surface_pressure"] / (0.5 * speed**2)
         # The body is symmetric about y = 0, and the mesh covers one half of it.
-        points = axis.scatter(
-            np.concatenate([x, x]),
-            np.concatenate([y, -y]),
-            np.concatenate([z, z]),
-            c=np.concatenate([coefficient, coefficient]),
+        points = draw_sample(
+            axis,
+            reader,
+            SAMPLE,
+            "surface_pressure",
+            num_points=num_points,
             cmap="turbo",
-            vmin=-1.5,
-            vmax=1.0,
-            s=6,
+            value_range=(low, high),
+            mirror="y",
         )
-        axis.set_box_aspect((length, 0.389, height), zoom=1.6)
-        axis.view_init(elev=22, azim=-125)
-        axis.set_axis_off()
-        axis.set_title(f"{len(x):,} of {reader.manifest.sample(SAMPLE).domains['surface'].n_points:,} points")
-    figure.colorbar(points, ax=axes, label="pressure coefficient", shrink=0.8)
-    figure.suptitle(
-        f"Ahmed body, slant {angle:.0f}°, {speed:.0f} m/s: draws of the surface pressure, mirrored at y = 0"
-    )
+    figure.colorbar(points, ax=axes, label="kinematic pressure (m²/s²)", shrink=0.8)
+    figure.suptitle(f"Ahmed body, slant {angle:.0f}°, {speed:.0f} m/s: draws of the surface pressure")
     figure.savefig(path, dpi=110)
     return path
 

@@ -49,6 +49,15 @@ find_browser() {
     fi
 }
 
+# The page of `noether-zarr view`, which the package carries.
+build_viewer() {
+    if command -v npm >/dev/null; then
+        ./scripts/viewer --build
+    elif [ ! -f src/noether/data/zarr_store/viewing/page/index.html ]; then
+        echo "note: no npm, so the page of the viewer is not built; on Debian: apt-get install npm"
+    fi
+}
+
 use_environment() {
     local extras=$1 python stamp wanted
     stamp=".venv/installed-$extras"

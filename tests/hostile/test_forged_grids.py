@@ -157,7 +157,7 @@ LIES: dict[str, tuple[Lie, type[StoreError], str]] = {
             root / "manifest.json", lambda m: m["samples"]["s1"].update(domains=dict.fromkeys(map(str, range(100_000))))
         ),
         ManifestError,
-        r"samples\.s1 has 100,000 problems; mend it: noether-zarr repair STORE$",
+        r"samples\.s1 has 100,000 problems; repair it: noether-zarr repair STORE$",
     ),
     "150,000 domains": (
         manifest(domains=dict.fromkeys(map(str, range(150_000)))),

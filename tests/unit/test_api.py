@@ -20,7 +20,15 @@ LISTED = {
 def test_the_supported_modules_are_these() -> None:
     package = "noether.data.zarr_store"
     wings = ["writer", "reader", "manifest", "layout", "stores", "statistics", "convert", "convert.executors"]
-    wings += ["datasets", "datasets.transforms", "export", "sources", "sources.presets", "sources.inspection"]
+    wings += [
+        "datasets",
+        "datasets.transforms",
+        "export",
+        "plotting",
+        "sources",
+        "sources.presets",
+        "sources.inspection",
+    ]
     wings += ["upkeep", "upkeep.verify", "upkeep.repair", "errors"]
     assert list(LISTED) == ["noether.data.schemas", package, *(f"{package}.{wing}" for wing in wings)]
 

@@ -8,12 +8,14 @@ import subprocess
 import sys
 from importlib.resources import files
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
 from noether.data import zarr_store
 from support.ahmed import load_run
 from support.reading import write_samples
+from support.repository import ROOT
 
 PACKAGE = Path(str(files(zarr_store)))
 
@@ -119,3 +121,22 @@ def test_the_version_is_the_distributions() -> None:
     from importlib.metadata import version
 
     assert version("noether-zarr-store") == zarr_store.__version__
+
+
+@pytest.mark.slow
+def test_a_wheel_carries_the_page_of_the_viewer(tmp_path: Path) -> None:
+    """The files are those of the checkout, where they were built."""
+    page = PACKAGE / "viewing" / "page"
+    if not (page / "index.html").is_file():
+        pytest.skip("the page of the viewer is not built: ./scripts/viewer")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
+    subprocess.run(command, check=True)
+    [wheel] = tmp_path.glob("*.whl")
+    with ZipFile(wheel) as archive:
+        prefix = "noether/data/zarr_store/viewing/page/"
+        carried = {
+            name.removeprefix(prefix): archive.read(name) for name in archive.namelist() if name.startswith(prefix)
+        }
+    built = {str(path.relative_to(page)): path.read_bytes() for path in page.rglob("*") if path.is_file()}
+    assert len(built) > 3
+    assert carried == built

@@ -276,7 +276,11 @@ def test_options_in_json_keep_their_types(tree: Path, s3_server: S3Server, s3_ro
         ),
         pytest.param([*PRESET, "--part", "3"], "--part: expected K/N such as 3/16, got '3'", id="part form"),
         pytest.param([*PRESET, "--part", "3/2"], "part: expected a number from 1 to 2, got 3", id="no such part"),
-        pytest.param([*PRESET, "--timeout", "5"], "timeout: expected at least 1 in workers, got 0", id="timeout"),
+        pytest.param(
+            [*PRESET, "--timeout", "5"],
+            "timeout: expected worker processes, because only these can be stopped",
+            id="timeout",
+        ),
         pytest.param(
             [*PRESET, "--dask", "x"],
             "--workers: expected no value with --dask, got 0; set it on",

@@ -11,6 +11,7 @@ import pytest
 
 from noether.data.zarr_store.cli import load_command
 from noether.data.zarr_store.cli.app import COMMANDS
+from noether.data.zarr_store.viewing import page
 from support.near import as_remote
 from support.trees import call, save_runs
 
@@ -45,6 +46,7 @@ CALLS: dict[str, tuple[list[str], set[str]]] = {
     "inspect": (["{tree}", "--mapping", "{new}"], {"root", "files", "mapping", "n_samples"}),
     "merge": (["{store}"], {"store_root", "added", "updated", "unchanged", "missing", "refused", "removing"}),
     "merge-stats": (["{stats}", "--output", "{new}.json"], {"statistics", "written"}),
+    "plot": (["{store}", "run_1", "{new}.png", "--field", "surface_pressure"], {"path"}),
     "remove": (["{store}", "--sample", "run_2"], {"store_root", "is_dry_run", "n_bytes", "samples"}),
     "remove --field": (["{store}", "--field", "volume_sdf"], {"store_root", "is_dry_run", "n_bytes", "fields"}),
     "repair": (["{store}"], {"is_sound", "before", "actions", "failures", "after"}),
@@ -52,12 +54,16 @@ CALLS: dict[str, tuple[list[str], set[str]]] = {
     "split": (["{store}", "--test", "0.5", "--exact"], {"store_root", "n_samples", "splits"}),
     "stats": (["{store}", "--output-flat", "{new}.json"], {"store_root", "origin", "statistics", "written"}),
     "verify": (["{store}"], {"is_sound", "store_root", "level", "findings", "seconds"}),
+    "view": (["--export", "{new}"], {"page"}),
 }
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> dict[str, str]:
-    """Paths of a source, a store, a cache, statistics and a table."""
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Paths of a source, a store, a cache, statistics and a table; and a page, which is built with npm elsewhere."""
+    (tmp_path / "page").mkdir()
+    (tmp_path / "page" / "index.html").write_text("<!doctype html>")
+    monkeypatch.setattr(page, "_PAGE", tmp_path / "page")
     tree, store, stats = save_runs(tmp_path / "tree"), tmp_path / "store", tmp_path / "stats.json"
     for run in tree.iterdir():
         np.save(run / "cp.npy", np.load(run / "surface_pressure.npy") / 2)

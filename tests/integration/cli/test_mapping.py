@@ -105,7 +105,7 @@ def test_missing_domains_are_noted_before_the_conversion(tmp_path: Path, mapping
     (copy_case("vtk", tmp_path / "source") / "volume.vtu").unlink()
     ran = call("convert", tmp_path / "source", tmp_path / "store", "--mapping", mapping, "--workers", 0)
     assert ran.code == 0, ran.output
-    assert "note: volume is not in 1 of 1 samples, such as 'run_1'" in ran.stdout
+    assert "note: 1 of 1 samples, such as 'run_1', lack the domain volume" in ran.stdout
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import matplotlib
 import numpy as np
 import pytest
 import yaml
@@ -128,6 +129,20 @@ def test_histograms_are_plotted_with_a_panel_for_each_field(
         sizes.append(struct.unpack(">II", data[16:24]))
     (width, height), (more_width, more_height) = sizes
     assert (more_width, more_height) == (3 * width, 2 * height)
+
+
+def test_histograms_name_the_units_of_fields(tmp_path: Path) -> None:
+    """Text of the store is shown as written, also where Matplotlib would take it for a formula."""
+    few = {field: load_run("run_1")[field][:20] for field in ("volume_position", "volume_sdf", "volume_pressure")}
+    files = FileMap(volume_position="x.npy", volume_distance_to_surface="sdf.npy", volume_pressure="p.npy")
+    meaning = {"volume_sdf": {"units": "m", "long_name": "distance $x^{$"}, "volume_pressure": {"units": "Pa"}}
+    root = write_samples(tmp_path / "store", {"run_1": few}, files, field_attributes=meaning)
+    stats = calculate_store_statistics(root)
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        plot_histograms(root, stats, tmp_path / "h.svg")
+    picture = (tmp_path / "h.svg").read_text()
+    for label in ("distance $x^{$ (m)", "volume_pressure (Pa)", ">volume_position<", "share of points per bin"):
+        assert label in picture
 
 
 @pytest.mark.slow

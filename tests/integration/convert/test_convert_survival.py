@@ -178,7 +178,9 @@ def test_an_interruption_stops_samples_that_would_take_longer(tree: Path, store:
 
 
 def test_a_timeout_without_worker_processes_is_refused(tree: Path, store: Path) -> None:
-    with pytest.raises(ArgumentError, match="timeout: expected at least 1 in workers, got 0"):
+    with pytest.raises(
+        ArgumentError, match="timeout: expected worker processes, because only these can be stopped, got workers=0"
+    ):
         convert(TreeSource(tree, TREE_FILEMAP), open_writer(store), timeout=5)
 
 

@@ -84,7 +84,7 @@ def test_an_unpicklable_function_is_refused_at_once(shared: ProcessExecutor) -> 
 @pytest.mark.parametrize(
     ("act", "reason"),
     [
-        ("killed", "the worker process was killed by SIGKILL, as the system does when memory is short"),
+        ("killed", "the worker process was killed by SIGKILL: the system does this when memory is short"),
         pytest.param(
             "crashed", "the worker process was killed by SIGSEGV: a library crashed", marks=pytest.mark.faults
         ),
@@ -195,7 +195,7 @@ def test_processes_that_cannot_start_are_an_error(tmp_path: Path, monkeypatch: p
     with ProcessExecutor(1) as executor:
         future = executor.submit(calls.give)
         with pytest.raises(
-            WorkerError, match=r"no worker process can be started: 3 times in a row, .* exited with code 5.*__main__"
+            WorkerError, match=r"no worker process can be started .3 attempts; .* exited with code 5.*__main__"
         ):
             future.result(WAIT_SECONDS)
 

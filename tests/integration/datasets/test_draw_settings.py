@@ -39,7 +39,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("num_points", [{"surface": 128}, lambda epoch: {"surface": 128 + epoch}])
 def test_a_domain_missing_in_num_points_is_refused_with_the_fix(root: Path, num_points: Any) -> None:
-    message = r"got none for volume; pass num_points={'surface': 128, 'volume': None} to read it whole, or fields="
+    message = r"got none for volume; pass num_points={'surface': 128, 'volume': None} to read all points, or fields="
     with pytest.raises(ArgumentError, match=message):
         ZarrStoreDataset(root, num_points=num_points)
 

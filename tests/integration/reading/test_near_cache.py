@@ -253,7 +253,8 @@ def test_a_store_without_checksums_is_not_cached_and_says_so(tmp_path: Path, cap
     write_chunk_index(root)
     assert read_twice(open_reader(root, tmp_path / "cache")) != []
     assert [one.getMessage() for one in caplog.records] == [
-        f"{as_remote(root)}: its chunks carry no checksums and are not cached; convert it again with checksums"
+        f"{as_remote(root)}: the chunks of this store have no checksums and are not cached; "
+        "convert it again with checksums"
     ]
     assert cached_files(tmp_path / "cache") == []
     with pytest.raises(

@@ -80,7 +80,10 @@ def test_the_original_order_is_refused_where_the_shuffle_is_not_known(
 ) -> None:
     manifest = reader.manifest.model_copy(update={"shuffle_algorithm": algorithm})
     foreign = ZarrChunkReader(reader.store_root, manifest)
-    with pytest.raises(OriginalOrderError, match=f"of hash-v1, mt19937-v1, .*names {named}; .*order='stored'"):
+    with pytest.raises(
+        OriginalOrderError,
+        match=f"one of the shuffle algorithms hash-v1, mt19937-v1, .*names {named}; .*order='stored'",
+    ):
         foreign.read_arrays("run_1", order="original")
     np.testing.assert_array_equal(foreign.read_arrays("run_1")["volume_sdf"], reader.read_arrays("run_1")["volume_sdf"])
 

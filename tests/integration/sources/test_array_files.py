@@ -168,7 +168,7 @@ def test_domains_can_be_separate_groups_and_one_can_be_missing(tmp_path: Path) -
         text += f'[domains.{domain}]\nfile = "all.h5"\ngroup = "{{case}}/{domain}"\nfields.position = "x"\n'
     opened = MappedSource(tmp_path, parse_mapping(text, "mapping"))
     assert opened.sample_ids() == ["a", "b"]
-    assert opened.notices == ["volume is not in 1 of 2 samples, such as 'b'"]
+    assert opened.notices == ["1 of 2 samples, such as 'b', lack the domain volume"]
     assert opened.load("a").fields.keys() == {"surface_position", "volume_position"}
     fields = opened.load("b").fields
     assert fields.keys() == {"surface_position"}

@@ -89,7 +89,7 @@ def test_a_sample_can_lack_a_domain_with_a_notice(tmp_path: Path) -> None:
     for number in (1, 2, 3):
         save(tmp_path, f"a/{number}/p.npy", values=np.zeros(4))
     source = arrays_source(tmp_path)
-    assert source.notices == ["surface is not in 2 of 3 samples, such as 'a/2'"]
+    assert source.notices == ["2 of 3 samples, such as 'a/2', lack the domain surface"]
     sample = source.load("a/2")
     assert sample.fields.keys() == {"volume_position", "volume_pressure"}
 

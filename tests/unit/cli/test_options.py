@@ -23,7 +23,7 @@ def options() -> Iterator[tuple[str, Any]]:
 
 def test_options_that_name_fields_are_spelled_the_same() -> None:
     names = {(name, tuple(one.opts), one.metavar) for name, one in options() if one.name in {"field", "exclude_field"}}
-    with_fields = {"add-fields", "bench", "cache", "copy", "export", "remove", "stats"}
+    with_fields = {"add-fields", "bench", "cache", "copy", "export", "plot", "remove", "stats"}
     assert names == {
         *((name, ("--field",), "FIELD") for name in with_fields),
         ("stats", ("--exclude-field",), "FIELD"),

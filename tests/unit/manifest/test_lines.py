@@ -187,4 +187,9 @@ def test_a_pickled_manifest_has_the_same_samples() -> None:
 
 def test_the_repr_of_a_large_manifest_is_short() -> None:
     manifest = parse(document(*(line(f"run_{number}") for number in range(1000))))
-    assert re.search(r"samples=<1000 samples of /store/manifest\.json>", repr(manifest))
+    assert repr(manifest) == str(manifest)
+    assert repr(manifest).splitlines() == [
+        "<StoreManifest of ahmed: 1,000 samples>",
+        "  surface (2,041 points in the first 20 samples): position float32 x 3, pressure float16",
+    ]
+    assert re.search("^<1000 samples of /store/manifest.json>$", repr(manifest.samples))

@@ -86,7 +86,9 @@ def test_an_array_of_the_expected_shape_is_returned() -> None:
 @pytest.mark.parametrize("chunk_shape", [[0, 3], [-4, 3], [4.0, 3], ["4", 3], [None, 3], 4, None], ids=repr)
 def test_an_array_of_chunks_without_a_size_is_corrupt_data(chunk_shape: Any) -> None:
     array = ARRAY | {"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunk_shape}}}
-    with pytest.raises(CorruptDataError, match=r"its chunks or shards have no size; convert the sample again"):
+    with pytest.raises(
+        CorruptDataError, match=r"expected chunk and shard sizes of at least 1; convert the sample again"
+    ):
         require_array(array, (7, 3), WHERE)
 
 

@@ -49,7 +49,7 @@ def test_each_required_key_is_written_again_for_readers_that_know_only_those() -
 def test_a_manifest_without_a_required_key_is_refused_with_the_key(key: str) -> None:
     with pytest.raises(
         ManifestError,
-        match=f"^/store/manifest.json: not a valid manifest: {key}: Field required; mend it: noether-zarr repair .*$",
+        match=f"^/store/manifest.json: not a valid manifest: {key}: Field required; repair it: noether-zarr repair .*$",
     ):
         parse(edited(lambda content: content.pop(key)))
 
@@ -171,7 +171,7 @@ def test_numbers_that_are_not_finite_are_refused(edit: Edit, number: str) -> Non
 
 def test_of_many_problems_the_first_is_named_and_the_others_counted() -> None:
     with pytest.raises(
-        ManifestError, match=r"dataset_name: Field required \(and 2 more\); mend it: noether-zarr repair STORE$"
+        ManifestError, match=r"dataset_name: Field required \(and 2 more\); repair it: noether-zarr repair STORE$"
     ):
         parse(edited(lambda content: [content.pop(key) for key in ("dataset_name", "compressor", "samples")]))
 

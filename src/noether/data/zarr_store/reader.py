@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,9 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noether.data.zarr_store.core import positive_int
-from noether.data.zarr_store.errors import ArgumentError, require_one_of
+from noether.data.zarr_store.errors import ArgumentError, StoreError, require_one_of
 from noether.data.zarr_store.layout import require_domain
-from noether.data.zarr_store.manifest import SampleEntry, StoreManifest
+from noether.data.zarr_store.manifest import (
+    Description,
+    FieldAttributes,
+    SampleEntry,
+    StoreManifest,
+    plural,
+    stored_field_attributes,
+)
 from noether.data.zarr_store.reading import (
     Allocate,
     Fetcher,
@@ -38,7 +45,7 @@ from noether.data.zarr_store.reading import (
     to_tensors,
 )
 from noether.data.zarr_store.sampling import CHUNK_ORDERS, ChunkOrder, PlannedRead
-from noether.data.zarr_store.stores import StoreFactory, cache_settings, is_remote, normalize_root
+from noether.data.zarr_store.stores import StoreFactory, cache_settings, is_remote, normalize_root, open_storage
 
 if TYPE_CHECKING:
     import torch
@@ -61,14 +68,15 @@ class ZarrChunkReader:
     manifest : StoreManifest, optional
         Manifest of the store, if the caller has it; by default the constructor reads it.
     store_factory : callable of str to zarr Store, optional
-        Opens the group at a path or URL as a zarr Store, which then carries every byte that is read from the groups.
+        Function that opens the group at a path or URL as a zarr Store. All bytes of groups are then read through such
+        Stores.
     read_concurrency : int, optional
         Maximum number of requests in flight; by default 1 for a local path and 16 for a URL. With 1, all reads are in
         the caller's thread.
     storage_options : mapping, optional
         Options of the file system; see `stores.open_storage`.
     verify_checksums : bool
-        Whether to compare the crc32c of each chunk that carries one. Arrays that zarr-python reads are always compared.
+        Whether to verify the crc32c of each chunk that has one. zarr-python always verifies the arrays that it reads.
     chunk_order : {"consecutive", "scattered"}
         Whether the chunks of a draw are neighbours, which is fastest, or chosen independently.
     cache_dir : str or path, optional
@@ -92,8 +100,8 @@ class ZarrChunkReader:
 
     Notes
     -----
-    Safe to use from many threads. A reader can be pickled, and can be used in forked processes: open files and
-    connections are left behind.
+    Safe to use from many threads. A reader can be pickled, and can be used in forked processes: the copy
+    opens its own files and connections.
     """
 
     def __init__(
@@ -115,6 +123,7 @@ class ZarrChunkReader:
             read_concurrency = _REMOTE_CONCURRENCY if is_remote(store_root) else 1
         self.read_concurrency = positive_int(read_concurrency, "read_concurrency")
         self.chunk_order: ChunkOrder = chunk_order
+        self._has_factory = store_factory is not None
         self._cache = cache_settings(
             cache_dir, cache_limit, is_remote=is_remote(self.store_root), has_factory=store_factory is not None
         )
@@ -131,6 +140,22 @@ class ZarrChunkReader:
             verify_checksums,
             self._cache,
         )
+
+    def __len__(self) -> int:
+        return len(self.manifest.samples)
+
+    def __repr__(self) -> str:
+        count = plural(len(self), "sample")
+        title = f"{type(self).__name__} of {self.store_root}: {count} of {self.manifest.dataset_name}"
+        return Description(self.manifest, self.manifest.samples).text(title)
+
+    def _repr_html_(self) -> str:
+        return self.describe(type(self).__name__, self.manifest.samples)
+
+    @property
+    def sample_ids(self) -> list[str]:
+        """Ids of all samples, in the order of the manifest."""
+        return list(self.manifest.samples)
 
     @property
     def cache_limit(self) -> int | None:
@@ -230,7 +255,7 @@ class ZarrChunkReader:
         restores = self._restores_order(planned, order)
         reads = list(chain.from_iterable(self._fetcher.prepare(planned)))
         arrays = self._fetcher.read(reads, dtypes)
-        # Only after the read: a permutation allocates memory for all points that the manifest claims.
+        # Only computed after a successful read: a permutation allocates memory for all points that the manifest claims.
         orders = {one.domain: self.permutation(sample_id, one.domain) for one in planned} if restores else {}
         result = {}
         for one, rows in zip(reads, arrays, strict=True):
@@ -270,7 +295,7 @@ class ZarrChunkReader:
         Yields
         ------
         SampleBatch
-            Every point of the sample comes once.
+            A batch. Together, the batches contain every point of the sample once.
 
         Raises
         ------
@@ -299,7 +324,7 @@ class ZarrChunkReader:
         allocate: Allocate | None = None,
         dtype: ResultDtype = "float32",
     ) -> list[list[dict[str, NDArray[Any]]]]:
-        """Read planned reads of several samples, with all their requests in parallel.
+        """Execute the planned reads of several samples, with all their requests in parallel.
 
         Parameters
         ----------
@@ -347,7 +372,7 @@ class ZarrChunkReader:
         fields: Iterable[str] | None = None,
         generator: RandomSource = None,
     ) -> ReadCost:
-        """Return the cost of a read in advance. This reads only metadata and indexes that are not cached.
+        """Return the cost of a read in advance. This reads only metadata and shard indexes that are not cached.
 
         Parameters and errors are those of `read_arrays`: with the same generator state, the read costs exactly this.
         With a chunk index, this reads nothing.
@@ -363,7 +388,7 @@ class ZarrChunkReader:
     def read_coords(
         self, sample_id: str, domain: str, num_points: int | None, generator: RandomSource = None
     ) -> torch.Tensor:
-        """Read only the positions of a domain, as a draw of their own.
+        """Read only the positions of a domain, as a separate draw.
 
         Parameters
         ----------
@@ -422,6 +447,42 @@ class ZarrChunkReader:
     def attributes(self, sample_id: str) -> dict[str, Any]:
         """Return the attributes of a sample, such as its design parameters."""
         return dict(self.manifest.sample(sample_id).attributes)
+
+    def field_attributes(self, sample_id: str) -> FieldAttributes:
+        """Return units and long names of the fields of a sample, read from the root of its group.
+
+        Returns
+        -------
+        dict of str to dict of str to str
+            By canonical field name, ``units`` and ``long_name`` as far as the arrays have them. A reader with a
+            `store_factory` returns no fields.
+
+        Raises
+        ------
+        UnknownNameError
+            The store has no such sample.
+        StorageError
+            The store cannot be reached.
+        """
+        entry = self._fetcher.entry(sample_id)
+        if self._has_factory:
+            return {}
+        storage = open_storage(self.store_root, self.storage_options)
+        return stored_field_attributes(storage, self.manifest.domains, [entry])
+
+    def describe(self, title: str, sample_ids: Collection[str], facts: Sequence[tuple[str, str]] = ()) -> str:
+        """Return HTML that describes some samples, with the units of their fields; see `Description.html`.
+
+        A store that cannot be reached is described without units.
+        """
+        description = Description(self.manifest, sample_ids)
+        known: FieldAttributes = {}
+        try:
+            for sample_id in description.first_of_each_domain():
+                known = self.field_attributes(sample_id) | known
+        except StoreError:
+            pass
+        return description.html(title, [("store", self.store_root), *facts], known)
 
     def _plan_reads(
         self,

@@ -53,12 +53,14 @@ COMMANDS = {
     "inspect": "List the arrays in source files.",
     "merge": "List all samples in the manifest.",
     "merge-stats": "Merge files of statistics.",
+    "plot": "Plot a sample, coloured by a field.",
     "remove": "Remove samples or fields.",
     "repair": "Repair a damaged store.",
     "set-attributes": "Set attributes of samples.",
     "split": "Split samples at random.",
     "stats": "Compute statistics of fields.",
     "verify": "Check every byte of a store.",
+    "view": "Show the points of a store in a browser.",
 }
 """First sentence of the help of each command. The module of a command is imported when the command runs."""
 

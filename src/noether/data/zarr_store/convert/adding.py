@@ -73,7 +73,7 @@ def add_fields(
     workers, timeout, executor, part, on_result
         See `convert`.
     mode : {"resume", "retry-failed"}
-        Visit all samples, or only the samples that failed the last time.
+        Visit all samples, or only the samples that failed in the last invocation that visited them.
     limit : int, optional
         Largest number of samples to visit: the first ones that the source and the store share.
 

@@ -37,7 +37,7 @@ class Conversion:
     keep_grids: bool = False
 
     def do(self, writer: ZarrStoreWriter, sample_id: str) -> SampleResult:
-        """Convert a sample unless it is complete; see `SampleWork`."""
+        """Convert a sample unless it is complete and current; see `SampleWork`."""
         fingerprint = fingerprint_of_sample(self.source, sample_id)
         entry = None if self.overwrite else writer.find_group(sample_id)
         if entry is not None and is_current(entry, fingerprint, writer, keep_grids=self.keep_grids):

@@ -170,7 +170,7 @@ def _is_in_memory(values: Any) -> bool:
 
 
 def _spread(sample_ids: Sequence[str]) -> list[str]:
-    """Return up to 200 samples in an order of which every prefix is spread evenly: each step halves the gaps."""
+    """Return up to 200 samples in an order in which every prefix is spread evenly: each step halves the gaps."""
     count = min(len(sample_ids), _MAX_DESCRIBED)
     digits = _MAX_DESCRIBED.bit_length()
     numbers = sorted(range(count), key=lambda number: f"{number:0{digits}b}"[::-1])

@@ -36,8 +36,8 @@ REPORT_NAME = "conversion.json"
 
 # The report keeps this number of the latest invocations: a store may grow every day.
 _MAX_RUNS = 100
-# A record has nine values and one for each domain, and the commas of a traceback count, too. This limit is enough for
-# 350,000 samples, or for fewer if many failed.
+# Limit for the JSON values of a report, counted by commas. A record has nine values and one for each domain, and the
+# commas of a traceback count, too. The limit is enough for 350,000 samples, or for fewer if many failed.
 _MAX_VALUES = 1 << 22
 
 Outcome = Literal["converted", "skipped", "failed"]

@@ -69,8 +69,8 @@ def _check_workers(workers: int, timeout: float | None, executor: Executor | Non
         raise ArgumentError(f"workers: expected 0 with an executor, got {workers}; leave out workers or executor")
     if timeout is not None and not workers:
         raise ArgumentError(
-            "timeout: expected at least 1 in workers, got 0, and only worker processes can be stopped; use workers=1 "
-            "or more"
+            "timeout: expected worker processes, because only these can be stopped, got workers=0; use workers=1 or "
+            "more"
         )
     if timeout is not None and not timeout > 0:
         raise ArgumentError(f"timeout: expected a number of seconds above 0, got {timeout}; leave it out for no limit")

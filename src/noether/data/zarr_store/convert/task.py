@@ -50,7 +50,7 @@ class SampleTask:
         Raises
         ------
         MissingDependencyError
-            A library is not installed that every sample needs.
+            A library that every sample needs is not installed.
         """
         start = time.perf_counter()
         try:

@@ -2,7 +2,7 @@
 
 A save reads, merges and writes the whole manifest. Two saves at once lose nothing, because each write is conditional on
 an unchanged manifest, but one of the two must start again. A turn is an object that a process creates before a save and
-deletes afterwards. Turns only save work: correctness does not depend on them.
+deletes afterwards. Turns only avoid repeated work: correctness does not depend on them.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Turns:
 
     @contextmanager
     def turn(self, *, wait: bool) -> Iterator[bool]:
-        """Yield True during a turn of this process, which ends with the block; yield False if another process has it.
+        """Yield True during a turn of this process, which ends with the block; False if another process has a turn.
 
         With `wait`, wait for the turn, and yield True.
         """

@@ -17,6 +17,7 @@ from noether.data.zarr_store.core.grid import (
     positive_int,
     whole_number,
 )
+from noether.data.zarr_store.core.html_repr import HtmlTable, html_repr, shortened
 from noether.data.zarr_store.core.logs import log_as_parent_does, logged_to_stderr
 from noether.data.zarr_store.core.memory import available_memory_bytes, map_again, memory_bytes, peak_memory_bytes
 from noether.data.zarr_store.core.name_patterns import name_matches
@@ -46,6 +47,7 @@ __all__ = [
     "BoundedCache",
     "ChecksumState",
     "Grid",
+    "HtmlTable",
     "ScratchFile",
     "TextRow",
     "TextTable",
@@ -56,6 +58,7 @@ __all__ = [
     "chunk_points_by_domain",
     "default_threads",
     "group_path",
+    "html_repr",
     "is_plain",
     "log_as_parent_does",
     "logged_to_stderr",
@@ -75,6 +78,7 @@ __all__ = [
     "run_in_order",
     "sample_id_of",
     "scratch_root",
+    "shortened",
     "twin_error",
     "whole_number",
     "with_checksum",

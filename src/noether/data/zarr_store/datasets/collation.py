@@ -88,7 +88,7 @@ class _Joiner:
         return torch.cat(values, out=self._place(values, shape)) if joined is None else joined
 
     def _joined(self, values: list[torch.Tensor], shape: tuple[int, ...]) -> torch.Tensor | None:
-        """Return tensors as one if they are contiguous in recycled memory that no other result has; else None."""
+        """Return one tensor if all are contiguous in recycled memory that no other result has; else None."""
         first = values[0]
         if not self._in_worker or not all(value.dtype == first.dtype and is_plain(value) for value in values):
             return None
@@ -111,7 +111,7 @@ class _Joiner:
         dtype, n_bytes = values[0].dtype, sum(map(_n_bytes, values))
         if not self._in_worker or n_bytes < MIN_SHARED_BYTES or any(value.dtype != dtype for value in values):
             return None
-        if self._room is None:  # for all tensors of the batch, since sending two blocks takes twice the time
+        if self._room is None:  # one block for the whole batch: sending two blocks takes twice the time
             values_of_items = [(*item.values(), *item.get("attributes", {}).values()) for item in self._items]
             tensors = [value for values in values_of_items for value in values if isinstance(value, torch.Tensor)]
             self._room = torch.from_numpy(allocate([sum(map(_n_bytes, tensors)) + ALIGNMENT * len(tensors)])[0])

@@ -12,7 +12,7 @@ from typing import Any
 from numpy.typing import DTypeLike
 from torch.utils.data import Dataset, get_worker_info
 
-from noether.data.zarr_store.core import whole_number
+from noether.data.zarr_store.core import printable, shortened, whole_number
 from noether.data.zarr_store.datasets.cache_room import require_room
 from noether.data.zarr_store.datasets.draw_index import DrawIndex
 from noether.data.zarr_store.datasets.item_generator import item_randomness
@@ -25,7 +25,7 @@ from noether.data.zarr_store.datasets.shared_statistics import SharedStatistics
 from noether.data.zarr_store.datasets.sharing import SharedPickle
 from noether.data.zarr_store.datasets.skipping import UNREADABLE, OnError, Skipped, check_on_error, read_or_next
 from noether.data.zarr_store.errors import ArgumentError, UnknownNameError, nearest_names
-from noether.data.zarr_store.manifest import IfMissing, choose_samples, require_joined
+from noether.data.zarr_store.manifest import Description, IfMissing, choose_samples, plural, require_joined
 from noether.data.zarr_store.reader import SampleBatch, ZarrChunkReader
 from noether.data.zarr_store.reading import IoStatistics, ResultDtype, ResultDtypes
 from noether.data.zarr_store.sampling import ChunkOrder, Draw, DrawPlanner, IfShort, NumPoints, Schedule
@@ -57,9 +57,9 @@ class ZarrStoreDataset(Dataset[Item]):
     split : str, optional
         Name of a split of the store, to use its samples in its order.
     sample_ids : iterable of str, optional
-        Ids of the samples, in this order, each once; without these and `split`, all samples of the store.
+        Ids of the samples, in this order, each once; without `sample_ids` and `split`, all samples of the store.
     num_points : mapping of str to int or None, or callable of int to such a mapping, optional
-        Number of points of the main draw of each domain; None reads the domain whole. Without it, all domains are read
+        Number of points of the main draw of each domain; None reads the domain whole. By default, all domains are read
         whole. A mapping must name every domain that has one of `fields`. A function gets the epoch, for a curriculum;
         if workers are spawned, it must be picklable.
     fields : iterable of str, optional
@@ -81,9 +81,9 @@ class ZarrStoreDataset(Dataset[Item]):
         Whether requested samples that the store lacks are an error, or are skipped.
     fixed : bool
         Whether the points of a sample are the same in every epoch: the points of epoch 0, regardless of loaders,
-        samplers and frameworks. For validation.
+        samplers and frameworks. Use it for validation.
     transform : callable of dict to dict, optional
-        Applied to every item, in the worker. `item_generator` provides its random numbers.
+        Function that is applied to every item, in the worker. `item_generator` provides its random numbers.
     chunk_order : {"consecutive", "scattered"}
         Choice of the chunks of an independent draw; see `ZarrChunkReader`.
     read_concurrency : int, optional
@@ -96,9 +96,9 @@ class ZarrStoreDataset(Dataset[Item]):
         Floating dtypes of some fields by canonical name, such as ``{"volume_position": "float64"}``; all other fields
         are float32. A field has the same dtype in named draws as in main draws.
     on_error : {"raise", "skip"}
-        What to do if a sample is damaged, or cannot be reached after retries. "raise" raises an error that names the
-        sample. "skip" logs and counts the sample, and returns the next readable sample of the dataset in its place, so
-        that batches keep their number and size. The choice of that sample depends on epoch and damage only.
+        Reaction to a sample that is damaged, or that cannot be reached after retries. "raise" raises an error that
+        names the sample. "skip" logs and counts the sample, and returns the next readable sample of the dataset in its
+        place, so that batches keep their number and size. The choice of that sample depends on epoch and damage only.
     cache_dir, cache_limit
         Directory of this machine that caches chunks of a remote store, and its maximum number of bytes; see
         `ZarrChunkReader`.
@@ -122,13 +122,13 @@ class ZarrStoreDataset(Dataset[Item]):
 
     Notes
     -----
-    The constructor raises all of these, before a worker starts. A dataset can be forked or pickled after it was read:
-    open files, connections and threads are left behind.
+    The constructor raises all these errors, before a worker starts. A dataset can be forked or pickled after it was
+    read: the copy opens its own files, connections and threads.
 
     With ``on_error="skip"``, ``sample_id`` in an item always names its actual sample, and the item is the draw of that
-    sample in this epoch. Samples that stand in come twice in the epoch. If eight samples in a row, or all samples of
-    the dataset, cannot be read, the error is raised. Without `verify_checksums`, or in a store without checksums,
-    damage is found only if bytes cannot be decoded.
+    sample in this epoch. A sample that replaces another comes twice in the epoch. If eight samples in a row, or all
+    samples of the dataset, cannot be read, the error is raised. Without `verify_checksums`, or in a store without
+    checksums, damage is found only if bytes cannot be decoded.
     """
 
     def __init__(
@@ -220,7 +220,17 @@ class ZarrStoreDataset(Dataset[Item]):
         super().__setattr__(name, value)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {len(self)} samples of {self.store_root}, epoch {self.epoch}>"
+        reader = self._contents.value.reader
+        count = plural(len(self), "sample")
+        title = f"{type(self).__name__} of {count} of {self.store_root}, epoch {self.epoch}, seed {self.seed}"
+        return f"{Description(reader.manifest, self.sample_ids).text(title)}\n  items: {self._item_names()}"
+
+    def _repr_html_(self) -> str:
+        facts = [("items", self._item_names()), ("epoch", f"{self.epoch}"), ("seed", f"{self.seed}")]
+        return self._contents.value.reader.describe(type(self).__name__, self.sample_ids, facts)
+
+    def _item_names(self) -> str:
+        return shortened(printable(", ".join(self._planner.names)))
 
     @property
     def store_root(self) -> str:
@@ -249,15 +259,15 @@ class ZarrStoreDataset(Dataset[Item]):
 
     @property
     def n_skipped(self) -> int:
-        """Number of items so far in which another sample stood in, in this process and all workers, over all epochs."""
+        """Number of items so far that have a replacement sample, in this process and all workers, over all epochs."""
         return 0 if self._skipped is None else self._skipped.n_items
 
     def io_statistics(self) -> IoStatistics:
         """Return the counts of all reads of this process and all workers: requests, bytes, waiting, decoding.
 
         The counts begin when the dataset is made, and go on over epochs and workers that have ended. Subtract two
-        results for the reads in between. A worker counts a batch when it has read it, so ahead of the loop. A
-        subset has its own counts.
+        results for the reads in between. A worker counts a batch when it has read it, so the counts are
+        ahead of the loop. A subset has its own counts.
         """
         return self._statistics.total()
 
@@ -313,7 +323,7 @@ class ZarrStoreDataset(Dataset[Item]):
         rank, world_size : int, optional
             Number of this process, and number of processes that share the samples. By default the values of
             `torch.distributed`, if it is initialized when an epoch begins. A framework that makes its own loader from
-            this one shards the samples itself.
+            this loader divides the samples itself.
         **options
             All other parameters of `torch.utils.data.DataLoader`, such as ``drop_last`` or
             ``multiprocessing_context``. The default of `collate_fn` is `collate_samples`.

@@ -16,9 +16,9 @@ class DrawIndex(int):
     Attributes
     ----------
     epoch : int
-        Number of the pass that the index belongs to.
+        Number of the epoch that the index belongs to.
     repeat : int
-        Number of times that the same index came before in this pass.
+        Number of times that the same index came before in this epoch.
     """
 
     epoch: int

@@ -54,10 +54,10 @@ class EpochSampler(DistributedSampler[Any]):
     seed : int, optional
         Seed of the order; by default the seed of the dataset.
     rank, world_size : int
-        Number of this process, and number of processes. They share the samples of an epoch. If the number of samples is
-        not a multiple of `world_size`, the first samples come twice.
+        Number of this process, and number of processes. The processes divide the samples of an epoch. If the number of
+        samples is not a multiple of `world_size`, the first samples come twice.
     drop_last : bool
-        Whether to leave out samples of an epoch that not every rank gets, instead of repeating samples.
+        Whether to drop the last samples in this case, instead of repeating the first samples.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class EpochSampler(DistributedSampler[Any]):
         A counter that changes with every pass that begins, and with every change of the epoch.
     first : int
         Number of samples, over all ranks, that the last pass left out at its beginning, because the loaded state
-        already had them.
+        already contained them.
 
     Raises
     ------
@@ -194,7 +194,7 @@ class EpochSampler(DistributedSampler[Any]):
 
     def _move_to(self, epoch: int, n_given: int) -> None:
         self.epoch, self._given, self._has_begun = epoch, n_given, False
-        self.n_passes += 1  # existing iterators no longer count
+        self.n_passes += 1  # existing iterators no longer change the state
 
     def _begin(self) -> int:
         """Begin a pass, and return its epoch."""
@@ -248,7 +248,7 @@ class EpochSampler(DistributedSampler[Any]):
             order = np.concatenate(rounds)[:n_samples]
         else:
             order = np.arange(n_samples) % there
-        order = np.resize(order, len(self) * self.num_replicas)  # cut off, or extended by the first ones
+        order = np.resize(order, len(self) * self.num_replicas)  # shortened, or extended with the first indices
         mine = slice(self.rank, None, self.num_replicas)
         return order[mine].tolist(), _count_earlier(order)[mine].tolist()
 

@@ -33,7 +33,7 @@ _current: ContextVar[_Randomness] = ContextVar("noether_item_randomness")
 
 
 def item_generator(name: str) -> torch.Generator:
-    """Return the random generator of the item that a dataset's transform is called with.
+    """Return the random generator of the item that the running transform of a dataset receives.
 
     Its numbers depend only on seed, epoch, sample, repeat and `name`: they are the same with any number of workers.
 

@@ -40,7 +40,7 @@ def read_items(
     sample_ids : sequence of str
         Ids of the samples.
     draws : sequence of DrawIndex
-        Epoch and repeat of each sample.
+        Epoch and repeat of the draw of each sample.
     dtype : dtype-like, or mapping of str to dtype-like
         See `ZarrChunkReader.read_arrays`.
     """

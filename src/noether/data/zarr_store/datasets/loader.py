@@ -26,9 +26,9 @@ class StoreLoader(DataLoader[Any]):
     dataset : Dataset
         Dataset of the samples.
     follows_group : bool
-        Whether the loader shares the samples with the processes of `torch.distributed` when it is iterated. A framework
-        that makes its own loader from the dataset and sampler of this one shards the samples itself, so it gets all
-        samples here.
+        Whether an iteration divides the samples among the processes of `torch.distributed`. A framework can make its
+        own loader from the dataset and sampler of this loader. Such a framework divides the samples itself, so the
+        sampler that it gets still has all samples.
     **options
         All other parameters of `torch.utils.data.DataLoader`.
 
@@ -46,7 +46,7 @@ class StoreLoader(DataLoader[Any]):
         super().__init__(dataset, **options)
         self.follows_group = follows_group
 
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # DataLoader promises an iterator of its own
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # DataLoader declares its own class of iterators
         """Begin the next epoch, or continue from a loaded state."""
         sampler = self._epoch_sampler()
         if sampler is None:

@@ -11,7 +11,7 @@ from torch.utils.data import get_worker_info
 
 __all__ = ["end_with_main_process"]
 
-# Id of the process that is already watching. A process that is forked from it is not.
+# Id of the process that is already watching. A process that is forked from it is not watching yet.
 _watching: int | None = None
 
 
@@ -32,5 +32,5 @@ def end_with_main_process() -> None:
 
 def _end_after(main: BaseProcess) -> None:
     main.join()
-    # Not sys.exit, which would end this thread only. Nothing needs to be cleaned up.
+    # sys.exit would end this thread only. Nothing needs to be cleaned up.
     os._exit(1)

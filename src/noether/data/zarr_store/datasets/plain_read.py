@@ -1,4 +1,4 @@
-"""The plain sequential read of a store's shards: the rate of disk or network without draws and without decoding."""
+"""Measurement of the rate at which a disk or network delivers shards, without draws and without decoding."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from noether.data.zarr_store.stores import Storage, is_remote, open_storage
 __all__ = ["PlainRead", "plain_read"]
 
 _BLOCK_BYTES = 8 << 20
-# A single stream does not measure a network.
+# A single stream does not use the full bandwidth of a network.
 _IN_FLIGHT = 16
 
 
@@ -59,7 +59,7 @@ def plain_read(
     seconds: float,
     storage_options: Mapping[str, Any] | None = None,
 ) -> PlainRead | None:
-    """Read the shards of samples from front to back, and the same bytes again.
+    """Measure the rate of reading the shards of samples from front to back, and of reading the same bytes again.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def plain_read(
     blocks = _blocks(storage, (key for one in sample_ids for key in _shard_keys(manifest, one, wanted)))
     in_flight = _IN_FLIGHT if is_remote(storage.root) else 1
     cached = _Cached()
-    # Filled, so that the first pass does not wait for the system to allocate pages.
+    # The buffer is filled, so that the first pass does not wait for the system to allocate pages.
     memory = bytearray(b"\1") * _BLOCK_BYTES
     read: list[_Block] = []
     begun, until = time.perf_counter(), time.perf_counter() + seconds
@@ -141,7 +141,7 @@ def _shard_keys(manifest: StoreManifest, sample_id: str, fields: list[str] | Non
 
 
 class _Cached:
-    """Probes the page cache of Linux for single bytes of files. A probe never reads from a disk."""
+    """Checks which bytes of files are in the page cache of Linux. A probe never reads from a disk."""
 
     def __init__(self) -> None:
         self._n_probes = self._n_cached = 0
@@ -154,7 +154,7 @@ class _Cached:
         return self._n_cached / self._n_probes if self._can_probe and self._n_probes else None
 
     def probe(self, storage: Storage, block: _Block) -> None:
-        """Probe some bytes of a block."""
+        """Probe some bytes of a block, and add to the counts."""
         file = storage.local_file(block.key)
         if file is None or not self._can_probe:
             self._can_probe = False
@@ -165,7 +165,7 @@ class _Cached:
                 n_read = os.preadv(file.descriptor, [bytearray(1)], offset, os.RWF_NOWAIT)
             except BlockingIOError:
                 n_read = 0
-            except OSError:  # a file system without this probe
+            except OSError:  # a file system that does not support RWF_NOWAIT
                 self._can_probe = False
                 return
             self._n_probes, self._n_cached = self._n_probes + 1, self._n_cached + n_read

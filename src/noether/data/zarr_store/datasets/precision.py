@@ -25,7 +25,7 @@ class NarrowPositions:
     fields : collection of str
         Canonical names of the fields that are read.
     dtypes : ResultDtypes
-        Dtypes that fields are read as.
+        Dtypes of the fields in the items.
     """
 
     def __init__(self, domains: Mapping[str, DomainLayout], fields: Collection[str], dtypes: ResultDtypes) -> None:

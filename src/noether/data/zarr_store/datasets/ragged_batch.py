@@ -38,7 +38,7 @@ class RaggedBatch(dict[str, Any]):
 
 
 def _fit(offsets: Any, values: Any) -> bool:
-    """Return whether offsets fit the rows of values. Offsets on a device pass unchecked: a check would wait for it."""
+    """Return whether offsets fit the rows of values. Offsets on a device pass: a check would wait for the device."""
     if not isinstance(offsets, torch.Tensor) or not isinstance(values, torch.Tensor):
         return False
     if offsets.device.type != "cpu":

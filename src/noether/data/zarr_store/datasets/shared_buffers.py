@@ -68,11 +68,11 @@ class _Block:
         return array
 
     def leased(self) -> Bytes | None:
-        """Return the array of the batch that uses this memory; None if there is none."""
+        """Return the array of the batch that uses this memory; None if no batch uses it."""
         return None if self._lease is None else self._lease()
 
     def hand_over(self) -> bool:
-        """Mark the memory as used by the main process until that releases it; return False if it already is."""
+        """Mark the memory as used until the main process releases it; return False if that process uses it now."""
         if self._memory[_AT_MAIN_PROCESS]:
             return False
         self._memory[_AT_MAIN_PROCESS] = 1
@@ -277,7 +277,7 @@ def _map(sent: _Sent) -> Bytes:
     """Map a block of a worker. The block returns to the worker when the array and all its views are gone."""
     fd = os.open(_path_of(sent.pid, sent.fd), os.O_RDWR | os.O_CLOEXEC)
     try:
-        # Populate at once: to map each page on its first access takes longer.
+        # Map all pages at once: it is slower to map each page on its first access.
         memory = mmap.mmap(fd, _HEADER_BYTES + sent.n_bytes, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
     finally:
         os.close(fd)

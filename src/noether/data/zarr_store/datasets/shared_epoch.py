@@ -1,4 +1,4 @@
-"""The epoch of a dataset without an epoch-counting sampler: shared with its workers, and watched for repeats."""
+"""The epoch of a dataset without an epoch-counting sampler. Workers share it, and repeated draws cause a warning."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from torch.utils.data import get_worker_info
 __all__ = ["SharedEpoch"]
 
 # Indices into the shared memory. The marks of the samples come last: first the marks of loaders, then of single items.
+# A mark identifies the `set_epoch` call before the last draw of the sample.
 _OWNER, _EPOCH, _CALLS, _WARNED, _MARKS = range(5)
 
 
@@ -65,7 +66,7 @@ class SharedEpoch:
         Parameters
         ----------
         numbers : sequence of int
-            Numbers of the samples.
+            Indices of the drawn samples in `sample_ids`.
         sample_ids : sequence of str
             Ids of all samples of the dataset.
         by_loader : bool
@@ -100,12 +101,12 @@ class SharedEpoch:
         return memory
 
     def is_shared(self) -> bool:
-        """Return whether workers see the memory."""
-        return bool(self._shared.is_shared())  # type: ignore[no-untyped-call]  # PyTorch has it untyped
+        """Return whether workers can access the memory."""
+        return bool(self._shared.is_shared())  # type: ignore[no-untyped-call]  # untyped in PyTorch
 
     def _share(self) -> None:
-        """Let workers see the memory. After unpickling, it might no longer be shared."""
-        self._shared.share_memory_()  # type: ignore[no-untyped-call]  # PyTorch has it untyped
+        """Make the memory accessible to workers. After unpickling, it might no longer be shared."""
+        self._shared.share_memory_()  # type: ignore[no-untyped-call]  # untyped in PyTorch
 
 
 def _training() -> int:

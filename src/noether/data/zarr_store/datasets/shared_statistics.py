@@ -35,14 +35,14 @@ class SharedStatistics:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        if not self._rows.is_shared():  # type: ignore[no-untyped-call]  # PyTorch has it untyped
+        if not self._rows.is_shared():  # type: ignore[no-untyped-call]  # untyped in PyTorch
             self._begin()
 
     def own_row(self) -> IoRow:
         """Return the row of this process."""
         pid = os.getpid()
         if self._own is None or self._own[0] != pid:
-            # Not the number of the worker: two loaders may run, each with a worker 0.
+            # The number of the worker is not unique: two loaders may run, each with a worker 0.
             self._own = pid, self._rows[pid % _MAX_PROCESSES, :IO_NUMBERS].numpy()
         return self._own[1]
 
@@ -53,4 +53,4 @@ class SharedStatistics:
     def _begin(self) -> None:
         self._own = None
         self._rows = torch.zeros(_MAX_PROCESSES, _ROW_NUMBERS, dtype=torch.int64)
-        self._rows.share_memory_()  # type: ignore[no-untyped-call]  # PyTorch has it untyped
+        self._rows.share_memory_()  # type: ignore[no-untyped-call]  # untyped in PyTorch

@@ -21,14 +21,14 @@ UNREADABLE = (CorruptDataError, StorageError)
 
 _MAX_WORKERS = 256
 
-# If this many neighbours cannot be read, the cause is not the samples.
+# If this many consecutive samples cannot be read, the storage is more likely to be the cause than the samples.
 _MAX_SKIPPED_IN_A_ROW = 8
 
 _logger = logging.getLogger(__name__)
 
 
 def check_on_error(choice: OnError) -> bool:
-    """Return whether to skip; raise `ArgumentError` for an unknown choice."""
+    """Return whether to skip unreadable samples; raise `ArgumentError` for an unknown choice."""
     require_one_of("on_error", choice, get_args(OnError))
     return choice == "skip"
 
@@ -43,7 +43,7 @@ class Skipped:
     """
 
     def __init__(self, n_samples: int) -> None:
-        # Workers write in parallel: each to its own place, or the same value to the same place.
+        # Workers write in parallel: each to its own element, or the same value to the same element.
         self._samples = torch.zeros(n_samples, dtype=torch.bool)
         self._items = torch.zeros(1 + _MAX_WORKERS, dtype=torch.int64)
         self._share()
@@ -54,12 +54,12 @@ class Skipped:
 
     @property
     def n_items(self) -> int:
-        """Number of items in which another sample stood in."""
+        """Number of items that contain another sample, because the requested sample could not be read."""
         return int(self._items.sum())
 
     @property
     def samples(self) -> list[int]:
-        """Numbers of the samples that were skipped."""
+        """Indices of the samples that were skipped."""
         found: list[int] = self._samples.nonzero().flatten().tolist()
         return found
 
@@ -76,7 +76,7 @@ class Skipped:
 
     def _share(self) -> None:
         for memory in (self._samples, self._items):
-            memory.share_memory_()  # type: ignore[no-untyped-call]  # PyTorch has it untyped
+            memory.share_memory_()  # type: ignore[no-untyped-call]  # untyped in PyTorch
 
 
 def read_or_next(

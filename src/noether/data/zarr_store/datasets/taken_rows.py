@@ -17,7 +17,7 @@ __all__ = ["TakenRows", "share_out"]
 
 
 class _Piece(NamedTuple):
-    """One array of an item that is made of taken rows: its name in the item, its shape and its dtype."""
+    """Name, shape and dtype of an array that an item gets from taken rows."""
 
     name: str
     shape: tuple[int, ...]
@@ -59,7 +59,7 @@ class TakenRows:
         if rows is None:
             cast_into(place, values)
         elif values.dtype == place.dtype:
-            np.take(values, rows, axis=0, out=place, mode="clip")  # to check the rows, NumPy would make another copy
+            np.take(values, rows, axis=0, out=place, mode="clip")  # NumPy copies once more if it checks the rows
         else:
             cast_into(place, values.take(rows, axis=0))
         return place
@@ -105,7 +105,7 @@ def share_out(
 
 
 def _pieces(reads: Sequence[DrawRead], dtypes: ResultDtypes) -> Iterator[_Piece]:
-    """Yield the arrays of a sample's item that are made of taken rows."""
+    """Yield the arrays that the item of a sample gets from taken rows."""
     for one in reads:
         for share in one.shares if one.planned.are_candidates else ():
             n_rows = sum(stop - start for start, stop in share.ranges)

@@ -24,7 +24,7 @@ __all__ = ["Throughput", "measure_throughput"]
 
 DEFAULT_POINTS = 16384
 _WARM_UP_SECONDS = 1.0
-# Draws of a pass, so that a pass over a few samples does not end too often.
+# Minimum number of draws of a pass: otherwise, a pass over a few samples would end too often.
 _LEAST_DRAWS = 100_000
 
 

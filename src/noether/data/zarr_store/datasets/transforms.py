@@ -128,7 +128,7 @@ class Normalize:
     def inverse(self, item: Mapping[str, Any]) -> dict[str, Any]:
         """Return an item, a batch, or predictions under the names of their fields, without the normalization.
 
-        Parameters, result and errors are those of a call.
+        Parameters, result and errors are those of `__call__`.
         """
         return self._map(item, _Scale.undo)
 

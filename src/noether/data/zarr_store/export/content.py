@@ -135,7 +135,7 @@ class Content:
         Raises
         ------
         ArgumentError
-            Several domains have the number of rows of a prediction.
+            Several domains have as many points as a prediction has rows.
         """
         for name, values in self.predictions.items():
             domains = self._domains_of(values)

@@ -94,7 +94,7 @@ class Part:
     ) -> NDArray[np.float64]:
         """Return the distance of each position from its cell or point of the mesh.
 
-        A cell centre, in any definition of a solver, is a weighted mean of the cell's corners, so it lies in their
+        Every solver defines a cell centre as a weighted mean of the cell's corners, so the centre lies in their
         bounding box. The position of a cell is compared with this box, because VTK's centre of a polyhedron differs
         from a solver's.
 

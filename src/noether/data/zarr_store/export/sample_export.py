@@ -33,11 +33,11 @@ class Export:
     arrays : tuple of str
         Names of the exported fields and predictions.
     domain : str or None
-        Their domain; None without a mesh, when they may belong to several domains.
+        Domain of the arrays; None without a mesh, because the arrays may then belong to several domains.
     association : {"cell", "point"} or None
-        Whether they are data of the cells or of the points of the mesh.
+        Whether the arrays are data of the cells or of the points of the mesh; None without a mesh.
     parts : tuple of str
-        Names of the mesh parts that have them.
+        Names of the mesh parts that hold the arrays.
     left_out : tuple of str
         Arrays of the original mesh that the format cannot hold, each with the reason.
     """
@@ -175,7 +175,7 @@ def _check_format(path: Path, fit: Fit) -> None:
         return
     if len(fit.parts) > 1:
         raise MeshError(
-            f"target {path}: expected one mesh part, which is all that a {path.suffix} holds, got {len(fit.parts)} "
+            f"target {path}: expected one mesh part, because a {path.suffix} holds only one, got {len(fit.parts)} "
             f"({fit}); write a .case"
         )
     import pyvista

@@ -1,4 +1,4 @@
-"""`manifest.json`: the model of a store, its lines and checks, the listing of groups, splits."""
+"""The manifest of a store: its model and file format, its checks, the listing of groups, and the splits."""
 
 from noether.data.zarr_store.layout import ArrayLayout, DomainLayout
 from noether.data.zarr_store.manifest.added_fields import (
@@ -10,10 +10,12 @@ from noether.data.zarr_store.manifest.added_fields import (
     new_fields,
     without_fields,
 )
+from noether.data.zarr_store.manifest.description import Description, plural
 from noether.data.zarr_store.manifest.fidelity import FieldFidelity
 from noether.data.zarr_store.manifest.field_attributes import (
     FieldAttributes,
     check_field_attributes,
+    field_label,
     known_attributes,
     stored_field_attributes,
 )
@@ -73,6 +75,7 @@ __all__ = [
     "NEWEST_FORMAT_VERSION",
     "ArrayLayout",
     "CopyOrigin",
+    "Description",
     "DomainLayout",
     "DomainSample",
     "FieldAttributes",
@@ -102,6 +105,7 @@ __all__ = [
     "end_removal",
     "entry_of_group",
     "entry_without",
+    "field_label",
     "format_version_for",
     "groups_of",
     "is_own_key",
@@ -117,6 +121,7 @@ __all__ = [
     "parse_group",
     "parse_json",
     "pending_of",
+    "plural",
     "read_own_manifests",
     "read_split_files",
     "removable_fields",

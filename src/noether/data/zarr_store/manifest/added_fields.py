@@ -75,14 +75,14 @@ def added_fields(manifest: StoreManifest) -> frozenset[str]:
 
 
 def later_fields(manifest: StoreManifest) -> frozenset[str]:
-    """Return the fields that were added after the conversion: the fields of all samples, and the pending ones."""
+    """Return the fields that were added after the conversion: fields that all samples have, and pending fields."""
     return added_fields(manifest) | placed_pending(manifest.pending_fields).keys()
 
 
 def with_fields(layout: DomainLayout, added: Mapping[str, ArrayLayout]) -> DomainLayout:
     """Return a domain with more fields. The order of the fields does not depend on the order of their additions.
 
-    The fields of `FileMap` keep their order there, which is also the order of a conversion. Fields of other names come
+    Fields of `FileMap` keep the order of `FileMap`, which is also the order of a conversion. Fields of other names come
     last, sorted by name.
     """
     names = [field for field in layout.arrays if field not in added]
@@ -102,7 +102,7 @@ def without_fields(domains: Mapping[str, DomainLayout], fields: AbstractSet[str]
 
 
 def new_fields(manifest: StoreManifest, domains: Mapping[str, DomainLayout]) -> PendingFields:
-    """Return the fields that a store does not know, for the domains that it knows."""
+    """Return the fields that a manifest lacks, in the domains that it has."""
     known = placed(manifest.domains).keys() | placed_pending(manifest.pending_fields).keys()
     found = {
         domain: {field: array for field, array in layout.arrays.items() if field not in known}
@@ -136,7 +136,7 @@ def all_added(manifest: StoreManifest) -> set[str]:
 
 
 def domains_of_sample(manifest: StoreManifest, entry: SampleEntry, later: AbstractSet[str]) -> dict[str, DomainLayout]:
-    """Return all domains of a store. Of the added fields in `later`, they have only the fields of the sample."""
+    """Return all domains of a store, without the added fields in `later` that the sample lacks."""
     found = placed(manifest.domains) | placed_pending(manifest.pending_fields)
     has = {field: found[field] for field in entry.added_fields if field in found}
     if not later and not has:

@@ -1,4 +1,4 @@
-"""Checks of a manifest from an untrusted source, apart from its samples, and the error of an invalid one. Pure."""
+"""Checks of a manifest from an untrusted source, apart from its samples, and the error of an invalid manifest. Pure."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ __all__ = [
 ]
 
 _MAX_SHOWN = 80
-_REPAIR = "mend it: noether-zarr repair STORE"
-# pydantic takes 600 bytes for each problem, and another 600 to name it.
+_REPAIR = "repair it: noether-zarr repair STORE"
+# pydantic uses 600 bytes of memory for each problem, and another 600 bytes to name it.
 _MAX_NAMED_PROBLEMS = 1000
 
 
@@ -46,7 +46,7 @@ SampleIndexName = Annotated[str, Field(pattern=r"^sample_index-[0-9a-f]{1,64}\.n
 
 
 def settings_of(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a manifest's JSON without its samples and without the ids of its splits; both can be many."""
+    """Return a manifest's JSON without its samples and without the ids of its splits; both can be large."""
     splits = content.get("splits")
     return {**content, "samples": None, "splits": list(splits) if isinstance(splits, dict) else None}
 
@@ -71,9 +71,9 @@ def check_domain_layouts(domains: Mapping[str, DomainLayout]) -> None:
 
 
 def check_later_fields(domains: Mapping[str, DomainLayout], *later: Mapping[str, Mapping[str, ArrayLayout]]) -> None:
-    """Raise `ValueError` unless pending fields, and fields that are being removed, fit beside the store's fields.
+    """Raise `ValueError` unless pending fields, and fields that are being removed, fit the store's fields.
 
-    The removal of an array deletes everything below its path, so no other array can lie there.
+    The removal of an array deletes everything below its path, so no other array is allowed there.
     """
     united = {domain: dict(layout.arrays) for domain, layout in domains.items()}
     for fields in later:

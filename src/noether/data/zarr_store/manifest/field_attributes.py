@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from noether.data.zarr_store.core import ROOT_KEY, is_plain
+from noether.data.zarr_store.core import ROOT_KEY, is_plain, printable
 from noether.data.zarr_store.errors import ArgumentError, CorruptDataError, nearest_names
 from noether.data.zarr_store.layout import DomainLayout
 from noether.data.zarr_store.manifest.lines import SampleEntry
 from noether.data.zarr_store.manifest.node_metadata import parse_group
 from noether.data.zarr_store.stores import Storage
 
-__all__ = ["FieldAttributes", "check_field_attributes", "known_attributes", "stored_field_attributes"]
+__all__ = ["FieldAttributes", "check_field_attributes", "field_label", "known_attributes", "stored_field_attributes"]
 
 FieldAttributes = dict[str, dict[str, str]]
 """The known ``units`` and ``long_name`` of each field, by canonical name."""
@@ -47,8 +47,18 @@ def check_field_attributes(
     return {field: attributes for field, attributes in checked.items() if attributes}
 
 
+def field_label(field: str, attributes: Mapping[str, str], component: str = "") -> str:
+    """Return the label of a field for the axis of a plot: long name or canonical name, component, and units.
+
+    Fields without a dimension, whose unit is 1, are called dimensionless. Characters that are invisible are escaped.
+    """
+    units = attributes.get("units")
+    shown = "" if units is None else " (dimensionless)" if units == "1" else f" ({units})"
+    return printable(attributes.get("long_name", field) + (f", {component}" if component else "") + shown)
+
+
 def known_attributes(metadata: Any) -> dict[str, str]:
-    """Return the units and the long name of an array from its metadata, which are not trusted."""
+    """Return the units and the long name of an array from its untrusted metadata."""
     attributes = metadata.get("attributes") if isinstance(metadata, dict) else None
     if not isinstance(attributes, dict):
         return {}
@@ -58,7 +68,7 @@ def known_attributes(metadata: Any) -> dict[str, str]:
 def stored_field_attributes(
     storage: Storage, domains: Mapping[str, DomainLayout], entries: Iterable[SampleEntry]
 ) -> FieldAttributes:
-    """Return the attributes of a store's fields. Those of a domain come from the first of the samples that has it.
+    """Return the attributes of a store's fields. The attributes of a domain come from the first sample with it.
 
     A group that is missing or damaged has no attributes.
     """

@@ -64,7 +64,7 @@ def fields_agree(store: StoreManifest, other: StoreManifest, *, of_group: bool =
 def known_domains(
     manifest: StoreManifest, domains: Mapping[str, DomainLayout], *, all_fields: bool
 ) -> dict[str, DomainLayout]:
-    """Return the domains of a writer, without the fields that the store does not know.
+    """Return the domains of a writer, without the fields that the store lacks.
 
     Without `all_fields`, the fields and domains that the writer lacks are taken from the store.
     """
@@ -89,7 +89,7 @@ def with_marks(manifest: StoreManifest, domains: Mapping[str, DomainLayout], ent
     domains : mapping of str to DomainLayout
         Domains and fields that the writer of the sample knew.
     entry : SampleEntry
-        Entry of the sample, by its writer.
+        Entry of the sample, as its writer made it.
     """
     known = placed_pending(manifest.pending_fields)
     joined = added_fields(manifest)
@@ -190,7 +190,7 @@ def _pending_with(there: StoreManifest, other: StoreManifest, fields: AbstractSe
 
 
 def knowing_groups(settings: StoreManifest, groups: Iterable[OwnManifest], *, all_pending: bool) -> StoreManifest:
-    """Return settings that know the added fields of groups; fields that are new to the settings become pending.
+    """Return settings that include the added fields of groups; fields that are new to the settings become pending.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ __all__ = ["begin_field_removal", "end_field_removal", "entry_without", "removab
 
 
 def removable_fields(manifest: StoreManifest, fields: Collection[str]) -> PendingFields:
-    """Return the layouts of fields, by domain. The store has the fields, or is already removing them.
+    """Return the layouts of fields that the store has, or is already removing, by domain.
 
     Raises
     ------

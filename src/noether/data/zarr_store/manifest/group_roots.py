@@ -1,4 +1,4 @@
-"""The manifest in the root of a group, checked before the root is changed."""
+"""Checks of the manifest in the root of a group, before the root is changed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def sound_own_manifest(sample_id: str, document: bytes | None, relpath: str, roo
     Parameters
     ----------
     sample_id : str
-        The sample.
+        Id of the sample.
     document : bytes or None
         The root ``zarr.json`` of its group; None if it is missing.
     relpath : str
@@ -49,7 +49,7 @@ def own_manifest_of(manifest: StoreManifest, root: str, sample_id: str, document
     root : str
         Path or URL of the store.
     sample_id : str
-        The sample.
+        Id of the sample.
     document : bytes or None
         The root ``zarr.json`` of its group; None if it is missing.
 
@@ -61,8 +61,8 @@ def own_manifest_of(manifest: StoreManifest, root: str, sample_id: str, document
     try:
         return sound_own_manifest(sample_id, document, manifest.sample(sample_id).relpath, root)
     except CorruptDataError as error:
-        says_nothing = isinstance(error.__cause__, ManifestError)
-        if says_nothing and document is not None and not manifest.promises_all_chunks:
+        has_no_manifest = isinstance(error.__cause__, ManifestError)
+        if has_no_manifest and document is not None and not manifest.promises_all_chunks:
             return None
         raise
 

@@ -129,7 +129,7 @@ class SampleEntry:
     fidelity : dict of str to FieldFidelity
         Loss of the cast to the stored dtype, by canonical field name.
     fingerprint : str or None
-        Identifies the state of the source at the conversion; None if it is not known.
+        Text that identifies the state of the source at the conversion; None if it is not known.
     added_fields : tuple of str
         Canonical names, sorted, of the fields that were added to the sample after its conversion.
     content_crc32c : dict of str to str
@@ -238,7 +238,10 @@ class SampleLines(MutableMapping[str, SampleEntry]):
         return f"<{len(self)} samples of {self._origin}>"
 
     def __or__(self, added: Mapping[str, SampleEntry]) -> SampleLines:
-        """Return the samples of both, sorted by id; `added` takes precedence. Return `self` if no sample changes."""
+        """Return the samples of both mappings, sorted by id; those of `added` take precedence.
+
+        Returns `self` if no sample changes.
+        """
         lines = added.lines() if isinstance(added, SampleLines) else map(_to_line, added.keys(), added.values())
         changed = {
             sample_id: bytes(line)
@@ -273,7 +276,7 @@ class SampleLines(MutableMapping[str, SampleEntry]):
         return named
 
     def relpaths(self) -> Iterator[tuple[str, str]]:
-        """Yield each sample id and the path of its group; lines of this library are not parsed."""
+        """Yield each sample id and the path of its group; lines that this library wrote are not parsed."""
         for sample_id in self._lines:
             match = _RELPATH.match(self._line(sample_id))
             yield sample_id, self[sample_id].relpath if match is None else match[1].decode()
@@ -335,7 +338,7 @@ def _checked_entry(sample_id: str, content: Any, domains: Set[str], origin: str)
 def parse_json(data: bytes) -> tuple[Any, dict[str, int] | None]:
     """Parse a manifest's JSON. If each sample has its own line, leave the samples unparsed.
 
-    Each line is checked to be one member of a JSON object with a safe id, and the rest is checked to be JSON. So the
+    The function checks that each line is one member of a JSON object with a safe id, and that the rest is JSON. So the
     lines, parsed one by one, have the same values as the whole document, parsed at once.
 
     Returns
@@ -356,8 +359,8 @@ def parse_json(data: bytes) -> tuple[Any, dict[str, int] | None]:
     n_commas = data.count(b",")
     if n_commas >= _MAX_VALUES_AT_ONCE:
         raise ValueError(
-            f"over {n_commas:,} values, expected at most {_MAX_VALUES_AT_ONCE:,}, or at most {_MAX_SAMPLES:,} samples "
-            "with a line for each"
+            f"expected at most {_MAX_VALUES_AT_ONCE:,} values, or at most {_MAX_SAMPLES:,} samples with one line each, "
+            f"got over {n_commas:,} values"
         )
     return parse_document(data, max_values=_MAX_VALUES_AT_ONCE), None
 

@@ -133,7 +133,7 @@ class OwnManifest:
     alone : StoreManifest
         Manifest with only the sample of the group.
     sample_id : str
-        The sample.
+        Id of the sample.
     entry : SampleEntry
         Entry of the sample for the store's manifest.
     checksum_state : {"intact", "broken", "none"}

@@ -20,7 +20,7 @@ def parse_group(document: bytes, where: str) -> Metadata | None:
     document : bytes
         The JSON text.
     where : str
-        The sample, for the beginning of an error.
+        Sample, with which error messages begin.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def require_array(metadata: Any, shape: tuple[int, int], where: str) -> Metadata
     if is_array and metadata.get("shape") == list(shape):
         # zarr-python, as of 3.4, accepts a chunk size of 0, uses another size, and returns fill values.
         if not _has_whole_sizes(metadata.get("chunk_grid")):
-            raise CorruptDataError(f"{where}: its chunks or shards have no size; convert the sample again")
+            raise CorruptDataError(f"{where}: expected chunk and shard sizes of at least 1; convert the sample again")
         return dict(metadata)
     found = f"an array of shape {metadata.get('shape')}" if is_array else "a group"
     raise CorruptDataError(

@@ -51,7 +51,7 @@ def pending_of(manifest: StoreManifest) -> list[PendingField]:
 
 
 def require_joined(manifest: StoreManifest, fields: Iterable[str]) -> Collection[str]:
-    """Return `fields`; raise `UnknownNameError` if one of them is pending, with the samples that lack it."""
+    """Return `fields`; raise `UnknownNameError`, which names the samples that lack the field, if one is pending."""
     fields = fields if isinstance(fields, str) else list(fields)
     asked = placed_pending(manifest.pending_fields).keys() & set(fields)
     for one in pending_of(manifest) if asked else ():
@@ -64,8 +64,8 @@ def _why_pending(one: PendingField) -> str:
     """Return the message of the error for a pending field."""
     if not one.lacking:
         return (
-            f"field {one.field!r} is pending: all its samples have it, but the manifest does not list it yet; run "
-            "noether-zarr repair STORE"
+            f"field {one.field!r} is pending: all samples with its domain have it, but the manifest does not "
+            "list it yet; run noether-zarr repair STORE"
         )
     shown = ", ".join(map(repr, one.lacking[:_SHOWN])) + (", …" if len(one.lacking) > _SHOWN else "")
     return (
@@ -113,7 +113,7 @@ def declared(manifest: StoreManifest, fields: PendingFields, origin: str) -> Sto
 
 
 def require_addable(manifest: StoreManifest, where: str) -> None:
-    """Raise `OriginalOrderError` if no field can be added to a store, since the order of its points is unknown."""
+    """Raise `OriginalOrderError` if no field can be added to a store, because the order of its points is unknown."""
     if manifest.copied_from is not None:
         origin = manifest.copied_from
         raise OriginalOrderError(

@@ -35,7 +35,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class SeenManifest:
-    """The manifest as a writer saw it last. It distinguishes a sample that was removed since from a new sample.
+    """The manifest as a writer saw it last. With it, the writer can distinguish a removed sample from a new one.
 
     Attributes
     ----------
@@ -94,7 +94,7 @@ def groups_of(manifest: StoreManifest, sample_ids: Collection[str]) -> dict[str,
     UnknownNameError
         The store lacks one of the samples.
     ManifestError
-        One of the groups lies inside the group of another sample, or holds such a group.
+        One of the groups lies inside the group of another sample, or contains such a group.
     """
     marked = set(manifest.removing.values())
     unknown = [one for one in sample_ids if one not in manifest.samples and one not in marked]

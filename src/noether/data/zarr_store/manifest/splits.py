@@ -62,7 +62,7 @@ def split_samples(
         _check_fraction(validation, "validation")
     if test + validation >= 1:
         raise ArgumentError(
-            f"test, validation: expected a sum of less than 1, got {test} + {validation}; leave some for training"
+            f"test, validation: expected a sum of less than 1, got {test} + {validation}; leave a fraction for training"
         )
     place: dict[str, float] = {sample_id: _place(seed, sample_id) for sample_id in sorted(sample_ids)}
     first_train, first_validation = test, 1 - validation
@@ -73,7 +73,7 @@ def split_samples(
         first_validation = len(ranked) - n_validation
     splits: dict[str, list[str]] = {"train": [], **({"validation": []} if validation else {}), "test": []}
     for sample_id in sorted(place):
-        # Test and validation lie at the two ends, so that neither depends on the size of the other.
+        # Test and validation are at the two ends of the range, so that neither depends on the size of the other.
         at = place[sample_id]
         name = "test" if at < first_train else "validation" if at >= first_validation else "train"
         splits[name].append(sample_id)
@@ -102,7 +102,7 @@ def split_store(
     test, validation, seed, exact
         See `split_samples`.
     overwrite : bool
-        Replace all splits of the store, even if samples change their split.
+        Whether to replace all splits of the store, even if samples change their split.
     storage_options : mapping, optional
         Options of the file system; see `stores.open_storage`.
 
@@ -204,7 +204,7 @@ def read_split_files(
 def _check_fraction(value: float, name: str) -> None:
     # NaN fails the comparison.
     if not (isinstance(value, Real) and 0 < value < 1):
-        raise ArgumentError(f"{name}: expected a fraction between 0 and 1, got {value!r}; use one such as 0.1")
+        raise ArgumentError(f"{name}: expected a fraction between 0 and 1, got {value!r}; use a fraction such as 0.1")
 
 
 def _place(seed: int, sample_id: str) -> float:
@@ -215,7 +215,7 @@ def _place(seed: int, sample_id: str) -> float:
 
 
 def _exact_counts(n_samples: int, test: float, validation: float) -> tuple[int, int]:
-    """Return the sizes of test and validation. The largest remainders are rounded up, of equal ones train last.
+    """Return the sizes of test and validation. The largest remainders are rounded up; if they are equal, train is last.
 
     A fraction is taken as the decimal number that the user wrote: with the float, 0.29 of 100 samples would be a little
     less than 29.

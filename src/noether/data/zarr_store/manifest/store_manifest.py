@@ -46,6 +46,7 @@ from noether.data.zarr_store.manifest.checks import (
     invalid_manifest,
     settings_of,
 )
+from noether.data.zarr_store.manifest.description import Description, plural
 from noether.data.zarr_store.manifest.field_merging import fields_agree, merged_fields
 from noether.data.zarr_store.manifest.lines import (
     LENGTHS_KEY,
@@ -166,7 +167,7 @@ class StoreManifest(BaseModel):
     copied_from : CopyOrigin or None
         Source of a partial copy; ``None`` for a store with all points.
     origin : tuple of three floats, or None
-        Point that was subtracted from all positions; ``None`` if none was.
+        Point that was subtracted from all positions; ``None`` if no point was subtracted.
     removing : dict of str to str
         Sample ids of the groups that are being removed, by path of the group; see `removals`.
     pending_fields : dict of str to dict of str to ArrayLayout
@@ -196,6 +197,15 @@ class StoreManifest(BaseModel):
     removing: dict[SafePath, _SampleId] = {}
     pending_fields: PendingFields = {}
     removing_fields: PendingFields = {}
+
+    def __repr__(self) -> str:
+        title = f"{type(self).__name__} of {self.dataset_name}: {plural(len(self.samples), 'sample')}"
+        return Description(self, self.samples).text(title)
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        return Description(self, self.samples).html(type(self).__name__)
 
     @property
     def promises_all_chunks(self) -> bool:
@@ -332,8 +342,8 @@ class StoreManifest(BaseModel):
             live = live_records(there, self.samples, seen or SeenManifest(), has_root)
             merged = there.merged_with(self.model_copy(update={"samples": live}), url)
             data = merged.to_json(url)
-            # They are deleted before the manifest is replaced. In the other order, a kill in between would leave files
-            # that no manifest names.
+            # Dropped indexes are deleted before the manifest is replaced. In the other order, a kill in between would
+            # leave files that no manifest names.
             dropped = [name for name in there.index_names if name not in merged.index_names]
             if dropped:
                 storage.delete(dropped)
@@ -460,8 +470,8 @@ class StoreManifest(BaseModel):
     ) -> dict[str, Any]:
         """Return the attributes of a sample's group: the attributes of the sample, and a manifest of this sample only.
 
-        `of_group` reads that manifest, so a store's manifest can be rebuilt from its groups. Of the added fields in
-        `later` (by default the result of `added_fields`), the manifest has only the fields of the entry.
+        `of_group` reads that manifest, so a store's manifest can be rebuilt from its groups. The manifest lacks the
+        added fields in `later` (by default the result of `added_fields`) that the sample lacks.
         """
         domains = domains_of_sample(self, entry, added_fields(self) if later is None else later)
         alone = self.model_copy(update={"samples": {sample_id: entry}, "domains": domains})

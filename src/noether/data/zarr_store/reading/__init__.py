@@ -1,4 +1,4 @@
-"""The reading of `ZarrChunkReader`: from planned rows to byte ranges, and from bytes to arrays."""
+"""The implementation of `ZarrChunkReader`: it turns planned rows into byte ranges, and bytes into arrays."""
 
 from noether.data.zarr_store.reading.batch_layout import Allocate, place_side_by_side
 from noether.data.zarr_store.reading.chunk_index import ChunkIndex, has_whole_index, load_words

@@ -1,6 +1,6 @@
 """The chunk index of a store: one file with the lengths of all chunks, which all processes of a node memory-map.
 
-With it, a draw sends only its range requests, and reads neither metadata nor shard indexes.
+With a chunk index, a draw sends only its range requests, and reads neither metadata nor shard indexes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 NOT_INDEXED = 0xFFFFFFFF
-"""Stands for the length of each chunk of an array that is not described; reads use the indexes of its shards."""
+"""Placeholder for the length of each chunk of an array that is not described. Its reads use the shard indexes."""
 
 # Errors of NumPy for a file whose header is not the text of a Python dict.
 _NO_ARRAY = (ValueError, TypeError, EOFError, SyntaxError, TokenError, OverflowError, MemoryError, RecursionError)
@@ -76,7 +76,7 @@ class ChunkIndex:
         return self._layout.describes_all(self._manifest)
 
     def require_sound(self) -> None:
-        """Read the whole file, and raise `CorruptDataError` if it contradicts itself."""
+        """Read the whole file, and raise `CorruptDataError` if its content is inconsistent."""
         self._layout.require_sound()
 
     def lengths(self, sample_id: str) -> dict[str, NDArray[np.uint32]]:
@@ -154,7 +154,7 @@ def load_words(file: Path | BinaryIO) -> NDArray[np.uint32]:
         The file holds no array.
     """
     try:
-        # Not np.load, which opens archives as well.
+        # np.load is not used, because it opens archives as well.
         words: NDArray[np.uint32] = (
             np.lib.format.open_memmap(file, mode="r")
             if isinstance(file, Path)

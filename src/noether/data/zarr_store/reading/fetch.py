@@ -80,7 +80,7 @@ class _Handles:
 
 
 class Fetcher:
-    """Reads fields of samples. Safe to use from many threads. A pickle has none of the open files and caches.
+    """Reads fields of samples. Safe to use from many threads. A pickled copy opens its own files and caches.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ class Fetcher:
     storage_options : mapping
         Options of the file system.
     store_factory : callable of str to zarr Store or None
-        Opens a zarr Store that carries every byte; None reads through the storage of this library.
+        Function that opens a zarr Store, through which all bytes are read; None uses the storage of this library.
     concurrency : int
         Maximum number of requests in flight.
     verify : bool
@@ -123,7 +123,7 @@ class Fetcher:
         self._verify = verify
         self._cache = cache
         if cache is not None:
-            RangeCache.open(cache, root)  # to refuse a wrong directory now, and not at the first read
+            RangeCache.open(cache, root)  # a wrong directory is refused now, not at the first read
         self._opened: _Handles | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -298,7 +298,7 @@ class Fetcher:
         return sample
 
     def _near_sample(self, handles: _Handles, sample_id: str) -> NearSample | None:
-        """Return the entries of a sample in the cache on this machine; None without a cache."""
+        """Return the cache entries of a sample on this machine; None without a cache."""
         if handles.cache is None:
             return None
         near = handles.near.get(sample_id)
@@ -309,7 +309,7 @@ class Fetcher:
 
 
 def _with_cache(array: ShardedArray, near: NearSample, canonical: str) -> ShardedArray:
-    """Return the array, set to use the cache on this machine."""
+    """Return a copy of the array that uses the cache on this machine."""
     return replace(array, near=near.array(array.key, array.codec, array.chunks_per_shard, canonical))
 
 
@@ -350,7 +350,7 @@ def empty_rows(one: FieldRead, dtypes: ResultDtypes, n_before: int = 0) -> NDArr
 
 
 def flat_if_scalar(rows: NDArray[Any]) -> NDArray[Any]:
-    """Return rows of one value each as a flat array, and others unchanged."""
+    """Return rows as a flat array if each has one value, else unchanged."""
     return rows[:, 0] if rows.shape[1] == 1 else rows
 
 

@@ -30,8 +30,9 @@ def record_added_fields(
 ) -> None:
     """Record in the manifest the added fields that the groups of some samples have now.
 
-    The groups decide, not the caller: another process may add other fields to the same sample, or write it again.
-    Samples that the manifest lacks, and samples whose group is damaged or has other domains, are skipped.
+    The function reads the fields from the groups, because another process may add other fields to the same sample, or
+    write it again. Samples that the manifest lacks, and samples whose group is damaged or has other domains, are
+    skipped.
     """
     root, ids = normalize_root(root), list(sample_ids)
     storage = open_storage(root, storage_options)

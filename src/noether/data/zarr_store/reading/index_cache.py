@@ -21,7 +21,7 @@ def index_name(data: bytes, form: str = "sample_index") -> str:
 
 
 def has_named_hash(name: str, data: bytes) -> bool:
-    """Return whether the content of a chunk index has the hash in its name."""
+    """Return whether the content of a chunk index matches the hash in its name."""
     return name == index_name(data, name.partition("-")[0])
 
 
@@ -57,7 +57,7 @@ def _cached(name: str) -> Path | None:
         directory = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError:
         return None
-    # The name has a hash of the content, so a copy is never outdated, and never of another store.
+    # The name has a hash of the content, so a copy is never outdated, and never belongs to another store.
     return directory / "noether-zarr-store" / name
 
 

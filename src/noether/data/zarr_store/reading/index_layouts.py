@@ -32,7 +32,7 @@ class IndexLayout(Protocol):
         """Return whether the file describes all samples of a manifest."""
 
     def require_sound(self) -> None:
-        """Raise `CorruptDataError` if the file contradicts itself."""
+        """Raise `CorruptDataError` if the content of the file is inconsistent."""
 
 
 class LengthsInOrder:
@@ -87,7 +87,7 @@ class LengthsById:
     Parameters
     ----------
     words : ndarray of uint32
-        The layout of `encode_index`.
+        The content of the file, as `encode_index` lays it out.
     name : str or None
         The name of the file, for errors.
 

@@ -1,4 +1,4 @@
-"""Building of a store's chunk index: read the index of every shard once, and name the file in the manifest."""
+"""Building of the chunk index of a store, from the index of every shard."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _MissingFields: TypeAlias = dict[str, tuple[str, ...]]
 # The threads spend almost all their time waiting for the storage.
 _THREADS = 16
 _TRIES = 3
-# A limit, since a wrong manifest may claim any number. This many lengths make a file of 4 GiB, and describe about
-# 50 TB of values in chunks of the default size.
+# The limit protects the memory: a wrong manifest may claim any number of chunks. This many lengths make a file of
+# 4 GiB, and describe about 50 TB of values in chunks of the default size.
 _MAX_LENGTHS = 1 << 30
 
 
@@ -47,10 +47,10 @@ def write_chunk_index(
     """Read the index of every shard of a store, write the chunk index, and name it in the manifest.
 
     If another process adds or replaces samples at the same time, the index is built up to three times. Samples that
-    it still does not describe are read by their own metadata, until the index is rebuilt.
+    it still does not describe are read with their own metadata, until the index is rebuilt.
 
     Every store that can be read can be indexed, also the stores of other programs. Arrays that have other codecs, a
-    different order of chunks, or damage are not described: they are read by the indexes of their shards.
+    different order of chunks, or damage are not described: they are read with their shard indexes.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Replacing of the manifest together with the name of its chunk index, in one step."""
+"""Replacement of the manifest together with the name of its chunk index, in one step."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from noether.data.zarr_store.codec import Tally
 __all__ = ["IO_NUMBERS", "IoMeter", "IoRow", "IoStatistics"]
 
 IoRow: TypeAlias = NDArray[np.int64]
-"""The numbers that a meter counts: first those of a tally, then the others."""
+"""The counts of a meter, in the order of the attributes of `IoStatistics`, with times in nanoseconds."""
 
 IO_NUMBERS = 9
 """Length of an `IoRow`."""
@@ -41,11 +41,11 @@ class IoStatistics:
         Time from each request until its bytes arrived, summed over all requests. Requests that are in flight at the
         same time all count. Bytes in the page cache of the operating system arrive at once.
     seconds_decoding : float
-        Time to check, decompress and cast chunks, summed over all threads. For arrays that zarr-python reads, its time
-        without the waiting.
+        Time to check, decompress and cast chunks, summed over all threads. For arrays that zarr-python reads, the
+        duration of its call minus the waiting.
     metadata_requests, metadata_bytes : int
-        Number and bytes of other reads: metadata of samples and indexes of shards. A store with a chunk index needs
-        none.
+        Number and bytes of other reads: metadata of samples and shard indexes. A store with a chunk index needs no
+        such reads.
     retries : int
         Number of retries of requests that this library sends, which are the requests to object storage. File systems
         of fsspec do not report their retries.
@@ -65,7 +65,7 @@ class IoStatistics:
 
     @classmethod
     def of_row(cls, row: Sequence[int]) -> Self:
-        """Return the statistics that the numbers of an `IoRow` stand for."""
+        """Return the statistics for the numbers of an `IoRow`."""
         requests, n_bytes, waiting_ns, decoding_ns, metadata_requests, metadata_bytes, *others = row
         return cls(requests, n_bytes, waiting_ns / _NS, decoding_ns / _NS, metadata_requests, metadata_bytes, *others)
 
@@ -121,7 +121,7 @@ class IoMeter:
         cache_hits: int = 0,
         cache_misses: int = 0,
     ) -> None:
-        """Add to attributes of `IoStatistics`, and count the retries since the last call."""
+        """Add to the counts, which are named as in `IoStatistics`, and count the retries since the last call."""
         waiting, decoding = round(seconds_waiting * _NS), round(seconds_decoding * _NS)
         with self._lock:
             before, self._known_retries = self._known_retries, self._n_retries()

@@ -118,7 +118,7 @@ def plan_batches(
         count = counts.get(domain)
         if count is None:
             raise ArgumentError(
-                f"num_points (sample {sample_id!r}): expected the points of a batch for each domain that is read, got "
+                f"num_points (sample {sample_id!r}): expected a number for each domain that is read, got "
                 f"none for {domain!r}; add {{{domain!r}: 65536}}, pass one number for all domains, or list only "
                 "fields of other domains in fields"
             )

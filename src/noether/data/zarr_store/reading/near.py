@@ -1,6 +1,6 @@
-"""Entries of remote samples in a cache on this machine, under names that are unique to their content.
+"""Cache on this machine for remote samples, with names that are unique to the content.
 
-The names of a sample's fields are hashes of the checksums of their content in the manifest, so a sample that was
+The cache names of a sample's fields are hashes of the checksums of their content in the manifest, so a sample that was
 written again has other names. Stores of earlier releases have no such checksums. Their names are hashes of the versions
 of the objects instead, which takes one listing per sample.
 """
@@ -50,7 +50,7 @@ class NearSample:
         self._versions: dict[str, str] | None = None
 
     def array(self, key: str, codec: ChunkCodec, chunks_per_shard: int, canonical: str) -> NearArray | None:
-        """Return the cache entries of a field; None if its chunks have no checksums, so that damage is not detected.
+        """Return the cache entries of a field; None if its chunks have no checksums to detect damage.
 
         Parameters
         ----------
@@ -62,7 +62,9 @@ class NearSample:
             Name of the field.
         """
         if not codec.checksum:
-            self._cache.note_once("its chunks carry no checksums and are not cached; convert it again with checksums")
+            self._cache.note_once(
+                "the chunks of this store have no checksums and are not cached; convert it again with checksums"
+            )
             return None
         content = self._entry.content_crc32c.get(canonical)
         form = [key, codec.dtype.str, codec.rows, codec.width, chunks_per_shard]
@@ -134,7 +136,7 @@ class NearArray:
         return self._name(shard) is not None
 
     def files(self, shard: int) -> Iterator[LocalFile]:
-        """Yield the cache file with chunks of a shard at their offsets in the shard; if it was deleted, the next."""
+        """Yield the cache file of a shard; if it was deleted, also its replacement. Chunks keep their offsets."""
         name = self._name(shard)
         return iter(()) if name is None else self.cache.files(name)
 
@@ -144,7 +146,7 @@ class NearArray:
         return (b"", 0) if name is None else self.cache.read_tail(name, length)
 
     def store(self, shard: int, start: int, data: Buffer) -> None:
-        """Store a range of a shard."""
+        """Store a byte range of a shard in the cache."""
         name = self._name(shard)
         if name is not None:
             self.cache.store(name, start, data)
@@ -154,7 +156,8 @@ class NearArray:
     ) -> tuple[memoryview, int, int]:
         """Return the bytes of a request, and the numbers of chunks that were cache hits and cache misses.
 
-        Chunks that match their checksums come from the cache; the rest is fetched.
+        Chunks that match their checksums come from the cache. One call of `fetch` reads the range from the first to the
+        last of all other chunks.
 
         Parameters
         ----------
@@ -188,7 +191,7 @@ class NearArray:
 
 
 def _is_sound(chunk: Buffer, bounds: tuple[int, int], check: Callable[[Buffer], None]) -> bool:
-    """Return whether a chunk is whole, and matches its checksum."""
+    """Return whether a chunk is not truncated, and matches its checksum."""
     if len(chunk) != bounds[1] - bounds[0]:
         return False
     try:

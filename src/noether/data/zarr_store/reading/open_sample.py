@@ -33,9 +33,9 @@ class OpenSample:
     missing_is_error : bool
         Whether a chunk that is not stored is an error; otherwise it has fill values.
     store_factory : callable of str to zarr Store or None
-        Opens the group for zarr-python, instead of the storage of this library.
+        Function that opens the group for zarr-python; None uses the storage of this library.
     near : NearSample or None
-        Entries of the sample in a cache on this machine.
+        Cache entries of the sample on this machine; None without a cache.
     """
 
     access: ShardAccess

@@ -26,19 +26,20 @@ def require_original_order(manifest: StoreManifest) -> str:
     algorithm, origin = manifest.shuffle_algorithm, manifest.copied_from
     if origin is not None:
         raise OriginalOrderError(
-            f"the order of the source needs all points, the store has a fraction of {origin.fraction:g} of the points "
-            f"of {origin.store_root}; read that store, or read with order='stored'"
+            f"the order of the source needs all points, but the store has a fraction of {origin.fraction:g} of the "
+            f"points of {origin.store_root}; read that store, or read with order='stored'"
         )
     if algorithm is None or algorithm not in SHUFFLE_ALGORITHMS:
         raise OriginalOrderError(
-            f"the order of the source is unknown: expected a shuffle algorithm of {', '.join(SHUFFLE_ALGORITHMS)}, "
-            f"the manifest names {algorithm or 'no shuffle algorithm'}; read with order='stored'"
+            "the order of the source is unknown: expected one of the shuffle algorithms "
+            f"{', '.join(SHUFFLE_ALGORITHMS)}, the manifest names {algorithm or 'no shuffle algorithm'}; "
+            "read with order='stored'"
         )
     return algorithm
 
 
 def require_whole_domains(planned: Iterable[PlannedRead]) -> None:
-    """Raise `OriginalOrderError` if a domain is drawn: only a whole domain has an order to restore."""
+    """Raise `OriginalOrderError` if only a part of a domain is read: only a whole domain has an order to restore."""
     for one in planned:
         plan = one.plan
         if plan.n_points < plan.grid.n_points:

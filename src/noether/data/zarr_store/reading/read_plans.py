@@ -39,7 +39,7 @@ def plan_reads(
     sample_id, entry : str, SampleEntry
         Id of the sample, and its entry in the manifest.
     fields : iterable of str or None
-        Canonical names of the fields to read; None for all fields that the sample has.
+        Canonical names of the fields to read; None reads all fields of the sample.
     num_points : mapping of str to int or None, or None
         Number of points to draw, by domain; a domain that is missing, or None, is read whole.
     entropy : tuple of int

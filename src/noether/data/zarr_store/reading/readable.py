@@ -29,7 +29,7 @@ class ReadableArray(Protocol[Request]):
 
     @property
     def where(self) -> str:
-        """Sample and field, for the beginning of errors."""
+        """Sample and field, with which error messages begin."""
 
     @property
     def dtype(self) -> np.dtype[Any]:

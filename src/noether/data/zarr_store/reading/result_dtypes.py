@@ -52,11 +52,11 @@ class ResultDtypes:
         ArgumentError
             A dtype is not a floating dtype.
         UnknownNameError
-            The store has no such field.
+            `dtype` names a field that is not in the store.
         """
         if dtype is None:
             return cls(None)
-        if isinstance(dtype, str) and dtype == "float32":  # of nearly every read; faster than NumPy's lookup of names
+        if isinstance(dtype, str) and dtype == "float32":  # in nearly every read; NumPy's lookup of the name is slower
             return _ALL_FLOAT32
         if not isinstance(dtype, Mapping):
             return cls(np.dtype(stored_dtype(dtype, "dtype")))

@@ -81,16 +81,16 @@ class ShardedArray:
     chunks_per_shard : int
         Number of chunks that a shard has room for.
     where : str
-        Sample and field, for the beginning of errors.
+        Sample and field, with which error messages begin.
     missing_is_error : bool
         Whether a chunk that is not stored is an error; otherwise it has fill values.
     access : ShardAccess
         Access to the shards.
     lengths : ndarray of uint32 or None
-        Lengths of all chunks from the chunk index; the chunks are contiguous in each shard. None reads the indexes of
-        the shards.
+        Lengths of all chunks from the chunk index; the chunks are contiguous in each shard. If None, the array
+        reads the shard indexes.
     near : NearArray or None
-        Entries of the array in a cache on this machine.
+        Cache entries of the array on this machine; None if there is no cache.
     """
 
     key: str
@@ -306,7 +306,7 @@ class ShardedArray:
         return index
 
     def _fetch_index(self, shard: int) -> ShardIndex:
-        # Limited, because damaged metadata may claim an index larger than a whole shard.
+        # The length is limited, because damaged metadata may claim an index larger than a whole shard.
         length = index_size(min(self.chunks_per_shard, _MAX_CHUNKS_PER_SHARD))
         index = self._near_index(shard, length)
         if index is not None:
@@ -338,7 +338,7 @@ class ShardedArray:
     def _index_of_nothing(self) -> ShardIndex:
         if self.missing_is_error:
             raise CorruptDataError("it is missing")
-        # As many entries as the metadata claim, in the memory of one entry.
+        # The arrays are as long as the metadata claim, but use the memory of one element.
         nothing = np.broadcast_to(np.uint64(MISSING), self.chunks_per_shard)
         return ShardIndex(nothing, nothing)
 

@@ -36,7 +36,7 @@ DECODE_ERRORS = (
 )
 
 
-# More than any storage holds in one object: an index that points past it is damaged.
+# No storage holds larger objects: an index that points past this offset is damaged.
 _MAX_OBJECT_BYTES = 1 << 50
 
 
@@ -55,7 +55,7 @@ class StrictStore(WrapperStore[Store]):
             and not 0 <= byte_range.start <= byte_range.end <= _MAX_OBJECT_BYTES
         ):
             raise CorruptDataError(
-                f"the shard index of {key} lists an impossible range, bytes {byte_range.start} to {byte_range.end}"
+                f"the index of {key} contains an impossible byte range, {byte_range.start} to {byte_range.end}"
             )
         data = await self._store.get(key, prototype, byte_range)
         if not data and key.rpartition("/")[2] != ROOT_KEY:
@@ -73,7 +73,7 @@ def open_group(store: Store, *, missing_is_error: bool, where: str) -> zarr.Grou
     missing_is_error : bool
         Whether a chunk that is not stored is an error; otherwise it has fill values.
     where : str
-        Names the sample, for the beginning of errors.
+        Sample, with which error messages begin.
 
     Raises
     ------
@@ -104,11 +104,11 @@ def open_array(group: zarr.Group, path: str, shape: tuple[int, int], where: str,
     group : zarr.Group
         The sample's group.
     path : str
-        The array in it, ``<domain>/<name>``.
+        Path of the array in the group, ``<domain>/<name>``.
     shape : (int, int)
         Shape according to the manifest.
     where : str
-        Names sample and field, for the beginning of errors.
+        Sample and field, with which error messages begin.
     meter : IoMeter
         Counter of the reads.
 
@@ -150,7 +150,7 @@ class ZarrArray:
     array : zarr.Array, shape (n_points, width)
         The field.
     where : str
-        Names sample and field, for the beginning of errors.
+        Sample and field, with which error messages begin.
     meter : IoMeter
         Counter of the decoding time; the store of the array counts the requests, bytes and waiting.
     """

@@ -60,7 +60,7 @@ class Candidates:
     Attributes
     ----------
     where : str
-        Names sample and draw, for the beginning of errors.
+        Sample and draw, with which error messages begin.
     weighting : Weighting
         Settings of the draw.
     n_points : int

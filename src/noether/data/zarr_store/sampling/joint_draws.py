@@ -36,7 +36,7 @@ class Draw:
         which is highest where such a field is 0; or a `Weight`, any function of fields. Without it, all points are
         equally likely. The fields of the weight are read, but are in the item only if `fields` names them.
     oversample : int
-        A weighted draw reads this many times `num_points` points, and takes `num_points` of them.
+        Factor for a weighted draw: it reads ``oversample * num_points`` points, and takes `num_points` of them.
     with_inverse : bool
         Whether the item has the inverse probabilities of a weighted draw, as ``query_weight`` for the draw ``query``.
 
@@ -140,7 +140,7 @@ class Member:
         return (*self.names.values(), *(() if inverse is None else (inverse,)))
 
     def n_read(self, n_points: int) -> int:
-        """Return the number of points to read of a domain, even if the domain has fewer."""
+        """Return the number of points to read of a domain with `n_points` points; it can be greater than `n_points`."""
         oversample = 1 if self.weighting is None else self.weighting.oversample
         return n_points if self.num_points is None else self.num_points * oversample
 
@@ -154,7 +154,7 @@ class JointRead:
     layouts : tuple of ArrayLayout
         The fields.
     takers : tuple of int
-        Numbers of the members that take the fields.
+        Indices of the members that take the fields.
     names : tuple of tuple of str or None
         For each taker, the names of the fields in the item; None for a field that only its weight reads.
     """
@@ -175,13 +175,13 @@ class JointDraws:
     members : tuple of Member
         The draws. The main draw of the domain, if it is among them, comes first.
     reads : tuple of JointRead
-        Reads for the members.
+        The reads that serve the members.
     has_main : bool
         Whether the main draw is a member.
     optional : bool
         Whether a sample may lack the domain.
     stream : tuple of str
-        Key of their random choices, different from the keys of all other joint draws.
+        Key of the random choices of the draws, different from the keys of all other joint draws.
     """
 
     domain: str
@@ -249,7 +249,7 @@ def _require_named(num_points: Mapping[str, int | None], mains: Iterable[str]) -
         complete = dict(num_points) | dict.fromkeys(missing)
         raise ArgumentError(
             f"num_points: expected a number for each domain whose fields are read, got none for {', '.join(missing)}; "
-            f"pass num_points={complete} to read it whole, or fields=[...] to read only fields of other domains"
+            f"pass num_points={complete} to read all points, or fields=[...] to read only fields of other domains"
         )
 
 

@@ -59,9 +59,10 @@ class JointPlan:
         Notes
         -----
         A draw of T = T_1 + T_2 + … of N points has each point with probability T/N. Its rows form a ring, on which the
-        draws follow each other from a uniform row on, so draw i gets each row with probability T_i/T. So each point is
-        in draw i with probability T_i/N, exactly. All draws together touch at most ``ceil(T / chunk_points) + 1``
-        chunks; one of several draws, read alone, touches at most ``ceil(T_i / chunk_points) + 3``.
+        draws follow each other from a uniformly random row on. Draw i gets each row of the ring with probability T_i/T,
+        so each point is in draw i with probability T_i/N, exactly. All draws together touch at most
+        ``ceil(T / chunk_points) + 1`` chunks; one of several draws, read alone, touches at most
+        ``ceil(T_i / chunk_points) + 3``.
         """
         total = sum(counts)
         plan = plan_draw(grid, total, rng, chunk_order)
@@ -84,13 +85,15 @@ class JointPlan:
 
         Notes
         -----
-        The first draw begins at a uniform row. Each other draw begins a fixed number of rows later, so also at a
-        uniform row. So each point is in draw i with probability T_i/N, exactly. The rows of T points are a window of
-        the ring of all rows, which contains the short chunk: they touch at most ``ceil(T / chunk_points) + 2`` chunks.
+        The first draw begins at a uniformly random row. Each other draw begins a fixed number of rows later, so its
+        start is uniformly random too. So each point is in draw i with probability T_i/N, exactly. The rows of T points
+        are a window of the ring of all rows, which contains the short chunk: they touch at most
+        ``ceil(T / chunk_points) + 2`` chunks.
         """
         total = sum(counts)
         start = sweep_start(grid, counts[0], step, rng)
-        # The first row of the domain follows its last. In the order of the plan, the first rows come first.
+        # On the ring, the first row of the domain follows the last. The plan has ascending rows: if the window goes
+        # past the last row, the rows at the start of the domain come first in the plan.
         return cls(plan_window(grid, start, total), _deal(counts, max(start + total - grid.n_points, 0)))
 
     def select(self, draws: Sequence[int]) -> tuple[ReadPlan, list[tuple[Range, ...]]]:
@@ -111,7 +114,7 @@ class JointPlan:
 
 
 def sweep_length(grid: Grid, n_points: int) -> int:
-    """Return the number of draws of `n_points` points in a sweep. Together they have every point once or twice."""
+    """Return the number of draws of `n_points` points in a sweep. Together they contain every point, once or twice."""
     return -(-grid.n_points // n_points)
 
 
@@ -136,8 +139,8 @@ def sweep_start(grid: Grid, n_points: int, step: int, rng: Choices) -> int:
 
     Notes
     -----
-    The draws follow each other on the ring of all rows, from a uniform first row on, and come in random order. So each
-    draw, seen alone, begins at a uniform row, and has every point with the same probability.
+    The draws follow each other on the ring of all rows, from a uniformly random row on, and come in random order. So
+    each draw, seen alone, begins at a uniformly random row, and has every point with the same probability.
     """
     length = sweep_length(grid, n_points)
     if length > _MAX_SWEEP:

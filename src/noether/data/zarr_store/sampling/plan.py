@@ -1,6 +1,6 @@
 """Planning of a draw: its chunks, and the rows of each. Pure.
 
-The law: a draw of T of N points has every point with the same probability T/N, exactly, and touches at most
+The rule: a draw of T of N points has every point with the same probability T/N, exactly, and touches at most
 ``ceil(T / chunk_points) + 1`` chunks. A window of the ring of all rows, which a sweep takes, touches at most one chunk
 more. Every random choice below is a draw of whole numbers, so the probabilities are exact fractions of integers.
 """
@@ -40,7 +40,7 @@ CHUNK_ORDERS: tuple[ChunkOrder, ...] = ("consecutive", "scattered")
 #     whole chunks          7.0   14.0   63.4    116    177    227    260    279
 #     windows               298    299    300    300    300    300    300    300
 #
-# A window touches up to one chunk more, so it takes longer. Numbers of chunks, and milliseconds, from whole chunks to
+# A window touches up to one chunk more, so it takes longer. Chunks and milliseconds of a draw, of whole chunks and of
 # windows (median of 400 draws of three fields, from the page cache, with a chunk index, from 500 full chunks; two
 # cores, with a load of 4):
 #
@@ -114,7 +114,7 @@ def _whole_chunks(grid: Grid, chunks: Iterable[int]) -> list[ChunkPart]:
 
 
 def plan_window(grid: Grid, start: int, n_points: int) -> ReadPlan:
-    """Plan to read `n_points` rows, but at most all, from row `start` on; the first row follows the last.
+    """Plan to read `n_points` rows, but at most all, from row `start` on. After the last row comes the first row.
 
     The rows touch at most ``ceil(n_points / chunk_points) + 2`` chunks.
 
@@ -185,8 +185,8 @@ def plan_draw(
     - Otherwise, if r <= T, the short chunk is taken whole with probability T/N, and the full chunks provide the other
       T - r rows. If r > T, the short chunk provides all T rows with probability r/N, as a cyclic window.
     - If the short chunk provides no row, F is below `FEW_CHUNKS`, and `chunk_order` is "consecutive" or T <= c, the
-      rows are a cyclic window of the F c rows of the full chunks, from a uniform row on. Each row has probability
-      T/(Fc), the window touches at most ceil(T/c) + 1 chunks, and there are F c different draws.
+      rows are a cyclic window of the F c rows of the full chunks, from a uniformly random row on. Each row has
+      probability T/(Fc), the window touches at most ceil(T/c) + 1 chunks, and there are F c different draws.
     - Otherwise, m rows of the full chunks come from k = ceil(m/c) chunks, each chosen with probability k/F. The surplus
       of kc - m rows is cut as a cyclic window from one of the k chunks, chosen uniformly. So each row has probability
       k/F (1 - (kc - m)/(kc)) = m/(Fc).
@@ -245,7 +245,7 @@ def _full_parts(grid: Grid, wanted: int, rng: Choices, chunk_order: ChunkOrder) 
 
 
 def _random_window(size: int, length: int, rng: Choices) -> tuple[Range, ...]:
-    """Return a cyclic window of a chunk from a uniform start; the whole chunk needs no random choice."""
+    """Return a cyclic window of a chunk from a uniformly random row on. A whole chunk needs no choice."""
     return cyclic_window(size, length, rng.randrange(size) if length < size else 0)
 
 
@@ -312,6 +312,6 @@ def _count_full_parts(grid: Grid, wanted: int, chunk_order: ChunkOrder) -> int:
 
 
 def _count_subsets(size: int, length: int) -> int:
-    """Return the number of subsets of `length` of `size` things, capped at `MAX_COUNTED_DRAWS`."""
+    """Return the number of subsets of `length` out of `size` elements, capped at `MAX_COUNTED_DRAWS`."""
     # Binomial coefficients grow up to the middle, and comb(80, 40) is above the cap.
     return min(comb(size, min(length, size - length, 40)), MAX_COUNTED_DRAWS)

@@ -39,7 +39,7 @@ class Share:
     ranges : tuple of (int, int)
         Half-open, ascending ranges of rows of the read.
     candidates : Candidates or None
-        For a weighted draw, takes some of these rows; the same object in all shares of the draw.
+        Candidates of a weighted draw, which takes some of these rows; the same object in all shares of the draw.
     """
 
     names: tuple[str | None, ...]
@@ -161,7 +161,7 @@ class DrawPlanner:
         UnknownNameError
             The sample lacks a domain.
         ArgumentError
-            The sample has too few points for draws that share none, or for any draw with ``if_short="error"``.
+            The sample has too few points for disjoint draws, or for any draw with ``if_short="error"``.
         """
         for joint in self._joint_draws(0):
             there = entry.domains.get(joint.domain)
@@ -224,7 +224,7 @@ class DrawPlanner:
         if joint.members[0].num_points is None:
             return JointPlan.whole(grid)
         key: tuple[int | str, ...] = (*joint.stream, sample_id)
-        if repeat:  # not a step of a sweep: the sweep takes every point in turn without it
+        if repeat:  # a repeat is not a step of a sweep, which takes every point without it
             return JointPlan.of_draws(grid, counts, self._stream("repeat", repeat, epoch, *key), self._chunk_order)
         if joint.has_main and self._schedule == "sweep":
             sweep, step = divmod(epoch, sweep_length(grid, counts[0]))

@@ -27,7 +27,7 @@ class Choices(Protocol):
 
 
 class _HashStream:
-    """Random bits: BLAKE2b of a key and a counter. A plan needs a few numbers, so one block.
+    """Random bits: BLAKE2b of a key and a counter. A plan needs few numbers, so one hash block is enough.
 
     When the CPU caches are cold, creating a generator with a large state takes longer than the whole plan: about
     200 µs for NumPy's and 40 µs for Python's, while a draw takes 400 µs.

@@ -1,6 +1,6 @@
 """The rows that a weighted draw takes of its candidates. Pure.
 
-The law: T of n rows with weights w are taken, row i with probability ``p_i = min(1, c w_i)``, where c makes the
+The rule: T of n rows with weights w are taken, row i with probability ``p_i = min(1, c w_i)``, where c makes the
 probabilities add up to T. The method is systematic sampling with probability proportional to size (Madow, "On the
 theory of systematic sampling, II", 1949; Tillé, "Sampling Algorithms", 2006, chapter 7). The probabilities are laid end
 to end on a line of length T. A row is taken if its piece of the line contains one of the points
@@ -10,7 +10,7 @@ stretches are put in random order. Otherwise, with the same candidates in all ep
 only a few different draws.
 
 Lengths are whole numbers of units, and so is u. So the probability of a row is exactly the length of its piece,
-whatever was rounded to compute that, and exactly T rows are taken. A length of 1 has 2**64 units: sums of uint64 wrap
+although the length itself is rounded, and exactly T rows are taken. A length of 1 has 2**64 units: sums of uint64 wrap
 around at whole numbers, and a row contains a point where the sum wraps around.
 """
 
@@ -29,7 +29,7 @@ __all__ = ["DEFAULT_OVERSAMPLE", "MAX_WEIGHT", "N_RANDOM_BYTES", "Line", "random
 # differences, averaged over all windows of candidates. The data are run_1 of examples/data: draws of 128 of 2,041 faces
 # by area, and of 1,024 of 18,219 cells by 1 / (distance from the wall + 0.02). The largest weights are 1.7 and 3.8
 # times the mean weight. With a lower oversample than that, candidates of the largest weights are always taken, and
-# still come too seldom. tests/properties/sampling/test_oversample.py repeats the figures.
+# still come too seldom. tests/properties/sampling/test_oversample.py computes the figures again.
 #
 #     oversample               1       2       3       4       8     all
 #     areas               0.1303  0.0049  0.0044  0.0039  0.0020  0.0000
@@ -37,7 +37,7 @@ __all__ = ["DEFAULT_OVERSAMPLE", "MAX_WEIGHT", "N_RANDOM_BYTES", "Line", "random
 DEFAULT_OVERSAMPLE = 4
 
 MAX_WEIGHT = 1e200
-"""Sums of larger weights may overflow."""
+"""Maximum weight; sums of larger weights might overflow."""
 
 N_STRETCHES = 16
 

@@ -116,7 +116,7 @@ def evaluate(weight: Weight, fields: Mapping[str, NDArray[Any]], n_points: int, 
     n_points : int
         Number of points.
     where : str
-        Names sample and draw, for the beginning of errors.
+        Sample and draw, with which error messages begin.
 
     Raises
     ------

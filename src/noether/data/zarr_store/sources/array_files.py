@@ -61,7 +61,7 @@ def read_member_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) 
 
 
 def describe_member_domains(file: SampleFile, domains: Mapping[str, DomainMapping]) -> dict[str, DomainData]:
-    """Return what `read_member_domains` does, with a `FieldDescription` instead of each array."""
+    """Describe the domains that `read_member_domains` would load, with a `FieldDescription` for each array."""
     with damage_reported(file.key, f"sample {file.sample_id!r}"):
         heads = _MEMBERS[suffix_of(file.path)][0](file.open())
     return {
@@ -141,10 +141,7 @@ def unfit_for_mesh(domain: DomainMapping) -> tuple[str, str] | None:
     """Return a problem and its remedy if a domain has settings that do not apply to a mesh in HDF5, else None."""
     of_arrays = (["group"] if domain.group is not None else []) + [f"transpose of {one}" for one in _turned(domain)]
     if of_arrays:
-        return (
-            "holds a mesh (VTKHDF or CGNS), to which group and transpose do not apply",
-            f"leave {', '.join(of_arrays)} out",
-        )
+        return "holds a mesh (VTKHDF or CGNS), not plain arrays", f"leave {', '.join(of_arrays)} out"
     return None
 
 

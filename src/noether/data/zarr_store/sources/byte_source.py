@@ -93,7 +93,7 @@ def _from(read: Reader, first: int) -> Reader:
 
 
 def stored_bytes(storage: Storage, objects: Sequence[StoredObject]) -> ByteSource:
-    """Return the bytes of an object in a store, or of the objects that one file was split into."""
+    """Return the bytes of a stored object, or of the objects that one file was split into."""
 
     def reader_of(item: StoredObject) -> Reader:
         def read(start: int, length: int) -> Buffer:

@@ -27,7 +27,8 @@ Indices = NDArray[np.integer[Any]]
 POLYHEDRON = 42
 # Triangle, polygon, quadrilateral. The order of their points follows the boundary.
 _POLYGONS = (5, 7, 9)
-# Points of each face by VTK's cell type, counterclockwise when seen from outside. Keep `shape_batch.h` equal.
+# Points of each face by VTK's cell type, counterclockwise when seen from outside. `shape_batch.h` must have the same
+# table.
 _FACES: dict[int, tuple[tuple[int, ...], ...]] = {
     8: ((0, 1, 3, 2),),  # pixel
     10: ((0, 1, 3), (1, 2, 3), (2, 0, 3), (0, 2, 1)),  # tetrahedron
@@ -225,7 +226,7 @@ def require_sound(cells: Cells, n_points: int, start: int = 0, stop: int | None 
         is_wrong = sizes < 1 if kind in _POLYGONS else sizes != (sizes if expected is None else expected)
         wrong = np.flatnonzero((types == kind) & is_wrong)
         if len(wrong):
-            problem = f"of VTK's type {kind} has {sizes[wrong[0]]} points; expected {expected or 'some'}"
+            problem = f"of VTK's type {kind} has {sizes[wrong[0]]} points; expected {expected or 'at least 1'}"
             raise UnsoundCellError(start + int(wrong[0]), problem)
     listed = cells.connectivity[join_ranges(offsets[:-1][~has_faces], sizes[~has_faces])]
     _require_below(listed, n_points, np.repeat(numbers[~has_faces], sizes[~has_faces]), "point")

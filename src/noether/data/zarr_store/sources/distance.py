@@ -18,7 +18,7 @@ Floats = NDArray[np.floating[Any]]
 # Positions per query of the KD-tree, and per exact computation.
 _BLOCK_POSITIONS = 1 << 16
 _MEASURED_POSITIONS = 1 << 12
-# Seeds for each position whose triangles are measured exactly.
+# Number of nearest seeds of each position. The distances to their triangles are computed exactly.
 _CANDIDATES = 16
 # Distance of a seed from its corner, as a fraction of the way to the centroid.
 _INSET = 0.1

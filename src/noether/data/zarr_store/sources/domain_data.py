@@ -29,7 +29,7 @@ class SampleFile:
     key : str
         Name of the file, relative to the source's root.
     path : Path
-        Local path of the file. If the file is not fetched, only the suffix counts, which is its format.
+        Local path of the file. If the file is not fetched, only the suffix is used: it determines the format.
     values : mapping of str to str
         Values of the mapping's placeholders for this sample.
     stream : binary file or None

@@ -64,7 +64,7 @@ def _text_of(path: Path) -> str:
 def extract_step(source: Path, index: int, target: Path, where: str) -> None:
     """Write one step of a file to a new file, which VTK reads.
 
-    VTK's reader for files of several steps never returns if the file has fewer steps than its case says, or none.
+    VTK's reader for files of several steps never returns if the file has no steps, or fewer steps than its case says.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def step_ranges(source: Path, index: int, where: str) -> list[tuple[int, int]]:
 
 
 def _frame(data: mmap.mmap, begin: int) -> tuple[int, int]:
-    """Return the number of bytes of the record before its text at `begin`, and from `begin` to the record's end."""
+    """Return two sizes of a record: the bytes before its text, which starts at `begin`, and the bytes from there on."""
     line = re.compile(re.escape(_BEGIN) + rb"[ \t]*\r?\n").match(data, begin)
     if line is not None:
         return 0, line.end() - begin

@@ -30,7 +30,7 @@ Indices = NDArray[np.integer[Any]]
 # Cells per block; a block's arrays fit in the processor's cache.
 _BLOCK_CELLS = 1 << 14
 # A volume is a sum of signed terms. If its ratio to the sum of their magnitudes is smaller than this, it is only a
-# rounding error. Keep `fan.h` equal.
+# rounding error. `fan.h` must have the same value.
 _LEAST_VOLUME = 1e-13
 
 

@@ -15,7 +15,7 @@ __all__ = ["HDF5_SUFFIXES", "array_at", "array_names", "group_names", "leads_els
 
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf")
 
-# Largest number of links to links that are followed. It is also HDF5's default (H5Pset_nlinks).
+# Longest chain of links that is followed. HDF5 has the same default (H5Pset_nlinks).
 _MAX_LINKS = 16
 
 
@@ -50,7 +50,7 @@ def open_hdf5(file: Path | BinaryIO, where: str) -> Any:
 def _close_streams_at_exit() -> None:
     """Register the closing of all streams at exit, once per process.
 
-    Otherwise HDF5 would close them after the end of Python, by calling Python.
+    Otherwise HDF5 would close them after Python has ended, and would call Python to do so.
     """
     atexit.register(_close_streams)
 
@@ -58,7 +58,7 @@ def _close_streams_at_exit() -> None:
 def _close_streams() -> None:
     import h5py
 
-    # A file can stay open because of one array.
+    # An open group or array keeps its file open.
     kinds = h5py.h5f.OBJ_FILE | h5py.h5f.OBJ_GROUP | h5py.h5f.OBJ_DATASET
     for one in h5py.h5f.get_obj_ids(h5py.h5f.OBJ_ALL, kinds):
         if one.valid:

@@ -129,7 +129,7 @@ class ChosenRows(LazyArray):
         return values
 
     def _place(self, row: int) -> int:
-        """Return the row of the source for a chosen row."""
+        """Return the index in `source` of a chosen row."""
         block = bisect_right(self.counts, row) - 1
         inside = np.flatnonzero(self.mask[block * _MASK_ROWS : (block + 1) * _MASK_ROWS])
         return block * _MASK_ROWS + int(inside[row - self.counts[block]])
@@ -170,7 +170,7 @@ class StackedArray(LazyArray):
 
     @property
     def chunks(self) -> tuple[int, ...] | None:
-        """Shape of a block that is cheap to read at once; None if every block is."""
+        """Shape of a block that is cheap to read at once; None if any block is cheap to read."""
         rows = [one.chunks[0] for one in self.columns if getattr(one, "chunks", None)]
         return (max(rows), self.shape[1]) if rows else None
 
@@ -190,7 +190,7 @@ class TransposedArray(LazyArray):
 
     @property
     def chunks(self) -> tuple[int, ...] | None:
-        """Shape of a block that is cheap to read at once; None if every block is."""
+        """Shape of a block that is cheap to read at once; None if any block is cheap to read."""
         chunks: tuple[int, ...] | None = getattr(self.source, "chunks", None)
         return None if chunks is None else chunks[::-1]
 

@@ -90,9 +90,9 @@ class MappedSource:
     def describe(self, sample_id: str) -> dict[str, FieldDescription] | None:
         """Return shapes and dtypes of a sample, read from the headers of its files.
 
-        Returns None if headers are not enough: for STL, legacy VTK, ``.vtm``, ``.pvtu``, VTKHDF and CGNS, for EnSight
-        in object storage or that only VTK reads, for meshes with ghosts, and if the mapping drops unused points or
-        selects parts of a VTK file. Raises the errors of `load`.
+        Returns None if headers are not enough: for STL, legacy VTK, ``.vtm``, ``.pvtu``, VTKHDF and CGNS; for EnSight
+        cases in object storage, and those that only VTK reads; for meshes with ghosts; and if the mapping drops unused
+        points or selects parts of a VTK file. Raises the errors of `load`.
         """
         return SampleDescriber(self._loader(sample_id)).describe()
 
@@ -161,7 +161,7 @@ class MappedSource:
             without = [found.sample_id for found in self._samples.values() if not found.has_any(domain)]
             if without:
                 of = f"{len(without):,} of {len(self._samples):,} samples"
-                self.notices.append(f"{name} is not in {of}, such as {without[0]!r}")
+                self.notices.append(f"{of}, such as {without[0]!r}, lack the domain {name}")
 
 
 def _check_formats(mapping: SourceMapping) -> None:

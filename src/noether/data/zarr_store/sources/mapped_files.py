@@ -14,7 +14,7 @@ _MAP_BYTES = 32 << 20
 def path_to_map(file: BinaryIO) -> str | None:
     """Return a path for memory-mapping an open file; None if it is small or not on a local disk.
 
-    The path leads to the open file itself, also if another file has taken its name since.
+    The path leads to the open file itself, even if another file has taken its name since.
     """
     try:
         path = Path(f"/proc/self/fd/{file.fileno()}")

@@ -121,7 +121,7 @@ class DomainMapping(MappingModel):
     def with_fields(self, fields: Mapping[str, FieldMapping]) -> Self:
         """Return the domain with only its position and some fields.
 
-        If `association` is None for a mesh, the other array fields are kept too: it is derived from them.
+        If `association` is None for a mesh, the other array fields are kept too: the association is derived from them.
         """
         is_told_by_arrays = self.association is None and suffix_of(self.file or "") not in FORMATS
         kept = {
@@ -254,7 +254,7 @@ class SourceMapping(MappingModel):
     def only(self, fields: Collection[str]) -> Self:
         """Return the mapping of some fields (canonical names), without attributes.
 
-        It also has the positions of their domains, and the domains to which distances are measured.
+        The result also has the positions of their domains, and the domains to which distances are measured.
         """
         domains: dict[str, DomainMapping] = {}
         measured: set[str] = set()

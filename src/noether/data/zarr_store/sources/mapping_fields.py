@@ -91,7 +91,7 @@ class NormalsField(_Field):
     """Computed unit normals of a surface.
 
     All faces must have the same winding, as solvers write them. `orient` chooses the direction of the normals:
-    ``"outward"`` points them away from the middle of the surface, which is out of a closed body; ``"winding"`` follows
+    ``"outward"`` points them away from the middle of the surface, so out of a closed body; ``"winding"`` follows
     the winding of the faces; ``"reversed"`` is the opposite of ``"winding"``.
     """
 

@@ -44,7 +44,7 @@ def load_npy(file: BinaryIO) -> NDArray[Any]:
             mapped: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
             return mapped
         file.seek(start)
-    # Not np.load: it mistakes a text file for a pickle, and its error message advises unpickling it.
+    # np.load is not used: it mistakes a text file for a pickle, and its error message advises unpickling it.
     array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
     return array
 

@@ -14,9 +14,9 @@ from noether.data.zarr_store.stores import Storage, StoredObject, is_remote
 
 __all__ = ["open_head", "open_ranged", "streamed"]
 
-# Buffer for headers: most are smaller, and a request for one byte takes as long as a request for all of these.
+# Buffer for headers: most are smaller, and a request for one byte takes as long as a request for the whole buffer.
 _BUFFER_BYTES = 1 << 16
-# Blocks for files that are read for the most part: large, so that there are few requests. Several are kept, because
+# Blocks for files that are read almost whole: large, so that there are few requests. Several are kept, because
 # HDF5 goes back to earlier parts, such as a table of chunks.
 _BLOCK_BYTES = 4 << 20
 _BLOCKS = 8
@@ -90,7 +90,7 @@ def open_head(storage: Storage, item: StoredObject) -> BinaryIO:
 
 @contextmanager
 def streamed(storage: Storage, item: StoredObject) -> Iterator[BinaryIO]:
-    """Open an object that is read for the most part, as a file that can seek. Leaving the context does not close it.
+    """Open an object that is read almost whole, as a file that can seek. Leaving the context does not close it.
 
     Raises
     ------

@@ -85,7 +85,7 @@ def named_files(
 
 
 def name_outside(key: str, names: Iterable[str]) -> str | None:
-    """Return a name, of those in the file `key`, that leads out of the root; None if all names stay inside."""
+    """Return the first of the names in the file `key` that leads out of the root; None if all names stay inside."""
     directory = posixpath.dirname(key)
     for name in sorted(names):
         path = posixpath.normpath(posixpath.join(directory, name.replace("\\", "/")))

@@ -15,7 +15,7 @@ ALL_STEPS = "all"
 # A file that claims more steps is damaged or malicious.
 MAX_STEPS = 1_000_000
 
-# Number of a step, or the last step. None is the last step if the file has steps.
+# A requested step: its number, or "last". None requests the last step, and also accepts a file without steps.
 Step = int | Literal["last"] | None
 
 
@@ -50,7 +50,7 @@ class Steps:
         if not isinstance(step, int):
             return self.count - 1 if self.count else None
         if self.problem is not None:
-            raise SourceError(f"{where}: {self.problem}; write step = 'last' to read the last step of each")
+            raise SourceError(f"{where}: {self.problem}; write step = 'last' to read the last step of each time set")
         if step >= self.count:
             raise SourceError(f"{where} has no step {step:,}; it has {self.described()}; choose one of these")
         return step

@@ -117,8 +117,8 @@ def warn_if_large(path: Path, shown: str, reason: NotStreamedError) -> None:
         return
     if sum(file.stat().st_size for file in files if file.is_file()) > _LARGE_BYTES:
         warnings.warn(
-            f"{shown}: VTK reads the whole file into memory, because {reason}; look up the memory with --dry-run, or "
-            "remove this cause and write the file again",
+            f"{shown}: VTK reads the whole file into memory, because {reason}; use --dry-run to see how much memory "
+            "that takes, or change the file so that this reason does not apply",
             WholeFileWarning,
             stacklevel=2,
         )

@@ -53,7 +53,7 @@ def load_pt(file: BinaryIO) -> Any:
 
 
 def head_of_pt(file: BinaryIO) -> FieldDescription:
-    """Describe the only tensor of a ``.pt`` file. Raises the errors of `load_pt`."""
+    """Describe the only tensor of a ``.pt`` file. Raises `TypeError` for other content, and the errors of `load_pt`."""
     content = _load(file, "meta")
     if not _is_tensor(content):
         raise TypeError(f"expected one tensor, got a {type(content).__name__}")
@@ -61,7 +61,10 @@ def head_of_pt(file: BinaryIO) -> FieldDescription:
 
 
 def tensor_heads(file: BinaryIO) -> dict[str, FieldDescription]:
-    """Describe the tensors of a ``.pt`` file by flattened name (see `flattened`). Raises the errors of `load_pt`."""
+    """Describe the tensors of a ``.pt`` file by flattened name (see `flattened`).
+
+    Raises `TypeError` if the file does not hold a dict, and the errors of `load_pt`.
+    """
     is_mapped = _path_to_map(file) is not None
     return {name: _described(tensor, is_mapped) for name, tensor in _tensors(file, "meta").items()}
 
@@ -197,13 +200,13 @@ def _content_of(value: Any) -> dict[Any, Any] | None:
     if type(value).__module__.partition(".")[0] != _PYG or isinstance(value, type):
         return None
     state = vars(value)
-    if "_node_store_dict" in state:  # HeteroData: keys are names of nodes, or triples for edges
+    if "_node_store_dict" in state:  # HeteroData: keys are types of nodes, or triples for edges
         inner = [state.get(f"_{kind}_store_dict") for kind in ("node", "edge")]
         inner.insert(0, _content_of(state.get("_global_store")))
         return {key: item for one in inner if isinstance(one, dict) for key, item in one.items()}
     if "_store" in state:
         return _content_of(state["_store"])
-    held = state.get("_mapping", state)  # versions before 2.0 have no storage
+    held = state.get("_mapping", state)  # PyG before 2.0 has no storages
     return {key: item for key, item in held.items() if not str(key).startswith("_")} if isinstance(held, dict) else None
 
 

@@ -1,4 +1,4 @@
-"""Statistics of the fields of a store: mergeable moments, from all points or from as many as a tolerance requires."""
+"""Statistics of the fields of a store: mergeable moments, from all points, or from a random part of them."""
 
 from noether.data.zarr_store.statistics.calculate import calculate_store_statistics
 from noether.data.zarr_store.statistics.documents import (
@@ -11,15 +11,17 @@ from noether.data.zarr_store.statistics.documents import (
     statistics_to_dict,
 )
 from noether.data.zarr_store.statistics.estimates import CONFIDENCE
-from noether.data.zarr_store.statistics.moments import RunningStats, is_position, merge_statistics, position_bounds
+from noether.data.zarr_store.statistics.moments import RunningStats, is_position, position_bounds
 from noether.data.zarr_store.statistics.plots import plot_histograms, plot_path
 from noether.data.zarr_store.statistics.progress import Progress
+from noether.data.zarr_store.statistics.store_statistics import StoreStatistics, merge_statistics
 
 __all__ = [
     "CONFIDENCE",
     "FLAT_BOUNDS",
     "Progress",
     "RunningStats",
+    "StoreStatistics",
     "calculate_store_statistics",
     "flat_names",
     "is_position",

@@ -1,4 +1,4 @@
-"""One pass over a store, or over as many of its chunks as a tolerance requires."""
+"""Statistics from one pass over a store, or over the part of its chunks that a tolerance requires."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from noether.data.zarr_store.statistics.estimates import check_tolerance, extrap
 from noether.data.zarr_store.statistics.moments import RunningStats
 from noether.data.zarr_store.statistics.planning import select
 from noether.data.zarr_store.statistics.progress import Progress, shown_progress
+from noether.data.zarr_store.statistics.store_statistics import StoreStatistics
 from noether.data.zarr_store.stores import is_remote, normalize_root
 
 __all__ = ["calculate_store_statistics"]
@@ -44,7 +45,7 @@ def calculate_store_statistics(
     storage_options: Mapping[str, Any] | None = None,
     tolerance: float | None = None,
     seed: int = 0,
-) -> dict[str, RunningStats]:
+) -> StoreStatistics:
     """Compute the statistics of the fields of a store, over all points of all its samples.
 
     Chunks are read and decoded in threads, a few at a time, so memory does not grow with the size of a sample. The
@@ -72,16 +73,17 @@ def calculate_store_statistics(
     storage_options : mapping, optional
         Options of the file system; see `stores.open_storage`.
     tolerance : float, optional
-        Read chunks only until the 95 % confidence interval of every mean, and of every log-scale mean, is within
-        ± `tolerance` standard deviations of the field. At least one chunk of every sample is read. The extremes, which
-        need all points, are then NaN.
+        Maximum error of the means: chunks are read only until the 95 % confidence interval of every mean, and of every
+        log-scale mean, is within ± `tolerance` standard deviations of the field. At least one chunk of every sample is
+        read. The extremes, which need all points, are then NaN.
     seed : int
         Seed of the choice of chunks, if there is a tolerance.
 
     Returns
     -------
-    dict of str to RunningStats
-        Statistics by canonical field name, in the order of the store, without fields that none of the samples has.
+    StoreStatistics
+        A dict of statistics by canonical field name, in the order of the store, without fields that none of the samples
+        has.
         Statistics of positions are relative to the origin of the store.
 
     Raises
@@ -100,7 +102,7 @@ def calculate_store_statistics(
     Notes
     -----
     The confidence interval of a mean relies on the shuffle of the store's points, and on the central limit theorem, so
-    on thousands of points. It covers the error from the choice of chunks only.
+    it needs thousands of points. It covers the error from the choice of chunks only.
     """
     root = normalize_root(store_root)
     if max_workers is None:
@@ -126,7 +128,7 @@ def calculate_store_statistics(
             of_sample = extrapolate(of_points_read, selection.grids[sample_id][domain].n_points)
             totals[layout.field] = totals[layout.field].merge(of_sample) if layout.field in totals else of_sample
     fields_in_order = (layout.field for layouts in selection.layouts.values() for layout in layouts)
-    return {field: totals[field] for field in fields_in_order if field in totals}
+    return StoreStatistics({field: totals[field] for field in fields_in_order if field in totals})
 
 
 def _sample_and_field(block_stats: _BlockStats) -> tuple[str, str, tuple[ArrayLayout, ...]]:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from noether.data.zarr_store.errors import ArgumentError
 from noether.data.zarr_store.statistics.moments import RunningStats, position_bounds
+from noether.data.zarr_store.statistics.store_statistics import StoreStatistics
 from noether.data.zarr_store.stores import open_storage
 
 __all__ = [
@@ -30,12 +31,12 @@ __all__ = [
 Figures = dict[str, int | list[float | None]]
 FlatFigures = dict[str, list[float]]
 
-# Never the name of a field: every canonical field name has an underscore.
+# This is never the name of a field: every canonical field name has an underscore.
 _POSITIONS = "positions"
 
 _EXACT = ("mean", "std", "min", "max", "logmean", "logstd")
 _MARGINS = ("mean_margin", "logmean_margin")
-# The names of figures in the flat form, and their attributes.
+# Names of figures in the flat form, and the attributes of `RunningStats` that they contain.
 _FLAT = {"mean": "mean", "std": "std", "logscale_mean": "logmean", "logscale_std": "logstd"}
 FLAT_BOUNDS = ("raw_pos_min", "raw_pos_max")
 """Names of the bounds of all positions in the flat form."""
@@ -128,7 +129,7 @@ def _figures(stats: RunningStats) -> Figures:
     return figures
 
 
-def statistics_from_dict(document: Mapping[str, Any]) -> dict[str, RunningStats]:
+def statistics_from_dict(document: Mapping[str, Any]) -> StoreStatistics:
     """Return the statistics in a document of `statistics_to_dict`, or in the content of a file of `save_statistics`.
 
     Raises
@@ -155,7 +156,7 @@ def statistics_from_dict(document: Mapping[str, Any]) -> dict[str, RunningStats]
             f"expected statistics as noether-zarr stats writes them, but {where}: "
             f"{problem['msg'].removeprefix('Value error, ')}; use a file that noether-zarr stats wrote"
         ) from error
-    return {field: _running_stats(figures) for field, figures in fields.items()}
+    return StoreStatistics({field: _running_stats(figures) for field, figures in fields.items()})
 
 
 def _running_stats(figures: _FieldFigures) -> RunningStats:
@@ -210,7 +211,7 @@ def save_statistics(stats: Mapping[str, RunningStats], path: str | os.PathLike[s
         document = _with_bounds(statistics_to_dict(stats), position_bounds(stats))
     is_json = file.suffix.lower() in _JSON
     text = json.dumps(document, indent=2, allow_nan=False) + "\n" if is_json else _yaml(document)
-    target = file.resolve()  # a link stays a link
+    target = file.resolve()  # a symbolic link stays, and its target is replaced
     open_storage(target.parent).write(target.name, text.encode())
 
 
@@ -222,7 +223,7 @@ def _with_bounds(
     return document | {_POSITIONS: {"min": _finite_or_none(bounds[0]), "max": _finite_or_none(bounds[1])}}
 
 
-def load_statistics(path: str | os.PathLike[str]) -> dict[str, RunningStats]:
+def load_statistics(path: str | os.PathLike[str]) -> StoreStatistics:
     """Read statistics from a ``.json`` file that `save_statistics` wrote.
 
     Raises
@@ -252,7 +253,7 @@ def _finite_or_none(figures: NDArray[np.float64]) -> list[float | None]:
 
 
 def _yaml(document: Mapping[str, Figures | list[float]]) -> str:
-    """Return a document of one or two levels as YAML. So simple a form needs no library."""
+    """Return a document of one or two levels as YAML. A form this simple needs no library."""
     lines = []
     for name, figures in document.items():
         if isinstance(figures, list):

@@ -56,7 +56,10 @@ def share_to_read(n_points: int, tolerance: float) -> float:
 
 
 def points_to_read(grid: Grid, share: float) -> int:
-    """Return the number of points to read of one sample: whole chunks, and at least two points to have a deviation."""
+    """Return the number of points to read of one sample.
+
+    It fills whole chunks, and is at least 2, because a standard deviation needs two points.
+    """
     wanted = max(math.ceil(share * grid.n_points), 2)
     return min(-(-wanted // grid.chunk_points) * grid.chunk_points, grid.n_points)
 
@@ -80,7 +83,7 @@ def extrapolate(stats: RunningStats, n_points: int) -> RunningStats:
         return stats
     finite = stats.count - stats.non_finite
     unknown = np.full(stats.width, np.nan)
-    with np.errstate(divide="ignore", invalid="ignore"):  # from a single finite value
+    with np.errstate(divide="ignore", invalid="ignore"):  # a single finite value makes the divisor 0
         unbiased = np.sqrt(finite / (finite - 1))
         margin = _QUANTILE * np.sqrt((1 - stats.count / n_points) / finite)
         std, logstd = stats.std * unbiased, stats.logstd * unbiased

@@ -1,23 +1,27 @@
-"""Mergeable statistics of a field: of blocks into samples, of samples into stores, across machines. Pure."""
+"""Statistics of a field. Those of blocks, samples and stores can be merged, also across machines. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from noether.data.zarr_store.core import HtmlTable, html_repr
 from noether.data.zarr_store.errors import ArgumentError
 from noether.data.zarr_store.layout import POSITION
 
-__all__ = ["RunningStats", "is_position", "log_scale", "merge_statistics", "position_bounds"]
+__all__ = ["RunningStats", "is_position", "log_scale", "position_bounds"]
 
 Floats = NDArray[np.float64]
 
+# Components in a line, and in a table.
+_SHOWN, _ROWS = 8, 20
 
-@dataclass(frozen=True, slots=True, eq=False)
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class RunningStats:
     """Statistics of one field, component by component, over its finite values.
 
@@ -94,8 +98,35 @@ class RunningStats:
         """True unless all points were read."""
         return self.points_read < self.count
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.summary()}>"
+
+    def _repr_html_(self) -> str:
+        return html_repr(type(self).__name__, [], [self.table("components")])
+
+    def summary(self) -> str:
+        """Return points, mean, standard deviation and extremes in a line; at most eight components of each."""
+        figures = ", ".join(f"{name} {_some(getattr(self, name))}" for name in ("mean", "std", *self._extremes))
+        read = f" ({self.points_read:,} read)" if self.is_estimate else ""
+        return f"{self.count:,} points{read}: {figures}"
+
+    def table(self, title: str) -> HtmlTable:
+        """Return a table with a row for each component."""
+        margin = ("mean_margin",) if self.is_estimate else ()
+        names = ["mean", "std", *self._extremes, "logmean", "logstd", "non_finite", *margin]
+        columns = [getattr(self, name)[:_ROWS].tolist() for name in names]
+        rows = [[str(number), *map(_shown, row)] for number, row in enumerate(zip(*columns, strict=True))]
+        read = f", of which {self.points_read:,} were read" if self.is_estimate else ""
+        header = ["component", *(name.replace("_", " ") for name in names)]
+        return HtmlTable(title, f"{self.count:,} points{read}", header, rows, self.width, is_open=True)
+
+    @property
+    def _extremes(self) -> tuple[str, ...]:
+        """Names of the extremes, which an estimate lacks."""
+        return () if self.is_estimate else ("min", "max")
+
     def merge(self, other: RunningStats) -> RunningStats:
-        """Return the statistics of the points of both, which must have no point in common.
+        """Return the statistics of the points of both objects, which must have no point in common.
 
         Statistics that are merged in any order equal the statistics of all points, up to rounding: 1e-12 of the size
         of the values.
@@ -162,29 +193,20 @@ class _Figures(NamedTuple):
 _NO_FIGURES = _Figures(np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, 0)
 
 
+def _shown(figure: float) -> str:
+    return f"{figure:,}" if isinstance(figure, int) else f"{figure:.6g}"
+
+
+def _some(figures: Floats) -> str:
+    shown = [f"{value:.4g}" for value in figures[:_SHOWN].tolist()]
+    return shown[0] if len(figures) == 1 else f"[{', '.join(shown)}{', …' if len(figures) > _SHOWN else ''}]"
+
+
 def log_scale(values: Floats) -> Floats:
     """Return ``sign(x) log(1 + |x|)`` of each value."""
     scaled = np.abs(values)
     np.log1p(scaled, out=scaled)
     return np.copysign(scaled, values, out=scaled)
-
-
-def merge_statistics(parts: Iterable[Mapping[str, RunningStats]]) -> dict[str, RunningStats]:
-    """Merge the statistics of several stores or selections, which must share the origin, but no sample.
-
-    Raises
-    ------
-    ArgumentError
-        A field has different widths.
-    """
-    merged: dict[str, RunningStats] = {}
-    for stats in parts:
-        for field, one in stats.items():
-            try:
-                merged[field] = merged[field].merge(one) if field in merged else one
-            except ArgumentError as error:
-                raise ArgumentError(f"field {field}: {error}") from error
-    return merged
 
 
 def is_position(field: str) -> bool:
@@ -195,7 +217,7 @@ def is_position(field: str) -> bool:
 def position_bounds(stats: Mapping[str, RunningStats]) -> tuple[Floats, Floats] | None:
     """Return the smallest and largest coordinates over the positions of all domains, in the unit of the source.
 
-    If the store has an origin, they are relative to it.
+    If the store has an origin, the coordinates are relative to the origin.
 
     Returns
     -------
@@ -252,7 +274,7 @@ def _moments(values: Floats, counts: Floats | None) -> tuple[float, float]:
 
 
 def _mean(values: Floats, counts: Floats | None) -> np.float64:
-    # Not a dot product: NumPy's sum is pairwise, so it loses no digits over many values.
+    # NumPy's sum is pairwise: unlike a dot product, it loses no digits over many values.
     total: np.float64 = values.mean() if counts is None else (values * counts).sum() / counts.sum()
     return total
 

@@ -71,7 +71,7 @@ class Selection:
             for domain, grid in grids.items():
                 if domain in shares:
                     rng = random_stream(seed, "statistics", sample_id, domain)
-                    # Scattered chunks, since the shuffle of a store never changes: there are few runs to choose from.
+                    # The chunks are scattered: the shuffle of a store never changes, so it has few different runs.
                     n_points = points_to_read(grid, shares[domain])
                     plan = plan_draw(grid, n_points, rng, "scattered", whole_chunks=True)
                 else:

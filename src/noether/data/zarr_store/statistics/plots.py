@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noether.data.zarr_store.errors import MissingDependencyError, StorageError
+from noether.data.zarr_store.manifest import FieldAttributes, field_label
 from noether.data.zarr_store.reader import ZarrChunkReader
 from noether.data.zarr_store.sampling import random_stream
 from noether.data.zarr_store.statistics.documents import output_path
@@ -38,7 +39,7 @@ def plot_path(path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     ArgumentError
-        The path has no suffix of a picture, or its directory does not exist.
+        The suffix of the path is not ``.png``, ``.pdf`` or ``.svg``, or its directory does not exist.
     MissingDependencyError
         matplotlib is not installed.
     """
@@ -58,7 +59,7 @@ def plot_histograms(
     storage_options: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> None:
-    """Plot a histogram of each field, from about 200,000 random points, and its mean.
+    """Write a picture with a histogram of each field, from about 200,000 random points, and with the means.
 
     Parameters
     ----------
@@ -80,7 +81,12 @@ def plot_histograms(
     """
     file = plot_path(path)
     reader = ZarrChunkReader(root, storage_options=storage_options)
-    drawn = _draw(reader, select(reader.manifest, sample_ids, split, limit, stats), seed)
+    selection = select(reader.manifest, sample_ids, split, limit, stats)
+    drawn = _draw(reader, selection, seed)
+
+    known: FieldAttributes = {}
+    for sample_id in _first_samples(selection):
+        known = reader.field_attributes(sample_id) | known
 
     from matplotlib.figure import Figure
 
@@ -89,10 +95,11 @@ def plot_histograms(
     figure = Figure(figsize=(4.6 * n_columns, 3.0 * n_rows), layout="constrained")
     axes = figure.subplots(n_rows, n_columns, squeeze=False)
     for axis, (field, one) in zip(axes.flat, stats.items(), strict=False):
-        _plot_field(axis, field, one, drawn[field])
+        _plot_field(axis, field, one, drawn[field], known.get(field, {}))
     for axis in axes.flat[len(stats) :]:
         axis.set_visible(False)
-    figure.suptitle(f"{reader.manifest.dataset_name}: points drawn at random; dashed lines are means", fontsize=11)
+    title = f"{reader.manifest.dataset_name}: points drawn at random; dashed lines are means"
+    figure.suptitle(title, fontsize=11, parse_math=False)
     try:
         figure.savefig(file, dpi=110)
     except OSError as error:
@@ -116,8 +123,20 @@ def _draw(reader: ZarrChunkReader, selection: Selection, seed: int) -> dict[str,
     return {field: np.concatenate(parts).reshape(sum(map(len, parts)), -1) for field, parts in drawn.items()}
 
 
-def _plot_field(axis: Axes, field: str, stats: RunningStats, values: NDArray[np.float64]) -> None:
-    axis.set_title(f"{field}: {len(values):,} of {stats.count:,} points", fontsize=9)
+def _first_samples(selection: Selection) -> Iterable[str]:
+    """Return the first sample of each domain."""
+    chosen: dict[str, str] = {}
+    for sample_id, domains in selection.grids.items():
+        for domain in domains:
+            chosen.setdefault(domain, sample_id)
+    return dict.fromkeys(chosen.values())
+
+
+def _plot_field(
+    axis: Axes, field: str, stats: RunningStats, values: NDArray[np.float64], meaning: Mapping[str, str]
+) -> None:
+    axis.set_title(f"{field}: {len(values):,} of {stats.count:,} points", fontsize=9, parse_math=False)
+    axis.set_xlabel(field_label(field, meaning), fontsize=7, parse_math=False)
     is_finite = np.isfinite(values)
     if not is_finite.any():
         axis.text(0.5, 0.5, "no finite value", transform=axis.transAxes, ha="center")

@@ -118,7 +118,7 @@ class ProcessExecutor(Executor):
             thread.join()
 
     def _serve(self) -> None:
-        """Send calls to one process at a time, and replace it when it dies, until no calls are left."""
+        """Send calls to one process, one after the other, until no calls are left; replace the process when it dies."""
         if hasattr(signal, "pthread_sigmask"):  # not on Windows
             # Worker processes inherit the blocked signal, so that Ctrl-C does not reach them even during their imports.
             # The resource tracker is started first, because starting it unblocks the signal.
@@ -153,8 +153,8 @@ class ProcessExecutor(Executor):
                 return worker
             ended = self._remove(worker)
         raise WorkerError(
-            f"no worker process can be started: {_START_TRIES} times in a row, {ended}; in a script, put the call "
-            'below if __name__ == "__main__", because every worker process imports the script'
+            f"no worker process can be started ({_START_TRIES} attempts; {ended}); in a script, put the call below "
+            'if __name__ == "__main__", because every worker process imports the script'
         )
 
     def _remove(self, worker: Worker) -> str:

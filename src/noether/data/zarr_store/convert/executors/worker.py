@@ -27,7 +27,7 @@ __all__ = ["STOP_SECONDS", "Worker"]
 # Seconds that a process has, after a signal to end, to remove its partial output.
 STOP_SECONDS = 3.0
 
-# Spawn, because a forked child inherits locks, and runtimes such as obstore's that do not run in the child.
+# Workers are spawned: a forked child would inherit locks, and runtimes (such as obstore's) that do not run in it.
 _CONTEXT = get_context("spawn")
 # Each start of a child makes multiprocessing poll the other children: that must not happen while one is joined.
 _children_changing = threading.Lock()
@@ -35,7 +35,7 @@ _children_changing = threading.Lock()
 _CRASH_FILE = "crash"
 _TERMINATED = 128 + signal.SIGTERM
 _WHY = {
-    "SIGKILL": ", as the system does when memory is short; use fewer workers",
+    "SIGKILL": ": the system does this when memory is short; use fewer workers",
     "SIGSEGV": ": a library crashed",
     "SIGABRT": ": a library crashed",
     "SIGBUS": ": a library crashed, or a memory-mapped file was truncated",
@@ -150,7 +150,7 @@ def _how_it_ended(code: int) -> str:
 def _answer_calls(pipe: Connection, scratch: str) -> None:
     """Answer calls until the parent closes its end of the pipe, or dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # An exit, instead of a kill, removes partial output.
+    # On SIGTERM, the process exits instead of being killed, and so removes its partial output.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
     os.environ["TMPDIR"] = tempfile.tempdir = scratch
     warnings.showwarning = _print_warning  # type: ignore[assignment]  # it takes all arguments

@@ -110,7 +110,7 @@ def polyhedra_of(counts: Integers, sizes: Integers, nodes: Integers, *, faces_su
     nodes : ndarray of int64
         Points of the faces, counted from 0.
     faces_suffice : bool
-        Leave out the list of points that VTK keeps for each cell in addition to its faces.
+        Whether to leave out the list of points that VTK keeps for each cell in addition to its faces.
     """
     cell_offsets, face_offsets = offsets_of(counts), offsets_of(sizes)
     polyhedra = Polyhedra(cell_offsets, np.arange(len(sizes)), face_offsets, nodes)

@@ -21,7 +21,8 @@ VALUE_BYTES = 4
 
 _LINE_BYTES = 80
 _MARK_BYTES = 4
-# Size of a line in the Fortran variant, with its length before and after it. The first bytes show the variant.
+# Size of a line in the Fortran variant, which writes the length of each record before and after it. The first bytes of
+# a file show its variant.
 _HEAD_BYTES = _LINE_BYTES + 2 * _MARK_BYTES
 # Number of characters of a line that VTK's reader uses.
 _C_CHARACTERS, _FORTRAN_CHARACTERS = 79, 76

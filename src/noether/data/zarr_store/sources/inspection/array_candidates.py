@@ -25,7 +25,7 @@ __all__ = ["array_candidates"]
 
 
 def array_candidates(sample: SampleFiles, found: FileContents) -> Iterator[Candidate]:
-    """Yield the domains of a file's arrays, sorted by the names of the arrays or else the name of the file."""
+    """Yield the domains of a file. The name of an array, or else of the file, tells the domain of the array."""
     pattern = sample.patterns[found.key]
     by_kind: dict[str, list[FoundArray]] = {}
     for array in found.arrays:

@@ -73,7 +73,7 @@ class Choice:
 
 
 def choose(candidates: Sequence[Candidate]) -> Choice:
-    """Choose one of the candidates that are the same domain in several formats, and no boundary if there is a body."""
+    """Choose the domains: one candidate of each domain, and no boundary of the flow if there is a body."""
     taken: list[Candidate] = []
     remarks: list[str] = []
     for candidate in sorted(candidates, key=_preference):

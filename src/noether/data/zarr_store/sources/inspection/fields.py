@@ -13,7 +13,7 @@ from noether.data.zarr_store.sources.inspection.contents import FoundArray
 
 __all__ = ["DomainTable", "bare_name", "field_name", "is_vector", "toml_key", "toml_list", "toml_text", "toml_value"]
 
-# Names of fields in solvers and datasets. The first pattern that matches is used.
+# Patterns for the names of fields in solvers and datasets. The first pattern that matches is used.
 _FIELD_NAMES = {
     "position": r"(cell_?)?(cent(er|re)s?|points?|pos(itions?)?|coord(inate)?s?|vertices|xyz|x)",
     "pressure": r"(static_?)?p(ressure)?(_?mean|_?avg)?",
@@ -25,7 +25,7 @@ _FIELD_NAMES = {
     "sdf": r"(sdf|distance_?to_?surface|wall_?dist(ance)?)",
 }
 _VECTORS = {POSITION, "velocity", "vorticity", "friction", "normals"}
-# Affixes for the origin of an array; they say nothing about its quantity.
+# Affixes that name the origin of an array; they do not tell its quantity.
 _AFFIXES = ("^(surface|volume)_", "^(cell|point)_", "_(surface|volume|vtp|vtu|stl)$")
 _FLOAT16_MAX = 65504
 _BY_ATTRIBUTE = {spec.attribute: spec for spec in CANONICAL_TO_SPEC.values()}
@@ -93,7 +93,7 @@ class DomainTable:
         if self.has_mesh or POSITION in self.fields:
             yield from lines
         else:
-            yield "# No array of shape (n_points, 3) has a name of positions. With a position, the domain would be:"
+            yield "# No array of shape (n_points, 3) is named like a position. With a position, the domain would be:"
             yield from (f"# {line}".rstrip() for line in lines)
         yield from self.remarks
 
@@ -120,7 +120,7 @@ def bare_name(called: str) -> str:
 
 
 def is_vector(kind: str) -> Callable[[FoundArray, str], bool]:
-    """Return a function that returns whether an array is a vector by its name."""
+    """Return a function that returns whether an array has the name and the width of a vector."""
     return lambda array, called: field_name(kind, array, called) in _VECTORS
 
 

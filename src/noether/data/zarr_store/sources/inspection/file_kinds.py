@@ -144,7 +144,7 @@ def _groups_of_directories(node: _Node, files: Sequence[_File]) -> Groups:
 
 
 def _alike(node: _Node, files: Sequence[_File]) -> list[list[list[_File]]]:
-    """Return files by the shape of their directory's name. Shapes whose directories hold the same files are joined."""
+    """Group files by the shape of their directory's name. Shapes whose directories hold the same files are joined."""
     shapes = _grouped(files, node.shape)
     parent = list(range(len(shapes)))
 
@@ -213,7 +213,7 @@ def _numbers(file: _File) -> tuple[str, ...]:
 
 
 def _recurs(node: _Node, files: Sequence[_File]) -> bool:
-    """Return whether most samples have files of the same names."""
+    """Return whether most samples have files with the same names."""
     if not node.has_samples:
         return False
     pairs = {(node.sample_of(file), file.name) for file in files}

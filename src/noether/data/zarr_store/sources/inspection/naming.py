@@ -39,7 +39,7 @@ class SampleFiles:
     same_kind : dict of str to tuple of str
         Names of the corresponding files of all samples, by file name.
     remarks : list of str
-        Remarks on files that the patterns leave out or match as samples.
+        Remarks on splits, on time steps, on files that are left out, and on other files that the patterns match.
     n_samples : int
         Number of samples.
     """
@@ -85,7 +85,7 @@ def files_of_first_sample(
     remarks = [
         *_remarks(written, keeps_split),
         *(remark for one in written for remark in _taken_too(one, keys)),
-        *(_left_out(kind, "of samples without the files below") for kind in disjoint),
+        *(_left_out(kind, "their samples lack the files below") for kind in disjoint),
         *(_left_out(kind, "not one file per sample") for kind in rest),
     ]
     if len(remarks) > _MAX_REMARKS:
@@ -124,7 +124,7 @@ def group_beside(pattern: str, group: str) -> str:
 
 
 def _of_samples(kinds: Sequence[FileKind], sizes: Mapping[str, int] | None) -> tuple[list[FileKind], list[FileKind]]:
-    """Return the kinds with one file per sample, and the kinds of other samples, which have no such file."""
+    """Return the kinds with one file per sample, and the kinds of files of other samples, which lack such files."""
     by_signature: dict[tuple[VariableKind, ...], list[FileKind]] = {}
     for kind in kinds:
         by_signature.setdefault(kind.signature, []).append(kind)

@@ -79,7 +79,7 @@ class OtherFiles:
         association: Association = "cell" if scores["cell"] >= scores["point"] and names["cell"] else "point"
         arrays: dict[str, FoundArray] = {}
         for array in found:
-            # If the first sample has an array with the other association only, use that of the other samples.
+            # If the first sample has an array only with the other association, take the array from another sample.
             elsewhere = any(array.name in file[association] for file in files)
             if array.association == association or (array.name not in names[association] and elsewhere):
                 arrays[array.name] = array
@@ -106,7 +106,8 @@ class OtherFiles:
                 remarks.append(f"# {toml_text(name)} is not {association} data in {of}; these samples will fail")
                 if any(name in self.arrays[key][other] for key in without if key in self.arrays):
                     remarks.append(
-                        f'# (it is {other} data there: convert them with association = "{other}" into another store)'
+                        f"# (it is {other} data there: convert these samples into another store, with "
+                        f'association = "{other}")'
                     )
         return remarks
 

@@ -18,7 +18,7 @@ __all__ = ["arrays_of_meshes", "single_attributes", "single_candidates"]
 
 
 def single_candidates(sample: SampleFiles, singles: Sequence[FileContents]) -> Iterator[Candidate]:
-    """Yield the domains of single-array files, sorted by format and by the domain in their names."""
+    """Yield the domains of single-array files, grouped by format and by the domain in their names."""
     by_domain: dict[tuple[str, str], list[FileContents]] = {}
     lengths = _lengths(singles)
     for found in singles:
@@ -82,8 +82,8 @@ def arrays_of_meshes(
     Returns
     -------
     dict of (str, int) to list of FileContents
-        Files by file of the mesh and dimension of its parts. Files that fit several meshes are left out, and files that
-        fit an array of positions.
+        Single-array files by mesh file and dimension of its parts. Files that fit several meshes, or an array of
+        positions, are left out.
     """
     rows: dict[int, set[tuple[str, int]]] = {}
     for mesh in meshes:

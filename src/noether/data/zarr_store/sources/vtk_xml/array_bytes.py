@@ -59,7 +59,7 @@ class ArrayBytes:
         Raises
         ------
         DamagedArrayError
-            The array ends before them, or its text is not base64.
+            The array ends before `stop`, or its text is not base64.
         """
         if not self._head.is_base64:
             return self.text(first + start, first + stop)

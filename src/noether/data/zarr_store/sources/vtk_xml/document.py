@@ -109,7 +109,7 @@ class Document:
 
 
 def read_document(source: ByteSource) -> Document:
-    """Find the arrays of a file.
+    """Read the tags of a file; return its pieces, with the offsets of their arrays.
 
     Parameters
     ----------
@@ -120,8 +120,8 @@ def read_document(source: ByteSource) -> Document:
     ------
     NotStreamedError
         The file is neither an unstructured grid nor a surface of polygons, has several time steps, or has arrays in
-        an unknown form. Or it is on another machine, and has values between its tags: the search for tags would read
-        all of them.
+        an unknown form. Or the file is on another machine and has values between its tags: the search for tags
+        would read all of them.
     ValueError
         The file is damaged.
     """

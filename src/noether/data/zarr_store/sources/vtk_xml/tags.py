@@ -12,7 +12,7 @@ from noether.data.zarr_store.sources.byte_source import ByteSource
 __all__ = ["Tag", "read_tags"]
 
 _BLOCK_BYTES = 1 << 20
-# On another machine read little at a time: the tags before appended values take a few kilobytes.
+# Block size for files on another machine: small, because the tags before appended values take only a few kilobytes.
 _FAR_BLOCK_BYTES = 1 << 16
 _MAX_TAG_BYTES = 1 << 14
 _TAG = re.compile(rb"""<(/?)([A-Za-z_][\w:.-]*)((?:[^<>"']|"[^"]*"|'[^']*')*?)(/?)>""")
