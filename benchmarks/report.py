@@ -37,7 +37,7 @@ and `--only NAME` runs one of them.
   the page cache, and with files, stores and clients already open, unless a table states otherwise.
 - Pictures show medians, with a line from the first to the third quartile. Bars begin at 0. Where medians differ by more
   than 20 times, they are dots on a logarithmic axis. Pictures of the same contenders have the same axis.
-- A target is the figure that was aimed at. Missed targets are marked.
+- A target is the figure that this library should reach. Missed targets are marked.
 """
 
 _ON_GPU = """\
@@ -82,8 +82,8 @@ _CHAPTERS = {
         "- The datasets of the peers read as in *A draw from local disk* and collate with PyTorch's default.\n"
         "- *The first batch* includes the making of the dataset: its manifest is read, and two workers are started, "
         "which import PyTorch unless they are forked.\n"
-        "- The memory of a worker is its resident memory after 1,000 draws from 500 samples, less that after ten "
-        "draws; the larger of two workers.",
+        "- The memory of a worker is its resident memory after 1,000 draws from 500 samples, minus that after ten "
+        "draws. The larger of two workers counts.",
     ),
     "stats": _Chapter(
         "Statistics of a sample",
@@ -104,7 +104,7 @@ _CHAPTERS = {
         "A draw that follows a weight",
         "A dataset returns one named draw of position, pressure and velocity. The weight is 1/(|d| + 0.02 m), with the "
         "distance d to the surface of the bundled simulations. Four times the points are read, with their distances, "
-        "and a quarter of them is chosen. *Uniform, 4 times the points* reads as many and chooses none.",
+        "and a quarter of them is chosen. *Uniform, 4 times the points* reads as many points, without a choice.",
     ),
     "s3": _Chapter(
         "A draw from S3",
@@ -188,8 +188,8 @@ _CHAPTERS = {
         "Many processes, one large store",
         "Eight processes convert new samples into a store in S3 that lists 100,000 samples. They start at the same "
         "time, each with its part of the samples, as the tasks of an array job.\n\n"
-        "- A sample takes ten seconds, in which its source waits, as long as the conversion of a large one. It has "
-        "eight points, and its bytes do not count. A process that converts for ten seconds at the rate of *Converting "
+        "- A sample takes ten seconds, as long as the conversion of a large one, because its source waits. It has "
+        "eight points, so its bytes do not matter. A process that converts for ten seconds at the rate of *Converting "
         "many samples* reads 36 million points of 40 bytes, and writes some 20 bytes for each: 2.2 GB.\n"
         "- A proxy counts the bytes of manifest and report, `conversion.json`, in both directions. A put is refused if "
         "another process has put the same object in between. It is then repeated, after another read.\n"

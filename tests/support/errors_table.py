@@ -91,6 +91,7 @@ _OF_OBJECT = frozenset(
 )
 # Functions of the library that return the end of a message.
 _KNOWN_TEXTS = {"nearest_names": "did you mean <nearest names>?"}
+_IN_MESSAGE = "the message names it"
 _HEAD = """# Errors
 
 This page lists every error of the library with its remedy. `<…>` stands for a value, such as a name or a path; text in
@@ -108,6 +109,10 @@ class Row:
     message: str
     remedy: str
     module: str
+
+
+Names = dict[str, ast.expr | None]
+"""Names of a function with their values; None for a name with several values or none, such as a parameter."""
 
 
 class Module:
@@ -129,14 +134,44 @@ class Module:
 
     @cached_property
     def constants(self) -> dict[str, ast.expr]:
-        """Names that the module, or a class or function of it, assigns once."""
-        found: dict[str, list[ast.expr]] = {}
-        for node in ast.walk(self.tree):
-            if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-                found.setdefault(node.targets[0].id, []).append(node.value)
-            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
-                found.setdefault(node.target.id, []).append(node.value)
-        return {name: values[0] for name, values in found.items() if len(values) == 1}
+        """Names that the module or a class of it assigns once."""
+        return {name: value for name, value in _assigned(self.tree).items() if value is not None}
+
+    def calls(self) -> Iterator[tuple[ast.Call, Names]]:
+        """Yield each call of the module with the names of the functions around it."""
+        open_nodes: list[tuple[ast.AST, Names]] = [(self.tree, {})]
+        while open_nodes:
+            node, names = open_nodes.pop()
+            if isinstance(node, ast.Call):
+                yield node, names
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                names = names | _assigned(node)
+            open_nodes += [(child, names) for child in ast.iter_child_nodes(node)]
+
+
+def _assigned(scope: ast.AST) -> Names:
+    """Return the names of a module or function with their values; None for a name that has no value or several."""
+    found: dict[str, list[ast.expr | None]] = {}
+    open_nodes = list(ast.iter_child_nodes(scope))
+    while open_nodes:
+        node = open_nodes.pop()
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+            found.setdefault(node.targets[0].id, []).append(node.value)
+            open_nodes.append(node.value)
+            continue
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
+            found.setdefault(node.target.id, []).append(node.value)
+            open_nodes.append(node.value)
+            continue
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.setdefault(node.id, []).append(None)
+        elif isinstance(node, ast.arg):
+            found.setdefault(node.arg, []).append(None)
+        elif isinstance(node, ast.ExceptHandler) and node.name is not None:
+            found.setdefault(node.name, []).append(None)
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            open_nodes += ast.iter_child_nodes(node)
+    return {name: values[0] if len(values) == 1 else None for name, values in found.items()}
 
 
 class Renderer:
@@ -148,11 +183,14 @@ class Renderer:
         Where the expression is.
     everywhere : dict of str to ast.expr
         Constants in upper case of all modules.
+    names : dict of str to ast.expr or None, optional
+        Names of the functions around the expression; see `_assigned`.
     """
 
-    def __init__(self, module: Module, everywhere: dict[str, ast.expr]) -> None:
+    def __init__(self, module: Module, everywhere: dict[str, ast.expr], names: Names | None = None) -> None:
         self.module = module
         self.everywhere = everywhere
+        self.names = names or {}
 
     def texts(self, node: ast.expr, depth: int = 1) -> list[str]:
         """Return the texts that an expression may have; `depth` names and calls are looked up."""
@@ -190,6 +228,7 @@ class Renderer:
         if isinstance(node, ast.Name | ast.Attribute):
             name = _name(node)
             value = self.module.constants.get(name) or self.everywhere.get(name)
+            value = self.names.get(name, value) if isinstance(node, ast.Name) else value
             is_text = isinstance(value, ast.JoinedStr | ast.IfExp) or (
                 isinstance(value, ast.Constant) and isinstance(value.value, str)
             )
@@ -298,10 +337,10 @@ def rows() -> list[Row]:
     }
     found = set[Row]()
     for module in modules:
-        renderer = Renderer(module, everywhere)
-        for call in ast.walk(module.tree):
-            if not (isinstance(call, ast.Call) and _name(call.func) in kinds and call.args):
+        for call, names in module.calls():
+            if not (_name(call.func) in kinds and call.args):
                 continue
+            renderer = Renderer(module, everywhere, names)
             kind = _name(call.func)
             own = _own_message(errors, kind)
             if own is None:
@@ -325,7 +364,7 @@ def _split(text: str, kind: str) -> tuple[str, str]:
     message, _, remedy = text.rpartition("; ")
     is_remedy = message and not remedy.startswith(_NO_REMEDIES)
     if is_remedy and not _says_something(remedy):
-        return message, REMEDIES[kind]
+        return message, _IN_MESSAGE
     return (message, remedy.removesuffix(".")) if is_remedy else (text, REMEDIES[kind])
 
 

@@ -179,15 +179,15 @@ class MissingDependencyError(StoreError, ImportError):
 
 
 class MixedSamplesWarning(UserWarning):
-    """The samples of a store are of two kinds: the points of a domain are cells of a mesh in only some of them."""
+    """The points of a domain are cells of a mesh in some samples of a store, and points in others."""
 
 
 class PrecisionWarning(UserWarning):
-    """Positions are stored, or read, with too few digits: different points fall together."""
+    """Positions are stored or read with too few digits."""
 
 
 class WholeFileWarning(UserWarning):
-    """A large file of a source is loaded into memory as a whole, because it cannot be read in blocks."""
+    """A large file of a source cannot be read in blocks, and is read whole into memory."""
 
 
 def _rebuild(kind: type[ImportError], message: str) -> ImportError:

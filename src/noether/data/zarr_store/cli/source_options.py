@@ -153,7 +153,7 @@ def _parsed_filemap(text: bytes) -> FileMap:
         known = CANONICAL_TO_SPEC.get(name) or _BY_ATTRIBUTE.get(name)
         if known is not None and known.width != field.width:
             raise ArgumentError(
-                f"{name}: expected width {known.width}, got {field.width}; replace the object with the name of the file"
+                f"{name}: expected width {known.width}, got {field.width}; write the name of the file, without a width"
             )
         if known is None and not _FIELD_NAME.fullmatch(name):
             raise ArgumentError(f"{name!r}: expected a name of the form <domain>_<name>, such as volume_temperature")

@@ -22,6 +22,7 @@ _VERBS = {
     "restore_metadata": "write",
     "save_manifest": "write",
     "finish_removal": "finish the removal of",
+    "join_fields": "finish the addition of fields in",
     "unlist": "remove from the manifest",
     "convert": "convert",
     "save_report": "write",

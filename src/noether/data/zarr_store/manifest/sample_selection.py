@@ -46,7 +46,7 @@ def choose_samples(
     there, missing, lacking = _named_samples(manifest, split, sample_ids)
     if missing and if_missing == "error":
         near = nearest_names(missing[0], manifest.samples)
-        raise UnknownNameError(f"{lacking}; use if_missing='skip' to skip them; {near}")
+        raise UnknownNameError(f"{lacking} ({near}); correct the names, or skip these samples with if_missing='skip'")
     if missing:
         warnings.warn(f"{lacking}; the dataset skips them", stacklevel=3)
     if not there:

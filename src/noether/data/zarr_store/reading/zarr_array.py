@@ -183,7 +183,7 @@ class ZarrArray:
     def keep_near(self, _request: WholeRead) -> None:
         """Raise `ArgumentError`: arrays that zarr-python reads are not cached; see `ReadableArray.keep_near`."""
         raise ArgumentError(
-            f"{self.where}: the field cannot be cached: it has codecs that zarr-python reads; convert the sample again"
+            f"{self.where}: the field cannot be cached: only zarr-python reads its codecs; convert the sample again"
         )
 
     def read(self, request: WholeRead, out: NDArray[Any]) -> None:

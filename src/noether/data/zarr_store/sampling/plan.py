@@ -102,8 +102,8 @@ def _require_plannable(grid: Grid, n_chunks: int) -> None:
     if n_chunks > MAX_PLAN_CHUNKS:
         raise TooLargeError(
             f"expected a read of at most {MAX_PLAN_CHUNKS:,} chunks, got {n_chunks:,} chunks of "
-            f"{grid.chunk_points:,} points, of {grid.n_points:,} points in all; draw fewer points, or convert with "
-            "larger chunks"
+            f"{grid.chunk_points:,} points (the domain has {grid.n_points:,} points in all); draw fewer points, or "
+            "convert with larger chunks"
         )
 
 

@@ -53,8 +53,8 @@ def assemble(field: ArrayField, arrays: Sequence[Any], where: str) -> Any:
             if is_row:
                 way_out = "it looks transposed (MATLAB's order): write { array = [...], transpose = true }"
             raise SourceError(
-                f"{where}: expected arrays of one value per point to stack {_shown(field.names)}, got {name!r} of "
-                f"shape {tuple(array.shape)}; {way_out}"
+                f"{where}: expected one value per point in each of the stacked arrays {_shown(field.names)}, got "
+                f"{name!r} of shape {tuple(array.shape)}; {way_out}"
             )
     lengths = {name: array.shape[0] for name, array in zip(field.names, arrays, strict=True)}
     if len(set(lengths.values())) > 1:

@@ -59,8 +59,9 @@ def load_mapping(path: str | os.PathLike[str]) -> SourceMapping:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ArgumentError(f"mapping {path} cannot be read ({reason}); check the path") from error
+        if isinstance(error, OSError):
+            raise ArgumentError(f"mapping {path} cannot be read ({error.strerror}); check the path") from error
+        raise ArgumentError(f"mapping {path} cannot be read (it is not UTF-8 text); save it as UTF-8") from error
     return parse_mapping(text, f"mapping {path}")
 
 

@@ -42,7 +42,9 @@ NO_BUCKET = "the bucket does not exist; create it, or correct the URL"
 def require_size(size: int, max_bytes: int, where: str) -> None:
     """Raise `TooLargeError` if an object is larger than the limit, before it is read."""
     if size > max_bytes:
-        raise TooLargeError(f"{where} has {size:,} bytes; expected a document of at most {max_bytes:,}")
+        raise TooLargeError(
+            f"{where} has {size:,} bytes, expected a document of at most {max_bytes:,}; restore it from a copy"
+        )
 
 
 class StoredObject(NamedTuple):

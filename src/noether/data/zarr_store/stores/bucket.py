@@ -116,7 +116,7 @@ class ObstoreBucket:
             return self.get(key, (max(end - byte_range["suffix"], 0), end), max_bytes)
         size = found.meta["size"]
         if max_bytes is not None and size > max_bytes:
-            raise OverflowError(f"it has {size:,} bytes; expected a document of at most {max_bytes:,}")
+            raise OverflowError(f"it has {size:,} bytes, expected a document of at most {max_bytes:,}")
         return memoryview(found.bytes()), dict(found.meta)
 
     def head(self, key: str) -> Meta:

@@ -86,7 +86,7 @@ class ObstoreStorage(StorageByObjects):
             except FileNotFoundError:
                 return None
             except OverflowError as error:
-                raise TooLargeError(f"{self.root}/{key}: {error}") from error
+                raise TooLargeError(f"{self.root}/{key}: {error}; restore it from a copy") from error
 
     def read_range(self, key: str, start: int, length: int) -> Buffer:
         """Read a byte range of an object; see `Storage`."""

@@ -114,5 +114,8 @@ def _require_intact(own: OwnManifest | ManifestError, origin: str) -> OwnManifes
     if isinstance(own, ManifestError):
         raise own
     if own.checksum_state == "broken":
-        raise ManifestError(f"{origin}: the metadata of the group are damaged; run noether-zarr verify STORE")
+        raise ManifestError(
+            f"{origin}: the metadata of the group are damaged; find the damage with noether-zarr verify STORE, and "
+            "repair it with noether-zarr repair STORE"
+        )
     return own

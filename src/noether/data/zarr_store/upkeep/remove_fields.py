@@ -179,7 +179,8 @@ def _change_root(
     def change(current: bytes | None) -> bytes:
         if current is None:
             raise StorageError(
-                f"cannot write {join(storage.root, key)}: another process removed the group in the meantime; run again"
+                f"cannot write {join(storage.root, key)}: another process removed the group in the meantime; "
+                "run the removal again"
             )
         return root_without(current, own_manifest_of(manifest, storage.root, sample_id, current), fields)
 
