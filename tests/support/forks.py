@@ -26,7 +26,9 @@ def in_fork(work: Callable[[], Result]) -> Result:
     process.start()
     sender.close()
     result: Result = _received(receiver)
-    process.join()
+    process.join(PATIENCE_SECONDS)
+    if process.exitcode is None:
+        process.kill()  # else it would hold the pipes of the test process open, and the run of all tests would hang
     assert process.exitcode == 0, f"the forked process did not end: {process.exitcode}"
     return result
 

@@ -7,7 +7,7 @@ import { readManifest, readStatistics } from "./format/reading";
 import type { FieldStatistics } from "./format/statistics";
 import type { Manifest, Sample } from "./format/manifest";
 import { Loader } from "./loading/loader";
-import { byId } from "./panels/dom";
+import { button, byId, element } from "./panels/dom";
 import { infoPanel, type Picked, pickedPanel } from "./panels/info_panel";
 import { defaultLayer, layersPanel } from "./panels/layers_panel";
 import { legend } from "./panels/legend";
@@ -264,9 +264,13 @@ function listenToClicks(canvas: HTMLCanvasElement, onClick: (x: number, y: numbe
   });
 }
 
-/** Show a message to the person. */
+/** Show a message to the person, who can dismiss it. */
 export function notice(message: string): void {
-  const line = document.createElement("p");
-  line.textContent = message;
+  const line = element("p", {}, element("span", {}, message));
+  const dismiss = button("\u00d7", () => {
+    line.remove();
+  });
+  dismiss.ariaLabel = "Dismiss";
+  line.append(dismiss);
   byId("notices", HTMLElement).append(line);
 }

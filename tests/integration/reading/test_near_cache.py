@@ -92,7 +92,7 @@ def test_what_the_cache_has_is_read_without_threads(root: Path, tmp_path: Path) 
     reader = open_reader(root, tmp_path)
     reads = reader._fetcher.prepare(reader._plan_reads("run_1", DRAW, 3, None))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reader._fetcher, "_pool", lambda _: pytest.fail("a thread was asked"))
+        patch.setattr(reader._fetcher, "_threads", lambda _: pytest.fail("a thread was asked"))
         for fields in reads:
             reader._fetcher.read(fields, ResultDtypes.of("float32", reader.manifest.domains))
 

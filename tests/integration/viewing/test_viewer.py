@@ -336,7 +336,7 @@ def test_a_store_elsewhere_is_read_where_it_may_be(server: ViewServer, store: Pa
             wait_for_points(page, f"{N_SURFACE:,} of {N_SURFACE:,} points")
             return
         page.locator("#notices p").wait_for(timeout=1000 * SECONDS)
-        notice = page.locator("#notices").inner_text()
+        notice = page.locator("#notices span").inner_text()
     rule = json.loads(notice[notice.index("{") :])["CORSRules"][0]
     assert rule["AllowedOrigins"] == [server.url.rstrip("/")]
     assert rule["AllowedMethods"] == ["GET", "HEAD"]
@@ -443,6 +443,24 @@ def test_a_browser_that_cannot_show_it_is_told_which_can(
     notice = page.locator("#notices").inner_text()
     assert lacking in notice
     assert "Firefox 129" in notice
+
+
+def test_points_that_do_not_fit_in_memory_are_refused(server: ViewServer, page: Page) -> None:
+    """The message says so, and can be dismissed; a smaller number of points is shown."""
+    page.add_init_script(
+        """globalThis.Float32Array = new Proxy(Float32Array, { construct(target, [size, ...rest]) {
+            if (size > 6000) throw new RangeError("Array buffer allocation failed");
+            return Reflect.construct(target, [size, ...rest]);
+        } })"""
+    )
+    page.goto(server.url)
+    page.locator("#notices p").wait_for(timeout=1000 * SECONDS)
+    message = "run_1: 2,041 points do not fit in the memory of this browser; choose fewer points"
+    assert message in page.locator("#notices").inner_text()
+    page.get_by_role("button", name="Dismiss").click()
+    assert page.locator("#notices p").count() == 0
+    page.locator("label", has_text="Points").locator("select").first.select_option("one chunk")
+    wait_for_points(page, f"{CHUNK} of {N_SURFACE:,} points")
 
 
 @pytest.mark.s3

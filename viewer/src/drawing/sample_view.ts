@@ -5,7 +5,7 @@ import { Box3, Vector3 } from "three";
 import type { Manifest, Sample } from "../format/manifest";
 import type { Loader } from "../loading/loader";
 import type { Layer, ViewState } from "../state";
-import { fieldsOf, LayerView } from "./layer_view";
+import { fieldsOf, type LayerSource, LayerView } from "./layer_view";
 import { type Point, Stage } from "./stage";
 import { STANDARD_VIEWS } from "./views";
 
@@ -33,6 +33,9 @@ export class SampleView {
   constructor(canvas: HTMLCanvasElement, loader: Loader, listener: SampleListener) {
     this.#loader = loader;
     this.#listener = listener;
+    canvas.addEventListener("webglcontextlost", () => {
+      listener.onProblem("The graphics card gave up the picture; choose fewer points, and load the page again.");
+    });
     this.stage = new Stage(canvas, () => {
       this.#framed = Infinity; // who moves the camera keeps it
       listener.onMoved();
@@ -97,7 +100,18 @@ export class SampleView {
       return [];
     }
     const source = { store, sample, layout, size };
-    const view = new LayerView(this.#loader, source, layer, budget ?? 0, this.#hasCenter ? this.center : null, {
+    try {
+      return [this.#begin(source, layer, budget ?? 0)];
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      const nPoints = Math.min(budget ?? 0, size.nPoints).toLocaleString("en");
+      this.#listener.onProblem(`${sample.id}: ${nPoints} points do not fit in the memory of this browser; choose fewer points`);
+      return [];
+    }
+  }
+
+  #begin(source: LayerSource, layer: Layer, budget: number): LayerView {
+    const view = new LayerView(this.#loader, source, layer, budget, this.#hasCenter ? this.center : null, {
       onCenter: (center) => this.#takeCenter(center),
       onChanged: () => {
         this.#followBounds();
@@ -112,7 +126,7 @@ export class SampleView {
       },
     });
     this.stage.add(view.cloud);
-    return [view];
+    return view;
   }
 
   #takeCenter(center: Point): Point {

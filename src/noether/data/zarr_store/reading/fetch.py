@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Lock
@@ -21,6 +20,7 @@ from noether.data.zarr_store.reading.chunk_index import ChunkIndex, open_chunk_i
 from noether.data.zarr_store.reading.io_meter import IoMeter, IoRow
 from noether.data.zarr_store.reading.near import NearSample
 from noether.data.zarr_store.reading.open_sample import OpenSample
+from noether.data.zarr_store.reading.read_threads import ReadThreads
 from noether.data.zarr_store.reading.readable import ReadableArray, ReadRequest
 from noether.data.zarr_store.reading.result_dtypes import ResultDtypes
 from noether.data.zarr_store.reading.sharded_array import ShardAccess, ShardedArray, index_cache
@@ -76,7 +76,7 @@ class _Handles:
     near: BoundedCache[NearSample] = field(default_factory=lambda: BoundedCache(_MAX_OPEN_SAMPLES))
     arrays: BoundedCache[dict[str, ShardedArray]] = field(default_factory=lambda: BoundedCache(_MAX_OPEN_SAMPLES))
     lock: Lock = field(default_factory=Lock)
-    pool: ThreadPoolExecutor | None = None
+    threads: ReadThreads | None = None
 
 
 class Fetcher:
@@ -182,8 +182,7 @@ class Fetcher:
             for task in tasks:
                 task()
         elif tasks:
-            for _ in self._pool(handles).map(lambda task: task(), tasks):
-                pass
+            self._threads(handles).run_all(tasks)
 
     def _prepare(self, handles: _Handles, planned: PlannedRead) -> list[FieldRead]:
         arrays, domain, plan = self._sharded_arrays(handles, planned.sample_id), planned.domain, planned.plan
@@ -256,11 +255,11 @@ class Fetcher:
             self._opened = handles = _Handles(access, indexed_access, index, cache)
         return handles
 
-    def _pool(self, handles: _Handles) -> ThreadPoolExecutor:
+    def _threads(self, handles: _Handles) -> ReadThreads:
         with handles.lock:
-            if handles.pool is None:
-                handles.pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="noether-read")
-            return handles.pool
+            if handles.threads is None:
+                handles.threads = ReadThreads(self._concurrency)
+            return handles.threads
 
     def _sharded_arrays(self, handles: _Handles, sample_id: str) -> dict[str, ShardedArray]:
         """Return the arrays of a sample that are indexed or already open, by canonical field name."""
