@@ -72,7 +72,8 @@ def open_writer(
     default_name : str
         Name of the dataset in a new store, unless `dataset_name` is specified.
     overwrite : bool
-        Whether chunks and shards may differ from those of the stored samples, because these are converted again.
+        Whether chunks, shards and units may differ from those of the stored samples, because these samples are
+        converted again.
     **named
         Settings to specify; see `ZarrStoreWriter`. A domain or field that is missing in a mapping keeps the store's
         setting.
