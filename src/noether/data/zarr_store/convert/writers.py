@@ -110,7 +110,7 @@ def open_writer(
 
 
 def _require_same_units(there: StoreManifest, wanted: WriterSettings) -> None:
-    """Raise `ArgumentError` if a stored field has another unit than the writer's; the first sample is compared."""
+    """Raise `ArgumentError` if a field has another unit in the first sample of its domain than in the writer."""
     if not any("units" in attributes for attributes in wanted.field_attributes.values()):
         return
     storage = open_storage(wanted.store_root, wanted.storage_options)
