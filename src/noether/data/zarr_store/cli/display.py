@@ -124,7 +124,7 @@ def _array_table(arrays: list[FoundArray]) -> Table:
 
 @contextmanager
 def reading_progress() -> Iterator[Callable[[int, int], None]]:
-    """Yield a function of the number of values read and of all values. It shows a bar on a terminal only."""
+    """Yield a progress callback that takes the amount read and the total amount. It shows a bar on a terminal only."""
     console = Console(stderr=True, markup=False, emoji=False, highlight=False)
     columns = (TextColumn("reading"), BarColumn(), TaskProgressColumn(), TextColumn("left"), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:

@@ -103,7 +103,7 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
         raise ArgumentError(
             f"--predictions {path}: cannot be read ({error.strerror or error}); check the path"
         ) from error
-    # NumPy's message recommends loading a pickle, which could run code. The TypeError is that of a .npy file.
+    # NumPy's message recommends loading a pickle, which could run code. A .npy file causes the TypeError.
     except (ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ArgumentError(
             f"--predictions {path}: expected a .npz file with arrays of numbers; write it with numpy.savez"

@@ -17,7 +17,7 @@ def field_option(help_text: str, option: str = "--field") -> Any:
 
 
 def field_names(texts: list[str] | None, option: str = "--field") -> list[str] | None:
-    """Return the fields that the values of an option name, each once; None where there are no values.
+    """Return the field names in the values of an option, each name once; None if there are no values.
 
     Raises
     ------

@@ -55,7 +55,7 @@ class Output:
                 _print(line)
 
     def note(self, text: str) -> None:
-        """Print a line that the document does not replace."""
+        """Print a line that is not part of the JSON document: on stdout, or with ``--json`` on stderr."""
         echo(text, err=self._as_json)
 
     def document(self, content: object) -> None:

@@ -117,7 +117,7 @@ def _recorded_files(store: str, storage_options: Mapping[str, Any]) -> tuple[Fil
         files = FileMap.model_validate(recorded[-1]["filemap"])
         meaning = TypeAdapter(dict[str, dict[str, str]]).validate_python(recorded[-1].get("field_attributes", {}))
     except (ArgumentError, CorruptDataError, ValidationError):
-        return None  # damaged, or of a subclass with fields that are unknown here
+        return None  # the report is damaged, or its file map has fields that are unknown here
     # The recorded names of a mapping, such as "VTK/run.vtu:pMean", do not describe it fully.
     is_mapping = any(":" in name for name in files.model_dump(exclude_none=True).values())
     return None if is_mapping else (files, meaning)

@@ -44,7 +44,7 @@ def check_outputs(output: Path | None, output_flat: Path | None) -> None:
 def write_outputs(
     stats: Mapping[str, RunningStats], output: Path | None, output_flat: Path | None, out: Output
 ) -> list[Path]:
-    """Write the requested files; return their paths. Note the figures that the flat file lacks."""
+    """Write the requested files, and return their paths; print a note about figures that the flat file lacks."""
     if output is not None:
         save_statistics(stats, output)
         out.line(f"written: {output}")

@@ -52,7 +52,7 @@ def layout_of(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: i
     rows : sequence of sequences of str
         A text for each column.
     width : int or None
-        Columns of the terminal; None where there is no limit.
+        Width of the terminal in characters; None if there is no limit.
     """
     full = [
         max(cell_len(text) for text in (column.title, *(row[i] for row in rows))) for i, column in enumerate(columns)

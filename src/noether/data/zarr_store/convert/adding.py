@@ -68,8 +68,8 @@ def add_fields(
         The writer that `open_field_writer` returns: it knows which fields are added.
     compare : {"some", "all"}
         Number of positions to compare: 262,144 points spread over each domain (all points of a smaller domain), or all
-        points. If one point in 10,000 differs, the first comparison misses the difference with a probability of 4e-12;
-        if one in 50,000 differs, with a probability of 0.5 %.
+        points. If one point in 10,000 differs, ``"some"`` misses the difference with a probability of 4e-12; if one in
+        50,000 differs, with a probability of 0.5 %.
     workers, timeout, executor, part, on_result
         See `convert`.
     mode : {"resume", "retry-failed"}

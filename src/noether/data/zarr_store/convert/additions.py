@@ -34,7 +34,7 @@ class SamplesOfBoth:
     without_domain : list of str
         Samples of the source that have none of the fields' domains in the store.
     only_in_store : list of str
-        Samples of the store that lack one of the fields, and that the source lacks.
+        Samples of the store that lack at least one of the fields, and that the source lacks.
     """
 
     both: list[str]

@@ -11,7 +11,7 @@ __all__ = ["ConversionPlan", "DomainPlan"]
 
 @dataclass(frozen=True, slots=True)
 class DomainPlan:
-    """The planned layout of a domain, from the samples that were described.
+    """The planned chunks and shards of a domain, from the samples that were described.
 
     Attributes
     ----------

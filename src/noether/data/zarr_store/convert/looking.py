@@ -76,7 +76,10 @@ class Descriptions:
 
 @dataclass(frozen=True, slots=True)
 class _Description:
-    """The fields of one sample (None if the source has no descriptions), and the memory of the process without it."""
+    """The fields of one sample, and the memory of the process without the sample.
+
+    The fields are None if the source has no descriptions.
+    """
 
     fields: Mapping[str, FieldDescription] | None
     memory_bytes: int
@@ -157,7 +160,7 @@ def _load(source: SampleSource, sample_id: str) -> _Description:
         )
         for name, values in sample.fields.items()
     }
-    # The memory of the load itself is included: a mesh is larger than the arrays that are made of it.
+    # The memory of the load itself is included: a mesh is larger than the arrays that are made from it.
     return _Description(
         described, peak_memory_bytes() - sum(one.n_bytes for one in described.values() if one.in_memory)
     )

@@ -23,7 +23,7 @@ _ADVISED_SHARD_BYTES = 256 << 20
 def plan_warnings(
     plan: ConversionPlan, writer: ZarrStoreWriter, sample_ids: Sequence[str], machine: Machine
 ) -> Iterator[str]:
-    """Yield warnings about the layout in the storage and about the resources of this machine, each with its remedy."""
+    """Yield warnings about objects in the storage and about the resources of this machine, each with its remedy."""
     yield from _of_objects(plan, writer, sample_ids)
     free = None if is_remote(writer.store_root) else free_bytes(Path(writer.store_root))
     if free is not None and plan.stored_bytes > free:

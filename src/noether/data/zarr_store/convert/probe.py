@@ -18,7 +18,7 @@ PROBE_NAME = "noether-zarr.probe"
 
 @contextmanager
 def manifest_saved_first(writer: ZarrStoreWriter) -> Iterator[None]:
-    """Save the manifest unchanged, or a new one without samples, and on exit remove a new one that is still empty.
+    """Save the manifest unchanged; if it is missing, save an empty one, and remove it on exit if it is still empty.
 
     If that would move many bytes over a network, a small object is written in the same way instead, and deleted.
 

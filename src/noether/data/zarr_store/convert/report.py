@@ -226,7 +226,7 @@ class ReportFile(BaseModel):
         return report
 
     def with_results(self, run: RunRecord, results: Iterable[SampleResult]) -> ReportFile:
-        """Return a copy with new results of an invocation; its record replaces its former one.
+        """Return a copy with new results of an invocation; `run` replaces the former record of this invocation.
 
         A sample that was skipped keeps the record of its conversion.
         """

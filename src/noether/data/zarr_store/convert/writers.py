@@ -72,7 +72,8 @@ def open_writer(
     default_name : str
         Name of the dataset in a new store, unless `dataset_name` is specified.
     overwrite : bool
-        Whether chunks and shards may differ from those of the stored samples, because these are converted again.
+        Whether chunks, shards and units may differ from those of the stored samples, because these samples are
+        converted again.
     **named
         Settings to specify; see `ZarrStoreWriter`. A domain or field that is missing in a mapping keeps the store's
         setting.
@@ -109,7 +110,7 @@ def open_writer(
 
 
 def _require_same_units(there: StoreManifest, wanted: WriterSettings) -> None:
-    """Raise `ArgumentError` if a stored field has another unit than the writer's; the first sample is compared."""
+    """Raise `ArgumentError` if a field has another unit in the first sample of its domain than in the writer."""
     if not any("units" in attributes for attributes in wanted.field_attributes.values()):
         return
     storage = open_storage(wanted.store_root, wanted.storage_options)

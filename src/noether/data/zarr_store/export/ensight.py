@@ -125,7 +125,7 @@ def _elements(part: Part) -> list[_Elements]:
 def _variables(
     pieces: Sequence[_Piece], exported: Collection[str], association: Association
 ) -> tuple[list[_Variable], list[str]]:
-    """Return the arrays of a mesh that EnSight can hold, exported ones first, and the others with the reason."""
+    """Return the arrays that EnSight can hold, exported arrays first, and the reason for each other array."""
     found = dict.fromkeys((association, name) for name in exported)
     for one in ASSOCIATIONS:
         found |= dict.fromkeys((one, name) for piece in pieces for name in piece.part.data(one))

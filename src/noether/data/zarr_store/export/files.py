@@ -34,7 +34,7 @@ def check_target(target: str | os.PathLike[str], onto: str | os.PathLike[str] | 
     ------
     ArgumentError
         The target is not a local path, has an unknown format, exists already, or is the mesh itself; a mesh is missing,
-        or a mesh is given for a format without one.
+        or a ``.npz``, which needs none, is requested with a mesh.
     """
     if is_remote(target):
         raise ArgumentError(f"target: expected a local path, got {target}; write a local file, and upload it")

@@ -52,8 +52,8 @@ class Fit:
         """Return the number of positions that differ from the mesh parts, and the largest such difference.
 
         Differences that rounding explains do not count: rounding to the stored dtype, or to the single precision of
-        most mesh files. With an origin, the positions and the single precision are relative to it, and the mesh has the
-        precision of its own dtype.
+        most mesh files. With an origin, both kinds of rounding are those of positions relative to it; rounding of the
+        absolute mesh points to their own dtype does not count either.
         """
         count, worst = 0, 0.0
         eps = max(np.finfo(positions.dtype).eps, np.finfo(np.float32).eps)
@@ -167,8 +167,8 @@ def choose_fit(
                 "cells; use the mesh that the sample was made from, or check_positions=False (--no-check-positions) to "
                 "export without this check"
             )
-        # Mesh points may lie in the bounding boxes of the cells with their numbers, but cell centres cannot lie on all
-        # mesh points. So a match of points beats a match of cells.
+        # Each mesh point may lie in the bounding box of the cell with the same index, but cell centres cannot lie on
+        # all mesh points. So a match of points beats a match of cells.
         on_points = {(fit.domain, fit.parts) for fit in agreeing if fit.association == "point"}
         fits = [fit for fit in agreeing if fit.association == "point" or (fit.domain, fit.parts) not in on_points]
     if len(fits) > 1:

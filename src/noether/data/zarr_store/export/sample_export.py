@@ -81,9 +81,9 @@ def export_sample(
         The file to write: ``.vtu``, ``.vtp``, ``.case`` (EnSight Gold), or ``.npz`` without a mesh. It appears
         atomically.
     onto : str or path, optional
-        The mesh: ``.vtu``, ``.vtp``, ``.vtk``, ``.vtm`` or ``.case``.
+        The mesh: ``.vtu``, ``.vtp``, ``.vtk``, ``.vtm``, ``.case``, or another format of `meshes.MESH_SUFFIXES`.
     parts : iterable of str, optional
-        Names, or patterns such as ``Body*``, of the EnSight parts or ``.vtm`` blocks that make up the domain, one after
+        Names, or patterns such as ``Body*``, of the EnSight parts or blocks that make up the domain, one after
         the other in the order of the mesh. By default, the single part that fits the domain, or all parts together.
     domain : str, optional
         Domain to export. The default is the domain that fits the mesh; a ``.npz`` takes all domains.

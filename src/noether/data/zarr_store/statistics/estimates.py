@@ -1,6 +1,6 @@
 """Estimates of means from some of the points: the number of points to read, and the error of the estimate. Pure.
 
-The points of a domain are shuffled, so the points of any chunks are a random sample, drawn without replacement.
+The points of a domain are shuffled, so the points in any of its chunks are a random draw, without replacement.
 The formulas are those of simple and of stratified random sampling, with a stratum for each sample of the store:
 Cochran, "Sampling Techniques" (3rd edition, 1977), sections 2.6 and 5.3.
 """

@@ -70,7 +70,8 @@ def plot_histograms(
     path : str or path
         Path of the picture: ``.png``, ``.pdf`` or ``.svg``.
     sample_ids, split, limit, storage_options, seed
-        See `calculate_store_statistics`. Points are drawn from at most 64 randomly chosen samples that have a field.
+        See `calculate_store_statistics`. The points of a domain are drawn from at most 64 of the samples that have it,
+        which are chosen at random.
 
     Raises
     ------
@@ -107,7 +108,7 @@ def plot_histograms(
 
 
 def _draw(reader: ZarrChunkReader, selection: Selection, seed: int) -> dict[str, NDArray[np.float64]]:
-    """Draw points of each domain, the same share of each sample's points; shape (n_points, width) by field."""
+    """Draw the same share of the points of each sample; return an array of shape (n_points, width) by field."""
     drawn: dict[str, list[NDArray[np.float64]]] = {}
     for domain, layouts in selection.layouts.items():
         grids = {sample_id: there[domain] for sample_id, there in selection.grids.items() if domain in there}

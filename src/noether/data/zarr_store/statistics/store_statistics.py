@@ -15,7 +15,7 @@ _SHOWN = 20
 
 
 class StoreStatistics(dict[str, RunningStats]):
-    """Statistics by canonical field name. It is a dict; only its looks differ."""
+    """A dict of statistics by canonical field name; only its repr differs from that of a dict."""
 
     def __repr__(self) -> str:
         lines = [f"<{type(self).__name__} of {len(self):,} field{'' if len(self) == 1 else 's'}>"]

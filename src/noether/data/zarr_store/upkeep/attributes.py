@@ -65,7 +65,8 @@ def set_attributes(
     UnknownNameError
         The store lacks one of the samples. Nothing was changed.
     SampleDataError
-        JSON cannot hold a value, such as NaN, or a sample has too many attributes. Nothing was changed.
+        JSON cannot hold a value, such as NaN, or `attributes` has too many values for a sample: nothing was changed. If
+        the values are too many only together with stored ones, samples that were changed before it stay changed.
     ManifestError
         There is no store.
     CorruptDataError

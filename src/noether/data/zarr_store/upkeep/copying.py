@@ -246,7 +246,7 @@ def _settings_of_copy(
     }
     if fraction < 1:
         update["copied_from"] = CopyOrigin(store_root=root, fraction=float(fraction))
-        # The algorithm gives the order of all points of the original. For only the copied points, its order differs.
+        # The algorithm gives the order of all points of the original. For fewer points, it gives another order.
         if manifest.promises_all_chunks:
             update["shuffle_algorithm"] = f"{manifest.shuffle_algorithm}-leading"
     return manifest.model_copy(update=update)

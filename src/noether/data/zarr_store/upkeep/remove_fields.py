@@ -153,7 +153,7 @@ def _found(storage: Storage, entries: Mapping[str, SampleEntry], layouts: Pendin
 
 
 def _finish(root: str, storage: Storage, storage_options: Mapping[str, Any] | None, layouts: PendingFields) -> None:
-    """Remove the fields of removals that the manifest records from all groups, and then delete the records."""
+    """Remove fields from all groups, and then delete the records of their removal from the manifest."""
     manifest = StoreManifest.load(root, storage_options=storage_options)
 
     def remove(sample_id: str) -> None:

@@ -28,7 +28,7 @@ class FieldSummary:
     field, dtype : str
         Canonical name and stored dtype.
     units, long_name : str or None
-        Unit and description, from the first sample that has the field; None if its array has none.
+        Unit and description, from the first sample that has the domain; None if its array has none.
     stored_bytes : int
         Bytes of the objects of the field.
     source_bytes : int or None
@@ -184,7 +184,7 @@ def summarize(
 ) -> StoreSummary:
     """Return the summary of a store, or of one of its samples.
 
-    The function reads the manifest and the root of one sample, and lists the objects once.
+    The function reads the manifest and the root of the first sample of each domain, and lists the objects once.
 
     Raises
     ------

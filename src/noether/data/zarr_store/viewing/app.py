@@ -26,20 +26,20 @@ from noether.data.zarr_store.viewing.byte_ranges import byte_range
 __all__ = ["Served", "make_app"]
 
 _BLOCK_BYTES = 4 << 20
-# Shuffles that are kept: 8 bytes a point.
+# Number of permutations that are kept in memory; each takes 8 bytes per point.
 _KEPT_SHUFFLES = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What the page is told of the store.
+    """The facts about the store that the page receives.
 
     Attributes
     ----------
     name : str
         Path or URL of the store, for people.
     direct : str or None
-        Address at which the browser may read the store itself, if the server there lets it.
+        Address at which the browser may read the store itself, if the server there allows it.
     hasSourceRows : bool
         Whether the order of the source is known.
     """
@@ -52,8 +52,8 @@ class Served:
 def make_app(page: Path, storage: Storage, reader: ZarrChunkReader, served: Served) -> Starlette:
     """Make the application.
 
-    It answers requests whose ``Host`` is a name of this machine and no others: else any page on the internet could
-    read the store through a name of its own that leads here (DNS rebinding).
+    It answers only requests whose ``Host`` is a name of this machine. Otherwise, any page on the internet could read
+    the store through a host name of its own that resolves to this machine (DNS rebinding).
     """
     objects, rows = _Objects(storage), _SourceRows(reader)
     return Starlette(
@@ -112,7 +112,7 @@ class _Objects:
 
 
 class _SourceRows:
-    """Source rows of stored ones."""
+    """The source rows of stored rows."""
 
     def __init__(self, reader: ZarrChunkReader) -> None:
         self._permutation = lru_cache(_KEPT_SHUFFLES)(reader.permutation)
@@ -131,12 +131,12 @@ class _SourceRows:
 
 
 def has_source_rows(manifest: StoreManifest) -> bool:
-    """Return whether the store tells the source row of a stored row."""
+    """Return whether the source row of each stored row is known."""
     return manifest.shuffle_algorithm is not None and manifest.copied_from is None
 
 
 def _is_key(key: str) -> bool:
-    """Return whether a path can be that of an object of a store: it stays below the root, and nothing is hidden."""
+    """Return whether a path can be the key of an object: it stays below the root, and no part of it is hidden."""
     try:
         check_relative_path(key, "the path of an object")
     except ArgumentError:

@@ -10,9 +10,10 @@ _ONE_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
 def byte_range(header: str | None, size: int) -> tuple[int, int] | None:
-    """Return first and stop of the bytes that a request wants; all of them without a header that is understood.
+    """Return the offsets of the first byte and of the end of the range that a request asks for.
 
-    A server may ignore what it does not understand, such as several ranges.
+    Without a header, or with a header that is not one simple range, the range is the whole object: HTTP allows a server
+    to ignore a header that it does not support, such as one with several ranges.
 
     Parameters
     ----------
@@ -24,7 +25,7 @@ def byte_range(header: str | None, size: int) -> tuple[int, int] | None:
     Returns
     -------
     tuple of int or None
-        None where the range lies outside of the object (status 416).
+        The two offsets, or None if the range lies outside the object (status 416).
     """
     found = _ONE_RANGE.fullmatch(header or "")
     if found is None or found.groups() == ("", ""):

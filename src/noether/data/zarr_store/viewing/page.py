@@ -1,4 +1,4 @@
-"""The files of the page, which the build of the package makes of ``viewer/``."""
+"""The files of the viewer's web page, which the package build makes from ``viewer/``."""
 
 from __future__ import annotations
 

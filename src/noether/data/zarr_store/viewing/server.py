@@ -44,7 +44,7 @@ class ViewServer:
     StorageError
         The page is not built, or the port is taken.
     ManifestError
-        There is no store at this place, or not one that this release reads.
+        There is no store at this place, or this release cannot read it.
     """
 
     url: str

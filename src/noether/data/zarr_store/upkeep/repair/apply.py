@@ -127,7 +127,10 @@ class Repairer:
         self.planner.storage.write(key, self._documents[sample_id][key])
 
     def _save_manifest(self, sample_ids: Sequence[str | None]) -> None:
-        """Replace the manifest, with entries from the groups of these samples, or of all samples if it is damaged."""
+        """Replace the manifest, and take the entries of these samples from their groups.
+
+        The id None stands for all samples: the manifest is damaged.
+        """
         if not sample_ids:
             return  # the first such step saves all of them
         storage, found = self.planner.storage, self.found

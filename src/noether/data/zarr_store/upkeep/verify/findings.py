@@ -197,7 +197,10 @@ class Findings:
             damaged.numbers.append(chunk)
 
     def add_limit(self, what: str, place: str) -> None:
-        """Add a place to a limit of the verification; `what` is the text of the limit, with ``{places}``."""
+        """Add a place where the verification could not find some kind of damage.
+
+        The text `what` names the damage and the reason; all places with this text replace its ``{places}``.
+        """
         with self._lock:
             self._limits.setdefault(what, set()).add(place)
 

@@ -331,7 +331,10 @@ class SampleCheck:
 
 
 def _differing_parts(listed: SampleEntry, own: SampleEntry, *, all_parts: bool) -> list[str]:
-    """Return the keys of an entry that differ in the group: of all keys, or only of the keys that `listed` has."""
+    """Return the keys of an entry whose values differ in the group.
+
+    A key that `listed` lacks counts only if `all_parts` is true.
+    """
     parts = ("domains", "attributes", "fidelity", "fingerprint", "added_fields")
     differing = [
         part for part in parts if (all_parts or getattr(listed, part)) and getattr(listed, part) != getattr(own, part)
