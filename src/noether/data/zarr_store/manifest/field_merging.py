@@ -42,7 +42,7 @@ def fields_agree(store: StoreManifest, other: StoreManifest, *, of_group: bool =
     """Return whether two manifests have the same fields, apart from added fields.
 
     A writer that does not know the added fields writes samples without them. A sample can have an added field before
-    the store has it. With `of_group`, `other` is the own manifest of a group, which can have fields that are being
+    the store has it. With `of_group`, `other` is a group's own manifest, which can have fields that are being
     removed.
     """
     if store.domains == other.domains:

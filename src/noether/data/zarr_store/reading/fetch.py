@@ -31,7 +31,8 @@ __all__ = ["Fetcher", "FieldRead", "empty_rows", "flat_if_scalar", "row_dtype", 
 
 # An open sample holds the metadata of its arrays: a few kilobytes. A shard index takes 16 bytes per chunk.
 _MAX_OPEN_SAMPLES = 512
-# A shard index is rebuilt from the chunk index in microseconds, and each worker of a loader has its own cache.
+# This cache is small: a shard index is rebuilt from the chunk index in microseconds, and each worker of a loader has
+# its own cache.
 _MAX_MADE_INDEX_BYTES = 8 << 20
 
 
@@ -102,7 +103,7 @@ class Fetcher:
     Raises
     ------
     ArgumentError
-        The directory of the cache holds other files.
+        The directory of the cache is neither empty nor a cache.
     """
 
     def __init__(

@@ -87,8 +87,8 @@ class JointPlan:
         -----
         The first draw begins at a uniformly random row. Each other draw begins a fixed number of rows later, so its
         start is uniformly random too. So each point is in draw i with probability T_i/N, exactly. The rows of T points
-        are a window of the ring of all rows, which contains the short chunk: they touch at most
-        ``ceil(T / chunk_points) + 2`` chunks.
+        are a window of the ring of all rows. The last chunk of the domain can be short and lie inside the window, so
+        they touch at most ``ceil(T / chunk_points) + 2`` chunks.
         """
         total = sum(counts)
         start = sweep_start(grid, counts[0], step, rng)
