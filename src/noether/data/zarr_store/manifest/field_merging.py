@@ -103,7 +103,7 @@ def with_marks(manifest: StoreManifest, domains: Mapping[str, DomainLayout], ent
 def entry_of_group(manifest: StoreManifest, domains: Mapping[str, DomainLayout], entry: SampleEntry) -> SampleEntry:
     """Return the manifest's entry of a sample, from the domains and the entry in the root of its group.
 
-    The result has no values of fields that are being removed.
+    The result has no losses and no checksums of fields that are being removed.
     """
     removing = placed_pending(manifest.removing_fields)
     entry = with_marks(manifest, domains, entry)
