@@ -1,4 +1,4 @@
-"""Random generators for transforms, which depend only on the item."""
+"""Random generators for transforms. The numbers of a generator depend only on the item and its epoch."""
 
 from __future__ import annotations
 
