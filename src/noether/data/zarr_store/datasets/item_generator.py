@@ -1,4 +1,4 @@
-"""Random generators for transforms. The numbers of a generator depend only on the item and its epoch."""
+"""Random generators for transforms. Their numbers depend only on the item."""
 
 from __future__ import annotations
 

@@ -108,14 +108,14 @@ class Normalize:
         Parameters
         ----------
         item : mapping
-            Tensors by name, of shape ``(…, width)``, or ``(…)`` for scalars. All values except floating-point
-            tensors are passed on unchanged.
+            Tensors by name, of shape ``(…, width)``, or ``(…)`` for scalars. All values except floating-point tensors
+            are passed on unchanged.
 
         Returns
         -------
         dict
-            A new dict. Tensors keep their device. float64 stays float64, and all other floating-point
-            dtypes become float32.
+            A new dict. Tensors keep their device. float64 stays float64, and all other floating-point dtypes become
+            float32.
 
         Raises
         ------

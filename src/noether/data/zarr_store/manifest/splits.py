@@ -33,8 +33,8 @@ def split_samples(
     more.
 
     With `exact`, the samples are ordered by the same hash and divided by exact counts: p n, rounded so that the counts
-    add up to n (the largest remainders are rounded up). Then samples near the boundary of a split can change
-    their split when samples are added or removed.
+    add up to n (the largest remainders are rounded up). Then samples near the boundary of a split can change their
+    split when samples are added or removed.
 
     Parameters
     ----------
