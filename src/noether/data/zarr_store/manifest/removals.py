@@ -60,8 +60,8 @@ def live_records(
     """Return the recorded samples that were not removed after they were written.
 
     A sample that the writer saw in the manifest was removed if its group is being removed, or if the manifest lacks it
-    and its group has no root. The writer can also have written a sample after a removal of its group began: such a
-    sample stays if its group has a root.
+    and its group has no root. Any other sample whose group is or was being removed can have been written after the
+    removal began: it stays if its group has a root.
 
     Parameters
     ----------

@@ -236,7 +236,7 @@ class Fetcher:
         return arrays
 
     def keep_near(self, reads: Sequence[FieldRead]) -> None:
-        """Store the bytes of reads in the cache on this machine, unless it has them; errors are those of `read`."""
+        """Store the bytes of reads in the cache on this machine, unless it has them; see `ReadableArray.keep_near`."""
         tasks = [partial(one.array.keep_near, request) for one in reads for request in one.requests]
         self._do_all(self._handles(), tasks)
 
