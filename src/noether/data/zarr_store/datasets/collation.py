@@ -1,4 +1,4 @@
-"""Collation of the items of a dataset to batches, also if samples differ in size."""
+"""Collation of the items of a dataset into batches, also if samples differ in size."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class _Joiner:
         self._room: torch.Tensor | None = None
 
     def stack(self, values: list[Any]) -> Any:
-        """Stack tensors of the same shape; return the list of any other values."""
+        """Stack tensors of the same shape; return any other values unchanged, as a list."""
         if any(not isinstance(value, torch.Tensor) or value.shape != values[0].shape for value in values):
             return values
         shape = len(values), *values[0].shape

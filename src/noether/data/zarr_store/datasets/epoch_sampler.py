@@ -97,7 +97,7 @@ class EpochSampler(DistributedSampler[Any]):
         if seed is None and isinstance(data_source, _HasEpoch):
             seed = data_source.seed
         self._is_seeded = seed is not None
-        # As in `DataLoader`: without a seed, torch.manual_seed decides.
+        # As in `DataLoader`: without a seed, the order depends on torch.manual_seed.
         order_seed = int(torch.empty((), dtype=torch.int64).random_()) if seed is None else whole_number(seed, "seed")
         super().__init__(data_source, 1, 0, shuffle, order_seed, drop_last)  # type: ignore[arg-type]  # sized is enough
         self.n_passes, self.first = 0, 0

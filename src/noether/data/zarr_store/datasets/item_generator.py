@@ -1,4 +1,4 @@
-"""Random generators for transforms, which depend only on the item."""
+"""Random generators for transforms. Their numbers depend only on the item."""
 
 from __future__ import annotations
 

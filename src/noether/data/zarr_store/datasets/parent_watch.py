@@ -19,7 +19,7 @@ def end_with_main_process() -> None:
     """End this process with the main process, if it is a worker of a loader.
 
     PyTorch's workers end when their parent changes. The parent of workers of a fork server is the fork server, which in
-    turn waits for its children: without this function, both would never end. Repeated calls are a no-op.
+    turn waits for its children: without this function, neither would ever end. Repeated calls are a no-op.
     """
     global _watching
     if _watching == os.getpid():

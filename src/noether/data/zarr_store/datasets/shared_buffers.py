@@ -221,7 +221,7 @@ def _pack(value: Any, sent: dict[int, _Sent]) -> Any:
     """Replace the tensors of a batch by references or bytes."""
     if type(value) is dict:
         return {key: _pack(item, sent) for key, item in value.items()}
-    if type(value) is torch.Tensor:  # PyTorch 2.13 would send the bytes without these flags
+    if type(value) is torch.Tensor:  # PyTorch 2.13 would send the bytes without the conj and neg flags
         value = value.resolve_conj().resolve_neg()
     if not is_plain(value):
         return value

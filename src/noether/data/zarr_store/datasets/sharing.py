@@ -26,7 +26,7 @@ class SharedPickle(Generic[Value]):
 
     def __init__(self, value: Value) -> None:
         self.value = value
-        # The tensor is kept: a worker may open it only after it was sent, and the next worker gets it too.
+        # The tensor is kept: a worker opens it some time after it was sent, and the next worker gets it too.
         self._pickled: torch.Tensor | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -56,13 +56,13 @@ class Normalize:
         The named draws of the dataset, or the domain of each. The draw ``query`` of ``volume`` has the fields of
         ``volume`` under other names, such as ``query_velocity``. The inverse probabilities of a `Draw` are kept.
     keep : iterable of str
-        Names of tensors of real numbers without statistics, which are passed on unchanged. Any other tensor without
-        statistics is an error, so that no field stays unnormalized by mistake.
+        Names of floating-point tensors without statistics, which are passed on unchanged. Any other floating-point
+        tensor without statistics is an error, so that no field stays unnormalized by mistake.
 
     Raises
     ------
     UnknownNameError
-        The statistics have no such field, or no field of such a domain.
+        The statistics lack a field of `log_scale`, or have no field of a domain in `draws`.
     ArgumentError
         `position_range` is not a range, the statistics are estimates and so have no bounds of positions, or a field has
         no finite value.
@@ -108,18 +108,19 @@ class Normalize:
         Parameters
         ----------
         item : mapping
-            Tensors by name, of shape ``(…, width)``, or ``(…)`` for scalars. All values except tensors of real numbers
+            Tensors by name, of shape ``(…, width)``, or ``(…)`` for scalars. All values except floating-point tensors
             are passed on unchanged.
 
         Returns
         -------
         dict
-            A new dict. Tensors keep their device. float64 stays float64, and all other dtypes become float32.
+            A new dict. Tensors keep their device. float64 stays float64, and all other floating-point dtypes become
+            float32.
 
         Raises
         ------
         UnknownNameError
-            A tensor has no statistics, and is not in `keep`.
+            A floating-point tensor has no statistics, and is not in `keep`.
         ArgumentError
             A tensor has another width than its statistics.
         """

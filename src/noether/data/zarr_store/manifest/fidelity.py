@@ -24,8 +24,8 @@ class FieldFidelity:
     non_finite : int or None
         Number of values that are NaN or infinite; None if they were not counted.
     needs_float64 : bool
-        True for positions that need float64: in the stored dtype (float32 if that is float64), points coincide, or
-        the rounding of coordinates is coarse compared with the distances between points.
+        True for positions that need float64: in the stored dtype (in float32, if the stored dtype is float64), points
+        coincide, or the rounding of coordinates is coarse compared with the distances between points.
 
     Notes
     -----

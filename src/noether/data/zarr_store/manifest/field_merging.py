@@ -42,7 +42,7 @@ def fields_agree(store: StoreManifest, other: StoreManifest, *, of_group: bool =
     """Return whether two manifests have the same fields, apart from added fields.
 
     A writer that does not know the added fields writes samples without them. A sample can have an added field before
-    the store has it. With `of_group`, `other` is the own manifest of a group, which can have fields that are being
+    the store has it. With `of_group`, `other` is a group's own manifest, which can have fields that are being
     removed.
     """
     if store.domains == other.domains:
@@ -103,7 +103,7 @@ def with_marks(manifest: StoreManifest, domains: Mapping[str, DomainLayout], ent
 def entry_of_group(manifest: StoreManifest, domains: Mapping[str, DomainLayout], entry: SampleEntry) -> SampleEntry:
     """Return the manifest's entry of a sample, from the domains and the entry in the root of its group.
 
-    The result has no values of fields that are being removed.
+    The result has no losses and no checksums of fields that are being removed.
     """
     removing = placed_pending(manifest.removing_fields)
     entry = with_marks(manifest, domains, entry)

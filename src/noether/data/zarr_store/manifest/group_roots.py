@@ -12,7 +12,7 @@ __all__ = ["damaged_root", "own_manifest_of", "sound_own_manifest"]
 
 
 def sound_own_manifest(sample_id: str, document: bytes | None, relpath: str, root: str) -> OwnManifest:
-    """Return the own manifest of a group from its root.
+    """Return a group's own manifest from its root.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def sound_own_manifest(sample_id: str, document: bytes | None, relpath: str, roo
 
 
 def own_manifest_of(manifest: StoreManifest, root: str, sample_id: str, document: bytes | None) -> OwnManifest | None:
-    """Return the own manifest of a group from its root; None if another program wrote the group.
+    """Return a group's own manifest from its root; None if another program wrote the group.
 
     Parameters
     ----------

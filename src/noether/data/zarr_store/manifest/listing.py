@@ -126,7 +126,7 @@ def is_own_key(inside: str, domains: Mapping[str, DomainLayout]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class OwnManifest:
-    """The own manifest of a complete group: a manifest with only its sample, from its root ``zarr.json``.
+    """A complete group's own manifest: a manifest with only its sample, from its root ``zarr.json``.
 
     Attributes
     ----------
@@ -147,7 +147,7 @@ class OwnManifest:
 
     @classmethod
     def of_root(cls, document: bytes, path: str, origin: str) -> OwnManifest:
-        """Read the own manifest from the root ``zarr.json`` of the group at `path`; errors name `origin`.
+        """Read a group's own manifest from the root ``zarr.json`` of the group at `path`; errors name `origin`.
 
         Raises
         ------

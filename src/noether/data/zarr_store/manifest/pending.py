@@ -51,7 +51,7 @@ def pending_of(manifest: StoreManifest) -> list[PendingField]:
 
 
 def require_joined(manifest: StoreManifest, fields: Iterable[str]) -> Collection[str]:
-    """Return `fields`; raise `UnknownNameError`, which names the samples that lack the field, if one is pending."""
+    """Return `fields`; raise `UnknownNameError` with the ids of samples that lack the field if a field is pending."""
     fields = fields if isinstance(fields, str) else list(fields)
     asked = placed_pending(manifest.pending_fields).keys() & set(fields)
     for one in pending_of(manifest) if asked else ():
@@ -87,7 +87,7 @@ def require_staying(manifest: StoreManifest, fields: Iterable[str], origin: str)
 
 
 def declared(manifest: StoreManifest, fields: PendingFields, origin: str) -> StoreManifest:
-    """Return a manifest that lists fields; fields that are new to it become pending.
+    """Return the manifest with these fields; fields that are new to it become pending.
 
     Raises
     ------

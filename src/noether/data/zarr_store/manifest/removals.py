@@ -59,8 +59,9 @@ def live_records(
 ) -> Mapping[str, SampleEntry]:
     """Return the recorded samples that were not removed after they were written.
 
-    A sample that its writer saw listed was removed if its group is being removed, or if the manifest lacks it and its
-    group has no root. Any other sample can have been written after the removal began; it stays if its group has a root.
+    A sample that the writer saw in the manifest was removed if its group is being removed, or if the manifest lacks it
+    and its group has no root. Any other sample whose group is or was being removed can have been written after the
+    removal began: it stays if its group has a root.
 
     Parameters
     ----------

@@ -33,8 +33,8 @@ def split_samples(
     more.
 
     With `exact`, the samples are ordered by the same hash and divided by exact counts: p n, rounded so that the counts
-    add up to n (the largest remainders are rounded up). Then samples near a limit change their split when samples are
-    added or removed.
+    add up to n (the largest remainders are rounded up). Then samples near the boundary of a split can change their
+    split when samples are added or removed.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def split_store(
     """Divide the samples of a store as `split_samples` does, and record the splits in its manifest.
 
     After more samples were added, call the function again: it adds them to the splits and moves no other sample. With
-    `exact`, samples near a limit can move, which requires `overwrite`.
+    `exact`, samples near the boundary of a split can move, which requires `overwrite`.
 
     Parameters
     ----------
@@ -215,7 +215,7 @@ def _place(seed: int, sample_id: str) -> float:
 
 
 def _exact_counts(n_samples: int, test: float, validation: float) -> tuple[int, int]:
-    """Return the sizes of test and validation. The largest remainders are rounded up; if they are equal, train is last.
+    """Return the sizes of test and validation. The largest remainders are rounded up; of equal ones, train's is last.
 
     A fraction is taken as the decimal number that the user wrote: with the float, 0.29 of 100 samples would be a little
     less than 29.

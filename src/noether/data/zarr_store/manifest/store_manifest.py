@@ -214,7 +214,7 @@ class StoreManifest(BaseModel):
 
     @property
     def index_name(self) -> str | None:
-        """Name of the chunk index. If there are two, an earlier release made `chunk_index`, and it is the newer one."""
+        """Name of the chunk index. If there are two, `chunk_index` was made last, by an earlier release."""
         return self.chunk_index or self.sample_index
 
     @property
@@ -457,7 +457,7 @@ class StoreManifest(BaseModel):
     def differing_settings(self, other: StoreManifest, *, of_group: bool = False) -> list[str]:
         """Return the keys of the settings in which another manifest differs.
 
-        Added fields do not count as settings. With `of_group`, `other` is the own manifest of a group; see
+        Added fields do not count as settings. With `of_group`, `other` is a group's own manifest; see
         `fields_agree`.
         """
         differing = [key for key in _SHARED_KEYS if getattr(self, key) != getattr(other, key)]

@@ -19,7 +19,8 @@ Allocate: TypeAlias = Callable[[Sequence[int]], Sequence[NDArray[np.uint8]]]
 
 _ALIGNMENT = 64
 
-# Reads with the same key share a contiguous block. The key: field, number of earlier draws with this field, dtype.
+# Reads with the same key share a contiguous block. A key has the field, the number of earlier draws of the sample with
+# this field, and the dtype.
 _Key: TypeAlias = tuple[str, int, np.dtype[Any]]
 
 

@@ -1,4 +1,4 @@
-"""The chunk index of a store: one file with the lengths of all chunks, which all processes of a node memory-map.
+"""The chunk index of a store: one file with the lengths of all chunks, which all processes of a machine memory-map.
 
 With a chunk index, a draw sends only its range requests, and reads neither metadata nor shard indexes.
 """

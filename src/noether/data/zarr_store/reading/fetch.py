@@ -31,7 +31,8 @@ __all__ = ["Fetcher", "FieldRead", "empty_rows", "flat_if_scalar", "row_dtype", 
 
 # An open sample holds the metadata of its arrays: a few kilobytes. A shard index takes 16 bytes per chunk.
 _MAX_OPEN_SAMPLES = 512
-# A shard index is rebuilt from the chunk index in microseconds, and each worker of a loader has its own cache.
+# This cache is small: a shard index is rebuilt from the chunk index in microseconds, and each worker of a loader has
+# its own cache.
 _MAX_MADE_INDEX_BYTES = 8 << 20
 
 
@@ -102,7 +103,7 @@ class Fetcher:
     Raises
     ------
     ArgumentError
-        The directory of the cache holds other files.
+        The directory of the cache is neither empty nor a cache.
     """
 
     def __init__(
@@ -234,7 +235,7 @@ class Fetcher:
         return arrays
 
     def keep_near(self, reads: Sequence[FieldRead]) -> None:
-        """Store the bytes of reads in the cache on this machine, unless it has them; errors are those of `read`."""
+        """Store the bytes of reads in the cache on this machine, unless it has them; see `ReadableArray.keep_near`."""
         tasks = [partial(one.array.keep_near, request) for one in reads for request in one.requests]
         self._do_all(self._handles(), tasks)
 

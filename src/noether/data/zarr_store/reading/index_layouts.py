@@ -23,7 +23,7 @@ _MAX_SAMPLES = 1 << 20
 
 
 class IndexLayout(Protocol):
-    """Finds the lengths of a sample."""
+    """Finds the chunk lengths of a sample in the file of a chunk index."""
 
     def words_of(self, sample_id: str, entry: SampleEntry, /) -> Words | None:
         """Return the lengths of all chunks of a sample as in the file; None if the file does not describe it."""

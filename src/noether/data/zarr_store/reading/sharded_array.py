@@ -140,7 +140,7 @@ class ShardedArray:
         """Fetch one byte range and decode the rows of its chunks into `out`; see `ReadableArray.read`.
 
         The compiled module reads local files. If it cannot read a chunk, for any reason, `_read_from` reads the
-        remaining chunks: it knows all storages and encodings, and raises the errors.
+        remaining chunks. `_read_from` knows all storages and encodings, and raises the errors.
         """
         shard, start, parts, first_row, bounds = request
         codec, access, n_done = self.codec, self.access, 0

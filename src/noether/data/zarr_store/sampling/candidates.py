@@ -66,7 +66,7 @@ class Candidates:
     n_points : int
         Number of points that are read.
     n_taken : int
-        Number of points that are taken of them.
+        Number of these points that the draw takes.
     factor : float
         Number of points of the domain for each point that is read.
     random_bytes : bytes

@@ -166,7 +166,7 @@ class JointRead:
 
 @dataclass(frozen=True, slots=True)
 class JointDraws:
-    """Draws of one domain that share no point. Most have a single member.
+    """Draws of one domain that share no point. Most joint draws have a single member.
 
     Attributes
     ----------

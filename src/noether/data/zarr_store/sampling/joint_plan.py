@@ -58,9 +58,9 @@ class JointPlan:
 
         Notes
         -----
-        A draw of T = T_1 + T_2 + … of N points has each point with probability T/N. Its rows form a ring, on which the
-        draws follow each other from a uniformly random row on. Draw i gets each row of the ring with probability T_i/T,
-        so each point is in draw i with probability T_i/N, exactly. All draws together touch at most
+        A draw of T = T_1 + T_2 + … of N points contains each point with probability T/N. Its rows form a ring, on which
+        the draws follow each other from a uniformly random row on. Draw i gets each row of the ring with probability
+        T_i/T, so each point is in draw i with probability T_i/N, exactly. All draws together touch at most
         ``ceil(T / chunk_points) + 1`` chunks; one of several draws, read alone, touches at most
         ``ceil(T_i / chunk_points) + 3``.
         """
@@ -87,8 +87,8 @@ class JointPlan:
         -----
         The first draw begins at a uniformly random row. Each other draw begins a fixed number of rows later, so its
         start is uniformly random too. So each point is in draw i with probability T_i/N, exactly. The rows of T points
-        are a window of the ring of all rows, which contains the short chunk: they touch at most
-        ``ceil(T / chunk_points) + 2`` chunks.
+        are a window of the ring of all rows. The last chunk of the domain can be short and lie inside the window, so
+        they touch at most ``ceil(T / chunk_points) + 2`` chunks.
         """
         total = sum(counts)
         start = sweep_start(grid, counts[0], step, rng)
@@ -140,7 +140,7 @@ def sweep_start(grid: Grid, n_points: int, step: int, rng: Choices) -> int:
     Notes
     -----
     The draws follow each other on the ring of all rows, from a uniformly random row on, and come in random order. So
-    each draw, seen alone, begins at a uniformly random row, and has every point with the same probability.
+    each draw, seen alone, begins at a uniformly random row, and contains each point with the same probability.
     """
     length = sweep_length(grid, n_points)
     if length > _MAX_SWEEP:

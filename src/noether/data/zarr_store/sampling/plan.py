@@ -1,6 +1,6 @@
 """Planning of a draw: its chunks, and the rows of each. Pure.
 
-The rule: a draw of T of N points has every point with the same probability T/N, exactly, and touches at most
+The rule: a draw of T of N points contains each point with the same probability T/N, exactly, and touches at most
 ``ceil(T / chunk_points) + 1`` chunks. A window of the ring of all rows, which a sweep takes, touches at most one chunk
 more. Every random choice below is a draw of whole numbers, so the probabilities are exact fractions of integers.
 """
@@ -40,9 +40,9 @@ CHUNK_ORDERS: tuple[ChunkOrder, ...] = ("consecutive", "scattered")
 #     whole chunks          7.0   14.0   63.4    116    177    227    260    279
 #     windows               298    299    300    300    300    300    300    300
 #
-# A window touches up to one chunk more, so it takes longer. Chunks and milliseconds of a draw, of whole chunks and of
-# windows (median of 400 draws of three fields, from the page cache, with a chunk index, from 500 full chunks; two
-# cores, with a load of 4):
+# A window touches up to one chunk more, so it takes longer. The table has the chunks and milliseconds of a draw: the
+# first number is for whole chunks, the second for windows (median of 400 draws of three fields, from the page cache,
+# with a chunk index, from 500 full chunks; two cores, with a load of 4):
 #
 #     points              1,024        4,096        8,192       16,384       32,768
 #     chunks        1.0 to 1.3   1.0 to 2.0   2.0 to 3.0   4.0 to 5.0   8.0 to 9.0
@@ -313,5 +313,5 @@ def _count_full_parts(grid: Grid, wanted: int, chunk_order: ChunkOrder) -> int:
 
 def _count_subsets(size: int, length: int) -> int:
     """Return the number of subsets of `length` out of `size` elements, capped at `MAX_COUNTED_DRAWS`."""
-    # Binomial coefficients grow up to the middle, and comb(80, 40) is above the cap.
+    # comb(n, k) grows with k up to n / 2, and comb(80, 40) is above the cap, so a larger k is never needed.
     return min(comb(size, min(length, size - length, 40)), MAX_COUNTED_DRAWS)

@@ -86,7 +86,7 @@ class DrawPlanner:
     names : tuple of str
         Names of all fields that an item can have, in their order.
     stored_fields : frozenset of str
-        Canonical names of the fields that are read for them, without the fields that only a weight reads.
+        Canonical names of the fields that are read for `names`, without the fields that only a weight reads.
     seed : int or None
         Seed of all draws.
     is_random : bool

@@ -111,7 +111,7 @@ class ReadPlan:
 
 @dataclass(frozen=True, slots=True)
 class PlannedRead:
-    """Rows to read of one domain of a sample.
+    """The rows to read from one domain of a sample.
 
     Attributes
     ----------
@@ -122,7 +122,7 @@ class PlannedRead:
     plan : ReadPlan
         The rows, the same for all fields.
     are_candidates : bool
-        Whether only some of the rows are taken for the result. They are read into a block of their own, in float32, or
+        Whether only some of the rows are taken for the result. They are read into a buffer of their own, in float32, or
         in float64 if float32 cannot represent every stored value.
     """
 

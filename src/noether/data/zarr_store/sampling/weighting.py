@@ -28,8 +28,8 @@ __all__ = ["DEFAULT_OVERSAMPLE", "MAX_WEIGHT", "N_RANDOM_BYTES", "Line", "random
 # The table has the distance of the points' probabilities from proportionality to their weights: half of the sum of all
 # differences, averaged over all windows of candidates. The data are run_1 of examples/data: draws of 128 of 2,041 faces
 # by area, and of 1,024 of 18,219 cells by 1 / (distance from the wall + 0.02). The largest weights are 1.7 and 3.8
-# times the mean weight. With a lower oversample than that, candidates of the largest weights are always taken, and
-# still come too seldom. tests/properties/sampling/test_oversample.py computes the figures again.
+# times the mean weight. If oversample is lower than that, candidates with the largest weights are always taken, and
+# draws still contain them too rarely. tests/properties/sampling/test_oversample.py computes the figures again.
 #
 #     oversample               1       2       3       4       8     all
 #     areas               0.1303  0.0049  0.0044  0.0039  0.0020  0.0000
@@ -100,7 +100,7 @@ class Line(NamedTuple):
         return cls(lengths, np.concatenate(certain))
 
     def probabilities(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
-        """Return the probabilities of rows to be taken."""
+        """Return, for each of these rows, the probability that it is taken."""
         lengths = self.lengths[rows]
         chances: NDArray[np.float64] = lengths / _ONE
         chances[lengths == 0] = 1
@@ -112,7 +112,7 @@ class Line(NamedTuple):
         Parameters
         ----------
         start : int
-            Start of the line, in units after the last point before it.
+            Distance of the start of the line from the last point before it, in units.
         stretches : sequence of slice
             Order of the rows on the line. Together the stretches have each row once.
 
