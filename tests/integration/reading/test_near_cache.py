@@ -429,7 +429,7 @@ def test_local_reads_make_no_calls_for_the_cache(root: Path) -> None:
     files, functions = ({one[part] for one in entered} for part in (0, 1))
     assert "sharded_array.py" in files
     assert not files & {"near.py", "range_cache.py", "cache_directory.py", "cache_settings.py"}
-    assert not functions & {"read_near", "_cache_misses", "_do_all", "_pool"}
+    assert not functions & {"read_near", "_cache_misses", "_do_all", "_threads"}
 
 
 def test_manifests_are_not_cached_so_new_samples_are_seen(tmp_path: Path) -> None:
