@@ -84,7 +84,8 @@ def _read_at_step(file: SampleFile, domains: Mapping[str, DomainMapping], step: 
 def streamed_parts(file: SampleFile, domains: Mapping[str, DomainMapping], step: Step) -> Sequence[MeshPart] | None:
     """Open a file whose arrays are read lazily; return None if only PyVista can read it.
 
-    Parameters and errors are the same as for `read_mesh_domains`, at one time step.
+    Parameters and errors are the same as for `read_mesh_domains`, at one time step. If the file is not local, PyVista
+    cannot read it either, and `NotStreamedError` is raised.
     """
     try:
         mesh = open_streamed(file.path, file.where(), file.way_out, file.source, step)
