@@ -181,7 +181,7 @@ def _require_one_of_each_array(file: Any, where: str) -> None:
 
 
 def _children(node: Any, label: str) -> list[Any]:
-    """Return the CGNS nodes below a node that have a label."""
+    """Return the children of a CGNS node that have the label `label`."""
     groups = [one for one in node.values() if hasattr(one, "keys")]
     return [one for one in groups if bytes(one.attrs.get("label", b"")) == label.encode()]
 
