@@ -2,8 +2,8 @@
 
 A face is split into triangles around the mean of its points, and a cell into pyramids around the mean of its face
 centres. This is OpenFOAM's definition (``primitiveMeshFaceCentresAndAreas.C`` and
-``primitiveMeshCellCentresAndVols.C``, v1912). VTK's filters differ for faces that are not flat: on a car mesh,
-their cell centres were up to 48 mm away from the solver's.
+``primitiveMeshCellCentresAndVols.C``, v1912). VTK's filters differ for faces that are not flat: their cell centres
+were up to 48 mm away from the solver's.
 
 The compiled module computes the same values, up to rounding, in a fraction of the time.
 """
