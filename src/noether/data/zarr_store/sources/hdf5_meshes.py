@@ -152,7 +152,7 @@ def _is_adf(path: Path) -> bool:
 def _require_one_of_each_array(file: Any, where: str) -> None:
     """Raise `SourceError` if a zone has an array several times without pointers to time steps.
 
-    VTK would read only the first of them.
+    VTK would read only one of these arrays.
 
     Parameters
     ----------

@@ -117,7 +117,7 @@ def pattern_of_names(names: Sequence[str]) -> str:
 
 
 def group_beside(pattern: str, group: str) -> str:
-    """Return the pattern of an HDF5 group, with placeholders renamed that the pattern of its file already has."""
+    """Return the pattern of an HDF5 group. Placeholders that the pattern of its file already has are renamed."""
     for placeholder, other in (("{n}", "{m}"), ("{case}", "{group}")):
         group = group.replace(placeholder, other) if placeholder in pattern else group
     return group
