@@ -115,7 +115,8 @@ class OtherFiles:
 def _tells(array: FoundArray) -> bool:
     """Return whether an array helps to choose the association.
 
-    Normals, areas and integers do not: they often have the other association than the results.
+    Normals, areas and integers do not: they often have another association than the solver's results. Arrays that are
+    zero everywhere do not help either.
     """
     is_shape = field_name("surface", array, array.name) in {"normals", "area"}
     return array.dtype.startswith("float") and not is_shape and not array.minimum == array.maximum == 0
