@@ -65,7 +65,7 @@ class KindPattern:
     def own_id(self) -> str:
         """Pattern of sample ids for this kind alone: the first path component that has all placeholders.
 
-        If no component has all, the pattern joins the components that have them together.
+        If no component has all, the pattern joins the components that together have all placeholders.
         """
         if any(one.endswith(_NUMBER) for one in self.placeholders):
             return replace(self, placeholders=tuple(one.replace(_NUMBER, "}") for one in self.placeholders)).own_id
