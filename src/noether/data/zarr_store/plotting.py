@@ -118,9 +118,9 @@ def plot_sample(
         One of `VIEWS`, or azimuth and elevation of the eye in degrees. By default, the view that faces the slab, or
         ``"corner"`` without a slab.
     slab : tuple of ({"x", "y", "z"}, float), optional
-        Axis and coordinate of a plane. Only points near the plane are shown: the points of a slab around it. The slab
-        is as thick as 5 % of the extent of all points along the axis. A volume needs a slab, since its outer points
-        hide the others.
+        Axis and coordinate of a plane. Only points near the plane are shown: the points of a slab around it. The
+        thickness of the slab is 5 % of the extent of all points along the axis. A volume needs a slab, since its outer
+        points hide the others.
     size : tuple of two ints
         Width and height in pixels; 150 pixels are an inch.
     cmap : str or Colormap, optional

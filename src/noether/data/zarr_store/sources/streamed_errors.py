@@ -10,4 +10,7 @@ class NotStreamedError(Exception):
 
 
 class DamagedArrayError(ValueError):
-    """The stored values of an array contradict its description. The message names the array, or file and byte."""
+    """The stored values of an array contradict its description.
+
+    The message names the array, or the file and the byte.
+    """

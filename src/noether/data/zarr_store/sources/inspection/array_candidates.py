@@ -73,7 +73,7 @@ def _array_table(
 
 
 def _columns_of_positions(kind: str, arrays: Sequence[FoundArray]) -> int | None:
-    """Return the number of columns of transposed positions (one column per point); None without them."""
+    """Return the number of columns of transposed positions (one column per point), or None."""
     for array in arrays:
         if len(array.shape) == 2 and array.shape[0] == 3 != array.shape[1]:
             upright = _upright(array, array.shape[1])
