@@ -37,7 +37,7 @@ ASSOCIATIONS: tuple[Association, ...] = get_args(Association)
 # Beginning of the paths of VTKHDF's arrays in the HDF5 file.
 _VTKHDF_PATH = "VTKHDF/"
 SMALL_DOMAIN_BYTES = 32 << 20
-"""Largest domain that is loaded into memory as a whole. A larger domain is read in blocks while it is written."""
+"""Largest domain whose arrays are loaded together. The arrays of a larger domain are read while they are written."""
 
 # A flat surface has no inside. Its outward sign is 0; rounding of float32 coordinates stays below this limit.
 _FLAT = 1e-5
