@@ -45,13 +45,13 @@ _POINTS = 100_000
 _AXES = ("x", "y", "z")
 _DPI = 150
 _MAX_PIXELS = 20_000
-# Share of the values that lies below and above the range of the colours, in percent.
+# Percentage of the values below the range of the colours; the same percentage lies above it.
 _TAIL = 1.0
 _SIGNED, _UNSIGNED = "coolwarm", "viridis"
 _NOT_FINITE = "#bdbdbd"
 # Most and least area of a marker, in square points.
 _MARKER = (0.4, 120.0)
-# Thickness of a slab, as a share of the size of the points along its axis, and the view that shows it.
+# Thickness of a slab, as a fraction of the extent of all points along its axis, and the view that shows the slab.
 _SLAB = 0.05
 _SLAB_VIEWS = {"x": "front", "y": "side", "z": "top"}
 
@@ -67,12 +67,12 @@ class _Draw(NamedTuple):
 
 
 def picture_path(path: str | os.PathLike[str]) -> Path:
-    """Return the path of a picture that is to be made, before the work that it is for.
+    """Check the path of a picture before points are read, and return it.
 
     Raises
     ------
     ArgumentError
-        The path ends in no suffix of a picture, or its directory does not exist.
+        The path does not end in ``.png``, ``.pdf`` or ``.svg``, or its directory does not exist.
     MissingDependencyError
         Matplotlib is not installed.
     """
@@ -115,14 +115,16 @@ def plot_sample(
     num_points : int or None
         Number of points to draw at random from the domain of the field; None reads the whole domain.
     view : str or tuple of two floats, optional
-        One of `VIEWS`, or azimuth and elevation of the eye in degrees; by default that onto the slab, or the corner.
+        One of `VIEWS`, or azimuth and elevation of the eye in degrees. By default, the view that faces the slab, or
+        ``"corner"`` without a slab.
     slab : tuple of ({"x", "y", "z"}, float), optional
-        Axis and coordinate of a plane. Only points near it are shown: those in a slab that is 5 % as thick as the
-        points extend along the axis. A volume needs it, since its outer points hide the others.
+        Axis and coordinate of a plane. Only points near the plane are shown: the points of a slab around it. The
+        thickness of the slab is 5 % of the extent of all points along the axis. A volume needs a slab, since its outer
+        points hide the others.
     size : tuple of two ints
         Width and height in pixels; 150 pixels are an inch.
     cmap : str or Colormap, optional
-        Colours. By default a diverging map whose middle is 0 where the range has both signs, and else viridis.
+        Colours. By default, a diverging map with its middle at 0 if the range has both signs, otherwise viridis.
     value_range : tuple of two floats, optional
         Values at the ends of the colours; by default the 1st and the 99th percentile of the values drawn.
     mirror : {"x", "y", "z"}, optional
@@ -207,11 +209,11 @@ def draw_sample(
     Parameters
     ----------
     axis : matplotlib.axes.Axes
-        Plain axes of two dimensions, in a figure that has its size.
+        Plain two-dimensional axes. The figure must already have its final size, which determines the marker size.
     reader : ZarrChunkReader
         Reader of the store.
     sample_id, field, component, num_points, view, slab, cmap, value_range, mirror, seed
-        As in `plot_sample`, as are the errors.
+        As in `plot_sample`. The errors are the same, too.
 
     Returns
     -------
@@ -379,7 +381,7 @@ def _range_of(values: Floats) -> tuple[float, float]:
 
 
 def _colors(low: float, high: float, cmap: str | Colormap | None) -> Colormap:
-    """Return the colours of a range. Where it has both signs, 0 has the middle of a diverging map."""
+    """Return the colour map of a range. If the range has both signs, 0 has the middle colour of a diverging map."""
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap
 
@@ -421,7 +423,7 @@ def _marker_area(axis: Axes, horizontal: Floats, vertical: Floats) -> float:
 
 
 def _name_axes(axis: Axes, across: Floats, upward: Floats, unit: str) -> None:
-    """Label the axes where the view is along x, y or z; else show the directions of these in a corner."""
+    """Label the axes if the view is along x, y or z; otherwise draw the directions of x, y and z in a corner."""
     suffix = f" ({unit})" if unit else ""
     if np.count_nonzero(across) == np.count_nonzero(upward) == 1:
         for one, direction in ((axis.xaxis, across), (axis.yaxis, upward)):

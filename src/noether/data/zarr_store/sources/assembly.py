@@ -1,4 +1,4 @@
-"""Building the array of a field: stack single components, transpose arrays.
+"""Build the array of a field: stack single components, transpose arrays.
 
 Arrays that are not in memory are stacked and transposed lazily: rows are read when they are requested.
 """

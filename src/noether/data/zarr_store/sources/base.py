@@ -113,8 +113,8 @@ class DescribedSource(Protocol):
     def describe(self, sample_id: str) -> dict[str, FieldDescription] | None:
         """Describe the fields that `load` would return, by canonical name, from the headers of the files.
 
-        Returns None if only loading shows the shapes; then this holds for all samples. Raises `SourceError` if files
-        are missing or damaged.
+        Returns None if only loading shows the shapes. A conversion then loads one sample instead, and describes none.
+        Raises `SourceError` if files are missing or damaged.
         """
 
 

@@ -207,7 +207,7 @@ def _streamed(fields: Descriptions, domain: DomainMapping, points: Sequence[int]
     fields : dict of str to FieldDescription
         Descriptions by name in the mapping.
     domain : DomainMapping
-        The domain, whose normals and areas are computed.
+        Mapping of the domain; it shows whether normals or areas are computed.
     points : sequence of int
         Bytes of the points of each mesh; computing cell centres needs them.
     n_cells : int

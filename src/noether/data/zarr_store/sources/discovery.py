@@ -57,7 +57,8 @@ class FoundSample:
     def ids_beside(self, pattern: str) -> list[str]:
         """Return the names under which a table can list the sample.
 
-        These are the sample's id and, if the table's file name lacks exactly one placeholder, the value of that one.
+        These are the sample's id and, if the table's file name lacks exactly one placeholder, the value of that
+        placeholder.
         """
         lacking = [value for name, value in self.values.items() if name not in PathPattern.parse(pattern).names]
         return list(dict.fromkeys([self.sample_id, *(lacking if len(lacking) == 1 else [])]))

@@ -96,7 +96,7 @@ def _nearest(
         from scipy.spatial import KDTree
     except ImportError as error:
         raise MissingDependencyError("scipy", "computing distances", "mesh") from error
-    # Ten times as fast as SciPy's default tree for positions far from a surface.
+    # For positions far from a surface, this tree is ten times as fast as SciPy's default.
     tree = KDTree(targets, balanced_tree=False, compact_nodes=False)
     for start in range(0, len(positions), _BLOCK_POSITIONS):
         rows = slice(start, min(start + _BLOCK_POSITIONS, len(positions)))

@@ -41,7 +41,7 @@ class CaseEntry:
     key : str
         The words before the colon, such as ``model`` or ``scalar per element``.
     files : tuple of str
-        Names of files relative to the case; ``*`` stands for the digits of a step.
+        Names of files relative to the case; ``*`` stands for the digits of a step's file number.
     description : str or None
         Name of the variable; None for geometry.
     time_set, file_set : int or None

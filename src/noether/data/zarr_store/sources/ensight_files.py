@@ -52,7 +52,7 @@ def case_at_step(path: Path, step: Step, where: str) -> CaseAtStep:
 
 
 def files_of_case(path: Path) -> list[Path]:
-    """Return the files that a local case file names, without names that contain the number of a step."""
+    """Return the files that a local case file names; names with ``*``, which differ between steps, are left out."""
     return [path.parent / name for name in parse_case(_text_of(path), path.name).names() if "*" not in name]
 
 

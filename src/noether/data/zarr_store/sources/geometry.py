@@ -251,9 +251,10 @@ def outward_sign(centers: Floats, vectors: Floats) -> float:
     Returns
     -------
     float
-        The mean of ``r . S / (|r| |S|)``, where ``r`` goes from the middle of the surface to the centre of a face:
-        1 for a sphere whose faces point outward, -1 for a sphere whose faces point inward, 0 for a plane. For a closed
-        surface of any shape, the sign equals the sign of the enclosed volume (divergence theorem).
+        The mean of ``r . S / (|r| |S|)``, weighted by ``|r| |S|``. The vector ``r`` goes from the middle of the surface
+        to the centre of a face, and ``S`` is the face's area vector. The mean is 1 for a sphere whose faces point
+        outward, -1 for a sphere whose faces point inward, and 0 for a plane. For a closed surface of any shape, the
+        sign equals the sign of the enclosed volume (divergence theorem).
     """
     areas = np.linalg.norm(vectors, axis=1)
     if not areas.any():

@@ -152,7 +152,7 @@ def _is_adf(path: Path) -> bool:
 def _require_one_of_each_array(file: Any, where: str) -> None:
     """Raise `SourceError` if a zone has an array several times without pointers to time steps.
 
-    VTK would read only the first of them.
+    VTK would read only one of these arrays.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ def _require_one_of_each_array(file: Any, where: str) -> None:
 
 
 def _children(node: Any, label: str) -> list[Any]:
-    """Return the CGNS nodes below a node that have a label."""
+    """Return the children of a CGNS node that have the label `label`."""
     groups = [one for one in node.values() if hasattr(one, "keys")]
     return [one for one in groups if bytes(one.attrs.get("label", b"")) == label.encode()]
 

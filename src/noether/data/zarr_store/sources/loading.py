@@ -188,7 +188,7 @@ class SampleLoader:
                 raise SourceError(f"sample {self.found.sample_id!r}, domain {name!r}: {key} {problem}; {way_out}")
 
     def require_read(self, key: str) -> None:
-        """Raise `SourceError` if a file has a known format that is not read."""
+        """Raise `SourceError` if a file has a known but unsupported format."""
         unread = unread_format(key)
         if unread is not None:
             kind, way_out = unread
@@ -206,7 +206,7 @@ class SampleLoader:
         return values
 
     def require_width(self, domain: str, name: str, shape: tuple[int, ...]) -> None:
-        """Raise `SourceError` if the number of components of an array is not that of its field."""
+        """Raise `SourceError` if the number of components of an array differs from the width of its field."""
         width = self.mapping.spec(domain, name).width
         if shape[1:] != (width,) and not (width == 1 and len(shape) == 1):
             field = self.mapping.domains[domain].fields.get(name)

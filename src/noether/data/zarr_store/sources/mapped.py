@@ -79,7 +79,7 @@ class MappedSource:
         Raises
         ------
         SourceError
-            There is no such sample, or its files are missing, damaged or lack an array.
+            There is no such sample, its files are missing or damaged, or a file lacks an array.
         StorageError
             A file cannot be fetched.
         MissingDependencyError
@@ -90,9 +90,9 @@ class MappedSource:
     def describe(self, sample_id: str) -> dict[str, FieldDescription] | None:
         """Return shapes and dtypes of a sample, read from the headers of its files.
 
-        Returns None if headers are not enough: for STL, legacy VTK, ``.vtm``, ``.pvtu``, VTKHDF and CGNS; for EnSight
-        cases in object storage, and those that only VTK reads; for meshes with ghosts; and if the mapping drops unused
-        points or selects parts of a VTK file. Raises the errors of `load`.
+        Returns None if headers are not enough: for STL, legacy VTK, ``.vtm``, ``.pvtu``, ``.pvtp``, VTKHDF and CGNS;
+        for EnSight cases in object storage, and EnSight cases that only VTK reads; for meshes with ghosts; and if the
+        mapping drops unused points or selects parts of a VTK file. Raises the errors of `load`.
         """
         return SampleDescriber(self._loader(sample_id)).describe()
 

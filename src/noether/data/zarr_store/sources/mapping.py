@@ -163,8 +163,9 @@ class SourceMapping(MappingModel):
     name : str
         Name of the dataset.
     id : str
-        Pattern of the sample ids. Every file pattern has exactly its placeholders; only tables of many samples can
-        have fewer.
+        Pattern of the sample ids. Every file pattern, together with the pattern of its HDF5 group, has exactly the
+        same placeholders, apart from ``{part}``. A table of many samples can have fewer, and with ``step = "all"`` a
+        file can lack ``{step}``.
     domains : dict of str to DomainMapping
         Domains by name.
     attributes : dict of str to JSON value, AttributeFile or AttributeTable

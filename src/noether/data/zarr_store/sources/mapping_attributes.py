@@ -14,7 +14,7 @@ __all__ = ["AttributeFile", "AttributeMapping", "AttributeTable", "check_attribu
 
 
 class AttributeFile(MappingModel):
-    """An attribute that each sample has in its own file: ``.npy``, ``.pt``, ``.json``, ``.csv``, ``.tsv``."""
+    """An attribute that each sample has in its own file: ``.npy``, ``.npz``, ``.pt``, ``.json``, ``.csv``, ``.tsv``."""
 
     file: Pattern
 
@@ -27,7 +27,8 @@ class AttributeTable(AttributeFile):
     file : str
         Pattern of the table, which can lack placeholders of the id.
     id : str
-        Name of the column that holds the sample ids or, if `file` lacks exactly one placeholder, its values.
+        Name of the column that holds the sample ids or, if `file` lacks exactly one placeholder, the values of
+        that placeholder.
     """
 
     id: Annotated[str, StringConstraints(min_length=1)]
@@ -52,7 +53,8 @@ AttributeMapping = Annotated[
 def check_attribute_file(name: str, attribute: AttributeFile, of_id: Sequence[str], of_files: Sequence[str]) -> None:
     """Check the placeholders of an attribute's file.
 
-    `of_id` are the placeholders of the id, `of_files` those of files that hold all time steps: without ``{step}``.
+    `of_id` are the placeholders of the id. `of_files` are the placeholders of a file that holds all time steps: the
+    same, but without ``{step}``.
     """
     names, is_table = set(PathPattern.parse(attribute.file).names), isinstance(attribute, AttributeTable)
     has_fewer = names < set(of_id)

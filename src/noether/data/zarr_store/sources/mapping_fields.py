@@ -91,7 +91,7 @@ class NormalsField(_Field):
     """Computed unit normals of a surface.
 
     All faces must have the same winding, as solvers write them. `orient` chooses the direction of the normals:
-    ``"outward"`` points them away from the middle of the surface, so out of a closed body; ``"winding"`` follows
+    ``"outward"`` points them away from the middle of the surface, and out of a closed body; ``"winding"`` follows
     the winding of the faces; ``"reversed"`` is the opposite of ``"winding"``.
     """
 
@@ -108,7 +108,7 @@ class AreaField(_Field):
 class DistanceField(_Field):
     """Computed distance of each position to another domain; not negative.
 
-    `method` chooses the target. ``"faces"`` measures the exact distance to the nearest point of the domain's faces.
+    `method` chooses the target. ``"faces"`` measures the distance to the nearest point of the domain's faces.
     ``"positions"`` measures the distance to the nearest position, found in a KD-tree, for domains without faces.
     """
 

@@ -1,4 +1,4 @@
-"""Loading mappings: a user's mapping.toml, or one that is shipped with the library."""
+"""Loading mappings: a user's mapping.toml, or a mapping that is shipped with the library."""
 
 from __future__ import annotations
 

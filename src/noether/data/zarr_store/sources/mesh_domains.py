@@ -37,7 +37,7 @@ ASSOCIATIONS: tuple[Association, ...] = get_args(Association)
 # Beginning of the paths of VTKHDF's arrays in the HDF5 file.
 _VTKHDF_PATH = "VTKHDF/"
 SMALL_DOMAIN_BYTES = 32 << 20
-"""Largest domain whose arrays are loaded at once. The arrays of a larger domain are read while it is written."""
+"""Largest domain whose arrays are loaded together. The arrays of a larger domain are read while they are written."""
 
 # A flat surface has no inside. Its outward sign is 0; rounding of float32 coordinates stays below this limit.
 _FLAT = 1e-5
@@ -84,7 +84,8 @@ def _read_at_step(file: SampleFile, domains: Mapping[str, DomainMapping], step: 
 def streamed_parts(file: SampleFile, domains: Mapping[str, DomainMapping], step: Step) -> Sequence[MeshPart] | None:
     """Open a file whose arrays are read lazily; return None if only PyVista can read it.
 
-    Parameters and errors are the same as for `read_mesh_domains`, at one time step.
+    Parameters and errors are the same as for `read_mesh_domains`, at one time step. If the file is not local, PyVista
+    cannot read it either, and `NotStreamedError` is raised.
     """
     try:
         mesh = open_streamed(file.path, file.where(), file.way_out, file.source, step)

@@ -24,7 +24,7 @@ class PathPattern:
     """Pattern of paths below a source's root.
 
     ``{name}`` matches one or more characters except ``/``. ``{name:number}`` matches a number. A name that is used
-    again matches the same text. ``*`` matches any number of characters except ``/``.
+    again matches the same text. ``{part}`` matches only digits. ``*`` matches any number of characters except ``/``.
 
     Attributes
     ----------

@@ -24,7 +24,7 @@ def count_steps(storage: Storage, item: StoredObject) -> int:
     Raises
     ------
     SourceError
-        The file is damaged, has no steps, or its steps have no numbers.
+        The file is damaged or has no steps, or its steps have no numbers.
     MissingDependencyError
         h5py is not installed, and the file is HDF5.
     """

@@ -6,8 +6,11 @@ __all__ = ["DamagedArrayError", "NotStreamedError"]
 
 
 class NotStreamedError(Exception):
-    """Only VTK's reader supports the file. The text is a clause: ``it has …``."""
+    """Only VTK's reader supports the file. The message is a clause about the file, such as ``it has no parts``."""
 
 
 class DamagedArrayError(ValueError):
-    """The stored values of an array contradict its description. The text names the array and the byte."""
+    """The stored values of an array contradict its description.
+
+    The message names the array, or the file and the byte.
+    """

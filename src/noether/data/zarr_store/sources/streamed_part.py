@@ -136,7 +136,7 @@ class StreamedPiece:
             raise error.after(start) from error
 
     def blocks(self) -> Iterator[Cells]:
-        """Yield all cells in blocks; each block is checked to name only existing points."""
+        """Yield all cells in blocks; check that each block names only existing points."""
         threads, starts = read_threads(), range(0, self.n_cells, _STEP_CELLS)
         with ThreadPoolExecutor(threads, thread_name_prefix="noether-read") as pool:
             yield from run_in_order(pool, (partial(self._block, start) for start in starts), ahead=threads + 1)

@@ -37,7 +37,7 @@ def suffix_of(name: str | os.PathLike[str]) -> str:
 
 
 def with_plain_suffix(name: str) -> str:
-    """Return a name with its suffix replaced by that of `suffix_of`."""
+    """Return a name with its suffix replaced by the result of `suffix_of`."""
     return name.removesuffix(_written_suffix(name)) + suffix_of(name)
 
 

@@ -1,4 +1,7 @@
-"""Loading ``.pt`` files of PyTorch: a tensor, a dict of tensors, or a `Data` of PyG. Code in them is never run."""
+"""Loading ``.pt`` files of PyTorch: a tensor, a dict of tensors, or a `Data` of PyTorch Geometric (PyG).
+
+Code in the files is never run.
+"""
 
 from __future__ import annotations
 

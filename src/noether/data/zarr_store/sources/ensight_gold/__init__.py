@@ -1,4 +1,4 @@
-"""Read binary EnSight Gold, in the C and the Fortran variant, in ranges."""
+"""Read byte ranges of binary EnSight Gold files, in the C and the Fortran variant."""
 
 from noether.data.zarr_store.sources.ensight_gold.gold_mesh import GoldMesh
 

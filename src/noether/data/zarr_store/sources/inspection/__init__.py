@@ -119,7 +119,10 @@ def inspect(path: str | os.PathLike[str], storage_options: Mapping[str, Any] | N
 
 
 def _sizes(keys: Sequence[str], listing: Sequence[StoredObject]) -> dict[str, int]:
-    """Return the size of each file with the files that it can refer to: files beside it that are not in `keys`."""
+    """Return the size of each file, including the files that it can refer to.
+
+    These are the files beside it that are not in `keys`.
+    """
     sizes = {item.key: item.size for item in listing}
     naming, known = [key for key in keys if names_files(key)], set(keys)
     beside = files_beside(naming, [item for item in listing if item.key not in known])

@@ -59,7 +59,7 @@ def _array_table(
         table = DomainTable(name, kind, [f"file = {toml_text(pattern)}"])
         if found.sample_groups:
             table.head.append(f"group = {toml_text(group_beside(pattern, pattern_of_names(found.sample_groups)))}")
-        # Add an array named x last: if there are other positions, x holds the node features of PyG.
+        # Add an array named x last: if there are other positions, x holds the node features, as in PyTorch Geometric.
         for array, components in sorted(joined, key=lambda one: bare_name(one[0].name) == "x"):
             if array.shape[:1] == (n_points,) and len(array.shape) <= 2:
                 value = toml_value(components)
@@ -73,7 +73,7 @@ def _array_table(
 
 
 def _columns_of_positions(kind: str, arrays: Sequence[FoundArray]) -> int | None:
-    """Return the number of columns of transposed positions (one column per point); None if there are none."""
+    """Return the number of columns of transposed positions (one column per point), or None."""
     for array in arrays:
         if len(array.shape) == 2 and array.shape[0] == 3 != array.shape[1]:
             upright = _upright(array, array.shape[1])

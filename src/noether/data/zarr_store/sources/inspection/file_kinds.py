@@ -1,4 +1,4 @@
-"""Sorting files into kinds by their paths. A kind has one file per sample. Pure."""
+"""Sorting files into kinds by their paths. Most kinds have one file per sample. Pure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Piece = str | int
 
 @dataclass(frozen=True, slots=True)
 class FileKind:
-    """Files with the same kind of content, one per sample.
+    """Files with the same kind of content, usually one per sample.
 
     Attributes
     ----------

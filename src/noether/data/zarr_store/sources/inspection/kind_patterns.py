@@ -63,7 +63,10 @@ class KindPattern:
 
     @property
     def own_id(self) -> str:
-        """Pattern of sample ids for this kind alone: the path components that have all placeholders."""
+        """Pattern of sample ids for this kind alone: the first path component that has all placeholders.
+
+        If no component has all, the pattern joins the components that together have all placeholders.
+        """
         if any(one.endswith(_NUMBER) for one in self.placeholders):
             return replace(self, placeholders=tuple(one.replace(_NUMBER, "}") for one in self.placeholders)).own_id
         named = [one for one in self.placeholders if one != "*"]

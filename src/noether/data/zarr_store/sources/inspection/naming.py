@@ -51,7 +51,7 @@ class SampleFiles:
     n_samples: int = 1
 
     def n_files(self, key: str) -> int:
-        """Return the number of samples that have a file."""
+        """Return the number of samples that have a file corresponding to `key`."""
         return len(self.same_kind.get(key, (key,)))
 
 
@@ -117,14 +117,14 @@ def pattern_of_names(names: Sequence[str]) -> str:
 
 
 def group_beside(pattern: str, group: str) -> str:
-    """Return the pattern of an HDF5 group, with placeholders renamed that the pattern of its file already has."""
+    """Return the pattern of an HDF5 group. Placeholders that the pattern of its file already has are renamed."""
     for placeholder, other in (("{n}", "{m}"), ("{case}", "{group}")):
         group = group.replace(placeholder, other) if placeholder in pattern else group
     return group
 
 
 def _of_samples(kinds: Sequence[FileKind], sizes: Mapping[str, int] | None) -> tuple[list[FileKind], list[FileKind]]:
-    """Return the kinds with one file per sample, and the kinds of files of other samples, which lack such files."""
+    """Return the kinds with one file per sample, and the kinds whose samples have no files of the first kinds."""
     by_signature: dict[tuple[VariableKind, ...], list[FileKind]] = {}
     for kind in kinds:
         by_signature.setdefault(kind.signature, []).append(kind)

@@ -20,7 +20,7 @@ __all__ = ["OtherFiles", "read_other_files"]
 
 # Number of files, evenly spread, whose headers are read.
 _MAX_HEADS = 100
-# In object storage, reading a header takes a request of some megabytes.
+# In object storage, each header takes at least one request.
 _MAX_REMOTE_HEADS = 8
 # Reading the names of parts means reading meshes: limits on the number of files and on their total bytes.
 _MAX_MESHES, _MAX_MESH_BYTES = 20, 256 << 20
@@ -115,7 +115,8 @@ class OtherFiles:
 def _tells(array: FoundArray) -> bool:
     """Return whether an array helps to choose the association.
 
-    Normals, areas and integers do not: they often have the other association than the results.
+    Normals, areas and integers do not: they often have another association than the solver's results. Arrays that are
+    zero everywhere do not help either.
     """
     is_shape = field_name("surface", array, array.name) in {"normals", "area"}
     return array.dtype.startswith("float") and not is_shape and not array.minimum == array.maximum == 0

@@ -17,8 +17,8 @@ _STEP_BYTES = 1 << 16
 class ArrayBytes:
     """The stored bytes of an array. Safe to use from many threads.
 
-    An array consists of one or two texts: its header, and its values. `first` is the offset of a text in the file.
-    `start` and `stop` count the decoded bytes of that text.
+    An array is stored as one text with its header and its values, or as two texts: its header, then its values.
+    `first` is the offset of a text in the file. `start` and `stop` count the decoded bytes of that text.
 
     Parameters
     ----------

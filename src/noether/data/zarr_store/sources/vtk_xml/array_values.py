@@ -22,7 +22,7 @@ from noether.data.zarr_store.sources.vtk_xml.text_numbers import parse_numbers
 
 __all__ = ["ArrayValues", "open_array"]
 
-# Larger blocks are decompressed once, to a temporary file, so that the ranges in a block do not repeat the work.
+# An array with larger blocks is decompressed once, so that reads of several ranges in a block do not repeat the work.
 _LARGE_BLOCK_BYTES = 4 << 20
 _MAX_BLOCK_BYTES = 256 << 20
 _STEP_VALUES = 1 << 18
@@ -62,7 +62,7 @@ class ArrayValues(Protocol):
 def open_array(document: Document, head: ArrayHead, n_rows: int | None = None) -> ArrayValues:
     """Open an array: read its header now, and its values lazily.
 
-    Decimal numbers and large blocks are decoded to a temporary file now.
+    Decimal numbers and large blocks are decoded now: into memory if the array is small, else into a temporary file.
 
     Parameters
     ----------
