@@ -19,7 +19,17 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from noether.data.zarr_store.errors import StorageError
 from noether.data.zarr_store.viewing import ViewServer, page_directory
 
-__all__ = ["SECONDS", "keep_screenshot", "missing", "open_browser", "picture", "serving", "shown", "wait_for_points"]
+__all__ = [
+    "SECONDS",
+    "keep_screenshot",
+    "missing",
+    "open_browser",
+    "picture",
+    "serving",
+    "settle",
+    "shown",
+    "wait_for_points",
+]
 
 SECONDS = 60.0
 _COMMANDS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")

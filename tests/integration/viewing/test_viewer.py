@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
+from matplotlib.image import imread
 from playwright.sync_api import Browser, Page, Route
 
 from noether.data.schemas import FileMap, Scalar
@@ -340,6 +341,72 @@ def test_a_store_elsewhere_is_read_where_it_may_be(server: ViewServer, store: Pa
     rule = json.loads(notice[notice.index("{") :])["CORSRules"][0]
     assert rule["AllowedOrigins"] == [server.url.rstrip("/")]
     assert rule["AllowedMethods"] == ["GET", "HEAD"]
+
+
+def test_a_public_store_is_read_by_the_browser_itself(store: Path, page: Page) -> None:
+    """The command serves the page; without leave to read the store, it serves the store as well."""
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    for allowed in ("*", None):
+        asked.clear()
+        with web_space(store, allows=allowed) as url, serving(url) as server:
+            page.goto(server.url)
+            wait_for_points(page, f"{N_SURFACE:,} of {N_SURFACE:,} points")
+        chunks = [one for one in asked if "/c/" in one]
+        assert chunks
+        assert all(one.startswith(url if allowed else f"{server.url}store/") for one in chunks)
+
+
+def test_a_saved_picture_is_the_one_on_the_screen(server: ViewServer, page: Page) -> None:
+    page.goto(server.url)
+    wait_for_points(page, f"{N_SURFACE:,} of {N_SURFACE:,} points")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save a picture").click()
+    assert download.value.suggested_filename == "run_1.png"
+    saved = np.round(255 * imread(download.value.path())[..., :3])
+    on_screen = picture(page)
+    height, width = min(saved.shape[0], on_screen.shape[0]), min(saved.shape[1], on_screen.shape[1])
+    difference = np.abs(saved[40 : height - 3, :width] - on_screen[40 : height - 3, :width]).max(axis=-1)
+    assert (difference > 8).mean() < 0.01
+
+
+def test_an_orthographic_view_keeps_parallel_lines(tmp_path: Path, page: Page) -> None:
+    """Two rows of points, one far behind the other, are as long as each other."""
+    position = np.array([[x, y, z] for y, z in ((0, 0), (20, 1)) for x in (0, 5)], np.float32)
+    writer = ZarrStoreWriter(str(tmp_path / "store"), FileMap(surface_position="p", surface_pressure="v"), "rows")
+    writer.write_sample(
+        "rows", {"surface_position": position, "surface_pressure": np.arange(4, dtype=np.float32)[:, None]}
+    )
+    writer.save_manifest()
+    lengths = {}
+    with serving(str(tmp_path / "store")) as server:
+        for projection in ("perspective", "orthographic"):
+            page.goto(f"{server.url}?projection={projection}&size=9&layer=surface,surface_pressure,0,gray")
+            wait_for_points(page, "4 of 4 points")
+            page.get_by_role("button", name="Left", exact=True).click()
+            page.wait_for_url("**camera=**")
+            columns = np.unique(np.nonzero(shown(page))[1])
+            rows = np.nonzero(shown(page).any(axis=1))[0]
+            upper, lower = (np.nonzero(row)[0] for row in (shown(page)[rows[4]], shown(page)[rows[-5]]))
+            lengths[projection] = np.ptp(lower) - np.ptp(upper)
+            assert columns.size
+    assert lengths["perspective"] > 20
+    assert abs(lengths["orthographic"]) <= 3
+
+
+def test_a_finger_turns_the_view(server: ViewServer, browser: Browser) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.goto(server.url)
+    wait_for_points(page, f"{N_SURFACE:,} of {N_SURFACE:,} points")
+    before = picture(page)
+    session = context.new_cdp_session(page)
+    for kind, places in (("touchStart", [(150, 200)]), ("touchMove", [(250, 220)]), ("touchEnd", [])):
+        points = [{"x": x, "y": y} for x, y in places]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    page.wait_for_url("**camera=**")
+    assert np.any(picture(page) != before, axis=-1).mean() > 0.01
+    context.close()
 
 
 def test_keys_turn_and_zoom(server: ViewServer, page: Page) -> None:
