@@ -43,8 +43,8 @@ def cell_centers(
     Returns
     -------
     int or None
-        The number of the first invalid cell: it does not have the points of its type, or a number points outside its
-        array. None if all cells are valid.
+        The number of the first invalid cell: it does not have the points of its type, or the number of a point or face
+        is out of range. None if all cells are valid.
 
     Raises
     ------
@@ -252,7 +252,7 @@ def hash_order(
     Parameters
     ----------
     out : ndarray of int64, shape (n,)
-        Output: the numbers 0 to n - 1. It must be aligned and have fewer than 2**32 entries.
+        Output: a permutation of the numbers 0 to n - 1. It must be aligned and have fewer than 2**32 entries.
     rows : ndarray of uint32, shape (n,), or None
         Row numbers; None for the rows 0 to n - 1.
     first_key, second_key : int
