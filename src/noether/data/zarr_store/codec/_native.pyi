@@ -75,7 +75,7 @@ def decode(
     data : bytes-like
         Buffer that holds the stored chunks.
     bounds : list of int
-        Ascending offsets in `data`, at most 4097. Chunk ``i`` extends from ``bounds[i]`` to ``bounds[i + 1]``.
+        At most 4097 ascending offsets in `data`. Chunk ``i`` extends from ``bounds[i]`` to ``bounds[i + 1]``.
     rows : list of tuples of pairs of int, or None
         The rows to take of each chunk: ascending ranges ``(first, stop)``. None takes all rows.
     out : ndarray
