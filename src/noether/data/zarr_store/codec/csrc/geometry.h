@@ -22,7 +22,7 @@ typedef struct {
     size_t n_numbers;
 } NumberLists;
 
-/* Cells of a mesh. `points` and `cell_faces` have one list for each type. */
+/* Cells of a mesh. `types` has one entry for each cell, `points` and `cell_faces` have one list for each cell. */
 typedef struct {
     const uint8_t *types; /* VTK's cell types */
     NumberLists points;
