@@ -9,9 +9,10 @@ __all__ = ["StorageWarning", "warn_once"]
 
 
 class StorageWarning(UserWarning):
-    """A storage lacks locks or conditional writes, so the user must keep concurrent writers apart.
+    """A storage lacks locks or conditional writes.
 
-    It also warns about a cache directory for a local store, which has no effect.
+    A lock file replaces missing locks. Without conditional writes, only one machine may write to the store at a time.
+    This is also the warning about a cache directory for a local store, which has no effect.
     """
 
 
