@@ -22,7 +22,7 @@
     └── MissingDependencyError     (ImportError)  an optional library is not installed
 
 Each class also derives from the builtin exception in parentheses, so that callers can catch either. The warnings are
-`MixedSamplesWarning`, `PrecisionWarning` and `WholeFileWarning`.
+`MixedSamplesWarning`, `PrecisionWarning` and `WholeFileWarning`, and `StorageWarning` in `stores`.
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ def _rebuild(kind: type[ImportError], message: str) -> ImportError:
 
 
 def reason_of(error: Exception) -> str:
-    """Return the message of an error; after its class name unless it is an error of this library."""
+    """Return the message of an error. If it is not an error of this library, its class name comes first."""
     return str(error) if isinstance(error, StoreError) else f"{type(error).__name__}: {error}"
 
 

@@ -341,7 +341,7 @@ class ZarrStoreWriter:
         return entry
 
     def warning_of(self, losses: Sequence[PositionLoss]) -> str:
-        """Return the text of a warning about positions that lose digits in this store, for at least one loss."""
+        """Return the text of a warning about positions that lose digits in this store; `losses` must not be empty."""
         return position_warning(losses, self.settings.origin, self.coords_dtype)
 
     def _warn_once(self, losses: Sequence[PositionLoss]) -> None:

@@ -43,8 +43,8 @@ def cell_centers(
     Returns
     -------
     int or None
-        The number of the first invalid cell: it does not have the points of its type, or a number points outside its
-        array. None if all cells are valid.
+        The number of the first invalid cell: it does not have the points of its type, or the number of a point or face
+        is out of range. None if all cells are valid.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def decode(
     data : bytes-like
         Buffer that holds the stored chunks.
     bounds : list of int
-        Ascending offsets in `data`, at most 4097. Chunk ``i`` extends from ``bounds[i]`` to ``bounds[i + 1]``.
+        At most 4097 ascending offsets in `data`. Chunk ``i`` extends from ``bounds[i]`` to ``bounds[i + 1]``.
     rows : list of tuples of pairs of int, or None
         The rows to take of each chunk: ascending ranges ``(first, stop)``. None takes all rows.
     out : ndarray
@@ -252,7 +252,7 @@ def hash_order(
     Parameters
     ----------
     out : ndarray of int64, shape (n,)
-        Output: the numbers 0 to n - 1. It must be aligned and have fewer than 2**32 entries.
+        Output: a permutation of the numbers 0 to n - 1. It must be aligned and have fewer than 2**32 entries.
     rows : ndarray of uint32, shape (n,), or None
         Row numbers; None for the rows 0 to n - 1.
     first_key, second_key : int

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 __all__ = ["BLOCK_BYTES", "FRAME_HEADER", "MIN_SPLIT_VALUES", "ZSTD_LEVELS", "encode_frame", "stored_header"]
 
 FRAME_HEADER = struct.Struct("<4BIII")
-"""Versions of blosc and zstd, flags, bytes of a value; then bytes before compression, of a block, and of the frame."""
+"""Versions of blosc and zstd, flags, size of a value; then sizes before compression, of a block, and of the frame. All
+sizes are in bytes."""
 
 ZSTD_LEVELS = (0, 1, 1, 1, 1, 1, 3, 5, 7, 9)
 """Level of zstd for each compression level. Points in random order can only be compressed by the frequencies of their

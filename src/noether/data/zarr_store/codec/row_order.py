@@ -40,7 +40,8 @@ def hash_order(n_rows: int, key: HashKey, threads: int = 1) -> NDArray[np.int64]
     Returns
     -------
     ndarray of int64, shape (n_rows,)
-        The numbers 0 to `n_rows` - 1. Without the compiled module, the peak memory is that of two such arrays.
+        A permutation of the numbers 0 to `n_rows` - 1. Without the compiled module, the peak memory is that of two such
+        arrays.
 
     Warns
     -----
@@ -73,7 +74,7 @@ def hash_order_of(rows: NDArray[np.unsignedinteger], key: HashKey, same_bits: in
     Returns
     -------
     ndarray of int64, shape (n,)
-        Indices into `rows`: the numbers 0 to n - 1.
+        Indices into `rows`: a permutation of the numbers 0 to n - 1.
     """
     if native.hash_order is not None and rows.dtype == np.uint32:
         order, rows = np.empty(len(rows), np.int64), np.ascontiguousarray(rows)

@@ -1,4 +1,4 @@
-"""The split of a domain into chunks and shards, which all its fields share. Pure."""
+"""The division of a domain into chunks and shards, which all its fields share. Pure."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def chunk_points_by_domain(chunk_points: int | Mapping[str, int], domains: Itera
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The split of the rows of a domain into chunks and shards.
+    """The division of the rows of a domain into chunks and shards.
 
     Attributes
     ----------

@@ -14,10 +14,10 @@ from noether.data.zarr_store.core.names import printable
 __all__ = ["HtmlTable", "html_repr", "shortened"]
 
 MAX_ROWS = 20
-"""Most rows of a table, and most tables, that are shown."""
+"""Maximum number of rows of a table that are shown, and maximum number of tables."""
 _MAX_TEXT = 200
 
-# Colours are those of the page, so that the same lines suit a light and a dark one.
+# Colours are those of the page, so that the same style suits light and dark pages.
 _STYLE = """
 .nzs{font-size:13px;line-height:1.5;max-width:1000px;color:inherit}
 .nzs-title{font-weight:600;padding:2px 0 6px;border-bottom:1px solid rgba(128,128,128,.45)}
@@ -46,7 +46,7 @@ class HtmlTable:
     rows : sequence of sequences of str
         Cells; only the first 20 rows are shown.
     n_rows : int or None
-        Number of rows that the table would have, if `rows` are only the first ones.
+        Number of rows of the whole table, if `rows` has only the first of them; None if `rows` has all.
     is_open : bool
         Whether the table is unfolded at first.
     """

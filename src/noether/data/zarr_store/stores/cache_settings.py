@@ -51,7 +51,7 @@ def cache_settings(
     is_remote : bool
         Whether the store is remote. A local store is not cached.
     has_factory : bool
-        Whether the caller's `store_factory` reads all bytes.
+        Whether the caller passed a `store_factory`. It then reads all bytes, and nothing is cached.
 
     Raises
     ------

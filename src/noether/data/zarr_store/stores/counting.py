@@ -14,7 +14,7 @@ __all__ = ["CountingStore", "Traffic"]
 
 @dataclass(slots=True)
 class Traffic:
-    """The reads so far: number of requests, bytes and keys."""
+    """The reads so far: the number of requests, the number of bytes, and the keys."""
 
     requests: int = 0
     n_bytes: int = 0

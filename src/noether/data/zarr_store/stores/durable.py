@@ -130,7 +130,7 @@ def put_in_place(staged: Path, path: Path) -> None:
 
 
 def remove_durably(path: Path) -> None:
-    """Remove a group. Neither a kill nor a loss of power leaves a root without its objects.
+    """Remove a group. Neither a kill nor a loss of power leaves a root ``zarr.json`` whose objects are missing.
 
     A link is removed, and its target stays. A new group that another process writes there during the call can stay.
     """

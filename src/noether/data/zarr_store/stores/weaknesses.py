@@ -1,4 +1,4 @@
-"""Warnings about storages without locks or conditional writes."""
+"""Warnings about storages without locks or conditional writes, and about settings that have no effect."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ __all__ = ["StorageWarning", "warn_once"]
 
 
 class StorageWarning(UserWarning):
-    """A storage lacks locks or conditional writes, so the user must keep concurrent writers apart."""
+    """A storage lacks locks or conditional writes.
+
+    A lock file replaces missing locks. Without conditional writes, only one machine may write to the store at a time.
+    This is also the warning about a cache directory for a local store, which has no effect.
+    """
 
 
 @cache

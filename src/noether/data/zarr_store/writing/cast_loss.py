@@ -30,7 +30,7 @@ _BLOCKS_AT_ONCE = 8
 
 @dataclass(frozen=True, slots=True)
 class CastCheck:
-    """A cast to check, and its names for an error. The origin, if any, is subtracted from the values first."""
+    """A cast to check, and the names for its errors. The origin, if any, is subtracted from the values first."""
 
     sample_id: str
     field: str

@@ -22,7 +22,7 @@ typedef struct {
     size_t n_numbers;
 } NumberLists;
 
-/* Cells of a mesh. `points` and `cell_faces` have one list for each type. */
+/* Cells of a mesh. `types` has one entry for each cell, `points` and `cell_faces` have one list for each cell. */
 typedef struct {
     const uint8_t *types; /* VTK's cell types */
     NumberLists points;
@@ -33,9 +33,9 @@ typedef struct {
 
 typedef enum { COMPUTED, UNSOUND_CELL, NO_MEMORY_FOR_FACES } GeometryResult;
 
-/* Write the centres of the cells `start` to `stop` to `out`, in the type of the points. A cell is unsound if it does not
- * have the points of its type, or if a number points outside its array: return UNSOUND_CELL and write the number of the cell to
- * `unsound`. */
+/* Write the centres of the cells `start` to `stop` to `out`, in the type of the points. A cell is unsound if it does
+ * not have the points of its type, or if the number of a point or face is out of range: return UNSOUND_CELL and write
+ * the number of the cell to `unsound`. */
 GeometryResult cell_centers(const MeshPoints *points, const MeshCells *cells, size_t start, size_t stop, uint8_t *out,
                             size_t *unsound);
 

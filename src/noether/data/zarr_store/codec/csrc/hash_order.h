@@ -33,7 +33,8 @@ typedef struct {
  * is no memory. */
 bool hash_order(const HashedRows *rows, uint64_t *out, size_t n_threads);
 
-/* Write the leading `bits` bits of the hash of each of `n` rows from row `first` on; at most MAX_BUCKET_NUMBER_BITS. */
+/* Write the leading bits of the hash of each of `n` rows from row `first` on. `bits` is their number, at most
+ * MAX_BUCKET_NUMBER_BITS. */
 void hash_buckets(HashKey key, uint64_t first, unsigned bits, uint16_t *out, size_t n);
 
 #endif
