@@ -41,6 +41,12 @@ describe("a request", () => {
     expect(fetching).toHaveBeenCalledTimes(1);
   });
 
+  it("for a part of an object that is not there fails", async () => {
+    answering(404);
+    const request = new Request(URL_, { headers: { Range: "bytes=0-9" } });
+    await expect(fetchChecked(request)).rejects.toThrow("/manifest.json is missing");
+  });
+
   it("for a range needs a server that knows ranges", async () => {
     answering(200);
     const request = new Request(URL_, { headers: { Range: "bytes=0-9" } });

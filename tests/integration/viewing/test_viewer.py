@@ -241,6 +241,19 @@ def test_a_damaged_chunk_names_itself_and_the_rest_stays(store: Path, tmp_path: 
     assert "run_1: surface_pressure: chunk 0: its checksum is" in notice
 
 
+def test_a_missing_shard_is_named_and_not_shown_as_zeros(store: Path, tmp_path: Path, page: Page) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(store, damaged)
+    (damaged / "run_1.zarr/surface/pressure/c/0/0").unlink()
+    with serving(str(damaged)) as server:
+        page.goto(server.url)
+        page.locator("#notices p").first.wait_for(timeout=1000 * SECONDS)
+        notice = page.locator("#notices").inner_text()
+        count = page.locator(".count").first.inner_text()
+    assert "run_1: surface_pressure: chunk 0: /store/run_1.zarr/surface/pressure/c/0/0 is missing" in notice
+    assert count == f"0 of {N_SURFACE:,} points"
+
+
 def test_a_busy_server_is_asked_again(server: ViewServer, page: Page) -> None:
     refused: list[str] = []
 

@@ -38,5 +38,5 @@ def test_a_page_that_was_not_built_is_named_with_the_way_to_build_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(page, "_PAGE", tmp_path)
-    with pytest.raises(StorageError, match="the page of the viewer is not built; run ./scripts/viewer"):
+    with pytest.raises(StorageError, match=r"the page of the viewer is not built; run \./scripts/viewer"):
         page.page_directory()

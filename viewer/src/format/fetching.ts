@@ -15,6 +15,8 @@ export async function fetchChecked(request: Request): Promise<Response> {
   if (request.headers.has("Range") && response.status === 200) {
     throw new StoreError(`${name}: the server ignores byte ranges; serve the store with one that knows them`);
   }
+  // zarrita would show zeros: in Zarr, a missing object stands for the fill value. A store has all its shards.
+  if (request.headers.has("Range") && response.status === 404) throw new StoreError(`${name} is missing`);
   if (response.status !== 404 && !response.ok) {
     throw new StoreError(`${name}: the server answered ${response.status} ${response.statusText}`.trim());
   }
