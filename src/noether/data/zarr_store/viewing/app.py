@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -21,11 +20,13 @@ from noether.data.zarr_store.errors import ArgumentError, StoreError
 from noether.data.zarr_store.manifest import StoreManifest
 from noether.data.zarr_store.reader import ZarrChunkReader
 from noether.data.zarr_store.stores import Storage
-from noether.data.zarr_store.viewing.byte_ranges import byte_range
+from noether.data.zarr_store.viewing.byte_ranges import ByteRange, parse_range
 
 __all__ = ["Served", "make_app"]
 
 _BLOCK_BYTES = 4 << 20
+_HEADERS = {"Accept-Ranges": "bytes", "Cache-Control": "no-cache"}
+_BYTES = "application/octet-stream"
 # Number of permutations that are kept in memory; each takes 8 bytes per point.
 _KEPT_SHUFFLES = 4
 
@@ -75,36 +76,40 @@ class _Objects:
 
     def respond(self, request: Request) -> Response:
         """Answer with an object, or with a part of it."""
-        key = request.path_params["key"]
+        key, wanted = request.path_params["key"], parse_range(request.headers.get("range"))
         if not _is_key(key):
             return Response(status_code=404)
+        bounds = wanted.bounds if wanted else None
         try:
-            tail = self._storage.read_tail(key, 1)
+            if bounds is not None and request.method == "GET" and bounds[1] - bounds[0] <= _BLOCK_BYTES:
+                return self._part(key, *bounds)
+            return self._whole_or_tail(request.method, key, wanted)
         except StoreError as error:
-            return _failure(error)
+            return JSONResponse({"error": str(error)}, status_code=502)
+
+    def _part(self, key: str, first: int, stop: int) -> Response:
+        """Answer with one request to the storage, without the size of the object."""
+        data = bytes(self._storage.read_range(key, first, stop - first))
+        if not data:
+            return Response(status_code=416, headers=_HEADERS)
+        return Response(data, 206, _HEADERS | {"Content-Range": f"bytes {first}-{first + len(data) - 1}/*"}, _BYTES)
+
+    def _whole_or_tail(self, method: str, key: str, wanted: ByteRange | None) -> Response:
+        tail = self._storage.read_tail(key, 1)
         if tail is None:
             return Response(status_code=404)
         size = tail[1]
-        wanted = byte_range(request.headers.get("range"), size)
-        headers = {"Accept-Ranges": "bytes", "Cache-Control": "no-cache"}
-        if wanted is None:
-            return Response(status_code=416, headers=headers | {"Content-Range": f"bytes */{size}"})
-        first, stop = wanted
-        headers["Content-Length"] = str(stop - first)
-        status = 200
-        if (first, stop) != (0, size) or "range" in request.headers:
-            status = 206
-            headers["Content-Range"] = f"bytes {first}-{stop - 1}/{size}"
-        kind = "application/json" if key.endswith(".json") else "application/octet-stream"
-        if request.method == "HEAD":
+        bounds = (0, size) if wanted is None else wanted.within(size)
+        if bounds is None:
+            return Response(status_code=416, headers=_HEADERS | {"Content-Range": f"bytes */{size}"})
+        first, stop = bounds
+        status, headers = 200, _HEADERS | {"Content-Length": str(stop - first)}
+        if wanted is not None:
+            status, headers = 206, headers | {"Content-Range": f"bytes {first}-{stop - 1}/{size}"}
+        kind = "application/json" if key.endswith(".json") else _BYTES
+        if method == "HEAD":
             return Response(status_code=status, headers=headers, media_type=kind)
-        if stop - first <= _BLOCK_BYTES:
-            try:
-                data = bytes(self._storage.read_range(key, first, stop - first))
-            except StoreError as error:
-                return _failure(error)
-            return Response(data, status_code=status, headers=headers, media_type=kind)
-        return StreamingResponse(self._blocks(key, first, stop), status_code=status, headers=headers, media_type=kind)
+        return StreamingResponse(self._blocks(key, first, stop), status, headers, kind)
 
     def _blocks(self, key: str, first: int, stop: int) -> Iterator[bytes]:
         for begin in range(first, stop, _BLOCK_BYTES):
@@ -142,8 +147,3 @@ def _is_key(key: str) -> bool:
     except ArgumentError:
         return False
     return True
-
-
-def _failure(error: StoreError) -> Response:
-    body: dict[str, Any] = {"error": str(error)}
-    return JSONResponse(body, status_code=502)
