@@ -122,7 +122,7 @@ def test_too_large_documents_are_refused_but_files_of_that_size_are_read(
     storage.write("large.json", bytes(1001))
     assert storage.read_if_there("fits.json") == bytes(1000)
     assert storage.read_if_there("none.json") is None
-    with pytest.raises(TooLargeError, match=r"large\.json:? (it )?has 1,001 bytes; expected .* at most 1,000"):
+    with pytest.raises(TooLargeError, match=r"large\.json:? (it )?has 1,001 bytes, expected .* at most 1,000"):
         storage.read_if_there("large.json")
     with storage.open_file("large.json") as file:
         assert file.read() == bytes(1001)

@@ -349,7 +349,7 @@ def message_in(text: str, pattern: str) -> bool:
         pytest.param('{"cp": {"file": "c.npy"}}', "'cp': expected a name of the form <domain>_<name>", id="no domain"),
         pytest.param(
             '{"volume_velocity": {"file": "u.npy", "width": 2}}',
-            "volume_velocity: expected width 3, got 2; replace",
+            "volume_velocity: expected width 3, got 2; write",
             id="a width",
         ),
         pytest.param('{"surface_position": "p.vtp"}', r"ends in \.pt or \.npy or \.npz, got 'p\.vtp'", id="a mesh"),
