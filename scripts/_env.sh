@@ -1,5 +1,6 @@
 # Functions for the other scripts, which source this file. `use_environment EXTRAS` creates .venv with the package and
-# those extras. A stamp file records the checksum of the inputs, so the installation runs only after they change.
+# those extras; `use_build_environment` creates .venv-build with the tools of a release. A stamp file records the checksum
+# of the inputs, so the installation runs only after they change.
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -79,4 +80,26 @@ use_environment() {
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
         --editable ".[$extras]"
     echo "$wanted" >"$stamp"
+}
+
+# The package itself is not installed there, only the requirements of its extra `build`.
+use_build_environment() {
+    local environment=.venv-build python requirements wanted
+    python=$(find_python)
+    requirements=$("$python" -c '
+import tomllib
+with open("pyproject.toml", "rb") as file:
+    print(*tomllib.load(file)["project"]["optional-dependencies"]["build"], sep="\n")
+')
+    wanted=$(echo "$requirements" | cat - constraints.txt | cksum)
+    if [ "$(cat "$environment/installed" 2>/dev/null)" = "$wanted" ]; then
+        return
+    fi
+    echo "creating $environment with $("$python" --version)"
+    rm -rf "$environment"
+    "$python" -m venv "$environment"
+    mapfile -t requirements <<<"$requirements"
+    "$environment/bin/python" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+        "${requirements[@]}"
+    echo "$wanted" >"$environment/installed"
 }

@@ -8,6 +8,7 @@ export default defineConfig({
     outDir: "../src/noether/data/zarr_store/viewing/page",
     emptyOutDir: true,
     target: "es2022",
+    license: { fileName: "licenses.md" }, // of the packages in the page
     // Inlined code would break the content security policy of the page.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
