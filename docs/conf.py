@@ -24,8 +24,6 @@ ROOT = DOCS.parent
 API = DOCS / "reference" / "generated"
 
 project = "noether-zarr-store"
-author = "the authors of noether-zarr-store"
-project_copyright = author
 version = release = __version__
 
 extensions = [
@@ -53,6 +51,7 @@ html_title = "noether-zarr-store"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
+html_show_copyright = False
 
 myst_heading_anchors = 6
 
@@ -201,7 +200,8 @@ def _toctree_of_modules() -> str:
 
 def _api_page(name: str, names: dict[str, str]) -> list[str]:
     module = importlib.import_module(name)
-    lines = [name, "=" * len(name), "", f".. automodule:: {name}", "   :no-members:", ""]
+    lines = [name, "=" * len(name), "", ".. highlight:: python", "", f".. automodule:: {name}"]
+    lines += ["   :no-members:", ""]
     lines += [".. list-table::", ""]
     for one, meaning in names.items():
         lines += [f"   * - :obj:`~{PUBLIC.get(one, f'{name}.{one}')}`", f"     - {_rst(meaning)}"]
@@ -210,7 +210,7 @@ def _api_page(name: str, names: dict[str, str]) -> list[str]:
         if name == PACKAGE and one in PUBLIC:
             continue
         if isinstance(value, type) and value is not dict:
-            lines += ["", f".. autoclass:: {one}", "   :members:"]
+            lines += ["", f".. autoclass:: {one}", "   :members:", "   :exclude-members: model_config"]
         elif callable(value) and hasattr(value, "__code__"):
             lines += ["", f".. autofunction:: {one}"]
         else:
