@@ -7,6 +7,7 @@ reads them: they insert pages from outside of this directory, write the pages of
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 import shutil
 from os.path import relpath
@@ -100,7 +101,7 @@ def adapt_page(_app: Sphinx, docname: str, source: list[str]) -> None:
         shown = (page.parent / inserted[1]).resolve()
         source[0] = shown.read_text(encoding="utf-8")
     source[0] = source[0].replace("<!-- commands -->", _commands() if docname == "reference/cli" else "")
-    source[0] = source[0].replace("<!-- modules -->", _toctree_of_modules())
+    source[0] = source[0].replace("<!-- modules -->", _list_of_modules())
 
     def rewritten(match: re.Match[str]) -> str:
         path, _, anchor = match[2].partition("#")
@@ -193,9 +194,14 @@ def write_api_pages(_app: Sphinx) -> None:
         (API / f"{name}.rst").write_text("\n".join(_api_page(name, names)), encoding="utf-8")
 
 
-def _toctree_of_modules() -> str:
-    listed = "\n".join(f"{re.sub(r'^noether.data.(zarr_store.)?', '', name)} <generated/{name}>" for name in SUPPORTED)
-    return f"```{{toctree}}\n:maxdepth: 1\n\n{listed}\n```"
+def _list_of_modules() -> str:
+    links = []
+    toctree = ["```{toctree}", ":hidden:", ""]
+    for name in SUPPORTED:
+        first_line = (importlib.import_module(name).__doc__ or "").partition("\n")[0]
+        links.append(f"- [{name}](generated/{name}.rst): {first_line}")
+        toctree.append(f"{re.sub(r'^noether.data.(zarr_store.)?', '', name)} <generated/{name}>")
+    return "\n".join([*links, "", *toctree, "```"])
 
 
 def _api_page(name: str, names: dict[str, str]) -> list[str]:
@@ -219,10 +225,27 @@ def _api_page(name: str, names: dict[str, str]) -> list[str]:
 
 
 def shorten_signature(*arguments: Any) -> tuple[str | None, str | None]:
-    """Show aliases of types by name; Sphinx names its class for aliases where they are part of another type."""
-    parts = (re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", part) if part else None for part in arguments[-2:])
-    signature, returned = parts
-    return signature, returned
+    """Show aliases of types by name, and the parameters of a model of pydantic without its validators.
+
+    Sphinx splits a signature into lines, and makes links in it, only if it is valid Python.
+    """
+    _app, _what, _name, described, _options, signature, returned = arguments
+    if signature and "pydantic." in signature:
+        parameters = inspect.signature(described).parameters.values()
+        bare = [one.replace(annotation=one.empty) for one in parameters if one.kind is not one.VAR_KEYWORD]
+        return _shortened(str(inspect.Signature(bare))), returned
+    return _shortened(signature), _shortened(returned)
+
+
+def _shortened(annotations: str | None) -> str | None:
+    if not annotations:
+        return annotations
+    # Sphinx shows a class of its own for an alias that is a part of another type.
+    annotations = re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", annotations)
+    annotations = re.sub(
+        r"~?numpy\.ndarray\[tuple\[~?typing\.Any, \.\.\.\], ~?numpy\.dtype\[([^\[\]]+)\]\]", r"NDArray[\1]", annotations
+    )
+    return annotations.replace("<factory>", "...")  # defaults of dataclasses
 
 
 def _rst(text: str) -> str:
