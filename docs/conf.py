@@ -92,13 +92,14 @@ def _anchors(page: Path) -> dict[str, str]:
     return {name: re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for name, heading in named}
 
 
-def adapt_page(_app: Sphinx, docname: str, source: list[str]) -> None:
+def adapt_page(app: Sphinx, docname: str, source: list[str]) -> None:
     """Insert the file that a page names, insert the commands, and rewrite links for the place in the site."""
     shown = page = DOCS / f"{docname}.md"
     if not page.exists():
         return
     if inserted := INSERTED.search(source[0]):
         shown = (page.parent / inserted[1]).resolve()
+        app.env.note_dependency(str(shown))
         source[0] = shown.read_text(encoding="utf-8")
     source[0] = source[0].replace("<!-- commands -->", _commands() if docname == "reference/cli" else "")
     source[0] = source[0].replace("<!-- modules -->", _list_of_modules())
@@ -117,6 +118,11 @@ def adapt_page(_app: Sphinx, docname: str, source: list[str]) -> None:
         return f"{match[1]}{link}{'#' if anchor else ''}{anchor}{match[3]}"
 
     source[0] = LINK.sub(rewritten, source[0])
+
+
+def generated_pages(*_: Any) -> list[str]:
+    """Return the pages that a build reads again although their files did not change."""
+    return ["reference/cli", "reference/python"]
 
 
 class Flowcharts(SphinxTransform):
@@ -269,6 +275,7 @@ def setup(app: Sphinx) -> None:
     """Connect the functions of this file."""
     app.connect("config-inited", link_supported_names, priority=900)
     app.connect("builder-inited", write_api_pages)
+    app.connect("env-get-outdated", generated_pages)
     app.connect("source-read", adapt_page)
     app.connect("autodoc-process-signature", shorten_signature)
     app.connect("missing-reference", resolve_name)
