@@ -10,6 +10,7 @@ import importlib
 import inspect
 import re
 import shutil
+from itertools import pairwise
 from os.path import relpath
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
+from sphinx.util import logging
 
 from noether.data.zarr_store import __version__
 
+logger = logging.getLogger(__name__)
 DOCS = Path(__file__).parent
-ROOT = DOCS.parent
 API = DOCS / "reference" / "generated"
 
 project = "noether-zarr-store"
@@ -69,7 +71,7 @@ numpydoc_attributes_as_param_list = True
 # --- Pages ------------------------------------------------------------------------------------------------------------
 
 INSERTED = re.compile(r"<!-- page: (\S+) -->")
-LINK = re.compile(r"(\]\()(?!https?:|mailto:)([^)\s]+)(\))")  # brackets and all: "](docs/format.md)"
+LINK = re.compile(r"\[([^\[\]]*)\]\((?!https?:|mailto:)([^)\s]+)\)")  # to a file or an anchor
 NAMED_HEADING = re.compile(r'^<a id="([\w-]+)"></a>\n+#+ (.+)$', flags=re.MULTILINE)
 
 
@@ -101,8 +103,9 @@ def adapt_page(app: Sphinx, docname: str, source: list[str]) -> None:
         shown = (page.parent / inserted[1]).resolve()
         app.env.note_dependency(str(shown))
         source[0] = shown.read_text(encoding="utf-8")
-    source[0] = source[0].replace("<!-- commands -->", _commands() if docname == "reference/cli" else "")
-    source[0] = source[0].replace("<!-- modules -->", _list_of_modules())
+    for marker, generated in (("<!-- commands -->", _commands), ("<!-- modules -->", _list_of_modules)):
+        if marker in source[0]:
+            source[0] = source[0].replace(marker, generated())
 
     def rewritten(match: re.Match[str]) -> str:
         path, _, anchor = match[2].partition("#")
@@ -113,9 +116,9 @@ def adapt_page(app: Sphinx, docname: str, source: list[str]) -> None:
         if target.suffix == ".md" and anchor:
             anchor = _anchors(target).get(anchor, anchor)
         if place == target and target.suffix == ".md" and DOCS not in target.parents:
-            return "]"  # a page that the site does not have
+            return match[1]  # the site does not have this page
         link = relpath(place, page.parent) if path else ""
-        return f"{match[1]}{link}{'#' if anchor else ''}{anchor}{match[3]}"
+        return f"[{match[1]}]({link}{'#' if anchor else ''}{anchor})"
 
     source[0] = LINK.sub(rewritten, source[0])
 
@@ -136,6 +139,9 @@ class Flowcharts(SphinxTransform):
             if block.get("language") != "mermaid":
                 continue
             labels = re.findall(r'\w+\["(.*?)"\]', block.astext())
+            arrows = re.findall(r"(\w+)(?:\[.*?\])? --> (\w+)", block.astext())
+            if len(arrows) != len(labels) - 1 or any(one[1] != two[0] for one, two in pairwise(arrows)):
+                logger.warning("expected a flowchart that is a chain", location=block)
             chain = nodes.bullet_list(classes=["flowchart"])
             for label in labels:
                 box = nodes.line_block()
