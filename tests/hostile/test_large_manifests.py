@@ -46,7 +46,7 @@ HUGE: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "wrong ids in a split": (
         lambda: repeated("1", ', "splits": {"a": [', "]}}", 3 * MIB),
-        r"samples: Field required \(and 1 more\)$",
+        r"samples: Field required \(and 1 more\); repair it: noether-zarr repair STORE$",
     ),
     "digits": (lambda: f'{HEAD}, "x": {"1" * 16 * MIB}}}'.encode(), "Invalid JSON: number out of range"),
     "samples that are none": (
