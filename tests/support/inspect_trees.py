@@ -355,7 +355,7 @@ TREES = {
         {name: {"surface": Held(f"{name}.vtp", SURFACE)} for name in ("E_S_001", "E_S_003", "N_W_229")},
         (
             '"p" is not cell data in 1 of 4 files, such as "E_S_002.vtp"',
-            'association = "point" into another store',
+            'into another store, with association = "point")',
         ),
         failing=("E_S_002",),
     ),
