@@ -22,11 +22,13 @@ const CLICK_PIXELS = 4;
 /** Start the page. */
 export async function start(): Promise<void> {
   const page = new URL(location.href);
+  // The worker starts while the manifest is on its way.
+  const loader = new Loader();
   let place: Place | null = null;
   try {
     place = await findPlace(page);
     const manifest = await readManifest(place.store);
-    new App(place, manifest).begin();
+    new App(place, manifest, loader).begin();
   } catch (error) {
     notice(place ? adviceFor(error, place.store, page) : String(error));
   }
@@ -36,14 +38,15 @@ class App {
   readonly #place: Place;
   readonly #manifest: Manifest;
   readonly #views: SampleView[] = [];
-  readonly #loader = new Loader();
+  readonly #loader: Loader;
   readonly #markSample: (id: string) => void;
   readonly #problems = new Set<string>();
   #state: ViewState;
   #isLegendDue = false;
   #statistics: ReadonlyMap<string, FieldStatistics> = new Map();
 
-  constructor(place: Place, manifest: Manifest) {
+  constructor(place: Place, manifest: Manifest, loader: Loader) {
+    this.#loader = loader;
     this.#place = place;
     this.#manifest = manifest;
     this.#state = this.#filled(stateOf(new URL(location.href).searchParams));

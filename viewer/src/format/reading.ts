@@ -18,6 +18,11 @@ export interface FieldChunk {
 
 registry.set("crc32c", () => Promise.resolve(CheckedCrc32c as never));
 
+/** Begin to load the code that decompresses chunks, which zarrita would load with the first chunk. */
+export function loadCodec(): void {
+  registry.get("blosc")?.().catch(() => undefined); // zarrita asks again, and reports the error
+}
+
 /** Read the manifest of the store at a URL that ends in a slash. */
 export async function readManifest(store: URL): Promise<Manifest> {
   const text = await fetchText(new URL("manifest.json", store));

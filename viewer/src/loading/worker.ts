@@ -1,7 +1,7 @@
 // Reads and decodes chunks beside the page, so that the picture moves while they come.
 
 import type { FieldLayout, Sample } from "../format/manifest";
-import { type FieldChunk, SampleReader, type Values } from "../format/reading";
+import { type FieldChunk, loadCodec, SampleReader, type Values } from "../format/reading";
 import type { Answer, LoadRequest, PickRequest, Request } from "./protocol";
 import { chunkWindows } from "./windows";
 
@@ -11,6 +11,8 @@ type Point = readonly [number, number, number];
 
 const cancelled = new Map<number, AbortController>();
 const readers = new Map<string, SampleReader>();
+
+loadCodec();
 
 self.onmessage = ({ data: request }: MessageEvent<Request>): void => {
   if (request.kind === "cancel") {
