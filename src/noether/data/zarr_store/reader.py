@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from noether.data.zarr_store.core import positive_int
+from noether.data.zarr_store.core import count_of, positive_int
 from noether.data.zarr_store.errors import ArgumentError, StoreError, require_one_of
 from noether.data.zarr_store.layout import require_domain
 from noether.data.zarr_store.manifest import (
@@ -18,7 +18,6 @@ from noether.data.zarr_store.manifest import (
     FieldAttributes,
     SampleEntry,
     StoreManifest,
-    plural,
     stored_field_attributes,
 )
 from noether.data.zarr_store.reading import (
@@ -145,7 +144,7 @@ class ZarrChunkReader:
         return len(self.manifest.samples)
 
     def __repr__(self) -> str:
-        count = plural(len(self), "sample")
+        count = count_of(len(self), "sample")
         title = f"{type(self).__name__} of {self.store_root}: {count} of {self.manifest.dataset_name}"
         return Description(self.manifest, self.manifest.samples).text(title)
 

@@ -18,7 +18,6 @@ from noether.data.zarr_store.cli.app import (
 from noether.data.zarr_store.cli.completion import completes
 from noether.data.zarr_store.cli.convert_output import (
     conversion_progress,
-    count_of,
     exit_code,
     print_report,
     report_document,
@@ -56,6 +55,7 @@ from noether.data.zarr_store.convert import (
     samples_of_both,
     select_samples_of_both,
 )
+from noether.data.zarr_store.core import count_of
 from noether.data.zarr_store.sources import field_attributes_of
 
 _MAX_NAMED = 5

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from rich.filesize import decimal
 
-from noether.data.zarr_store.cli.convert_output import count_of
 from noether.data.zarr_store.cli.output import Output
 from noether.data.zarr_store.cli.tables import Column
+from noether.data.zarr_store.core import count_of
 from noether.data.zarr_store.stores import is_remote
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from rich.filesize import decimal
 
 from noether.data.zarr_store.cli import help_text
 from noether.data.zarr_store.cli.app import Debug, StorageOption, errors_reported, group, parse_options
-from noether.data.zarr_store.cli.convert_output import count_of
 from noether.data.zarr_store.cli.field_options import field_names, field_option
 from noether.data.zarr_store.cli.output import JsonOption, Output, echo
+from noether.data.zarr_store.core import count_of
 from noether.data.zarr_store.upkeep import clear_cache, fill_cache, show_cache
 
 _MAX_NAMED = 5

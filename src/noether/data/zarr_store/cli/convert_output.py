@@ -21,7 +21,6 @@ from noether.data.zarr_store.core import printable
 
 __all__ = [
     "conversion_progress",
-    "count_of",
     "exit_code",
     "plan_document",
     "print_plan",
@@ -32,11 +31,6 @@ __all__ = [
 _MAX_NAMED = 20
 # Columns of a terminal that has room for all figures of the progress.
 _WIDE = 120
-
-
-def count_of(number: int, noun: str) -> str:
-    """Return a number with its noun: "1 sample", "2,000 samples"."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _labels(done: str) -> dict[Outcome, str]:

@@ -18,9 +18,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from noether.data.zarr_store.cli.convert_output import count_of
 from noether.data.zarr_store.cli.output import Output
 from noether.data.zarr_store.cli.tables import Column
+from noether.data.zarr_store.core import count_of
 from noether.data.zarr_store.sources.inspection import FileContents, FoundArray, Inspection
 from noether.data.zarr_store.statistics import CONFIDENCE, RunningStats, position_bounds
 from noether.data.zarr_store.upkeep import DomainSummary, FieldSummary, SplitSummary, StoreSummary

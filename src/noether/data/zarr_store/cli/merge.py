@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from noether.data.zarr_store.cli.app import Debug, StorageOption, command, errors_reported, parse_options
-from noether.data.zarr_store.cli.convert_output import count_of
 from noether.data.zarr_store.cli.output import JsonOption, Output, echo
+from noether.data.zarr_store.core import count_of
 from noether.data.zarr_store.upkeep import merge_groups
 
 SOME_REFUSED = 3

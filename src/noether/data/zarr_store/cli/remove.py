@@ -8,10 +8,10 @@ import typer
 from rich.filesize import decimal
 
 from noether.data.zarr_store.cli.app import Debug, StorageOption, command, errors_reported, parse_options
-from noether.data.zarr_store.cli.convert_output import count_of
 from noether.data.zarr_store.cli.field_options import field_names, field_option
 from noether.data.zarr_store.cli.output import JsonOption, Output
 from noether.data.zarr_store.cli.run_options import DryRunOption
+from noether.data.zarr_store.core import count_of
 from noether.data.zarr_store.errors import ArgumentError
 from noether.data.zarr_store.upkeep import RemovedGroup, remove_fields, remove_samples
 

@@ -6,9 +6,9 @@ from collections import Counter
 
 from rich.filesize import decimal
 
-from noether.data.zarr_store.cli.convert_output import count_of
 from noether.data.zarr_store.cli.output import Output
 from noether.data.zarr_store.cli.tables import Column
+from noether.data.zarr_store.core import count_of
 from noether.data.zarr_store.upkeep.repair import Action
 from noether.data.zarr_store.upkeep.verify import Finding, VerifyReport
 

@@ -3,6 +3,7 @@
 from noether.data.zarr_store.core.bounded_json import parse_document, require_few_values
 from noether.data.zarr_store.core.byte_size import parse_byte_size
 from noether.data.zarr_store.core.cache import BoundedCache
+from noether.data.zarr_store.core.counts import count_of
 from noether.data.zarr_store.core.document_checksum import (
     CHECKSUM_KEY,
     ZERO_CHECKSUM,
@@ -56,6 +57,7 @@ __all__ = [
     "check_sample_id",
     "checksum_state",
     "chunk_points_by_domain",
+    "count_of",
     "default_threads",
     "group_path",
     "html_repr",

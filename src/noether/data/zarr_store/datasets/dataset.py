@@ -12,7 +12,7 @@ from typing import Any
 from numpy.typing import DTypeLike
 from torch.utils.data import Dataset, get_worker_info
 
-from noether.data.zarr_store.core import printable, shortened, whole_number
+from noether.data.zarr_store.core import count_of, printable, shortened, whole_number
 from noether.data.zarr_store.datasets.cache_room import require_room
 from noether.data.zarr_store.datasets.draw_index import DrawIndex
 from noether.data.zarr_store.datasets.item_generator import item_randomness
@@ -25,7 +25,7 @@ from noether.data.zarr_store.datasets.shared_statistics import SharedStatistics
 from noether.data.zarr_store.datasets.sharing import SharedPickle
 from noether.data.zarr_store.datasets.skipping import UNREADABLE, OnError, Skipped, check_on_error, read_or_next
 from noether.data.zarr_store.errors import ArgumentError, UnknownNameError, nearest_names
-from noether.data.zarr_store.manifest import Description, IfMissing, choose_samples, plural, require_joined
+from noether.data.zarr_store.manifest import Description, IfMissing, choose_samples, require_joined
 from noether.data.zarr_store.reader import SampleBatch, ZarrChunkReader
 from noether.data.zarr_store.reading import IoStatistics, ResultDtype, ResultDtypes
 from noether.data.zarr_store.sampling import ChunkOrder, Draw, DrawPlanner, IfShort, NumPoints, Schedule
@@ -221,7 +221,7 @@ class ZarrStoreDataset(Dataset[Item]):
 
     def __repr__(self) -> str:
         reader = self._contents.value.reader
-        count = plural(len(self), "sample")
+        count = count_of(len(self), "sample")
         title = f"{type(self).__name__} of {count} of {self.store_root}, epoch {self.epoch}, seed {self.seed}"
         return f"{Description(reader.manifest, self.sample_ids).text(title)}\n  items: {self._item_names()}"
 

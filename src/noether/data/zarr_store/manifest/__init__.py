@@ -10,7 +10,7 @@ from noether.data.zarr_store.manifest.added_fields import (
     new_fields,
     without_fields,
 )
-from noether.data.zarr_store.manifest.description import Description, plural
+from noether.data.zarr_store.manifest.description import Description
 from noether.data.zarr_store.manifest.fidelity import FieldFidelity
 from noether.data.zarr_store.manifest.field_attributes import (
     FieldAttributes,
@@ -121,7 +121,6 @@ __all__ = [
     "parse_group",
     "parse_json",
     "pending_of",
-    "plural",
     "read_own_manifests",
     "read_split_files",
     "removable_fields",

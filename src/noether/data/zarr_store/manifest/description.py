@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from noether.data.zarr_store.core import HtmlTable, html_repr, printable, shortened
+from noether.data.zarr_store.core import HtmlTable, count_of, html_repr, printable, shortened
 from noether.data.zarr_store.errors import StoreError
 from noether.data.zarr_store.layout import ArrayLayout
 from noether.data.zarr_store.manifest.field_attributes import FieldAttributes
@@ -17,17 +17,12 @@ from noether.data.zarr_store.manifest.lines import SampleEntry
 if TYPE_CHECKING:
     from noether.data.zarr_store.manifest.store_manifest import StoreManifest
 
-__all__ = ["Description", "plural"]
+__all__ = ["Description"]
 
 # Samples that are parsed for a description: a manifest may have a million.
 _LOOKED_AT = 20
 _FIELDS_IN_TEXT = 12
 _DOMAINS_IN_TEXT = 8
-
-
-def plural(number: int, noun: str) -> str:
-    """Return a number with its noun: ``1 sample``, ``2,041 points``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +50,7 @@ class Description:
             fields += [f"… and {hidden:,} more"] if hidden else []
             lines.append(f"  {domain} ({self._points(domain, entries)}): {', '.join(fields)}")
         hidden = len(self.manifest.domains) - _DOMAINS_IN_TEXT
-        lines += [f"  … and {plural(hidden, 'more domain')}"] if hidden > 0 else []
+        lines += [f"  … and {count_of(hidden, 'more domain')}"] if hidden > 0 else []
         return "\n".join(printable(shortened(line, 1000)) for line in lines)
 
     def html(self, title: str, facts: Sequence[tuple[str, str]] = (), attributes: FieldAttributes | None = None) -> str:
@@ -87,7 +82,7 @@ class Description:
             ]
             header = ["field", "dtype", "width", *(["units", "long name"] if known else [])]
             rows = [row[: len(header)] for row in rows]
-            note = f"{self._points(domain, entries)}, {plural(len(rows), 'field')}"
+            note = f"{self._points(domain, entries)}, {count_of(len(rows), 'field')}"
             tables.append(HtmlTable(domain, note, header, rows, is_open=True))
         return html_repr(title, facts, [*tables, self._samples_table(entries)])
 
@@ -114,7 +109,7 @@ class Description:
         if not counts:
             return "points unknown" if entries else "no samples"
         low, high = min(counts), max(counts)
-        span = plural(low, "point") if low == high else f"{low:,} to {high:,} points"
+        span = count_of(low, "point") if low == high else f"{low:,} to {high:,} points"
         return span + (f" in the first {len(entries)} samples" if len(self.sample_ids) > len(entries) else "")
 
     def _samples_table(self, entries: Mapping[str, SampleEntry | None]) -> HtmlTable:

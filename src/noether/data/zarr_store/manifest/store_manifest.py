@@ -29,6 +29,7 @@ from noether.data.zarr_store.core import (
     ROOT_KEY,
     ZERO_CHECKSUM,
     check_sample_id,
+    count_of,
     parse_document,
     require_few_values,
     with_checksum,
@@ -46,7 +47,7 @@ from noether.data.zarr_store.manifest.checks import (
     invalid_manifest,
     settings_of,
 )
-from noether.data.zarr_store.manifest.description import Description, plural
+from noether.data.zarr_store.manifest.description import Description
 from noether.data.zarr_store.manifest.field_merging import fields_agree, merged_fields
 from noether.data.zarr_store.manifest.lines import (
     LENGTHS_KEY,
@@ -199,7 +200,7 @@ class StoreManifest(BaseModel):
     removing_fields: PendingFields = {}
 
     def __repr__(self) -> str:
-        title = f"{type(self).__name__} of {self.dataset_name}: {plural(len(self.samples), 'sample')}"
+        title = f"{type(self).__name__} of {self.dataset_name}: {count_of(len(self.samples), 'sample')}"
         return Description(self, self.samples).text(title)
 
     __str__ = __repr__
