@@ -140,6 +140,25 @@ def chunks_of(data: bytes, lengths: list[int]) -> list[bytes]:
 
 
 @pytest.mark.usefixtures("compiled")
+@pytest.mark.parametrize("itemsize", [-(2**63), -(2**62) - 1, 2**62, 2**63 - 1])
+def test_compiled_module_refuses_an_itemsize_whose_double_overflows(itemsize: int) -> None:
+    assert native.encode is not None
+    with pytest.raises(ValueError, match="^values: expected whole rows"):
+        native.encode(
+            bytes(8),
+            None,
+            chunk_rows=1,
+            width=1,
+            itemsize=itemsize,
+            narrow=True,
+            block_bytes=8,
+            level=1,
+            checksum=False,
+            stored_header=bytes(16),
+        )
+
+
+@pytest.mark.usefixtures("compiled")
 @given(st.data())
 def test_compiled_module_refuses_arguments_that_do_not_fit(data: st.DataObject) -> None:
     draw: Any = data.draw

@@ -87,17 +87,18 @@ static PyObject *encode(PyObject *Py_UNUSED(module), PyObject *args, PyObject *k
     if (has_order && PyObject_GetBuffer(order_or_none, &order, PyBUF_SIMPLE)) {
         goto done;
     }
-    const Py_ssize_t value_bytes = narrow ? 2 * itemsize : itemsize;
+    /* Unsigned, since nobody has checked `itemsize` yet: a product that overflows is defined, and refused below. */
+    const size_t value_bytes = (size_t)itemsize * (narrow ? 2 : 1), row_bytes = (size_t)width * value_bytes;
     if (chunk_rows < 1 || width < 1 || width > (narrow ? MAX_NARROWED_WIDTH : MAX_CHUNK_BYTES / MAX_ITEMSIZE) ||
         itemsize < MIN_ITEMSIZE || itemsize > MAX_ITEMSIZE || (narrow && itemsize != 2 && itemsize != 4) || block_bytes < 1 ||
-        header.len != HEADER_BYTES || values.len % (width * value_bytes) || (size_t)order.len % sizeof(int64_t)) {
+        header.len != HEADER_BYTES || (size_t)values.len % row_bytes || (size_t)order.len % sizeof(int64_t)) {
         PyErr_SetString(PyExc_ValueError, "values: expected whole rows of values of that size, and a header of 16 bytes");
         goto done;
     }
-    const size_t n_rows = (size_t)(values.len / (width * value_bytes));
+    const size_t n_rows = (size_t)values.len / row_bytes;
     const RowOrder rows = {
         .values = values.buf,
-        .row_bytes = (size_t)(width * value_bytes),
+        .row_bytes = row_bytes,
         .order = has_order ? order.buf : NULL,
         .n = has_order ? (size_t)order.len / sizeof(int64_t) : n_rows,
     };
