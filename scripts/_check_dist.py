@@ -1,33 +1,76 @@
-"""Check the files of the source distribution and the wheel in a directory; exit with the first deviation."""
+"""Check the source distribution and the wheels in a directory; exit with the first deviation."""
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 import tarfile
 import zipfile
+from email import message_from_bytes
+from email.message import Message
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = "noether/data/zarr_store/"
 PAGE = ROOT / "src" / PACKAGE / "viewing" / "page"
 # Files that only a checkout needs.
-CHECKOUT_ONLY = (".ci/", ".gitignore", ".github/")
+CHECKOUT_ONLY = (".ci/", ".editorconfig", ".github/", ".gitignore", ".pre-commit-config.yaml")
 # Files that setuptools writes.
 WRITTEN = ("PKG-INFO", "setup.cfg", "src/noether_zarr_store.egg-info/")
 
 
+# A link or an image of Markdown, and an attribute of HTML, without a scheme.
+RELATIVE_LINK = re.compile(r"""\]\((?!https?:|mailto:)[^)\s]+\)|(?:src|href)=["'](?!https?:|mailto:)[^"']+""")
+
+
 def main(directory: Path) -> None:
-    """Check the one source distribution and the one wheel."""
+    """Check the one source distribution and all wheels."""
     [sdist] = directory.glob("*.tar.gz")
-    [wheel] = directory.glob("*.whl")
+    wheels = sorted(directory.glob("*.whl"))
+    if not wheels:
+        sys.exit(f"{directory}: expected a wheel, got none; build one with: ./scripts/build")
+    page = {str(path.relative_to(ROOT)) for path in PAGE.rglob("*") if path.is_file()}
     with tarfile.open(sdist) as archive:
         in_sdist = {member.name.partition("/")[2] for member in archive if member.isfile()}
-    with zipfile.ZipFile(wheel) as zipped:
-        in_wheel = set(zipped.namelist())
-    page = {str(path.relative_to(ROOT)) for path in PAGE.rglob("*") if path.is_file()}
+        metadata = message_from_bytes(_content(archive, sdist.name.removesuffix(".tar.gz") + "/PKG-INFO"))
     check_sdist(sdist.name, in_sdist, page)
-    check_wheel(wheel.name, in_wheel, {path.removeprefix("src/") for path in page})
+    check_addresses(sdist.name, metadata, os.environ.get("PROJECT_URL", ""))
+    for wheel in wheels:
+        with zipfile.ZipFile(wheel) as zipped:
+            in_wheel = set(zipped.namelist())
+            [path] = [name for name in in_wheel if name.endswith(".dist-info/METADATA")]
+            in_its_metadata = message_from_bytes(zipped.read(path))
+        check_wheel(wheel.name, in_wheel, {path.removeprefix("src/") for path in page})
+        for key in ("Name", "Version", "Project-URL"):
+            if metadata.get_all(key) != in_its_metadata.get_all(key):
+                expected, got = metadata.get_all(key), in_its_metadata.get_all(key)
+                sys.exit(f"{wheel.name}: {key}: expected {expected} as in {sdist.name}, got {got}; build both again")
+        if metadata.get_payload() != in_its_metadata.get_payload():
+            sys.exit(f"{wheel.name}: the description is not that of {sdist.name}; build both again")
+
+
+def _content(archive: tarfile.TarFile, name: str) -> bytes:
+    file = archive.extractfile(name)
+    if file is None:
+        sys.exit(f"{archive.name} lacks {name}")
+    return file.read()
+
+
+def check_addresses(name: str, metadata: Message, project_url: str) -> None:
+    """Check that the metadata has the addresses of the project, and no link that only works in the repository.
+
+    Without a project URL, the metadata must have no addresses, unless the source distribution was built with them.
+    """
+    addresses = dict(text.split(", ", 1) for text in metadata.get_all("Project-URL", []))
+    if not project_url and not addresses:
+        return
+    if project_url and addresses.get("Source") != project_url.rstrip("/"):
+        sys.exit(f"{name}: Source: expected {project_url}, got {addresses.get('Source')}; build again")
+    expect_none(name, "lacks the address of", {"Homepage", "Source", "Issues", "Changelog"} - addresses.keys())
+    description = str(metadata.get_payload())
+    expect_none(name, "has relative links in its description", set(RELATIVE_LINK.findall(description)))
 
 
 def check_sdist(name: str, files: set[str], page: set[str]) -> None:
@@ -42,15 +85,16 @@ def check_sdist(name: str, files: set[str], page: set[str]) -> None:
 
 
 def check_wheel(name: str, files: set[str], page: set[str]) -> None:
-    """Check that the wheel has the page, the native module and all Python files, and no sources in C."""
-    if "-cp311-abi3-" not in name:
+    """Check that the wheel has the page and all Python files, no sources in C, and the module that its name promises."""
+    pure = name.endswith("-py3-none-any.whl")
+    if not pure and "-cp311-abi3-" not in name:
         sys.exit(f"{name}: expected a wheel cp311-abi3, got another; read the messages of the compiler")
     modules = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src").rglob("*.py*") if path.suffix != ".pyc"}
     data = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src").rglob("*.toml")}
     expect_none(name, "lacks", (modules | data | page | {PACKAGE + "py.typed"}) - files)
     natives = {file for file in files if file.startswith(PACKAGE + "codec/_native.") and file.endswith((".so", ".pyd"))}
-    if len(natives) != 1:
-        sys.exit(f"{name}: expected 1 native module, got {len(natives)}; read the messages of the compiler")
+    if len(natives) != (0 if pure else 1):
+        sys.exit(f"{name}: expected {0 if pure else 1} native modules, got {len(natives)}; read the compiler's messages")
     expect_none(name, "has sources in C", {file for file in files if file.endswith((".c", ".h"))})
     expect_none(name, "has files of another package", {file for file in files if not file.startswith("noether")})
     expect_none(name, "lacks a licence of", {"LICENSE", "zstd.txt"} - {Path(file).name for file in files})

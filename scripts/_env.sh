@@ -17,15 +17,25 @@ find_python() {
     return 1
 }
 
+# Install packages of Debian: as root, or with sudo on a machine of CI. Other machines are left as they are.
+install_packages() {
+    local run=(env)
+    if [ "$(id -u)" != 0 ]; then
+        [ -n "${CI:-}" ] || return 1
+        run=(sudo -n)
+    fi
+    command -v apt-get >/dev/null || return 1
+    echo "installing $*"
+    "${run[@]}" apt-get update -qq &&
+        "${run[@]}" apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
 # The compiled decoder is optional and makes reads faster. It needs a C compiler and the headers of zstd.
 find_compiler() {
     if echo '#include <zstd.h>' | cc -E - >/dev/null 2>&1; then
         return
     fi
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        echo "installing a C compiler and the headers of zstd"
-        apt-get update -qq && apt-get install -y -qq gcc libc6-dev libzstd-dev >/dev/null && return
-    fi
+    install_packages gcc libc6-dev libzstd-dev && return
     echo "note: found no C compiler with the headers of zstd, so numcodecs decodes chunks, which takes longer;" \
         "on Debian, install them with: apt-get install gcc libc6-dev libzstd-dev"
 }
@@ -38,10 +48,8 @@ find_browser() {
         packages+=(chromium-headless-shell)
     fi
     command -v npm >/dev/null || packages+=(npm)
-    if [ "${#packages[@]}" -gt 0 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        echo "installing ${packages[*]}"
-        { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null; } ||
-            echo "note: ${packages[*]} could not be installed"
+    if [ "${#packages[@]}" -gt 0 ]; then
+        install_packages "${packages[@]}" || echo "note: ${packages[*]} could not be installed"
     fi
     # npm copies the lock file into node_modules at an installation.
     if command -v npm >/dev/null && [ "$directory/package-lock.json" -nt "$directory/node_modules/.package-lock.json" ]; then
@@ -98,8 +106,8 @@ with open("pyproject.toml", "rb") as file:
     echo "creating $environment with $("$python" --version)"
     rm -rf "$environment"
     "$python" -m venv "$environment"
-    mapfile -t requirements <<<"$requirements"
+    echo "$requirements" >"$environment/requirements.txt"
     "$environment/bin/python" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-        "${requirements[@]}"
+        --requirement "$environment/requirements.txt"
     echo "$wanted" >"$environment/installed"
 }
