@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = "noether/data/zarr_store/"
-PAGE = ROOT / "src" / PACKAGE / "viewing" / "page"
+PAGE = f"src/{PACKAGE}viewing/page/"  # of the viewer; npm builds it
 # Files that only a checkout needs.
 CHECKOUT_ONLY = (".ci/", ".editorconfig", ".github/", ".gitignore", ".pre-commit-config.yaml")
 # Files that setuptools writes.
@@ -31,10 +31,10 @@ def main(directory: Path) -> None:
     wheels = sorted(directory.glob("*.whl"))
     if not wheels:
         sys.exit(f"{directory}: expected a wheel, got none; build one with: ./scripts/build")
-    page = {str(path.relative_to(ROOT)) for path in PAGE.rglob("*") if path.is_file()}
     with tarfile.open(sdist) as archive:
         in_sdist = {member.name.partition("/")[2] for member in archive if member.isfile()}
         metadata = message_from_bytes(_content(archive, sdist.name.removesuffix(".tar.gz") + "/PKG-INFO"))
+    page = {path for path in in_sdist if path.startswith(PAGE)}
     check_sdist(sdist.name, in_sdist, page)
     check_addresses(sdist.name, metadata, os.environ.get("PROJECT_URL", ""))
     for wheel in wheels:
@@ -75,12 +75,13 @@ def check_addresses(name: str, metadata: Message, project_url: str) -> None:
 
 def check_sdist(name: str, files: set[str], page: set[str]) -> None:
     """Check that the source distribution has the files of the checkout and the page, and no others."""
-    expect_none(name, "has no page of the viewer", {"index.html"} - {Path(path).name for path in page & files})
+    expect_none(name, "has no page of the viewer", {f"{PAGE}index.html"} - files)
     if not (ROOT / ".git").exists():  # an unpacked source distribution
         return
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     tracked = {path for path in listed.split("\0") if path and not path.startswith(CHECKOUT_ONLY)}
-    expect_none(name, "lacks", (tracked | page) - files)
+    built = {str(path.relative_to(ROOT)) for path in (ROOT / PAGE).rglob("*") if path.is_file()}
+    expect_none(name, "lacks", (tracked | built) - files)
     expect_none(name, "has too much", {path for path in files - tracked - page if not path.startswith(WRITTEN)})
 
 

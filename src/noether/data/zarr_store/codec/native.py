@@ -85,8 +85,8 @@ def warn_of_slow_path() -> None:
         f"noether-zarr-store runs without its compiled module ({_error}). Without it, decoding chunks takes 2 to 7 "
         "times as long, encoding chunks 1.4 to 2.4 times, shuffling points 5 to 10 times, and computing the centres of "
         "cells 10 to 20 times. Install a C compiler and the headers of zstd (Debian: apt-get install gcc libc6-dev "
-        "libzstd-dev). Then install the package again: pip install --force-reinstall --no-deps --no-cache-dir "
-        "noether-zarr-store",
+        "libzstd-dev). Then install the package again, from its sources: pip install --force-reinstall --no-deps "
+        "--no-cache-dir --no-binary noether-zarr-store noether-zarr-store",
         RuntimeWarning,
         stacklevel=3,
     )
