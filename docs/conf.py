@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import re
 import shutil
+import tomllib
+import zlib
 from itertools import pairwise
 from os.path import relpath
 from pathlib import Path
@@ -33,14 +36,16 @@ extensions = [
     "myst_parser",
     "numpydoc",
     "sphinx.ext.autodoc",
-    "sphinx.ext.viewcode",
+    "sphinx.ext.intersphinx",
+    # The source is a page of the site, or a page of the repository if its address is known.
+    "sphinx.ext.linkcode" if os.environ.get("PROJECT_URL") else "sphinx.ext.viewcode",
 ]
 exclude_patterns = ["images"]
 nitpicky = True
-# References to supported names must resolve. Annotations also name classes of other libraries, which this site does not
-# describe, and internal classes.
+# References to supported names, and to the classes of `other_libraries.toml`, must resolve. Annotations also name
+# internal classes, and the validators of pydantic.
 nitpick_ignore_regex = [
-    ("py:class", r"(annotated_types|collections|concurrent|numpy|os|pathlib|pydantic|torch|types|zarr)\..+"),
+    ("py:class", r"(annotated_types|pydantic)\..+"),
     ("py:class", r"noether\.data\.zarr_store\..+"),
     ("py:class", r"\w+"),
 ]
@@ -66,6 +71,21 @@ autodoc_type_aliases = {"ArrayLike": "ArrayLike", "DTypeLike": "DTypeLike", "Res
 python_maximum_signature_line_length = 90
 numpydoc_show_class_members = False
 numpydoc_attributes_as_param_list = True
+
+
+# --- Other libraries --------------------------------------------------------------------------------------------------
+
+INVENTORIES: dict[str, dict[str, str]] = {}
+intersphinx_mapping = {}
+for _library, _content in tomllib.loads((DOCS / "other_libraries.toml").read_text(encoding="utf-8")).items():
+    INVENTORIES[_library] = _content["names"]
+    _path = DOCS.parent / "build" / "inventories" / f"{_library}.inv"
+    _path.parent.mkdir(parents=True, exist_ok=True)
+    # The format of Sphinx: four lines, then a compressed line for each name.
+    _head = f"# Sphinx inventory version 2\n# Project: {_library}\n# Version: \n# The rest is compressed by zlib.\n"
+    _lines = "".join(f"{name} py:class 1 {page} -\n" for name, page in _content["names"].items())
+    _path.write_bytes(_head.encode() + zlib.compress(_lines.encode()))
+    intersphinx_mapping[_library] = (_content["url"], str(_path))
 
 
 # --- Pages ------------------------------------------------------------------------------------------------------------
@@ -194,8 +214,9 @@ numpydoc_xref_ignore = "all"
 
 
 def link_supported_names(_app: Sphinx, config: Any) -> None:
-    """Replace the links of numpydoc, which lead to the documentation of Python and NumPy."""
-    config.numpydoc_xref_aliases_complete = PUBLIC
+    """Replace the links of numpydoc, some of which lead to names that no inventory has."""
+    others = {name.rpartition(".")[2]: name for names in INVENTORIES.values() for name in names if "." in name}
+    config.numpydoc_xref_aliases_complete = others | PUBLIC
 
 
 def write_api_pages(_app: Sphinx) -> None:
@@ -262,6 +283,22 @@ def _shortened(annotations: str | None) -> str | None:
 
 def _rst(text: str) -> str:
     return re.sub(r"`([^`]*)`", r"``\1``", text)
+
+
+def linkcode_resolve(domain: str, info: dict[str, str]) -> str | None:
+    """Return the address of the source of a name in the repository, or None if Python does not know its lines."""
+    found: Any = importlib.import_module(info["module"]) if domain == "py" and info["module"] else None
+    for name in info["fullname"].split("."):
+        found = getattr(found, name, None)
+    try:
+        path = Path(inspect.getsourcefile(inspect.unwrap(found)) or "")
+        lines, first = inspect.getsourcelines(found)
+    except (OSError, TypeError):
+        return None
+    if DOCS.parent not in path.parents:
+        return None
+    address = f"{os.environ['PROJECT_URL']}/blob/{os.environ.get('GITHUB_SHA', 'main')}"
+    return f"{address}/{path.relative_to(DOCS.parent)}#L{first}-L{first + len(lines) - 1}"
 
 
 def resolve_name(app: Sphinx, env: Any, node: Any, content: Any) -> Any:
