@@ -86,18 +86,18 @@ def check_sdist(name: str, files: set[str], page: set[str]) -> None:
 
 
 def check_wheel(name: str, files: set[str], page: set[str]) -> None:
-    """Check that the wheel has the page, all Python files, no sources in C, and the module that its name promises."""
+    """Check that the wheel has the page, the demo, all Python files, no sources in C, and the module of its name."""
     pure = name.endswith("-py3-none-any.whl")
     if not pure and "-cp311-abi3-" not in name:
         sys.exit(f"{name}: expected a wheel cp311-abi3, got another; read the messages of the compiler")
     modules = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src").rglob("*.py*") if path.suffix != ".pyc"}
-    data = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src").rglob("*.toml")}
+    paths = [*(ROOT / "src").rglob("*.toml"), *(ROOT / "src" / PACKAGE / "demo").rglob("*")]
+    data = {str(path.relative_to(ROOT / "src")) for path in paths if path.is_file() and path.suffix != ".pyc"}
     expect_none(name, "lacks", (modules | data | page | {PACKAGE + "py.typed"}) - files)
     natives = {file for file in files if file.startswith(PACKAGE + "codec/_native.") and file.endswith((".so", ".pyd"))}
-    if len(natives) != (0 if pure else 1):
-        sys.exit(
-            f"{name}: expected {0 if pure else 1} native modules, got {len(natives)}; read the compiler's messages"
-        )
+    expected = 0 if pure else 1
+    if len(natives) != expected:
+        sys.exit(f"{name}: expected {expected} native modules, got {len(natives)}; read the messages of the compiler")
     expect_none(name, "has sources in C", {file for file in files if file.endswith((".c", ".h"))})
     expect_none(name, "has files of another package", {file for file in files if not file.startswith("noether")})
     expect_none(name, "lacks a licence of", {"LICENSE", "zstd.txt"} - {Path(file).name for file in files})

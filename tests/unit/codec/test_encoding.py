@@ -145,7 +145,7 @@ def test_compiled_module_refuses_an_itemsize_whose_double_overflows(itemsize: in
     assert native.encode is not None
     with pytest.raises(ValueError, match=r"^values: expected whole rows"):
         native.encode(
-            bytes(8),
+            np.zeros(8, np.uint8),
             None,
             chunk_rows=1,
             width=1,
