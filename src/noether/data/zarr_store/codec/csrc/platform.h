@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <immintrin.h>
 #define WITH_CRC __attribute__((target("sse4.2")))
 #define WITH_FLOAT16 __attribute__((target("f16c")))
@@ -24,10 +25,18 @@
 #error "no known crc32c instruction; without this module, numcodecs and NumPy do its work"
 #endif
 
-/* Return whether this processor has the instructions that this header uses. */
+/* Return whether this processor has the instructions that this header uses. clang's `__builtin_cpu_supports` does not
+   know f16c in all versions. */
 static inline bool is_processor_supported(void) {
 #if defined(__x86_64__)
-    return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("f16c");
+    const unsigned int needed = bit_SSE4_2 | bit_F16C | bit_OSXSAVE;
+    unsigned int a, b, c, d, low, high;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || (c & needed) != needed) {
+        return false;
+    }
+    /* The instructions of f16c use the registers of AVX, which the operating system must save. */
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (low & 6) == 6;
 #else
     return true; /* the compiler flags require them */
 #endif
