@@ -80,7 +80,10 @@ def count(root: Path, work_dir: Path, chunk_points: int, n_points: int = N_POINT
     reader = ZarrChunkReader(root)
     counts = SizeCounts(
         chunk_points,
-        {field: sizes[field] / (n_points * WIDTHS[field] * (4 if field == "volume_position" else 2)) for field in FIELDS},
+        {
+            field: sizes[field] / (n_points * WIDTHS[field] * (4 if field == "volume_position" else 2))
+            for field in FIELDS
+        },
         sum(sizes.values()) / n_points,
         {drawn: _mean_draw(reader, drawn, chunk_points) for drawn in DRAWS},
     )

@@ -240,7 +240,15 @@ def _planned(dataset: Dataset) -> tuple[int, int]:
 
 def size_table() -> str:
     """Return the table of points and stored bytes."""
-    head = ["dataset", "samples", "surface points", "volume points", "bytes a point", "store before compression", "store"]
+    head = [
+        "dataset",
+        "samples",
+        "surface points",
+        "volume points",
+        "bytes a point",
+        "store before compression",
+        "store",
+    ]
     rows = []
     for dataset in DATASETS:
         work = Work.of(dataset)
@@ -249,7 +257,10 @@ def size_table() -> str:
             [
                 dataset.name,
                 f"{dataset.n_samples:,}",
-                *(f"{dataset.points[domain]:,}" if domain in dataset.points else "–" for domain in ("surface", "volume")),
+                *(
+                    f"{dataset.points[domain]:,}" if domain in dataset.points else "–"
+                    for domain in ("surface", "volume")
+                ),
                 " and ".join(dict.fromkeys(a_point)),
                 _size(work.stored),
                 _size(work.compressed),

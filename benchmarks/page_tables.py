@@ -22,7 +22,9 @@ def read_table(page: str, name: str) -> str:
     """Return a table of a page of ``docs``. Raises `LookupError` if the page has no such table."""
     found = _pattern(name).search(_path(page).read_text(encoding="utf-8"))
     if found is None:
-        raise LookupError(f"docs/{page}: no table {name!r}; add the line <!-- table: {name} --> and the line <!-- end -->")
+        raise LookupError(
+            f"docs/{page}: no table {name!r}; add the line <!-- table: {name} --> and the line <!-- end -->"
+        )
     return found[2].strip("\n")
 
 
@@ -30,7 +32,9 @@ def write_table(page: str, name: str, table: str) -> None:
     """Replace a table of a page of ``docs``."""
     read_table(page, name)
     text = _path(page).read_text(encoding="utf-8")
-    _path(page).write_text(_pattern(name).sub(lambda found: f"{found[1]}\n{table}\n\n{found[3]}", text), encoding="utf-8")
+    _path(page).write_text(
+        _pattern(name).sub(lambda found: f"{found[1]}\n{table}\n\n{found[3]}", text), encoding="utf-8"
+    )
 
 
 def _path(page: str) -> Path:
