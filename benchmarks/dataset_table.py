@@ -258,7 +258,7 @@ def size_table() -> str:
                 dataset.name,
                 f"{dataset.n_samples:,}",
                 *(
-                    f"{dataset.points[domain]:,}" if domain in dataset.points else "–"
+                    f"{dataset.points[domain]:,}" if domain in dataset.points else "none"
                     for domain in ("surface", "volume")
                 ),
                 " and ".join(dict.fromkeys(a_point)),

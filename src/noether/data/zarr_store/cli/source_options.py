@@ -104,8 +104,8 @@ def open_former_source(
             files, field_attributes = recorded
             return TreeSource(source, files, frozenset(), options, field_attributes)
         raise ArgumentError(
-            f"--source {source}: {REPORT_NAME} of the store does not describe all files of the source; name them as the "
-            "conversion did, with --mapping, --preset or --filemap"
+            f"--source {source}: {REPORT_NAME} of the store does not describe all files of the source; "
+            "name them as the conversion did, with --mapping, --preset or --filemap"
         )
     opened, _ = open_source(source, preset, filemap, mapping, options)
     return opened
