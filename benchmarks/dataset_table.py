@@ -218,7 +218,7 @@ class Work:
     def of(cls, dataset: Dataset) -> Work:
         """Extrapolate the work of a dataset."""
         rates = Rates.measured()
-        memory, scratch = _planned(dataset)
+        memory, scratch = _planned(dataset.name)
         rate = rates.large_values if scratch else rates.tree_values
         field_bytes = {
             spec.field: dataset.n_samples * dataset.points[spec.domain] * _row_bytes(spec) for spec in dataset.specs
@@ -238,8 +238,10 @@ def _row_bytes(spec: FieldSpec) -> int:
     return spec.width * (4 if spec.name == "position" else 2)
 
 
-def _planned(dataset: Dataset) -> tuple[int, int]:
+@cache
+def _planned(name: str) -> tuple[int, int]:
     """Return memory and temporary files of a worker, which the plan reads from the headers of files of holes."""
+    dataset = next(one for one in DATASETS if one.name == name)
     with tempfile.TemporaryDirectory(prefix="noether-bench-") as directory:
         tree = Path(directory) / "source"
         (tree / "run_1").mkdir(parents=True)

@@ -60,18 +60,12 @@ def test_damage_page_names_every_finding_beside_its_remedy() -> None:
     assert found == expected
 
 
-@pytest.mark.parametrize(
-    ("name", "table"), [("sizes", "size_table"), ("preprocessed", "conversion_table"), ("published", "raw_table")]
-)
-def test_dataset_tables_are_those_of_the_script(name: str, table: str) -> None:
-    """`python -m benchmarks.dataset_table` brings the page up to date."""
-    module = script("dataset_table")
-    assert script("page_tables").read_table(module.PAGE, name) == getattr(module, table)()
-
-
-def test_plans_of_datasets_need_little_memory() -> None:
-    """The page says so. No sample is in memory, because its files are mapped."""
-    module = script("dataset_table")
+def test_dataset_tables_are_those_of_the_script() -> None:
+    """`python -m benchmarks.dataset_table` brings the page up to date. The page also says how much memory is planned."""
+    module, tables = script("dataset_table"), script("page_tables")
+    assert tables.read_table(module.PAGE, "sizes") == module.size_table()
+    assert tables.read_table(module.PAGE, "preprocessed") == module.conversion_table()
+    assert tables.read_table(module.PAGE, "published") == module.raw_table()
     assert [one.name for one in module.DATASETS if module.Work.of(one).memory > 200e6] == []
 
 
