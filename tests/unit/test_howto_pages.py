@@ -61,7 +61,7 @@ def test_damage_page_names_every_finding_beside_its_remedy() -> None:
 
 
 def test_dataset_tables_are_those_of_the_script() -> None:
-    """`python -m benchmarks.dataset_table` brings the page up to date. The page also says how much memory is planned."""
+    """`python -m benchmarks.dataset_table` brings the page up to date. It also has the planned memory."""
     module, tables = script("dataset_table"), script("page_tables")
     assert tables.read_table(module.PAGE, "sizes") == module.size_table()
     assert tables.read_table(module.PAGE, "preprocessed") == module.conversion_table()
