@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from noether.data.zarr_store.sources import TreeSource
@@ -114,6 +115,21 @@ def test_a_source_is_read_with_the_recorded_file_names(root: Path, tree: str) ->
     remove("conversion.json")(root)
     assert call("verify", root, "--source", tree).code == 2
     assert call("verify", root, "--source", tree, "--preset", "ahmedml").code == 0
+
+
+def test_the_mapping_of_a_source_is_requested(tmp_path: Path) -> None:
+    """The report records no mapping, so both commands need it, and say so."""
+    store, text = tmp_path / "store", "name = 'own'\nid = 'run_{n}'\n[domains.volume]\nfile = 'run_{n}.npz'\n"
+    (tmp_path / "own.toml").write_text(f"{text}fields = {{ position = 'x', pressure = 'p' }}\n")
+    np.savez(tmp_path / "run_1.npz", x=np.ones((9, 3)), p=np.ones(9))
+    assert call("convert", tmp_path, store, "--mapping", tmp_path / "own.toml", "--workers", 0).code == 0
+    for command in ("verify", "repair"):
+        ran = call(command, store, "--source", tmp_path)
+        assert (ran.code, ran.stderr.partition("; ")[2]) == (
+            2,
+            "name them as the conversion did, with --mapping, --preset or --filemap\n",
+        )
+        assert call(command, store, "--source", tmp_path, "--mapping", tmp_path / "own.toml").code == 0
 
 
 def test_a_source_that_cannot_be_compared_ends_with_1(root: Path, tmp_path: Path) -> None:

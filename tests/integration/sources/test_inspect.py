@@ -188,6 +188,15 @@ def test_values_beyond_float16_are_reported(tmp_path: Path) -> None:
     assert "velocity reaches" not in mapping
 
 
+@pytest.mark.parametrize(
+    ("array", "field"),
+    [("totalPressureCoeff", "total_pressure_coeff"), ("heatFlux2Wall", "heat_flux2_wall"), ("kOmegaSST", "k_omegasst")],
+)
+def test_words_of_an_array_are_separated_in_its_field(tmp_path: Path, array: str, field: str) -> None:
+    np.savez(tmp_path / "a.npz", points=np.ones((9, 3)), **{array: np.ones(9)})  # type: ignore[arg-type]
+    assert f'{field} = "{array}"' in inspect(tmp_path / "a.npz").mapping
+
+
 def test_the_table_is_printed_with_the_mapping(tmp_path: Path) -> None:
     save_h5(tmp_path / "in")
     ran = call("inspect", tmp_path / "in" / "run_2.h5")

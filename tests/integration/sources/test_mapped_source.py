@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -283,6 +284,20 @@ def test_a_root_without_samples_is_refused_with_expected_files(tmp_path: Path, d
     save(tmp_path, "other.npy")
     with pytest.raises(SourceError, match=re.escape(message)):
         MappedSource(tmp_path / directory, cut_mapping("vtk"))
+
+
+@pytest.mark.parametrize(("named", "right"), [("", "raw/vtk"), ("raw", "raw/vtk"), ("raw/vtk/run_1", "raw/vtk")])
+def test_a_root_above_or_below_the_samples_is_refused_with_the_right_one(
+    tmp_path: Path, named: str, right: str
+) -> None:
+    shutil.copytree(VTK, tmp_path / "raw" / "vtk")
+    save(tmp_path, "raw/other.npy")
+    (tmp_path / "arrays" / "run_1").mkdir(parents=True)
+    shutil.copy(VTK / "run_1" / "surface.vtp", tmp_path / "arrays" / "run_1")  # one of the two files of a sample
+    message = rf"no sample found among .*; name {tmp_path / right}, which has such files, as the source$"
+    with pytest.raises(SourceError, match=message):
+        MappedSource(tmp_path / named, cut_mapping("vtk"))
+    MappedSource(tmp_path / right, cut_mapping("vtk"))
 
 
 @pytest.mark.parametrize(

@@ -186,6 +186,13 @@ def test_an_unlisted_group_of_another_store_is_noted(root: Path, tmp_path: Path)
     assert note.explanation.startswith("a group that was written with other settings (shuffle_seed)")
 
 
+def test_a_damaged_root_that_is_not_listed_needs_the_source(root: Path) -> None:
+    """Neither the manifest nor the root has its content."""
+    all_of(unlist("run_2"), put(ROOT, b"{"))(root)
+    [finding] = census(root).having("damage")
+    assert "--source SOURCE; or, to discard the sample, delete the directory" in finding.way_out
+
+
 def test_a_listed_group_of_another_store_is_damage(root: Path, tmp_path: Path) -> None:
     other = write_runs(tmp_path / "other", "run_2", shuffle_seed=9)
     shutil.rmtree(root / GROUP)

@@ -13,7 +13,7 @@ from pydantic_core import from_json
 
 from noether.data.schemas import FileMap, extended_filemap
 from noether.data.zarr_store.cli.completion import completes
-from noether.data.zarr_store.convert import ReportFile
+from noether.data.zarr_store.convert import REPORT_NAME, ReportFile
 from noether.data.zarr_store.errors import ArgumentError, CorruptDataError
 from noether.data.zarr_store.layout import CANONICAL_TO_SPEC
 from noether.data.zarr_store.sources import MappedSource, TreeSource, find_mapping, shipped_mappings
@@ -103,6 +103,10 @@ def open_former_source(
         if recorded is not None:
             files, field_attributes = recorded
             return TreeSource(source, files, frozenset(), options, field_attributes)
+        raise ArgumentError(
+            f"--source {source}: {REPORT_NAME} of the store does not describe all files of the source; "
+            "name them as the conversion did, with --mapping, --preset or --filemap"
+        )
     opened, _ = open_source(source, preset, filemap, mapping, options)
     return opened
 

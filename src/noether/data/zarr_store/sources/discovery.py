@@ -184,7 +184,10 @@ def find_samples(storage: Storage, mapping: SourceMapping) -> dict[str, FoundSam
     if not samples:
         require_root(storage.root)
         expected = ", ".join(list(of_domains)[:3])
-        way_out = "; ".join([*unread_files(item.key for item in listing), "check the path and the mapping"])
+        keys = [item.key for item in listing]
+        other_root = _root_of_matching_files(storage.root, keys, [plain[text] for text in of_domains])
+        correct = f"name {other_root}, which has such files, as the source" if other_root else None
+        way_out = "; ".join([*unread_files(keys), correct or "check the path and the mapping"])
         n_files = len(listing)
         raise SourceError(
             f"{storage.root}: no sample found among {n_files:,} files, expected files such as {expected}; {way_out}"
@@ -197,6 +200,20 @@ def find_samples(storage: Storage, mapping: SourceMapping) -> dict[str, FoundSam
     _add_tables(samples, _patterns_of_attributes(mapping, of_tables=True), listing)
     _add_files_beside(samples, listing)
     return samples
+
+
+def _root_of_matching_files(root: str, keys: Iterable[str], patterns: Sequence[PathPattern]) -> str | None:
+    """Return the directory above or below a root relative to which files match the most patterns, or None."""
+    above, _, name = root.rpartition("/")
+    matched: dict[str, set[str]] = {}
+    for key in keys:
+        *directories, file = with_plain_suffix(key).split("/")
+        below = ((depth, "/".join([*directories[depth:], file])) for depth in range(1, len(directories) + 1))
+        for depth, path in [(-1, f"{name}/{with_plain_suffix(key)}"), *below]:
+            texts = {pattern.text for pattern in patterns if pattern.match(path) is not None}
+            if texts:
+                matched.setdefault(above if depth < 0 else "/".join([root, *directories[:depth]]), set()).update(texts)
+    return max(matched, key=lambda directory: len(matched[directory]), default=None)
 
 
 def _add(

@@ -106,7 +106,8 @@ def field_name(kind: str, array: FoundArray, called: str) -> str:
         wanted = _known_width(kind, name) or (3 if name in _VECTORS else 1)
         if re.fullmatch(pattern, bare, re.IGNORECASE) and width == wanted:
             return name
-    own = re.sub("[^a-z0-9]+", "_", bare.lower()).strip("_")
+    words = re.sub("(?<=[a-z0-9])(?=[A-Z][a-z])", "_", bare)  # "totalPressureCoeff"
+    own = re.sub("[^a-z0-9]+", "_", words.lower()).strip("_")
     own = own if own[:1].isalpha() else f"field_{own}".rstrip("_")
     return f"{own}_{width}" if own in _FIELD_NAMES else own
 

@@ -181,12 +181,13 @@ class Findings:
         sample_id: str | None = None,
         field: str | None = None,
         key: str | None = None,
+        way_out: str | None = None,
     ) -> None:
-        """Add a finding; equal findings count once."""
-        severity, way_out = _WAYS_OUT[kind]
-        way_out = way_out.format(store=self.store_root)
+        """Add a finding; equal findings count once. Without a remedy, it gets that of its kind."""
+        severity, usual = _WAYS_OUT[kind]
+        remedy = (way_out or usual).format(store=self.store_root)
         with self._lock:
-            self._found.add(Finding(kind, severity, sample_id, field, key, explanation, way_out))
+            self._found.add(Finding(kind, severity, sample_id, field, key, explanation, remedy))
 
     def add_chunk(self, chunk: int, explanation: str, *, sample_id: str, field: str, key: str) -> None:
         """Add a damaged chunk; the damaged chunks of one shard become one finding."""

@@ -170,7 +170,13 @@ def find_unlisted(
         inside = others[path].keys() - {ROOT_KEY}
         if _is_damaged(own) and inside and all(is_own_key(key, layouts) for key in inside):
             explanation = "the root of a group that the manifest does not list is damaged"
-            findings.add("metadata_damaged", explanation, sample_id=sample_id_of(path), key=f"{path}/{ROOT_KEY}")
+            findings.add(
+                "metadata_damaged",
+                explanation,
+                sample_id=sample_id_of(path),
+                key=f"{path}/{ROOT_KEY}",
+                way_out="noether-zarr repair {store} --source SOURCE; or, to discard the sample, delete the directory",
+            )
         elif isinstance(own, ManifestError) or problem:
             findings.add("not_recognised", problem, key=path)
         else:
