@@ -152,6 +152,13 @@ def test_parts_are_converted_by_separate_commands(tree: Path, store: Path) -> No
     assert "note: other parts" not in second.stdout
 
 
+def test_a_merge_that_makes_a_manifest_says_that_splits_are_lost(tree: Path, store: Path) -> None:
+    manifest_after(tree, store, *PRESET)
+    assert "splits" not in call("merge", store).stdout
+    (store / "manifest.json").unlink()
+    assert "note: there was no manifest, so the new one has no splits; set them with" in call("merge", store).stdout
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "summary"),

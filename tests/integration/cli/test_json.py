@@ -48,7 +48,7 @@ CALLS: dict[str, tuple[list[str], set[str]]] = {
     "index": (["{store}"], {"store_root", "chunk_index", "missing_arrays"}),
     "info": (["{store}"], {"store_root", "n_samples", "domains", "splits"}),
     "inspect": (["{tree}", "--mapping", "{new}"], {"root", "files", "mapping", "n_samples"}),
-    "merge": (["{store}"], {"store_root", "added", "updated", "unchanged", "missing", "refused", "removing"}),
+    "merge": (["{store}"], {"store_root", "added", "updated", "unchanged", "missing", "refused", "removing", "is_new"}),
     "merge-stats": (["{stats}", "--output", "{new}.json"], {"statistics", "written"}),
     "plot": (["{store}", "run_1", "{new}.png", "--field", "surface_pressure"], {"path"}),
     "remove": (["{store}", "--sample", "run_2"], {"store_root", "is_dry_run", "n_bytes", "samples"}),

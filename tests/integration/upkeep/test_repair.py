@@ -183,6 +183,7 @@ def test_an_unreadable_manifest_is_kept_as_a_backup(root: Path, damage: Damage) 
     data, former = (root / "manifest.json").read_bytes(), json.loads((root / GROUP / "zarr.json").read_bytes())
     report = repair_store(root)
     assert report.is_sound
+    assert "its splits cannot be restored, set them again after the repair" in report.actions[0].reason
     assert (root / "manifest.json.damaged").read_bytes() == data
     made = StoreManifest.load(str(root))
     assert list(made.samples) == list(IDS)
@@ -219,7 +220,8 @@ def test_a_replaced_group_updates_the_manifest(root: Path, source: TreeSource) -
 
 def test_splits_and_unknown_keys_survive_a_repair(root: Path, source: TreeSource) -> None:
     all_of(flip(SHARD, 20), flip(f"{IDS[0]}.zarr/zarr.json"))(root)
-    repair_store(root, source=source)
+    report = repair_store(root, source=source)
+    assert not any("splits" in action.reason for action in report.actions)
     made = StoreManifest.load(str(root))
     assert (made.splits, made.model_extra) == ({"train": ["run_2"]}, {"unit_system": "SI"})
 

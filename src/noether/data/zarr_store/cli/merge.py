@@ -36,6 +36,11 @@ def merge_command(
     with errors_reported(debug):
         report = merge_groups(store, storage_options=parse_options(storage_option, "--storage-option"))
         out.line(f"{len(report.added):,} added, {len(report.updated):,} updated, {len(report.unchanged):,} unchanged")
+        if report.is_new:
+            out.note(
+                "note: there was no manifest, so the new one has no splits; set them with noether-zarr split, or with "
+                "convert --split-file"
+            )
         if report.missing:
             what = f"{count_of(len(report.missing), 'sample')} of the manifest without a group"
             out.note(f"note: {what}: {_named(report.missing)}; convert them again")

@@ -39,6 +39,8 @@ class MergeReport:
         By path of a group, the reason why it does not belong to this store.
     removing : list of str
         Ids of samples whose removal has not ended; their groups are skipped.
+    is_new : bool
+        Whether there was no manifest, so that the new one has no splits.
     """
 
     added: list[str] = field(default_factory=list)
@@ -47,6 +49,7 @@ class MergeReport:
     missing: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     removing: list[str] = field(default_factory=list)
+    is_new: bool = False
 
 
 def merge_groups(
@@ -76,7 +79,8 @@ def merge_groups(
     paths = [path for path in listing.complete if path not in removing]
     if manifest is None and not paths:
         raise ManifestError(f"{root}: expected a manifest or a complete group, got neither; check the path")
-    report, found, settings = MergeReport(removing=sorted(removing.values())), dict[str, SampleEntry](), manifest
+    report = MergeReport(removing=sorted(removing.values()), is_new=manifest is None)
+    found, settings = dict[str, SampleEntry](), manifest
     own_manifests: dict[str, OwnManifest] = {}
     for path, own in read_own_manifests(storage, paths):
         try:

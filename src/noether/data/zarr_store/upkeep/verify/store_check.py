@@ -111,7 +111,8 @@ def require_manifest(storage: Storage, found: ReadManifest, listing: Listing, fi
             f"{join(storage.root, MANIFEST_NAME)}: {found.problem}, and {storage.root} has no complete group that this "
             "library wrote, so it is not a store; check the path"
         )
-    findings.add("manifest_damaged", found.problem, key=MANIFEST_NAME)
+    lost = "" if found.manifest is not None else "; its splits cannot be restored, set them again after the repair"
+    findings.add("manifest_damaged", f"{found.problem}{lost}", key=MANIFEST_NAME)
     return manifest
 
 
