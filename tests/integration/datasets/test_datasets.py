@@ -311,8 +311,8 @@ def test_a_pickled_dataset_of_many_samples_fits_into_a_pipe(root: Path, tmp_path
 
 # Since Python 3.12, a fork of a process with threads warns.
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-def test_the_example_of_the_readme_trains(root: Path) -> None:
-    chapter = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Train\n")[2]
+def test_the_example_of_the_page_trains(root: Path) -> None:
+    chapter = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
     code = chapter.partition("```python\n")[2].partition("```")[0]
     found: dict[str, Any] = {}
     example = code.replace("/data/ahmedml-store", str(root)).replace("range(100)", "range(2)")

@@ -207,10 +207,10 @@ def test_a_field_without_a_finite_value_is_refused() -> None:
         Normalize({"volume_sdf": RunningStats.of([np.nan])})
 
 
-def test_the_example_of_the_readme_restores_what_it_normalized(
+def test_the_example_of_the_page_restores_what_it_normalized(
     root: Path, stats: dict[str, RunningStats], tmp_path: Path
 ) -> None:
-    chapter = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Statistics\n")[2]
+    chapter = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
     code = chapter.partition("```python\n")[2].partition("```")[0]
     save_statistics(stats, tmp_path / "stats.json")
     found: dict[str, Any] = {}

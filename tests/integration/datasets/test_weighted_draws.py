@@ -236,8 +236,8 @@ def test_normalize_keeps_the_inverse_probabilities_of_its_draws(root: Path) -> N
     assert not torch.equal(plain["q_sdf"], scaled["q_sdf"])
 
 
-def test_the_example_of_the_readme_draws(root: Path) -> None:
-    chapter = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n### Weighted draws\n")[2]
+def test_the_example_of_the_page_draws(root: Path) -> None:
+    chapter = (ROOT / "docs" / "weighted-draws.md").read_text(encoding="utf-8")
     code = chapter.partition("```python\n")[2].partition("```")[0].replace("/data/ahmedml-store", str(root))
     found: dict[str, Any] = {}
     exec(code, found)
