@@ -127,6 +127,12 @@ class Page:
         """The code blocks, in the order of the page."""
         return list(_blocks(self.text))
 
+    @property
+    def makes_demo(self) -> bool:
+        """Whether the page begins before `DEMO` exists, and makes it itself."""
+        commands = [command.arguments for block in self.blocks if block.is_run for command in block.commands]
+        return ["demo"] in commands or ["demo", DEMO] in commands
+
 
 def _blocks(text: str) -> Iterator[Block]:
     lines = text.split("\n")
