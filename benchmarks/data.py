@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.settings import REPOSITORY
 from noether.data.schemas import FileMap
 from noether.data.zarr_store import ZarrStoreWriter
+from noether.data.zarr_store.demo import SIMULATIONS
 
 __all__ = ["DOMAIN", "FIELDS", "FILEMAP", "SAMPLE", "Arrays", "compression_ratios", "sample_blocks", "source_arrays"]
 
@@ -34,7 +34,7 @@ FILEMAP = FileMap(**_FILES)
 FIELDS = tuple(_FILES)
 WIDTHS = {"volume_position": 3, "volume_pressure": 1, "volume_velocity": 3, "volume_vorticity": 3}
 
-_RUNS = tuple(REPOSITORY / "examples" / "data" / f"run_{i}" for i in range(1, 7))
+_RUNS = tuple(SIMULATIONS / f"run_{i}" for i in range(1, 7))
 _SEED = 20_240
 # Version in the names of cached files: increase it with every change of the generated values.
 _VERSION = 1

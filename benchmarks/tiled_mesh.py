@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from benchmarks.vtk_files import Make, VtkArray, write_grid
 from noether.data.zarr_store import ZarrChunkReader
+from noether.data.zarr_store.demo import SIMULATIONS
 from noether.data.zarr_store.sources import Cells, MeshFile
 
 __all__ = ["require_centres", "write_tiled"]
@@ -17,7 +18,7 @@ __all__ = ["require_centres", "write_tiled"]
 _REPOSITORY = Path(__file__).parents[1]
 # Hexahedra, prisms and polyhedra of snappyHexMesh. The cell data `row` hold the row of each cell in OpenFOAM's arrays.
 _MESH = _REPOSITORY / "tests" / "data" / "meshes" / "vtk" / "run_1" / "volume.vtu"
-_CENTRES = _REPOSITORY / "examples" / "data" / "run_1" / "volume_cell_position.npy"
+_CENTRES = SIMULATIONS / "run_1" / "volume_cell_position.npy"
 _APART = 4.0
 _MOST_ULP = 2.0
 

@@ -10,10 +10,11 @@ import torch
 
 from benchmarks.data import DOMAIN, FILEMAP, SAMPLE, source_arrays
 from benchmarks.results import Case, Comparison, Row
-from benchmarks.settings import CHUNK_POINTS, DRAW_POINTS, REPOSITORY, Settings
+from benchmarks.settings import CHUNK_POINTS, DRAW_POINTS, Settings
 from benchmarks.timing import order_of
 from noether.data.zarr_store import ZarrStoreWriter
 from noether.data.zarr_store.datasets import Draw, Falloff, ZarrStoreDataset
+from noether.data.zarr_store.demo import SIMULATIONS
 
 __all__ = ["compare_weighted_draws"]
 
@@ -62,7 +63,7 @@ def _store(settings: Settings) -> Path:
     """Write a sample with the distance of real cells to the surface. It is kept for the next benchmark."""
     root = settings.work_dir / f"store-weighted-{settings.n_points}"
     if not (root / "manifest.json").exists():
-        files = [REPOSITORY / "examples" / "data" / f"run_{run}" / "volume_cell_sdf.npy" for run in range(1, 7)]
+        files = [SIMULATIONS / f"run_{run}" / "volume_cell_sdf.npy" for run in range(1, 7)]
         real = np.concatenate([np.load(file).ravel() for file in files])
         source = {**source_arrays(settings.work_dir, settings.n_points), _SDF: np.resize(real, settings.n_points)}
         filemap = FILEMAP.model_copy(update={"volume_distance_to_surface": "sdf.npy"})

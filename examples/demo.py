@@ -20,9 +20,9 @@ from rich.console import Console
 from rich.table import Table
 
 from noether.data.zarr_store import ZarrChunkReader
+from noether.data.zarr_store.demo import SIMULATIONS
 from noether.data.zarr_store.plotting import draw_sample
 
-SOURCE = Path(__file__).parent / "data"
 SAMPLE = "run_1"
 # The meshes are small (2,000 faces, 18,000 cells), so the chunks are small too. Use the default, 4,096, for real ones.
 CHUNK_POINTS = 256
@@ -36,7 +36,7 @@ def main() -> None:
     output = Path(sys.argv[1] if len(sys.argv) > 1 else "demo-output").resolve()
     shutil.rmtree(output, ignore_errors=True)
     store = output / "ahmed"
-    command("convert", str(SOURCE), str(store), "--preset", "ahmedml", "--chunk-points", str(CHUNK_POINTS))
+    command("convert", str(SIMULATIONS), str(store), "--preset", "ahmedml", "--chunk-points", str(CHUNK_POINTS))
     command("info", str(store))
     show_costs(store)
     print(f"\npicture of three draws: {plot_draws(store, output / 'draws.png')}")

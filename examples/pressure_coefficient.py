@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from noether.data.zarr_store import ZarrChunkReader
 from noether.data.zarr_store.convert import convert, map_fields, open_writer
+from noether.data.zarr_store.demo import SIMULATIONS
 from noether.data.zarr_store.sources import TreeSource
 from noether.data.zarr_store.sources.presets import find_preset
 
-SOURCE = Path(__file__).parent / "data"
 # The meshes are small (2,000 faces), so the chunks are small too. Use the default, 4,096, for real meshes.
 CHUNK_POINTS = 256
 
@@ -44,7 +44,7 @@ def main() -> None:
     shutil.rmtree(store, ignore_errors=True)
 
     preset = find_preset("ahmedml")
-    source = TreeSource(SOURCE, preset.filemap, preset.optional)
+    source = TreeSource(SIMULATIONS, preset.filemap, preset.optional)
     convert(source, open_writer(store, source.filemap, preset.name, chunk_points=CHUNK_POINTS))
 
     report = map_fields(

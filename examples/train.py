@@ -32,9 +32,9 @@ from torch import Tensor, nn
 
 from noether.data.zarr_store import ZarrChunkReader
 from noether.data.zarr_store.datasets import Draw, Item, ZarrStoreDataset, collate_samples
+from noether.data.zarr_store.demo import SIMULATIONS
 from noether.data.zarr_store.export import Export, PredictionWriter
 
-SOURCE = Path(__file__).parent / "data"
 # The meshes are small (2,000 faces), so the chunks are small too. Use the default, 4,096, for real meshes.
 CHUNK_POINTS = 256
 SEED = 0
@@ -80,8 +80,8 @@ def main() -> None:
 
 def convert(store: Path) -> Path:
     """Convert the bundled simulations with splits, by the installed command line."""
-    splits = [f"--split-file={name}={SOURCE / name}.txt" for name in ("train", "test")]
-    arguments = [str(SOURCE), str(store), "--preset=ahmedml", f"--chunk-points={CHUNK_POINTS}", *splits]
+    splits = [f"--split-file={name}={SIMULATIONS / name}.txt" for name in ("train", "test")]
+    arguments = [str(SIMULATIONS), str(store), "--preset=ahmedml", f"--chunk-points={CHUNK_POINTS}", *splits]
     subprocess.run([Path(sys.executable).with_name("noether-zarr"), "convert", *arguments], check=True)  # noqa: S603
     return store
 
@@ -206,7 +206,7 @@ def predict(model: Surrogate, store: Path, path: Path) -> Export:
     """Write truth, prediction and error to the faces of the mesh, batch by batch, so that any size of mesh works."""
     anchors = open_dataset(store, "test", POINTS)[0]
     sample_id, scale = anchors["sample_id"], dynamic_pressure(anchors)
-    mesh = SOURCE / sample_id / "surface.vtp"
+    mesh = SIMULATIONS / sample_id / "surface.vtp"
     writer = PredictionWriter(store, sample_id, path, onto=mesh, fields=[PRESSURE], overwrite=True)
     with writer, torch.inference_mode():
         for batch in ZarrChunkReader(store).iter_sample(sample_id, POINTS, fields=[*SHAPE, PRESSURE]):

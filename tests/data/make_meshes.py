@@ -1,7 +1,7 @@
 """Cut the meshes of the tests out of a case: ``python make_meshes.py CASE``, with ``CASE/vtk`` and ``CASE/ensight``.
 
 CASE/vtk has the volume.vtu and surface.vtp of foamToVTK, CASE/ensight the run_1.case of foamToEnsight. Kept are the
-whole body, the cells of the volume near its rear end, and the array ``row``: the row of examples/data/run_1.
+whole body, the cells of the volume near its rear end, and the array ``row``: the row of demo/simulations/run_1.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import numpy as np
 import pyvista
 from numpy.typing import NDArray
 
+from noether.data.zarr_store.demo import SIMULATIONS
+
 # PyVista's own annotations reject what its functions take.
 Mesh = Any
 
 HERE = Path(__file__).parent / "meshes"
 SCALARS, VECTORS = ("p", "totalPressureCoeff", "row"), ("U", "vorticity", "wallShearStress")
-RUN_1 = HERE.parents[2] / "examples" / "data" / "run_1"
+RUN_1 = SIMULATIONS / "run_1"
 ELEMENTS = {5: "tria3", 7: "nsided", 9: "quad4", 12: "hexa8", 13: "penta6", 42: "nfaced"}
 
 

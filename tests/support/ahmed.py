@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noether.data.schemas import FileMap
-from support.repository import ROOT
+from noether.data.zarr_store.demo import SIMULATIONS
 
 Arrays = dict[str, NDArray[Any]]
 
-AHMED = ROOT / "examples" / "data"
+AHMED = SIMULATIONS
 RUNS = tuple(f"run_{i}" for i in range(1, 7))
 
 AHMED_FILEMAP = FileMap(

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import noether.data.zarr_store
 from noether.data.zarr_store.convert import convert, open_writer
 from noether.data.zarr_store.datasets import ZarrStoreDataset
+from noether.data.zarr_store.demo import SIMULATIONS
 from noether.data.zarr_store.sources import TreeSource
 from noether.data.zarr_store.sources.presets import find_preset
 from support.repository import ROOT
@@ -83,7 +84,7 @@ def _step(file: str, qualified: str) -> str | None:
 
 def calls_of_write(root: Path) -> list[Call]:
     """Convert two of the bundled simulations to a store in this process, and return the calls."""
-    source = TreeSource(ROOT / "examples" / "data", find_preset("ahmedml").filemap)
+    source = TreeSource(SIMULATIONS, find_preset("ahmedml").filemap)
     with recorded_calls() as calls:
         convert(source, open_writer(root, source.filemap, "ahmedml"), limit=2)
     return calls

@@ -40,6 +40,10 @@ CALLS: dict[str, tuple[list[str], set[str]]] = {
         {"store_root", "n_samples", "domains", "memory_bytes", "workers", "failures"},
     ),
     "copy": (["{store}", "{new}"], {"store_root", "destination", "n_copied", "n_skipped", "n_bytes", "samples"}),
+    "demo": (
+        ["{new}"],
+        {"directory", "simulations", "vtk", "store_root", "n_samples", "n_bytes", "commands", "python"},
+    ),
     "export": (["{store}", "run_1", "{npz}"], {"path", "arrays", "domain", "association", "parts", "left_out"}),
     "index": (["{store}"], {"store_root", "chunk_index", "missing_arrays"}),
     "info": (["{store}"], {"store_root", "n_samples", "domains", "splits"}),

@@ -15,8 +15,8 @@ import pytest
 from noether.data.zarr_store.errors import ArgumentError, SourceError
 from noether.data.zarr_store.sources import FingerprintedSource, MappedSource, SourceMapping
 from noether.data.zarr_store.sources.mapping_files import parse_mapping
+from support.ahmed import AHMED
 from support.meshes import VTK, copy_case, cut_mapping, load_cut, surface_mapping
-from support.repository import ROOT
 
 ARRAYS = """
 name = "arrays"
@@ -127,7 +127,7 @@ def test_a_distance_to_positions_that_are_not_finite_is_refused(tmp_path: Path) 
 def test_the_distance_of_a_volume_to_the_faces_of_its_surface() -> None:
     sdf = load_cut("vtk", ('vorticity = "vorticity"', 'sdf = { derive = "distance", to = "surface" }'))
     rows = sdf["volume_row"].astype(int)
-    expected = np.load(ROOT / "examples" / "data" / "run_1" / "volume_cell_sdf.npy")[rows]
+    expected = np.load(AHMED / "run_1" / "volume_cell_sdf.npy")[rows]
     # The dataset measures distances to the geometry, which differs from the faces of the mesh by up to 1.9 mm.
     np.testing.assert_allclose(sdf["volume_sdf"], expected, atol=1.7e-3)
 

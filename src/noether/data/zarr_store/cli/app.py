@@ -47,6 +47,7 @@ COMMANDS = {
     "cache": "Manage the cache of remote chunks.",
     "convert": "Convert a source into a store.",
     "copy": "Copy a store or a part of it.",
+    "demo": "Write simulations and a store to try the commands on.",
     "export": "Write fields onto the mesh of a sample.",
     "index": "Write the chunk index of a store.",
     "info": "Show the contents of a store.",

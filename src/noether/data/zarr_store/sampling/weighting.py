@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 __all__ = ["DEFAULT_OVERSAMPLE", "MAX_WEIGHT", "N_RANDOM_BYTES", "Line", "random_stretches"]
 
 # The table has the distance of the points' probabilities from proportionality to their weights: half of the sum of all
-# differences, averaged over all windows of candidates. The data are run_1 of examples/data: draws of 128 of 2,041 faces
-# by area, and of 1,024 of 18,219 cells by 1 / (distance from the wall + 0.02). The largest weights are 1.7 and 3.8
-# times the mean weight. If oversample is lower than that, candidates with the largest weights are always taken, and
+# differences, averaged over all windows of candidates. The data are run_1 of demo/simulations: draws of 128 of 2,041
+# faces by area, and of 1,024 of 18,219 cells by 1 / (distance from the wall + 0.02). The largest weights are 1.7 and
+# 3.8 times the mean weight. If oversample is lower than that, candidates with the largest weights are always taken, and
 # draws still contain them too rarely. tests/properties/sampling/test_oversample.py computes the figures again.
 #
 #     oversample               1       2       3       4       8     all

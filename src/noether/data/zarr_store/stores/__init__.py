@@ -22,7 +22,7 @@ from noether.data.zarr_store.stores.local import LocalStorage
 from noether.data.zarr_store.stores.object_store import OBSTORE_PROTOCOLS, ObstoreStorage
 from noether.data.zarr_store.stores.range_cache import RangeCache
 from noether.data.zarr_store.stores.request_log import from_to, log_request, logs_requests
-from noether.data.zarr_store.stores.staging import StagedWrite
+from noether.data.zarr_store.stores.staging import StagedWrite, staged_name
 from noether.data.zarr_store.stores.weaknesses import StorageWarning
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "make_store",
     "normalize_root",
     "open_storage",
+    "staged_name",
     "store_name",
 ]
 
