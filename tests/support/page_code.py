@@ -10,9 +10,11 @@ its console blocks that begin with `PROMPT` are commands. A comment on the line 
 
 from __future__ import annotations
 
+import logging
 import re
 import shlex
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -171,6 +173,20 @@ def _one_process(arguments: list[str]) -> list[str]:
     return ["--workers", "0"] if converts else []
 
 
+@contextmanager
+def _same_logging() -> Iterator[None]:
+    """Restore the levels and handlers that the code of a page sets."""
+    loggers = [logging.getLogger(), logging.getLogger("noether.data.zarr_store")]
+    before = [(logger.level, logger.handlers[:]) for logger in loggers]
+    try:
+        yield
+    finally:
+        for logger, (level, handlers) in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+            logger.handlers[:] = handlers
+
+
+@_same_logging()
 def run_page(page: Page) -> dict[str, Any]:
     """Run the blocks of a page in the working directory, and return the variables of its Python blocks.
 
