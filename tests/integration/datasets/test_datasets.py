@@ -222,12 +222,20 @@ def test_samples_that_the_store_lacks_are_an_error_or_skipped(root: Path, chosen
     assert dataset.missing_ids == ("run_9", "run_8")
 
 
+def test_a_dataset_of_missing_samples_only_is_refused(root: Path) -> None:
+    with (
+        pytest.warns(UserWarning, match="the dataset skips them"),
+        pytest.raises(ArgumentError, match="the store has none of the 2 samples; convert them first"),
+    ):
+        ZarrStoreDataset(root, sample_ids=["run_8", "run_9"], if_missing="skip")
+
+
 @pytest.mark.parametrize(
     ("wanted", "kind", "message"),
     [
         ({"split": "trains"}, UnknownNameError, "split 'trains' is not in the store; did you mean 'train'?"),
-        ({"split": "none"}, ArgumentError, "split 'none' of the store has no samples, expected at least one"),
-        ({"sample_ids": []}, ArgumentError, "the store has no samples, expected at least one to train on"),
+        ({"split": "none"}, ArgumentError, "split 'none': expected at least one sample, got an empty split"),
+        ({"sample_ids": []}, ArgumentError, "sample_ids: expected at least one id, got none"),
         ({"sample_ids": "run_1"}, ArgumentError, r"sample_ids: expected a list of ids, got the str 'run_1'"),
         (
             {"sample_ids": ["run_1"], "split": "train"},
@@ -274,7 +282,7 @@ def test_a_place_without_a_store_and_a_store_without_samples_are_refused(tmp_pat
     with pytest.raises(ManifestError, match=r"manifest.json: not found"):
         ZarrStoreDataset(tmp_path)
     write_samples(tmp_path, {}, AHMED_FILEMAP)
-    with pytest.raises(ArgumentError, match="the store has no samples, expected at least one to train on"):
+    with pytest.raises(ArgumentError, match="the store has no samples, expected at least one"):
         ZarrStoreDataset(tmp_path)
 
 
