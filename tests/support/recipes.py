@@ -1,4 +1,4 @@
-"""One rank of a training by a recipe of the README: ``python -m support.recipes VARIANT STORE WORKERS DIRECTORY``.
+"""One rank of a training by a recipe of the pages: ``python -m support.recipes VARIANT STORE WORKERS DIRECTORY``.
 
 More arguments are checkpoints to resume from, one run after the other; without one, it is a whole run. For each batch
 it prints a line of JSON: the run, and a digest of the points by sample.
@@ -76,9 +76,9 @@ def write_store(root: Path) -> Path:
 
 
 def recipe(framework: str) -> str:
-    """Return the code of the README that begins with the comment ``# framework``."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    [code] = re.findall(rf"```python\n(# {re.escape(framework)}\b.*?)```", readme, flags=re.DOTALL)
+    """Return the code of the page that begins with the comment ``# framework``."""
+    page = (ROOT / "docs" / "frameworks.md").read_text(encoding="utf-8")
+    [code] = re.findall(rf"```python\n(# {re.escape(framework)}\b.*?)```", page, flags=re.DOTALL)
     return str(code)
 
 

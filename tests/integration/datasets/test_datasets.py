@@ -22,7 +22,6 @@ from noether.data.zarr_store.errors import ArgumentError, ManifestError, Unknown
 from noether.data.zarr_store.reading import write_chunk_index
 from support.ahmed import AHMED_FILEMAP, Arrays, load_run
 from support.reading import FIELDS, N_POINTS, as_stored, source_rows, write_runs, write_samples
-from support.repository import ROOT
 
 RUNS = ("run_1", "run_2", "run_3")
 NUM_POINTS = {"surface": 300, "volume": 700}
@@ -315,16 +314,3 @@ def test_a_pickled_dataset_of_many_samples_fits_into_a_pipe(root: Path, tmp_path
     assert copied.sample_ids == dataset.sample_ids
     dataset.set_epoch(3)
     assert copied.epoch == 3
-
-
-# Since Python 3.12, a fork of a process with threads warns.
-@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-def test_the_example_of_the_readme_trains(root: Path) -> None:
-    chapter = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Train\n")[2]
-    code = chapter.partition("```python\n")[2].partition("```")[0]
-    found: dict[str, Any] = {}
-    example = code.replace("/data/ahmedml-store", str(root)).replace("range(100)", "range(2)")
-    exec(example.replace('["design_parameters"]', '["name"]'), found)
-    shapes = {name: tuple(found["batch"][name].shape) for name in ("query_velocity", "geometry_position")}
-    assert found["epoch"] == 1
-    assert shapes == {"query_velocity": (1, 4096, 3), "geometry_position": (1, 512, 3)}

@@ -1,4 +1,4 @@
-"""The recipes of the README for frameworks, each on two ranks: new points in each epoch, and an exact resume."""
+"""The recipes of docs/frameworks.md, each on two ranks: new points in each epoch, and an exact resume."""
 
 from __future__ import annotations
 

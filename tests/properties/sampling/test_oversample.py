@@ -1,4 +1,4 @@
-"""The distance of weighted draws from their weights, by oversample: the figures of the README."""
+"""The distance of weighted draws from their weights, by oversample: the figures of docs/weighted-draws.md."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from noether.data.zarr_store.sampling.weighting import DEFAULT_OVERSAMPLE, Line
 from support.ahmed import load_run
 from support.repository import ROOT
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "weighted-draws.md").read_text(encoding="utf-8")
 
 
 def stored(values: NDArray[Any], domain: str) -> NDArray[np.float64]:
@@ -38,13 +38,13 @@ def distance(weights: NDArray[np.float64], n_taken: int, oversample: int | None)
 
 
 def figures_of(row: str) -> dict[int | None, float]:
-    """Return the distances in the README, by oversample; None stands for all points."""
-    match = re.search(rf"^\| {row} \|(.+)\|$", README, flags=re.MULTILINE)
+    """Return the distances on the page, by oversample; None stands for all points."""
+    match = re.search(rf"^\| {row} \|(.+)\|$", PAGE, flags=re.MULTILINE)
     assert match is not None
     return dict(zip((1, 2, 3, 4, 8, None), map(float, match[1].split("|")), strict=True))
 
 
-def test_draws_by_area_are_as_close_as_the_readme_says() -> None:
+def test_draws_by_area_are_as_close_as_the_page_says() -> None:
     area = stored(load_run("run_1")["surface_area"], "surface")
     found = {oversample: distance(area, 128, oversample) for oversample in figures_of("area")}
     assert found == pytest.approx(figures_of("area"), abs=6e-5)
@@ -52,7 +52,7 @@ def test_draws_by_area_are_as_close_as_the_readme_says() -> None:
 
 
 @pytest.mark.slow
-def test_draws_near_the_wall_are_as_close_as_the_readme_says() -> None:
+def test_draws_near_the_wall_are_as_close_as_the_page_says() -> None:
     falloff = 1 / (np.abs(stored(load_run("run_1")["volume_sdf"], "volume")) + 0.02)
     found = {oversample: distance(falloff, 1024, oversample) for oversample in figures_of("falloff")}
     assert found == pytest.approx(figures_of("falloff"), abs=6e-5)

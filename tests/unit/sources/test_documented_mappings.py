@@ -10,7 +10,7 @@ from noether.data.zarr_store.layout import build_domain_layouts
 from noether.data.zarr_store.sources.mapping_files import parse_mapping, shipped_mappings
 from support.repository import ROOT
 
-DOCUMENTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/sources.md")}
+DOCUMENTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("docs/convert.md", "docs/sources.md")}
 SHOWN = [
     pytest.param(text, id=f"{name} {number}")
     for name, document in DOCUMENTS.items()
