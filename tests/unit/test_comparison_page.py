@@ -44,7 +44,7 @@ def tables() -> list[Table]:
     title = r"^\[(.+?)\]\(benchmarks\.md#(\w+)\), (.+), `(.+)`:\n\n((?:\|.*\n)+)"
     found = re.findall(title, section, flags=re.MULTILINE)
     assert len(rows_of(section)) == sum(len(rows_of(rows)) for *_, rows in found)
-    return [Table(*names, rows_of(rows)) for *names, rows in found]
+    return [Table(heading, anchor, part, command, rows_of(rows)) for heading, anchor, part, command, rows in found]
 
 
 @pytest.mark.parametrize("table", tables(), ids=lambda table: f"{table.anchor}, {table.part}")
