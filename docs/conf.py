@@ -1,15 +1,20 @@
 """Configuration of the documentation site. `./scripts/docs` builds it.
 
 The site shows the pages that GitHub shows, so the pages are plain Markdown. The functions below adapt them while Sphinx
-reads them: they insert pages from outside of this directory, write the pages of the API, and rewrite links.
+reads them: they insert pages from outside of this directory, write the pages of the API, and rewrite links. A build
+executes the notebooks, which have no outputs in the repository. A cell that fails ends the build.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import json
+import os
 import re
 import shutil
+import sys
+import tempfile
 from itertools import pairwise
 from os.path import relpath
 from pathlib import Path
@@ -30,12 +35,12 @@ project = "noether-zarr-store"
 version = release = __version__
 
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.viewcode",
 ]
-exclude_patterns = ["images"]
+exclude_patterns = ["images", "**/.ipynb_checkpoints"]
 nitpicky = True
 # References to supported names must resolve. Annotations also name classes of other libraries, which this site does not
 # describe, and internal classes.
@@ -58,6 +63,14 @@ html_show_copyright = False
 
 myst_heading_anchors = 6
 
+nb_execution_mode = "force"
+nb_execution_in_temp = True  # a reader starts in an empty directory, too
+nb_execution_raise_on_error = True
+nb_execution_show_tb = True
+nb_execution_timeout = 300  # seconds for a cell
+nb_merge_streams = True
+nb_output_stderr = "remove"  # commands write into a terminal, so their errors are in the other stream
+
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
@@ -78,7 +91,7 @@ NAMED_HEADING = re.compile(r'^<a id="([\w-]+)"></a>\n+#+ (.+)$', flags=re.MULTIL
 def _pages() -> dict[Path, str]:
     """Return the page of the site for each Markdown file of the repository."""
     pages = {}
-    for page in [*DOCS.glob("*.md"), *DOCS.glob("reference/*.md")]:
+    for page in [*DOCS.glob("*.md"), *DOCS.glob("reference/*.md"), *DOCS.glob("tutorials/*.md")]:
         inserted = INSERTED.search(page.read_text(encoding="utf-8"))
         shown = (page.parent / inserted[1]).resolve() if inserted else page
         pages[shown] = page.relative_to(DOCS).as_posix()
@@ -96,6 +109,10 @@ def _anchors(page: Path) -> dict[str, str]:
 
 def adapt_page(app: Sphinx, docname: str, source: list[str]) -> None:
     """Insert the file that a page names, insert the commands, and rewrite links for the place in the site."""
+    notebook = DOCS / f"{docname}.ipynb"
+    if notebook.exists():
+        source[0] = _adapted_notebook(notebook, source[0])
+        return
     shown = page = DOCS / f"{docname}.md"
     if not page.exists():
         return
@@ -106,6 +123,11 @@ def adapt_page(app: Sphinx, docname: str, source: list[str]) -> None:
     for marker, generated in (("<!-- commands -->", _commands), ("<!-- modules -->", _list_of_modules)):
         if marker in source[0]:
             source[0] = source[0].replace(marker, generated())
+    source[0] = _with_links_of_site(source[0], shown, page)
+
+
+def _with_links_of_site(text: str, shown: Path, page: Path) -> str:
+    """Rewrite the links in the text of the file `shown`, which the site shows at the place of `page`."""
 
     def rewritten(match: re.Match[str]) -> str:
         path, _, anchor = match[2].partition("#")
@@ -120,12 +142,81 @@ def adapt_page(app: Sphinx, docname: str, source: list[str]) -> None:
         link = relpath(place, page.parent) if path else ""
         return f"[{match[1]}]({link}{'#' if anchor else ''}{anchor})"
 
-    source[0] = LINK.sub(rewritten, source[0])
+    return LINK.sub(rewritten, text)
 
 
 def generated_pages(*_: Any) -> list[str]:
     """Return the pages that a build reads again although their files did not change."""
     return ["reference/cli", "reference/python"]
+
+
+# --- Notebooks --------------------------------------------------------------------------------------------------------
+
+# The directory in which a notebook runs, and the codes by which a program moves the cursor and chooses colours.
+RUN_DIRECTORY = re.compile(re.escape(tempfile.gettempdir() + os.sep) + r"tmp\w+" + re.escape(os.sep))
+ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+# IPython ignores the exit code of `!command`.
+CHECK_COMMANDS = """
+def checked(command, run=get_ipython().system):
+    run(command)
+    if get_ipython().user_ns["_exit_code"] != 0:
+        raise RuntimeError(f"exit code {get_ipython().user_ns['_exit_code']}: {command}")
+
+get_ipython().system = checked
+del checked
+"""
+
+
+def prepare_kernels(_app: Sphinx) -> None:
+    """Let notebooks find the programs of this environment, and use a profile of IPython without settings of a user."""
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    profile = DOCS.parent / "build" / "docs" / "ipython"
+    os.environ["IPYTHONDIR"] = str(profile)
+    config = profile / "profile_default" / "ipython_kernel_config.py"
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text('get_config().IPKernelApp.log_level = "ERROR"\n', encoding="utf-8")
+    check = config.parent / "startup" / "check_commands.py"
+    check.parent.mkdir(exist_ok=True)
+    check.write_text(CHECK_COMMANDS, encoding="utf-8")
+
+
+def _adapted_notebook(notebook: Path, text: str) -> str:
+    """Rewrite the links in the Markdown of a notebook, and add a link to the file below its title."""
+    content = json.loads(text)
+    for cell in content["cells"]:
+        if cell["cell_type"] == "markdown":
+            cell["source"] = _with_links_of_site("".join(cell["source"]), notebook, notebook)
+    first = content["cells"][0]
+    title, _, rest = first["source"].partition("\n")
+    first["source"] = f"{title}\n\n{{download}}`Download this notebook <{notebook.name}>`\n{rest}"
+    return json.dumps(content)
+
+
+class NotebookOutputs(SphinxTransform):
+    """Show the outputs of cells as a terminal does: a line that was overwritten is not shown.
+
+    Paths are relative to the directory of the notebook, which has another name in each build.
+    """
+
+    default_priority = 400
+
+    def apply(self, **_: Any) -> None:
+        """Change the outputs of a notebook."""
+        if not (DOCS / f"{self.env.docname}.ipynb").exists():
+            return
+        for output in [*self.document.findall(nodes.literal_block), *self.document.findall(nodes.raw)]:
+            shown = _as_terminal_shows(output.astext()) if "stream" in output["classes"] else output.astext()
+            output.children = []
+            output += nodes.Text(RUN_DIRECTORY.sub("", shown))
+            output.rawsource = output.astext()
+
+
+def _as_terminal_shows(text: str) -> str:
+    lines = ESCAPE.sub("", text).replace("\r\n", "\n").split("\n")
+    return "\n".join(line.rpartition("\r")[2].rstrip() for line in lines)
+
+
+# --- Flowcharts -------------------------------------------------------------------------------------------------------
 
 
 class Flowcharts(SphinxTransform):
@@ -281,8 +372,10 @@ def setup(app: Sphinx) -> None:
     """Connect the functions of this file."""
     app.connect("config-inited", link_supported_names, priority=900)
     app.connect("builder-inited", write_api_pages)
+    app.connect("builder-inited", prepare_kernels)
     app.connect("env-get-outdated", generated_pages)
     app.connect("source-read", adapt_page)
     app.connect("autodoc-process-signature", shorten_signature)
     app.connect("missing-reference", resolve_name)
     app.add_transform(Flowcharts)
+    app.add_transform(NotebookOutputs)
