@@ -152,32 +152,20 @@ def generated_pages(*_: Any) -> list[str]:
 
 # --- Notebooks --------------------------------------------------------------------------------------------------------
 
-# The directory in which a notebook runs, and the codes by which a program moves the cursor and chooses colours.
+# The directory in which a notebook runs.
 RUN_DIRECTORY = re.compile(re.escape(tempfile.gettempdir() + os.sep) + r"tmp\w+" + re.escape(os.sep))
-ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-# IPython ignores the exit code of `!command`.
-CHECK_COMMANDS = """
-def checked(command, run=get_ipython().system):
-    run(command)
-    if get_ipython().user_ns["_exit_code"] != 0:
-        raise RuntimeError(f"exit code {get_ipython().user_ns['_exit_code']}: {command}")
-
-get_ipython().system = checked
-del checked
-"""
-
 
 def prepare_kernels(_app: Sphinx) -> None:
-    """Let notebooks find the programs of this environment, and use a profile of IPython without settings of a user."""
+    """Let notebooks find the commands of this environment, and run them in a profile of IPython of this build."""
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    profile = DOCS.parent / "build" / "docs" / "ipython"
-    os.environ["IPYTHONDIR"] = str(profile)
-    config = profile / "profile_default" / "ipython_kernel_config.py"
-    config.parent.mkdir(parents=True, exist_ok=True)
-    config.write_text('get_config().IPKernelApp.log_level = "ERROR"\n', encoding="utf-8")
-    check = config.parent / "startup" / "check_commands.py"
-    check.parent.mkdir(exist_ok=True)
-    check.write_text(CHECK_COMMANDS, encoding="utf-8")
+    os.environ["XDG_CACHE_HOME"] = str(DOCS.parent / "build" / "docs" / "cache")
+    os.environ["IPYTHONDIR"] = str(DOCS.parent / "build" / "docs" / "ipython")
+    profile = Path(os.environ["IPYTHONDIR"]) / "profile_default"
+    (profile / "startup").mkdir(parents=True, exist_ok=True)
+    shutil.copy(DOCS / "notebook_commands.py", profile / "startup")
+    # Without the warning that messages to and from the kernel are not encrypted.
+    config = 'get_config().IPKernelApp.log_level = "ERROR"\n'
+    (profile / "ipython_kernel_config.py").write_text(config, encoding="utf-8")
 
 
 def _adapted_notebook(notebook: Path, text: str) -> str:
@@ -192,11 +180,8 @@ def _adapted_notebook(notebook: Path, text: str) -> str:
     return json.dumps(content)
 
 
-class NotebookOutputs(SphinxTransform):
-    """Show the outputs of cells as a terminal does: a line that was overwritten is not shown.
-
-    Paths are relative to the directory of the notebook, which has another name in each build.
-    """
+class NotebookPaths(SphinxTransform):
+    """Make paths in the outputs of a notebook relative to its directory, which has another name in each build."""
 
     default_priority = 400
 
@@ -204,16 +189,10 @@ class NotebookOutputs(SphinxTransform):
         """Change the outputs of a notebook."""
         if not (DOCS / f"{self.env.docname}.ipynb").exists():
             return
-        for output in [*self.document.findall(nodes.literal_block), *self.document.findall(nodes.raw)]:
-            shown = _as_terminal_shows(output.astext()) if "stream" in output["classes"] else output.astext()
-            output.children = []
-            output += nodes.Text(RUN_DIRECTORY.sub("", shown))
-            output.rawsource = output.astext()
-
-
-def _as_terminal_shows(text: str) -> str:
-    lines = ESCAPE.sub("", text).replace("\r\n", "\n").split("\n")
-    return "\n".join(line.rpartition("\r")[2].rstrip() for line in lines)
+        for block in [*self.document.findall(nodes.literal_block), *self.document.findall(nodes.raw)]:
+            block.rawsource = RUN_DIRECTORY.sub("", block.astext())
+            block.children = []
+            block += nodes.Text(block.rawsource)
 
 
 # --- Flowcharts -------------------------------------------------------------------------------------------------------
@@ -378,4 +357,4 @@ def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-signature", shorten_signature)
     app.connect("missing-reference", resolve_name)
     app.add_transform(Flowcharts)
-    app.add_transform(NotebookOutputs)
+    app.add_transform(NotebookPaths)
