@@ -1,4 +1,4 @@
-"""Convert the bundled Ahmed body simulations, inspect the store, and draw points from it.
+"""Write the bundled Ahmed body simulations and their store, inspect the store, and draw points from it.
 
 Run it with ``./scripts/demo``, or with ``python examples/demo.py [OUTPUT_DIRECTORY]``.
 """
@@ -20,12 +20,9 @@ from rich.console import Console
 from rich.table import Table
 
 from noether.data.zarr_store import ZarrChunkReader
-from noether.data.zarr_store.demo import SIMULATIONS
 from noether.data.zarr_store.plotting import draw_sample
 
 SAMPLE = "run_1"
-# The meshes are small (2,000 faces, 18,000 cells), so the chunks are small too. Use the default, 4,096, for real ones.
-CHUNK_POINTS = 256
 VOLUME_DRAWS = (256, 1024, 4096)
 SURFACE_DRAWS = (128, 512, 2041)
 FIELDS = ("volume_position", "volume_pressure", "volume_velocity")
@@ -35,8 +32,8 @@ def main() -> None:
     """Run all steps of the demo."""
     output = Path(sys.argv[1] if len(sys.argv) > 1 else "demo-output").resolve()
     shutil.rmtree(output, ignore_errors=True)
-    store = output / "ahmed"
-    command("convert", str(SIMULATIONS), str(store), "--preset", "ahmedml", "--chunk-points", str(CHUNK_POINTS))
+    store = output / "store"
+    command("demo", str(output))
     command("info", str(store))
     show_costs(store)
     print(f"\npicture of three draws: {plot_draws(store, output / 'draws.png')}")

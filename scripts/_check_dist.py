@@ -42,11 +42,12 @@ def check_sdist(name: str, files: set[str], page: set[str]) -> None:
 
 
 def check_wheel(name: str, files: set[str], page: set[str]) -> None:
-    """Check that the wheel has the page, the native module and all Python files, and no sources in C."""
+    """Check that the wheel has the page, the demo, the native module and all Python files, and no sources in C."""
     if "-cp311-abi3-" not in name:
         sys.exit(f"{name}: expected a wheel cp311-abi3, got another; read the messages of the compiler")
     modules = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src").rglob("*.py*") if path.suffix != ".pyc"}
-    data = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src").rglob("*.toml")}
+    paths = [*(ROOT / "src").rglob("*.toml"), *(ROOT / "src" / PACKAGE / "demo").rglob("*")]
+    data = {str(path.relative_to(ROOT / "src")) for path in paths if path.is_file() and path.suffix != ".pyc"}
     expect_none(name, "lacks", (modules | data | page | {PACKAGE + "py.typed"}) - files)
     natives = {file for file in files if file.startswith(PACKAGE + "codec/_native.") and file.endswith((".so", ".pyd"))}
     if len(natives) != 1:

@@ -10,15 +10,15 @@ its console blocks that begin with `PROMPT` are commands. A comment on the line 
 
 from __future__ import annotations
 
+import logging
 import re
 import shlex
-import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from support.ahmed import AHMED
 from support.repository import ROOT
 from support.trees import call
 
@@ -160,13 +160,9 @@ def _blocks(text: str) -> Iterator[Block]:
 
 
 def make_demo(directory: Path) -> Path:
-    """Write `DEMO` into a directory."""
+    """Write `DEMO` into a directory, and return its path."""
     demo = directory / DEMO
-    shutil.copytree(AHMED, demo / "simulations")
-    shutil.copytree(ROOT / "tests" / "data" / "meshes" / "vtk", demo / "vtk")
-    splits = [f"--split-file={name}={AHMED / name}.txt" for name in ("train", "test")]
-    settings = ["--preset", "ahmedml", "--chunk-points", 256, "--workers", 0]
-    ran = call("convert", demo / "simulations", demo / "store", *settings, *splits)
+    ran = call("demo", demo)
     assert ran.code == 0, ran.output
     return demo
 
@@ -177,6 +173,20 @@ def _one_process(arguments: list[str]) -> list[str]:
     return ["--workers", "0"] if converts else []
 
 
+@contextmanager
+def _same_logging() -> Iterator[None]:
+    """Restore the levels and handlers that the code of a page sets."""
+    loggers = [logging.getLogger(), logging.getLogger("noether.data.zarr_store")]
+    before = [(logger.level, logger.handlers[:]) for logger in loggers]
+    try:
+        yield
+    finally:
+        for logger, (level, handlers) in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+            logger.handlers[:] = handlers
+
+
+@_same_logging()
 def run_page(page: Page) -> dict[str, Any]:
     """Run the blocks of a page in the working directory, and return the variables of its Python blocks.
 
@@ -185,7 +195,7 @@ def run_page(page: Page) -> dict[str, Any]:
     AssertionError
         A command ended with another exit code than 0 (or that of the comment before its block).
     """
-    namespace: dict[str, Any] = {"__name__": "__page__"}
+    namespace: dict[str, Any] = {"__name__": "__main__"}
     for block in page.blocks:
         if block.file is not None:
             Path(block.file).parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""One rank of a training by a recipe of docs/frameworks.md: ``python -m support.recipes VARIANT STORE WORKERS DIRECTORY``.
+"""One rank of a training by a recipe of the pages: ``python -m support.recipes VARIANT STORE WORKERS DIRECTORY``.
 
 More arguments are checkpoints to resume from, one run after the other; without one, it is a whole run. For each batch
 it prints a line of JSON: the run, and a digest of the points by sample.

@@ -22,7 +22,6 @@ from noether.data.zarr_store.errors import ArgumentError, ManifestError, Unknown
 from noether.data.zarr_store.reading import write_chunk_index
 from support.ahmed import AHMED_FILEMAP, Arrays, load_run
 from support.reading import FIELDS, N_POINTS, as_stored, source_rows, write_runs, write_samples
-from support.repository import ROOT
 
 RUNS = ("run_1", "run_2", "run_3")
 NUM_POINTS = {"surface": 300, "volume": 700}
@@ -223,12 +222,20 @@ def test_samples_that_the_store_lacks_are_an_error_or_skipped(root: Path, chosen
     assert dataset.missing_ids == ("run_9", "run_8")
 
 
+def test_a_dataset_of_missing_samples_only_is_refused(root: Path) -> None:
+    with (
+        pytest.warns(UserWarning, match="the dataset skips them"),
+        pytest.raises(ArgumentError, match="the store has none of the 2 samples; convert them first"),
+    ):
+        ZarrStoreDataset(root, sample_ids=["run_8", "run_9"], if_missing="skip")
+
+
 @pytest.mark.parametrize(
     ("wanted", "kind", "message"),
     [
         ({"split": "trains"}, UnknownNameError, "split 'trains' is not in the store; did you mean 'train'?"),
-        ({"split": "none"}, ArgumentError, "split 'none' of the store has no samples, expected at least one"),
-        ({"sample_ids": []}, ArgumentError, "the store has no samples, expected at least one to train on"),
+        ({"split": "none"}, ArgumentError, "split 'none': expected at least one sample, got an empty split"),
+        ({"sample_ids": []}, ArgumentError, "sample_ids: expected at least one id, got none"),
         ({"sample_ids": "run_1"}, ArgumentError, r"sample_ids: expected a list of ids, got the str 'run_1'"),
         (
             {"sample_ids": ["run_1"], "split": "train"},
@@ -275,7 +282,7 @@ def test_a_place_without_a_store_and_a_store_without_samples_are_refused(tmp_pat
     with pytest.raises(ManifestError, match=r"manifest.json: not found"):
         ZarrStoreDataset(tmp_path)
     write_samples(tmp_path, {}, AHMED_FILEMAP)
-    with pytest.raises(ArgumentError, match="the store has no samples, expected at least one to train on"):
+    with pytest.raises(ArgumentError, match="the store has no samples, expected at least one"):
         ZarrStoreDataset(tmp_path)
 
 
@@ -307,16 +314,3 @@ def test_a_pickled_dataset_of_many_samples_fits_into_a_pipe(root: Path, tmp_path
     assert copied.sample_ids == dataset.sample_ids
     dataset.set_epoch(3)
     assert copied.epoch == 3
-
-
-# Since Python 3.12, a fork of a process with threads warns.
-@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-def test_the_example_of_the_page_trains(root: Path) -> None:
-    chapter = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
-    code = chapter.partition("```python\n")[2].partition("```")[0]
-    found: dict[str, Any] = {}
-    example = code.replace("/data/ahmedml-store", str(root)).replace("range(100)", "range(2)")
-    exec(example.replace('["design_parameters"]', '["name"]'), found)
-    shapes = {name: tuple(found["batch"][name].shape) for name in ("query_velocity", "geometry_position")}
-    assert found["epoch"] == 1
-    assert shapes == {"query_velocity": (1, 4096, 3), "geometry_position": (1, 512, 3)}

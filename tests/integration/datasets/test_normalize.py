@@ -14,10 +14,9 @@ from noether.data.zarr_store.datasets import Item, ZarrStoreDataset
 from noether.data.zarr_store.datasets.transforms import Normalize
 from noether.data.zarr_store.errors import ArgumentError, UnknownNameError
 from noether.data.zarr_store.sampling.joint_draws import Draw
-from noether.data.zarr_store.statistics import RunningStats, calculate_store_statistics, save_statistics
+from noether.data.zarr_store.statistics import RunningStats, calculate_store_statistics
 from noether.data.zarr_store.statistics.estimates import extrapolate
 from support.reading import FIELDS, write_runs
-from support.repository import ROOT
 
 DRAWS = {"geometry": Draw("surface", 300), "query_points": Draw("volume", 200, disjoint=True)}
 COUNTS = {"surface": 400, "volume": 2000}
@@ -205,16 +204,3 @@ def test_a_field_without_a_finite_value_is_refused() -> None:
         match=r"field volume_sdf: expected a finite mean and standard deviation, got .*; leave the field out",
     ):
         Normalize({"volume_sdf": RunningStats.of([np.nan])})
-
-
-def test_the_example_of_the_page_restores_what_it_normalized(
-    root: Path, stats: dict[str, RunningStats], tmp_path: Path
-) -> None:
-    chapter = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
-    code = chapter.partition("```python\n")[2].partition("```")[0]
-    save_statistics(stats, tmp_path / "stats.json")
-    found: dict[str, Any] = {}
-    exec(code.replace("/data/ahmedml-store", str(root)).replace("stats.json", str(tmp_path / "stats.json")), found)
-    plain = ZarrStoreDataset(root, num_points={"surface": None, "volume": 8192})[0]["volume_velocity"]
-    assert found["velocity"]["volume_velocity"].numpy() == pytest.approx(plain.numpy(), abs=1e-4)
-    assert found["item"]["volume_velocity"].numpy() != pytest.approx(plain.numpy(), abs=1)

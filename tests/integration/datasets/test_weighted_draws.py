@@ -12,7 +12,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from noether.data.zarr_store import ZarrChunkReader
 from noether.data.zarr_store.datasets import Draw, DrawIndex, Falloff, Item, Weight, ZarrStoreDataset
 from noether.data.zarr_store.datasets.transforms import Normalize
 from noether.data.zarr_store.errors import ArgumentError
@@ -21,7 +20,6 @@ from support.ahmed import Arrays
 from support.foreign_stores import CODECS, write_foreign
 from support.lanes import few_fast
 from support.reading import N_POINTS, as_stored, source_rows, write_runs, write_samples
-from support.repository import ROOT
 
 RUNS = ("run_1", "run_2", "run_3")
 NEAR = Falloff("volume_sdf", 0.02)
@@ -234,22 +232,3 @@ def test_normalize_keeps_the_inverse_probabilities_of_its_draws(root: Path) -> N
     plain, scaled = (item_at(dataset_of(root, draws["q"], transform=one), 0) for one in (None, normalize))
     assert torch.equal(plain["q_weight"], scaled["q_weight"])
     assert not torch.equal(plain["q_sdf"], scaled["q_sdf"])
-
-
-def test_the_example_of_the_page_draws(root: Path) -> None:
-    chapter = (ROOT / "docs" / "weighted-draws.md").read_text(encoding="utf-8")
-    code = chapter.partition("```python\n")[2].partition("```")[0].replace("/data/ahmedml-store", str(root))
-    found: dict[str, Any] = {}
-    exec(code, found)
-    assert {name: len(values) for name, values in found["item"].items() if name.startswith(("f", "n"))} == {
-        "faces_position": 1024,
-        "fast_velocity": 512,
-        "near_position": 4096,
-        "near_pressure": 4096,
-        "near_velocity": 4096,
-        "near_vorticity": 4096,
-        "near_sdf": 4096,
-        "near_weight": 4096,
-    }
-    pressure = ZarrChunkReader(root).read_arrays("run_1", fields=["volume_pressure"])["volume_pressure"]
-    assert abs(float(found["total"]) - pressure.sum(dtype=np.float64)) < 0.2 * np.abs(pressure).sum()

@@ -260,6 +260,17 @@ def test_an_exported_field_keeps_its_name_before_mesh_arrays(store: Path, tmp_pa
     assert done.left_out == ("cell data volume.sdf: another array has its name",)
 
 
+def test_a_long_name_of_a_mesh_array_is_cut_and_stays_readable(store: Path, tmp_path: Path) -> None:
+    """A name has at most 79 characters, also with the suffix that tells two arrays apart."""
+    mesh = cells_mesh()
+    for number, name in enumerate(["a" * 90, "a" * 95]):
+        mesh.cell_data[name] = np.full(500, number, dtype=np.float32)
+    mesh.save(tmp_path / "mesh.vtu")
+    written = case_parts(export_sample(store, "run_1", tmp_path / "out.case", onto=tmp_path / "mesh.vtu").path)
+    names = {name: float(np.asarray(written["mesh"].cell_data[name])[0]) for name in ("a" * 79, "a" * 74 + "_cell")}
+    assert list(names.values()) == [0, 1]
+
+
 def test_arrays_of_the_mesh_that_ensight_cannot_hold_are_left_out_and_named(store: Path, tmp_path: Path) -> None:
     mesh = read_with_pyvista(CELLS_MESH)
     mesh.cell_data["total(p)_coeff"] = np.arange(500.0)

@@ -169,12 +169,9 @@ def test_a_missing_point_is_not_a_used_point(tmp_path: Path) -> None:
         load(tmp_path, vtu_bytes(parts), POINTS)
 
 
-@pytest.mark.parametrize("array", ["1" * (4 << 20) + " 1 " * 2_000_000, "1" * (12 << 20)])
-def test_a_number_of_a_million_digits_is_scanned_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, array: str
-) -> None:
-    monkeypatch.setattr(text_numbers, "_STEP_BYTES", 8 << 20)
-    arrays = f'<DataArray type="Float32" Name="p" format="ascii">{array}</DataArray>'
+def one_cell(numbers: str) -> bytes:
+    """Return a file of one cell whose points and field `p` have the same text."""
+    arrays = f'<DataArray type="Float32" Name="p" format="ascii">{numbers}</DataArray>'
     points = arrays.replace("Name", 'NumberOfComponents="3" Name')
     data = (
         '<VTKFile type="UnstructuredGrid"><UnstructuredGrid><Piece NumberOfPoints="1" NumberOfCells="1">'
@@ -184,8 +181,28 @@ def test_a_number_of_a_million_digits_is_scanned_once(
         )
         + "</Cells></Piece></UnstructuredGrid></VTKFile>"
     )
-    with pytest.raises(SourceError, match=r"array '\w+': (expected a list of numbers at|a number after) byte"):
-        load(tmp_path, data.encode())
+    return data.encode()
+
+
+@pytest.mark.parametrize("array", ["1" * (4 << 20) + " 1 " * 2_000_000, "1" * (12 << 20)])
+def test_a_number_of_a_million_digits_is_scanned_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, array: str
+) -> None:
+    monkeypatch.setattr(text_numbers, "_STEP_BYTES", 8 << 20)
+    with pytest.raises(SourceError, match=r"array '\w+': a number at byte [\d,]+ has more than 64 digits"):
+        load(tmp_path, one_cell(array))
+
+
+@pytest.mark.parametrize("step_bytes", [8, 1 << 20])
+@pytest.mark.parametrize("word", ["x", "1" * 70], ids=["no number", "too long"])
+def test_a_wrong_number_is_named_by_its_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str, step_bytes: int
+) -> None:
+    monkeypatch.setattr(text_numbers, "_STEP_BYTES", step_bytes)
+    data = one_cell(f"1.5 2.25\n 3 -4 {word} 5")
+    bytes_of_word = "|".join(f"{at:,}" for at in range(len(data)) if data[at - 1 :].startswith(f" {word} ".encode()))
+    with pytest.raises(SourceError, match=rf"at byte ({bytes_of_word})\b"):
+        load(tmp_path, data)
 
 
 def test_numbers_without_an_end_are_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,17 @@ def test_optional_fields_that_all_samples_have_are_kept(tmp_path: Path) -> None:
     source = TreeSource(save_runs(tmp_path), TREE_FILEMAP, OPTIONAL)
     assert source.notices == []
     assert source.filemap == TREE_FILEMAP
+
+
+def test_a_notice_counts_the_samples_that_have_the_domain(tmp_path: Path) -> None:
+    """A sample without a surface does not lack a field of the surface."""
+    save_runs(tmp_path)
+    for file in (tmp_path / "run_1").glob("surface_*"):
+        file.unlink()
+    shutil.copytree(tmp_path / "run_2", tmp_path / "run_3")
+    (tmp_path / "run_2" / "surface_area_vtp.npy").unlink()
+    notices = TreeSource(tmp_path, TREE_FILEMAP, OPTIONAL).notices
+    assert notices == ["surface_area is left out: 1 of 2 samples lack surface_area_vtp.npy"]
 
 
 def test_an_optional_field_that_a_sample_lacks_is_left_out(tmp_path: Path) -> None:

@@ -251,7 +251,7 @@ def test_a_damaged_chunk_is_named_with_its_sample_and_field(tmp_path: Path) -> N
         (
             {"split": "none"},
             ArgumentError,
-            "split 'none' of the store has no samples, expected at least one",
+            "split 'none': expected at least one sample, got an empty split",
         ),
         (
             {"split": "train", "sample_ids": ["run_1"]},
@@ -264,7 +264,7 @@ def test_a_damaged_chunk_is_named_with_its_sample_and_field(tmp_path: Path) -> N
             "1 of 1 samples are not in the store: 'run_9'; did you mean 'run_",
         ),
         ({"sample_ids": "run_1"}, ArgumentError, r"sample_ids: expected a list of ids, .* write \['run_1'\]"),
-        ({"sample_ids": []}, ArgumentError, "has no samples, expected at least one"),
+        ({"sample_ids": []}, ArgumentError, "sample_ids: expected at least one id, got none"),
         ({"fields": ["volume_sfd"]}, UnknownNameError, "field 'volume_sfd' is not in the store; did you mean 'volume"),
         ({"exclude_fields": ["sdf"]}, UnknownNameError, "field 'sdf' is not in the store"),
         ({"fields": []}, ArgumentError, "no field is left"),

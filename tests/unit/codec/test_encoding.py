@@ -143,9 +143,9 @@ def chunks_of(data: bytes, lengths: list[int]) -> list[bytes]:
 @pytest.mark.parametrize("itemsize", [-(2**63), -(2**62) - 1, 2**62, 2**63 - 1])
 def test_compiled_module_refuses_an_itemsize_whose_double_overflows(itemsize: int) -> None:
     assert native.encode is not None
-    with pytest.raises(ValueError, match="^values: expected whole rows"):
+    with pytest.raises(ValueError, match=r"^values: expected whole rows"):
         native.encode(
-            bytes(8),
+            np.zeros(8, np.uint8),
             None,
             chunk_rows=1,
             width=1,

@@ -42,13 +42,10 @@ def demo_command(
         out.line(f"{demo.vtk}: two of them as VTK files of OpenFOAM")
         out.line(f"{demo.store}: the store of all {demo.n_samples}, {decimal(demo.stored_bytes)}")
         if not as_json:
-            # These lines are to be pasted, so that none is wrapped or indented.
             title = "The first batch, in Python:" if has_torch else "A draw of 2,048 points, in Python:"
-            typer.echo(printable("\n".join(["", "To try:", "", *commands, "", title, "", *python])))
-        missing = [extra for extra, (library, _) in _EXTRAS.items() if find_spec(library) is None]
-        if missing:
-            uses = ", ".join(_EXTRAS[extra][1] for extra in missing)
-            out.line(f"\nStill to install, for {uses}: pip install 'noether-zarr-store[{','.join(missing)}]'")
+            lines = ["", "To try:", "", *commands, "", title, "", *python, *_installation()]
+            # A terminal gets these lines without line breaks and indentation, so that they can be pasted.
+            typer.echo(printable("\n".join(lines)))
         out.document(
             {
                 "directory": directory,
@@ -88,3 +85,12 @@ def _draw(demo: Demo) -> list[str]:
         f"reader = ZarrChunkReader({str(demo.store)!r})",
         "print(reader.read_arrays('run_1', {'volume': 2048})['volume_velocity'].shape)",
     ]
+
+
+def _installation() -> list[str]:
+    """Return lines with the command that installs the packages that are missing."""
+    missing = [extra for extra, (library, _) in _EXTRAS.items() if find_spec(library) is None]
+    if not missing:
+        return []
+    uses = ", ".join(_EXTRAS[extra][1] for extra in missing)
+    return ["", f"More packages are needed for {uses}:", "", f"pip install 'noether-zarr-store[{','.join(missing)}]'"]

@@ -16,8 +16,8 @@ from noether.data.zarr_store.cli.stats_output import FlatOutputOption, OutputOpt
 from noether.data.zarr_store.manifest import StoreManifest
 from noether.data.zarr_store.statistics import (
     calculate_store_statistics,
+    picture_path,
     plot_histograms,
-    plot_path,
     statistics_to_dict,
 )
 
@@ -61,7 +61,7 @@ def stats_command(
     with errors_reported(debug, interrupted="nothing was written"):
         check_outputs(output, output_flat)
         if plot is not None:
-            plot_path(plot)
+            picture_path(plot, "plotting histograms")
         options = parse_options(storage_option, "--storage-option")
         with reading_progress() as progress:
             stats = calculate_store_statistics(

@@ -16,7 +16,7 @@ from noether.data.zarr_store.core import count_of, printable, shortened, whole_n
 from noether.data.zarr_store.datasets.cache_room import require_room
 from noether.data.zarr_store.datasets.draw_index import DrawIndex
 from noether.data.zarr_store.datasets.item_generator import item_randomness
-from noether.data.zarr_store.datasets.items import Item, complete, read_items
+from noether.data.zarr_store.datasets.items import Item, make_item, read_items
 from noether.data.zarr_store.datasets.loader import StoreLoader, make_loader
 from noether.data.zarr_store.datasets.parent_watch import end_with_main_process
 from noether.data.zarr_store.datasets.precision import NarrowPositions
@@ -424,7 +424,7 @@ class ZarrStoreDataset(Dataset[Item]):
         entry = reader.entry(sample_id)
         reader.count_into(self._statistics.own_row())
         for number, batch in enumerate(reader.iter_sample(sample_id, num_points, fields=fields, dtype=self._dtype)):
-            item = complete(batch.tensors(), sample_id, entry)
+            item = make_item(batch.tensors(), sample_id, entry)
             if self._transform is not None:
                 item = self._transformed(self._transform, item, DrawIndex(0, 0, number))
             yield batch, item

@@ -17,7 +17,7 @@ from noether.data.zarr_store.reader import ZarrChunkReader
 from noether.data.zarr_store.reading import ResultDtype, ResultDtypes
 from noether.data.zarr_store.sampling import DrawPlanner
 
-__all__ = ["Item", "complete", "read_items"]
+__all__ = ["Item", "make_item", "read_items"]
 
 Item: TypeAlias = dict[str, Any]
 
@@ -55,11 +55,11 @@ def read_items(
     for sample_id, entry, reads, arrays in zip(sample_ids, entries, planned, read, strict=True):
         fields = share_out(reads, arrays, taken_rows)
         tensors = {name: torch.from_numpy(fields[name]) for name in planner.names if name in fields}
-        items.append(complete(tensors, sample_id, entry))
+        items.append(make_item(tensors, sample_id, entry))
     return items
 
 
-def complete(tensors: Mapping[str, torch.Tensor], sample_id: str, entry: SampleEntry) -> Item:
+def make_item(tensors: Mapping[str, torch.Tensor], sample_id: str, entry: SampleEntry) -> Item:
     """Return the item of a sample: the tensors, the sample id and the attributes."""
     attributes = {name: _attribute(value) for name, value in entry.attributes.items()}
     return {**tensors, "sample_id": sample_id, "attributes": attributes}

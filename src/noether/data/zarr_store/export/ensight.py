@@ -134,7 +134,7 @@ def _variables(
     for one, name in found:
         plain = re.sub(r"\W", "_", name, flags=re.ASCII)[:_MAX_TEXT]
         if plain in variables:  # meshes often have an array of the same name over cells and over points
-            plain = f"{plain}_{one}"
+            plain = f"{plain[: _MAX_TEXT - len(one) - 1]}_{one}"
         arrays = [(piece, np.asarray(piece.part.data(one)[name])) for piece in pieces if name in piece.part.data(one)]
         required = one == association and name in exported
         if required and plain != name:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
-from typing import Literal, get_args
+from typing import Literal, NoReturn, get_args
 
 from noether.data.zarr_store.errors import ArgumentError, UnknownNameError, nearest_names, require_one_of
 from noether.data.zarr_store.manifest.store_manifest import StoreManifest
@@ -30,8 +30,7 @@ def select_samples(manifest: StoreManifest, split: str | None, sample_ids: Itera
     if missing:
         raise UnknownNameError(f"{lacking}; {nearest_names(missing[0], manifest.samples)}")
     if not there:
-        of_split = "" if split is None else f"split {split!r} of "
-        raise ArgumentError(f"{of_split}the store has no samples, expected at least one; convert a source first")
+        _refuse_nothing(split, sample_ids, missing)
     return there
 
 
@@ -50,11 +49,18 @@ def choose_samples(
     if missing:
         warnings.warn(f"{lacking}; the dataset skips them", stacklevel=3)
     if not there:
-        of_split = "" if split is None else f"split {split!r} of "
-        raise ArgumentError(
-            f"{of_split}the store has no samples, expected at least one to train on; convert a source first"
-        )
+        _refuse_nothing(split, sample_ids, missing)
     return tuple(there), tuple(missing)
+
+
+def _refuse_nothing(split: str | None, sample_ids: Iterable[str] | None, missing: list[str]) -> NoReturn:
+    if missing:
+        raise ArgumentError(f"the store has none of the {len(missing):,} samples; convert them first")
+    if split is not None:
+        raise ArgumentError(f"split {split!r}: expected at least one sample, got an empty split; choose another split")
+    if sample_ids is not None:
+        raise ArgumentError("sample_ids: expected at least one id, got none; leave it out to select all samples")
+    raise ArgumentError("the store has no samples, expected at least one; convert a source first")
 
 
 def _named_samples(

@@ -181,7 +181,6 @@ class TreeSource:
 
     def _without_missing(self, filemap: FileMap) -> FileMap:
         """Return the file map without the optional fields that some samples lack, and add notices about them."""
-        n_samples = len(self._samples)
         specs = present_specs(filemap)
         nowhere, partly = [], {}
         for spec in specs:
@@ -192,12 +191,12 @@ class TreeSource:
             if spec.attribute in self._optional and n_with == 0:
                 nowhere.append(spec)
             elif spec.attribute in self._optional and n_with < len(having_domain):
-                partly[spec] = len(having_domain) - n_with
+                partly[spec] = f"{len(having_domain) - n_with:,} of {len(having_domain):,}"
         if nowhere:
             self.notices.append(f"not in this source: {', '.join(spec.field for spec in nowhere)}")
-        for spec, n_without in partly.items():
+        for spec, how_many in partly.items():
             filename = getattr(filemap, spec.attribute)
-            self.notices.append(f"{spec.field} is left out: {n_without:,} of {n_samples:,} samples lack {filename}")
+            self.notices.append(f"{spec.field} is left out: {how_many} samples lack {filename}")
         left_out = {spec.attribute: None for spec in [*nowhere, *partly]}
         return filemap.model_copy(update=left_out)
 

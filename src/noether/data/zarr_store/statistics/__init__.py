@@ -12,7 +12,7 @@ from noether.data.zarr_store.statistics.documents import (
 )
 from noether.data.zarr_store.statistics.estimates import CONFIDENCE
 from noether.data.zarr_store.statistics.moments import RunningStats, is_position, position_bounds
-from noether.data.zarr_store.statistics.plots import plot_histograms, plot_path
+from noether.data.zarr_store.statistics.plots import picture_path, plot_histograms
 from noether.data.zarr_store.statistics.progress import Progress
 from noether.data.zarr_store.statistics.store_statistics import StoreStatistics, merge_statistics
 
@@ -28,8 +28,8 @@ __all__ = [
     "load_statistics",
     "merge_statistics",
     "output_path",
+    "picture_path",
     "plot_histograms",
-    "plot_path",
     "position_bounds",
     "save_statistics",
     "statistics_from_dict",

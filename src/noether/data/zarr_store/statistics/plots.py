@@ -23,7 +23,7 @@ from noether.data.zarr_store.statistics.planning import Selection, select
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["plot_histograms", "plot_path"]
+__all__ = ["picture_path", "plot_histograms"]
 
 _MAX_SAMPLES = 64
 _POINTS = 200_000
@@ -33,7 +33,7 @@ _COMPONENTS = ("x", "y", "z")
 _COLORS = ("#d9480f", "#1971c2", "#2f9e44")
 
 
-def plot_path(path: str | os.PathLike[str]) -> Path:
+def picture_path(path: str | os.PathLike[str], purpose: str) -> Path:
     """Return the path of a picture, after checking it. Call this before the work that makes the picture.
 
     Raises
@@ -41,10 +41,10 @@ def plot_path(path: str | os.PathLike[str]) -> Path:
     ArgumentError
         The suffix of the path is not ``.png``, ``.pdf`` or ``.svg``, or its directory does not exist.
     MissingDependencyError
-        matplotlib is not installed.
+        Matplotlib is not installed. The message names the purpose.
     """
     if importlib.util.find_spec("matplotlib") is None:
-        raise MissingDependencyError("matplotlib", "plotting histograms", "plot")
+        raise MissingDependencyError("matplotlib", purpose, "plot")
     return output_path(path, (".png", ".pdf", ".svg"))
 
 
@@ -80,7 +80,7 @@ def plot_histograms(
     StorageError
         The picture cannot be written, or the store cannot be reached.
     """
-    file = plot_path(path)
+    file = picture_path(path, "plotting histograms")
     reader = ZarrChunkReader(root, storage_options=storage_options)
     selection = select(reader.manifest, sample_ids, split, limit, stats)
     drawn = _draw(reader, selection, seed)

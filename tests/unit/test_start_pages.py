@@ -1,0 +1,34 @@
+"""The figures of the pages for new users are measured; `integration/test_page_code.py` runs their code."""
+
+from __future__ import annotations
+
+import re
+
+from support.repository import ROOT
+
+BENCHMARKS = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+MEASURED = BENCHMARKS.partition("### Chunks of 4,096\n")[2].partition("\n### ")[0].splitlines()
+# The README has fewer words for the contenders than the benchmarks.
+CONTENDERS = {
+    "this library": "noether",
+    "memory-mapped `.npy`": "floor: mapped .npy",
+    "h5py": "h5py, slices",
+    "tensorstore": "tensorstore",
+    "zarr-python": "zarr-python, fancy",
+    "`.pt` files, loaded whole": ".pt, loaded whole",
+}
+
+
+def test_the_figures_of_the_start_page_are_those_of_the_benchmarks() -> None:
+    start = (ROOT / "docs" / "start.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| .*\d.* \|$", start, flags=re.MULTILINE)
+    assert len(rows) == 5
+    assert [row for row in rows if row not in MEASURED] == []
+
+
+def test_the_figures_of_the_readme_are_those_of_the_benchmarks() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = dict(re.findall(r"^\| (.+?) \| ([\d.,]+) \|", readme, flags=re.MULTILINE))
+    assert shown.keys() == CONTENDERS.keys()
+    for name, median in shown.items():
+        assert any(row.startswith(f"| {CONTENDERS[name]} | {median} |") for row in MEASURED), name
