@@ -155,6 +155,7 @@ def generated_pages(*_: Any) -> list[str]:
 # The directory in which a notebook runs.
 RUN_DIRECTORY = re.compile(re.escape(tempfile.gettempdir() + os.sep) + r"tmp\w+" + re.escape(os.sep))
 
+
 def prepare_kernels(_app: Sphinx) -> None:
     """Let notebooks find the commands of this environment, and run them in a profile of IPython of this build."""
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
