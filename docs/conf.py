@@ -1,16 +1,20 @@
 """Configuration of the documentation site. `./scripts/docs` builds it.
 
 The site shows the pages that GitHub shows, so the pages are plain Markdown. The functions below adapt them while Sphinx
-reads them: they insert pages from outside of this directory, write the pages of the API, and rewrite links.
+reads them: they insert pages from outside of this directory, write the pages of the API, and rewrite links. A build
+executes the notebooks, which have no outputs in the repository. A cell that fails ends the build.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import os
 import re
 import shutil
+import sys
+import tempfile
 import tomllib
 import zlib
 from itertools import pairwise
@@ -33,14 +37,14 @@ project = "noether-zarr-store"
 version = release = __version__
 
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.intersphinx",
     # The source is a page of the site, or a page of the repository if its address is known.
     "sphinx.ext.linkcode" if os.environ.get("PROJECT_URL") else "sphinx.ext.viewcode",
 ]
-exclude_patterns = ["images"]
+exclude_patterns = ["images", "**/.ipynb_checkpoints"]
 nitpicky = True
 # References to supported names, and to the classes of `other_libraries.toml`, must resolve. Annotations also name
 # internal classes, and the validators of pydantic.
@@ -62,6 +66,14 @@ html_copy_source = False
 html_show_copyright = False
 
 myst_heading_anchors = 6
+
+nb_execution_mode = "force"
+nb_execution_in_temp = True  # a reader starts in an empty directory, too
+nb_execution_raise_on_error = True
+nb_execution_show_tb = True
+nb_execution_timeout = 300  # seconds for a cell
+nb_merge_streams = True
+nb_output_stderr = "remove"  # commands write into a terminal, so their errors are in the other stream
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
@@ -98,7 +110,7 @@ NAMED_HEADING = re.compile(r'^<a id="([\w-]+)"></a>\n+#+ (.+)$', flags=re.MULTIL
 def _pages() -> dict[Path, str]:
     """Return the page of the site for each Markdown file of the repository."""
     pages = {}
-    for page in [*DOCS.glob("*.md"), *DOCS.glob("reference/*.md")]:
+    for page in [*DOCS.glob("*.md"), *DOCS.glob("reference/*.md"), *DOCS.glob("tutorials/*.md")]:
         inserted = INSERTED.search(page.read_text(encoding="utf-8"))
         shown = (page.parent / inserted[1]).resolve() if inserted else page
         pages[shown] = page.relative_to(DOCS).as_posix()
@@ -116,6 +128,10 @@ def _anchors(page: Path) -> dict[str, str]:
 
 def adapt_page(app: Sphinx, docname: str, source: list[str]) -> None:
     """Insert the file that a page names, insert the commands, and rewrite links for the place in the site."""
+    notebook = DOCS / f"{docname}.ipynb"
+    if notebook.exists():
+        source[0] = _adapted_notebook(notebook, source[0])
+        return
     shown = page = DOCS / f"{docname}.md"
     if not page.exists():
         return
@@ -126,6 +142,11 @@ def adapt_page(app: Sphinx, docname: str, source: list[str]) -> None:
     for marker, generated in (("<!-- commands -->", _commands), ("<!-- modules -->", _list_of_modules)):
         if marker in source[0]:
             source[0] = source[0].replace(marker, generated())
+    source[0] = _with_links_of_site(source[0], shown, page)
+
+
+def _with_links_of_site(text: str, shown: Path, page: Path) -> str:
+    """Rewrite the links in the text of the file `shown`, which the site shows at the place of `page`."""
 
     def rewritten(match: re.Match[str]) -> str:
         path, _, anchor = match[2].partition("#")
@@ -140,12 +161,61 @@ def adapt_page(app: Sphinx, docname: str, source: list[str]) -> None:
         link = relpath(place, page.parent) if path else ""
         return f"[{match[1]}]({link}{'#' if anchor else ''}{anchor})"
 
-    source[0] = LINK.sub(rewritten, source[0])
+    return LINK.sub(rewritten, text)
 
 
 def generated_pages(*_: Any) -> list[str]:
     """Return the pages that a build reads again although their files did not change."""
     return ["reference/cli", "reference/python"]
+
+
+# --- Notebooks --------------------------------------------------------------------------------------------------------
+
+# The directory in which a notebook runs.
+RUN_DIRECTORY = re.compile(re.escape(tempfile.gettempdir() + os.sep) + r"tmp\w+" + re.escape(os.sep))
+
+
+def prepare_kernels(_app: Sphinx) -> None:
+    """Let notebooks find the commands of this environment, and run them in a profile of IPython of this build."""
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    os.environ["XDG_CACHE_HOME"] = str(DOCS.parent / "build" / "docs" / "cache")
+    os.environ["IPYTHONDIR"] = str(DOCS.parent / "build" / "docs" / "ipython")
+    profile = Path(os.environ["IPYTHONDIR"]) / "profile_default"
+    (profile / "startup").mkdir(parents=True, exist_ok=True)
+    shutil.copy(DOCS / "notebook_commands.py", profile / "startup")
+    # Without the warning that messages to and from the kernel are not encrypted.
+    config = 'get_config().IPKernelApp.log_level = "ERROR"\n'
+    (profile / "ipython_kernel_config.py").write_text(config, encoding="utf-8")
+
+
+def _adapted_notebook(notebook: Path, text: str) -> str:
+    """Rewrite the links in the Markdown of a notebook, and add a link to the file below its title."""
+    content = json.loads(text)
+    for cell in content["cells"]:
+        if cell["cell_type"] == "markdown":
+            cell["source"] = _with_links_of_site("".join(cell["source"]), notebook, notebook)
+    first = content["cells"][0]
+    title, _, rest = first["source"].partition("\n")
+    first["source"] = f"{title}\n\n{{download}}`Download this notebook <{notebook.name}>`\n{rest}"
+    return json.dumps(content)
+
+
+class NotebookPaths(SphinxTransform):
+    """Make paths in the outputs of a notebook relative to its directory, which has another name in each build."""
+
+    default_priority = 400
+
+    def apply(self, **_: Any) -> None:
+        """Change the outputs of a notebook."""
+        if not (DOCS / f"{self.env.docname}.ipynb").exists():
+            return
+        for block in [*self.document.findall(nodes.literal_block), *self.document.findall(nodes.raw)]:
+            block.rawsource = RUN_DIRECTORY.sub("", block.astext())
+            block.children = []
+            block += nodes.Text(block.rawsource)
+
+
+# --- Flowcharts -------------------------------------------------------------------------------------------------------
 
 
 class Flowcharts(SphinxTransform):
@@ -318,8 +388,10 @@ def setup(app: Sphinx) -> None:
     """Connect the functions of this file."""
     app.connect("config-inited", link_supported_names, priority=900)
     app.connect("builder-inited", write_api_pages)
+    app.connect("builder-inited", prepare_kernels)
     app.connect("env-get-outdated", generated_pages)
     app.connect("source-read", adapt_page)
     app.connect("autodoc-process-signature", shorten_signature)
     app.connect("missing-reference", resolve_name)
     app.add_transform(Flowcharts)
+    app.add_transform(NotebookPaths)

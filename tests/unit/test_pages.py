@@ -11,6 +11,7 @@ import pytest
 import noether.data.zarr_store
 from noether.data.zarr_store import implementation
 from support.call_tree import calls_of_read, calls_of_write
+from support.links import broken_links
 from support.repository import ROOT
 
 PACKAGE = Path(noether.data.zarr_store.__file__).parent
@@ -72,20 +73,6 @@ def test_design_names_every_function_of_a_write_and_a_read(tmp_path: Path) -> No
     assert sorted({call.name for call in calls} - set(FUNCTIONS)) == []
 
 
-def anchors_of(page: Path) -> set[str]:
-    """Return the anchors of a page: its headings, as GitHub names them, and its own."""
-    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
-    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
-    slugs = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
-    return slugs | set(re.findall(r'<a id="([\w-]+)">', text))
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_links_of_a_page_lead_to_a_file_and_a_heading(page: Path) -> None:
-    broken = []
-    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", page.read_text(encoding="utf-8")):
-        path, _, anchor = link.partition("#")
-        target = page.parent / path if path else page
-        if not target.exists() or (anchor and anchor not in anchors_of(target)):
-            broken.append(link)
-    assert broken == []
+    assert broken_links(page.read_text(encoding="utf-8"), page) == []
