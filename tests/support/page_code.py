@@ -42,7 +42,8 @@ SAVED = ("toml", "json", "text", "yaml", "python")
 """Languages of the blocks that can be saved as a file."""
 LANGUAGES = {*RUN, *SAVED, "bash", "mermaid", "{toctree}", ""}
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md"]
+PAGES += sorted(path for pattern in ("*.md", "tutorials/*.md") for path in (ROOT / "docs").glob(pattern))
 
 _FENCE = re.compile(r"^( *)(`{3,}|~{3,})(.*)$")
 _COMMENT = re.compile(r"^ *<!-- (not run|file|exit): *(.*?) *-->$")
