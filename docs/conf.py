@@ -18,6 +18,7 @@ import tempfile
 import tomllib
 import zlib
 from itertools import pairwise
+from logging import WARNING, getLogger
 from os.path import relpath
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,7 @@ RUN_DIRECTORY = re.compile(re.escape(tempfile.gettempdir() + os.sep) + r"tmp\w+"
 def prepare_kernels(_app: Sphinx) -> None:
     """Let notebooks find the commands of this environment, and run them in a profile of IPython of this build."""
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    getLogger("traitlets").setLevel(WARNING)  # not the start of each kernel
     os.environ["XDG_CACHE_HOME"] = str(DOCS.parent / "build" / "docs" / "cache")
     os.environ["IPYTHONDIR"] = str(DOCS.parent / "build" / "docs" / "ipython")
     profile = Path(os.environ["IPYTHONDIR"]) / "profile_default"

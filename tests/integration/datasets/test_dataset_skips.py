@@ -201,6 +201,6 @@ def test_the_documented_loop_counts_what_it_skips(root: Path) -> None:
     text = (ROOT / "docs" / "trust.md").read_text(encoding="utf-8")
     code = text.partition("\n## Network failures\n")[2].split("```python\n")[2].partition("```")[0]
     found = {"DataLoader": DataLoader, "ZarrStoreDataset": ZarrStoreDataset, "collate_samples": collate_samples}
-    exec(code.replace("s3://bucket/store", str(root)).replace("num_workers=4", "num_workers=0"), found)
+    exec(code.replace("noether-demo/store", str(root)).replace("num_workers=2", "num_workers=0"), found)
     dataset: Any = found["dataset"]
     assert (dataset.n_skipped, dataset.skipped_ids) == (1, ("run_4",))
