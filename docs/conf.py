@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import logging as standard_logging
 import os
 import re
 import shutil
@@ -31,6 +32,8 @@ from sphinx.util import logging
 from noether.data.zarr_store import __version__
 
 logger = logging.getLogger(__name__)
+# A package of the theme sends messages of all libraries to stderr, such as one for each notebook.
+standard_logging.getLogger("traitlets").setLevel(standard_logging.WARNING)
 DOCS = Path(__file__).parent
 API = DOCS / "reference" / "generated"
 
