@@ -68,6 +68,18 @@ def test_wrong_usage_exits_with_2() -> None:
 
 
 @pytest.mark.slow
+def test_output_that_is_no_longer_read_is_no_error(tmp_path: Path, store: Path) -> None:
+    """`noether-zarr info STORE | head -1` prints no message about the pipe."""
+    assert call("convert", save_runs(tmp_path / "tree"), store, *PRESET).code == 0
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = start("info", store, stdout=writing)
+    os.close(writing)
+    ran = finish(process)
+    assert (ran.code, ran.stderr) == (1, "")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [60, 80])
 def test_a_narrow_terminal_gets_every_value(tmp_path: Path, store: Path, columns: int) -> None:
     """No line but a long path is longer than the terminal, and no value is cut or missing."""

@@ -236,6 +236,8 @@ def errors_reported(
 
         if debug:
             traceback.print_exc()
+        if isinstance(error, BrokenPipeError):
+            raise  # the program that reads the output has ended, such as `head`: Typer ends the command with code 1
         if isinstance(error, StoreError):
             echo(f"error: {error}", err=True)
         else:
