@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from benchmarks import chunk_sizes, dataset_table, page_tables
 from noether.data.zarr_store.core import Grid
 from noether.data.zarr_store.sampling import count_draws
 from noether.data.zarr_store.upkeep.verify.findings import FindingKind, Findings
@@ -16,15 +15,6 @@ from support.repository import ROOT
 
 # Bytes of chunks depend slightly on the version of zstd.
 RELATIVE = 0.02
-
-
-@pytest.fixture(autouse=True)
-def benchmarks_are_importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT))
-
-
-def script(name: str) -> Any:
-    return importlib.import_module(f"benchmarks.{name}")
 
 
 def cells(table: str) -> list[list[str]]:
@@ -62,17 +52,15 @@ def test_damage_page_names_every_finding_beside_its_remedy() -> None:
 
 def test_dataset_tables_are_those_of_the_script() -> None:
     """`python -m benchmarks.dataset_table` brings the page up to date. It also has the planned memory."""
-    module, tables = script("dataset_table"), script("page_tables")
-    assert tables.read_table(module.PAGE, "sizes") == module.size_table()
-    assert tables.read_table(module.PAGE, "preprocessed") == module.conversion_table()
-    assert tables.read_table(module.PAGE, "published") == module.raw_table()
-    assert [one.name for one in module.DATASETS if module.Work.of(one).memory > 200e6] == []
+    assert page_tables.read_table(dataset_table.PAGE, "sizes") == dataset_table.size_table()
+    assert page_tables.read_table(dataset_table.PAGE, "preprocessed") == dataset_table.conversion_table()
+    assert page_tables.read_table(dataset_table.PAGE, "published") == dataset_table.raw_table()
+    assert [one.name for one in dataset_table.DATASETS if dataset_table.Work.of(one).memory > 200e6] == []
 
 
 def test_dataset_page_has_a_command_for_every_dataset() -> None:
-    module = script("dataset_table")
-    page = (ROOT / "docs" / module.PAGE).read_text(encoding="utf-8")
-    for dataset in module.DATASETS:
+    page = (ROOT / "docs" / dataset_table.PAGE).read_text(encoding="utf-8")
+    for dataset in dataset_table.DATASETS:
         options = (dataset.preset and f"--preset {dataset.preset}", dataset.mapping and f"--mapping {dataset.mapping}")
         assert [option for option in options if option and option not in page] == []
         assert f"## {dataset.name}\n" in page
@@ -80,27 +68,25 @@ def test_dataset_page_has_a_command_for_every_dataset() -> None:
 
 def test_numbers_of_different_draws_are_those_of_the_plan() -> None:
     """`python -m benchmarks.chunk_sizes` brings the page up to date."""
-    module = script("chunk_sizes")
-    head, *rows = cells(script("page_tables").read_table(module.PAGE, "draws"))
-    assert [number(row[0]) for row in rows] == list(module.CHUNKS)
+    head, *rows = cells(page_tables.read_table(chunk_sizes.PAGE, "draws"))
+    assert [number(row[0]) for row in rows] == list(chunk_sizes.CHUNKS)
     for row in rows:
-        grid = Grid.fit(module.N_POINTS, int(number(row[0])))
-        for column, drawn in enumerate(module.DRAWS):
+        grid = Grid.fit(chunk_sizes.N_POINTS, int(number(row[0])))
+        for column, drawn in enumerate(chunk_sizes.DRAWS):
             least = -(-drawn // grid.chunk_points) * grid.chunk_points / drawn
             most = least + grid.chunk_points / drawn
             assert least - 0.01 <= number(row[1 + column]) <= most + 0.01
-            assert number(row[1 + len(module.DRAWS) + column]) == count_draws(grid, drawn)
-    assert head[-1] == f"draws of {module.DRAWS[-1]:,}"
+            assert number(row[1 + len(chunk_sizes.DRAWS) + column]) == count_draws(grid, drawn)
+    assert head[-1] == f"draws of {chunk_sizes.DRAWS[-1]:,}"
 
 
 @pytest.mark.slow
 def test_counts_of_chunk_sizes_are_those_of_the_script(tmp_path: Path) -> None:
     """`python -m benchmarks.chunk_sizes` brings the page up to date."""
-    module, tables = script("chunk_sizes"), script("page_tables")
-    counts = [module.count(tmp_path / "store", tmp_path, chunk_points) for chunk_points in module.CHUNKS]
-    assert tables.read_table(module.PAGE, "draws") == module.draws_table(counts)
-    for name, table in (("bytes", module.bytes_table), ("fields", module.fields_table)):
-        page, computed = cells(tables.read_table(module.PAGE, name)), cells(table(counts))
+    counts = [chunk_sizes.count(tmp_path / "store", tmp_path, chunk_points) for chunk_points in chunk_sizes.CHUNKS]
+    assert page_tables.read_table(chunk_sizes.PAGE, "draws") == chunk_sizes.draws_table(counts)
+    for name, table in (("bytes", chunk_sizes.bytes_table), ("fields", chunk_sizes.fields_table)):
+        page, computed = cells(page_tables.read_table(chunk_sizes.PAGE, name)), cells(table(counts))
         assert page[0] == computed[0]
         for written, expected in zip(page[1:], computed[1:], strict=True):
             assert list(map(number, written)) == pytest.approx(list(map(number, expected)), rel=RELATIVE)
