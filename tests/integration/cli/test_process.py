@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from noether.data.zarr_store import StoreManifest
+from noether.data.zarr_store.statistics import calculate_store_statistics, load_statistics
 from support.trees import call, finish, identities, run_on_terminal, save_runs, start
 
 # One after the other, whatever the machine has.
@@ -77,6 +78,18 @@ def test_output_that_is_no_longer_read_is_no_error(tmp_path: Path, store: Path) 
     os.close(writing)
     ran = finish(process)
     assert (ran.code, ran.stderr) == (1, "")
+
+
+@pytest.mark.slow
+def test_statistics_are_written_although_nobody_reads_the_table(tmp_path: Path, store: Path) -> None:
+    """`noether-zarr stats STORE --output stats.json | head -1` leaves the whole file."""
+    assert call("convert", save_runs(tmp_path / "tree"), store, *PRESET).code == 0
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = start("stats", store, "--output", tmp_path / "s.json", stdout=writing)
+    os.close(writing)
+    assert finish(process).code == 1
+    assert load_statistics(tmp_path / "s.json").keys() == calculate_store_statistics(store).keys()
 
 
 @pytest.mark.slow

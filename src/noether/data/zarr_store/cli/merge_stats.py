@@ -10,7 +10,13 @@ import typer
 from noether.data.zarr_store.cli.app import Debug, command, errors_reported
 from noether.data.zarr_store.cli.display import print_statistics
 from noether.data.zarr_store.cli.output import JsonOption, Output
-from noether.data.zarr_store.cli.stats_output import FlatOutputOption, OutputOption, check_outputs, write_outputs
+from noether.data.zarr_store.cli.stats_output import (
+    FlatOutputOption,
+    OutputOption,
+    check_outputs,
+    print_outputs,
+    write_outputs,
+)
 from noether.data.zarr_store.statistics import load_statistics, merge_statistics, statistics_to_dict
 
 
@@ -32,6 +38,7 @@ def merge_stats_command(
     with errors_reported(debug, interrupted="nothing was written"):
         check_outputs(output, output_flat)
         stats = merge_statistics([load_statistics(file) for file in files])
+        written = write_outputs(stats, output, output_flat)
         print_statistics(stats, out)
-        written = write_outputs(stats, output, output_flat, out)
+        print_outputs(stats, written, output_flat, out)
         out.document({"statistics": statistics_to_dict(stats), "written": written})

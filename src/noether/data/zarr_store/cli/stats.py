@@ -12,7 +12,13 @@ from noether.data.zarr_store.cli.display import print_statistics, reading_progre
 from noether.data.zarr_store.cli.field_options import field_names, field_option
 from noether.data.zarr_store.cli.output import JsonOption, Output
 from noether.data.zarr_store.cli.run_options import LimitOption, ThreadsOption
-from noether.data.zarr_store.cli.stats_output import FlatOutputOption, OutputOption, check_outputs, write_outputs
+from noether.data.zarr_store.cli.stats_output import (
+    FlatOutputOption,
+    OutputOption,
+    check_outputs,
+    print_outputs,
+    write_outputs,
+)
 from noether.data.zarr_store.manifest import StoreManifest
 from noether.data.zarr_store.statistics import (
     calculate_store_statistics,
@@ -77,10 +83,13 @@ def stats_command(
                 seed=seed,
             )
         origin = StoreManifest.load(store, storage_options=options).origin
-        print_statistics(stats, out, origin)
-        written = write_outputs(stats, output, output_flat, out)
+        # The files are written first: a pipe such as `| head` can end the command while it prints.
+        written = write_outputs(stats, output, output_flat)
         if plot is not None:
             plot_histograms(store, stats, plot, split=split, limit=limit, storage_options=options, seed=seed)
+        print_statistics(stats, out, origin)
+        print_outputs(stats, written, output_flat, out)
+        if plot is not None:
             out.line(f"plotted: {plot}")
             written.append(plot)
         out.document(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +19,7 @@ from noether.data.zarr_store.statistics import (
     statistics_to_dict,
 )
 
-__all__ = ["FlatOutputOption", "OutputOption", "check_outputs", "write_outputs"]
+__all__ = ["FlatOutputOption", "OutputOption", "check_outputs", "print_outputs", "write_outputs"]
 
 OutputOption = Annotated[
     Path | None,
@@ -41,18 +41,23 @@ def check_outputs(output: Path | None, output_flat: Path | None) -> None:
         raise ArgumentError(f"--output and --output-flat: expected two files, got {output} for both; use another name")
 
 
-def write_outputs(
-    stats: Mapping[str, RunningStats], output: Path | None, output_flat: Path | None, out: Output
-) -> list[Path]:
-    """Write the requested files, and return their paths; print a note about figures that the flat file lacks."""
+def write_outputs(stats: Mapping[str, RunningStats], output: Path | None, output_flat: Path | None) -> list[Path]:
+    """Write the requested files, and return their paths."""
     if output is not None:
         save_statistics(stats, output)
-        out.line(f"written: {output}")
     if output_flat is not None:
         save_statistics(stats, output_flat, flat=True)
-        out.line(f"written: {output_flat}")
-        _note_left_out(stats, output_flat, out)
     return [path for path in (output, output_flat) if path is not None]
+
+
+def print_outputs(
+    stats: Mapping[str, RunningStats], written: Sequence[Path], output_flat: Path | None, out: Output
+) -> None:
+    """Print the paths of written files, and a note about figures that the flat file lacks."""
+    for path in written:
+        out.line(f"written: {path}")
+    if output_flat is not None:
+        _note_left_out(stats, output_flat, out)
 
 
 def _note_left_out(stats: Mapping[str, RunningStats], output_flat: Path, out: Output) -> None:
