@@ -61,8 +61,8 @@ def plot_command(
 ) -> None:
     """Plot a sample, coloured by a field.
 
-    The command reads a random draw of the points, so a sample of any size takes about a second. A volume needs --slice,
-    because its outer points hide the others.
+    The command reads a random draw of the points, so a sample of any size takes about a second. Use --slice for a
+    volume, because its outer points hide the others.
     """
     out = Output(as_json)
     with errors_reported(debug, interrupted="nothing is written"):
