@@ -128,12 +128,27 @@ def test_a_directory_that_cannot_be_filled_is_refused(
     assert visible_files(tmp_path) == {"full/file": b"kept"}
 
 
+def test_paths_of_a_file_url_are_printed_as_paths(tmp_path: Path) -> None:
+    ran = call("demo", f"{tmp_path.as_uri()}/a%20b")
+    assert ran.code == 0
+    assert shlex.split(printed_after(ran, "To try:")[0]) == ["noether-zarr", "info", f"{tmp_path}/a b/store"]
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a/" + "b" * 240], ids=["itself", "while it is staged"])
+def test_a_name_that_is_too_long_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = call("demo", name)
+    assert (ran.code, ran.stdout) == (1, "")
+    assert ran.stderr == f"error: {name}: cannot be written (File name too long); name another directory\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("exists", [False, True], ids=["new", "empty"])
 @pytest.mark.parametrize(
     ("fault", "code", "message"),
     [
         (KeyboardInterrupt(), 130, "interrupted; nothing was written"),
-        (OSError(28, "No space left on device"), 1, "demo: cannot be written (No space left on device)"),
+        (OSError(28, "No space left on device"), 1, "a/demo: cannot be written (No space left on device)"),
     ],
     ids=["interrupted", "full disk"],
 )
@@ -146,11 +161,26 @@ def test_an_interruption_leaves_nothing_behind(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(directory, "save_splits", fail)  # the last step that writes into the store
     if exists:
-        (tmp_path / "demo").mkdir()
-    ran = call("demo", "demo")
+        (tmp_path / "a" / "demo").mkdir(parents=True)
+    ran = call("demo", "a/demo")
     assert (ran.code, ran.stdout) == (code, "")
     assert message in ran.stderr
-    assert [path.name for path in tmp_path.rglob("*")] == (["demo"] if exists else [])
+    assert [path.name for path in tmp_path.rglob("*")] == (["a", "demo"] if exists else [])
+
+
+def test_an_interruption_between_the_renames_leaves_an_empty_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.rename
+
+    def interrupted(path: Path, target: Path) -> Path:
+        if path.name == "vtk":  # the last of the three directories
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    assert call("demo", tmp_path).code == 130
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_copies_of_a_read_only_installation_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def write_demo(directory: str | os.PathLike[str]) -> Demo:
     Parameters
     ----------
     directory : str or path
-        A local directory that is new or empty. Paths of the result begin with it.
+        A local directory that is new or empty. Paths of the result begin with it, unless it is a ``file://`` URL.
 
     Raises
     ------
@@ -65,26 +66,42 @@ def write_demo(directory: str | os.PathLike[str]) -> Demo:
     StorageError
         The directory cannot be written.
     """
-    target = _new_or_empty(directory)
     try:
+        target = _new_or_empty(directory)
         exists = target.is_dir()
-        stage = (target if exists else target.parent) / staged_name(target.name)
-        stage.mkdir(parents=True)
-        try:
+        with ExitStack() as undo:
+            if not exists:
+                _make_parents(target, undo)
+            stage = (target if exists else target.parent) / staged_name(target.name)
+            stage.mkdir()
+            undo.callback(shutil.rmtree, stage, ignore_errors=True)
             n_samples, stored_bytes = _write(stage, target)
             if exists:  # a shell or a mount can hold on to it, so that it cannot be replaced
                 for entry in sorted(stage.iterdir()):
-                    entry.rename(target / entry.name)
+                    undo.callback(shutil.rmtree, entry.rename(target / entry.name), ignore_errors=True)
+                stage.rmdir()
             else:
                 stage.rename(target)
-        finally:
-            shutil.rmtree(stage, ignore_errors=True)
+            undo.pop_all()
     except OSError as error:
         if isinstance(error, StorageError):
             raise
         raise StorageError(f"{directory}: cannot be written ({error.strerror}); name another directory") from error
-    named = Path(directory)
+    named = target if "://" in str(directory) else Path(directory)
     return Demo(named / "simulations", named / "vtk", named / "store", n_samples, stored_bytes)
+
+
+def _make_parents(target: Path, undo: ExitStack) -> None:
+    """Make the missing directories above a path; `undo` removes those that are still empty."""
+    for parent in reversed(target.parents):
+        if not parent.exists():
+            parent.mkdir(exist_ok=True)
+            undo.callback(_remove_empty, parent)
+
+
+def _remove_empty(directory: Path) -> None:
+    with suppress(OSError):
+        directory.rmdir()
 
 
 def _new_or_empty(directory: str | os.PathLike[str]) -> Path:
