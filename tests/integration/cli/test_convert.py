@@ -159,6 +159,17 @@ def test_a_merge_that_makes_a_manifest_says_that_splits_are_lost(tree: Path, sto
     assert "note: there was no manifest, so the new one has no splits; set them with" in call("merge", store).stdout
 
 
+def test_a_merge_that_refuses_all_groups_makes_no_manifest_and_names_none(tree: Path, store: Path) -> None:
+    manifest_after(tree, store, *PRESET)
+    (store / "manifest.json").unlink()
+    for metadata in store.glob("*.zarr/zarr.json"):
+        metadata.write_text("{")
+    ran = call("merge", store)
+    assert "refused: " in ran.stderr
+    assert "splits" not in ran.stdout
+    assert not (store / "manifest.json").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "summary"),

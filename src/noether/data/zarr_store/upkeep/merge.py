@@ -40,7 +40,7 @@ class MergeReport:
     removing : list of str
         Ids of samples whose removal has not ended; their groups are skipped.
     is_new : bool
-        Whether there was no manifest, so that the new one has no splits.
+        Whether there was no manifest, so that one was made, which has no splits.
     """
 
     added: list[str] = field(default_factory=list)
@@ -79,7 +79,7 @@ def merge_groups(
     paths = [path for path in listing.complete if path not in removing]
     if manifest is None and not paths:
         raise ManifestError(f"{root}: expected a manifest or a complete group, got neither; check the path")
-    report = MergeReport(removing=sorted(removing.values()), is_new=manifest is None)
+    report = MergeReport(removing=sorted(removing.values()))
     found, settings = dict[str, SampleEntry](), manifest
     own_manifests: dict[str, OwnManifest] = {}
     for path, own in read_own_manifests(storage, paths):
@@ -107,6 +107,7 @@ def merge_groups(
         seen = SeenManifest(frozenset(changed), frozenset())
         added = settings.model_copy(update={"samples": changed, "splits": {}})
         added.save(root, seen=seen, storage_options=storage_options)
+        report.is_new = manifest is None
         join_fields(root, storage_options=storage_options)
     if changed or (manifest is not None and not has_whole_index(root, manifest, storage_options=storage_options)):
         write_chunk_index(root, storage_options=storage_options)
