@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -298,6 +299,16 @@ def test_a_root_above_or_below_the_samples_is_refused_with_the_right_one(
     with pytest.raises(SourceError, match=message):
         MappedSource(tmp_path / named, cut_mapping("vtk"))
     MappedSource(tmp_path / right, cut_mapping("vtk"))
+
+
+def test_nothing_is_named_above_a_bucket(tmp_path: Path) -> None:
+    bucket = f"memory://{tmp_path.name}"
+    fsspec.filesystem("memory").pipe(f"/{tmp_path.name}/surface.vtp", b"")
+    with pytest.raises(SourceError, match=r"no sample found among 1 files, .*; check the path and the mapping$"):
+        MappedSource(bucket, cut_mapping("vtk"))
+    fsspec.filesystem("memory").pipe(f"/{tmp_path.name}/a/surface.vtp", b"")
+    with pytest.raises(SourceError, match=rf"; name {bucket}, which has such files, as the source$"):
+        MappedSource(f"{bucket}/a", cut_mapping("vtk"))
 
 
 @pytest.mark.parametrize(

@@ -205,14 +205,17 @@ def find_samples(storage: Storage, mapping: SourceMapping) -> dict[str, FoundSam
 def _root_of_matching_files(root: str, keys: Iterable[str], patterns: Sequence[PathPattern]) -> str | None:
     """Return the directory above or below a root relative to which files match the most patterns, or None."""
     above, _, name = root.rpartition("/")
+    has_above = above != "" and not above.endswith(":/")  # nothing is above a bucket
     matched: dict[str, set[str]] = {}
     for key in keys:
         *directories, file = with_plain_suffix(key).split("/")
-        below = ((depth, "/".join([*directories[depth:], file])) for depth in range(1, len(directories) + 1))
-        for depth, path in [(-1, f"{name}/{with_plain_suffix(key)}"), *below]:
-            texts = {pattern.text for pattern in patterns if pattern.match(path) is not None}
+        paths = {above: [name, *directories, file]} if has_above else {}
+        for depth in range(1, len(directories) + 1):
+            paths["/".join([root, *directories[:depth]])] = [*directories[depth:], file]
+        for directory, parts in paths.items():
+            texts = {pattern.text for pattern in patterns if pattern.match("/".join(parts)) is not None}
             if texts:
-                matched.setdefault(above if depth < 0 else "/".join([root, *directories[:depth]]), set()).update(texts)
+                matched.setdefault(directory, set()).update(texts)
     return max(matched, key=lambda directory: len(matched[directory]), default=None)
 
 
