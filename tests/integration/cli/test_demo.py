@@ -94,12 +94,13 @@ def test_without_torch_the_python_draws_arrays(tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     for library in ("torch", "matplotlib"):
         monkeypatch.setitem(sys.modules, library, None)
-    ran = call("demo", "a b")
+    ran = call("demo", "a 'b' \"c\"")
     assert ran.code == 0
     assert output_of(printed_after(ran, "A draw of 2,048 points, in Python:")) == "(2048, 3)"
     install = printed_after(ran, "More packages are needed for plot, training:")
     assert install == ["pip install 'noether-zarr-store[plot,torch]'"]
-    assert shlex.split(printed_after(ran, "To try:")[0]) == ["noether-zarr", "info", "a b/store"]
+    named = {shlex.split(line)[2] for line in printed_after(ran, "To try:")}
+    assert named == {"a 'b' \"c\"/store", "a 'b' \"c\"/vtk"}
 
 
 def test_an_empty_directory_is_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,6 +115,7 @@ def test_an_empty_directory_is_filled(tmp_path: Path, monkeypatch: pytest.Monkey
     [
         ("full", "full: it exists and is not an empty directory; name another directory"),
         ("full/file", "full/file: it exists and is not an empty directory; name another directory"),
+        ("link", "link: it exists and is not an empty directory; name another directory"),
         ("s3://a/b", "DIRECTORY: expected a local directory, got the URL s3://a/b; name a local directory"),
     ],
 )
@@ -123,6 +125,7 @@ def test_a_directory_that_cannot_be_filled_is_refused(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").write_text("kept")
+    (tmp_path / "link").symlink_to("nowhere")
     ran = call("demo", name)
     assert (ran.code, ran.stdout, ran.stderr) == (2, "", f"error: {message}\n")
     assert visible_files(tmp_path) == {"full/file": b"kept"}
@@ -181,6 +184,16 @@ def test_an_interruption_between_the_renames_leaves_an_empty_directory(
     monkeypatch.setattr(Path, "rename", interrupted)
     assert call("demo", tmp_path).code == 130
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_simulation_that_cannot_be_converted_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = shutil.copytree(SIMULATIONS, tmp_path / "installed")
+    (installed / "run_3" / "surface_pressure.npy").write_bytes(b"damaged")
+    monkeypatch.setattr(directory, "SIMULATIONS", installed)
+    ran = call("demo", tmp_path / "demo")
+    assert (ran.code, ran.stdout) == (1, "")
+    assert ran.stderr.startswith("error: the demo cannot be written: ")
+    assert [path.name for path in tmp_path.iterdir()] == ["installed"]
 
 
 def test_copies_of_a_read_only_installation_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
