@@ -19,18 +19,17 @@ PAGE = f"src/{PACKAGE}viewing/page/"  # of the viewer; npm builds it
 CHECKOUT_ONLY = (".ci/", ".editorconfig", ".github/", ".gitignore", ".pre-commit-config.yaml")
 # Files that setuptools writes.
 WRITTEN = ("PKG-INFO", "setup.cfg", "src/noether_zarr_store.egg-info/")
-
-
 # A link or an image of Markdown, and an attribute of HTML, without a scheme.
 RELATIVE_LINK = re.compile(r"""\]\((?!https?:|mailto:)[^)\s]+\)|(?:src|href)=["'](?!https?:|mailto:)[^"']+""")
 
 
 def main(directory: Path) -> None:
     """Check the one source distribution and all wheels."""
-    [sdist] = directory.glob("*.tar.gz")
-    wheels = sorted(directory.glob("*.whl"))
-    if not wheels:
-        sys.exit(f"{directory}: expected a wheel, got none; build one with: ./scripts/build")
+    sdists, wheels = sorted(directory.glob("*.tar.gz")), sorted(directory.glob("*.whl"))
+    if len(sdists) != 1 or not wheels:
+        found = f"{len(sdists)} and {len(wheels)}"
+        sys.exit(f"{directory}: expected 1 source distribution and a wheel, got {found}; build both: ./scripts/build")
+    [sdist] = sdists
     with tarfile.open(sdist) as archive:
         in_sdist = {member.name.partition("/")[2] for member in archive if member.isfile()}
         metadata = message_from_bytes(_content(archive, sdist.name.removesuffix(".tar.gz") + "/PKG-INFO"))
@@ -52,25 +51,26 @@ def main(directory: Path) -> None:
 
 
 def _content(archive: tarfile.TarFile, name: str) -> bytes:
-    file = archive.extractfile(name)
+    file = archive.extractfile(name) if name in archive.getnames() else None
     if file is None:
-        sys.exit(f"{archive.name} lacks {name}")
+        sys.exit(f"{archive.name} lacks {name}; build it again")
     return file.read()
 
 
 def check_addresses(name: str, metadata: Message, project_url: str) -> None:
     """Check that the metadata has the addresses of the project, and no link that only works in the repository.
 
-    Without a project URL, the metadata must have no addresses, unless the source distribution was built with them.
+    Without a project URL, the metadata may have no addresses. If it has some, they must be complete anyway.
     """
     addresses = dict(text.split(", ", 1) for text in metadata.get_all("Project-URL", []))
     if not project_url and not addresses:
         return
     if project_url and addresses.get("Source") != project_url.rstrip("/"):
         sys.exit(f"{name}: Source: expected {project_url}, got {addresses.get('Source')}; build again")
-    expect_none(name, "lacks the address of", {"Homepage", "Source", "Issues", "Changelog"} - addresses.keys())
-    description = str(metadata.get_payload())
-    expect_none(name, "has relative links in its description", set(RELATIVE_LINK.findall(description)))
+    lacking = {"Homepage", "Source", "Issues", "Changelog"} - addresses.keys()
+    expect_none(name, "lacks the address of", lacking, "build again with PROJECT_URL")
+    links = set(RELATIVE_LINK.findall(str(metadata.get_payload())))
+    expect_none(name, "has relative links in its description", links, "change README.md")
 
 
 def check_sdist(name: str, files: set[str], page: set[str]) -> None:
@@ -103,10 +103,12 @@ def check_wheel(name: str, files: set[str], page: set[str]) -> None:
     expect_none(name, "lacks a licence of", {"LICENSE", "zstd.txt"} - {Path(file).name for file in files})
 
 
-def expect_none(name: str, problem: str, files: set[str]) -> None:
-    """Exit with a message if there are such files."""
-    if files:
-        sys.exit(f"{name} {problem}: {', '.join(sorted(files)[:10])}; change MANIFEST.in or pyproject.toml")
+def expect_none(
+    name: str, problem: str, found: set[str], way_out: str = "change MANIFEST.in or pyproject.toml"
+) -> None:
+    """Exit with a message if there are files, or other things, with a problem."""
+    if found:
+        sys.exit(f"{name} {problem}: {', '.join(sorted(found)[:10])}; {way_out}")
 
 
 if __name__ == "__main__":

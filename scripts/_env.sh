@@ -100,7 +100,7 @@ with open("pyproject.toml", "rb") as file:
     print(*tomllib.load(file)["project"]["optional-dependencies"]["build"], sep="\n")
 ')
     wanted=$(echo "$requirements" | cat - constraints.txt | cksum)
-    if [ "$(cat "$environment/installed" 2>/dev/null)" = "$wanted" ]; then
+    if [ -x "$environment/bin/python" ] && [ "$(cat "$environment/installed" 2>/dev/null)" = "$wanted" ]; then
         return
     fi
     echo "creating $environment with $("$python" --version)"

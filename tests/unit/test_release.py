@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
+from email.message import Message
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,3 +118,77 @@ def test_a_pure_wheel_differs_only_by_the_native_module(tree: Path) -> None:
     assert before["tool"]["setuptools"].pop("ext-modules")
     assert before["tool"].pop("distutils")
     assert after == before
+
+
+def metadata_with(description: str, **addresses: str) -> Message:
+    """Return the metadata of a package."""
+    metadata = Message()
+    for name, address in addresses.items():
+        metadata["Project-URL"] = f"{name}, {address}"
+    metadata.set_payload(description)
+    return metadata
+
+
+ADDRESSES = dict.fromkeys(("Homepage", "Source", "Issues", "Changelog"), ADDRESS)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "project_url", "message"),
+    [
+        (metadata_with("[a](b.md)"), "", None),
+        (metadata_with("[a](https://a.invalid/b.md) [b](mailto:a@b.invalid)", **ADDRESSES), f"{ADDRESS}/", None),
+        (metadata_with(""), ADDRESS, f"Source: expected {ADDRESS}, got None"),
+        (metadata_with("", **ADDRESSES), f"{ADDRESS}2", f"Source: expected {ADDRESS}2, got {ADDRESS}"),
+        (metadata_with("", Source=ADDRESS), "", "lacks the address of: Changelog, Homepage, Issues; build again"),
+        (metadata_with("[a](b.md)", **ADDRESSES), "", "relative links in its description: ](b.md); change README.md"),
+        (metadata_with('<img src="b.png">', **ADDRESSES), ADDRESS, "relative links in its description"),
+    ],
+)
+def test_addresses_in_the_files_of_a_release_are_checked(
+    metadata: Message, project_url: str, message: str | None
+) -> None:
+    check: Any = runpy.run_path(str(ROOT / "scripts" / "_check_dist.py"))["check_addresses"]
+    if message is None:
+        check("file", metadata, project_url)
+        return
+    with pytest.raises(SystemExit, match=re.escape(message)):
+        check("file", metadata, project_url)
+
+
+def test_a_directory_without_the_files_of_a_release_is_refused(tmp_path: Path) -> None:
+    outcome = run_script("_check_dist.py", str(tmp_path))
+    assert (outcome.returncode, outcome.stderr.count("\n")) == (1, 1)
+    assert "expected 1 source distribution and a wheel, got 0 and 0" in outcome.stderr
+    tarfile.open(tmp_path / "a.tar.gz", "w:gz").close()
+    (tmp_path / "a.whl").touch()
+    assert "a.tar.gz lacks a/PKG-INFO; build it again" in run_script("_check_dist.py", str(tmp_path)).stderr
+
+
+def test_a_release_has_the_wheels_of_its_version_for_all_platforms(tree: Path) -> None:
+    for name in ("check-release", "_env.sh"):
+        shutil.copy(ROOT / "scripts" / name, tree / "scripts")
+    (tree / "scripts" / "_check_dist.py").touch()
+    (tree / "dist").mkdir()
+    tags = ("manylinux_2_17_x86_64", "manylinux_2_28_aarch64", "macosx_15_0_arm64", "macosx_15_0_x86_64")
+    wheels = ["py3-none-any", *(f"cp311-abi3-{tag}" for tag in tags)]
+
+    def check() -> subprocess.CompletedProcess[str]:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        command = [str(tree / "scripts" / "check-release"), f"v{__version__}"]
+        return subprocess.run(command, env={"PATH": path}, capture_output=True, text=True, check=False)
+
+    for wheel in wheels:
+        (tree / "dist" / f"noether_zarr_store-99.0.0-{wheel}.whl").touch()
+        (tree / "dist" / f"noether_zarr_store-{__version__}-{wheel}.whl").touch()
+    assert check().returncode == 0, check().stderr
+    (tree / "dist" / f"noether_zarr_store-{__version__}-{wheels[-1]}.whl").unlink()
+    assert check().returncode == 1
+    assert f"found no wheel of v{__version__} for macosx_*_x86_64" in check().stderr
+
+
+@pytest.mark.parametrize("name", ["build", "test-wheel"])
+def test_an_unknown_argument_is_refused_before_any_work(name: str) -> None:
+    command = [str(ROOT / "scripts" / name), "--prue"]
+    outcome = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert (outcome.returncode, outcome.stdout) == (2, "")
+    assert outcome.stderr.endswith("or no argument, got: --prue\n")
