@@ -192,3 +192,22 @@ def test_an_unknown_argument_is_refused_before_any_work(name: str) -> None:
     outcome = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
     assert (outcome.returncode, outcome.stdout) == (2, "")
     assert outcome.stderr.endswith("or no argument, got: --prue\n")
+
+
+def test_a_source_distribution_has_no_files_of_tools(tmp_path: Path) -> None:
+    """Tests and Jupyter leave some of them in the directories that MANIFEST.in adds."""
+    pytest.importorskip("setuptools")
+    files = ["docs/a.md", "docs/tutorials/a.ipynb", "scripts/build"]
+    left = ["docs/tutorials/.ruff_cache/CACHEDIR.TAG", "docs/tutorials/.ruff_cache/0.1/a"]
+    left += ["docs/tutorials/.ipynb_checkpoints/a.ipynb", "tests/__pycache__/a.pyc", "viewer/node_modules/a/b.js"]
+    for name in [*files, *left]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    code = (
+        "import sys\nfrom setuptools.command.egg_info import FileList\nfiles = FileList()\n"
+        "for line in open(sys.argv[1]):\n    files.process_template_line(line.strip())\n"
+        "print(*sorted(set(files.files)), sep='\\n')"
+    )
+    command = [sys.executable, "-c", code, str(ROOT / "MANIFEST.in")]
+    outcome = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert outcome.stdout.split() == files
