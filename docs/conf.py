@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
-import logging as standard_logging
 import os
 import re
 import shutil
@@ -32,8 +31,6 @@ from sphinx.util import logging
 from noether.data.zarr_store import __version__
 
 logger = logging.getLogger(__name__)
-# A package of the theme sends messages of all libraries to stderr, such as one for each notebook.
-standard_logging.getLogger("traitlets").setLevel(standard_logging.WARNING)
 DOCS = Path(__file__).parent
 API = DOCS / "reference" / "generated"
 
@@ -182,7 +179,8 @@ RUN_DIRECTORY = re.compile(re.escape(tempfile.gettempdir() + os.sep) + r"tmp\w+"
 def prepare_kernels(_app: Sphinx) -> None:
     """Let notebooks find the commands of this environment, and run them in a profile of IPython of this build."""
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    getLogger("traitlets").setLevel(WARNING)  # not the start of each kernel
+    # A package of the theme sends messages of all libraries to stderr, such as one for each kernel.
+    getLogger("traitlets").setLevel(WARNING)
     os.environ["XDG_CACHE_HOME"] = str(DOCS.parent / "build" / "docs" / "cache")
     os.environ["IPYTHONDIR"] = str(DOCS.parent / "build" / "docs" / "ipython")
     profile = Path(os.environ["IPYTHONDIR"]) / "profile_default"
