@@ -11,10 +11,10 @@ from benchmarks.settings import REPOSITORY
 __all__ = ["markdown_table", "read_table", "write_table"]
 
 
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int = 1) -> str:
-    """Return a table in Markdown. Columns after the first `text_columns` are aligned to the right."""
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown. Columns after the first one are aligned to the right."""
     lines = [" | ".join(row) for row in rows]
-    rule = " | ".join("---" if column < text_columns else "--:" for column in range(len(head)))
+    rule = " | ".join("---" if column == 0 else "--:" for column in range(len(head)))
     return "\n".join(f"| {line} |" for line in (" | ".join(head), rule, *lines))
 
 
