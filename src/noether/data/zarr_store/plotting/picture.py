@@ -79,8 +79,8 @@ def plot_sample(
         ``"corner"`` without a slab.
     slab : tuple of ({"x", "y", "z"}, float), optional
         Axis and coordinate of a plane. Only points near the plane are shown: the points of a slab around it. The
-        thickness of the slab is 5 % of the extent of all points along the axis. Use a slab for a volume, since its outer
-        points hide the others.
+        thickness of the slab is 5 % of the extent of all points along the axis. Use a slab for a volume, since its
+        outer points hide the others.
     size : tuple of two ints
         Width and height in pixels; 150 pixels are an inch.
     cmap : str or Colormap, optional
