@@ -1,6 +1,7 @@
 """Write the bundled Ahmed body simulations and their store, inspect the store, and draw points from it.
 
-Run it with ``./scripts/demo``, or with ``python examples/demo.py [OUTPUT_DIRECTORY]``.
+Run it with ``./scripts/demo``, or with ``python examples/demo.py [OUTPUT_DIRECTORY]``. The directory is new or empty;
+the default, demo-output, is replaced.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ FIELDS = ("volume_position", "volume_pressure", "volume_velocity")
 def main() -> None:
     """Run all steps of the demo."""
     output = Path(sys.argv[1] if len(sys.argv) > 1 else "demo-output").resolve()
-    shutil.rmtree(output, ignore_errors=True)
+    if len(sys.argv) == 1:
+        shutil.rmtree(output, ignore_errors=True)
     store = output / "store"
     command("demo", str(output))
     command("info", str(store))
@@ -42,7 +44,9 @@ def main() -> None:
 def command(*arguments: str) -> None:
     """Print and run a command of the installed command line."""
     print(f"\n$ noether-zarr {' '.join(arguments)}", flush=True)
-    subprocess.run([Path(sys.executable).with_name("noether-zarr"), *arguments], check=True)  # noqa: S603
+    program = Path(sys.executable).with_name("noether-zarr")
+    if code := subprocess.run([program, *arguments], check=False).returncode:  # noqa: S603
+        sys.exit(code)
 
 
 def show_costs(store: Path) -> None:

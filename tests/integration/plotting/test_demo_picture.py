@@ -1,12 +1,14 @@
-"""The picture of the demo."""
+"""The picture of the demo, and its directory."""
 
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from matplotlib.image import imread
 
 from noether.data.zarr_store import ZarrStoreWriter
@@ -40,3 +42,11 @@ def test_each_panel_shows_a_whole_body_of_many_colours(tmp_path: Path) -> None:
     drawn = panel[(np.ptp(panel, axis=1) > 0.2)]
     hues = np.argmax(drawn, axis=1)
     assert min(np.bincount(hues, minlength=3)) > 0.02 * len(drawn)
+
+
+def test_a_directory_that_is_not_empty_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine").write_text("kept")
+    monkeypatch.setattr(sys, "argv", ["demo.py", str(tmp_path)])
+    with pytest.raises(SystemExit, match=r"^2$"):
+        load_demo().main()
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
