@@ -225,7 +225,7 @@ def test_samples_that_the_store_lacks_are_an_error_or_skipped(root: Path, chosen
 def test_a_dataset_of_missing_samples_only_is_refused(root: Path) -> None:
     with (
         pytest.warns(UserWarning, match="the dataset skips them"),
-        pytest.raises(ArgumentError, match="the store has none of the 2 samples; convert them first"),
+        pytest.raises(ArgumentError, match="the store has none of the selected samples; convert them first"),
     ):
         ZarrStoreDataset(root, sample_ids=["run_8", "run_9"], if_missing="skip")
 

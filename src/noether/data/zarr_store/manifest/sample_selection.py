@@ -55,7 +55,7 @@ def choose_samples(
 
 def _refuse_nothing(split: str | None, sample_ids: Iterable[str] | None, missing: list[str]) -> NoReturn:
     if missing:
-        raise ArgumentError(f"the store has none of the {len(missing):,} samples; convert them first")
+        raise ArgumentError("the store has none of the selected samples; convert them first")
     if split is not None:
         raise ArgumentError(f"split {split!r}: expected at least one sample, got an empty split; choose another split")
     if sample_ids is not None:
