@@ -44,7 +44,8 @@ def assert_close(given: NDArray[Any], expected: NDArray[Any], values: NDArray[An
 
 
 def logs(values: NDArray[Any]) -> NDArray[Any]:
-    return np.asarray(np.sign(values) * np.log1p(np.abs(values)))
+    with np.errstate(invalid="ignore"):  # signalling NaN
+        return np.asarray(np.sign(values) * np.log1p(np.abs(values)))
 
 
 def exact_moments(column: NDArray[np.float64]) -> tuple[float, float]:
@@ -85,7 +86,8 @@ def test_parts_merged_in_any_order_are_one_pass(cut: tuple[NDArray[np.float64], 
     assert_close(merged.logstd, whole.logstd, scaled)
 
 
-@given(hnp.arrays(np.float16, SHAPES))
+# Hypothesis makes float16 by discarding most float64, too many at times; here all bits are values.
+@given(hnp.arrays(np.uint16, SHAPES).map(lambda bits: bits.view(np.float16)))
 def test_float16_values_have_the_statistics_of_float64_values(values: NDArray[np.float16]) -> None:
     given, expected = RunningStats.of(values), RunningStats.of(values.astype(np.float64))
     for name in ("min", "max", "non_finite"):
