@@ -49,7 +49,7 @@ def print_report(report: VerifyReport, out: Output) -> None:
     for label, findings in (("not checked", unchecked), ("note", notes)):
         for finding in findings[:_MAX_SHOWN]:
             where = ", ".join(filter(None, (finding.sample_id, finding.object)))
-            out.line(f"{label}: {where + ': ' if where else ''}{finding.explanation}")
+            out.line(f"{label}: {where + ': ' if where else ''}{finding.explanation}; {finding.way_out}")
         _print_more(findings, out)
     for limit in report.limits:
         out.line(f"limit: {limit}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from noether.data.zarr_store.core import count_of
 from noether.data.zarr_store.errors import MissingDependencyError, OriginalOrderError, SampleDataError, reason_of
 from noether.data.zarr_store.manifest import StoreManifest, later_fields, without_fields
 from noether.data.zarr_store.reading import require_original_order
@@ -95,8 +96,8 @@ class SourceCheck:
         """Add a note about samples of the source that are not in `sample_ids`."""
         missing = sorted(self._there.difference(sample_ids))
         if missing:
-            example = f"{len(missing):,} samples of the source are not in the store, such as {missing[0]!r}"
-            self._context.findings.add("not_converted", example)
+            lacking = f"the store lacks {count_of(len(missing), 'sample')} of the source, such as {missing[0]!r}"
+            self._context.findings.add("not_converted", lacking)
 
     def _read(self, check: SampleCheck, expected: Mapping[str, StoredRows | None]) -> None:
         checks = check.array_checks(expected, reads_chunks=True)
