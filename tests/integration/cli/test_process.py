@@ -8,8 +8,10 @@ import signal
 from pathlib import Path
 
 import pytest
+import typer
 
 from noether.data.zarr_store import StoreManifest
+from noether.data.zarr_store.cli.app import errors_reported
 from noether.data.zarr_store.statistics import calculate_store_statistics, load_statistics
 from support.trees import call, finish, identities, run_on_terminal, save_runs, start
 
@@ -78,6 +80,13 @@ def test_output_that_is_no_longer_read_is_no_error(tmp_path: Path, store: Path) 
     os.close(writing)
     ran = finish(process)
     assert (ran.code, ran.stderr) == (1, "")
+
+
+def test_another_pipe_that_breaks_is_an_error(capfd: pytest.CaptureFixture[str]) -> None:
+    """The output is still read, so the command does not end without a message."""
+    with pytest.raises(typer.Exit), errors_reported(debug=False):
+        raise BrokenPipeError("a process has ended")
+    assert "unexpected error: BrokenPipeError: a process has ended" in capfd.readouterr().err
 
 
 @pytest.mark.slow

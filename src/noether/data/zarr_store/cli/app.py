@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import select
+import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -236,7 +238,7 @@ def errors_reported(
 
         if debug:
             traceback.print_exc()
-        if isinstance(error, BrokenPipeError):
+        if isinstance(error, BrokenPipeError) and _is_stdout_broken():
             raise  # the program that reads the output has ended, such as `head`: Typer ends the command with code 1
         if isinstance(error, StoreError):
             echo(f"error: {error}", err=True)
@@ -273,6 +275,15 @@ def key_values(pairs: list[str] | None, option: str, form: str = "KEY=VALUE") ->
             raise ArgumentError(f"{option}: expected {form}, got {pair!r}")
         parsed[key] = value
     return parsed
+
+
+def _is_stdout_broken() -> bool:
+    """Return whether nobody reads stdout. The pipe to another process can break too, and that is an error to report."""
+    if not hasattr(select, "poll"):
+        return False  # Windows
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)  # an error is reported in any case
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def parse_options(pairs: list[str] | None, option: str) -> dict[str, Any]:
